@@ -1,0 +1,69 @@
+//! The secret that a request carries: a bearer token, or, for browsers, the cookie that was made of one.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use crate::http::error::ApiError;
+
+/// Name of the cookie.
+const COOKIE_NAME: &str = "sightline_alerts";
+
+/// A secret, as it came.
+pub struct Credential(String);
+
+impl Credential {
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.0
+    }
+
+    /// The bearer token of a request.
+    pub fn from_bearer(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let header = headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
+        let text = header.to_str().map_err(|_| ApiError::NoCredential)?;
+        let (scheme, token) = text.trim().split_once(' ').ok_or(ApiError::NoCredential)?;
+        let token = token.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+            return Err(ApiError::NoCredential);
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    fn from_cookie(headers: &HeaderMap) -> Option<Self> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+        let mut pairs = cookies.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, token) = pairs.find(|(name, token)| *name == COOKIE_NAME && !token.is_empty())?;
+        Some(Self(token.to_owned()))
+    }
+
+    /// This credential as a cookie for the stream, as long as it has left.
+    pub fn as_cookie(&self, headers: &HeaderMap, left: Option<Duration>) -> Result<HeaderValue, ApiError> {
+        // What a bearer token is made of by RFC 6750 may stand in a cookie too; anything else is no token of ours.
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !self.0.bytes().all(legal) {
+            return Err(ApiError::InvalidCredential);
+        }
+        let age = left.map(|left| format!("; Max-Age={}", left.as_secs())).unwrap_or_default();
+        let encrypted =
+            headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+        let secure = if encrypted { "; Secure" } else { "" };
+        let cookie = format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Strict{age}{secure}", self.0);
+        HeaderValue::from_str(&cookie).map_err(|_| ApiError::InvalidCredential)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Credential {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let headers = &parts.headers;
+        if headers.contains_key(AUTHORIZATION) {
+            return Self::from_bearer(headers);
+        }
+        Self::from_cookie(headers).ok_or(ApiError::NoCredential)
+    }
+}

@@ -1,0 +1,133 @@
+//! A client of the stream, that notes what it is sent block by block.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One block of the stream.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Block {
+    pub event: Option<String>,
+    pub id: Option<String>,
+    pub data: Option<Value>,
+    pub comment: Option<String>,
+}
+
+impl Block {
+    fn read(text: &str) -> Self {
+        let mut block = Self::default();
+        for line in text.lines() {
+            let (field, value) = line.split_once(": ").unwrap();
+            match field {
+                "" => block.comment = Some(value.to_owned()),
+                "event" => block.event = Some(value.to_owned()),
+                "id" => block.id = Some(value.to_owned()),
+                "data" => block.data = Some(serde_json::from_str(value).unwrap()),
+                "retry" => {}
+                other => panic!("unknown field {other}"),
+            }
+        }
+        block
+    }
+
+    /// The number of the alert in it.
+    pub fn number(&self) -> Option<u128> {
+        let id = self.data.as_ref()?.get("id")?.as_str()?;
+        Some(id.parse::<uuid::Uuid>().unwrap().as_u128())
+    }
+
+    pub fn is(&self, event: &str) -> bool {
+        self.event.as_deref() == Some(event)
+    }
+}
+
+/// A stream that is listened to.
+pub struct Client {
+    response: Response,
+    text: Vec<u8>,
+    /// The id to come back with.
+    pub last_id: Option<String>,
+}
+
+/// A request to the stream.
+pub fn request(address: SocketAddr, path_and_query: &str, token: &str) -> RequestBuilder {
+    reqwest::Client::new().get(format!("http://{address}{path_and_query}")).bearer_auth(token)
+}
+
+impl Client {
+    /// Listens to everything from now on.
+    pub async fn listen(address: SocketAddr, token: &str) -> Self {
+        Self::send(request(address, "/v1/alerts", token)).await
+    }
+
+    /// Listens on from an id.
+    pub async fn resume(address: SocketAddr, token: &str, id: &str) -> Self {
+        Self::send(request(address, "/v1/alerts", token).header("Last-Event-ID", id)).await
+    }
+
+    pub async fn send(request: RequestBuilder) -> Self {
+        let response = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        let mut client = Self { response, text: Vec::new(), last_id: None };
+        // The first block says where the client stands.
+        let first = client.next().await.unwrap();
+        assert!(first.id.is_some() && (first.event.is_none() || first.is("reset")), "{first:?}");
+        if first.is("reset") {
+            client.unread(&first);
+        }
+        client
+    }
+
+    fn unread(&mut self, block: &Block) {
+        let data = block.data.as_ref().unwrap();
+        let text = format!("event: reset\nid: {}\ndata: {data}\n\n", block.id.as_ref().unwrap());
+        self.text.splice(0..0, text.into_bytes());
+    }
+
+    /// The next block; nothing at the end of the stream.
+    pub async fn next(&mut self) -> Option<Block> {
+        tokio::time::timeout(PATIENCE, self.read()).await.expect("no block came")
+    }
+
+    async fn read(&mut self) -> Option<Block> {
+        loop {
+            if let Some(end) = self.text.windows(2).position(|pair| pair == b"\n\n") {
+                let text: Vec<u8> = self.text.drain(..end + 2).collect();
+                let block = Block::read(std::str::from_utf8(&text[..end]).unwrap());
+                self.last_id = block.id.clone().or(self.last_id.take());
+                return Some(block);
+            }
+            // A connection that breaks is an end like any other.
+            self.text.extend(self.response.chunk().await.ok()??);
+        }
+    }
+
+    /// The next so many alerts' numbers, whatever else comes between them.
+    pub async fn numbers(&mut self, count: usize) -> Vec<u128> {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let block = self.next().await.expect("the stream ended");
+            assert!(!block.is("reset") && !block.is("slow"), "{block:?}");
+            numbers.extend(block.number());
+        }
+        numbers
+    }
+
+    /// The next block with an event.
+    pub async fn event(&mut self) -> Block {
+        loop {
+            let block = self.next().await.expect("the stream ended");
+            if block.event.is_some() {
+                return block;
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What gets no stream, and the way in for browsers.
+
+use std::time::{Duration, Instant};
+
+use accounts::Caller;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::client::{Client, PATIENCE, request};
+use crate::world::{ADMIN, World, alerts, reader};
+
+#[tokio::test]
+async fn refusals_are_problems_that_say_what_would_be_right() {
+    let world = World::new();
+    world.doorman.admit("writes-only", Caller { rights: Vec::new(), ..reader("alice", None) });
+    let replica = world.replica(&[]).await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", replica.address);
+    let long = format!("/v1/alerts?label={}", "x".repeat(65));
+    for (method, path, token, status, code) in [
+        (Method::GET, "/v1/alerts", None, 401, "unauthorized"),
+        (Method::GET, "/v1/alerts", Some("stranger"), 401, "invalid_token"),
+        (Method::GET, "/v1/alerts", Some("writes-only"), 403, "forbidden"),
+        (Method::GET, "/v1/alerts?last_event_id=nonsense", Some(ADMIN), 400, "malformed"),
+        (Method::GET, "/v1/alerts?stream=a%20b", Some(ADMIN), 400, "malformed"),
+        (Method::GET, "/v1/alerts?steam=gate-1", Some(ADMIN), 400, "malformed"),
+        (Method::GET, &long, Some(ADMIN), 400, "malformed"),
+        (Method::GET, "/v1/alert", Some(ADMIN), 404, "unknown_path"),
+        (Method::DELETE, "/v1/alerts", Some(ADMIN), 405, "method_not_allowed"),
+        (Method::GET, "/v1/alerts/cookie", Some(ADMIN), 405, "method_not_allowed"),
+        (Method::POST, "/v1/alerts/cookie", None, 401, "unauthorized"),
+        (Method::GET, "/alerts", None, 401, "unauthorized"),
+    ] {
+        let mut request = http.request(method.clone(), url(path));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+        assert_eq!(response.headers().contains_key("allow"), status == 405, "{method} {path}");
+        let problem: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(problem["code"], code, "{method} {path}");
+        assert_eq!(problem["status"], status);
+    }
+    let garbled = request(replica.address, "/v1/alerts", ADMIN).header("Last-Event-ID", "\u{fc}");
+    assert_eq!(garbled.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn more_clients_than_places_are_refused_until_one_leaves() {
+    let world = World::new();
+    let replica = world.replica(&["--alert-subscribers", "2", "--alert-heartbeat-seconds", "1"]).await;
+    let first = Client::listen(replica.address, ADMIN).await;
+    let _second = Client::listen(replica.address, ADMIN).await;
+    let refused = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(first);
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE, "the place of who left is not given on");
+        // A client that is gone is noticed when something is sent to it, at the latest by a heartbeat.
+        if request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap().status() == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_cookie_that_no_script_reads_and_listens_with_it() {
+    let world = World::new();
+    let replica = world.replica(&[]).await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", replica.address);
+    let plain = http.post(url("/v1/alerts/cookie")).bearer_auth(ADMIN).send().await.unwrap();
+    assert_eq!(plain.status(), StatusCode::NO_CONTENT);
+    let cookie = plain.headers()["set-cookie"].to_str().unwrap().to_owned();
+    for part in ["Path=/", "HttpOnly", "SameSite=Strict"] {
+        assert!(cookie.split("; ").any(|attribute| attribute == part), "{cookie}");
+    }
+    assert!(!cookie.contains("Secure"));
+    let proxied = http.post(url("/v1/alerts/cookie")).bearer_auth(ADMIN).header("X-Forwarded-Proto", "https");
+    let secure = proxied.send().await.unwrap().headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(secure.split("; ").any(|attribute| attribute == "Secure"), "{secure}");
+
+    let pair = cookie.split("; ").next().unwrap();
+    let mut client = Client::send(http.get(url("/v1/alerts")).header("Cookie", format!("theme=dark; {pair}"))).await;
+    world.publish(alerts(0..1)).await;
+    assert_eq!(client.numbers(1).await, [0]);
+    let by_cookie = http.post(url("/v1/alerts/cookie")).header("Cookie", pair).send().await.unwrap();
+    assert_eq!(by_cookie.status(), StatusCode::UNAUTHORIZED, "a cookie does not make another");
+    replica.stop().await;
+}

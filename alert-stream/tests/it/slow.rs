@@ -1,0 +1,74 @@
+//! A client that does not keep up is told and cut; the others do not notice.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::client::{Client, PATIENCE, request};
+use crate::world::{ADMIN, World, alert};
+
+/// A client that asks and then reads nothing.
+async fn lazy(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /v1/alerts HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {ADMIN}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+/// More than the kernel buffers for a connection: alerts of 16 KiB.
+fn heavy(count: u128) -> Vec<contracts::AlertEvent> {
+    let heavy = |number| {
+        let mut alert = alert(number);
+        alert.data.rule = "x".repeat(16 << 10);
+        alert
+    };
+    (0..count).map(heavy).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_falls_behind_the_window_is_told_and_cut_and_a_fast_one_gets_everything() {
+    let world = World::new();
+    let replica = world.replica(&["--alert-window", "50"]).await;
+    let mut slow = lazy(replica.address).await;
+    let mut fast = Client::listen(replica.address, ADMIN).await;
+    for part in heavy(1_500).chunks(20) {
+        world.publish(part.to_vec()).await;
+        // The fast one keeps up by taking each part before the next is published.
+        fast.numbers(part.len()).await;
+    }
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&rest);
+    let last_event = text.rsplit("event: ").next().unwrap();
+    assert!(last_event.starts_with("slow\n"), "{}", &last_event[..last_event.len().min(200)]);
+    assert!(text.matches("event: alert").count() < 1_500);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_bytes_gives_its_place_to_another() {
+    let world = World::new();
+    let replica = world
+        .replica(&["--alert-subscribers", "1", "--alert-stall-seconds", "1", "--alert-heartbeat-seconds", "1"])
+        .await;
+    let stuck = lazy(replica.address).await;
+    world.publish(heavy(1_500)).await;
+    let begun = Instant::now();
+    loop {
+        let response = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
+        if response.status() == 200 {
+            break;
+        }
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+        assert!(begun.elapsed() < PATIENCE, "the stuck client still has its place");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    drop(stuck);
+    replica.stop().await;
+}

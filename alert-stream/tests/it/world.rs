@@ -1,0 +1,190 @@
+//! A log, replicas of the stream on it, and a doorman.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use accounts::{AccessError, Accounts, Caller, Right};
+use alert_stream::{Config, Deps};
+use async_trait::async_trait;
+use bus::embedded::Options;
+use bus::{Bus, EmbeddedBus};
+use clap::Parser;
+use contracts::alert::AlertData;
+use contracts::{AlertEvent, AlertId, Event, FrameId, Role, RuleId, TenantId, Topics, Vehicle};
+use platform::Common;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::client::PATIENCE;
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Knows the callers it is told of, by token.
+#[derive(Default)]
+pub struct Doorman(Mutex<HashMap<String, Caller>>);
+
+impl Doorman {
+    pub fn admit(&self, token: &str, caller: Caller) {
+        self.0.lock().unwrap().insert(token.to_owned(), caller);
+    }
+
+    pub fn forget(&self, token: &str) {
+        self.0.lock().unwrap().remove(token);
+    }
+}
+
+#[async_trait]
+impl Accounts for Doorman {
+    async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
+        self.0.lock().unwrap().get(token).cloned().ok_or(AccessError::InvalidCredential)
+    }
+
+    async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), AccessError> {
+        Ok(())
+    }
+}
+
+/// A caller of a tenant of this name, who reads.
+pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
+    let tenant = tenant.parse().unwrap();
+    Caller { tenant, sees_all: false, rights: vec![Right::Read], rate_limit: None, valid_until }
+}
+
+/// Token of the one who sees everything.
+pub const ADMIN: &str = "admin";
+
+/// A log and a doorman.
+pub struct World {
+    pub bus: Arc<dyn Bus>,
+    pub doorman: Arc<Doorman>,
+    _folder: Option<TempDir>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|topics| topics, Options::default())
+    }
+
+    pub fn with(change: impl Fn(Topics) -> Topics, options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let topics = change(Topics::parse(contracts::topics::DEFAULT).unwrap());
+        let bus = EmbeddedBus::open(folder.path(), &topics, options).unwrap();
+        Self { _folder: Some(folder), ..Self::on(Arc::new(bus)) }
+    }
+
+    pub fn on(bus: Arc<dyn Bus>) -> Self {
+        let doorman = Doorman::default();
+        doorman.admit(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
+        Self { bus, doorman: Arc::new(doorman), _folder: None }
+    }
+
+    /// Starts a replica with these flags.
+    pub async fn replica(&self, flags: &[&str]) -> Replica {
+        let Settings { config, common } = Settings::parse_from([&["alert-stream"], flags].concat());
+        let accounts: Arc<dyn Accounts> = self.doorman.clone();
+        let deps = Deps { bus: Arc::clone(&self.bus), accounts };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(alert_stream::run(config, common, deps, listener, stop.clone()));
+        Replica { address, stop, task }
+    }
+
+    /// Puts alerts on the log, in this order.
+    pub async fn publish(&self, alerts: impl IntoIterator<Item = AlertEvent>) {
+        let producer = self.bus.producer();
+        let mut sent = Vec::new();
+        for alert in alerts {
+            sent.push(producer.send(Role::Alerts, alert.to_message()).unwrap());
+            if sent.len() >= 500 {
+                futures::future::try_join_all(sent.drain(..)).await.unwrap();
+            }
+        }
+        futures::future::try_join_all(sent).await.unwrap();
+    }
+}
+
+/// A running replica of the stream.
+pub struct Replica {
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Replica {
+    /// Asks it to stop, as a signal does.
+    pub fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for its clean end.
+    pub async fn ended(self) {
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    pub async fn stop(self) {
+        self.ask_to_stop();
+        self.ended().await;
+    }
+}
+
+/// An alert of the shared tenant with this number.
+pub fn alert(number: u128) -> AlertEvent {
+    let frame_id = FrameId::from_uuid(Uuid::from_u128(number));
+    AlertEvent {
+        tenant: TenantId::shared(),
+        traceparent: None,
+        data: AlertData {
+            id: AlertId::from_uuid(Uuid::from_u128(number)),
+            rule: "face-seen".to_owned(),
+            rule_id: RuleId::built_in("face-seen"),
+            frame_id,
+            stream: Some("gate-1".parse().unwrap()),
+            detector: "face".parse().unwrap(),
+            detection_id: format!("{frame_id}-face-0"),
+            label: "face".to_owned(),
+            confidence: 0.9,
+            bounds: None,
+            vehicle: Vehicle::default(),
+            matches: 1,
+            captured_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            raised_at: "2026-01-02T03:04:06Z".parse().unwrap(),
+        },
+    }
+}
+
+/// Alerts with these numbers.
+pub fn alerts(numbers: impl IntoIterator<Item = u128>) -> Vec<AlertEvent> {
+    numbers.into_iter().map(alert).collect()
+}
+
+/// What is left of a log of these numbers when repeats within 2,000 places are dropped, by the plainest means.
+pub fn without_repeats(log: &[u128]) -> Vec<u128> {
+    let is_new = |place: usize| !log[place.saturating_sub(2_000)..place].contains(&log[place]);
+    (0..log.len()).filter(|place| is_new(*place)).map(|place| log[place]).collect()
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}

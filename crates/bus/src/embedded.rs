@@ -1,0 +1,321 @@
+//! The embedded log: a durable log inside the process, for one machine with nothing installed.
+//!
+//! ```text
+//! send ─▶ queue ─▶ writer (one thread a topic) ─▶ segment.db, segment.db, …  ─▶ keeper: seal, drop
+//!                     └▶ newest messages in memory ─▶ cursors of consumers and readers ◀─ older ones from segments
+//!                                                        └ finished ─▶ ledger ─▶ groups.db (every 200 ms)
+//! ```
+//!
+//! Promised, beyond the seam: an acknowledged message survives kill -9, and the loss of power with [`BusSync::Full`]; what no group
+//! has consumed is never dropped; one folder belongs to one process; each group has one member. A folder holds `lock`, `groups.db`
+//! and a folder for each topic with one SQLite file for each segment. The choice of SQLite and its settings, with figures, are in
+//! `docs/decisions/embedded-log.md`.
+
+mod consumer;
+mod cursor;
+mod groups;
+mod keeper;
+mod partitioner;
+mod record;
+mod segment;
+mod settings;
+mod topic;
+mod usage;
+mod writer;
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use contracts::{Message, Role, Topics};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use self::consumer::{EmbeddedConsumer, EmbeddedReader, Membership};
+use self::cursor::Cursor;
+use self::groups::{Groups, Joined};
+use self::keeper::Keeper;
+pub use self::settings::{BusSync, Options};
+use self::topic::{Located, TopicLog};
+use self::usage::Usage;
+use self::writer::{Queue, Writer};
+use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Range, Reader, Start};
+
+/// A durable log in a folder. Dropping it closes it.
+pub struct EmbeddedBus {
+    folder: PathBuf,
+    /// In the order of [`Role::ALL`].
+    topics: Vec<Arc<TopicLog>>,
+    groups: Arc<Groups>,
+    producer: Arc<EmbeddedProducer>,
+    closed: CancellationToken,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+/// What is there while the log is open.
+struct Running {
+    writers: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
+    storer: JoinHandle<()>,
+    stop_storer: Sender<()>,
+    /// Locked until it is closed.
+    _lock: File,
+}
+
+struct EmbeddedProducer {
+    /// In the order of [`Role::ALL`].
+    topics: Vec<(Arc<TopicLog>, Arc<Queue>)>,
+}
+
+impl EmbeddedBus {
+    /// Opens the log in a folder, or makes it. Reads the disk: call it at start.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or belongs to another process, when a file is damaged, or when a topic has another number
+    /// of partitions than it had. Each message says what to do.
+    pub fn open(folder: &Path, topics: &Topics, options: Options) -> Result<Self, BusError> {
+        fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+        let lock = lock_folder(folder)?;
+        let usage = Arc::new(Usage::new(options.disk_limit));
+        // Only whole segments are dropped, so the limit has to hold a good number of them.
+        let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
+        let mut logs = Vec::new();
+        let mut appenders = Vec::new();
+        for role in Role::ALL {
+            let topic = topics.get(role);
+            let directory = folder.join(format!("{}.topic", topic.name));
+            let (log, appender) = TopicLog::open(topic, directory, options, Arc::clone(&usage))?;
+            logs.push(Arc::new(log));
+            appenders.push(appender);
+        }
+        // The names of what was made must outlast the power as well.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| unusable(folder, &error))?;
+        let groups = Arc::new(Groups::open(&folder.join("groups.db"), options.sync, &logs)?);
+        let queues: Vec<_> = logs.iter().map(|_| Arc::new(Queue::new(options))).collect();
+
+        let (jobs, for_keeper) = channel();
+        let mut writers = Vec::new();
+        for ((log, queue), appender) in logs.iter().zip(&queues).zip(appenders) {
+            let (log, queue, usage, keeper) = (Arc::clone(log), Arc::clone(queue), Arc::clone(&usage), jobs.clone());
+            let name = format!("bus-{}", log.role);
+            let writer = Writer { log, queue, usage, keeper, options, appender };
+            writers.push(start_thread(name, move || writer.run())?);
+        }
+        // Only the writers hold the sending end: when they are gone, so is the keeper.
+        drop(jobs);
+        let keeper = Keeper { topics: logs.clone(), groups: Arc::clone(&groups), usage, sync: options.sync };
+        let keeper = start_thread("bus-keeper".to_owned(), move || keeper.run(&for_keeper))?;
+        let (stop_storer, stopped): (_, Receiver<()>) = channel();
+        let stored_groups = Arc::clone(&groups);
+        let storer = start_thread("bus-groups".to_owned(), move || keeper::store_groups(&stored_groups, &stopped))?;
+
+        Ok(Self {
+            folder: folder.to_owned(),
+            producer: Arc::new(EmbeddedProducer { topics: logs.iter().cloned().zip(queues).collect() }),
+            topics: logs,
+            groups,
+            closed: CancellationToken::new(),
+            running: Arc::new(Mutex::new(Some(Running { writers, keeper, storer, stop_storer, _lock: lock }))),
+        })
+    }
+
+    /// Forgets the groups of a topic that have no member and are not among `keep`, and names them. Retention waits for every group
+    /// that ever joined, so a group that will not come back has to be forgotten.
+    ///
+    /// # Errors
+    /// When the file of groups cannot be written.
+    pub async fn forget_groups_except(&self, role: Role, keep: &[&str]) -> Result<Vec<String>, BusError> {
+        let groups = Arc::clone(&self.groups);
+        let keep: Vec<String> = keep.iter().map(|&name| name.to_owned()).collect();
+        blocking(spawn_blocking(move || {
+            let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
+            groups.forget_others(role, &keep)
+        }))
+        .await
+    }
+
+    fn log(&self, role: Role) -> Result<&Arc<TopicLog>, BusError> {
+        if self.closed.is_cancelled() { Err(BusError::Closed) } else { Ok(&self.topics[role as usize]) }
+    }
+
+    /// What [`Bus::close`] does, in the caller's thread.
+    fn stopper(&self) -> impl FnOnce() -> Result<(), BusError> + Send + use<> {
+        self.closed.cancel();
+        self.producer.topics.iter().for_each(|(_, queue)| queue.close());
+        let (running, groups, topics) = (Arc::clone(&self.running), Arc::clone(&self.groups), self.topics.clone());
+        move || {
+            let Some(running) = lock(&running).take() else { return Ok(()) };
+            drop(running.stop_storer);
+            let threads = running.writers.into_iter().chain([running.keeper, running.storer]);
+            let panicked = threads.map(JoinHandle::join).filter(Result::is_err).count();
+            let stored = groups.store();
+            groups.close();
+            topics.iter().for_each(|log| log.close());
+            stored?;
+            if panicked > 0 {
+                return Err(BusError::Fatal("a thread of the log ended before its time".to_owned()));
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Drop for EmbeddedBus {
+    fn drop(&mut self) {
+        if let Err(error) = self.stopper()() {
+            tracing::warn!(%error, "the log was not closed cleanly");
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for EmbeddedBus {
+    fn describe(&self) -> String {
+        format!("embedded in {}", self.folder.display())
+    }
+
+    fn topic(&self, role: Role) -> &str {
+        &self.topics[role as usize].topic.name
+    }
+
+    fn producer(&self) -> Arc<dyn Producer> {
+        Arc::clone(&self.producer) as Arc<dyn Producer>
+    }
+
+    async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+        let log = Arc::clone(self.log(role)?);
+        let (groups, name) = (Arc::clone(&self.groups), group.to_owned());
+        let closed = self.closed.clone();
+        blocking(spawn_blocking(move || {
+            let Joined { group, member, start } = groups.join(&log, &name)?;
+            Ok(Box::new(EmbeddedConsumer {
+                unannounced: Some((0..log.topic.partitions).collect()),
+                cursor: Cursor::new(log, start, closed.clone()),
+                options,
+                membership: Membership { groups, group, member },
+                waiting: None,
+                closed,
+            }) as Box<dyn Consumer>)
+        }))
+        .await
+    }
+
+    async fn reader(&self, role: Role, start: Start) -> Result<Box<dyn Reader>, BusError> {
+        let log = Arc::clone(self.log(role)?);
+        let closed = self.closed.clone();
+        blocking(spawn_blocking(move || {
+            let next = log.start(start)?;
+            Ok(Box::new(EmbeddedReader(Cursor::new(log, next, closed))) as Box<dyn Reader>)
+        }))
+        .await
+    }
+
+    async fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError> {
+        Ok(self.log(role)?.ranges())
+    }
+
+    async fn incarnation(&self, role: Role) -> Result<String, BusError> {
+        Ok(self.log(role)?.incarnation.clone())
+    }
+
+    async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
+        let log = Arc::clone(self.log(role)?);
+        let next = self.groups.stored(role, group);
+        blocking(spawn_blocking(move || oldest_after(&log, next))).await
+    }
+
+    async fn check(&self) -> Result<(), BusError> {
+        self.log(Role::Frames)?;
+        self.topics.iter().find_map(|log| log.failure()).map_or(Ok(()), Err)
+    }
+
+    async fn close(&self) -> Result<(), BusError> {
+        blocking(spawn_blocking(self.stopper())).await
+    }
+}
+
+impl Producer for EmbeddedProducer {
+    fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError> {
+        let (log, queue) = &self.topics[role as usize];
+        queue.push(&log.topic, message)
+    }
+}
+
+/// When the oldest message at or after these offsets was taken.
+fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemTime>, BusError> {
+    let ranges = log.ranges();
+    let next = next.unwrap_or_else(|| ranges.iter().map(|range| range.earliest).collect());
+    let mut oldest = None;
+    for (partition, offset) in next.into_iter().enumerate() {
+        let time = loop {
+            match log.locate_one(partition, offset) {
+                Located::Memory(deliveries) => break deliveries.first().map(|delivery| delivery.timestamp),
+                Located::Disk { path, from, end } => match segment::first_since(&path, from, end, i64::MIN) {
+                    Ok(found) => break found.map(|(_, time)| record::system_time(time)),
+                    // The segment was dropped under our hands: the next look finds what came after it.
+                    Err(_) if !path.exists() => {}
+                    Err(error) => return Err(error),
+                },
+                Located::Gap { .. } | Located::Nowhere => break None,
+            }
+        };
+        oldest = [oldest, time].into_iter().flatten().min();
+    }
+    Ok(oldest)
+}
+
+/// Locks a folder for this process and leaves its number for whoever comes next.
+fn lock_folder(folder: &Path) -> Result<File, BusError> {
+    let path = folder.join("lock");
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unusable(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(BusError::Fatal(format!(
+                "{} is in use by another process ({}); stop it, or set SIGHTLINE_DATA_DIR to a folder of its own",
+                folder.display(),
+                holder.trim()
+            )));
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+    }
+    let written =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "pid {}", std::process::id()));
+    written.map_err(|error| unusable(&path, &error))?;
+    Ok(file)
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> BusError {
+    BusError::Fatal(format!(
+        "cannot use {}: {error}; SIGHTLINE_DATA_DIR must name a folder that this user may write",
+        path.display()
+    ))
+}
+
+fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BusError> {
+    let started = thread::Builder::new().name(name).spawn(work);
+    started.map_err(|error| BusError::Unavailable(format!("cannot start a thread of the log: {error}")))
+}
+
+/// The outcome of blocking work. Such a task is lost only when the runtime stops or it panics.
+async fn blocking<T>(task: tokio::task::JoinHandle<Result<T, BusError>>) -> Result<T, BusError> {
+    task.await.unwrap_or(Err(BusError::Closed))
+}
+
+/// The state behind a lock. A thread that panicked with the lock held has left it whole: no lock here spans a half-done change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,99 @@
+//! A place in every partition of a topic from which messages are taken: from memory where they are fresh, from the disk where not.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::segment;
+use super::topic::{Located, TopicLog};
+use crate::seam::{BusError, Delivery, ReaderItem};
+
+/// Walks through a topic. Partitions take turns.
+pub struct Cursor {
+    log: Arc<TopicLog>,
+    /// The next offset of each partition.
+    next: Vec<i64>,
+    /// The partition that is looked at first.
+    turn: usize,
+    /// Taken and not yet given out; all of one partition.
+    taken: VecDeque<Delivery>,
+    appended: watch::Receiver<()>,
+    closed: CancellationToken,
+}
+
+impl Cursor {
+    /// A cursor that begins at these offsets.
+    pub fn new(log: Arc<TopicLog>, next: Vec<i64>, closed: CancellationToken) -> Self {
+        let appended = log.watch();
+        Self { log, next, turn: 0, taken: VecDeque::new(), appended, closed }
+    }
+
+    /// Waits for what comes next. Cancel-safe.
+    pub async fn next(&mut self) -> Result<ReaderItem, BusError> {
+        loop {
+            if self.closed.is_cancelled() {
+                return Err(BusError::Closed);
+            }
+            // Before looking, so that what comes while we look wakes us.
+            self.appended.borrow_and_update();
+            if let Some(item) = self.take().await? {
+                return Ok(item);
+            }
+            tokio::select! {
+                () = self.closed.cancelled() => return Err(BusError::Closed),
+                // The sender lives in the log that this cursor holds.
+                _ = self.appended.changed() => {}
+            }
+        }
+    }
+
+    /// What is there already. State changes only after the last await, so a dropped future loses nothing.
+    async fn take(&mut self) -> Result<Option<ReaderItem>, BusError> {
+        loop {
+            if let Some(delivery) = self.taken.pop_front() {
+                self.log.meters.consumed(&delivery.message);
+                return Ok(Some(ReaderItem::Delivery(delivery)));
+            }
+            match self.log.locate(&self.next, self.turn) {
+                Located::Nowhere => return Ok(None),
+                Located::Memory(deliveries) => self.keep(deliveries),
+                Located::Gap { from, to } => {
+                    return Ok(Some(self.skip(from.partition, from.offset, to)));
+                }
+                Located::Disk { path, from, end } => {
+                    let read = spawn_blocking(move || segment::read(&path, from, end)).await;
+                    match read.map_err(|_| BusError::Closed)? {
+                        Ok(deliveries) if deliveries.is_empty() => {
+                            return Ok(Some(self.skip(from.partition, from.offset, end)));
+                        }
+                        Ok(deliveries) => self.keep(deliveries),
+                        // The segment was dropped under our hands: the next look finds the gap.
+                        Err(_) if self.is_behind(from.partition, from.offset) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, deliveries: Vec<Delivery>) {
+        if let Some(last) = deliveries.last() {
+            let partition = last.position.partition as usize;
+            self.next[partition] = last.position.offset + 1;
+            self.turn = (partition + 1) % self.next.len();
+        }
+        self.taken = deliveries.into();
+    }
+
+    fn skip(&mut self, partition: i32, from: i64, to: i64) -> ReaderItem {
+        self.next[partition as usize] = to;
+        ReaderItem::Gap { partition, from, to }
+    }
+
+    fn is_behind(&self, partition: i32, offset: i64) -> bool {
+        self.log.ranges().iter().any(|range| range.partition == partition && range.earliest > offset)
+    }
+}

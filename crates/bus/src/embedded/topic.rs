@@ -1,0 +1,493 @@
+//! One topic: its segments on the disk, its newest messages in memory, and where each partition ends.
+//!
+//! The [writer](super::writer) puts in what it has stored, [cursors](super::cursor) take out, the [keeper](super::keeper) seals
+//! and drops segments. All of them meet in one short lock; the disk is never touched under it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use contracts::{Role, Topic};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::lock;
+use super::record;
+use super::segment::{self, Appender};
+use super::settings::Options;
+use super::usage::Usage;
+use crate::meters::Meters;
+use crate::seam::{BusError, Delivery, Position, Range, Start};
+
+/// How many messages and bytes a cursor takes from memory at once.
+const TAKE_MESSAGES: usize = 64;
+const TAKE_BYTES: usize = 1 << 20;
+
+/// A topic's log.
+pub struct TopicLog {
+    pub role: Role,
+    pub topic: Topic,
+    /// Made when the topic was.
+    pub incarnation: String,
+    pub meters: Meters,
+    directory: PathBuf,
+    options: Options,
+    usage: Arc<Usage>,
+    state: Mutex<State>,
+    /// A segment that was made ahead of need, with its number: making one waits for the disk, and no message should.
+    spare: Mutex<Option<Spare>>,
+    appended: watch::Sender<()>,
+    /// Why the last write failed for good, if it did.
+    failure: Mutex<Option<BusError>>,
+}
+
+struct State {
+    /// Oldest first; the last one is being written. Never empty.
+    segments: VecDeque<Segment>,
+    partitions: Vec<Partition>,
+    /// Partitions of the messages in memory, oldest message first.
+    remembered: VecDeque<usize>,
+    remembered_bytes: usize,
+    /// Time of the newest message, in microseconds: times never go back.
+    newest: i64,
+}
+
+struct Partition {
+    /// The offset that the next message gets.
+    end: i64,
+    /// The messages before `end`, without a gap.
+    newest: VecDeque<Delivery>,
+}
+
+struct Segment {
+    number: u64,
+    path: PathBuf,
+    base: Vec<i64>,
+    newest: Option<i64>,
+    bytes: u64,
+    sealed: bool,
+}
+
+struct Spare {
+    number: u64,
+    path: PathBuf,
+    appender: Appender,
+}
+
+/// Where the next message for a cursor is.
+pub enum Located {
+    /// Here it is, with those that follow it in its partition.
+    Memory(Vec<Delivery>),
+    /// In this segment, in which the partition goes on to before `end`.
+    Disk { path: PathBuf, from: Position, end: i64 },
+    /// Retention dropped it; the partition begins at `to`.
+    Gap { from: Position, to: i64 },
+    /// There is none yet.
+    Nowhere,
+}
+
+impl TopicLog {
+    /// Opens a topic's folder or makes it, and gives the segment to write on.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be used; the message names it.
+    pub fn open(
+        topic: &Topic,
+        directory: PathBuf,
+        options: Options,
+        usage: Arc<Usage>,
+    ) -> Result<(Self, Appender), BusError> {
+        fs::create_dir_all(&directory).map_err(|error| super::unusable(&directory, &error))?;
+        let found = Found::in_folder(&directory, topic)?;
+        let incarnation = found.incarnation.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let newest = found.segments.iter().filter_map(|segment| segment.newest).max().unwrap_or(0);
+        let ends = found.end.into_iter().map(|end| Partition { end, newest: VecDeque::new() });
+        let log = Self {
+            role: topic.role,
+            topic: topic.clone(),
+            incarnation,
+            meters: Meters::of(topic.role),
+            directory,
+            options,
+            usage,
+            state: Mutex::new(State {
+                segments: found.segments.into(),
+                partitions: ends.collect(),
+                remembered: VecDeque::new(),
+                remembered_bytes: 0,
+                newest,
+            }),
+            spare: Mutex::new(None),
+            appended: watch::Sender::new(()),
+            failure: Mutex::new(None),
+        };
+        let last = lock(&log.state).segments.back_mut().map(|segment| {
+            segment.sealed = false;
+            segment.path.clone()
+        });
+        let appender = match last {
+            Some(path) => Appender::open(&path, options.sync)?,
+            None => log.begin_segment()?,
+        };
+        log.count_usage();
+        Ok((log, appender))
+    }
+
+    // What the writer needs.
+
+    /// The offset that each partition's next message gets, and the time before which no message may lie.
+    pub fn ends(&self) -> (Vec<i64>, SystemTime) {
+        let state = lock(&self.state);
+        (state.partitions.iter().map(|partition| partition.end).collect(), record::system_time(state.newest))
+    }
+
+    /// Begins a new segment at the end of the log.
+    pub fn begin_segment(&self) -> Result<Appender, BusError> {
+        let mut slot = lock(&self.spare);
+        let mut spare = match slot.take() {
+            Some(spare) => spare,
+            None => self.make_spare()?,
+        };
+        let base = self.ends().0;
+        if let Err(error) = spare.appender.begin(&base) {
+            *slot = Some(spare);
+            return Err(error);
+        }
+        let Spare { number, path, appender } = spare;
+        lock(&self.state).segments.push_back(Segment { number, path, base, newest: None, bytes: 0, sealed: false });
+        Ok(appender)
+    }
+
+    /// Makes a segment ahead of need.
+    pub fn prepare_segment(&self) -> Result<(), BusError> {
+        let mut spare = lock(&self.spare);
+        if spare.is_none() {
+            *spare = Some(self.make_spare()?);
+        }
+        Ok(())
+    }
+
+    /// Gives back the segment made ahead of need.
+    pub fn close(&self) {
+        lock(&self.spare).take();
+    }
+
+    fn make_spare(&self) -> Result<Spare, BusError> {
+        let number = lock(&self.state).segments.back().map_or(1, |last| last.number + 1);
+        let path = self.directory.join(format!("{number:012}.db"));
+        // What a start or a full disk left behind half made.
+        segment::remove(&path)?;
+        let appender = Appender::create(&path, &self.incarnation, self.options.sync)?;
+        Ok(Spare { number, path, appender })
+    }
+
+    /// Shows stored messages to readers.
+    pub fn publish(&self, batch: Vec<Delivery>) {
+        {
+            let mut state = lock(&self.state);
+            for delivery in batch {
+                state.remember(delivery);
+            }
+            state.forget_over(self.options.memory_bytes);
+            let newest = state.newest;
+            if let Some(active) = state.segments.back_mut() {
+                active.newest = Some(newest);
+                active.bytes = segment::disk_bytes(&active.path);
+            }
+        }
+        self.count_usage();
+        self.appended.send_replace(());
+    }
+
+    /// How the last write ended.
+    pub fn set_failure(&self, error: Option<&BusError>) {
+        *lock(&self.failure) = error.filter(|error| !error.is_transient()).cloned();
+    }
+
+    /// Why writing fails for good, if it does.
+    pub fn failure(&self) -> Option<BusError> {
+        lock(&self.failure).clone()
+    }
+
+    /// Bytes of the segment that is being written.
+    pub fn active_bytes(&self) -> u64 {
+        lock(&self.state).segments.back().map_or(0, |active| active.bytes)
+    }
+
+    fn count_usage(&self) {
+        let bytes = lock(&self.state).segments.iter().map(|segment| segment.bytes).sum();
+        self.usage.set(self.role, bytes);
+    }
+
+    // What readers need.
+
+    /// Tells when something was appended.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.appended.subscribe()
+    }
+
+    /// The next message of the first partition, from partition `turn` on, that has one for a cursor at these offsets.
+    pub fn locate(&self, next: &[i64], turn: usize) -> Located {
+        let state = lock(&self.state);
+        let count = next.len();
+        for partition in (turn..count).chain(0..turn.min(count)) {
+            match state.locate(partition, next[partition]) {
+                Located::Nowhere => {}
+                located => return located,
+            }
+        }
+        Located::Nowhere
+    }
+
+    /// The message at an offset or, where that was dropped, the oldest after it.
+    pub fn locate_one(&self, partition: usize, offset: i64) -> Located {
+        let state = lock(&self.state);
+        match state.locate(partition, offset) {
+            Located::Gap { to, .. } => state.locate(partition, to),
+            located => located,
+        }
+    }
+
+    /// What each partition holds.
+    pub fn ranges(&self) -> Vec<Range> {
+        let state = lock(&self.state);
+        let ends = (0..).zip(&state.partitions);
+        ends.map(|(partition, at)| Range { partition, earliest: state.earliest(partition as usize), end: at.end })
+            .collect()
+    }
+
+    /// Where a reader begins in each partition. Reads the disk for a time.
+    pub fn start(&self, start: Start) -> Result<Vec<i64>, BusError> {
+        let begin = |range: Range| match start {
+            Start::Earliest => Ok(range.earliest),
+            Start::Latest => Ok(range.end),
+            // An offset after the end was lost with the power: what comes there now is new to the reader.
+            Start::Offset(offset) => Ok(offset.clamp(0, range.end)),
+            Start::Tail(count) => {
+                Ok(range.end.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX)).max(range.earliest))
+            }
+            Start::Time(time) => self.first_since(range, record::micros(time)),
+        };
+        self.ranges().into_iter().map(begin).collect()
+    }
+
+    fn first_since(&self, range: Range, since: i64) -> Result<i64, BusError> {
+        let partition = range.partition as usize;
+        let mut offset = range.earliest;
+        // Segments that ended before that time are passed over without a look at the disk.
+        while let Some((path, end)) = self.segment_that_may_hold(partition, &mut offset, since) {
+            let from = Position { partition: range.partition, offset };
+            match segment::first_since(&path, from, end, since) {
+                Ok(Some((found, _))) => return Ok(found),
+                Ok(None) => offset = end,
+                // The segment was dropped under our hands: what comes after it is looked at.
+                Err(_) if !path.exists() => offset = end,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(range.end)
+    }
+
+    fn segment_that_may_hold(&self, partition: usize, offset: &mut i64, since: i64) -> Option<(PathBuf, i64)> {
+        let state = lock(&self.state);
+        for (index, segment) in state.segments.iter().enumerate() {
+            let end = state.end_of(index, partition);
+            if end > *offset && segment.newest >= Some(since) {
+                *offset = segment.base[partition].max(*offset);
+                return Some((segment.path.clone(), end));
+            }
+        }
+        None
+    }
+
+    // What the keeper needs.
+
+    /// Segments that are no longer written and not sealed.
+    pub fn unsealed(&self) -> Vec<PathBuf> {
+        let state = lock(&self.state);
+        let written = state.segments.len() - 1;
+        let unsealed = state.segments.iter().take(written).filter(|segment| !segment.sealed);
+        unsealed.map(|segment| segment.path.clone()).collect()
+    }
+
+    /// A segment was sealed.
+    pub fn sealed(&self, path: &Path) {
+        if let Some(segment) = lock(&self.state).segments.iter_mut().find(|segment| segment.path == path) {
+            segment.sealed = true;
+            segment.bytes = segment::disk_bytes(&segment.path);
+        }
+        self.count_usage();
+    }
+
+    /// Drops the oldest sealed segment if `may_go` agrees, and says whether it did. `may_go` gets the offset after the segment's
+    /// last, for each partition, and the time of its newest message.
+    pub fn drop_oldest(&self, may_go: impl FnOnce(&[i64], SystemTime) -> bool) -> Result<bool, BusError> {
+        let path = {
+            let mut state = lock(&self.state);
+            if state.segments.len() < 2 || !state.segments[0].sealed {
+                return Ok(false);
+            }
+            let newest = record::system_time(state.segments[0].newest.unwrap_or(0));
+            if !may_go(&state.segments[1].base, newest) {
+                return Ok(false);
+            }
+            state.forget_first_segment()
+        };
+        self.count_usage();
+        path.map_or(Ok(()), |path| segment::remove(&path))?;
+        Ok(true)
+    }
+
+    /// How long a segment is written at most: retention drops whole segments, so a message stays at most that much too long.
+    pub fn longest_writing(&self) -> Duration {
+        self.topic.retention / 8
+    }
+}
+
+impl State {
+    fn earliest(&self, partition: usize) -> i64 {
+        self.segments.front().map_or(0, |oldest| oldest.base[partition])
+    }
+
+    /// The offset after the last one that a segment has of a partition.
+    fn end_of(&self, segment: usize, partition: usize) -> i64 {
+        self.segments.get(segment + 1).map_or(self.partitions[partition].end, |next| next.base[partition])
+    }
+
+    fn locate(&self, partition: usize, offset: i64) -> Located {
+        let at = &self.partitions[partition];
+        let from = Position { partition: i32::try_from(partition).unwrap_or(i32::MAX), offset };
+        let earliest = self.earliest(partition);
+        if offset < earliest {
+            return Located::Gap { from, to: earliest };
+        }
+        if offset >= at.end {
+            return Located::Nowhere;
+        }
+        let in_memory = usize::try_from(at.end - offset).unwrap_or(usize::MAX);
+        if in_memory <= at.newest.len() {
+            let mut bytes = 0;
+            let waiting = at.newest.iter().skip(at.newest.len() - in_memory).take(TAKE_MESSAGES);
+            let within = waiting.take_while(|delivery| {
+                let first = bytes == 0;
+                bytes += delivery.message.weight().max(1);
+                first || bytes <= TAKE_BYTES
+            });
+            return Located::Memory(within.cloned().collect());
+        }
+        let holding = self.segments.iter().rposition(|segment| segment.base[partition] <= offset).unwrap_or(0);
+        let end = self.end_of(holding, partition);
+        Located::Disk { path: self.segments[holding].path.clone(), from, end }
+    }
+
+    fn remember(&mut self, delivery: Delivery) {
+        let partition = delivery.position.partition as usize;
+        self.newest = self.newest.max(record::micros(delivery.timestamp));
+        self.remembered_bytes += weight(&delivery);
+        self.remembered.push_back(partition);
+        let at = &mut self.partitions[partition];
+        at.end = delivery.position.offset + 1;
+        at.newest.push_back(delivery);
+    }
+
+    fn forget_over(&mut self, limit: usize) {
+        while self.remembered_bytes > limit {
+            let Some(oldest) = self.remembered.pop_front().and_then(|at| self.partitions[at].newest.pop_front()) else {
+                return;
+            };
+            self.remembered_bytes -= weight(&oldest);
+        }
+    }
+
+    fn forget_first_segment(&mut self) -> Option<PathBuf> {
+        let gone = self.segments.pop_front()?;
+        for partition in 0..self.partitions.len() {
+            let earliest = self.earliest(partition);
+            let at = &mut self.partitions[partition];
+            let kept = usize::try_from(at.end - earliest).unwrap_or(0);
+            // What is dropped is dropped: a reader does not find it in memory either. `locate` sees to that by `earliest`; here
+            // the memory is given back, save the marks in `remembered`, which go when their turn comes.
+            while at.newest.len() > kept {
+                let Some(delivery) = at.newest.pop_front() else { break };
+                self.remembered_bytes -= weight(&delivery);
+                if let Some(mark) = self.remembered.iter().position(|marked| *marked == partition) {
+                    self.remembered.remove(mark);
+                }
+            }
+        }
+        Some(gone.path)
+    }
+}
+
+/// What a message in memory counts for: its bytes and about what its headers take besides.
+fn weight(delivery: &Delivery) -> usize {
+    delivery.message.weight() + 512
+}
+
+/// What a topic's folder holds.
+struct Found {
+    segments: Vec<Segment>,
+    end: Vec<i64>,
+    incarnation: Option<String>,
+}
+
+impl Found {
+    fn in_folder(directory: &Path, topic: &Topic) -> Result<Self, BusError> {
+        let mut found = Self {
+            segments: Vec::new(),
+            end: vec![0; usize::try_from(topic.partitions).unwrap_or(0)],
+            incarnation: None,
+        };
+        for (number, path) in numbered_files(directory)? {
+            let Some(contents) = segment::contents(&path)? else {
+                // It was made ahead of need and never begun.
+                segment::remove(&path)?;
+                continue;
+            };
+            if contents.base.len() != found.end.len() {
+                return Err(BusError::Fatal(format!(
+                    "topic {} has {} partitions in {} and {} in topics.yaml; change topics.yaml back, or start with another \
+                     SIGHTLINE_DATA_DIR",
+                    topic.name,
+                    contents.base.len(),
+                    directory.display(),
+                    found.end.len(),
+                )));
+            }
+            if found.incarnation.as_ref().is_some_and(|incarnation| *incarnation != contents.incarnation) {
+                return Err(BusError::Fatal(format!(
+                    "{} belongs to another log than the files beside it; put the folder back from one copy",
+                    path.display()
+                )));
+            }
+            found.incarnation = Some(contents.incarnation);
+            found.end = contents.end;
+            found.segments.push(Segment {
+                number,
+                base: contents.base,
+                newest: contents.newest,
+                bytes: segment::disk_bytes(&path),
+                sealed: segment::is_sealed(&path),
+                path,
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// The segments in a folder, oldest first.
+fn numbered_files(directory: &Path) -> Result<Vec<(u64, PathBuf)>, BusError> {
+    let mut numbered = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| super::unusable(directory, &error))? {
+        let path = entry.map_err(|error| super::unusable(directory, &error))?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (Some(number), Some("db")) = (number, path.extension().and_then(|extension| extension.to_str())) {
+            numbered.push((number, path));
+        }
+    }
+    numbered.sort();
+    Ok(numbered)
+}

@@ -1,0 +1,48 @@
+//! How much of the disk the log takes, against its limit.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use contracts::Role;
+
+/// Bytes on the disk, by topic.
+pub struct Usage {
+    limit: u64,
+    bytes: [AtomicU64; Role::ALL.len()],
+}
+
+impl Usage {
+    /// Nothing used of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, bytes: Default::default() }
+    }
+
+    /// A topic takes this much now.
+    pub fn set(&self, role: Role, bytes: u64) {
+        self.bytes[role as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    fn total(&self) -> u64 {
+        self.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether a topic may take `bytes` more. The last tenth is not for frames: what follows from those that were taken must find
+    /// room, or they could never be finished and dropped.
+    pub fn has_room(&self, role: Role, bytes: usize) -> bool {
+        let limit = if role == Role::Frames { self.limit / 10 * 9 } else { self.limit };
+        self.total() + bytes as u64 <= limit
+    }
+
+    /// Whether consumed messages should go before their time.
+    pub fn is_tight(&self) -> bool {
+        self.total() > self.limit / 10 * 8
+    }
+
+    /// The state in words.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} of {} MiB are used; let the consumers catch up or raise the limit",
+            self.total() >> 20,
+            self.limit >> 20
+        )
+    }
+}

@@ -1,0 +1,268 @@
+//! Makes a cluster's topics agree with `topics.yaml`, or says where they do not.
+//!
+//! A topic that is missing is made; settings that differ are set, and other settings of the topic are left as they are. The
+//! number of partitions is never changed: keys would move to other partitions and lose their order.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::{Topic, Topics};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
+};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::blocking;
+use super::cluster::Cluster;
+use super::config::{KafkaConfig, OVERHEAD_BYTES};
+use super::context::{Context, bus_error, of_code};
+use super::native::TopicDescription;
+use crate::seam::BusError;
+
+/// Where a cluster does not agree with `topics.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A topic is not there.
+    Missing {
+        /// Its name.
+        topic: String,
+        /// How many partitions it should have.
+        partitions: i32,
+    },
+    /// A topic has another number of partitions.
+    Partitions {
+        /// Its name.
+        topic: String,
+        /// How many it has.
+        found: i32,
+        /// How many it should have.
+        wanted: i32,
+    },
+    /// A topic has another value for a setting.
+    Setting {
+        /// Its name.
+        topic: String,
+        /// The setting as Kafka calls it.
+        setting: &'static str,
+        /// Its value, nothing where the cluster does not tell.
+        found: Option<String>,
+        /// The value it should have.
+        wanted: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { topic, partitions } => write!(f, "topic {topic} is missing ({partitions} partitions)"),
+            Self::Partitions { topic, found, wanted } => {
+                write!(
+                    f,
+                    "topic {topic} has {found} partitions, topics.yaml says {wanted}; keys would lose their order, so "
+                )?;
+                f.write_str("change topics.yaml, or create the topic anew under another name")
+            }
+            Self::Setting { topic, setting, found, wanted } => {
+                let found = found.as_deref().unwrap_or("unknown");
+                write!(f, "topic {topic}: {setting} is {found}, should be {wanted}")
+            }
+        }
+    }
+}
+
+/// What [`apply`] did about a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The difference.
+    pub difference: Difference,
+    /// Whether it is gone now; another number of partitions never is.
+    pub applied: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.difference, self.applied) {
+            (Difference::Missing { topic, partitions }, true) => write!(f, "created {topic} ({partitions} partitions)"),
+            (Difference::Setting { topic, setting, wanted, .. }, true) => {
+                write!(f, "set {setting} of {topic} to {wanted}")
+            }
+            (difference, _) => write!(f, "left: {difference}"),
+        }
+    }
+}
+
+/// Says where the cluster does not agree.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses.
+pub async fn check(config: &KafkaConfig, topics: &Topics) -> Result<Vec<Difference>, BusError> {
+    Admin::connect(config, topics)?.differences().await
+}
+
+/// Makes the cluster agree and says what was done. New topics get `replication` replicas: without it three where there are
+/// three brokers, else one. With three, one may be down: `min.insync.replicas` is two.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses.
+pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i32>) -> Result<Vec<Change>, BusError> {
+    let admin = Admin::connect(config, topics)?;
+    let differences = admin.differences().await?;
+    let mut changes = Vec::with_capacity(differences.len());
+    let mut set: Vec<&str> = Vec::new();
+    for difference in &differences {
+        let applied = match difference {
+            Difference::Missing { topic, .. } => admin.create(topic, replication).await?,
+            // All settings of a topic are set at once.
+            Difference::Setting { topic, .. } if set.contains(&topic.as_str()) => true,
+            Difference::Setting { topic, .. } => {
+                set.push(topic);
+                admin.set(topic, &differences).await?
+            }
+            Difference::Partitions { .. } => false,
+        };
+        changes.push(Change { difference: difference.clone(), applied });
+    }
+    Ok(changes)
+}
+
+/// What a topic's settings should be.
+fn wanted(topic: &Topic) -> [(&'static str, String); 5] {
+    // Only closed segments can be dropped, so they must be much younger than what is kept.
+    let segment = (topic.retention / 4).clamp(Duration::from_secs(60), Duration::from_secs(6 * 3600));
+    [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", topic.retention.as_millis().to_string()),
+        ("segment.ms", segment.as_millis().to_string()),
+        ("max.message.bytes", (topic.max_message_bytes + OVERHEAD_BYTES).to_string()),
+        // The broker's clock decides what is old, not that of whoever sent it.
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+    ]
+}
+
+struct Admin {
+    client: AdminClient<Context>,
+    cluster: Arc<Cluster>,
+    topics: Topics,
+    options: AdminOptions,
+}
+
+impl Admin {
+    fn connect(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
+        let client = AdminClient::from_config_and_context(&config.query()?, Context::default())
+            .map_err(|error| bus_error("make a Kafka client", &error))?;
+        let timeout = Some(config.timeout);
+        Ok(Self {
+            client,
+            cluster: Arc::new(Cluster::new(config, topics)?),
+            topics: topics.clone(),
+            options: AdminOptions::new().request_timeout(timeout).operation_timeout(timeout),
+        })
+    }
+
+    async fn differences(&self) -> Result<Vec<Difference>, BusError> {
+        let cluster = self.cluster.clone();
+        let there = blocking(move || cluster.describe()).await?;
+        let settings = self.settings(&there).await?;
+        let mut differences = Vec::new();
+        for topic in self.topics.iter() {
+            match there.iter().find(|found| found.name == topic.name) {
+                None => {
+                    differences.push(Difference::Missing { topic: topic.name.clone(), partitions: topic.partitions });
+                }
+                Some(found) => differences.extend(compare(topic, found, settings.get(topic.name.as_str()))),
+            }
+        }
+        Ok(differences)
+    }
+
+    /// The settings of those topics that are there, by name.
+    async fn settings(&self, there: &[TopicDescription]) -> Result<HashMap<String, ConfigResource>, BusError> {
+        if there.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let asked: Vec<ResourceSpecifier<'_>> =
+            there.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+        let doing = "ask for the settings of the topics";
+        let answers =
+            self.client.describe_configs(&asked, &self.options).await.map_err(|error| bus_error(doing, &error))?;
+        let mut settings = HashMap::with_capacity(there.len());
+        for answer in answers {
+            let resource = answer.map_err(|code| of_code(doing, code))?;
+            if let OwnedResourceSpecifier::Topic(name) = &resource.specifier {
+                settings.insert(name.clone(), resource);
+            }
+        }
+        Ok(settings)
+    }
+
+    async fn create(&self, name: &str, replication: Option<i32>) -> Result<bool, BusError> {
+        let Some(topic) = self.topics.iter().find(|topic| topic.name == name) else { return Ok(false) };
+        let replicas = match replication {
+            Some(replicas) => replicas,
+            None if self.brokers().await? >= 3 => 3,
+            None => 1,
+        };
+        let in_sync = if replicas >= 3 { "2" } else { "1" };
+        let wanted = wanted(topic);
+        let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replicas));
+        let new = wanted.iter().fold(new, |new, (key, value)| new.set(key, value)).set("min.insync.replicas", in_sync);
+        let doing = format!("create topic {name}");
+        let answers =
+            self.client.create_topics([&new], &self.options).await.map_err(|error| bus_error(&doing, &error))?;
+        match answers.into_iter().next() {
+            // Somebody else made it in the meantime.
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(true),
+            Some(Err((_, code))) => Err(of_code(&doing, code)),
+        }
+    }
+
+    /// Sets a topic's differing settings. The call replaces all of them, so those that somebody else set are said again.
+    async fn set(&self, name: &str, differences: &[Difference]) -> Result<bool, BusError> {
+        let doing = format!("set the settings of topic {name}");
+        let there = TopicDescription { name: name.to_owned(), id: None, partitions: 0 };
+        let settings = self.settings(&[there]).await?;
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for entry in settings.get(name).into_iter().flat_map(|resource| &resource.entries) {
+            if let (ConfigSource::DynamicTopic, Some(value)) = (&entry.source, &entry.value) {
+                alter = alter.set(&entry.name, value);
+            }
+        }
+        for difference in differences {
+            if let Difference::Setting { topic, setting, wanted, .. } = difference
+                && topic == name
+            {
+                alter = alter.set(setting, wanted);
+            }
+        }
+        let answers =
+            self.client.alter_configs([&alter], &self.options).await.map_err(|error| bus_error(&doing, &error))?;
+        match answers.into_iter().next() {
+            Some(Err((_, code))) => Err(of_code(&doing, code)),
+            _ => Ok(true),
+        }
+    }
+
+    async fn brokers(&self) -> Result<usize, BusError> {
+        let cluster = self.cluster.clone();
+        blocking(move || cluster.brokers()).await
+    }
+}
+
+fn compare(topic: &Topic, found: &TopicDescription, settings: Option<&ConfigResource>) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    if found.partitions != topic.partitions {
+        let (found, wanted) = (found.partitions, topic.partitions);
+        differences.push(Difference::Partitions { topic: topic.name.clone(), found, wanted });
+    }
+    for (setting, wanted) in wanted(topic) {
+        let found = settings.and_then(|settings| settings.get(setting)).and_then(|entry| entry.value.clone());
+        if found.as_ref() != Some(&wanted) {
+            differences.push(Difference::Setting { topic: topic.name.clone(), setting, found, wanted });
+        }
+    }
+    differences
+}

@@ -1,0 +1,92 @@
+//! What librdkafka tells us: its log lines go to `tracing`, its errors become [`BusError`]s.
+
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::seam::BusError;
+
+/// Passes log lines on and remembers the last error, which says why a cluster cannot be reached.
+#[derive(Debug, Default)]
+pub struct Context {
+    last_error: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// What went wrong last, in librdkafka's words.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // "All brokers are down" says less than the reason before it.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Passes a log line of librdkafka on. Its errors are warnings here: it retries by itself, and what it gives up on comes
+/// back as an error of the call.
+pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(target: "librdkafka", facility, "{line}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
+    }
+}
+
+/// An error of librdkafka as one of the seam's. `doing` says what failed.
+pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
+    match error {
+        // The value is left out: it may be a secret.
+        KafkaError::ClientConfig(_, reason, key, _) => {
+            return BusError::Fatal(format!("{doing}: Kafka property {key}: {reason}"));
+        }
+        KafkaError::MessageConsumptionFatal(code) => return BusError::Fatal(format!("{doing}: {code}")),
+        KafkaError::AdminOp(code) => return of_code(doing, *code),
+        _ => {}
+    }
+    match error.rdkafka_error_code() {
+        Some(code) => of_code(doing, code),
+        None => BusError::Fatal(format!("{doing}: {error}")),
+    }
+}
+
+/// An error code of librdkafka or a broker as one of the seam's.
+pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::QueueFull => BusError::QueueFull,
+        Code::PurgeQueue | Code::PurgeInflight => BusError::Closed,
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            BusError::Fatal(format!("{doing}: there is no such topic; run `sightline topics apply`"))
+        }
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication
+        | Code::Fatal
+        | Code::FencedInstanceId
+        | Code::UnsupportedVersion
+        | Code::UnsupportedFeature => BusError::Fatal(format!("{doing}: {code}")),
+        _ => BusError::Unavailable(format!("{doing}: {code}")),
+    }
+}

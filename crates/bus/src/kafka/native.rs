@@ -1,0 +1,152 @@
+//! The two calls of librdkafka that the `rdkafka` crate does not offer safely; all `unsafe` of this crate is here.
+//!
+//! [`describe_topics`] tells a topic's id, which is new whenever a topic of that name is created; the crate has no such call.
+//! [`headers`] reads headers whose names need not be UTF-8: the crate panics on them, and anybody may write to a topic.
+
+use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
+
+use bytes::Bytes;
+use contracts::Headers;
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaErrorCode;
+use uuid::Uuid;
+
+/// What the cluster knows of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// What tells it from others that had its name; nothing where the brokers are too old to have ids.
+    pub id: Option<Uuid>,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
+/// Something librdkafka gave us to free.
+struct Owned<T> {
+    pointer: *mut T,
+    free: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if !self.pointer.is_null() {
+            // SAFETY: `pointer` came from the constructor that belongs to `free`, and is freed here only.
+            unsafe { (self.free)(self.pointer) }
+        }
+    }
+}
+
+/// Asks the cluster for these topics; those that do not exist are left out. Blocks up to `timeout`.
+pub fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
+    names: &[&str],
+    timeout: Duration,
+) -> KafkaResult<Vec<TopicDescription>> {
+    let names: Vec<CString> = names.iter().map(|name| CString::new(*name)).collect::<Result<_, _>>()?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives this call, and so do `names`, which `pointers` point into and librdkafka copies. Each object
+    // made here is freed by its own destructor, in reverse order, the event before its queue. The event is not used after that.
+    unsafe {
+        let rk = client.native_ptr();
+        let topics = Owned {
+            pointer: sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
+            free: sys::rd_kafka_TopicCollection_destroy,
+        };
+        let options = Owned {
+            pointer: sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS),
+            free: sys::rd_kafka_AdminOptions_destroy,
+        };
+        let mut reason = [0; 256];
+        let set =
+            sys::rd_kafka_AdminOptions_set_request_timeout(options.pointer, millis, reason.as_mut_ptr(), reason.len());
+        succeeded(set)?;
+        let queue = Owned { pointer: sys::rd_kafka_queue_new(rk), free: sys::rd_kafka_queue_destroy };
+        sys::rd_kafka_DescribeTopics(rk, topics.pointer, options.pointer, queue.pointer);
+        // librdkafka answers by itself when the time is up; the second more is for the answer to arrive.
+        let event = Owned {
+            pointer: sys::rd_kafka_queue_poll(queue.pointer, millis.saturating_add(1_000)),
+            free: sys::rd_kafka_event_destroy,
+        };
+        if event.pointer.is_null() {
+            return Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut));
+        }
+        succeeded(sys::rd_kafka_event_error(event.pointer))?;
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.pointer);
+        if result.is_null() {
+            return Err(KafkaError::Global(RDKafkaErrorCode::BadMessage));
+        }
+        let mut count = 0;
+        let first = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        (0..count).filter_map(|index| description(*first.add(index)).transpose()).collect()
+    }
+}
+
+/// Reads one description; nothing where the topic does not exist.
+///
+/// # Safety
+/// `topic` must be of a result whose event is still there.
+unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> KafkaResult<Option<TopicDescription>> {
+    // SAFETY: the caller keeps the event, which owns everything read here; all of it is copied out.
+    unsafe {
+        match sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)).into() {
+            RDKafkaErrorCode::NoError => {}
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => return Ok(None),
+            code => return Err(KafkaError::MetadataFetch(code)),
+        }
+        let mut partitions = 0;
+        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let id = (!id.is_null()).then(|| {
+            Uuid::from_u64_pair(
+                sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned(),
+                sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
+            )
+        });
+        Ok(Some(TopicDescription {
+            name: CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned(),
+            id: id.filter(|id| !id.is_nil()),
+            partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+        }))
+    }
+}
+
+fn succeeded(code: sys::rd_kafka_resp_err_t) -> KafkaResult<()> {
+    match code.into() {
+        RDKafkaErrorCode::NoError => Ok(()),
+        code => Err(KafkaError::Global(code)),
+    }
+}
+
+/// The headers of a message. A name that is not UTF-8 is read with replacement characters, a null value as empty.
+pub fn headers(message: &BorrowedMessage<'_>) -> Headers {
+    let mut all = Vec::new();
+    // SAFETY: the message owns its headers and outlives this call; names end with a zero byte, values have the length that is
+    // given, and both are copied out before the borrow ends.
+    unsafe {
+        let mut headers = std::ptr::null_mut();
+        let found = sys::rd_kafka_message_headers(message.ptr(), &raw mut headers);
+        if !matches!(found.into(), RDKafkaErrorCode::NoError) {
+            return Headers::new();
+        }
+        for index in 0..sys::rd_kafka_header_cnt(headers) {
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+            let read = sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size);
+            if !matches!(read.into(), RDKafkaErrorCode::NoError) {
+                break;
+            }
+            let value = if value.is_null() {
+                Bytes::new()
+            } else {
+                Bytes::copy_from_slice(std::slice::from_raw_parts(value.cast::<u8>(), size))
+            };
+            all.push((CStr::from_ptr(name).to_string_lossy().into_owned(), value));
+        }
+    }
+    all.into_iter().collect()
+}

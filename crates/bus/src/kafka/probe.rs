@@ -1,0 +1,117 @@
+//! How far a group is behind: its committed offsets, and the time of the message at each. It neither joins the group nor commits.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use contracts::Role;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::cluster::Cluster;
+use super::config::KafkaConfig;
+use super::context::{Context, bus_error};
+use super::delivery::timestamp;
+use crate::seam::BusError;
+
+/// Looks at one group's place in one topic. It keeps what it saw, so that asking often reads little.
+pub struct Probe {
+    client: BaseConsumer<Context>,
+    role: Role,
+    topic: String,
+    timeout: Duration,
+    /// By partition: an offset, and the time of the first message there; none where only unused offsets follow.
+    seen: HashMap<i32, (i64, Option<SystemTime>)>,
+}
+
+impl Probe {
+    /// A probe for a group.
+    pub fn new(config: &KafkaConfig, role: Role, topic: &str, group: &str) -> Result<Self, BusError> {
+        let mut settings = config.consumer(group)?;
+        // It wants one message of each partition, not thousands.
+        settings
+            .set("queued.min.messages", "1")
+            .set("queued.max.messages.kbytes", "1")
+            .set("fetch.message.max.bytes", "1024")
+            .set("enable.partition.eof", "true");
+        let client = BaseConsumer::from_config_and_context(&settings, Context::default())
+            .map_err(|error| bus_error(&format!("look at group {group}"), &error))?;
+        Ok(Self { client, role, topic: topic.to_owned(), timeout: config.timeout, seen: HashMap::new() })
+    }
+
+    /// When the oldest message that the group did not commit was taken. Blocks.
+    pub fn oldest_unconsumed(&mut self, cluster: &Cluster) -> Result<Option<SystemTime>, BusError> {
+        // Log lines and errors wait in a queue until they are polled for.
+        for _ in 0..8 {
+            drop(self.client.poll(Duration::ZERO));
+        }
+        let next = self.next_offsets(cluster)?;
+        self.seen.retain(|partition, (offset, _)| next.get(partition) == Some(offset));
+        let unseen: HashMap<i32, i64> =
+            next.into_iter().filter(|(partition, _)| !self.seen.contains_key(partition)).collect();
+        if !unseen.is_empty() {
+            let looked = self.look(unseen);
+            // Otherwise it would go on fetching what nobody asked for.
+            let left = self.client.unassign().map_err(|error| self.failed(&error));
+            looked.and(left)?;
+        }
+        Ok(self.seen.values().filter_map(|(_, time)| *time).min())
+    }
+
+    /// The next offset that the group needs of each partition that still has something for it.
+    fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
+        let ranges = cluster.ranges(self.role)?;
+        let mut asked = TopicPartitionList::with_capacity(ranges.len());
+        for range in &ranges {
+            asked.add_partition(&self.topic, range.partition);
+        }
+        let committed = self.client.committed_offsets(asked, self.timeout).map_err(|error| self.failed(&error))?;
+        let next = ranges.iter().filter_map(|range| {
+            let offset = match committed.find_partition(&self.topic, range.partition).map(|found| found.offset()) {
+                Some(Offset::Offset(offset)) if (range.earliest..=range.end).contains(&offset) => offset,
+                _ => range.earliest,
+            };
+            (offset < range.end).then_some((range.partition, offset))
+        });
+        Ok(next.collect())
+    }
+
+    /// Reads the first message at each of these offsets.
+    fn look(&mut self, mut unseen: HashMap<i32, i64>) -> Result<(), BusError> {
+        let mut places = TopicPartitionList::with_capacity(unseen.len());
+        for (partition, offset) in &unseen {
+            places
+                .add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))
+                .map_err(|error| self.failed(&error))?;
+        }
+        self.client.assign(&places).map_err(|error| self.failed(&error))?;
+        let deadline = Instant::now() + self.timeout;
+        while !unseen.is_empty() {
+            if Instant::now() > deadline {
+                let topic = &self.topic;
+                return Err(BusError::Unavailable(format!(
+                    "topic {topic}: its oldest messages could not be read in time"
+                )));
+            }
+            let (partition, time) = match self.client.poll(Duration::from_millis(50)) {
+                Some(Ok(record)) => (record.partition(), Some(timestamp(&record))),
+                Some(Err(KafkaError::PartitionEOF(partition))) => (partition, None),
+                Some(Err(error)) => match self.failed(&error) {
+                    fatal @ BusError::Fatal(_) => return Err(fatal),
+                    _ => continue,
+                },
+                None => continue,
+            };
+            if let Some(offset) = unseen.remove(&partition) {
+                self.seen.insert(partition, (offset, time));
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &KafkaError) -> BusError {
+        bus_error(&format!("look how far topic {} was consumed", self.topic), error)
+    }
+}

@@ -1,0 +1,48 @@
+//! What both buses count, under one spelling: `sightline_bus_*` with the topic as label.
+
+use contracts::{Message, Role};
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// The meters of one topic.
+pub struct Meters {
+    produced_messages: Counter,
+    produced_bytes: Counter,
+    consumed_messages: Counter,
+    consumed_bytes: Counter,
+    queue_messages: Gauge,
+    queue_bytes: Gauge,
+}
+
+impl Meters {
+    /// Meters with the topic's role as label.
+    pub fn of(role: Role) -> Self {
+        let topic = role.as_str();
+        Self {
+            produced_messages: counter!("sightline_bus_produced_messages_total", "topic" => topic),
+            produced_bytes: counter!("sightline_bus_produced_bytes_total", "topic" => topic),
+            consumed_messages: counter!("sightline_bus_consumed_messages_total", "topic" => topic),
+            consumed_bytes: counter!("sightline_bus_consumed_bytes_total", "topic" => topic),
+            queue_messages: gauge!("sightline_bus_queue_messages", "topic" => topic),
+            queue_bytes: gauge!("sightline_bus_queue_bytes", "topic" => topic),
+        }
+    }
+
+    /// The log acknowledged this many messages of these bytes in sum.
+    pub fn produced(&self, messages: usize, bytes: usize) {
+        self.produced_messages.increment(messages as u64);
+        self.produced_bytes.increment(bytes as u64);
+    }
+
+    /// A message went to a consumer or reader.
+    pub fn consumed(&self, message: &Message) {
+        self.consumed_messages.increment(1);
+        self.consumed_bytes.increment(message.weight() as u64);
+    }
+
+    /// What waits for acknowledgement now.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and a queue is far below 2^52 bytes")]
+    pub fn queued(&self, messages: usize, bytes: usize) {
+        self.queue_messages.set(messages as f64);
+        self.queue_bytes.set(bytes as f64);
+    }
+}

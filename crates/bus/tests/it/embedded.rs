@@ -1,0 +1,290 @@
+//! The contract suite on the embedded log, from memory and from the disk, and what only the embedded log has: retention that waits
+//! for groups, a limit on the disk, a folder that belongs to one process.
+
+use std::fs::{self, OpenOptions};
+use std::future::Future;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bus::embedded::{BusSync, EmbeddedBus, Options};
+use bus::{Bus, BusError, ConsumerOptions, ReaderItem, Start};
+use contracts::{Role, Topics};
+use tempfile::TempDir;
+
+use crate::suite::{self, GROUP, Log, Member, PATIENCE, message, number, numbered, numbers, read, send};
+
+const FOLDER: &str = "SIGHTLINE_TEST_EMBEDDED_FOLDER";
+
+/// A log in a folder of its own.
+struct Folder {
+    folder: TempDir,
+    options: Options,
+}
+
+impl Folder {
+    fn new(options: Options) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), options }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("bus")
+    }
+}
+
+#[async_trait]
+impl Log for Folder {
+    async fn open_with_queue(&self, bytes: usize) -> Arc<dyn Bus> {
+        let options = Options { max_queue_bytes: bytes, ..self.options };
+        Arc::new(EmbeddedBus::open(&self.path(), &topics(), options).unwrap())
+    }
+
+    fn writing_process(&self) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "embedded::writing_process", "--nocapture"]).env(FOLDER, self.path());
+        command
+    }
+}
+
+fn topics() -> Topics {
+    Topics::parse(contracts::topics::DEFAULT)
+        .unwrap()
+        .map(|topic| topic.partitions = if topic.role == Role::Alerts { 1 } else { 3 })
+}
+
+/// What another test starts as a process and kills.
+#[tokio::test]
+async fn writing_process() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    suite::write_until_killed(Arc::new(EmbeddedBus::open(Path::new(&folder), &topics(), options).unwrap())).await;
+}
+
+mod from_memory {
+    use super::{Folder, Future, Options};
+
+    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(Folder) -> F) {
+        scenario(Folder::new(Options::default())).await;
+    }
+
+    contract_suite!(runner, []);
+}
+
+mod from_the_disk {
+    use super::{BusSync, Folder, Future, Options};
+
+    /// Nothing is kept in memory, a segment holds a few messages, every commit waits for the disk.
+    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(Folder) -> F) {
+        let options = Options { memory_bytes: 0, segment_bytes: 300_000, sync: BusSync::Full, ..Options::default() };
+        scenario(Folder::new(options)).await;
+    }
+
+    contract_suite!(runner, []);
+}
+
+/// Retention of a blink and segments of a few messages.
+fn short_lived(folder: &Folder) -> EmbeddedBus {
+    let topics = topics().map(|topic| topic.retention = Duration::from_millis(200));
+    EmbeddedBus::open(&folder.path(), &topics, Options { segment_bytes: 100_000, ..folder.options }).unwrap()
+}
+
+async fn earliest(bus: &EmbeddedBus, role: Role) -> i64 {
+    bus.ranges(role).await.unwrap().iter().map(|range| range.earliest).sum()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never seen: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
+    let folder = Folder::new(Options::default());
+    let bus = short_lived(&folder);
+    let mut behind = bus.reader(Role::Frames, Start::Earliest).await.unwrap();
+    let mut member = Member::of(&bus).await;
+    let sent = send(&bus, Role::Frames, (0..20).map(|number| numbered("k", number, 50_000))).await;
+    let taken = member.take(20).await;
+    member.finish(&taken);
+    until("everything dropped", async || earliest(&bus, Role::Frames).await == 20).await;
+    let files = fs::read_dir(folder.path().join("sightline.frames.topic")).unwrap().count();
+    assert!(files < 10, "{files} files are left");
+
+    send(&bus, Role::Frames, [message("k", 20)]).await;
+    let partition = sent[0].partition;
+    match tokio::time::timeout(PATIENCE, behind.next()).await.unwrap().unwrap() {
+        ReaderItem::Gap { partition: at, from: 0, to: 20 } if at == partition => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(number(&read(&mut *behind, 1).await[0]), 20);
+    // An offset that retention dropped is told as well, and offsets go on where they were, also after a reopen.
+    drop(member);
+    bus.close().await.unwrap();
+    let bus = short_lived(&folder);
+    let next = send(&bus, Role::Frames, [message("k", 21)]).await;
+    assert_eq!(next[0].offset, 21);
+}
+
+#[tokio::test]
+async fn what_a_group_has_not_consumed_outlives_its_retention() {
+    let folder = Folder::new(Options::default());
+    let bus = short_lived(&folder);
+    // One by one: what is sent at once goes into one segment.
+    for number in 0..20 {
+        send(&bus, Role::Frames, [numbered("k", number, 50_000)]).await;
+    }
+    // Nobody has consumed frames yet; alerts are consumed by no group, so theirs go.
+    send(&bus, Role::Alerts, (0..20).map(|number| numbered("k", number, 50_000))).await;
+    until("old alerts dropped", async || earliest(&bus, Role::Alerts).await == 20).await;
+    assert_eq!(earliest(&bus, Role::Frames).await, 0);
+
+    // Of two groups the slower one counts, also while it has no member and after a reopen.
+    let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
+    let taken = slow.take(20).await;
+    slow.finish(&taken[..11]);
+    drop(slow);
+    let mut quick = Member::of(&bus).await;
+    let taken = quick.take(20).await;
+    quick.finish(&taken);
+    quick.consumer.close().await.unwrap();
+    bus.close().await.unwrap();
+    let bus = short_lived(&folder);
+    send(&bus, Role::Alerts, [message("k", 20)]).await;
+    until("the eleven dropped, as far as segments go", async || earliest(&bus, Role::Frames).await >= 8).await;
+    until("old alerts dropped again", async || earliest(&bus, Role::Alerts).await == 21).await;
+    assert!(earliest(&bus, Role::Frames).await <= 11);
+    let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
+    assert_eq!(numbers(&slow.take(9).await), (11..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_group_that_is_forgotten_holds_nothing_back() {
+    let folder = Folder::new(Options::default());
+    let bus = short_lived(&folder);
+    drop(Member::with(&bus, "gone", ConsumerOptions::default()).await);
+    let mut member = Member::of(&bus).await;
+    send(&bus, Role::Frames, (0..10).map(|number| numbered("k", number, 50_000))).await;
+    let taken = member.take(10).await;
+    member.finish(&taken);
+    until("commit", async || bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap().is_none()).await;
+    assert_eq!(earliest(&bus, Role::Frames).await, 0);
+    assert_eq!(bus.forget_groups_except(Role::Frames, &[]).await.unwrap(), ["gone"], "one with a member stays");
+    until("everything dropped", async || earliest(&bus, Role::Frames).await == 10).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_there_is_room() {
+    let folder = Folder::new(Options { disk_limit: 16 << 20, ..Options::default() });
+    let bus = EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap();
+    let mut member = Member::of(&bus).await;
+    let mut taken = 0;
+    let refused = loop {
+        match bus.producer().send(Role::Frames, numbered("k", taken, 100_000)).unwrap().await {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+        assert!(taken < 1000, "the limit does not hold");
+    };
+    assert!(matches!(refused, BusError::DiskFull(_)) && refused.is_transient(), "{refused:?}");
+    // What follows from frames still finds room, or nothing could ever be finished.
+    send(&bus, Role::Results, (0..5).map(|number| numbered("k", number, 100_000))).await;
+
+    // Everything that was taken is there; once it is consumed there is room again, long before retention ends.
+    let in_hand = member.take(taken).await;
+    assert_eq!(numbers(&in_hand), (0..taken).collect::<Vec<_>>());
+    member.finish(&in_hand);
+    until("frames taken again", async || {
+        bus.producer().send(Role::Frames, numbered("k", taken, 100_000)).unwrap().await.is_ok()
+    })
+    .await;
+    assert_eq!(numbers(&member.take(1).await), [taken]);
+}
+
+#[tokio::test]
+async fn a_group_has_one_member() {
+    let folder = Folder::new(Options::default());
+    let bus = folder.open().await;
+    let member = Member::of(&*bus).await;
+    let refused = bus.consumer(Role::Frames, GROUP, ConsumerOptions::default()).await.err().unwrap();
+    assert!(matches!(&refused, BusError::Fatal(text) if text.contains(GROUP)), "{refused:?}");
+    drop(member);
+    drop(Member::of(&*bus).await);
+}
+
+#[tokio::test]
+async fn a_folder_belongs_to_one_process_until_it_is_closed() {
+    let folder = Folder::new(Options::default());
+    let bus = folder.open().await;
+    let refused = EmbeddedBus::open(&folder.path(), &topics(), folder.options).err().unwrap().to_string();
+    assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
+    assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
+    // Closing frees it, though handles are still held; so does dropping.
+    bus.close().await.unwrap();
+    drop(EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap());
+    EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap();
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_refused() {
+    let folder = Folder::new(Options::default());
+    folder.open().await.close().await.unwrap();
+    let grown = topics().map(|topic| topic.partitions += i32::from(topic.role == Role::Replies));
+    let refused = EmbeddedBus::open(&folder.path(), &grown, folder.options).err().unwrap().to_string();
+    assert!(refused.contains("sightline.replies has 3 partitions") && refused.contains("topics.yaml"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_and_nothing_is_thrown_away() {
+    let folder = Folder::new(Options::default());
+    let bus = folder.open().await;
+    send(&*bus, Role::Alerts, [message("k", 0)]).await;
+    bus.close().await.unwrap();
+    let path = folder.path().join("sightline.alerts.topic/000000000001.db");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, b"this is no database, and it is longer than a header of one ".repeat(20)).unwrap();
+    let refused = EmbeddedBus::open(&folder.path(), &topics(), folder.options).err().unwrap();
+    assert!(matches!(&refused, BusError::Fatal(text) if text.contains("000000000001.db")), "{refused:?}");
+
+    fs::write(&path, whole).unwrap();
+    let bus = folder.open().await;
+    assert_eq!(read(&mut *bus.reader(Role::Alerts, Start::Earliest).await.unwrap(), 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
+    let folder = Folder::new(Options::default());
+    let bus = folder.open().await;
+    send(&*bus, Role::Alerts, (0..10).map(|number| message("k", number))).await;
+    // The folder as a loss of power leaves it: the log of the open segment ends in bytes that were never wholly written.
+    let copy = Folder::new(Options::default());
+    let topic = copy.path().join("sightline.alerts.topic");
+    fs::create_dir_all(&topic).unwrap();
+    for entry in fs::read_dir(folder.path().join("sightline.alerts.topic")).unwrap() {
+        let from = entry.unwrap().path();
+        if from.extension().is_some_and(|extension| extension != "db-shm") {
+            fs::copy(&from, topic.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+    let mut torn = OpenOptions::new().write(true).open(topic.join("000000000001.db-wal")).unwrap();
+    torn.seek(SeekFrom::End(0)).unwrap();
+    torn.write_all(&[0xa5; 50_000]).unwrap();
+
+    let bus = copy.open().await;
+    let mut reader = bus.reader(Role::Alerts, Start::Earliest).await.unwrap();
+    assert_eq!(numbers(&read(&mut *reader, 10).await), (0..10).collect::<Vec<_>>());
+    assert_eq!(send(&*bus, Role::Alerts, [message("k", 10)]).await[0].offset, 10);
+    assert_eq!(numbers(&read(&mut *reader, 1).await), [10]);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named_with_its_setting() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let refused = EmbeddedBus::open(&file.path().join("bus"), &topics(), Options::default()).err().unwrap().to_string();
+    assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
+}

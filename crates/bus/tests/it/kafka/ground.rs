@@ -1,0 +1,232 @@
+//! Topics of its own for each scenario on a real cluster, deleted at the end.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::kafka::admin;
+use bus::{Bus, BusError, Consumer, ConsumerOptions, Delivery, Incoming, KafkaBus, KafkaConfig, Position};
+use contracts::{Headers, Message, Role, Topics};
+use futures::FutureExt as _;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::suite::{GROUP, Log};
+
+/// Longer than anything here may take, so that a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Tells a process that a test starts which topics are its own.
+const PREFIX: &str = "SIGHTLINE_TEST_KAFKA_PREFIX";
+
+/// A cluster with topics and groups that are this scenario's alone.
+#[derive(Clone)]
+pub struct Ground {
+    pub config: KafkaConfig,
+    pub topics: Topics,
+}
+
+/// The cluster that tests use.
+pub fn brokers() -> String {
+    std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS")
+        .expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers of a test cluster")
+}
+
+/// Runs a scenario on topics of its own with this many partitions (`alerts` has one), and deletes them whatever happens.
+pub async fn on_kafka<F: Future<Output = ()>>(partitions: i32, scenario: impl FnOnce(Ground) -> F) {
+    let ground = Ground::new(partitions);
+    ground.apply().await;
+    let outcome = AssertUnwindSafe(scenario(ground.clone())).catch_unwind().await;
+    ground.delete().await;
+    if let Err(failed) = outcome {
+        std::panic::resume_unwind(failed);
+    }
+}
+
+impl Ground {
+    /// Names for topics that are not there yet.
+    pub fn new(partitions: i32) -> Self {
+        Self::with_prefix(&format!("test-{}.", Uuid::new_v4().simple()), partitions)
+    }
+
+    /// That of the test which started this process; nothing where nobody did.
+    pub fn of_parent() -> Option<Self> {
+        std::env::var(PREFIX).ok().map(|prefix| Self::with_prefix(&prefix, 1))
+    }
+
+    fn with_prefix(prefix: &str, partitions: i32) -> Self {
+        let topics = Topics::parse(contracts::topics::DEFAULT).unwrap().prefixed(prefix).map(|topic| {
+            topic.partitions = if topic.role == Role::Alerts { 1 } else { partitions };
+        });
+        let config = KafkaConfig {
+            group_prefix: prefix.to_owned(),
+            // Members that died are missed sooner than in production.
+            properties: vec![("session.timeout.ms".to_owned(), "6000".to_owned())],
+            ..KafkaConfig::new(brokers())
+        };
+        Self { config, topics }
+    }
+
+    /// This test binary, set to run one test on these topics.
+    pub fn process(&self, test: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--ignored", "--nocapture"]).env(PREFIX, &self.config.group_prefix);
+        command
+    }
+
+    /// What a group of ours is called on the cluster.
+    pub fn group(&self, group: &str) -> String {
+        format!("{}{group}", self.config.group_prefix)
+    }
+
+    pub async fn apply(&self) {
+        admin::apply(&self.config, &self.topics, None).await.unwrap();
+    }
+
+    /// A connection of its own, as another process would have.
+    pub async fn bus(&self) -> Arc<KafkaBus> {
+        Arc::new(KafkaBus::connect(self.config.clone(), &self.topics).await.unwrap())
+    }
+
+    pub async fn member(&self, bus: &KafkaBus, options: ConsumerOptions) -> Member {
+        Member { consumer: bus.consumer(Role::Frames, GROUP, options).await.unwrap() }
+    }
+
+    pub fn name(&self, role: Role) -> &str {
+        &self.topics.get(role).name
+    }
+
+    pub async fn delete_topics(&self) {
+        let names: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
+        admin_client().delete_topics(&names, &AdminOptions::new()).await.unwrap();
+    }
+
+    pub async fn delete(&self) {
+        self.delete_topics().await;
+        // A group that nobody joined is not there.
+        for group in [GROUP, "another"] {
+            drop(admin_client().delete_groups(&[&self.group(group)], &AdminOptions::new()).await);
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Ground {
+    async fn open_with_queue(&self, bytes: usize) -> Arc<dyn Bus> {
+        let config = KafkaConfig { queue_bytes: bytes, ..self.config.clone() };
+        Arc::new(KafkaBus::connect(config, &self.topics).await.unwrap())
+    }
+
+    fn writing_process(&self) -> Command {
+        self.process("kafka::writing_process")
+    }
+}
+
+pub fn admin_client() -> AdminClient<DefaultClientContext> {
+    rdkafka::ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+}
+
+pub fn message(key: &str, value: impl std::fmt::Display + Copy) -> Message {
+    Message {
+        key: Some(key.to_owned().into()),
+        headers: Headers::new().with("ce_id", value.to_string()),
+        value: value.to_string().into(),
+    }
+}
+
+pub fn text(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.message.value.to_vec()).unwrap()
+}
+
+pub fn key(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.message.key.clone().unwrap().to_vec()).unwrap()
+}
+
+/// Sends all at once and waits for all acknowledgements.
+pub async fn send(bus: &KafkaBus, role: Role, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
+    let producer = bus.producer();
+    let sent: Vec<_> = messages.into_iter().map(|message| producer.send(role, message).unwrap()).collect();
+    futures::future::try_join_all(sent).await.unwrap()
+}
+
+/// A consumer whose waits have an end.
+pub struct Member {
+    pub consumer: Box<dyn Consumer>,
+}
+
+impl Member {
+    pub async fn next(&mut self) -> Incoming {
+        timeout(PATIENCE, self.consumer.next()).await.expect("something should have come by now").unwrap()
+    }
+
+    /// The next message, whatever is told between.
+    pub async fn delivery(&mut self) -> Delivery {
+        loop {
+            if let Incoming::Delivery(delivery) = self.next().await {
+                return delivery;
+            }
+        }
+    }
+
+    /// This many messages, unfinished.
+    pub async fn deliveries(&mut self, count: usize) -> Vec<Delivery> {
+        let mut all = Vec::with_capacity(count);
+        while all.len() < count {
+            all.push(self.delivery().await);
+        }
+        all
+    }
+
+    /// Waits until partitions were assigned or revoked, and gives them.
+    pub async fn assigned(&mut self) -> BTreeSet<i32> {
+        loop {
+            if let Incoming::Assigned(partitions) = self.next().await {
+                return partitions.into_iter().collect();
+            }
+        }
+    }
+
+    pub fn finish<'a>(&self, deliveries: impl IntoIterator<Item = &'a Delivery>) {
+        let finisher = self.consumer.finisher();
+        deliveries.into_iter().for_each(|delivery| finisher.finished(delivery.position));
+    }
+
+    pub async fn close(self) -> Result<(), BusError> {
+        timeout(PATIENCE, self.consumer.close()).await.expect("closing should be over by now")
+    }
+
+    /// What comes within a while in which nothing should.
+    pub async fn within(&mut self, while_: Duration) -> Vec<Incoming> {
+        let mut all = Vec::new();
+        let end = tokio::time::Instant::now() + while_;
+        while let Ok(incoming) = tokio::time::timeout_at(end, self.consumer.next()).await {
+            all.push(incoming.unwrap());
+        }
+        all
+    }
+}
+
+/// Sends what only foreign producers send: no key, a null value, a header whose name is not UTF-8 and one without a value.
+pub async fn send_foreign(topic: &str) {
+    use rdkafka::bindings::{rd_kafka_header_add, rd_kafka_headers_t};
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+
+    let headers = OwnedHeaders::new();
+    let name = b"caf\xe9";
+    // SAFETY: the crate passes borrowed headers as the very pointer of librdkafka, which copies the name and the value.
+    unsafe {
+        let native = std::ptr::from_ref(headers.as_borrowed()).cast_mut().cast::<rd_kafka_headers_t>();
+        rd_kafka_header_add(native, name.as_ptr().cast(), name.len().cast_signed(), name.as_ptr().cast(), 4);
+    }
+    let headers = headers.insert(Header { key: "empty", value: None::<&[u8]> });
+    let producer: FutureProducer = rdkafka::ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
+    producer.send(record, PATIENCE).await.unwrap();
+}

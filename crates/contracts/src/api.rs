@@ -1,0 +1,267 @@
+//! Bodies of the HTTP interface, shared by the services that speak it and the command that calls them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::alert::AlertData;
+use crate::detection::{BoundingBox, Detection, Point, Vehicle};
+use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
+use crate::result::FailureCode;
+
+/// An error, as RFC 9457 has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A URI for the kind of problem: `about:blank`, the code says which it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable code for programs, such as `unsupported_media_type`.
+    pub code: String,
+    /// What went wrong and what to do.
+    pub detail: String,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What `cursor=` takes for the next page; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A frame was taken: it will be looked at even if everything stops now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FrameAccepted {
+    /// Its id.
+    pub frame_id: FrameId,
+    /// Its stream, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// When the picture was taken, or arrived.
+    #[schema(value_type = String, format = DateTime)]
+    pub captured_at: Timestamp,
+    /// Which detectors will look at it.
+    pub detectors: Vec<DetectorName>,
+    /// Where its results can be read.
+    pub results_url: String,
+}
+
+/// A frame with the results there are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FrameView {
+    /// Its id.
+    pub frame_id: FrameId,
+    /// Its stream, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// When the picture was taken.
+    #[schema(value_type = String, format = DateTime)]
+    pub captured_at: Timestamp,
+    /// Width of the upright original in pixels, 0 where unknown.
+    pub width: u32,
+    /// Height of the upright original in pixels, 0 where unknown.
+    pub height: u32,
+    /// What was seen, by all detectors.
+    pub detections: Vec<DetectionView>,
+    /// What each detector said.
+    pub results: Vec<ResultView>,
+    /// Where the picture can be fetched, while it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<String>,
+}
+
+/// What one detector said about a frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ResultView {
+    /// Who looked.
+    pub detector: DetectorName,
+    /// The model that was run.
+    pub model: String,
+    /// `ok` or `failed`.
+    pub status: ResultStatus,
+    /// How many detections it made.
+    pub count: u32,
+    /// When it was done.
+    #[schema(value_type = String, format = DateTime)]
+    pub processed_at: Timestamp,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ResultError>,
+}
+
+/// Whether a detector ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultStatus {
+    /// It ran.
+    Ok,
+    /// It can never say anything about this frame.
+    Failed,
+}
+
+/// Why a detector failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResultError {
+    /// Stable code.
+    pub code: FailureCode,
+    /// The cause in words.
+    pub message: String,
+}
+
+/// One object that was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DetectionView {
+    /// `<frame id>-<detector>-<n>`.
+    pub id: String,
+    /// The frame it was seen in.
+    pub frame_id: FrameId,
+    /// The frame's stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
+    /// Who saw it.
+    pub detector: DetectorName,
+    /// When the picture was taken.
+    #[schema(value_type = String, format = DateTime)]
+    pub captured_at: Timestamp,
+    /// The object itself.
+    #[serde(flatten)]
+    pub detection: Detection,
+}
+
+/// A detection made elsewhere, to go through the same pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDetection {
+    /// Where it was seen.
+    #[serde(default)]
+    pub stream: Option<StreamName>,
+    /// When it was seen; now, where it is missing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub captured_at: Option<Timestamp>,
+    /// Who saw it; `external`, where it is missing.
+    #[serde(default)]
+    pub detector: Option<DetectorName>,
+    /// What it is: 1 to 64 characters.
+    pub label: String,
+    /// How sure its maker is, 0 to 1; 1, where it is missing.
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    /// Where it is in the picture.
+    #[serde(rename = "box", default)]
+    pub bounds: Option<BoundingBox>,
+    /// Points on it.
+    #[serde(default)]
+    pub landmarks: Vec<Point>,
+    /// Its class, such as `SUV`.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// Its maker, such as `Audi`.
+    #[serde(default)]
+    pub make: Option<String>,
+    /// Its maker's name for it, such as `Q3`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Its model year.
+    #[serde(default)]
+    pub year: Option<i32>,
+}
+
+impl NewDetection {
+    /// The detection in it, checked.
+    ///
+    /// # Errors
+    /// Says which field is wrong and what would be right.
+    pub fn detection(&self) -> Result<Detection, String> {
+        let vehicle = Vehicle {
+            category: self.category.clone(),
+            make: self.make.clone(),
+            model: self.model.clone(),
+            year: self.year,
+        };
+        let detection = Detection {
+            label: self.label.clone(),
+            confidence: self.confidence.unwrap_or(1.0),
+            bounds: self.bounds,
+            landmarks: self.landmarks.clone(),
+            vehicle,
+        };
+        detection.check().map(|()| detection)
+    }
+}
+
+/// A detection made elsewhere was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DetectionAccepted {
+    /// The id it will be found under.
+    pub id: String,
+    /// The frame made for it.
+    pub frame_id: FrameId,
+}
+
+/// One group of a count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Count {
+    /// What the group has in common; for hours, their beginning in RFC 3339.
+    pub key: String,
+    /// How many detections it has.
+    pub count: u64,
+}
+
+/// Counts by group, the largest first; hours in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stats {
+    /// The groups.
+    pub items: Vec<Count>,
+}
+
+/// A rule to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRule {
+    /// Its name, which alerts carry: 1 to 64 characters.
+    pub name: String,
+    /// The condition in CEL, such as `label == "face" && confidence > 0.8`.
+    pub condition: String,
+    /// Whether it is in force; it is, where this is missing.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+}
+
+/// What to change of a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleChange {
+    /// Another name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Another condition.
+    #[serde(default)]
+    pub condition: Option<String>,
+    /// In force or not.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuleView {
+    /// Its id.
+    pub id: RuleId,
+    /// Its name.
+    pub name: String,
+    /// The condition in CEL.
+    pub condition: String,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// Whether it comes with the product; such a rule is switched by the operator's settings.
+    pub built_in: bool,
+}
+
+/// An alert of the past.
+pub type AlertView = AlertData;

@@ -1,0 +1,117 @@
+//! The AsyncAPI 3.0 document of the topics, made from `topics.yaml` and the events' schemas, so that it cannot drift.
+
+use serde_json::{Map, Value, json};
+
+use crate::topics::{Topic, Topics};
+
+/// Attributes of an event: header, meaning, whether it is always there.
+type Attributes = &'static [(&'static str, &'static str, bool)];
+
+const COMMON: Attributes = &[
+    ("ce_specversion", "always 1.0", true),
+    ("ce_id", "id of the event", true),
+    ("ce_type", "type of the event, version included", true),
+    ("ce_source", "who made it", true),
+    ("ce_time", "when it happened, RFC 3339", true),
+    ("content-type", "media type of the payload", true),
+    ("ce_tenant", "who owns it", true),
+    ("ce_traceparent", "W3C trace context", false),
+];
+
+const FRAME: Attributes = &[
+    ("ce_stream", "where the frame comes from", false),
+    ("ce_detectors", "which detectors shall look at it, comma-separated; all when missing", false),
+    ("ce_dataref", "blob key of the image, where it is too large for the message; the payload is empty then", false),
+    ("ce_replyto", "the replica that a client waits at", false),
+];
+
+const RESULT: Attributes =
+    &[("ce_subject", "id of the frame", false), ("ce_replyto", "the replica that a client waits at", false)];
+
+const ALERT: Attributes = &[("ce_subject", "id of the frame", true)];
+
+const DEAD_LETTER: Attributes = &[
+    ("ce_cause", "stable code of the cause", true),
+    ("ce_causemessage", "the cause in words", true),
+    ("ce_origintopic", "topic that the message stood on", true),
+    ("ce_originpartition", "its partition", true),
+    ("ce_originoffset", "its offset", true),
+];
+
+/// The document.
+pub fn document(topics: &Topics) -> Value {
+    let channels: Map<String, Value> =
+        topics.iter().map(|topic| (topic.role.as_str().to_owned(), channel(topic))).collect();
+    let operations: Map<String, Value> = topics.iter().flat_map(operations).collect();
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Sightline's topics",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "CloudEvents 1.0 in Kafka's binary mode: attributes are headers, the value is the payload. \
+                On the results topic a bare vehicle JSON without headers is accepted too.",
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages()},
+    })
+}
+
+fn channel(topic: &Topic) -> Value {
+    let message = message_name(&topic.event);
+    json!({
+        "address": topic.name,
+        "description": format!("key: {}", topic.key),
+        "messages": {&message: {"$ref": format!("#/components/messages/{message}")}},
+        "bindings": {"kafka": {
+            "partitions": topic.partitions,
+            "topicConfiguration": {
+                "retention.ms": u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX),
+                "max.message.bytes": topic.max_message_bytes,
+            },
+        }},
+    })
+}
+
+fn operations(topic: &Topic) -> Vec<(String, Value)> {
+    let of = |action: &str, who: &String| {
+        let channel = json!({"$ref": format!("#/channels/{}", topic.role)});
+        (format!("{who}-{action}s-{}", topic.role), json!({"action": action, "channel": channel}))
+    };
+    let sends = topic.writers.iter().map(|who| of("send", who));
+    sends.chain(topic.readers.iter().map(|who| of("receive", who))).collect()
+}
+
+fn messages() -> Value {
+    let json_payload = |schema: &str| json!({"$ref": format!("schemas/{schema}")});
+    let image = json!({"description": "the bytes of a JPEG, PNG or WebP image"});
+    let original = json!({"description": "the payload as it was; the original's headers stand under original_<name>"});
+    json!({
+        "frame": message("sightline.frame.v1", FRAME, &image),
+        "result": message("sightline.result.v1", RESULT, &json_payload("result.v1.json")),
+        "alert": message("sightline.alert.v1", ALERT, &json_payload("alert.v1.json")),
+        "dead-letter": message(crate::dead_letter::TYPE, DEAD_LETTER, &original),
+    })
+}
+
+fn message(event: &str, own: Attributes, payload: &Value) -> Value {
+    // A dead letter belongs to nobody before it is sent again.
+    let tenantless = event == crate::dead_letter::TYPE;
+    let common = COMMON.iter().filter(|(name, ..)| !(tenantless && ["ce_tenant", "ce_traceparent"].contains(name)));
+    let attributes: Vec<_> = common.chain(own).collect();
+    let properties: Map<String, Value> = attributes
+        .iter()
+        .map(|(name, meaning, _)| ((*name).to_owned(), json!({"type": "string", "description": meaning})))
+        .collect();
+    let required: Vec<&str> = attributes.iter().filter(|(.., always)| *always).map(|(name, ..)| *name).collect();
+    json!({
+        "name": event,
+        "headers": {"type": "object", "properties": properties, "required": required},
+        "payload": payload,
+    })
+}
+
+/// `sightline.dead-letter.v1` is the message `dead-letter`.
+fn message_name(event: &str) -> String {
+    event.trim_start_matches("sightline.").split('.').next().unwrap_or_default().to_owned()
+}

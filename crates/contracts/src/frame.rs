@@ -1,0 +1,100 @@
+//! A frame on its way to the detectors: the image as it came, its attributes as headers.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::event::{DecodeError, Event, Headers, Message, cloud_event, expect_type};
+use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
+use crate::topics::Role;
+
+/// One image with a stream and a capture time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameEvent {
+    /// Its id.
+    pub id: FrameId,
+    /// Who owns it.
+    pub tenant: TenantId,
+    /// Where it comes from. Without one it has no order among other frames.
+    pub stream: Option<StreamName>,
+    /// When the picture was taken, by the client's word; else when it arrived.
+    pub captured_at: Timestamp,
+    /// Which detectors shall look at it; empty for every one there is.
+    pub detectors: Vec<DetectorName>,
+    /// `image/jpeg`, `image/png` or `image/webp`.
+    pub content_type: String,
+    /// The image.
+    pub content: FrameContent,
+    /// Which ingest replica has a client waiting for the results, if one has.
+    pub reply_to: Option<String>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// Where the bytes of an image are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrameContent {
+    /// In the message itself.
+    Inline(Bytes),
+    /// In the blob store under this key.
+    Blob(String),
+}
+
+impl FrameEvent {
+    /// Frames of one stream share a key and so keep their order; a frame without a stream has its own.
+    fn key(&self) -> Bytes {
+        match &self.stream {
+            Some(stream) => format!("{}/{stream}", self.tenant).into(),
+            None => self.id.to_string().into(),
+        }
+    }
+}
+
+impl Event for FrameEvent {
+    const ROLE: Role = Role::Frames;
+    const TYPE: &'static str = "sightline.frame.v1";
+
+    fn to_message(&self) -> Message {
+        let detectors: Vec<&str> = self.detectors.iter().map(DetectorName::as_str).collect();
+        let (value, dataref) = match &self.content {
+            FrameContent::Inline(bytes) => (bytes.clone(), None),
+            FrameContent::Blob(key) => (Bytes::new(), Some(key)),
+        };
+        let headers = cloud_event::<Self>(self.id, "/sightline/ingest-api", self.captured_at, &self.content_type)
+            .with("ce_tenant", &self.tenant)
+            .with_some("ce_stream", self.stream.as_ref())
+            .with_some("ce_detectors", (!detectors.is_empty()).then(|| detectors.join(",")))
+            .with_some("ce_dataref", dataref)
+            .with_some("ce_replyto", self.reply_to.as_ref())
+            .with_some("ce_traceparent", self.traceparent.as_ref());
+        Message { key: Some(self.key()), headers, value }
+    }
+
+    fn from_message(message: &Message) -> Result<Self, DecodeError> {
+        let headers = &message.headers;
+        expect_type::<Self>(headers)?;
+        let content = match headers.optional("ce_dataref")? {
+            Some(key) => FrameContent::Blob(key),
+            None => FrameContent::Inline(message.value.clone()),
+        };
+        Ok(Self {
+            id: headers.required("ce_id")?,
+            tenant: headers.required("ce_tenant")?,
+            stream: headers.optional("ce_stream")?,
+            captured_at: headers.required("ce_time")?,
+            detectors: detectors(headers)?,
+            content_type: headers.required("content-type")?,
+            content,
+            reply_to: headers.optional("ce_replyto")?,
+            traceparent: headers.optional("ce_traceparent")?,
+        })
+    }
+}
+
+fn detectors(headers: &Headers) -> Result<Vec<DetectorName>, DecodeError> {
+    let listed: Option<String> = headers.optional("ce_detectors")?;
+    let names = listed.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(str::parse::<DetectorName>)
+        .collect::<Result<_, _>>()
+        .map_err(|error| DecodeError::Header { header: "ce_detectors", reason: error.to_string() })
+}

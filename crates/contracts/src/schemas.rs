@@ -1,0 +1,52 @@
+//! JSON Schemas of the events, for `docs/schemas/` and for anyone who writes or reads the topics in another language.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+use crate::alert::AlertData;
+use crate::result::ResultData;
+
+/// The payload schemas by file name.
+pub fn all() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "result.v1.json",
+            of::<ResultData>("A detector's result about a frame", <crate::ResultEvent as crate::Event>::TYPE),
+        ),
+        ("alert.v1.json", of::<AlertData>("An alert", <crate::AlertEvent as crate::Event>::TYPE)),
+    ]
+}
+
+/// A stand-alone JSON Schema (2020-12) of `T`: the schemas it refers to stand under `$defs`.
+fn of<T: ToSchema>(title: &str, event: &str) -> Value {
+    let mut referred: Vec<(String, RefOr<Schema>)> = Vec::new();
+    T::schemas(&mut referred);
+    let root: RefOr<Schema> = T::schema();
+    let mut document = serde_json::to_value(root).unwrap_or_default();
+    let defs: serde_json::Map<String, Value> =
+        referred.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect();
+    if let Some(object) = document.as_object_mut() {
+        object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        object.insert("$id".to_owned(), json!(format!("urn:{}", event.replace('.', ":"))));
+        object.insert("title".to_owned(), json!(title));
+        object.insert("$defs".to_owned(), Value::Object(defs));
+    }
+    relocate(&mut document);
+    document
+}
+
+/// Turns OpenAPI's references into those of a stand-alone schema.
+fn relocate(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(target)) = object.get_mut("$ref") {
+                *target = target.replace("#/components/schemas/", "#/$defs/");
+            }
+            object.values_mut().for_each(relocate);
+        }
+        Value::Array(items) => items.iter_mut().for_each(relocate),
+        _ => {}
+    }
+}

@@ -1,0 +1,168 @@
+//! One golden file for each event, as it travels: key, headers, payload. Each reads back as what was written.
+
+use bytes::Bytes;
+use contracts::alert::AlertData;
+use contracts::result::ResultData;
+use contracts::{
+    AlertEvent, AlertId, BoundingBox, Cause, DeadLetter, Detection, Event, FailureCode, FrameContent, FrameEvent,
+    FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
+};
+
+use crate::assert_file;
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn text_of(message: &Message) -> String {
+    let mut lines = vec![format!("key: {}", String::from_utf8_lossy(message.key.as_deref().unwrap_or_default()))];
+    lines.extend(message.headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value))));
+    format!("{}\n\n{}\n", lines.join("\n"), String::from_utf8_lossy(&message.value))
+}
+
+fn holds<E: Event + PartialEq + std::fmt::Debug>(name: &str, event: &E) {
+    let message = event.to_message();
+    assert_file(&format!("tests/golden/{name}.txt"), &text_of(&message));
+    assert_eq!(&E::from_message(&message).unwrap(), event);
+}
+
+fn frame_id() -> FrameId {
+    "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
+}
+
+fn frame() -> FrameEvent {
+    FrameEvent {
+        id: frame_id(),
+        tenant: TenantId::shared(),
+        stream: Some("gate-1".parse().unwrap()),
+        captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        detectors: vec!["face".parse().unwrap(), "vehicle".parse().unwrap()],
+        content_type: "image/jpeg".to_owned(),
+        content: FrameContent::Inline(Bytes::from_static(b"the bytes of a picture")),
+        reply_to: Some("ingest-1".to_owned()),
+        traceparent: Some(TRACE.to_owned()),
+    }
+}
+
+fn face() -> Detection {
+    Detection {
+        label: "face".to_owned(),
+        confidence: 0.9321,
+        bounds: Some(BoundingBox { x: 12.5, y: 30.0, width: 64.25, height: 80.0 }),
+        landmarks: vec![Point { x: 20.0, y: 50.5 }, Point { x: 60.0, y: 50.5 }],
+        vehicle: Vehicle::default(),
+    }
+}
+
+fn result(outcome: Outcome) -> ResultEvent {
+    ResultEvent {
+        id: "01890a5d-ac97-7000-8000-000000000001".parse().unwrap(),
+        tenant: TenantId::shared(),
+        key: "shared/gate-1".to_owned(),
+        traceparent: Some(TRACE.to_owned()),
+        reply_to: Some("ingest-1".to_owned()),
+        data: ResultData {
+            frame_id: frame_id(),
+            stream: Some("gate-1".parse().unwrap()),
+            detector: "face".parse().unwrap(),
+            model: "yunet_n_dynamic".to_owned(),
+            captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+            processed_at: "2026-01-02T03:04:05.7Z".parse().unwrap(),
+            outcome,
+        },
+    }
+}
+
+#[test]
+fn a_frame_travels_as_its_golden_file() {
+    holds("frame", &frame());
+}
+
+#[test]
+fn a_large_frame_travels_as_a_reference() {
+    let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+    holds("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
+}
+
+#[test]
+fn a_result_travels_as_its_golden_file() {
+    let image = Some("frames/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+    holds("result_ok", &result(Outcome::Ok { width: 640, height: 480, detections: vec![face()], image }));
+}
+
+#[test]
+fn a_failed_result_travels_as_its_golden_file() {
+    let message = "the JPEG ends in the middle".to_owned();
+    holds("result_failed", &result(Outcome::Failed { code: FailureCode::Undecodable, message }));
+}
+
+#[test]
+fn an_alert_travels_as_its_golden_file() {
+    let rule = RuleId::built_in("suspicious-vehicle");
+    let vehicle = Vehicle {
+        category: Some("SUV".to_owned()),
+        make: Some("Audi".to_owned()),
+        model: Some("Q3".to_owned()),
+        year: Some(2020),
+    };
+    let data = AlertData {
+        id: AlertId::of(&rule, &frame_id()),
+        rule: "suspicious-vehicle".to_owned(),
+        rule_id: rule,
+        frame_id: frame_id(),
+        stream: None,
+        detector: "vehicle".parse().unwrap(),
+        detection_id: format!("{}-vehicle-0", frame_id()),
+        label: "vehicle".to_owned(),
+        confidence: 1.0,
+        bounds: None,
+        vehicle,
+        matches: 1,
+        captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        raised_at: "2026-01-02T03:04:05.9Z".parse().unwrap(),
+    };
+    holds("alert", &AlertEvent { tenant: TenantId::shared(), traceparent: None, data });
+}
+
+#[test]
+fn a_dead_letter_carries_the_original_whole() {
+    let letter = DeadLetter {
+        cause: Cause { code: "undecodable".to_owned(), message: "the JPEG ends in the middle".to_owned() },
+        origin: Origin { topic: "sightline.frames".to_owned(), partition: 3, offset: 4711 },
+        at: "2026-01-02T03:04:06Z".parse().unwrap(),
+        original: frame().to_message(),
+    };
+    let message = letter.to_message();
+    assert_file("tests/golden/dead_letter.txt", &text_of(&message));
+    assert_eq!(DeadLetter::from_message(&message).unwrap(), letter);
+    assert_eq!(FrameEvent::from_message(&letter.original).unwrap(), frame());
+}
+
+#[test]
+fn an_event_of_another_type_is_not_taken_for_this_one() {
+    let error = ResultEvent::from_message(&frame().to_message()).unwrap_err().to_string();
+    assert_eq!(error, r#"event type is "sightline.frame.v1", expected "sightline.result.v1""#);
+}
+
+#[test]
+fn a_result_with_an_impossible_box_is_refused() {
+    let broken = Detection { bounds: Some(BoundingBox { x: 0.0, y: 0.0, width: -1.0, height: 1.0 }), ..face() };
+    let event = result(Outcome::Ok { width: 1, height: 1, detections: vec![broken], image: None });
+    let error = ResultEvent::from_message(&event.to_message()).unwrap_err().to_string();
+    assert!(error.contains("detections[0]"), "{error}");
+}
+
+#[test]
+fn every_topic_names_an_event_that_exists() {
+    let topics = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap();
+    let known = [FrameEvent::TYPE, ResultEvent::TYPE, AlertEvent::TYPE, contracts::dead_letter::TYPE];
+    for topic in topics.iter() {
+        assert!(known.contains(&topic.event.as_str()), "{}", topic.event);
+        assert_eq!(topic.event == contracts::dead_letter::TYPE, topic.role.as_str().ends_with("_dlq"));
+    }
+    for (role, event) in [
+        (FrameEvent::ROLE, FrameEvent::TYPE),
+        (ResultEvent::ROLE, ResultEvent::TYPE),
+        (AlertEvent::ROLE, AlertEvent::TYPE),
+    ] {
+        assert_eq!(topics.get(role).event, event);
+    }
+}

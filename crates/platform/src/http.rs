@@ -1,0 +1,144 @@
+//! HTTP serving with the limits that a public port needs: header deadline, bounded buffers, bounded connections, clean close.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::Health;
+
+mod patient;
+
+/// What a port bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a connection may take to send a request's head.
+    pub head: Duration,
+    /// Bytes of buffer per connection.
+    pub buffer: usize,
+    /// Most connections; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take no bytes of what is sent to it.
+    pub write: Duration,
+    /// How long open requests may run on after a stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            buffer: 64 << 10,
+            connections: 20_000,
+            write: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Opens a port.
+///
+/// # Errors
+/// When it is taken, not ours or no address; the message names the setting.
+pub async fn listen(address: &str, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{key}: {address} is taken by another program; stop it or set {key} to another address")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("{key}: no permission to listen on {address}; set a port above 1023")
+        }
+        _ => anyhow::anyhow!("{key}: cannot listen on {address}: {error}; set {key} to an address like 127.0.0.1:8080"),
+    })
+}
+
+/// Serves `router` until `stop`, then lets open requests end within [`Limits::drain`].
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.buffer);
+    let graceful = GracefulShutdown::new();
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections));
+    loop {
+        let place = places.clone().acquire_owned().await.context("connection places")?;
+        let Some(stream) = next(&listener, &stop).await else { break };
+        let service = TowerToHyperService::new(router.clone());
+        let stream = patient::Patient::new(stream, limits.write);
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that breaks off or talks nonsense is its own affair; hyper has answered what could be answered.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still open {:?} after the stop and were cut", limits.drain);
+    }
+    Ok(())
+}
+
+/// The next connection, or nothing on `stop`. A failed accept (descriptors used up) is waited out: the service stays.
+async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStream> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Alerts are small and late ones are worthless: never wait to fill a packet.
+                drop(stream.set_nodelay(true));
+                return Some(stream);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The operator's port: `/healthz`, `/readyz`, `/metrics`, and whatever `extra` adds; nothing when the address is `off`.
+///
+/// # Errors
+/// When the port cannot be opened.
+pub async fn admin(address: &str, health: &Health, extra: Router) -> anyhow::Result<Option<(TcpListener, Router)>> {
+    if address == "off" {
+        return Ok(None);
+    }
+    let listener = listen(address, "SIGHTLINE_ADMIN_ADDR").await?;
+    let metrics = get(|| async { crate::telemetry::metrics().render() });
+    Ok(Some((listener, health.router().route("/metrics", metrics).merge(extra))))
+}
+
+/// Serves the operator's port, if there is one, until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_admin(port: Option<(TcpListener, Router)>, stop: CancellationToken) -> anyhow::Result<()> {
+    match port {
+        Some((listener, router)) => serve(listener, router, Limits::default(), stop).await,
+        None => {
+            stop.cancelled().await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The one form of a refusal: `application/problem+json`, as RFC 9457 has it.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use contracts::api::Problem;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+/// The answer to a request that is refused: a status, a stable code for programs, and what to do, for people.
+pub fn response(status: StatusCode, code: &str, detail: String) -> Response {
+    let problem = Problem {
+        kind: "about:blank".to_owned(),
+        title: status.canonical_reason().unwrap_or_default().to_owned(),
+        status: status.as_u16(),
+        code: code.to_owned(),
+        detail,
+    };
+    let mut response = (status, Json(problem)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}

@@ -1,0 +1,91 @@
+//! The rules that come with the product.
+
+use contracts::{Rule, RuleId};
+
+/// Name of the rule that raises an alert for every frame with a face.
+pub const FACE_SEEN: &str = "face-seen";
+/// Name of the rule that raises an alert for every frame with a vehicle of the suspicious category.
+pub const SUSPICIOUS_VEHICLE: &str = "suspicious-vehicle";
+
+/// How the operator set the built-in rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltIns {
+    /// Whether *face seen* is in force.
+    pub face_seen: bool,
+    /// Whether *suspicious vehicle* is in force.
+    pub suspicious_vehicle: bool,
+    /// The category that is suspicious, in any case of its (ASCII) letters.
+    pub suspicious_category: String,
+}
+
+/// The built-in rules. They belong to no tenant and look at everybody's detections.
+pub fn built_in(settings: &BuiltIns) -> Vec<Rule> {
+    let category = literal(&settings.suspicious_category.to_ascii_lowercase());
+    let rule = |name: &str, condition: String, enabled| Rule {
+        id: RuleId::built_in(name),
+        tenant: None,
+        name: name.to_owned(),
+        condition,
+        enabled,
+    };
+    vec![
+        rule(FACE_SEEN, "label == \"face\"".to_owned(), settings.face_seen),
+        rule(SUSPICIOUS_VEHICLE, format!("category.lowerAscii() == {category}"), settings.suspicious_vehicle),
+    ]
+}
+
+/// A text as CEL writes it.
+fn literal(text: &str) -> String {
+    let escaped: String = text
+        .chars()
+        .map(|character| match character {
+            '"' | '\\' => format!("\\{character}"),
+            control if control.is_control() => format!("\\u{:04x}", u32::from(control)),
+            other => other.to_string(),
+        })
+        .collect();
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{Detection, Vehicle};
+
+    use super::*;
+    use crate::{Condition, Facts};
+
+    fn seen(label: &str, category: Option<&str>) -> Detection {
+        let vehicle = Vehicle { category: category.map(str::to_owned), ..Vehicle::default() };
+        Detection { label: label.to_owned(), confidence: 0.9, bounds: None, landmarks: Vec::new(), vehicle }
+    }
+
+    fn matching(category: &str, detection: &Detection) -> Vec<String> {
+        let settings = BuiltIns { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
+        let detector = "any".parse().unwrap();
+        let captured_at = jiff::Timestamp::UNIX_EPOCH;
+        let facts = Facts { detection, stream: None, detector: &detector, width: 0, height: 0, captured_at };
+        let rules = built_in(&settings).into_iter();
+        rules
+            .filter(|rule| Condition::compile(&rule.condition).unwrap().matches(&facts).unwrap())
+            .map(|rule| rule.name)
+            .collect()
+    }
+
+    #[test]
+    fn a_face_is_seen_and_a_vehicle_is_suspicious_in_any_case_of_its_category() {
+        assert_eq!(matching("SUV", &seen("face", None)), [FACE_SEEN]);
+        for category in ["SUV", "suv", "Suv"] {
+            assert_eq!(matching("sUv", &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE]);
+        }
+        assert!(matching("SUV", &seen("vehicle", Some("Sedan"))).is_empty());
+        assert!(matching("SUV", &seen("vehicle", None)).is_empty());
+    }
+
+    #[test]
+    fn a_category_with_quotes_is_a_text_and_no_condition() {
+        for category in ["\" == \"\" || true || \"", "a\\", "tab\t\"", "Größe"] {
+            assert_eq!(matching(category, &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE], "{category}");
+            assert!(matching(category, &seen("vehicle", Some("other"))).is_empty(), "{category}");
+        }
+    }
+}

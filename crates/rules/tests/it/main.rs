@@ -1,0 +1,197 @@
+//! What a condition promises to those who write one, and to those who run what others wrote.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
+
+use contracts::{BoundingBox, Detection, DetectorName, StreamName, Vehicle};
+use rules::{Condition, Error, Facts, MAX_SOURCE_BYTES};
+
+fn face() -> Detection {
+    Detection {
+        label: "face".to_owned(),
+        confidence: 0.875,
+        bounds: Some(BoundingBox { x: 10.0, y: 20.0, width: 30.0, height: 40.5 }),
+        landmarks: Vec::new(),
+        vehicle: Vehicle::default(),
+    }
+}
+
+fn answer(condition: &str, detection: &Detection) -> Result<bool, Error> {
+    let (detector, stream): (DetectorName, StreamName) = ("face".parse().unwrap(), "gate-1".parse().unwrap());
+    let facts = Facts {
+        detection,
+        stream: Some(&stream),
+        detector: &detector,
+        width: 640,
+        height: 480,
+        // A Saturday.
+        captured_at: "2026-11-21T22:15:00Z".parse().unwrap(),
+    };
+    Condition::compile(condition)?.matches(&facts)
+}
+
+#[test]
+fn every_variable_can_be_asked_for() {
+    for condition in [
+        r#"label == "face" && confidence > 0.8"#,
+        r#"stream == "gate-1" && detector == "face""#,
+        r#"stream.startsWith("gate") && !stream.endsWith("2") && stream.contains("-")"#,
+        "box.x == 10.0 && box.y == 20 && box.width < 31 && box.height >= 40.5",
+        "frame.width == 640 && frame.height == 480",
+        "box.width * box.height > 0.003 * double(frame.width) * double(frame.height)",
+        "hour == 22 && weekday == 6",
+        r#"label in ["person", "face"]"#,
+        r#"category == "" && make == "" && model == "" && year == 0"#,
+        r#"(label == "face" ? confidence : 0.0) > 0.5"#,
+        r#"size(label) == 4 && "FACE".lowerAscii() == label"#,
+        "confidence < 1",
+    ] {
+        assert_eq!(answer(condition, &face()), Ok(true), "{condition}");
+        assert_eq!(answer(&format!("!({condition})"), &face()), Ok(false), "{condition}");
+    }
+}
+
+#[test]
+fn what_is_unknown_is_empty_or_zero_and_no_error() {
+    let bare = Detection { bounds: None, ..face() };
+    assert_eq!(answer(r#"box.x + box.y + box.width + box.height == 0.0 && make == """#, &bare), Ok(true));
+}
+
+#[test]
+fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
+    for (condition, expected) in [
+        ("", "is empty"),
+        ("  \n", "is empty"),
+        ("labl == \"face\"", "no variable \"labl\"; there are label,"),
+        ("label == \"x\" || colour == \"red\"", "no variable \"colour\""),
+        ("box.left > 1.0", "no variable \"box.left\""),
+        ("label.matches(\"f.*\")", "no function \"matches\""),
+        ("now() > 1", "no function \"now\""),
+        ("confidence", "must be true or false"),
+        ("label", "must be true or false"),
+        ("label == 1", "== does not work on a text and a whole number"),
+        ("label == \"x\" && year", "&& does not work on true or false and a whole number"),
+        ("confidence * 2 > 1.0", "write 2.0 for 2"),
+        ("label in \"face\"", "after in comes a list"),
+        ("label in [1]", "cannot be in a list"),
+        ("[1, 2].all(x, x > 0)", "no loops"),
+        ("[1].exists(x, x > 0)", "no loops"),
+        ("has(box.x)", "has() is not needed"),
+        ("label == null", "no null"),
+        ("{\"a\": 1}.a == 1", "no variable"),
+        ("label ==", "does not read as CEL, at line 1"),
+        ("label = \"face\"", "does not read as CEL"),
+        ("1 / 0 == 1", "cannot be answered"),
+        ("label.contains(1)", "contains does not work on a text and a whole number"),
+    ] {
+        let error = Condition::compile(condition).expect_err(condition).to_string();
+        assert!(error.contains(expected), "{condition}: {error}");
+        assert_eq!(error.lines().count(), 1, "{condition}: {error}");
+    }
+}
+
+#[test]
+fn a_division_by_zero_is_an_error_of_that_detection_only() {
+    let condition = "2020 / year == 1";
+    assert!(matches!(answer(condition, &face()), Err(Error::Evaluation(_))));
+    let dated = Detection { vehicle: Vehicle { year: Some(2020), ..Vehicle::default() }, ..face() };
+    assert_eq!(answer(condition, &dated), Ok(true));
+}
+
+#[test]
+fn hostile_text_is_refused_without_harm() {
+    let fill = |unit: &str| unit.repeat(MAX_SOURCE_BYTES / unit.len());
+    let nested = |open: &str, middle: &str, close: &str, levels: usize| {
+        format!("{}{middle}{}", open.repeat(levels), close.repeat(levels))
+    };
+    for text in [
+        fill("("),
+        fill("["),
+        fill("{"),
+        fill("!"),
+        fill("-"),
+        fill("- "),
+        fill("!("),
+        fill("a."),
+        fill("a?"),
+        fill("a?b:"),
+        fill("1+"),
+        fill("a["),
+        fill("\"("),
+        fill("f("),
+        fill("{1:"),
+        fill("\\"),
+        fill("\u{0}"),
+        fill("ü"),
+        fill("'"),
+        fill("\"\"\""),
+        fill("//"),
+        fill("a&&"),
+        fill("a||!"),
+        fill("[].map(x,"),
+        fill("1 in "),
+        fill("label in ["),
+        nested("(", "true", ")", 1000),
+        nested("[", "1", "]", 1000),
+        nested("!(", "true", ")", 600),
+        nested("(", "true", ")", 24),
+        nested("[[1]].all(x,", "true", ")", 23),
+        nested("size(", "label", ")", 20),
+        format!("{}1 == 1", fill("1+").split_at(1900).0),
+        format!("\"a\" == \"{}\"", "(".repeat(1900)),
+        format!("label{} == \"\"", ".lowerAscii()".repeat(150)),
+        "x".repeat(MAX_SOURCE_BYTES + 1),
+    ] {
+        // Whatever the answer is, it comes, and the process is there to give it.
+        if let Ok(condition) = Condition::compile(&text) {
+            assert!(condition.source().len() <= MAX_SOURCE_BYTES);
+        }
+    }
+    let long_chain = vec!["label == \"face\""; 100].join(" || ");
+    assert_eq!(answer(&long_chain, &face()), Ok(true), "a long chain is no deep one");
+}
+
+#[test]
+fn seeded_garbage_never_panics() {
+    const PIECES: [&str; 28] = [
+        "label",
+        "confidence",
+        "box.x",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&&",
+        "||",
+        "==",
+        "!=",
+        "!",
+        "-",
+        "1",
+        "0.5",
+        "\"a\"",
+        "in",
+        "?",
+        ":",
+        ",",
+        ".",
+        "+",
+        "%",
+        "lowerAscii()",
+        "size",
+        " ",
+    ];
+    let mut state = 0x9e37_79b9_u64;
+    for _ in 0..500 {
+        let mut text = String::new();
+        for _ in 0..(state % 40) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(PIECES[(state >> 33) as usize % PIECES.len()]);
+        }
+        state = state.wrapping_add(0x1234_5678_9abc);
+        if let Ok(condition) = Condition::compile(&text) {
+            drop(answer(condition.source(), &face()));
+        }
+    }
+}

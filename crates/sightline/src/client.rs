@@ -1,0 +1,153 @@
+//! A client of a running Sightline: server, credential, certificates.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use contracts::api::Problem;
+use platform::Secret;
+use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode, Url};
+
+use crate::data_dir::{DataDir, token_file};
+
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// The server
+    #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    server: Url,
+
+    /// API token [default: the admin token of the data folder, for servers on this machine only]
+    #[arg(long, env = "SIGHTLINE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+
+    /// Certificate authority to trust besides the usual ones, PEM
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+
+    /// Client certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Key of the client certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+/// A client with its credential. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    server: Url,
+    token: Secret,
+}
+
+impl ClientArgs {
+    /// The client that these arguments describe.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("sightline/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(10));
+        if let Some(path) = &self.cacert {
+            builder = builder.add_root_certificate(Certificate::from_pem(&read(path)?).context("--cacert")?);
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+            builder = builder.identity(Identity::from_pem(&pem).context("--cert and --key")?);
+        }
+        let http = builder.build().context("the HTTP client cannot be made")?;
+        Ok(Client { http, server: self.server.clone(), token: self.token()? })
+    }
+
+    fn token(&self) -> anyhow::Result<Secret> {
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        // The token of this machine's own server must not travel to another one.
+        if !is_loopback(&self.server) {
+            bail!("no token for {}; give one with --token or SIGHTLINE_TOKEN", self.server);
+        }
+        let path = token_file(&self.data_dir.path()?);
+        let token = std::fs::read_to_string(&path).with_context(|| {
+            format!("no token: {} cannot be read; start `sightline up`, or give --token or --data-dir", path.display())
+        })?;
+        Ok(token.parse()?)
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn is_loopback(server: &Url) -> bool {
+    let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl Client {
+    /// A GET of a path with its query, authorised.
+    pub fn get(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.get(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
+    /// A POST to a path with its query, authorised.
+    pub fn post(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.post(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
+    /// The server, for messages.
+    pub const fn server(&self) -> &Url {
+        &self.server
+    }
+
+    fn url(&self, path: &str) -> anyhow::Result<Url> {
+        self.server.join(path).with_context(|| format!("{} is no server address", self.server))
+    }
+}
+
+/// How an answer that is no success should be taken.
+pub enum Refusal {
+    /// The same request may succeed after this long.
+    Later(Duration, String),
+    /// It never will.
+    Never(String),
+}
+
+/// What a refusal says, and whether to try again.
+pub async fn refusal(response: Response) -> Refusal {
+    let status = response.status();
+    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let pause = Duration::from_secs(header.unwrap_or(1));
+    let text = response.text().await.unwrap_or_default();
+    let detail = match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) => format!("{} ({})", problem.detail, problem.code),
+        Err(_) => text.chars().take(200).collect(),
+    };
+    let message = format!("{status}: {detail}");
+    let passing =
+        status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+    if passing { Refusal::Later(pause, message) } else { Refusal::Never(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_this_machine_is_for_this_machine() {
+        for (server, expected) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost", true),
+            ("http://[::1]:1", true),
+            ("http://127.0.0.1.example.com", false),
+            ("https://cameras.example.com", false),
+            ("http://0.0.0.0:8080", false),
+        ] {
+            assert_eq!(is_loopback(&server.parse().unwrap()), expected, "{server}");
+        }
+    }
+}

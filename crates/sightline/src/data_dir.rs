@@ -1,0 +1,96 @@
+//! The folder of the embedded parts, and the admin's token in it.
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+/// Where the embedded parts keep everything.
+#[derive(Debug, Clone, Args)]
+pub struct DataDir {
+    /// Folder of the embedded parts and of the admin's token [default: ~/.local/share/sightline]
+    #[arg(long, env = "SIGHTLINE_DATA_DIR", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder, where it is not the usual one.
+    pub fn chosen(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    /// The folder, whether or not it exists.
+    pub fn path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.data_dir {
+            return Ok(path.clone());
+        }
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+        let base = base.context("SIGHTLINE_DATA_DIR is not set and there is no home folder; set it to a folder")?;
+        Ok(base.join("sightline"))
+    }
+
+    /// The folder, made if need be, for this user alone.
+    pub fn create(&self) -> anyhow::Result<PathBuf> {
+        let path = self.path()?;
+        // Pictures and documents are nobody else's business.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|error| unusable(&path, &error))?;
+        let probe = path.join(".writable");
+        std::fs::write(&probe, []).map_err(|error| unusable(&path, &error))?;
+        std::fs::remove_file(&probe).map_err(|error| unusable(&path, &error))?;
+        Ok(path)
+    }
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "SIGHTLINE_DATA_DIR: {} cannot be written: {error}; set it to a folder that this user may write",
+        path.display()
+    )
+}
+
+/// The file with the admin's API token.
+pub fn token_file(folder: &Path) -> PathBuf {
+    folder.join("admin.token")
+}
+
+/// The admin's token of this folder; makes one on the first call.
+pub fn admin_token(folder: &Path) -> anyhow::Result<String> {
+    let path = token_file(folder);
+    match std::fs::read_to_string(&path) {
+        Ok(token) => return Ok(token.trim().to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => anyhow::bail!("{} cannot be read: {error}", path.display()),
+    }
+    let token = accounts::generate_token();
+    // Written aside and renamed: a crash leaves no half of a token.
+    let aside = folder.join(".admin.token.new");
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .and_then(|mut file| writeln!(file, "{token}").and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&aside, &path));
+    written.with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_token_is_made_once_and_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = admin_token(folder.path()).unwrap();
+        assert_eq!(admin_token(folder.path()).unwrap(), token);
+        let mode = std::fs::metadata(token_file(folder.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,56 @@
+//! Dead letters of a running `up`, through its operator's port: the embedded log has one process.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bus::Bus;
+use contracts::Role;
+use serde::{Deserialize, Serialize};
+
+/// What a listing takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Most letters.
+    pub limit: usize,
+}
+
+/// What a redrive takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RedriveQuery {
+    /// Only letters of this cause.
+    pub cause: Option<String>,
+}
+
+/// `GET /dlq/{role}` and `POST /dlq/{role}/redrive`.
+pub fn router(bus: Arc<dyn Bus>) -> Router {
+    Router::new().route("/dlq/{role}", get(list)).route("/dlq/{role}/redrive", post(redrive)).with_state(bus)
+}
+
+async fn list(State(bus): State<Arc<dyn Bus>>, Path(role): Path<String>, Query(query): Query<ListQuery>) -> Response {
+    let Ok(role) = role.parse::<Role>() else { return no_such(&role) };
+    answer(super::list(&*bus, role, query.limit).await)
+}
+
+async fn redrive(
+    State(bus): State<Arc<dyn Bus>>,
+    Path(role): Path<String>,
+    Query(query): Query<RedriveQuery>,
+) -> Response {
+    let Ok(role) = role.parse::<Role>() else { return no_such(&role) };
+    answer(super::redrive(&*bus, role, query.cause.as_deref()).await)
+}
+
+fn no_such(role: &str) -> Response {
+    (StatusCode::NOT_FOUND, format!("there is no topic {role}")).into_response()
+}
+
+fn answer<T: Serialize>(result: anyhow::Result<T>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}")).into_response(),
+    }
+}

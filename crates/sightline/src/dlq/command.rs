@@ -1,0 +1,150 @@
+//! `sightline dlq`: on Kafka directly, on the embedded log through the running `up`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bus::Bus;
+use clap::{Args, Subcommand, ValueEnum};
+use contracts::Role;
+use platform::Common;
+use platform::config::KafkaArgs;
+use serde::de::DeserializeOwned;
+
+use super::{Letter, Redriven};
+use crate::topics::kafka;
+use crate::watch::root;
+
+/// Lists what could never be processed, or sends it again
+#[derive(Debug, Args)]
+pub struct Dlq {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List dead letters that were not sent again yet, oldest first
+    List {
+        /// Which ones
+        #[arg(value_enum)]
+        of: Kind,
+        /// Most letters
+        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        limit: usize,
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Send dead letters to the topic they came from, once their cause is gone
+    Redrive {
+        /// Which ones
+        #[arg(value_enum)]
+        of: Kind,
+        /// Only those of this cause; the others are left out for good
+        #[arg(long, value_name = "CODE")]
+        cause: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Frames that no detector can work on
+    Frames,
+    /// Results that cannot be read
+    Results,
+}
+
+/// Where the log is.
+#[derive(Debug, Args)]
+struct Place {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// Operator's port of the running `sightline up`, used without Kafka
+    #[arg(long, env = "SIGHTLINE_ADMIN_ADDR", default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
+    admin_addr: String,
+}
+
+impl Kind {
+    const fn role(self) -> Role {
+        match self {
+            Self::Frames => Role::FramesDlq,
+            Self::Results => Role::ResultsDlq,
+        }
+    }
+}
+
+impl Dlq {
+    /// Does it and prints what came of it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.action {
+            Action::List { of, limit, json, place } => {
+                let letters: Vec<Letter> = match place.kafka().await? {
+                    Some(bus) => super::list(&bus, of.role(), limit).await?,
+                    None => place.ask(reqwest::Method::GET, &format!("dlq/{}?limit={limit}", of.role())).await?,
+                };
+                print(&letters, json)
+            }
+            Action::Redrive { of, cause, place } => {
+                let cause_query = cause.as_ref().map(|cause| format!("?cause={cause}")).unwrap_or_default();
+                let done: Redriven = match place.kafka().await? {
+                    Some(bus) => super::redrive(&bus, of.role(), cause.as_deref()).await?,
+                    None => {
+                        let path = format!("dlq/{}/redrive{cause_query}", of.role());
+                        place.ask(reqwest::Method::POST, &path).await?
+                    }
+                };
+                println!("sent again: {}, left out: {}, unreadable: {}", done.sent, done.left_out, done.unreadable);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Place {
+    async fn kafka(&self) -> anyhow::Result<Option<impl Bus + use<>>> {
+        if self.kafka.kafka_brokers.is_none() {
+            return Ok(None);
+        }
+        kafka(&self.kafka, &self.common.topics()?).await.map(Some)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: reqwest::Method, path: &str) -> anyhow::Result<T> {
+        let url = format!("http://{}/{path}", self.admin_addr);
+        let request = reqwest::Client::new().request(method, &url).timeout(Duration::from_secs(300));
+        let response = request.send().await.map_err(|error| {
+            let (address, cause) = (&self.admin_addr, root(&error));
+            anyhow::anyhow!(
+                "SIGHTLINE_ADMIN_ADDR: {address} cannot be reached: {cause}; start `sightline up`, or set SIGHTLINE_KAFKA_BROKERS"
+            )
+        })?;
+        if !response.status().is_success() {
+            bail!("{}", response.text().await.unwrap_or_default());
+        }
+        response.json().await.with_context(|| format!("{} is not the port of a sightline up", self.admin_addr))
+    }
+}
+
+fn print(letters: &[Letter], json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for letter in letters {
+        if json {
+            writeln!(out, "{}", serde_json::to_string(letter)?)?;
+            continue;
+        }
+        let id = letter.id.as_deref().unwrap_or("-");
+        writeln!(out, "{}  {}  {}  {}  {}", letter.at, letter.cause, id, letter.origin, letter.message)?;
+    }
+    if letters.is_empty() {
+        eprintln!("no dead letters are waiting");
+    }
+    Ok(())
+}

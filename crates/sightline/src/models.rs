@@ -1,0 +1,66 @@
+//! `sightline models`: what there is, and how it gets here. Nothing is fetched while a service runs.
+
+use clap::{Args, Subcommand};
+use detector_worker::config::ModelArgs;
+
+/// Lists models, or fetches them
+#[derive(Debug, Args)]
+pub struct Models {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List every model with its task, its licence and whether it is here
+    List {
+        #[command(flatten)]
+        place: ModelArgs,
+    },
+    /// Fetch models into the models folder, each checked against its hash
+    Pull {
+        /// Which models; for each detector the first of its models that can be had when none is named
+        #[arg(value_name = "MODEL")]
+        names: Vec<String>,
+        #[command(flatten)]
+        place: ModelArgs,
+    },
+}
+
+impl Models {
+    /// Does it and prints what came of it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.action {
+            Action::List { place } => list(&place),
+            Action::Pull { names, place } => pull(&names, &place).await,
+        }
+    }
+}
+
+fn list(place: &ModelArgs) -> anyhow::Result<()> {
+    let (registry, folder) = (place.registry()?, place.dir());
+    println!("{:<16} {:<10} {:<12} {:<10} file", "model", "task", "licence", "state");
+    for model in &registry.models {
+        let (state, file) = match model.weights() {
+            None => ("elsewhere", String::new()),
+            Some(weights) if weights.verified(&folder).is_ok() => ("here", weights.file.clone()),
+            Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
+            Some(weights) => ("not here", weights.file.clone()),
+        };
+        println!("{:<16} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence);
+    }
+    println!("\nfolder: {}", folder.display());
+    Ok(())
+}
+
+async fn pull(names: &[String], place: &ModelArgs) -> anyhow::Result<()> {
+    let pulled = place.registry()?.pull(&place.dir(), names, place.allow_noncommercial).await?;
+    for model in pulled {
+        for failure in &model.failed {
+            eprintln!("{}: not from {failure}", model.model);
+        }
+        let source = model.source.map_or_else(|| "was there already".to_owned(), |source| format!("from {source}"));
+        println!("{}: {source}, at {}", model.model, model.path.display());
+    }
+    Ok(())
+}

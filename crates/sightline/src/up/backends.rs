@@ -1,0 +1,92 @@
+//! Chooses what each concern runs on: a server where its address is set, else the embedded part in the data folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use accounts::{Accounts, AdminToken};
+use anyhow::Context;
+use bus::embedded::{BusSync, Options};
+use bus::{Bus, EmbeddedBus};
+use clap::Args;
+use platform::Secret;
+use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, SqliteDocuments};
+
+use super::Up;
+use crate::{data_dir, topics};
+
+/// Settings of the embedded parts.
+#[derive(Debug, Clone, Args)]
+pub struct EmbeddedArgs {
+    /// What an acknowledgement of the embedded log survives: `process` (kill -9) or `full` (also a loss of power)
+    #[arg(long, env = "SIGHTLINE_BUS_SYNC", default_value = "process", value_name = "SYNC")]
+    bus_sync: BusSync,
+
+    /// Most bytes of the embedded log on the disk; before it is full, new frames are refused
+    #[arg(long, env = "SIGHTLINE_BUS_DISK_LIMIT", default_value_t = 10 << 30, value_name = "BYTES")]
+    bus_disk_limit: u64,
+}
+
+/// What every concern runs on.
+pub struct Backends {
+    pub bus: Arc<dyn Bus>,
+    pub documents: Arc<dyn Documents>,
+    pub blobs: Arc<dyn Blobs>,
+    pub accounts: Arc<dyn Accounts>,
+    /// The worker's parts, which tell its readiness from one place to another.
+    pub worker: detector_worker::Deps,
+    /// The data folder.
+    pub folder: PathBuf,
+    /// The file with the admin's token, where this program made it.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Backends {
+    pub async fn open(up: &Up) -> anyhow::Result<Self> {
+        let folder = up.data_dir.create()?;
+        let bus = bus(up, &folder).await?;
+        let documents = documents(up, &folder).await?;
+        let blobs = blobs(up, &folder)?;
+        let (token, token_file) = match &up.admin_token.admin_token {
+            Some(token) => (token.clone(), None),
+            None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
+        };
+        let accounts =
+            AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+        let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        Ok(Self { bus, documents, blobs, accounts: Arc::new(accounts), worker, folder, token_file })
+    }
+}
+
+async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
+    let topics = up.common.topics()?;
+    if up.kafka.kafka_brokers.is_some() {
+        return Ok(Arc::new(topics::kafka(&up.kafka, &topics).await?));
+    }
+    let options = Options { sync: up.embedded.bus_sync, disk_limit: up.embedded.bus_disk_limit, ..Options::default() };
+    let folder = folder.join("log");
+    // Opening recovers what a crash left: files are read, which the async threads must not wait for.
+    let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &topics, options)).await?;
+    let bus = opened?;
+    // Retention waits for every group that ever joined: the group of detectors that are no longer set would hold frames for ever.
+    let workers = contracts::groups::detector_worker(&up.common.detectors);
+    for group in bus.forget_groups_except(contracts::Role::Frames, &[&workers]).await? {
+        tracing::info!(group, "the group is no longer set and was forgotten");
+    }
+    Ok(Arc::new(bus))
+}
+
+async fn documents(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Documents>> {
+    if let Some(uri) = &up.mongo.mongodb_uri {
+        return Ok(Arc::new(MongoDocuments::connect(uri.expose(), &up.mongo.mongodb_database).await?));
+    }
+    let file = folder.join("documents.sqlite");
+    Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteDocuments::open(file)).await??))
+}
+
+fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
+    let opened = match &up.blobs.blob_url {
+        Some(url) => ObjectBlobs::open(url).context("SIGHTLINE_BLOB_URL"),
+        None => ObjectBlobs::folder(folder.join("blobs")).context("SIGHTLINE_DATA_DIR"),
+    };
+    Ok(Arc::new(opened?))
+}

@@ -1,0 +1,126 @@
+//! Whatever is wrong at the start gets one clear line that names the setting and the remedy, and a non-zero exit.
+
+use std::process::Command;
+
+use crate::processes::free_port;
+
+/// Runs `up` until it gives up; what it said on standard error.
+fn refused(settings: &[(&str, &str)]) -> String {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_sightline"), "up"]).env_clear();
+    for name in ["PATH", "HOME", "SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("SIGHTLINE_DATA_DIR", data.path().join("data"))
+        .env("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()))
+        .env("SIGHTLINE_ADMIN_ADDR", "off")
+        .envs(settings.iter().copied());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let code = output.status.code();
+    assert!(code.is_some_and(|code| code != 0 && code != 124), "{settings:?} ended with {code:?}: {said}");
+    said
+}
+
+/// The line that says what is wrong.
+fn error_line(said: &str) -> &str {
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "not one error line: {said}");
+    lines[0]
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = refused(&[("SIGHTLINE_HTTP_ADDR", &address)]);
+    let line = error_line(&said);
+    assert!(line.contains("SIGHTLINE_HTTP_ADDR") && line.contains("taken"), "{line}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("data");
+    let said = refused(&[("SIGHTLINE_DATA_DIR", below.to_str().unwrap())]);
+    assert!(error_line(&said).contains("SIGHTLINE_DATA_DIR"), "{said}");
+}
+
+#[test]
+fn servers_that_cannot_be_reached_are_named() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let said = refused(&[("SIGHTLINE_KAFKA_BROKERS", &nobody)]);
+    assert!(error_line(&said).contains("SIGHTLINE_KAFKA_BROKERS"), "{said}");
+    let uri = format!("mongodb://user:hidden@{nobody}/?replicaSet=rs0");
+    let said = refused(&[("SIGHTLINE_MONGODB_URI", &uri)]);
+    assert!(error_line(&said).contains("SIGHTLINE_MONGODB_URI"), "{said}");
+    assert!(!said.contains("hidden"), "{said}");
+}
+
+#[test]
+fn a_missing_model_names_the_folder_and_the_command_that_fills_it() {
+    let empty = tempfile::tempdir().unwrap();
+    let said = refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap())]);
+    let line = error_line(&said);
+    assert!(line.contains("SIGHTLINE_MODELS_DIR") && line.contains("sightline models pull"), "{line}");
+}
+
+#[test]
+fn a_model_that_is_another_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["yunet_n_dynamic.onnx", "centerface.onnx"] {
+        std::fs::write(folder.path().join(name), "not a model").unwrap();
+    }
+    let said = refused(&[("SIGHTLINE_MODELS_DIR", folder.path().to_str().unwrap())]);
+    let line = error_line(&said);
+    assert!(line.contains("yunet_n_dynamic.onnx") && line.contains("sightline models pull"), "{line}");
+}
+
+#[test]
+fn a_runtime_that_is_none_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no library").unwrap();
+    for path in [file.path().to_str().unwrap(), "/nowhere/libonnxruntime.so"] {
+        let said = refused(&[("SIGHTLINE_ORT_DYLIB_PATH", path)]);
+        assert!(error_line(&said).contains("SIGHTLINE_ORT_DYLIB_PATH"), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_with_somebody_elses_database_is_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let foreign = data.path().join("documents.sqlite");
+    let connection = rusqlite::Connection::open(&foreign).unwrap();
+    connection.execute_batch("CREATE TABLE accounts (id INTEGER); INSERT INTO accounts VALUES (1)").unwrap();
+    drop(connection);
+    let before = std::fs::read(&foreign).unwrap();
+    let said = refused(&[("SIGHTLINE_DATA_DIR", data.path().to_str().unwrap())]);
+    assert!(error_line(&said).contains("documents.sqlite"), "{said}");
+    assert_eq!(std::fs::read(&foreign).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_folder_that_another_process_uses_is_named() {
+    let test = "a_folder_that_another_process_uses_is_named";
+    if crate::processes::given(test, "SIGHTLINE_TEST_PHOTO").is_none() {
+        return;
+    }
+    let up = crate::processes::Up::start(&[]).await;
+    let said = refused(&[("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap())]);
+    let line = error_line(&said);
+    assert!(line.contains("SIGHTLINE_DATA_DIR") && line.contains("another"), "{line}");
+}
+
+#[test]
+fn a_service_alone_refuses_to_run_without_its_servers() {
+    for service in ["ingest-api", "detector-worker", "indexer", "alert-stream"] {
+        let output = Command::new(crate::processes::program(service)).env_clear().output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{service}");
+        assert!(said.contains("SIGHTLINE_KAFKA_BROKERS is not set"), "{service}: {said}");
+    }
+}

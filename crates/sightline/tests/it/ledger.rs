@@ -1,0 +1,226 @@
+//! A client that keeps books: what was acknowledged, and what was seen of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use contracts::api::{FrameView, Problem};
+use contracts::{FrameId, alert::AlertData};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::processes::PATIENCE;
+
+#[path = "../../src/sse.rs"]
+pub mod sse;
+
+use sse::SseParser;
+
+/// Where the service is, and with which token.
+#[derive(Clone)]
+pub struct Target {
+    pub url: String,
+    pub token: String,
+    pub http: reqwest::Client,
+}
+
+impl Target {
+    pub fn new(url: &str, token: &str) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        Self { url: url.to_owned(), token: token.to_owned(), http }
+    }
+
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    /// Sends a picture until it is acknowledged, always as the same frame. A refusal that will not pass fails the test.
+    pub async fn send(&self, picture: &bytes::Bytes) -> FrameId {
+        let key = Uuid::now_v7().to_string();
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            let request = self
+                .http
+                .post(format!("{}/v1/frames", self.url))
+                .bearer_auth(&self.token)
+                .header("content-type", "image/png")
+                .header("idempotency-key", &key)
+                .body(picture.clone());
+            match request.send().await {
+                Ok(response) if response.status() == 202 => {
+                    if let Ok(accepted) = response.json::<contracts::api::FrameAccepted>().await {
+                        return accepted.frame_id;
+                    }
+                }
+                Ok(response) => {
+                    let status = response.status();
+                    let problem: Option<Problem> = response.json().await.ok();
+                    assert!(status.is_server_error() || status == 429, "{status}: {problem:?}");
+                    last = format!("{status}: {problem:?}");
+                }
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("a frame was not taken within {PATIENCE:?}: {last}");
+    }
+
+    /// Waits until a frame's results can be read, with what was seen: MongoDB shows a result a moment before its detections.
+    pub async fn results(&self, frame: FrameId) -> FrameView {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match self.get(&format!("/v1/frames/{frame}")).send().await {
+                Ok(response) if response.status().is_success() => match response.json::<FrameView>().await {
+                    Ok(FrameView { detections, .. }) if detections.is_empty() => {
+                        "its detections are not there yet".clone_into(&mut last);
+                    }
+                    Ok(view) => return view,
+                    Err(error) => last = error.to_string(),
+                },
+                Ok(response) => last = response.status().to_string(),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("frame {frame} has no result after {PATIENCE:?}: {last}");
+    }
+
+    pub async fn json(&self, path: &str) -> serde_json::Value {
+        let response = self.get(path).send().await.unwrap();
+        let status = response.status();
+        let body = response.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+/// A subscriber that resumes after each cut, and counts every alert it sees.
+pub struct Subscriber {
+    pub seen: Arc<Mutex<BTreeMap<FrameId, u32>>>,
+    pub cuts: Arc<Mutex<u32>>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Subscriber {
+    /// Subscribes, and returns once it has a place to resume from. It cuts the connection itself, `cuts` times in all,
+    /// after every `every` alerts.
+    pub async fn start(target: &Target, path: &'static str, cuts: u32, every: u32) -> Self {
+        let seen = Arc::new(Mutex::new(BTreeMap::new()));
+        let made = Arc::new(Mutex::new(0));
+        let stop = CancellationToken::new();
+        let (placed, place) = tokio::sync::oneshot::channel();
+        let run = follow(target.clone(), path, seen.clone(), made.clone(), (cuts, every), placed);
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                tokio::select! { () = run => {}, () = stop.cancelled() => {} }
+            }
+        });
+        tokio::time::timeout(PATIENCE, place).await.expect("the stream gave no place to resume from").unwrap();
+        Self { seen, cuts: made, stop, task }
+    }
+
+    /// Waits until as many frames were alerted about, and a little longer for what should not come; returns how often each was.
+    pub async fn finish(self, frames: usize) -> BTreeMap<FrameId, u32> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.seen.lock().unwrap().len() < frames && Instant::now() < deadline {
+            assert!(!self.task.is_finished(), "the subscriber gave up");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.stop.cancel();
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn follow(
+    target: Target,
+    path: &str,
+    seen: Arc<Mutex<BTreeMap<FrameId, u32>>>,
+    made: Arc<Mutex<u32>>,
+    (cuts, every): (u32, u32),
+    placed: tokio::sync::oneshot::Sender<()>,
+) {
+    let http = reqwest::Client::new();
+    let (mut place, mut placed): (Option<String>, _) = (None, Some(placed));
+    loop {
+        let mut request = http.get(format!("{}{path}", target.url)).bearer_auth(&target.token);
+        if let Some(id) = &place {
+            request = request.header("last-event-id", id);
+        }
+        let Ok(response) = request.send().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if !response.status().is_success() {
+            assert!(response.status().is_server_error(), "{}", response.text().await.unwrap());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        }
+        let (mut parser, mut bytes, mut here) = (SseParser::default(), response.bytes_stream(), 0);
+        while let Some(Ok(piece)) = bytes.next().await {
+            for event in parser.feed(&piece) {
+                assert_ne!(event.event, "reset", "{}", event.data);
+                if event.event == "alert" {
+                    let alert: AlertData = serde_json::from_str(&event.data).unwrap();
+                    *seen.lock().unwrap().entry(alert.frame_id).or_default() += 1;
+                    here += 1;
+                }
+            }
+            if let Some(id) = parser.last_id() {
+                place = Some(id.to_owned());
+                placed.take().map(|placed| placed.send(()));
+            }
+            if here >= every && *made.lock().unwrap() < cuts {
+                *made.lock().unwrap() += 1;
+                break;
+            }
+        }
+    }
+}
+
+/// Checks the books: every acknowledged frame has one result, and was alerted about once; nothing else was.
+pub async fn assert_nothing_lost(target: &Target, acknowledged: &BTreeSet<FrameId>, subscriber: Subscriber) {
+    for frame in acknowledged {
+        let view = target.results(*frame).await;
+        assert_eq!(view.results.len(), 1, "{view:?}");
+        assert_eq!(view.detections.len(), 1, "{view:?}");
+    }
+    let stats = target.json("/v1/stats?group_by=label").await;
+    assert_eq!(stats["items"][0]["count"], acknowledged.len(), "{stats}");
+    let seen = subscriber.finish(acknowledged.len()).await;
+    let missing: Vec<_> = acknowledged.iter().filter(|frame| !seen.contains_key(frame)).collect();
+    let repeated: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).collect();
+    let unknown: Vec<_> = seen.keys().filter(|frame| !acknowledged.contains(frame)).collect();
+    assert!(missing.is_empty(), "{} alerts are missing: {missing:?}", missing.len());
+    assert!(repeated.is_empty(), "{} alerts came more than once: {repeated:?}", repeated.len());
+    assert!(unknown.is_empty(), "{} alerts are about frames that were never acknowledged: {unknown:?}", unknown.len());
+}
+
+/// Waits until the service at an operator's port counts so many subscribers.
+pub async fn wait_for_subscribers(admin: &str, wanted: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    let line = format!("sightline_alert_stream_subscribers {wanted}");
+    while Instant::now() < deadline {
+        if let Ok(response) = reqwest::get(format!("http://{admin}/metrics")).await
+            && response.text().await.unwrap_or_default().lines().any(|found| found == line)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("there were never {wanted} subscribers");
+}
+
+/// A photograph with one face, small enough to send a thousand times.
+pub fn small_photo(test: &str) -> Option<bytes::Bytes> {
+    let path = crate::processes::given(test, "SIGHTLINE_TEST_PHOTO")?;
+    let photo = image::open(path).unwrap().resize(192, 192, image::imageops::FilterType::Triangle);
+    let mut png = std::io::Cursor::new(Vec::new());
+    photo.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    Some(png.into_inner().into())
+}

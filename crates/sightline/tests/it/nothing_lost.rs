@@ -1,0 +1,177 @@
+//! Nothing that was acknowledged is lost or comes twice, whatever is killed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use contracts::FrameId;
+use tokio::task::JoinSet;
+
+use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo};
+use crate::processes::{Process, Up, free_port, program, ready};
+
+/// Sends so many frames from several clients at once; counts them as they are acknowledged.
+fn send_frames(
+    target: &Target,
+    picture: &bytes::Bytes,
+    frames: usize,
+    sent: &Arc<AtomicUsize>,
+) -> JoinSet<Vec<FrameId>> {
+    const CLIENTS: usize = 8;
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let (target, picture, sent) = (target.clone(), picture.clone(), sent.clone());
+        clients.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for _ in (client..frames).step_by(CLIENTS) {
+                acknowledged.push(target.send(&picture).await);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            acknowledged
+        });
+    }
+    clients
+}
+
+async fn wait_until_sent(sent: &AtomicUsize, wanted: usize) {
+    while sent.load(Ordering::Relaxed) < wanted {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn all_acknowledged(clients: JoinSet<Vec<FrameId>>, frames: usize) -> BTreeSet<FrameId> {
+    let acknowledged: BTreeSet<FrameId> = clients.join_all().await.into_iter().flatten().collect();
+    assert_eq!(acknowledged.len(), frames);
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_everything_is_killed_at_once() {
+    const FRAMES: usize = 240;
+    let Some(picture) = small_photo("nothing_is_lost_when_everything_is_killed_at_once") else { return };
+    let mut up = Up::start(&[]).await;
+    let target = Target::new(&up.url, &up.token);
+    let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 20).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let clients = send_frames(&target, &picture, FRAMES, &sent);
+    for kill in 1..=3 {
+        wait_until_sent(&sent, kill * FRAMES / 4).await;
+        up.process.kill_and_restart();
+    }
+    let acknowledged = all_acknowledged(clients, FRAMES).await;
+    let cuts = subscriber.cuts.clone();
+    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+    assert_eq!(*cuts.lock().unwrap(), 5);
+    assert!(up.process.stop(), "{}", up.process.said());
+}
+
+/// The four services on real servers, each a process of its own.
+pub struct Services {
+    ingest: Process,
+    worker: Process,
+    indexer: Process,
+    alerts: Process,
+    pub url: String,
+    _folder: tempfile::TempDir,
+}
+
+/// Topics, a database and a token of this run alone.
+pub struct Cluster {
+    settings: Vec<(&'static str, String)>,
+    pub token: String,
+    pub topics: contracts::Topics,
+}
+
+impl Cluster {
+    /// Makes the topics with the product's own command; nothing where no servers are set.
+    pub fn make(folder: &std::path::Path) -> Self {
+        let set =
+            |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run `make test-real`"));
+        let run = uuid::Uuid::now_v7().simple().to_string();
+        let file = folder.join("topics.yaml");
+        let prefixed = contracts::topics::DEFAULT.replace("name: sightline", &format!("name: t{run}"));
+        std::fs::write(&file, prefixed.replace("partitions: 12", "partitions: 4")).unwrap();
+        let token = format!("token-{run}");
+        let settings = vec![
+            ("SIGHTLINE_KAFKA_BROKERS", set("SIGHTLINE_TEST_KAFKA_BROKERS")),
+            ("SIGHTLINE_MONGODB_URI", set("SIGHTLINE_TEST_MONGODB_URI")),
+            ("SIGHTLINE_MONGODB_DATABASE", format!("t{}", &run[16..])),
+            ("SIGHTLINE_TOPICS_FILE", file.to_str().unwrap().to_owned()),
+            ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.join("blobs").to_str().unwrap())),
+            ("SIGHTLINE_ADMIN_TOKEN", token.clone()),
+            ("SIGHTLINE_WORKER_STATE_DIR", folder.join("worker").to_str().unwrap().to_owned()),
+            ("SIGHTLINE_RULE_FACE_SEEN", "on".to_owned()),
+            ("SIGHTLINE_RULE_SUSPICIOUS_VEHICLE", "on".to_owned()),
+        ];
+        let log = folder.join("topics.log");
+        let mut apply = Process::start(&program("sightline"), &["topics", "apply"], &settings, &log);
+        assert!(apply.ends_well(), "{}", apply.said());
+        let topics = contracts::Topics::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        Self { settings, token, topics }
+    }
+
+    pub fn brokers(&self) -> &str {
+        &self.settings[0].1
+    }
+
+    /// The settings of these names.
+    pub fn settings(&self, names: &[&str]) -> Vec<(&'static str, String)> {
+        self.settings.iter().filter(|(name, _)| names.contains(name)).cloned().collect()
+    }
+}
+
+impl Services {
+    pub async fn start() -> (Self, Cluster) {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Cluster::make(folder.path());
+        let (port, alerts_port) = (free_port(), free_port());
+        let start = |name: &str, own: &[(&'static str, String)]| {
+            let mut settings = cluster.settings.clone();
+            settings.push(("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{}", free_port())));
+            settings.extend(own.iter().cloned());
+            Process::start(&program(name), &[], &settings, &folder.path().join(format!("{name}.log")))
+        };
+        let alerts = start("alert-stream", &[("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{alerts_port}"))]);
+        let ingest = start(
+            "ingest-api",
+            &[
+                ("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")),
+                ("SIGHTLINE_ALERT_STREAM_URL", format!("http://127.0.0.1:{alerts_port}")),
+            ],
+        );
+        let (worker, indexer) = (start("detector-worker", &[]), start("indexer", &[]));
+        let url = format!("http://127.0.0.1:{port}");
+        let mut services = Self { ingest, worker, indexer, alerts, url, _folder: folder };
+        ready(&mut services.alerts, &format!("http://127.0.0.1:{alerts_port}")).await;
+        ready(&mut services.ingest, &services.url).await;
+        (services, cluster)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs kafka and mongodb"]
+async fn nothing_is_lost_when_services_are_killed_one_by_one() {
+    const FRAMES: usize = 1000;
+    let Some(picture) = small_photo("nothing_is_lost_when_services_are_killed_one_by_one") else { return };
+    let (mut services, cluster) = Services::start().await;
+    let target = Target::new(&services.url, &cluster.token);
+    let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 100).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let clients = send_frames(&target, &picture, FRAMES, &sent);
+    for kill in 1..=9 {
+        wait_until_sent(&sent, kill * FRAMES / 10).await;
+        match kill % 3 {
+            0 => services.worker.kill_and_restart(),
+            1 => services.indexer.kill_and_restart(),
+            _ => services.ingest.kill_and_restart(),
+        }
+    }
+    let acknowledged = all_acknowledged(clients, FRAMES).await;
+    let cuts = subscriber.cuts.clone();
+    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+    assert_eq!(*cuts.lock().unwrap(), 5);
+    for service in [&mut services.ingest, &mut services.worker, &mut services.indexer, &mut services.alerts] {
+        assert!(service.stop(), "{}", service.said());
+    }
+}

@@ -1,0 +1,192 @@
+//! Starts the programs as an operator does, kills them as a power cut does, and keeps their logs for a failed test.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take to become ready on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The path of a program of this workspace; cargo builds them beside each other.
+pub fn program(name: &str) -> String {
+    let own = PathBuf::from(env!("CARGO_BIN_EXE_sightline"));
+    own.with_file_name(name).to_str().unwrap().to_owned()
+}
+
+/// A port that nothing listens on, below those that outgoing connections take.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A program that runs, or did.
+pub struct Process {
+    program: String,
+    arguments: Vec<String>,
+    settings: Vec<(String, String)>,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Starts a program with nothing but these settings around it; what it says goes to `log`.
+    pub fn start(program: &str, arguments: &[&str], settings: &[(&str, String)], log: &Path) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let child = spawn(program, &arguments, &settings, log);
+        Self { program: program.to_owned(), arguments, settings, log: log.to_owned(), child }
+    }
+
+    /// kill -9, and a new start with the same settings.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.child = spawn(&self.program, &self.arguments, &self.settings, &self.log);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop and waits for its end; whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.ends_well()
+    }
+
+    /// Waits for its end; whether it ended well.
+    pub fn ends_well(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{} did not stop\n{}", self.program, self.said());
+    }
+
+    /// Everything it said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Fails the test where the program has ended.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("{} ended with {status}\n{}", self.program, self.said());
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let said = self.said();
+            let tail: Vec<&str> = said.lines().rev().take(60).collect();
+            eprintln!("--- {} said, last:", self.program);
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+fn spawn(program: &str, arguments: &[String], settings: &[(String, String)], log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(settings.iter().cloned());
+    for name in ["PATH", "HOME", "SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// A running `sightline up` on embedded parts.
+pub struct Up {
+    pub process: Process,
+    pub url: String,
+    pub token: String,
+    pub data: tempfile::TempDir,
+    pub admin: String,
+}
+
+impl Up {
+    /// Starts it on a new data folder and waits until it is ready.
+    pub async fn start(settings: &[(&str, String)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (port, admin) = (free_port(), free_port());
+        let mut all = vec![
+            ("SIGHTLINE_DATA_DIR", data.path().join("data").to_str().unwrap().to_owned()),
+            ("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")),
+            ("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{admin}")),
+        ];
+        all.extend(settings.iter().cloned());
+        let program = env!("CARGO_BIN_EXE_sightline");
+        let mut process = Process::start(program, &["up"], &all, &data.path().join("up.log"));
+        let url = format!("http://127.0.0.1:{port}");
+        ready(&mut process, &url).await;
+        let token = std::fs::read_to_string(data.path().join("data/admin.token")).unwrap().trim().to_owned();
+        Self { process, url, token, data, admin: format!("127.0.0.1:{admin}") }
+    }
+
+    /// Runs another command of the program against it; what it printed on standard output.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let (well, printed, said) = self.outcome(arguments);
+        assert!(well, "{arguments:?}: {said}\n{}", self.process.said());
+        printed
+    }
+
+    /// Runs another command of the program against it: whether it ended well, what it printed, what it complained of.
+    pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_sightline"))
+            .args(arguments)
+            .env_clear()
+            .env("SIGHTLINE_DATA_DIR", self.data.path().join("data"))
+            .env("SIGHTLINE_SERVER", &self.url)
+            .env("SIGHTLINE_ADMIN_ADDR", &self.admin)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+}
+
+/// Waits until a service says it is ready.
+pub async fn ready(process: &mut Process, url: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = String::new();
+    while Instant::now() < deadline {
+        process.assert_running();
+        match reqwest::get(format!("{url}/readyz")).await {
+            Ok(response) if response.status().is_success() => return,
+            Ok(response) => last = response.text().await.unwrap_or_default(),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{url} did not become ready: {last}\n{}", process.said());
+}
+
+/// A file or folder of the environment, or nothing and a line that says what is skipped.
+pub fn given(test: &str, variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        println!("skipped: {test}: {variable} is not set");
+    }
+    path
+}

@@ -1,0 +1,66 @@
+//! Real photographs through a real model, from `push` to an alert.
+
+use crate::processes::{Process, Up, given, program};
+
+/// What `sightline push` says about photographs whose faces were counted by eye, and the alerts that come of them.
+#[tokio::test]
+async fn photographs_give_the_faces_that_are_on_them_and_one_alert_each() {
+    let test = "photographs_give_the_faces_that_are_on_them_and_one_alert_each";
+    let Some(samples) = given(test, "SIGHTLINE_SAMPLES_DIR") else { return };
+    let up = Up::start(&[]).await;
+    let settings = [
+        ("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap().to_owned()),
+        ("SIGHTLINE_SERVER", up.url.clone()),
+    ];
+    let log = up.data.path().join("watch.log");
+    let mut watch = Process::start(&program("sightline"), &["watch", "--count", "3"], &settings, &log);
+    crate::ledger::wait_for_subscribers(&up.admin, 1).await;
+
+    let push = |name: &str| up.command(&["push", samples.join(name).to_str().unwrap()]);
+    for (photograph, faces) in [
+        ("faces/solvay_1927_29faces.jpg", "29 face"),
+        ("faces/obama_biden_2faces.jpg", "2 face"),
+        ("faces/astronaut_1face.png", "1 face"),
+    ] {
+        let said = push(photograph);
+        assert!(said.contains(&format!("{photograph}: {faces} ")), "{said}");
+    }
+    let highways = push("vehicles");
+    assert_eq!(highways.lines().count(), 5, "{highways}");
+    assert!(highways.lines().all(|line| line.contains(": nothing ")), "{highways}");
+
+    assert!(watch.ends_well(), "{}", watch.said());
+    let alerts = watch.said();
+    let matches: Vec<u64> = alerts
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["matches"].as_u64().unwrap())
+        .collect();
+    assert_eq!(matches, [29, 2, 1], "{alerts}");
+}
+
+#[tokio::test]
+async fn a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again() {
+    let test = "a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again";
+    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
+    let up = Up::start(&[]).await;
+    let mut bytes = std::fs::read(photo).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    let broken = up.data.path().join("broken.png");
+    std::fs::write(&broken, bytes).unwrap();
+
+    let (well, said, _) = up.outcome(&["push", broken.to_str().unwrap()]);
+    assert!(!well, "a script must see that a picture failed");
+    assert!(said.contains("face failed"), "{said}");
+    let listed = up.command(&["dlq", "list", "frames"]);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.contains("undecodable") && listed.contains("sightline.frames/"), "{listed}");
+
+    let sent = up.command(&["dlq", "redrive", "frames"]);
+    assert_eq!(sent.trim(), "sent again: 1, left out: 0, unreadable: 0");
+    // Still broken, it comes back: as a new letter, while the old one is marked as sent.
+    let deadline = std::time::Instant::now() + crate::processes::PATIENCE;
+    while up.command(&["dlq", "list", "frames"]).lines().count() != 1 {
+        assert!(std::time::Instant::now() < deadline, "the frame did not come back");
+    }
+}

@@ -1,0 +1,33 @@
+//! The seam of the blobs: pictures by key.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::StoreError;
+
+/// Pictures by key. A key is `/`-separated and made by us, never by a client. Cheap to share as `Arc<dyn Blobs>`.
+///
+/// Keys begin with a kind and the UTC day of writing, as in `frames/2026-01-02/<tenant>/<frame id>` for kept pictures and
+/// `inbox/2026-01-02/<frame id>` for large frames on their way, so that what is too old goes by whole days.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// What it is, for a start-up line, without secrets.
+    fn describe(&self) -> String;
+
+    /// Stores a blob for good before it returns; the same key again replaces it whole, never in part.
+    async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError>;
+
+    /// A blob, or nothing when it is gone.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Deletes a blob; one that is gone is success.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Deletes every blob of a kind whose day ended longer ago than `age`; returns how many.
+    async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError>;
+
+    /// Succeeds when blobs can be written.
+    async fn check(&self) -> Result<(), StoreError>;
+}

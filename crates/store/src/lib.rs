@@ -1,0 +1,26 @@
+//! Where what was seen is kept: documents in MongoDB or SQLite, pictures in S3 or a folder, behind two small seams.
+//!
+//! In: results and alerts from the indexer, rules from the API, pictures from the API and the workers. Out: pages, counts
+//! and pictures. Promised: [`Documents::put`] returns when everything is durable (MongoDB: majority, journaled; SQLite:
+//! committed), the first result of a frame's detector wins, and nothing past its `expires_at` is ever returned, whether or
+//! not the database has swept it yet. One contract suite runs against every implementation.
+
+mod blobs;
+mod cursor;
+mod documents;
+mod frames;
+mod mongo;
+mod object_blobs;
+mod query;
+mod shape;
+mod sqlite;
+
+pub use blobs::Blobs;
+pub use cursor::CursorError;
+pub use documents::{
+    AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    StoreError, StoredAlert, StoredDetection, StoredResult,
+};
+pub use mongo::MongoDocuments;
+pub use object_blobs::ObjectBlobs;
+pub use sqlite::SqliteDocuments;

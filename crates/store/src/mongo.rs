@@ -1,0 +1,198 @@
+//! Documents in MongoDB, on a replica set: what a deployment of more than one machine keeps.
+//!
+//! A write counts when a majority has it in its journal; a write-concern error is therefore never success. Reads come from
+//! the primary and see only what a majority has. A batch takes two waits for the journal, however large it is: one for the
+//! results, which decides whose they are, one for all detections and alerts side by side.
+
+mod connect;
+mod failure;
+mod find;
+mod put;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
+use jiff::Timestamp;
+use mongodb::bson::{self, doc};
+use mongodb::{Client, Collection, Database};
+use serde::{Deserialize, Serialize};
+
+use crate::query::{self, Query};
+use crate::shape::{AlertDoc, DetectionDoc};
+use crate::{
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    StoreError, StoredAlert, StoredDetection, StoredResult, documents,
+};
+use failure::{DUPLICATE_KEY, Failure, write_error_code};
+
+/// Longest time for one call; a server that stands still without closing its connections would hold us for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Documents in a MongoDB database.
+pub struct MongoDocuments {
+    client: Client,
+    database: Database,
+    /// Hosts and database, without secrets.
+    shown: String,
+}
+
+/// A rule as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct RuleDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    tenant: String,
+    name: String,
+    condition: String,
+    enabled: bool,
+}
+
+impl RuleDoc {
+    fn of(rule: &Rule) -> Result<Self, StoreError> {
+        let Rule { id, name, condition, enabled, .. } = rule;
+        let tenant = documents::owner(rule)?.to_string();
+        Ok(Self { id: id.to_string(), tenant, name: name.clone(), condition: condition.clone(), enabled: *enabled })
+    }
+
+    fn into_rule(self) -> Result<Rule, StoreError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            StoreError::Fatal(format!("the stored rule {} cannot be read: {error}", self.id))
+        };
+        Ok(Rule {
+            id: self.id.parse().map_err(|error| unreadable(&error))?,
+            tenant: Some(self.tenant.parse().map_err(|error| unreadable(&error))?),
+            name: self.name,
+            condition: self.condition,
+            enabled: self.enabled,
+        })
+    }
+}
+
+impl MongoDocuments {
+    fn collection<T: Send + Sync>(&self, collection: query::Collection) -> Collection<T> {
+        self.database.collection(collection.name())
+    }
+
+    fn rule_docs(&self) -> Collection<RuleDoc> {
+        self.database.collection("rules")
+    }
+
+    /// Waits for an answer, but not for ever, and says what went wrong in terms of the setting.
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answer) => answer.map_err(|failure| failure.at(&self.shown)),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "{} did not answer within {} s (SIGHTLINE_MONGODB_URI)",
+                self.shown,
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl Documents for MongoDocuments {
+    fn describe(&self) -> String {
+        self.shown.clone()
+    }
+
+    async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
+        self.within(Box::pin(self.put_batch(batch))).await
+    }
+
+    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+        let mut stored = self.within(Box::pin(self.find_frame(id))).await?;
+        stored.retain(|stored| scope.sees(&stored.result.tenant));
+        Ok(stored)
+    }
+
+    async fn frames(
+        &self,
+        scope: &Scope,
+        filter: &FrameFilter,
+        page: &Paged,
+    ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
+        let query = Query::frames(scope, filter);
+        self.within(Box::pin(self.find_frames(&query, page))).await
+    }
+
+    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+        let filter = doc! { "_id": id.to_string(), "expires_at": { "$gt": date(Timestamp::now()) } };
+        let detections = self.collection::<DetectionDoc<'static>>(query::Collection::Detections);
+        let found = self.within(async { Ok(detections.find_one(filter).await?) }).await?;
+        let stored = found.map(DetectionDoc::into_stored).transpose()?;
+        Ok(stored.filter(|stored| scope.sees(&stored.tenant)))
+    }
+
+    async fn detections(
+        &self,
+        scope: &Scope,
+        filter: &DetectionFilter,
+        page: &Paged,
+    ) -> Result<Vec<StoredDetection>, StoreError> {
+        let query = Query::detections(scope, filter);
+        let docs: Vec<DetectionDoc<'static>> = self.within(Box::pin(self.find_page(&query, page))).await?;
+        docs.into_iter().map(DetectionDoc::into_stored).collect()
+    }
+
+    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+        let query = Query::detections(scope, filter);
+        self.within(Box::pin(self.count_groups(&query, group_by))).await
+    }
+
+    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+        let query = Query::alerts(scope, filter);
+        let docs: Vec<AlertDoc<'static>> = self.within(Box::pin(self.find_page(&query, page))).await?;
+        docs.into_iter().map(AlertDoc::into_stored).collect()
+    }
+
+    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
+        self.within(Box::pin(self.find_rules(doc! {}))).await
+    }
+
+    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
+        self.within(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
+    }
+
+    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+        let rule = RuleDoc::of(rule)?;
+        let rules = self.rule_docs();
+        let own = doc! { "_id": &rule.id, "tenant": &rule.tenant };
+        let replaced = async {
+            match rules.replace_one(own, &rule).upsert(true).await {
+                Ok(_) => Ok(()),
+                // Not found as this tenant's, there as another's.
+                Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => {
+                    Err(documents::anothers_rule(&rule.id).into())
+                }
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.within(Box::pin(replaced)).await
+    }
+
+    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
+        let rules = self.rule_docs();
+        let own = doc! { "_id": id.to_string(), "tenant": tenant.as_str() };
+        self.within(async { Ok(rules.delete_one(own).await?.deleted_count == 1) }).await
+    }
+
+    /// MongoDB deletes what is past its `expires_at` by itself, within about a minute.
+    async fn sweep(&self, _now: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let asked = async { Ok(self.client.database("admin").run_command(doc! { "hello": 1 }).await?) };
+        let answer = self.within(Box::pin(asked)).await?;
+        if answer.get_bool("isWritablePrimary").unwrap_or(false) {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(format!("{} has no primary to write to at the moment", self.shown)))
+    }
+}
+
+fn date(at: Timestamp) -> bson::DateTime {
+    bson::DateTime::from_millis(at.as_millisecond())
+}

@@ -1,0 +1,124 @@
+//! What MongoDB's failures mean to a caller.
+
+use mongodb::error::{Error, ErrorKind, InsertManyError, WriteFailure};
+
+use crate::StoreError;
+
+/// Code of "already there".
+pub(super) const DUPLICATE_KEY: i32 = 11000;
+/// Codes of what cannot succeed however often it is tried: values, sizes and documents that the server refuses.
+const REFUSED: [i32; 8] = [2, 9, 14, 22, 121, 10334, 17280, 17419];
+/// Codes of a user who may not do this.
+const FORBIDDEN: [i32; 2] = [13, 18];
+/// Longest quotation of the driver in a message.
+const MAX_CAUSE: usize = 400;
+
+/// What goes wrong inside a call.
+pub(super) enum Failure {
+    Mongo(Error),
+    Store(StoreError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Mongo(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Failure {
+    /// For the caller; `shown` names the server without secrets.
+    pub(super) fn at(self, shown: &str) -> StoreError {
+        match self {
+            Self::Mongo(error) => told(shown, &error),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+fn told(shown: &str, error: &Error) -> StoreError {
+    match error.kind.as_ref() {
+        ErrorKind::Authentication { .. } => forbidden(shown),
+        ErrorKind::ServerSelection { message, .. } => StoreError::Unavailable(format!(
+            "{shown} cannot be reached; start it, see that it is a replica set with a primary, or correct \
+             SIGHTLINE_MONGODB_URI ({})",
+            shortened(message)
+        )),
+        kind => match code(kind) {
+            Some(code) if FORBIDDEN.contains(&code) => forbidden(shown),
+            Some(code) if REFUSED.contains(&code) => {
+                StoreError::Fatal(format!("{shown} refused a document: {}", shortened(&kind.to_string())))
+            }
+            _ if is_ours(kind) => {
+                StoreError::Fatal(format!("a document of {shown} cannot be used: {}", shortened(&kind.to_string())))
+            }
+            _ => StoreError::Unavailable(format!("{shown} failed: {}", shortened(&kind.to_string()))),
+        },
+    }
+}
+
+fn forbidden(shown: &str) -> StoreError {
+    StoreError::Fatal(format!(
+        "{shown} refused the user; correct user name, password and authSource in SIGHTLINE_MONGODB_URI, and let the user \
+         read and write this database"
+    ))
+}
+
+/// Whether the document or the call is at fault, not the server.
+fn is_ours(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BsonSerialization(_)
+            | ErrorKind::BsonDeserialization(_)
+            | ErrorKind::Bson(_)
+            | ErrorKind::InvalidArgument { .. }
+    )
+}
+
+fn code(kind: &ErrorKind) -> Option<i32> {
+    match kind {
+        ErrorKind::Command(error) => Some(error.code),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// The code with which the server refused a single write.
+pub(super) fn write_error_code(error: &Error) -> Option<i32> {
+    code(&error.kind)
+}
+
+/// Of an unordered insert, the places of the documents that were there already.
+///
+/// # Errors
+/// When anything else happened to any document, or the write is not known to be durable.
+pub(super) fn already_there(error: Error) -> Result<Vec<usize>, Failure> {
+    let ErrorKind::InsertMany(InsertManyError { write_errors, write_concern_error, .. }) = error.kind.as_ref() else {
+        return Err(error.into());
+    };
+    if let Some(concern) = write_concern_error {
+        let cause = shortened(&concern.message);
+        return Err(StoreError::Unavailable(format!("MongoDB did not make a write durable: {cause}")).into());
+    }
+    let mut places = Vec::new();
+    for error in write_errors.iter().flatten() {
+        if error.code != DUPLICATE_KEY {
+            let line = format!("MongoDB refused a document: {} (code {})", shortened(&error.message), error.code);
+            let passing = !REFUSED.contains(&error.code);
+            return Err(if passing { StoreError::Unavailable(line) } else { StoreError::Fatal(line) }.into());
+        }
+        places.push(error.index);
+    }
+    Ok(places)
+}
+
+/// One line of bounded length.
+pub(super) fn shortened(text: &str) -> String {
+    let line: String = text.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() < text.len() { format!("{line}…") } else { line }
+}

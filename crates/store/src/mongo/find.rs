@@ -1,0 +1,294 @@
+//! [`Query`] as filters and pipelines of MongoDB. The index is named as a hint, so the planner never tries another.
+
+use std::collections::HashMap;
+
+use contracts::api::Count;
+use contracts::{FrameId, Rule};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::Hint;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::failure::Failure;
+use super::{MongoDocuments, date};
+use crate::documents::MAX_GROUPS;
+use crate::frames::{Gathered, detection_range, in_order, result_range};
+use crate::query::{Collection, Query};
+use crate::shape::{DetectionDoc, ResultDoc, hour_key};
+use crate::{GroupBy, Paged, StoreError, StoredDetection, StoredResult};
+
+/// Most documents that one answer of the server carries.
+const BATCH: u32 = 2_000;
+/// Results whose detections are asked for at once.
+const RANGES: usize = 100;
+const HOUR: i64 = 3_600_000_000;
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    #[serde(rename = "_id")]
+    key: Bson,
+    n: i64,
+}
+
+impl MongoDocuments {
+    pub(super) async fn find_page<D>(&self, query: &Query, page: &Paged) -> Result<Vec<D>, Failure>
+    where
+        D: DeserializeOwned + Send + Sync,
+    {
+        let (limit, skip) = match page {
+            Paged::Newest { limit, .. } => (*limit, 0),
+            Paged::Oldest { skip, limit } => (*limit, *skip),
+        };
+        if limit == 0 {
+            // For MongoDB that would be no limit at all.
+            return Ok(Vec::new());
+        }
+        let found = self
+            .collection::<D>(query.collection)
+            .find(filter(query, page, Timestamp::now()))
+            .sort(order(page))
+            .hint(Hint::Name(query.path().index().to_owned()))
+            .limit(i64::from(limit))
+            // The server adds skip and limit and must not overflow.
+            .skip(skip.min(i64::MAX as u64 / 2))
+            .batch_size(limit.min(BATCH))
+            .await?;
+        Ok(found.try_collect().await?)
+    }
+
+    pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, Failure> {
+        let [from, to] = result_range(&id);
+        let filter = doc! {
+            "_id": { "$gt": from, "$lt": to },
+            "expires_at": { "$gt": date(Timestamp::now()) },
+        };
+        let found =
+            self.collection::<ResultDoc<'static>>(Collection::Results).find(filter).sort(doc! { "_id": 1 }).await?;
+        self.with_detections(found.try_collect().await?).await
+    }
+
+    pub(super) async fn find_frames(&self, query: &Query, page: &Paged) -> Result<Vec<Vec<StoredResult>>, Failure> {
+        let limit = match page {
+            Paged::Newest { limit, .. } | Paged::Oldest { limit, .. } => *limit,
+        };
+        let mut found = self
+            .collection::<ResultDoc<'static>>(query.collection)
+            .find(filter(query, page, Timestamp::now()))
+            .sort(order(page))
+            .hint(Hint::Name(query.path().index().to_owned()))
+            // Some frames have results of several detectors; what is read too much is thrown away.
+            .batch_size(limit.saturating_mul(2).clamp(16, BATCH))
+            .await?;
+        let mut gathered = Gathered::new(page);
+        while let Some(doc) = found.try_next().await? {
+            if gathered.add(doc).is_break() {
+                break;
+            }
+        }
+        let frames: Vec<Vec<ResultDoc<'static>>> = gathered.into_frames().collect();
+        let sizes: Vec<usize> = frames.iter().map(Vec::len).collect();
+        let mut stored = self.with_detections(frames.into_iter().flatten().collect()).await?.into_iter();
+        Ok(sizes.into_iter().map(|size| stored.by_ref().take(size).collect()).collect())
+    }
+
+    /// Results with the detections that belong to them.
+    async fn with_detections(&self, results: Vec<ResultDoc<'static>>) -> Result<Vec<StoredResult>, Failure> {
+        let ids: Vec<&str> = results.iter().filter(|doc| doc.count > 0).map(|doc| doc.id.as_str()).collect();
+        let mut detections: HashMap<String, Vec<StoredDetection>> = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(RANGES) {
+            let ranges = some.iter().map(|id| detection_range(id));
+            let ranges: Vec<Document> = ranges.map(|[from, to]| doc! { "_id": { "$gt": from, "$lt": to } }).collect();
+            let mut found = self
+                .collection::<DetectionDoc<'static>>(Collection::Detections)
+                .find(doc! { "$or": ranges })
+                .batch_size(BATCH)
+                .await?;
+            while let Some(doc) = found.try_next().await? {
+                let stored = doc.into_stored()?;
+                let result = crate::shape::result_id(&stored.id.frame, &stored.id.detector);
+                detections.entry(result).or_default().push(stored);
+            }
+        }
+        let with_theirs = |doc: ResultDoc<'static>| {
+            let theirs = detections.remove(&doc.id).unwrap_or_default();
+            doc.into_stored(in_order(theirs))
+        };
+        Ok(results.into_iter().map(with_theirs).collect::<Result<_, StoreError>>()?)
+    }
+
+    pub(super) async fn count_groups(&self, query: &Query, group_by: GroupBy) -> Result<Vec<Count>, Failure> {
+        let found = self
+            .collection::<Document>(query.collection)
+            .aggregate(groups(query, group_by, Timestamp::now()))
+            .hint(Hint::Name(query.path().index().to_owned()))
+            .with_type::<Group>()
+            .await?;
+        let groups: Vec<Group> = found.try_collect().await?;
+        let mut counted = groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?;
+        if group_by == GroupBy::Hour {
+            counted.reverse();
+        }
+        Ok(counted)
+    }
+
+    pub(super) async fn find_rules(&self, filter: Document) -> Result<Vec<Rule>, Failure> {
+        let mut rules: Vec<_> = self.rule_docs().find(filter).await?.try_collect().await?;
+        rules.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        Ok(rules.into_iter().map(super::RuleDoc::into_rule).collect::<Result<_, _>>()?)
+    }
+}
+
+fn counted(group: Group) -> Result<Count, StoreError> {
+    let key = match group.key {
+        Bson::String(text) => text,
+        Bson::Int64(hour) => hour_key(hour)?,
+        Bson::Int32(hour) => hour_key(hour.into())?,
+        other => return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is no text"))),
+    };
+    Ok(Count { key, count: group.n.unsigned_abs() })
+}
+
+fn order(page: &Paged) -> Document {
+    match page {
+        Paged::Newest { .. } => doc! { "at": -1, "_id": -1 },
+        Paged::Oldest { .. } => doc! { "at": 1, "_id": 1 },
+    }
+}
+
+fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
+    let mut filter = doc! { "expires_at": { "$gt": date(now) } };
+    if let Some(tenants) = &query.tenants {
+        filter.insert("tenant", doc! { "$in": tenants });
+    }
+    if let Some(stream) = &query.stream {
+        filter.insert("stream", doc! { "$eq": stream });
+    }
+    let mut at = Document::new();
+    if let Some(from) = query.from {
+        at.insert("$gte", from);
+    }
+    if let Some(to) = query.to {
+        at.insert("$lt", to);
+    }
+    if let Paged::Newest { after: Some(after), .. } = page {
+        // Bounds of the index come from `$lte`; among the equals of the last item the ids decide.
+        let last = after.at.as_microsecond();
+        at.insert("$lte", last);
+        filter.insert("$or", vec![doc! { "at": { "$lt": last } }, doc! { "_id": { "$lt": &after.id } }]);
+    }
+    if !at.is_empty() {
+        filter.insert("at", at);
+    }
+    for (field, text) in &query.equals {
+        filter.insert(*field, doc! { "$eq": text });
+    }
+    if let Some(least) = query.min_confidence {
+        filter.insert("confidence", doc! { "$gte": least });
+    }
+    filter
+}
+
+fn groups(query: &Query, group_by: GroupBy, now: Timestamp) -> [Document; 5] {
+    let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
+    let field = match group_by {
+        GroupBy::Make => "make",
+        GroupBy::Model => "model",
+        GroupBy::Category => "category",
+        GroupBy::Label => "label",
+        GroupBy::Stream => "stream",
+        GroupBy::Hour => "at",
+    };
+    let value = format!("${field}");
+    let (key, order) = match group_by {
+        GroupBy::Hour => (hour_of(&value), doc! { "_id": -1 }),
+        _ => (Bson::String(value), doc! { "n": -1, "_id": 1 }),
+    };
+    [
+        doc! { "$match": filter(query, &whole_list, now) },
+        doc! { "$match": { field: { "$exists": true } } },
+        doc! { "$group": { "_id": key, "n": { "$sum": 1 } } },
+        doc! { "$sort": order },
+        doc! { "$limit": MAX_GROUPS },
+    ]
+}
+
+/// The beginning of the hour in whole numbers, also before 1970, where a remainder is negative.
+fn hour_of(at: &str) -> Bson {
+    let remainder = doc! { "$mod": [{ "$add": [{ "$mod": [at, HOUR] }, HOUR] }, HOUR] };
+    Bson::Document(doc! { "$subtract": [at, remainder] })
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::TenantId;
+    use mongodb::Client;
+
+    use super::*;
+    use crate::{AlertFilter, DetectionFilter, Documents, FrameFilter, Scope};
+
+    /// All stages of a plan, and how many keys and documents it read.
+    fn stages(plan: &Document, found: &mut Vec<String>) {
+        for (key, value) in plan {
+            match value {
+                Bson::String(stage) if key == "stage" => found.push(stage.clone()),
+                // Plans that lost the race are not what was run.
+                Bson::Document(inner) if key != "rejectedPlans" => stages(inner, found),
+                Bson::Array(inner) => inner.iter().filter_map(Bson::as_document).for_each(|plan| stages(plan, found)),
+                _ => {}
+            }
+        }
+    }
+
+    fn queries() -> Vec<Query> {
+        let stream = Some("gate-1".parse().unwrap());
+        let mut queries = Vec::new();
+        for scope in [Scope::All, Scope::Tenant("a".parse().unwrap()), Scope::Tenant(TenantId::shared())] {
+            for stream in [None, stream.clone()] {
+                let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };
+                let labelled = DetectionFilter { label: Some("face".to_owned()), ..detections.clone() };
+                queries.push(Query::frames(&scope, &FrameFilter { stream: stream.clone(), ..Default::default() }));
+                queries.push(Query::detections(&scope, &detections));
+                queries.push(Query::detections(&scope, &labelled));
+                queries.push(Query::alerts(&scope, &AlertFilter { stream, ..Default::default() }));
+            }
+        }
+        queries
+    }
+
+    #[tokio::test]
+    #[ignore = "needs mongodb"]
+    async fn every_list_is_served_by_its_index() {
+        let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI names a replica set");
+        let name = format!("sightline_test_{}", uuid::Uuid::now_v7().simple());
+        let store = MongoDocuments::connect(&uri, &name).await.unwrap();
+        store.check().await.unwrap();
+        let database = Client::with_uri_str(&uri).await.unwrap().database(&name);
+        let after = crate::Cursor { at: Timestamp::now(), id: "x".to_owned() };
+        let pages = [
+            Paged::Newest { after: None, limit: 20 },
+            Paged::Newest { after: Some(after), limit: 20 },
+            Paged::Oldest { skip: 5, limit: 20 },
+        ];
+        for (query, page) in queries().iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
+            let asked = doc! {
+                "find": query.collection.name(),
+                "filter": filter(query, page, Timestamp::now()),
+                "sort": order(page),
+                "hint": query.path().index(),
+                "limit": 20,
+            };
+            let plan = database.run_command(doc! { "explain": asked, "verbosity": "queryPlanner" }).await.unwrap();
+            let mut found = Vec::new();
+            stages(plan.get_document("queryPlanner").unwrap().get_document("winningPlan").unwrap(), &mut found);
+            assert!(found.contains(&"IXSCAN".to_owned()), "{found:?} {query:?}");
+            assert!(!found.iter().any(|stage| stage == "COLLSCAN" || stage == "SORT"), "{found:?} {query:?} {page:?}");
+        }
+        for collection in Collection::ALL {
+            let indexes = database.collection::<Document>(collection.name()).list_index_names().await.unwrap();
+            assert_eq!(indexes.len(), 5, "{indexes:?}");
+        }
+        database.drop().await.unwrap();
+    }
+}

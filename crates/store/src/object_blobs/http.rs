@@ -1,0 +1,64 @@
+//! Carries the object store's requests on the HTTP client that the rest of the program uses, so that one TLS stack and one
+//! set of roots serve all.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http_body_util::BodyExt;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+use object_store::{ClientConfigKey, ClientOptions};
+
+/// Makes clients for the object store.
+#[derive(Debug)]
+pub(super) struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
+        let client = reqwest::Client::builder()
+            .https_only(!plain)
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(30))
+            .build()
+            .map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })?;
+        Ok(HttpClient::new(Client(client)))
+    }
+}
+
+#[derive(Debug)]
+struct Client(reqwest::Client);
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (head, body) = request.into_parts();
+        let length = body.content_length();
+        let content = body.collect().await?.to_bytes();
+        let mut sent = http::Request::from_parts(head, reqwest::Body::from(content));
+        if length == 0 && sent.method() == http::Method::PUT {
+            sent.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| 0.into());
+        }
+        let sent = reqwest::Request::try_from(sent).map_err(failed)?;
+        let answer: http::Response<reqwest::Body> = self.0.execute(sent).await.map_err(failed)?.into();
+        let (head, body) = answer.into_parts();
+        Ok(HttpResponse::from_parts(head, HttpResponseBody::new(body.map_err(failed))))
+    }
+}
+
+/// Which failures the object store may try again depends on their kind.
+fn failed(error: reqwest::Error) -> HttpError {
+    let kind = if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_decode() {
+        HttpErrorKind::Decode
+    } else if error.is_request() || error.is_body() {
+        HttpErrorKind::Request
+    } else {
+        HttpErrorKind::Unknown
+    };
+    HttpError::new(kind, error.without_url())
+}

@@ -1,0 +1,331 @@
+//! Documents in one SQLite file: what `sightline up` keeps on a laptop.
+//!
+//! One thread writes and commits in groups, flushed to the disk, so an answered write survives a power loss. Reads run on
+//! blocking threads with connections of their own and, thanks to the write-ahead log, never wait for the writer.
+
+mod put;
+mod reader;
+mod schema;
+mod select;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contracts::api::Count;
+use contracts::{Detection, DetectionId, FrameId, Rule, RuleId, TenantId};
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use serde::de::DeserializeOwned;
+
+use crate::query::{Collection, Query};
+use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
+use crate::{
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    StoreError, StoredAlert, StoredDetection, StoredResult,
+};
+use reader::Readers;
+use schema::failure;
+use select::Select;
+use writer::Writer;
+
+/// How long another process's lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Documents that one transaction of a sweep deletes, so that writes get their turn.
+const SWEPT_AT_ONCE: usize = 2_000;
+
+/// Documents in a SQLite file.
+pub struct SqliteDocuments {
+    path: PathBuf,
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl SqliteDocuments {
+    /// Opens the file, making it and its tables where there is none. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// `Fatal` when the file is another program's or another version's: it is left as it was. `Unavailable` when it is
+    /// locked by another process or cannot be written.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let mut connection = connect(path)?;
+        schema::prepare(&mut connection, path)?;
+        // Only now: this too writes into the file.
+        let failed = |error| failure(path, &error);
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let readers = Readers::open(path)?;
+        Ok(Self { path: path.to_owned(), writer: Writer::start(connection, path.to_owned())?, readers })
+    }
+
+    async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let path = self.path.clone();
+        self.readers.read(move |connection| query(connection).map_err(|error| error.at(&path))).await
+    }
+
+    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let path = self.path.clone();
+        self.writer.write(move |connection| work(connection).map_err(|error| error.at(&path))).await
+    }
+
+    async fn page<D: DeserializeOwned + Send + 'static>(
+        &self,
+        query: Query,
+        page: &Paged,
+    ) -> Result<Vec<D>, StoreError> {
+        let Select { sql, params } = Select::page(&query, page, Timestamp::now(), true);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_and_then(params_from_iter(params), document)?.collect()
+        })
+        .await
+    }
+
+    async fn results(&self, query: Query, page: Paged) -> Result<Vec<Vec<StoredResult>>, StoreError> {
+        let Select { sql, params } = Select::page(&query, &page, Timestamp::now(), false);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut frames = crate::frames::Gathered::new(&page);
+            for doc in statement.query_and_then(params_from_iter(params), document)? {
+                if frames.add(doc?).is_break() {
+                    break;
+                }
+            }
+            let with_detections = |doc: ResultDoc<'static>| {
+                let detections = detections(connection, &doc)?;
+                Ok(doc.into_stored(detections)?)
+            };
+            frames.into_frames().map(|frame| frame.into_iter().map(with_detections).collect()).collect()
+        })
+        .await
+    }
+}
+
+/// A connection with the settings that all have.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |error| failure(path, &error);
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// What goes wrong inside a read or a write.
+enum Failure {
+    Sqlite(rusqlite::Error),
+    Store(StoreError),
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> StoreError {
+        match self {
+            Self::Sqlite(error) => failure(path, &error),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The document in a row's column `doc`.
+fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, Failure> {
+    let doc = row.get_ref("doc")?.as_str().map_err(rusqlite::Error::from)?;
+    serde_json::from_str(doc)
+        .map_err(|error| StoreError::Fatal(format!("a stored document cannot be read: {error}")).into())
+}
+
+/// The detections of a result, in their order.
+fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Detection>, Failure> {
+    if result.count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare_cached("SELECT doc FROM detections WHERE id > ? AND id < ?")?;
+    let [from, to] = crate::frames::detection_range(&result.id);
+    let docs = statement.query_and_then([from, to], document::<DetectionDoc<'static>>)?;
+    let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, Failure>>()?;
+    Ok(crate::frames::in_order(stored))
+}
+
+#[async_trait]
+impl Documents for SqliteDocuments {
+    fn describe(&self) -> String {
+        format!("SQLite at {}", self.path.display())
+    }
+
+    async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = batch.to_vec();
+        self.write(move |connection| put::put(connection, &batch)).await
+    }
+
+    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT doc FROM results WHERE id > ? AND id < ? AND expires_at > ? ORDER BY id")?;
+            let [from, to] = crate::frames::result_range(&id);
+            let docs = statement.query_and_then(params![from, to, now()], document::<ResultDoc<'static>>)?;
+            let mut results = Vec::new();
+            for doc in docs {
+                let doc = doc?;
+                let detections = detections(connection, &doc)?;
+                results.push(doc.into_stored(detections)?);
+            }
+            results.retain(|stored: &StoredResult| scope.sees(&stored.result.tenant));
+            Ok(results)
+        })
+        .await
+    }
+
+    async fn frames(
+        &self,
+        scope: &Scope,
+        filter: &FrameFilter,
+        page: &Paged,
+    ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
+        self.results(Query::frames(scope, filter), page.clone()).await
+    }
+
+    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+        let id = id.to_string();
+        let read = self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT doc FROM detections WHERE id = ? AND expires_at > ?")?;
+            let mut docs = statement.query_and_then(params![id, now()], document::<DetectionDoc<'static>>)?;
+            docs.next().transpose()
+        });
+        let stored = read.await?.map(DetectionDoc::into_stored).transpose()?;
+        Ok(stored.filter(|stored| scope.sees(&stored.tenant)))
+    }
+
+    async fn detections(
+        &self,
+        scope: &Scope,
+        filter: &DetectionFilter,
+        page: &Paged,
+    ) -> Result<Vec<StoredDetection>, StoreError> {
+        let docs: Vec<DetectionDoc<'static>> = self.page(Query::detections(scope, filter), page).await?;
+        docs.into_iter().map(DetectionDoc::into_stored).collect()
+    }
+
+    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+        let Select { sql, params } = Select::count(&Query::detections(scope, filter), group_by, Timestamp::now());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(params))?;
+            let mut counted = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key = if group_by == GroupBy::Hour { hour_key(row.get(0)?)? } else { row.get(0)? };
+                let count: i64 = row.get(1)?;
+                counted.push(Count { key, count: count.unsigned_abs() });
+            }
+            if group_by == GroupBy::Hour {
+                counted.reverse();
+            }
+            Ok(counted)
+        })
+        .await
+    }
+
+    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+        let docs: Vec<AlertDoc<'static>> = self.page(Query::alerts(scope, filter), page).await?;
+        docs.into_iter().map(AlertDoc::into_stored).collect()
+    }
+
+    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT doc FROM rules ORDER BY name, id")?;
+            statement.query_and_then([], document)?.collect()
+        })
+        .await
+    }
+
+    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
+        let tenant = tenant.to_string();
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT doc FROM rules WHERE tenant = ? ORDER BY name, id")?;
+            statement.query_and_then([tenant], document)?.collect()
+        })
+        .await
+    }
+
+    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+        let tenant = crate::documents::owner(rule)?.to_string();
+        let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), put::json(rule)?);
+        self.write(move |connection| {
+            let written = connection
+                .prepare_cached(
+                    "INSERT INTO rules (id, tenant, name, doc) VALUES (?, ?, ?, ?)
+                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc
+                     WHERE tenant = excluded.tenant",
+                )?
+                .execute([&id, &tenant, &name, &doc])?;
+            if written == 1 { Ok(()) } else { Err(crate::documents::anothers_rule(&id).into()) }
+        })
+        .await
+    }
+
+    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
+        let (tenant, id) = (tenant.to_string(), id.to_string());
+        self.write(move |connection| {
+            let mut delete = connection.prepare_cached("DELETE FROM rules WHERE tenant = ? AND id = ?")?;
+            Ok(delete.execute([tenant, id])? == 1)
+        })
+        .await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut swept = 0;
+        for collection in Collection::ALL {
+            loop {
+                let table = collection.name();
+                let some = self.write(move |connection| {
+                    let sql = format!(
+                        "DELETE FROM {table} WHERE rowid IN
+                         (SELECT rowid FROM {table} WHERE expires_at <= ? LIMIT {SWEPT_AT_ONCE})"
+                    );
+                    Ok(connection.prepare_cached(&sql)?.execute([now.as_microsecond()])?)
+                });
+                let some = some.await?;
+                swept += some as u64;
+                if some < SWEPT_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        // Every write begins a transaction that only a writable database grants.
+        self.write(|_| Ok(())).await
+    }
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_microsecond()
+}

@@ -1,0 +1,84 @@
+//! Writing results with their detections and alerts.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+use super::Failure;
+use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, check};
+use crate::{Indexed, PutOutcome, StoreError};
+
+/// The first one wins, unless it is a failure and this one is none: a frame sent again once the cause is gone.
+const RESULT: &str = "INSERT INTO results (id, tenant, stream, at, expires_at, ce_id, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+    SET stream = excluded.stream, at = excluded.at, expires_at = excluded.expires_at, ce_id = excluded.ce_id, doc = excluded.doc
+    WHERE results.tenant = excluded.tenant
+    AND results.doc ->> '$.failure' IS NOT NULL AND excluded.doc ->> '$.failure' IS NULL";
+const WHICH: &str = "SELECT ce_id FROM results WHERE id = ?";
+const DETECTION: &str = "INSERT INTO detections
+    (id, tenant, stream, at, expires_at, label, confidence, category, category_folded, make, model, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+const ALERT: &str = "INSERT INTO alerts (id, tenant, stream, at, expires_at, label, rule, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+
+/// Writes a batch inside the caller's transaction.
+pub(super) fn put(connection: &Connection, batch: &[Indexed]) -> Result<Vec<PutOutcome>, Failure> {
+    check(batch)?;
+    batch.iter().map(|indexed| put_one(connection, indexed)).collect()
+}
+
+fn put_one(connection: &Connection, indexed: &Indexed) -> Result<PutOutcome, Failure> {
+    let result = ResultDoc::of(indexed);
+    if put_result(connection, &result)? == PutOutcome::Superseded {
+        return Ok(PutOutcome::Superseded);
+    }
+    for doc in DetectionDoc::of(indexed) {
+        put_detection(connection, &doc)?;
+    }
+    for doc in AlertDoc::of(indexed) {
+        put_alert(connection, &doc)?;
+    }
+    Ok(PutOutcome::Stored)
+}
+
+fn put_result(connection: &Connection, doc: &ResultDoc<'_>) -> Result<PutOutcome, Failure> {
+    let expires_at = doc.expires_at.as_microsecond();
+    let row = params![doc.id, doc.tenant, doc.stream, doc.at, expires_at, doc.ce_id, json(doc)?];
+    let written = connection.prepare_cached(RESULT).and_then(|mut insert| insert.execute(row))?;
+    if written == 1 {
+        return Ok(PutOutcome::Stored);
+    }
+    let first: Option<String> = connection
+        .prepare_cached(WHICH)
+        .and_then(|mut which| which.query_row([&doc.id], |row| row.get(0)).optional())?;
+    Ok(if first.as_ref() == Some(&doc.ce_id) { PutOutcome::Stored } else { PutOutcome::Superseded })
+}
+
+fn put_detection(connection: &Connection, doc: &DetectionDoc<'_>) -> Result<(), Failure> {
+    let row = params![
+        doc.id,
+        doc.tenant,
+        doc.stream,
+        doc.at,
+        doc.expires_at.as_microsecond(),
+        doc.label,
+        doc.confidence,
+        doc.category,
+        doc.category_folded,
+        doc.make,
+        doc.model,
+        json(doc)?
+    ];
+    connection.prepare_cached(DETECTION).and_then(|mut insert| insert.execute(row))?;
+    Ok(())
+}
+
+fn put_alert(connection: &Connection, doc: &AlertDoc<'_>) -> Result<(), Failure> {
+    let expires_at = doc.expires_at.as_microsecond();
+    let row = params![doc.id, doc.tenant, doc.stream, doc.at, expires_at, doc.label, doc.rule, json(doc)?];
+    connection.prepare_cached(ALERT).and_then(|mut insert| insert.execute(row))?;
+    Ok(())
+}
+
+pub(super) fn json(doc: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(doc).map_err(|error| StoreError::Fatal(format!("a document cannot be written: {error}")))
+}

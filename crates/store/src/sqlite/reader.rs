@@ -1,0 +1,54 @@
+//! Connections that only read, lent to blocking threads one query at a time.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::schema::failure;
+use crate::StoreError;
+
+/// Reads at a time; more wait for their turn.
+const READERS: usize = 4;
+
+pub(super) struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let mut idle = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let connection = super::connect(path)?;
+            connection.pragma_update(None, "query_only", true).map_err(|error| failure(path, &error))?;
+            idle.push(connection);
+        }
+        Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(READERS)) }))
+    }
+
+    /// Runs `query` on a blocking thread, in one snapshot per statement.
+    pub(super) async fn read<T, Q>(self: &Arc<Self>, query: Q) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let gone = || StoreError::Unavailable("the document database's readers have ended".to_owned());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| gone())?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let connection = readers.idle().pop().ok_or_else(gone)?;
+            let outcome = query(&connection);
+            readers.idle().push(connection);
+            drop(permit);
+            outcome
+        });
+        reading.await.map_err(|_| gone())?
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // Nothing that can panic runs under this lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,168 @@
+//! [`Query`] as SQL. The index is named in the statement: SQLite refuses it rather than use another.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+
+use crate::documents::MAX_GROUPS;
+use crate::query::{Path, Query};
+use crate::{GroupBy, Paged};
+
+/// The beginning of the hour, also before 1970, where a remainder is negative.
+const HOUR: &str = "at - ((at % 3600000000) + 3600000000) % 3600000000";
+
+/// A statement and its parameters, in order.
+#[derive(Debug, Default)]
+pub(super) struct Select {
+    pub(super) sql: String,
+    pub(super) params: Vec<Value>,
+}
+
+impl Select {
+    /// `doc` of a page's documents; all from the page's beginning on for a reader that stops by itself.
+    pub(super) fn page(query: &Query, page: &Paged, now: Timestamp, limited: bool) -> Self {
+        let mut select = Self::default();
+        select.runs("at, id, doc", query, page, now);
+        let (order, limit, skip) = match page {
+            Paged::Newest { limit, .. } => (" ORDER BY at DESC, id DESC", *limit, 0),
+            Paged::Oldest { skip, limit } => (" ORDER BY at, id", *limit, *skip),
+        };
+        select.sql.push_str(order);
+        if limited {
+            let skip = i64::try_from(skip).unwrap_or(i64::MAX);
+            select.add(" LIMIT ? OFFSET ?", [i64::from(limit).into(), skip.into()]);
+        }
+        select
+    }
+
+    /// Keys and numbers of the groups.
+    pub(super) fn count(query: &Query, group_by: GroupBy, now: Timestamp) -> Self {
+        let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
+        let (key, order) = match group_by {
+            GroupBy::Make => ("make", "n DESC, key"),
+            GroupBy::Model => ("model", "n DESC, key"),
+            GroupBy::Category => ("category", "n DESC, key"),
+            GroupBy::Label => ("label", "n DESC, key"),
+            GroupBy::Stream => ("stream", "n DESC, key"),
+            GroupBy::Hour => (HOUR, "key DESC"),
+        };
+        let mut select = Self::default();
+        select.sql.push_str("SELECT key, count(*) AS n FROM (");
+        select.runs(&format!("{key} AS key"), query, &whole_list, now);
+        select.sql.push_str(&format!(") WHERE key IS NOT NULL GROUP BY key ORDER BY {order} LIMIT {MAX_GROUPS}"));
+        select
+    }
+
+    /// One run over the index, or one per tenant, which SQLite merges in order.
+    fn runs(&mut self, columns: &str, query: &Query, page: &Paged, now: Timestamp) {
+        let path = query.path();
+        let tenants: Vec<Option<&String>> = match (path, &query.tenants) {
+            (Path::Tenant, Some(tenants)) => tenants.iter().map(Some).collect(),
+            _ => vec![None],
+        };
+        let (table, index) = (query.collection.name(), path.index());
+        for (number, tenant) in tenants.into_iter().enumerate() {
+            let union = if number > 0 { " UNION ALL " } else { "" };
+            let run = format!("{union}SELECT {columns} FROM {table} INDEXED BY {table}_{index} WHERE expires_at > ?");
+            self.add(&run, [now.as_microsecond().into()]);
+            if let Some(tenant) = tenant {
+                self.add(" AND tenant = ?", [tenant.clone().into()]);
+            }
+            self.conditions(query, page);
+        }
+    }
+
+    fn conditions(&mut self, query: &Query, page: &Paged) {
+        if let Some(stream) = &query.stream {
+            self.add(" AND stream = ?", [stream.clone().into()]);
+            if let Some(tenants) = &query.tenants {
+                let marks = vec!["?"; tenants.len()].join(", ");
+                self.add(&format!(" AND tenant IN ({marks})"), tenants.iter().map(|tenant| tenant.clone().into()));
+            }
+        }
+        if let Some(from) = query.from {
+            self.add(" AND at >= ?", [from.into()]);
+        }
+        if let Some(to) = query.to {
+            self.add(" AND at < ?", [to.into()]);
+        }
+        if let Paged::Newest { after: Some(after), .. } = page {
+            self.add(" AND (at, id) < (?, ?)", [after.at.as_microsecond().into(), after.id.clone().into()]);
+        }
+        for (field, text) in &query.equals {
+            self.add(&format!(" AND {field} = ?"), [text.clone().into()]);
+        }
+        if let Some(least) = query.min_confidence {
+            self.add(" AND confidence >= ?", [least.into()]);
+        }
+    }
+
+    fn add(&mut self, sql: &str, params: impl IntoIterator<Item = Value>) {
+        self.sql.push_str(sql);
+        self.params.extend(params);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::*;
+    use crate::{AlertFilter, Cursor, DetectionFilter, FrameFilter, Scope, SqliteDocuments};
+
+    fn plan(connection: &Connection, select: Select) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql)).unwrap();
+        let lines = statement.query_map(params_from_iter(select.params), |row| row.get("detail")).unwrap();
+        lines.map(Result::unwrap).collect()
+    }
+
+    #[tokio::test]
+    async fn every_list_is_served_by_its_index() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("documents.db");
+        let _store = SqliteDocuments::open(&path).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        let after = Cursor { at: Timestamp::now(), id: "x".to_owned() };
+        let pages = [
+            Paged::Newest { after: None, limit: 20 },
+            Paged::Newest { after: Some(after), limit: 20 },
+            Paged::Oldest { skip: 5, limit: 20 },
+        ];
+        let stream = Some("gate-1".parse().unwrap());
+        for scope in [Scope::All, Scope::Tenant("a".parse().unwrap())] {
+            for stream in [None, stream.clone()] {
+                let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };
+                let queries = [
+                    Query::frames(&scope, &FrameFilter { stream: stream.clone(), ..Default::default() }),
+                    Query::detections(&scope, &detections),
+                    Query::detections(&scope, &DetectionFilter { label: Some("face".to_owned()), ..detections }),
+                    Query::alerts(&scope, &AlertFilter { stream, ..Default::default() }),
+                ];
+                for (query, page) in queries.iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
+                    let plan = plan(&connection, Select::page(query, page, Timestamp::now(), true));
+                    let index = format!("USING INDEX {}_{}", query.collection.name(), query.path().index());
+                    assert!(plan.iter().any(|line| line.contains(&index)), "{plan:?}");
+                    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:?} {query:?}");
+                    let scans = plan.iter().filter(|line| line.starts_with("SCAN") && !line.contains("USING INDEX"));
+                    assert_eq!(scans.count(), 0, "{plan:?} {query:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_table_has_at_most_five_indexes_and_the_expiry_serves_the_sweep() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("documents.db");
+        let _store = SqliteDocuments::open(&path).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for collection in crate::query::Collection::ALL {
+            let table = collection.name();
+            let count = "SELECT count(*) FROM pragma_index_list(?)";
+            let indexes: i64 = connection.query_row(count, [table], |row| row.get(0)).unwrap();
+            assert_eq!(indexes, 5, "{table}");
+            let sql = format!("SELECT rowid FROM {table} WHERE expires_at <= ? LIMIT 1");
+            let plan = plan(&connection, Select { sql, params: vec![0.into()] });
+            assert!(plan[0].contains(&format!("{table}_by_expiry")), "{plan:?}");
+        }
+    }
+}

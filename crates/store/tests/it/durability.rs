@@ -1,0 +1,54 @@
+//! What was answered survives `kill -9`: a child process puts results, says which it was answered about and is killed.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use store::{Documents, Scope, SqliteDocuments};
+use tempfile::TempDir;
+
+use crate::fixture::{But, face, result};
+
+const FILE: &str = "SIGHTLINE_TEST_DURABILITY_FILE";
+
+/// Not a test by itself: what the child process of the next one does.
+#[tokio::test]
+async fn child_process_that_is_killed() {
+    let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
+    let store = SqliteDocuments::open(path).unwrap();
+    loop {
+        let batch: Vec<_> = (0..20).map(|_| result("2026-01-02T03:04:05Z", vec![face(0.5); 3]).alerting("r")).collect();
+        store.put(&batch).await.unwrap();
+        for put in batch {
+            println!("answered {}", put.frame());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "durability::child_process_that_is_killed", "--nocapture"])
+            .env(FILE, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ids = lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("answered ")?.1.to_owned()));
+        answered.extend(ids.take(100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(answered.len(), 300);
+
+    let store = SqliteDocuments::open(&path).unwrap();
+    for id in answered {
+        let [read] = store.frame(&Scope::All, id.parse().unwrap()).await.unwrap().try_into().unwrap();
+        let contracts::Outcome::Ok { detections, .. } = read.result.data.outcome else { panic!("{id} was no failure") };
+        assert_eq!(detections.len(), 3, "{id}");
+    }
+}

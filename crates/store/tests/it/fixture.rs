@@ -1,0 +1,156 @@
+//! Results, detections and alerts to store.
+
+use std::time::Duration;
+
+use contracts::alert::AlertData;
+use contracts::result::{FailureCode, ResultData};
+use contracts::{
+    AlertEvent, AlertId, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
+};
+use jiff::Timestamp;
+use store::{Indexed, Scope};
+use uuid::Uuid;
+
+/// Some time in the past, so that nothing depends on today.
+pub fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn tenant(name: &str) -> TenantId {
+    name.parse().unwrap()
+}
+
+pub fn scope(name: &str) -> Scope {
+    Scope::Tenant(tenant(name))
+}
+
+pub fn face(confidence: f64) -> Detection {
+    Detection {
+        label: "face".to_owned(),
+        confidence,
+        bounds: Some(BoundingBox { x: 1.5, y: 2.25, width: 30.0, height: 40.125 }),
+        landmarks: vec![Point { x: 10.5, y: 11.0 }, Point { x: 20.0, y: 11.75 }],
+        vehicle: Vehicle::default(),
+    }
+}
+
+pub fn car(category: &str, make: &str, model: &str) -> Detection {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Detection {
+        label: "car".to_owned(),
+        confidence: 0.75,
+        bounds: None,
+        landmarks: Vec::new(),
+        vehicle: Vehicle { category: text(category), make: text(make), model: text(model), year: Some(2020) },
+    }
+}
+
+/// One result of a new frame of the tenant `shared`, kept for an hour.
+pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
+    let frame_id = FrameId::now();
+    Indexed {
+        result: ResultEvent {
+            id: Uuid::now_v7(),
+            tenant: TenantId::shared(),
+            key: frame_id.to_string(),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            reply_to: None,
+            data: ResultData {
+                frame_id,
+                stream: None,
+                detector: "face".parse().unwrap(),
+                model: "yunet".to_owned(),
+                captured_at: time(captured_at),
+                processed_at: time("2026-01-02T03:04:06.5Z"),
+                outcome: Outcome::Ok { width: 640, height: 480, detections, image: None },
+            },
+        },
+        alerts: Vec::new(),
+        indexed_at: time("2026-01-02T03:04:07.000001Z"),
+        expires_at: Timestamp::now() + Duration::from_secs(3600),
+    }
+}
+
+/// What tests change of a result, in the order of a sentence: `of("a").on("gate-1").by("vehicle")`.
+pub trait But: Sized {
+    fn of(self, owner: &str) -> Self;
+    fn on(self, stream: &str) -> Self;
+    fn by(self, detector: &str) -> Self;
+    fn again(&self) -> Self;
+    fn failed(self, code: FailureCode, message: &str) -> Self;
+    fn expired(self) -> Self;
+    fn alerting(self, rule: &str) -> Self;
+    fn frame(&self) -> FrameId;
+    fn detections(&self) -> &[Detection];
+}
+
+impl But for Indexed {
+    fn of(mut self, owner: &str) -> Self {
+        self.result.tenant = tenant(owner);
+        self
+    }
+
+    fn on(mut self, stream: &str) -> Self {
+        self.result.data.stream = Some(stream.parse().unwrap());
+        self
+    }
+
+    fn by(mut self, detector: &str) -> Self {
+        self.result.data.detector = detector.parse().unwrap();
+        self
+    }
+
+    /// The work done again: another result about the same frame.
+    fn again(&self) -> Self {
+        let mut other = self.clone();
+        other.result.id = Uuid::now_v7();
+        other
+    }
+
+    fn failed(mut self, code: FailureCode, message: &str) -> Self {
+        self.result.data.outcome = Outcome::Failed { code, message: message.to_owned() };
+        self
+    }
+
+    fn expired(mut self) -> Self {
+        self.expires_at = Timestamp::now() - Duration::from_secs(1);
+        self
+    }
+
+    /// With an alert about its first detection, raised when the picture was taken.
+    fn alerting(mut self, rule: &str) -> Self {
+        let ResultEvent { tenant, traceparent, data, .. } = &self.result;
+        let (frame_id, rule_id) = (data.frame_id, RuleId::built_in(rule));
+        let first = self.detections()[0].clone();
+        let data = AlertData {
+            id: AlertId::of(&rule_id, &frame_id),
+            rule: rule.to_owned(),
+            rule_id,
+            frame_id,
+            stream: data.stream.clone(),
+            detector: data.detector.clone(),
+            detection_id: format!("{frame_id}-{}-0", data.detector),
+            label: first.label,
+            confidence: first.confidence,
+            bounds: first.bounds,
+            vehicle: first.vehicle,
+            matches: 1,
+            captured_at: data.captured_at,
+            raised_at: data.captured_at,
+        };
+        let alert = AlertEvent { tenant: tenant.clone(), traceparent: traceparent.clone(), data };
+        self.alerts.push(alert);
+        self
+    }
+
+    fn frame(&self) -> FrameId {
+        self.result.data.frame_id
+    }
+
+    fn detections(&self) -> &[Detection] {
+        match &self.result.data.outcome {
+            Outcome::Ok { detections, .. } => detections,
+            Outcome::Failed { .. } => &[],
+        }
+    }
+}

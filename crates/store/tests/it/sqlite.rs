@@ -1,0 +1,101 @@
+//! The contract suite on SQLite, and what is particular to a file.
+
+use std::path::Path;
+
+use store::{Documents, SqliteDocuments, StoreError};
+use tempfile::TempDir;
+
+use crate::suite::for_every_promise;
+
+fn open(folder: &TempDir) -> SqliteDocuments {
+    SqliteDocuments::open(folder.path().join("documents.db")).unwrap()
+}
+
+macro_rules! on_sqlite {
+    ($($room:ident::$promise:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $promise() {
+                let folder = TempDir::new().unwrap();
+                crate::suite::$room::$promise(&open(&folder)).await;
+            }
+        )*
+    };
+}
+for_every_promise!(on_sqlite);
+
+fn refusal(path: &Path) -> StoreError {
+    SqliteDocuments::open(path).err().expect("the file is refused")
+}
+
+#[test]
+fn another_programs_database_is_refused_and_left_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+
+    let refused = refusal(&path);
+
+    assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+    assert!(refused.to_string().contains("not a document database of Sightline"), "{refused}");
+    assert!(refused.to_string().contains("SIGHTLINE_DATA_DIR"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    let text = "not a database, but longer than the header of one; ".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+
+    let refused = refusal(&path);
+
+    assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn another_versions_database_is_refused_naming_both_versions() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    drop(SqliteDocuments::open(&path).unwrap());
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+
+    let refused = refusal(&path).to_string();
+
+    assert!(refused.contains("schema version 7, this program knows 1"), "{refused}");
+}
+
+#[test]
+fn a_locked_database_is_refused_with_one_clear_line() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE t (a)").unwrap();
+
+    let refused = refusal(&path);
+
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    assert!(refused.to_string().contains("locked by another process"), "{refused}");
+    assert_eq!(refused.to_string().lines().count(), 1);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_refused_naming_the_setting() {
+    let folder = TempDir::new().unwrap();
+    let refused = refusal(&folder.path().join("missing/documents.db")).to_string();
+    assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_was_put_is_there_after_opening_again() {
+    let folder = TempDir::new().unwrap();
+    let put = crate::fixture::result("2026-01-02T03:04:05Z", vec![crate::fixture::face(0.5)]);
+    open(&folder).put(std::slice::from_ref(&put)).await.unwrap();
+
+    let frame = open(&folder).frame(&store::Scope::All, put.result.data.frame_id).await.unwrap();
+
+    assert_eq!(frame[0].result, put.result);
+}

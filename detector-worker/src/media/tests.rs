@@ -1,0 +1,224 @@
+//! Pictures made by the tests, whole and damaged.
+
+use turbojpeg::{PixelFormat, Subsamp};
+
+use super::*;
+
+const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1_000_000 };
+
+/// A gradient with a red corner at the top left, so that every orientation looks different.
+fn rgb(width: usize, height: usize) -> Vec<u8> {
+    let pixel = |x: usize, y: usize| match (x * 4 < width, y * 4 < height) {
+        (true, true) => [250, 10, 10],
+        _ => [(x * 200 / width) as u8, (y * 200 / height) as u8, 90],
+    };
+    (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()
+}
+
+fn jpeg(width: usize, height: usize) -> Vec<u8> {
+    let pixels = rgb(width, height);
+    let image = turbojpeg::Image { pixels: &pixels[..], width, pitch: width * 3, height, format: PixelFormat::RGB };
+    turbojpeg::compress(image, 95, Subsamp::None).unwrap().to_vec()
+}
+
+fn exif(orientation: u8) -> Vec<u8> {
+    let mut block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    block.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    block
+}
+
+/// Puts an EXIF segment right behind the start of the file.
+fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let block = [b"Exif\0\0".as_slice(), &exif(orientation)].concat();
+    let length = (block.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, &block, &jpeg[2..]].concat()
+}
+
+fn png(width: u32, height: u32, colours: ::png::ColorType, depth: ::png::BitDepth, samples: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = ::png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(colours);
+    encoder.set_depth(depth);
+    if colours == ::png::ColorType::Indexed {
+        encoder.set_palette(vec![1, 2, 3, 40, 50, 60]);
+    }
+    encoder.write_header().unwrap().write_image_data(samples).unwrap();
+    bytes
+}
+
+fn webp(width: u32, height: u32, orientation: Option<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = image_webp::WebPEncoder::new(&mut bytes);
+    if let Some(orientation) = orientation {
+        encoder.set_exif_metadata(exif(orientation));
+    }
+    let pixels = rgb(width as usize, height as usize);
+    encoder.encode(&pixels, width, height, image_webp::ColorType::Rgb8).unwrap();
+    bytes
+}
+
+fn pixel(image: &Image, x: u32, y: u32) -> [u8; 3] {
+    let start = ((y * image.width() + x) * 3) as usize;
+    image.pixels()[start..start + 3].try_into().unwrap()
+}
+
+fn is_red(image: &Image, x: u32, y: u32) -> bool {
+    let [red, green, _] = pixel(image, x, y);
+    red > 200 && green < 60
+}
+
+#[test]
+fn each_exif_orientation_of_a_jpeg_is_turned_upright() {
+    // Where the stored top left corner is seen for the values 1 to 8: right?, bottom?, sides swapped?
+    let seen = [
+        (0, 0, false),
+        (1, 0, false),
+        (1, 1, false),
+        (0, 1, false),
+        (0, 0, true),
+        (1, 0, true),
+        (1, 1, true),
+        (0, 1, true),
+    ];
+    let stored = jpeg(64, 32);
+    for (orientation, (right, bottom, swapped)) in (1..).zip(seen) {
+        let image = decode(&turned(&stored, orientation), &LIMITS).unwrap();
+        let (width, height) = if swapped { (32, 64) } else { (64, 32) };
+        assert_eq!((image.width(), image.height()), (width, height), "orientation {orientation}");
+        for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let corner = (x * (width - 3) + 1, y * (height - 3) + 1);
+            assert_eq!(is_red(&image, corner.0, corner.1), (x, y) == (right, bottom), "orientation {orientation}");
+        }
+    }
+}
+
+#[test]
+fn orientation_is_respected_in_webp_and_png_too() {
+    assert_eq!(decode(&webp(64, 32, Some(6)), &LIMITS).unwrap().width(), 32);
+    assert_eq!(decode(&webp(64, 32, None), &LIMITS).unwrap().width(), 64);
+    let plain = png(64, 32, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(64, 32));
+    let mut chunk = b"eXIf".to_vec();
+    chunk.extend(exif(6));
+    let crc = crc32(&chunk).to_be_bytes();
+    let length = (chunk.len() as u32 - 4).to_be_bytes();
+    let turned = [&plain[..33], &length, &chunk, &crc, &plain[33..]].concat();
+    assert_eq!(decode(&turned, &LIMITS).unwrap().width(), 32);
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+#[test]
+fn every_colour_type_and_depth_of_png_becomes_rgb() {
+    use ::png::{BitDepth, ColorType};
+    let cases: [(ColorType, BitDepth, &[u8], [u8; 3]); 8] = [
+        (ColorType::Rgb, BitDepth::Eight, &[1, 2, 3], [1, 2, 3]),
+        (ColorType::Rgb, BitDepth::Sixteen, &[1, 0, 2, 0, 3, 0], [1, 2, 3]),
+        (ColorType::Rgba, BitDepth::Eight, &[1, 2, 3, 0], [1, 2, 3]),
+        (ColorType::Rgba, BitDepth::Sixteen, &[1, 0, 2, 0, 3, 0, 9, 9], [1, 2, 3]),
+        (ColorType::Grayscale, BitDepth::One, &[0x80], [255; 3]),
+        (ColorType::Grayscale, BitDepth::Sixteen, &[7, 9], [7; 3]),
+        (ColorType::GrayscaleAlpha, BitDepth::Eight, &[7, 0], [7; 3]),
+        (ColorType::Indexed, BitDepth::Eight, &[1], [40, 50, 60]),
+    ];
+    for (colours, depth, samples, wanted) in cases {
+        let image = decode(&png(1, 1, colours, depth, samples), &LIMITS).unwrap();
+        assert_eq!(image.pixels(), wanted, "{colours:?} {depth:?}");
+    }
+}
+
+#[test]
+fn grey_and_four_colour_jpegs_become_rgb() {
+    let grey = turbojpeg::Image { pixels: &[90u8; 64][..], width: 8, pitch: 8, height: 8, format: PixelFormat::GRAY };
+    let grey = turbojpeg::compress(grey, 95, Subsamp::Gray).unwrap();
+    assert!(decode(&grey, &LIMITS).unwrap().pixels().iter().all(|sample| sample.abs_diff(90) < 3));
+
+    // Inks are stored inverted: no cyan, half magenta, no yellow, half black.
+    let ink = [255u8, 128, 255, 128].repeat(64);
+    let ink = turbojpeg::Image { pixels: &ink[..], width: 8, pitch: 32, height: 8, format: PixelFormat::CMYK };
+    let ink = turbojpeg::compress(ink, 95, Subsamp::None).unwrap();
+    let image = decode(&ink, &LIMITS).unwrap();
+    let [red, green, blue] = pixel(&image, 4, 4);
+    assert!(red.abs_diff(128) < 6 && green.abs_diff(64) < 6 && blue.abs_diff(128) < 6, "{red} {green} {blue}");
+}
+
+#[test]
+fn the_format_is_told_by_the_bytes_and_everything_else_is_unsupported() {
+    for (bytes, format) in [
+        (jpeg(8, 8), Format::Jpeg),
+        (png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]), Format::Png),
+        (webp(8, 8, None), Format::Webp),
+    ] {
+        assert_eq!(probe(&bytes).unwrap().format, format);
+    }
+    for bytes in [&b""[..], b"GIF89a", b"<html>", b"PK\x03\x04", b"RIFF\x04\0\0\0WAVE", b"\xff\xd8"] {
+        let error = decode(bytes, &LIMITS).unwrap_err();
+        assert_eq!((&error, error.failure()), (&DecodeError::Unsupported, FailureCode::Undecodable));
+    }
+}
+
+/// Writes another size into a file's header, with the checksum where there is one.
+fn announced(mut bytes: Vec<u8>, side: u16) -> Vec<u8> {
+    let side = side.to_be_bytes();
+    if bytes.starts_with(&[0xff, 0xd8]) {
+        let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 7].copy_from_slice(&side);
+        bytes[frame + 7..frame + 9].copy_from_slice(&side);
+    } else {
+        bytes[18..20].copy_from_slice(&side);
+        bytes[22..24].copy_from_slice(&side);
+        let crc = crc32(&bytes[12..29]).to_be_bytes();
+        bytes[29..33].copy_from_slice(&crc);
+    }
+    bytes
+}
+
+#[test]
+fn a_header_that_announces_too_much_is_refused_by_its_numbers_alone() {
+    let grey = png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]);
+    for bytes in [announced(jpeg(8, 8), 60_000), announced(grey, 60_000)] {
+        let error = decode(&bytes, &LIMITS).unwrap_err();
+        assert!(matches!(error, DecodeError::TooLarge { width: 60_000, height: 60_000, limit: 1_000_000 }), "{error}");
+        assert_eq!(error.failure(), FailureCode::TooLarge);
+    }
+}
+
+#[test]
+fn a_header_that_lies_within_the_limit_is_an_error_and_no_grey_picture() {
+    let grey = png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]);
+    for bytes in [announced(jpeg(8, 8), 900), announced(grey, 900)] {
+        assert!(matches!(decode(&bytes, &LIMITS).unwrap_err(), DecodeError::Undecodable { .. }));
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error_and_no_half_picture() {
+    let whole =
+        [jpeg(40, 30), png(40, 30, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(40, 30)), webp(40, 30, Some(3))];
+    for bytes in whole {
+        decode(&bytes, &LIMITS).unwrap();
+        for length in 0..bytes.len() - 1 {
+            assert!(decode(&bytes[..length], &LIMITS).is_err(), "{:?} cut at {length}", Format::of(&bytes));
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_never_panics_and_is_found_by_the_checksums_of_png() {
+    let whole =
+        [jpeg(40, 30), png(40, 30, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(40, 30)), webp(40, 30, Some(3))];
+    for bytes in whole {
+        for position in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[position / 8] ^= 1 << (position % 8);
+            let decoded = decode(&damaged, &LIMITS);
+            let in_picture_data = (45..bytes.len() - 16).contains(&(position / 8));
+            if Format::of(&bytes) == Some(Format::Png) && in_picture_data {
+                assert!(decoded.is_err(), "bit {position}");
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The registry on the built-in document, and pulling from sources of the test's own.
+
+use axum::Router;
+use axum::routing::get;
+
+use super::*;
+
+fn face() -> DetectorName {
+    "face".parse().unwrap()
+}
+
+/// A registry of one model `tiny`, with the content and the source given.
+fn registry(content: &[u8], sources: &str, extra: &str) -> Registry {
+    let hash = sha256(content);
+    let text = format!(
+        "detectors: {{face: [tiny]}}\nmodels:\n  - {{name: tiny, task: face, licence: MIT, commercial: true, input: i, \
+         output: o, engine: {{kind: yunet, file: tiny.onnx, sha256: '{hash}', threshold: 0.6, nms_iou: 0.45, \
+         largest_side: 640, gpu_batch: 1, sources: [{sources}]{extra}}}}}\n"
+    );
+    Registry::parse("test.yaml", &text).unwrap()
+}
+
+/// Serves one file; the address of it.
+async fn served(content: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/tiny.onnx", get(move || async move { content }));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("{{url: 'http://{address}/tiny.onnx'}}")
+}
+
+#[test]
+fn the_built_in_document_is_sound_and_each_detector_has_a_model_that_may_be_sold() {
+    let registry = Registry::built_in().unwrap();
+    for models in registry.detectors.values() {
+        assert!(models.iter().any(|name| registry.model(name).unwrap().commercial));
+    }
+    for weights in registry.models.iter().filter_map(Model::weights) {
+        assert!(!weights.sources.is_empty() && weights.sha256.len() == 64, "{}", weights.file);
+    }
+}
+
+#[test]
+fn a_folder_without_the_model_is_named_with_the_setting_and_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = RuntimeOptions::cpu(folder.path());
+    let error = Registry::built_in().unwrap().open(&face(), &options).err().unwrap().to_string();
+    for part in ["SIGHTLINE_MODELS_DIR", "sightline models pull", "yunet_n_dynamic.onnx or centerface.onnx"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains('\n'));
+}
+
+#[test]
+fn another_file_under_the_models_name_is_refused_before_it_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("yunet_n_dynamic.onnx"), "another").unwrap();
+    let error = Registry::built_in().unwrap().open(&face(), &RuntimeOptions::cpu(folder.path())).err().unwrap();
+    assert!(matches!(error, OpenError::WrongModel { .. }), "{error}");
+}
+
+#[test]
+fn an_unknown_detector_is_named_with_those_there_are() {
+    let registry = Registry::built_in().unwrap();
+    let error = registry.chosen(&"unicorn".parse().unwrap(), Path::new(".")).unwrap_err().to_string();
+    assert!(error.contains("`unicorn`") && error.contains("face"), "{error}");
+}
+
+#[test]
+fn a_licence_that_forbids_commercial_use_needs_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.onnx"), "another").unwrap();
+    let mut registry = registry(b"model", "", "");
+    registry.models[0].commercial = false;
+    let mut options = RuntimeOptions::cpu(folder.path());
+    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::Licence { .. }));
+    options.allow_noncommercial = true;
+    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::WrongModel { .. }));
+}
+
+#[test]
+fn documents_that_make_no_sense_are_refused_with_the_place() {
+    let text = BUILT_IN.replace("face: [yunet_n", "face: [yunet_x");
+    assert!(Registry::parse("mine.yaml", &text).unwrap_err().to_string().contains("mine.yaml"));
+    for (from, to) in [
+        ("threshold: 0.6", "threshold: 60"),
+        ("largest_side: 1920", "largest_side: 3"),
+        ("file: yunet_n_dynamic.onnx", "file: ../yunet.onnx"),
+        ("kind: yunet", "kind: unknown"),
+        ("nms_iou: 0.45", "nms: 0.45"),
+    ] {
+        assert!(BUILT_IN.contains(from));
+        assert!(Registry::parse("mine.yaml", &BUILT_IN.replace(from, to)).is_err(), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_pulled_model_is_whole_and_the_second_pull_fetches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead = "{url: 'http://127.0.0.1:1/tiny.onnx'}";
+    let registry = registry(b"model", &format!("{dead}, {}", served(b"model").await), "");
+
+    let pulled = registry.pull(folder.path(), &[], false).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("tiny.onnx")).unwrap(), b"model");
+    assert!(pulled[0].source.is_some() && pulled[0].failed.len() == 1, "{pulled:?}");
+
+    let again = registry.pull(folder.path(), &["tiny".to_owned()], false).await.unwrap();
+    assert_eq!((&again[0].source, again[0].failed.len()), (&None, 0));
+}
+
+#[tokio::test]
+async fn a_file_with_the_wrong_hash_never_reaches_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = registry(b"model", &served(b"another").await, "");
+    let error = registry.pull(folder.path(), &[], false).await.unwrap_err().to_string();
+    assert!(error.contains("wrong file"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_rewritten_never_reaches_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let rewrite = format!(", rewrite: {{sha256_before: '{}', dimensions: {{input: [batch]}}}}", sha256(b"<html>"));
+    let registry = registry(b"<html>", &served(b"<html>").await, &rewrite);
+    let error = registry.pull(folder.path(), &[], false).await.unwrap_err().to_string();
+    assert!(error.contains("not an ONNX model"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Registry::built_in().unwrap().pull(folder.path(), &["unicorn".to_owned()], false).await.unwrap_err();
+    assert!(error.to_string().contains("`unicorn`"), "{error}");
+}

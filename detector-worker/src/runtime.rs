@@ -1,0 +1,287 @@
+//! ONNX Runtime: found, loaded and checked once for the process; sessions are made from it.
+//!
+//! The library is loaded at run time, so one build of the worker serves CPU and GPU machines. A provider that was asked
+//! for and cannot be had ends the start: work that silently ran on the CPU instead would be found out by its bill.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
+use ort::session::Session;
+use serde::{Deserialize, Serialize};
+
+/// The version the cache folder and the error messages name; anything of this minor version or later will do.
+pub const ORT_VERSION: &str = "1.31.1";
+
+/// What inference runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutionProvider {
+    /// The processor; no further library is needed.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU through CUDA and cuDNN.
+    Cuda,
+    /// An NVIDIA GPU through TensorRT, which compiles each network for the GPU at hand.
+    Tensorrt,
+}
+
+/// How sessions are made. One value serves all detectors of a process.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// The ONNX Runtime library; unset, it is looked for beside the executable and then in the cache.
+    pub dylib: Option<PathBuf>,
+    /// The folder of the model files.
+    pub models_dir: PathBuf,
+    /// What inference runs on.
+    pub provider: ExecutionProvider,
+    /// Which GPU, counted from 0.
+    pub device: i32,
+    /// Threads inside one session. `docs/decisions/inference-threads.md` has the figures behind the default of 1 with several sessions.
+    pub session_threads: usize,
+    /// Whether models whose licence forbids commercial use may be opened.
+    pub allow_noncommercial: bool,
+}
+
+impl RuntimeOptions {
+    /// Options for a CPU with models in the given folder; the library is looked for in the usual places.
+    pub fn cpu(models_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dylib: None,
+            models_dir: models_dir.into(),
+            provider: ExecutionProvider::Cpu,
+            device: 0,
+            session_threads: 1,
+            allow_noncommercial: false,
+        }
+    }
+}
+
+/// Why there is no runtime or no session. Each message names the setting and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No library where the setting, or the lack of one, points.
+    #[error(
+        "ONNX Runtime not found at {looked}: set SIGHTLINE_ORT_DYLIB_PATH to libonnxruntime.so.{ORT_VERSION} \
+         (the PyPI wheel onnxruntime {ORT_VERSION} carries it under onnxruntime/capi/)"
+    )]
+    Missing {
+        /// Every place that was looked at.
+        looked: String,
+    },
+    /// The file is no shared library for this machine.
+    #[error("SIGHTLINE_ORT_DYLIB_PATH: {} is not an ONNX Runtime library for this machine: {cause}", path.display())]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+        /// What the loader said.
+        cause: String,
+    },
+    /// An older version than the code was written for.
+    #[error(
+        "SIGHTLINE_ORT_DYLIB_PATH: {} is ONNX Runtime {found}, but {ORT_VERSION} is needed: install the PyPI wheel \
+         onnxruntime {ORT_VERSION} and name the library in it",
+        path.display()
+    )]
+    WrongVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// The library is sound but did not start.
+    #[error("ONNX Runtime does not start: {0}")]
+    Start(#[source] ort::Error),
+    /// The library was built without the provider asked for.
+    #[error(
+        "SIGHTLINE_EXECUTION_PROVIDER={setting}, but this ONNX Runtime has no {setting} provider: point \
+         SIGHTLINE_ORT_DYLIB_PATH to an onnxruntime-gpu build of {ORT_VERSION} (see docs/GPU.md) or set it to cpu"
+    )]
+    NoProvider {
+        /// The provider's value of the setting.
+        setting: &'static str,
+    },
+    /// The provider is there, but finds no GPU, driver or library of its own.
+    #[error(
+        "SIGHTLINE_EXECUTION_PROVIDER={setting}, but it does not start: {cause}; check the driver with nvidia-smi and the \
+         libraries in docs/GPU.md, or set it to cpu"
+    )]
+    ProviderFailed {
+        /// The provider's value of the setting.
+        setting: &'static str,
+        /// What the provider said.
+        cause: String,
+    },
+    /// The model file is damaged or not for this runtime.
+    #[error("cannot load the model {}: {cause}: fetch it anew with `sightline models pull`", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What the runtime said.
+        cause: String,
+    },
+}
+
+impl ExecutionProvider {
+    /// The value of `SIGHTLINE_EXECUTION_PROVIDER` that chooses it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Tensorrt => "tensorrt",
+        }
+    }
+
+    fn is_built_in(self) -> Result<bool, ort::Error> {
+        match self {
+            Self::Cpu => Ok(true),
+            Self::Cuda => ep::CUDA::is_available(),
+            Self::Tensorrt => ep::TensorRT::is_available(),
+        }
+    }
+
+    /// What a session registers, best first; each is an error where it cannot be had.
+    fn dispatch(self, options: &RuntimeOptions) -> Vec<ExecutionProviderDispatch> {
+        let cuda = || ep::CUDA::default().with_device_id(options.device).build().error_on_failure();
+        match self {
+            Self::Cpu => Vec::new(),
+            Self::Cuda => vec![cuda()],
+            // Compiling a network takes minutes; kept beside the models, it is done once for each machine.
+            Self::Tensorrt => vec![
+                ep::TensorRT::default()
+                    .with_device_id(options.device)
+                    .with_engine_cache(true)
+                    .with_engine_cache_path(options.models_dir.join("tensorrt").display())
+                    .build()
+                    .error_on_failure(),
+                cuda(),
+            ],
+        }
+    }
+}
+
+/// The loaded library. Cheap to clone; all clones are the one environment a process may have.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    environment: Environment,
+}
+
+impl Runtime {
+    /// Loads the library on the first call; later calls share it, whatever path they name.
+    ///
+    /// # Errors
+    /// The library is missing, foreign, too old, or lacks the provider asked for.
+    pub fn load(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
+        static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = match &*loaded {
+            Some(runtime) => runtime.clone(),
+            None => loaded.insert(Self::start(&find_library(options.dylib.as_deref())?)?).clone(),
+        };
+        match options.provider.is_built_in() {
+            Ok(true) => Ok(runtime),
+            Ok(false) => Err(RuntimeError::NoProvider { setting: options.provider.setting() }),
+            Err(error) => Err(RuntimeError::Start(error)),
+        }
+    }
+
+    fn start(library: &Path) -> Result<Self, RuntimeError> {
+        let path = library.to_path_buf();
+        let builder = ort::init_from(library).map_err(|error| match error {
+            ort::LoadDynamicError::BadVersion { version_str, .. } => {
+                RuntimeError::WrongVersion { path, found: version_str }
+            }
+            ort::LoadDynamicError::Dlopen { error, .. } => RuntimeError::NotALibrary { path, cause: one_line(&error) },
+            other => RuntimeError::NotALibrary { path, cause: one_line(&other) },
+        })?;
+        let environment = builder.with_name("sightline").with_telemetry(false).build().map_err(RuntimeError::Start)?;
+        environment.set_log_level(LogLevel::Error);
+        tracing::info!(onnxruntime.path = %library.display(), "loaded ONNX Runtime");
+        Ok(Self { environment })
+    }
+
+    /// A session over a model file.
+    ///
+    /// # Errors
+    /// The provider does not start, or the file is no model this runtime reads.
+    pub fn session(&self, model: &Path, options: &RuntimeOptions) -> Result<Session, RuntimeError> {
+        let setting = options.provider.setting();
+        // The file's hash is known to be right by now, so what fails on a GPU is the GPU.
+        let failed = |error: ort::Error| match options.provider {
+            ExecutionProvider::Cpu => RuntimeError::Model { path: model.to_path_buf(), cause: one_line(&error) },
+            _ => RuntimeError::ProviderFailed { setting, cause: one_line(&error) },
+        };
+        let builder = self.builder(options).map_err(failed)?;
+        let mut builder = builder
+            .with_execution_providers(options.provider.dispatch(options))
+            .map_err(|error| failed(error.into()))?;
+        builder.commit_from_file(model).map_err(failed)
+    }
+
+    fn builder(&self, options: &RuntimeOptions) -> ort::Result<ort::session::builder::SessionBuilder> {
+        let builder = Session::builder(&self.environment)?
+            .with_intra_threads(options.session_threads.max(1))?
+            .with_inter_threads(1)?
+            // Threads that spin for work take the cores from the sessions beside them.
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            // A plan is kept for every input shape ever seen; pictures come in any.
+            .with_memory_pattern(false)?;
+        Ok(builder)
+    }
+}
+
+/// The file to load: what the setting names, else beside the executable, else in the cache.
+fn find_library(setting: Option<&Path>) -> Result<PathBuf, RuntimeError> {
+    let candidates = match setting {
+        Some(path) => vec![path.to_path_buf()],
+        None => usual_places(),
+    };
+    candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
+        let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        RuntimeError::Missing { looked: looked.join(" or ") }
+    })
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let name = format!("libonnxruntime.so.{ORT_VERSION}");
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .map(|cache| cache.join("sightline").join(format!("onnxruntime-{ORT_VERSION}")).join(&name));
+    beside.into_iter().chain(cache).collect()
+}
+
+/// An error with its causes on one line: the outermost alone often says only that something failed, and the runtime's
+/// own messages run over several lines.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let whole = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    whole.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_library_is_named_with_the_setting_and_the_remedy() {
+        let error = find_library(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err().to_string();
+        for part in ["/nowhere/libonnxruntime.so", "SIGHTLINE_ORT_DYLIB_PATH", "onnxruntime 1.31.1"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_named_with_the_setting() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "not a library").unwrap();
+        let error = Runtime::start(file.path()).unwrap_err();
+        assert!(matches!(error, RuntimeError::NotALibrary { .. }), "{error}");
+        assert!(error.to_string().starts_with("SIGHTLINE_ORT_DYLIB_PATH: "), "{error}");
+    }
+}

@@ -1,0 +1,254 @@
+//! A log and a place for pictures in a temporary folder, detectors that do what a test says, and workers on them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
+use bytes::Bytes;
+use clap::Parser;
+use contracts::{
+    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent, Role,
+    TenantId, Topics, Vehicle, groups, topics,
+};
+use detector_worker::inference::DetectorSpec;
+use detector_worker::model::{self, Detector, Picture};
+use detector_worker::{Config, Deps};
+use platform::Common;
+use store::{Blobs, ObjectBlobs};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longest wait for what must come.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)]
+pub struct Settings {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+pub fn settings(state: &Path, flags: &[&str]) -> Settings {
+    let state = state.to_str().unwrap();
+    let usual = ["worker", "--worker-state-dir", state, "--inference-threads", "2", "--decode-threads", "2"];
+    Settings::parse_from(usual.iter().chain(flags))
+}
+
+pub fn name(detector: &str) -> DetectorName {
+    detector.parse().unwrap()
+}
+
+type Look = dyn Fn(&Picture) -> model::Outcome + Send + Sync;
+
+/// A detector that does what a test says.
+struct Fake {
+    name: DetectorName,
+    look: Arc<Look>,
+}
+
+impl Detector for Fake {
+    fn name(&self) -> &DetectorName {
+        &self.name
+    }
+
+    fn model(&self) -> &str {
+        "fake"
+    }
+
+    fn max_batch(&self) -> usize {
+        1
+    }
+
+    fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<model::Outcome> {
+        batch.iter().map(|picture| (self.look)(picture)).collect()
+    }
+}
+
+pub fn fake(detector: &str, look: impl Fn(&Picture) -> model::Outcome + Send + Sync + 'static) -> DetectorSpec {
+    let (detector, look): (DetectorName, Arc<Look>) = (name(detector), Arc::new(look));
+    let opened = detector.clone();
+    let open = Arc::new(move || {
+        let detector: Box<dyn Detector> = Box::new(Fake { name: opened.clone(), look: look.clone() });
+        Ok(detector)
+    });
+    DetectorSpec { name: detector, description: "a fake".to_owned(), open }
+}
+
+/// A detector that finds one thing in every picture, as sure as the picture is wide in hundredths.
+pub fn finds_one(detector: &str) -> DetectorSpec {
+    let label = detector.to_owned();
+    fake(detector, move |picture| Ok(vec![detection(&label, picture)]))
+}
+
+pub fn detection(label: &str, picture: &Picture) -> Detection {
+    let confidence = f64::from(picture.image.width()) / 100.0;
+    Detection { label: label.to_owned(), confidence, bounds: None, landmarks: Vec::new(), vehicle: Vehicle::default() }
+}
+
+/// A PNG of this size, which must be at most 100 wide for [`detection`].
+pub fn png(width: u32, height: u32) -> Bytes {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let pixels: Vec<u8> = (0..width * height * 3).map(|byte| (byte * 31 % 251) as u8).collect();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    bytes.into()
+}
+
+/// Where ingestion puts the picture of a large frame.
+pub fn inbox(frame: &FrameEvent) -> String {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    format!("inbox/{today}/{}", frame.id)
+}
+
+pub fn frame(stream: &str, image: Bytes) -> FrameEvent {
+    FrameEvent {
+        id: FrameId::now(),
+        tenant: TenantId::admin(),
+        stream: Some(stream.parse().unwrap()),
+        captured_at: jiff::Timestamp::now(),
+        detectors: Vec::new(),
+        content_type: "image/png".to_owned(),
+        content: FrameContent::Inline(image),
+        reply_to: None,
+        traceparent: None,
+    }
+}
+
+pub struct Rig {
+    pub bus: Arc<dyn Bus>,
+    pub blobs: Arc<dyn Blobs>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    pub fn in_folder(folder: tempfile::TempDir) -> Self {
+        let (bus, blobs) = open(folder.path());
+        Self { bus, blobs, folder }
+    }
+
+    pub async fn send(&self, frame: &FrameEvent) -> Position {
+        self.send_message(frame.to_message()).await
+    }
+
+    pub async fn send_message(&self, message: Message) -> Position {
+        self.bus.producer().send(Role::Frames, message).unwrap().await.unwrap()
+    }
+
+    pub fn start(&self, detectors: Vec<DetectorSpec>, flags: &[&str]) -> Running {
+        self.start_on(self.bus.clone(), self.blobs.clone(), detectors, flags)
+    }
+
+    /// Starts a worker on another log or place for pictures than the rig's own.
+    pub fn start_on(
+        &self,
+        bus: Arc<dyn Bus>,
+        blobs: Arc<dyn Blobs>,
+        detectors: Vec<DetectorSpec>,
+        flags: &[&str],
+    ) -> Running {
+        let names: Vec<DetectorName> = detectors.iter().map(|spec| spec.name.clone()).collect();
+        let Settings { config, common } = settings(&self.folder.path().join("state"), flags);
+        let (stop, deps) = (CancellationToken::new(), Deps::new(bus.clone(), blobs));
+        let work = detector_worker::run_with(detectors, config, common, deps, stop.clone());
+        Running { task: tokio::spawn(work), stop, bus, group: groups::detector_worker(&names) }
+    }
+
+    pub async fn all(&self, role: Role) -> Vec<Delivery> {
+        all(&*self.bus, role).await
+    }
+
+    pub async fn results(&self) -> Vec<ResultEvent> {
+        let messages = self.all(Role::Results).await.into_iter();
+        messages.map(|delivery| ResultEvent::from_message(&delivery.message).unwrap()).collect()
+    }
+
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        let messages = self.all(Role::FramesDlq).await.into_iter();
+        messages.map(|delivery| DeadLetter::from_message(&delivery.message).unwrap()).collect()
+    }
+}
+
+pub fn open(folder: &Path) -> (Arc<dyn Bus>, Arc<dyn Blobs>) {
+    let topics = Topics::parse(topics::DEFAULT).unwrap();
+    let bus = EmbeddedBus::open(&folder.join("log"), &topics, bus::embedded::Options::default()).unwrap();
+    let blobs = ObjectBlobs::open(&format!("file://{}", folder.join("blobs").display())).unwrap();
+    (Arc::new(bus), Arc::new(blobs))
+}
+
+/// Everything that is on a topic now.
+pub async fn all(bus: &dyn Bus, role: Role) -> Vec<Delivery> {
+    let there: i64 = bus.ranges(role).await.unwrap().iter().map(|range| range.end - range.earliest).sum();
+    let mut reader = bus.reader(role, Start::Earliest).await.unwrap();
+    let mut found = Vec::new();
+    while (found.len() as i64) < there {
+        match reader.next().await.unwrap() {
+            ReaderItem::Delivery(delivery) => found.push(delivery),
+            ReaderItem::Gap { .. } => panic!("nothing was dropped"),
+        }
+    }
+    found
+}
+
+pub struct Running {
+    pub task: JoinHandle<anyhow::Result<()>>,
+    pub stop: CancellationToken,
+    pub bus: Arc<dyn Bus>,
+    group: String,
+}
+
+impl Running {
+    /// Waits until everything sent is finished and committed.
+    pub async fn caught_up(&self) {
+        until("everything is consumed", async || {
+            assert!(!self.task.is_finished(), "the worker ended early");
+            self.bus.oldest_unconsumed(Role::Frames, &self.group).await.unwrap().is_none()
+        })
+        .await;
+    }
+
+    /// Stops gracefully; the worker must end well.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("a stop ends").unwrap().unwrap();
+    }
+
+    /// Drops everything the worker has in hand, as a crash does.
+    pub async fn crash(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    /// Waits for the worker's own loud end.
+    pub async fn error(self) -> String {
+        let ended = tokio::time::timeout(DEADLINE, self.task).await.expect("the worker ends");
+        format!("{:#}", ended.unwrap().unwrap_err())
+    }
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn detections(result: &ResultEvent) -> &[Detection] {
+    match &result.data.outcome {
+        Outcome::Ok { detections, .. } => detections,
+        Outcome::Failed { code, message } => panic!("{}: {message}", code.as_str()),
+    }
+}
+
+pub fn unavailable() -> BusError {
+    BusError::Unavailable("away for a moment".to_owned())
+}

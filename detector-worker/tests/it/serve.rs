@@ -1,0 +1,132 @@
+//! The engine behind HTTP, and a worker that has its inference done there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use detector_worker::inference::DetectorSpec;
+use detector_worker::serve::{Answer, serve};
+use reqwest::{Client, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::rig::{Rig, Settings, detection, detections, fake, finds_one, frame, name, png, settings, until};
+
+struct Served {
+    address: String,
+    _stop: DropGuard,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    async fn start(detectors: Vec<DetectorSpec>, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let Settings { config, common } = settings(folder.path(), flags);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/detect", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(detectors, config, common, listener, stop.clone()));
+        Self { address, _stop: stop.drop_guard(), _folder: folder }
+    }
+
+    async fn post(&self, query: &str, body: Bytes) -> Response {
+        Client::new().post(format!("{}{query}", self.address)).body(body).send().await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_answered_with_what_is_in_it() {
+    let engine = Served::start(vec![finds_one("face"), finds_one("vehicle")], &[]).await;
+    for (query, label) in [("", "face"), ("?detector=vehicle", "vehicle")] {
+        let response = engine.post(query, png(42, 21)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let answer: Answer = response.json().await.unwrap();
+        assert_eq!((answer.width, answer.height, answer.model.as_str()), (42, 21, "fake"));
+        assert_eq!((answer.detections[0].label.as_str(), answer.detections[0].confidence), (label, 0.42));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_get_their_problem() {
+    let flags = ["--max-frame-bytes", "20000", "--max-frame-pixels", "5000"];
+    let engine = Served::start(vec![finds_one("face")], &flags).await;
+    let whole = png(60, 60);
+    for (query, body, status, code) in [
+        ("", Bytes::new(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        ("", Bytes::from_static(b"GIF89a"), StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+        ("", whole.slice(..500), StatusCode::UNPROCESSABLE_ENTITY, "undecodable"),
+        ("", png(99, 99), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        ("", vec![0; 20_001].into(), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        ("?detector=voice", whole.clone(), StatusCode::NOT_FOUND, "unknown_detector"),
+        ("?detector=Ä", whole.clone(), StatusCode::BAD_REQUEST, "invalid_query"),
+        ("?colour=red", whole.clone(), StatusCode::BAD_REQUEST, "invalid_query"),
+        ("/more", whole.clone(), StatusCode::NOT_FOUND, "not_found"),
+    ] {
+        let response = engine.post(query, body).await;
+        assert_eq!(response.status(), status, "{query} {code}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["code"], code);
+    }
+    let response = Client::new().get(&engine.address).send().await.unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"POST".parse().unwrap())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_engine_refuses_and_says_when_to_come_again() {
+    let (busy, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (entered, opened) = (busy.clone(), open.clone());
+    let slow = fake("face", move |picture| {
+        entered.store(true, Ordering::SeqCst);
+        while !opened.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(vec![detection("face", picture)])
+    });
+    let engine = Arc::new(Served::start(vec![slow], &["--worker-frames", "1"]).await);
+    let first = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.post("", png(10, 10)).await.status() }
+    });
+    until("the engine is busy", async || busy.load(Ordering::SeqCst)).await;
+    let response = engine.post("", png(10, 10)).await;
+    assert_eq!(
+        (response.status(), &response.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+    );
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(first.await.unwrap(), StatusCode::OK);
+    assert_eq!(engine.post("", png(10, 10)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_asks_an_engine_says_what_the_engine_says() {
+    let engine = Served::start(vec![finds_one("face")], &[]).await;
+    let rig = Rig::new();
+    let models = rig.folder.path().join("models.yaml");
+    let document = format!(
+        "detectors:\n  face: [elsewhere]\nmodels:\n  - name: elsewhere\n    task: face\n    licence: MIT\n    \
+         commercial: true\n    input: image\n    output: detections\n    engine:\n      kind: http\n      url: {}\n",
+        engine.address
+    );
+    std::fs::write(&models, document).unwrap();
+    let settings = settings(rig.folder.path(), &["--models-file", models.to_str().unwrap()]);
+    let detectors = detector_worker::detectors(&settings.config, &settings.common).unwrap();
+    assert_eq!(detectors[0].name, name("face"));
+    let pictures = [png(42, 21), png(7, 7), png(42, 21).slice(..80)];
+    for picture in &pictures {
+        rig.send(&frame("gate", picture.clone())).await;
+    }
+    let worker = rig.start(detectors, &[]);
+    worker.caught_up().await;
+    worker.stop().await;
+    let results = rig.results().await;
+    for (result, picture) in results.iter().zip(&pictures[..2]) {
+        let direct: Answer = engine.post("", picture.clone()).await.json().await.unwrap();
+        assert_eq!((detections(result), result.data.model.as_str()), (&*direct.detections, "elsewhere"));
+    }
+    assert_eq!((results.len(), rig.dead_letters().await.len()), (3, 1));
+}

@@ -1,0 +1,181 @@
+//! The rules in force now: those built in and the tenants', read again every second.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use contracts::{Rule, RuleId, TenantId};
+use metrics::{counter, gauge};
+use platform::retry::Backoff;
+use rules::{BuiltIns, Condition, Facts, built_in};
+use store::{Documents, StoreError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long a change of a rule may take to be in force.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A rule that is on and compiles.
+pub struct ActiveRule {
+    /// Its id.
+    pub id: RuleId,
+    /// Its name.
+    pub name: String,
+    condition: Condition,
+    complained: AtomicBool,
+}
+
+impl ActiveRule {
+    /// Whether a detection matches. A condition that cannot be answered for it does not; the first time is logged.
+    pub fn matches(&self, facts: &Facts<'_>) -> bool {
+        match self.condition.matches(facts) {
+            Ok(answer) => answer,
+            Err(error) => {
+                counter!("sightline_indexer_rule_errors_total").increment(1);
+                if !self.complained.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(rule.id = %self.id, %error, "a rule cannot be answered for some detections; they do not match it");
+                }
+                false
+            }
+        }
+    }
+}
+
+/// The rules at one moment.
+#[derive(Default)]
+pub struct RuleSet {
+    everybody: Vec<Arc<ActiveRule>>,
+    tenants: HashMap<TenantId, Vec<Arc<ActiveRule>>>,
+}
+
+impl RuleSet {
+    /// The rules that look at a tenant's detections.
+    pub fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &ActiveRule> {
+        let own = self.tenants.get(tenant).map(Vec::as_slice).unwrap_or_default();
+        self.everybody.iter().chain(own).map(Arc::as_ref)
+    }
+}
+
+/// The rules in force, kept fresh in the background.
+pub struct RulesInForce {
+    built_in: Vec<Rule>,
+    documents: Arc<dyn Documents>,
+    current: watch::Sender<Arc<RuleSet>>,
+    compiled: tokio::sync::Mutex<Compiled>,
+}
+
+impl RulesInForce {
+    /// Reads the rules for the first time; waits as long as the store is out of reach, for without the tenants' rules no
+    /// result may be indexed. Nothing, when `stop` comes first.
+    pub async fn start(
+        settings: BuiltIns,
+        documents: Arc<dyn Documents>,
+        stop: CancellationToken,
+    ) -> Option<Arc<Self>> {
+        let rules = Arc::new(Self {
+            built_in: built_in(&settings),
+            documents,
+            current: watch::Sender::new(Arc::default()),
+            compiled: tokio::sync::Mutex::default(),
+        });
+        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        while let Err(error) = rules.refresh().await {
+            tracing::warn!(%error, "the rules cannot be read; trying again");
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(pauses.pause()) => {}
+            }
+        }
+        Some(rules)
+    }
+
+    /// The rules of this moment.
+    pub fn now(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Reads the rules again and again, until `stop`. While they cannot be read the last ones stay in force.
+    pub async fn keep_fresh(&self, stop: CancellationToken) {
+        let forever = async {
+            let mut failing = false;
+            loop {
+                tokio::time::sleep(REFRESH).await;
+                let outcome = self.refresh().await;
+                if let (Err(error), false) = (&outcome, failing) {
+                    tracing::warn!(%error, "the rules cannot be read again; the last ones stay in force");
+                }
+                failing = outcome.is_err();
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = forever => {}
+        }
+    }
+
+    async fn refresh(&self) -> Result<(), StoreError> {
+        let mut rules = self.built_in.clone();
+        rules.extend(self.documents.all_rules().await?);
+        rules.retain(|rule| rule.enabled);
+        let set = self.compiled.lock().await.update(rules).await;
+        self.current.send_replace(Arc::new(set));
+        Ok(())
+    }
+}
+
+/// What was compiled before, so that an unchanged rule costs nothing, and a broken one is logged once.
+#[derive(Default)]
+struct Compiled {
+    active: HashMap<RuleId, (Rule, Arc<ActiveRule>)>,
+    broken: HashSet<(RuleId, String)>,
+}
+
+impl Compiled {
+    /// Compiles what is new or changed, and forgets what is gone.
+    async fn update(&mut self, rules: Vec<Rule>) -> RuleSet {
+        let mut set = RuleSet::default();
+        let (mut active, mut broken) = (HashMap::new(), HashSet::new());
+        for rule in rules {
+            let known = self.active.remove(&rule.id).filter(|(before, _)| *before == rule).map(|(_, active)| active);
+            let key = (rule.id, rule.condition.clone());
+            if known.is_none() && self.broken.contains(&key) {
+                broken.insert(key);
+                continue;
+            }
+            let Some(rule_now) = (match known {
+                Some(known) => Some(known),
+                None => compile(&rule).await,
+            }) else {
+                broken.insert(key);
+                continue;
+            };
+            let place = match &rule.tenant {
+                Some(tenant) => set.tenants.entry(tenant.clone()).or_default(),
+                None => &mut set.everybody,
+            };
+            place.push(Arc::clone(&rule_now));
+            active.insert(rule.id, (rule, rule_now));
+        }
+        gauge!("sightline_indexer_rules").set(u32::try_from(active.len()).unwrap_or(u32::MAX));
+        gauge!("sightline_indexer_rules_broken").set(u32::try_from(broken.len()).unwrap_or(u32::MAX));
+        (self.active, self.broken) = (active, broken);
+        set
+    }
+}
+
+async fn compile(rule: &Rule) -> Option<Arc<ActiveRule>> {
+    let source = rule.condition.clone();
+    let condition = match tokio::task::spawn_blocking(move || Condition::compile(&source)).await {
+        Ok(Ok(condition)) => condition,
+        Ok(Err(error)) => {
+            tracing::warn!(rule.id = %rule.id, %error, "a rule does not compile and is left out; write it anew");
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(rule.id = %rule.id, %error, "a rule could not be compiled and is left out");
+            return None;
+        }
+    };
+    Some(Arc::new(ActiveRule { id: rule.id, name: rule.name.clone(), condition, complained: AtomicBool::new(false) }))
+}

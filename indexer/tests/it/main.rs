@@ -1,0 +1,11 @@
+//! The whole indexer on the embedded log and SQLite, started as production starts it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
+
+mod alerting;
+mod failing;
+mod foreign;
+mod real;
+mod storing;
+mod unsteady;
+mod world;

@@ -1,0 +1,118 @@
+//! A store that fails when it is told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
+use jiff::Timestamp;
+use store::{
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    StoreError, StoredAlert, StoredDetection, StoredResult,
+};
+
+/// Passes everything on to another store, save what it is told to fail.
+pub struct Unsteady {
+    pub inner: Arc<dyn Documents>,
+    /// Whether it cannot be reached.
+    pub away: AtomicBool,
+    /// Whether it is another program's.
+    pub ruined: AtomicBool,
+    /// A frame that it never takes.
+    pub never: Option<FrameId>,
+    /// How often something was to be stored.
+    pub puts: AtomicUsize,
+}
+
+impl Unsteady {
+    pub fn over(inner: &Arc<dyn Documents>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            away: AtomicBool::new(false),
+            ruined: AtomicBool::new(false),
+            never: None,
+            puts: AtomicUsize::new(0),
+        }
+    }
+
+    fn condition(&self) -> Result<(), StoreError> {
+        if self.ruined.load(Ordering::SeqCst) {
+            return Err(StoreError::Fatal("another program's data".to_owned()));
+        }
+        if self.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Documents for Unsteady {
+    fn describe(&self) -> String {
+        "unsteady".to_owned()
+    }
+
+    async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+        self.condition()?;
+        if batch.iter().any(|indexed| Some(indexed.result.data.frame_id) == self.never) {
+            return Err(StoreError::Fatal("a document is too large".to_owned()));
+        }
+        self.inner.put(batch).await
+    }
+
+    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+        self.inner.frame(scope, id).await
+    }
+
+    async fn frames(
+        &self,
+        scope: &Scope,
+        filter: &FrameFilter,
+        page: &Paged,
+    ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
+        self.inner.frames(scope, filter, page).await
+    }
+
+    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+        self.inner.detection(scope, id).await
+    }
+
+    async fn detections(
+        &self,
+        scope: &Scope,
+        filter: &DetectionFilter,
+        page: &Paged,
+    ) -> Result<Vec<StoredDetection>, StoreError> {
+        self.inner.detections(scope, filter, page).await
+    }
+
+    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+        self.inner.count(scope, filter, group_by).await
+    }
+
+    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+        self.inner.alerts(scope, filter, page).await
+    }
+
+    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
+        self.inner.all_rules().await
+    }
+
+    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
+        self.inner.rules(tenant).await
+    }
+
+    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+        self.inner.put_rule(rule).await
+    }
+
+    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
+        self.inner.delete_rule(tenant, id).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.sweep(now).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.condition()
+    }
+}

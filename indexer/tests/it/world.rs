@@ -1,0 +1,177 @@
+//! A log, a store and an indexer between them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus::embedded::Options;
+use bus::{Bus, EmbeddedBus, ReaderItem, Start};
+use clap::Parser;
+use contracts::result::ResultData;
+use contracts::{
+    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, Role, TenantId, Topics, Vehicle,
+};
+use indexer::{Config, Deps};
+use jiff::Timestamp;
+use platform::Common;
+use store::{Documents, Scope, SqliteDocuments, StoredResult};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Everything around an indexer.
+pub struct World {
+    pub bus: Arc<dyn Bus>,
+    pub documents: Arc<dyn Documents>,
+    _folder: Option<TempDir>,
+}
+
+/// A running indexer.
+pub struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
+        let topics = topics.map(|topic| topic.partitions = topic.partitions.min(3));
+        let bus = EmbeddedBus::open(&folder.path().join("log"), &topics, Options::default()).unwrap();
+        let documents = SqliteDocuments::open(folder.path().join("documents.db")).unwrap();
+        Self { bus: Arc::new(bus), documents: Arc::new(documents), _folder: Some(folder) }
+    }
+
+    pub fn of(bus: Arc<dyn Bus>, documents: Arc<dyn Documents>) -> Self {
+        Self { bus, documents, _folder: None }
+    }
+
+    /// Starts an indexer with these flags.
+    pub fn index(&self, flags: &[&str]) -> Running {
+        self.index_into(Arc::clone(&self.documents), flags)
+    }
+
+    /// Starts an indexer that writes elsewhere.
+    pub fn index_into(&self, documents: Arc<dyn Documents>, flags: &[&str]) -> Running {
+        let Settings { config, common } = Settings::parse_from([&["indexer"], flags].concat());
+        let deps = Deps { bus: Arc::clone(&self.bus), documents };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(indexer::run(config, common, deps, stop.clone()));
+        Running { stop, task }
+    }
+
+    /// Puts a message on `results`.
+    pub async fn publish(&self, message: Message) {
+        self.bus.producer().send(Role::Results, message).unwrap().await.unwrap();
+    }
+
+    /// Everything on a topic.
+    pub async fn read(&self, role: Role) -> Vec<Message> {
+        let ranges = self.bus.ranges(role).await.unwrap();
+        let mut left: i64 = ranges.iter().map(|range| range.end - range.earliest).sum();
+        let mut reader = self.bus.reader(role, Start::Earliest).await.unwrap();
+        let mut messages = Vec::new();
+        while left > 0 {
+            match tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap() {
+                ReaderItem::Delivery(delivery) => messages.push(delivery.message),
+                ReaderItem::Gap { from, to, .. } => panic!("{from}..{to} is gone"),
+            }
+            left -= 1;
+        }
+        messages
+    }
+
+    pub async fn alerts(&self) -> Vec<AlertEvent> {
+        self.read(Role::Alerts).await.iter().map(|message| AlertEvent::from_message(message).unwrap()).collect()
+    }
+
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.read(Role::ResultsDlq).await.iter().map(|message| DeadLetter::from_message(message).unwrap()).collect()
+    }
+
+    pub async fn frame(&self, id: FrameId) -> Vec<StoredResult> {
+        self.documents.frame(&Scope::All, id).await.unwrap()
+    }
+
+    /// Waits until these frames have results.
+    pub async fn indexed(&self, frames: &[FrameId]) {
+        for frame in frames {
+            eventually(&format!("frame {frame} is indexed"), async || !self.frame(*frame).await.is_empty()).await;
+        }
+    }
+
+    /// Waits until the group has finished everything.
+    pub async fn all_finished(&self) {
+        eventually("everything is finished", async || {
+            let oldest = self.bus.oldest_unconsumed(Role::Results, contracts::groups::INDEXER).await.unwrap();
+            oldest.is_none()
+        })
+        .await;
+    }
+}
+
+impl Running {
+    /// Stops as a signal does, and waits for a clean end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Ends as kill -9 does: nothing is finished, nothing said.
+    pub async fn kill(self) {
+        self.task.abort();
+        drop(self.task.await);
+    }
+
+    /// Waits for an end of its own, with its error.
+    pub async fn failed(self) -> String {
+        format!("{:#}", tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap_err())
+    }
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !so().await {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Something seen, this sure.
+pub fn seen(label: &str, confidence: f64) -> Detection {
+    Detection { label: label.to_owned(), confidence, bounds: None, landmarks: Vec::new(), vehicle: Vehicle::default() }
+}
+
+/// The admin's result of the detector `face` about a new frame.
+pub fn result(detections: Vec<Detection>) -> ResultEvent {
+    let frame_id = FrameId::now();
+    let now = Timestamp::now().round(jiff::Unit::Millisecond).unwrap();
+    ResultEvent {
+        id: Uuid::now_v7(),
+        tenant: TenantId::admin(),
+        key: frame_id.to_string(),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        reply_to: None,
+        data: ResultData {
+            frame_id,
+            stream: Some("gate-1".parse().unwrap()),
+            detector: "face".parse().unwrap(),
+            model: "test".to_owned(),
+            captured_at: now,
+            processed_at: now,
+            outcome: Outcome::Ok { width: 640, height: 480, detections, image: None },
+        },
+    }
+}

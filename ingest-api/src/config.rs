@@ -1,0 +1,106 @@
+//! The settings of this service alone; what it shares with others is in `platform::config`.
+
+use std::time::Duration;
+
+use clap::Args;
+use contracts::DetectorName;
+use platform::Common;
+use platform::config::Switch;
+
+/// How ingest-api behaves.
+#[derive(Debug, Clone, Args)]
+#[group(id = "ingest-api")]
+pub struct Config {
+    /// Where alert-stream is, for the clients that ask here for alerts
+    #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    pub alert_stream_url: reqwest::Url,
+
+    /// The paths and shapes that older clients know, at the root
+    #[arg(long, env = "SIGHTLINE_COMPAT", default_value = "on", value_enum, value_name = "SWITCH")]
+    pub compat: Switch,
+
+    /// Groups of workers whose lag stops new frames, each its detectors joined by +; one of all detectors when not set
+    #[arg(long, env = "SIGHTLINE_INGEST_WORKER_GROUPS", value_delimiter = ',', value_name = "GROUPS")]
+    pub ingest_worker_groups: Vec<WorkerGroup>,
+
+    /// Most bytes of request bodies held at one time; more are refused
+    #[arg(long, env = "SIGHTLINE_INGEST_BYTES_IN_FLIGHT", default_value_t = 256 << 20, value_name = "BYTES")]
+    pub ingest_bytes_in_flight: usize,
+
+    /// Longest pause within an upload, in seconds
+    #[arg(long, env = "SIGHTLINE_INGEST_IDLE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub ingest_idle_seconds: u64,
+
+    /// Longest upload, in seconds
+    #[arg(long, env = "SIGHTLINE_INGEST_UPLOAD_SECONDS", default_value_t = 60, value_name = "SECONDS")]
+    pub ingest_upload_seconds: u64,
+
+    /// Longest time that `Prefer: wait` is granted, in seconds
+    #[arg(long, env = "SIGHTLINE_INGEST_WAIT_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub ingest_wait_seconds: u64,
+
+    /// Most requests that wait for results at one time; more are answered at once
+    #[arg(long, env = "SIGHTLINE_INGEST_WAITING", default_value_t = 1000, value_name = "REQUESTS")]
+    pub ingest_waiting: usize,
+}
+
+/// The detectors of one group of workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerGroup(pub Vec<DetectorName>);
+
+impl std::str::FromStr for WorkerGroup {
+    type Err = contracts::IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split('+').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Config {
+    /// Whether the settings make sense together.
+    ///
+    /// # Errors
+    /// Names the setting that does not, and what would.
+    pub fn check(&self, common: &Common) -> anyhow::Result<()> {
+        let least = common.max_frame_bytes.saturating_add(crate::upload::MULTIPART_OVERHEAD);
+        anyhow::ensure!(
+            self.ingest_bytes_in_flight >= least,
+            "SIGHTLINE_INGEST_BYTES_IN_FLIGHT must be at least {least}, so that the largest frame fits in"
+        );
+        for (key, seconds) in [
+            ("SIGHTLINE_INGEST_IDLE_SECONDS", self.ingest_idle_seconds),
+            ("SIGHTLINE_INGEST_UPLOAD_SECONDS", self.ingest_upload_seconds),
+        ] {
+            anyhow::ensure!((1..=3600).contains(&seconds), "{key} must be 1 to 3600");
+        }
+        anyhow::ensure!(self.ingest_wait_seconds <= 3600, "SIGHTLINE_INGEST_WAIT_SECONDS must be 0 to 3600");
+        anyhow::ensure!(
+            ["http", "https"].contains(&self.alert_stream_url.scheme()),
+            "SIGHTLINE_ALERT_STREAM_URL must begin with http:// or https://"
+        );
+        Ok(())
+    }
+
+    /// The groups of workers whose lag counts, by their names on the log.
+    pub fn worker_groups(&self, common: &Common) -> Vec<String> {
+        if self.ingest_worker_groups.is_empty() {
+            return vec![contracts::groups::detector_worker(&common.detectors)];
+        }
+        self.ingest_worker_groups.iter().map(|group| contracts::groups::detector_worker(&group.0)).collect()
+    }
+
+    /// Longest pause within an upload.
+    pub const fn idle(&self) -> Duration {
+        Duration::from_secs(self.ingest_idle_seconds)
+    }
+
+    /// Longest upload.
+    pub const fn upload(&self) -> Duration {
+        Duration::from_secs(self.ingest_upload_seconds)
+    }
+
+    /// Longest wait for results that is granted.
+    pub const fn longest_wait(&self) -> Duration {
+        Duration::from_secs(self.ingest_wait_seconds)
+    }
+}

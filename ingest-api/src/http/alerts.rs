@@ -1,0 +1,112 @@
+//! Alerts: those of the past out of the documents, those that come from alert-stream, which this passes on as it is.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use contracts::api::{AlertView, Page};
+use futures::StreamExt;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
+use store::{AlertFilter, Cursor};
+
+use crate::app::App;
+use crate::http::docs::Problems;
+use crate::http::extract::{MayRead, Strict, moment, page, parsed, span, text};
+use crate::http::{ApiError, Routes};
+
+/// The questions of this file.
+pub fn routes() -> Routes {
+    vec![("/v1/alerts/history", get(history))]
+}
+
+/// What alert-stream answers, and how long it likes.
+pub fn streams() -> Routes {
+    vec![("/v1/alerts", get(pass_on)), ("/v1/alerts/cookie", axum::routing::post(pass_on))]
+}
+
+/// Which alerts.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// Raised then or later, in RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Raised before, in RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// Of this stream.
+    stream: Option<String>,
+    /// With this label.
+    label: Option<String>,
+    /// Of the rule with this name.
+    rule: Option<String>,
+    /// Items of a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<String>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl Asked {
+    fn filter(self) -> Result<AlertFilter, ApiError> {
+        let (from, to) = (moment("from", self.from.as_deref())?, moment("to", self.to.as_deref())?);
+        span(from, to)?;
+        let (label, rule) = (text("label", self.label)?, text("rule", self.rule)?);
+        Ok(AlertFilter { from, to, stream: parsed(self.stream.as_deref())?, label, rule })
+    }
+}
+
+/// Alerts of the past, newest first.
+#[utoipa::path(
+    get, path = "/v1/alerts/history", tag = "alerts", params(Asked),
+    responses((status = 200, body = Page<AlertView>), Problems)
+)]
+pub async fn history(
+    State(app): State<App>,
+    reader: MayRead,
+    Strict(asked): Strict<Asked>,
+) -> Result<Json<Page<AlertView>>, ApiError> {
+    let (page, limit) = page(asked.limit.as_deref(), asked.cursor.as_deref())?;
+    let stored = app.documents.alerts(&reader.scope(), &asked.filter()?, &page).await?;
+    let more = stored.len() > limit;
+    let items: Vec<AlertView> = stored.into_iter().take(limit).map(|stored| stored.alert.data).collect();
+    let last = items.last().filter(|_| more);
+    let next_cursor = last.map(|last| Cursor { at: last.raised_at, id: last.id.to_string() }.encode());
+    Ok(Json(Page { items, next_cursor }))
+}
+
+/// How long alert-stream may take to begin an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Headers that belong to one connection and not to what is passed on.
+const OF_THE_CONNECTION: [HeaderName; 5] =
+    [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
+
+/// Passes a request on to alert-stream, which knows who may read, and its answer back, piece by piece. A client that leaves
+/// takes the connection behind with it, and a stop ends the stream.
+pub async fn pass_on(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+    let unreachable =
+        |reason: String| ApiError::Unavailable(format!("alert-stream, SIGHTLINE_ALERT_STREAM_URL: {reason}"));
+    let mut url = app.config.alert_stream_url.clone();
+    url.set_path(request.uri().path());
+    url.set_query(request.uri().query());
+    let asking = app.client.request(request.method().clone(), url).headers(to_pass_on(request.headers())).send();
+    let answer = tokio::time::timeout(PATIENCE, asking).await.map_err(|_| unreachable("no answer".to_owned()))?;
+    let answer = answer.map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error.without_url()))))?;
+    let (status, headers) = (answer.status(), to_pass_on(answer.headers()));
+    let pieces = answer.bytes_stream().take_until(app.stop.clone().cancelled_owned());
+    Ok((status, headers, Body::from_stream(pieces)).into_response())
+}
+
+fn to_pass_on(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for name in OF_THE_CONNECTION {
+        kept.remove(name);
+    }
+    kept
+}

@@ -1,0 +1,85 @@
+//! How many detections there are, by group.
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use contracts::api::Stats;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use store::{DetectionFilter, GroupBy};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::docs::Problems;
+use crate::http::extract::{MayRead, Strict, moment, span};
+use crate::http::{ApiError, Routes};
+
+/// The span that is counted when the client does not say.
+const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    vec![("/v1/stats", get(stats))]
+}
+
+/// What is counted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// What the groups have in common.
+    #[serde(default)]
+    #[param(required = false, inline)]
+    group_by: Group,
+    /// Captured then or later, in RFC 3339; 30 days before `to`, where it is missing.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Captured before, in RFC 3339; without an end, where it is missing.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+}
+
+/// What detections are counted by; those without the field are left out.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    #[default]
+    Make,
+    Model,
+    Category,
+    Label,
+    Stream,
+    Hour,
+}
+
+impl From<Group> for GroupBy {
+    fn from(group: Group) -> Self {
+        match group {
+            Group::Make => Self::Make,
+            Group::Model => Self::Model,
+            Group::Category => Self::Category,
+            Group::Label => Self::Label,
+            Group::Stream => Self::Stream,
+            Group::Hour => Self::Hour,
+        }
+    }
+}
+
+/// Counts of detections by group, the largest first; hours in their order.
+#[utoipa::path(
+    get, path = "/v1/stats", tag = "detections", params(Asked),
+    responses((status = 200, body = Stats), Problems)
+)]
+pub async fn stats(
+    State(app): State<App>,
+    reader: MayRead,
+    Strict(asked): Strict<Asked>,
+) -> Result<Json<Stats>, ApiError> {
+    let to = moment("to", asked.to.as_deref())?;
+    let before = to.unwrap_or_else(Timestamp::now);
+    let from = moment("from", asked.from.as_deref())?.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
+    span(from, to)?;
+    let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
+    let items = app.documents.count(&reader.scope(), &filter, asked.group_by.into()).await?;
+    Ok(Json(Stats { items }))
+}

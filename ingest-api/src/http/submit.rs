@@ -1,0 +1,226 @@
+//! `POST /v1/frames`: one image in, one event out, and 202 once the log has it.
+
+use std::time::Duration;
+
+use accounts::Caller;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use contracts::api::{FrameAccepted, FrameView};
+use contracts::{DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use store::Scope;
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::http::docs::{ImageForm, UploadProblems};
+use crate::http::extract::{MayWrite, Strict, moment, parsed};
+use crate::http::image::{self, Image};
+use crate::http::prefer;
+use crate::http::{ApiError, Routes};
+use crate::publish::publish;
+use crate::view;
+use crate::waiting::Ticket;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    vec![("/v1/frames", post(submit))]
+}
+
+/// What a frame is sent with.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NewFrame {
+    /// Where it comes from: 1 to 64 characters out of A-Z a-z 0-9 . _ -; without one it has no order among other frames.
+    stream: Option<String>,
+    /// When the picture was taken, in RFC 3339; now, where it is missing.
+    #[param(value_type = Option<String>, format = DateTime)]
+    captured_at: Option<String>,
+    /// Which detectors shall look at it, comma-separated; all there are, where it is missing.
+    detectors: Option<String>,
+}
+
+/// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It will be looked at even
+/// if everything stops right after the answer.
+#[utoipa::path(
+    post, path = "/v1/frames", tag = "frames",
+    params(
+        NewFrame,
+        ("Idempotency-Key" = Option<String>, Header, description = "Names the frame: sent again, it is the same frame. Best a UUIDv7"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer with the results, if they are there within N seconds"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, passed on with the frame"),
+    ),
+    request_body(content(
+        (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (ImageForm = "multipart/form-data")
+    )),
+    responses(
+        (status = 202, body = FrameAccepted, description = "The frame was taken; Location tells where its results will be"),
+        (status = 200, body = FrameView, description = "The results, where the request waits for them and they came in time"),
+        UploadProblems,
+    )
+)]
+pub async fn submit(
+    State(app): State<App>,
+    MayWrite(caller): MayWrite,
+    Strict(asked): Strict<NewFrame>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if app.backlog.is_behind() {
+        return Err(ApiError::Backlog);
+    }
+    let (parts, body) = request.into_parts();
+    let frame = Frame::read(&app, &caller, &asked, &parts.headers)?;
+    let image = image::receive(&app, &parts.headers, body).await?;
+    let wait = prefer::wait(&parts.headers).map(|wanted| wanted.min(app.config.longest_wait()));
+    let Some(wait) = wait else {
+        frame.send(&app, &caller, image, None).await?;
+        return Ok(frame.accepted());
+    };
+    let deadline = Instant::now() + wait;
+    if parts.headers.contains_key(IDEMPOTENCY_KEY)
+        && let Some(done) = frame.done_before(&app, &caller).await?
+    {
+        return Ok(applied(Json(done).into_response(), wait));
+    }
+    let ticket = app.waiting.enter(frame.id);
+    frame.send(&app, &caller, image, ticket.as_ref()).await?;
+    // Too many wait already: the preference is not applied, and the answer does not say that it was.
+    let Some(ticket) = ticket else { return Ok(frame.accepted()) };
+    let results = ticket.all(&frame.expected, deadline, &app.stop).await;
+    let answer = match results.as_ref().and_then(view::frame) {
+        Some(view) => Json(view).into_response(),
+        None => frame.accepted(),
+    };
+    Ok(applied(answer, wait))
+}
+
+fn applied(mut response: Response, wait: Duration) -> Response {
+    if let Ok(value) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
+    }
+    response
+}
+
+/// A frame's attributes, checked.
+struct Frame {
+    id: FrameId,
+    stream: Option<StreamName>,
+    captured_at: Timestamp,
+    /// What the client asked for; empty for every detector there is.
+    asked: Vec<DetectorName>,
+    /// Who will look at it.
+    expected: Vec<DetectorName>,
+    traceparent: Option<String>,
+}
+
+impl Frame {
+    fn read(app: &App, caller: &Caller, asked: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let names = detectors(app, asked.detectors.as_deref())?;
+        Ok(Self {
+            id: frame_id(headers, caller)?,
+            stream: parsed(asked.stream.as_deref())?,
+            captured_at: moment("captured_at", asked.captured_at.as_deref())?.unwrap_or_else(Timestamp::now),
+            expected: if names.is_empty() { app.detectors.clone() } else { names.clone() },
+            asked: names,
+            traceparent: traceparent(headers),
+        })
+    }
+
+    /// Charges and publishes it; returns when the log has it.
+    async fn send(&self, app: &App, caller: &Caller, image: Image, ticket: Option<&Ticket>) -> Result<(), ApiError> {
+        app.accounts.charge(caller, self.id).await?;
+        let bytes = image.bytes.len();
+        let content = if bytes > app.inline_bytes {
+            let key = format!("inbox/{}/{}/{}", today(), caller.tenant, self.id);
+            app.blobs.put(&key, image.bytes).await?;
+            FrameContent::Blob(key)
+        } else {
+            FrameContent::Inline(image.bytes)
+        };
+        let event = FrameEvent {
+            id: self.id,
+            tenant: caller.tenant.clone(),
+            stream: self.stream.clone(),
+            captured_at: self.captured_at,
+            detectors: self.asked.clone(),
+            content_type: image.kind.media_type().to_owned(),
+            content,
+            reply_to: ticket.map(|_| app.waiting.replica().to_owned()),
+            traceparent: self.traceparent.clone(),
+        };
+        publish(app, &event).await?;
+        app.accepted.increment(1);
+        app.accepted_bytes.increment(bytes as u64);
+        // The log has the image; only now its bytes are no longer held here.
+        drop(image.reservation);
+        Ok(())
+    }
+
+    /// What is known of it from an earlier time that it was sent, if every detector has answered.
+    async fn done_before(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
+        let stored = app.documents.frame(&Scope::Tenant(caller.tenant.clone()), self.id).await?;
+        let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
+        let all = self.expected.iter().all(answered);
+        Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })
+    }
+
+    fn accepted(&self) -> Response {
+        let url = format!("/v1/frames/{}", self.id);
+        let location = [(LOCATION, url.clone())];
+        let body = FrameAccepted {
+            frame_id: self.id,
+            stream: self.stream.clone(),
+            captured_at: self.captured_at,
+            detectors: self.expected.clone(),
+            results_url: url,
+        };
+        (StatusCode::ACCEPTED, location, Json(body)).into_response()
+    }
+}
+
+/// The id under which the client sends: always the same for the same key.
+pub fn frame_id(headers: &HeaderMap, caller: &Caller) -> Result<FrameId, ApiError> {
+    match headers.get(IDEMPOTENCY_KEY) {
+        None => Ok(FrameId::now()),
+        Some(key) => Ok(FrameId::from_idempotency_key(&caller.tenant, key.to_str().unwrap_or_default())?),
+    }
+}
+
+/// Trace context, if the client sent one that reads; another is as good as none.
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let lengths = [2, 32, 16, 2];
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let sound = parts.len() == 4 && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && hex(part));
+    sound.then(|| text.to_owned())
+}
+
+fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiError> {
+    let Some(listed) = listed else { return Ok(Vec::new()) };
+    let mut names: Vec<DetectorName> = Vec::new();
+    for name in listed.split(',').map(str::trim) {
+        let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
+            let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
+            return Err(ApiError::Invalid(format!("detectors: there is no {name:.40?}; there are {}", all.join(", "))));
+        };
+        if !names.contains(known) {
+            names.push(known.clone());
+        }
+    }
+    Ok(names)
+}
+
+fn today() -> String {
+    Timestamp::now().to_zoned(TimeZone::UTC).date().to_string()
+}

@@ -1,0 +1,266 @@
+//! What the first bytes of an image say: its type and its dimensions. Nothing is decoded.
+//!
+//! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as they are there, or that
+//! this is no image of ours. It goes forward only: each byte is looked at once, however small the pieces that arrive.
+
+/// The types of image that are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageType {
+    /// JPEG.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP.
+    Webp,
+}
+
+impl ImageType {
+    /// Its media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Webp => "image/webp",
+        }
+    }
+
+    /// The type of this media type, parameters aside.
+    pub fn from_media_type(text: &str) -> Option<Self> {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        let all = [Self::Jpeg, Self::Png, Self::Webp];
+        all.into_iter().find(|kind| essence.eq_ignore_ascii_case(kind.media_type()))
+    }
+
+    /// The type of image that these bytes begin.
+    pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        match recognise(bytes) {
+            Begins::With(kind) => Some(kind),
+            Begins::Unclear | Begins::Otherwise => None,
+        }
+    }
+}
+
+/// What is known of an image so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Not enough has arrived.
+    Unclear,
+    /// It is an image of this size.
+    Image {
+        /// Its type.
+        kind: ImageType,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// It is none of the types that are taken.
+    NotAnImage,
+    /// It begins like this type and goes on as none can.
+    Broken(ImageType),
+}
+
+/// A look at the beginning of an image while it arrives.
+#[derive(Debug, Default)]
+pub struct Probe {
+    /// Where the walk through a JPEG's segments has come to.
+    at: usize,
+}
+
+impl Probe {
+    /// Looks at everything that has arrived so far.
+    pub fn look(&mut self, bytes: &[u8]) -> Finding {
+        let kind = match recognise(bytes) {
+            Begins::With(kind) => kind,
+            Begins::Unclear => return Finding::Unclear,
+            Begins::Otherwise => return Finding::NotAnImage,
+        };
+        let size = match kind {
+            ImageType::Jpeg => self.jpeg(bytes),
+            ImageType::Png => png(bytes),
+            ImageType::Webp => webp(bytes),
+        };
+        match size {
+            Size::Is(width, height) => Finding::Image { kind, width, height },
+            Size::Unclear => Finding::Unclear,
+            Size::Broken => Finding::Broken(kind),
+        }
+    }
+
+    /// Walks from marker to marker up to the frame header, which has the size.
+    fn jpeg(&mut self, bytes: &[u8]) -> Size {
+        self.at = self.at.max(2);
+        loop {
+            let Some(rest) = bytes.get(self.at..) else { return Size::Unclear };
+            // Between segments there may be bytes that mean nothing, and a marker may begin with several 0xFF.
+            let Some(start) = rest.windows(2).position(|pair| pair[0] == 0xff && pair[1] != 0xff) else {
+                self.at += rest.len().saturating_sub(1);
+                return Size::Unclear;
+            };
+            self.at += start;
+            let segment = &bytes[self.at..];
+            match segment[1] {
+                0x00 | 0x01 | 0xd0..=0xd8 => self.at += 2,
+                // The picture's end, or its data: the size should have come before.
+                0xd9 | 0xda => return Size::Broken,
+                0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                    return match segment.get(5..9) {
+                        Some(size) => Size::Is(be16(&size[2..]), be16(size)),
+                        None => Size::Unclear,
+                    };
+                }
+                _ => match segment.get(2..4).map(be16) {
+                    None => return Size::Unclear,
+                    Some(..2) => return Size::Broken,
+                    Some(length) => self.at += 2 + length as usize,
+                },
+            }
+        }
+    }
+}
+
+/// How bytes begin.
+enum Begins {
+    With(ImageType),
+    Unclear,
+    Otherwise,
+}
+
+const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+fn recognise(bytes: &[u8]) -> Begins {
+    let could_be = |magic: &[u8]| bytes.iter().zip(magic).all(|(byte, expected)| byte == expected);
+    let webp = could_be(b"RIFF") && bytes.iter().skip(8).zip(b"WEBP").all(|(byte, expected)| byte == expected);
+    let (kind, length) = match () {
+        () if could_be(JPEG) => (ImageType::Jpeg, JPEG.len()),
+        () if could_be(PNG) => (ImageType::Png, PNG.len()),
+        () if webp => (ImageType::Webp, 12),
+        () => return Begins::Otherwise,
+    };
+    if bytes.len() >= length { Begins::With(kind) } else { Begins::Unclear }
+}
+
+enum Size {
+    Is(u32, u32),
+    Unclear,
+    Broken,
+}
+
+fn png(bytes: &[u8]) -> Size {
+    match (bytes.get(8..16), bytes.get(16..24)) {
+        (Some(head), _) if head != b"\0\0\0\x0dIHDR" => Size::Broken,
+        (Some(_), Some(size)) => Size::Is(be32(size), be32(&size[4..])),
+        _ => Size::Unclear,
+    }
+}
+
+fn webp(bytes: &[u8]) -> Size {
+    let Some(data) = bytes.get(20..) else { return Size::Unclear };
+    match &bytes[12..16] {
+        b"VP8 " => match (data.get(3..6), data.get(6..10)) {
+            (Some(start), _) if start != [0x9d, 0x01, 0x2a] => Size::Broken,
+            (Some(_), Some(size)) => Size::Is(le(&size[..2]) & 0x3fff, le(&size[2..]) & 0x3fff),
+            _ => Size::Unclear,
+        },
+        b"VP8L" => match (data.first(), data.get(1..5).map(le)) {
+            (Some(signature), _) if *signature != 0x2f => Size::Broken,
+            (Some(_), Some(bits)) => Size::Is((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1),
+            _ => Size::Unclear,
+        },
+        b"VP8X" => match data.get(4..10) {
+            Some(size) => Size::Is(le(&size[..3]) + 1, le(&size[3..]) + 1),
+            None => Size::Unclear,
+        },
+        _ => Size::Broken,
+    }
+}
+
+fn be16(bytes: &[u8]) -> u32 {
+    bytes.iter().take(2).fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn be32(bytes: &[u8]) -> u32 {
+    bytes.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn le(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png_head(width: u32, height: u32) -> Vec<u8> {
+        [PNG, b"\0\0\0\x0dIHDR", &width.to_be_bytes(), &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat()
+    }
+
+    fn jpeg_head(width: u16, height: u16) -> Vec<u8> {
+        let app = [&[0xff, 0xe1, 0x01, 0x02][..], &[0xff; 256]].concat();
+        let frame = [&[0xff, 0xff, 0xc2, 0, 17, 8][..], &height.to_be_bytes(), &width.to_be_bytes(), &[3, 1]].concat();
+        [&[0xff, 0xd8][..], &app, &[0x12, 0x34], &frame].concat()
+    }
+
+    fn webp_head(chunk: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        [b"RIFF\x40\0\0\0WEBP", &chunk[..], b"\x20\0\0\0", data].concat()
+    }
+
+    fn image(kind: ImageType, width: u32, height: u32) -> Finding {
+        Finding::Image { kind, width, height }
+    }
+
+    #[test]
+    fn the_size_is_found_in_every_type_however_small_the_pieces() {
+        for (bytes, expected) in [
+            (png_head(60_000, 60_000), image(ImageType::Png, 60_000, 60_000)),
+            (jpeg_head(640, 480), image(ImageType::Jpeg, 640, 480)),
+            (webp_head(b"VP8 ", b"\0\0\0\x9d\x01\x2a\x40\x01\xf0\x40"), image(ImageType::Webp, 320, 240)),
+            (webp_head(b"VP8L", b"\x2f\x3f\xc1\x3b\0"), image(ImageType::Webp, 320, 240)),
+            (webp_head(b"VP8X", b"\0\0\0\0\x3f\x01\0\xef\0\0"), image(ImageType::Webp, 320, 240)),
+        ] {
+            let mut probe = Probe::default();
+            let first = (1..=bytes.len()).map(|arrived| probe.look(&bytes[..arrived])).find(|f| *f != Finding::Unclear);
+            assert_eq!(first, Some(expected));
+            assert_eq!(Probe::default().look(&bytes), expected, "all at once");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_known_by_its_first_bytes() {
+        for bytes in [&b"GIF89a"[..], b"<html>", b"PK\x03\x04", b"RIFF\0\0\0\0WAVE", b"\xff\xd9", b"{}"] {
+            assert_eq!(Probe::default().look(bytes), Finding::NotAnImage, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_leads_nowhere_is_broken() {
+        for (bytes, kind) in [
+            ([JPEG, &[0xda, 0, 8]].concat(), ImageType::Jpeg),
+            ([JPEG, &[0xe0, 0, 1]].concat(), ImageType::Jpeg),
+            ([PNG, b"\0\0\0\x0dJUNK"].concat(), ImageType::Png),
+            (webp_head(b"JUNK", b""), ImageType::Webp),
+            (webp_head(b"VP8 ", b"\0\0\0abc"), ImageType::Webp),
+            (webp_head(b"VP8L", b"x"), ImageType::Webp),
+        ] {
+            assert_eq!(Probe::default().look(&bytes), Finding::Broken(kind), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let heads = [jpeg_head(9, 9), png_head(9, 9), webp_head(b"VP8 ", &[0; 9])];
+        for head in &heads {
+            for at in 0..head.len() {
+                for value in [0, 1, 0xda, 0xff] {
+                    let mut bytes = head.clone();
+                    bytes[at] = value;
+                    let mut probe = Probe::default();
+                    (0..=bytes.len()).for_each(|arrived| {
+                        probe.look(&bytes[..arrived]);
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The OpenAPI document and the router tell the same.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+
+use crate::site::{Site, png};
+
+#[tokio::test]
+async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_others() {
+    let site = Site::start().await;
+    let document = site.get("/openapi.json").await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 15, "{}", paths.len());
+    for (path, operations) in paths {
+        let named: BTreeSet<String> =
+            operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let response = site.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allow = response.headers()["allow"].to_str().unwrap();
+        // HEAD comes with every GET.
+        let taken: BTreeSet<String> = allow.split(',').filter(|name| *name != "HEAD").map(str::to_owned).collect();
+        assert_eq!(taken, named, "{path}");
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
+            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_can_be_read_in_a_browser() {
+    let site = Site::start().await;
+    let page = site.request(Method::GET, "/docs/").send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    assert!(page.text().await.unwrap().contains("swagger-ui"));
+}
+
+#[tokio::test]
+async fn it_says_that_it_lives_and_is_ready() {
+    let site = Site::start().await;
+    assert_eq!(site.get("/healthz").await["status"], "ok");
+    let ready = site.get("/readyz").await;
+    for name in ["bus", "documents", "blobs", "accounts"] {
+        assert_eq!(ready["checks"][name], "ok", "{ready}");
+    }
+}
+
+#[tokio::test]
+async fn it_counts_what_it_does() {
+    let site = Site::start().await;
+    site.send("/v1/frames", png(9, 9, 2000)).send().await.unwrap();
+    site.send("/v1/frames", b"GIF89a".to_vec()).send().await.unwrap();
+    let metrics = platform::telemetry::metrics().render();
+    for line in [
+        "sightline_http_requests_total{route=\"/v1/frames\",method=\"POST\",status=\"202\"}",
+        "sightline_http_request_seconds",
+        "sightline_ingest_frames_total",
+        "sightline_ingest_frame_bytes_total",
+        "sightline_ingest_bytes_in_flight",
+        "sightline_ingest_waiting",
+        "sightline_ingest_backlog_seconds",
+        "sightline_ingest_refusals_total{code=\"unsupported_media_type\"}",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}

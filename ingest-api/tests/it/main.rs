@@ -1,0 +1,13 @@
+//! The whole service on embedded parts, on a port that the system picks.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
+
+mod alerts;
+mod bad_input;
+mod docs;
+mod limits;
+mod queries;
+mod rules;
+mod site;
+mod submit;
+mod wait;

