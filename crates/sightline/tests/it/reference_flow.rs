@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use contracts::{Role, Timestamp};
+use contracts::Role;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
 
