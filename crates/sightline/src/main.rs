@@ -1,5 +1,6 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
+mod bench;
 mod client;
 mod data_dir;
 mod dlq;
@@ -34,6 +35,8 @@ enum Command {
     Dlq(dlq::command::Dlq),
     /// List models, or fetch them
     Models(models::Models),
+    /// Measure speed and memory on this machine
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> std::process::ExitCode {
@@ -50,6 +53,7 @@ fn main() -> std::process::ExitCode {
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Models(models) => models.run().await,
+            Command::Bench(bench) => bench.run().await,
         }
     });
     platform::shutdown::exit(done)

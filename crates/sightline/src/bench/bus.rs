@@ -1,8 +1,4 @@
-//! Measures the embedded log: `cargo run --release -p bus --example bus_bench [folder]`.
-//!
-//! Prints the throughput of 70 KB frames through send, disk and a group's consumer, and the latency from send to delivery at 200
-//! messages a second. The folder (by default one under the system's temporary folder) is made and removed; name one on the disk
-//! that is to be measured.
+//! The embedded log: how much goes through it, and how long a message takes from send to delivery.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,29 +7,63 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bus::embedded::{BusSync, EmbeddedBus, Options};
 use bus::{Bus, BusError, ConsumerOptions, Incoming};
+use clap::Args;
 use contracts::topics::DEFAULT;
 use contracts::{Headers, Message, Role, Topics};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
-const FRAME_BYTES: usize = 70_000;
+use super::Pace;
+use super::report::{Goal, Report};
+use super::stats::Times;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let folder =
-        std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("sightline-bus-bench"), PathBuf::from);
-    for sync in [BusSync::Process, BusSync::Full] {
-        // Long enough that the cache of the system does not hide the disk.
-        throughput(&folder, sync, 2 << 30).await?;
-        latency(&folder, sync, FRAME_BYTES, Duration::from_secs(30)).await?;
-        latency(&folder, sync, 1_000, Duration::from_secs(10)).await?;
-    }
-    Ok(())
+const FRAME_BYTES: usize = 70_000;
+const SMALL_BYTES: usize = 1_000;
+const PER_SECOND: u32 = 200;
+
+/// What to measure it on.
+#[derive(Debug, Args)]
+pub struct BusBench {
+    /// Folder on the disk to measure; one below it is made and removed [default: the system's temporary folder]
+    #[arg(long, value_name = "PATH")]
+    bus_dir: Option<PathBuf>,
 }
 
-async fn throughput(folder: &Path, sync: BusSync, total: usize) -> anyhow::Result<()> {
+impl BusBench {
+    /// Frames from send through disk to a group's consumer in one process, as in `sightline up`.
+    pub async fn run(&self, pace: Pace) -> anyhow::Result<Report> {
+        let folder = self.bus_dir.clone().unwrap_or_else(std::env::temp_dir).join("sightline-bench-bus");
+        // Long enough that the cache of the system does not hide the disk.
+        let (bytes, length) = pace.of((2 << 30, Duration::from_secs(30)), (256 << 20, Duration::from_secs(5)));
+        let mut report = Report::new("bus");
+        report.setting("folder", folder.display().to_string());
+        report.setting("frame_bytes", FRAME_BYTES);
+        report.setting("messages_per_second", PER_SECOND);
+        for sync in [BusSync::Process, BusSync::Full] {
+            let (acknowledged, consumed) = throughput(&folder, sync, bytes / FRAME_BYTES).await?;
+            let [large, small] =
+                [latency(&folder, sync, FRAME_BYTES, length).await?, latency(&folder, sync, SMALL_BYTES, length).await?];
+            // What is promised, is promised for the default; `full` waits for the disk.
+            let promised = sync == BusSync::default();
+            let mut add = |name: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| promised) {
+                Some(goal) => report.promised(format!("{sync}: {name}"), value, unit, goal),
+                None => report.figure(format!("{sync}: {name}"), value, unit),
+            };
+            add("acknowledged", acknowledged, "MB/s", None);
+            add("consumed", consumed, "MB/s", Some(Goal::AtLeast(100.0)));
+            for (name, times) in [("frames", large), ("1 kB", small)] {
+                add(&format!("send to delivery, {name}, p50"), times.ms(0.5), "ms", None);
+                add(&format!("send to delivery, {name}, p99"), times.ms(0.99), "ms", Some(Goal::AtMost(5.0)));
+                add(&format!("send to delivery, {name}, worst"), times.ms(1.0), "ms", None);
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// MB/s until everything was acknowledged, and until everything was consumed.
+async fn throughput(folder: &Path, sync: BusSync, count: usize) -> anyhow::Result<(f64, f64)> {
     let bus = open(folder, sync)?;
-    let count = total / FRAME_BYTES;
     let consumer = bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
     let consumed = tokio::spawn(consume(consumer, count));
     let begun = Instant::now();
@@ -56,19 +86,12 @@ async fn throughput(folder: &Path, sync: BusSync, total: usize) -> anyhow::Resul
     consumed.await??;
     let consumed = begun.elapsed();
     bus.close().await?;
-    let closed = begun.elapsed();
+    std::fs::remove_dir_all(folder).context("the folder cannot be removed")?;
     let rate = |time: Duration| (count * FRAME_BYTES) as f64 / 1e6 / time.as_secs_f64();
-    println!(
-        "{sync}: {count} frames of {FRAME_BYTES} bytes: acknowledged {:.0} MB/s, consumed {:.0} MB/s, closed {:.0} MB/s",
-        rate(written),
-        rate(consumed),
-        rate(closed)
-    );
-    std::fs::remove_dir_all(folder).context("the folder cannot be removed")
+    Ok((rate(written), rate(consumed)))
 }
 
-async fn latency(folder: &Path, sync: BusSync, bytes: usize, length: Duration) -> anyhow::Result<()> {
-    const PER_SECOND: u32 = 200;
+async fn latency(folder: &Path, sync: BusSync, bytes: usize, length: Duration) -> anyhow::Result<Times> {
     let bus = open(folder, sync)?;
     let count = PER_SECOND as usize * usize::try_from(length.as_secs())?;
     let consumer = bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
@@ -81,22 +104,14 @@ async fn latency(folder: &Path, sync: BusSync, bytes: usize, length: Duration) -
         let due = begun + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
         tokio::time::sleep_until(due.into()).await;
         let message = frame(number, bytes);
-        sent.push(Instant::now());
+        // From when it was due: a sender that is held up must not hide it.
+        sent.push(due);
         drop(producer.send(Role::Frames, message)?);
     }
-    let mut latencies: Vec<Duration> =
-        consumed.await??.into_iter().map(|(number, at)| at.duration_since(sent[number])).collect();
+    let taken = consumed.await??;
     bus.close().await?;
-    latencies.sort();
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    println!(
-        "{sync}: {PER_SECOND} messages of {bytes} bytes a second, send to delivery: p50 {:.2?}, p99 {:.2?}, p99.9 {:.2?}, worst {:.2?}",
-        at(0.5),
-        at(0.99),
-        at(0.999),
-        at(1.0)
-    );
-    std::fs::remove_dir_all(folder).context("the folder cannot be removed")
+    std::fs::remove_dir_all(folder).context("the folder cannot be removed")?;
+    Ok(taken.into_iter().map(|(number, at)| at.duration_since(sent[number])).collect())
 }
 
 fn open(folder: &Path, sync: BusSync) -> anyhow::Result<Arc<dyn Bus>> {

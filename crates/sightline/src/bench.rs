@@ -1,0 +1,77 @@
+//! `sightline bench`: what the promises of speed are measured with, on this machine, beside what they are compared with.
+//!
+//! Every bench prints a table, or with `--json` one object. Sides that are compared take turns in one run, and rates are
+//! counted per second of processor time, so that what else the machine does falls on both sides alike. What is measured
+//! runs in a process of its own, away from the load that drives it.
+
+mod bus;
+mod child;
+mod machine;
+mod meter;
+mod report;
+mod stats;
+
+use clap::{Args, Subcommand};
+use report::Report;
+
+/// Measures speed and memory on this machine
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    which: Which,
+
+    /// A short run: a rough answer within a minute or two for each bench
+    #[arg(long, global = true)]
+    quick: bool,
+
+    /// Print one JSON object for each bench instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// The embedded log: throughput, and the time from send to delivery
+    Bus(bus::BusBench),
+    /// Every bench, one after the other; those whose servers or programs are not given are named and left out
+    All(All),
+}
+
+#[derive(Debug, Args)]
+struct All {
+    #[command(flatten)]
+    bus: bus::BusBench,
+}
+
+impl Bench {
+    /// Measures and prints what came of it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let pace = Pace { quick: self.quick };
+        match self.which {
+            Which::Bus(bench) => self::print(&bench.run(pace).await?, self.json),
+            Which::All(all) => self::print(&all.bus.run(pace).await?, self.json),
+        }
+    }
+}
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    quick: bool,
+}
+
+impl Pace {
+    /// One of two values: for a run that is to be believed, and for a short one.
+    pub fn of<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}

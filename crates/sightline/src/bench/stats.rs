@@ -1,0 +1,72 @@
+//! Order statistics of what was measured.
+
+use std::time::Duration;
+
+/// Times, in any order until they are asked for.
+#[derive(Debug, Default)]
+pub struct Times {
+    sorted: Vec<Duration>,
+}
+
+impl FromIterator<Duration> for Times {
+    fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
+        let mut sorted: Vec<Duration> = times.into_iter().collect();
+        sorted.sort_unstable();
+        Self { sorted }
+    }
+}
+
+impl Times {
+    /// The time that this share of all are no longer than, by the nearest rank, in milliseconds; 0 when there are none.
+    pub fn ms(&self, share: f64) -> f64 {
+        let rank = (share * self.sorted.len() as f64).ceil() as usize;
+        self.sorted.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.sorted.len()
+    }
+}
+
+/// What several rounds gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// The least.
+    pub least: f64,
+    /// The one in the middle; of two, their mean.
+    pub median: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    /// Of at least one value; all zero when there is none.
+    pub fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |place: usize| sorted.get(place).copied().unwrap_or_default();
+        let middle = sorted.len() / 2;
+        let median = if sorted.len() % 2 == 0 { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) } else { at(middle) };
+        Self { least: at(0), median, most: at(sorted.len().saturating_sub(1)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_the_nearest_ones() {
+        let times: Times = (1..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!((times.ms(0.5), times.ms(0.99), times.ms(1.0)), (50.0, 99.0, 100.0));
+        assert_eq!(Times::default().ms(0.99), 0.0);
+    }
+
+    #[test]
+    fn the_median_of_two_lies_between_them() {
+        let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]);
+        assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 10.0));
+        assert_eq!(Spread::of(&[7.0]).median, 7.0);
+    }
+}
