@@ -5,7 +5,6 @@
 //! runs in a process of its own, away from the load that drives it.
 
 mod bus;
-mod child;
 mod machine;
 mod meter;
 mod report;
