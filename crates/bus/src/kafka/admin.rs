@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contracts::{Topic, Topics};
 use rdkafka::admin::{
@@ -22,6 +22,9 @@ use super::config::{KafkaConfig, OVERHEAD_BYTES};
 use super::context::{Context, bus_error, of_code};
 use super::native::TopicDescription;
 use crate::seam::BusError;
+
+/// How long a broker may take to show a topic that was made.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where a cluster does not agree with `topics.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +107,10 @@ pub async fn check(config: &KafkaConfig, topics: &Topics) -> Result<Vec<Differen
 }
 
 /// Makes the cluster agree and says what was done. New topics get `replication` replicas: without it three where there are
-/// three brokers, else one. With three, one may be down: `min.insync.replicas` is two.
+/// three brokers, else one. With three, one may be down: `min.insync.replicas` is two. Who connects after this finds them.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses.
+/// When the cluster cannot be reached or refuses, or does not show within a minute what it has made.
 pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i32>) -> Result<Vec<Change>, BusError> {
     let admin = Admin::connect(config, topics)?;
     let differences = admin.differences().await?;
@@ -125,6 +128,9 @@ pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i3
             Difference::Partitions { .. } => false,
         };
         changes.push(Change { difference: difference.clone(), applied });
+    }
+    if differences.iter().any(|difference| matches!(difference, Difference::Missing { .. })) {
+        admin.wait_until_all_are_there().await?;
     }
     Ok(changes)
 }
@@ -217,6 +223,24 @@ impl Admin {
             // Somebody else made it in the meantime.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(true),
             Some(Err((_, code))) => Err(of_code(&doing, code)),
+        }
+    }
+
+    /// A controller answers when it has made a topic; a broker hears of it later, on a busy machine seconds later.
+    async fn wait_until_all_are_there(&self) -> Result<(), BusError> {
+        let deadline = Instant::now() + SHOWN_WITHIN;
+        loop {
+            let cluster = self.cluster.clone();
+            let there = blocking(move || cluster.describe()).await?;
+            let missing = self.topics.iter().find(|topic| there.iter().all(|found| found.name != topic.name));
+            let Some(missing) = missing else { return Ok(()) };
+            if Instant::now() > deadline {
+                let name = &missing.name;
+                let reason =
+                    format!("Kafka took topic {name} and does not show it; see `sightline topics check` and its logs");
+                return Err(BusError::Unavailable(reason));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

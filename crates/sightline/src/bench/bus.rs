@@ -41,8 +41,10 @@ impl BusBench {
         report.setting("messages_per_second", PER_SECOND);
         for sync in [BusSync::Process, BusSync::Full] {
             let (acknowledged, consumed) = throughput(&folder, sync, bytes / FRAME_BYTES).await?;
-            let [large, small] =
-                [latency(&folder, sync, FRAME_BYTES, length).await?, latency(&folder, sync, SMALL_BYTES, length).await?];
+            let [large, small] = [
+                latency(&folder, sync, FRAME_BYTES, length).await?,
+                latency(&folder, sync, SMALL_BYTES, length).await?,
+            ];
             // What is promised, is promised for the default; `full` waits for the disk.
             let promised = sync == BusSync::default();
             let mut add = |name: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| promised) {

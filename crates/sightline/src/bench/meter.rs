@@ -27,7 +27,12 @@ impl Meter {
         // The name in brackets may have spaces; the fields are counted from behind it.
         let (_, fields) = stat.rsplit_once(") ").context("/proc/…/stat has another form here")?;
         let fields: Vec<&str> = fields.split(' ').collect();
-        let ticks: u64 = fields.get(11..13).context("/proc/…/stat is short")?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+        let ticks: u64 = fields
+            .get(11..13)
+            .context("/proc/…/stat is short")?
+            .iter()
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
         // The kernel counts in hundredths here, whatever its own clock.
         Ok(Duration::from_millis(ticks * 10))
     }

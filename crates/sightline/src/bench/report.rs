@@ -152,7 +152,10 @@ mod tests {
         report.promised("many", 0.5, "of the parts", Goal::AtLeast(0.95));
         report.figure("beside", 12_345.6, "frames/CPU-s");
         let table = report.to_string();
-        assert!(table.contains("4.96 ms") && table.contains("≤ 5: met") && table.contains("≥ 0.95: NOT met"), "{table}");
+        assert!(
+            table.contains("4.96 ms") && table.contains("≤ 5: met") && table.contains("≥ 0.95: NOT met"),
+            "{table}"
+        );
         assert!(table.contains("12346 frames/CPU-s"), "{table}");
         let object = serde_json::to_value(&report).unwrap();
         assert_eq!(object["settings"]["frames"], 20);
