@@ -47,8 +47,8 @@ impl Bench {
     pub async fn run(self) -> anyhow::Result<()> {
         let pace = Pace { quick: self.quick };
         match self.which {
-            Which::Bus(bench) => self::print(&bench.run(pace).await?, self.json),
-            Which::All(all) => self::print(&all.bus.run(pace).await?, self.json),
+            Which::Bus(bench) => print(&bench.run(pace).await?, self.json),
+            Which::All(all) => print(&all.bus.run(pace).await?, self.json),
         }
     }
 }

@@ -47,8 +47,11 @@ impl Spread {
         sorted.sort_unstable_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or_default();
         let middle = sorted.len() / 2;
-        let median =
-            if sorted.len() % 2 == 0 { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) } else { at(middle) };
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(at(middle.saturating_sub(1)), at(middle))
+        } else {
+            at(middle)
+        };
         Self { least: at(0), median, most: at(sorted.len().saturating_sub(1)) }
     }
 }
