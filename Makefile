@@ -1,5 +1,5 @@
 # One command each for what people do here; the work is in scripts/. `make help` lists them.
-.PHONY: help up build setup test test-real lint compose-secret clean
+.PHONY: help up build setup test test-real lint bench compose-secret clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,9 @@ test-real: setup ## the tests that need servers, on real Kafka, MongoDB, Postgre
 
 lint: setup ## formatting, clippy and documentation, with warnings as errors
 	@scripts/lint
+
+bench: setup ## take the figures of docs/BENCHMARKS.md anew on this machine (an hour; scripts/bench --quick: some minutes)
+	@scripts/bench
 
 compose-secret: ## make the operator's token for docker compose, once
 	@scripts/compose-secret
