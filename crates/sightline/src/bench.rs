@@ -5,6 +5,9 @@
 //! runs in a process of its own, away from the load that drives it.
 
 mod bus;
+mod child;
+mod ground;
+mod ingest;
 mod machine;
 mod meter;
 mod report;
@@ -19,6 +22,9 @@ pub struct Bench {
     #[command(subcommand)]
     which: Which,
 
+    #[command(flatten)]
+    servers: ground::Servers,
+
     /// A short run: a rough answer within a minute or two for each bench
     #[arg(long, global = true)]
     quick: bool,
@@ -32,6 +38,8 @@ pub struct Bench {
 enum Which {
     /// The embedded log: throughput, and the time from send to delivery
     Bus(bus::BusBench),
+    /// ingest-api on Kafka, beside the same endpoint in FastAPI
+    Ingest(ingest::IngestBench),
     /// Every bench, one after the other; those whose servers or programs are not given are named and left out
     All(All),
 }
@@ -40,15 +48,33 @@ enum Which {
 struct All {
     #[command(flatten)]
     bus: bus::BusBench,
+    #[command(flatten)]
+    ingest: ingest::IngestBench,
 }
 
 impl Bench {
     /// Measures and prints what came of it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let pace = Pace { quick: self.quick };
-        match self.which {
-            Which::Bus(bench) => print(&bench.run(pace).await?, self.json),
-            Which::All(all) => print(&all.bus.run(pace).await?, self.json),
+        let Self { which, servers, quick, json } = self;
+        let pace = Pace { quick };
+        match which {
+            Which::Bus(bench) => print(&bench.run(pace).await?, json),
+            Which::Ingest(bench) => print(&bench.run(&servers, pace).await?, json),
+            Which::All(all) => {
+                print_or_name("bus", all.bus.run(pace).await, json)?;
+                print_or_name("ingest", all.ingest.run(&servers, pace).await, json)
+            }
+        }
+    }
+}
+
+/// One bench of all: what cannot run here is named, and the others run all the same.
+fn print_or_name(name: &str, outcome: anyhow::Result<Report>, json: bool) -> anyhow::Result<()> {
+    match outcome {
+        Ok(report) => print(&report, json),
+        Err(error) => {
+            eprintln!("{name} was left out: {error:#}");
+            Ok(())
         }
     }
 }

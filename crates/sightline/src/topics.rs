@@ -73,6 +73,7 @@ pub async fn kafka(arguments: &KafkaArgs, topics: &Topics) -> anyhow::Result<imp
     Ok(KafkaBus::connect(config(arguments)?, topics).await?)
 }
 
-fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
+/// The way to Kafka as the arguments have it.
+pub fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
     Ok(KafkaConfig { properties: arguments.properties()?, ..KafkaConfig::new(arguments.brokers()?) })
 }

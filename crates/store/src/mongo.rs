@@ -70,6 +70,14 @@ impl RuleDoc {
 }
 
 impl MongoDocuments {
+    /// Drops the database with all that is in it: for one that was made to be thrown away, as by a bench.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn drop_database(&self) -> Result<(), StoreError> {
+        self.within(Box::pin(async { Ok(self.database.drop().await?) })).await
+    }
+
     fn collection<T: Send + Sync>(&self, collection: query::Collection) -> Collection<T> {
         self.database.collection(collection.name())
     }

@@ -135,6 +135,22 @@ pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i3
     Ok(changes)
 }
 
+/// Deletes the topics with all that is in them: for topics that were made to be thrown away, as by a bench.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses; a topic that is not there is no error.
+pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusError> {
+    let admin = Admin::connect(config, topics)?;
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let doing = "delete topics";
+    let answers = admin.client.delete_topics(&names, &admin.options).await.map_err(|error| bus_error(doing, &error))?;
+    let refused = answers.into_iter().filter_map(Result::err);
+    match refused.map(|(_, code)| code).find(|code| *code != RDKafkaErrorCode::UnknownTopicOrPartition) {
+        None => Ok(()),
+        Some(code) => Err(of_code(doing, code)),
+    }
+}
+
 /// What a topic's settings should be.
 fn wanted(topic: &Topic) -> [(&'static str, String); 5] {
     // Only closed segments can be dropped, so they must be much younger than what is kept.

@@ -1,0 +1,84 @@
+//! A bench's own ground on the servers that are given: topics, a database and a folder for pictures under names of their
+//! own, and what a service must be told to use them. They are removed at the end; after a kill they stay, named `bench-…`.
+
+use anyhow::Context as _;
+use bus::KafkaConfig;
+use bus::kafka::admin;
+use clap::Args;
+use contracts::Topics;
+use contracts::topics::DEFAULT;
+use platform::config::{KafkaArgs, MongoArgs};
+use store::MongoDocuments;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The servers that benches of services run on; the embedded parts need none.
+#[derive(Debug, Args)]
+pub struct Servers {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    mongo: MongoArgs,
+}
+
+/// See the head of this file.
+pub struct Ground {
+    /// The topics.
+    pub topics: Topics,
+    /// The way to Kafka.
+    pub kafka: KafkaConfig,
+    /// What the operator's requests bear.
+    pub token: String,
+    database: String,
+    mongodb_uri: String,
+    folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Ground {
+    /// Makes topics and folder; the database is made by the first service that needs it.
+    ///
+    /// # Errors
+    /// When a server is not set or cannot be reached.
+    pub async fn lay(servers: &Servers) -> anyhow::Result<Self> {
+        let Servers { kafka, mongo } = servers;
+        let (config, mongodb_uri) = (crate::topics::config(kafka)?, mongo.uri()?.expose().to_owned());
+        let name = format!("bench-{}", Uuid::new_v4().simple());
+        let text = DEFAULT.replace("name: sightline.", &format!("name: {name}."));
+        let topics = Topics::parse(&text)?;
+        let folder = tempfile::tempdir().context("no folder for the bench")?;
+        let file = folder.path().join("topics.yaml");
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+        admin::apply(&config, &topics, None).await?;
+
+        let token = accounts::generate_token();
+        let properties = kafka.kafka_properties.as_ref().map_or("", |secret| secret.expose());
+        let settings = vec![
+            ("SIGHTLINE_KAFKA_BROKERS", config.brokers.clone()),
+            ("SIGHTLINE_KAFKA_PROPERTIES", properties.to_owned()),
+            ("SIGHTLINE_TOPICS_FILE", file.display().to_string()),
+            ("SIGHTLINE_MONGODB_URI", mongodb_uri.clone()),
+            ("SIGHTLINE_MONGODB_DATABASE", name.clone()),
+            ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.path().display())),
+            ("SIGHTLINE_ADMIN_TOKEN", token.clone()),
+        ];
+        Ok(Self { topics, kafka: config, token, database: name, mongodb_uri, folder, settings })
+    }
+
+    /// What a service is told, with what is said of it besides.
+    pub fn settings(&self, besides: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        [&self.settings, besides].concat()
+    }
+
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// When a server refuses; the message names what is left.
+    pub async fn clear(self) -> anyhow::Result<()> {
+        let Self { topics, kafka, database, mongodb_uri, folder, .. } = self;
+        let left = || format!("topics and database {database} are left behind");
+        admin::delete(&kafka, &topics).await.with_context(left)?;
+        MongoDocuments::connect(&mongodb_uri, &database).await?.drop_database().await.with_context(left)?;
+        folder.close().context("a folder is left behind")
+    }
+}

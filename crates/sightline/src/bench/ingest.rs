@@ -1,0 +1,170 @@
+//! ingest-api on Kafka, beside the same endpoint in FastAPI with confluent-kafka (`docs/bench/ingest-peer`).
+//!
+//! Both run as one process each, publish to the same topic with `acks=all` and an idempotent producer, and answer 202 once
+//! the broker has acknowledged. 32 clients in this process send them frames in turns, each over a connection that stays
+//! open, and count only answers that say 202; at the end of every turn the topic must have grown by as many records. What
+//! is compared is requests per second of the service's own processor time, threads of the Kafka client included: neither
+//! broker nor clients count.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bus::{Bus, KafkaBus};
+use clap::Args;
+use contracts::{Role, TenantId};
+
+use self::clients::{Clients, Target};
+use super::Pace;
+use super::child::{Child, free_port};
+use super::ground::{Ground, Servers};
+use super::report::{Goal, Report};
+use super::stats::{Spread, Times};
+
+mod clients;
+
+const CLIENTS: usize = 32;
+/// Size of an image, its name, and how many times what the peer does per CPU-second is promised.
+const SIZES: [(usize, &str, f64); 2] = [(1_000, "1 KB", 8.0), (68_000, "68 KB", 2.5)];
+
+/// What to compare with.
+#[derive(Debug, Args)]
+pub struct IngestBench {
+    /// The peer's start script
+    #[arg(long, value_name = "PATH", default_value = "docs/bench/ingest-peer/run")]
+    ingest_peer: PathBuf,
+}
+
+/// What one side did in one turn.
+struct Turn {
+    answered: usize,
+    took: Duration,
+    used: Duration,
+    times: Vec<Duration>,
+}
+
+/// A service, and what it did so far.
+struct Side {
+    name: &'static str,
+    port: u16,
+    process: Child,
+    turns: Vec<Turn>,
+}
+
+impl IngestBench {
+    /// Both sides in turns, at each size.
+    pub async fn run(&self, servers: &Servers, pace: Pace) -> anyhow::Result<Report> {
+        ensure!(
+            self.ingest_peer.exists(),
+            "there is no {}: run this in a checkout of Sightline, or set --ingest-peer to its docs/bench/ingest-peer/run",
+            self.ingest_peer.display()
+        );
+        let ground = Ground::lay(servers).await?;
+        let measured = Box::pin(self.measure(&ground, pace)).await;
+        ground.clear().await?;
+        measured
+    }
+
+    async fn measure(&self, ground: &Ground, pace: Pace) -> anyhow::Result<Report> {
+        let (rounds, length) = pace.of((7, Duration::from_secs(4)), (3, Duration::from_secs(2)));
+        let mut report = Report::new("ingest");
+        report.setting("clients", CLIENTS);
+        report.setting("rounds", rounds);
+        report.setting("seconds_per_turn", length.as_secs());
+        let bus = KafkaBus::connect(ground.kafka.clone(), &ground.topics).await?;
+        let mut ours = ours(ground).await?;
+        let (mut peer, versions) = peer(&self.ingest_peer, ground).await?;
+        report.setting("peer", versions);
+        for (bytes, size, goal) in SIZES {
+            let image = clients::picture(bytes);
+            for _ in 0..rounds {
+                for side in [&mut ours, &mut peer] {
+                    let target = Target { port: side.port, token: ground.token.clone(), image: image.clone() };
+                    side.turn(&bus, target, length).await.with_context(|| format!("{}, {size}", side.name))?;
+                }
+            }
+            let ratios: Vec<f64> = ours.rates().zip(peer.rates()).map(|(ours, theirs)| ours / theirs).collect();
+            let Spread { least, median, most } = Spread::of(&ratios);
+            report.promised(
+                format!("{size}: requests per CPU-second, of the peer's"),
+                median,
+                "x",
+                Goal::AtLeast(goal),
+            );
+            report.figure(format!("{size}: the same, least of {rounds} rounds"), least, "x");
+            report.figure(format!("{size}: the same, most of {rounds} rounds"), most, "x");
+            ours.report(&mut report, size);
+            peer.report(&mut report, size);
+        }
+        for side in [ours, peer] {
+            let peak = side.process.meter()?.peak()? as f64 / f64::from(1 << 20);
+            report.figure(format!("{}: most memory", side.name), peak, "MiB");
+            side.process.kill().await?;
+        }
+        bus.close().await?;
+        Ok(report)
+    }
+}
+
+/// The service as it is deployed.
+async fn ours(ground: &Ground) -> anyhow::Result<Side> {
+    let port = free_port()?;
+    let settings = ground
+        .settings(&[("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")), ("SIGHTLINE_ADMIN_ADDR", "off".to_owned())]);
+    let mut process = Child::service("ingest-api", &settings)?;
+    process.ready(&format!("http://127.0.0.1:{port}")).await?;
+    Ok(Side { name: "ingest-api", port, process, turns: Vec::new() })
+}
+
+/// The peer on the same topic, and what it is made of. The first start ever installs its packages.
+async fn peer(program: &Path, ground: &Ground) -> anyhow::Result<(Side, String)> {
+    let port = free_port()?;
+    let settings = [
+        ("PEER_PORT", port.to_string()),
+        ("PEER_KAFKA_BROKERS", ground.kafka.brokers.clone()),
+        ("PEER_TOPIC", ground.topics.get(Role::Frames).name.clone()),
+        ("PEER_TENANT", TenantId::admin().to_string()),
+        ("PEER_TOKEN", ground.token.clone()),
+    ];
+    let mut process = Child::start(program, &[], &settings)?;
+    let versions = process.line().await?;
+    process.ready(&format!("http://127.0.0.1:{port}")).await?;
+    Ok((Side { name: "peer", port, process, turns: Vec::new() }, versions))
+}
+
+impl Side {
+    async fn turn(&mut self, bus: &KafkaBus, target: Target, length: Duration) -> anyhow::Result<()> {
+        let mut clients = Clients::connect(target, CLIENTS).await?;
+        clients.send_for(length / 4).await?;
+        let meter = self.process.meter()?;
+        let (before, used, begun) = (records(bus).await?, meter.cpu()?, Instant::now());
+        let times = clients.send_for(length).await?;
+        let (took, used, answered) = (begun.elapsed(), meter.cpu()? - used, times.len());
+        let more = records(bus).await? - before;
+        ensure!(more == answered as i64, "{answered} requests were accepted and {more} records are on the topic");
+        self.turns.push(Turn { answered, took, used, times });
+        Ok(())
+    }
+
+    /// Requests per second of processor time, turn by turn.
+    fn rates(&self) -> impl Iterator<Item = f64> {
+        self.turns.iter().map(|turn| turn.answered as f64 / turn.used.as_secs_f64())
+    }
+
+    /// Says what it did, and forgets it.
+    fn report(&mut self, report: &mut Report, size: &str) {
+        let middle = |values: Vec<f64>| Spread::of(&values).median;
+        let per_second = |turn: &Turn| turn.answered as f64 / turn.took.as_secs_f64();
+        let mut figure = |what: &str, value, unit| report.figure(format!("{size}: {}, {what}", self.name), value, unit);
+        figure("per CPU-second", middle(self.rates().collect()), "requests/CPU-s");
+        figure("per second", middle(self.turns.iter().map(per_second).collect()), "requests/s");
+        let times: Times = self.turns.drain(..).flat_map(|turn| turn.times).collect();
+        figure("p50", times.ms(0.5), "ms");
+        figure("p99", times.ms(0.99), "ms");
+    }
+}
+
+/// How many records the frames topic ever had.
+async fn records(bus: &KafkaBus) -> anyhow::Result<i64> {
+    Ok(bus.ranges(Role::Frames).await?.iter().map(|range| range.end).sum())
+}

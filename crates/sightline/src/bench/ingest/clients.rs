@@ -1,0 +1,114 @@
+//! Clients that send frames over connections that stay open: each sends the next one as soon as the last was answered.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// What all of them send, and where to.
+#[derive(Clone)]
+pub struct Target {
+    /// Port on this machine.
+    pub port: u16,
+    /// API token.
+    pub token: String,
+    /// The image.
+    pub image: Bytes,
+}
+
+/// Clients, connected.
+pub struct Clients {
+    target: Target,
+    connections: Vec<SendRequest<Full<Bytes>>>,
+}
+
+impl Clients {
+    /// As many as asked for.
+    pub async fn connect(target: Target, count: usize) -> anyhow::Result<Self> {
+        let connections = try_join_all((0..count).map(|_| connect(target.port))).await?;
+        Ok(Self { target, connections })
+    }
+
+    /// Sends for so long; how long each request took until its answer was there in full. Fails on the first answer that is
+    /// not 202.
+    pub async fn send_for(&mut self, length: Duration) -> anyhow::Result<Vec<Duration>> {
+        let until = Instant::now() + length;
+        let tasks: Vec<_> = std::mem::take(&mut self.connections)
+            .into_iter()
+            .enumerate()
+            .map(|(number, connection)| tokio::spawn(send(self.target.clone(), number, connection, until)))
+            .collect();
+        let mut times = Vec::new();
+        for task in tasks {
+            let (connection, taken) = task.await??;
+            self.connections.push(connection);
+            times.extend(taken);
+        }
+        Ok(times)
+    }
+}
+
+async fn connect(port: u16) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the service takes no connection")?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // The sender's next request says what went wrong.
+        drop(connection.await);
+    });
+    Ok(sender)
+}
+
+async fn send(
+    target: Target,
+    number: usize,
+    mut connection: SendRequest<Full<Bytes>>,
+    until: Instant,
+) -> anyhow::Result<(SendRequest<Full<Bytes>>, Vec<Duration>)> {
+    let Target { port, token, image } = target;
+    let host = HeaderValue::try_from(format!("127.0.0.1:{port}"))?;
+    let credential = HeaderValue::try_from(format!("Bearer {token}"))?;
+    let uri: http::Uri = format!("/v1/frames?stream=camera-{number}").parse()?;
+    let mut times = Vec::new();
+    while Instant::now() < until {
+        let request = Request::post(uri.clone())
+            .header(HOST, host.clone())
+            .header(AUTHORIZATION, credential.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"))
+            .body(Full::new(image.clone()))?;
+        let begun = Instant::now();
+        let answer = connection.send_request(request).await.context("the service broke off")?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.context("the service broke off")?.to_bytes();
+        ensure!(status == StatusCode::ACCEPTED, "{status}: {}", String::from_utf8_lossy(&body));
+        times.push(begun.elapsed());
+    }
+    Ok((connection, times))
+}
+
+/// A JPEG of 640 x 480 pixels in so many bytes: the segments of a camera's file up to the picture's data, and data that is
+/// none. Who looks only at the header sees no difference.
+pub fn picture(bytes: usize) -> Bytes {
+    let tables = [&[0xff, 0xdb, 0, 67, 0][..], &[16; 64], &[0xff, 0xdb, 0, 67, 1], &[17; 64]].concat();
+    let mut picture = [
+        b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00",
+        &tables[..],
+        b"\xff\xc0\x00\x11\x08\x01\xe0\x02\x80\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01",
+        b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00",
+    ]
+    .concat();
+    let mut state = 1_u32;
+    picture.resize_with(bytes - 2, || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    });
+    picture.extend(b"\xff\xd9");
+    picture.into()
+}
