@@ -1,0 +1,39 @@
+"""What schemathesis cannot know of the service: how pictures begin, and that strangers get nothing but a 401."""
+
+import struct
+import zlib
+
+import schemathesis
+from hypothesis import strategies as st
+
+
+def png(width: int, height: int, shade: int) -> bytes:
+    """A grey picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = (b"\0" + bytes([shade]) * width) * height
+    data = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + data + chunk(b"IEND", b"")
+
+
+def jpeg_head(width: int, height: int) -> bytes:
+    """What a JPEG has up to its size, and no picture: it is taken, and the detectors cannot decode it."""
+    frame = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width) + b"\x03"
+    return b"\xff\xd8\xff\xe0\x00\x04ab" + frame + b"Z" * 64
+
+
+side = st.integers(1, 64)
+schemathesis.openapi.media_type("image/png", st.builds(png, side, side, st.integers(0, 255)))
+schemathesis.openapi.media_type("image/jpeg", st.builds(jpeg_head, side, side))
+schemathesis.openapi.media_type("image/webp", st.binary(max_size=64))
+
+
+@schemathesis.check
+def strangers_get_401(ctx, response, case) -> None:
+    """Without a credential there is no answer but health, a method that is none, or 401."""
+    open_to_all = case.operation.path in ("/healthz", "/readyz")
+    if response.status_code not in (401, 405) and not open_to_all:
+        raise AssertionError(f"a stranger was answered with {response.status_code}")
