@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use accounts::Right;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bus::Bus;
 use contracts::StreamName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::Deserialize;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use platform::query::{Invalid, Parameters, Query};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ mod credential;
 mod error;
 
 use credential::Credential;
-use error::{ApiError, Strict};
+use error::ApiError;
 
 /// Longest label or rule name to filter by, in characters.
 const MAX_NAME: usize = 64;
@@ -82,43 +82,41 @@ pub fn router(app: App) -> Router {
 }
 
 /// Which alerts, and from where on.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 struct Asked {
-    stream: Option<String>,
+    stream: Option<StreamName>,
     label: Option<String>,
     rule: Option<String>,
     last_event_id: Option<String>,
 }
 
-impl Asked {
-    fn filter(&self, everything: Filter) -> Result<Filter, ApiError> {
-        let stream: Option<StreamName> = match self.stream.as_deref() {
-            Some(name) => Some(name.parse().map_err(|error| ApiError::Malformed(format!("stream: {error}")))?),
-            None => None,
-        };
-        Ok(everything.only(stream, name("label", self.label.as_ref())?, name("rule", self.rule.as_ref())?))
+impl Parameters for Asked {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let (label, rule) = (name(query, "label")?, name(query, "rule")?);
+        Ok(Self { stream: query.parsed("stream")?, label, rule, last_event_id: query.text("last_event_id")? })
     }
+}
 
+impl Asked {
     /// The header counts for more: a browser that comes back by itself keeps the query it first came with.
     fn cursor(&self, headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
         let header = match headers.get("last-event-id").map(HeaderValue::to_str) {
             Some(Ok(text)) => Some(text),
-            Some(Err(_)) => return Err(ApiError::Malformed("Last-Event-ID is not readable".to_owned())),
+            Some(Err(_)) => return Err(ApiError::Invalid("Last-Event-ID is not readable".to_owned())),
             None => None,
         };
         let text = header.filter(|text| !text.is_empty()).or(self.last_event_id.as_deref());
-        let read = |text: &str| text.parse().map_err(|error| ApiError::Malformed(format!("last event id: {error}")));
+        let read = |text: &str| text.parse().map_err(|error| ApiError::Invalid(format!("last event id: {error}")));
         text.filter(|text| !text.is_empty()).map(read).transpose()
     }
 }
 
-fn name(what: &str, value: Option<&String>) -> Result<Option<String>, ApiError> {
-    match value {
+fn name(query: &mut Query, what: &'static str) -> Result<Option<String>, Invalid> {
+    match query.text(what)? {
         Some(name) if name.is_empty() || name.chars().count() > MAX_NAME => {
-            Err(ApiError::Malformed(format!("{what} must have 1 to {MAX_NAME} characters")))
+            Err(Invalid(format!("{what} must have 1 to {MAX_NAME} characters")))
         }
-        name => Ok(name.cloned()),
+        name => Ok(name),
     }
 }
 
@@ -126,9 +124,9 @@ async fn alerts(
     State(app): State<App>,
     credential: Credential,
     headers: HeaderMap,
-    Strict(Query(asked)): Strict<Asked>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    listen(&app, &credential, &headers, &asked, Shape::Alert).await
+    listen(&app, &credential, &headers, &uri, Shape::Alert).await
 }
 
 /// Older clients know vehicles only: alerts of anything else are not for them.
@@ -136,24 +134,25 @@ async fn vehicles(
     State(app): State<App>,
     credential: Credential,
     headers: HeaderMap,
-    Strict(Query(asked)): Strict<Asked>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    listen(&app, &credential, &headers, &asked, Shape::Vehicle).await
+    listen(&app, &credential, &headers, &uri, Shape::Vehicle).await
 }
 
 async fn listen(
     App(app): &App,
     credential: &Credential,
     headers: &HeaderMap,
-    asked: &Asked,
+    uri: &Uri,
     shape: Shape,
 ) -> Result<Response, ApiError> {
     let session = app.sessions.open(credential.token()).await?;
     if !session.caller.may(Right::Read) {
         return Err(ApiError::Forbidden);
     }
-    let filter = asked.filter(Filter::of(&session.caller, shape))?;
+    let asked: Asked = Query::read(uri)?;
     let cursor = asked.cursor(headers)?;
+    let filter = Filter::of(&session.caller, shape).only(asked.stream, asked.label, asked.rule);
     let place = Arc::clone(&app.places).try_acquire_owned().map_err(|_| ApiError::Busy)?;
     let place = Place::new(&app.feed, place);
 

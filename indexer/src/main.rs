@@ -54,6 +54,6 @@ async fn connect(common: &Common, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyho
     let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
     let uri = mongo.uri()?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
-    let documents = MongoDocuments::connect(uri.expose(), &mongo.mongodb_database).await?;
+    let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     Ok(Deps { bus: Arc::new(bus), documents: Arc::new(documents) })
 }

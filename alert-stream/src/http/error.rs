@@ -1,21 +1,19 @@
 //! Why a request gets no stream, and what the client is told of it.
 
 use accounts::AccessError;
-use axum::extract::{FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
 use bus::BusError;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use platform::problem;
-use serde::de::DeserializeOwned;
+use platform::query::Invalid;
 
 /// Why a request gets no stream. The text is what the client reads.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The request cannot be read.
+    /// A value makes no sense.
     #[error("{0}")]
-    Malformed(String),
+    Invalid(String),
     /// No credential.
     #[error("this needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie")]
     NoCredential,
@@ -42,7 +40,7 @@ pub enum ApiError {
 impl ApiError {
     const fn status(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::NoCredential => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::InvalidCredential => (StatusCode::UNAUTHORIZED, "invalid_token"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
@@ -89,14 +87,8 @@ impl From<BusError> for ApiError {
     }
 }
 
-/// A query of which every part is known: what is mistyped is refused and not overlooked.
-pub struct Strict<T>(pub Query<T>);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Strict<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = Query::from_request_parts(parts, state).await;
-        query.map(Self).map_err(|error| ApiError::Malformed(error.body_text()))
+impl From<Invalid> for ApiError {
+    fn from(Invalid(reason): Invalid) -> Self {
+        Self::Invalid(reason)
     }
 }

@@ -21,10 +21,10 @@ async fn refusals_are_problems_that_say_what_would_be_right() {
         (Method::GET, "/v1/alerts", None, 401, "unauthorized"),
         (Method::GET, "/v1/alerts", Some("stranger"), 401, "invalid_token"),
         (Method::GET, "/v1/alerts", Some("writes-only"), 403, "forbidden"),
-        (Method::GET, "/v1/alerts?last_event_id=nonsense", Some(ADMIN), 400, "malformed"),
-        (Method::GET, "/v1/alerts?stream=a%20b", Some(ADMIN), 400, "malformed"),
-        (Method::GET, "/v1/alerts?steam=gate-1", Some(ADMIN), 400, "malformed"),
-        (Method::GET, &long, Some(ADMIN), 400, "malformed"),
+        (Method::GET, "/v1/alerts?last_event_id=nonsense", Some(ADMIN), 422, "invalid"),
+        (Method::GET, "/v1/alerts?stream=a%20b", Some(ADMIN), 422, "invalid"),
+        (Method::GET, "/v1/alerts?steam=gate-1", Some(ADMIN), 422, "invalid"),
+        (Method::GET, &long, Some(ADMIN), 422, "invalid"),
         (Method::GET, "/v1/alert", Some(ADMIN), 404, "unknown_path"),
         (Method::DELETE, "/v1/alerts", Some(ADMIN), 405, "method_not_allowed"),
         (Method::GET, "/v1/alerts/cookie", Some(ADMIN), 405, "method_not_allowed"),
@@ -45,7 +45,7 @@ async fn refusals_are_problems_that_say_what_would_be_right() {
         assert_eq!(problem["status"], status);
     }
     let garbled = request(replica.address, "/v1/alerts", ADMIN).header("Last-Event-ID", "\u{fc}");
-    assert_eq!(garbled.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(garbled.send().await.unwrap().status(), StatusCode::UNPROCESSABLE_ENTITY);
     replica.stop().await;
 }
 

@@ -160,9 +160,9 @@ pub struct MongoArgs {
     #[arg(long, env = "SIGHTLINE_MONGODB_URI", value_name = "URI", hide_env_values = true)]
     pub mongodb_uri: Option<Secret>,
 
-    /// MongoDB database, where the connection string names none
-    #[arg(long, env = "SIGHTLINE_MONGODB_DATABASE", default_value = "sightline", value_name = "NAME")]
-    pub mongodb_database: String,
+    /// MongoDB database; the one that the connection string names, or `sightline`, when not set
+    #[arg(long, env = "SIGHTLINE_MONGODB_DATABASE", value_name = "NAME")]
+    pub mongodb_database: Option<String>,
 }
 
 impl MongoArgs {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod health;
 pub mod http;
 pub mod problem;
+pub mod query;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

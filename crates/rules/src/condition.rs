@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use cel::{Context, Env, Program, Value};
+use cel::{Context, Env, ExecutionError, Program, Value};
 use contracts::{Detection, DetectorName, Vehicle};
 use jiff::Timestamp;
 
@@ -16,6 +16,8 @@ pub const MAX_SOURCE_BYTES: usize = 2 << 10;
 const MAX_NESTING: usize = 24;
 /// Most signs in a row, such as `!!`, for the same reason.
 const MAX_SIGNS: usize = 4;
+/// Most characters that a message quotes of a condition.
+const MAX_SHOWN: usize = 24;
 /// Stack of the thread that parses and checks: the parser takes some 6 KiB a level, and an operator chain of 2 KiB has a
 /// thousand levels before it is refused.
 const PARSER_STACK: usize = 8 << 20;
@@ -33,14 +35,14 @@ pub enum Error {
     #[error("the condition is nested too deeply; take out brackets or split it into several rules")]
     TooDeep,
     /// It is not CEL.
-    #[error("the condition does not read as CEL, at line {line}, column {column}: {reason}")]
+    #[error("the condition does not read as CEL: {found} cannot stand at line {line}, column {column}")]
     Syntax {
         /// Line, from 1.
-        line: isize,
+        line: usize,
         /// Column, from 1.
-        column: isize,
-        /// What the parser says.
-        reason: String,
+        column: usize,
+        /// What stands there, shown as a text, or that the condition ends there.
+        found: String,
     },
     /// It asks for something that is not there.
     #[error("there is no variable {name:?}; there are {known}")]
@@ -99,9 +101,7 @@ impl Condition {
         let compiling = thread
             .spawn(move || compile(&owned))
             .map_err(|error| Error::Evaluation(format!("no thread to compile it on: {error}")))?;
-        let program = compiling.join().unwrap_or_else(|_| {
-            Err(Error::Syntax { line: 1, column: 1, reason: "the parser gave up on it".to_owned() })
-        })?;
+        let program = compiling.join().unwrap_or_else(|_| Err(syntax(source, 1, 1)))?;
         let condition = Self { source: source.into(), program: Arc::new(program) };
         condition.try_out()?;
         Ok(condition)
@@ -117,7 +117,7 @@ impl Condition {
         match self.program.execute(&context) {
             Ok(Value::Bool(answer)) => Ok(answer),
             Ok(_) => Err(Error::Kind("the condition must be true or false".to_owned())),
-            Err(error) => Err(Error::Evaluation(error.to_string())),
+            Err(error) => Err(Error::Evaluation(failure(&error))),
         }
     }
 
@@ -174,12 +174,30 @@ fn bounded(source: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is not CEL, in our words: the parser's are about its grammar.
+fn syntax(source: &str, line: isize, column: isize) -> Error {
+    let place = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
+    let (line, column) = (place(line), place(column));
+    let rest = source.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1);
+    let shown: String = rest.take(MAX_SHOWN).collect();
+    let found = if shown.trim().is_empty() { "the end of the line".to_owned() } else { format!("{shown:?}") };
+    Error::Syntax { line, column, found }
+}
+
+/// Why an answer failed, in our words.
+fn failure(error: &ExecutionError) -> String {
+    let reason = match error {
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero",
+        ExecutionError::Overflow(..) => "a number in it grows too large",
+        _ => "its values do not go together",
+    };
+    reason.to_owned()
+}
+
 fn compile(source: &str) -> Result<Program, Error> {
     let program = LANGUAGE.compile(source).map_err(|errors| {
-        let first = errors.errors.first();
-        let (line, column) = first.map_or((1, 1), |error| error.pos);
-        let reason = first.map_or("unreadable", |error| error.msg.lines().next().unwrap_or_default());
-        Error::Syntax { line, column, reason: reason.chars().take(200).collect() }
+        let (line, column) = errors.errors.first().map_or((1, 1), |error| error.pos);
+        syntax(source, line, column)
     })?;
     match kind_of(program.expression())? {
         Kind::Bool => Ok(program),

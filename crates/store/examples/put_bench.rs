@@ -80,7 +80,7 @@ async fn mongodb(uri: &str, batches: usize, size: usize) -> Result<(), Box<dyn E
 async fn fresh(uri: &str, client: &Client) -> Result<(MongoDocuments, Database), Box<dyn Error>> {
     let database = client.database(DATABASE);
     database.drop().await?;
-    Ok((MongoDocuments::connect(uri, DATABASE).await?, database))
+    Ok((MongoDocuments::connect(uri, Some(DATABASE)).await?, database))
 }
 
 async fn put_all(store: &dyn Documents, all: &[Vec<Indexed>]) -> Result<Duration, Box<dyn Error>> {

@@ -58,6 +58,15 @@ pub enum PutOutcome {
     Superseded,
 }
 
+/// What came of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RulePut {
+    /// It is stored.
+    Stored,
+    /// Another rule of the tenant has its name; nothing was stored.
+    NameTaken,
+}
+
 /// A result as kept. Its detections are documents of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredResult {
@@ -146,6 +155,8 @@ pub struct DetectionFilter {
     pub make: Option<String>,
     /// At least this sure.
     pub min_confidence: Option<f64>,
+    /// Only those that tell anything of a vehicle: its category, make, model or year.
+    pub vehicles_only: bool,
 }
 
 /// Which alerts. All conditions must hold.
@@ -239,8 +250,8 @@ pub trait Documents: Send + Sync {
     /// A tenant's rules, by name.
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError>;
 
-    /// Makes or replaces a rule.
-    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError>;
+    /// Makes or replaces a rule. No two rules of a tenant get the same name; those that have it from before keep it.
+    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError>;
 
     /// Deletes a tenant's rule; whether it was there.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;

@@ -18,8 +18,8 @@ mod sqlite;
 pub use blobs::Blobs;
 pub use cursor::CursorError;
 pub use documents::{
-    AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
-    StoreError, StoredAlert, StoredDetection, StoredResult,
+    AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome,
+    RulePut, Scope, StoreError, StoredAlert, StoredDetection, StoredResult,
 };
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;

@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::query::{self, Query};
 use crate::shape::{AlertDoc, DetectionDoc};
 use crate::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
     StoreError, StoredAlert, StoredDetection, StoredResult, documents,
 };
-use failure::{DUPLICATE_KEY, Failure, write_error_code};
+use failure::{Failure, write_error_code};
 
 /// Longest time for one call; a server that stands still without closing its connections would hold us for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -163,21 +163,9 @@ impl Documents for MongoDocuments {
         self.within(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
         let rule = RuleDoc::of(rule)?;
-        let rules = self.rule_docs();
-        let own = doc! { "_id": &rule.id, "tenant": &rule.tenant };
-        let replaced = async {
-            match rules.replace_one(own, &rule).upsert(true).await {
-                Ok(_) => Ok(()),
-                // Not found as this tenant's, there as another's.
-                Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => {
-                    Err(documents::anothers_rule(&rule.id).into())
-                }
-                Err(error) => Err(error.into()),
-            }
-        };
-        self.within(Box::pin(replaced)).await
+        self.within(Box::pin(self.replace_rule(&rule))).await
     }
 
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {

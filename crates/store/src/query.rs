@@ -63,7 +63,12 @@ pub(crate) struct Query {
     /// Fields and the texts they must equal.
     pub(crate) equals: Vec<(&'static str, String)>,
     pub(crate) min_confidence: Option<f64>,
+    /// Only what has one of [`VEHICLE_FIELDS`].
+    pub(crate) vehicles_only: bool,
 }
+
+/// What a detection tells of a vehicle.
+pub(crate) const VEHICLE_FIELDS: [&str; 4] = ["category", "make", "model", "year"];
 
 impl Query {
     pub(crate) fn frames(scope: &Scope, filter: &FrameFilter) -> Self {
@@ -76,6 +81,7 @@ impl Query {
         query.must_equal("category_folded", filter.category.as_deref().map(folded).as_deref());
         query.must_equal("make", filter.make.as_deref());
         query.min_confidence = filter.min_confidence;
+        query.vehicles_only = filter.vehicles_only;
         query
     }
 
@@ -101,6 +107,7 @@ impl Query {
             to: to.map(Timestamp::as_microsecond),
             equals: Vec::new(),
             min_confidence: None,
+            vehicles_only: false,
         }
     }
 

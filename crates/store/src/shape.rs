@@ -127,7 +127,7 @@ pub(crate) fn result_id(frame: &FrameId, detector: &DetectorName) -> String {
     format!("{frame}-{detector}")
 }
 
-fn detections_of(result: &ResultEvent) -> &[Detection] {
+pub(crate) fn detections_of(result: &ResultEvent) -> &[Detection] {
     match &result.data.outcome {
         Outcome::Ok { detections, .. } => detections,
         Outcome::Failed { .. } => &[],

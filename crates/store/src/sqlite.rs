@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::query::{Collection, Query};
 use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
 use crate::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
     StoreError, StoredAlert, StoredDetection, StoredResult,
 };
 use reader::Readers;
@@ -273,10 +273,20 @@ impl Documents for SqliteDocuments {
         .await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
         let tenant = crate::documents::owner(rule)?.to_string();
         let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), put::json(rule)?);
         self.write(move |connection| {
+            // There is one writer, so nothing comes between this question and the write.
+            let taken: bool = connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
+                     AND NOT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id = ?1)",
+                )?
+                .query_row([&id, &tenant, &name], |row| row.get(0))?;
+            if taken {
+                return Ok(RulePut::NameTaken);
+            }
             let written = connection
                 .prepare_cached(
                     "INSERT INTO rules (id, tenant, name, doc) VALUES (?, ?, ?, ?)
@@ -284,7 +294,7 @@ impl Documents for SqliteDocuments {
                      WHERE tenant = excluded.tenant",
                 )?
                 .execute([&id, &tenant, &name, &doc])?;
-            if written == 1 { Ok(()) } else { Err(crate::documents::anothers_rule(&id).into()) }
+            if written == 1 { Ok(RulePut::Stored) } else { Err(crate::documents::anothers_rule(&id).into()) }
         })
         .await
     }

@@ -22,7 +22,7 @@ async fn world() -> World {
     let config = KafkaConfig::new(brokers);
     admin::apply(&config, &topics, Some(1)).await.unwrap();
     let bus = KafkaBus::connect(config, &topics).await.unwrap();
-    let documents = MongoDocuments::connect(&uri, &format!("indexer_{id}")).await.unwrap();
+    let documents = MongoDocuments::connect(&uri, Some(&format!("indexer_{id}"))).await.unwrap();
     World::of(Arc::new(bus), Arc::new(documents))
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
 use jiff::Timestamp;
 use store::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, Scope,
+    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
     StoreError, StoredAlert, StoredDetection, StoredResult,
 };
 
@@ -100,7 +100,7 @@ impl Documents for Unsteady {
         self.inner.rules(tenant).await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
         self.inner.put_rule(rule).await
     }
 

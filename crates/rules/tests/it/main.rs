@@ -78,9 +78,10 @@ fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
         ("has(box.x)", "has() is not needed"),
         ("label == null", "no null"),
         ("{\"a\": 1}.a == 1", "no variable"),
-        ("label ==", "does not read as CEL, at line 1"),
-        ("label = \"face\"", "does not read as CEL"),
-        ("1 / 0 == 1", "cannot be answered"),
+        ("label ==", "does not read as CEL: the end of the line cannot stand at line 1, column 9"),
+        ("label = \"face\"", "does not read as CEL: \"= \\\"face\\\"\" cannot stand at line 1, column 7"),
+        ("1 / 0 == 1", "cannot be answered: it divides by zero"),
+        ("9223372036854775807 + 1 == 1", "cannot be answered: a number in it grows too large"),
         ("label.contains(1)", "contains does not work on a text and a whole number"),
     ] {
         let error = Condition::compile(condition).expect_err(condition).to_string();

@@ -77,7 +77,7 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
 
 async fn documents(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Documents>> {
     if let Some(uri) = &up.mongo.mongodb_uri {
-        return Ok(Arc::new(MongoDocuments::connect(uri.expose(), &up.mongo.mongodb_database).await?));
+        return Ok(Arc::new(MongoDocuments::connect(uri.expose(), up.mongo.mongodb_database.as_deref()).await?));
     }
     let file = folder.join("documents.sqlite");
     Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteDocuments::open(file)).await??))

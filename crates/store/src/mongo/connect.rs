@@ -26,14 +26,16 @@ const META: &str = "meta";
 const MARKER: &str = "sightline";
 
 impl MongoDocuments {
-    /// Connects to a replica set and makes collections and indexes where the database is empty. Takes at most about ten
-    /// seconds to fail.
+    /// Connects to a replica set and makes collections and indexes where the database is empty: the named one, else the one
+    /// in the address, else `sightline`. Takes at most about ten seconds to fail.
     ///
     /// # Errors
-    /// `Unavailable` when no server answers. `Fatal` when the address is none, the server is not a replica set, or the
-    /// database holds collections that are not ours: it is left as it was.
-    pub async fn connect(uri: &str, database: &str) -> Result<Self, StoreError> {
+    /// `Unavailable` when no server answers. `Fatal` when the address is none or names another database, the server is not a
+    /// replica set, or the database holds collections that are not ours: it is left as it was.
+    pub async fn connect(uri: &str, named: Option<&str>) -> Result<Self, StoreError> {
         let options = options(uri).await?;
+        let in_address = options.default_database.clone();
+        let database = database(named, in_address.as_deref())?;
         let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
         let shown = format!("MongoDB at {}, database {database}", hosts.join(","));
         let client = Client::with_options(options).map_err(|error| Failure::from(error).at(&shown))?;
@@ -89,6 +91,18 @@ impl MongoDocuments {
     }
 }
 
+/// The database out of the setting and the address. In the address, one of the server's own is where its users are.
+fn database<'a>(named: Option<&'a str>, in_address: Option<&'a str>) -> Result<&'a str, StoreError> {
+    let in_address = in_address.filter(|name| !["admin", "local", "config"].contains(name));
+    match (named, in_address) {
+        (Some(named), Some(other)) if named != other => Err(StoreError::Fatal(format!(
+            "SIGHTLINE_MONGODB_URI names the database {other} and SIGHTLINE_MONGODB_DATABASE names {named}; leave one of them \
+             out (where {other} only holds the user, write /?authSource={other} in the address)"
+        ))),
+        (named, in_address) => Ok(named.or(in_address).unwrap_or("sightline")),
+    }
+}
+
 async fn options(uri: &str) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(uri).await.map_err(|error| match error.kind.as_ref() {
         // Of what the driver says about an address nothing is quoted: it may contain the password.
@@ -141,8 +155,21 @@ async fn make_indexes(database: &Database) -> Result<(), Failure> {
         database.collection::<Document>(collection.name()).create_indexes(indexes).await.map_err(differing)?;
     }
     let rules = index(doc! { "tenant": 1, "name": 1, "_id": 1 }, named("by_tenant").build());
-    database.collection::<Document>("rules").create_indexes([rules]).await.map_err(differing)?;
-    Ok(())
+    let rule_docs = database.collection::<Document>("rules");
+    rule_docs.create_indexes([rules]).await.map_err(differing)?;
+    let unique = named("by_name").unique(true).build();
+    match rule_docs.create_index(index(doc! { "tenant": 1, "name": 1 }, unique)).await {
+        // Rules from before names were unique: nobody is kept from starting for them.
+        Err(error) if is_command(&error, &[DUPLICATE_KEY]) => {
+            tracing::warn!("rules of one tenant have the same name; rename or delete all but one of them");
+            Ok(())
+        }
+        made => made.map(drop).map_err(differing),
+    }
+}
+
+fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(command) if codes.contains(&command.code))
 }
 
 /// Somebody changed an index under its name.
@@ -155,5 +182,29 @@ fn differing(error: mongodb::error::Error) -> Failure {
         ))
         .into(),
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_is_the_one_that_is_named_and_two_names_are_refused() {
+        for (named, in_address, expected) in [
+            (None, None, "sightline"),
+            (Some("a"), None, "a"),
+            (None, Some("b"), "b"),
+            (Some("a"), Some("a"), "a"),
+            (None, Some("admin"), "sightline"),
+            (Some("a"), Some("admin"), "a"),
+        ] {
+            assert_eq!(database(named, in_address).unwrap(), expected);
+        }
+        let refused = database(Some("a"), Some("b")).unwrap_err().to_string();
+        assert!(
+            refused.contains("the database b") && refused.contains("SIGHTLINE_MONGODB_DATABASE names a"),
+            "{refused}"
+        );
     }
 }

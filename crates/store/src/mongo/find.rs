@@ -15,8 +15,8 @@ use super::failure::Failure;
 use super::{MongoDocuments, date};
 use crate::documents::MAX_GROUPS;
 use crate::frames::{Gathered, detection_range, in_order, result_range};
-use crate::query::{Collection, Query};
-use crate::shape::{DetectionDoc, ResultDoc, hour_key};
+use crate::query::{Collection, Query, VEHICLE_FIELDS};
+use crate::shape::{DetectionDoc, ResultDoc, detections_of, hour_key};
 use crate::{GroupBy, Paged, StoreError, StoredDetection, StoredResult};
 
 /// Most documents that one answer of the server carries.
@@ -58,6 +58,8 @@ impl MongoDocuments {
         Ok(found.try_collect().await?)
     }
 
+    /// A result is written before its detections. Between the two it would look as if less had been seen, so it counts as not
+    /// there; lists show it, as they are no answer about one frame.
     pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, Failure> {
         let [from, to] = result_range(&id);
         let filter = doc! {
@@ -66,7 +68,13 @@ impl MongoDocuments {
         };
         let found =
             self.collection::<ResultDoc<'static>>(Collection::Results).find(filter).sort(doc! { "_id": 1 }).await?;
-        self.with_detections(found.try_collect().await?).await
+        let found: Vec<ResultDoc<'static>> = found.try_collect().await?;
+        let counts: Vec<u32> = found.iter().map(|doc| doc.count).collect();
+        let stored = self.with_detections(found).await?.into_iter().zip(counts);
+        Ok(stored
+            .filter(|(stored, count)| detections_of(&stored.result).len() >= *count as usize)
+            .map(|(stored, _)| stored)
+            .collect())
     }
 
     pub(super) async fn find_frames(&self, query: &Query, page: &Paged) -> Result<Vec<Vec<StoredResult>>, Failure> {
@@ -187,6 +195,10 @@ fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
     if let Some(least) = query.min_confidence {
         filter.insert("confidence", doc! { "$gte": least });
     }
+    if query.vehicles_only {
+        let some = VEHICLE_FIELDS.map(|field| doc! { field: { "$exists": true } });
+        filter.insert("$and", vec![doc! { "$or": some.to_vec() }]);
+    }
     filter
 }
 
@@ -262,7 +274,7 @@ mod tests {
     async fn every_list_is_served_by_its_index() {
         let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI names a replica set");
         let name = format!("sightline_test_{}", uuid::Uuid::now_v7().simple());
-        let store = MongoDocuments::connect(&uri, &name).await.unwrap();
+        let store = MongoDocuments::connect(&uri, Some(&name)).await.unwrap();
         store.check().await.unwrap();
         let database = Client::with_uri_str(&uri).await.unwrap().database(&name);
         let after = crate::Cursor { at: Timestamp::now(), id: "x".to_owned() };

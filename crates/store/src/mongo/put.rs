@@ -1,4 +1,4 @@
-//! Writing results with their detections and alerts.
+//! Writing results with their detections and alerts, and rules.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,12 @@ use mongodb::options::ReadConcern;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::MongoDocuments;
-use super::failure::{Failure, already_there};
+use super::failure::{DUPLICATE_KEY, Failure, already_there, write_error_code};
+use super::{MongoDocuments, RuleDoc};
+use crate::documents::anothers_rule;
 use crate::query::Collection;
 use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, check};
-use crate::{Indexed, PutOutcome, StoreError};
+use crate::{Indexed, PutOutcome, RulePut, StoreError};
 
 /// Which result came first.
 #[derive(Debug, Deserialize)]
@@ -107,6 +108,28 @@ impl MongoDocuments {
         let results = self.collection::<ResultDoc<'_>>(Collection::Results);
         let replaced = results.replace_one(this_very_one, result).await?;
         if replaced.matched_count == 1 { Ok(()) } else { Err(changed()) }
+    }
+}
+
+impl MongoDocuments {
+    /// Makes or replaces a rule under a name that no other of its tenant has.
+    pub(super) async fn replace_rule(&self, rule: &RuleDoc) -> Result<RulePut, Failure> {
+        let rules = self.rule_docs();
+        let RuleDoc { id, tenant, name, .. } = rule;
+        // The index says so too; but it is not there where rules of before it have one name.
+        let others = doc! { "tenant": tenant, "name": name, "_id": { "$ne": id } };
+        let unchanged = doc! { "tenant": tenant, "name": name, "_id": id };
+        if rules.find_one(others).await?.is_some() && rules.find_one(unchanged).await?.is_none() {
+            return Ok(RulePut::NameTaken);
+        }
+        match rules.replace_one(doc! { "_id": id, "tenant": tenant }, rule).upsert(true).await {
+            Ok(_) => Ok(RulePut::Stored),
+            Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => {
+                let anothers = rules.find_one(doc! { "_id": id, "tenant": { "$ne": tenant } }).await?;
+                if anothers.is_some() { Err(anothers_rule(id).into()) } else { Ok(RulePut::NameTaken) }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

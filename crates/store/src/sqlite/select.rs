@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 
 use crate::documents::MAX_GROUPS;
-use crate::query::{Path, Query};
+use crate::query::{Path, Query, VEHICLE_FIELDS};
 use crate::{GroupBy, Paged};
 
 /// The beginning of the hour, also before 1970, where a remainder is negative.
@@ -93,6 +93,10 @@ impl Select {
         }
         if let Some(least) = query.min_confidence {
             self.add(" AND confidence >= ?", [least.into()]);
+        }
+        if query.vehicles_only {
+            let fields = VEHICLE_FIELDS.map(|field| format!("doc ->> '{field}' IS NOT NULL"));
+            self.add(&format!(" AND ({})", fields.join(" OR ")), []);
         }
     }
 

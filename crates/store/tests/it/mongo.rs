@@ -3,14 +3,15 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::{Duration, Instant};
 
+use contracts::{Rule, RuleId};
 use futures::FutureExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use store::{Documents, MongoDocuments, StoreError};
+use store::{Documents, FrameFilter, MongoDocuments, Paged, RulePut, Scope, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::fixture::{face, result};
+use crate::fixture::{But, face, result};
 use crate::standalone;
 use crate::suite::for_every_promise;
 
@@ -29,7 +30,7 @@ async fn drop_database(name: &str) {
 /// Runs a test on a database of its own that is gone afterwards, however the test ends.
 async fn on_fresh_database(test: impl AsyncFnOnce(&MongoDocuments, &str)) {
     let name = fresh_name();
-    let store = MongoDocuments::connect(&uri(), &name).await.unwrap();
+    let store = MongoDocuments::connect(&uri(), Some(&name)).await.unwrap();
     let outcome = AssertUnwindSafe(test(&store, &name)).catch_unwind().await;
     drop_database(&name).await;
     if let Err(panic) = outcome {
@@ -51,7 +52,7 @@ macro_rules! on_mongodb {
 for_every_promise!(on_mongodb);
 
 async fn refusal(uri: &str, database: &str) -> StoreError {
-    MongoDocuments::connect(uri, database).await.err().expect("the connection is refused")
+    MongoDocuments::connect(uri, Some(database)).await.err().expect("the connection is refused")
 }
 
 #[tokio::test]
@@ -87,7 +88,7 @@ async fn another_versions_database_is_refused_naming_both_versions() {
 async fn several_processes_may_start_on_an_empty_database_at_once() {
     let name = fresh_name();
     let uri = uri();
-    let connect = || MongoDocuments::connect(&uri, &name);
+    let connect = || MongoDocuments::connect(&uri, Some(&name));
     let connected = futures::future::join_all((0..4).map(|_| connect())).await;
     drop_database(&name).await;
     for store in connected {
@@ -101,7 +102,7 @@ async fn a_write_that_is_not_known_to_be_durable_is_no_success() {
     let name = fresh_name();
     // A name of its own, so that the failure hits no other test's inserts.
     let separator = if uri().contains('?') { '&' } else { '?' };
-    let store = MongoDocuments::connect(&format!("{}{separator}appName={name}", uri()), &name).await.unwrap();
+    let store = MongoDocuments::connect(&format!("{}{separator}appName={name}", uri()), Some(&name)).await.unwrap();
     let put = result("2026-01-02T03:04:05Z", vec![face(0.5)]);
     store.put(std::slice::from_ref(&put)).await.unwrap();
     let waiting_failed = doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "waiting timed out" };
@@ -123,6 +124,70 @@ async fn a_write_that_is_not_known_to_be_durable_is_no_success() {
     }
     assert!(matches!(&refused, Err(StoreError::Unavailable(line)) if line.contains("durable")), "{refused:?}");
     assert_eq!(again.unwrap(), [store::PutOutcome::Stored]);
+}
+
+#[tokio::test]
+#[ignore = "needs mongodb"]
+async fn a_result_is_not_shown_as_its_frames_before_all_of_its_detections_are_there() {
+    on_fresh_database(async |store, name| {
+        let put = result("2026-01-02T03:04:05Z", vec![face(0.5), face(0.75)]);
+        store.put(std::slice::from_ref(&put)).await.unwrap();
+        let detections = Client::with_uri_str(uri()).await.unwrap().database(name).collection::<Document>("detections");
+        for left in [1, 0] {
+            detections.delete_one(doc! {}).await.unwrap();
+            assert_eq!(detections.count_documents(doc! {}).await.unwrap(), left);
+            assert_eq!(store.frame(&Scope::All, put.frame()).await.unwrap(), []);
+        }
+        let listed = store.frames(&Scope::All, &FrameFilter::default(), &Paged::Newest { after: None, limit: 9 }).await;
+        assert_eq!(listed.unwrap().len(), 1, "lists go by the results alone");
+
+        store.put(std::slice::from_ref(&put)).await.unwrap();
+        let whole = store.frame(&Scope::All, put.frame()).await.unwrap();
+        assert_eq!(whole.iter().map(|stored| &stored.result).collect::<Vec<_>>(), [&put.result]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs mongodb"]
+async fn rules_with_one_name_from_before_stop_no_start_and_can_be_renamed() {
+    on_fresh_database(async |_, name| {
+        let rules = Client::with_uri_str(uri()).await.unwrap().database(name).collection::<Document>("rules");
+        rules.drop_index("by_name").await.unwrap();
+        let ids = [RuleId::now(), RuleId::now()];
+        for id in ids {
+            let twin =
+                doc! { "_id": id.to_string(), "tenant": "a", "name": "twin", "condition": "true", "enabled": true };
+            rules.insert_one(twin).await.unwrap();
+        }
+        let store = MongoDocuments::connect(&uri(), Some(name)).await.unwrap();
+        let twin = Rule {
+            id: ids[0],
+            tenant: Some("a".parse().unwrap()),
+            name: "twin".to_owned(),
+            condition: "true".to_owned(),
+            enabled: false,
+        };
+        assert_eq!(store.put_rule(&twin).await.unwrap(), RulePut::Stored);
+        let third = Rule { id: RuleId::now(), ..twin.clone() };
+        assert_eq!(store.put_rule(&third).await.unwrap(), RulePut::NameTaken);
+        assert_eq!(store.put_rule(&Rule { name: "single".to_owned(), ..twin }).await.unwrap(), RulePut::Stored);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs mongodb"]
+async fn the_database_of_the_address_is_used_and_another_in_the_setting_is_refused() {
+    let name = fresh_name();
+    let (server, options) =
+        uri().split_once('?').map(|(s, o)| (s.to_owned(), format!("?{o}"))).unwrap_or((uri(), String::new()));
+    let address = format!("{}/{name}{options}", server.trim_end_matches('/'));
+    let shown = MongoDocuments::connect(&address, None).await.unwrap().describe();
+    let refused = refusal(&address, "another").await.to_string();
+    drop_database(&name).await;
+    assert!(shown.ends_with(&name), "{shown}");
+    assert!(refused.contains(&name) && refused.contains("SIGHTLINE_MONGODB_DATABASE names another"), "{refused}");
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ macro_rules! for_every_promise {
             rest::what_expired_is_not_returned_even_before_it_is_swept,
             rest::a_sweep_deletes_only_what_expired,
             rest::rules_are_made_replaced_and_deleted_by_their_tenant,
+            rest::no_two_rules_of_a_tenant_get_the_same_name,
             rest::a_store_that_works_says_so,
         }
     };

@@ -148,6 +148,7 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
             result("2026-01-02T10:00:00Z", vec![car("SUV", "Audi", "Q3"), car("suv", "BMW", "X1")]).on("gate-1"),
             result("2026-01-02T11:00:00Z", vec![sure, face(0.25)]).on("gate-2"),
             result("2026-01-02T12:00:00Z", vec![car("", "audi", "")]),
+            result("2026-01-02T13:00:00Z", vec![car("", "", "")]),
         ])
         .await
         .unwrap();
@@ -155,8 +156,11 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
     let text = |text: &str| Some(text.to_owned());
     let eleven = time("2026-01-02T11:00:00Z");
     let cases = [
-        (none.clone(), 5),
-        (DetectionFilter { from: Some(eleven), ..none.clone() }, 3),
+        (none.clone(), 6),
+        // Of the last one only the year is known.
+        (DetectionFilter { vehicles_only: true, ..none.clone() }, 5),
+        (DetectionFilter { vehicles_only: true, label: text("face"), ..none.clone() }, 0),
+        (DetectionFilter { from: Some(eleven), ..none.clone() }, 4),
         (DetectionFilter { to: Some(eleven), ..none.clone() }, 2),
         (DetectionFilter { from: Some(eleven), to: Some(eleven), ..none.clone() }, 0),
         (DetectionFilter { stream: Some("gate-1".parse().unwrap()), ..none.clone() }, 2),
@@ -168,7 +172,7 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
         (DetectionFilter { category: text("SU"), ..none.clone() }, 0),
         (DetectionFilter { make: text("Audi"), ..none.clone() }, 2),
         (DetectionFilter { make: text("Audi"), category: text("suv"), ..none.clone() }, 1),
-        (DetectionFilter { min_confidence: Some(0.75), ..none.clone() }, 4),
+        (DetectionFilter { min_confidence: Some(0.75), ..none.clone() }, 5),
         (DetectionFilter { min_confidence: Some(0.9), ..none.clone() }, 1),
         (DetectionFilter { min_confidence: Some(1.0), ..none.clone() }, 0),
     ];

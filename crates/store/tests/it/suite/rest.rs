@@ -1,7 +1,7 @@
 //! Counts, expiry, rules.
 
 use contracts::{Rule, RuleId};
-use store::{DetectionFilter, Documents, GroupBy, Scope, StoreError};
+use store::{DetectionFilter, Documents, GroupBy, RulePut, Scope, StoreError};
 
 use super::lists::NEWEST;
 use super::writes::everything;
@@ -156,7 +156,7 @@ pub async fn rules_are_made_replaced_and_deleted_by_their_tenant(store: &dyn Doc
     store.put_rule(&changed).await.unwrap();
     assert_eq!(store.rules(&tenant("a")).await.unwrap(), [changed.clone(), zebra.clone()]);
 
-    let stolen = Rule { id: foreign.id, ..zebra.clone() };
+    let stolen = Rule { id: foreign.id, ..rule("a", "stolen") };
     assert!(matches!(store.put_rule(&stolen).await, Err(StoreError::Fatal(_))));
     let built_in = Rule { tenant: None, ..rule("a", "face seen") };
     assert!(matches!(store.put_rule(&built_in).await, Err(StoreError::Fatal(_))));
@@ -165,6 +165,31 @@ pub async fn rules_are_made_replaced_and_deleted_by_their_tenant(store: &dyn Doc
     assert!(store.delete_rule(&tenant("a"), zebra.id).await.unwrap());
     assert!(!store.delete_rule(&tenant("a"), zebra.id).await.unwrap());
     assert_eq!(store.all_rules().await.unwrap(), [foreign, changed]);
+}
+
+pub async fn no_two_rules_of_a_tenant_get_the_same_name(store: &dyn Documents) {
+    let rule = |owner: &str, name: &str| Rule {
+        id: RuleId::now(),
+        tenant: Some(tenant(owner)),
+        name: name.to_owned(),
+        condition: "true".to_owned(),
+        enabled: true,
+    };
+    let (first, other) = (rule("a", "faces"), rule("a", "cars"));
+    for rule in [&first, &other, &rule("b", "faces")] {
+        assert_eq!(store.put_rule(rule).await.unwrap(), RulePut::Stored);
+    }
+    let renamed = Rule { name: "faces".to_owned(), ..other.clone() };
+    for taken in [&rule("a", "faces"), &renamed] {
+        assert_eq!(store.put_rule(taken).await.unwrap(), RulePut::NameTaken);
+    }
+    let switched = Rule { enabled: false, ..first };
+    assert_eq!(store.put_rule(&switched).await.unwrap(), RulePut::Stored);
+    assert_eq!(store.rules(&tenant("a")).await.unwrap(), [other, switched]);
+
+    let same = [(); 8].map(|()| rule("a", "at once"));
+    let put = futures::future::join_all(same.iter().map(|rule| store.put_rule(rule))).await;
+    assert_eq!(put.into_iter().filter(|put| *put.as_ref().unwrap() == RulePut::Stored).count(), 1);
 }
 
 pub async fn a_store_that_works_says_so(store: &dyn Documents) {
