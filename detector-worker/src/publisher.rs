@@ -102,7 +102,8 @@ impl Publisher {
     async fn bury(&self, examined: &mut Examined) -> anyhow::Result<()> {
         let Some((code, message)) = examined.dead.take() else { return Ok(()) };
         let (partition, offset) = (examined.position.partition, examined.position.offset);
-        tracing::warn!(frame.partition = partition, frame.offset = offset, cause = code, "dead-lettered: {message}");
+        let id = examined.message.headers.text("ce_id");
+        tracing::warn!(frame.id = id, partition, offset, cause = code, "a frame is dead-lettered: {message}");
         let letter = DeadLetter {
             cause: Cause { code, message },
             origin: Origin { topic: self.topic.clone(), partition, offset },

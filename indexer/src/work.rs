@@ -198,6 +198,7 @@ fn bury(letter: &DeadLetter) -> Message {
         topic = letter.origin.topic,
         partition = letter.origin.partition,
         offset = letter.origin.offset,
+        frame.id = letter.original.headers.text("ce_subject"),
         cause = letter.cause.code,
         error = letter.cause.message,
         "a message cannot be indexed and goes to the dead letters"

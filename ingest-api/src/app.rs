@@ -14,6 +14,7 @@ use store::{Blobs, Documents};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
+use crate::recent_keys::RecentKeys;
 use crate::upload::{Bounds, InFlight, MULTIPART_OVERHEAD};
 use crate::waiting::Waiting;
 use crate::{Config, Deps};
@@ -45,6 +46,8 @@ pub struct Inner {
     pub backlog: Arc<Backlog>,
     /// What request bodies hold.
     pub in_flight: Arc<InFlight>,
+    /// What came under which idempotency key.
+    pub recent_keys: RecentKeys,
     /// What it was started with.
     pub config: Config,
     /// Detectors there are.
@@ -96,6 +99,7 @@ impl App {
             waiting: Waiting::new(config.ingest_waiting),
             backlog: Arc::default(),
             in_flight: InFlight::new(config.ingest_bytes_in_flight),
+            recent_keys: RecentKeys::new(),
             detectors: common.detectors.clone(),
             built_in_rules: built_in(&BuiltIns {
                 face_seen: common.rule_face_seen.is_on(),

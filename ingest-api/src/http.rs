@@ -9,6 +9,7 @@ mod extract;
 mod frames;
 mod health;
 mod image;
+mod json;
 mod observe;
 mod prefer;
 mod rules;

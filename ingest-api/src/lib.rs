@@ -18,6 +18,7 @@ mod config;
 pub mod http;
 mod probe;
 mod publish;
+mod recent_keys;
 mod upload;
 mod view;
 mod waiting;
@@ -46,11 +47,13 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     /// Who may do what.
     pub accounts: Arc<dyn Accounts>,
+    /// What else must be ready before clients are told that all is: checks of the services in the same process.
+    pub besides: Health,
 }
 
 /// What must be reachable for the service to be of use.
 pub fn health(_: &Config, deps: &Deps) -> Health {
-    let Deps { bus, documents, blobs, accounts } = deps.clone();
+    let Deps { bus, documents, blobs, accounts, besides } = deps.clone();
     Health::default()
         .with("bus", move || {
             let bus = bus.clone();
@@ -68,6 +71,7 @@ pub fn health(_: &Config, deps: &Deps) -> Health {
             let accounts = accounts.clone();
             async move { accounts.check().await }
         })
+        .and(besides)
 }
 
 /// Serves `listener` until `stop`.

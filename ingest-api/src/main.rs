@@ -9,7 +9,7 @@ use bus::{KafkaBus, KafkaConfig};
 use clap::Parser;
 use ingest_api::{Config, Deps};
 use platform::config::{AdminTokenArgs, BlobArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs};
-use platform::{Common, http, shutdown, telemetry};
+use platform::{Common, Health, http, shutdown, telemetry};
 use store::{MongoDocuments, ObjectBlobs};
 
 /// The HTTP edge: frames in, answers out
@@ -71,12 +71,13 @@ async fn connect(connections: &Connections, common: &Common) -> anyhow::Result<D
     let accounts =
         AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
-    let documents = MongoDocuments::connect(uri.expose(), &mongo.mongodb_database).await?;
+    let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let blobs = ObjectBlobs::open(blob_url)?;
     Ok(Deps {
         bus: Arc::new(bus),
         documents: Arc::new(documents),
         blobs: Arc::new(blobs),
         accounts: Arc::new(accounts),
+        besides: Health::default(),
     })
 }

@@ -1,7 +1,8 @@
 //! Bodies of the HTTP interface, shared by the services that speak it and the command that calls them.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::alert::AlertData;
@@ -42,9 +43,11 @@ pub struct FrameAccepted {
     /// Its stream, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// When the picture was taken, or arrived.
-    #[schema(value_type = String, format = DateTime)]
-    pub captured_at: Timestamp,
+    /// When the picture was taken, or arrived. Missing where the request has an idempotency key and does not say it itself: the
+    /// frame may have come before, and then it is the time of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub captured_at: Option<Timestamp>,
     /// Which detectors will look at it.
     pub detectors: Vec<DetectorName>,
     /// Where its results can be read.
@@ -140,36 +143,48 @@ pub struct NewDetection {
     /// Where it was seen.
     #[serde(default)]
     pub stream: Option<StreamName>,
-    /// When it was seen; now, where it is missing.
-    #[serde(default)]
+    /// When it was seen: 1970 or later, and at most an hour ahead of the server's clock; now, where it is missing.
+    #[serde(default, deserialize_with = "moment")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub captured_at: Option<Timestamp>,
     /// Who saw it; `external`, where it is missing.
     #[serde(default)]
     pub detector: Option<DetectorName>,
     /// What it is: 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 64, pattern = r"\S", example = "car")]
     pub label: String,
     /// How sure its maker is, 0 to 1; 1, where it is missing.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 1)]
     pub confidence: Option<f64>,
-    /// Where it is in the picture.
+    /// Where it is in the picture: no number beyond a million.
     #[serde(rename = "box", default)]
     pub bounds: Option<BoundingBox>,
-    /// Points on it.
+    /// Points on it: no number beyond a million.
     #[serde(default)]
+    #[schema(max_items = 512)]
     pub landmarks: Vec<Point>,
     /// Its class, such as `SUV`.
     #[serde(default)]
+    #[schema(max_length = 128)]
     pub category: Option<String>,
     /// Its maker, such as `Audi`.
     #[serde(default)]
+    #[schema(max_length = 128)]
     pub make: Option<String>,
     /// Its maker's name for it, such as `Q3`.
     #[serde(default)]
+    #[schema(max_length = 128)]
     pub model: Option<String>,
     /// Its model year.
     #[serde(default)]
     pub year: Option<i32>,
+}
+
+/// A moment, or words for the client who sent none.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let wrong = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 impl NewDetection {
@@ -224,9 +239,11 @@ pub struct Stats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRule {
-    /// Its name, which alerts carry: 1 to 64 characters.
+    /// Its name, which alerts carry: 1 to 64 characters, none of them control characters, and no other rule's.
+    #[schema(min_length = 1, max_length = 64, example = "sure faces")]
     pub name: String,
     /// The condition in CEL, such as `label == "face" && confidence > 0.8`.
+    #[schema(min_length = 1, max_length = 2048, example = r#"label == "face" && confidence > 0.8"#)]
     pub condition: String,
     /// Whether it is in force; it is, where this is missing.
     #[serde(default)]
@@ -239,9 +256,11 @@ pub struct NewRule {
 pub struct RuleChange {
     /// Another name.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 64)]
     pub name: Option<String>,
     /// Another condition.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 2048)]
     pub condition: Option<String>,
     /// In force or not.
     #[serde(default)]

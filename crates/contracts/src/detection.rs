@@ -58,8 +58,10 @@ pub struct BoundingBox {
     /// Top edge.
     pub y: f64,
     /// Width.
+    #[schema(minimum = 0)]
     pub width: f64,
     /// Height.
+    #[schema(minimum = 0)]
     pub height: f64,
 }
 

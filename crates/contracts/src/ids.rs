@@ -156,11 +156,11 @@ impl AlertId {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:literal, $alphabet:literal, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:literal, $alphabet:literal, $pattern:literal, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schema(value_type = String)]
+        #[schema(value_type = String, pattern = $pattern)]
         pub struct $name(String);
 
         impl $name {
@@ -210,6 +210,7 @@ name!(
     "a tenant",
     1..=64,
     "a-z 0-9 -",
+    "^[a-z0-9-]{1,64}$",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 );
 name!(
@@ -218,6 +219,7 @@ name!(
     "a stream",
     1..=64,
     "A-Z a-z 0-9 . _ -",
+    "^[A-Za-z0-9._-]{1,64}$",
     |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 );
 name!(
@@ -226,6 +228,7 @@ name!(
     "a detector",
     1..=32,
     "a-z 0-9 _",
+    "^[a-z0-9_]{1,32}$",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
 );
 

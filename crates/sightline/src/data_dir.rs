@@ -35,6 +35,12 @@ impl DataDir {
     /// The folder, made if need be, for this user alone.
     pub fn create(&self) -> anyhow::Result<PathBuf> {
         let path = self.path()?;
+        if path.exists() && !path.is_dir() {
+            anyhow::bail!(
+                "SIGHTLINE_DATA_DIR: {} is a file; set it to a folder, or to a path where none is yet",
+                path.display()
+            );
+        }
         // Pictures and documents are nobody else's business.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|error| unusable(&path, &error))?;

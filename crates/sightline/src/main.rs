@@ -5,6 +5,7 @@ mod client;
 mod data_dir;
 mod dlq;
 mod models;
+mod out;
 mod push;
 mod sse;
 mod topics;
@@ -56,5 +57,5 @@ fn main() -> std::process::ExitCode {
             Command::Bench(bench) => bench.run().await,
         }
     });
-    platform::shutdown::exit(done)
+    platform::shutdown::exit(out::ended(done))
 }

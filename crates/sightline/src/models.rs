@@ -3,6 +3,8 @@
 use clap::{Args, Subcommand};
 use detector_worker::config::ModelArgs;
 
+use crate::out;
+
 /// Lists models, or fetches them
 #[derive(Debug, Args)]
 pub struct Models {
@@ -39,7 +41,7 @@ impl Models {
 
 fn list(place: &ModelArgs) -> anyhow::Result<()> {
     let (registry, folder) = (place.registry()?, place.dir());
-    println!("{:<16} {:<10} {:<12} {:<10} file", "model", "task", "licence", "state");
+    out::line(format_args!("{:<16} {:<10} {:<12} {:<10} file", "model", "task", "licence", "state"))?;
     for model in &registry.models {
         let (state, file) = match model.weights() {
             None => ("elsewhere", String::new()),
@@ -47,10 +49,9 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
             Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
             Some(weights) => ("not here", weights.file.clone()),
         };
-        println!("{:<16} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence);
+        out::line(format_args!("{:<16} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
     }
-    println!("\nfolder: {}", folder.display());
-    Ok(())
+    out::line(format_args!("\nfolder: {}", folder.display()))
 }
 
 async fn pull(names: &[String], place: &ModelArgs) -> anyhow::Result<()> {
@@ -60,7 +61,7 @@ async fn pull(names: &[String], place: &ModelArgs) -> anyhow::Result<()> {
             eprintln!("{}: not from {failure}", model.model);
         }
         let source = model.source.map_or_else(|| "was there already".to_owned(), |source| format!("from {source}"));
-        println!("{}: {source}, at {}", model.model, model.path.display());
+        out::line(format_args!("{}: {source}, at {}", model.model, model.path.display()))?;
     }
     Ok(())
 }

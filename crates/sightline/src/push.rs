@@ -3,7 +3,7 @@
 //! Every file travels under an idempotency key of its own, so that a retry after a lost answer is the same frame.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
 use crate::client::{Client, ClientArgs, Refusal, refusal};
+use crate::out;
 use crate::watch::root;
 
 /// Sends images, or folders of them, and prints what was seen
@@ -187,15 +188,16 @@ impl Push {
 
     fn print(&self, file: &Path, outcome: Result<&Sent, &anyhow::Error>) -> anyhow::Result<()> {
         let name = file.display();
-        let mut out = std::io::stdout().lock();
         match outcome {
-            Ok(Sent::Seen(view)) if self.json => writeln!(out, "{}", serde_json::to_string(view)?)?,
-            Ok(Sent::Accepted(accepted)) if self.json => writeln!(out, "{}", serde_json::to_string(accepted)?)?,
-            Ok(Sent::Seen(view)) => writeln!(out, "{name}: {} (frame {})", summary(view), view.frame_id)?,
-            Ok(Sent::Accepted(accepted)) => writeln!(out, "{name}: taken (frame {})", accepted.frame_id)?,
-            Err(error) => eprintln!("{name}: {error:#}"),
+            Ok(Sent::Seen(view)) if self.json => out::line(serde_json::to_string(view)?),
+            Ok(Sent::Accepted(accepted)) if self.json => out::line(serde_json::to_string(accepted)?),
+            Ok(Sent::Seen(view)) => out::line(format_args!("{name}: {} (frame {})", summary(view), view.frame_id)),
+            Ok(Sent::Accepted(accepted)) => out::line(format_args!("{name}: taken (frame {})", accepted.frame_id)),
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 

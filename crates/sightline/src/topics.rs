@@ -8,6 +8,8 @@ use contracts::Topics;
 use platform::Common;
 use platform::config::KafkaArgs;
 
+use crate::out;
+
 /// Makes a Kafka cluster agree with the topics file, or says where it does not
 #[derive(Debug, Args)]
 pub struct TopicsCommand {
@@ -46,23 +48,22 @@ impl TopicsCommand {
         match self.action {
             Action::Apply { replication, place } => {
                 let changes = admin::apply(&config(&place.kafka)?, &place.common.topics()?, replication).await?;
-                changes.iter().for_each(|change| println!("{change}"));
+                changes.iter().try_for_each(out::line)?;
                 if changes.is_empty() {
-                    println!("nothing to do: the cluster agrees");
+                    out::line("nothing to do: the cluster agrees")?;
                 }
                 Ok(())
             }
             Action::Check { place } => {
                 let differences = admin::check(&config(&place.kafka)?, &place.common.topics()?).await?;
-                differences.iter().for_each(|difference| println!("{difference}"));
+                differences.iter().try_for_each(out::line)?;
                 if !differences.is_empty() {
                     bail!(
                         "the cluster differs in {} places; `sightline topics apply` mends what can be",
                         differences.len()
                     );
                 }
-                println!("the cluster agrees");
-                Ok(())
+                out::line("the cluster agrees")
             }
         }
     }

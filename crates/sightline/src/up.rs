@@ -95,7 +95,9 @@ impl Up {
 
         let mut parts = JoinSet::new();
         let (common, bus) = (self.common, backends.bus.clone());
-        parts.spawn(ingest_api::run(self.ingest, common.clone(), backends.ingest(), public, stop.clone()));
+        // Clients ask one port whether all is ready, so it answers for the other services too.
+        let ingest = ingest_api::Deps { besides: health.clone(), ..backends.ingest() };
+        parts.spawn(ingest_api::run(self.ingest, common.clone(), ingest, public, stop.clone()));
         parts.spawn(detector_worker::run(self.worker, common.clone(), backends.worker(), stop.clone()));
         parts.spawn(indexer::run(self.indexer, common.clone(), backends.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(self.alerts, common, backends.alerts(), inner, stop.clone()));
@@ -132,6 +134,7 @@ impl Backends {
             documents: Arc::clone(&self.documents),
             blobs: Arc::clone(&self.blobs),
             accounts: Arc::clone(&self.accounts),
+            besides: Health::default(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! `sightline watch`: alerts as JSON lines, resumed after a cut without a gap or a repeat.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,6 +8,7 @@ use platform::retry::Backoff;
 use tokio_stream::StreamExt;
 
 use crate::client::{Client, ClientArgs, Refusal, refusal};
+use crate::out;
 use crate::sse::{SseEvent, SseParser};
 
 /// Prints alerts as they are raised
@@ -116,9 +116,7 @@ fn print(event: &SseEvent) -> anyhow::Result<bool> {
         eprintln!("server: {}: {}", event.event, event.data);
         return Ok(false);
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", event.data)?;
-    out.flush()?;
+    out::line(&event.data)?;
     Ok(true)
 }
 

@@ -11,12 +11,12 @@ use contracts::api::{AlertView, Page};
 use futures::StreamExt;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
+use platform::query::{Invalid, Parameters, Query};
 use store::{AlertFilter, Cursor};
 
 use crate::app::App;
 use crate::http::docs::Problems;
-use crate::http::extract::{MayRead, Strict, moment, page, parsed, span, text};
+use crate::http::extract::{Listed, MayRead, Strict, text};
 use crate::http::{ApiError, Routes};
 
 /// The questions of this file.
@@ -29,56 +29,39 @@ pub fn streams() -> Routes {
     vec![("/v1/alerts", get(pass_on)), ("/v1/alerts/cookie", axum::routing::post(pass_on))]
 }
 
-/// Which alerts.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
+/// Which alerts, besides what every list takes.
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Raised then or later, in RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Raised before, in RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
-    /// Of this stream.
-    stream: Option<String>,
     /// With this label.
+    #[param(min_length = 1, max_length = 128)]
     label: Option<String>,
     /// Of the rule with this name.
+    #[param(min_length = 1, max_length = 128)]
     rule: Option<String>,
-    /// Items of a page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Option<String>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
 }
 
-impl Asked {
-    fn filter(self) -> Result<AlertFilter, ApiError> {
-        let (from, to) = (moment("from", self.from.as_deref())?, moment("to", self.to.as_deref())?);
-        span(from, to)?;
-        let (label, rule) = (text("label", self.label)?, text("rule", self.rule)?);
-        Ok(AlertFilter { from, to, stream: parsed(self.stream.as_deref())?, label, rule })
+impl Parameters for Asked {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self { label: text(query, "label")?, rule: text(query, "rule")? })
     }
 }
 
 /// Alerts of the past, newest first.
 #[utoipa::path(
-    get, path = "/v1/alerts/history", tag = "alerts", params(Asked),
+    get, path = "/v1/alerts/history", operation_id = "list_alerts", tag = "alerts", params(Listed, Asked),
     responses((status = 200, body = Page<AlertView>), Problems)
 )]
 pub async fn history(
     State(app): State<App>,
     reader: MayRead,
-    Strict(asked): Strict<Asked>,
+    Strict((listed, asked)): Strict<(Listed, Asked)>,
 ) -> Result<Json<Page<AlertView>>, ApiError> {
-    let (page, limit) = page(asked.limit.as_deref(), asked.cursor.as_deref())?;
-    let stored = app.documents.alerts(&reader.scope(), &asked.filter()?, &page).await?;
-    let more = stored.len() > limit;
-    let items: Vec<AlertView> = stored.into_iter().take(limit).map(|stored| stored.alert.data).collect();
-    let last = items.last().filter(|_| more);
-    let next_cursor = last.map(|last| Cursor { at: last.raised_at, id: last.id.to_string() }.encode());
-    Ok(Json(Page { items, next_cursor }))
+    let Asked { label, rule } = asked;
+    let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
+    let stored = app.documents.alerts(&reader.scope(), &filter, &listed.asked()).await?;
+    let items = stored.into_iter().map(|stored| stored.alert.data).collect();
+    Ok(Json(listed.page(items, |last: &AlertView| Cursor { at: last.raised_at, id: last.id.to_string() })))
 }
 
 /// How long alert-stream may take to begin an answer.

@@ -6,13 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use platform::query::{Invalid, Parameters, Query};
+use serde::Serialize;
 use store::{DetectionFilter, GroupBy, Paged, StoredDetection};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::docs::Problems;
-use crate::http::extract::{MayRead, NoQuery, Strict, limit_of};
+use crate::http::extract::{MayRead, NoQuery, Strict, limit};
 use crate::http::{ApiError, Routes, alerts};
 
 /// Items of a list when the client does not say how many.
@@ -29,16 +30,28 @@ pub fn streams() -> Routes {
 }
 
 /// Which part of the list.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
     /// How many to leave out.
-    #[param(value_type = Option<u64>, default = 0)]
-    skip: Option<String>,
+    #[param(required = false, minimum = 0, default = 0)]
+    skip: u64,
     /// How many to return.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<String>,
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+impl Parameters for Asked {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let skip = query.text("skip")?;
+        Ok(Self { skip: from_zero("skip", skip.as_deref().unwrap_or("0"))?, limit: limit(query, DEFAULT_LIMIT)? })
+    }
+}
+
+fn from_zero(name: &str, text: &str) -> Result<u64, Invalid> {
+    // Databases count in signed numbers.
+    let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
+    number.ok_or_else(|| Invalid(format!("{name} must be a whole number from 0")))
 }
 
 /// A detection as older clients know it.
@@ -67,9 +80,9 @@ impl From<StoredDetection> for FlatVehicle {
     }
 }
 
-/// Detections, oldest first.
+/// Detections of vehicles, oldest first.
 #[utoipa::path(
-    get, path = "/detections", tag = "older clients", params(Asked),
+    get, path = "/detections", operation_id = "older_list_detections", tag = "older clients", params(Asked),
     responses((status = 200, body = Vec<FlatVehicle>), Problems)
 )]
 pub async fn detections(
@@ -77,21 +90,16 @@ pub async fn detections(
     reader: MayRead,
     Strict(asked): Strict<Asked>,
 ) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
-    let limit = limit_of(asked.limit.as_deref(), DEFAULT_LIMIT)?;
-    let page = Paged::Oldest { skip: skip(asked.skip.as_deref())?, limit };
-    let stored = app.documents.detections(&reader.scope(), &DetectionFilter::default(), &page).await?;
+    let page = Paged::Oldest { skip: asked.skip, limit: asked.limit };
+    // They know vehicles only: what has nothing of one is not for them.
+    let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
+    let stored = app.documents.detections(&reader.scope(), &vehicles, &page).await?;
     Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
-}
-
-fn skip(text: Option<&str>) -> Result<u64, ApiError> {
-    // Databases count in signed numbers.
-    let number = text.unwrap_or("0").parse().ok().filter(|number| *number <= i64::MAX as u64);
-    number.ok_or_else(|| ApiError::Invalid("skip must be a whole number from 0".to_owned()))
 }
 
 /// How many detections there are of each make.
 #[utoipa::path(
-    get, path = "/stats", tag = "older clients",
+    get, path = "/stats", operation_id = "older_count_detections", tag = "older clients",
     responses((status = 200, body = BTreeMap<String, u64>), Problems)
 )]
 pub async fn stats(

@@ -10,13 +10,14 @@ use contracts::result::ResultData;
 use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outcome, ResultEvent};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde::Deserialize;
+use platform::query::{Invalid, Parameters, Query};
 use store::{Cursor, DetectionFilter};
 
 use crate::app::App;
 use crate::http::docs::{Problems, UploadProblems};
-use crate::http::extract::{Id, JsonBody, MayRead, MayWrite, NoQuery, Strict, moment, page, parsed, sound, span, text};
-use crate::http::submit::{frame_id, traceparent};
+use crate::http::extract::{Id, Listed, MayRead, MayWrite, NoQuery, Strict, captured_at, text};
+use crate::http::json::JsonBody;
+use crate::http::submit::{IDEMPOTENCY_KEY, frame_id, traceparent};
 use crate::http::{ApiError, Routes};
 use crate::publish::publish;
 use crate::view;
@@ -31,82 +32,65 @@ pub fn routes() -> Routes {
     vec![("/v1/detections", get(list).post(create)), ("/v1/detections/{id}", get(one))]
 }
 
-/// Which detections.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
+/// Which detections, besides what every list takes.
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Captured then or later, in RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Captured before, in RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
-    /// Of this stream.
-    stream: Option<String>,
     /// With this label.
+    #[param(min_length = 1, max_length = 128)]
     label: Option<String>,
     /// Of this category, without regard to case.
+    #[param(min_length = 1, max_length = 128)]
     category: Option<String>,
     /// Of this make.
+    #[param(min_length = 1, max_length = 128)]
     make: Option<String>,
     /// At least this sure.
-    #[param(value_type = Option<f64>, minimum = 0, maximum = 1)]
-    min_confidence: Option<String>,
-    /// Items of a page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Option<String>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
+    #[param(minimum = 0, maximum = 1)]
+    min_confidence: Option<f64>,
 }
 
-impl Asked {
-    fn filter(self) -> Result<DetectionFilter, ApiError> {
-        let (from, to) = (moment("from", self.from.as_deref())?, moment("to", self.to.as_deref())?);
-        span(from, to)?;
-        Ok(DetectionFilter {
-            from,
-            to,
-            stream: parsed(self.stream.as_deref())?,
-            label: text("label", self.label)?,
-            category: text("category", self.category)?,
-            make: text("make", self.make)?,
-            min_confidence: self.min_confidence.as_deref().map(confidence).transpose()?,
+impl Parameters for Asked {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self {
+            label: text(query, "label")?,
+            category: text(query, "category")?,
+            make: text(query, "make")?,
+            min_confidence: query.text("min_confidence")?.as_deref().map(confidence).transpose()?,
         })
     }
 }
 
-fn confidence(text: &str) -> Result<f64, ApiError> {
+fn confidence(text: &str) -> Result<f64, Invalid> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| ApiError::Invalid("min_confidence must be a number from 0 to 1".to_owned()))
+    number.ok_or_else(|| Invalid("min_confidence must be a number from 0 to 1".to_owned()))
 }
 
 /// Detections, newest first.
 #[utoipa::path(
-    get, path = "/v1/detections", tag = "detections", params(Asked),
+    get, path = "/v1/detections", operation_id = "list_detections", tag = "detections", params(Listed, Asked),
     responses((status = 200, body = Page<DetectionView>), Problems)
 )]
 pub async fn list(
     State(app): State<App>,
     reader: MayRead,
-    Strict(asked): Strict<Asked>,
+    Strict((listed, asked)): Strict<(Listed, Asked)>,
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
-    let (page, limit) = page(asked.limit.as_deref(), asked.cursor.as_deref())?;
-    let mut stored = app.documents.detections(&reader.scope(), &asked.filter()?, &page).await?;
-    let more = stored.len() > limit;
-    stored.truncate(limit);
-    let last = stored.last().filter(|_| more);
-    let next_cursor = last.map(|last| Cursor { at: last.captured_at, id: last.id.to_string() }.encode());
-    Ok(Json(Page { items: stored.into_iter().map(view::detection).collect(), next_cursor }))
+    let Asked { label, category, make, min_confidence } = asked;
+    let (from, to, stream) = (listed.from, listed.to, listed.stream.clone());
+    let filter = DetectionFilter { from, to, stream, label, category, make, min_confidence, vehicles_only: false };
+    let stored = app.documents.detections(&reader.scope(), &filter, &listed.asked()).await?;
+    let items = stored.into_iter().map(view::detection).collect();
+    Ok(Json(listed.page(items, |last: &DetectionView| Cursor { at: last.captured_at, id: last.id.clone() })))
 }
 
 /// One detection.
 #[utoipa::path(
-    get, path = "/v1/detections/{id}", tag = "detections",
-    params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`")),
+    get, path = "/v1/detections/{id}", operation_id = "get_detection", tag = "detections",
+    params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
     responses(
         (status = 200, body = DetectionView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
         Problems,
     )
 )]
@@ -123,8 +107,8 @@ pub async fn one(
 
 /// Sends a detection made elsewhere through the same pipeline: it is kept, counted and may raise alerts.
 #[utoipa::path(
-    post, path = "/v1/detections", tag = "detections", request_body = NewDetection,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: sent again, it is the same one")),
+    post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: sent again, it is the same one", pattern = "^[ -~]{1,255}$")),
     responses((status = 202, body = DetectionAccepted), UploadProblems)
 )]
 pub async fn create(
@@ -137,6 +121,10 @@ pub async fn create(
     let detection = new.detection().map_err(ApiError::Invalid)?;
     near(&detection)?;
     let frame = frame_id(&headers, &caller)?;
+    let request = serde_json::to_string(&new).map_err(|error| ApiError::Internal(error.into()))?;
+    if headers.contains_key(IDEMPOTENCY_KEY) && !app.recent_keys.agrees(frame, ("detection", request)) {
+        return Err(ApiError::KeyReused);
+    }
     let event = event(&caller, frame, new, detection, traceparent(&headers))?;
     app.accounts.charge(&caller, frame).await?;
     publish(&app, &event).await?;
@@ -163,8 +151,7 @@ fn event(
     traceparent: Option<String>,
 ) -> Result<ResultEvent, ApiError> {
     let now = Timestamp::now();
-    let captured_at = sound(new.captured_at.unwrap_or(now))
-        .ok_or_else(|| ApiError::Invalid("captured_at must be 1970 or later".to_owned()))?;
+    let captured_at = captured_at(new.captured_at.unwrap_or(now))?;
     let detector: DetectorName = match new.detector {
         Some(name) => name,
         None => EXTERNAL.parse()?,

@@ -3,10 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use contracts::api::Problem;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, Object, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Type,
+};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -16,7 +23,9 @@ use crate::http::{compat, detections, frames, health, rules, stats, submit};
 /// What every operation is described from.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Sightline", description = "Frames in, alerts out. Errors are problems (RFC 9457) with a stable `code`."),
+    info(title = "Sightline", description = "Frames in, alerts out. Errors are problems (RFC 9457) with a stable `code`; only a \
+        request that does not read as HTTP/1.1, or whose head is too long, is answered 400, 414 or 431 without a body, and its \
+        connection closed. A path that is none is answered 404 `unknown_path`."),
     paths(
         submit::submit,
         frames::list,
@@ -46,10 +55,17 @@ pub fn document() -> Document {
     Described::openapi()
 }
 
-/// `/openapi.json` and `/docs`.
+/// `/openapi.json` and `/docs`, to which the bare address leads.
 pub fn router() -> Router<App> {
-    SwaggerUi::new("/docs").url("/openapi.json", document()).into()
+    let pages: Router<App> = SwaggerUi::new("/docs").url("/openapi.json", document()).into();
+    pages.route("/", get(|| async { Redirect::temporary("/docs/") }))
 }
+
+/// A picture's bytes.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "described here, passed on as it is")]
+pub struct Picture(Vec<u8>);
 
 /// The image in a form.
 #[derive(ToSchema)]
@@ -64,22 +80,51 @@ pub struct ImageForm {
 pub struct Problems;
 
 /// What an operation with a body may answer besides.
+pub struct BodyProblems;
+
+/// What an operation may answer that takes frames in.
 pub struct UploadProblems;
 
-const OF_ALL: [(&str, &str); 6] = [
-    ("400", "The request cannot be read"),
-    ("401", "No credential, or one that does not count"),
-    ("403", "The credential does not allow it"),
-    ("405", "The path does not take the method"),
-    ("422", "A value is out of its range; the detail says what would be right"),
-    ("503", "Not now; Retry-After tells when to try again"),
+/// A status, what it means with the codes it comes with, and a header that says more.
+type Row = (&'static str, &'static str, Option<(&'static str, &'static str)>);
+
+const RETRY_AFTER: Option<(&str, &str)> = Some(("Retry-After", "Seconds after which to try again"));
+
+const OF_ALL: [Row; 7] = [
+    ("400", "`malformed`: the request cannot be read", None),
+    (
+        "401",
+        "`unauthorized`: no credential; `invalid_token`: one that does not count",
+        Some(("WWW-Authenticate", "`Bearer`, with what is wrong with the token")),
+    ),
+    ("403", "`forbidden`: the credential does not allow it", None),
+    ("405", "`method_not_allowed`: the path does not take the method", Some(("Allow", "The methods that it takes"))),
+    ("422", "`invalid`: a value is out of its range; the detail says what would be right", None),
+    ("500", "`internal`: a defect of the service, which was logged", None),
+    ("503", "`unavailable`, `timeout`: not now", RETRY_AFTER),
 ];
 
-const OF_UPLOADS: [(&str, &str); 4] = [
-    ("408", "The body took too long to arrive"),
-    ("413", "The body is too long"),
-    ("415", "The body is of a type that is not taken"),
-    ("429", "The quota is used up"),
+const OF_BODIES: [Row; 4] = [
+    ("408", "`slow_upload`: the body took too long to arrive", None),
+    ("413", "`too_large`: the body is too long", None),
+    ("415", "`unsupported_media_type`: the body is of a type that is not taken", None),
+    ("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way", RETRY_AFTER),
+];
+
+const OF_UPLOADS: [Row; 3] = [
+    (
+        "422",
+        "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no image that is taken; \
+         `idempotency_key_reused`: the key came with another picture, body or parameters before",
+        None,
+    ),
+    ("429", "`quota_exceeded`: the quota is used up", None),
+    (
+        "503",
+        "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way; `backlog`, `disk_full`: no more frames \
+         until the detectors or the operator have made room",
+        RETRY_AFTER,
+    ),
 ];
 
 impl IntoResponses for Problems {
@@ -88,19 +133,38 @@ impl IntoResponses for Problems {
     }
 }
 
-impl IntoResponses for UploadProblems {
+impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        OF_ALL.into_iter().chain(OF_UPLOADS).map(problem).collect()
+        OF_ALL.into_iter().chain(OF_BODIES).map(problem).collect()
     }
 }
 
-fn problem((status, description): (&str, &str)) -> (String, RefOr<Response>) {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(description).content("application/problem+json", content).build();
-    (status.to_owned(), response.into())
+impl IntoResponses for UploadProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        OF_ALL.into_iter().chain(OF_BODIES).chain(OF_UPLOADS).map(problem).collect()
+    }
 }
 
-/// Declares the credential.
+fn problem((status, description, header): Row) -> (String, RefOr<Response>) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let mut response = ResponseBuilder::new().description(description).content("application/problem+json", content);
+    if let Some((name, means)) = header {
+        response = response.header(name, HeaderBuilder::new().schema(text(None)).description(Some(means)).build());
+    }
+    (status.to_owned(), response.build().into())
+}
+
+/// What every path answers to methods that it does not take.
+pub fn not_allowed() -> (String, RefOr<Response>) {
+    problem(OF_ALL[3])
+}
+
+/// The schema of a text.
+fn text(pattern: Option<&str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).pattern(pattern).build()
+}
+
+/// Declares the credentials.
 struct Bearer;
 
 impl Modify for Bearer {
@@ -108,6 +172,9 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token")).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let cookie = "What POST /v1/alerts/cookie sets, for the streams alone";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("sightline_alerts", cookie));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
     }
 }
 
@@ -116,25 +183,21 @@ struct PassedOn;
 
 impl Modify for PassedOn {
     fn modify(&self, document: &mut Document) {
-        let filter = |name: &str, description: &str| {
-            ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).description(Some(description)).build()
-        };
-        let resume = "The id of the last event that was seen: what came after it follows. The header Last-Event-ID says the same";
         let live = stream(
-            "Alerts as they are raised, as server-sent events: `event: alert`, `id` a cursor, `data` an AlertData",
-        )
-        .parameter(filter("stream", "Of this stream"))
-        .parameter(filter("label", "With this label"))
-        .parameter(filter("rule", "Of the rule with this name"))
-        .parameter(filter("last_event_id", resume));
-        let older = stream("Alerts as older clients know them: `event: new_alert`, the vehicle's fields flat")
-            .tag("older clients");
-        let cookie = problems(OperationBuilder::new().tag("alerts"))
+            "Alerts as they are raised, as server-sent events: `event: alert`, `id` a cursor, `data` an AlertData. A stream does \
+             not end before its credential does, or the service",
+        );
+        let older = stream(
+            "Alerts about vehicles as older clients know them: `event: new_alert`, the vehicle's fields flat. A stream does not \
+             end before its credential does, or the service",
+        );
+        let set = HeaderBuilder::new().schema(text(None)).description(Some("The cookie")).build();
+        let cookie = problems(OperationBuilder::new().tag("alerts").operation_id(Some("alerts_cookie")))
             .summary(Some("Sets a cookie that opens /v1/alerts to a browser's EventSource, which sends no headers"))
-            .response("204", ResponseBuilder::new().description("The cookie is set"));
+            .response("204", ResponseBuilder::new().description("The cookie is set").header("Set-Cookie", set));
         for (path, method, operation) in [
-            ("/v1/alerts", HttpMethod::Get, live.tag("alerts")),
-            ("/alerts", HttpMethod::Get, older),
+            ("/v1/alerts", HttpMethod::Get, live.tag("alerts").operation_id(Some("stream_alerts"))),
+            ("/alerts", HttpMethod::Get, older.tag("older clients").operation_id(Some("older_stream_alerts"))),
             ("/v1/alerts/cookie", HttpMethod::Post, cookie),
         ] {
             document.paths.paths.insert(path.to_owned(), PathItem::new(method, operation));
@@ -143,16 +206,31 @@ impl Modify for PassedOn {
 }
 
 fn stream(summary: &str) -> OperationBuilder {
-    let events =
-        ResponseBuilder::new().description("The stream").content("text/event-stream", ContentBuilder::new().build());
-    problems(OperationBuilder::new()).summary(Some(summary)).response("200", events)
+    let parameter = |name: &str, place: ParameterIn, schema: Object, description: &str| {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::False);
+        parameter.schema(Some(schema)).description(Some(description)).build()
+    };
+    let name = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64)).build();
+    let query = |name: &str, schema, description: &str| parameter(name, ParameterIn::Query, schema, description);
+    let resume = "The id of the last event that was seen: what came after it follows";
+    let events = ContentBuilder::new().schema(Some(text(None))).build();
+    let events = ResponseBuilder::new().description("The stream").content("text/event-stream", events);
+    problems(OperationBuilder::new())
+        .summary(Some(summary))
+        .parameter(query("stream", text(Some("^[A-Za-z0-9._-]{1,64}$")), "Of this stream"))
+        .parameter(query("label", name(), "With this label"))
+        .parameter(query("rule", name(), "Of the rule with this name"))
+        .parameter(query("last_event_id", text(None), resume))
+        .parameter(parameter("Last-Event-ID", ParameterIn::Header, text(None), "The same, and counts for more"))
+        .response("200", events)
+        .response("503", problem(("503", "`busy`, `unavailable`: not now", RETRY_AFTER)).1)
+        .security(SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []))
+        .security(SecurityRequirement::new::<&str, [&str; 0], &str>("cookie", []))
 }
 
 fn problems(operation: OperationBuilder) -> OperationBuilder {
-    OF_ALL
-        .into_iter()
-        .map(problem)
-        .fold(operation, |operation, (status, response)| operation.response(status, response))
+    let responses = OF_ALL.into_iter().map(problem);
+    responses.fold(operation, |operation, (status, response)| operation.response(status, response))
 }
 
 /// Describes what `platform` answers.

@@ -6,6 +6,7 @@ use contracts::IdError;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use platform::problem;
+use platform::query::Invalid;
 use store::StoreError;
 
 /// Why a request is not answered as it asked. The text is what the client reads; it says what would be right.
@@ -56,6 +57,14 @@ pub enum ApiError {
     /// A value is out of its range.
     #[error("{0}")]
     Invalid(String),
+    /// The idempotency key is another frame's.
+    #[error(
+        "this idempotency key came with another picture, body or parameters before; send the same again, or use a new key"
+    )]
+    KeyReused,
+    /// Another rule has the name.
+    #[error("there is a rule called {0:?} already; alerts tell rules by their names, so give this one another")]
+    RuleNameTaken(String),
     /// There is no body.
     #[error("the body is empty; send the image's bytes as the body")]
     EmptyBody,
@@ -112,6 +121,8 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", None),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", None),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", None),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", None),
+            Self::RuleNameTaken(_) => (StatusCode::CONFLICT, "rule_name_taken", None),
             Self::EmptyBody => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body", None),
             Self::InvalidImage(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", None),
             Self::ImageTooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large", None),
@@ -174,6 +185,12 @@ impl From<AccessError> for ApiError {
             AccessError::QuotaExceeded => Self::QuotaExceeded,
             AccessError::Unavailable(cause) => Self::Unavailable(cause),
         }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(Invalid(reason): Invalid) -> Self {
+        Self::Invalid(reason)
     }
 }
 

@@ -1,27 +1,28 @@
-//! What handlers take as arguments: a caller with a right, a query, an id, a JSON body; each refuses with a problem that
+//! What handlers take as arguments: a caller with a right, a query, an id; each refuses with a problem that
 //! says what would be right.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use accounts::{Caller, Right};
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::extract::{FromRequestParts, Path};
+use contracts::StreamName;
+use contracts::api::Page;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use jiff::{SignedDuration, Timestamp};
+use platform::query::{Invalid, Parameters, Query};
 use store::{Cursor, Paged, Scope};
 
 use crate::app::App;
 use crate::http::ApiError;
-use crate::upload::Upload;
 
 /// Items of a page when the client does not say how many.
 const DEFAULT_LIMIT: u32 = 50;
 /// Most items of a page.
-pub const MAX_LIMIT: u32 = 1000;
+const MAX_LIMIT: u32 = 1000;
+/// How far a camera's clock may be ahead of ours.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// A caller who may send frames and detections.
 pub struct MayWrite(pub Caller);
@@ -76,16 +77,17 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The query as a `T` that knows its parameters: an unknown one, one given twice and one with a wrong value are refused.
-pub struct Strict<T>(pub T);
+/// The query as parameters that are all known: an unknown one, one given twice and one with a wrong value are refused.
+pub struct Strict<P>(pub P);
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Strict<T> {
+/// For a path that takes no parameters.
+pub type NoQuery = Strict<()>;
+
+impl<P: Parameters> FromRequestParts<App> for Strict<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let read = Query::<T>::try_from_uri(&parts.uri);
-        read.map(|Query(query)| Self(query))
-            .map_err(|rejection| ApiError::Invalid(format!("query: {}", reason(&rejection.body_text()))))
+        Ok(Self(Query::read(&parts.uri)?))
     }
 }
 
@@ -98,119 +100,112 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for Id<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Path(text) = Path::<String>::from_request_parts(parts, app)
             .await
-            .map_err(|rejection| ApiError::Malformed(format!("path: {}", rejection.body_text())))?;
+            .map_err(|_| ApiError::Malformed("what the path has percent-encoded is no UTF-8".to_owned()))?;
         text.parse().map(Self).map_err(|error: T::Err| ApiError::Invalid(error.to_string()))
     }
 }
 
-/// The body as JSON of a `T`.
-pub struct JsonBody<T>(pub T);
+/// What every list takes: a span of time, a stream, and which page.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Listed {
+    /// Of then or later, in RFC 3339: when the picture was taken; of alerts, when they were raised.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Of before then, in RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub to: Option<Timestamp>,
+    /// Of this stream.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    pub stream: Option<StreamName>,
+    /// Items of a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: u32,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
+    cursor: Option<Cursor>,
+}
 
-impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::UnsupportedMediaType(
-                "the body must be JSON, with Content-Type: application/json".to_owned(),
-            ));
-        }
-        let bytes = Upload::begin(request.into_body(), app.json_bounds(), &app.in_flight)?.whole().await?;
-        if bytes.is_empty() {
-            return Err(ApiError::Malformed("the body is empty; send JSON".to_owned()));
-        }
-        // Lists would be read as objects without names.
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
-            return Err(ApiError::Invalid("the body must be a JSON object".to_owned()));
-        }
-        Json::from_bytes(&bytes).map(|Json(body)| Self(body)).map_err(|rejection| match &rejection {
-            JsonRejection::JsonDataError(_) => ApiError::Invalid(reason(&rejection.body_text())),
-            _ => ApiError::Malformed(format!("the body is not JSON: {}", reason(&rejection.body_text()))),
-        })
+impl Parameters for Listed {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let (from, to) = span(query)?;
+        let cursor = query.text("cursor")?.as_deref().map(Cursor::decode).transpose();
+        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
+        Ok(Self { from, to, stream: query.parsed("stream")?, limit: limit(query, DEFAULT_LIMIT)?, cursor })
     }
 }
 
-/// What a rejection says after the words that are the same in all of its kind: the field and what is wrong with it.
-fn reason(text: &str) -> String {
-    text.split_once(": ").map_or(text, |(_, reason)| reason).to_owned()
-}
-
-/// Refuses a query on a path that takes none.
-pub struct NoQuery;
-
-impl FromRequestParts<App> for NoQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        match parts.uri.query() {
-            None | Some("") => Ok(Self),
-            Some(_) => Err(ApiError::Invalid("query: this path takes no parameters".to_owned())),
-        }
+impl Listed {
+    /// What to ask the store for: one item more than the page has, which tells whether there is a next one.
+    pub fn asked(&self) -> Paged {
+        Paged::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
     }
-}
 
-/// A page of a list out of `limit` and `cursor`; one item more than asked for, which tells whether there is a next page.
-///
-/// # Errors
-/// When a value makes no sense.
-pub fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<(Paged, usize), ApiError> {
-    let limit = limit_of(limit, DEFAULT_LIMIT)?;
-    let after = cursor.map(Cursor::decode).transpose().map_err(|error| ApiError::Invalid(error.to_string()))?;
-    Ok((Paged::Newest { after, limit: limit + 1 }, limit as usize))
+    /// The page out of what the store gave.
+    pub fn page<T>(&self, mut items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
+        let more = items.len() > self.limit as usize;
+        items.truncate(self.limit as usize);
+        let next_cursor = items.last().filter(|_| more).map(|last| place(last).encode());
+        Page { items, next_cursor }
+    }
 }
 
 /// A number of items.
 ///
 /// # Errors
 /// When it is none or out of range.
-pub fn limit_of(text: Option<&str>, default: u32) -> Result<u32, ApiError> {
-    let Some(text) = text else { return Ok(default) };
+pub fn limit(query: &mut Query, default: u32) -> Result<u32, Invalid> {
+    let Some(text) = query.text("limit")? else { return Ok(default) };
     let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
-    number.ok_or_else(|| ApiError::Invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}")))
+    number.ok_or_else(|| Invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}")))
 }
 
-/// A moment in a query.
+/// A moment.
 ///
 /// # Errors
 /// When it does not read, or no calendar of ours has it.
-pub fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let wrong = || ApiError::Invalid(format!("{name} must be a time such as 2026-01-02T03:04:05Z (write + as %2B)"));
+pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>, Invalid> {
+    let Some(text) = query.text(name)? else { return Ok(None) };
+    let wrong = || Invalid(format!("{name} must be a time such as 2026-01-02T03:04:05Z (write + as %2B)"));
     let moment: Timestamp = text.parse().map_err(|_| wrong())?;
-    sound(moment).map(Some).ok_or_else(wrong)
+    since_1970(name, moment).map(Some)
+}
+
+/// When a picture was taken, which is a moment that has come.
+///
+/// # Errors
+/// When it lies further in the future than clocks differ.
+pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
+    if moment.duration_since(Timestamp::now()) > MAX_AHEAD {
+        return Err(Invalid(format!(
+            "captured_at lies in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
+        )));
+    }
+    since_1970("captured_at", moment)
 }
 
 /// A moment that RFC 3339 can write and every database can keep.
-pub fn sound(moment: Timestamp) -> Option<Timestamp> {
-    (moment >= Timestamp::UNIX_EPOCH).then_some(moment)
-}
-
-/// A name or text in a query as a `T`.
-///
-/// # Errors
-/// When it is none.
-pub fn parsed<T: FromStr<Err: Display>>(text: Option<&str>) -> Result<Option<T>, ApiError> {
-    text.map(str::parse).transpose().map_err(|error: T::Err| ApiError::Invalid(error.to_string()))
+fn since_1970(name: &str, moment: Timestamp) -> Result<Timestamp, Invalid> {
+    if moment >= Timestamp::UNIX_EPOCH { Ok(moment) } else { Err(Invalid(format!("{name} must be 1970 or later"))) }
 }
 
 /// A text to compare with, of a sensible length.
 ///
 /// # Errors
 /// When it is empty or too long.
-pub fn text(name: &str, value: Option<String>) -> Result<Option<String>, ApiError> {
+pub fn text(query: &mut Query, name: &'static str) -> Result<Option<String>, Invalid> {
+    let value = query.text(name)?;
     let sensible = value.as_ref().is_none_or(|text| (1..=128).contains(&text.chars().count()) && !text.contains('\0'));
-    if sensible { Ok(value) } else { Err(ApiError::Invalid(format!("{name} must have 1 to 128 characters"))) }
+    if sensible { Ok(value) } else { Err(Invalid(format!("{name} must have 1 to 128 characters"))) }
 }
 
 /// A span of time that is none backwards.
 ///
 /// # Errors
 /// When it ends before it begins.
-pub fn span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), ApiError> {
-    match (from, to) {
-        (Some(from), Some(to)) if from >= to => Err(ApiError::Invalid("from must be before to".to_owned())),
-        _ => Ok(()),
+pub fn span(query: &mut Query) -> Result<(Option<Timestamp>, Option<Timestamp>), Invalid> {
+    match (moment(query, "from")?, moment(query, "to")?) {
+        (Some(from), Some(to)) if from >= to => Err(Invalid("from must be before to".to_owned())),
+        span => Ok(span),
     }
 }

@@ -1,22 +1,35 @@
 //! `/healthz` and `/readyz` as the OpenAPI document tells of them; `platform` answers them.
 
 use utoipa::openapi::path::{OperationBuilder, PathItem};
-use utoipa::openapi::{HttpMethod, Paths, ResponseBuilder};
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{ContentBuilder, HttpMethod, Object, ObjectBuilder, Paths, ResponseBuilder, Type};
 
 /// Adds the two paths.
 pub fn document(paths: &mut Paths) {
+    let text = || Object::with_type(SchemaType::Type(Type::String));
+    let status = || ObjectBuilder::new().property("status", text()).required("status");
+    let answer = |description: &str, body: Object| {
+        let content = ContentBuilder::new().schema(Some(body)).build();
+        ResponseBuilder::new().description(description).content("application/json", content)
+    };
+    let checks = || {
+        let each = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::RefOr(text().into())));
+        status().property("checks", each).required("checks").build()
+    };
     let live = OperationBuilder::new()
+        .operation_id(Some("is_live"))
         .summary(Some("Whether the process answers"))
-        .response("200", ResponseBuilder::new().description("It does"));
+        .response("200", answer("It does", status().build()));
     let ready = OperationBuilder::new()
+        .operation_id(Some("is_ready"))
         .summary(Some("Whether everything that the service needs can be reached"))
-        .response("200", ResponseBuilder::new().description("All of it"))
-        .response(
-            "503",
-            ResponseBuilder::new().description("Not all of it; the body names each check with its result"),
-        );
+        .response("200", answer("All of it", checks()))
+        .response("503", answer("Not all of it; each check is named with `ok` or what is wrong", checks()));
     for (path, operation) in [("/healthz", live), ("/readyz", ready)] {
-        let operation = operation.tag("health").security(utoipa::openapi::SecurityRequirement::default());
+        let (status, response) = super::docs::not_allowed();
+        let operation = operation.response(status, response);
+        let operation = operation.tag("health").security(SecurityRequirement::default());
         paths.paths.insert(path.to_owned(), PathItem::new(HttpMethod::Get, operation));
     }
 }

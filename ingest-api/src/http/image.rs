@@ -173,12 +173,19 @@ async fn pass_over(mut field: Field<'_>) -> Result<(), ApiError> {
 
 /// What was wrong with a form: what the body's reader said, or how the form is written.
 fn broken(error: multer::Error) -> ApiError {
-    let error = match error {
+    let reason = match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<ApiError>() {
             Ok(refused) => return *refused,
-            Err(cause) => multer::Error::StreamReadFailed(cause),
+            Err(_) => "it broke off",
         },
-        other => other,
+        multer::Error::IncompleteFieldData { .. } | multer::Error::IncompleteStream => {
+            "it ends before its last boundary"
+        }
+        multer::Error::IncompleteHeaders
+        | multer::Error::ReadHeaderFailed(_)
+        | multer::Error::DecodeHeaderName { .. }
+        | multer::Error::DecodeHeaderValue { .. } => "the head of one of its fields makes no sense",
+        _ => "it is not written as multipart/form-data",
     };
-    ApiError::Malformed(format!("the form cannot be read: {error}"))
+    ApiError::Malformed(format!("the form cannot be read: {reason}"))
 }

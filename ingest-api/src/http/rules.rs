@@ -10,10 +10,12 @@ use contracts::{Rule, RuleId};
 use http::StatusCode;
 use http::header::LOCATION;
 use rules::Condition;
+use store::RulePut;
 
 use crate::app::App;
-use crate::http::docs::Problems;
-use crate::http::extract::{Id, JsonBody, MayEditRules, MayRead, NoQuery};
+use crate::http::docs::{BodyProblems, Problems};
+use crate::http::extract::{Id, MayEditRules, MayRead, NoQuery};
+use crate::http::json::JsonBody;
 use crate::http::{ApiError, Routes};
 use crate::view;
 
@@ -27,7 +29,7 @@ pub fn routes() -> Routes {
 
 /// All rules: those that come with the product first, then the caller's by name.
 #[utoipa::path(
-    get, path = "/v1/rules", tag = "rules", responses((status = 200, body = Page<RuleView>), Problems)
+    get, path = "/v1/rules", operation_id = "list_rules", tag = "rules", responses((status = 200, body = Page<RuleView>), Problems)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -42,10 +44,10 @@ pub async fn list(
 
 /// One rule.
 #[utoipa::path(
-    get, path = "/v1/rules/{id}", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
+    get, path = "/v1/rules/{id}", operation_id = "get_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
         Problems,
     )
 )]
@@ -63,11 +65,13 @@ pub async fn one(
 
 /// Makes a rule. It is in force for every detection that is indexed from about now on.
 #[utoipa::path(
-    post, path = "/v1/rules", tag = "rules", request_body = NewRule,
+    post, path = "/v1/rules", operation_id = "make_rule", tag = "rules", request_body = NewRule,
     responses(
-        (status = 201, body = RuleView, description = "Location tells where it is"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "There are too many"),
-        Problems,
+        (status = 201, body = RuleView, description = "It is made",
+            headers(("Location" = String, description = "Where it is"))),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`rule_name_taken`: another rule has this name; `conflict`: there are too many"),
+        BodyProblems,
     )
 )]
 pub async fn create(
@@ -84,23 +88,24 @@ pub async fn create(
         enabled: new.enabled.unwrap_or(true),
     };
     check(&rule)?;
+    no_built_in(&app, &rule)?;
     if app.documents.rules(&caller.tenant).await?.len() >= MAX_RULES {
         return Err(ApiError::Conflict(format!("there are {MAX_RULES} rules already; delete one first")));
     }
-    app.documents.put_rule(&rule).await?;
+    put(&app, &rule).await?;
     let location = [(LOCATION, format!("/v1/rules/{}", rule.id))];
     Ok((StatusCode::CREATED, location, Json(view::rule(rule))).into_response())
 }
 
 /// Changes a rule of the caller's.
 #[utoipa::path(
-    patch, path = "/v1/rules/{id}", tag = "rules", request_body = RuleChange,
+    patch, path = "/v1/rules/{id}", operation_id = "change_rule", tag = "rules", request_body = RuleChange,
     params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It comes with the product"),
-        Problems,
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`rule_name_taken`: another rule has this name; `conflict`: it comes with the product"),
+        BodyProblems,
     )
 )]
 pub async fn change(
@@ -112,6 +117,7 @@ pub async fn change(
 ) -> Result<Json<RuleView>, ApiError> {
     editable(&app, id)?;
     let before = own(&app, &caller, id).await?;
+    let renamed = change.name.as_ref().is_some_and(|name| *name != before.name);
     let rule = Rule {
         name: change.name.unwrap_or(before.name),
         condition: change.condition.unwrap_or(before.condition),
@@ -119,17 +125,20 @@ pub async fn change(
         ..before
     };
     check(&rule)?;
-    app.documents.put_rule(&rule).await?;
+    if renamed {
+        no_built_in(&app, &rule)?;
+    }
+    put(&app, &rule).await?;
     Ok(Json(view::rule(rule)))
 }
 
 /// Deletes a rule of the caller's. The alerts that it raised stay.
 #[utoipa::path(
-    delete, path = "/v1/rules/{id}", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
+    delete, path = "/v1/rules/{id}", operation_id = "delete_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It comes with the product"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: it comes with the product"),
         Problems,
     )
 )]
@@ -161,6 +170,19 @@ fn editable(app: &App, id: RuleId) -> Result<(), ApiError> {
             rule.name
         ))),
     }
+}
+
+async fn put(app: &App, rule: &Rule) -> Result<(), ApiError> {
+    match app.documents.put_rule(rule).await? {
+        RulePut::Stored => Ok(()),
+        RulePut::NameTaken => Err(ApiError::RuleNameTaken(rule.name.clone())),
+    }
+}
+
+/// Refuses the name of a rule that comes with the product.
+fn no_built_in(app: &App, rule: &Rule) -> Result<(), ApiError> {
+    let taken = app.built_in_rules.iter().any(|built_in| built_in.name == rule.name);
+    if taken { Err(ApiError::RuleNameTaken(rule.name.clone())) } else { Ok(()) }
 }
 
 fn check(rule: &Rule) -> Result<(), ApiError> {

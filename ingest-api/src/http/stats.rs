@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::routing::get;
 use contracts::api::Stats;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use platform::query::{Invalid, Parameters, Query};
 use store::{DetectionFilter, GroupBy};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::docs::Problems;
-use crate::http::extract::{MayRead, Strict, moment, span};
+use crate::http::extract::{MayRead, Strict, span};
 use crate::http::{ApiError, Routes};
 
 /// The span that is counted when the client does not say.
@@ -23,25 +23,31 @@ pub fn routes() -> Routes {
 }
 
 /// What is counted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
     /// What the groups have in common.
-    #[serde(default)]
     #[param(required = false, inline)]
     group_by: Group,
     /// Captured then or later, in RFC 3339; 30 days before `to`, where it is missing.
     #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
+    from: Option<Timestamp>,
     /// Captured before, in RFC 3339; without an end, where it is missing.
     #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
+    to: Option<Timestamp>,
+}
+
+impl Parameters for Asked {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let group_by = query.text("group_by")?.as_deref().map(Group::read).transpose()?;
+        let (from, to) = span(query)?;
+        Ok(Self { group_by: group_by.unwrap_or_default(), from, to })
+    }
 }
 
 /// What detections are counted by; those without the field are left out.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum Group {
     #[default]
     Make,
@@ -50,6 +56,20 @@ pub enum Group {
     Label,
     Stream,
     Hour,
+}
+
+impl Group {
+    fn read(name: &str) -> Result<Self, Invalid> {
+        match name {
+            "make" => Ok(Self::Make),
+            "model" => Ok(Self::Model),
+            "category" => Ok(Self::Category),
+            "label" => Ok(Self::Label),
+            "stream" => Ok(Self::Stream),
+            "hour" => Ok(Self::Hour),
+            _ => Err(Invalid("group_by must be make, model, category, label, stream or hour".to_owned())),
+        }
+    }
 }
 
 impl From<Group> for GroupBy {
@@ -67,7 +87,7 @@ impl From<Group> for GroupBy {
 
 /// Counts of detections by group, the largest first; hours in their order.
 #[utoipa::path(
-    get, path = "/v1/stats", tag = "detections", params(Asked),
+    get, path = "/v1/stats", operation_id = "count_detections", tag = "detections", params(Asked),
     responses((status = 200, body = Stats), Problems)
 )]
 pub async fn stats(
@@ -75,11 +95,10 @@ pub async fn stats(
     reader: MayRead,
     Strict(asked): Strict<Asked>,
 ) -> Result<Json<Stats>, ApiError> {
-    let to = moment("to", asked.to.as_deref())?;
+    let Asked { group_by, from, to } = asked;
     let before = to.unwrap_or_else(Timestamp::now);
-    let from = moment("from", asked.from.as_deref())?.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
-    span(from, to)?;
+    let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
     let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
-    let items = app.documents.count(&reader.scope(), &filter, asked.group_by.into()).await?;
+    let items = app.documents.count(&reader.scope(), &filter, group_by.into()).await?;
     Ok(Json(Stats { items }))
 }

@@ -13,13 +13,13 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use platform::query::{Invalid, Parameters, Query};
 use store::Scope;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::docs::{ImageForm, UploadProblems};
-use crate::http::extract::{MayWrite, Strict, moment, parsed};
+use crate::http::docs::{ImageForm, Picture, UploadProblems};
+use crate::http::extract::{MayWrite, Strict, captured_at, moment};
 use crate::http::image::{self, Image};
 use crate::http::prefer;
 use crate::http::{ApiError, Routes};
@@ -27,7 +27,8 @@ use crate::publish::publish;
 use crate::view;
 use crate::waiting::Ticket;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Names a frame, so that a repeat is the same one.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -37,35 +38,52 @@ pub fn routes() -> Routes {
 }
 
 /// What a frame is sent with.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct NewFrame {
     /// Where it comes from: 1 to 64 characters out of A-Z a-z 0-9 . _ -; without one it has no order among other frames.
-    stream: Option<String>,
-    /// When the picture was taken, in RFC 3339; now, where it is missing.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    stream: Option<StreamName>,
+    /// When the picture was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, where it
+    /// is missing.
     #[param(value_type = Option<String>, format = DateTime)]
-    captured_at: Option<String>,
+    captured_at: Option<Timestamp>,
     /// Which detectors shall look at it, comma-separated; all there are, where it is missing.
+    #[param(pattern = "^[a-z0-9_]{1,32}(,[a-z0-9_]{1,32})*$")]
     detectors: Option<String>,
+}
+
+impl Parameters for NewFrame {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let taken = moment(query, "captured_at")?.map(captured_at).transpose()?;
+        Ok(Self { stream: query.parsed("stream")?, captured_at: taken, detectors: query.text("detectors")? })
+    }
 }
 
 /// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It will be looked at even
 /// if everything stops right after the answer.
 #[utoipa::path(
-    post, path = "/v1/frames", tag = "frames",
+    post, path = "/v1/frames", operation_id = "send_frame", tag = "frames",
     params(
         NewFrame,
-        ("Idempotency-Key" = Option<String>, Header, description = "Names the frame: sent again, it is the same frame. Best a UUIDv7"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer with the results, if they are there within N seconds"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
+            "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another picture or other parameters it is \
+             refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and no \
+             longer than it runs; after that, and on another replica, it counts as a repeat"),
+        ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: answer with the results, if they are there within N seconds"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, passed on with the frame"),
     ),
     request_body(content(
-        (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (ImageForm = "multipart/form-data")
+        (Picture = "image/jpeg"), (Picture = "image/png"), (Picture = "image/webp"), (ImageForm = "multipart/form-data")
     )),
     responses(
-        (status = 202, body = FrameAccepted, description = "The frame was taken; Location tells where its results will be"),
-        (status = 200, body = FrameView, description = "The results, where the request waits for them and they came in time"),
+        (status = 202, body = FrameAccepted, description = "The frame was taken",
+            headers(
+                ("Location" = String, description = "Where its results will be"),
+                ("Preference-Applied" = Option<String>, description = "`wait=N`, where the request waited"),
+            )),
+        (status = 200, body = FrameView, description = "The results, where the request waits for them and they came in time",
+            headers(("Preference-Applied" = String, description = "`wait=N`"))),
         UploadProblems,
     )
 )]
@@ -81,15 +99,18 @@ pub async fn submit(
     let (parts, body) = request.into_parts();
     let frame = Frame::read(&app, &caller, &asked, &parts.headers)?;
     let image = image::receive(&app, &parts.headers, body).await?;
+    let has_key = parts.headers.contains_key(IDEMPOTENCY_KEY);
+    let NewFrame { stream, captured_at, detectors } = &asked;
+    if has_key && !app.recent_keys.agrees(frame.id, ("frame", stream, captured_at, detectors, &image.bytes)) {
+        return Err(ApiError::KeyReused);
+    }
     let wait = prefer::wait(&parts.headers).map(|wanted| wanted.min(app.config.longest_wait()));
     let Some(wait) = wait else {
         frame.send(&app, &caller, image, None).await?;
         return Ok(frame.accepted());
     };
     let deadline = Instant::now() + wait;
-    if parts.headers.contains_key(IDEMPOTENCY_KEY)
-        && let Some(done) = frame.done_before(&app, &caller).await?
-    {
+    if has_key && let Some(done) = frame.done_before(&app, &caller).await? {
         return Ok(applied(Json(done).into_response(), wait));
     }
     let ticket = app.waiting.enter(frame.id);
@@ -116,6 +137,9 @@ struct Frame {
     id: FrameId,
     stream: Option<StreamName>,
     captured_at: Timestamp,
+    /// When it was captured, as far as this request can know: under an idempotency key the frame may be there already, with the
+    /// time at which it came first.
+    told: Option<Timestamp>,
     /// What the client asked for; empty for every detector there is.
     asked: Vec<DetectorName>,
     /// Who will look at it.
@@ -126,10 +150,13 @@ struct Frame {
 impl Frame {
     fn read(app: &App, caller: &Caller, asked: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
         let names = detectors(app, asked.detectors.as_deref())?;
+        let captured_at = asked.captured_at.unwrap_or_else(Timestamp::now);
+        let may_be_a_repeat = asked.captured_at.is_none() && headers.contains_key(IDEMPOTENCY_KEY);
         Ok(Self {
             id: frame_id(headers, caller)?,
-            stream: parsed(asked.stream.as_deref())?,
-            captured_at: moment("captured_at", asked.captured_at.as_deref())?.unwrap_or_else(Timestamp::now),
+            stream: asked.stream.clone(),
+            captured_at,
+            told: (!may_be_a_repeat).then_some(captured_at),
             expected: if names.is_empty() { app.detectors.clone() } else { names.clone() },
             asked: names,
             traceparent: traceparent(headers),
@@ -180,7 +207,7 @@ impl Frame {
         let body = FrameAccepted {
             frame_id: self.id,
             stream: self.stream.clone(),
-            captured_at: self.captured_at,
+            captured_at: self.told,
             detectors: self.expected.clone(),
             results_url: url,
         };

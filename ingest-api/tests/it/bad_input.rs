@@ -50,11 +50,12 @@ async fn bad_values_are_refused_with_what_would_be_right() {
     for (method, path, hint) in [
         ("POST", "/v1/frames?stream=a%20b", "A-Z a-z 0-9"),
         ("POST", "/v1/frames?stream=", "1 to 64"),
-        ("POST", "/v1/frames?strem=a", "expected one of `stream`"),
-        ("POST", "/v1/frames?stream=a&stream=b", "duplicate"),
+        ("POST", "/v1/frames?strem=a", "there are captured_at, stream, detectors"),
+        ("POST", "/v1/frames?stream=a&stream=b", "stream is given twice"),
         ("POST", "/v1/frames?captured_at=yesterday", "2026-01-02T03:04:05Z"),
         ("POST", "/v1/frames?captured_at=2026-01-02T03:04:05+01:00", "%2B"),
         ("POST", "/v1/frames?captured_at=-004004-01-01T00:00:00Z", "captured_at"),
+        ("POST", "/v1/frames?captured_at=2100-01-01T00:00:00Z", "clocks may be ahead by at most 1h"),
         ("POST", "/v1/frames?detectors=face,nose", "there are face"),
         ("POST", "/v1/frames?detectors=", "there are face"),
         ("GET", "/v1/frames?limit=0", "1 to 1000"),
@@ -63,7 +64,7 @@ async fn bad_values_are_refused_with_what_would_be_right() {
         ("GET", "/v1/frames?limit=ten", "1 to 1000"),
         ("GET", "/v1/frames?cursor=abc", "next_cursor"),
         ("GET", "/v1/frames?cursor=%00%ff", "next_cursor"),
-        ("GET", "/v1/frames?label=face", "expected one of"),
+        ("GET", "/v1/frames?label=face", "there is no parameter \"label\""),
         ("GET", "/v1/frames?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "before"),
         ("GET", "/v1/frames/17", "UUID"),
         ("GET", "/v1/frames/17/image", "UUID"),
@@ -72,7 +73,7 @@ async fn bad_values_are_refused_with_what_would_be_right() {
         ("GET", "/v1/detections?label=", "1 to 128"),
         ("GET", "/v1/detections?make=%00", "1 to 128"),
         ("GET", "/v1/detections/17", "<frame id>-<detector>-<number>"),
-        ("GET", "/v1/stats?group_by=colour", "`make`"),
+        ("GET", "/v1/stats?group_by=colour", "must be make, model"),
         ("GET", "/v1/alerts/history?rule=", "1 to 128"),
         ("GET", "/v1/rules/17", "UUID"),
         ("DELETE", "/v1/rules/17", "UUID"),
@@ -99,7 +100,7 @@ async fn bad_json_is_refused_with_what_would_be_right() {
         ("/v1/detections", "{", 400, "not JSON"),
         ("/v1/detections", r#"{"label": "x", "confidence": NaN}"#, 400, "not JSON"),
         ("/v1/detections", r#"{"label": "x", "box": {"x": NaN}}"#, 400, "not JSON"),
-        ("/v1/detections", r#"{"label": "x", "confidence": 1e999}"#, 400, "out of range"),
+        ("/v1/detections", r#"{"label": "x", "confidence": 1e999}"#, 400, "not JSON"),
         ("/v1/detections", "{}", 422, "label"),
         ("/v1/detections", "[]", 422, "object"),
         ("/v1/detections", r#"{"label": ""}"#, 422, "1 to 64"),
@@ -108,6 +109,7 @@ async fn bad_json_is_refused_with_what_would_be_right() {
         ("/v1/detections", r#"{"label": "x", "box": {"x": 1}}"#, 422, "y"),
         ("/v1/detections", r#"{"label": "x", "captured_at": "soon"}"#, 422, "captured_at: "),
         ("/v1/detections", r#"{"label": "x", "captured_at": "1066-10-14T00:00:00Z"}"#, 422, "1970"),
+        ("/v1/detections", r#"{"label": "x", "captured_at": "2100-01-01T00:00:00Z"}"#, 422, "future"),
         ("/v1/detections", r#"{"label": "x", "stream": "a/b"}"#, 422, "A-Z"),
         ("/v1/detections", &wide, 422, "1000000"),
         ("/v1/detections", &negative, 422, "not negative"),
@@ -132,8 +134,7 @@ async fn bad_json_is_refused_with_what_would_be_right() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_problems_too() {
     let site = Site::start().await;
-    for path in ["/", "/v1", "/v2/frames", "/v1/frames/", "/v1/frames/a/b", "/../etc/passwd", "/%00", "/v1/frames%2F17"]
-    {
+    for path in ["/v1", "/v2/frames", "/v1/frames/", "/v1/frames/a/b", "/../etc/passwd", "/%00", "/v1/frames%2F17"] {
         let (status, code, _) = problem(site.request(Method::GET, path).send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::NOT_FOUND, "unknown_path"), "{path}");
     }
@@ -153,6 +154,30 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
         let (status, code, _) = problem(response).await;
         assert_eq!((status.as_u16(), code.as_str()), (405, "method_not_allowed"), "{method} {path}");
         assert!(allowed.iter().all(|name| allow.contains(name)), "{method} {path}: {allow}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_of_bad_input_is_in_our_words() {
+    let site = Site::start().await;
+    let json = |path: &str, body: &str| {
+        let request = site.request(Method::POST, path).header("content-type", "application/json");
+        request.body(body.to_owned()).send()
+    };
+    let form = site.request(Method::POST, "/v1/frames").header("content-type", "multipart/form-data; boundary=b");
+    for response in [
+        json("/v1/detections", r#"{"label": 5}"#).await,
+        json("/v1/detections", r#"{"label": "x", "captured_at": "2026-13-01T00:00:00Z"}"#).await,
+        json("/v1/rules", r#"{"name": "r", "condition": "label =="}"#).await,
+        json("/v1/rules", r#"{"name": "r", "condition": "1 / 0 == 1"}"#).await,
+        form.body("--b\r\nnonsense\r\n\r\n").send().await,
+        site.request(Method::GET, "/v1/frames?x=1").send().await,
+    ] {
+        let (_, _, detail) = problem(response.unwrap()).await;
+        for foreign in ["expected", "invalid type", "deserialize", "`", "mismatched", "EOF", "parse", "Int(", "headers"]
+        {
+            assert!(!detail.contains(foreign), "{detail}");
+        }
     }
 }
 

@@ -32,6 +32,39 @@ async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_other
 }
 
 #[tokio::test]
+async fn every_operation_has_a_name_of_its_own_and_tells_its_refusals_with_their_headers() {
+    let site = Site::start().await;
+    let document = site.get("/openapi.json").await;
+    let mut names = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
+            assert!(names.insert(name.to_owned()), "{name} is the name of two operations");
+            let header = |status: &str| {
+                let headers = operation["responses"][status]["headers"].as_object();
+                headers.map(|headers| headers.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+            };
+            assert_eq!(header("405"), ["Allow"], "{method} {path}");
+            if path.starts_with("/healthz") || path.starts_with("/readyz") {
+                continue;
+            }
+            assert_eq!(header("401"), ["WWW-Authenticate"], "{method} {path}");
+            assert_eq!(header("503"), ["Retry-After"], "{method} {path}");
+        }
+    }
+    assert!(names.len() >= 20, "{names:?}");
+}
+
+#[tokio::test]
+async fn the_bare_address_leads_to_the_documentation() {
+    let site = Site::start().await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let response = client.get(format!("http://{}/", site.address)).send().await.unwrap();
+    assert_eq!(response.headers()["location"], "/docs/");
+    assert!(site.request(Method::GET, "/").send().await.unwrap().text().await.unwrap().contains("swagger-ui"));
+}
+
+#[tokio::test]
 async fn the_document_can_be_read_in_a_browser() {
     let site = Site::start().await;
     let page = site.request(Method::GET, "/docs/").send().await.unwrap();

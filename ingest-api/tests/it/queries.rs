@@ -133,8 +133,11 @@ async fn older_clients_find_their_own_paths_and_shapes() {
     for (number, make) in ["Audi", "BMW", "Audi"].into_iter().enumerate() {
         site.index(car(i64::try_from(number).unwrap(), make, "SUV")).await;
     }
+    // They know vehicles only, also where they count what to skip.
+    site.index(numbered(-7)).await;
     assert_eq!(site.get("/stats").await, json!({"Audi": 2, "BMW": 1}));
     let list = site.get("/detections").await;
+    assert_eq!(list.as_array().unwrap().len(), 3);
     let item = &list[0];
     assert_eq!(item["make"], "Audi");
     let keys: Vec<&String> = item.as_object().unwrap().keys().collect();

@@ -55,6 +55,23 @@ async fn rules_that_come_with_the_product_are_listed_and_cannot_be_changed() {
 }
 
 #[tokio::test]
+async fn a_name_is_one_rules_alone() {
+    let site = Site::start().await;
+    create(&site, json!({"name": "cars", "condition": "true"})).await;
+    let faces = create(&site, json!({"name": "faces", "condition": "true"})).await;
+    let path = format!("/v1/rules/{}", faces["id"].as_str().unwrap());
+    let make = |name: &str| site.request(Method::POST, "/v1/rules").json(&json!({"name": name, "condition": "true"}));
+    let rename = |name: &str| site.request(Method::PATCH, &path).json(&json!({"name": name}));
+    for request in [make("faces"), make("face-seen"), rename("cars"), rename("suspicious-vehicle")] {
+        let (status, code, _) = problem(request.send().await.unwrap()).await;
+        assert_eq!((status, code.as_str()), (StatusCode::CONFLICT, "rule_name_taken"));
+    }
+    assert_eq!(rename("faces").send().await.unwrap().status(), StatusCode::OK);
+    let others = site.request_as(OTHER, Method::POST, "/v1/rules").json(&json!({"name": "faces", "condition": "true"}));
+    assert_eq!(others.send().await.unwrap().status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn a_tenant_has_no_more_than_a_hundred_rules() {
     let site = Site::start().await;
     for number in 0..100 {

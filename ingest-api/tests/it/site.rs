@@ -12,7 +12,7 @@ use contracts::result::ResultData;
 use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, Role, TenantId};
 use ingest_api::{Config, Deps};
 use jiff::Timestamp;
-use platform::Common;
+use platform::{Common, Health};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use store::{ObjectBlobs, SqliteDocuments};
@@ -64,6 +64,7 @@ impl Site {
             documents: Arc::new(SqliteDocuments::open(folder.path().join("documents.db")).unwrap()),
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs")).unwrap()),
             accounts: Arc::new(Guests),
+            besides: Health::default(),
         };
         let (client, stop) = (Client::builder().no_proxy().build().unwrap(), CancellationToken::new());
         let address = "127.0.0.1:0".parse().unwrap();

@@ -131,6 +131,44 @@ async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_again_with_another_frame_is_refused() {
+    let site = Site::start().await;
+    let send = |query: &str, picture: Vec<u8>| {
+        site.send(&format!("/v1/frames{query}"), picture).header("idempotency-key", "k")
+    };
+    let picture = || png(64, 64, 2000);
+    accepted(send("?stream=a", picture()).send().await.unwrap()).await;
+    accepted(send("?stream=a", picture()).send().await.unwrap()).await;
+    for request in [
+        send("?stream=a", png(64, 64, 2001)),
+        send("?stream=b", picture()),
+        send("?stream=a&detectors=face", picture()),
+        send("?stream=a&captured_at=2026-01-02T03:04:05Z", picture()).header("prefer", "wait=5"),
+        site.request(Method::POST, "/v1/detections")
+            .header("idempotency-key", "k")
+            .json(&serde_json::json!({"label": "x"})),
+    ] {
+        let (status, code, _) = problem(request.send().await.unwrap()).await;
+        assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
+    }
+    assert_eq!(site.messages(Role::Frames).await, 2);
+    assert_eq!(site.messages(Role::Results).await, 0);
+}
+
+#[tokio::test]
+async fn a_repeat_claims_no_capture_time_that_it_cannot_know() {
+    let site = Site::start().await;
+    let without_key = accepted(site.send("/v1/frames", png(64, 64, 2000)).send().await.unwrap()).await;
+    assert!(without_key.captured_at.is_some());
+    let keyed = |query: &str, key: &str| {
+        site.send(&format!("/v1/frames{query}"), png(64, 64, 2000)).header("idempotency-key", key).send()
+    };
+    assert_eq!(accepted(keyed("", "k").await.unwrap()).await.captured_at, None);
+    let told = accepted(keyed("?captured_at=2026-01-02T03:04:05Z", "l").await.unwrap()).await;
+    assert_eq!(told.captured_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
+}
+
+#[tokio::test]
 async fn only_those_who_may_write_send_frames() {
     let site = Site::start().await;
     let plain = site.client.post(format!("http://{}/v1/frames", site.address));

@@ -78,7 +78,7 @@ impl Ground {
         let Self { topics, kafka, database, mongodb_uri, folder, .. } = self;
         let left = || format!("topics and database {database} are left behind");
         admin::delete(&kafka, &topics).await.with_context(left)?;
-        MongoDocuments::connect(&mongodb_uri, &database).await?.drop_database().await.with_context(left)?;
+        MongoDocuments::connect(&mongodb_uri, Some(&database)).await?.drop_database().await.with_context(left)?;
         folder.close().context("a folder is left behind")
     }
 }

@@ -1,6 +1,5 @@
 //! `sightline dlq`: on Kafka directly, on the embedded log through the running `up`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,6 +11,7 @@ use platform::config::KafkaArgs;
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
+use crate::out;
 use crate::topics::kafka;
 use crate::watch::root;
 
@@ -102,8 +102,8 @@ impl Dlq {
                         place.ask(reqwest::Method::POST, &path).await?
                     }
                 };
-                println!("sent again: {}, left out: {}, unreadable: {}", done.sent, done.left_out, done.unreadable);
-                Ok(())
+                let Redriven { sent, left_out, unreadable } = done;
+                out::line(format_args!("sent again: {sent}, left out: {left_out}, unreadable: {unreadable}"))
             }
         }
     }
@@ -134,14 +134,14 @@ impl Place {
 }
 
 fn print(letters: &[Letter], json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     for letter in letters {
         if json {
-            writeln!(out, "{}", serde_json::to_string(letter)?)?;
+            out::line(serde_json::to_string(letter)?)?;
             continue;
         }
         let id = letter.id.as_deref().unwrap_or("-");
-        writeln!(out, "{}  {}  {}  {}  {}", letter.at, letter.cause, id, letter.origin, letter.message)?;
+        let Letter { at, cause, origin, message, .. } = letter;
+        out::line(format_args!("{at}  {cause}  {id}  {origin}  {message}"))?;
     }
     if letters.is_empty() {
         eprintln!("no dead letters are waiting");

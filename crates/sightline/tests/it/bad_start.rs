@@ -51,6 +51,22 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_folder_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let said = refused(&[("SIGHTLINE_DATA_DIR", file.path().to_str().unwrap())]);
+    let line = error_line(&said);
+    assert!(line.contains("SIGHTLINE_DATA_DIR") && line.contains("is a file"), "{line}");
+}
+
+#[test]
+fn two_names_of_a_database_are_refused() {
+    let nobody = format!("mongodb://127.0.0.1:{}/one?replicaSet=rs0", free_port());
+    let said = refused(&[("SIGHTLINE_MONGODB_URI", &nobody), ("SIGHTLINE_MONGODB_DATABASE", "two")]);
+    let line = error_line(&said);
+    assert!(line.contains("SIGHTLINE_MONGODB_URI") && line.contains("SIGHTLINE_MONGODB_DATABASE"), "{line}");
+}
+
+#[test]
 fn servers_that_cannot_be_reached_are_named() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let said = refused(&[("SIGHTLINE_KAFKA_BROKERS", &nobody)]);

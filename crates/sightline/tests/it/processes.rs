@@ -151,16 +151,21 @@ impl Up {
         printed
     }
 
-    /// Runs another command of the program against it: whether it ended well, what it printed, what it complained of.
-    pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_sightline"))
+    /// Another command of the program, to be run against it.
+    pub fn command_of(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
+        command
             .args(arguments)
             .env_clear()
             .env("SIGHTLINE_DATA_DIR", self.data.path().join("data"))
             .env("SIGHTLINE_SERVER", &self.url)
-            .env("SIGHTLINE_ADMIN_ADDR", &self.admin)
-            .output()
-            .unwrap();
+            .env("SIGHTLINE_ADMIN_ADDR", &self.admin);
+        command
+    }
+
+    /// Runs another command of the program against it: whether it ended well, what it printed, what it complained of.
+    pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
+        let output = self.command_of(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.success(), text(output.stdout), text(output.stderr))
     }

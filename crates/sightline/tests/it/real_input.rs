@@ -1,5 +1,7 @@
 //! Real photographs through a real model, from `push` to an alert.
 
+use std::process::Stdio;
+
 use crate::processes::{Process, Up, given, program};
 
 /// What `sightline push` says about photographs whose faces were counted by eye, and the alerts that come of them.
@@ -56,11 +58,34 @@ async fn a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again() {
     assert_eq!(listed.lines().count(), 1, "{listed}");
     assert!(listed.contains("undecodable") && listed.contains("sightline.frames/"), "{listed}");
 
+    let frame = listed.split("  ").nth(2).unwrap();
+    let logged = up.process.said();
+    assert!(logged.lines().any(|line| line.contains("dead-lettered") && line.contains(frame)), "{frame}: {logged}");
+
     let sent = up.command(&["dlq", "redrive", "frames"]);
     assert_eq!(sent.trim(), "sent again: 1, left out: 0, unreadable: 0");
     // Still broken, it comes back: as a new letter, while the old one is marked as sent.
     let deadline = std::time::Instant::now() + crate::processes::PATIENCE;
     while up.command(&["dlq", "list", "frames"]).lines().count() != 1 {
         assert!(std::time::Instant::now() < deadline, "the frame did not come back");
+    }
+}
+
+#[tokio::test]
+async fn clients_are_told_whether_the_model_is_loaded_and_may_leave_when_they_have_seen_enough() {
+    let test = "clients_are_told_whether_the_model_is_loaded_and_may_leave_when_they_have_seen_enough";
+    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
+    let up = Up::start(&[]).await;
+    let ready: serde_json::Value = reqwest::get(format!("{}/readyz", up.url)).await.unwrap().json().await.unwrap();
+    assert_eq!(ready["checks"]["model loaded"], "ok", "{ready}");
+
+    let photo = photo.to_str().unwrap();
+    for arguments in [&["push", photo, photo][..], &["models", "list"]] {
+        let mut child = up.command_of(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // As `head` does once it has its lines.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {} {said}", output.status);
     }
 }
