@@ -131,6 +131,7 @@ impl Config {
             provider: self.models.execution_provider,
             device: self.models.gpu_device,
             session_threads: self.pace.session_threads,
+            batch_size: self.pace.batch_size,
             allow_noncommercial: self.models.allow_noncommercial,
         }
     }

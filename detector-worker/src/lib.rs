@@ -34,6 +34,7 @@ pub mod pipeline;
 pub mod publisher;
 pub mod registry;
 pub mod runtime;
+pub mod sample;
 pub mod serve;
 pub mod worker;
 

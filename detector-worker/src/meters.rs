@@ -10,15 +10,15 @@ pub fn frame(outcome: &'static str) {
     counter!("sightline_worker_frames_total", "outcome" => outcome).increment(1);
 }
 
-/// A frame spent this long in `fetch`, `decode`, `queue`, `infer`, `keep` or `publish`.
+/// A frame spent this long in `fetch`, `decode`, `queue`, `infer`, `keep` or `publish`; a batch spent this long in a part of
+/// `infer`: `prepare`, `run` or `suppress`.
 pub fn stage(stage: &'static str, time: Duration) {
     histogram!("sightline_worker_stage_seconds", "stage" => stage).record(time.as_secs_f64());
 }
 
 /// A detector was called with this many pictures at once.
 pub fn batch(detector: &DetectorName, size: usize) {
-    counter!("sightline_worker_batches_total", "detector" => detector.to_string()).increment(1);
-    counter!("sightline_worker_batched_pictures_total", "detector" => detector.to_string()).increment(size as u64);
+    histogram!("sightline_worker_batch_pictures", "detector" => detector.to_string()).record(size as f64);
 }
 
 /// Something that may work later is tried again: `fetch`, `infer`, `keep`, `publish` or `consume`.

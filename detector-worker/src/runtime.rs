@@ -41,6 +41,8 @@ pub struct RuntimeOptions {
     pub device: i32,
     /// Threads inside one session. `docs/decisions/inference-threads.md` has the figures behind the default of 1 with several sessions.
     pub session_threads: usize,
+    /// Pictures for each run of a network; what `models.yaml` says on a GPU, and 1 on a CPU, when not set.
+    pub batch_size: Option<usize>,
     /// Whether models whose licence forbids commercial use may be opened.
     pub allow_noncommercial: bool,
 }
@@ -54,6 +56,7 @@ impl RuntimeOptions {
             provider: ExecutionProvider::Cpu,
             device: 0,
             session_threads: 1,
+            batch_size: None,
             allow_noncommercial: false,
         }
     }

@@ -10,8 +10,10 @@ mod ground;
 mod ingest;
 mod machine;
 mod meter;
+mod part;
 mod report;
 mod stats;
+mod worker;
 
 use clap::{Args, Subcommand};
 use report::Report;
@@ -40,8 +42,12 @@ enum Which {
     Bus(bus::BusBench),
     /// ingest-api on Kafka, beside the same endpoint in FastAPI
     Ingest(ingest::IngestBench),
+    /// The detector worker: frames for each CPU-second beside the sum of its parts and a Python loop; batches, memory, GPU
+    Worker(Box<worker::WorkerBench>),
     /// Every bench, one after the other; those whose servers or programs are not given are named and left out
-    All(All),
+    All(Box<All>),
+    #[command(hide = true)]
+    Part(part::Part),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +56,8 @@ struct All {
     bus: bus::BusBench,
     #[command(flatten)]
     ingest: ingest::IngestBench,
+    #[command(flatten)]
+    worker: worker::WorkerBench,
 }
 
 impl Bench {
@@ -60,9 +68,12 @@ impl Bench {
         match which {
             Which::Bus(bench) => print(&bench.run(pace).await?, json),
             Which::Ingest(bench) => print(&bench.run(&servers, pace).await?, json),
+            Which::Worker(bench) => print(&Box::pin(bench.run(&servers, pace)).await?, json),
+            Which::Part(part) => part.run().await,
             Which::All(all) => {
                 print_or_name("bus", all.bus.run(pace).await, json)?;
-                print_or_name("ingest", all.ingest.run(&servers, pace).await, json)
+                print_or_name("ingest", all.ingest.run(&servers, pace).await, json)?;
+                print_or_name("worker", Box::pin(all.worker.run(&servers, pace)).await, json)
             }
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use contracts::DetectorName;
 use ort::session::Session;
@@ -15,6 +16,7 @@ use ort::value::TensorRef;
 use super::nms::{Candidate, suppress};
 use super::prepare::{Channels, Fit, Preparer, Size};
 use super::{DetectError, Detector, Outcome, Picture, tidy};
+use crate::meters;
 use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions};
 
 /// What one kind of network does in its own way.
@@ -65,6 +67,7 @@ pub struct OnnxDetector {
     head: Box<dyn Head>,
     tuning: Tuning,
     provider: ExecutionProvider,
+    batch: usize,
     preparer: Preparer,
     input: Vec<f32>,
 }
@@ -89,6 +92,10 @@ impl OnnxDetector {
             let cause = format!("it has no output `{missing}`, so it is another kind of model");
             return Err(RuntimeError::Model { path: file.to_path_buf(), cause });
         }
+        let usual = match options.provider {
+            ExecutionProvider::Cpu => 1,
+            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => tuning.gpu_batch,
+        };
         Ok(Self {
             name,
             model: model.to_owned(),
@@ -96,6 +103,7 @@ impl OnnxDetector {
             head,
             tuning,
             provider: options.provider,
+            batch: options.batch_size.unwrap_or(usual).max(1),
             preparer: Preparer::default(),
             input: Vec::new(),
         })
@@ -107,16 +115,19 @@ impl OnnxDetector {
         let (width, height) = (input.width as usize, input.height as usize);
         let planes = 3 * width * height;
         let slots = slots(group.len(), self.provider);
+        let begun = Instant::now();
         self.input.resize(planes * slots, 0.0);
         for ((index, fit), planes) in group.iter().zip(self.input.chunks_exact_mut(planes)) {
             self.preparer
                 .fill(&batch[*index].image, fit, self.head.channels(), planes)
                 .map_err(DetectError::Inference)?;
         }
+        let begun = part("prepare", begun);
         let failed = |error: ort::Error| DetectError::Inference(error.to_string());
         let tensor =
             TensorRef::from_array_view(([slots, 3, height, width], &self.input[..planes * slots])).map_err(failed)?;
         let results = self.session.run(ort::inputs![tensor]).map_err(failed)?;
+        let begun = part("run", begun);
         let mut outputs = Outputs::default();
         for name in self.head.outputs() {
             let value = results.get(name).ok_or_else(|| DetectError::Inference(format!("no output {name}")))?;
@@ -128,7 +139,9 @@ impl OnnxDetector {
             let found = head.candidates(&outputs, item, *input, tuning.threshold)?;
             Ok(finish(found, fit, &tuning, head.label()))
         });
-        Ok(outcomes.collect())
+        let outcomes = outcomes.collect();
+        part("suppress", begun);
+        Ok(outcomes)
     }
 }
 
@@ -142,10 +155,7 @@ impl Detector for OnnxDetector {
     }
 
     fn max_batch(&self) -> usize {
-        match self.provider {
-            ExecutionProvider::Cpu => 1,
-            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => self.tuning.gpu_batch.max(1),
-        }
+        self.batch
     }
 
     fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<Outcome> {
@@ -165,6 +175,13 @@ impl Detector for OnnxDetector {
         }
         outcomes
     }
+}
+
+/// Notes how long a part of the work on a batch took; gives the time at which the next one begins.
+fn part(name: &'static str, begun: Instant) -> Instant {
+    let now = Instant::now();
+    meters::stage(name, now - begun);
+    now
 }
 
 /// Places in the input tensor: on a GPU a power of two, so that few batch shapes occur.

@@ -15,13 +15,13 @@ FILES = {"yunet_n": "yunet_n_dynamic.onnx", "centerface": "centerface.onnx"}
 class Faces:
     """One model on one thread."""
 
-    def __init__(self, name, models_dir):
+    def __init__(self, name, models_dir, providers=("CPUExecutionProvider",)):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         path = f"{models_dir}/{FILES[name]}"
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
         self.input = self.session.get_inputs()[0].name
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.threshold, self.max_iou, self.largest_side = FACE_LIMITS[name]

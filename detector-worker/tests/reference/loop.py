@@ -1,9 +1,11 @@
 """The worker as a plain Python loop: decode, infer, suppress. What the worker's speed is measured against.
 
-Usage: loop.py MODELS_DIR MODEL SECONDS FILE...   Prints frames per second and per second of CPU time.
+Usage: loop.py MODELS_DIR MODEL FRAMES FILE...   Prints, as JSON, how many frames took how many seconds on the clock and of
+CPU time, after one pass over the files that is not counted.
 """
 
 import itertools
+import json
 import sys
 import time
 
@@ -18,19 +20,21 @@ def shrink(rgb, size):
 
 
 def main():
-    models_dir, model, seconds, *files = sys.argv[1:]
+    models_dir, model, frames, *files = sys.argv[1:]
     cv2.setNumThreads(1)
     faces = Faces(model, models_dir)
     encoded = [open(file, "rb").read() for file in files]
-    start, cpu, frames, found = time.monotonic(), time.process_time(), 0, 0
-    for data in itertools.cycle(encoded):
-        if time.monotonic() - start > float(seconds):
-            break
+
+    def look(data):
         rgb = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        found += len(faces.detect(rgb, shrink))
-        frames += 1
+        return len(faces.detect(rgb, shrink))
+
+    for data in encoded:
+        look(data)
+    start, cpu = time.monotonic(), time.process_time()
+    found = sum(look(data) for data in itertools.islice(itertools.cycle(encoded), int(frames)))
     wall, cpu = time.monotonic() - start, time.process_time() - cpu
-    print(f"{frames} frames, {found} faces: {frames / wall:.1f} frames/s, {frames / cpu:.1f} frames/CPU-s")
+    print(json.dumps({"frames": int(frames), "faces": found, "seconds": wall, "cpu_seconds": cpu}))
 
 
 if __name__ == "__main__":

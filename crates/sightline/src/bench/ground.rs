@@ -16,7 +16,7 @@ use uuid::Uuid;
 #[derive(Debug, Args)]
 pub struct Servers {
     #[command(flatten)]
-    kafka: KafkaArgs,
+    pub kafka: KafkaArgs,
     #[command(flatten)]
     mongo: MongoArgs,
 }

@@ -1,0 +1,30 @@
+//! The processes that benches start: this program in other rôles. Not for people.
+
+use clap::{Args, Subcommand};
+
+use super::worker;
+
+/// One of them.
+#[derive(Debug, Args)]
+pub struct Part {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// The worker on an embedded log
+    WorkerFlow(Box<worker::Flow>),
+    /// The parts of the worker's work
+    WorkerParts(Box<worker::Parts>),
+}
+
+impl Part {
+    /// Plays it until standard input ends.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.which {
+            Which::WorkerFlow(part) => Box::pin(part.run()).await,
+            Which::WorkerParts(part) => Box::pin(part.run()).await,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Frames onto a log, results off it: what drives a worker, wherever it runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use bus::{Bus, BusError, Reader, ReaderItem, Start};
+use bytes::Bytes;
+use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, Role, TenantId};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+/// How long nothing may come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Drives the workers of one group.
+pub struct Load {
+    bus: Arc<dyn Bus>,
+    group: String,
+    results: Box<dyn Reader>,
+    pictures: Vec<Bytes>,
+}
+
+impl Load {
+    /// On this log, with these pictures over and over.
+    pub async fn new(bus: Arc<dyn Bus>, group: String, pictures: Vec<Bytes>) -> anyhow::Result<Self> {
+        let results = bus.reader(Role::Results, Start::Latest).await?;
+        Ok(Self { bus, group, results, pictures })
+    }
+
+    /// Sends so many frames and waits until each has its result and all are committed. Gives when each result came.
+    pub async fn go(&mut self, frames: usize) -> anyhow::Result<Vec<Instant>> {
+        let (bus, pictures) = (self.bus.clone(), self.pictures.clone());
+        let sending = tokio::spawn(async move { send(&*bus, &pictures, frames).await });
+        let mut came = Vec::with_capacity(frames);
+        while came.len() < frames {
+            let next = tokio::time::timeout(PATIENCE, self.results.next()).await;
+            let item =
+                next.with_context(|| format!("no result came for {PATIENCE:?}; what the worker logged says why"))??;
+            let ReaderItem::Delivery(delivery) = item else { continue };
+            came.push(Instant::now());
+            // Reading every one would cost the process that is measured.
+            if came.len() == 1 {
+                let result = ResultEvent::from_message(&delivery.message)?;
+                ensure!(
+                    matches!(result.data.outcome, Outcome::Ok { .. }),
+                    "the worker failed: {:?}",
+                    result.data.outcome
+                );
+            }
+        }
+        sending.await??;
+        while self.bus.oldest_unconsumed(Role::Frames, &self.group).await?.is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(came)
+    }
+}
+
+async fn send(bus: &dyn Bus, pictures: &[Bytes], frames: usize) -> anyhow::Result<()> {
+    let producer = bus.producer();
+    let mut unacknowledged = FuturesUnordered::new();
+    for picture in pictures.iter().cycle().take(frames) {
+        let message = frame(picture.clone()).to_message();
+        loop {
+            match producer.send(Role::Frames, message.clone()) {
+                Ok(acknowledged) => break unacknowledged.push(acknowledged),
+                Err(BusError::QueueFull) => {
+                    unacknowledged.next().await.transpose()?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    while unacknowledged.next().await.transpose()?.is_some() {}
+    Ok(())
+}
+
+/// Without a stream, so that frames spread over all partitions.
+fn frame(picture: Bytes) -> FrameEvent {
+    FrameEvent {
+        id: FrameId::now(),
+        tenant: TenantId::shared(),
+        stream: None,
+        captured_at: jiff::Timestamp::now(),
+        detectors: Vec::new(),
+        content_type: "image/jpeg".to_owned(),
+        content: FrameContent::Inline(picture),
+        reply_to: None,
+        traceparent: None,
+    }
+}

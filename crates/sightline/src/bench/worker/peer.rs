@@ -1,0 +1,67 @@
+//! The worker as a plain Python loop, `detector-worker/tests/reference/loop.py`, in its virtual environment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use super::side::Spent;
+
+/// The loop, with what it reads.
+pub struct Peer {
+    python: PathBuf,
+    program: PathBuf,
+    models: PathBuf,
+    model: String,
+    pictures: Vec<PathBuf>,
+}
+
+/// What it prints.
+#[derive(Deserialize)]
+struct Line {
+    frames: usize,
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+impl Peer {
+    /// Finds it under `folder`; the error says what is missing.
+    pub fn find(folder: &Path, models: &Path, model: &str, pictures: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let read = |file: &str| {
+            std::fs::read(folder.join(file)).with_context(|| format!("{} is not there", folder.join(file).display()))
+        };
+        read("loop.py")?;
+        let hash: String =
+            Sha256::digest(read("requirements.txt")?).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+        let cache = cache.or_else(home).context("HOME is not set")?.join("sightline");
+        let environment = cache.join(format!("reference-{hash}"));
+        ensure!(
+            environment.join("ready").exists(),
+            "{} is not there; {} makes it",
+            environment.display(),
+            folder.join("run").display()
+        );
+        if !["yunet_n", "centerface"].contains(&model) {
+            bail!("it does not know the model {model}");
+        }
+        let (python, program) = (environment.join("bin/python"), folder.join("loop.py"));
+        Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), pictures })
+    }
+
+    /// Works off so many frames, after one pass over the pictures that is not counted.
+    pub async fn go(&self, frames: usize) -> anyhow::Result<Spent> {
+        let mut command = Command::new(&self.python);
+        command.arg(&self.program).arg(&self.models).arg(&self.model).arg(frames.to_string()).args(&self.pictures);
+        let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "the Python loop failed: {}", String::from_utf8_lossy(&output.stderr));
+        let line: Line = serde_json::from_str(said.trim()).with_context(|| format!("the Python loop said {said:?}"))?;
+        let seconds = Duration::from_secs_f64;
+        Ok(Spent { frames: line.frames, cpu: seconds(line.cpu_seconds), wall: seconds(line.seconds) })
+    }
+}

@@ -1,0 +1,132 @@
+//! Sessions and threads, batches, what is left to the worker of what the network alone can do, and memory.
+
+use super::super::report::{Goal, Report};
+use super::super::stats::Spread;
+use super::gpu::Watch;
+use super::side::Worked;
+use super::{Ground, pictures};
+use detector_worker::runtime::ExecutionProvider;
+
+/// The network alone: pictures a second, and the batch size that gives most.
+pub struct Best {
+    batch: usize,
+    per_second: f64,
+}
+
+/// Ways to spend the cores on decoded pictures.
+pub async fn sessions(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    let pictures = ground.pictures.display().to_string();
+    let (rounds, frames) = ground.pace.of((5, ground.whole(180)), (1, ground.whole(60)));
+    let ways = [(1, 1), (cores, 1), (1, cores), (cores, cores)];
+    let mut sides = Vec::new();
+    for (sessions, threads) in ways {
+        let settings =
+            [("SIGHTLINE_INFERENCE_THREADS", sessions.to_string()), ("SIGHTLINE_SESSION_THREADS", threads.to_string())];
+        sides.push((
+            Worked::ready(ground.part(&["worker-parts", &pictures], &settings)?).await?,
+            Vec::new(),
+            Vec::new(),
+        ));
+    }
+    for _ in 0..rounds {
+        for (side, rates, costs) in &mut sides {
+            let (spent, _) = side.go(frames).await?;
+            rates.push(spent.per_second());
+            costs.push(spent.per_cpu_second());
+        }
+    }
+    for ((sessions, threads), (_, rates, costs)) in ways.into_iter().zip(&sides) {
+        let way = format!("{sessions} session(s) of {threads} thread(s), decoded pictures");
+        report.figure(&way, Spread::of(rates).median, "pictures/s");
+        report.figure(way, Spread::of(costs).median, "pictures/CPU-s");
+    }
+    Ok(())
+}
+
+/// One size of picture in batches: the time of a call, and what the network alone then does in a second.
+pub async fn batches(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<Best> {
+    let folder = ground.path("uniform");
+    pictures::uniform(&ground.pictures, &folder)?;
+    let folder = folder.display().to_string();
+    let calls = ground.pace.of(150, 20);
+    let mut best = Best { batch: 1, per_second: 0.0 };
+    let (mut latency, mut throughput) = (Vec::new(), Vec::new());
+    for &batch in &ground.bench.batch {
+        anyhow::ensure!(batch > 0, "--batch: sizes are 1 or more");
+        let settings = [("SIGHTLINE_BATCH_SIZE", batch.to_string()), ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned())];
+        let mut side = Worked::ready(ground.part(&["worker-parts", &folder], &settings)?).await?;
+        let (spent, done) = side.go(batch * calls).await?;
+        let at = |share: f64| done.calls[((share * done.calls.len() as f64) as usize).min(done.calls.len() - 1)] * 1e3;
+        let alone = spent.frames as f64 / done.stages.get("run").copied().unwrap_or(f64::INFINITY);
+        report.figure(format!("batch of {batch}, 640x480, a call, p50"), at(0.5), "ms");
+        report.figure(format!("batch of {batch}, 640x480, a call, p99"), at(0.99), "ms");
+        report.figure(format!("batch of {batch}, 640x480, session.run alone"), alone, "pictures/s");
+        latency.push((batch as f64, at(0.5)));
+        throughput.push((batch as f64, alone));
+        if alone > best.per_second {
+            best = Best { batch, per_second: alone };
+        }
+    }
+    report.series("a call, p50", "batch size", "ms", latency);
+    report.series("session.run alone", "batch size", "pictures/s", throughput);
+    Ok(best)
+}
+
+/// The whole worker over pictures of one size, as a share of what its sessions do when they do nothing else.
+pub async fn share(ground: &Ground<'_>, best: Best, report: &mut Report) -> anyhow::Result<()> {
+    let on_gpu = ground.bench.models.execution_provider != ExecutionProvider::Cpu;
+    let folder = ground.path("uniform").display().to_string();
+    let log = ground.path("share").display().to_string();
+    // The same number of sessions on both sides: one, since each side is to be compared with one session's throughput.
+    let settings = [
+        ("SIGHTLINE_WORKER_STATE_DIR", ground.path("share-state").display().to_string()),
+        ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned()),
+        ("SIGHTLINE_BATCH_SIZE", best.batch.to_string()),
+    ];
+    let mut worker = Worked::ready(ground.part(&["worker-flow", &folder, &log], &settings)?).await?;
+    let seconds = ground.pace.of(30.0, 5.0);
+    let frames = ((best.per_second * seconds) as usize).clamp(50, 50_000);
+    worker.go(frames / 5).await?;
+    let watch = if on_gpu { Some(Watch::gpu(ground.bench.models.gpu_device)?) } else { None };
+    let (spent, _) = worker.go(frames).await?;
+    let name = format!("worker on the embedded log, batches of {}, 640x480, one session", best.batch);
+    report.figure(&name, spent.per_second(), "frames/s");
+    let share = spent.per_second() / best.per_second;
+    let Some(watch) = watch else {
+        report.figure(format!("{name} ÷ session.run alone"), share, "");
+        return Ok(());
+    };
+    let seen = watch.end().await?;
+    report.promised(format!("{name} ÷ session.run alone"), share, "", Goal::AtLeast(0.9));
+    report.promised("GPU busy meanwhile", seen.busy, "%", Goal::AtLeast(85.0));
+    report.figure("GPU memory taken, most", seen.memory, "MiB");
+    Ok(())
+}
+
+/// What stays in memory over pictures of many sizes.
+pub async fn memory(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    const MIB: f64 = (1 << 20) as f64;
+    let on_gpu = ground.bench.models.execution_provider != ExecutionProvider::Cpu;
+    let (sizes, passes) = ground.pace.of((200, 10), (40, 3));
+    let folder = ground.path("mixed");
+    pictures::mixed(&ground.pictures, &folder, sizes)?;
+    let (folder, log) = (folder.display().to_string(), ground.path("memory").display().to_string());
+    let state = ("SIGHTLINE_WORKER_STATE_DIR", ground.path("memory-state").display().to_string());
+    // Every size was seen once when it says that it is ready.
+    let mut worker = Worked::ready(ground.part(&["worker-flow", &folder, &log], &[state])?).await?;
+    let mut resident = vec![(0.0, worker.resident()? as f64 / MIB)];
+    let watch = if on_gpu { Some(Watch::gpu(ground.bench.models.gpu_device)?) } else { None };
+    for pass in 1..=passes {
+        worker.go(sizes).await?;
+        resident.push((f64::from(pass) * sizes as f64, worker.resident()? as f64 / MIB));
+    }
+    let name = format!("memory over {sizes} sizes from 64 to 2048 pixels");
+    report.figure(format!("{name}, after each was seen once"), resident[0].1, "MiB");
+    report.figure(format!("{name}, {passes} times later"), resident[resident.len() - 1].1, "MiB");
+    report.series(name.clone(), "frames", "MiB", resident);
+    if let Some(watch) = watch {
+        report.figure(format!("{name}, on the GPU, most"), watch.end().await?.memory, "MiB");
+    }
+    Ok(())
+}
