@@ -7,7 +7,9 @@
 mod bus;
 mod child;
 mod ground;
+mod indexer;
 mod ingest;
+mod latency;
 mod machine;
 mod meter;
 mod part;
@@ -44,6 +46,10 @@ enum Which {
     Ingest(ingest::IngestBench),
     /// The detector worker: frames for each CPU-second beside the sum of its parts and a Python loop; batches, memory, GPU
     Worker(Box<worker::WorkerBench>),
+    /// The indexer on Kafka and `MongoDB`, beside a bare loop of inserts; and on SQLite
+    Indexer(indexer::IndexerBench),
+    /// From a frame accepted to its alert at a subscriber, under load
+    Latency(latency::LatencyBench),
     /// Every bench, one after the other; those whose servers or programs are not given are named and left out
     All(Box<All>),
     #[command(hide = true)]
@@ -58,6 +64,10 @@ struct All {
     ingest: ingest::IngestBench,
     #[command(flatten)]
     worker: worker::WorkerBench,
+    #[command(flatten)]
+    indexer: indexer::IndexerBench,
+    #[command(flatten)]
+    latency: latency::LatencyBench,
 }
 
 impl Bench {
@@ -69,11 +79,15 @@ impl Bench {
             Which::Bus(bench) => print(&bench.run(pace).await?, json),
             Which::Ingest(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Worker(bench) => print(&Box::pin(bench.run(&servers, pace)).await?, json),
+            Which::Indexer(bench) => print(&bench.run(&servers, pace).await?, json),
+            Which::Latency(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Part(part) => part.run().await,
             Which::All(all) => {
                 print_or_name("bus", all.bus.run(pace).await, json)?;
                 print_or_name("ingest", all.ingest.run(&servers, pace).await, json)?;
-                print_or_name("worker", Box::pin(all.worker.run(&servers, pace)).await, json)
+                print_or_name("worker", Box::pin(all.worker.run(&servers, pace)).await, json)?;
+                print_or_name("indexer", all.indexer.run(&servers, pace).await, json)?;
+                print_or_name("latency", all.latency.run(&servers, pace).await, json)
             }
         }
     }

@@ -70,6 +70,16 @@ impl Ground {
         [&self.settings, besides].concat()
     }
 
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The way to MongoDB.
+    pub fn mongodb_uri(&self) -> &str {
+        &self.mongodb_uri
+    }
+
     /// Removes all of it.
     ///
     /// # Errors

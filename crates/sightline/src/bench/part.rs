@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::worker;
+use super::{indexer, worker};
 
 /// One of them.
 #[derive(Debug, Args)]
@@ -17,6 +17,10 @@ enum Which {
     WorkerFlow(Box<worker::Flow>),
     /// The parts of the worker's work
     WorkerParts(Box<worker::Parts>),
+    /// Documents from one database into another
+    BareInserts(indexer::BarePart),
+    /// The indexer on embedded parts
+    IndexEmbedded(Box<indexer::EmbeddedPart>),
 }
 
 impl Part {
@@ -25,6 +29,8 @@ impl Part {
         match self.which {
             Which::WorkerFlow(part) => Box::pin(part.run()).await,
             Which::WorkerParts(part) => Box::pin(part.run()).await,
+            Which::BareInserts(part) => part.run().await,
+            Which::IndexEmbedded(part) => part.run().await,
         }
     }
 }

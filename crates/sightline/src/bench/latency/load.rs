@@ -1,0 +1,186 @@
+//! Frames in by a schedule or as many as can be, and the subscriber who waits for their alerts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use contracts::FrameId;
+use contracts::alert::AlertData;
+use contracts::api::{FrameAccepted, FrameView};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::book::{Book, Frame};
+use super::stack::Stack;
+use crate::sse::SseParser;
+
+/// Cameras that the frames come from.
+pub const STREAMS: usize = 8;
+/// Frames on their way at once when it is measured how many can be borne.
+const AT_ONCE: usize = 48;
+/// How long an alert is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Of how many frames of a load it is asked when their results were made.
+const ASKED: usize = 400;
+
+/// A client that sends, and one that listens.
+pub struct Load {
+    sender: Sender,
+    book: Arc<Book>,
+    listening: AbortOnDropHandle<anyhow::Result<()>>,
+}
+
+#[derive(Clone)]
+struct Sender {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    photo: Bytes,
+    book: Arc<Book>,
+}
+
+impl Load {
+    /// Subscribes to alerts; returns when the stream has begun.
+    pub async fn subscribe(stack: &Stack, photo: Bytes) -> anyhow::Result<Self> {
+        let (book, http) = (Arc::new(Book::default()), reqwest::Client::new());
+        let (url, token) = (stack.url.clone(), stack.token.clone());
+        let answer = http.get(format!("{url}/v1/alerts")).bearer_auth(&token).send().await?.error_for_status()?;
+        let mut pieces = answer.bytes_stream();
+        // The first block tells the place in the stream: what comes after is not missed.
+        let mut parser = SseParser::default();
+        while parser.last_id().is_none() {
+            let piece = pieces.next().await.context("the stream of alerts ended")??;
+            parser.feed(&piece);
+        }
+        let listening = tokio::spawn({
+            let book = book.clone();
+            async move {
+                while let Some(piece) = pieces.next().await.transpose()? {
+                    let now = Timestamp::now();
+                    for event in parser.feed(&piece).into_iter().filter(|event| event.event == "alert") {
+                        let alert: AlertData = serde_json::from_str(&event.data)?;
+                        book.alerted(alert.frame_id, alert.raised_at, now);
+                    }
+                }
+                anyhow::bail!("the stream of alerts ended")
+            }
+        });
+        let sender = Sender { http, url, token, photo, book: book.clone() };
+        Ok(Self { sender, book, listening: AbortOnDropHandle::new(listening) })
+    }
+
+    /// Frames a second from send to alert with many on their way at once: what can be borne.
+    pub async fn at_capacity(&self, length: Duration) -> anyhow::Result<f64> {
+        let (begun, mut done) = (Instant::now(), 0_u32);
+        let mut number = 0;
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < AT_ONCE && begun.elapsed() < length {
+                under_way.push(self.there_and_back(number));
+                number += 1;
+            }
+            match under_way.next().await {
+                Some(outcome) => outcome?,
+                None => return Ok(f64::from(done) / length.as_secs_f64()),
+            }
+            done += u32::from(begun.elapsed() < length);
+        }
+    }
+
+    async fn there_and_back(&self, number: usize) -> anyhow::Result<()> {
+        let id = self.sender.send(number, Timestamp::now()).await?;
+        self.alerted(id).await
+    }
+
+    async fn alerted(&self, id: FrameId) -> anyhow::Result<()> {
+        let wait = async {
+            loop {
+                let seen = self.book.seen.notified();
+                if self.book.is_alerted(id) {
+                    return;
+                }
+                seen.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.with_context(|| match self.listening.is_finished() {
+            true => "the stream of alerts broke off".to_owned(),
+            false => format!("frame {id} has no alert after {PATIENCE:?}"),
+        })
+    }
+
+    /// Sends this many frames a second, whatever becomes of them, and waits for their alerts.
+    pub async fn offer(&self, per_second: f64, length: Duration) -> anyhow::Result<Vec<Frame>> {
+        let (begun, begun_at) = (Instant::now(), Timestamp::now());
+        let count = (per_second * length.as_secs_f64()) as usize;
+        let mut under_way = JoinSet::new();
+        for number in 0..count {
+            let after = Duration::from_secs_f64(number as f64 / per_second);
+            tokio::time::sleep_until((begun + after).into()).await;
+            let (sender, due) = (self.sender.clone(), begun_at.checked_add(after)?);
+            under_way.spawn(async move { (number, sender.send(number, due).await) });
+        }
+        let mut ids = vec![None; count];
+        while let Some(sent) = under_way.join_next().await {
+            let (number, id) = sent?;
+            ids[number] = Some(id.context("below its capacity it refuses")?);
+        }
+        let ids: Vec<FrameId> = ids.into_iter().flatten().collect();
+        for id in &ids {
+            self.alerted(*id).await?;
+        }
+        let (frames, missing) = self.book.of(&ids);
+        anyhow::ensure!(missing == 0, "{missing} frames have no alert");
+        Ok(frames)
+    }
+
+    /// When results about some of these frames were made.
+    pub async fn processed(&self, frames: &[Frame]) -> anyhow::Result<HashMap<FrameId, Timestamp>> {
+        let mut processed = HashMap::new();
+        for frame in frames.iter().step_by(frames.len().div_ceil(ASKED).max(1)) {
+            let view = self.sender.view(frame.id).await?;
+            processed.extend(view.results.first().map(|result| (frame.id, result.processed_at)));
+        }
+        Ok(processed)
+    }
+}
+
+impl Sender {
+    /// Sends a frame; returns when it is accepted.
+    async fn send(&self, number: usize, due: Timestamp) -> anyhow::Result<FrameId> {
+        let url = format!("{}/v1/frames?stream=camera-{}", self.url, number % STREAMS);
+        let request = self.http.post(url).bearer_auth(&self.token).header("content-type", kind(&self.photo));
+        let answer = request.body(self.photo.clone()).send().await?;
+        let (now, status) = (Timestamp::now(), answer.status());
+        let text = answer.text().await?;
+        anyhow::ensure!(status == 202, "a frame was answered by {status}: {text}");
+        let accepted: FrameAccepted = serde_json::from_str(&text)?;
+        self.book.accepted(accepted.frame_id, due, now);
+        Ok(accepted.frame_id)
+    }
+
+    /// What is stored about a frame, once it is.
+    async fn view(&self, id: FrameId) -> anyhow::Result<FrameView> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.http.get(format!("{}/v1/frames/{id}", self.url)).bearer_auth(&self.token).send().await?;
+            if answer.status() != 404 {
+                return Ok(answer.error_for_status()?.json().await?);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "frame {id} is not stored after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn kind(photo: &[u8]) -> &'static str {
+    match photo {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [b'R', b'I', b'F', b'F', ..] => "image/webp",
+        _ => "image/jpeg",
+    }
+}
