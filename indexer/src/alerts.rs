@@ -1,15 +1,19 @@
-//! From a result to the alerts that the rules raise about it, and the memory of what was raised already.
+//! From a result to the alerts that the rules raise about it; the memory of what was raised already; and the alerts' way to
+//! the log, on which they wait for no document: somebody does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError, ReaderItem, Start};
 use contracts::alert::AlertData;
 use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, Role};
 use jiff::Timestamp;
+use metrics::counter;
 use rules::Facts;
 
 use crate::recent::Recent;
 use crate::rules_in_force::{ActiveRule, RuleSet};
+use crate::sending::{Interrupted, Sending, Sent, pauses};
 
 /// How many alerts are remembered, and read back from the log's end: many times what can be in flight when a member dies.
 const REMEMBERED: usize = 20_000;
@@ -75,32 +79,47 @@ fn alert(
     }
 }
 
-/// Which alerts the log has already.
-pub struct Raised(Recent<AlertId, ()>);
+/// Sends alerts that the log does not have.
+pub struct Raising {
+    bus: Arc<dyn Bus>,
+    sending: Sending,
+    raised: Recent<AlertId, ()>,
+}
 
-impl Raised {
+impl Raising {
     /// Knows of none yet.
-    pub fn new() -> Self {
-        Self(Recent::new(REMEMBERED))
+    pub fn new(bus: Arc<dyn Bus>, sending: Sending) -> Self {
+        Self { bus, sending, raised: Recent::new(REMEMBERED) }
     }
 
-    /// Whether the log is known to have this alert.
-    pub fn contains(&self, id: &AlertId) -> bool {
-        self.0.contains(id)
-    }
-
-    /// The log has this alert.
-    pub fn insert(&mut self, id: AlertId) {
-        self.0.first(id, ());
+    /// Hands those to the log that it is not known to have. Who takes what comes back sees to it that the log gets them.
+    pub fn raise<'a>(&mut self, alerts: impl Iterator<Item = &'a AlertEvent>) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for alert in alerts {
+            if !self.raised.contains(&alert.data.id) {
+                counter!("sightline_indexer_alerts_total").increment(1);
+                self.raised.first(alert.data.id, ());
+                sent.push(self.sending.begin(Role::Alerts, alert.to_message()));
+            }
+        }
+        sent
     }
 
     /// Reads the end of the log: partitions that come from a member that died may bring results whose alerts it raised.
-    pub async fn recall(&mut self, bus: &dyn Bus) -> Result<(), BusError> {
-        let ranges = bus.ranges(Role::Alerts).await?;
+    pub async fn recall(&mut self) -> Result<(), Interrupted> {
+        let mut pauses = pauses();
+        while let Err(error) = self.read_end().await {
+            self.sending.wait_or_fail(error, "the end of the alerts cannot be read", &mut pauses).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_end(&mut self) -> Result<(), BusError> {
+        let ranges = self.bus.ranges(Role::Alerts).await?;
         let Some(end) = ranges.iter().find(|range| range.end > range.earliest).map(|range| range.end) else {
             return Ok(());
         };
-        let mut reader = bus.reader(Role::Alerts, Start::Tail(REMEMBERED as u64)).await?;
+        let mut reader = self.bus.reader(Role::Alerts, Start::Tail(REMEMBERED as u64)).await?;
         loop {
             let item = tokio::time::timeout(PATIENCE, reader.next()).await;
             let read_to = match item {
@@ -110,7 +129,7 @@ impl Raised {
                 Ok(Ok(ReaderItem::Delivery(delivery))) => {
                     // Whatever else somebody put there is no alert of ours.
                     if let Ok(alert) = AlertEvent::from_message(&delivery.message) {
-                        self.insert(alert.data.id);
+                        self.raised.first(alert.data.id, ());
                     }
                     delivery.position.offset + 1
                 }

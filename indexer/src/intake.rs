@@ -1,8 +1,9 @@
 //! Results into batches by count or age: read, decoded and matched against the rules, ready to be written.
 //!
-//! It runs in a task of its own: while one batch is written the next is gathered and decoded, so that decoding costs no time
-//! in which the store idles. A batch goes as soon as the one before is written, however small it is: batches are as large as
-//! the store is slow, and nothing waits longer than it must.
+//! It runs in a task of its own: while batches are written the next is gathered and decoded, so that decoding costs no time
+//! in which the store idles. A batch goes as soon as there is a turn to write it, however small it is: batches are as large
+//! as the store is slow, and nothing waits longer than it must. Alerts do not wait for a batch, nor for the store: they go
+//! to the log as soon as there is no other result to be read at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::alerts::alerts;
+use crate::alerts::{Raising, alerts};
 use crate::reading::{Reading, cause};
 use crate::recent::Recent;
 use crate::rules_in_force::RulesInForce;
+use crate::sending::{Interrupted, Sending, Sent};
 use crate::{Config, Deps};
 
 /// Of how many results it is remembered which came first for their frame.
 const FIRSTS: usize = 20_000;
+/// Batches that are written side by side: the store's wait for its journal is no time to stand still.
+const TURNS: usize = 2;
 
 /// A batch ready to be written.
 #[derive(Default)]
@@ -43,12 +47,14 @@ pub struct Batch {
     pub deliveries: Vec<Delivery>,
 }
 
-/// What the intake hands over, in order.
-pub enum Taken {
-    /// Partitions came to this member; results of theirs come after this.
-    Assigned,
-    /// Results. The next ones come when this is dropped.
-    Batch(Batch, Turn),
+/// What the intake hands over.
+pub struct Taken {
+    /// Results.
+    pub batch: Batch,
+    /// Alerts about them, on their way to the log.
+    pub alerts: Vec<Sent>,
+    /// The right to write them, which goes to others when this is dropped.
+    pub turn: Turn,
 }
 
 /// The turn of a batch to be written.
@@ -72,11 +78,13 @@ impl Intake {
         common: &Common,
         deps: &Deps,
         rules: Arc<RulesInForce>,
+        sending: &Sending,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let incarnation = deps.bus.incarnation(Role::Results).await.context("the results topic")?;
-        // One batch is being written, one gathered, and there is room for the log to be ahead.
-        let options = ConsumerOptions { max_in_flight: 4 * config.index_batch, ..ConsumerOptions::default() };
+        // Some batches are being written, one is gathered, and there is room for the log to be ahead.
+        let max_in_flight = (TURNS + 3) * config.index_batch;
+        let options = ConsumerOptions { max_in_flight, ..ConsumerOptions::default() };
         let consumer =
             deps.bus.consumer(Role::Results, groups::INDEXER, options).await.context("the indexers' group")?;
         let finisher = consumer.finisher();
@@ -84,8 +92,11 @@ impl Intake {
         let taker = Taker {
             consumer,
             sender,
-            turns: Arc::new(Semaphore::new(1)),
+            turns: Arc::new(Semaphore::new(TURNS)),
             gathering: Batch::default(),
+            looked_at: 0,
+            alerts: Vec::new(),
+            raising: Raising::new(Arc::clone(&deps.bus), sending.clone()),
             due: None,
             size: config.index_batch,
             wait: config.wait(),
@@ -105,9 +116,9 @@ impl Intake {
         self.taken.recv().await
     }
 
-    /// The effects of the message at this position are stored.
-    pub fn finished(&self, position: Position) {
-        self.finisher.finished(position);
+    /// Marks messages as finished.
+    pub fn finisher(&self) -> Arc<dyn Finisher> {
+        Arc::clone(&self.finisher)
     }
 
     /// Leaves the group after the last batch; commits what is finished.
@@ -126,6 +137,10 @@ struct Taker {
     sender: mpsc::Sender<Taken>,
     turns: Arc<Semaphore>,
     gathering: Batch,
+    /// Of what is gathered, how many results were looked at for alerts, and the alerts there were.
+    looked_at: usize,
+    alerts: Vec<Sent>,
+    raising: Raising,
     /// When what is gathered must go, however little it is.
     due: Option<Instant>,
     size: usize,
@@ -147,11 +162,16 @@ impl Taker {
                     continue;
                 }
                 incoming = self.consumer.next(), if !full => incoming,
+                // Nothing is there at once: who waits for an alert shall not wait for what may come.
+                () = std::future::ready(()), if self.looked_at < self.gathering.wanted.len() => {
+                    self.raise();
+                    continue;
+                }
             };
             let going_on = match incoming {
                 Ok(incoming) => {
                     pauses.reset();
-                    self.take(incoming).await
+                    self.take(incoming).await?
                 }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "results cannot be read; trying again");
@@ -170,8 +190,8 @@ impl Taker {
     }
 
     /// Whether anybody still wants what is taken.
-    async fn take(&mut self, incoming: Incoming) -> bool {
-        match incoming {
+    async fn take(&mut self, incoming: Incoming) -> anyhow::Result<bool> {
+        Ok(match incoming {
             Incoming::Delivery(delivery) => {
                 self.due.get_or_insert_with(|| Instant::now() + self.wait);
                 self.preparing.add(&mut self.gathering, delivery);
@@ -179,7 +199,12 @@ impl Taker {
             }
             Incoming::Assigned(partitions) => {
                 tracing::info!(?partitions, "partitions of the results came to this indexer");
-                self.flush().await && self.sender.send(Taken::Assigned).await.is_ok()
+                // Before any result of theirs: which alerts does the log have?
+                match self.raising.recall().await {
+                    Ok(()) => self.flush().await,
+                    Err(Interrupted::Stop) => false,
+                    Err(Interrupted::Failure(error)) => return Err(error),
+                }
             }
             Incoming::Revoked(partitions) => {
                 tracing::info!(?partitions, "partitions of the results go to another indexer");
@@ -195,7 +220,15 @@ impl Taker {
                 );
                 true
             }
-        }
+        })
+    }
+
+    /// Sends the alerts about what is gathered that were not sent yet.
+    fn raise(&mut self) {
+        let wanted = self.gathering.wanted.get(self.looked_at..).unwrap_or_default();
+        let alerts = wanted.iter().flat_map(|indexed| &indexed.alerts);
+        self.alerts.extend(self.raising.raise(alerts));
+        self.looked_at = self.gathering.wanted.len();
     }
 
     /// Hands over what is gathered, whatever it is; false when nobody takes it any more.
@@ -209,15 +242,16 @@ impl Taker {
 
     #[expect(clippy::cast_precision_loss, reason = "a batch has far less than 2^52 results")]
     async fn hand_over(&mut self, turn: Option<Turn>) -> bool {
-        self.due = None;
-        let batch = std::mem::take(&mut self.gathering);
+        self.raise();
+        (self.due, self.looked_at) = (None, 0);
+        let (batch, alerts) = (std::mem::take(&mut self.gathering), std::mem::take(&mut self.alerts));
         histogram!("sightline_indexer_batch_results").record(batch.deliveries.len() as f64);
         let Some(turn) = turn else { return false };
-        self.sender.send(Taken::Batch(batch, turn)).await.is_ok()
+        self.sender.send(Taken { batch, alerts, turn }).await.is_ok()
     }
 }
 
-/// Waits until a batch may go: it is full or old enough, and the one before it is written. An empty one never may.
+/// Waits until a batch may go: it is full or old enough, and it has a turn. An empty one never may.
 async fn may_go(due: Option<Instant>, full: bool, turns: &Arc<Semaphore>) -> Option<Turn> {
     match due {
         None => std::future::pending().await,

@@ -1,9 +1,10 @@
 //! Results in; documents and alerts out.
 //!
 //! ```text
+//!             ┌──────────────────────────── alerts, at once ────┐
 //! results ──▶ intake: batches by count or age ──▶ work: ┬─ documents.put ─┬─▶ finished
-//!             decode, match the rules in force          ├─ alerts ────────┤
-//!             (the next batch, while one is written)    └─ dead letters ──┘
+//!             decode, match the rules in force          └─ dead letters ──┘
+//!             (the next batch, while one is written)
 //! ```
 //!
 //! In: what detectors said, and bare vehicle JSON of foreign producers. Out: result documents with their detections, at most
@@ -20,6 +21,7 @@ mod intake;
 mod reading;
 mod recent;
 mod rules_in_force;
+mod sending;
 mod work;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub use config::Config;
 
 use crate::intake::Intake;
 use crate::rules_in_force::RulesInForce;
+use crate::sending::Sending;
 use crate::work::Work;
 
 /// How often documents past their time are swept, where the database does not by itself.
@@ -77,8 +80,9 @@ pub async fn run(config: Config, common: Common, deps: Deps, stop: CancellationT
     config.check()?;
     let rules = RulesInForce::start(config::built_ins(&common), Arc::clone(&deps.documents), stop.clone()).await;
     let Some(rules) = rules else { return Ok(()) };
-    let intake = Intake::join(&config, &common, &deps, Arc::clone(&rules), stop.clone()).await?;
-    let work = Work::new(&deps, stop.clone());
+    let sending = Sending::new(deps.bus.producer(), stop.clone());
+    let intake = Intake::join(&config, &common, &deps, Arc::clone(&rules), &sending, stop.clone()).await?;
+    let work = Work::new(&deps, sending);
 
     // The tasks beside the work end with it, also when it fails.
     let beside = stop.child_token();
