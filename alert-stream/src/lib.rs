@@ -43,6 +43,10 @@ use crate::tail::Tail;
 
 /// Connections beyond the subscribers': for who is refused, asks for a cookie or looks after our health.
 const OTHER_CONNECTIONS: usize = 256;
+/// Largest head of a request.
+const READ_BUFFER: usize = 16 << 10;
+/// What the kernel holds for a client that does not keep up: a few hundred alerts, and not the megabytes that it would take.
+const SEND_BUFFER: usize = 64 << 10;
 /// How long streams may take to say their last word after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -87,6 +91,8 @@ pub async fn run(
     let limits = Limits {
         connections: config.alert_subscribers + OTHER_CONNECTIONS,
         write: config.stall(),
+        buffer: READ_BUFFER,
+        send_buffer: Some(SEND_BUFFER),
         drain: DRAIN,
         ..Limits::default()
     };

@@ -1,21 +1,67 @@
-//! Whether the workers keep up. In: how old the oldest frame is that a group of workers has not processed. Out: a flag that
-//! stops new frames while a group is so far behind that the log might drop frames before they are looked at.
+//! Whether the workers keep up. In: how far each group of workers has come, and how old the oldest frame is that it has
+//! still to do. Out: a flag that stops new frames while a group is so far behind that the log might drop frames before they
+//! are looked at: when the oldest has waited half of the retention, or a new one would have to.
+//!
+//! The age alone comes too late: under ten times what the workers can do, the first of the frames that no worker will reach
+//! in time is taken long before the oldest is old.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use bus::{Bus, BusError};
+use bus::{Bus, BusError, Progress};
 use contracts::Role;
 use tokio_util::sync::CancellationToken;
 
-/// How often the groups are asked after.
-const PERIOD: Duration = Duration::from_secs(3);
+/// How often it is asked how far the groups have come: what is taken between two looks is taken unseen.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Every so many looks it is asked how old the oldest frame is, for which frames have to be read.
+const AGE_EVERY: u32 = 3;
+/// How long a group is watched to tell how fast it is.
+const WATCHED: Duration = Duration::from_secs(5);
+/// What is left of a group's pace with every look at which it is slower: a stop and a start are no change of pace.
+const KEPT: f64 = 0.98;
 
 /// The flag. Reading it costs nothing.
 #[derive(Default)]
 pub struct Backlog {
     behind: AtomicBool,
+}
+
+/// One group of workers.
+struct Group {
+    name: String,
+    pace: Pace,
+    oldest: Duration,
+}
+
+/// How fast a group is when it has enough to do.
+#[derive(Default)]
+struct Pace {
+    looks: VecDeque<(Instant, Progress)>,
+    per_second: Option<f64>,
+}
+
+impl Pace {
+    /// How long a frame that is taken now will wait, as far as can be said.
+    fn wait(&mut self, now: Instant, progress: Progress) -> Option<Duration> {
+        self.looks.push_back((now, progress));
+        while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WATCHED) {
+            self.looks.pop_front();
+        }
+        if let Some((begun, then)) = self.looks.front()
+            && now.duration_since(*begun) >= WATCHED
+        {
+            let done = progress.finished.saturating_sub(then.finished);
+            // Who had no more before it than it did may have been idle, and tells nothing; neither does who does nothing.
+            if done > 0 && then.waiting >= done {
+                let pace = done as f64 / now.duration_since(*begun).as_secs_f64();
+                self.per_second = Some(self.per_second.map_or(pace, |known| pace.max(known * KEPT)));
+            }
+        }
+        self.per_second.map(|rate| Duration::try_from_secs_f64(progress.waiting as f64 / rate).unwrap_or(Duration::MAX))
+    }
 }
 
 impl Backlog {
@@ -24,8 +70,8 @@ impl Backlog {
         self.behind.load(Ordering::Relaxed)
     }
 
-    /// Keeps the flag true to the groups until `stop`: it is up while one has a frame older than `limit` to do. What cannot
-    /// be found out changes nothing.
+    /// Keeps the flag true to the groups until `stop`: it is up while a frame of one has waited longer than `limit`, or will.
+    /// What cannot be found out changes nothing.
     pub async fn watch(
         self: Arc<Self>,
         bus: Arc<dyn Bus>,
@@ -33,45 +79,102 @@ impl Backlog {
         limit: Duration,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let age = metrics::gauge!("sightline_ingest_backlog_seconds");
+        let (age, wait) = (
+            metrics::gauge!("sightline_ingest_backlog_seconds"),
+            metrics::gauge!("sightline_ingest_backlog_wait_seconds"),
+        );
+        let group = |name| Group { name, pace: Pace::default(), oldest: Duration::ZERO };
+        let mut groups: Vec<Group> = groups.into_iter().map(group).collect();
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        for look in 0_u32.. {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            match oldest(&*bus, &groups).await {
-                Ok(oldest) => {
-                    age.set(oldest.as_secs_f64());
-                    self.set(oldest > limit, oldest);
+            match ask(&*bus, &mut groups, look.is_multiple_of(AGE_EVERY)).await {
+                Ok((waited, will_wait)) => {
+                    age.set(waited.as_secs_f64());
+                    wait.set(will_wait.as_secs_f64());
+                    self.set(waited > limit || will_wait > limit, waited, will_wait);
                 }
                 Err(error) => tracing::debug!(%error, "how far the workers have come could not be found out"),
             }
         }
+        Ok(())
     }
 
-    fn set(&self, behind: bool, oldest: Duration) {
+    fn set(&self, behind: bool, waited: Duration, will_wait: Duration) {
         if self.behind.swap(behind, Ordering::Relaxed) == behind {
             return;
         }
         if behind {
-            tracing::warn!("workers are {oldest:?} behind; new frames are refused until they catch up");
+            tracing::warn!(
+                "the oldest frame has waited {waited:.0?} and a new one would wait {will_wait:.0?}; new frames are refused \
+                 until the workers catch up"
+            );
         } else {
             tracing::info!("workers caught up; new frames are taken again");
         }
     }
 }
 
-/// The age of the oldest frame that one of the groups has still to do.
-async fn oldest(bus: &dyn Bus, groups: &[String]) -> Result<Duration, BusError> {
-    let mut longest = Duration::ZERO;
-    for group in groups {
-        if let Some(taken) = bus.oldest_unconsumed(Role::Frames, group).await? {
+/// How long the oldest frame that a group has still to do has waited, and how long a new one will; of the groups, the longest.
+async fn ask(bus: &dyn Bus, groups: &mut [Group], age_too: bool) -> Result<(Duration, Duration), BusError> {
+    let (mut waited, mut will_wait) = (Duration::ZERO, Duration::ZERO);
+    for Group { name, pace, oldest } in groups {
+        let progress = bus.progress(Role::Frames, name).await?;
+        will_wait = will_wait.max(pace.wait(Instant::now(), progress).unwrap_or_default());
+        if age_too {
+            let taken = bus.oldest_unconsumed(Role::Frames, name).await?;
             // A clock that went back makes a frame of the future: it is new.
-            longest = longest.max(SystemTime::now().duration_since(taken).unwrap_or_default());
+            let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
+            *oldest = taken.map(age).unwrap_or_default();
+        }
+        waited = waited.max(*oldest);
+    }
+    Ok((waited, will_wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look each second at a group that finishes `done` a second while `taken` come in.
+    fn watched(looks: u64, done: u64, taken: u64) -> Vec<Option<Duration>> {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let look = |second: u64| {
+            let finished = done * second;
+            let progress = Progress { finished, waiting: (taken * second).saturating_sub(finished) };
+            pace.wait(begun + Duration::from_secs(second), progress)
+        };
+        (0..looks).map(look).collect()
+    }
+
+    #[test]
+    fn under_overload_the_wait_of_a_new_frame_is_known_long_before_any_has_waited_so_long() {
+        let waits = watched(12, 50, 500);
+        assert_eq!(waits[4], None, "nobody was watched long enough");
+        // 450 a second are left over, of which it does 50 a second.
+        assert_eq!(waits[11], Some(Duration::from_secs(99)));
+    }
+
+    #[test]
+    fn who_keeps_up_is_not_taken_for_slow() {
+        assert_eq!(watched(60, 1, 1).last(), Some(&None));
+    }
+
+    #[test]
+    fn the_pace_is_remembered_while_the_group_is_away() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let at = |second| begun + Duration::from_secs(second);
+        for second in 0..10 {
+            pace.wait(at(second), Progress { finished: 10 * second, waiting: 1000 });
+        }
+        for second in 10..60 {
+            let wait = pace.wait(at(second), Progress { finished: 90, waiting: 1000 });
+            assert!(wait.is_some_and(|wait| (100..130).contains(&wait.as_secs())), "{wait:?}");
         }
     }
-    Ok(longest)
 }

@@ -44,7 +44,7 @@ pub use self::settings::{BusSync, Options};
 use self::topic::{Located, TopicLog};
 use self::usage::Usage;
 use self::writer::{Queue, Writer};
-use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Range, Reader, Start};
+use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
 
 /// A durable log in a folder. Dropping it closes it.
 pub struct EmbeddedBus {
@@ -221,6 +221,12 @@ impl Bus for EmbeddedBus {
 
     async fn incarnation(&self, role: Role) -> Result<String, BusError> {
         Ok(self.log(role)?.incarnation.clone())
+    }
+
+    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError> {
+        let next = self.groups.stored(role, group).unwrap_or_default();
+        let of = |partition| next.get(usize::try_from(partition).ok()?).copied();
+        Ok(Progress::of(&self.log(role)?.ranges(), of))
     }
 
     async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {

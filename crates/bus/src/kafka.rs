@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use contracts::{Role, Topics};
 use tokio_util::sync::CancellationToken;
 
-use crate::seam::{Bus, BusError, Consumer, ConsumerOptions, Producer, Range, Reader, Start};
+use crate::seam::{Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
 
 pub mod admin;
 mod cluster;
@@ -157,6 +157,11 @@ impl Bus for KafkaBus {
             Some(id) => Ok(id.simple().to_string()),
             None => Err(BusError::Fatal("the Kafka brokers give topics no id; use 2.8 or newer".to_owned())),
         }
+    }
+
+    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError> {
+        let probe = self.probe(role, group)?;
+        self.ask(move |cluster| probe.lock().unwrap_or_else(PoisonError::into_inner).progress(cluster)).await
     }
 
     async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {

@@ -20,6 +20,6 @@ mod seam;
 pub use embedded::EmbeddedBus;
 pub use kafka::{KafkaBus, KafkaConfig};
 pub use seam::{
-    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Producer, Range,
-    Reader, ReaderItem, Start,
+    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Producer, Progress,
+    Range, Reader, ReaderItem, Start,
 };

@@ -184,6 +184,30 @@ pub struct Range {
     pub end: i64,
 }
 
+/// How far a group has come on a topic, all partitions together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that it has behind it; grows as it commits, and by what retention drops before it.
+    pub finished: u64,
+    /// Messages that it has before it.
+    pub waiting: u64,
+}
+
+impl Progress {
+    /// Of partitions with these ranges, where the group's next offset is what `next` says; none where it has none yet.
+    pub(crate) fn of(ranges: &[Range], next: impl Fn(i32) -> Option<i64>) -> Self {
+        let mut progress = Self { finished: 0, waiting: 0 };
+        for range in ranges {
+            // An offset that is not there is of before retention, or of another topic of this name.
+            let there = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
+            let next = there.unwrap_or(range.earliest);
+            progress.finished += next.unsigned_abs();
+            progress.waiting += next.abs_diff(range.end);
+        }
+        progress
+    }
+}
+
 /// A log. Cheap to share as `Arc<dyn Bus>`.
 #[async_trait]
 pub trait Bus: Send + Sync {
@@ -207,6 +231,9 @@ pub trait Bus: Send + Sync {
 
     /// Tells one topic from another that had the same name before it was deleted: stable over restarts, new on creation.
     async fn incarnation(&self, role: Role) -> Result<String, BusError>;
+
+    /// How far `group` has come; a group that does not exist yet has everything before it.
+    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError>;
 
     /// When the oldest message that `group` has not yet committed was taken, or nothing when it has all; a group that does not
     /// exist yet has everything before it.

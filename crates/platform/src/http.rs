@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take no bytes of what is sent to it.
     pub write: Duration,
+    /// Bytes that the kernel holds for a client that does not take them; as many as it likes, up to megabytes, when not set.
+    pub send_buffer: Option<usize>,
     /// How long open requests may run on after a stop.
     pub drain: Duration,
 }
@@ -38,6 +41,7 @@ impl Default for Limits {
             buffer: 64 << 10,
             connections: 20_000,
             write: Duration::from_secs(30),
+            send_buffer: None,
             drain: Duration::from_secs(10),
         }
     }
@@ -69,6 +73,12 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    descriptors(limits.connections);
+    if let Some(bytes) = limits.send_buffer {
+        // What a listening socket has, those that it accepts inherit.
+        let set = SockRef::from(&listener).set_send_buffer_size(bytes);
+        set.context("the kernel does not let its buffers be bounded")?;
+    }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.buffer);
     let graceful = GracefulShutdown::new();
@@ -92,6 +102,20 @@ pub async fn serve(
         tracing::warn!("requests were still open {:?} after the stop and were cut", limits.drain);
     }
     Ok(())
+}
+
+/// Every connection is a file to the system, which by default allows a program a thousand, and more if it asks.
+fn descriptors(connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < connections as u64 => {
+            tracing::warn!(
+                "this process may open {files} files and take {connections} connections; raise the limit with `ulimit -n` \
+                 or LimitNOFILE"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// The next connection, or nothing on `stop`. A failed accept (descriptors used up) is waited out: the service stays.
@@ -140,5 +164,56 @@ pub async fn serve_admin(port: Option<(TcpListener, Router)>, stop: Cancellation
             stop.cancelled().await;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::{Body, Bytes};
+    use futures::stream;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpSocket;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_client_that_reads_nothing_is_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (gone, mut end) = mpsc::channel::<Infallible>(1);
+        let endless = {
+            let taken = taken.clone();
+            get(move || async move {
+                let pieces = stream::repeat_with(move || {
+                    let _alive = &gone;
+                    taken.fetch_add(4096, Ordering::Relaxed);
+                    Ok::<_, Infallible>(Bytes::from_static(&[0; 4096]))
+                });
+                Body::from_stream(pieces)
+            })
+        };
+        let limits = Limits { send_buffer: Some(64 << 10), write: Duration::from_secs(1), ..Limits::default() };
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Router::new().route("/", endless), limits, stop.clone()));
+
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        // The service gives the client up after a second, and stops; then nothing holds the stream any more.
+        while taken.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+        assert!(end.recv().await.is_none());
+        let taken = taken.load(Ordering::Relaxed);
+        assert!(taken < 512 << 10, "{taken} bytes were taken for it");
     }
 }

@@ -12,8 +12,11 @@ mod ingest;
 mod latency;
 mod machine;
 mod meter;
+mod overload;
 mod part;
 mod report;
+mod soak;
+mod sse;
 mod stats;
 mod worker;
 
@@ -50,6 +53,14 @@ enum Which {
     Indexer(indexer::IndexerBench),
     /// From a frame accepted to its alert at a subscriber, under load
     Latency(latency::LatencyBench),
+    /// Server-sent events: deliveries, memory and latency of many subscribers, beside nginx with nchan
+    Sse(sse::SseBench),
+    /// Subscribers that read slowly or not at all: what the others notice, and what becomes of the slow
+    SlowReaders(sse::slow::SlowReadersBench),
+    /// Ten times more than can be done: memory, refusals, what is done all the same, and the time after
+    Overload(overload::OverloadBench),
+    /// Pictures of every size and format for an hour: whether memory stays where it is
+    Soak(soak::SoakBench),
     /// Every bench, one after the other; those whose servers or programs are not given are named and left out
     All(Box<All>),
     #[command(hide = true)]
@@ -68,6 +79,14 @@ struct All {
     indexer: indexer::IndexerBench,
     #[command(flatten)]
     latency: latency::LatencyBench,
+    #[command(flatten)]
+    sse: sse::SseBench,
+    #[command(flatten)]
+    slow_readers: sse::slow::SlowReadersBench,
+    #[command(flatten)]
+    overload: overload::OverloadBench,
+    #[command(flatten)]
+    soak: soak::SoakBench,
 }
 
 impl Bench {
@@ -81,13 +100,21 @@ impl Bench {
             Which::Worker(bench) => print(&Box::pin(bench.run(&servers, pace)).await?, json),
             Which::Indexer(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Latency(bench) => print(&bench.run(&servers, pace).await?, json),
+            Which::Sse(bench) => print(&bench.run(pace).await?, json),
+            Which::SlowReaders(bench) => print(&bench.run(pace).await?, json),
+            Which::Overload(bench) => print(&bench.run(&servers, pace).await?, json),
+            Which::Soak(bench) => print(&bench.run(pace).await?, json),
             Which::Part(part) => part.run().await,
             Which::All(all) => {
                 print_or_name("bus", all.bus.run(pace).await, json)?;
                 print_or_name("ingest", all.ingest.run(&servers, pace).await, json)?;
                 print_or_name("worker", Box::pin(all.worker.run(&servers, pace)).await, json)?;
                 print_or_name("indexer", all.indexer.run(&servers, pace).await, json)?;
-                print_or_name("latency", all.latency.run(&servers, pace).await, json)
+                print_or_name("latency", all.latency.run(&servers, pace).await, json)?;
+                print_or_name("sse", all.sse.run(pace).await, json)?;
+                print_or_name("slow-readers", all.slow_readers.run(pace).await, json)?;
+                print_or_name("overload", all.overload.run(&servers, pace).await, json)?;
+                print_or_name("soak", all.soak.run(pace).await, json)
             }
         }
     }

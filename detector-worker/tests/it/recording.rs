@@ -151,6 +151,10 @@ impl Bus for RecordingBus {
         self.inner.incarnation(role).await
     }
 
+    async fn progress(&self, role: Role, group: &str) -> Result<bus::Progress, BusError> {
+        self.inner.progress(role, group).await
+    }
+
     async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
         self.inner.oldest_unconsumed(role, group).await
     }

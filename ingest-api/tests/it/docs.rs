@@ -96,6 +96,7 @@ async fn it_counts_what_it_does() {
         "sightline_ingest_bytes_in_flight",
         "sightline_ingest_waiting",
         "sightline_ingest_backlog_seconds",
+        "sightline_ingest_backlog_wait_seconds",
         "sightline_ingest_refusals_total{code=\"unsupported_media_type\"}",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");

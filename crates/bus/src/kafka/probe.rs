@@ -14,7 +14,7 @@ use super::cluster::Cluster;
 use super::config::KafkaConfig;
 use super::context::{Context, bus_error};
 use super::delivery::timestamp;
-use crate::seam::BusError;
+use crate::seam::{BusError, Progress, Range};
 
 /// Looks at one group's place in one topic. It keeps what it saw, so that asking often reads little.
 pub struct Probe {
@@ -60,22 +60,39 @@ impl Probe {
         Ok(self.seen.values().filter_map(|(_, time)| *time).min())
     }
 
+    /// How far the group has come. Blocks.
+    pub fn progress(&self, cluster: &Cluster) -> Result<Progress, BusError> {
+        let ranges = cluster.ranges(self.role)?;
+        let committed = self.committed(&ranges)?;
+        Ok(Progress::of(&ranges, |partition| committed.get(&partition).copied()))
+    }
+
     /// The next offset that the group needs of each partition that still has something for it.
     fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
         let ranges = cluster.ranges(self.role)?;
-        let mut asked = TopicPartitionList::with_capacity(ranges.len());
-        for range in &ranges {
-            asked.add_partition(&self.topic, range.partition);
-        }
-        let committed = self.client.committed_offsets(asked, self.timeout).map_err(|error| self.failed(&error))?;
+        let committed = self.committed(&ranges)?;
         let next = ranges.iter().filter_map(|range| {
-            let offset = match committed.find_partition(&self.topic, range.partition).map(|found| found.offset()) {
-                Some(Offset::Offset(offset)) if (range.earliest..=range.end).contains(&offset) => offset,
+            let offset = match committed.get(&range.partition) {
+                Some(offset) if (range.earliest..=range.end).contains(offset) => *offset,
                 _ => range.earliest,
             };
             (offset < range.end).then_some((range.partition, offset))
         });
         Ok(next.collect())
+    }
+
+    /// What the group has committed, by partition.
+    fn committed(&self, ranges: &[Range]) -> Result<HashMap<i32, i64>, BusError> {
+        let mut asked = TopicPartitionList::with_capacity(ranges.len());
+        for range in ranges {
+            asked.add_partition(&self.topic, range.partition);
+        }
+        let committed = self.client.committed_offsets(asked, self.timeout).map_err(|error| self.failed(&error))?;
+        let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        });
+        Ok(offsets.collect())
     }
 
     /// Reads the first message at each of these offsets.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bus::{
-    Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Range, Reader, ReaderItem, Start,
+    Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Progress, Range, Reader,
+    ReaderItem, Start,
 };
 use bytes::Bytes;
 use contracts::{Headers, Message, Role};
@@ -60,6 +61,7 @@ macro_rules! contract_suite {
             a_consumer_holds_a_bounded_number_of_bytes
             ranges_say_what_is_there
             the_oldest_unconsumed_is_the_first_that_is_not_committed
+            progress_is_what_a_group_has_behind_it_and_before_it
             the_incarnation_outlives_the_process
             a_closed_bus_has_sent_what_was_queued_and_answers_closed
         );
@@ -446,6 +448,26 @@ pub async fn the_oldest_unconsumed_is_the_first_that_is_not_committed(log: impl 
             assert!(Instant::now() < deadline, "message {done} was never committed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+pub async fn progress_is_what_a_group_has_behind_it_and_before_it(log: impl Log) {
+    let bus = log.open().await;
+    let progress = async || {
+        let Progress { finished, waiting } = bus.progress(Role::Frames, GROUP).await.unwrap();
+        (finished, waiting)
+    };
+    assert_eq!(progress().await, (0, 0));
+    send(&*bus, Role::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
+    assert_eq!(progress().await, (0, 9), "of a group that does not exist yet");
+
+    let mut member = Member::of(&*bus).await;
+    let taken = member.take(9).await;
+    member.finish(&taken);
+    let deadline = Instant::now() + PATIENCE;
+    while progress().await != (9, 0) {
+        assert!(Instant::now() < deadline, "not all was committed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -77,6 +77,11 @@ impl Child {
         next?.with_context(|| format!("{} ended; what it logged says why", self.name))
     }
 
+    /// The next line that it prints, however long it takes: it is what is measured.
+    pub async fn patient_line(&mut self) -> anyhow::Result<String> {
+        self.lines.next_line().await?.with_context(|| format!("{} ended; what it logged says why", self.name))
+    }
+
     /// Waits until it has printed this line.
     pub async fn says(&mut self, expected: &str) -> anyhow::Result<()> {
         let line = self.line().await?;
@@ -91,13 +96,18 @@ impl Child {
 
     /// Waits until the service behind `url` says that it is ready.
     pub async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
+        self.answers(&format!("{url}/readyz")).await
+    }
+
+    /// Waits until this address answers well.
+    pub async fn answers(&mut self, url: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
         while Instant::now() < deadline {
             if let Some(status) = self.process.try_wait()? {
                 bail!("{} ended with {status}; what it logged says why", self.name);
             }
-            match reqwest::get(format!("{url}/readyz")).await {
+            match reqwest::get(url).await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) => last = answer.text().await.unwrap_or_default(),
                 Err(error) => last = error.to_string(),

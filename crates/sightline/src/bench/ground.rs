@@ -41,10 +41,18 @@ impl Ground {
     /// # Errors
     /// When a server is not set or cannot be reached.
     pub async fn lay(servers: &Servers) -> anyhow::Result<Self> {
+        Self::lay_with(servers, str::to_owned).await
+    }
+
+    /// The same with what `change` makes of the topics.
+    ///
+    /// # Errors
+    /// As [`Self::lay`].
+    pub async fn lay_with(servers: &Servers, change: impl Fn(&str) -> String) -> anyhow::Result<Self> {
         let Servers { kafka, mongo } = servers;
         let (config, mongodb_uri) = (crate::topics::config(kafka)?, mongo.uri()?.expose().to_owned());
         let name = format!("bench-{}", Uuid::new_v4().simple());
-        let text = DEFAULT.replace("name: sightline.", &format!("name: {name}."));
+        let text = change(DEFAULT).replace("name: sightline.", &format!("name: {name}."));
         let topics = Topics::parse(&text)?;
         let folder = tempfile::tempdir().context("no folder for the bench")?;
         let file = folder.path().join("topics.yaml");

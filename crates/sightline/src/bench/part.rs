@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{indexer, worker};
+use super::{indexer, overload, sse, worker};
 
 /// One of them.
 #[derive(Debug, Args)]
@@ -21,6 +21,14 @@ enum Which {
     BareInserts(indexer::BarePart),
     /// The indexer on embedded parts
     IndexEmbedded(Box<indexer::EmbeddedPart>),
+    /// The alert stream on an embedded log
+    SseService(Box<sse::service::Part>),
+    /// Its subscribers
+    SseClients(sse::clients::Part),
+    /// Those that read slowly
+    SseSlow(sse::slow::Part),
+    /// Senders of frames
+    Senders(overload::senders::Part),
 }
 
 impl Part {
@@ -31,6 +39,10 @@ impl Part {
             Which::WorkerParts(part) => Box::pin(part.run()).await,
             Which::BareInserts(part) => part.run().await,
             Which::IndexEmbedded(part) => part.run().await,
+            Which::SseService(part) => part.run().await,
+            Which::SseClients(part) => part.run().await,
+            Which::SseSlow(part) => part.run().await,
+            Which::Senders(part) => part.run().await,
         }
     }
 }

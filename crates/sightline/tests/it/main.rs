@@ -6,6 +6,7 @@ mod bad_start;
 mod combinations;
 mod house;
 mod ledger;
+mod memory;
 mod nothing_lost;
 mod processes;
 mod real_input;

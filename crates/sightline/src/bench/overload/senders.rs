@@ -1,0 +1,266 @@
+//! Senders of frames in a process of their own: by a schedule that does not wait for answers, or as many at once as asked.
+//!
+//! Every answer is looked at: 202 with a frame's id, or a refusal that says when to come back (429 or 503, a problem with a
+//! code, `Retry-After`). Anything else is wrong and is shown.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::Args;
+use contracts::api::FrameAccepted;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::bench::child::Child;
+use crate::bench::stats::Times;
+
+/// Cameras that the frames come from.
+const STREAMS: usize = 64;
+/// Longest wait for an answer; longer is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many wrong answers are shown.
+const SHOWN: usize = 3;
+
+/// What came of a schedule.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Seconds from the first frame due to the last answer.
+    pub seconds: f64,
+    /// Frames that were due.
+    pub due: u64,
+    /// Of these not sent, because so many answers were still out.
+    pub unsent: u64,
+    pub accepted: u64,
+    /// Refusals as they should be, by status and code.
+    pub refused: BTreeMap<String, u64>,
+    pub wrong: u64,
+    /// The first of these.
+    pub shown: Vec<String>,
+    /// Milliseconds to a 202.
+    pub p50: f64,
+    pub p99: f64,
+}
+
+impl Outcome {
+    /// All refusals.
+    pub fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+/// The process, as its starter sees it.
+pub struct Senders {
+    child: Child,
+    /// The ids of accepted frames, one a line.
+    pub book: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// Carries the token, which is not for the list of processes.
+const TOKEN: &str = "SIGHTLINE_TEST_BENCH_TOKEN";
+
+impl Senders {
+    /// Starts it; so many answers may be out at once.
+    pub fn start(url: &str, token: &str, picture: &[u8], at_once: u32) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("a folder for the senders")?;
+        let (file, book) = (folder.path().join("picture"), folder.path().join("accepted"));
+        std::fs::write(&file, picture)?;
+        let at_once = at_once.to_string();
+        let [file, log] = [&file, &book].map(|path| path.to_str().unwrap_or_default());
+        let arguments = ["senders", "--url", url, "--picture", file, "--book", log, "--at-once", &at_once];
+        let child = Child::part(&arguments, &[(TOKEN, token.to_owned())])?;
+        Ok(Self { child, book, _folder: folder })
+    }
+
+    /// So many frames a second for so long, answered or not.
+    pub async fn offer(&mut self, per_second: f64, length: Duration) -> anyhow::Result<()> {
+        self.child.tell(&format!("offer {per_second} {}", length.as_secs_f64())).await
+    }
+
+    /// So many senders, each of which waits for its answer, for so long.
+    pub async fn press(&mut self, senders: u32, length: Duration) -> anyhow::Result<()> {
+        self.child.tell(&format!("press {senders} {}", length.as_secs_f64())).await
+    }
+
+    /// What came of it.
+    pub async fn outcome(&mut self) -> anyhow::Result<Outcome> {
+        let line = self.child.patient_line().await?;
+        serde_json::from_str(&line).with_context(|| format!("the senders said {line:?}"))
+    }
+
+    /// The ids of all accepted frames.
+    pub fn accepted(&self) -> anyhow::Result<Vec<String>> {
+        let text = std::fs::read_to_string(&self.book).context("the book of accepted frames")?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Ends it.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.child.kill().await
+    }
+}
+
+/// What the process is started with.
+#[derive(Debug, Args)]
+pub struct Part {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    picture: std::path::PathBuf,
+    #[arg(long)]
+    book: std::path::PathBuf,
+    #[arg(long)]
+    at_once: usize,
+}
+
+/// What every sender shares.
+struct Desk {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    picture: Bytes,
+    places: Arc<Semaphore>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    outcome: Outcome,
+    times: Vec<Duration>,
+    ids: String,
+}
+
+impl Part {
+    /// Does what it is told until its standard input ends.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let token = std::env::var(TOKEN).with_context(|| format!("{TOKEN} is not set"))?;
+        let desk = Arc::new(Desk {
+            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            url: self.url,
+            token,
+            picture: std::fs::read(&self.picture)?.into(),
+            places: Arc::new(Semaphore::new(self.at_once)),
+            tally: Mutex::default(),
+        });
+        let mut book = tokio::fs::File::options().create(true).append(true).open(&self.book).await?;
+        let mut told = BufReader::new(tokio::io::stdin()).lines();
+        while let Some(line) = told.next_line().await? {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [what, number, seconds] = words[..] else { anyhow::bail!("three words are wanted, not {line:?}") };
+            let (number, length) = (number.parse::<f64>()?, Duration::from_secs_f64(seconds.parse()?));
+            let begun = Instant::now();
+            match what {
+                "offer" => desk.offer(number, length).await?,
+                _ => desk.press(number as usize, length).await?,
+            }
+            let Tally { mut outcome, times, ids } = std::mem::take(&mut *desk.tally());
+            let times: Times = times.into_iter().collect();
+            outcome.seconds = begun.elapsed().as_secs_f64();
+            (outcome.p50, outcome.p99) = (times.ms(0.5), times.ms(0.99));
+            book.write_all(ids.as_bytes()).await?;
+            book.flush().await?;
+            println!("{}", serde_json::to_string(&outcome)?);
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn offer(self: &Arc<Self>, per_second: f64, length: Duration) -> anyhow::Result<()> {
+        let (begun, count) = (Instant::now(), (per_second * length.as_secs_f64()) as usize);
+        let mut under_way = JoinSet::new();
+        for number in 0..count {
+            let due = begun + Duration::from_secs_f64(number as f64 / per_second);
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
+            while under_way.try_join_next().transpose()?.is_some() {}
+            match Arc::clone(&self.places).try_acquire_owned() {
+                Ok(place) => {
+                    let desk = Arc::clone(self);
+                    under_way.spawn(async move {
+                        desk.send(number, due).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => self.tally().outcome.unsent += 1,
+            }
+        }
+        self.tally().outcome.due += count as u64;
+        while under_way.join_next().await.transpose()?.is_some() {}
+        Ok(())
+    }
+
+    async fn press(self: &Arc<Self>, senders: usize, length: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + length;
+        let mut under_way = JoinSet::new();
+        for sender in 0..senders {
+            let desk = Arc::clone(self);
+            under_way.spawn(async move {
+                while Instant::now() < until {
+                    desk.tally().outcome.due += 1;
+                    desk.send(sender, Instant::now()).await;
+                }
+            });
+        }
+        while under_way.join_next().await.transpose()?.is_some() {}
+        Ok(())
+    }
+
+    async fn send(&self, number: usize, due: Instant) {
+        let answer = self.answer(number).await;
+        let mut tally = self.tally();
+        match answer {
+            Ok(Answer::Accepted(id)) => {
+                tally.outcome.accepted += 1;
+                tally.times.push(due.elapsed());
+                tally.ids += &format!("{id}\n");
+            }
+            Ok(Answer::Refused(code)) => *tally.outcome.refused.entry(code).or_default() += 1,
+            Err(wrong) => {
+                tally.outcome.wrong += 1;
+                if tally.outcome.shown.len() < SHOWN {
+                    tally.outcome.shown.push(format!("{wrong:#}"));
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, number: usize) -> anyhow::Result<Answer> {
+        let url = format!("{}/v1/frames?stream=camera-{}", self.url, number % STREAMS);
+        let request = self.http.post(url).bearer_auth(&self.token).header("content-type", "image/png");
+        let answer = request.body(self.picture.clone()).send().await?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = answer.bytes().await?;
+        if status == 202 {
+            return Ok(Answer::Accepted(serde_json::from_slice::<FrameAccepted>(&body)?.frame_id));
+        }
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = || String::from_utf8_lossy(&body).into_owned();
+        anyhow::ensure!(matches!(status, 429 | 503), "{status}: {}", text());
+        let seconds: u32 = header("retry-after").parse().with_context(|| format!("{status} without Retry-After"))?;
+        anyhow::ensure!(seconds > 0, "{status} with Retry-After: 0");
+        anyhow::ensure!(
+            header("content-type") == "application/problem+json",
+            "{status} that is no problem: {}",
+            text()
+        );
+        let problem: serde_json::Value = serde_json::from_slice(&body)?;
+        let code = problem["code"].as_str().with_context(|| format!("a problem without a code: {}", text()))?;
+        Ok(Answer::Refused(format!("{status} {code}")))
+    }
+}
+
+enum Answer {
+    Accepted(contracts::FrameId),
+    Refused(String),
+}

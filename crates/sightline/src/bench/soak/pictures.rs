@@ -1,0 +1,61 @@
+//! Pictures from tiny to twenty megapixels, in every format that is taken.
+
+use anyhow::Context;
+use bytes::Bytes;
+use detector_worker::image::Image;
+use detector_worker::sample;
+
+/// Their sizes; wide, tall and odd ones among them.
+const SIZES: [(u32, u32); 9] =
+    [(16, 16), (65, 47), (320, 240), (640, 480), (1279, 721), (333, 2500), (2592, 1944), (4000, 3000), (5472, 3648)];
+
+/// One file.
+pub struct Picture {
+    pub name: String,
+    pub media_type: &'static str,
+    pub bytes: Bytes,
+}
+
+/// All of them, the formats of a size beside each other.
+pub fn all() -> anyhow::Result<Vec<Picture>> {
+    let mut pictures = Vec::new();
+    for (width, height) in SIZES {
+        let pixels = pixels(width, height);
+        let named = |format: &str| format!("a {format} of {width} x {height}");
+        let (png, webp) = (png(width, height, &pixels)?, webp(width, height, &pixels)?);
+        let image = Image::from_rgb(width, height, pixels).context("a picture")?;
+        let jpeg = sample::jpeg(&image, width, height)?;
+        for (name, media_type, bytes) in
+            [("JPEG", "image/jpeg", jpeg), ("PNG", "image/png", png), ("WebP", "image/webp", webp)]
+        {
+            pictures.push(Picture { name: named(name), media_type, bytes: bytes.into() });
+        }
+    }
+    Ok(pictures)
+}
+
+/// Slow waves of colour: they compress, so that the largest stays below the limit of a file.
+fn pixels(width: u32, height: u32) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for y in 0..height {
+        for x in 0..width {
+            pixels.extend([(x / 16) as u8, (y / 16) as u8, ((x + y) / 64) as u8]);
+        }
+    }
+    pixels
+}
+
+fn png(width: u32, height: u32, pixels: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(pixels)).context("a PNG")?;
+    Ok(bytes)
+}
+
+fn webp(width: u32, height: u32, pixels: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let encoder = image_webp::WebPEncoder::new(&mut bytes);
+    encoder.encode(pixels, width, height, image_webp::ColorType::Rgb8).context("a WebP")?;
+    Ok(bytes)
+}
