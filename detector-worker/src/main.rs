@@ -59,7 +59,11 @@ async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<(
     let Own { config, common, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
+    let kafka = KafkaConfig {
+        properties: kafka.properties()?,
+        instance: kafka.instance()?,
+        ..KafkaConfig::new(kafka.brokers()?)
+    };
     let blob_url = blobs.url()?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));

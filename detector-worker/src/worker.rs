@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::{Bus, Consumer, ConsumerOptions, Finisher, Incoming};
+use bus::{Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming};
 use contracts::Role;
 use platform::retry::Backoff;
 use tokio::sync::mpsc;
@@ -55,8 +55,9 @@ impl Worker {
     /// When the worker cannot go on. Nothing is lost: what is not finished is delivered again after the next start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let topic = self.bus.topic(Role::Frames).to_owned();
-        let joining = self.bus.consumer(Role::Frames, &self.group, self.options);
-        let mut consumer = joining.await.with_context(|| format!("cannot consume {topic}"))?;
+        let Some(mut consumer) = self.join(&stop).await.with_context(|| format!("cannot consume {topic}"))? else {
+            return Ok(());
+        };
         let finisher = consumer.finisher();
         let publisher = Arc::new(Publisher::new(self.bus.producer(), finisher.clone(), topic));
         let mut lanes = Lanes::new(self.examiner, publisher, self.options.max_in_flight);
@@ -85,6 +86,24 @@ impl Worker {
             }
         }
         lanes.finish(consumer).await
+    }
+
+    /// Joins the group, waiting out what passes, such as a full disk; nothing where the stop comes first.
+    async fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Consumer>>, BusError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            match self.bus.consumer(Role::Frames, &self.group, self.options).await {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "the group of workers cannot be joined; trying again");
+                    meters::retry("consume");
+                }
+                joined => return joined.map(Some),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(backoff.pause()) => {}
+            }
+        }
     }
 }
 

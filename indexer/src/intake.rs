@@ -69,7 +69,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Joins the indexers' group and begins to take, until `stop`.
+    /// Joins the indexers' group and begins to take, until `stop`; nothing where that comes first. What passes, such as a full
+    /// disk, is waited out.
     ///
     /// # Errors
     /// When the log refuses.
@@ -80,13 +81,24 @@ impl Intake {
         rules: Arc<RulesInForce>,
         sending: &Sending,
         stop: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let incarnation = deps.bus.incarnation(Role::Results).await.context("the results topic")?;
         // Some batches are being written, one is gathered, and there is room for the log to be ahead.
         let max_in_flight = (TURNS + 3) * config.index_batch;
         let options = ConsumerOptions { max_in_flight, ..ConsumerOptions::default() };
-        let consumer =
-            deps.bus.consumer(Role::Results, groups::INDEXER, options).await.context("the indexers' group")?;
+        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let consumer = loop {
+            match deps.bus.consumer(Role::Results, groups::INDEXER, options).await {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "the group of indexers cannot be joined; trying again");
+                }
+                joined => break joined.context("the indexers' group")?,
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pauses.pause()) => {}
+            }
+        };
         let finisher = consumer.finisher();
         let (sender, taken) = mpsc::channel(1);
         let taker = Taker {
@@ -108,7 +120,7 @@ impl Intake {
                 firsts: Recent::new(FIRSTS),
             },
         };
-        Ok(Self { taken, finisher, task: AbortOnDropHandle::new(tokio::spawn(taker.run(stop))) })
+        Ok(Some(Self { taken, finisher, task: AbortOnDropHandle::new(tokio::spawn(taker.run(stop))) }))
     }
 
     /// What comes next; nothing after `stop`, once everything taken was handed over.

@@ -82,6 +82,7 @@ pub async fn run(config: Config, common: Common, deps: Deps, stop: CancellationT
     let Some(rules) = rules else { return Ok(()) };
     let sending = Sending::new(deps.bus.producer(), stop.clone());
     let intake = Intake::join(&config, &common, &deps, Arc::clone(&rules), &sending, stop.clone()).await?;
+    let Some(intake) = intake else { return Ok(()) };
     let work = Work::new(&deps, sending);
 
     // The tasks beside the work end with it, also when it fails.

@@ -51,7 +51,11 @@ async fn run(program: Program) -> anyhow::Result<()> {
 }
 
 async fn connect(common: &Common, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
-    let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
+    let kafka = KafkaConfig {
+        properties: kafka.properties()?,
+        instance: kafka.instance()?,
+        ..KafkaConfig::new(kafka.brokers()?)
+    };
     let uri = mongo.uri()?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;

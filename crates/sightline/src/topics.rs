@@ -76,5 +76,6 @@ pub async fn kafka(arguments: &KafkaArgs, topics: &Topics) -> anyhow::Result<imp
 
 /// The way to Kafka as the arguments have it.
 pub fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
-    Ok(KafkaConfig { properties: arguments.properties()?, ..KafkaConfig::new(arguments.brokers()?) })
+    let (properties, instance) = (arguments.properties()?, arguments.instance()?);
+    Ok(KafkaConfig { properties, instance, ..KafkaConfig::new(arguments.brokers()?) })
 }

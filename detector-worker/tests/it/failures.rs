@@ -258,6 +258,17 @@ async fn a_blob_store_that_is_down_is_waited_for_and_nothing_is_buried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_group_cannot_be_joined_yet_is_waited_for() {
+    let rig = Rig::new();
+    rig.send(&frame("gate", png(40, 10))).await;
+    let log = RecordingBus::new(rig.bus.clone(), Trouble { unjoinable: 2, ..Trouble::default() });
+    let worker = rig.start_on(Arc::new(log), rig.blobs.clone(), vec![finds_one("face")], &[]);
+    worker.caught_up().await;
+    worker.stop().await;
+    assert_eq!(rig.results().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_pictures_are_swept_and_young_ones_stay() {
     let rig = Rig::new();
     let old = ["frames/2020-01-02/tenant/a", "inbox/2020-01-02/b"];

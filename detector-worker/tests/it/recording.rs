@@ -32,6 +32,8 @@ pub struct Trouble {
     pub lost_every: usize,
     /// Acknowledgements come this much later.
     pub slow: Duration,
+    /// So many times the group cannot be joined.
+    pub unjoinable: usize,
 }
 
 #[derive(Clone)]
@@ -40,11 +42,18 @@ pub struct RecordingBus {
     happened: Arc<Mutex<Vec<Happened>>>,
     trouble: Arc<Trouble>,
     sends: Arc<AtomicUsize>,
+    joins: Arc<AtomicUsize>,
 }
 
 impl RecordingBus {
     pub fn new(inner: Arc<dyn Bus>, trouble: Trouble) -> Self {
-        Self { inner, happened: Arc::default(), trouble: Arc::new(trouble), sends: Arc::default() }
+        Self {
+            inner,
+            happened: Arc::default(),
+            trouble: Arc::new(trouble),
+            sends: Arc::default(),
+            joins: Arc::default(),
+        }
     }
 
     /// Everything that happened until now, in order.
@@ -135,6 +144,9 @@ impl Bus for RecordingBus {
     }
 
     async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+        if self.joins.fetch_add(1, Ordering::Relaxed) < self.trouble.unjoinable {
+            return Err(BusError::DiskFull("no room".to_owned()));
+        }
         let inner = self.inner.consumer(role, group, options).await?;
         Ok(Box::new(RecordingConsumer { inner, log: self.clone() }))
     }

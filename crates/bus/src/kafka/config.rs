@@ -13,6 +13,8 @@ use crate::seam::BusError;
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(45);
 /// What a batch of messages takes on the wire beside them, with room to spare: the limit of a topic is set higher by this.
 pub(super) const OVERHEAD_BYTES: usize = 16 << 10;
+/// A broker that leaves a request without an answer for this long is given up, and asked again over a new connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A group's member that was not heard of for this long is dead, and its partitions go to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,6 +43,10 @@ pub struct KafkaConfig {
     pub client_id: String,
     /// Stands before the name of every group, so that installations on one cluster do not share groups; often empty.
     pub group_prefix: String,
+    /// The name of this process in its groups, its own there and the same after a restart. A member with a name that dies takes
+    /// up its partitions as soon as it is back; without one they wait until it is missed. But it also keeps them when it
+    /// leaves, until it is missed.
+    pub instance: Option<String>,
     /// More settings of librdkafka by their own names, such as `security.protocol` and `sasl.password`. They may hold secrets.
     pub properties: Vec<(String, String)>,
     /// Most bytes that wait for acknowledgement; what comes on top is refused.
@@ -56,6 +62,7 @@ impl KafkaConfig {
             brokers: brokers.into(),
             client_id: "sightline".to_owned(),
             group_prefix: String::new(),
+            instance: None,
             properties: Vec::new(),
             queue_bytes: 64 << 20,
             timeout: Duration::from_secs(8),
@@ -71,7 +78,8 @@ impl KafkaConfig {
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
-            .set("reconnect.backoff.max.ms", "2000")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.timeout.ms", ANSWER_TIMEOUT.as_millis().to_string())
             .set("socket.keepalive.enable", "true")
             .set("log.connection.close", "false");
         Ok(config)
@@ -117,6 +125,15 @@ impl KafkaConfig {
         Ok(self.with_properties(config))
     }
 
+    /// Settings of a group's member.
+    pub(super) fn member(&self, group: &str) -> Result<ClientConfig, BusError> {
+        let mut config = self.consumer(group)?;
+        if let Some(instance) = &self.instance {
+            config.set("group.instance.id", instance);
+        }
+        Ok(config)
+    }
+
     /// Settings of a client that only asks: no group, no messages.
     pub(super) fn query(&self) -> Result<ClientConfig, BusError> {
         Ok(self.with_properties(self.client()?))
@@ -137,6 +154,7 @@ impl fmt::Debug for KafkaConfig {
             .field("brokers", &self.brokers)
             .field("client_id", &self.client_id)
             .field("group_prefix", &self.group_prefix)
+            .field("instance", &self.instance)
             .field("properties", &keys)
             .field("queue_bytes", &self.queue_bytes)
             .field("timeout", &self.timeout)

@@ -47,7 +47,7 @@ impl KafkaConsumer {
         let doing = format!("join group {group}");
         // A rebalancing waits for members as long as they may be silent: longer than they may drain.
         let silence = Duration::from_secs(300).max(options.drain * 2);
-        let mut settings = config.consumer(group)?;
+        let mut settings = config.member(group)?;
         settings.set("max.poll.interval.ms", silence.as_millis().to_string());
         let member =
             Member::join(&settings, topic, options, desk.clone()).map_err(|error| bus_error(&doing, &error))?;

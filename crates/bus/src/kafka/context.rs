@@ -59,6 +59,9 @@ pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
         KafkaError::ClientConfig(_, reason, key, _) => {
             return BusError::Fatal(format!("{doing}: Kafka property {key}: {reason}"));
         }
+        KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+            return of_code(doing, RDKafkaErrorCode::FencedInstanceId);
+        }
         KafkaError::MessageConsumptionFatal(code) => return BusError::Fatal(format!("{doing}: {code}")),
         KafkaError::AdminOp(code) => return of_code(doing, *code),
         _ => {}
@@ -78,13 +81,16 @@ pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             BusError::Fatal(format!("{doing}: there is no such topic; run `sightline topics apply`"))
         }
+        Code::FencedInstanceId => BusError::Fatal(format!(
+            "{doing}: another process has the same name in the group and took its place; give each a SIGHTLINE_KAFKA_INSTANCE \
+             of its own"
+        )),
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::SaslAuthenticationFailed
         | Code::Authentication
         | Code::Fatal
-        | Code::FencedInstanceId
         | Code::UnsupportedVersion
         | Code::UnsupportedFeature => BusError::Fatal(format!("{doing}: {code}")),
         _ => BusError::Unavailable(format!("{doing}: {code}")),

@@ -98,6 +98,7 @@ impl ConsumerContext for MemberContext {
 
 /// The thread's own side of a member.
 pub struct Member {
+    config: ClientConfig,
     consumer: BaseConsumer<MemberContext>,
     decisions: Receiver<Decision>,
     desk: Arc<Desk>,
@@ -107,19 +108,32 @@ pub struct Member {
     owned: BTreeMap<i32, Option<i64>>,
     /// Partitions that go back when their work is done, and when it is too late for that.
     draining: Vec<(Vec<i32>, Instant)>,
+    /// The group gave this member up; it is about to join anew.
+    lost: bool,
     full_since: Option<Instant>,
     paused: bool,
     last_commit: Instant,
 }
 
+/// Joins the group; what it decides comes out of the second.
+fn join(
+    config: &ClientConfig,
+    topic: &str,
+    desk: &Arc<Desk>,
+) -> KafkaResult<(BaseConsumer<MemberContext>, Receiver<Decision>)> {
+    let (sender, decisions) = channel();
+    let context = MemberContext { desk: desk.clone(), decisions: sender, leaving: AtomicBool::new(false) };
+    let consumer = BaseConsumer::from_config_and_context(config, context)?;
+    consumer.subscribe(&[topic])?;
+    Ok((consumer, decisions))
+}
+
 impl Member {
     /// Joins the group.
     pub fn join(config: &ClientConfig, topic: &str, options: ConsumerOptions, desk: Arc<Desk>) -> KafkaResult<Self> {
-        let (sender, decisions) = channel();
-        let context = MemberContext { desk: desk.clone(), decisions: sender, leaving: AtomicBool::new(false) };
-        let consumer = BaseConsumer::from_config_and_context(config, context)?;
-        consumer.subscribe(&[topic])?;
+        let (consumer, decisions) = join(config, topic, &desk)?;
         Ok(Self {
+            config: config.clone(),
             consumer,
             decisions,
             desk,
@@ -127,6 +141,7 @@ impl Member {
             options,
             owned: BTreeMap::new(),
             draining: Vec::new(),
+            lost: false,
             full_since: None,
             paused: false,
             last_commit: Instant::now(),
@@ -135,7 +150,10 @@ impl Member {
 
     /// Works until it shall stop or cannot go on; then leaves the group.
     pub fn run(mut self) {
-        let outcome = self.work();
+        let mut outcome = self.work();
+        while outcome.is_err() && self.is_fenced_by_itself() {
+            outcome = self.join_anew().and_then(|()| self.work());
+        }
         if outcome.is_ok() && self.desk.stopping() == Some(Stop::Drain) {
             self.drain_all();
         }
@@ -145,6 +163,23 @@ impl Member {
         let desk = self.desk.clone();
         drop(self);
         desk.end(outcome.err().unwrap_or(BusError::Closed));
+    }
+
+    /// After the group gave up a member with a name, librdkafka sends the commits that still wait under the name alone, and the
+    /// brokers take that for another process of this name. Where it was not given up before, there is one.
+    fn is_fenced_by_itself(&self) -> bool {
+        let fenced = self.consumer.client().fatal_error();
+        self.lost && fenced.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
+    }
+
+    fn join_anew(&mut self) -> Result<(), BusError> {
+        tracing::info!(topic = self.topic, "joining the group anew");
+        let doing = format!("consume topic {}", self.topic);
+        let joined = join(&self.config, &self.topic, &self.desk).map_err(|error| bus_error(&doing, &error))?;
+        self.consumer.context().leaving.store(true, Ordering::Relaxed);
+        (self.consumer, self.decisions) = joined;
+        (self.lost, self.paused, self.full_since) = (false, false, None);
+        Ok(())
     }
 
     fn work(&mut self) -> Result<(), BusError> {
@@ -220,6 +255,7 @@ impl Member {
 
     fn assign(&mut self, partitions: &[i32]) {
         tracing::info!(topic = self.topic, ?partitions, "partitions assigned");
+        self.lost = false;
         if !partitions.is_empty() {
             self.desk.tell(Incoming::Assigned(partitions.to_vec()));
         }
@@ -291,6 +327,7 @@ impl Member {
             self.desk.revoke(&partitions);
         }
         if lost {
+            self.lost = true;
             // They are another member's already; a commit would be refused.
             self.desk.forget(&partitions);
             self.hand_back(&partitions);

@@ -241,26 +241,57 @@ async fn member_process() {
     }
 }
 
+async fn assert_the_next_member_redoes_what_a_killed_process_left(ground: Ground) {
+    let bus = ground.bus().await;
+    send(&bus, Role::Frames, (0..10).map(|number| message("one-stream", number))).await;
+    let mut child = ground.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
+    // Half is committed in the end; until then everything is unconsumed.
+    let first = bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap();
+    assert!(first.is_some());
+    let deadline = Instant::now() + PATIENCE;
+    while committed(&ground, 0) != Some(5) {
+        assert!(Instant::now() < deadline, "the process never committed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut member = ground.member(&bus, ConsumerOptions::default()).await;
+    let again: Vec<String> = member.deliveries(5).await.iter().map(text).collect();
+    assert_eq!(again, ["5", "6", "7", "8", "9"]);
+}
+
 #[tokio::test]
 #[ignore = "needs kafka"]
 async fn a_process_that_is_killed_has_its_unfinished_work_redone_and_nothing_before_it() {
+    on_kafka(1, assert_the_next_member_redoes_what_a_killed_process_left).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn a_killed_process_with_a_name_is_followed_by_the_next_of_its_name_before_it_is_missed() {
+    on_kafka(1, |ground| assert_the_next_member_redoes_what_a_killed_process_left(ground.named("one"))).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn of_two_members_with_one_name_the_first_ends_and_says_which_setting_to_change() {
     on_kafka(1, |ground| async move {
-        let bus = ground.bus().await;
-        send(&bus, Role::Frames, (0..10).map(|number| message("one-stream", number))).await;
-        let mut child = ground.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
-        // Half is committed in the end; until then everything is unconsumed.
-        let first = bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap();
-        assert!(first.is_some());
-        let deadline = Instant::now() + PATIENCE;
-        while committed(&ground, 0) != Some(5) {
-            assert!(Instant::now() < deadline, "the process never committed");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let mut member = ground.member(&bus, ConsumerOptions::default()).await;
-        let again: Vec<String> = member.deliveries(5).await.iter().map(text).collect();
-        assert_eq!(again, ["5", "6", "7", "8", "9"]);
+        let ground = ground.named("one");
+        let (first_bus, second_bus) = (ground.bus().await, ground.bus().await);
+        let mut first = ground.member(&first_bus, ConsumerOptions::default()).await;
+        first.assigned().await;
+        let mut second = ground.member(&second_bus, ConsumerOptions::default()).await;
+        second.assigned().await;
+        let refused = async {
+            loop {
+                if let Err(error) = first.consumer.next().await {
+                    return error;
+                }
+            }
+        };
+        let error = timeout(PATIENCE, refused).await.expect("the first should have been told by now");
+        assert!(error.to_string().contains("SIGHTLINE_KAFKA_INSTANCE"), "{error}");
+        assert!(!error.is_transient(), "{error}");
     })
     .await;
 }

@@ -37,13 +37,18 @@ impl Target {
 
     /// Sends a picture until it is acknowledged, always as the same frame. A refusal that will not pass fails the test.
     pub async fn send(&self, picture: &bytes::Bytes) -> FrameId {
+        self.send_of("", picture).await
+    }
+
+    /// [`Target::send`] with what stands behind the `?` of the request.
+    pub async fn send_of(&self, query: &str, picture: &bytes::Bytes) -> FrameId {
         let key = Uuid::now_v7().to_string();
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
         while Instant::now() < deadline {
             let request = self
                 .http
-                .post(format!("{}/v1/frames", self.url))
+                .post(format!("{}/v1/frames?{query}", self.url))
                 .bearer_auth(&self.token)
                 .header("content-type", "image/png")
                 .header("idempotency-key", &key)

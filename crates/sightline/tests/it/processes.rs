@@ -49,6 +49,11 @@ impl Process {
     /// kill -9, and a new start with the same settings.
     pub fn kill_and_restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// A new start, once it has ended, with the same settings.
+    pub fn start_again(&mut self) {
         self.child = spawn(&self.program, &self.arguments, &self.settings, &self.log);
     }
 
@@ -60,9 +65,19 @@ impl Process {
 
     /// Asks it to stop and waits for its end; whether it ended well.
     pub fn stop(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         self.ends_well()
+    }
+
+    /// Sends it a signal, such as `-STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Whether it is over.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end; whether it ended well.
@@ -128,7 +143,11 @@ pub struct Up {
 impl Up {
     /// Starts it on a new data folder and waits until it is ready.
     pub async fn start(settings: &[(&str, String)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// Starts it with its data folder and its log in this folder.
+    pub async fn start_in(data: tempfile::TempDir, settings: &[(&str, String)]) -> Self {
         let (port, admin) = (free_port(), free_port());
         let mut all = vec![
             ("SIGHTLINE_DATA_DIR", data.path().join("data").to_str().unwrap().to_owned()),

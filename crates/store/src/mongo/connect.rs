@@ -17,6 +17,8 @@ use crate::query::{Collection, Path};
 
 /// How long a server is looked for.
 const SEARCH: Duration = Duration::from_secs(5);
+/// How often the servers are looked after; a connection that died silently is found out with the look after.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long a majority may take to have a write.
 const MAJORITY: Duration = Duration::from_secs(30);
 /// Version of the documents and indexes.
@@ -118,6 +120,7 @@ async fn options(uri: &str) -> Result<ClientOptions, StoreError> {
     options.app_name.get_or_insert_with(|| "sightline".to_owned());
     options.server_selection_timeout = Some(SEARCH);
     options.connect_timeout = Some(SEARCH);
+    options.heartbeat_freq.get_or_insert(LOOK);
     options.retry_writes = Some(true);
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));

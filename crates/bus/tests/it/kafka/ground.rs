@@ -22,8 +22,9 @@ use crate::suite::{GROUP, Log};
 /// Longer than anything here may take, so that a test fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Tells a process that a test starts which topics are its own.
+/// Tells a process that a test starts which topics are its own, and its name in its group.
 const PREFIX: &str = "SIGHTLINE_TEST_KAFKA_PREFIX";
+const INSTANCE: &str = "SIGHTLINE_TEST_KAFKA_INSTANCE";
 
 /// A cluster with topics and groups that are this scenario's alone.
 #[derive(Clone)]
@@ -57,7 +58,18 @@ impl Ground {
 
     /// That of the test which started this process; nothing where nobody did.
     pub fn of_parent() -> Option<Self> {
-        std::env::var(PREFIX).ok().map(|prefix| Self::with_prefix(&prefix, 1))
+        let ground = Self::with_prefix(&std::env::var(PREFIX).ok()?, 1);
+        Some(match std::env::var(INSTANCE) {
+            Ok(name) => ground.named(&name),
+            Err(_) => ground,
+        })
+    }
+
+    /// The same topics for members of this name, which are missed so late that no test waits for it.
+    pub fn named(mut self, name: &str) -> Self {
+        self.config.instance = Some(name.to_owned());
+        self.config.properties = vec![("session.timeout.ms".to_owned(), "120000".to_owned())];
+        self
     }
 
     fn with_prefix(prefix: &str, partitions: i32) -> Self {
@@ -77,6 +89,7 @@ impl Ground {
     pub fn process(&self, test: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--ignored", "--nocapture"]).env(PREFIX, &self.config.group_prefix);
+        command.envs(self.config.instance.as_ref().map(|name| (INSTANCE, name)));
         command
     }
 

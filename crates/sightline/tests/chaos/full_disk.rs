@@ -1,0 +1,158 @@
+//! A disk that runs full: new frames are refused so that a client knows what to do, nothing is damaged, and when there is room
+//! again everything goes on by itself.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use contracts::FrameId;
+use contracts::api::Problem;
+use uuid::Uuid;
+
+use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo};
+use crate::processes::{PATIENCE, Up, ready};
+
+/// A small file system of its own, in memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it, or says that this test is skipped where that is not allowed.
+    fn mount(test: &str, folder: &Path) -> Option<Self> {
+        std::fs::create_dir(folder).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder).output();
+        if mount.is_ok_and(|done| done.status.success()) {
+            return Some(Self(folder.to_owned()));
+        }
+        println!("skipped: {test}: this user may not mount a file system");
+        None
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while ballast.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that was killed may not have let go of its files yet.
+        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
+/// Sends frames until one is refused; those that were taken, and the refusal.
+async fn until_refused(target: &Target, picture: &Bytes) -> (Vec<FrameId>, reqwest::Response) {
+    let (mut taken, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    while Instant::now() < deadline {
+        let request = target.http.post(format!("{}/v1/frames", target.url)).bearer_auth(&target.token);
+        let request = request.header("content-type", "image/png").header("idempotency-key", Uuid::now_v7().to_string());
+        let response = request.body(picture.clone()).send().await.unwrap();
+        if response.status() != 202 {
+            return (taken, response);
+        }
+        taken.push(response.json::<contracts::api::FrameAccepted>().await.unwrap().frame_id);
+    }
+    panic!("a full disk took {} frames", taken.len());
+}
+
+fn every_database(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() => found.extend(every_database(&path)),
+            Some("sqlite" | "db" | "segment") => found.push(path),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room() {
+    let name = "a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room";
+    let Some(picture) = small_photo(name) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
+    let mut up = Up::start_in(folder, &[]).await;
+    let target = Target::new(&up.url, &up.token);
+    let subscriber = Subscriber::start(&target, "/v1/alerts", 3, 5).await;
+    let mut acknowledged = BTreeSet::new();
+    for _ in 0..10 {
+        acknowledged.insert(target.send(&picture).await);
+    }
+    for frame in &acknowledged {
+        target.results(*frame).await;
+    }
+
+    disk.fill();
+    let (taken, refusal) = until_refused(&target, &picture).await;
+    acknowledged.extend(taken);
+    assert_eq!(refusal.status(), 503);
+    assert_eq!(refusal.headers()["content-type"], "application/problem+json");
+    let wait: u32 = refusal.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=600).contains(&wait), "try again after {wait} s");
+    let problem: Problem = refusal.json().await.unwrap();
+    assert_eq!(problem.code, "disk_full", "{problem:?}");
+
+    // Clients go on trying; each is taken once there is room, without anybody's help.
+    let late = Arc::new(Mutex::new(BTreeSet::new()));
+    let trying = (0..4).map(|_| {
+        let (target, picture, late) = (target.clone(), picture.clone(), late.clone());
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                let frame = target.send(&picture).await;
+                late.lock().unwrap().insert(frame);
+            }
+        })
+    });
+    let trying: Vec<_> = trying.collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    up.process.assert_running();
+    disk.make_room();
+    for client in trying {
+        client.await.unwrap();
+    }
+    acknowledged.extend(late.lock().unwrap().iter().copied());
+    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+
+    // The same with an end in the middle: what is on the disk is whole, and enough to begin with again.
+    disk.fill();
+    acknowledged.extend(until_refused(&target, &picture).await.0);
+    up.process.kill();
+    disk.make_room();
+    // A look changes what it looks at: SQLite tidies up.
+    let copy = up.data.path().join("copy");
+    assert!(Command::new("cp").arg("-a").arg(up.data.path().join("data")).arg(&copy).status().unwrap().success());
+    let databases = every_database(&copy);
+    assert!(databases.len() > 3, "{databases:?}");
+    for file in databases {
+        let database = rusqlite::Connection::open(&file).unwrap();
+        let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok", "{}", file.display());
+    }
+    up.process.start_again();
+    ready(&mut up.process, &up.url).await;
+    acknowledged.insert(target.send(&picture).await);
+    for frame in &acknowledged {
+        let view = target.results(*frame).await;
+        assert_eq!((view.results.len(), view.detections.len()), (1, 1), "{view:?}");
+    }
+    assert!(up.process.stop(), "{}", up.process.said());
+}

@@ -1,0 +1,149 @@
+//! The network between a service and a server: a relay of bytes that can be told to misbehave.
+//!
+//! It stands in for packet filters and traffic shaping, which need kernel modules and rights that not every machine gives.
+//! To who talks through it, it looks the same: TCP hides lost packets too, and shows them as delay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::plan::Trouble;
+
+/// What the relay does now.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    trouble: Option<Trouble>,
+    /// Connections made before the last oblivion are dead.
+    oblivions: u32,
+}
+
+/// A port that leads to another one.
+pub struct Relay {
+    pub port: u16,
+    state: Arc<watch::Sender<State>>,
+}
+
+/// Bytes on their way, with when they arrive.
+type Piece = (Instant, Vec<u8>);
+
+impl Relay {
+    /// Takes a port; nobody is led anywhere before [`Relay::lead_to`].
+    pub async fn bind() -> (Self, TcpListener) {
+        let port = crate::processes::free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let state = Arc::new(watch::Sender::new(State::default()));
+        (Self { port, state }, listener)
+    }
+
+    /// Leads to `target` from now on. What chance decides follows from `seed`.
+    pub fn lead_to(&self, listener: TcpListener, target: u16, seed: u64) {
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            let mut rng = Rng::with_seed(seed);
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(relay(client, target, state.subscribe(), rng.fork()));
+            }
+        });
+    }
+
+    /// Misbehaves like this from now on, or no longer.
+    pub fn set(&self, trouble: Option<Trouble>) {
+        self.state.send_modify(|state| match trouble {
+            Some(Trouble::Oblivion) => state.oblivions += 1,
+            other => state.trouble = other,
+        });
+    }
+}
+
+async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mut rng: Rng) {
+    let born = state.borrow().oblivions;
+    let mut ready = state.clone();
+    // A connection made into silence is made when that ends.
+    let quiet = |state: &State| state.trouble != Some(Trouble::Silence);
+    if ready.wait_for(quiet).await.is_err() || is_cut(&state) {
+        return reset(client);
+    }
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return reset(client) };
+    for socket in [&client, &server] {
+        socket.set_nodelay(true).unwrap();
+        // Whoever is dropped in the middle is reset, as a cut does.
+        socket.set_zero_linger().unwrap();
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (up, down) = (state.clone(), state.clone());
+    tokio::select! {
+        () = one_way(from_client, to_server, up, born, rng.fork()) => {}
+        () = one_way(from_server, to_client, down, born, rng.fork()) => {}
+        () = until_cut(state) => {}
+    }
+}
+
+fn reset(client: TcpStream) {
+    client.set_zero_linger().unwrap();
+}
+
+fn is_cut(state: &watch::Receiver<State>) -> bool {
+    state.borrow().trouble == Some(Trouble::Cut)
+}
+
+async fn until_cut(mut state: watch::Receiver<State>) {
+    drop(state.wait_for(|state| state.trouble == Some(Trouble::Cut)).await);
+}
+
+/// Reads on one side and writes on the other, until either ends; when a piece arrives is decided when it is read.
+async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, born: u32, mut rng: Rng) {
+    // About what a socket's buffer holds: who sends into silence blocks sooner or later.
+    let (sender, pieces) = mpsc::channel::<Piece>(64);
+    let writing = write(to, pieces, state.clone(), born);
+    let reading = async move {
+        let mut buffer = vec![0; 16 << 10];
+        let mut last = Instant::now();
+        while let Ok(size @ 1..) = from.read(&mut buffer).await {
+            last = last.max(Instant::now() + lateness(&state, &mut rng));
+            if sender.send((last, buffer[..size].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(reading, writing);
+}
+
+fn lateness(state: &watch::Receiver<State>, rng: &mut Rng) -> Duration {
+    match state.borrow().trouble {
+        Some(Trouble::Delay(delay)) => delay,
+        Some(Trouble::Loss(percent)) if rng.u8(0..100) < percent => Duration::from_millis(200 << rng.u32(0..4)),
+        _ => Duration::ZERO,
+    }
+}
+
+async fn write(
+    mut to: OwnedWriteHalf,
+    mut pieces: mpsc::Receiver<Piece>,
+    mut state: watch::Receiver<State>,
+    born: u32,
+) {
+    while let Some((at, piece)) = pieces.recv().await {
+        tokio::time::sleep_until(at).await;
+        let open = |state: &State| state.oblivions > born || state.trouble != Some(Trouble::Silence);
+        match state.wait_for(open).await {
+            // Taken, and never heard of again.
+            Ok(state) if state.oblivions > born => continue,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        if to.write_all(&piece).await.is_err() {
+            return;
+        }
+    }
+    if state.borrow().oblivions > born {
+        std::future::pending::<()>().await;
+    }
+}

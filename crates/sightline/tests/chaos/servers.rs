@@ -1,0 +1,81 @@
+//! Kafka and MongoDB of this run alone, because they are killed in it; started by `scripts/servers`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::plan::Program;
+
+/// The servers. They end with this.
+pub struct Servers {
+    state: tempfile::TempDir,
+    said: HashMap<String, String>,
+}
+
+impl Servers {
+    /// Starts both; the broker sends its clients through the relays on these ports.
+    pub fn start(relays: &[u16]) -> Self {
+        let mut servers = Self { state: tempfile::tempdir().unwrap(), said: HashMap::new() };
+        let relays: Vec<String> = relays.iter().map(u16::to_string).collect();
+        servers.command(&["start", "kafka", "mongodb"], &relays.join(" "));
+        let said = servers.command(&["env"], "");
+        let pairs = said.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        servers.said = pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
+        servers
+    }
+
+    fn command(&self, arguments: &[&str], relays: &str) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers");
+        let done = Command::new(script)
+            .args(arguments)
+            .env("SIGHTLINE_TEST_SERVERS_STATE", self.state.path())
+            .env("SIGHTLINE_TEST_KAFKA_RELAYS", relays)
+            // The servers keep what they inherit: a pipe would never end.
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Where the broker is, without a relay.
+    pub fn brokers(&self) -> &str {
+        &self.said["SIGHTLINE_TEST_KAFKA_BROKERS"]
+    }
+
+    /// The broker's port behind a relay.
+    pub fn behind(&self, relay: u16) -> u16 {
+        let pairs = self.said["SIGHTLINE_TEST_KAFKA_RELAYED"].split(' ');
+        let find = |pair: &str| pair.strip_prefix(&format!("{relay}=")).map(|port| port.parse().unwrap());
+        pairs.into_iter().find_map(find).unwrap()
+    }
+
+    /// mongod's port.
+    pub fn mongodb(&self) -> u16 {
+        let uri = &self.said["SIGHTLINE_TEST_MONGODB_URI"];
+        uri.split(':').next_back().and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
+    }
+
+    /// Sends a server a signal.
+    pub fn signal(&self, server: Program, signal: &str) {
+        let file = self.state.path().join(format!("{}.pid", server.name()));
+        let pid = std::fs::read_to_string(file).unwrap();
+        let pid = pid.split(' ').next().unwrap();
+        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    }
+
+    /// Starts a server again on its data, and waits until it is ready.
+    pub fn restart(&self, server: Program) {
+        self.command(&["restart", server.name()], "");
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // One that stands still does not hear that it shall stop.
+        for server in [Program::Kafka, Program::Mongodb] {
+            self.signal(server, "-CONT");
+        }
+        self.command(&["stop"], "");
+    }
+}

@@ -1,0 +1,129 @@
+//! Somebody who listens to alerts and is cut off all the time: by own choice right after any event, and by what fails.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use contracts::FrameId;
+use contracts::alert::AlertData;
+use fastrand::Rng;
+use tokio_stream::StreamExt;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::ledger::Target;
+use crate::ledger::sse::{SseEvent, SseParser};
+use crate::processes::PATIENCE;
+
+/// After so many alerts it cuts its connection.
+const BETWEEN_CUTS: std::ops::RangeInclusive<u32> = 1..=90;
+/// The stream sends something at least every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(40);
+
+/// What a subscriber saw.
+pub struct Subscriber {
+    pub name: &'static str,
+    /// The only stream it wants to hear of.
+    pub stream: Option<&'static str>,
+    notes: Arc<Notes>,
+    task: AbortOnDropHandle<()>,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// How often each frame was alerted about.
+    seen: Mutex<BTreeMap<FrameId, u32>>,
+    cuts: AtomicU32,
+    breaks: AtomicU32,
+}
+
+impl Subscriber {
+    /// Subscribes, and returns once it has a place to resume from.
+    pub async fn start(name: &'static str, target: Target, stream: Option<&'static str>, rng: Rng) -> Self {
+        let notes = Arc::new(Notes::default());
+        let (placed, place) = tokio::sync::oneshot::channel();
+        let filter = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
+        let task = tokio::spawn(follow(target, filter, notes.clone(), rng, placed));
+        tokio::time::timeout(PATIENCE, place).await.expect("the stream gave no place to resume from").unwrap();
+        Self { name, stream, notes, task: AbortOnDropHandle::new(task) }
+    }
+
+    /// How many frames it heard of.
+    pub fn heard(&self) -> usize {
+        assert!(!self.task.is_finished(), "{} gave up", self.name);
+        self.notes.seen.lock().unwrap().len()
+    }
+
+    /// How often it heard of each frame.
+    pub fn seen(&self) -> BTreeMap<FrameId, u32> {
+        self.notes.seen.lock().unwrap().clone()
+    }
+
+    /// How often it cut its connection, and how often that broke without its doing.
+    pub fn cuts_and_breaks(&self) -> (u32, u32) {
+        (self.notes.cuts.load(Ordering::Relaxed), self.notes.breaks.load(Ordering::Relaxed))
+    }
+}
+
+async fn follow(
+    target: Target,
+    filter: String,
+    notes: Arc<Notes>,
+    mut rng: Rng,
+    placed: tokio::sync::oneshot::Sender<()>,
+) {
+    let http = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
+    let (mut place, mut placed): (Option<String>, _) = (None, Some(placed));
+    loop {
+        let mut request = http.get(format!("{}/v1/alerts{filter}", target.url)).bearer_auth(&target.token);
+        if let Some(id) = &place {
+            request = request.header("last-event-id", id);
+        }
+        let response = match request.send().await {
+            Ok(response) if response.status().is_success() => response,
+            other => {
+                if let Ok(refused) = other {
+                    assert!(refused.status().is_server_error(), "{}", refused.text().await.unwrap_or_default());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let mut wanted = rng.u32(BETWEEN_CUTS);
+        let (mut parser, mut bytes) = (SseParser::default(), response.bytes_stream());
+        'connection: loop {
+            let Some(Ok(piece)) = bytes.next().await else {
+                notes.breaks.fetch_add(1, Ordering::Relaxed);
+                break;
+            };
+            // One by one: the cut is between any two events, and what was on its way behind it never arrives.
+            for byte in piece.chunks(1) {
+                let events = parser.feed(byte);
+                if let Some(id) = parser.last_id().filter(|id| place.as_deref() != Some(*id)) {
+                    place = Some(id.to_owned());
+                    placed.take().map(|placed| placed.send(()));
+                }
+                for event in events {
+                    wanted -= notes.take(&event);
+                }
+                if wanted == 0 {
+                    notes.cuts.fetch_add(1, Ordering::Relaxed);
+                    break 'connection;
+                }
+            }
+        }
+    }
+}
+
+impl Notes {
+    /// Writes an event down; how many alerts it is.
+    fn take(&self, event: &SseEvent) -> u32 {
+        assert_ne!(event.event, "reset", "{}", event.data);
+        if event.event != "alert" {
+            return 0;
+        }
+        let alert: AlertData = serde_json::from_str(&event.data).unwrap();
+        *self.seen.lock().unwrap().entry(alert.frame_id).or_default() += 1;
+        1
+    }
+}
