@@ -129,6 +129,23 @@ async fn alerts(
     listen(&app, &credential, &headers, &uri, Shape::Alert).await
 }
 
+/// Where a client's stream begins and whether what it wants makes sense, by its header and its query.
+#[cfg(any(test, fuzzing))]
+pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, ApiError> {
+    let caller = accounts::Caller {
+        tenant: contracts::TenantId::shared(),
+        sees_all: false,
+        rights: Vec::new(),
+        rate_limit: None,
+        valid_until: None,
+    };
+    let malformed = |reason: String| ApiError::Malformed(reason);
+    let uri: http::Uri = format!("/v1/alerts?{query}").parse().map_err(|_| malformed("no URI".to_owned()))?;
+    let Query(asked) = Query::<Asked>::try_from_uri(&uri).map_err(|error| malformed(error.body_text()))?;
+    asked.filter(Filter::of(&caller, Shape::Alert))?;
+    asked.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]))
+}
+
 /// Older clients know vehicles only: alerts of anything else are not for them.
 async fn vehicles(
     State(app): State<App>,

@@ -18,6 +18,8 @@ mod config;
 mod cursor;
 mod entry;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod repeats;
 mod resume;

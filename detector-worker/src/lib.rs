@@ -24,6 +24,8 @@
 pub mod batcher;
 pub mod config;
 pub mod consumer;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod image;
 pub mod inference;
 pub mod journal;

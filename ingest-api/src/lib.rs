@@ -15,6 +15,8 @@
 mod app;
 mod backlog;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 mod probe;
 mod publish;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::detection::{BoundingBox, Vehicle};
-use crate::event::{DecodeError, Event, Message, cloud_event, expect_type, json};
+use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{AlertId, DetectorName, FrameId, RuleId, StreamName, TenantId};
 use crate::topics::Role;
 
@@ -76,7 +76,7 @@ impl Event for AlertEvent {
         Ok(Self {
             tenant: headers.required("ce_tenant")?,
             traceparent: headers.optional("ce_traceparent")?,
-            data: serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(error.to_string()))?,
+            data: serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(brief(&error)))?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::event::{DecodeError, Headers, Message};
+use crate::event::{DecodeError, Headers, Message, expect_named};
 use crate::ids::FrameId;
 
 /// CloudEvents type of a dead letter.
@@ -73,10 +73,7 @@ impl DeadLetter {
     /// When the message is not a dead letter.
     pub fn from_message(message: &Message) -> Result<Self, DecodeError> {
         let headers = &message.headers;
-        let found: String = headers.required("ce_type")?;
-        if found != TYPE {
-            return Err(DecodeError::Type { found, expected: TYPE });
-        }
+        expect_named(headers, TYPE)?;
         let original = headers.iter().filter_map(|(name, value): (&str, &Bytes)| {
             name.strip_prefix(ORIGINAL).map(|name| (name.to_owned(), value.clone()))
         });

@@ -86,7 +86,7 @@ impl Headers {
             .map_err(|_| DecodeError::Header { header: name, reason: "is not UTF-8".to_owned() })?;
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(reason) => Err(DecodeError::Header { header: name, reason: reason.to_string() }),
+            Err(reason) => Err(DecodeError::Header { header: name, reason: brief(&reason) }),
         }
     }
 
@@ -163,8 +163,28 @@ pub(crate) fn cloud_event<E: Event>(id: impl Display, source: &str, time: Timest
 
 /// Checks that a message carries an `E`.
 pub(crate) fn expect_type<E: Event>(headers: &Headers) -> Result<(), DecodeError> {
+    expect_named(headers, E::TYPE)
+}
+
+/// Checks that a message carries an event of this type.
+pub(crate) fn expect_named(headers: &Headers, expected: &'static str) -> Result<(), DecodeError> {
     let found: String = headers.required("ce_type")?;
-    if found == E::TYPE { Ok(()) } else { Err(DecodeError::Type { found, expected: E::TYPE }) }
+    if found == expected { Ok(()) } else { Err(DecodeError::Type { found: brief(&found), expected }) }
+}
+
+/// Longest reason that is kept of why something does not read, in characters.
+const BRIEF: usize = 200;
+
+/// What others wrote, or what was said about it, on one line of bounded length: it goes into a line of the log and into
+/// the header of a dead letter, which may be little larger than what it buries.
+pub(crate) fn brief(text: &impl Display) -> String {
+    let text = text.to_string();
+    let mut characters = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let mut brief: String = characters.by_ref().take(BRIEF).collect();
+    if characters.next().is_some() {
+        brief.push('…');
+    }
+    brief
 }
 
 /// Serialises a payload of ours. The types of this crate always serialise: their maps have text keys only.

@@ -16,6 +16,8 @@ pub mod dead_letter;
 pub mod detection;
 pub mod event;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod groups;
 pub mod ids;
 pub mod result;

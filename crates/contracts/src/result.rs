@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::detection::Detection;
-use crate::event::{DecodeError, Event, Message, cloud_event, expect_type, json};
+use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
 use crate::topics::Role;
 
@@ -122,7 +122,7 @@ impl Event for ResultEvent {
         let headers = &message.headers;
         expect_type::<Self>(headers)?;
         let data: ResultData =
-            serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(error.to_string()))?;
+            serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(brief(&error)))?;
         if let Outcome::Ok { detections, .. } = &data.outcome {
             for (index, detection) in detections.iter().enumerate() {
                 detection.check().map_err(|reason| DecodeError::Payload(format!("detections[{index}]: {reason}")))?;

@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;
 
 use crate::detection::{Detection, Vehicle};
-use crate::event::DecodeError;
+use crate::event::{DecodeError, brief};
 use crate::ids::{DetectorName, FrameId, TenantId};
 use crate::result::{Outcome, ResultData, ResultEvent};
 
@@ -31,7 +31,7 @@ pub fn from_foreign(
     arrived: Timestamp,
 ) -> Result<ResultEvent, DecodeError> {
     let object: serde_json::Map<String, Value> = serde_json::from_slice(value)
-        .map_err(|error| DecodeError::Payload(format!("neither an event nor a vehicle: {error}")))?;
+        .map_err(|error| payload(&format!("neither an event nor a vehicle: {}", brief(&error))))?;
     let field = |name: &str| {
         object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).filter(|v| !v.is_null())
     };

@@ -13,6 +13,8 @@ mod built_in;
 mod check;
 mod condition;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 pub use built_in::{BuiltIns, FACE_SEEN, SUSPICIOUS_VEHICLE, built_in};
 pub use condition::{Condition, Error, MAX_SOURCE_BYTES};
