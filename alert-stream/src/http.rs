@@ -139,11 +139,12 @@ pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, ApiErr
         rate_limit: None,
         valid_until: None,
     };
-    let malformed = |reason: String| ApiError::Malformed(reason);
-    let uri: http::Uri = format!("/v1/alerts?{query}").parse().map_err(|_| malformed("no URI".to_owned()))?;
-    let Query(asked) = Query::<Asked>::try_from_uri(&uri).map_err(|error| malformed(error.body_text()))?;
-    asked.filter(Filter::of(&caller, Shape::Alert))?;
-    asked.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]))
+    let no_uri = |_| ApiError::Invalid("no URI".to_owned());
+    let uri: Uri = format!("/v1/alerts?{query}").parse().map_err(no_uri)?;
+    let asked: Asked = Query::read(&uri).map_err(|Invalid(reason)| ApiError::Invalid(reason))?;
+    let cursor = asked.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]));
+    drop(Filter::of(&caller, Shape::Alert).only(asked.stream, asked.label, asked.rule));
+    cursor
 }
 
 /// Older clients know vehicles only: alerts of anything else are not for them.

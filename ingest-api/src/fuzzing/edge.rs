@@ -7,7 +7,7 @@ use accounts::{AccessError, Accounts, Caller, Right};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Position, Producer, Range, Reader, Start};
+use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Position, Producer, Progress, Range, Reader, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::alert::AlertData;
@@ -18,7 +18,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use platform::Common;
+use platform::{Common, Health};
 use store::{Documents, Indexed, ObjectBlobs, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -85,6 +85,7 @@ impl Edge {
             documents: documents.clone(),
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(Anybody),
+            besides: Health::default(),
         };
         let Settings { config, common } = Settings::try_parse_from(FLAGS)?;
         let health = crate::health(&config, &deps);
@@ -232,6 +233,10 @@ impl Bus for Log {
 
     async fn incarnation(&self, _: Role) -> Result<String, BusError> {
         Ok("log".to_owned())
+    }
+
+    async fn progress(&self, _: Role, _: &str) -> Result<Progress, BusError> {
+        Ok(Progress { finished: 0, waiting: 0 })
     }
 
     async fn oldest_unconsumed(&self, _: Role, _: &str) -> Result<Option<SystemTime>, BusError> {

@@ -289,7 +289,7 @@ async fn of_two_members_with_one_name_the_first_ends_and_says_which_setting_to_c
                 }
             }
         };
-        let error = timeout(PATIENCE, refused).await.expect("the first should have been told by now");
+        let error = tokio::time::timeout(PATIENCE, refused).await.expect("the first should have been told by now");
         assert!(error.to_string().contains("SIGHTLINE_KAFKA_INSTANCE"), "{error}");
         assert!(!error.is_transient(), "{error}");
     })

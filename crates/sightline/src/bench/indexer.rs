@@ -119,7 +119,7 @@ impl Rounds {
         self.commit.push(commit.as_secs_f64() * 1e3);
         bus.close().await?;
         // Who goes first finds the server less busy with what the indexer left.
-        for side_by_side in [number % 2 == 1, number % 2 == 0] {
+        for side_by_side in [!number.is_multiple_of(2), number.is_multiple_of(2)] {
             let work = inserted(&ground, &client, side_by_side).await?;
             if side_by_side { self.side_by_side.push(work) } else { self.in_turn.push(work) }
         }
@@ -241,7 +241,7 @@ async fn grown(database: &Database, wanted: u64) -> anyhow::Result<u64> {
 async fn inserted(ground: &Ground, client: &Client, side_by_side: bool) -> anyhow::Result<Work> {
     let (from, into) = (ground.database(), format!("{}-bare", ground.database()));
     // The store makes the collections with their indexes.
-    drop(MongoDocuments::connect(ground.mongodb_uri(), &into).await?);
+    drop(MongoDocuments::connect(ground.mongodb_uri(), Some(&into)).await?);
     let batch = BATCH.to_string();
     let mut arguments = vec!["bare-inserts", "--from", from, "--into", &into, "--results-at-once", &batch];
     if side_by_side {

@@ -94,8 +94,8 @@ async fn measure(
         let frames = load.offer(rate, pace.of(Duration::from_secs(20), Duration::from_secs(5))).await?;
         let stages = Stages::read(&stack).await?.since(&before);
         let at = format!("{name}, {percent} %");
-        let times: Times = frames.iter().map(Frame::from_accepted).collect();
-        let from_due: Times = frames.iter().map(Frame::from_due).collect();
+        let times: Times = frames.iter().map(Frame::since_accepted).collect();
+        let since_due: Times = frames.iter().map(Frame::since_due).collect();
         // What is promised, is promised for half of the load that can be borne.
         let half = percent == 50;
         let mut add = |what: &str, value: f64, goal: f64| match promised && half {
@@ -106,7 +106,7 @@ async fn measure(
         add("accepted to alert, p99", times.ms(0.99), 150.0);
         add("beyond decode and inference, p50", times.ms(0.5) - stages.work(), 15.0);
         report.figure(format!("{at}: accepted to alert, worst"), times.ms(1.0), "ms");
-        report.figure(format!("{at}: due to alert, p99"), from_due.ms(0.99), "ms");
+        report.figure(format!("{at}: due to alert, p99"), since_due.ms(0.99), "ms");
         medians.push((f64::from(percent), times.ms(0.5)));
         tails.push((f64::from(percent), times.ms(0.99)));
         if half {

@@ -16,11 +16,6 @@ impl Meter {
         Self { pid }
     }
 
-    /// This process.
-    pub fn own() -> Self {
-        Self::of(std::process::id())
-    }
-
     /// Processor time so far, user and system, of all its threads, those that ended included; in steps of 10 ms.
     pub fn cpu(self) -> anyhow::Result<Duration> {
         let stat = self.read("stat")?;
@@ -67,7 +62,7 @@ mod tests {
 
     #[test]
     fn work_and_memory_are_seen() {
-        let meter = Meter::own();
+        let meter = Meter::of(std::process::id());
         let (before, begun) = (meter.cpu().unwrap(), Instant::now());
         // Until the kernel has counted it, however busy the machine is.
         while meter.cpu().unwrap() < before + Duration::from_millis(50) {

@@ -22,11 +22,6 @@ impl Times {
         let rank = (share * self.sorted.len() as f64).ceil() as usize;
         self.sorted.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
-
-    /// How many there are.
-    pub const fn len(&self) -> usize {
-        self.sorted.len()
-    }
 }
 
 /// What several rounds gave.

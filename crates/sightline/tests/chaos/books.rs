@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, KafkaBus, KafkaConfig, ReaderItem, Start};
 use bytes::Bytes;
 use contracts::api::{DetectionView, FrameView, Page, ResultStatus};
-use contracts::{FrameId, Role};
+use contracts::{FrameId, Role, StreamName};
 use fastrand::Rng;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -113,7 +113,7 @@ impl Books {
             let is_whole = frame.results.len() == 1
                 && frame.detections.len() == 1
                 && frame.results[0].status == ResultStatus::Ok
-                && frame.stream.as_ref().map(|stream| stream.as_str())
+                && frame.stream.as_ref().map(StreamName::as_str)
                     == acknowledged.get(&frame.frame_id).copied().flatten();
             if !acknowledged.contains_key(&frame.frame_id) {
                 documents.unknown += 1;

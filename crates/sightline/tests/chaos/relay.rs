@@ -68,9 +68,9 @@ async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mu
     // A connection made into silence is made when that ends.
     let quiet = |state: &State| state.trouble != Some(Trouble::Silence);
     if ready.wait_for(quiet).await.is_err() || is_cut(&state) {
-        return reset(client);
+        return reset(&client);
     }
-    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return reset(client) };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return reset(&client) };
     for socket in [&client, &server] {
         socket.set_nodelay(true).unwrap();
         // Whoever is dropped in the middle is reset, as a cut does.
@@ -86,7 +86,7 @@ async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mu
     }
 }
 
-fn reset(client: TcpStream) {
+fn reset(client: &TcpStream) {
     client.set_zero_linger().unwrap();
 }
 

@@ -99,9 +99,7 @@ impl Process {
 
     /// Fails the test where the program has ended.
     pub fn assert_running(&mut self) {
-        if let Some(status) = self.child.try_wait().unwrap() {
-            panic!("{} ended with {status}\n{}", self.program, self.said());
-        }
+        assert!(!self.has_ended(), "{} ended\n{}", self.program, self.said());
     }
 }
 

@@ -40,12 +40,12 @@ pub struct Frame {
 
 impl Frame {
     /// From when the client knew that it was accepted.
-    pub fn from_accepted(&self) -> Duration {
+    pub fn since_accepted(&self) -> Duration {
         between(self.accepted, self.seen)
     }
 
     /// From when it should be sent.
-    pub fn from_due(&self) -> Duration {
+    pub fn since_due(&self) -> Duration {
         between(self.due, self.seen)
     }
 }
@@ -97,7 +97,7 @@ pub fn over_time(frames: &[Frame]) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     for frame in frames {
         let at = (between(begun, frame.due).as_secs_f64() * 2.0).floor() / 2.0;
-        let took = frame.from_accepted().as_secs_f64() * 1e3;
+        let took = frame.since_accepted().as_secs_f64() * 1e3;
         match points.last_mut() {
             Some((last, worst)) if *last == at => *worst = worst.max(took),
             _ => points.push((at, took)),

@@ -27,7 +27,7 @@ impl Nchan {
         let address = format!("127.0.0.1:{}", free_port()?);
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, configuration(module, &address, subscribers)).context("nginx's configuration")?;
-        let [prefix, file] = [folder.path().to_str(), file.to_str()].map(|path| path.unwrap_or_default());
+        let [prefix, file] = [folder.path().to_str(), file.to_str()].map(Option::unwrap_or_default);
         let arguments = ["-p", prefix, "-c", file, "-e", "stderr"];
         let mut child = Child::start(nginx, &arguments, &[]).or_else(|_| {
             // Debian keeps it where only root looks.
