@@ -43,7 +43,7 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
-    /// The embedded log: throughput, and the time from send to delivery
+    /// The log, embedded and on Kafka: throughput, and the time from send to delivery
     Bus(bus::BusBench),
     /// ingest-api on Kafka, beside the same endpoint in FastAPI
     Ingest(ingest::IngestBench),
@@ -95,7 +95,7 @@ impl Bench {
         let Self { which, servers, quick, json } = self;
         let pace = Pace { quick };
         match which {
-            Which::Bus(bench) => print(&bench.run(pace).await?, json),
+            Which::Bus(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Ingest(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Worker(bench) => print(&Box::pin(bench.run(&servers, pace)).await?, json),
             Which::Indexer(bench) => print(&bench.run(&servers, pace).await?, json),
@@ -106,7 +106,7 @@ impl Bench {
             Which::Soak(bench) => print(&bench.run(pace).await?, json),
             Which::Part(part) => part.run().await,
             Which::All(all) => {
-                print_or_name("bus", all.bus.run(pace).await, json)?;
+                print_or_name("bus", all.bus.run(&servers, pace).await, json)?;
                 print_or_name("ingest", all.ingest.run(&servers, pace).await, json)?;
                 print_or_name("worker", Box::pin(all.worker.run(&servers, pace)).await, json)?;
                 print_or_name("indexer", all.indexer.run(&servers, pace).await, json)?;

@@ -1,19 +1,24 @@
-//! The embedded log: how much goes through it, and how long a message takes from send to delivery.
+//! The log: how much goes through it, and how long a message takes from send to delivery. The embedded one always; one on
+//! Kafka too, where brokers are set.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bus::embedded::{BusSync, EmbeddedBus, Options};
-use bus::{Bus, BusError, ConsumerOptions, Incoming};
+use bus::kafka::admin;
+use bus::{Bus, BusError, Consumer, ConsumerOptions, Incoming, KafkaBus, KafkaConfig};
 use clap::Args;
 use contracts::topics::DEFAULT;
 use contracts::{Headers, Message, Role, Topics};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use uuid::Uuid;
 
 use super::Pace;
+use super::ground::Servers;
+use super::meter::Meter;
 use super::report::{Goal, Report};
 use super::stats::Times;
 
@@ -29,96 +34,172 @@ pub struct BusBench {
     bus_dir: Option<PathBuf>,
 }
 
+/// A log to measure. Every measurement opens it anew, with nothing in it.
+#[derive(Clone)]
+enum Log {
+    Embedded { folder: PathBuf, sync: BusSync },
+    Kafka(KafkaConfig),
+}
+
+/// One that is open.
+struct Open {
+    log: Log,
+    topics: Topics,
+    bus: Arc<dyn Bus>,
+}
+
+/// What one run of [`Open::throughput`] gave.
+struct Throughput {
+    /// MB/s until everything was acknowledged.
+    acknowledged: f64,
+    /// MB/s until everything was consumed.
+    consumed: f64,
+    /// Messages sent and consumed per second of this process's processor time.
+    per_cpu: f64,
+}
+
 impl BusBench {
-    /// Frames from send through disk to a group's consumer in one process, as in `sightline up`.
-    pub async fn run(&self, pace: Pace) -> anyhow::Result<Report> {
+    /// Frames from send through the log to a group's consumer, both in this process, as in `sightline up`.
+    pub async fn run(&self, servers: &Servers, pace: Pace) -> anyhow::Result<Report> {
         let folder = self.bus_dir.clone().unwrap_or_else(std::env::temp_dir).join("sightline-bench-bus");
-        // Long enough that the cache of the system does not hide the disk.
-        let (bytes, length) = pace.of((2 << 30, Duration::from_secs(30)), (256 << 20, Duration::from_secs(5)));
         let mut report = Report::new("bus");
         report.setting("folder", folder.display().to_string());
         report.setting("frame_bytes", FRAME_BYTES);
         report.setting("messages_per_second", PER_SECOND);
         for sync in [BusSync::Process, BusSync::Full] {
-            let (acknowledged, consumed) = throughput(&folder, sync, bytes / FRAME_BYTES).await?;
-            let [large, small] = [
-                latency(&folder, sync, FRAME_BYTES, length).await?,
-                latency(&folder, sync, SMALL_BYTES, length).await?,
-            ];
-            // What is promised, is promised for the default; `full` waits for the disk.
-            let promised = sync == BusSync::default();
-            let mut add = |name: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| promised) {
-                Some(goal) => report.promised(format!("{sync}: {name}"), value, unit, goal),
-                None => report.figure(format!("{sync}: {name}"), value, unit),
-            };
-            add("acknowledged", acknowledged, "MB/s", None);
-            add("consumed", consumed, "MB/s", Some(Goal::AtLeast(100.0)));
-            for (name, times) in [("frames", large), ("1 kB", small)] {
-                add(&format!("send to delivery, {name}, p50"), times.ms(0.5), "ms", None);
-                add(&format!("send to delivery, {name}, p99"), times.ms(0.99), "ms", Some(Goal::AtMost(5.0)));
-                add(&format!("send to delivery, {name}, worst"), times.ms(1.0), "ms", None);
-            }
+            Log::Embedded { folder: folder.clone(), sync }.measure(&mut report, pace).await?;
+        }
+        match servers.kafka()? {
+            Some(config) => Log::Kafka(config).measure(&mut report, pace).await?,
+            None => report.note("Kafka was left out: set SIGHTLINE_KAFKA_BROKERS"),
         }
         Ok(report)
     }
 }
 
-/// MB/s until everything was acknowledged, and until everything was consumed.
-async fn throughput(folder: &Path, sync: BusSync, count: usize) -> anyhow::Result<(f64, f64)> {
-    let bus = open(folder, sync)?;
-    let consumer = bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
-    let consumed = tokio::spawn(consume(consumer, count));
-    let begun = Instant::now();
+impl Log {
+    fn name(&self) -> String {
+        match self {
+            Self::Embedded { sync, .. } => sync.to_string(),
+            Self::Kafka(_) => "kafka".to_owned(),
+        }
+    }
 
-    let producer = bus.producer();
-    let mut unacknowledged = FuturesUnordered::new();
-    for number in 0..count {
-        loop {
-            match producer.send(Role::Frames, frame(number, FRAME_BYTES)) {
-                Ok(acknowledged) => break unacknowledged.push(acknowledged),
-                Err(BusError::QueueFull) => {
-                    unacknowledged.next().await.transpose()?;
-                }
-                Err(error) => return Err(error.into()),
+    /// Whether the promises are for this one; `full` waits for the disk.
+    fn is_promised(&self) -> bool {
+        matches!(self, Self::Embedded { sync, .. } if *sync == BusSync::default())
+    }
+
+    async fn measure(&self, report: &mut Report, pace: Pace) -> anyhow::Result<()> {
+        // Long enough that the cache of the system does not hide the disk.
+        let (bytes, length) = pace.of((2 << 30, Duration::from_secs(30)), (256 << 20, Duration::from_secs(5)));
+        let Throughput { acknowledged, consumed, per_cpu } = self.open().await?.throughput(bytes / FRAME_BYTES).await?;
+        let large = self.open().await?.latency(FRAME_BYTES, length).await?;
+        let small = self.open().await?.latency(SMALL_BYTES, length).await?;
+        let mut add = |name: &str, value: f64, unit, goal: Option<Goal>| {
+            let name = format!("{}: {name}", self.name());
+            match goal.filter(|_| self.is_promised()) {
+                Some(goal) => report.promised(name, value, unit, goal),
+                None => report.figure(name, value, unit),
+            }
+        };
+        add("acknowledged", acknowledged, "MB/s", None);
+        add("consumed", consumed, "MB/s", Some(Goal::AtLeast(100.0)));
+        add("sent and consumed", per_cpu, "frames/CPU-s", None);
+        for (name, times) in [("frames", large), ("1 kB", small)] {
+            add(&format!("send to delivery, {name}, p50"), times.ms(0.5), "ms", None);
+            add(&format!("send to delivery, {name}, p99"), times.ms(0.99), "ms", Some(Goal::AtMost(5.0)));
+            add(&format!("send to delivery, {name}, worst"), times.ms(1.0), "ms", None);
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> anyhow::Result<Open> {
+        let topics = Topics::parse(DEFAULT)?;
+        let log = self.clone();
+        match self {
+            Self::Embedded { folder, sync } => {
+                let bus = EmbeddedBus::open(folder, &topics, Options { sync: *sync, ..Options::default() })?;
+                Ok(Open { log, topics, bus: Arc::new(bus) })
+            }
+            Self::Kafka(config) => {
+                let topics = topics.prefixed(&format!("bench-{}.", Uuid::new_v4().simple()));
+                admin::apply(config, &topics, None).await?;
+                let bus = KafkaBus::connect(config.clone(), &topics).await?;
+                Ok(Open { log, topics, bus: Arc::new(bus) })
             }
         }
     }
-    while unacknowledged.next().await.transpose()?.is_some() {}
-    let written = begun.elapsed();
-    consumed.await??;
-    let consumed = begun.elapsed();
-    bus.close().await?;
-    std::fs::remove_dir_all(folder).context("the folder cannot be removed")?;
-    let rate = |time: Duration| (count * FRAME_BYTES) as f64 / 1e6 / time.as_secs_f64();
-    Ok((rate(written), rate(consumed)))
 }
 
-async fn latency(folder: &Path, sync: BusSync, bytes: usize, length: Duration) -> anyhow::Result<Times> {
-    let bus = open(folder, sync)?;
-    let count = PER_SECOND as usize * usize::try_from(length.as_secs())?;
-    let consumer = bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
-    let consumed = tokio::spawn(consume(consumer, count));
-
-    let producer = bus.producer();
-    let begun = Instant::now();
-    let mut sent = Vec::with_capacity(count);
-    for number in 0..count {
-        let due = begun + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
-        tokio::time::sleep_until(due.into()).await;
-        let message = frame(number, bytes);
-        // From when it was due: a sender that is held up must not hide it.
-        sent.push(due);
-        drop(producer.send(Role::Frames, message)?);
+impl Open {
+    async fn throughput(self, count: usize) -> anyhow::Result<Throughput> {
+        let consumer = self.consumer().await?;
+        let meter = Meter::of(std::process::id());
+        let (begun, used) = (Instant::now(), meter.cpu()?);
+        let consumed = tokio::spawn(consume(consumer, count));
+        let producer = self.bus.producer();
+        let mut unacknowledged = FuturesUnordered::new();
+        for number in 0..count {
+            loop {
+                match producer.send(Role::Frames, frame(number, FRAME_BYTES)) {
+                    Ok(acknowledged) => break unacknowledged.push(acknowledged),
+                    Err(BusError::QueueFull) => {
+                        unacknowledged.next().await.transpose()?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        while unacknowledged.next().await.transpose()?.is_some() {}
+        let written = begun.elapsed();
+        consumed.await??;
+        let (consumed, used) = (begun.elapsed(), meter.cpu()? - used);
+        self.remove().await?;
+        let rate = |time: Duration| (count * FRAME_BYTES) as f64 / 1e6 / time.as_secs_f64();
+        let per_cpu = count as f64 / used.as_secs_f64();
+        Ok(Throughput { acknowledged: rate(written), consumed: rate(consumed), per_cpu })
     }
-    let taken = consumed.await??;
-    bus.close().await?;
-    std::fs::remove_dir_all(folder).context("the folder cannot be removed")?;
-    Ok(taken.into_iter().map(|(number, at)| at.duration_since(sent[number])).collect())
-}
 
-fn open(folder: &Path, sync: BusSync) -> anyhow::Result<Arc<dyn Bus>> {
-    let topics = Topics::parse(DEFAULT)?;
-    Ok(Arc::new(EmbeddedBus::open(folder, &topics, Options { sync, ..Options::default() })?))
+    async fn latency(self, bytes: usize, length: Duration) -> anyhow::Result<Times> {
+        let count = PER_SECOND as usize * usize::try_from(length.as_secs())?;
+        let consumed = tokio::spawn(consume(self.consumer().await?, count));
+        let producer = self.bus.producer();
+        let begun = Instant::now();
+        let mut sent = Vec::with_capacity(count);
+        for number in 0..count {
+            let due = begun + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
+            tokio::time::sleep_until(due.into()).await;
+            let message = frame(number, bytes);
+            // From when it was due: a sender that is held up must not hide it.
+            sent.push(due);
+            drop(producer.send(Role::Frames, message)?);
+        }
+        let taken = consumed.await??;
+        self.remove().await?;
+        Ok(taken.into_iter().map(|(number, at)| at.duration_since(sent[number])).collect())
+    }
+
+    /// A member of a group that has its partitions: it has taken a first message.
+    async fn consumer(&self) -> anyhow::Result<Box<dyn Consumer>> {
+        let mut consumer = self.bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
+        self.bus.producer().send(Role::Frames, frame(0, SMALL_BYTES))?.await?;
+        let first = loop {
+            if let Incoming::Delivery(delivery) = consumer.next().await? {
+                break delivery.position;
+            }
+        };
+        consumer.finisher().finished(first);
+        Ok(consumer)
+    }
+
+    async fn remove(self) -> anyhow::Result<()> {
+        self.bus.close().await?;
+        match self.log {
+            Log::Embedded { folder, .. } => std::fs::remove_dir_all(folder).context("the folder cannot be removed"),
+            Log::Kafka(config) => Ok(admin::delete(&config, &self.topics).await?),
+        }
+    }
 }
 
 /// A frame with its number in a header and bytes that do not compress.
@@ -136,7 +217,7 @@ fn frame(number: usize, bytes: usize) -> Message {
 }
 
 /// Takes `count` messages; gives their numbers with the time of their delivery.
-async fn consume(mut consumer: Box<dyn bus::Consumer>, count: usize) -> anyhow::Result<Vec<(usize, Instant)>> {
+async fn consume(mut consumer: Box<dyn Consumer>, count: usize) -> anyhow::Result<Vec<(usize, Instant)>> {
     let finisher = consumer.finisher();
     let mut taken = Vec::with_capacity(count);
     while taken.len() < count {

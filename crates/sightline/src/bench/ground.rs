@@ -21,6 +21,13 @@ pub struct Servers {
     mongo: MongoArgs,
 }
 
+impl Servers {
+    /// The way to Kafka, where brokers are set.
+    pub fn kafka(&self) -> anyhow::Result<Option<KafkaConfig>> {
+        self.kafka.kafka_brokers.is_some().then(|| crate::topics::config(&self.kafka)).transpose()
+    }
+}
+
 /// See the head of this file.
 pub struct Ground {
     /// The topics.

@@ -1,10 +1,13 @@
 //! ingest-api on Kafka, beside the same endpoint in FastAPI with confluent-kafka (`docs/bench/ingest-peer`).
 //!
 //! Both run as one process each, publish to the same topic with `acks=all` and an idempotent producer, and answer 202 once
-//! the broker has acknowledged. 32 clients in this process send them frames in turns, each over a connection that stays
-//! open, and count only answers that say 202; at the end of every turn the topic must have grown by as many records. What
-//! is compared is requests per second of the service's own processor time, threads of the Kafka client included: neither
+//! the broker has acknowledged. Clients in this process send them frames in turns, each over a connection that stays open,
+//! and count only answers that say 202; at the end of every turn the topic must have grown by as many records. What is
+//! compared is requests per second of the service's own processor time, threads of the Kafka client included: neither
 //! broker nor clients count.
+//!
+//! The number of clients matters: what waits at the same time travels together, and a service that is woken for each
+//! request pays for waking. The promise is held against 128 clients; 32 show what fewer cost.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,9 +26,24 @@ use super::stats::{Spread, Times};
 
 mod clients;
 
-const CLIENTS: usize = 32;
-/// Size of an image, its name, and how many times what the peer does per CPU-second is promised.
-const SIZES: [(usize, &str, f64); 2] = [(1_000, "1 KB", 8.0), (68_000, "68 KB", 2.5)];
+/// Most bytes of images in one turn: the broker keeps them all, about 6 GB in a full run, until the topics are removed.
+const TURN_BYTES: usize = 250_000_000;
+
+/// What is sent to both.
+struct Load {
+    name: &'static str,
+    bytes: usize,
+    clients: usize,
+    /// What is promised of requests per CPU-second, in multiples of the peer's.
+    goal: Option<Goal>,
+}
+
+const LOADS: [Load; 4] = [
+    Load { name: "1 KB", bytes: 1_000, clients: 128, goal: Some(Goal::AtLeast(8.0)) },
+    Load { name: "68 KB", bytes: 68_000, clients: 128, goal: Some(Goal::AtLeast(2.5)) },
+    Load { name: "1 KB, 32 clients", bytes: 1_000, clients: 32, goal: None },
+    Load { name: "68 KB, 32 clients", bytes: 68_000, clients: 32, goal: None },
+];
 
 /// What to compare with.
 #[derive(Debug, Args)]
@@ -66,35 +84,28 @@ impl IngestBench {
     }
 
     async fn measure(&self, ground: &Ground, pace: Pace) -> anyhow::Result<Report> {
-        let (rounds, length) = pace.of((7, Duration::from_secs(4)), (3, Duration::from_secs(2)));
+        let (rounds, length) = pace.of((5, Duration::from_secs(4)), (3, Duration::from_secs(2)));
         let mut report = Report::new("ingest");
-        report.setting("clients", CLIENTS);
+        report.setting("clients", "128, where a figure does not say another number");
         report.setting("rounds", rounds);
-        report.setting("seconds_per_turn", length.as_secs());
+        report.setting("seconds_per_turn_at_most", length.as_secs());
         let bus = KafkaBus::connect(ground.kafka.clone(), &ground.topics).await?;
         let mut ours = ours(ground).await?;
         let (mut peer, versions) = peer(&self.ingest_peer, ground).await?;
         report.setting("peer", versions);
-        for (bytes, size, goal) in SIZES {
-            let image = clients::picture(bytes);
+        for load in &LOADS {
+            let image = clients::picture(load.bytes);
             for _ in 0..rounds {
                 for side in [&mut ours, &mut peer] {
                     let target = Target { port: side.port, token: ground.token.clone(), image: image.clone() };
-                    side.turn(&bus, target, length).await.with_context(|| format!("{}, {size}", side.name))?;
+                    let clients = Clients::connect(target, load.clients).await?;
+                    let turn = side.turn(&bus, clients, length).await;
+                    turn.with_context(|| format!("{}, {}", side.name, load.name))?;
                 }
             }
-            let ratios: Vec<f64> = ours.rates().zip(peer.rates()).map(|(ours, theirs)| ours / theirs).collect();
-            let Spread { least, median, most } = Spread::of(&ratios);
-            report.promised(
-                format!("{size}: requests per CPU-second, of the peer's"),
-                median,
-                "x",
-                Goal::AtLeast(goal),
-            );
-            report.figure(format!("{size}: the same, least of {rounds} rounds"), least, "x");
-            report.figure(format!("{size}: the same, most of {rounds} rounds"), most, "x");
-            ours.report(&mut report, size);
-            peer.report(&mut report, size);
+            load.compare(&ours, &peer, &mut report);
+            ours.report(&mut report, load.name);
+            peer.report(&mut report, load.name);
         }
         for side in [ours, peer] {
             let peak = side.process.meter()?.peak()? as f64 / f64::from(1 << 20);
@@ -103,6 +114,20 @@ impl IngestBench {
         }
         bus.close().await?;
         Ok(report)
+    }
+}
+
+impl Load {
+    fn compare(&self, ours: &Side, peer: &Side, report: &mut Report) {
+        let ratios: Vec<f64> = ours.rates().zip(peer.rates()).map(|(ours, theirs)| ours / theirs).collect();
+        let Spread { least, median, most } = Spread::of(&ratios);
+        let name = format!("{}: requests per CPU-second, of the peer's", self.name);
+        match self.goal {
+            Some(goal) => report.promised(name, median, "x", goal),
+            None => report.figure(name, median, "x"),
+        }
+        report.figure(format!("{}: the same, least of {} rounds", self.name, ratios.len()), least, "x");
+        report.figure(format!("{}: the same, most of {} rounds", self.name, ratios.len()), most, "x");
     }
 }
 
@@ -133,12 +158,11 @@ async fn peer(program: &Path, ground: &Ground) -> anyhow::Result<(Side, String)>
 }
 
 impl Side {
-    async fn turn(&mut self, bus: &KafkaBus, target: Target, length: Duration) -> anyhow::Result<()> {
-        let mut clients = Clients::connect(target, CLIENTS).await?;
-        clients.send_for(length / 4).await?;
+    async fn turn(&mut self, bus: &KafkaBus, mut clients: Clients, length: Duration) -> anyhow::Result<()> {
+        clients.send(length / 4, TURN_BYTES / 4).await?;
         let meter = self.process.meter()?;
         let (before, used, begun) = (records(bus).await?, meter.cpu()?, Instant::now());
-        let times = clients.send_for(length).await?;
+        let times = clients.send(length, TURN_BYTES).await?;
         let (took, used, answered) = (begun.elapsed(), meter.cpu()? - used, times.len());
         let more = records(bus).await? - before;
         ensure!(more == answered as i64, "{answered} requests were accepted and {more} records are on the topic");
@@ -152,10 +176,10 @@ impl Side {
     }
 
     /// Says what it did, and forgets it.
-    fn report(&mut self, report: &mut Report, size: &str) {
+    fn report(&mut self, report: &mut Report, load: &str) {
         let middle = |values: Vec<f64>| Spread::of(&values).median;
         let per_second = |turn: &Turn| turn.answered as f64 / turn.took.as_secs_f64();
-        let mut figure = |what: &str, value, unit| report.figure(format!("{size}: {}, {what}", self.name), value, unit);
+        let mut figure = |what: &str, value, unit| report.figure(format!("{load}: {}, {what}", self.name), value, unit);
         figure("per CPU-second", middle(self.rates().collect()), "requests/CPU-s");
         figure("per second", middle(self.turns.iter().map(per_second).collect()), "requests/s");
         let times: Times = self.turns.drain(..).flat_map(|turn| turn.times).collect();

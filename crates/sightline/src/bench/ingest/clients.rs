@@ -36,14 +36,15 @@ impl Clients {
         Ok(Self { target, connections })
     }
 
-    /// Sends for so long; how long each request took until its answer was there in full. Fails on the first answer that is
-    /// not 202.
-    pub async fn send_for(&mut self, length: Duration) -> anyhow::Result<Vec<Duration>> {
+    /// Sends for so long, or until so many bytes of images are sent; how long each request took until its answer was there
+    /// in full. Fails on the first answer that is not 202.
+    pub async fn send(&mut self, length: Duration, bytes: usize) -> anyhow::Result<Vec<Duration>> {
         let until = Instant::now() + length;
+        let most = bytes / self.target.image.len() / self.connections.len().max(1);
         let tasks: Vec<_> = std::mem::take(&mut self.connections)
             .into_iter()
             .enumerate()
-            .map(|(number, connection)| tokio::spawn(send(self.target.clone(), number, connection, until)))
+            .map(|(number, connection)| tokio::spawn(send(self.target.clone(), number, connection, until, most)))
             .collect();
         let mut times = Vec::new();
         for task in tasks {
@@ -71,13 +72,14 @@ async fn send(
     number: usize,
     mut connection: SendRequest<Full<Bytes>>,
     until: Instant,
+    most: usize,
 ) -> anyhow::Result<(SendRequest<Full<Bytes>>, Vec<Duration>)> {
     let Target { port, token, image } = target;
     let host = HeaderValue::try_from(format!("127.0.0.1:{port}"))?;
     let credential = HeaderValue::try_from(format!("Bearer {token}"))?;
     let uri: http::Uri = format!("/v1/frames?stream=camera-{number}").parse()?;
     let mut times = Vec::new();
-    while Instant::now() < until {
+    while Instant::now() < until && times.len() < most {
         let request = Request::post(uri.clone())
             .header(HOST, host.clone())
             .header(AUTHORIZATION, credential.clone())
