@@ -124,7 +124,12 @@ async fn an_id_older_than_what_is_kept_gets_a_reset_and_then_the_oldest() {
     let reset = client.event().await;
     assert!(reset.is("reset"), "{reset:?}");
     assert_eq!(reset.data.unwrap()["code"], "too_old");
-    let first = client.event().await.number().unwrap();
+    // What is kept may have become less again before it was read, which is told once more.
+    let mut first = client.event().await;
+    while first.is("reset") {
+        first = client.event().await;
+    }
+    let first = first.number().unwrap();
     assert!(first > 0 && first < next);
     replica.stop().await;
 }
