@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
 use crate::inference::{DetectorSpec, Inference, InferenceSettings};
-use crate::media::{self, DecodeLimits};
+use crate::media::{self, DecodeLimits, Header};
 use crate::model::Picture;
 
 /// Pixels for each permit of the budget, so that large budgets fit the permits' number.
@@ -29,6 +29,12 @@ pub struct Failure {
     pub code: FailureCode,
     /// The cause in words.
     pub message: String,
+}
+
+/// Room for a picture that is not decoded yet: its share of the pixel budget.
+pub struct Room {
+    header: Header,
+    pixels: OwnedSemaphorePermit,
 }
 
 /// A decoded picture with its share of the pixel budget, which is given back when this is dropped.
@@ -77,12 +83,12 @@ impl Pipeline {
         &self.inferences
     }
 
-    /// Decodes a picture once there is room for it.
+    /// Waits until there is room for a picture. Whoever waits here must hold nothing that others need to give room back.
     ///
     /// # Errors
-    /// The inner one when the bytes can never be a picture; the outer one when the pool is gone.
-    pub async fn decode(&self, encoded: Bytes) -> anyhow::Result<Result<Decoded, Failure>> {
-        let header = match media::probe(&encoded) {
+    /// The inner one when the bytes can never be a picture; the outer one when the budget is gone.
+    pub async fn room(&self, encoded: &[u8]) -> anyhow::Result<Result<Room, Failure>> {
+        let header = match media::probe(encoded) {
             Ok(header) if header.pixels() <= self.limits.max_pixels => header,
             Ok(header) => {
                 let (width, height, limit) = (header.width, header.height, self.limits.max_pixels);
@@ -93,6 +99,15 @@ impl Pipeline {
         // One that is larger than the whole budget takes all of it.
         let share = permits(header.pixels()).min(self.budget);
         let pixels = self.pixels.clone().acquire_many_owned(share).await.context("the pixel budget")?;
+        Ok(Ok(Room { header, pixels }))
+    }
+
+    /// Decodes a picture that has its room.
+    ///
+    /// # Errors
+    /// The inner one when the bytes can never be a picture; the outer one when the pool is gone.
+    pub async fn decode(&self, room: Room, encoded: Bytes) -> anyhow::Result<Result<Decoded, Failure>> {
+        let Room { header, pixels } = room;
         let _decoder = self.decoders.acquire().await.context("the decoders")?;
         let (limits, bytes, begun) = (self.limits, encoded.clone(), Instant::now());
         let image =

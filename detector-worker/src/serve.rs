@@ -119,7 +119,9 @@ impl Engine {
     }
 
     async fn answer(&self, place: usize, encoded: Bytes) -> Result<Json<Answer>, Refusal> {
-        let decoded = self.pipeline.decode(encoded).await.map_err(Refusal::Internal)?.map_err(Refusal::Picture)?;
+        let room = self.pipeline.room(&encoded).await.map_err(Refusal::Internal)?.map_err(Refusal::Picture)?;
+        let decoded =
+            self.pipeline.decode(room, encoded).await.map_err(Refusal::Internal)?.map_err(Refusal::Picture)?;
         let picture = &decoded.picture;
         let outcome = self.pipeline.detect(picture, &[place]).await.map_err(Refusal::Internal)?.pop();
         let detections = match outcome {

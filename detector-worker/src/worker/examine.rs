@@ -131,8 +131,13 @@ impl Examiner {
             Ok(encoded) => encoded,
             Err(failure) => return Ok(Err(failure)),
         };
+        // Room first: who has room and asks a detector again waits to enter, behind a suspect that waits to be alone.
+        let room = match self.pipeline.room(&encoded).await? {
+            Ok(room) => room,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let stay = self.enter(position).await;
-        let decoded = match self.pipeline.decode(encoded.clone()).await? {
+        let decoded = match self.pipeline.decode(room, encoded.clone()).await? {
             Ok(decoded) => decoded,
             Err(failure) => return Ok(Err(failure)),
         };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, Role};
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, Role, groups};
+use detector_worker::journal::Journal;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
 
@@ -152,6 +153,31 @@ async fn an_engine_that_is_down_is_waited_for_and_nothing_is_buried() {
     assert!(rig.results().await.iter().all(|result| detections(result).len() == 1));
     assert_eq!((rig.results().await.len(), rig.dead_letters().await.len()), (5, 0));
     assert_eq!(calls.load(Ordering::SeqCst), 17);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_finds_no_room_does_not_hold_up_who_asks_again() {
+    let rig = Rig::new();
+    let (asking, suspect) = (frame("gate", png(60, 60)), frame("street", png(60, 60)));
+    rig.send(&asking).await;
+    let position = rig.send(&suspect).await;
+    // A process that died while the second frame was in native code.
+    let group = groups::detector_worker(&["face".parse().unwrap()]);
+    let incarnation = rig.bus.incarnation(Role::Frames).await.unwrap();
+    let dead = Journal::open(&rig.folder.path().join("state"), &group, &incarnation, |_| 0).unwrap();
+    std::mem::forget(dead.enter(position));
+    drop(dead);
+
+    // The first frame has the only room and asks until both are under way.
+    let calls = AtomicUsize::new(0);
+    let engine = fake("face", move |picture| match calls.fetch_add(1, Ordering::SeqCst) {
+        0..3 => Err(DetectError::Unavailable("down".to_owned())),
+        _ => Ok(vec![detection("face", picture)]),
+    });
+    let worker = rig.start(vec![engine], &["--worker-pixels", "3600"]);
+    worker.caught_up().await;
+    worker.stop().await;
+    assert_eq!(rig.results().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
