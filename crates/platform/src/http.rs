@@ -74,11 +74,6 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     descriptors(limits.connections);
-    if let Some(bytes) = limits.send_buffer {
-        // What a listening socket has, those that it accepts inherit.
-        let set = SockRef::from(&listener).set_send_buffer_size(bytes);
-        set.context("the kernel does not let its buffers be bounded")?;
-    }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.buffer);
     let graceful = GracefulShutdown::new();
@@ -86,6 +81,13 @@ pub async fn serve(
     loop {
         let place = places.clone().acquire_owned().await.context("connection places")?;
         let Some(stream) = next(&listener, &stop).await else { break };
+        if let Some(bytes) = limits.send_buffer {
+            // Of each connection: what the listener has is inherited only by those that come after it was set.
+            if let Err(error) = SockRef::from(&stream).set_send_buffer_size(bytes) {
+                tracing::warn!(%error, "a connection's buffer could not be bounded; it is closed");
+                continue;
+            }
+        }
         let service = TowerToHyperService::new(router.clone());
         let stream = patient::Patient::new(stream, limits.write);
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
