@@ -1,8 +1,12 @@
 //! Alerts by the rules in force: at most one per rule and frame.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
 use store::{AlertFilter, Paged, Scope};
 
+use crate::unsteady::Unsteady;
 use crate::world::{World, eventually, result, seen};
 
 fn rule(tenant: &TenantId, name: &str, condition: &str) -> Rule {
@@ -41,6 +45,23 @@ async fn an_alert_tells_of_the_surest_match_and_is_kept_as_it_was_sent() {
     let kept = world.documents.alerts(&Scope::All, &AlertFilter::default(), &page).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].alert.data, *data);
+}
+
+#[tokio::test]
+async fn an_alert_waits_for_no_document() {
+    let world = World::new();
+    let store = Arc::new(Unsteady::over(&world.documents));
+    store.away.store(true, Ordering::SeqCst);
+    let indexer = world.index_into(store.clone(), &[]);
+    for number in 1..=5 {
+        world.publish(result(vec![seen("face", 0.9)]).to_message()).await;
+        // The store has taken none of those before it.
+        eventually("its alert is on the log", async || world.alerts().await.len() == number).await;
+    }
+    store.away.store(false, Ordering::SeqCst);
+    world.all_finished().await;
+    indexer.stop().await;
+    assert_eq!(world.alerts().await.len(), 5);
 }
 
 #[tokio::test]
