@@ -129,9 +129,9 @@ async fn alerts(
     listen(&app, &credential, &headers, &uri, Shape::Alert).await
 }
 
-/// Where a client's stream begins and whether what it wants makes sense, by its header and its query.
+/// Where a client's stream begins, by its header and its query; or the status of the refusal.
 #[cfg(any(test, fuzzing))]
-pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, ApiError> {
+pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, StatusCode> {
     let caller = accounts::Caller {
         tenant: contracts::TenantId::shared(),
         sees_all: false,
@@ -139,12 +139,12 @@ pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, ApiErr
         rate_limit: None,
         valid_until: None,
     };
-    let no_uri = |_| ApiError::Invalid("no URI".to_owned());
-    let uri: Uri = format!("/v1/alerts?{query}").parse().map_err(no_uri)?;
-    let asked: Asked = Query::read(&uri).map_err(|Invalid(reason)| ApiError::Invalid(reason))?;
+    let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+    let uri: Uri = format!("/v1/alerts?{query}").parse().map_err(|_| invalid)?;
+    let asked: Asked = Query::read(&uri).map_err(|Invalid(_)| invalid)?;
     let cursor = asked.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]));
     drop(Filter::of(&caller, Shape::Alert).only(asked.stream, asked.label, asked.rule));
-    cursor
+    cursor.map_err(|error| error.into_response().status())
 }
 
 /// Older clients know vehicles only: alerts of anything else are not for them.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::brief;
+
 /// The file as it comes with the product, for a start without one.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 
@@ -67,7 +69,7 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
             let known: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
-            format!("{text:?} is no role; there are {}", known.join(", "))
+            format!("{:?} is no role; there are {}", brief(&text), known.join(", "))
         })
     }
 }
@@ -129,7 +131,7 @@ impl Topics {
     /// # Errors
     /// When it does not read, a role is missing or there twice, a name is there twice, or numbers make no sense.
     pub fn parse(text: &str) -> Result<Self, TopicsError> {
-        let File { topics } = serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(error.to_string()))?;
+        let File { topics } = serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(brief(&error)))?;
         let wrong = |role, reason: &str| Err(TopicsError::Role { role, reason: reason.to_owned() });
         for topic in &topics {
             if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
