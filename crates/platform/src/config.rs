@@ -159,7 +159,7 @@ impl KafkaArgs {
         let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         anyhow::ensure!(
             (1..=200).contains(&name.len()) && name.chars().all(sound),
-            "SIGHTLINE_KAFKA_INSTANCE: {name:.40?} is no name of 1 to 200 characters out of A-Z a-z 0-9 . _ -"
+            "SIGHTLINE_KAFKA_INSTANCE: {name:?} is no name of 1 to 200 characters out of A-Z a-z 0-9 . _ -"
         );
         Ok(Some(name))
     }

@@ -82,9 +82,9 @@ impl Query {
             return Ok(());
         };
         if self.asked_for.is_empty() {
-            return Err(Invalid(format!("this path takes no parameters, so not {unknown:.40?} either")));
+            return Err(Invalid(format!("this path takes no parameters, so not {unknown:?} either")));
         }
-        Err(Invalid(format!("there is no parameter {unknown:.40?}; there are {}", self.asked_for.join(", "))))
+        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", self.asked_for.join(", "))))
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn create(
         condition: new.condition,
         enabled: new.enabled.unwrap_or(true),
     };
-    check(&rule)?;
+    check(&rule).await?;
     no_built_in(&app, &rule)?;
     if app.documents.rules(&caller.tenant).await?.len() >= MAX_RULES {
         return Err(ApiError::Conflict(format!("there are {MAX_RULES} rules already; delete one first")));
@@ -124,7 +124,7 @@ pub async fn change(
         enabled: change.enabled.unwrap_or(before.enabled),
         ..before
     };
-    check(&rule)?;
+    check(&rule).await?;
     if renamed {
         no_built_in(&app, &rule)?;
     }
@@ -185,10 +185,13 @@ fn no_built_in(app: &App, rule: &Rule) -> Result<(), ApiError> {
     if taken { Err(ApiError::RuleNameTaken(rule.name.clone())) } else { Ok(()) }
 }
 
-fn check(rule: &Rule) -> Result<(), ApiError> {
+async fn check(rule: &Rule) -> Result<(), ApiError> {
     let length = rule.name.chars().count();
     if rule.name.trim().is_empty() || length > 64 || rule.name.chars().any(char::is_control) {
         return Err(ApiError::Invalid("name must have 1 to 64 characters, none of them control characters".to_owned()));
     }
-    Condition::compile(&rule.condition).map(drop).map_err(|error| ApiError::Invalid(format!("condition: {error}")))
+    let source = rule.condition.clone();
+    let compiled = tokio::task::spawn_blocking(move || Condition::compile(&source).map(drop)).await;
+    let compiled = compiled.map_err(|error| ApiError::Internal(error.into()))?;
+    compiled.map_err(|error| ApiError::Invalid(format!("condition: {error}")))
 }

@@ -239,7 +239,7 @@ fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiEr
     for name in listed.split(',').map(str::trim) {
         let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
             let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
-            return Err(ApiError::Invalid(format!("detectors: there is no {name:.40?}; there are {}", all.join(", "))));
+            return Err(ApiError::Invalid(format!("detectors: there is no {name:?}; there are {}", all.join(", "))));
         };
         if !names.contains(known) {
             names.push(known.clone());
