@@ -15,13 +15,13 @@ use contracts::Role;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is asked how far the groups have come: what is taken between two looks is taken unseen.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_millis(500);
 /// Every so many looks it is asked how old the oldest frame is, for which frames have to be read.
-const AGE_EVERY: u32 = 3;
+const AGE_EVERY: u32 = 6;
 /// How long a group is watched to tell how fast it is.
 const WATCHED: Duration = Duration::from_secs(5);
 /// What is left of a group's pace with every look at which it is slower: a stop and a start are no change of pace.
-const KEPT: f64 = 0.98;
+const KEPT: f64 = 0.99;
 
 /// The flag. Reading it costs nothing.
 #[derive(Default)]

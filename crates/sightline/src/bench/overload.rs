@@ -3,9 +3,9 @@
 //!
 //! The real programs run on Kafka and MongoDB, then `sightline up` on embedded parts. The model is an engine that takes a
 //! fixed time for a picture and no processor, as one on a GPU, so that the load takes nothing away from what is measured.
-//! Senders in a process of their own first press until the worker has more than it can do, which gives its capacity; then
-//! they offer ten times as much by a schedule that waits for nobody; then ordinary requests are made. Retention is short, so that within the run frames pile up in the log until
-//! half of it is reached and new ones are refused; the accepted ones must all get results in the end.
+//! Senders in a process of their own first offer somewhat more than the worker can do, which gives its peak; then they offer
+//! ten times as much by a schedule that waits for nobody; then ordinary requests are made. Retention is short, so that within
+//! the run so much waits in the log that new frames are refused; the accepted ones must all get results in the end.
 
 mod engine;
 mod plant;
@@ -33,6 +33,10 @@ use watch::Seen;
 const MODEL: Duration = Duration::from_millis(20);
 /// How much more than its capacity is offered.
 const TIMES: f64 = 10.0;
+/// How much more than its capacity shows what the worker can do, before.
+const FULL: f64 = 3.0;
+/// How long frames are kept: they are refused when half of it would pass before they are looked at.
+const RETENTION: &str = "60s";
 /// Answers that may be out at once.
 const AT_ONCE: u32 = 2_000;
 /// Side of the picture, whose pixels do not compress.
@@ -57,20 +61,18 @@ impl OverloadBench {
     /// On servers, then embedded.
     pub async fn run(&self, servers: &Servers, pace: Pace) -> anyhow::Result<Report> {
         let length = Duration::from_secs_f64(60.0 * self.overload_minutes.unwrap_or_else(|| pace.of(5.0, 0.5)));
-        // Frames are refused when the oldest has waited half of it: after a third of the overload.
-        let retention = format!("{}s", (length.as_secs() * 2 / 3).max(20));
         let engine = Engine::start(MODEL).await?;
         let picture = picture()?;
         let mut report = Report::new("overload");
         report.setting("seconds", length.as_secs());
         report.setting("model_ms", MODEL.as_millis() as u64);
         report.setting("picture_bytes", picture.len());
-        report.setting("frames_retention", retention.clone());
+        report.setting("frames_retention", RETENTION);
         if !self.overload_embedded {
-            let plant = Plant::on_servers(servers, &engine, &retention, AT_ONCE).await?;
+            let plant = Plant::on_servers(servers, &engine, RETENTION, AT_ONCE).await?;
             Box::pin(overload(&mut report, "Kafka", plant, &picture, length)).await?;
         }
-        let plant = Plant::embedded(&engine, &retention, AT_ONCE).await?;
+        let plant = Plant::embedded(&engine, RETENTION, AT_ONCE).await?;
         Box::pin(overload(&mut report, "embedded", plant, &picture, length)).await?;
         Ok(report)
     }
@@ -88,11 +90,15 @@ async fn overload(
     let begun = Instant::now();
     let (stop, stopped) = oneshot::channel();
     let load = async {
-        let press = Duration::from_secs(10);
-        senders.press(4, press).await?;
-        let pressed = senders.outcome().await?;
-        ensure!(pressed.wrong == 0, "below its limits it answers {}", pressed.shown.join("; "));
         let capacity = 1.0 / MODEL.as_secs_f64();
+        senders.offer(capacity * FULL, Duration::from_secs(10)).await?;
+        let full = senders.outcome().await?;
+        ensure!(
+            full.accepted == full.due,
+            "below its limits it refuses, {:?}, or answers {:?}",
+            full.refused,
+            full.shown
+        );
         let from = begun.elapsed().as_secs_f64();
         senders.offer(capacity * TIMES, length).await?;
         let outcome = senders.outcome().await?;

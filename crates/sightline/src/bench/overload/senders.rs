@@ -1,4 +1,4 @@
-//! Senders of frames in a process of their own: by a schedule that does not wait for answers, or as many at once as asked.
+//! Senders of frames in a process of their own, by a schedule that does not wait for answers.
 //!
 //! Every answer is looked at: 202 with a frame's id, or a refusal that says when to come back (429 or 503, a problem with a
 //! code, `Retry-After`). Anything else is wrong and is shown.
@@ -79,12 +79,7 @@ impl Senders {
 
     /// So many frames a second for so long, answered or not.
     pub async fn offer(&mut self, per_second: f64, length: Duration) -> anyhow::Result<()> {
-        self.child.tell(&format!("offer {per_second} {}", length.as_secs_f64())).await
-    }
-
-    /// So many senders, each of which waits for its answer, for so long.
-    pub async fn press(&mut self, senders: u32, length: Duration) -> anyhow::Result<()> {
-        self.child.tell(&format!("press {senders} {}", length.as_secs_f64())).await
+        self.child.tell(&format!("{per_second} {}", length.as_secs_f64())).await
     }
 
     /// What came of it.
@@ -150,14 +145,9 @@ impl Part {
         let mut book = tokio::fs::File::options().create(true).append(true).open(&self.book).await?;
         let mut told = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = told.next_line().await? {
-            let words: Vec<&str> = line.split(' ').collect();
-            let [what, number, seconds] = words[..] else { anyhow::bail!("three words are wanted, not {line:?}") };
-            let (number, length) = (number.parse::<f64>()?, Duration::from_secs_f64(seconds.parse()?));
+            let (per_second, seconds) = line.split_once(' ').context("two numbers are wanted")?;
             let begun = Instant::now();
-            match what {
-                "offer" => desk.offer(number, length).await?,
-                _ => desk.press(number as usize, length).await?,
-            }
+            desk.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
             let Tally { mut outcome, times, ids } = std::mem::take(&mut *desk.tally());
             let times: Times = times.into_iter().collect();
             outcome.seconds = begun.elapsed().as_secs_f64();
@@ -196,22 +186,6 @@ impl Desk {
             }
         }
         self.tally().outcome.due += count as u64;
-        while under_way.join_next().await.transpose()?.is_some() {}
-        Ok(())
-    }
-
-    async fn press(self: &Arc<Self>, senders: usize, length: Duration) -> anyhow::Result<()> {
-        let until = Instant::now() + length;
-        let mut under_way = JoinSet::new();
-        for sender in 0..senders {
-            let desk = Arc::clone(self);
-            under_way.spawn(async move {
-                while Instant::now() < until {
-                    desk.tally().outcome.due += 1;
-                    desk.send(sender, Instant::now()).await;
-                }
-            });
-        }
         while under_way.join_next().await.transpose()?.is_some() {}
         Ok(())
     }
