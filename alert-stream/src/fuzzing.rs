@@ -19,7 +19,7 @@ pub fn sse(data: &[u8]) {
     match begins(header.clone(), query) {
         Ok(Some(cursor)) => assert_eq!(cursor.to_string().parse(), Ok(cursor)),
         Ok(None) => assert!(header.is_empty(), "what nobody gave out counts as a place"),
-        Err(status) => assert_eq!(status, StatusCode::BAD_REQUEST),
+        Err(status) => assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY),
     }
 }
 
