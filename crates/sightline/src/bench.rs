@@ -6,6 +6,7 @@
 
 mod bus;
 mod child;
+mod engine;
 mod ground;
 mod indexer;
 mod ingest;
@@ -15,6 +16,7 @@ mod meter;
 mod overload;
 mod part;
 mod report;
+mod sending;
 mod soak;
 mod sse;
 mod stats;

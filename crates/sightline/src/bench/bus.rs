@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bus::embedded::{BusSync, EmbeddedBus, Options};
 use bus::kafka::admin;
-use bus::{Bus, BusError, Consumer, ConsumerOptions, Incoming, KafkaBus, KafkaConfig};
+use bus::{Bus, Consumer, ConsumerOptions, Incoming, KafkaBus, KafkaConfig};
 use clap::Args;
 use contracts::topics::DEFAULT;
 use contracts::{Headers, Message, Role, Topics};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use uuid::Uuid;
 
 use super::Pace;
 use super::ground::Servers;
 use super::meter::Meter;
 use super::report::{Goal, Report};
+use super::sending::send_all;
 use super::stats::Times;
 
 const FRAME_BYTES: usize = 70_000;
@@ -139,19 +138,8 @@ impl Open {
         let (begun, used) = (Instant::now(), meter.cpu()?);
         let consumed = tokio::spawn(consume(consumer, count));
         let producer = self.bus.producer();
-        let mut unacknowledged = FuturesUnordered::new();
-        for number in 0..count {
-            loop {
-                match producer.send(Role::Frames, frame(number, FRAME_BYTES)) {
-                    Ok(acknowledged) => break unacknowledged.push(acknowledged),
-                    Err(BusError::QueueFull) => {
-                        unacknowledged.next().await.transpose()?;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        while unacknowledged.next().await.transpose()?.is_some() {}
+        let frames = (0..count).map(|number| Ok(frame(number, FRAME_BYTES)));
+        send_all(&*producer, Role::Frames, frames).await?;
         let written = begun.elapsed();
         consumed.await??;
         let (consumed, used) = (begun.elapsed(), meter.cpu()? - used);

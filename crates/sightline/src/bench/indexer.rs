@@ -16,11 +16,9 @@ mod results;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use bus::{Bus, BusError, KafkaBus, Producer};
+use bus::{Bus, KafkaBus, Producer};
 use clap::Args;
 use contracts::{Event as _, Role, groups};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use store::MongoDocuments;
@@ -30,6 +28,7 @@ use super::child::Child;
 use super::ground::{Ground, Servers};
 use super::meter::Meter;
 use super::report::{Goal, Report};
+use super::sending::send_all;
 use super::stats::Spread;
 
 pub use bare::BarePart;
@@ -175,21 +174,8 @@ impl Rounds {
 
 /// Puts the results of a round on the log.
 async fn fill(producer: &dyn Producer, count: usize) -> anyhow::Result<()> {
-    let mut unacknowledged = FuturesUnordered::new();
-    for number in 0..count {
-        let message = results::result(number)?.to_message();
-        loop {
-            match producer.send(Role::Results, message.clone()) {
-                Ok(acknowledged) => break unacknowledged.push(acknowledged),
-                Err(BusError::QueueFull) => {
-                    unacknowledged.next().await.transpose()?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    while unacknowledged.next().await.transpose()?.is_some() {}
-    Ok(())
+    let results = (0..count).map(|number| Ok(results::result(number)?.to_message()));
+    send_all(producer, Role::Results, results).await
 }
 
 /// What the indexer's program did from the first documents to the last; and how much later the last offset was committed.

@@ -10,7 +10,6 @@
 //! worker's histograms, of which the means count.
 
 mod book;
-mod engine;
 mod load;
 mod stack;
 mod stages;
@@ -23,16 +22,18 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::Pace;
+use super::engine::Engine;
 use super::ground::Servers;
 use super::report::{Goal, Report};
 use super::stats::Times;
 use book::{Frame, over_time};
-use engine::Engine;
 use load::Load;
 use stack::Stack;
 use stages::Stages;
 
 /// A photograph with one face, 320 pixels wide: NASA's portrait of Eileen Collins, in the public domain.
+/// How long the model that takes no processor looks at a picture.
+const MODEL: Duration = Duration::from_millis(5);
 const PHOTO: &[u8] = include_bytes!("latency/face.jpg");
 /// Which loads are offered, in hundredths of what can be borne. Half is what the promise is about.
 const LOADS: [u32; 3] = [25, 50, 80];
@@ -55,7 +56,7 @@ impl LatencyBench {
         let mut report = Report::new("latency");
         report.setting("photo_bytes", photo.len());
         report.setting("streams", load::STREAMS);
-        let engine = Engine::start().await?;
+        let engine = Engine::start(MODEL).await?;
         for embedded in [true, false] {
             for model in [Some(&engine), None] {
                 let place = if embedded { "embedded" } else { "Kafka + MongoDB" };

@@ -7,7 +7,6 @@
 //! ten times as much by a schedule that waits for nobody; then ordinary requests are made. Retention is short, so that within
 //! the run so much waits in the log that new frames are refused; the accepted ones must all get results in the end.
 
-mod engine;
 mod plant;
 pub mod senders;
 mod watch;
@@ -21,10 +20,10 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::oneshot;
 
 use super::Pace;
+use super::engine::Engine;
 use super::ground::Servers;
 use super::report::{Goal, Report};
 use super::stats::Times;
-use engine::Engine;
 use plant::Plant;
 use senders::{Outcome, Senders};
 use watch::Seen;

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use super::engine::Engine;
 use crate::bench::child::{Child, free_port};
+use crate::bench::engine::Engine;
 use crate::bench::ground::{Ground, Servers};
 
 /// See the head of this file.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use bus::{Bus, BusError, Reader, ReaderItem, Start};
+use bus::{Bus, Reader, ReaderItem, Start};
 use bytes::Bytes;
 use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, Role, TenantId};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+
+use crate::bench::sending::send_all;
 
 /// How long nothing may come.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,22 +58,8 @@ impl Load {
 }
 
 async fn send(bus: &dyn Bus, pictures: &[Bytes], frames: usize) -> anyhow::Result<()> {
-    let producer = bus.producer();
-    let mut unacknowledged = FuturesUnordered::new();
-    for picture in pictures.iter().cycle().take(frames) {
-        let message = frame(picture.clone()).to_message();
-        loop {
-            match producer.send(Role::Frames, message.clone()) {
-                Ok(acknowledged) => break unacknowledged.push(acknowledged),
-                Err(BusError::QueueFull) => {
-                    unacknowledged.next().await.transpose()?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    while unacknowledged.next().await.transpose()?.is_some() {}
-    Ok(())
+    let frames = pictures.iter().cycle().take(frames).cloned().map(|picture| Ok(frame(picture).to_message()));
+    send_all(&*bus.producer(), Role::Frames, frames).await
 }
 
 /// Without a stream, so that frames spread over all partitions.

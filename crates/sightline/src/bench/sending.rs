@@ -1,0 +1,30 @@
+//! Puts messages on a log as fast as it takes them.
+
+use anyhow::Context as _;
+use bus::{BusError, Producer};
+use contracts::{Message, Role};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+/// Sends them in their order and waits until each is acknowledged; while the queue is full, until one is.
+pub async fn send_all(
+    producer: &dyn Producer,
+    role: Role,
+    messages: impl IntoIterator<Item = anyhow::Result<Message>>,
+) -> anyhow::Result<()> {
+    let mut unacknowledged = FuturesUnordered::new();
+    for message in messages {
+        let message = message?;
+        loop {
+            match producer.send(role, message.clone()) {
+                Ok(acknowledged) => break unacknowledged.push(acknowledged),
+                Err(BusError::QueueFull) => {
+                    unacknowledged.next().await.transpose()?;
+                }
+                Err(error) => return Err(error).context("the log refuses"),
+            }
+        }
+    }
+    while unacknowledged.next().await.transpose()?.is_some() {}
+    Ok(())
+}
