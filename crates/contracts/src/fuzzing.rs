@@ -11,9 +11,10 @@ use crate::{
     AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FrameEvent, FrameId, Headers, Message, Outcome,
     ResultEvent, Role, RuleId, StreamName, TenantId, Topics, vehicle,
 };
+use reason::assert_clean;
 
-/// Longest reason for a refusal, in bytes: it travels in a header of the dead letter and in a line of the log.
-const LONGEST_REASON: usize = 1024;
+#[path = "../../../fuzz/reason.rs"]
+mod reason;
 
 /// A message as the golden files write it (`key: …`, headers, an empty line, the payload) read as every event there is:
 /// what reads as one is written as what reads the same.
@@ -116,13 +117,6 @@ fn reads_back<T: FromStr<Err: Debug + Display> + Display + PartialEq + Debug>(te
         Ok(value) => assert_eq!(value.to_string().parse::<T>().ok(), Some(value)),
         Err(error) => assert_clean(&error),
     }
-}
-
-/// A reason is short and on one line, whatever was refused.
-fn assert_clean(error: &impl Display) {
-    let reason = error.to_string();
-    assert!(reason.len() <= LONGEST_REASON, "{} bytes of reason: {reason:.200}", reason.len());
-    assert_eq!(reason.lines().count(), 1, "{reason:?}");
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use contracts::{BoundingBox, Detection, DetectorName, StreamName, Vehicle};
 use jiff::Timestamp;
 
 use crate::{Condition, Error, Facts, MAX_SOURCE_BYTES};
+use reason::assert_clean;
 
-/// Longest reason for a refusal, in bytes: a client reads it.
-const LONGEST_REASON: usize = 1024;
+#[path = "../../../fuzz/reason.rs"]
+mod reason;
 
 /// A condition: refused with a reason, or compiled into one that answers yes or no to every detection, or that its
 /// arithmetic does not work out; and always the same.
@@ -62,13 +63,6 @@ fn detections() -> [(Detection, Timestamp); 3] {
         vehicle: Vehicle { category: text(128), make: text(128), model: text(128), year: Some(i32::MIN) },
     };
     [(bare, Timestamp::MIN), (usual, Timestamp::UNIX_EPOCH), (extreme, Timestamp::MAX)]
-}
-
-/// A reason is short and on one line, whatever was refused.
-fn assert_clean(error: &Error) {
-    let reason = error.to_string();
-    assert!(reason.len() <= LONGEST_REASON, "{} bytes of reason: {reason:.200}", reason.len());
-    assert_eq!(reason.lines().count(), 1, "{reason:?}");
 }
 
 #[cfg(test)]
