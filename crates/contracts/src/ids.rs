@@ -101,6 +101,21 @@ uuid_id!(
     AlertId,
     "an alert id"
 );
+uuid_id!(
+    /// An account of a person or program.
+    UserId,
+    "a user id"
+);
+uuid_id!(
+    /// One sign-in and all that is renewed from it.
+    SessionId,
+    "a session id"
+);
+uuid_id!(
+    /// A token that a user made for a program; not the token itself.
+    ApiTokenId,
+    "an API token id"
+);
 
 impl FrameId {
     /// A new id: a UUIDv7 of the present moment.
@@ -133,6 +148,27 @@ impl FrameId {
     pub fn from_position(incarnation: &str, partition: i32, offset: i64) -> Self {
         let parts: [&[u8]; 3] = [incarnation.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()];
         Self(Uuid::new_v8(hashed("position", &parts)))
+    }
+}
+
+impl UserId {
+    /// A new id for a user.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl SessionId {
+    /// A new id for a session.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl ApiTokenId {
+    /// A new id for an API token.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
     }
 }
 
@@ -240,7 +276,12 @@ impl TenantId {
 
     /// The tenant of the operator's own `admin` user.
     pub fn admin() -> Self {
-        Self(Uuid::new_v8(hashed("tenant", &[b"admin"])).to_string())
+        Self::from_uuid(Uuid::new_v8(hashed("tenant", &[b"admin"])))
+    }
+
+    /// The tenant of one user.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid.to_string())
     }
 }
 

@@ -31,7 +31,9 @@ pub use dead_letter::{Cause, DeadLetter, Origin};
 pub use detection::{BoundingBox, Detection, Point, Vehicle};
 pub use event::{DecodeError, Event, Headers, Message};
 pub use frame::{FrameContent, FrameEvent};
-pub use ids::{AlertId, DetectionId, DetectorName, FrameId, IdError, RuleId, StreamName, TenantId};
+pub use ids::{
+    AlertId, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName, TenantId, UserId,
+};
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use rule::Rule;
 pub use topics::{Role, Topic, Topics};

@@ -1,4 +1,5 @@
-//! Where what was seen is kept: documents in MongoDB or SQLite, pictures in S3 or a folder, behind two small seams.
+//! Where things are kept: documents in MongoDB or SQLite, pictures in S3 or a folder, each behind a small seam; accounts in
+//! PostgreSQL or SQLite, see [`relational`].
 //!
 //! In: results and alerts from the indexer, rules from the API, pictures from the API and the workers. Out: pages, counts
 //! and pictures. Promised: [`Documents::put`] returns when everything is durable (MongoDB: majority, journaled; SQLite:
@@ -12,6 +13,7 @@ mod frames;
 mod mongo;
 mod object_blobs;
 mod query;
+pub mod relational;
 mod shape;
 mod sqlite;
 
@@ -23,4 +25,5 @@ pub use documents::{
 };
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
+pub use relational::Relational;
 pub use sqlite::SqliteDocuments;

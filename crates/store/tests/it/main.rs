@@ -1,5 +1,6 @@
-//! The store's promises, kept by every implementation: one contract suite, run against SQLite always and against MongoDB
-//! where `SIGHTLINE_TEST_MONGODB_URI` names a replica set.
+//! The store's promises, kept by every implementation: a contract suite for documents and one for accounts, run against SQLite
+//! always, against MongoDB where `SIGHTLINE_TEST_MONGODB_URI` names a replica set, and against PostgreSQL where
+//! `SIGHTLINE_TEST_DATABASE_URL` names a server.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
 
@@ -7,6 +8,7 @@ mod blobs;
 mod durability;
 mod fixture;
 mod mongo;
+mod relational;
 mod sqlite;
 mod standalone;
 mod suite;

@@ -1,0 +1,149 @@
+-- Accounts: who there is, by what they sign in, what was taken back, and what they used.
+
+-- Finds users by a part of their name or address, for the admin's list.
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+
+CREATE TABLE users (
+    id UUID PRIMARY KEY,
+    -- Whose data the user's is; never another user's, also after both are gone.
+    tenant UUID NOT NULL UNIQUE,
+    username TEXT,
+    -- What counts for uniqueness and sign-in: without regard to case.
+    username_folded TEXT UNIQUE,
+    email TEXT,
+    email_folded TEXT UNIQUE,
+    full_name TEXT,
+    -- Argon2id with its parameters and salt; none for who signs in elsewhere only.
+    password_hash TEXT,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    -- Requests a period and requests a second: NULL for what is configured, -1 for no limit.
+    quota BIGINT CHECK (quota >= -1),
+    rate_limit BIGINT CHECK (rate_limit >= -1),
+    disabled BOOLEAN NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    last_sign_in_at TIMESTAMPTZ,
+    -- Names and address in lower case, one a line.
+    search TEXT NOT NULL,
+    CHECK (username_folded IS NOT NULL OR email_folded IS NOT NULL)
+);
+CREATE INDEX users_by_creation ON users (created_at, id);
+CREATE INDEX users_by_search ON users USING gin (search gin_trgm_ops);
+
+-- Who signs in with an OpenID Connect provider.
+CREATE TABLE identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    linked_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (issuer, subject)
+);
+CREATE INDEX identities_by_user ON identities (user_id);
+
+-- A family of refresh tokens: one sign-in and all that was renewed from it.
+CREATE TABLE sessions (
+    id UUID PRIMARY KEY,
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    scopes TEXT NOT NULL,
+    -- The program and the address of the sign-in, for the owner to know it by.
+    client TEXT,
+    address TEXT,
+    created_at TIMESTAMPTZ NOT NULL,
+    last_used_at TIMESTAMPTZ NOT NULL,
+    expires_at TIMESTAMPTZ NOT NULL,
+    ended_at TIMESTAMPTZ
+);
+CREATE INDEX sessions_by_user ON sessions (user_id, created_at, id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE refresh_tokens (
+    -- SHA-256: the token itself is random enough that a slow hash would add nothing.
+    hash BYTEA PRIMARY KEY,
+    session_id UUID NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    expires_at TIMESTAMPTZ NOT NULL,
+    spent_at TIMESTAMPTZ
+);
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+CREATE INDEX refresh_tokens_by_expiry ON refresh_tokens (expires_at);
+
+CREATE TABLE api_tokens (
+    id UUID PRIMARY KEY,
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    hash BYTEA NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    expires_at TIMESTAMPTZ,
+    last_used_at TIMESTAMPTZ
+);
+CREATE INDEX api_tokens_by_user ON api_tokens (user_id, created_at, id);
+CREATE INDEX api_tokens_by_expiry ON api_tokens (expires_at);
+
+-- What every instance must hear of within a second: see revocation_sequence.
+CREATE TABLE revocations (
+    sequence BIGINT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('access_token', 'session', 'user', 'user_changed', 'api_token', 'signing_keys')),
+    subject UUID NOT NULL,
+    -- From then on nothing that it took back would be taken anyway.
+    expires_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX revocations_by_expiry ON revocations (expires_at);
+
+-- The last number given. Its row is locked until the number's transaction ends, so numbers appear in their order and who
+-- has read up to one has missed none before it; a PostgreSQL sequence does not promise that.
+CREATE TABLE revocation_sequence (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    last BIGINT NOT NULL
+);
+INSERT INTO revocation_sequence (id, last) VALUES (1, 0);
+
+CREATE TABLE password_resets (
+    hash BYTEA PRIMARY KEY,
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    expires_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX password_resets_by_user ON password_resets (user_id);
+CREATE INDEX password_resets_by_expiry ON password_resets (expires_at);
+
+-- What a user used in a period: 2026-11, 2026-11-21 or total.
+CREATE TABLE quota_counters (
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    period TEXT NOT NULL,
+    used BIGINT NOT NULL CHECK (used >= 0),
+    touched_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (user_id, period)
+);
+CREATE INDEX quota_counters_by_touch ON quota_counters (touched_at);
+
+-- The frames that were counted, so that a repeat of one is not.
+CREATE TABLE quota_charges (
+    user_id UUID NOT NULL REFERENCES users ON DELETE CASCADE,
+    frame_id UUID NOT NULL,
+    period TEXT NOT NULL,
+    -- Requests that were admitted for it and not refunded.
+    holders BIGINT NOT NULL CHECK (holders > 0),
+    charged_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (user_id, frame_id)
+);
+CREATE INDEX quota_charges_by_time ON quota_charges (charged_at);
+
+-- Ed25519 keys of access tokens. Whoever reads the private half can sign in as anybody.
+CREATE TABLE signing_keys (
+    kid TEXT PRIMARY KEY,
+    public_key BYTEA NOT NULL,
+    private_key BYTEA NOT NULL,
+    signs_from TIMESTAMPTZ NOT NULL,
+    verifies_until TIMESTAMPTZ
+);
+
+CREATE TABLE audit_log (
+    id UUID PRIMARY KEY,
+    at TIMESTAMPTZ NOT NULL,
+    action TEXT NOT NULL,
+    -- Whom it concerns and who did it; not tied to users, so that it outlives them.
+    user_id UUID,
+    actor_id UUID,
+    address TEXT,
+    detail TEXT
+);
+CREATE INDEX audit_log_by_user ON audit_log (user_id, at, id);
+CREATE INDEX audit_log_by_time ON audit_log (at, id);

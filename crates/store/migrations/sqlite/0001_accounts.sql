@@ -1,0 +1,147 @@
+-- Accounts: who there is, by what they sign in, what was taken back, and what they used.
+
+-- UUIDs are texts here, times whole microseconds since 1970.
+
+CREATE TABLE users (
+    id TEXT PRIMARY KEY NOT NULL,
+    -- Whose data the user's is; never another user's, also after both are gone.
+    tenant TEXT NOT NULL UNIQUE,
+    username TEXT,
+    -- What counts for uniqueness and sign-in: without regard to case.
+    username_folded TEXT UNIQUE,
+    email TEXT,
+    email_folded TEXT UNIQUE,
+    full_name TEXT,
+    -- Argon2id with its parameters and salt; none for who signs in elsewhere only.
+    password_hash TEXT,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    -- Requests a period and requests a second: NULL for what is configured, -1 for no limit.
+    quota INTEGER CHECK (quota >= -1),
+    rate_limit INTEGER CHECK (rate_limit >= -1),
+    disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    last_sign_in_at INTEGER,
+    -- Names and address in lower case, one a line.
+    search TEXT NOT NULL,
+    CHECK (username_folded IS NOT NULL OR email_folded IS NOT NULL)
+) STRICT;
+CREATE INDEX users_by_creation ON users (created_at, id);
+
+-- Who signs in with an OpenID Connect provider.
+CREATE TABLE identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    linked_at INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT;
+CREATE INDEX identities_by_user ON identities (user_id);
+
+-- A family of refresh tokens: one sign-in and all that was renewed from it.
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    scopes TEXT NOT NULL,
+    -- The program and the address of the sign-in, for the owner to know it by.
+    client TEXT,
+    address TEXT,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at INTEGER
+) STRICT;
+CREATE INDEX sessions_by_user ON sessions (user_id, created_at, id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE refresh_tokens (
+    -- SHA-256: the token itself is random enough that a slow hash would add nothing.
+    hash BLOB PRIMARY KEY NOT NULL,
+    session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    expires_at INTEGER NOT NULL,
+    spent_at INTEGER
+) STRICT;
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+CREATE INDEX refresh_tokens_by_expiry ON refresh_tokens (expires_at);
+
+CREATE TABLE api_tokens (
+    id TEXT PRIMARY KEY NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER
+) STRICT;
+CREATE INDEX api_tokens_by_user ON api_tokens (user_id, created_at, id);
+CREATE INDEX api_tokens_by_expiry ON api_tokens (expires_at);
+
+-- What every instance must hear of within a second: see revocation_sequence.
+CREATE TABLE revocations (
+    sequence INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('access_token', 'session', 'user', 'user_changed', 'api_token', 'signing_keys')),
+    subject TEXT NOT NULL,
+    -- From then on nothing that it took back would be taken anyway.
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX revocations_by_expiry ON revocations (expires_at);
+
+-- The last number given. Its row is locked until the number's transaction ends, so numbers appear in their order and who
+-- has read up to one has missed none before it.
+CREATE TABLE revocation_sequence (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    last INTEGER NOT NULL
+) STRICT;
+INSERT INTO revocation_sequence (id, last) VALUES (1, 0);
+
+CREATE TABLE password_resets (
+    hash BLOB PRIMARY KEY NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX password_resets_by_user ON password_resets (user_id);
+CREATE INDEX password_resets_by_expiry ON password_resets (expires_at);
+
+-- What a user used in a period: 2026-11, 2026-11-21 or total.
+CREATE TABLE quota_counters (
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    period TEXT NOT NULL,
+    used INTEGER NOT NULL CHECK (used >= 0),
+    touched_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, period)
+) STRICT;
+CREATE INDEX quota_counters_by_touch ON quota_counters (touched_at);
+
+-- The frames that were counted, so that a repeat of one is not.
+CREATE TABLE quota_charges (
+    user_id TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    frame_id TEXT NOT NULL,
+    period TEXT NOT NULL,
+    -- Requests that were admitted for it and not refunded.
+    holders INTEGER NOT NULL CHECK (holders > 0),
+    charged_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, frame_id)
+) STRICT;
+CREATE INDEX quota_charges_by_time ON quota_charges (charged_at);
+
+-- Ed25519 keys of access tokens. Whoever reads the private half can sign in as anybody.
+CREATE TABLE signing_keys (
+    kid TEXT PRIMARY KEY NOT NULL,
+    public_key BLOB NOT NULL,
+    private_key BLOB NOT NULL,
+    signs_from INTEGER NOT NULL,
+    verifies_until INTEGER
+) STRICT;
+
+CREATE TABLE audit_log (
+    id TEXT PRIMARY KEY NOT NULL,
+    at INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    -- Whom it concerns and who did it; not tied to users, so that it outlives them.
+    user_id TEXT,
+    actor_id TEXT,
+    address TEXT,
+    detail TEXT
+) STRICT;
+CREATE INDEX audit_log_by_user ON audit_log (user_id, at, id);
+CREATE INDEX audit_log_by_time ON audit_log (at, id);

@@ -1,0 +1,155 @@
+//! API tokens: what programs use in place of a sign-in.
+
+use contracts::{ApiTokenId, UserId};
+use jiff::Timestamp;
+
+use super::database::Relational;
+use super::passwords::TokenHash;
+use super::users::{UserRecord, user_columns};
+use super::values::{Row, values};
+use crate::StoreError;
+
+/// Most API tokens of a user: more than anybody can tell apart, and a bound for the list.
+pub const MAX_API_TOKENS: u32 = 100;
+
+/// An API token to be.
+#[derive(Debug, Clone)]
+pub struct NewApiToken {
+    /// Its id.
+    pub id: ApiTokenId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What its owner calls it.
+    pub name: String,
+    /// The token's hash.
+    pub token: TokenHash,
+    /// What it may be used for, as one text.
+    pub scopes: String,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An API token, without the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiTokenRecord {
+    /// Its id.
+    pub id: ApiTokenId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may be used for, as one text.
+    pub scopes: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// An API token with its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiTokenOwner {
+    /// The token.
+    pub token: ApiTokenRecord,
+    /// Whose it is.
+    pub user: UserRecord,
+}
+
+impl ApiTokenRecord {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ApiTokenId::from_uuid(row.get("token_id")?),
+            name: row.get("name")?,
+            scopes: row.get("scopes")?,
+            created_at: row.get("token_created_at")?,
+            expires_at: row.get("expires_at")?,
+            last_used_at: row.get("last_used_at")?,
+        })
+    }
+}
+
+/// The columns of an API token, for every statement that reads one.
+macro_rules! token_columns {
+    () => {
+        "api_tokens.id AS token_id, api_tokens.name, api_tokens.scopes, api_tokens.created_at AS token_created_at, \
+         api_tokens.expires_at, api_tokens.last_used_at"
+    };
+}
+
+impl Relational {
+    /// Adds an API token. False when the user has as many as there may be, or is gone.
+    pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        if !transaction.lock_user(new.user).await? {
+            return Ok(false);
+        }
+        let counted = transaction.row("SELECT count(*) AS known FROM api_tokens WHERE user_id = $1", values![new.user]);
+        let known: i64 = counted.await?.map_or(Ok(0), |row| row.get("known"))?;
+        if known >= i64::from(MAX_API_TOKENS) {
+            return Ok(false);
+        }
+        let sql = "INSERT INTO api_tokens (id, user_id, name, hash, scopes, created_at, expires_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let row = values![new.id, new.user, &new.name, &new.token, &new.scopes, now, new.expires_at];
+        transaction.execute(sql, row).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The token with this hash and its owner, whether or not its time is over.
+    pub async fn api_token(&self, token: &TokenHash) -> Result<Option<ApiTokenOwner>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            token_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM api_tokens JOIN users ON users.id = api_tokens.user_id WHERE hash = $1"
+        );
+        let Some(row) = self.row(sql, values![token]).await? else { return Ok(None) };
+        Ok(Some(ApiTokenOwner { token: ApiTokenRecord::read(&row)?, user: UserRecord::read(&row)? }))
+    }
+
+    /// A user's API tokens, newest first.
+    pub async fn api_tokens(&self, user: UserId) -> Result<Vec<ApiTokenRecord>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            token_columns!(),
+            " FROM api_tokens WHERE user_id = $1 ORDER BY created_at DESC, id DESC"
+        );
+        self.rows(sql, values![user]).await?.iter().map(ApiTokenRecord::read).collect()
+    }
+
+    /// Takes an API token of a user back. False when the user has no such token.
+    pub async fn delete_api_token(
+        &self,
+        user: UserId,
+        id: ApiTokenId,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "DELETE FROM api_tokens WHERE id = $1 AND user_id = $2";
+        if transaction.execute(sql, values![id, user]).await? == 0 {
+            return Ok(false);
+        }
+        transaction.revoke_api_token(id, until).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes when API tokens were last used; an earlier time than is noted already changes nothing.
+    pub async fn note_used(&self, used: &[(ApiTokenId, Timestamp)]) -> Result<(), StoreError> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        // In one order everywhere, so that two instances that note the same tokens do not wait for each other in a ring.
+        let mut used = used.to_vec();
+        used.sort_unstable_by_key(|(id, _)| *id);
+        let mut transaction = self.begin().await?;
+        for (id, at) in used {
+            let sql = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 \
+                       AND (last_used_at IS NULL OR last_used_at < $2)";
+            transaction.execute(sql, values![id, at]).await?;
+        }
+        transaction.commit().await
+    }
+}

@@ -1,0 +1,54 @@
+//! Who signs in by the word of an OpenID Connect provider.
+
+use contracts::UserId;
+use jiff::Timestamp;
+
+use super::database::{Relational, Transaction};
+use super::users::{UserRecord, user_columns};
+use super::values::values;
+use crate::StoreError;
+
+/// A person as a provider knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Which provider.
+    pub issuer: String,
+    /// Who, in the provider's own words: an address may change hands, this does not.
+    pub subject: String,
+}
+
+impl Relational {
+    /// The user that signs in as this person.
+    pub async fn user_by_identity(&self, identity: &Identity) -> Result<Option<UserRecord>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM identities JOIN users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2"
+        );
+        self.row(sql, values![&identity.issuer, &identity.subject]).await?.as_ref().map(UserRecord::read).transpose()
+    }
+
+    /// Lets a user sign in as this person too. False when the person signs in as another user, or there is no such user.
+    pub async fn link_identity(&self, user: UserId, identity: &Identity, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        if !transaction.lock_user(user).await? || !transaction.link(user, identity, now).await? {
+            return Ok(false);
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+impl Transaction {
+    pub(super) async fn link(
+        &mut self,
+        user: UserId,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO identities (issuer, subject, user_id, linked_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (issuer, subject) DO UPDATE SET linked_at = identities.linked_at \
+                   WHERE identities.user_id = excluded.user_id";
+        Ok(self.execute(sql, values![&identity.issuer, &identity.subject, user, now]).await? == 1)
+    }
+}

@@ -1,0 +1,204 @@
+//! Every statement is looked up by an index: the planner of each database is asked about all that the others of this room
+//! run, as they run it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::values::Value;
+
+/// Every statement that was run, with arguments that it was run with.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
+
+impl Seen {
+    pub(super) fn note(&self, sql: &'static str, values: &[Value]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
+    }
+
+    fn all(&self) -> BTreeMap<&'static str, Vec<Value>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+mod tests {
+    use contracts::{ApiTokenId, FrameId, SessionId, UserId};
+    use jiff::{SignedDuration, Timestamp};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::super::*;
+
+    /// Runs every statement of this room once, on a user with one of everything.
+    async fn run_everything(store: &Relational) {
+        let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
+        let hash = |byte| TokenHash([byte; 32]);
+        let identity = Identity { issuer: "https://issuer".to_owned(), subject: "1".to_owned() };
+        let password = PasswordHash::new("$argon2id$".to_owned());
+        let user = NewUser {
+            id: UserId::now(),
+            tenant: Uuid::new_v4(),
+            username: Some("ann".to_owned()),
+            email: Some("ann@example.org".to_owned()),
+            full_name: None,
+            password: Some(password.clone()),
+            identity: Some(identity.clone()),
+            role: Role::User,
+            quota: Allowance::AtMost(1),
+            rate_limit: Allowance::Configured,
+        };
+        assert_eq!(store.add_user(&user, now).await.unwrap(), UserPut::Stored);
+        let other = NewUser { id: UserId::now(), tenant: Uuid::new_v4(), ..user.clone() };
+        assert_eq!(store.add_user(&other, now).await.unwrap(), UserPut::UsernameTaken);
+        let other = NewUser { username: None, ..other };
+        assert_eq!(store.add_user(&other, now).await.unwrap(), UserPut::EmailTaken);
+        let id = user.id;
+        store.user(id).await.unwrap().unwrap();
+        for login in ["ann", "ann@example.org"] {
+            store.user_by_login(login).await.unwrap().unwrap();
+        }
+        store.user_by_identity(&identity).await.unwrap().unwrap();
+        assert!(store.link_identity(id, &identity, now).await.unwrap());
+        store.password(id).await.unwrap().unwrap();
+        store.rehash(id, &password, &password).await.unwrap();
+        for part in [None, Some("nn")] {
+            assert_eq!(store.users(part, None, 9).await.unwrap().len(), 1);
+        }
+        store.change_profile(id, &ProfileChange::default(), later).await.unwrap();
+        store.change_access(id, &AccessChange::default(), now, later).await.unwrap();
+
+        let session = SessionId::now();
+        let new = NewSession {
+            id: session,
+            user: id,
+            scopes: String::new(),
+            client: None,
+            address: Some("192.0.2.1".to_owned()),
+            token: hash(1),
+            expires_at: later,
+        };
+        store.open_session(&new, Some(&password), now).await.unwrap().unwrap();
+        let grace = SignedDuration::from_secs(10);
+        store.rotate(&hash(1), &hash(2), now, grace, later, later).await.unwrap();
+        store.session_by_token(&hash(2), now).await.unwrap().unwrap();
+        store.sessions(id, now).await.unwrap();
+        assert!(store.has_signed_in_from(id, "192.0.2.1", now - grace).await.unwrap());
+        let reused = store.rotate(&hash(1), &hash(3), now + grace + grace, grace, later, later).await.unwrap();
+        assert_eq!(reused, Rotation::Reused { session, user: id });
+        store.end_session(id, session, now, later).await.unwrap();
+        store.end_all_sessions(id, now, later).await.unwrap();
+        store.revoke_access_token(Uuid::new_v4(), later).await.unwrap();
+        store.revocations_after(0).await.unwrap();
+        store.last_revocation().await.unwrap();
+
+        let token = ApiTokenId::now();
+        let new = NewApiToken {
+            id: token,
+            user: id,
+            name: "gate".to_owned(),
+            token: hash(4),
+            scopes: String::new(),
+            expires_at: None,
+        };
+        store.add_api_token(&new, now).await.unwrap();
+        store.api_token(&hash(4)).await.unwrap().unwrap();
+        store.api_tokens(id).await.unwrap();
+        store.note_used(&[(token, now)]).await.unwrap();
+        store.delete_api_token(id, token, later).await.unwrap();
+
+        let frames = [FrameId::now(), FrameId::now()];
+        for frame in [frames[0], frames[0], frames[1]] {
+            store.charge(&Charge { user: id, frame, period: "total", limit: 1 }, now).await.unwrap();
+        }
+        for _ in 0..2 {
+            store.refund(id, frames[0], now).await.unwrap();
+        }
+
+        store.add_reset(id, &hash(5), later).await.unwrap();
+        store.reset_password(&hash(5), &password, now, later).await.unwrap().unwrap();
+        store.change_password(id, Some(&password), &password, None, now, later).await.unwrap();
+        let key = SigningKeyRecord {
+            kid: "a".to_owned(),
+            public: Vec::new(),
+            private: Vec::new(),
+            signs_from: now,
+            verifies_until: None,
+        };
+        store.change_signing_keys(|_| Some(KeyChange { add: key, others_until: later }), later).await.unwrap();
+        store.signing_keys().await.unwrap();
+        let entry = AuditEntry {
+            id: Uuid::now_v7(),
+            at: now,
+            action: "sign_in".to_owned(),
+            user: Some(id),
+            actor: None,
+            address: None,
+            detail: None,
+        };
+        store.note(&entry).await.unwrap();
+        for user in [None, Some(id)] {
+            assert_eq!(store.audit_log(user, None, 9).await.unwrap().len(), 1);
+        }
+        store.sweep(now).await.unwrap();
+        store.delete_user(id, later).await.unwrap();
+    }
+
+    /// Tables of a handful of rows, which are read whole, and what runs once at the start.
+    const WHOLE: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
+
+    async fn every_statement_has_an_index(store: &Relational, reads_all: impl Fn(&str) -> bool) {
+        store.migrate().await.unwrap();
+        store.check_schema().await.unwrap();
+        run_everything(store).await;
+        let seen = store.seen.all();
+        assert!(seen.len() > 60, "only {} statements were seen", seen.len());
+        for (sql, values) in seen {
+            if WHOLE.iter().any(|whole| sql.contains(whole)) || sql.contains("pg_") || sql.contains("sqlite_schema") {
+                continue;
+            }
+            let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap();
+            assert!(!plan.iter().any(|step| reads_all(step)), "{sql}\n{}", plan.join("\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_has_an_index_on_sqlite() {
+        let folder = TempDir::new().unwrap();
+        let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+        let reads_all = |step: &str| step.starts_with("SCAN") && !step.contains("USING");
+        every_statement_has_an_index(&store, |step| reads_all(step) && !step.contains("CONSTANT ROW")).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn every_statement_has_an_index_on_postgresql() {
+        super::super::test_database::on_fresh(async |url| {
+            let store = Relational::postgres(&url, 2).await.unwrap();
+            every_statement_has_an_index(&store, |step| step.contains("Seq Scan")).await;
+            store.close().await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn the_admins_search_among_many_users_goes_by_trigrams() {
+        super::super::test_database::on_fresh(async |url| {
+            let store = Relational::postgres(&url, 2).await.unwrap();
+            store.migrate().await.unwrap();
+            let mut transaction = store.begin().await.unwrap();
+            let many = "INSERT INTO users (id, tenant, username, username_folded, role, disabled, created_at, search)
+                        SELECT gen_random_uuid(), gen_random_uuid(), 'user' || n, 'user' || n, 'user', FALSE,
+                        now() - n * interval '1 second', 'user' || n FROM generate_series(1, 20000) n; ANALYZE users;";
+            transaction.script(many).await.unwrap();
+            transaction.commit().await.unwrap();
+
+            assert_eq!(store.users(Some("SER1234"), None, 50).await.unwrap().len(), 11);
+
+            let (sql, values) = store.seen.all().into_iter().find(|(sql, _)| sql.contains("LIKE")).unwrap();
+            let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap().join("\n");
+            assert!(plan.contains("users_by_search"), "{plan}");
+            store.close().await;
+        })
+        .await;
+    }
+}

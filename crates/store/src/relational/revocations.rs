@@ -1,0 +1,127 @@
+//! What every instance must hear of soon: credentials that were taken back, users that changed, new signing keys.
+//!
+//! Instances read it by number ([`Relational::revocations_after`]). A number is given while the one row of
+//! `revocation_sequence` is locked, so numbers become visible in their order: who has read up to one has missed none.
+
+use contracts::{ApiTokenId, SessionId};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::database::{Relational, Transaction};
+use super::values::{unreadable, values};
+use crate::StoreError;
+
+/// Most that one reading returns.
+const PAGE: i64 = 1_000;
+
+/// What a revocation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RevocationKind {
+    /// One access token was taken back; the subject is its id.
+    AccessToken,
+    /// A session ended, and with it its access tokens.
+    Session,
+    /// All access tokens of a user were taken back.
+    User,
+    /// Something about a user changed; its tokens stay.
+    UserChanged,
+    /// An API token was taken back.
+    ApiToken,
+    /// There is a new signing key; the subject is nil.
+    SigningKeys,
+}
+
+impl RevocationKind {
+    const ALL: [Self; 6] =
+        [Self::AccessToken, Self::Session, Self::User, Self::UserChanged, Self::ApiToken, Self::SigningKeys];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::Session => "session",
+            Self::User => "user",
+            Self::UserChanged => "user_changed",
+            Self::ApiToken => "api_token",
+            Self::SigningKeys => "signing_keys",
+        }
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its number; later ones have higher ones.
+    pub sequence: i64,
+    /// What it is about.
+    pub kind: RevocationKind,
+    /// Whom or which.
+    pub subject: Uuid,
+    /// From when on it need not be known any more.
+    pub expires_at: Timestamp,
+}
+
+impl Relational {
+    /// The number of the last revocation.
+    pub async fn last_revocation(&self) -> Result<i64, StoreError> {
+        let row = self.row("SELECT last FROM revocation_sequence WHERE id = 1", values![]).await?;
+        row.map_or_else(|| Err(unreadable("revocation sequence", &"it is missing")), |row| row.get("last"))
+    }
+
+    /// The next revocations after a number, in their order: at most a thousand, so ask again until there are none.
+    pub async fn revocations_after(&self, sequence: i64) -> Result<Vec<Revocation>, StoreError> {
+        let sql = "SELECT sequence, kind, subject, expires_at FROM revocations WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+        let rows = self.rows(sql, values![sequence, PAGE]).await?;
+        let read = rows.iter().map(|row| {
+            let kind: String = row.get("kind")?;
+            let known = RevocationKind::ALL.into_iter().find(|known| known.name() == kind);
+            Ok(Revocation {
+                sequence: row.get("sequence")?,
+                kind: known.ok_or_else(|| unreadable("kind of a revocation", &kind))?,
+                subject: row.get("subject")?,
+                expires_at: row.get("expires_at")?,
+            })
+        });
+        read.collect()
+    }
+
+    /// Takes back one access token, which would be valid until `expires_at`.
+    pub async fn revoke_access_token(&self, id: Uuid, expires_at: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        transaction.revoke(RevocationKind::AccessToken, id, expires_at).await?;
+        transaction.commit().await
+    }
+}
+
+impl Transaction {
+    /// Takes the lock under which numbers are given, without giving one.
+    pub(super) async fn lock_sequence(&mut self) -> Result<(), StoreError> {
+        self.execute("UPDATE revocation_sequence SET last = last WHERE id = 1", values![]).await.map(drop)
+    }
+
+    /// Notes a revocation. The last thing of a transaction, because everybody else's wait for its end.
+    pub(super) async fn revoke(
+        &mut self,
+        kind: RevocationKind,
+        subject: Uuid,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute("UPDATE revocation_sequence SET last = last + 1 WHERE id = 1", values![]).await?;
+        let sql = "INSERT INTO revocations (sequence, kind, subject, expires_at) \
+                   SELECT last, $1, $2, $3 FROM revocation_sequence WHERE id = 1";
+        self.execute(sql, values![kind.name(), subject, expires_at]).await.map(drop)
+    }
+
+    pub(super) async fn revoke_session(&mut self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.revoke(RevocationKind::Session, id.uuid(), until).await
+    }
+
+    pub(super) async fn revoke_api_token(&mut self, id: ApiTokenId, until: Timestamp) -> Result<(), StoreError> {
+        self.revoke(RevocationKind::ApiToken, id.uuid(), until).await
+    }
+
+    /// The number of the last revocation that a token issued now must not fear.
+    pub(super) async fn last_revocation(&mut self) -> Result<i64, StoreError> {
+        let row = self.row("SELECT last FROM revocation_sequence WHERE id = 1", values![]).await?;
+        row.map_or_else(|| Err(unreadable("revocation sequence", &"it is missing")), |row| row.get("last"))
+    }
+}

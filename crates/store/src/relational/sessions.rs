@@ -1,0 +1,283 @@
+//! Sessions: one sign-in and the family of refresh tokens that it is renewed with.
+//!
+//! A family has one token that is not spent. Spending it makes the next; the database decides who of several was first.
+
+use contracts::{SessionId, UserId};
+use jiff::{SignedDuration, Timestamp};
+
+use super::database::{Relational, Transaction};
+use super::passwords::{PasswordHash, TokenHash};
+use super::revocations::RevocationKind;
+use super::users::{UserRecord, user_columns};
+use super::values::{Row, values};
+use crate::StoreError;
+
+/// A session to be.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Who signs in.
+    pub user: UserId,
+    /// What it may be used for, as one text.
+    pub scopes: String,
+    /// The program that signs in, for the owner to know it by.
+    pub client: Option<String>,
+    /// From where.
+    pub address: Option<String>,
+    /// The first refresh token.
+    pub token: TokenHash,
+    /// When it ends, unless it is renewed.
+    pub expires_at: Timestamp,
+}
+
+/// A session that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What it may be used for, as one text.
+    pub scopes: String,
+    /// The program that signed in.
+    pub client: Option<String>,
+    /// From where.
+    pub address: Option<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last renewed.
+    pub last_used_at: Timestamp,
+    /// When it ends, unless it is renewed.
+    pub expires_at: Timestamp,
+}
+
+impl SessionRecord {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: SessionId::from_uuid(row.get("session_id")?),
+            user: UserId::from_uuid(row.get("session_user")?),
+            scopes: row.get("scopes")?,
+            client: row.get("client")?,
+            address: row.get("address")?,
+            created_at: row.get("session_created_at")?,
+            last_used_at: row.get("last_used_at")?,
+            expires_at: row.get("expires_at")?,
+        })
+    }
+}
+
+/// The columns of a session, for every statement that reads one.
+macro_rules! session_columns {
+    () => {
+        "sessions.id AS session_id, sessions.user_id AS session_user, sessions.scopes, sessions.client, sessions.address, \
+         sessions.created_at AS session_created_at, sessions.last_used_at, sessions.expires_at"
+    };
+}
+
+/// What came of a refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was spent now, and the next one is in its place.
+    Rotated {
+        /// Its session.
+        session: Box<SessionRecord>,
+        /// Whose it is.
+        user: Box<UserRecord>,
+        /// The last revocation that an access token issued now need not fear.
+        revision: i64,
+    },
+    /// It had been spent within the grace: two at once, or an answer that was lost. The session lives on.
+    Spent,
+    /// It had been spent before that: somebody has a copy. The session ended.
+    Reused {
+        /// The session that ended.
+        session: SessionId,
+        /// Whose it was.
+        user: UserId,
+    },
+    /// There is no such token, its time is over, its session ended or its user is shut out.
+    Unknown,
+}
+
+impl Relational {
+    /// Opens a session for a user that may sign in and whose password is still the one that was `verified`; returns the last
+    /// revocation that an access token issued now need not fear. None when the user may not.
+    pub async fn open_session(
+        &self,
+        new: &NewSession,
+        verified: Option<&PasswordHash>,
+        now: Timestamp,
+    ) -> Result<Option<i64>, StoreError> {
+        let mut transaction = self.begin().await?;
+        // Locks the user: whoever shuts it out or changes its password meanwhile finds this session, or stops it here.
+        let sql = "UPDATE users SET last_sign_in_at = $2 WHERE id = $1 AND NOT disabled \
+                   AND ($3 IS NULL OR password_hash = $3)";
+        if transaction.execute(sql, values![new.user, now, verified.map(PasswordHash::expose)]).await? == 0 {
+            return Ok(None);
+        }
+        let sql = "INSERT INTO sessions (id, user_id, scopes, client, address, created_at, last_used_at, expires_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
+        let row = values![new.id, new.user, &new.scopes, &new.client, &new.address, now, new.expires_at];
+        transaction.execute(sql, row).await?;
+        transaction.add_refresh_token(new.id, &new.token, new.expires_at).await?;
+        let revision = transaction.last_revocation().await?;
+        transaction.commit().await?;
+        Ok(Some(revision))
+    }
+
+    /// Spends a refresh token for the next one. `grace` is how long after it was spent its use again is no theft; `until` is
+    /// when no access token of now is valid any more, and `expires_at` when the next one is not.
+    pub async fn rotate(
+        &self,
+        spent: &TokenHash,
+        next: &TokenHash,
+        now: Timestamp,
+        grace: SignedDuration,
+        until: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Rotation, StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
+                   RETURNING session_id";
+        let Some(row) = transaction.row(sql, values![spent, now]).await? else {
+            return transaction.refuse_rotation(spent, now, grace, until).await;
+        };
+        let id = SessionId::from_uuid(row.get("session_id")?);
+        let sql = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1 AND ended_at IS NULL";
+        if transaction.execute(sql, values![id, now, expires_at]).await? == 0 {
+            return Ok(Rotation::Unknown);
+        }
+        let sql = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.id = $1 AND NOT disabled"
+        );
+        let Some(row) = transaction.row(sql, values![id]).await? else { return Ok(Rotation::Unknown) };
+        let (session, user) = (Box::new(SessionRecord::read(&row)?), Box::new(UserRecord::read(&row)?));
+        transaction.add_refresh_token(id, next, expires_at).await?;
+        let revision = transaction.last_revocation().await?;
+        transaction.commit().await?;
+        Ok(Rotation::Rotated { session, user, revision })
+    }
+
+    /// The session that a refresh token keeps alive: only of one that is neither spent nor past its time.
+    pub async fn session_by_token(
+        &self,
+        token: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM refresh_tokens JOIN sessions ON sessions.id = refresh_tokens.session_id WHERE hash = $1",
+            " AND spent_at IS NULL AND refresh_tokens.expires_at > $2 AND ended_at IS NULL"
+        );
+        self.row(sql, values![token, now]).await?.as_ref().map(SessionRecord::read).transpose()
+    }
+
+    /// A user's sessions that have not ended, newest first.
+    pub async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2",
+            " ORDER BY created_at DESC, id DESC LIMIT 1000"
+        );
+        self.rows(sql, values![user, now]).await?.iter().map(SessionRecord::read).collect()
+    }
+
+    /// Whether the user who signs in under this name or address has done so from this address since then.
+    pub async fn has_signed_in_from(
+        &self,
+        user: UserId,
+        address: &str,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM sessions WHERE user_id = $1 AND created_at > $2 AND address = $3 LIMIT 1";
+        Ok(self.row(sql, values![user, since, address]).await?.is_some())
+    }
+
+    /// Ends a session of a user, with its access tokens. False when the user has no such session, or it has ended.
+    pub async fn end_session(
+        &self,
+        user: UserId,
+        id: SessionId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
+        if transaction.execute(sql, values![id, user, now]).await? == 0 {
+            return Ok(false);
+        }
+        transaction.revoke_session(id, until).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Ends all sessions of a user, with all its access tokens. False when there is no such user.
+    pub async fn end_all_sessions(&self, user: UserId, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        if !transaction.lock_user(user).await? {
+            return Ok(false);
+        }
+        transaction.end_sessions(user, None, now, until).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+impl Transaction {
+    async fn add_refresh_token(
+        &mut self,
+        session: SessionId,
+        token: &TokenHash,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO refresh_tokens (hash, session_id, expires_at) VALUES ($1, $2, $3)";
+        self.execute(sql, values![token, session, expires_at]).await.map(drop)
+    }
+
+    /// Why a token could not be spent; ends its session when it is a copy.
+    async fn refuse_rotation(
+        mut self,
+        token: &TokenHash,
+        now: Timestamp,
+        grace: SignedDuration,
+        until: Timestamp,
+    ) -> Result<Rotation, StoreError> {
+        let sql = "SELECT session_id, user_id, spent_at FROM refresh_tokens \
+                   JOIN sessions ON sessions.id = refresh_tokens.session_id WHERE hash = $1 AND ended_at IS NULL";
+        let Some(row) = self.row(sql, values![token]).await? else { return Ok(Rotation::Unknown) };
+        let Some(spent_at) = row.get::<Option<Timestamp>>("spent_at")? else { return Ok(Rotation::Unknown) };
+        if now.duration_since(spent_at) <= grace {
+            return Ok(Rotation::Spent);
+        }
+        let session = SessionId::from_uuid(row.get("session_id")?);
+        let user = UserId::from_uuid(row.get("user_id")?);
+        let sql = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+        if self.execute(sql, values![session, now]).await? == 1 {
+            self.revoke_session(session, until).await?;
+            self.commit().await?;
+        }
+        Ok(Rotation::Reused { session, user })
+    }
+
+    /// Ends all sessions of a user but one, and takes back all its access tokens.
+    pub(super) async fn end_sessions(
+        &mut self,
+        user: UserId,
+        keep: Option<SessionId>,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL AND id <> $3";
+        // No session has the nil id.
+        let keep = keep.map_or_else(uuid::Uuid::nil, |keep| keep.uuid());
+        self.execute(sql, values![user, now, keep]).await?;
+        self.revoke(RevocationKind::User, user.uuid(), until).await
+    }
+}

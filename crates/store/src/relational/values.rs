@@ -1,0 +1,195 @@
+//! What goes into a statement and comes out of a row, in the types of either database.
+
+use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UserId};
+use jiff::Timestamp;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::passwords::TokenHash;
+use crate::{Cursor, StoreError};
+
+/// An argument of a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text(Option<String>),
+    Bytes(Vec<u8>),
+    Integer(Option<i64>),
+    Flag(bool),
+    Id(Option<Uuid>),
+    Time(Option<Timestamp>),
+}
+
+/// The arguments of a statement, in the order of `$1`, `$2` and so on.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$($crate::relational::values::Value::from($value)),*] };
+}
+pub(super) use values;
+
+macro_rules! from {
+    ($($given:ty => |$value:ident| $made:expr),* $(,)?) => {
+        $(impl From<$given> for Value {
+            fn from($value: $given) -> Self {
+                $made
+            }
+        })*
+    };
+}
+from! {
+    &str => |text| Self::Text(Some(text.to_owned())),
+    &String => |text| Self::Text(Some(text.clone())),
+    String => |text| Self::Text(Some(text)),
+    Option<&str> => |text| Self::Text(text.map(str::to_owned)),
+    &Option<String> => |text| Self::Text(text.clone()),
+    &[u8] => |bytes| Self::Bytes(bytes.to_vec()),
+    &TokenHash => |hash| Self::Bytes(hash.0.to_vec()),
+    i64 => |number| Self::Integer(Some(number)),
+    Option<i64> => |number| Self::Integer(number),
+    bool => |flag| Self::Flag(flag),
+    Uuid => |id| Self::Id(Some(id)),
+    Option<Uuid> => |id| Self::Id(id),
+    UserId => |id| Self::Id(Some(id.uuid())),
+    Option<UserId> => |id| Self::Id(id.map(|id| id.uuid())),
+    SessionId => |id| Self::Id(Some(id.uuid())),
+    ApiTokenId => |id| Self::Id(Some(id.uuid())),
+    FrameId => |id| Self::Id(Some(id.uuid())),
+    Timestamp => |at| Self::Time(Some(at)),
+    Option<Timestamp> => |at| Self::Time(at),
+}
+
+/// Binds the values to a query of PostgreSQL.
+macro_rules! bind_postgres {
+    ($query:expr, $values:expr) => {
+        $values.into_iter().fold($query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+            Value::Integer(number) => query.bind(number),
+            Value::Flag(flag) => query.bind(flag),
+            Value::Id(id) => query.bind(id),
+            Value::Time(at) => query.bind(at.map(super::values::to_postgres)),
+        })
+    };
+}
+pub(super) use bind_postgres;
+
+/// Binds the values to a query of SQLite.
+macro_rules! bind_sqlite {
+    ($query:expr, $values:expr) => {
+        $values.into_iter().fold($query, |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+            Value::Integer(number) => query.bind(number),
+            Value::Flag(flag) => query.bind(flag),
+            Value::Id(id) => query.bind(id.map(|id| id.to_string())),
+            Value::Time(at) => query.bind(at.map(jiff::Timestamp::as_microsecond)),
+        })
+    };
+}
+pub(super) use bind_sqlite;
+
+/// A row of an answer.
+pub(super) enum Row {
+    Postgres(PgRow),
+    Sqlite(SqliteRow),
+}
+
+impl Row {
+    /// The value of a column.
+    pub(super) fn get<T: Column>(&self, column: &str) -> Result<T, StoreError> {
+        let value = match self {
+            Self::Postgres(row) => T::of_postgres(row, column),
+            Self::Sqlite(row) => T::of_sqlite(row, column),
+        };
+        value.map_err(|error| unreadable(column, &error))
+    }
+}
+
+/// A stored value that is none that this program writes.
+pub(super) fn unreadable(what: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Fatal(format!("the stored {what} cannot be read: {error}"))
+}
+
+/// A type that a column can have.
+pub(super) trait Column: Sized {
+    fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error>;
+    fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error>;
+}
+
+/// Types that both databases know.
+macro_rules! plain_column {
+    ($($type:ty),*) => {
+        $(impl Column for $type {
+            fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {
+                sqlx::Row::try_get(row, column)
+            }
+
+            fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error> {
+                sqlx::Row::try_get(row, column)
+            }
+        })*
+    };
+}
+plain_column!(String, Option<String>, Vec<u8>, i64, Option<i64>, bool);
+
+impl Column for Option<Uuid> {
+    fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {
+        sqlx::Row::try_get(row, column)
+    }
+
+    fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error> {
+        let text: Option<&str> = sqlx::Row::try_get(row, column)?;
+        text.map(Uuid::try_parse).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+impl Column for Option<Timestamp> {
+    fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {
+        let at: Option<OffsetDateTime> = sqlx::Row::try_get(row, column)?;
+        let at = at.map(|at| Timestamp::from_nanosecond(at.unix_timestamp_nanos()));
+        at.transpose().map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+
+    fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error> {
+        let at: Option<i64> = sqlx::Row::try_get(row, column)?;
+        at.map(Timestamp::from_microsecond).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+/// A column that always has a value.
+macro_rules! required_column {
+    ($($type:ty),*) => {
+        $(impl Column for $type {
+            fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {
+                Option::<Self>::of_postgres(row, column)?.ok_or_else(|| sqlx::Error::Decode("it is missing".into()))
+            }
+
+            fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error> {
+                Option::<Self>::of_sqlite(row, column)?.ok_or_else(|| sqlx::Error::Decode("it is missing".into()))
+            }
+        })*
+    };
+}
+required_column!(Uuid, Timestamp);
+
+/// The tenant in a column.
+pub(super) fn tenant(row: &Row) -> Result<TenantId, StoreError> {
+    Ok(TenantId::from_uuid(row.get("tenant")?))
+}
+
+/// The time as PostgreSQL's driver takes it.
+pub(super) fn to_postgres(at: Timestamp) -> OffsetDateTime {
+    // Whole microseconds, as both databases keep them; jiff's range lies within the other's up to the year 9999.
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.as_microsecond()) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Where a page of a list that is ordered by time, newest first, begins; without a cursor before everything there can be.
+pub(super) fn after(cursor: Option<&Cursor>) -> Result<(Timestamp, Uuid), StoreError> {
+    let Some(cursor) = cursor else { return Ok((END_OF_TIME, Uuid::max())) };
+    let id = Uuid::try_parse(&cursor.id).map_err(|error| unreadable("cursor", &error))?;
+    Ok((cursor.at, id))
+}
+
+/// Later than anything that is kept.
+const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);

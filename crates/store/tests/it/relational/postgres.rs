@@ -1,0 +1,130 @@
+//! The contract suite on PostgreSQL, a database per test, and what is particular to a server.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection, Row};
+use store::{Relational, StoreError};
+use tokio::net::TcpListener;
+
+use super::Two;
+use super::suite::for_every_promise;
+use super::test_database::on_fresh;
+
+async fn connect(url: &str) -> Relational {
+    Relational::postgres(url, 8).await.unwrap()
+}
+
+async fn on_two(test: impl AsyncFnOnce(&Two)) {
+    on_fresh(async |url| {
+        let two = Two { one: connect(&url).await, other: connect(&url).await };
+        two.one.migrate().await.unwrap();
+        test(&two).await;
+    })
+    .await;
+}
+
+macro_rules! on_postgresql {
+    ($($room:ident::$promise:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs postgres"]
+            async fn $promise() {
+                on_two(async |two| super::suite::$room::$promise(two).await).await;
+            }
+        )*
+    };
+}
+for_every_promise!(on_postgresql);
+
+async fn run(url: &str, sql: &'static str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn another_programs_database_is_refused_and_left_as_it_was() {
+    on_fresh(async |url| {
+        run(&url, "CREATE TABLE theirs (a INT)").await;
+        let refused = connect(&url).await.migrate().await.unwrap_err();
+        assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+        assert!(refused.to_string().contains("it has theirs"), "{refused}");
+        assert!(refused.to_string().contains("SIGHTLINE_DATABASE_URL"), "{refused}");
+        assert_eq!(outline(&url).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn several_processes_may_migrate_an_empty_database_at_once() {
+    on_fresh(async |url| {
+        let migrate = async || connect(&url).await.migrate().await.unwrap();
+        let steps = futures::future::join_all((0..4).map(|_| migrate())).await;
+        assert_eq!(steps.into_iter().sum::<usize>(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_database_that_was_not_migrated_is_refused_with_the_command_that_does_it() {
+    on_fresh(async |url| {
+        let refused = connect(&url).await.check_schema().await.unwrap_err().to_string();
+        assert!(refused.contains("sightline migrate"), "{refused}");
+    })
+    .await;
+}
+
+/// Every column, index and constraint there is, a line each.
+async fn outline(url: &str) -> Vec<String> {
+    let sql = "SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line
+               FROM information_schema.columns WHERE table_schema = 'public'
+               UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
+               UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || pg_get_constraintdef(oid)
+               FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY line";
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::query(sql).fetch_all(&mut connection).await.unwrap().iter().map(|row| row.get("line")).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn the_script_for_a_new_database_makes_what_the_migrations_make() {
+    let mut made = Vec::new();
+    on_fresh(async |url| {
+        connect(&url).await.migrate().await.unwrap();
+        made = outline(&url).await;
+    })
+    .await;
+    on_fresh(async |url| {
+        run(&url, include_str!("../../../../../docker/postgres/init.sql")).await;
+        assert_eq!(outline(&url).await, made);
+        assert_eq!(connect(&url).await.migrate().await.unwrap(), 0);
+    })
+    .await;
+    assert!(made.len() > 100, "{made:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_without_its_password() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let started = Instant::now();
+
+    let refused = Relational::postgres(&format!("postgres://user:secret@{free}/accounts"), 2).await.err().unwrap();
+
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    let line = refused.to_string();
+    assert!(line.contains("SIGHTLINE_DATABASE_URL") && line.contains(&free.to_string()), "{line}");
+    assert!(!line.contains("secret"), "{line}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_without_its_password() {
+    for address in ["", "localhost:5432", "postgres://user:se cret@host:port/db"] {
+        let refused = Relational::postgres(address, 2).await.err().unwrap();
+        assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+        assert!(refused.to_string().contains("SIGHTLINE_DATABASE_URL"), "{refused}");
+        assert!(!refused.to_string().contains("cret"), "{refused}");
+    }
+}

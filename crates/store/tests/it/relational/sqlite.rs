@@ -1,0 +1,81 @@
+//! The contract suite on SQLite, and what is particular to a file.
+
+use std::path::Path;
+
+use store::{Relational, StoreError};
+use tempfile::TempDir;
+
+use super::Two;
+use super::suite::for_every_promise;
+
+async fn two_on(folder: &TempDir) -> Two {
+    let path = folder.path().join("accounts.sqlite");
+    let (one, other) = (Relational::sqlite(&path).await.unwrap(), Relational::sqlite(&path).await.unwrap());
+    one.migrate().await.unwrap();
+    Two { one, other }
+}
+
+macro_rules! on_sqlite {
+    ($($room:ident::$promise:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let folder = TempDir::new().unwrap();
+                super::suite::$room::$promise(&two_on(&folder).await).await;
+            }
+        )*
+    };
+}
+for_every_promise!(on_sqlite);
+
+async fn refusal(path: &Path) -> StoreError {
+    Relational::sqlite(path).await.err().expect("the file is refused")
+}
+
+#[tokio::test]
+async fn another_programs_database_is_refused_and_left_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("accounts.sqlite");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+
+    let refused = refusal(&path).await;
+
+    assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+    assert!(refused.to_string().contains("not an account database of Sightline"), "{refused}");
+    assert!(refused.to_string().contains("SIGHTLINE_DATA_DIR"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("accounts.sqlite");
+    let text = "not a database, but longer than the header of one; ".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+
+    let refused = refusal(&path).await;
+
+    assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_later_versions_database_is_refused_naming_both_versions() {
+    let folder = TempDir::new().unwrap();
+    let Two { one, .. } = two_on(&folder).await;
+    let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
+    file.execute_batch("INSERT INTO sightline_schema VALUES (2, 'later', 'x', 0), (3, 'later', 'x', 0)").unwrap();
+
+    for refused in [one.migrate().await.map(drop), one.check_schema().await] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("schema version 3, this program knows 1"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_refused_naming_the_setting() {
+    let folder = TempDir::new().unwrap();
+    let refused = refusal(&folder.path().join("missing/accounts.sqlite")).await.to_string();
+    assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
+}

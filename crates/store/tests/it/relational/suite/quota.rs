@@ -1,0 +1,71 @@
+//! What users used of their quota.
+
+use contracts::{FrameId, UserId};
+use futures::future::join_all;
+use store::relational::{Charge, Charged};
+
+use crate::relational::{Two, add, now};
+
+const PERIOD: &str = "2026-11";
+
+fn charge(user: UserId, frame: FrameId, limit: u32) -> Charge<'static> {
+    Charge { user, frame, period: PERIOD, limit }
+}
+
+pub async fn of_a_thousand_at_once_as_many_as_the_quota_are_admitted(two: &Two) {
+    let user = add(&two.one, "ann").await;
+    let attempts = (0..1000).map(|n| async move {
+        let store = if n % 2 == 0 { &two.one } else { &two.other };
+        // A pool that is exhausted answers that it is away; whoever is told so asks again.
+        loop {
+            if let Ok(charged) = store.charge(&charge(user, FrameId::now(), 100), now()).await {
+                return charged;
+            }
+        }
+    });
+    let outcomes = join_all(attempts).await;
+    let admitted = outcomes.iter().filter(|charged| matches!(charged, Charged::Admitted { .. })).count();
+    assert_eq!(admitted, 100);
+    assert_eq!(two.other.used(user, PERIOD).await.unwrap(), 100);
+}
+
+pub async fn a_frame_counts_once_however_often_it_is_sent(two: &Two) {
+    let user = add(&two.one, "ann").await;
+    let frame = FrameId::now();
+    let attempts = (0..50).map(|n| async move {
+        let store = if n % 2 == 0 { &two.one } else { &two.other };
+        store.charge(&charge(user, frame, 1), now()).await.unwrap()
+    });
+    assert_eq!(join_all(attempts).await, vec![Charged::Admitted { used: 1 }; 50]);
+    assert_eq!(two.one.charge(&charge(user, FrameId::now(), 1), now()).await.unwrap(), Charged::Refused);
+}
+
+pub async fn a_refund_gives_back_what_its_own_request_took(two: &Two) {
+    let user = add(&two.one, "ann").await;
+    let (alone, twice) = (FrameId::now(), FrameId::now());
+    for frame in [alone, twice, twice] {
+        two.one.charge(&charge(user, frame, 9), now()).await.unwrap();
+    }
+    two.other.refund(user, alone, now()).await.unwrap();
+    two.other.refund(user, twice, now()).await.unwrap();
+    assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1, "one of the two that sent it was admitted");
+    two.other.refund(user, twice, now()).await.unwrap();
+    // Nothing is left to give back.
+    two.other.refund(user, twice, now()).await.unwrap();
+    assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 0);
+}
+
+pub async fn a_frame_of_the_last_period_does_not_count_again(two: &Two) {
+    let user = add(&two.one, "ann").await;
+    let frame = FrameId::now();
+    two.one.charge(&charge(user, frame, 1), now()).await.unwrap();
+    let next = Charge { period: "2026-12", ..charge(user, frame, 1) };
+    assert_eq!(two.one.charge(&next, now()).await.unwrap(), Charged::Admitted { used: 0 });
+    two.one.refund(user, frame, now()).await.unwrap();
+    assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1);
+}
+
+pub async fn nobody_is_charged_who_is_gone(two: &Two) {
+    let charged = two.one.charge(&charge(UserId::now(), FrameId::now(), 1), now()).await.unwrap();
+    assert_eq!(charged, Charged::UnknownUser);
+}

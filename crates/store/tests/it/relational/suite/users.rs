@@ -1,0 +1,193 @@
+//! Users, their names and what is kept of them.
+
+use contracts::{ApiTokenId, FrameId, UserId};
+use futures::future::join_all;
+use jiff::SignedDuration;
+use store::Cursor;
+use store::relational::{
+    AccessChange, Allowance, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserPut,
+};
+use uuid::Uuid;
+
+use crate::relational::{Two, add, later, named, now, password, session, token};
+
+pub async fn a_user_reads_back_as_it_was(two: &Two) {
+    let full_name = "Ann O'Neil \u{1F600} % _ \\ \" ; --";
+    let new = NewUser { full_name: Some(full_name.to_owned()), quota: Allowance::AtMost(7), ..named("Ann") };
+    let at = now();
+    assert_eq!(two.one.add_user(&new, at).await.unwrap(), UserPut::Stored);
+    let change = AccessChange { rate_limit: Some(Allowance::Unlimited), role: Some(Role::Admin), ..Default::default() };
+    assert!(two.one.change_access(new.id, &change, at, later()).await.unwrap());
+
+    let user = two.other.user(new.id).await.unwrap().unwrap();
+
+    assert_eq!((user.id, user.tenant.to_string(), user.created_at), (new.id, new.tenant.to_string(), at));
+    assert_eq!((user.username.as_deref(), user.email.as_deref()), (Some("Ann"), Some("Ann@example.org")));
+    assert_eq!(user.full_name.as_deref(), Some(full_name));
+    assert_eq!((user.role, user.quota, user.rate_limit), (Role::Admin, Allowance::AtMost(7), Allowance::Unlimited));
+    assert!(!user.disabled && user.last_sign_in_at.is_none());
+    assert_eq!(two.other.user(UserId::now()).await.unwrap(), None);
+}
+
+pub async fn names_and_addresses_are_one_users_in_any_case_of_their_letters(two: &Two) {
+    let ann = add(&two.one, "Ann").await;
+    let same_name = NewUser { email: None, ..named("aNN") };
+    assert_eq!(two.other.add_user(&same_name, now()).await.unwrap(), UserPut::UsernameTaken);
+    let same_address = NewUser { username: None, ..named("aNN") };
+    assert_eq!(two.other.add_user(&same_address, now()).await.unwrap(), UserPut::EmailTaken);
+    for login in ["ANN", "ann", "ann@EXAMPLE.org"] {
+        let (user, hash) = two.other.user_by_login(login).await.unwrap().unwrap();
+        assert_eq!((user.id, hash), (ann, Some(password())), "{login}");
+    }
+    assert!(two.other.user_by_login("an").await.unwrap().is_none());
+}
+
+pub async fn of_many_who_want_a_name_at_once_one_gets_it(two: &Two) {
+    let attempts = (0..20).map(|n| async move {
+        let store = if n % 2 == 0 { &two.one } else { &two.other };
+        let name = if n % 3 == 0 { "ANN" } else { "ann" };
+        store.add_user(&named(name), now()).await.unwrap()
+    });
+    let outcomes = join_all(attempts).await;
+    assert_eq!(outcomes.iter().filter(|put| **put == UserPut::Stored).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|put| **put == UserPut::UsernameTaken).count(), 19, "{outcomes:?}");
+}
+
+pub async fn a_rename_to_anothers_name_is_refused(two: &Two) {
+    let (ann, _) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
+    let rename = |name: &str| ProfileChange { username: Some(name.to_owned()), ..Default::default() };
+    assert_eq!(two.one.change_profile(ann, &rename("BOB"), later()).await.unwrap(), UserPut::UsernameTaken);
+    assert_eq!(two.one.change_profile(ann, &rename("ANN"), later()).await.unwrap(), UserPut::Stored);
+    assert_eq!(two.one.change_profile(UserId::now(), &rename("x"), later()).await.unwrap(), UserPut::Unknown);
+    let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
+    assert_eq!(two.one.change_profile(ann, &named, later()).await.unwrap(), UserPut::Stored);
+    let user = two.other.user(ann).await.unwrap().unwrap();
+    assert_eq!((user.username.as_deref(), user.full_name.as_deref()), (Some("ANN"), Some("Ann")));
+    assert_eq!(user.email.as_deref(), Some("ann@example.org"));
+}
+
+pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &Two) {
+    let at = now();
+    for n in 0..23 {
+        two.one.add_user(&named(&format!("user{n}")), at).await.unwrap();
+    }
+    let (mut listed, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = two.other.users(None, cursor.as_ref(), 5).await.unwrap();
+        let Some(last) = page.last() else { break };
+        cursor = Some(Cursor { at: last.created_at, id: last.id.to_string() });
+        listed.extend(page.into_iter().map(|user| user.id));
+    }
+    assert_eq!(listed.len(), 23);
+    assert!(listed.is_sorted_by(|a, b| a > b), "newest first");
+}
+
+pub async fn the_search_takes_every_letter_as_itself(two: &Two) {
+    for (name, full_name) in [("ann", "100% Ann"), ("bob", "Bob_1"), ("cem", "Cem\\"), ("dee", "Dée")] {
+        let user = NewUser { full_name: Some(full_name.to_owned()), ..named(name) };
+        two.one.add_user(&user, now()).await.unwrap();
+    }
+    for (part, found) in
+        [("NN", "ann"), ("%", "ann"), ("_", "bob"), ("\\", "cem"), ("DÉE", "dee"), ("bob@EXAMPLE", "bob")]
+    {
+        let users = two.one.users(Some(part), None, 9).await.unwrap();
+        let names: Vec<_> = users.iter().filter_map(|user| user.username.as_deref()).collect();
+        assert_eq!(names, [found], "{part}");
+    }
+}
+
+pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
+    let store = &two.one;
+    let user = add(store, "ann").await;
+    let (session, identity) = (session(user), Identity { issuer: "i".to_owned(), subject: "s".to_owned() });
+    store.open_session(&session, None, now()).await.unwrap().unwrap();
+    let api_token = NewApiToken {
+        id: ApiTokenId::now(),
+        user,
+        name: "gate".to_owned(),
+        token: token(),
+        scopes: String::new(),
+        expires_at: None,
+    };
+    assert!(store.add_api_token(&api_token, now()).await.unwrap());
+    let reset = token();
+    store.add_reset(user, &reset, later()).await.unwrap();
+    assert!(store.link_identity(user, &identity, now()).await.unwrap());
+    let frame = FrameId::now();
+    let charge = Charge { user, frame, period: "total", limit: 1 };
+    store.charge(&charge, now()).await.unwrap();
+    store.note(&entry(user, "deleted")).await.unwrap();
+
+    assert!(store.delete_user(user, later()).await.unwrap());
+
+    let gone = &two.other;
+    assert!(!gone.delete_user(user, later()).await.unwrap());
+    assert!(gone.user(user).await.unwrap().is_none());
+    assert!(gone.user_by_login("ann").await.unwrap().is_none());
+    assert!(gone.sessions(user, now()).await.unwrap().is_empty());
+    assert!(gone.session_by_token(&session.token, now()).await.unwrap().is_none());
+    assert!(gone.api_token(&api_token.token).await.unwrap().is_none());
+    assert!(gone.api_tokens(user).await.unwrap().is_empty());
+    assert!(gone.reset_password(&reset, &password(), now(), later()).await.unwrap().is_none());
+    assert!(gone.user_by_identity(&identity).await.unwrap().is_none());
+    assert_eq!(gone.used(user, "total").await.unwrap(), 0);
+    assert_eq!(gone.audit_log(Some(user), None, 9).await.unwrap().len(), 1);
+    let last = *gone.revocations_after(0).await.unwrap().last().unwrap();
+    assert_eq!((last.kind, last.subject), (store::relational::RevocationKind::User, user.uuid()));
+}
+
+pub async fn a_person_at_a_provider_is_one_user(two: &Two) {
+    let identity = Identity { issuer: "https://issuer".to_owned(), subject: "42".to_owned() };
+    let ann = NewUser { identity: Some(identity.clone()), password: None, ..named("ann") };
+    assert_eq!(two.one.add_user(&ann, now()).await.unwrap(), UserPut::Stored);
+    let bob = NewUser { identity: Some(identity.clone()), ..named("bob") };
+    assert_eq!(two.other.add_user(&bob, now()).await.unwrap(), UserPut::IdentityTaken);
+    assert!(two.other.user_by_login("bob").await.unwrap().is_none(), "nothing of a refused user stays");
+    let cem = add(&two.one, "cem").await;
+    assert!(!two.other.link_identity(cem, &identity, now()).await.unwrap());
+    assert!(two.other.link_identity(ann.id, &identity, now()).await.unwrap());
+    assert_eq!(two.other.user_by_identity(&identity).await.unwrap().unwrap().id, ann.id);
+    let elsewhere = Identity { issuer: "https://other".to_owned(), ..identity };
+    assert!(two.other.user_by_identity(&elsewhere).await.unwrap().is_none());
+    assert!(!two.other.link_identity(UserId::now(), &elsewhere, now()).await.unwrap());
+}
+
+fn entry(user: UserId, action: &str) -> AuditEntry {
+    AuditEntry {
+        id: Uuid::now_v7(),
+        at: now(),
+        action: action.to_owned(),
+        user: Some(user),
+        actor: None,
+        address: Some("192.0.2.1".to_owned()),
+        detail: None,
+    }
+}
+
+pub async fn what_happened_is_listed_newest_first(two: &Two) {
+    let (ann, bob) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
+    let mut noted = Vec::new();
+    for n in 0..7 {
+        let at = now() + SignedDuration::from_secs(n / 2);
+        noted.push(AuditEntry { at, ..entry(if n % 2 == 0 { ann } else { bob }, "sign_in") });
+    }
+    for entry in &noted {
+        two.one.note(entry).await.unwrap();
+    }
+    noted.reverse();
+    noted.sort_by(|a, b| b.at.cmp(&a.at).then(b.id.cmp(&a.id)));
+    assert_eq!(two.other.audit_log(None, None, 9).await.unwrap(), noted);
+    let anns: Vec<_> = noted.iter().filter(|entry| entry.user == Some(ann)).cloned().collect();
+    let first = two.other.audit_log(Some(ann), None, 2).await.unwrap();
+    let cursor = Cursor { at: first[1].at, id: first[1].id.to_string() };
+    let rest = two.other.audit_log(Some(ann), Some(&cursor), 9).await.unwrap();
+    assert_eq!([first, rest].concat(), anns);
+}
+
+pub async fn migrating_again_changes_nothing(two: &Two) {
+    let ann = add(&two.one, "ann").await;
+    assert_eq!(two.other.migrate().await.unwrap(), 0);
+    two.other.check_schema().await.unwrap();
+    two.other.check().await.unwrap();
+    assert!(two.other.user(ann).await.unwrap().is_some());
+}
