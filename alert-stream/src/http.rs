@@ -134,6 +134,8 @@ async fn alerts(
 pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, StatusCode> {
     let caller = accounts::Caller {
         tenant: contracts::TenantId::shared(),
+        user: None,
+        session: None,
         sees_all: false,
         rights: Vec::new(),
         rate_limit: None,
@@ -165,7 +167,7 @@ async fn listen(
     shape: Shape,
 ) -> Result<Response, ApiError> {
     let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Right::Read) {
+    if !session.caller.may(Right::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
     let asked: Asked = Query::read(uri)?;
@@ -196,7 +198,7 @@ async fn listen(
 async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let credential = Credential::from_bearer(&headers)?;
     let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Right::Read) {
+    if !session.caller.may(Right::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
     let left = session.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());

@@ -87,7 +87,12 @@ impl Sessions {
     async fn look_at(&self, token: String, session: Arc<Session>) {
         match tokio::time::timeout(LOOK, self.accounts.authenticate(&token)).await {
             Ok(Ok(now)) if now == session.caller => {}
-            Ok(Ok(_) | Err(AccessError::InvalidCredential | AccessError::QuotaExceeded)) => session.ended.cancel(),
+            Ok(
+                Ok(_)
+                | Err(
+                    AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } | AccessError::RateLimited { .. },
+                ),
+            ) => session.ended.cancel(),
             // Whoever was let in stays while nobody can say otherwise, to the end that was known.
             Ok(Err(AccessError::Unavailable(reason))) => {
                 tracing::debug!(error = reason, "a credential cannot be looked at again");
@@ -126,7 +131,15 @@ mod tests {
             }
             let valid_until = (token == "brief").then_some(SystemTime::UNIX_EPOCH);
             let tenant = TenantId::shared();
-            Ok(Caller { tenant, sees_all: false, rights: Vec::new(), rate_limit: None, valid_until })
+            Ok(Caller {
+                tenant,
+                user: None,
+                session: None,
+                sees_all: false,
+                rights: Vec::new(),
+                rate_limit: None,
+                valid_until,
+            })
         }
 
         async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

@@ -71,7 +71,8 @@ impl IntoResponse for ApiError {
 impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::InvalidCredential | AccessError::QuotaExceeded => Self::InvalidCredential,
+            AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } => Self::InvalidCredential,
+            AccessError::RateLimited { .. } => Self::Busy,
             AccessError::Unavailable(reason) => {
                 tracing::warn!(error = reason, "callers cannot be told from strangers");
                 Self::Unavailable

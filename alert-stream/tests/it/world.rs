@@ -62,7 +62,15 @@ impl Accounts for Doorman {
 /// A caller of a tenant of this name, who reads.
 pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
     let tenant = tenant.parse().unwrap();
-    Caller { tenant, sees_all: false, rights: vec![Right::Read], rate_limit: None, valid_until }
+    Caller {
+        tenant,
+        user: None,
+        session: None,
+        sees_all: false,
+        rights: vec![Right::AlertsRead],
+        rate_limit: None,
+        valid_until,
+    }
 }
 
 /// Token of the one who sees everything.

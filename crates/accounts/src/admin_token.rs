@@ -1,14 +1,11 @@
 //! The operator's own credential: one random token, known by its hash.
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::{FrameId, TenantId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
-use crate::{AccessError, Accounts, Caller, Right};
+use crate::{AccessError, Accounts, Caller, Right, Secret};
 
 /// Least length of a token that an operator may set, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
@@ -32,12 +29,9 @@ impl AdminToken {
     }
 }
 
-/// A new random token of 244 bits, with a prefix by which secret scanners know it.
+/// A new random token of 256 bits, with a prefix by which secret scanners know it.
 pub fn generate_token() -> String {
-    let mut random = [0; 32];
-    random[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-    random[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-    format!("sl_{}", URL_SAFE_NO_PAD.encode(random))
+    Secret::random("sl_").expose().to_owned()
 }
 
 #[async_trait]
@@ -49,8 +43,10 @@ impl Accounts for AdminToken {
         }
         Ok(Caller {
             tenant: TenantId::admin(),
+            user: None,
+            session: None,
             sees_all: true,
-            rights: vec![Right::Write, Right::Read, Right::Rules],
+            rights: Right::ALL.to_vec(),
             rate_limit: None,
             valid_until: None,
         })

@@ -182,7 +182,8 @@ impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::InvalidCredential => Self::InvalidCredential,
-            AccessError::QuotaExceeded => Self::QuotaExceeded,
+            AccessError::QuotaExceeded { .. } => Self::QuotaExceeded,
+            AccessError::RateLimited { .. } => Self::Busy,
             AccessError::Unavailable(cause) => Self::Unavailable(cause),
         }
     }

@@ -37,7 +37,7 @@ impl FromRequestParts<App> for MayWrite {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::Write, "sending").await.map(Self)
+        allowed(parts, app, Right::FramesWrite, "sending").await.map(Self)
     }
 }
 
@@ -45,7 +45,7 @@ impl FromRequestParts<App> for MayRead {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::Read, "reading").await.map(Self)
+        allowed(parts, app, Right::DetectionsRead, "reading").await.map(Self)
     }
 }
 
@@ -53,7 +53,7 @@ impl FromRequestParts<App> for MayEditRules {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::Rules, "changing rules").await.map(Self)
+        allowed(parts, app, Right::RulesWrite, "changing rules").await.map(Self)
     }
 }
 

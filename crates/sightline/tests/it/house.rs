@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("rules", &["contracts"]),
     ("bus", &["contracts"]),
     ("store", &["contracts"]),
-    ("accounts", &["contracts"]),
+    ("accounts", &["contracts", "store"]),
     ("platform", &["contracts"]),
     ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "store"]),
     ("detector-worker", &["bus", "contracts", "platform", "store"]),
@@ -36,7 +36,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What only some rooms may use from outside.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 10] = [
     ("rdkafka", &["bus"]),
     ("ort", &["detector-worker"]),
     ("image", &["detector-worker"]),
@@ -44,6 +44,9 @@ const RESERVED: [(&str, &[&str]); 7] = [
     // The command's bench holds the indexer against bare inserts, which must not be the store's own.
     ("mongodb", &["store", "sightline"]),
     ("object_store", &["store"]),
+    ("sqlx", &["store"]),
+    ("redis", &["accounts"]),
+    ("argon2", &["accounts"]),
     ("cel", &["rules"]),
 ];
 
