@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::AccountError;
 use crate::stored::StoredAccounts;
 
 /// How often it is written down when API tokens were last used.
@@ -78,14 +79,17 @@ impl StoredAccounts {
     async fn tidy(&self, stop: &CancellationToken) {
         let mut again = every(TIDY_EVERY);
         while goes_on(&mut again, stop).await {
-            let swept = match self.change_keys().await {
-                Ok(()) => self.store.sweep(self.clock.now()).await.map(drop),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = swept {
+            if let Err(error) = self.tidy_now().await {
                 tracing::warn!(error = error.to_string(), "accounts could not be tidied; this is tried again");
             }
         }
+    }
+
+    /// Adds a signing key if it is time for one, and deletes what is past its time.
+    pub async fn tidy_now(&self) -> Result<(), AccountError> {
+        self.change_keys().await?;
+        self.store.sweep(self.clock.now()).await?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,12 @@
+//! The promises of accounts, with two instances on one database: on SQLite always, on PostgreSQL where
+//! `SIGHTLINE_TEST_DATABASE_URL` names a server, and with limits in Redis where `SIGHTLINE_TEST_REDIS_URL` names one.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
+
+mod postgres;
+mod redis;
+mod site;
+mod sqlite;
+mod suite;
+#[path = "../../../store/src/relational/test_database.rs"]
+mod test_database;

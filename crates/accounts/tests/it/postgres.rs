@@ -1,0 +1,31 @@
+//! The suite on PostgreSQL, a database per test.
+
+use store::Relational;
+
+use crate::site::Site;
+use crate::suite::for_every_promise;
+use crate::test_database::on_fresh;
+
+async fn on_two_instances(test: impl AsyncFnOnce(&mut Site)) {
+    on_fresh(async |url| {
+        let stores = [Relational::postgres(&url, 8).await.unwrap(), Relational::postgres(&url, 8).await.unwrap()];
+        stores[0].migrate().await.unwrap();
+        let mut site = Site::on(stores).await;
+        test(&mut site).await;
+        site.stop().await;
+    })
+    .await;
+}
+
+macro_rules! on_postgresql {
+    ($($room:ident::$promise:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs postgres"]
+            async fn $promise() {
+                on_two_instances(async |site| crate::suite::$room::$promise(site).await).await;
+            }
+        )*
+    };
+}
+for_every_promise!(on_postgresql);

@@ -1,0 +1,162 @@
+//! Two instances of accounts on one database, as two programs have them.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use accounts::{
+    AccessError, AccountError, Accounts, By, Caller, Clock, Deps, Grant, Granted, Hashing, LocalLimits, Mail, Mailer,
+    Origin, RateLimits, Registration, Secret, Settings, StoredAccounts,
+};
+use async_trait::async_trait;
+use store::Relational;
+use store::relational::{Allowance, UserRecord};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const PASSWORD: &str = "lamp ostrich kettle";
+/// What revocation may take.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// Two instances, which share nothing but a database and the time.
+pub struct Site {
+    pub one: Arc<StoredAccounts>,
+    pub other: Arc<StoredAccounts>,
+    pub store: Relational,
+    pub clock: Clock,
+    pub mails: Arc<Mails>,
+    /// Stops what the instances do beside requests.
+    pub stop: CancellationToken,
+    running: Vec<JoinHandle<()>>,
+}
+
+/// Keeps what would be mailed.
+#[derive(Default)]
+pub struct Mails(Mutex<Vec<Mail>>);
+
+#[async_trait]
+impl Mailer for Mails {
+    async fn send(&self, mail: &Mail) -> Result<(), String> {
+        self.0.lock().unwrap().push(mail.clone());
+        Ok(())
+    }
+}
+
+impl Mails {
+    /// The mails so far, once there are so many.
+    pub async fn after(&self, many: usize) -> Vec<Mail> {
+        eventually("the mail is sent", async || self.0.lock().unwrap().len() >= many).await;
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// Settings that cost a test no time.
+pub fn settings() -> Settings {
+    let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
+    Settings { hashing, poll: Duration::from_millis(50), closed_after: Duration::from_secs(3), ..Settings::default() }
+}
+
+impl Site {
+    pub async fn on(stores: [Relational; 2]) -> Self {
+        Self::with(stores, settings(), || Arc::new(LocalLimits::default())).await
+    }
+
+    pub async fn with(stores: [Relational; 2], settings: Settings, limits: impl Fn() -> Arc<dyn RateLimits>) -> Self {
+        let (clock, mails, stop) = (Clock::default(), Arc::new(Mails::default()), CancellationToken::new());
+        let open = async |store: &Relational| {
+            let deps = Deps { limits: limits(), mailer: mails.clone(), clock: clock.clone() };
+            Arc::new(StoredAccounts::open(store.clone(), settings.clone(), deps).await.unwrap())
+        };
+        let (one, other) = (open(&stores[0]).await, open(&stores[1]).await);
+        let running = [&one, &other].map(|accounts| tokio::spawn(Arc::clone(accounts).run(stop.clone())));
+        let [store, _] = stores;
+        Self { one, other, store, clock, mails, stop, running: running.into() }
+    }
+
+    /// Stops what the instances do beside requests, and waits for it.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        for running in self.running.drain(..) {
+            running.await.unwrap();
+        }
+    }
+
+    /// Registers a user of this name with the usual password.
+    pub async fn register(&self, name: &str) -> UserRecord {
+        self.register_with(name, Granted::default()).await
+    }
+
+    pub async fn register_with(&self, name: &str, granted: Granted) -> UserRecord {
+        self.one.register(&registration(name), granted, &By::default()).await.unwrap()
+    }
+
+    /// A user of this name with a quota.
+    pub async fn with_quota(&self, name: &str, quota: Allowance) -> UserRecord {
+        self.register_with(name, Granted { quota, ..Granted::default() }).await
+    }
+
+    pub async fn sign_in(&self, name: &str) -> Grant {
+        sign_in(&self.one, name, PASSWORD).await.unwrap()
+    }
+
+    /// The caller that signs in under this name.
+    pub async fn caller(&self, name: &str) -> Caller {
+        let grant = self.sign_in(name).await;
+        self.one.authenticate(grant.access_token.expose()).await.unwrap()
+    }
+
+    /// Checks that both instances refuse a token within a second.
+    pub async fn refused_within_a_second(&self, token: &Secret) {
+        let began = tokio::time::Instant::now();
+        for accounts in [&self.one, &self.other] {
+            let refused = async || {
+                accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential)
+            };
+            eventually("the token is refused", refused).await;
+        }
+        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+    }
+
+    /// Checks that both instances accept a token.
+    pub async fn accepted(&self, token: &Secret) {
+        for accounts in [&self.one, &self.other] {
+            accounts.authenticate(token.expose()).await.unwrap();
+        }
+    }
+}
+
+pub fn registration(name: &str) -> Registration {
+    Registration {
+        username: Some(name.to_owned()),
+        email: Some(format!("{name}@example.org")),
+        full_name: None,
+        password: Some(Secret::new(PASSWORD)),
+        identity: None,
+    }
+}
+
+pub fn from(address: &str) -> Origin {
+    Origin { address: address.parse::<IpAddr>().unwrap(), client: Some("curl/8.0".to_owned()) }
+}
+
+pub fn home() -> Origin {
+    from("192.0.2.1")
+}
+
+pub async fn sign_in(accounts: &StoredAccounts, login: &str, password: &str) -> Result<Grant, AccountError> {
+    accounts.sign_in(login, &Secret::new(password), None, &home()).await
+}
+
+/// Waits until something holds.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}

@@ -1,0 +1,29 @@
+//! The suite on SQLite.
+
+use store::Relational;
+use tempfile::TempDir;
+
+use crate::site::Site;
+use crate::suite::for_every_promise;
+
+pub async fn stores(folder: &TempDir) -> [Relational; 2] {
+    let path = folder.path().join("accounts.sqlite");
+    let stores = [Relational::sqlite(&path).await.unwrap(), Relational::sqlite(&path).await.unwrap()];
+    stores[0].migrate().await.unwrap();
+    stores
+}
+
+macro_rules! on_sqlite {
+    ($($room:ident::$promise:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                let folder = TempDir::new().unwrap();
+                let mut site = Site::on(stores(&folder).await).await;
+                crate::suite::$room::$promise(&mut site).await;
+                site.stop().await;
+            }
+        )*
+    };
+}
+for_every_promise!(on_sqlite);
