@@ -13,6 +13,7 @@ use async_trait::async_trait;
 
 pub use local::LocalLimits;
 pub use redis::RedisLimits;
+pub(crate) use redis::connect;
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

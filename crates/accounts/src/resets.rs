@@ -53,7 +53,7 @@ impl StoredAccounts {
         self.settings.passwords.check(password, &[])?;
         let hash: PasswordHash = self.hasher.hash(password).await?;
         let now = self.clock.now();
-        let user = self.store.reset_password(&token.hash(), &hash, now, self.settings.all_over(now)).await?;
+        let user = self.store.reset_password(&token.hash(), &hash, now, self.settings.user_over(now)).await?;
         let user = user.ok_or(AccountError::InvalidReset)?;
         self.note("password_reset", Some(user), &origin.by(None), None).await;
         Ok(self.poll().await?)

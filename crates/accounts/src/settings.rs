@@ -17,6 +17,8 @@ pub struct Settings {
     pub session_life: Duration,
     /// How long after a refresh token was spent its use again is taken for two tabs or a lost answer.
     pub refresh_grace: Duration,
+    /// How long an opaque session lives.
+    pub opaque_session_life: Duration,
     /// How long a token for setting a new password is valid.
     pub reset_life: Duration,
     /// The page that a mailed reset token is appended to.
@@ -53,6 +55,7 @@ impl Default for Settings {
             access_token_life: Duration::from_secs(15 * MINUTE),
             session_life: Duration::from_secs(30 * DAY),
             refresh_grace: Duration::from_secs(10),
+            opaque_session_life: Duration::from_secs(DAY),
             reset_life: Duration::from_secs(30 * MINUTE),
             reset_url: "http://127.0.0.1:8080/reset".to_owned(),
             signing_key_life: Duration::from_secs(30 * DAY),
@@ -74,6 +77,11 @@ impl Settings {
     pub(crate) fn all_over(&self, now: jiff::Timestamp) -> jiff::Timestamp {
         // What is cached of an API token lives no longer than an access token, and no shorter than this.
         now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::stored::CACHED)
+    }
+
+    /// When nothing that a user can have now is valid any more.
+    pub(crate) fn user_over(&self, now: jiff::Timestamp) -> jiff::Timestamp {
+        self.all_over(now).max(now + self.opaque_session_life + crate::access_tokens::LEEWAY)
     }
 }
 

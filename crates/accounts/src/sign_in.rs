@@ -93,6 +93,21 @@ impl StoredAccounts {
         scopes: Option<&[Right]>,
         origin: &Origin,
     ) -> Result<Grant, AccountError> {
+        let (user, stored) = self.verified(login, password, origin).await?;
+        let rights = allowed(&user, scopes);
+        let Some(grant) = self.open_session(&user, &rights, Some(&stored), origin).await? else {
+            return Err(self.refused(Some(user.id), origin).await);
+        };
+        Ok(grant)
+    }
+
+    /// Whose name or address and password these are, with the password's hash.
+    pub(crate) async fn verified(
+        &self,
+        login: &str,
+        password: &Secret,
+        origin: &Origin,
+    ) -> Result<(UserRecord, PasswordHash), AccountError> {
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
         let id = user.as_ref().map(|user| user.id);
@@ -101,18 +116,17 @@ impl StoredAccounts {
 
         let verified = self.hasher.verify(&within_bounds(password), stored.as_ref()).await?;
         let (Some(user), Some(stored), Verified::Right { rehashed }) = (user, stored, verified) else {
-            self.note("sign_in_refused", id, &origin.by(None), None).await;
-            return Err(AccountError::WrongPassword);
+            return Err(self.refused(id, origin).await);
         };
-        let rights = allowed(&user, scopes);
-        let Some(grant) = self.open_session(&user, &rights, Some(&stored), origin).await? else {
-            self.note("sign_in_refused", id, &origin.by(None), None).await;
-            return Err(AccountError::WrongPassword);
-        };
-        if let Some(rehashed) = rehashed {
-            self.store.rehash(user.id, &stored, &rehashed).await?;
-        }
-        Ok(grant)
+        let Some(rehashed) = rehashed else { return Ok((user, stored)) };
+        self.store.rehash(user.id, &stored, &rehashed).await?;
+        Ok((user, rehashed))
+    }
+
+    /// What whoever is refused is told, whatever the reason.
+    pub(crate) async fn refused(&self, user: Option<UserId>, origin: &Origin) -> AccountError {
+        self.note("sign_in_refused", user, &origin.by(None), None).await;
+        AccountError::WrongPassword
     }
 
     /// Signs a user in whom somebody else vouches for, such as an OpenID Connect provider.
@@ -283,7 +297,7 @@ impl StoredAccounts {
     /// Signs a user out everywhere. API tokens stay.
     pub async fn sign_out_everywhere(&self, user: UserId, by: &By) -> Result<(), AccountError> {
         let now = self.clock.now();
-        if !self.store.end_all_sessions(user, now, self.settings.all_over(now)).await? {
+        if !self.store.end_all_sessions(user, now, self.settings.user_over(now)).await? {
             return Err(AccountError::NotFound("user"));
         }
         self.note("signed_out_everywhere", Some(user), by, None).await;

@@ -22,6 +22,7 @@ use crate::feed::Feed;
 use crate::keyring::{self, Keyring};
 use crate::limits::{Decision, Rate, RateLimits};
 use crate::mail::Mailer;
+use crate::opaque::SessionCache;
 use crate::passwords::Hasher;
 use crate::quota::QuotaState;
 use crate::resets::Asked;
@@ -45,6 +46,7 @@ pub struct StoredAccounts {
     pub(crate) hasher: Hasher,
     pub(crate) attempts: Attempts,
     pub(crate) mailer: Arc<dyn Mailer>,
+    pub(crate) opaque: Arc<dyn SessionCache>,
     pub(crate) resets: mpsc::Sender<Asked>,
     pub(crate) asked: tokio::sync::Mutex<mpsc::Receiver<Asked>>,
     /// API tokens that were used since that was last written down.
@@ -64,6 +66,8 @@ struct Kept<T> {
 pub struct Deps {
     /// How often requests and sign-ins may happen.
     pub limits: Arc<dyn RateLimits>,
+    /// What holds opaque sessions.
+    pub sessions: Arc<dyn SessionCache>,
     /// What delivers mail.
     pub mailer: Arc<dyn Mailer>,
     /// What tells the time.
@@ -76,7 +80,7 @@ impl StoredAccounts {
     /// # Errors
     /// Says what cannot be used or reached.
     pub async fn open(store: Relational, settings: Settings, deps: Deps) -> Result<Self, String> {
-        let Deps { limits, mailer, clock } = deps;
+        let Deps { limits, sessions, mailer, clock } = deps;
         let hasher = Hasher::start(settings.hashing)?;
         let (resets, asked) = mpsc::channel(crate::resets::WAITING);
         let attempts = Attempts { limits, rates: settings.throttle, store: store.clone() };
@@ -89,6 +93,7 @@ impl StoredAccounts {
             hasher,
             attempts,
             mailer,
+            opaque: sessions,
             resets,
             asked: tokio::sync::Mutex::new(asked),
             used: Mutex::default(),

@@ -183,7 +183,7 @@ impl StoredAccounts {
         check_names(change.username.as_deref(), change.email.as_deref(), change.full_name.as_deref())?;
         let full_name = change.full_name.clone().map(|name| Some(name).filter(|name| !name.is_empty()));
         let stored = ProfileChange { username: change.username.clone(), email: change.email.clone(), full_name };
-        let until = self.settings.all_over(self.clock.now());
+        let until = self.settings.user_over(self.clock.now());
         put(self.store.change_profile(id, &stored, until).await?)?;
         self.note("profile_changed", Some(id), by, None).await;
         self.poll().await?;
@@ -226,7 +226,7 @@ impl StoredAccounts {
     ) -> Result<(), AccountError> {
         self.settings.passwords.check(new, &names(user))?;
         let (hash, now) = (self.hasher.hash(new).await?, self.clock.now());
-        let until = self.settings.all_over(now);
+        let until = self.settings.user_over(now);
         if !self.store.change_password(user.id, stored, &hash, keep, now, until).await? {
             return Err(AccountError::WrongPassword);
         }
@@ -237,7 +237,7 @@ impl StoredAccounts {
     /// Changes what a user may.
     pub async fn change_access(&self, id: UserId, change: &AccessChange, by: &By) -> Result<UserRecord, AccountError> {
         let now = self.clock.now();
-        if !self.store.change_access(id, change, now, self.settings.all_over(now)).await? {
+        if !self.store.change_access(id, change, now, self.settings.user_over(now)).await? {
             return Err(AccountError::NotFound("user"));
         }
         self.note("access_changed", Some(id), by, Some(told(change))).await;
@@ -247,7 +247,7 @@ impl StoredAccounts {
 
     /// Deletes a user; its tenant's data elsewhere is for the caller to delete first.
     pub async fn delete_user(&self, id: UserId, by: &By) -> Result<(), AccountError> {
-        if !self.store.delete_user(id, self.settings.all_over(self.clock.now())).await? {
+        if !self.store.delete_user(id, self.settings.user_over(self.clock.now())).await? {
             return Err(AccountError::NotFound("user"));
         }
         self.note("deleted", Some(id), by, None).await;

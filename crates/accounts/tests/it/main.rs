@@ -10,3 +10,4 @@ mod sqlite;
 mod suite;
 #[path = "../../../store/src/relational/test_database.rs"]
 mod test_database;
+mod timing;

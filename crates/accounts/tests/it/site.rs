@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, By, Caller, Clock, Deps, Grant, Granted, Hashing, LocalLimits, Mail, Mailer,
-    Origin, RateLimits, Registration, Secret, Settings, StoredAccounts,
+    AccessError, AccountError, Accounts, By, Caller, Clock, Deps, Grant, Granted, Hashing, LocalLimits, LocalSessions,
+    Mail, Mailer, Origin, RateLimits, Registration, Secret, SessionCache, Settings, StoredAccounts,
 };
 use async_trait::async_trait;
 use store::Relational;
@@ -57,7 +57,7 @@ impl Mails {
 /// Settings that cost a test no time.
 pub fn settings() -> Settings {
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
-    Settings { hashing, poll: Duration::from_millis(50), closed_after: Duration::from_secs(3), ..Settings::default() }
+    Settings { hashing, poll: Duration::from_millis(50), closed_after: Duration::from_secs(5), ..Settings::default() }
 }
 
 impl Site {
@@ -67,8 +67,9 @@ impl Site {
 
     pub async fn with(stores: [Relational; 2], settings: Settings, limits: impl Fn() -> Arc<dyn RateLimits>) -> Self {
         let (clock, mails, stop) = (Clock::default(), Arc::new(Mails::default()), CancellationToken::new());
+        let sessions: Arc<dyn SessionCache> = Arc::new(LocalSessions::default());
         let open = async |store: &Relational| {
-            let deps = Deps { limits: limits(), mailer: mails.clone(), clock: clock.clone() };
+            let deps = Deps { limits: limits(), sessions: Arc::clone(&sessions), mailer: mails.clone(), clock: clock.clone() };
             Arc::new(StoredAccounts::open(store.clone(), settings.clone(), deps).await.unwrap())
         };
         let (one, other) = (open(&stores[0]).await, open(&stores[1]).await);

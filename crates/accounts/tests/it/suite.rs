@@ -32,6 +32,7 @@ macro_rules! for_every_promise {
             sessions::introspection_tells_every_kind_of_token_and_nothing_of_others,
             sessions::a_sign_in_may_ask_for_less_and_never_gets_more,
             sessions::while_the_database_is_away_tokens_hold_for_a_while_and_then_nothing_does,
+            sessions::an_opaque_session_stands_for_its_user_until_it_ends,
             sessions::keys_change_on_both_instances_without_a_refused_token,
             tokens::an_api_token_allows_what_it_names_until_it_ends,
             tokens::an_api_token_that_was_taken_back_is_refused_everywhere_within_a_second,

@@ -188,6 +188,36 @@ pub async fn while_the_database_is_away_tokens_hold_for_a_while_and_then_nothing
     }
 }
 
+pub async fn an_opaque_session_stands_for_its_user_until_it_ends(site: &mut Site) {
+    let ann = site.register("ann").await;
+    let password = Secret::new(PASSWORD);
+    let wrong = site.one.open_opaque("ann", &Secret::new("wrong password"), &home()).await;
+    assert_eq!(wrong.unwrap_err(), AccountError::WrongPassword);
+    let first = site.one.open_opaque("ann", &password, &home()).await.unwrap();
+    assert!(Uuid::try_parse(first.expose()).is_ok());
+    assert_eq!(site.other.opaque_user(&first).await.unwrap().id, ann.id);
+    for none in ["", "x", "\0", &Uuid::new_v4().to_string()] {
+        let refused = site.other.opaque_user(&Secret::new(none)).await;
+        assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{none:?}");
+    }
+    assert!(site.one.authenticate(first.expose()).await.is_err(), "it makes no other requests");
+
+    site.other.end_opaque(&first).await.unwrap();
+    assert_eq!(site.one.opaque_user(&first).await.unwrap_err(), AccessError::InvalidCredential);
+
+    let second = site.one.open_opaque("ann", &password, &home()).await.unwrap();
+    site.one.sign_out_everywhere(ann.id, &By::default()).await.unwrap();
+    eventually("the other instance refuses it", async || site.other.opaque_user(&second).await.is_err()).await;
+    let third = site.one.open_opaque("ann", &password, &home()).await.unwrap();
+    // Hours later, when no access token of then is valid any more.
+    site.clock.advance(Duration::from_secs(6 * 3600));
+    site.one.tidy_now().await.unwrap();
+    site.register("bob").await;
+    site.one.sign_out_everywhere(site.one.user_named("bob").await.unwrap().id, &By::default()).await.unwrap();
+    assert_eq!(site.one.opaque_user(&second).await.unwrap_err(), AccessError::InvalidCredential);
+    site.other.opaque_user(&third).await.unwrap();
+}
+
 pub async fn keys_change_on_both_instances_without_a_refused_token(site: &mut Site) {
     site.register("ann").await;
     let settings = Settings::default();
