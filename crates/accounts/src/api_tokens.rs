@@ -57,7 +57,8 @@ impl StoredAccounts {
             return Err(AccountError::NotFound("API token"));
         }
         self.note("api_token_deleted", Some(user), by, Some(id.to_string())).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 }
 

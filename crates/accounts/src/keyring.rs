@@ -92,7 +92,6 @@ impl Key {
 }
 
 /// A new key pair.
-#[expect(clippy::expect_used, reason = "32 bytes always have a PKCS #8 document")]
 pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
     let key = SigningKey::from_bytes(&random::<32>());
     SigningKeyRecord {

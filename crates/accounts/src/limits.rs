@@ -5,15 +5,15 @@
 //! ([`LocalLimits`]), or shared by all through Redis ([`RedisLimits`]).
 
 mod local;
-mod redis;
+mod shared;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use local::LocalLimits;
-pub use redis::RedisLimits;
-pub(crate) use redis::connect;
+pub use shared::RedisLimits;
+pub(crate) use shared::connect;
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

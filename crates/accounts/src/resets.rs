@@ -56,7 +56,8 @@ impl StoredAccounts {
         let user = self.store.reset_password(&token.hash(), &hash, now, self.settings.user_over(now)).await?;
         let user = user.ok_or(AccountError::InvalidReset)?;
         self.note("password_reset", Some(user), &origin.by(None), None).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 
     /// Mails a token to whoever asked, if there is such a user.

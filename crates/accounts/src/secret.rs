@@ -45,8 +45,7 @@ pub(crate) fn hash(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token).into())
 }
 
-/// Random bytes from the operating system.
-#[expect(clippy::expect_used, reason = "a system that has no randomness can keep no secret: nothing may go on")]
+/// Random bytes from the operating system. One that has none can keep no secret: nothing may go on there.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

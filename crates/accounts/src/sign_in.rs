@@ -225,7 +225,8 @@ impl StoredAccounts {
         } else if let Some(owner) = self.store.api_token(&token.hash()).await? {
             self.delete_api_token(owner.user.id, owner.token.id, by).await?;
         }
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 
     /// What a token is, if it is valid.
@@ -291,7 +292,8 @@ impl StoredAccounts {
             return Err(AccountError::NotFound("session"));
         }
         self.note("session_ended", Some(user), by, Some(session.to_string())).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 
     /// Signs a user out everywhere. API tokens stay.
@@ -301,7 +303,8 @@ impl StoredAccounts {
             return Err(AccountError::NotFound("user"));
         }
         self.note("signed_out_everywhere", Some(user), by, None).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 }
 

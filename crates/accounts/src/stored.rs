@@ -118,6 +118,14 @@ impl StoredAccounts {
         self.feed.catch_up(&self.store, &self.keys, self.clock.now()).await
     }
 
+    /// Reads what was taken back just now, so that at least this instance knows at once. What cannot be read now is read soon:
+    /// it is no reason to call what was done a failure.
+    pub(crate) async fn hear(&self) {
+        if let Err(error) = self.poll().await {
+            tracing::debug!(error = error.to_string(), "what was taken back is heard a little later");
+        }
+    }
+
     /// The published keys, as a JSON Web Key Set.
     pub fn jwks(&self) -> Value {
         self.keys.now().jwks(self.clock.now())

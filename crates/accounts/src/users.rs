@@ -186,7 +186,7 @@ impl StoredAccounts {
         let until = self.settings.user_over(self.clock.now());
         put(self.store.change_profile(id, &stored, until).await?)?;
         self.note("profile_changed", Some(id), by, None).await;
-        self.poll().await?;
+        self.hear().await;
         self.user(id).await
     }
 
@@ -231,7 +231,8 @@ impl StoredAccounts {
             return Err(AccountError::WrongPassword);
         }
         self.note("password_changed", Some(user.id), by, None).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 
     /// Changes what a user may.
@@ -241,7 +242,7 @@ impl StoredAccounts {
             return Err(AccountError::NotFound("user"));
         }
         self.note("access_changed", Some(id), by, Some(told(change))).await;
-        self.poll().await?;
+        self.hear().await;
         self.user(id).await
     }
 
@@ -251,7 +252,8 @@ impl StoredAccounts {
             return Err(AccountError::NotFound("user"));
         }
         self.note("deleted", Some(id), by, None).await;
-        Ok(self.poll().await?)
+        self.hear().await;
+        Ok(())
     }
 }
 

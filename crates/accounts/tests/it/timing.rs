@@ -51,7 +51,7 @@ async fn the_time_of_a_refused_sign_in_does_not_tell_whether_there_is_such_a_use
     let mut site = site(&folder).await;
     site.register("ann").await;
     let refused = async |login: &str| drop(sign_in(&site.one, login, "not the password").await.unwrap_err());
-    let (known, unknown) = (async || refused("ann").await, async |n| refused(&format!("b{n}")).await);
+    let (known, unknown) = (async || refused("ann").await, async |n: usize| refused(&format!("b{n}")).await);
     let told = by_turns(known, unknown, Duration::ZERO).await;
     // At 250 of each, chance alone moves it by less than 0.08 in 999 of 1,000 runs.
     assert!((0.42..=0.58).contains(&told), "{told}");
@@ -65,7 +65,7 @@ async fn the_time_of_a_request_for_a_reset_does_not_tell_whether_there_is_such_a
     site.register("ann").await;
     let asked = async |email: &str| site.one.ask_for_reset(email, &home()).await.unwrap();
     let (known, unknown) =
-        (async || asked("ann@example.org").await, async |n| asked(&format!("b{n}@example.org")).await);
+        (async || asked("ann@example.org").await, async |n: usize| asked(&format!("b{n}@example.org")).await);
     // What is done about a request after it was answered must not fall on the next one.
     let told = by_turns(known, unknown, Duration::from_millis(10)).await;
     assert!((0.42..=0.58).contains(&told), "{told}");

@@ -49,7 +49,8 @@ impl Relational {
     /// `Fatal` when the address is none, `Unavailable` when nobody answers there.
     pub async fn postgres(url: &str, connections: u32) -> Result<Self, StoreError> {
         // The cause might quote the address, and with it the password.
-        let options = PgConnectOptions::from_str(url).map_err(|_| {
+        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        let options = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres).ok_or_else(|| {
             let example = "postgres://user:password@host:5432/database";
             StoreError::Fatal(format!("SIGHTLINE_DATABASE_URL is no address of PostgreSQL; it reads {example}"))
         })?;
@@ -69,7 +70,8 @@ impl Relational {
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let place = Place::sqlite(path.display().to_string());
-        let plain = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(PATIENCE);
+        let plain = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(true);
+        let plain = plain.busy_timeout(PATIENCE);
         migrations::refuse_foreign_file(&plain, &place).await?;
         // Only now: the journal's mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);

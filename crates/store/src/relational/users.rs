@@ -335,7 +335,12 @@ impl Relational {
             &full_name,
             searched(username.as_deref(), email.as_deref(), full_name.as_deref()),
         ];
-        transaction.execute(sql, row).await?;
+        if let Err(error) = transaction.execute(sql, row).await {
+            drop(transaction);
+            // Somebody may have taken the name since it was looked for.
+            let taken = self.begin().await?.taken(id, username.as_deref(), email.as_deref()).await?;
+            return taken.ok_or(error);
+        }
         transaction.revoke(RevocationKind::UserChanged, id.uuid(), until).await?;
         transaction.commit().await?;
         Ok(UserPut::Stored)
