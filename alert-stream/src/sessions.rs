@@ -90,7 +90,9 @@ impl Sessions {
             Ok(
                 Ok(_)
                 | Err(
-                    AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } | AccessError::RateLimited { .. },
+                    AccessError::InvalidCredential
+                    | AccessError::QuotaExceeded { .. }
+                    | AccessError::RateLimited { .. },
                 ),
             ) => session.ended.cancel(),
             // Whoever was let in stays while nobody can say otherwise, to the end that was known.

@@ -248,7 +248,10 @@ mod tests {
             ("an end", format!("{token}=")),
             ("white space", format!(" {token}")),
             ("too long", format!("{token}{}", "A".repeat(10_000))),
-            ("swapped claims", format!("{}.{}.{signature}", part(header), part(&with(claims, "sub", json!(Uuid::new_v4()))))),
+            (
+                "swapped claims",
+                format!("{}.{}.{signature}", part(header), part(&with(claims, "sub", json!(Uuid::new_v4())))),
+            ),
             ("a signature of zeros", format!("{message}.{}", URL_SAFE_NO_PAD.encode([0; 64]))),
         ];
         for alg in ["none", "None", "NONE", "HS256", "HS512", "RS256", "PS256", "ES256", "", "eddsa"] {

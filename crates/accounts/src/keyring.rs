@@ -64,9 +64,9 @@ impl Keys {
 
     /// The published keys, as a JSON Web Key Set.
     pub(crate) fn jwks(&self, now: Timestamp) -> Value {
-        let published = self.0.iter().filter(|key| key.verifies(now)).map(|key| {
-            json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.kid, "x": key.x})
-        });
+        let published = self.0.iter().filter(|key| key.verifies(now)).map(
+            |key| json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.kid, "x": key.x}),
+        );
         json!({"keys": published.collect::<Vec<_>>()})
     }
 }
@@ -139,7 +139,8 @@ mod tests {
         let (mut keys, mut now, ring) = (Vec::new(), Timestamp::now(), Keyring::default());
         assert!(change(&mut keys, &settings, now), "the first key signs at once");
         let mut signed: Vec<(Timestamp, String)> = Vec::new();
-        let mut published_at = std::collections::HashMap::from([(keys[0].kid.clone(), now - settings.signing_key_lead)]);
+        let mut published_at =
+            std::collections::HashMap::from([(keys[0].kid.clone(), now - settings.signing_key_lead)]);
         // Three months, by ten minutes.
         for _ in 0..(90 * 24 * 6) {
             if change(&mut keys, &settings, now) {

@@ -32,7 +32,12 @@ pub struct LogMailer;
 #[async_trait]
 impl Mailer for LogMailer {
     async fn send(&self, mail: &Mail) -> Result<(), String> {
-        tracing::warn!(to = mail.to, subject = mail.subject, text = mail.text, "no mail server is set: this was to be mailed");
+        tracing::warn!(
+            to = mail.to,
+            subject = mail.subject,
+            text = mail.text,
+            "no mail server is set: this was to be mailed"
+        );
         Ok(())
     }
 }

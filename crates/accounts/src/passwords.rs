@@ -27,7 +27,9 @@ impl PasswordRules {
             return refused(format!("the password must have at most {MAX_LENGTH} characters"));
         }
         if self.refuse_common && common::is_easily_guessed(password.expose(), about) {
-            return refused("the password is too easily guessed; several words that do not go together are better".to_owned());
+            return refused(
+                "the password is too easily guessed; several words that do not go together are better".to_owned(),
+            );
         }
         Ok(())
     }
@@ -57,7 +59,8 @@ mod tests {
 
     #[test]
     fn any_character_may_be_in_a_password() {
-        for password in ["\0nul\tand\u{7}bell", "    spaces    ", "пароль из слов", "\u{202e}rtl\u{2066}xyz"] {
+        for password in ["\0nul\tand\u{7}bell", "    spaces    ", "пароль из слов", "\u{202e}rtl\u{2066}xyz"]
+        {
             assert_eq!(refusal(PasswordRules::default(), password), None, "{password:?}");
         }
     }
@@ -65,9 +68,28 @@ mod tests {
     #[test]
     fn what_many_people_use_is_refused_unless_allowed() {
         let guessed = [
-            "password", "PassWord1", "p4ssw0rd!", "12345678", "qwertyuiop", "iloveyou", "baseball", "aaaaaaaa", "abcabcabc",
-            "abcdefgh", "87654321", "ann.miller", "annmiller99", "ann@example.org", "sightline", "Sightline1!", "trustno1",
-            "sunshine", "princess", "football1", "1q2w3e4r", "zaq12wsx",
+            "password",
+            "PassWord1",
+            "p4ssw0rd!",
+            "12345678",
+            "qwertyuiop",
+            "iloveyou",
+            "baseball",
+            "aaaaaaaa",
+            "abcabcabc",
+            "abcdefgh",
+            "87654321",
+            "ann.miller",
+            "annmiller99",
+            "ann@example.org",
+            "sightline",
+            "Sightline1!",
+            "trustno1",
+            "sunshine",
+            "princess",
+            "football1",
+            "1q2w3e4r",
+            "zaq12wsx",
         ];
         for password in guessed {
             assert!(refusal(PasswordRules::default(), password).is_some(), "{password}");

@@ -33,17 +33,14 @@ impl StoredAccounts {
         match self.resets.try_send(Asked { email: email.to_owned(), address: origin.address }) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(AccountError::Busy),
-            Err(TrySendError::Closed(_)) => Err(AccountError::Internal("nobody looks at requests for resets".to_owned())),
+            Err(TrySendError::Closed(_)) => {
+                Err(AccountError::Internal("nobody looks at requests for resets".to_owned()))
+            }
         }
     }
 
     /// Sets a new password with a mailed token, which ends every session.
-    pub async fn reset_password(
-        &self,
-        token: &Secret,
-        password: &Secret,
-        origin: &Origin,
-    ) -> Result<(), AccountError> {
+    pub async fn reset_password(&self, token: &Secret, password: &Secret, origin: &Origin) -> Result<(), AccountError> {
         // A token of a wrong form costs no hashing.
         if !token.expose().starts_with(PREFIX) {
             return Err(AccountError::InvalidReset);

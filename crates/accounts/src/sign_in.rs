@@ -196,8 +196,7 @@ impl StoredAccounts {
         let (now, next) = (self.clock.now(), Secret::random(REFRESH));
         let grace = self.settings.refresh_grace.try_into().unwrap_or(jiff::SignedDuration::ZERO);
         let (until, expires_at) = (self.settings.all_over(now), now + self.settings.session_life);
-        let rotation =
-            self.store.rotate(&refresh_token.hash(), &next.hash(), now, grace, until, expires_at).await?;
+        let rotation = self.store.rotate(&refresh_token.hash(), &next.hash(), now, grace, until, expires_at).await?;
         match rotation {
             Rotation::Rotated { session, user, revision } => {
                 let named = Right::known_in(&session.scopes);

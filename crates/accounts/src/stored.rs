@@ -267,7 +267,11 @@ pub(crate) fn unavailable(error: store::StoreError) -> AccessError {
 impl Accounts for StoredAccounts {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
         // A JSON Web Token has dots, an API token of ours has none.
-        if token.contains('.') { self.caller_by_access_token(token).await } else { self.caller_by_api_token(token).await }
+        if token.contains('.') {
+            self.caller_by_access_token(token).await
+        } else {
+            self.caller_by_api_token(token).await
+        }
     }
 
     async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {

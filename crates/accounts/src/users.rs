@@ -68,12 +68,7 @@ pub struct Profile {
 
 impl StoredAccounts {
     /// Adds a user. What whoever registers may not decide is `granted`.
-    pub async fn register(
-        &self,
-        new: &Registration,
-        granted: Granted,
-        by: &By,
-    ) -> Result<UserRecord, AccountError> {
+    pub async fn register(&self, new: &Registration, granted: Granted, by: &By) -> Result<UserRecord, AccountError> {
         let password = match &new.password {
             Some(password) => {
                 let about = [&new.username, &new.email, &new.full_name];
@@ -303,7 +298,8 @@ fn check_names(username: Option<&str>, email: Option<&str>, full_name: Option<&s
 /// Letters that look alike in several scripts would let one user pass for another; and without an `@` a name is never an
 /// address.
 fn is_username(name: &str) -> bool {
-    (1..=MAX_USERNAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    (1..=MAX_USERNAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// Whether mail could be sent there; whether it arrives only a mail can tell.
@@ -336,7 +332,21 @@ mod tests {
             assert!(is_email(good), "{good}");
         }
         let long = format!("{}@example.org", "x".repeat(65));
-        for bad in ["", "ann", "@b", "a@", "a@b@c", "a b@c", "a@b c", "a@-b", "a@b..c", "<a@b>", "a\r\nBcc: x@y", "a\0@b", &long] {
+        for bad in [
+            "",
+            "ann",
+            "@b",
+            "a@",
+            "a@b@c",
+            "a b@c",
+            "a@b c",
+            "a@-b",
+            "a@b..c",
+            "<a@b>",
+            "a\r\nBcc: x@y",
+            "a\0@b",
+            &long,
+        ] {
             assert!(!is_email(bad), "{bad:?}");
         }
         assert!(check_names(None, None, Some("Ann \u{1F600} O'Neil")).is_ok());

@@ -172,7 +172,15 @@ struct Anybody;
 impl Accounts for Anybody {
     async fn authenticate(&self, _: &str) -> Result<Caller, AccessError> {
         let rights = vec![Right::DetectionsRead, Right::FramesWrite, Right::RulesWrite];
-        Ok(Caller { tenant: TenantId::admin(), user: None, session: None, sees_all: true, rights, rate_limit: None, valid_until: None })
+        Ok(Caller {
+            tenant: TenantId::admin(),
+            user: None,
+            session: None,
+            sees_all: true,
+            rights,
+            rate_limit: None,
+            valid_until: None,
+        })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

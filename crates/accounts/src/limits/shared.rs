@@ -57,7 +57,8 @@ impl RedisLimits {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let mut invocation = self.take.key(format!("sightline:limit:{key}"));
         invocation.arg(micros(rate.interval)).arg(micros(rate.ahead()));
-        let (allowed, retry_after, busy): (u8, u64, u64) = invocation.invoke_async(&mut self.connection.clone()).await?;
+        let (allowed, retry_after, busy): (u8, u64, u64) =
+            invocation.invoke_async(&mut self.connection.clone()).await?;
         let busy = Duration::from_micros(busy);
         Ok(if allowed == 1 { rate.allowed(busy) } else { rate.refused(Duration::from_micros(retry_after), busy) })
     }
@@ -78,7 +79,10 @@ impl RedisLimits {
             }
             Err(error) => {
                 if away.replace(Instant::now() + PAUSE).is_none() {
-                    tracing::warn!(error, "Redis is away: until it is back, each instance limits requests by its own count");
+                    tracing::warn!(
+                        error,
+                        "Redis is away: until it is back, each instance limits requests by its own count"
+                    );
                 }
             }
         }
@@ -111,8 +115,9 @@ impl RateLimits for RedisLimits {
 /// A connection that is made when it is needed and made anew when it breaks.
 pub(crate) fn connect(url: &str) -> Result<ConnectionManager, String> {
     // The cause might quote the address, and with it the password.
-    let client = Client::open(url)
-        .map_err(|_| "SIGHTLINE_REDIS_URL is no address of Redis; it reads redis://user:password@host:6379".to_owned())?;
+    let client = Client::open(url).map_err(|_| {
+        "SIGHTLINE_REDIS_URL is no address of Redis; it reads redis://user:password@host:6379".to_owned()
+    })?;
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(1)
         .set_connection_timeout(Some(Duration::from_secs(1)))

@@ -48,10 +48,6 @@ impl Mails {
         eventually("the mail is sent", async || self.0.lock().unwrap().len() >= many).await;
         self.0.lock().unwrap().clone()
     }
-
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
 }
 
 /// Settings that cost a test no time.
@@ -69,7 +65,8 @@ impl Site {
         let (clock, mails, stop) = (Clock::default(), Arc::new(Mails::default()), CancellationToken::new());
         let sessions: Arc<dyn SessionCache> = Arc::new(LocalSessions::default());
         let open = async |store: &Relational| {
-            let deps = Deps { limits: limits(), sessions: Arc::clone(&sessions), mailer: mails.clone(), clock: clock.clone() };
+            let deps =
+                Deps { limits: limits(), sessions: Arc::clone(&sessions), mailer: mails.clone(), clock: clock.clone() };
             Arc::new(StoredAccounts::open(store.clone(), settings.clone(), deps).await.unwrap())
         };
         let (one, other) = (open(&stores[0]).await, open(&stores[1]).await);
@@ -114,9 +111,7 @@ impl Site {
     pub async fn refused_within_a_second(&self, token: &Secret) {
         let began = tokio::time::Instant::now();
         for accounts in [&self.one, &self.other] {
-            let refused = async || {
-                accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential)
-            };
+            let refused = async || accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential);
             eventually("the token is refused", refused).await;
         }
         assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());

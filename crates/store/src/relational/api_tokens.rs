@@ -120,12 +120,7 @@ impl Relational {
     }
 
     /// Takes an API token of a user back. False when the user has no such token.
-    pub async fn delete_api_token(
-        &self,
-        user: UserId,
-        id: ApiTokenId,
-        until: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub async fn delete_api_token(&self, user: UserId, id: ApiTokenId, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let sql = "DELETE FROM api_tokens WHERE id = $1 AND user_id = $2";
         if transaction.execute(sql, values![id, user]).await? == 0 {

@@ -40,12 +40,7 @@ impl Relational {
 }
 
 impl Transaction {
-    pub(super) async fn link(
-        &mut self,
-        user: UserId,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn link(&mut self, user: UserId, identity: &Identity, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "INSERT INTO identities (issuer, subject, user_id, linked_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (issuer, subject) DO UPDATE SET linked_at = identities.linked_at \
                    WHERE identities.user_id = excluded.user_id";

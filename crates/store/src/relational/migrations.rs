@@ -62,7 +62,9 @@ fn checksum(sql: &str) -> String {
 
 /// The whole schema for an empty PostgreSQL database, the same as [`Relational::migrate`] makes.
 pub fn init_sql() -> String {
-    let mut sql = "-- The accounts' tables, as `sightline migrate` makes them; a test holds the two in step.\n\nBEGIN;\n\n".to_owned();
+    let mut sql =
+        "-- The accounts' tables, as `sightline migrate` makes them; a test holds the two in step.\n\nBEGIN;\n\n"
+            .to_owned();
     sql.push_str(VERSIONS_POSTGRES);
     for Migration { version, name, postgres, .. } in &MIGRATIONS {
         sql.push_str(&format!(
@@ -235,7 +237,11 @@ mod tests {
             match (words.next(), words.next(), words.next()) {
                 (Some("CREATE"), Some("TABLE"), Some(name)) => table = name,
                 (Some("CREATE"), Some("INDEX"), _) if !line.contains("gin_trgm_ops") => found.push(line.to_owned()),
-                (Some(column), Some("UUID" | "TEXT" | "BIGINT" | "INTEGER" | "BYTEA" | "BLOB" | "BOOLEAN" | "TIMESTAMPTZ"), _) => {
+                (
+                    Some(column),
+                    Some("UUID" | "TEXT" | "BIGINT" | "INTEGER" | "BYTEA" | "BLOB" | "BOOLEAN" | "TIMESTAMPTZ"),
+                    _,
+                ) => {
                     let required = line.contains("NOT NULL") || line.contains("PRIMARY KEY");
                     found.push(format!("{table}.{column} {required} {}", line.contains("UNIQUE")));
                 }

@@ -190,12 +190,7 @@ impl Relational {
     }
 
     /// Whether the user who signs in under this name or address has done so from this address since then.
-    pub async fn has_signed_in_from(
-        &self,
-        user: UserId,
-        address: &str,
-        since: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub async fn has_signed_in_from(&self, user: UserId, address: &str, since: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT id FROM sessions WHERE user_id = $1 AND created_at > $2 AND address = $3 LIMIT 1";
         Ok(self.row(sql, values![user, since, address]).await?.is_some())
     }

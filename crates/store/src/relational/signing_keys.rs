@@ -57,7 +57,8 @@ pub struct KeyChange {
     pub others_until: Timestamp,
 }
 
-const ALL: &str = "SELECT kid, public_key, private_key, signs_from, verifies_until FROM signing_keys ORDER BY signs_from, kid";
+const ALL: &str =
+    "SELECT kid, public_key, private_key, signs_from, verifies_until FROM signing_keys ORDER BY signs_from, kid";
 
 impl Relational {
     /// All keys, the one that signs first before the one that signs next.

@@ -53,10 +53,7 @@ const SWEPT: [(&str, SignedDuration); 8] = [
           ORDER BY touched_at LIMIT $2)",
         COUNTERS_KEPT,
     ),
-    (
-        "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)",
-        AUDIT_KEPT,
-    ),
+    ("DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)", AUDIT_KEPT),
 ];
 
 impl Relational {

@@ -43,14 +43,17 @@ pub async fn what_a_registration_lacks_or_has_wrong_is_named(site: &mut Site) {
     ];
     for (field, new) in wrong {
         let refused = site.one.register(&new, Granted::default(), &By::default()).await.unwrap_err();
-        assert!(matches!(&refused, AccountError::Invalid { field: named, .. } if *named == field), "{new:?}: {refused:?}");
+        assert!(
+            matches!(&refused, AccountError::Invalid { field: named, .. } if *named == field),
+            "{new:?}: {refused:?}"
+        );
     }
-    let taken = async |new: Registration| {
-        site.other.register(&new, Granted::default(), &By::default()).await.unwrap_err()
-    };
+    let taken =
+        async |new: Registration| site.other.register(&new, Granted::default(), &By::default()).await.unwrap_err();
     assert_eq!(taken(Registration { email: None, ..registration("ANN") }).await, AccountError::UsernameTaken);
     assert_eq!(taken(Registration { username: None, ..registration("ANN") }).await, AccountError::EmailTaken);
-    let (cem, rename) = (site.register("cem").await, Profile { username: Some("aNn".to_owned()), ..Profile::default() });
+    let (cem, rename) =
+        (site.register("cem").await, Profile { username: Some("aNn".to_owned()), ..Profile::default() });
     let refused = site.one.change_profile(cem.id, &rename, &By::default()).await;
     assert_eq!(refused.unwrap_err(), AccountError::UsernameTaken);
 }

@@ -123,12 +123,7 @@ pub async fn changing_the_password_ends_the_other_sessions(two: &Two) {
     let (_, ends) = signed_in(&two.one, user).await;
     let reset = token();
     two.one.add_reset(user, &reset, later()).await.unwrap();
-    assert!(
-        two.other
-            .change_password(user, Some(&password()), &password(), Some(kept), now(), later())
-            .await
-            .unwrap()
-    );
+    assert!(two.other.change_password(user, Some(&password()), &password(), Some(kept), now(), later()).await.unwrap());
     assert!(is_rotated(&rotate(&two.one, &keeps, &token(), now()).await));
     assert_eq!(rotate(&two.one, &ends, &token(), now()).await, Rotation::Unknown);
     assert_eq!(two.one.reset_password(&reset, &password(), now(), later()).await.unwrap(), None);
@@ -183,7 +178,6 @@ pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
     let last = *two.one.revocations_after(0).await.unwrap().last().unwrap();
     assert_eq!((last.kind, last.subject), (RevocationKind::ApiToken, new[0].id.uuid()));
 }
-
 
 pub async fn no_user_has_more_api_tokens_than_there_may_be(two: &Two) {
     let user = add(&two.one, "ann").await;
