@@ -46,6 +46,11 @@ struct Pace {
 impl Pace {
     /// How long a frame that is taken now will wait, as far as can be said.
     fn wait(&mut self, now: Instant, progress: Progress) -> Option<Duration> {
+        // Who is only about to begin is watched from its beginning.
+        if self.per_second.is_none() && self.looks.front().is_none_or(|(_, first)| first.finished == progress.finished)
+        {
+            self.looks.clear();
+        }
         self.looks.push_back((now, progress));
         while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WATCHED) {
             self.looks.pop_front();
@@ -54,8 +59,9 @@ impl Pace {
             && now.duration_since(*begun) >= WATCHED
         {
             let done = progress.finished.saturating_sub(then.finished);
-            // Who had no more before it than it did may have been idle, and tells nothing; neither does who does nothing.
-            if done > 0 && then.waiting >= done {
+            // Who at any time had less before it than it did in all may have been idle for a while, and tells nothing; neither
+            // does who does nothing.
+            if done > 0 && self.looks.iter().all(|(_, look)| look.waiting >= done) {
                 let pace = done as f64 / now.duration_since(*begun).as_secs_f64();
                 self.per_second = Some(self.per_second.map_or(pace, |known| pace.max(known * KEPT)));
             }
@@ -163,6 +169,36 @@ mod tests {
     #[test]
     fn who_keeps_up_is_not_taken_for_slow() {
         assert_eq!(watched(60, 1, 1).last(), Some(&None));
+    }
+
+    /// A look each half second at a group that finishes up to 20 in that time from look `from` on, while `coming` come:
+    /// whenever a wait is told it is about the true one, and in the end it is told.
+    fn is_told_truly(from: u32, coming: impl Fn(u32) -> u64) {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let (mut told, mut progress) = (None, Progress { finished: 0, waiting: 0 });
+        for look in 0_u32..80 {
+            progress.waiting += coming(look);
+            let done = if look < from { 0 } else { progress.waiting.min(20) };
+            progress = Progress { finished: progress.finished + done, waiting: progress.waiting - done };
+            told = pace.wait(begun + PERIOD * look, progress);
+            let truly = Duration::from_secs_f64(progress.waiting as f64 / 40.0);
+            assert!(told.is_none_or(|told| told < truly.mul_f64(1.2)), "look {look}: {told:?}, truly {truly:?}");
+        }
+        assert!(told.is_some(), "nothing is told of a busy group");
+    }
+
+    #[test]
+    fn pauses_before_a_burst_are_not_taken_for_a_slow_pace() {
+        is_told_truly(0, |look| match look {
+            0..40 if look % 20 == 0 => 100,
+            0..40 => 0,
+            _ => 75,
+        });
+    }
+
+    #[test]
+    fn a_group_that_comes_late_is_not_taken_for_a_slow_one() {
+        is_told_truly(26, |_| 75);
     }
 
     #[test]

@@ -74,11 +74,14 @@ fn rung(side: u32, stride: u32) -> u32 {
     units.next_multiple_of(step) * stride
 }
 
+/// Pixels of a picture for which memory is kept: larger ones are rare, and each session keeps its own.
+const KEPT: usize = 4 << 20;
+
 /// Scales and spreads pictures into network input.
 #[derive(Default)]
 pub struct Preparer {
     resizer: Resizer,
-    /// One colour of the picture; kept, because memory fresh from the system costs more than filling it.
+    /// One colour of the picture; kept up to [`KEPT`], because memory fresh from the system costs more than filling it.
     source: Vec<F32>,
 }
 
@@ -100,6 +103,9 @@ impl Preparer {
         let plane_length = planes.len() / 3;
         for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(order) {
             self.scale(image, colour, fit, plane)?;
+        }
+        if self.source.capacity() > KEPT {
+            self.source = Vec::new();
         }
         Ok(())
     }
