@@ -3,12 +3,22 @@
 //! RGB and not BGR, because every decoder here writes RGB; a model that wants BGR gets it for free, since its planes are
 //! filled from the packed pixels anyway.
 
+mod spare;
+
+pub(crate) use spare::buffer;
+
 /// A decoded, upright picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        spare::keep(std::mem::take(&mut self.pixels));
+    }
 }
 
 impl Image {

@@ -48,7 +48,7 @@ use anyhow::Context;
 use bus::{Bus, BusError, ConsumerOptions};
 use contracts::{DetectorName, Role, groups};
 use platform::{Common, Health};
-use store::Blobs;
+use store::{Blobs, INBOX};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -198,7 +198,7 @@ impl Sweeper {
         loop {
             hourly.tick().await;
             self.sweep("frames", Ok(self.pictures)).await;
-            self.sweep("inbox", self.inbox_age().await).await;
+            self.sweep(INBOX, self.inbox_age().await).await;
         }
     }
 

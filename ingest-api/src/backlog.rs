@@ -1,24 +1,27 @@
 //! Whether the workers keep up. In: how far each group of workers has come, and how old the oldest frame is that it has
-//! still to do. Out: a flag that stops new frames while a group is so far behind that the log might drop frames before they
-//! are looked at: when the oldest has waited half of the retention, or a new one would have to.
+//! still to do. Out: a flag that stops new frames while the log might drop them before a group looks at them: while a new one
+//! would have to wait for half of the retention at the group's pace, or the group stands still and its oldest has.
 //!
-//! The age alone comes too late: under ten times what the workers can do, the first of the frames that no worker will reach
-//! in time is taken long before the oldest is old.
+//! The age alone comes too late, and goes too late: under ten times what the workers can do, the first of the frames that no
+//! worker will reach in time is taken long before the oldest is old; and while they catch up, the oldest is still old when a
+//! new one will not have to wait for long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::{Bus, BusError, Progress};
 use contracts::Role;
+use futures::future::try_join_all;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is asked how far the groups have come: what is taken between two looks is taken unseen.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Every so many looks it is asked how old the oldest frame is, for which frames have to be read.
-const AGE_EVERY: u32 = 6;
-/// How long a group is watched to tell how fast it is.
+/// How often it is asked how old the oldest frame is, for which frames have to be read.
+const AGE_PERIOD: Duration = Duration::from_secs(3);
+/// How long a group is watched to tell how fast it is, or that it stands still.
 const WATCHED: Duration = Duration::from_secs(5);
 /// What is left of a group's pace with every look at which it is slower: a stop and a start are no change of pace.
 const KEPT: f64 = 0.99;
@@ -32,8 +35,8 @@ pub struct Backlog {
 /// One group of workers.
 struct Group {
     name: String,
-    pace: Pace,
-    oldest: Duration,
+    /// Milliseconds that its oldest frame had waited when it was last asked.
+    oldest: AtomicU64,
 }
 
 /// How fast a group is when it has enough to do.
@@ -41,26 +44,51 @@ struct Group {
 struct Pace {
     looks: VecDeque<(Instant, Progress)>,
     per_second: Option<f64>,
+    /// When it was first seen to have finished as much as it has.
+    moved: Option<(Instant, u64)>,
+}
+
+/// What can be said of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outlook {
+    /// How long a frame that is taken now will wait, as far as can be said.
+    wait: Option<Duration>,
+    /// It has something to do and has finished nothing for a while.
+    stands_still: bool,
 }
 
 impl Pace {
-    /// How long a frame that is taken now will wait, as far as can be said.
-    fn wait(&mut self, now: Instant, progress: Progress) -> Option<Duration> {
+    fn look(&mut self, now: Instant, progress: Progress) -> Outlook {
+        if self.moved.is_none_or(|(_, finished)| finished != progress.finished) {
+            self.moved = Some((now, progress.finished));
+        }
+        self.learn(now, progress);
+        let wait = |rate| Duration::try_from_secs_f64(progress.waiting as f64 / rate).unwrap_or(Duration::MAX);
+        Outlook {
+            wait: self.per_second.map(wait),
+            stands_still: progress.waiting > 0
+                && self.moved.is_some_and(|(since, _)| now.duration_since(since) >= WATCHED),
+        }
+    }
+
+    fn learn(&mut self, now: Instant, progress: Progress) {
+        // Who is only about to begin is watched from its beginning.
+        if self.per_second.is_none() && self.looks.front().is_none_or(|(_, first)| first.finished == progress.finished)
+        {
+            self.looks.clear();
+        }
         self.looks.push_back((now, progress));
         while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WATCHED) {
             self.looks.pop_front();
         }
-        if let Some((begun, then)) = self.looks.front()
-            && now.duration_since(*begun) >= WATCHED
-        {
-            let done = progress.finished.saturating_sub(then.finished);
-            // Who had no more before it than it did may have been idle, and tells nothing; neither does who does nothing.
-            if done > 0 && then.waiting >= done {
-                let pace = done as f64 / now.duration_since(*begun).as_secs_f64();
-                self.per_second = Some(self.per_second.map_or(pace, |known| pace.max(known * KEPT)));
-            }
+        let Some((begun, then)) = self.looks.front() else { return };
+        let (watched, done) = (now.duration_since(*begun), progress.finished.saturating_sub(then.finished));
+        // Who at any time had less before it than it did in all may have been idle for a while, and tells nothing; neither
+        // does who does nothing.
+        if watched >= WATCHED && done > 0 && self.looks.iter().all(|(_, look)| look.waiting >= done) {
+            let pace = done as f64 / watched.as_secs_f64();
+            self.per_second = Some(self.per_second.map_or(pace, |known| pace.max(known * KEPT)));
         }
-        self.per_second.map(|rate| Duration::try_from_secs_f64(progress.waiting as f64 / rate).unwrap_or(Duration::MAX))
     }
 }
 
@@ -70,8 +98,7 @@ impl Backlog {
         self.behind.load(Ordering::Relaxed)
     }
 
-    /// Keeps the flag true to the groups until `stop`: it is up while a frame of one has waited longer than `limit`, or will.
-    /// What cannot be found out changes nothing.
+    /// Keeps the flag true to the groups until `stop`, for a longest wait of `limit`. What cannot be found out changes nothing.
     pub async fn watch(
         self: Arc<Self>,
         bus: Arc<dyn Bus>,
@@ -79,40 +106,46 @@ impl Backlog {
         limit: Duration,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (age, wait) = (
-            metrics::gauge!("sightline_ingest_backlog_seconds"),
-            metrics::gauge!("sightline_ingest_backlog_wait_seconds"),
-        );
-        let group = |name| Group { name, pace: Pace::default(), oldest: Duration::ZERO };
-        let mut groups: Vec<Group> = groups.into_iter().map(group).collect();
-        let mut ticks = tokio::time::interval(PERIOD);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for look in 0_u32.. {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
-            match ask(&*bus, &mut groups, look.is_multiple_of(AGE_EVERY)).await {
-                Ok((waited, will_wait)) => {
-                    age.set(waited.as_secs_f64());
-                    wait.set(will_wait.as_secs_f64());
-                    self.set(waited > limit || will_wait > limit, waited, will_wait);
+        let group = |name| Group { name, oldest: AtomicU64::new(0) };
+        let groups: Vec<Group> = groups.into_iter().map(group).collect();
+        // Apart, because reading frames takes its time, above all when there are many.
+        let watching = async { tokio::join!(self.look(&*bus, &groups, limit), age(&*bus, &groups)) };
+        stop.run_until_cancelled(watching).await;
+        Ok(())
+    }
+
+    async fn look(&self, bus: &dyn Bus, groups: &[Group], limit: Duration) {
+        let gauge = metrics::gauge!("sightline_ingest_backlog_wait_seconds");
+        let mut paces: Vec<Pace> = groups.iter().map(|_| Pace::default()).collect();
+        let mut ticks = every(PERIOD);
+        loop {
+            ticks.tick().await;
+            let asked = groups.iter().map(|group| bus.progress(Role::Frames, &group.name));
+            match try_join_all(asked).await {
+                Ok(progress) => {
+                    let now = Instant::now();
+                    let mut waits = Vec::with_capacity(groups.len());
+                    for ((pace, progress), group) in paces.iter_mut().zip(progress).zip(groups) {
+                        let Outlook { wait, stands_still } = pace.look(now, progress);
+                        let oldest = Duration::from_millis(group.oldest.load(Ordering::Relaxed));
+                        waits.push(wait.unwrap_or_default().max(if stands_still { oldest } else { Duration::ZERO }));
+                    }
+                    let wait = waits.into_iter().max().unwrap_or_default();
+                    gauge.set(wait.as_secs_f64());
+                    self.set(wait > limit, wait);
                 }
                 Err(error) => tracing::debug!(%error, "how far the workers have come could not be found out"),
             }
         }
-        Ok(())
     }
 
-    fn set(&self, behind: bool, waited: Duration, will_wait: Duration) {
+    fn set(&self, behind: bool, wait: Duration) {
         if self.behind.swap(behind, Ordering::Relaxed) == behind {
             return;
         }
         if behind {
             tracing::warn!(
-                "the oldest frame has waited {waited:.0?} and a new one would wait {will_wait:.0?}; new frames are refused \
-                 until the workers catch up"
+                "a new frame would wait {wait:.0?} for a worker; new frames are refused until they catch up"
             );
         } else {
             tracing::info!("workers caught up; new frames are taken again");
@@ -120,21 +153,31 @@ impl Backlog {
     }
 }
 
-/// How long the oldest frame that a group has still to do has waited, and how long a new one will; of the groups, the longest.
-async fn ask(bus: &dyn Bus, groups: &mut [Group], age_too: bool) -> Result<(Duration, Duration), BusError> {
-    let (mut waited, mut will_wait) = (Duration::ZERO, Duration::ZERO);
-    for Group { name, pace, oldest } in groups {
-        let progress = bus.progress(Role::Frames, name).await?;
-        will_wait = will_wait.max(pace.wait(Instant::now(), progress).unwrap_or_default());
-        if age_too {
-            let taken = bus.oldest_unconsumed(Role::Frames, name).await?;
-            // A clock that went back makes a frame of the future: it is new.
-            let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
-            *oldest = taken.map(age).unwrap_or_default();
+/// Keeps it known how long each group's oldest frame has waited.
+async fn age(bus: &dyn Bus, groups: &[Group]) {
+    let gauge = metrics::gauge!("sightline_ingest_backlog_seconds");
+    let mut ticks = every(AGE_PERIOD);
+    loop {
+        ticks.tick().await;
+        match try_join_all(groups.iter().map(|group| oldest(bus, group))).await {
+            Ok(ages) => gauge.set(ages.into_iter().max().unwrap_or_default().as_secs_f64()),
+            Err(error) => tracing::debug!(%error, "how long frames have waited could not be found out"),
         }
-        waited = waited.max(*oldest);
     }
-    Ok((waited, will_wait))
+}
+
+async fn oldest(bus: &dyn Bus, group: &Group) -> Result<Duration, BusError> {
+    let taken = bus.oldest_unconsumed(Role::Frames, &group.name).await?;
+    // A clock that went back makes a frame of the future: it is new.
+    let age = taken.map(|taken| SystemTime::now().duration_since(taken).unwrap_or_default()).unwrap_or_default();
+    group.oldest.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(age)
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 #[cfg(test)]
@@ -147,7 +190,7 @@ mod tests {
         let look = |second: u64| {
             let finished = done * second;
             let progress = Progress { finished, waiting: (taken * second).saturating_sub(finished) };
-            pace.wait(begun + Duration::from_secs(second), progress)
+            pace.look(begun + Duration::from_secs(second), progress).wait
         };
         (0..looks).map(look).collect()
     }
@@ -165,16 +208,48 @@ mod tests {
         assert_eq!(watched(60, 1, 1).last(), Some(&None));
     }
 
+    /// A look each half second at a group that finishes up to 20 in that time from look `from` on, while `coming` come:
+    /// whenever a wait is told it is about the true one, and in the end it is told.
+    fn is_told_truly(from: u32, coming: impl Fn(u32) -> u64) {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let (mut told, mut progress) = (None, Progress { finished: 0, waiting: 0 });
+        for look in 0_u32..80 {
+            progress.waiting += coming(look);
+            let done = if look < from { 0 } else { progress.waiting.min(20) };
+            progress = Progress { finished: progress.finished + done, waiting: progress.waiting - done };
+            told = pace.look(begun + PERIOD * look, progress).wait;
+            let truly = Duration::from_secs_f64(progress.waiting as f64 / 40.0);
+            assert!(told.is_none_or(|told| told <= truly.mul_f64(1.2)), "look {look}: {told:?}, truly {truly:?}");
+        }
+        assert!(told.is_some(), "nothing is told of a busy group");
+    }
+
+    #[test]
+    fn pauses_before_a_burst_are_not_taken_for_a_slow_pace() {
+        is_told_truly(0, |look| match look {
+            0..40 if look % 20 == 0 => 100,
+            0..40 => 0,
+            _ => 75,
+        });
+    }
+
+    #[test]
+    fn a_group_that_comes_late_is_not_taken_for_a_slow_one() {
+        is_told_truly(26, |_| 75);
+    }
+
     #[test]
     fn the_pace_is_remembered_while_the_group_is_away() {
         let (mut pace, begun) = (Pace::default(), Instant::now());
         let at = |second| begun + Duration::from_secs(second);
         for second in 0..10 {
-            pace.wait(at(second), Progress { finished: 10 * second, waiting: 1000 });
+            pace.look(at(second), Progress { finished: 10 * second, waiting: 1000 });
         }
         for second in 10..60 {
-            let wait = pace.wait(at(second), Progress { finished: 90, waiting: 1000 });
+            let outlook = pace.look(at(second), Progress { finished: 90, waiting: 1000 });
+            let wait = outlook.wait;
             assert!(wait.is_some_and(|wait| (100..130).contains(&wait.as_secs())), "{wait:?}");
+            assert_eq!(outlook.stands_still, second >= 14, "at {second} s");
         }
     }
 }

@@ -92,7 +92,7 @@ pub async fn run(
     let groups = config.worker_groups(&common);
     let health = health(&config, &deps);
     let app = app::App::new(config, &common, &deps, stop.clone())?;
-    let backlog = app.backlog.clone().watch(deps.bus.clone(), groups, patience, stop.clone());
+    let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, patience, stop.clone()));
     let replies = waiting::follow(deps.bus.clone(), app.waiting.clone(), stop.clone());
     let serving = serve(listener, http::router(app, &health), Limits::default(), stop);
     tokio::try_join!(serving, replies, backlog)?;

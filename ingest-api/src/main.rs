@@ -1,5 +1,6 @@
 //! ingest-api of an installation with Kafka and MongoDB.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +41,22 @@ struct Connections {
     token: AdminTokenArgs,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    shutdown::exit(Box::pin(run(platform::config::parse())).await)
+fn main() -> ExitCode {
+    let program = platform::config::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(Box::pin(run(program))),
+        Err(error) => Err(anyhow::anyhow!("no threads to run on: {error}")),
+    };
+    shutdown::exit(outcome)
+}
+
+/// How many threads take requests: half of the cores, unless `TOKIO_WORKER_THREADS` says another number. librdkafka, which
+/// checks and sends what they take in, has threads of its own; with more of ours they would mostly wake each other.
+fn workers() -> usize {
+    let asked = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|text| text.parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    asked.filter(|number| *number > 0).unwrap_or(cores.div_ceil(2))
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {

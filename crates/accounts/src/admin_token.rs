@@ -13,6 +13,7 @@ const MIN_LENGTH: usize = 32;
 /// Accepts one token, which may do everything, without quota or rate limit.
 pub struct AdminToken {
     hash: [u8; 32],
+    tenant: TenantId,
 }
 
 impl AdminToken {
@@ -25,7 +26,7 @@ impl AdminToken {
         if token.len() < MIN_LENGTH {
             return Err(format!("an admin token must have at least {MIN_LENGTH} characters"));
         }
-        Ok(Self { hash: Sha256::digest(token).into() })
+        Ok(Self { hash: Sha256::digest(token).into(), tenant: TenantId::admin() })
     }
 }
 
@@ -42,7 +43,7 @@ impl Accounts for AdminToken {
             return Err(AccessError::InvalidCredential);
         }
         Ok(Caller {
-            tenant: TenantId::admin(),
+            tenant: self.tenant.clone(),
             user: None,
             session: None,
             sees_all: true,

@@ -36,7 +36,7 @@ use probe::Probe;
 use producer::KafkaProducer;
 use reader::KafkaReader;
 
-type Probes = HashMap<(Role, String), Arc<Mutex<Probe>>>;
+type Probes = HashMap<(Role, String), Arc<Probe>>;
 
 /// The log on a Kafka cluster.
 pub struct KafkaBus {
@@ -88,13 +88,13 @@ impl KafkaBus {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probe(&self, role: Role, group: &str) -> Result<Arc<Mutex<Probe>>, BusError> {
+    fn probe(&self, role: Role, group: &str) -> Result<Arc<Probe>, BusError> {
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role, group.to_owned());
         if let Some(probe) = probes.get(&key) {
             return Ok(probe.clone());
         }
-        let probe = Arc::new(Mutex::new(Probe::new(&self.config, role, self.topic(role), group)?));
+        let probe = Arc::new(Probe::new(&self.config, role, self.topic(role), group)?);
         probes.insert(key, probe.clone());
         Ok(probe)
     }
@@ -161,14 +161,12 @@ impl Bus for KafkaBus {
 
     async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError> {
         let probe = self.probe(role, group)?;
-        self.ask(move |cluster| probe.lock().unwrap_or_else(PoisonError::into_inner).progress(cluster)).await
+        self.ask(move |cluster| probe.progress(cluster)).await
     }
 
     async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
         let probe = self.probe(role, group)?;
-        let look =
-            move |cluster: &Cluster| probe.lock().unwrap_or_else(PoisonError::into_inner).oldest_unconsumed(cluster);
-        self.ask(look).await
+        self.ask(move |cluster| probe.oldest_unconsumed(cluster)).await
     }
 
     async fn check(&self) -> Result<(), BusError> {

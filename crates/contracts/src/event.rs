@@ -1,5 +1,6 @@
 //! A message of the log, and what makes a type an event that travels as one.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -29,7 +30,7 @@ impl Message {
 
 /// Headers of a message: names with bytes. A name should occur once; of several, the last one counts, as in Kafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Bytes)>);
+pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
 
 impl Headers {
     /// No headers.
@@ -38,20 +39,20 @@ impl Headers {
     }
 
     /// Adds a header.
-    pub fn push(&mut self, name: impl Into<String>, value: impl Into<Bytes>) {
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         self.0.push((name.into(), value.into()));
     }
 
     /// The same headers and one more.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Display) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Display) -> Self {
         self.push(name, value.to_string());
         self
     }
 
     /// The same headers and, where there is a value, one more.
     #[must_use]
-    pub fn with_some(self, name: &str, value: Option<impl Display>) -> Self {
+    pub fn with_some(self, name: &'static str, value: Option<impl Display>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -92,13 +93,13 @@ impl Headers {
 
     /// All headers in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 }
 
 impl FromIterator<(String, Bytes)> for Headers {
     fn from_iter<I: IntoIterator<Item = (String, Bytes)>>(headers: I) -> Self {
-        Self(headers.into_iter().collect())
+        Self(headers.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -151,15 +152,22 @@ pub trait Event: Sized {
 }
 
 /// The CloudEvents attributes that every event has.
-pub(crate) fn cloud_event<E: Event>(id: impl Display, source: &str, time: Timestamp, content_type: &str) -> Headers {
-    Headers::new()
-        .with("ce_specversion", "1.0")
-        .with("ce_id", id)
-        .with("ce_type", E::TYPE)
-        .with("ce_source", source)
-        .with("ce_time", time)
-        .with("content-type", content_type)
+pub(crate) fn cloud_event<E: Event>(
+    id: impl Display,
+    source: impl Into<Bytes>,
+    time: Timestamp,
+    content_type: &str,
+) -> Headers {
+    let mut headers = Headers(Vec::with_capacity(MOST_ATTRIBUTES));
+    headers.push("ce_specversion", "1.0");
+    headers.push("ce_id", id.to_string());
+    headers.push("ce_type", E::TYPE);
+    headers.push("ce_source", source);
+    headers.with("ce_time", time).with("content-type", content_type)
 }
+
+/// Room for the attributes of any event of ours.
+const MOST_ATTRIBUTES: usize = 12;
 
 /// Checks that a message carries an `E`.
 pub(crate) fn expect_type<E: Event>(headers: &Headers) -> Result<(), DecodeError> {

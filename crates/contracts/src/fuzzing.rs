@@ -91,7 +91,7 @@ fn message(text: &[u8]) -> Message {
         let (name, value) = colon.map_or((line, &b""[..]), |colon| (&line[..colon], &line[colon + 2..]));
         match name {
             b"key" => key = Some(Bytes::copy_from_slice(value)),
-            name => headers.push(String::from_utf8_lossy(name), Bytes::copy_from_slice(value)),
+            name => headers.push(String::from_utf8_lossy(name).into_owned(), Bytes::copy_from_slice(value)),
         }
     }
     Message { key, headers, value: Bytes::copy_from_slice(value.strip_suffix(b"\n").unwrap_or(value)) }

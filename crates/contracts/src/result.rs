@@ -110,7 +110,7 @@ impl Event for ResultEvent {
 
     fn to_message(&self) -> Message {
         let source = format!("/sightline/detector/{}", self.data.detector);
-        let headers = cloud_event::<Self>(self.id, &source, self.data.processed_at, "application/json")
+        let headers = cloud_event::<Self>(self.id, source, self.data.processed_at, "application/json")
             .with("ce_subject", self.data.frame_id)
             .with("ce_tenant", &self.tenant)
             .with_some("ce_replyto", self.reply_to.as_ref())

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use crate::StoreError;
 
+/// The kind of frames on their way. Their senders were told that they are taken; a kept picture is a copy of what was seen.
+pub const INBOX: &str = "inbox";
+
 /// Pictures by key. A key is `/`-separated and made by us, never by a client. Cheap to share as `Arc<dyn Blobs>`.
 ///
 /// Keys begin with a kind and the UTC day of writing, as in `frames/2026-01-02/<tenant>/<frame id>` for kept pictures and
@@ -16,7 +19,8 @@ pub trait Blobs: Send + Sync {
     /// What it is, for a start-up line, without secrets.
     fn describe(&self) -> String;
 
-    /// Stores a blob for good before it returns; the same key again replaces it whole, never in part.
+    /// Stores a blob before it returns, so that it outlives this process; the same key again replaces it whole, never in part.
+    /// One of the kind [`INBOX`] outlives a power cut as well.
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError>;
 
     /// A blob, or nothing when it is gone.

@@ -17,7 +17,7 @@ pub mod relational;
 mod shape;
 mod sqlite;
 
-pub use blobs::Blobs;
+pub use blobs::{Blobs, INBOX};
 pub use cursor::CursorError;
 pub use documents::{
     AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome,

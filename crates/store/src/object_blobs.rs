@@ -17,6 +17,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
+use crate::blobs::INBOX;
 use crate::{Blobs, StoreError};
 
 /// Longest key that is taken.
@@ -29,6 +30,9 @@ const CHECK_KEY: &str = "check/writable";
 /// Blobs in a folder (`file:///absolute/path`) or in an S3 bucket (`s3://bucket/prefix`).
 pub struct ObjectBlobs {
     store: Arc<dyn ObjectStore>,
+    /// The same, but what is put there is on the disk when that is done. It takes a folder's disk some milliseconds, and all
+    /// that write to it wait.
+    flushing: Arc<dyn ObjectStore>,
     /// What all keys are under, in a bucket.
     prefix: Path,
     /// The folder, when it is one.
@@ -57,7 +61,7 @@ impl ObjectBlobs {
         Err(bad_address())
     }
 
-    /// Opens a folder, making it where there is none. What is put is flushed to the disk before it counts as stored.
+    /// Opens a folder, making it where there is none.
     ///
     /// # Errors
     /// When the path is not absolute, or the folder cannot be made.
@@ -72,9 +76,10 @@ impl ObjectBlobs {
             ))
         };
         std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
-        let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| failed(&error))?.with_fsync(true);
+        let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| failed(&error))?;
+        let flushing = Arc::new(store.clone().with_fsync(true));
         let shown = format!("folder {}", path.display());
-        Ok(Self { store: Arc::new(store), prefix: Path::default(), folder: Some(path), shown })
+        Ok(Self { store: Arc::new(store), flushing, prefix: Path::default(), folder: Some(path), shown })
     }
 
     fn bucket(bucket: &str, prefix: &str) -> Result<Self, StoreError> {
@@ -82,14 +87,15 @@ impl ObjectBlobs {
             return Err(bad_address());
         }
         let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| bad_address())?;
-        let store = AmazonS3Builder::from_env()
+        let store: Arc<dyn ObjectStore> = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_http_connector(http::Connector)
             .with_retry(RetryConfig { max_retries: 3, retry_timeout: RETRIES, ..RetryConfig::default() })
             .build()
+            .map(Arc::new)
             .map_err(|error| StoreError::Fatal(format!("the blob bucket {bucket} cannot be used: {error}")))?;
         let shown = format!("S3 bucket {bucket}, keys under \"{prefix}\"");
-        Ok(Self { store: Arc::new(store), prefix, folder: None, shown })
+        Ok(Self { flushing: store.clone(), store, prefix, folder: None, shown })
     }
 
     /// The place of a key, which must be one that we make.
@@ -132,7 +138,8 @@ impl Blobs for ObjectBlobs {
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
         let place = self.place(key)?;
-        self.store.put(&place, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
+        let store = if key.split('/').next() == Some(INBOX) { &self.flushing } else { &self.store };
+        store.put(&place, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
     }
 
@@ -140,6 +147,8 @@ impl Blobs for ObjectBlobs {
         let place = self.place(key)?;
         let read = async { self.store.get(&place).await?.bytes().await };
         match read.await {
+            // What a power cut left of a blob that was not on the disk yet.
+            Ok(content) if content.is_empty() => Ok(None),
             Ok(content) => Ok(Some(content)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("reading a blob", &error)),

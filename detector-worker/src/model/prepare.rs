@@ -74,10 +74,15 @@ fn rung(side: u32, stride: u32) -> u32 {
     units.next_multiple_of(step) * stride
 }
 
+/// Pixels of a picture for which memory is kept: larger ones are rare, and each session keeps its own.
+const KEPT: usize = 4 << 20;
+
 /// Scales and spreads pictures into network input.
 #[derive(Default)]
 pub struct Preparer {
     resizer: Resizer,
+    /// One colour of the picture; kept up to [`KEPT`], because memory fresh from the system costs more than filling it.
+    source: Vec<F32>,
 }
 
 impl Preparer {
@@ -99,16 +104,19 @@ impl Preparer {
         for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(order) {
             self.scale(image, colour, fit, plane)?;
         }
+        if self.source.capacity() > KEPT {
+            self.source = Vec::new();
+        }
         Ok(())
     }
 
     /// Scales one colour without rounding to whole levels in between: where two neighbouring cells are almost equally sure
     /// of a face, a level more or less decides which of them wins. One plane at a time keeps the memory for it small.
     fn scale(&mut self, image: &Image, colour: usize, fit: &Fit, plane: &mut [f32]) -> Result<(), String> {
-        let source: Vec<F32> =
-            image.pixels().iter().skip(colour).step_by(3).map(|&level| F32::new(f32::from(level))).collect();
-        let source =
-            TypedImageRef::new(fit.original.width, fit.original.height, &source).map_err(|error| error.to_string())?;
+        self.source.clear();
+        self.source.extend(image.pixels().chunks_exact(3).map(|pixel| F32::new(f32::from(pixel[colour]))));
+        let source = TypedImageRef::new(fit.original.width, fit.original.height, &self.source)
+            .map_err(|error| error.to_string())?;
         let mut shown = TypedImage::<F32>::new(fit.shown.width, fit.shown.height);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize_typed(&source, &mut shown, &options).map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use platform::query::{Invalid, Parameters, Query};
-use store::Scope;
+use store::{INBOX, Scope};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -168,7 +168,7 @@ impl Frame {
         app.accounts.charge(caller, self.id).await?;
         let bytes = image.bytes.len();
         let content = if bytes > app.inline_bytes {
-            let key = format!("inbox/{}/{}/{}", today(), caller.tenant, self.id);
+            let key = format!("{INBOX}/{}/{}/{}", today(), caller.tenant, self.id);
             app.blobs.put(&key, image.bytes).await?;
             FrameContent::Blob(key)
         } else {

@@ -1,6 +1,7 @@
 //! How far a group is behind: its committed offsets, and the time of the message at each. It neither joins the group nor commits.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use contracts::Role;
@@ -22,9 +23,12 @@ pub struct Probe {
     role: Role,
     topic: String,
     timeout: Duration,
-    /// By partition: an offset, and the time of the first message there; none where only unused offsets follow.
-    seen: HashMap<i32, (i64, Option<SystemTime>)>,
+    /// Held while messages are read, one look after the other; how far the group has come is told meanwhile.
+    seen: Mutex<Seen>,
 }
+
+/// By partition: an offset, and the time of the first message there; none where only unused offsets follow.
+type Seen = HashMap<i32, (i64, Option<SystemTime>)>;
 
 impl Probe {
     /// A probe for a group.
@@ -38,26 +42,27 @@ impl Probe {
             .set("enable.partition.eof", "true");
         let client = BaseConsumer::from_config_and_context(&settings, Context::default())
             .map_err(|error| bus_error(&format!("look at group {group}"), &error))?;
-        Ok(Self { client, role, topic: topic.to_owned(), timeout: config.timeout, seen: HashMap::new() })
+        Ok(Self { client, role, topic: topic.to_owned(), timeout: config.timeout, seen: Mutex::default() })
     }
 
     /// When the oldest message that the group did not commit was taken. Blocks.
-    pub fn oldest_unconsumed(&mut self, cluster: &Cluster) -> Result<Option<SystemTime>, BusError> {
+    pub fn oldest_unconsumed(&self, cluster: &Cluster) -> Result<Option<SystemTime>, BusError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Log lines and errors wait in a queue until they are polled for.
         for _ in 0..8 {
             drop(self.client.poll(Duration::ZERO));
         }
         let next = self.next_offsets(cluster)?;
-        self.seen.retain(|partition, (offset, _)| next.get(partition) == Some(offset));
+        seen.retain(|partition, (offset, _)| next.get(partition) == Some(offset));
         let unseen: HashMap<i32, i64> =
-            next.into_iter().filter(|(partition, _)| !self.seen.contains_key(partition)).collect();
+            next.into_iter().filter(|(partition, _)| !seen.contains_key(partition)).collect();
         if !unseen.is_empty() {
-            let looked = self.look(unseen);
+            let looked = self.look(unseen, &mut seen);
             // Otherwise it would go on fetching what nobody asked for.
             let left = self.client.unassign().map_err(|error| self.failed(&error));
             looked.and(left)?;
         }
-        Ok(self.seen.values().filter_map(|(_, time)| *time).min())
+        Ok(seen.values().filter_map(|(_, time)| *time).min())
     }
 
     /// How far the group has come. Blocks.
@@ -96,7 +101,7 @@ impl Probe {
     }
 
     /// Reads the first message at each of these offsets.
-    fn look(&mut self, mut unseen: HashMap<i32, i64>) -> Result<(), BusError> {
+    fn look(&self, mut unseen: HashMap<i32, i64>, seen: &mut Seen) -> Result<(), BusError> {
         let mut places = TopicPartitionList::with_capacity(unseen.len());
         for (partition, offset) in &unseen {
             places
@@ -122,7 +127,7 @@ impl Probe {
                 None => continue,
             };
             if let Some(offset) = unseen.remove(&partition) {
-                self.seen.insert(partition, (offset, time));
+                seen.insert(partition, (offset, time));
             }
         }
         Ok(())

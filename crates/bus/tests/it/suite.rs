@@ -130,9 +130,9 @@ pub async fn a_reader_begins_where_it_asks(log: impl Log) {
     let bus = log.open().await;
     send(&*bus, Role::Alerts, (0..10).map(|number| message("k", number))).await;
     // Kafka keeps milliseconds.
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     let between = SystemTime::now();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     send(&*bus, Role::Alerts, (10..20).map(|number| message("k", number))).await;
     check(&*bus, between).await;
     bus.close().await.unwrap();
@@ -192,7 +192,7 @@ pub async fn a_wait_that_is_dropped_loses_nothing(log: impl Log) {
                 member.finish([&delivery]);
             }
             Some(_) => {}
-            None => tokio::time::sleep(Duration::from_millis(1)).await,
+            None => sleep(Duration::from_millis(1)).await,
         }
     }
     sending.await.unwrap();
@@ -438,7 +438,7 @@ pub async fn the_oldest_unconsumed_is_the_first_that_is_not_committed(log: impl 
     let oldest = async || bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap();
     assert_eq!(oldest().await, None);
     send(&*bus, Role::Frames, [message("k", 0)]).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    sleep(Duration::from_millis(10)).await;
     send(&*bus, Role::Frames, [message("k", 1)]).await;
     let at: Vec<SystemTime> = read(&mut *bus.reader(Role::Frames, Start::Earliest).await.unwrap(), 2)
         .await
@@ -454,7 +454,7 @@ pub async fn the_oldest_unconsumed_is_the_first_that_is_not_committed(log: impl 
         let deadline = Instant::now() + PATIENCE;
         while oldest().await != then {
             assert!(Instant::now() < deadline, "message {done} was never committed");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -475,7 +475,7 @@ pub async fn progress_is_what_a_group_has_behind_it_and_before_it(log: impl Log)
     let deadline = Instant::now() + PATIENCE;
     while progress().await != (9, 0) {
         assert!(Instant::now() < deadline, "not all was committed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

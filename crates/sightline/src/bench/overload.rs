@@ -90,7 +90,7 @@ async fn overload(
     let (stop, stopped) = oneshot::channel();
     let load = async {
         let capacity = 1.0 / MODEL.as_secs_f64();
-        senders.offer(capacity * FULL, Duration::from_secs(10)).await?;
+        senders.offer(capacity * FULL, Duration::from_secs(8)).await?;
         let full = senders.outcome().await?;
         ensure!(
             full.accepted == full.due,

@@ -5,8 +5,11 @@
 //! - **the worker**: frames from a log through its whole pipeline until every result is published and every offset
 //!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, whose own work is then in the same
 //!   process and is measured alone beside it;
-//! - **the parts**: decode, resize, inference and suppression in one thread, and nothing between them;
+//! - **the parts**: decode, resize, inference and suppression, one after the other in each thread, and nothing between them;
 //! - **the Python loop** of `detector-worker/tests/reference/`.
+//!
+//! There are as many threads of the parts and as many Python loops as a worker has sessions: sessions side by side share
+//! caches and memory and slow each other down, whoever runs them.
 //!
 //! Then one session of one thread in one process against the same in two, each held to a core of its own; sessions and
 //! threads; batches; memory over pictures of many sizes; and how much of what the network alone can do is left to the

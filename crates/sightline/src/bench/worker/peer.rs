@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use futures::future::try_join_all;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
@@ -53,8 +54,17 @@ impl Peer {
         Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), pictures })
     }
 
-    /// Works off so many frames, after one pass over the pictures that is not counted.
-    pub async fn go(&self, frames: usize) -> anyhow::Result<Spent> {
+    /// Works off so many frames in each of several loops side by side, after one pass over the pictures that is not counted.
+    pub async fn go(&self, frames: usize, loops: usize) -> anyhow::Result<Spent> {
+        let spent = try_join_all((0..loops).map(|_| self.one(frames))).await?;
+        Ok(Spent {
+            frames: spent.iter().map(|spent| spent.frames).sum(),
+            cpu: spent.iter().map(|spent| spent.cpu).sum(),
+            wall: spent.iter().map(|spent| spent.wall).max().unwrap_or_default(),
+        })
+    }
+
+    async fn one(&self, frames: usize) -> anyhow::Result<Spent> {
         let mut command = Command::new(&self.python);
         command.arg(&self.program).arg(&self.models).arg(&self.model).arg(frames.to_string()).args(&self.pictures);
         let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;

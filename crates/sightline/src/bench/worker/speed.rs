@@ -31,6 +31,8 @@ struct Sides {
     parts: Worked,
     kafka: Option<(Cluster, Cluster)>,
     python: Option<Peer>,
+    /// Sessions of a worker, and so threads of the parts, and Python loops.
+    threads: usize,
 }
 
 /// The worker, its parts and the Python loop, in turns.
@@ -59,8 +61,7 @@ impl Sides {
         let (embedded, log) = (folder("embedded"), folder("log"));
         let embedded = ground.part(&["worker-flow", &pictures, &embedded], &[state("embedded-state")])?;
         let log = ground.part(&["worker-flow", "--log-alone", &pictures, &log], &[])?;
-        let one = ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned());
-        let parts = ground.part(&["worker-parts", "--decode", &pictures], &[one])?;
+        let parts = ground.part(&["worker-parts", "--decode", &pictures], &[])?;
         let kafka = match ground.kafka.brokers() {
             Err(error) => {
                 report.note(format!("Not measured on Kafka: {error}."));
@@ -79,7 +80,9 @@ impl Sides {
         }
         let (embedded, log, parts) =
             (Worked::ready(embedded).await?, Worked::ready(log).await?, Worked::ready(parts).await?);
-        Ok(Self { embedded, log, parts, kafka, python: python.ok() })
+        let threads = std::thread::available_parallelism()?.get();
+        report.setting("sessions_threads_and_loops", threads);
+        Ok(Self { embedded, log, parts, kafka, python: python.ok(), threads })
     }
 
     async fn round(&mut self, frames: usize, all: &mut Rounds) -> anyhow::Result<()> {
@@ -96,7 +99,7 @@ impl Sides {
         // Cheap, and counted in steps of 10 ms.
         all.add(LOG, self.log.go(10 * frames).await?.0);
         if let Some(python) = &self.python {
-            all.add(PYTHON, python.go(frames).await?);
+            all.add(PYTHON, python.go(frames, self.threads).await?);
         }
         Ok(())
     }
