@@ -1,9 +1,12 @@
-//! The two calls of librdkafka that the `rdkafka` crate does not offer safely; all `unsafe` of this crate is here.
+//! The calls of librdkafka that the `rdkafka` crate does not offer safely; all `unsafe` of this crate is here.
 //!
 //! [`describe_topics`] tells a topic's id, which is new whenever a topic of that name is created; the crate has no such call.
 //! [`headers`] reads headers whose names need not be UTF-8: the crate panics on them, and anybody may write to a topic.
+//! [`Bell`] says when a client has events, so that an event loop can wait for them; the crate can only block a thread.
 
 use std::ffi::{CStr, CString, c_char};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +41,47 @@ impl<T> Drop for Owned<T> {
             // SAFETY: `pointer` came from the constructor that belongs to `free`, and is freed here only.
             unsafe { (self.free)(self.pointer) }
         }
+    }
+}
+
+/// Rings when a client that had no event has one. It must be dropped before the client.
+pub struct Bell {
+    queue: Owned<sys::rd_kafka_queue_t>,
+    // Closed only after `drop` has told librdkafka to write to it no more.
+    _rope: OwnedFd,
+}
+
+// SAFETY: librdkafka's queues are made for use by several threads at once; all calls take the queue's own lock.
+unsafe impl Send for Bell {}
+// SAFETY: as above.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    /// From now on, one byte is written to `rope`, which must not block, when an event comes to the client's empty queue; the
+    /// next one only after somebody has looked into the queue.
+    pub fn hang<C: ClientContext>(client: &Client<C>, rope: OwnedFd) -> Self {
+        let byte = [1_u8];
+        // SAFETY: the client outlives this call, and its queue is counted, so that it lives until `queue` is dropped. The byte
+        // is copied. `rope` stays open until `drop` has taken it away from librdkafka.
+        let pointer = unsafe {
+            let pointer = sys::rd_kafka_queue_get_main(client.native_ptr());
+            sys::rd_kafka_queue_io_event_enable(pointer, rope.as_raw_fd(), byte.as_ptr().cast(), byte.len());
+            pointer
+        };
+        Self { queue: Owned { pointer, free: sys::rd_kafka_queue_destroy }, _rope: rope }
+    }
+
+    /// Whether there is no event.
+    pub fn is_quiet(&self) -> bool {
+        // SAFETY: the queue lives as long as `self`.
+        unsafe { sys::rd_kafka_queue_length(self.queue.pointer) == 0 }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // SAFETY: the queue lives as long as `self`; without a descriptor the call ends the writing.
+        unsafe { sys::rd_kafka_queue_io_event_enable(self.queue.pointer, -1, ptr::null(), 0) }
     }
 }
 
@@ -129,13 +173,13 @@ pub fn headers(message: &BorrowedMessage<'_>) -> Headers {
     // SAFETY: the message owns its headers and outlives this call; names end with a zero byte, values have the length that is
     // given, and both are copied out before the borrow ends.
     unsafe {
-        let mut headers = std::ptr::null_mut();
+        let mut headers = ptr::null_mut();
         let found = sys::rd_kafka_message_headers(message.ptr(), &raw mut headers);
         if !matches!(found.into(), RDKafkaErrorCode::NoError) {
             return Headers::new();
         }
         for index in 0..sys::rd_kafka_header_cnt(headers) {
-            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
             let read = sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size);
             if !matches!(read.into(), RDKafkaErrorCode::NoError) {
                 break;

@@ -1,6 +1,8 @@
 //! Messages in, acknowledgements out. Many messages wait for theirs at once: librdkafka sends them in batches, keeps each key's
-//! order through retries (idempotence), and answers on a thread of ours, which resolves the futures.
+//! order through retries (idempotence), and rings when it has answers; a task on the event loop then resolves the futures. A
+//! thread that waits for answers would wake the event loop for each of them.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,15 +14,15 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::config::{DELIVERY_TIMEOUT, KafkaConfig};
 use super::context::{bus_error, log};
+use super::native::Bell;
 use crate::meters::Meters;
 use crate::seam::{Acknowledged, BusError, Position, Producer};
-
-/// How long one look at the answers takes; also how soon the thread sees that it shall stop.
-const POLL: Duration = Duration::from_millis(100);
 
 /// The producer of a [`KafkaBus`](super::KafkaBus).
 pub struct KafkaProducer {
@@ -28,7 +30,7 @@ pub struct KafkaProducer {
     topics: Topics,
     lanes: Arc<[Lane]>,
     closed: AtomicBool,
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 /// What is counted for one topic.
@@ -113,8 +115,57 @@ impl ProducerContext for Deliveries {
     }
 }
 
+/// Takes answers from librdkafka.
+struct Answers {
+    bell: Bell,
+    rung: pipe::Receiver,
+    native: Arc<BaseProducer<Deliveries>>,
+}
+
+impl Answers {
+    fn of(native: Arc<BaseProducer<Deliveries>>) -> io::Result<Self> {
+        let (rope, rung) = pipe::pipe()?;
+        Ok(Self { bell: Bell::hang(native.client(), rope.into_nonblocking_fd()?), rung, native })
+    }
+
+    /// Takes them until `stop`.
+    async fn take(self, stop: CancellationToken) {
+        loop {
+            // The bell rings only at a queue that was empty, and what came before it hung had none.
+            loop {
+                self.native.poll(Duration::ZERO);
+                if self.bell.is_quiet() {
+                    break;
+                }
+            }
+            match stop.run_until_cancelled(self.rung()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    // A pipe of our own does not fail; if it did, answers would come late instead of never.
+                    tracing::error!(%error, "the Kafka producer's bell cannot be heard");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                None => break,
+            }
+        }
+        // The last one to let go of the producer waits for it to end.
+        drop(tokio::task::spawn_blocking(move || drop(self)));
+    }
+
+    async fn rung(&self) -> io::Result<()> {
+        loop {
+            self.rung.readable().await?;
+            match self.rung.try_read(&mut [0; 64]) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 impl KafkaProducer {
-    /// Makes the producer and the thread that takes answers.
+    /// Makes the producer and the task that takes answers; to be called on the event loop.
     pub fn start(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
         let lanes: Arc<[Lane]> = Role::ALL
             .into_iter()
@@ -124,16 +175,10 @@ impl KafkaProducer {
         let native: BaseProducer<Deliveries, NoCustomPartitioner> =
             BaseProducer::from_config_and_context(&config.producer(topics)?, deliveries)
                 .map_err(|error| bus_error("make a Kafka producer", &error))?;
-        let (native, stop) = (Arc::new(native), Arc::new(AtomicBool::new(false)));
-        let (polled, seen) = (native.clone(), stop.clone());
-        std::thread::Builder::new()
-            .name("kafka-producer".to_owned())
-            .spawn(move || {
-                while !seen.load(Ordering::Relaxed) {
-                    polled.poll(POLL);
-                }
-            })
-            .map_err(|error| BusError::Fatal(format!("start the thread of the Kafka producer: {error}")))?;
+        let (native, stop) = (Arc::new(native), CancellationToken::new());
+        let answers = Answers::of(native.clone())
+            .map_err(|error| BusError::Fatal(format!("make a pipe for the Kafka producer: {error}")))?;
+        tokio::spawn(answers.take(stop.clone()));
         Ok(Self { native, topics: topics.clone(), lanes, closed: AtomicBool::new(false), stop })
     }
 
@@ -141,7 +186,7 @@ impl KafkaProducer {
     pub fn close(&self) -> Result<(), BusError> {
         self.closed.store(true, Ordering::SeqCst);
         let flushed = self.native.flush(DELIVERY_TIMEOUT);
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.cancel();
         flushed.map_err(|error| bus_error("send what is queued for Kafka", &error))
     }
 
@@ -157,7 +202,7 @@ impl KafkaProducer {
 
 impl Drop for KafkaProducer {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.cancel();
     }
 }
 
@@ -171,9 +216,11 @@ impl Producer for KafkaProducer {
         if bytes > topic.max_message_bytes {
             return Err(BusError::TooLarge { topic: topic.name.clone(), size: bytes, limit: topic.max_message_bytes });
         }
-        let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value.as_ref()) })
-        });
+        let room = OwnedHeaders::new_with_capacity(message.headers.iter().count());
+        let headers = message
+            .headers
+            .iter()
+            .fold(room, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) }));
         let (answer, acknowledged) = oneshot::channel();
         let mut record = BaseRecord::with_opaque_to(&topic.name, Box::new(Waiting { role, bytes, answer }))
             .payload(message.value.as_ref())
