@@ -5,6 +5,7 @@
 
 mod spare;
 
+pub use spare::SPARE_BYTES;
 pub(crate) use spare::buffer;
 
 /// A decoded, upright picture.

@@ -124,15 +124,15 @@ impl Backlog {
             match try_join_all(asked).await {
                 Ok(progress) => {
                     let now = Instant::now();
-                    let mut waits = Vec::with_capacity(groups.len());
+                    let mut longest = Duration::ZERO;
                     for ((pace, progress), group) in paces.iter_mut().zip(progress).zip(groups) {
                         let Outlook { wait, stands_still } = pace.look(now, progress);
                         let oldest = Duration::from_millis(group.oldest.load(Ordering::Relaxed));
-                        waits.push(wait.unwrap_or_default().max(if stands_still { oldest } else { Duration::ZERO }));
+                        let oldest = if stands_still { oldest } else { Duration::ZERO };
+                        longest = longest.max(wait.unwrap_or_default()).max(oldest);
                     }
-                    let wait = waits.into_iter().max().unwrap_or_default();
-                    gauge.set(wait.as_secs_f64());
-                    self.set(wait > limit, wait);
+                    gauge.set(longest.as_secs_f64());
+                    self.set(longest > limit, longest);
                 }
                 Err(error) => tracing::debug!(%error, "how far the workers have come could not be found out"),
             }

@@ -11,6 +11,9 @@ const MOST: usize = 8;
 /// Larger ones are given back: pictures of that size are rare.
 const LARGEST: usize = 8 << 20;
 
+/// Bytes that they may hold together.
+pub const SPARE_BYTES: usize = MOST * LARGEST;
+
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// A buffer of this length with anything in it.

@@ -130,18 +130,22 @@ impl Answers {
 
     /// Takes them until `stop`.
     async fn take(self, stop: CancellationToken) {
-        while let Some(rung) = stop.run_until_cancelled(self.rung()).await {
-            if let Err(error) = rung {
-                // A pipe of our own does not fail; if it did, answers would come late instead of never.
-                tracing::error!(%error, "the Kafka producer's bell cannot be heard");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            // The bell rings again only at an empty queue.
+        loop {
+            // The bell rings only at a queue that was empty, and what came before it hung had none.
             loop {
                 self.native.poll(Duration::ZERO);
                 if self.bell.is_quiet() {
                     break;
                 }
+            }
+            match stop.run_until_cancelled(self.rung()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    // A pipe of our own does not fail; if it did, answers would come late instead of never.
+                    tracing::error!(%error, "the Kafka producer's bell cannot be heard");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                None => break,
             }
         }
         // The last one to let go of the producer waits for it to end.

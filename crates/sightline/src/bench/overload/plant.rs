@@ -18,8 +18,6 @@ const WORKER_PIXELS: u64 = 8_000_000;
 const ALERT_WINDOW: u64 = 2_000;
 /// Bytes that a pixel may take while it is decoded.
 const PIXEL: u64 = 10;
-/// Pixel buffers that the worker keeps.
-const PIXEL_BUFFERS: u64 = 8 * 8 * MIB;
 /// What a connection may have read ahead (`Limits::buffer`).
 const CONNECTION: u64 = 64 << 10;
 /// What a Kafka client may have queued: to be sent, or fetched ahead and on its way.
@@ -153,7 +151,7 @@ const fn ingest_bytes(connections: u32) -> u64 {
 }
 
 const fn worker_bytes() -> u64 {
-    WORKER_BYTES + WORKER_PIXELS * PIXEL + PIXEL_BUFFERS
+    WORKER_BYTES + WORKER_PIXELS * PIXEL + detector_worker::image::SPARE_BYTES as u64
 }
 
 fn limits(engine: &Engine, folder: &Path) -> anyhow::Result<Settings> {

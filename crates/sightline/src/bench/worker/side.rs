@@ -43,6 +43,9 @@ pub struct Done {
     pub stages: BTreeMap<String, f64>,
     /// Seconds that each call took, in the order of their length.
     pub calls: Vec<f64>,
+    /// Threads that worked side by side.
+    #[serde(default)]
+    pub threads: usize,
 }
 
 /// A child that was told its work: it says `ready` once, and for each `go <frames>` it says `done <what>`.

@@ -31,8 +31,6 @@ struct Sides {
     parts: Worked,
     kafka: Option<(Cluster, Cluster)>,
     python: Option<Peer>,
-    /// Sessions of a worker, and so threads of the parts, and Python loops.
-    threads: usize,
 }
 
 /// The worker, its parts and the Python loop, in turns.
@@ -49,6 +47,7 @@ pub async fn compare(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result
         usual.end().await?;
         bare.end().await?;
     }
+    report.setting("sessions_threads_and_loops", all.parts.threads);
     all.tell(report);
     Ok(())
 }
@@ -80,9 +79,7 @@ impl Sides {
         }
         let (embedded, log, parts) =
             (Worked::ready(embedded).await?, Worked::ready(log).await?, Worked::ready(parts).await?);
-        let threads = std::thread::available_parallelism()?.get();
-        report.setting("sessions_threads_and_loops", threads);
-        Ok(Self { embedded, log, parts, kafka, python: python.ok(), threads })
+        Ok(Self { embedded, log, parts, kafka, python: python.ok() })
     }
 
     async fn round(&mut self, frames: usize, all: &mut Rounds) -> anyhow::Result<()> {
@@ -95,11 +92,13 @@ impl Sides {
         for (stage, seconds) in done.stages {
             *all.parts.stages.entry(stage).or_default() += seconds;
         }
+        // As many as the worker has sessions; Python runs as many loops.
+        all.parts.threads = done.threads;
         all.add(EMBEDDED, self.embedded.go(frames).await?.0);
         // Cheap, and counted in steps of 10 ms.
         all.add(LOG, self.log.go(10 * frames).await?.0);
         if let Some(python) = &self.python {
-            all.add(PYTHON, python.go(frames, self.threads).await?);
+            all.add(PYTHON, python.go(frames, done.threads).await?);
         }
         Ok(())
     }
