@@ -12,8 +12,10 @@ use std::str::FromStr;
 use clap::{Arg, Args, Command, Parser};
 use contracts::{DetectorName, Topics};
 
+mod accounts;
 mod keys;
 
+pub use accounts::{AccountArgs, AtMost, DatabaseArgs, Network, Period, RedisArgs, TokenArgs};
 pub use keys::KEYS;
 
 const PREFIX: &str = "SIGHTLINE_";

@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Health;
 
 mod patient;
+mod peer;
+
+pub use peer::Peer;
 
 /// What a port bears.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +91,7 @@ pub async fn serve(
                 continue;
             }
         }
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(peer::Known::of(&stream, router.clone()));
         let stream = patient::Patient::new(stream, limits.write);
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
