@@ -17,7 +17,7 @@ use crate::backlog::Backlog;
 use crate::recent_keys::RecentKeys;
 use crate::upload::{Bounds, InFlight, MULTIPART_OVERHEAD};
 use crate::waiting::Waiting;
-use crate::{Config, Deps};
+use crate::{Config, Deps, Directory};
 
 /// Largest image that travels in its message; a larger one goes to the blob store.
 const INLINE_BYTES: usize = 1 << 20;
@@ -25,6 +25,8 @@ const INLINE_BYTES: usize = 1 << 20;
 const MESSAGE_OVERHEAD: usize = 4 << 10;
 /// Largest JSON body.
 const JSON_BYTES: usize = 256 << 10;
+/// Largest form of texts: a name, a password and a token, however they are encoded.
+const FIELDS_BYTES: usize = 16 << 10;
 
 /// The state of the service.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub struct Inner {
     pub blobs: Arc<dyn Blobs>,
     /// Who may do what.
     pub accounts: Arc<dyn Accounts>,
+    /// The users.
+    pub directory: Directory,
     /// Requests that wait for results.
     pub waiting: Arc<Waiting>,
     /// Whether workers keep up.
@@ -96,6 +100,7 @@ impl App {
             documents: deps.documents.clone(),
             blobs: deps.blobs.clone(),
             accounts: deps.accounts.clone(),
+            directory: deps.directory.clone(),
             waiting: Waiting::new(config.ingest_waiting),
             backlog: Arc::default(),
             in_flight: InFlight::new(config.ingest_bytes_in_flight),
@@ -130,6 +135,11 @@ impl App {
     /// What a JSON body may be.
     pub fn json_bounds(&self) -> Bounds {
         self.bounds(JSON_BYTES)
+    }
+
+    /// What a form of texts may be.
+    pub fn fields_bounds(&self) -> Bounds {
+        self.bounds(FIELDS_BYTES)
     }
 
     fn bounds(&self, bytes: usize) -> Bounds {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use contracts::DetectorName;
 use platform::Common;
-use platform::config::Switch;
+use platform::config::{AccountArgs, Switch};
 
 /// How ingest-api behaves.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +42,10 @@ pub struct Config {
     /// Most requests that wait for results at one time; more are answered at once
     #[arg(long, env = "SIGHTLINE_INGEST_WAITING", default_value_t = 1000, value_name = "REQUESTS")]
     pub ingest_waiting: usize,
+
+    /// Users and how they sign in
+    #[command(flatten, next_help_heading = "Accounts")]
+    pub accounts: AccountArgs,
 }
 
 /// The detectors of one group of workers.
@@ -77,6 +81,10 @@ impl Config {
         anyhow::ensure!(
             ["http", "https"].contains(&self.alert_stream_url.scheme()),
             "SIGHTLINE_ALERT_STREAM_URL must begin with http:// or https://"
+        );
+        anyhow::ensure!(
+            self.accounts.reset_url.parse::<reqwest::Url>().is_ok_and(|url| url.fragment().is_none()),
+            "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #"
         );
         Ok(())
     }

@@ -19,6 +19,8 @@ use edge::{Answer, Edge, MAX_PIXELS};
 const LONGEST_PROBLEM: usize = 4096;
 /// What is passed on to alert-stream, which is not there.
 const PASSED_ON: [&str; 3] = ["/v1/alerts", "/v1/alerts/cookie", "/alerts"];
+/// What speaks OAuth 2.0.
+const OAUTH: [&str; 3] = ["/v1/token", "/v1/token/revoke", "/v1/token/introspect"];
 
 /// The beginning of a file: what is known of it is known at one byte and does not change with those that follow, however
 /// small the pieces in which they come.
@@ -69,7 +71,9 @@ pub fn requests(data: &[u8]) {
     let body = request.body().clone();
     let answer = Edge::get().ask(request.map(Body::from));
     let passed_on = PASSED_ON.contains(&uri.path()) && answer.status == StatusCode::SERVICE_UNAVAILABLE;
-    if !passed_on {
+    if OAUTH.contains(&uri.path()) {
+        assert_refusal(&answer);
+    } else if !passed_on {
         assert_answer(&answer);
     }
     if method == Method::POST && uri.path() == "/v1/frames" {
@@ -99,6 +103,18 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
         }
     }
     Some(request)
+}
+
+/// No failure of ours; and where it is one of the client's, told as RFC 6749 has it, or a problem for a method that is none.
+fn assert_refusal(answer: &Answer) {
+    assert!(!answer.status.is_server_error(), "{answer:?}");
+    if !answer.status.is_client_error() || answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        return;
+    }
+    assert_eq!(answer.media_type.as_deref(), Some("application/json"), "{answer:?}");
+    assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of refusal", answer.body.len());
+    let refusal = serde_json::from_slice::<serde_json::Value>(&answer.body);
+    assert!(refusal.is_ok_and(|refusal| refusal["error"].is_string()), "{answer:?}");
 }
 
 /// No failure of ours, and a problem where it is one of the client's.

@@ -1,20 +1,31 @@
 //! The routes, one file per resource, and what surrounds all of them.
 
 mod alerts;
+mod api_tokens;
 mod compat;
 mod detections;
 mod docs;
 mod error;
 mod extract;
+mod forms;
 mod frames;
 mod health;
+mod hello;
 mod image;
 mod json;
+mod limited;
+mod manage;
+mod oauth;
 mod observe;
+mod passwords;
 mod prefer;
 mod rules;
+mod sessions;
 mod stats;
 mod submit;
+mod token;
+mod users;
+mod who;
 
 use std::time::Duration;
 
@@ -39,8 +50,10 @@ type Routes = Vec<(&'static str, MethodRouter<App>)>;
 
 /// Questions, which are answered soon or not at all.
 fn questions(compat: Switch) -> Routes {
-    let mut routes =
-        [frames::routes(), detections::routes(), stats::routes(), rules::routes(), alerts::routes()].concat();
+    let seen = [frames::routes(), detections::routes(), stats::routes(), rules::routes(), alerts::routes()];
+    let people = [users::routes(), passwords::routes(), sessions::routes(), manage::routes()];
+    let tokens = [token::routes(), api_tokens::routes()];
+    let mut routes: Routes = seen.into_iter().chain(people).chain(tokens).flatten().collect();
     if compat.is_on() {
         routes.extend(compat::routes());
     }
@@ -77,6 +90,7 @@ fn surrounded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> 
         .fallback(|| async { ApiError::UnknownPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(CatchPanicLayer::custom(move |_| panicked()))
+        .layer(from_fn(limited::tell))
         .layer(from_fn(observe::observe))
 }
 

@@ -15,6 +15,7 @@
 mod app;
 mod backlog;
 mod config;
+mod directory;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;
@@ -37,6 +38,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, WorkerGroup};
+pub use directory::{Directory, Shared, mailer, settings};
 
 /// What the service works with.
 #[derive(Clone)]
@@ -49,13 +51,15 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     /// Who may do what.
     pub accounts: Arc<dyn Accounts>,
+    /// The users, for the routes that are about them. What goes on beside requests is for whoever made it to run.
+    pub directory: Directory,
     /// What else must be ready before clients are told that all is: checks of the services in the same process.
     pub besides: Health,
 }
 
 /// What must be reachable for the service to be of use.
 pub fn health(_: &Config, deps: &Deps) -> Health {
-    let Deps { bus, documents, blobs, accounts, besides } = deps.clone();
+    let Deps { bus, documents, blobs, accounts, besides, .. } = deps.clone();
     Health::default()
         .with("bus", move || {
             let bus = bus.clone();

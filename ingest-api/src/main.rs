@@ -1,17 +1,19 @@
-//! ingest-api of an installation with Kafka and MongoDB.
+//! ingest-api of an installation with Kafka, MongoDB, PostgreSQL and Redis.
 
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::AdminToken;
+use accounts::Clock;
 use bus::{KafkaBus, KafkaConfig};
 use clap::Parser;
-use ingest_api::{Config, Deps};
-use platform::config::{AdminTokenArgs, BlobArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs};
+use ingest_api::{Config, Deps, Directory, Shared, mailer, settings};
+use platform::config::{
+    AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
+};
 use platform::{Common, Health, http, shutdown, telemetry};
-use store::{MongoDocuments, ObjectBlobs};
+use store::{MongoDocuments, ObjectBlobs, Relational};
 
 /// The HTTP edge: frames in, answers out
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ struct Program {
     common: Common,
     #[command(flatten)]
     connections: Connections,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -37,6 +41,10 @@ struct Connections {
     mongo: MongoArgs,
     #[command(flatten)]
     blobs: BlobArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
     #[command(flatten)]
     token: AdminTokenArgs,
 }
@@ -60,10 +68,16 @@ fn workers() -> usize {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, common, connections, http: listen, operator } = program;
+    let Program { config, common, connections, tokens, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let deps = connect(&connections, &common).await?;
+    if config.accounts.smtp_url.is_none() {
+        tracing::warn!(
+            "SIGHTLINE_SMTP_URL is not set: mails for new passwords are not sent, and go to this log with the secrets in them"
+        );
+    }
+    let deps = connect(&connections, &common, &tokens, &config).await?;
+    let directory = deps.directory.clone();
     let health = ingest_api::health(&config, &deps);
     let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
@@ -71,6 +85,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let running = async {
         tokio::try_join!(
             ingest_api::run(config, common, deps, listener, stop.clone()),
+            directory.run(stop.clone()),
             http::serve_admin(admin, stop.clone())
         )
     };
@@ -78,12 +93,21 @@ async fn run(program: Program) -> anyhow::Result<()> {
     shutdown::within(grace, stop.clone(), async { running.await.map(drop) }).await
 }
 
-async fn connect(connections: &Connections, common: &Common) -> anyhow::Result<Deps> {
-    let Connections { kafka, mongo, blobs, token } = connections;
+async fn connect(
+    connections: &Connections,
+    common: &Common,
+    tokens: &TokenArgs,
+    config: &Config,
+) -> anyhow::Result<Deps> {
+    let Connections { kafka, mongo, blobs, database, redis, token } = connections;
     let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
     let (uri, blob_url, token) = (mongo.uri()?, blobs.url()?, token.token()?);
-    let accounts =
-        AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+    let (database_url, shared) = (database.url()?, Shared::redis(redis.url()?.expose())?);
+    let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
+    let database = Relational::postgres(database_url.expose(), database.database_connections).await?;
+    database.check_schema().await?;
+    let directory = Directory::open(database, settings, shared, mailer, Clock::default()).await?;
+    let accounts = directory.with_operator(token.expose())?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let blobs = ObjectBlobs::open(blob_url)?;
@@ -91,7 +115,8 @@ async fn connect(connections: &Connections, common: &Common) -> anyhow::Result<D
         bus: Arc::new(bus),
         documents: Arc::new(documents),
         blobs: Arc::new(blobs),
-        accounts: Arc::new(accounts),
+        accounts,
+        directory,
         besides: Health::default(),
     })
 }

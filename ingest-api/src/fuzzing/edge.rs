@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use accounts::{AccessError, Accounts, Caller, Right};
+use accounts::{AccessError, Accounts, Caller, Clock, Hashing, LogMailer, Right, Settings as AccountSettings};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -19,14 +19,14 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use platform::{Common, Health};
-use store::{Documents, Indexed, ObjectBlobs, SqliteDocuments};
+use store::{Documents, Indexed, ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::{Config, Deps};
+use crate::{Config, Deps, Directory, Shared};
 
 /// Largest image in pixels.
 pub const MAX_PIXELS: u64 = 1_000_000;
@@ -80,11 +80,14 @@ impl Edge {
         let (folder, log) = (tempfile::tempdir()?, Arc::new(Log::default()));
         let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(folder.path().join("documents.db"))?);
         runtime.block_on(documents.put(&seen()?))?;
+        let directory = runtime.block_on(directory(&folder))?;
+        runtime.spawn(directory.clone().run(CancellationToken::new()));
         let deps = Deps {
             bus: log.clone(),
             documents: documents.clone(),
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(Anybody),
+            directory,
             besides: Health::default(),
         };
         let Settings { config, common } = Settings::try_parse_from(FLAGS)?;
@@ -114,6 +117,15 @@ impl Edge {
             drop(self.documents.delete_rule(&TenantId::admin(), rule.id).await);
         }
     }
+}
+
+/// Accounts that cost next to nothing.
+async fn directory(folder: &TempDir) -> anyhow::Result<Directory> {
+    let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await?;
+    database.migrate().await?;
+    let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 64 };
+    let settings = AccountSettings { hashing, ..AccountSettings::default() };
+    Directory::open(database, settings, Shared::in_process(), Arc::new(LogMailer), Clock::default()).await
 }
 
 /// Some frames with a face and a car, and an alert about each.
@@ -171,7 +183,7 @@ struct Anybody;
 #[async_trait]
 impl Accounts for Anybody {
     async fn authenticate(&self, _: &str) -> Result<Caller, AccessError> {
-        let rights = vec![Right::DetectionsRead, Right::FramesWrite, Right::RulesWrite];
+        let rights = Right::of(store::relational::Role::User).to_vec();
         Ok(Caller {
             tenant: TenantId::admin(),
             user: None,

@@ -16,7 +16,7 @@ use store::{AlertFilter, Cursor};
 
 use crate::app::App;
 use crate::http::docs::Problems;
-use crate::http::extract::{Listed, MayRead, Strict, text};
+use crate::http::extract::{Listed, MayReadAlerts, Strict, text};
 use crate::http::{ApiError, Routes};
 
 /// The questions of this file.
@@ -49,12 +49,12 @@ impl Parameters for Asked {
 
 /// Alerts of the past, newest first.
 #[utoipa::path(
-    get, path = "/v1/alerts/history", operation_id = "list_alerts", tag = "alerts", params(Listed, Asked),
+    get, path = "/v1/alerts/history", operation_id = "list_alerts", security(("oauth2" = ["alerts:read"]), ("bearer" = [])), tag = "alerts", params(Listed, Asked),
     responses((status = 200, body = Page<AlertView>), Problems)
 )]
 pub async fn history(
     State(app): State<App>,
-    reader: MayRead,
+    reader: MayReadAlerts,
     Strict((listed, asked)): Strict<(Listed, Asked)>,
 ) -> Result<Json<Page<AlertView>>, ApiError> {
     let Asked { label, rule } = asked;

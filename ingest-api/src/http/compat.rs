@@ -1,5 +1,8 @@
 //! A room for older clients: the paths and shapes they know, at the root. It translates and delegates; it holds no logic.
 
+pub mod accounts;
+pub mod sessions;
+
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -14,14 +17,15 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::docs::Problems;
 use crate::http::extract::{MayRead, NoQuery, Strict, limit};
-use crate::http::{ApiError, Routes, alerts};
+use crate::http::{ApiError, Routes, alerts, hello};
 
 /// Items of a list when the client does not say how many.
 const DEFAULT_LIMIT: u32 = 100;
 
 /// The questions of this file.
 pub fn routes() -> Routes {
-    vec![("/detections", get(detections)), ("/stats", get(stats))]
+    let seen = vec![("/detections", get(detections)), ("/stats", get(stats))];
+    [seen, accounts::routes(), sessions::routes(), hello::routes()].concat()
 }
 
 /// What alert-stream answers: it knows the older shape too.
@@ -82,7 +86,7 @@ impl From<StoredDetection> for FlatVehicle {
 
 /// Detections of vehicles, oldest first.
 #[utoipa::path(
-    get, path = "/detections", operation_id = "older_list_detections", tag = "older clients", params(Asked),
+    get, path = "/detections", operation_id = "older_list_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "older clients", params(Asked),
     responses((status = 200, body = Vec<FlatVehicle>), Problems)
 )]
 pub async fn detections(
@@ -99,7 +103,7 @@ pub async fn detections(
 
 /// How many detections there are of each make.
 #[utoipa::path(
-    get, path = "/stats", operation_id = "older_count_detections", tag = "older clients",
+    get, path = "/stats", operation_id = "older_count_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "older clients",
     responses((status = 200, body = BTreeMap<String, u64>), Problems)
 )]
 pub async fn stats(

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::http::docs::{Problems, UploadProblems};
 use crate::http::extract::{Id, Listed, MayRead, MayWrite, NoQuery, Strict, captured_at, text};
 use crate::http::json::JsonBody;
-use crate::http::submit::{IDEMPOTENCY_KEY, frame_id, traceparent};
+use crate::http::submit::{IDEMPOTENCY_KEY, charged, frame_id, traceparent};
 use crate::http::{ApiError, Routes};
 use crate::publish::publish;
 use crate::view;
@@ -68,7 +68,7 @@ fn confidence(text: &str) -> Result<f64, Invalid> {
 
 /// Detections, newest first.
 #[utoipa::path(
-    get, path = "/v1/detections", operation_id = "list_detections", tag = "detections", params(Listed, Asked),
+    get, path = "/v1/detections", operation_id = "list_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "detections", params(Listed, Asked),
     responses((status = 200, body = Page<DetectionView>), Problems)
 )]
 pub async fn list(
@@ -86,7 +86,7 @@ pub async fn list(
 
 /// One detection.
 #[utoipa::path(
-    get, path = "/v1/detections/{id}", operation_id = "get_detection", tag = "detections",
+    get, path = "/v1/detections/{id}", operation_id = "get_detection", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "detections",
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
     responses(
         (status = 200, body = DetectionView),
@@ -107,7 +107,7 @@ pub async fn one(
 
 /// Sends a detection made elsewhere through the same pipeline: it is kept, counted and may raise alerts.
 #[utoipa::path(
-    post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
+    post, path = "/v1/detections", operation_id = "send_detection", security(("oauth2" = ["frames:write"]), ("bearer" = [])), tag = "detections", request_body = NewDetection,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: sent again, it is the same one", pattern = "^[ -~]{1,255}$")),
     responses((status = 202, body = DetectionAccepted), UploadProblems)
 )]
@@ -126,8 +126,7 @@ pub async fn create(
         return Err(ApiError::KeyReused);
     }
     let event = event(&caller, frame, new, detection, traceparent(&headers))?;
-    app.accounts.charge(&caller, frame).await?;
-    publish(&app, &event).await?;
+    charged(&app, &caller, frame, publish(&app, &event)).await?;
     let id = DetectionId { frame, detector: event.data.detector, index: 0 };
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }

@@ -9,7 +9,8 @@ use contracts::api::Problem;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+    ApiKey, ApiKeyValue, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityRequirement,
+    SecurityScheme,
 };
 use utoipa::openapi::{
     ContentBuilder, Object, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Type,
@@ -18,7 +19,11 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
-use crate::http::{compat, detections, frames, health, rules, stats, submit};
+use crate::http::oauth::Refusal;
+use crate::http::{
+    alerts, api_tokens, compat, detections, frames, health, hello, manage, passwords, rules, sessions, stats, submit,
+    token, users,
+};
 
 /// What every operation is described from.
 #[derive(OpenApi)]
@@ -40,13 +45,45 @@ use crate::http::{compat, detections, frames, health, rules, stats, submit};
         rules::create,
         rules::change,
         rules::remove,
-        crate::http::alerts::history,
+        alerts::history,
+        token::token,
+        token::revoke,
+        token::introspect,
+        token::keys,
+        api_tokens::list,
+        api_tokens::create,
+        api_tokens::remove,
+        users::register,
+        users::me,
+        users::change_me,
+        users::change_password,
+        users::quota,
+        passwords::forgot,
+        passwords::reset,
+        sessions::list,
+        sessions::end_all,
+        sessions::end,
+        manage::list,
+        manage::one,
+        manage::change,
+        manage::remove,
+        manage::audit,
         compat::detections,
         compat::stats,
+        compat::accounts::register,
+        compat::accounts::token,
+        compat::accounts::me,
+        compat::sessions::login,
+        compat::sessions::set_name,
+        compat::sessions::put_name,
+        compat::sessions::patch_name,
+        compat::sessions::name,
+        hello::first,
+        hello::second,
     ),
-    components(schemas(Problem)),
-    modifiers(&Bearer, &PassedOn, &Served),
-    security(("bearer" = [])),
+    components(schemas(Problem, Refusal)),
+    modifiers(&Credentials, &PassedOn, &Served),
+    security(("oauth2" = []), ("bearer" = [])),
 )]
 struct Described;
 
@@ -76,8 +113,17 @@ pub struct ImageForm {
     file: Vec<u8>,
 }
 
-/// What any operation may answer.
+/// What any operation may answer that takes a credential.
 pub struct Problems;
+
+/// What an operation may answer that takes none.
+pub struct OpenProblems;
+
+/// What an operation with a body may answer besides.
+pub struct OpenBodyProblems;
+
+/// What the token endpoints may answer: their own kind of refusal, and problems where a request does not come as far as them.
+pub struct TokenProblems;
 
 /// What an operation with a body may answer besides.
 pub struct BodyProblems;
@@ -89,17 +135,27 @@ pub struct UploadProblems;
 type Row = (&'static str, &'static str, Option<(&'static str, &'static str)>);
 
 const RETRY_AFTER: Option<(&str, &str)> = Some(("Retry-After", "Seconds after which to try again"));
+const MAYBE_RETRY_AFTER: Option<(&str, &str)> =
+    Some(("Retry-After", "Seconds after which to try again; missing where a quota does not come back"));
 
-const OF_ALL: [Row; 7] = [
-    ("400", "`malformed`: the request cannot be read", None),
+const OF_CALLERS: [Row; 3] = [
     (
         "401",
         "`unauthorized`: no credential; `invalid_token`: one that does not count",
         Some(("WWW-Authenticate", "`Bearer`, with what is wrong with the token")),
     ),
-    ("403", "`forbidden`: the credential does not allow it", None),
-    ("405", "`method_not_allowed`: the path does not take the method", Some(("Allow", "The methods that it takes"))),
+    ("403", "`forbidden`, `scope_not_allowed`, `wrong_password`: the credential does not allow it", None),
+    ("429", "`rate_limited`: too many requests; `throttled`: too many attempts", RETRY_AFTER),
+];
+
+const NOT_ALLOWED: Row =
+    ("405", "`method_not_allowed`: the path does not take the method", Some(("Allow", "The methods that it takes")));
+
+const OF_ALL: [Row; 6] = [
+    ("400", "`malformed`: the request cannot be read", None),
+    NOT_ALLOWED,
     ("422", "`invalid`: a value is out of its range; the detail says what would be right", None),
+    ("429", "`throttled`: too many attempts", RETRY_AFTER),
     ("500", "`internal`: a defect of the service, which was logged", None),
     ("503", "`unavailable`, `timeout`: not now", RETRY_AFTER),
 ];
@@ -118,7 +174,7 @@ const OF_UPLOADS: [Row; 3] = [
          `idempotency_key_reused`: the key came with another picture, body or parameters before",
         None,
     ),
-    ("429", "`quota_exceeded`: the quota is used up", None),
+    ("429", "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests", MAYBE_RETRY_AFTER),
     (
         "503",
         "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way; `backlog`, `disk_full`: no more frames \
@@ -129,11 +185,23 @@ const OF_UPLOADS: [Row; 3] = [
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
+        OF_ALL.into_iter().chain(OF_CALLERS).map(problem).collect()
+    }
+}
+
+impl IntoResponses for OpenProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
         OF_ALL.into_iter().map(problem).collect()
     }
 }
 
 impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        OF_ALL.into_iter().chain(OF_CALLERS).chain(OF_BODIES).map(problem).collect()
+    }
+}
+
+impl IntoResponses for OpenBodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         OF_ALL.into_iter().chain(OF_BODIES).map(problem).collect()
     }
@@ -141,8 +209,37 @@ impl IntoResponses for BodyProblems {
 
 impl IntoResponses for UploadProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        OF_ALL.into_iter().chain(OF_BODIES).chain(OF_UPLOADS).map(problem).collect()
+        OF_ALL.into_iter().chain(OF_CALLERS).chain(OF_BODIES).chain(OF_UPLOADS).map(problem).collect()
     }
+}
+
+const OF_TOKENS: [Row; 6] = [
+    ("400", "`invalid_request`, `invalid_grant`, `invalid_scope`, `unsupported_grant_type`", None),
+    ("408", "`invalid_request`: the form took too long to arrive", None),
+    ("413", "`invalid_request`: the form is too long", None),
+    ("429", "`slow_down`: too many attempts", RETRY_AFTER),
+    ("500", "`server_error`: a defect of the service, which was logged", None),
+    ("503", "`temporarily_unavailable`: not now; a problem `timeout` where the answer takes too long", RETRY_AFTER),
+];
+
+impl IntoResponses for TokenProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let refusals = OF_TOKENS.into_iter().map(refusal);
+        refusals.chain([problem(NOT_ALLOWED)]).collect()
+    }
+}
+
+/// A refusal of a token endpoint; or, where the request was given up before it, a problem.
+fn refusal((status, description, header): Row) -> (String, RefOr<Response>) {
+    let content = |schema: &str| ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", content("OAuthError"))
+        .content("application/problem+json", content("Problem"));
+    if let Some((name, means)) = header {
+        response = response.header(name, HeaderBuilder::new().schema(text(None)).description(Some(means)).build());
+    }
+    (status.to_owned(), response.build().into())
 }
 
 fn problem((status, description, header): Row) -> (String, RefOr<Response>) {
@@ -156,7 +253,7 @@ fn problem((status, description, header): Row) -> (String, RefOr<Response>) {
 
 /// What every path answers to methods that it does not take.
 pub fn not_allowed() -> (String, RefOr<Response>) {
-    problem(OF_ALL[3])
+    problem(NOT_ALLOWED)
 }
 
 /// The schema of a text.
@@ -164,14 +261,32 @@ fn text(pattern: Option<&str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).pattern(pattern).build()
 }
 
-/// Declares the credentials.
-struct Bearer;
+/// What a credential may allow.
+const SCOPES: [(&str, &str); 7] = [
+    ("frames:write", "Send frames and detections"),
+    ("detections:read", "Read frames, detections, statistics and rules"),
+    ("alerts:read", "Read alerts, as they come and as a list"),
+    ("rules:write", "Change rules"),
+    ("faces:write", "Enrol and erase faces"),
+    ("faces:read", "Verify and search faces"),
+    ("admin", "See everybody's data and manage users"),
+];
 
-impl Modify for Bearer {
+/// Declares the credentials and what they may allow; which of it an operation takes, the operation says.
+struct Credentials;
+
+impl Modify for Credentials {
     fn modify(&self, document: &mut Document) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token")).build();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let scheme = scheme.description(Some("An access token of /v1/token, or an API token")).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let flow = Flow::Password(Password::with_refresh_url("/v1/token", Scopes::from_iter(SCOPES), "/v1/token"));
+        let about = "By name and password; the client needs no id and no secret";
+        components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::with_description([flow], about)));
+        let session = "What POST /login gave, bare or as Bearer";
+        let session = ApiKey::Header(ApiKeyValue::with_description("Authorization", session));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
         let cookie = "What POST /v1/alerts/cookie sets, for the streams alone";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description("sightline_alerts", cookie));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
@@ -194,6 +309,8 @@ impl Modify for PassedOn {
         let set = HeaderBuilder::new().schema(text(None)).description(Some("The cookie")).build();
         let cookie = problems(OperationBuilder::new().tag("alerts").operation_id(Some("alerts_cookie")))
             .summary(Some("Sets a cookie that opens /v1/alerts to a browser's EventSource, which sends no headers"))
+            .security(SecurityRequirement::new("oauth2", ["alerts:read"]))
+            .security(SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []))
             .response("204", ResponseBuilder::new().description("The cookie is set").header("Set-Cookie", set));
         for (path, method, operation) in [
             ("/v1/alerts", HttpMethod::Get, live.tag("alerts").operation_id(Some("stream_alerts"))),
@@ -224,12 +341,13 @@ fn stream(summary: &str) -> OperationBuilder {
         .parameter(parameter("Last-Event-ID", ParameterIn::Header, text(None), "The same, and counts for more"))
         .response("200", events)
         .response("503", problem(("503", "`busy`, `unavailable`: not now", RETRY_AFTER)).1)
+        .security(SecurityRequirement::new("oauth2", ["alerts:read"]))
         .security(SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []))
         .security(SecurityRequirement::new::<&str, [&str; 0], &str>("cookie", []))
 }
 
 fn problems(operation: OperationBuilder) -> OperationBuilder {
-    let responses = OF_ALL.into_iter().map(problem);
+    let responses = OF_ALL.into_iter().chain(OF_CALLERS).map(problem);
     responses.fold(operation, |operation, (status, response)| operation.response(status, response))
 }
 

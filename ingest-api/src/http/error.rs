@@ -1,10 +1,13 @@
 //! What goes wrong with a request, and the one table of what the client is told about it.
 
-use accounts::AccessError;
+use std::time::Duration;
+
+use accounts::{AccessError, AccountError, Right};
 use axum::response::{IntoResponse, Response};
 use contracts::IdError;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
 use platform::problem;
 use platform::query::Invalid;
 use store::StoreError;
@@ -25,8 +28,46 @@ pub enum ApiError {
     #[error("the token does not allow {0}; use one that does")]
     Forbidden(&'static str),
     /// The quota is used up.
-    #[error("the quota is used up; ask the operator for more")]
-    QuotaExceeded,
+    #[error("the quota is used up; GET /v1/users/me/quota tells when there is more, and the operator may give more")]
+    QuotaExceeded {
+        /// When there is more, if ever.
+        resets_at: Option<Timestamp>,
+    },
+    /// Too many requests.
+    #[error("there may be {limit} requests a second; wait and try again")]
+    RateLimited {
+        /// Requests a second.
+        limit: u32,
+        /// When there may be another.
+        retry_after: Duration,
+    },
+    /// Too many attempts to sign in, or to have mail sent.
+    #[error("there were too many attempts; wait and try again")]
+    Throttled {
+        /// When there may be another.
+        retry_after: Duration,
+    },
+    /// There is no such user, or its password is another: which of them is not told.
+    #[error("the name or the password is wrong")]
+    WrongPassword,
+    /// Whoever changes its password does not know it.
+    #[error("present_password: this is not the password; sign in by a reset of the password if it is lost")]
+    WrongPresentPassword,
+    /// A token for a new password that is unknown, spent or past its time.
+    #[error("token: it is not valid any more; ask for another one by POST /v1/password/forgot")]
+    InvalidReset,
+    /// Strangers may not register.
+    #[error("only an admin adds users here; ask the operator")]
+    RegistrationClosed,
+    /// The caller may not pass this on.
+    #[error("scopes: {0} is not yours to give; name scopes that your own credential has")]
+    ScopeNotAllowed(Right),
+    /// Another user has the name.
+    #[error("username: another user has this name; choose another one")]
+    UsernameTaken,
+    /// Another user has the address.
+    #[error("email: another user has this address; sign in, or have the password reset")]
+    EmailTaken,
     /// No such path.
     #[error("there is nothing at this path; /docs lists what there is")]
     UnknownPath,
@@ -102,11 +143,11 @@ pub enum ApiError {
 }
 
 /// Status, code and seconds after which to try again.
-type Row = (StatusCode, &'static str, Option<u32>);
+type Row = (StatusCode, &'static str, Option<u64>);
 
 impl ApiError {
     /// The status table.
-    const fn row(&self) -> Row {
+    pub(super) fn row(&self) -> Row {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", None),
             Self::NoCredential => (StatusCode::UNAUTHORIZED, "unauthorized", None),
@@ -126,7 +167,22 @@ impl ApiError {
             Self::EmptyBody => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body", None),
             Self::InvalidImage(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", None),
             Self::ImageTooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large", None),
-            Self::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", None),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", None),
+            Self::WrongPresentPassword => (StatusCode::FORBIDDEN, "wrong_password", None),
+            Self::InvalidReset => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_reset_token", None),
+            Self::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed", None),
+            Self::ScopeNotAllowed(_) => (StatusCode::FORBIDDEN, "scope_not_allowed", None),
+            Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", None),
+            Self::EmailTaken => (StatusCode::CONFLICT, "email_taken", None),
+            Self::QuotaExceeded { resets_at } => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", resets_at.map(seconds_until))
+            }
+            Self::RateLimited { retry_after, .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(whole_seconds(*retry_after)))
+            }
+            Self::Throttled { retry_after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "throttled", Some(whole_seconds(*retry_after)))
+            }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(1)),
             Self::Backlog => (StatusCode::SERVICE_UNAVAILABLE, "backlog", Some(30)),
@@ -137,7 +193,7 @@ impl ApiError {
     }
 
     /// Failures that are ours are logged here, once; those of clients are theirs.
-    fn log(&self) {
+    pub(super) fn log(&self) {
         match self {
             Self::Internal(cause) => tracing::error!(error = format!("{cause:#}"), "request failed"),
             Self::Unavailable(cause) => tracing::warn!(error = cause, "request refused"),
@@ -158,6 +214,9 @@ impl IntoResponse for ApiError {
         }
         match self {
             Self::NoCredential => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::WrongPassword => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::InvalidCredential => {
@@ -182,11 +241,41 @@ impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::InvalidCredential => Self::InvalidCredential,
-            AccessError::QuotaExceeded { .. } => Self::QuotaExceeded,
-            AccessError::RateLimited { .. } => Self::Busy,
+            AccessError::QuotaExceeded { resets_at } => Self::QuotaExceeded { resets_at },
+            AccessError::RateLimited { limit, retry_after } => Self::RateLimited { limit, retry_after },
             AccessError::Unavailable(cause) => Self::Unavailable(cause),
         }
     }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::WrongPassword => Self::WrongPassword,
+            AccountError::InvalidGrant => Self::InvalidCredential,
+            AccountError::InvalidReset => Self::InvalidReset,
+            AccountError::Throttled { retry_after } => Self::Throttled { retry_after },
+            AccountError::Invalid { field, reason } => Self::Invalid(format!("{field}: {reason}")),
+            AccountError::UsernameTaken => Self::UsernameTaken,
+            AccountError::EmailTaken => Self::EmailTaken,
+            AccountError::IdentityTaken | AccountError::TooMany(_) => Self::Conflict(error.to_string()),
+            AccountError::NotFound(_) => Self::NotFound(error.to_string()),
+            AccountError::ScopeNotAllowed(right) => Self::ScopeNotAllowed(right),
+            AccountError::Busy => Self::Busy,
+            AccountError::Unavailable(cause) => Self::Unavailable(cause),
+            AccountError::Internal(cause) => Self::Internal(anyhow::anyhow!(cause)),
+        }
+    }
+}
+
+/// Seconds, rounded up: whoever waits so long is not too early.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+fn seconds_until(moment: Timestamp) -> u64 {
+    let left = moment.duration_since(Timestamp::now());
+    u64::try_from(left.as_secs()).unwrap_or(0) + 1
 }
 
 impl From<Invalid> for ApiError {

@@ -1,10 +1,10 @@
 //! What handlers take as arguments: a caller with a right, a query, an id; each refuses with a problem that
-//! says what would be right.
+//! says what would be right. A caller is counted where it becomes known, so a handler takes one of them only.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use accounts::{Caller, Right};
+use accounts::{AccessError, Caller, Decision, Right};
 use axum::extract::{FromRequestParts, Path};
 use contracts::StreamName;
 use contracts::api::Page;
@@ -16,9 +16,10 @@ use store::{Cursor, Paged, Scope};
 
 use crate::app::App;
 use crate::http::ApiError;
+use crate::http::limited::{self, Room};
 
 /// Items of a page when the client does not say how many.
-const DEFAULT_LIMIT: u32 = 50;
+pub const DEFAULT_LIMIT: u32 = 50;
 /// Most items of a page.
 const MAX_LIMIT: u32 = 1000;
 /// How far a camera's clock may be ahead of ours.
@@ -29,6 +30,9 @@ pub struct MayWrite(pub Caller);
 
 /// A caller who may read.
 pub struct MayRead(pub Caller);
+
+/// A caller who may read alerts.
+pub struct MayReadAlerts(pub Caller);
 
 /// A caller who may change rules.
 pub struct MayEditRules(pub Caller);
@@ -49,6 +53,14 @@ impl FromRequestParts<App> for MayRead {
     }
 }
 
+impl FromRequestParts<App> for MayReadAlerts {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        allowed(parts, app, Right::AlertsRead, "reading alerts").await.map(Self)
+    }
+}
+
 impl FromRequestParts<App> for MayEditRules {
     type Rejection = ApiError;
 
@@ -60,15 +72,52 @@ impl FromRequestParts<App> for MayEditRules {
 impl MayRead {
     /// Whose data the caller sees.
     pub fn scope(&self) -> Scope {
-        if self.0.sees_all { Scope::All } else { Scope::Tenant(self.0.tenant.clone()) }
+        scope(&self.0)
     }
 }
 
-async fn allowed(parts: &Parts, app: &App, right: Right, what: &'static str) -> Result<Caller, ApiError> {
+impl MayReadAlerts {
+    /// Whose data the caller sees.
+    pub fn scope(&self) -> Scope {
+        scope(&self.0)
+    }
+}
+
+fn scope(caller: &Caller) -> Scope {
+    if caller.sees_all { Scope::All } else { Scope::Tenant(caller.tenant.clone()) }
+}
+
+/// The caller of a request, if its credential allows something and there is room for the request.
+pub async fn allowed(parts: &Parts, app: &App, right: Right, what: &'static str) -> Result<Caller, ApiError> {
+    let caller = admitted(parts, app).await?;
+    if caller.may(right) { Ok(caller) } else { Err(ApiError::Forbidden(what)) }
+}
+
+/// The caller of a request, whatever its credential allows, if there is room for the request.
+pub async fn admitted(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let header = parts.headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
     let token = header.to_str().ok().and_then(bearer).ok_or(ApiError::NoCredential)?;
     let caller = app.accounts.authenticate(token).await?;
-    if caller.may(right) { Ok(caller) } else { Err(ApiError::Forbidden(what)) }
+    count(parts, app, &caller).await?;
+    Ok(caller)
+}
+
+/// Counts a request of a caller, and notes what its client is told of its limit.
+pub async fn count(parts: &Parts, app: &App, caller: &Caller) -> Result<(), ApiError> {
+    match app.accounts.admit(caller).await {
+        Ok(Some(Decision { remaining, resets_in, .. })) => {
+            let limit = caller.rate_limit.unwrap_or(remaining);
+            limited::note(&parts.extensions, Room { limit, remaining, resets_in });
+        }
+        Ok(None) => {}
+        Err(error) => {
+            if let AccessError::RateLimited { limit, retry_after } = error {
+                limited::note(&parts.extensions, Room { limit, remaining: 0, resets_in: retry_after });
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 /// The token of a `Bearer` credential.
@@ -142,12 +191,17 @@ impl Listed {
     }
 
     /// The page out of what the store gave.
-    pub fn page<T>(&self, mut items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
-        let more = items.len() > self.limit as usize;
-        items.truncate(self.limit as usize);
-        let next_cursor = items.last().filter(|_| more).map(|last| place(last).encode());
-        Page { items, next_cursor }
+    pub fn page<T>(&self, items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
+        page(self.limit, items, place)
     }
+}
+
+/// A page of so many items out of one more, which tells whether there is a next page.
+pub fn page<T>(limit: u32, mut items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next_cursor = items.last().filter(|_| more).map(|last| place(last).encode());
+    Page { items, next_cursor }
 }
 
 /// A number of items.

@@ -23,7 +23,7 @@ pub fn routes() -> Routes {
 
 /// Frames with their results, newest first; those with nothing found included.
 #[utoipa::path(
-    get, path = "/v1/frames", operation_id = "list_frames", tag = "frames", params(Listed),
+    get, path = "/v1/frames", operation_id = "list_frames", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "frames", params(Listed),
     responses((status = 200, body = Page<FrameView>), Problems)
 )]
 pub async fn list(
@@ -39,7 +39,7 @@ pub async fn list(
 
 /// One frame with the results there are.
 #[utoipa::path(
-    get, path = "/v1/frames/{id}", operation_id = "get_frame", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
+    get, path = "/v1/frames/{id}", operation_id = "get_frame", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(
         (status = 200, body = FrameView),
         (status = 404, body = Problem, content_type = "application/problem+json",
@@ -60,7 +60,7 @@ pub async fn one(
 
 /// A frame's picture, while it is kept.
 #[utoipa::path(
-    get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
+    get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(
         (status = 200, description = "The picture as it was sent", content(
             (Picture = "image/jpeg"), (Picture = "image/png"), (Picture = "image/webp")

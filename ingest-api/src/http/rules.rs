@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
 
 /// All rules: those that come with the product first, then the caller's by name.
 #[utoipa::path(
-    get, path = "/v1/rules", operation_id = "list_rules", tag = "rules", responses((status = 200, body = Page<RuleView>), Problems)
+    get, path = "/v1/rules", operation_id = "list_rules", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "rules", responses((status = 200, body = Page<RuleView>), Problems)
 )]
 pub async fn list(
     State(app): State<App>,
@@ -44,7 +44,7 @@ pub async fn list(
 
 /// One rule.
 #[utoipa::path(
-    get, path = "/v1/rules/{id}", operation_id = "get_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
+    get, path = "/v1/rules/{id}", operation_id = "get_rule", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
@@ -65,7 +65,7 @@ pub async fn one(
 
 /// Makes a rule. It is in force for every detection that is indexed from about now on.
 #[utoipa::path(
-    post, path = "/v1/rules", operation_id = "make_rule", tag = "rules", request_body = NewRule,
+    post, path = "/v1/rules", operation_id = "make_rule", security(("oauth2" = ["rules:write"]), ("bearer" = [])), tag = "rules", request_body = NewRule,
     responses(
         (status = 201, body = RuleView, description = "It is made",
             headers(("Location" = String, description = "Where it is"))),
@@ -99,7 +99,7 @@ pub async fn create(
 
 /// Changes a rule of the caller's.
 #[utoipa::path(
-    patch, path = "/v1/rules/{id}", operation_id = "change_rule", tag = "rules", request_body = RuleChange,
+    patch, path = "/v1/rules/{id}", operation_id = "change_rule", security(("oauth2" = ["rules:write"]), ("bearer" = [])), tag = "rules", request_body = RuleChange,
     params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
@@ -134,7 +134,7 @@ pub async fn change(
 
 /// Deletes a rule of the caller's. The alerts that it raised stay.
 #[utoipa::path(
-    delete, path = "/v1/rules/{id}", operation_id = "delete_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
+    delete, path = "/v1/rules/{id}", operation_id = "delete_rule", security(("oauth2" = ["rules:write"]), ("bearer" = [])), tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),

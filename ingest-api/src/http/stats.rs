@@ -87,7 +87,7 @@ impl From<Group> for GroupBy {
 
 /// Counts of detections by group, the largest first; hours in their order.
 #[utoipa::path(
-    get, path = "/v1/stats", operation_id = "count_detections", tag = "detections", params(Asked),
+    get, path = "/v1/stats", operation_id = "count_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "detections", params(Asked),
     responses((status = 200, body = Stats), Problems)
 )]
 pub async fn stats(

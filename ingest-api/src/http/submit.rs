@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use bytes::Bytes;
 use contracts::api::{FrameAccepted, FrameView};
 use contracts::{DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
 use http::header::LOCATION;
@@ -23,6 +24,7 @@ use crate::http::extract::{MayWrite, Strict, captured_at, moment};
 use crate::http::image::{self, Image};
 use crate::http::prefer;
 use crate::http::{ApiError, Routes};
+use crate::probe::ImageType;
 use crate::publish::publish;
 use crate::view;
 use crate::waiting::Ticket;
@@ -63,7 +65,7 @@ impl Parameters for NewFrame {
 /// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It will be looked at even
 /// if everything stops right after the answer.
 #[utoipa::path(
-    post, path = "/v1/frames", operation_id = "send_frame", tag = "frames",
+    post, path = "/v1/frames", operation_id = "send_frame", security(("oauth2" = ["frames:write"]), ("bearer" = [])), tag = "frames",
     params(
         NewFrame,
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
@@ -165,14 +167,30 @@ impl Frame {
 
     /// Charges and publishes it; returns when the log has it.
     async fn send(&self, app: &App, caller: &Caller, image: Image, ticket: Option<&Ticket>) -> Result<(), ApiError> {
-        app.accounts.charge(caller, self.id).await?;
         let bytes = image.bytes.len();
-        let content = if bytes > app.inline_bytes {
+        let reservation = image.reservation;
+        charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, ticket)).await?;
+        app.accepted.increment(1);
+        app.accepted_bytes.increment(bytes as u64);
+        // The log has the image; only now its bytes are no longer held here.
+        drop(reservation);
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        app: &App,
+        caller: &Caller,
+        kind: ImageType,
+        image: Bytes,
+        ticket: Option<&Ticket>,
+    ) -> Result<(), ApiError> {
+        let content = if image.len() > app.inline_bytes {
             let key = format!("{INBOX}/{}/{}/{}", today(), caller.tenant, self.id);
-            app.blobs.put(&key, image.bytes).await?;
+            app.blobs.put(&key, image).await?;
             FrameContent::Blob(key)
         } else {
-            FrameContent::Inline(image.bytes)
+            FrameContent::Inline(image)
         };
         let event = FrameEvent {
             id: self.id,
@@ -180,17 +198,12 @@ impl Frame {
             stream: self.stream.clone(),
             captured_at: self.captured_at,
             detectors: self.asked.clone(),
-            content_type: image.kind.media_type().to_owned(),
+            content_type: kind.media_type().to_owned(),
             content,
             reply_to: ticket.map(|_| app.waiting.replica().to_owned()),
             traceparent: self.traceparent.clone(),
         };
-        publish(app, &event).await?;
-        app.accepted.increment(1);
-        app.accepted_bytes.increment(bytes as u64);
-        // The log has the image; only now its bytes are no longer held here.
-        drop(image.reservation);
-        Ok(())
+        publish(app, &event).await
     }
 
     /// What is known of it from an earlier time that it was sent, if every detector has answered.
@@ -213,6 +226,26 @@ impl Frame {
         };
         (StatusCode::ACCEPTED, location, Json(body)).into_response()
     }
+}
+
+/// Charges a frame and takes it in; what is refused after all costs nothing.
+///
+/// # Errors
+/// When the quota is used up, or why it was not taken in.
+pub async fn charged(
+    app: &App,
+    caller: &Caller,
+    frame: FrameId,
+    taking: impl Future<Output = Result<(), ApiError>>,
+) -> Result<(), ApiError> {
+    app.accounts.charge(caller, frame).await?;
+    let taken = taking.await;
+    if taken.is_err()
+        && let Err(error) = app.accounts.refund(caller, frame).await
+    {
+        tracing::warn!(frame.id = %frame, error = error.to_string(), "a refused frame stays charged");
+    }
+    taken
 }
 
 /// The id under which the client sends: always the same for the same key.

@@ -1,0 +1,151 @@
+//! Accounts as older clients know them: `/users`, `/token`, `/users/me/`.
+
+use accounts::{Registration, Right, Secret};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use contracts::UserId;
+use contracts::api::Problem;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use store::relational::UserRecord;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::http::docs::{OpenBodyProblems, Problems};
+use crate::http::extract::NoQuery;
+use crate::http::forms::Form;
+use crate::http::json::JsonBody;
+use crate::http::oauth::NO_STORE;
+use crate::http::token::TokenAnswer;
+use crate::http::users::{UserView, add};
+use crate::http::who::{AdminOrStranger, Me, Whence};
+use crate::http::{ApiError, Routes};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    vec![("/users", post(register)), ("/token", post(token)), ("/users/me/", get(me))]
+}
+
+/// Somebody who registers, as older clients send it. Other fields are passed over, whatever they are.
+#[derive(Deserialize, ToSchema)]
+pub struct OlderNewUser {
+    /// The name for signing in.
+    #[serde(alias = "user_name")]
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$", example = "ann")]
+    username: String,
+    /// The password.
+    #[schema(max_length = 128, format = Password)]
+    password: String,
+    /// The address.
+    #[serde(default)]
+    #[schema(max_length = 254)]
+    email: Option<String>,
+    /// The name for people.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    full_name: Option<String>,
+}
+
+/// A user as older clients know it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OlderUser {
+    id: UserId,
+    username: Option<String>,
+    email: Option<String>,
+    full_name: Option<String>,
+    disabled: bool,
+    api_request_quota: Option<u32>,
+}
+
+impl OlderUser {
+    fn of(app: &App, user: UserRecord) -> Self {
+        let UserView { id, username, email, full_name, disabled, api_request_quota, .. } = UserView::of(app, user);
+        Self { id, username, email, full_name, disabled, api_request_quota }
+    }
+}
+
+/// Registers a user; the name may be called `user_name` too.
+#[utoipa::path(
+    post, path = "/users", operation_id = "older_register", tag = "older clients", request_body = OlderNewUser,
+    security((), ("oauth2" = ["admin"]), ("bearer" = [])),
+    responses(
+        (status = 201, body = OlderUser, description = "It can sign in"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: a credential that does not count",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "`registration_closed`: only an admin adds users"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it"),
+        OpenBodyProblems,
+    )
+)]
+pub async fn register(
+    State(app): State<App>,
+    caller: AdminOrStranger,
+    Whence(origin): Whence,
+    _: NoQuery,
+    JsonBody(new): JsonBody<OlderNewUser>,
+) -> Result<(StatusCode, Json<OlderUser>), ApiError> {
+    let registration = Registration {
+        username: Some(new.username),
+        email: new.email.filter(|email| !email.is_empty()),
+        full_name: new.full_name,
+        password: Some(Secret::new(new.password)),
+        identity: None,
+    };
+    let user = add(&app, &caller, &registration, &origin).await?;
+    Ok((StatusCode::CREATED, Json(OlderUser::of(&app, user))))
+}
+
+/// Signs in by a form; an empty `grant_type` is `password`. Further fields are passed over.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read field by field")]
+pub struct OlderTokenForm {
+    /// Empty, or `password`.
+    #[schema(pattern = "^(password)?$")]
+    grant_type: Option<String>,
+    /// The user name or e-mail address.
+    username: String,
+    /// The password.
+    #[schema(format = Password)]
+    password: String,
+    /// What the token shall allow, separated by blanks.
+    scope: Option<String>,
+}
+
+/// Signs in by name and password.
+#[utoipa::path(
+    post, path = "/token", operation_id = "older_token", tag = "older clients", security(()),
+    request_body(content = OlderTokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, body = TokenAnswer),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`wrong_password`: the name or the password is wrong",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+        OpenBodyProblems,
+    )
+)]
+pub async fn token(
+    State(app): State<App>,
+    Whence(origin): Whence,
+    _: NoQuery,
+    form: Form,
+) -> Result<Response, ApiError> {
+    if form.text("grant_type")?.is_some_and(|grant| grant != "password") {
+        return Err(ApiError::Invalid("grant_type: must be password or empty; /v1/token knows others".to_owned()));
+    }
+    let (username, password) = (form.needed("username")?, Secret::new(form.needed("password")?));
+    // Theirs are names of another system, which mean nothing here.
+    let known = |scopes: &str| Right::parse_list(scopes).ok();
+    let scopes = form.text("scope")?.and_then(known);
+    let grant = app.directory.users.sign_in(username, &password, scopes.as_deref(), &origin).await?;
+    Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
+}
+
+/// One's own profile.
+#[utoipa::path(
+    get, path = "/users/me/", operation_id = "older_get_me", tag = "older clients", responses((status = 200, body = OlderUser), Problems)
+)]
+pub async fn me(State(app): State<App>, me: Me, _: NoQuery) -> Result<Json<OlderUser>, ApiError> {
+    let user = app.directory.users.user(me.id).await?;
+    Ok(Json(OlderUser::of(&app, user)))
+}
