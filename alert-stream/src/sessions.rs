@@ -39,9 +39,10 @@ impl Sessions {
         Self { accounts, stop, live: Mutex::default() }
     }
 
-    /// The session of a credential.
+    /// The session of a credential, for a request, which counts among its caller's.
     pub async fn open(&self, token: &str) -> Result<Arc<Session>, AccessError> {
         let caller = self.accounts.authenticate(token).await?;
+        self.accounts.admit(&caller).await?;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = live.get(token) {
             if known.caller == caller && !known.ended.is_cancelled() {

@@ -1,5 +1,7 @@
 //! Why a request gets no stream, and what the client is told of it.
 
+use std::time::Duration;
+
 use accounts::AccessError;
 use axum::response::{IntoResponse, Response};
 use bus::BusError;
@@ -29,6 +31,14 @@ pub enum ApiError {
     /// The path takes other methods.
     #[error("this path does not take this method; the Allow header lists those it takes")]
     MethodNotAllowed,
+    /// Too many requests.
+    #[error("there may be {limit} requests a second; wait and try again")]
+    RateLimited {
+        /// Requests a second.
+        limit: u32,
+        /// When there may be another.
+        retry_after: Duration,
+    },
     /// Too many listen already.
     #[error("too many clients listen at this moment; try again soon")]
     Busy,
@@ -46,6 +56,7 @@ impl ApiError {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
@@ -61,6 +72,10 @@ impl IntoResponse for ApiError {
             Self::NoCredential => (WWW_AUTHENTICATE, "Bearer"),
             Self::InvalidCredential => (WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
             Self::Busy | Self::Unavailable => (RETRY_AFTER, "5"),
+            Self::RateLimited { retry_after, .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1));
+                return response;
+            }
             _ => return response,
         };
         headers.insert(name, HeaderValue::from_static(value));
@@ -72,7 +87,7 @@ impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } => Self::InvalidCredential,
-            AccessError::RateLimited { .. } => Self::Busy,
+            AccessError::RateLimited { limit, retry_after } => Self::RateLimited { limit, retry_after },
             AccessError::Unavailable(reason) => {
                 tracing::warn!(error = reason, "callers cannot be told from strangers");
                 Self::Unavailable
