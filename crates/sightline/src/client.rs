@@ -94,6 +94,11 @@ impl Client {
         Ok(self.http.get(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
+    /// A PATCH of a path, authorised.
+    pub fn patch(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.patch(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
     /// A POST to a path with its query, authorised.
     pub fn post(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.http.post(self.url(path)?).bearer_auth(self.token.expose()))

@@ -4,12 +4,14 @@ mod bench;
 mod client;
 mod data_dir;
 mod dlq;
+mod migrate;
 mod models;
 mod out;
 mod push;
 mod sse;
 mod topics;
 mod up;
+mod user;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,10 @@ enum Command {
     Topics(topics::TopicsCommand),
     /// List what could never be processed, or send it again
     Dlq(dlq::command::Dlq),
+    /// Add users, list them, change what they may
+    User(user::User),
+    /// Make the accounts' tables what this version needs
+    Migrate(migrate::Migrate),
     /// List models, or fetch them
     Models(models::Models),
     /// Measure speed and memory on this machine
@@ -53,6 +59,8 @@ fn main() -> std::process::ExitCode {
             Command::Watch(watch) => watch.run().await,
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,
+            Command::User(user) => user.run().await,
+            Command::Migrate(migrate) => migrate.run().await,
             Command::Models(models) => models.run().await,
             Command::Bench(bench) => bench.run().await,
         }

@@ -3,7 +3,7 @@
 //! It starts the very same `run` functions as the services' own programs. What is embedded lives in one locked folder;
 //! each part is swapped for a server by setting that server's address.
 
-mod backends;
+pub mod backends;
 mod greeting;
 
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use platform::config::{AdminTokenArgs, BlobArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs};
+use platform::config::{
+    AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
+};
 use platform::{Common, Health};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,7 +50,16 @@ pub struct Up {
     blobs: BlobArgs,
 
     #[command(flatten)]
+    database: DatabaseArgs,
+
+    #[command(flatten)]
+    redis: RedisArgs,
+
+    #[command(flatten)]
     admin_token: AdminTokenArgs,
+
+    #[command(flatten, next_help_heading = "Tokens and limits")]
+    tokens: TokenArgs,
 
     #[command(flatten, next_help_heading = "ingest-api")]
     ingest: ingest_api::Config,
@@ -101,6 +112,7 @@ impl Up {
         parts.spawn(detector_worker::run(self.worker, common.clone(), backends.worker(), stop.clone()));
         parts.spawn(indexer::run(self.indexer, common.clone(), backends.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(self.alerts, common, backends.alerts(), inner, stop.clone()));
+        parts.spawn(backends.directory.clone().run(stop.clone()));
         parts.spawn(platform::http::serve_admin(admin, stop.clone()));
         parts.spawn(greeting.when_ready(health, stop.clone()));
 
@@ -134,6 +146,7 @@ impl Backends {
             documents: Arc::clone(&self.documents),
             blobs: Arc::clone(&self.blobs),
             accounts: Arc::clone(&self.accounts),
+            directory: self.directory.clone(),
             besides: Health::default(),
         }
     }

@@ -7,8 +7,8 @@ use bus::kafka::admin;
 use clap::Args;
 use contracts::Topics;
 use contracts::topics::DEFAULT;
-use platform::config::{KafkaArgs, MongoArgs};
-use store::MongoDocuments;
+use platform::config::{DatabaseArgs, KafkaArgs, MongoArgs, RedisArgs};
+use store::{MongoDocuments, Relational};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -19,6 +19,10 @@ pub struct Servers {
     pub kafka: KafkaArgs,
     #[command(flatten)]
     mongo: MongoArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
 }
 
 impl Servers {
@@ -56,7 +60,7 @@ impl Ground {
     /// # Errors
     /// As [`Self::lay`].
     pub async fn lay_with(servers: &Servers, change: impl Fn(&str) -> String) -> anyhow::Result<Self> {
-        let Servers { kafka, mongo } = servers;
+        let Servers { kafka, mongo, database, redis } = servers;
         let (config, mongodb_uri) = (crate::topics::config(kafka)?, mongo.uri()?.expose().to_owned());
         let name = format!("bench-{}", Uuid::new_v4().simple());
         let text = change(DEFAULT).replace("name: sightline.", &format!("name: {name}."));
@@ -68,7 +72,7 @@ impl Ground {
 
         let token = accounts::generate_token();
         let properties = kafka.kafka_properties.as_ref().map_or("", |secret| secret.expose());
-        let settings = vec![
+        let mut settings = vec![
             ("SIGHTLINE_KAFKA_BROKERS", config.brokers.clone()),
             ("SIGHTLINE_KAFKA_PROPERTIES", properties.to_owned()),
             ("SIGHTLINE_TOPICS_FILE", file.display().to_string()),
@@ -77,6 +81,14 @@ impl Ground {
             ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.path().display())),
             ("SIGHTLINE_ADMIN_TOKEN", token.clone()),
         ];
+        // Only services that know callers need these two; one that does says so itself.
+        if let Some(url) = &database.database_url {
+            Relational::postgres(url.expose(), 1).await?.migrate().await?;
+            settings.push(("SIGHTLINE_DATABASE_URL", url.expose().to_owned()));
+        }
+        if let Some(url) = &redis.redis_url {
+            settings.push(("SIGHTLINE_REDIS_URL", url.expose().to_owned()));
+        }
         Ok(Self { topics, kafka: config, token, database: name, mongodb_uri, folder, settings })
     }
 

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use accounts::{Accounts, AdminToken};
+use accounts::{Accounts, Clock};
 use anyhow::Context;
 use bus::embedded::{BusSync, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
+use ingest_api::{Directory, Shared};
 use platform::Secret;
-use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, SqliteDocuments};
+use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments};
 
 use super::Up;
 use crate::{data_dir, topics};
@@ -32,6 +33,10 @@ pub struct Backends {
     pub documents: Arc<dyn Documents>,
     pub blobs: Arc<dyn Blobs>,
     pub accounts: Arc<dyn Accounts>,
+    /// The users.
+    pub directory: Directory,
+    /// What limits and sessions are kept in.
+    pub limits: String,
     /// The worker's parts, which tell its readiness from one place to another.
     pub worker: detector_worker::Deps,
     /// The data folder.
@@ -50,10 +55,11 @@ impl Backends {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let accounts =
-            AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+        let directory = directory(up, &folder).await?;
+        let accounts = directory.with_operator(token.expose())?;
+        let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
-        Ok(Self { bus, documents, blobs, accounts: Arc::new(accounts), worker, folder, token_file })
+        Ok(Self { bus, documents, blobs, accounts, directory, limits, worker, folder, token_file })
     }
 }
 
@@ -89,4 +95,27 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
         None => ObjectBlobs::folder(folder.join("blobs")).context("SIGHTLINE_DATA_DIR"),
     };
     Ok(Arc::new(opened?))
+}
+
+/// Accounts with their tables as this program has them, and with the operator's own user.
+async fn directory(up: &Up, folder: &Path) -> anyhow::Result<Directory> {
+    let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
+    database.migrate().await?;
+    let shared = match &up.redis.redis_url {
+        Some(url) => Shared::redis(url.expose())?,
+        None => Shared::in_process(),
+    };
+    let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
+    let mailer = ingest_api::mailer(&up.ingest.accounts)?;
+    let directory = Directory::open(database, settings, shared, mailer, Clock::default()).await?;
+    directory.users.operator().await.context("the operator's own user cannot be made")?;
+    Ok(directory)
+}
+
+/// The accounts' database: PostgreSQL where its address is set, else a file in the data folder.
+pub async fn database(url: Option<&Secret>, connections: u32, folder: &Path) -> anyhow::Result<Relational> {
+    Ok(match url {
+        Some(url) => Relational::postgres(url.expose(), connections).await?,
+        None => Relational::sqlite(folder.join("accounts.sqlite")).await?,
+    })
 }

@@ -35,6 +35,10 @@ impl Up {
             ("log", backends.bus.describe()),
             ("documents", backends.documents.describe()),
             ("pictures", backends.blobs.describe()),
+            (
+                "accounts",
+                format!("{}; limits and sessions {}", backends.directory.database.describe(), backends.limits),
+            ),
             ("detectors", self.detectors()?),
         ];
         Ok(Greeting {

@@ -99,7 +99,7 @@ async fn suffer_all(planned: &[Fault], site: &Site, books: &Books, target: &Targ
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kafka and mongodb"]
+#[ignore = "needs kafka, mongodb, postgres and redis"]
 async fn nothing_is_lost_and_nothing_comes_twice_whatever_fails() {
     let size = Size {
         seed: setting("SEED", 1),

@@ -1,4 +1,5 @@
-//! Kafka and MongoDB of this run alone, because they are killed in it; started by `scripts/servers`.
+//! Kafka and MongoDB of this run alone, because they are killed in it; PostgreSQL and Redis, which are not, for the services'
+//! accounts; all started by `scripts/servers`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,11 +14,11 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts both; the broker sends its clients through the relays on these ports.
+    /// Starts them; the broker sends its clients through the relays on these ports.
     pub fn start(relays: &[u16]) -> Self {
         let mut servers = Self { state: tempfile::tempdir().unwrap(), said: HashMap::new() };
         let relays: Vec<String> = relays.iter().map(u16::to_string).collect();
-        servers.command(&["start", "kafka", "mongodb"], &relays.join(" "));
+        servers.command(&["start", "kafka", "mongodb", "postgres", "redis"], &relays.join(" "));
         let said = servers.command(&["env"], "");
         let pairs = said.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         servers.said = pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
@@ -48,6 +49,14 @@ impl Servers {
         let pairs = self.said["SIGHTLINE_TEST_KAFKA_RELAYED"].split(' ');
         let find = |pair: &str| pair.strip_prefix(&format!("{relay}=")).map(|port| port.parse().unwrap());
         pairs.into_iter().find_map(find).unwrap()
+    }
+
+    /// Where accounts are kept.
+    pub fn accounts(&self) -> [(&'static str, String); 2] {
+        [
+            ("SIGHTLINE_DATABASE_URL", self.said["SIGHTLINE_TEST_DATABASE_URL"].clone()),
+            ("SIGHTLINE_REDIS_URL", self.said["SIGHTLINE_TEST_REDIS_URL"].clone()),
+        ]
     }
 
     /// mongod's port.

@@ -188,6 +188,7 @@ struct Settings {
     topics: Topics,
     token: String,
     mongodb: u16,
+    accounts: [(&'static str, String); 2],
 }
 
 impl Settings {
@@ -201,15 +202,19 @@ impl Settings {
         ];
         let mut apply = Process::start(&program("sightline"), &["topics", "apply"], &own, &folder.join("topics.log"));
         assert!(apply.ends_well(), "{}", apply.said());
+        let accounts = servers.accounts();
+        let log = folder.join("migrate.log");
+        let mut migrate = Process::start(&program("sightline"), &["migrate"], &accounts, &log);
+        assert!(migrate.ends_well(), "{}", migrate.said());
         let topics = Topics::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
         let token = format!("token-{}", uuid::Uuid::now_v7().simple());
-        Self { folder: folder.to_owned(), topics, token, mongodb: servers.mongodb() }
+        Self { folder: folder.to_owned(), topics, token, mongodb: servers.mongodb(), accounts }
     }
 
     fn of(&self, service: Program, relays: &BTreeMap<Link, Relay>) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.join(name).to_str().unwrap().to_owned();
         let port = |server| relays.get(&Link { service, server }).map_or(self.mongodb, |relay| relay.port);
-        vec![
+        let own = vec![
             ("SIGHTLINE_KAFKA_BROKERS", format!("127.0.0.1:{}", port(Program::Kafka))),
             // Otherwise the driver would ask the replica set where it is, and go there past the relay.
             ("SIGHTLINE_MONGODB_URI", format!("mongodb://127.0.0.1:{}/?directConnection=true", port(Program::Mongodb))),
@@ -219,6 +224,7 @@ impl Settings {
             ("SIGHTLINE_WORKER_STATE_DIR", path("worker")),
             ("SIGHTLINE_ADMIN_TOKEN", self.token.clone()),
             ("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{}", free_port())),
-        ]
+        ];
+        [own, self.accounts.to_vec()].concat()
     }
 }

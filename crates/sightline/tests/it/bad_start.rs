@@ -75,6 +75,24 @@ fn servers_that_cannot_be_reached_are_named() {
     let said = refused(&[("SIGHTLINE_MONGODB_URI", &uri)]);
     assert!(error_line(&said).contains("SIGHTLINE_MONGODB_URI"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
+    let url = format!("postgres://user:hidden@{nobody}/sightline");
+    let said = refused(&[("SIGHTLINE_DATABASE_URL", &url)]);
+    assert!(error_line(&said).contains("SIGHTLINE_DATABASE_URL"), "{said}");
+    assert!(!said.contains("hidden"), "{said}");
+}
+
+#[test]
+fn settings_of_accounts_that_make_no_sense_are_named() {
+    for (key, value) in [
+        ("SIGHTLINE_REDIS_URL", "http://user:hidden@host"),
+        ("SIGHTLINE_DATABASE_URL", "mysql://user:hidden@host/db"),
+        ("SIGHTLINE_SMTP_URL", "http://user:hidden@host"),
+        ("SIGHTLINE_RESET_URL", "not an address"),
+    ] {
+        let said = refused(&[(key, value)]);
+        let line = error_line(&said);
+        assert!(line.contains(key) && !said.contains("hidden"), "{said}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "store"]),
     ("detector-worker", &["bus", "contracts", "platform", "store"]),
     ("indexer", &["bus", "contracts", "platform", "rules", "store"]),
-    ("alert-stream", &["accounts", "bus", "contracts", "platform"]),
+    ("alert-stream", &["accounts", "bus", "contracts", "platform", "store"]),
     (
         "sightline",
         &[

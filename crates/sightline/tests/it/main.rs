@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
+mod accounts;
 mod bad_start;
 mod combinations;
 mod house;

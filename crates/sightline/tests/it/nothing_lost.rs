@@ -96,6 +96,8 @@ impl Cluster {
         let settings = vec![
             ("SIGHTLINE_KAFKA_BROKERS", set("SIGHTLINE_TEST_KAFKA_BROKERS")),
             ("SIGHTLINE_MONGODB_URI", set("SIGHTLINE_TEST_MONGODB_URI")),
+            ("SIGHTLINE_DATABASE_URL", set("SIGHTLINE_TEST_DATABASE_URL")),
+            ("SIGHTLINE_REDIS_URL", set("SIGHTLINE_TEST_REDIS_URL")),
             ("SIGHTLINE_MONGODB_DATABASE", format!("t{}", &run[16..])),
             ("SIGHTLINE_TOPICS_FILE", file.to_str().unwrap().to_owned()),
             ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.join("blobs").to_str().unwrap())),
@@ -107,6 +109,9 @@ impl Cluster {
         let log = folder.join("topics.log");
         let mut apply = Process::start(&program("sightline"), &["topics", "apply"], &settings, &log);
         assert!(apply.ends_well(), "{}", apply.said());
+        // Accounts are shared by all runs: none of them is told from another by them.
+        let mut migrate = Process::start(&program("sightline"), &["migrate"], &settings, &folder.join("migrate.log"));
+        assert!(migrate.ends_well(), "{}", migrate.said());
         let topics = contracts::Topics::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
         Self { settings, token, topics }
     }
@@ -150,7 +155,7 @@ impl Services {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kafka and mongodb"]
+#[ignore = "needs kafka, mongodb, postgres and redis"]
 async fn nothing_is_lost_when_services_are_killed_one_by_one() {
     const FRAMES: usize = 1000;
     let Some(picture) = small_photo("nothing_is_lost_when_services_are_killed_one_by_one") else { return };

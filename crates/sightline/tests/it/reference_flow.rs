@@ -61,7 +61,7 @@ async fn count_alerts(response: reqwest::Response, wanted: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kafka and mongodb"]
+#[ignore = "needs kafka, mongodb, postgres and redis"]
 async fn a_foreign_producers_vehicles_are_counted_paged_and_alerted_about() {
     let (services, cluster) = Services::start().await;
     let target = Target::new(&services.url, &cluster.token);

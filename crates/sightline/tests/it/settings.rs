@@ -23,6 +23,10 @@ fn the_list_of_known_settings_is_that_of_the_settings_there_are() {
         &["topics", "check"],
         &["dlq", "list"],
         &["dlq", "redrive"],
+        &["migrate"],
+        &["user", "add"],
+        &["user", "list"],
+        &["user", "set"],
         &["models", "list"],
         &["models", "pull"],
     ] {
