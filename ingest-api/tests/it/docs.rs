@@ -11,7 +11,14 @@ async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_other
     let site = Site::start().await;
     let document = site.get("/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(schemes["bearer"]["scheme"], "bearer");
+    assert_eq!(schemes["oauth2"]["flows"]["password"]["tokenUrl"], "/v1/token");
+    let scopes = schemes["oauth2"]["flows"]["password"]["scopes"].as_object().unwrap();
+    let named: Vec<&str> = scopes.keys().map(String::as_str).collect();
+    let mut known: Vec<&str> = accounts::Right::ALL.iter().map(|right| right.name()).collect();
+    known.sort_unstable();
+    assert_eq!(named, known);
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 15, "{}", paths.len());
     for (path, operations) in paths {
@@ -48,11 +55,59 @@ async fn every_operation_has_a_name_of_its_own_and_tells_its_refusals_with_their
             if path.starts_with("/healthz") || path.starts_with("/readyz") {
                 continue;
             }
-            assert_eq!(header("401"), ["WWW-Authenticate"], "{method} {path}");
+            if !is_open(operation) {
+                assert_eq!(header("401"), ["WWW-Authenticate"], "{method} {path}");
+            }
+            assert_eq!(header("429"), ["Retry-After"], "{method} {path}");
             assert_eq!(header("503"), ["Retry-After"], "{method} {path}");
         }
     }
-    assert!(names.len() >= 20, "{names:?}");
+    assert!(names.len() >= 50, "{names:?}");
+}
+
+/// Whether an operation takes requests without a credential.
+fn is_open(operation: &serde_json::Value) -> bool {
+    let ways = operation["security"].as_array();
+    ways.is_some_and(|ways| ways.iter().any(|way| way.as_object().is_some_and(serde_json::Map::is_empty)))
+}
+
+#[tokio::test]
+async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
+    let site = Site::start().await;
+    let document = site.get("/openapi.json").await;
+    let mut open = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            if is_open(operation) {
+                open.insert(operation["operationId"].as_str().unwrap().to_owned());
+                continue;
+            }
+            if ["/v1/alerts", "/alerts", "/v1/alerts/cookie"].contains(&path.as_str()) {
+                continue;
+            }
+            let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let response = site.stranger(method.clone(), &concrete).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+            assert!(response.headers().contains_key("www-authenticate"), "{method} {path}");
+        }
+    }
+    let expected = [
+        "forgot_password",
+        "get_keys",
+        "get_token",
+        "hello",
+        "hello_by_name",
+        "is_live",
+        "is_ready",
+        "older_login",
+        "older_register",
+        "older_token",
+        "register",
+        "reset_password",
+        "revoke_token",
+    ];
+    assert_eq!(open, expected.map(str::to_owned).into(), "nothing else is open to strangers");
 }
 
 #[tokio::test]

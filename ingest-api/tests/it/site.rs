@@ -1,32 +1,38 @@
 //! A running service with everything around it, gone when dropped.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use accounts::{AccessError, Accounts, Caller, Right};
+use accounts::{
+    AccessError, Accounts, By, Caller, Clock, Decision, Granted, Hashing, Mail, Mailer, Registration, Right, Secret,
+};
 use async_trait::async_trait;
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
 use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, Role, TenantId};
-use ingest_api::{Config, Deps};
+use ingest_api::{Config, Deps, Directory, Shared};
 use jiff::Timestamp;
+use platform::config::TokenArgs;
 use platform::{Common, Health};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-use store::{ObjectBlobs, SqliteDocuments};
+use store::relational::{Allowance, Role as UserRole, UserRecord};
+use store::{ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// May do everything.
-pub const ADMIN: &str = "token-of-the-admin";
-/// May read only.
+/// The operator's own token, which may do everything.
+pub const ADMIN: &str = "token-of-the-admin-with-thirty-two-characters-and-more";
+/// Stands for a token of the operator's user that may read only.
 pub const READER: &str = "token-of-a-reader";
-/// Another tenant's, who may do everything there.
+/// Stands for a token of another user, without limits, who may do everything there.
 pub const OTHER: &str = "token-of-another-tenant";
+/// The password of every user that is made here.
+pub const PASSWORD: &str = "lamp ostrich kettle";
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +43,8 @@ struct Settings {
     config: Config,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    tokens: TokenArgs,
 }
 
 /// One service with its log and stores.
@@ -44,31 +52,116 @@ pub struct Site {
     pub deps: Deps,
     pub address: SocketAddr,
     pub client: Client,
+    pub clock: Clock,
+    pub mails: Arc<Mails>,
     stop: CancellationToken,
     running: Vec<JoinHandle<anyhow::Result<()>>>,
     arguments: Vec<String>,
-    _folder: TempDir,
+    ground: Ground,
+}
+
+/// What lies under a site.
+struct Ground {
+    folder: TempDir,
+    /// PostgreSQL and Redis, where accounts are there and not in the folder and the process.
+    servers: Option<(String, String)>,
+}
+
+impl Ground {
+    fn own() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), servers: None }
+    }
+
+    /// The servers that the environment names. Users of other tests are there too.
+    fn shared() -> Self {
+        let set =
+            |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run `make test-real`"));
+        let servers = Some((set("SIGHTLINE_TEST_DATABASE_URL"), set("SIGHTLINE_TEST_REDIS_URL")));
+        Self { servers, ..Self::own() }
+    }
+
+    async fn accounts(&self) -> (Relational, Shared) {
+        match &self.servers {
+            Some((database, redis)) => {
+                (Relational::postgres(database, 8).await.unwrap(), Shared::redis(redis).unwrap())
+            }
+            None => {
+                let database = Relational::sqlite(self.folder.path().join("accounts.sqlite")).await.unwrap();
+                (database, Shared::in_process())
+            }
+        }
+    }
+}
+
+/// Keeps what would be mailed.
+#[derive(Default)]
+pub struct Mails(Mutex<Vec<Mail>>);
+
+#[async_trait]
+impl Mailer for Mails {
+    async fn send(&self, mail: &Mail) -> Result<(), String> {
+        self.0.lock().unwrap().push(mail.clone());
+        Ok(())
+    }
+}
+
+impl Mails {
+    /// The next mail, once there is one.
+    pub async fn next(&self) -> Mail {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(mail) = self.0.lock().unwrap().pop() {
+                return mail;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no mail was sent");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How many there are that nobody took.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
 }
 
 impl Site {
     /// The service with these flags.
     pub async fn with(flags: &[&str]) -> Self {
+        Self::on(Ground::own(), flags).await
+    }
+
+    /// The service with these flags, its accounts on the servers that the environment names.
+    pub async fn on_servers(flags: &[&str]) -> Self {
+        Self::on(Ground::shared(), flags).await
+    }
+
+    async fn on(ground: Ground, flags: &[&str]) -> Self {
         platform::telemetry::metrics();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = ground.folder.path();
         let arguments: Vec<String> =
             std::iter::once("ingest-api").chain(flags.iter().copied()).map(str::to_owned).collect();
-        let topics = Settings::parse_from(&arguments).common.topics().unwrap();
-        let bus = EmbeddedBus::open(&folder.path().join("bus"), &topics, bus::embedded::Options::default()).unwrap();
+        let settings = Settings::parse_from(&arguments);
+        let topics = settings.common.topics().unwrap();
+        let (clock, mails, stop) = (Clock::default(), Arc::new(Mails::default()), CancellationToken::new());
+        let directory = directory(&settings, &ground, mails.clone(), clock.clone()).await;
+        let going_on = tokio::spawn(directory.clone().run(stop.clone()));
+        let bus = EmbeddedBus::open(&folder.join("bus"), &topics, bus::embedded::Options::default()).unwrap();
         let deps = Deps {
             bus: Arc::new(bus),
-            documents: Arc::new(SqliteDocuments::open(folder.path().join("documents.db")).unwrap()),
-            blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs")).unwrap()),
-            accounts: Arc::new(Guests),
+            documents: Arc::new(SqliteDocuments::open(folder.join("documents.db")).unwrap()),
+            blobs: Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap()),
+            accounts: if ground.servers.is_none() {
+                Arc::new(Nicknames::of(&directory).await)
+            } else {
+                directory.with_operator(ADMIN).unwrap()
+            },
+            directory,
             besides: Health::default(),
         };
-        let (client, stop) = (Client::builder().no_proxy().build().unwrap(), CancellationToken::new());
+        let client = Client::builder().no_proxy().build().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
-        let mut site = Self { deps, address, client, stop, running: Vec::new(), arguments, _folder: folder };
+        let running = vec![going_on];
+        let mut site = Self { deps, address, client, clock, mails, stop, running, arguments, ground };
         site.address = site.replica().await;
         site
     }
@@ -80,12 +173,73 @@ impl Site {
 
     /// One more of the same service on the same log and stores.
     pub async fn replica(&mut self) -> SocketAddr {
-        let Settings { config, common } = Settings::parse_from(&self.arguments);
+        self.replica_with(self.deps.clone()).await
+    }
+
+    /// One more of the same service on the same log and stores, with accounts as another process has them.
+    pub async fn other_process(&mut self) -> SocketAddr {
+        let settings = Settings::parse_from(&self.arguments);
+        let (mails, clock) = (self.mails.clone(), self.clock.clone());
+        let directory = directory(&settings, &self.ground, mails, clock).await;
+        self.running.push(tokio::spawn(directory.clone().run(self.stop.clone())));
+        let accounts = directory.with_operator(ADMIN).unwrap();
+        self.replica_with(Deps { accounts, directory, ..self.deps.clone() }).await
+    }
+
+    async fn replica_with(&mut self, deps: Deps) -> SocketAddr {
+        let Settings { config, common, .. } = Settings::parse_from(&self.arguments);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let run = ingest_api::run(config, common, self.deps.clone(), listener, self.stop.clone());
+        let run = ingest_api::run(config, common, deps, listener, self.stop.clone());
         self.running.push(tokio::spawn(run));
         address
+    }
+
+    /// A user of this name with the usual password, who may what everybody may.
+    pub async fn user(&self, name: &str) -> UserRecord {
+        self.user_with(name, Granted::default()).await
+    }
+
+    /// A user who may something else.
+    pub async fn user_with(&self, name: &str, granted: Granted) -> UserRecord {
+        self.deps.directory.users.register(&registration(name), granted, &By::default()).await.unwrap()
+    }
+
+    /// The answer to a form.
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Response {
+        let mut body = String::new();
+        for (name, value) in fields {
+            if !body.is_empty() {
+                body.push('&');
+            }
+            body.push_str(&format!("{name}={}", escaped(value)));
+        }
+        let form = "application/x-www-form-urlencoded";
+        let request = self.client.post(format!("http://{}{path}", self.address)).header("content-type", form);
+        request.body(body).send().await.unwrap()
+    }
+
+    /// What a user of this name gets who signs in.
+    pub async fn sign_in(&self, name: &str) -> Value {
+        let fields = [("grant_type", "password"), ("username", name), ("password", PASSWORD)];
+        let response = self.form("/v1/token", &fields).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json().await.unwrap()
+    }
+
+    /// An access token of a user of this name.
+    pub async fn access_token(&self, name: &str) -> String {
+        self.sign_in(name).await["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Where everything is kept.
+    pub fn folder(&self) -> &std::path::Path {
+        self.ground.folder.path()
+    }
+
+    /// A request without a credential.
+    pub fn stranger(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
     }
 
     /// A request of the admin's.
@@ -183,35 +337,91 @@ impl Drop for Site {
     }
 }
 
-/// A handful of fixed callers.
-struct Guests;
+async fn directory(settings: &Settings, ground: &Ground, mails: Arc<Mails>, clock: Clock) -> Directory {
+    let (database, shared) = ground.accounts().await;
+    database.migrate().await.unwrap();
+    // What is usual, but for the cost of a password and what a test would wait for.
+    let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
+    let usual = ingest_api::settings(&settings.tokens, &settings.config.accounts);
+    let settings = accounts::Settings { hashing, poll: Duration::from_millis(50), ..usual };
+    Directory::open(database, settings, shared, mails, clock).await.unwrap()
+}
+
+/// Somebody of this name with the usual password.
+pub fn registration(name: &str) -> Registration {
+    Registration {
+        username: Some(name.to_owned()),
+        email: Some(format!("{name}@example.org")),
+        full_name: None,
+        password: Some(Secret::new(PASSWORD)),
+        identity: None,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// Real accounts, to some of whose tokens tests have names.
+struct Nicknames {
+    accounts: Arc<dyn Accounts>,
+    reader: String,
+    other: String,
+}
+
+impl Nicknames {
+    async fn of(directory: &Directory) -> Self {
+        let users = &directory.users;
+        let accounts = directory.with_operator(ADMIN).unwrap();
+        let operator = users.operator().await.unwrap();
+        let without = Granted { role: UserRole::User, quota: Allowance::Unlimited, rate_limit: Allowance::Unlimited };
+        let other = users.register(&registration("other"), without, &By::default()).await.unwrap();
+        let token = async |user: &UserRecord, rights: &[Right]| {
+            let caller = Caller {
+                tenant: user.tenant.clone(),
+                user: Some(user.id),
+                session: None,
+                sees_all: false,
+                rights: rights.to_vec(),
+                rate_limit: None,
+                valid_until: None,
+            };
+            let made = users.add_api_token(&caller, "nickname", rights, None, &By::default()).await;
+            made.unwrap().1.expose().to_owned()
+        };
+        let reader = token(&operator, &[Right::DetectionsRead]).await;
+        let other = token(&other, Right::of(UserRole::User)).await;
+        Self { accounts, reader, other }
+    }
+}
 
 #[async_trait]
-impl Accounts for Guests {
+impl Accounts for Nicknames {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
-        let (tenant, rights) = match token {
-            ADMIN => (TenantId::admin(), vec![Right::DetectionsRead, Right::FramesWrite, Right::RulesWrite]),
-            READER => (TenantId::admin(), vec![Right::DetectionsRead]),
-            OTHER => ("other".parse().unwrap(), vec![Right::DetectionsRead, Right::FramesWrite, Right::RulesWrite]),
-            _ => return Err(AccessError::InvalidCredential),
+        let meant = match token {
+            READER => &self.reader,
+            OTHER => &self.other,
+            token => token,
         };
-        Ok(Caller {
-            tenant,
-            user: None,
-            session: None,
-            sees_all: token == ADMIN,
-            rights,
-            rate_limit: None,
-            valid_until: None,
-        })
+        self.accounts.authenticate(meant).await
     }
 
-    async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
-        Ok(())
+    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+        self.accounts.admit(caller).await
+    }
+
+    async fn charge(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        self.accounts.charge(caller, frame).await
+    }
+
+    async fn refund(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        self.accounts.refund(caller, frame).await
     }
 
     async fn check(&self) -> Result<(), AccessError> {
-        Ok(())
+        self.accounts.check().await
     }
 }
 
