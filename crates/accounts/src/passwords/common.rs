@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// One a line, in lower case. Where they are from: docs/decisions/accounts.md.
+/// One a line, in lower case; from the Django project, under its BSD licence: see `common.NOTICE` beside it.
 static LIST: &str = include_str!("common.txt");
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| LIST.lines().collect());
 
