@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use contracts::TenantId;
 
 use crate::StoreError;
 
@@ -31,6 +32,10 @@ pub trait Blobs: Send + Sync {
 
     /// Deletes every blob of a kind whose day ended longer ago than `age`; returns how many.
     async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError>;
+
+    /// Deletes every blob of a kind that is kept for a tenant; returns how many. For kinds whose keys name the tenant after the
+    /// day.
+    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError>;
 
     /// Succeeds when blobs can be written.
     async fn check(&self) -> Result<(), StoreError>;

@@ -256,6 +256,11 @@ pub trait Documents: Send + Sync {
     /// Deletes a tenant's rule; whether it was there.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
 
+    /// Deletes everything of a tenant that nobody has any more: rules first, so that nothing new is raised by them. Returns how
+    /// many documents; called again it goes on where it was cut off. What comes later about frames that were on their way
+    /// stays until it expires, and nobody but an admin sees it, because no other user ever gets the tenant.
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError>;
+
     /// Deletes what is past its `expires_at`, where the database does not by itself; returns how many documents.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
 

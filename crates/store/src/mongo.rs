@@ -174,6 +174,17 @@ impl Documents for MongoDocuments {
         self.within(async { Ok(rules.delete_one(own).await?.deleted_count == 1) }).await
     }
 
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        let own = doc! { "tenant": tenant.as_str() };
+        let rules = self.rule_docs();
+        let mut deleted = self.within(async { Ok(rules.delete_many(own.clone()).await?.deleted_count) }).await?;
+        for collection in query::Collection::ALL {
+            let documents = self.collection::<bson::Document>(collection);
+            deleted += self.within(async { Ok(documents.delete_many(own.clone()).await?.deleted_count) }).await?;
+        }
+        Ok(deleted)
+    }
+
     /// MongoDB deletes what is past its `expires_at` by itself, within about a minute.
     async fn sweep(&self, _now: Timestamp) -> Result<u64, StoreError> {
         Ok(0)

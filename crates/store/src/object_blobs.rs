@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use contracts::TenantId;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -112,17 +113,24 @@ impl ObjectBlobs {
         StoreError::Unavailable(format!("{doing} in the {} failed: {error}", self.shown))
     }
 
-    /// Deletes a day's blobs of a kind.
-    async fn sweep_day(&self, day: &Path) -> Result<u64, StoreError> {
-        let failed = |error| self.failed("deleting old blobs", &error);
-        let places = self.store.list(Some(day)).map_ok(|blob| blob.location).boxed();
-        let swept =
+    /// The days of a kind.
+    async fn days(&self, kind: &str) -> Result<Vec<Path>, StoreError> {
+        let place = self.place(kind)?;
+        let listed = self.store.list_with_delimiter(Some(&place)).await;
+        Ok(listed.map_err(|error| self.failed("listing blobs", &error))?.common_prefixes)
+    }
+
+    /// Deletes all blobs under a place, such as those of a day.
+    async fn delete_under(&self, place: &Path) -> Result<u64, StoreError> {
+        let failed = |error| self.failed("deleting blobs", &error);
+        let places = self.store.list(Some(place)).map_ok(|blob| blob.location).boxed();
+        let deleted =
             self.store.delete_stream(places).try_fold(0, async |count, _| Ok(count + 1)).await.map_err(failed)?;
         if let Some(folder) = &self.folder {
             // What is left are empty folders and what a kill left half written; should it stay, it is no blob.
-            drop(tokio::fs::remove_dir_all(folder.join(day.as_ref())).await);
+            drop(tokio::fs::remove_dir_all(folder.join(place.as_ref())).await);
         }
-        Ok(swept)
+        Ok(deleted)
     }
 }
 
@@ -164,16 +172,21 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError> {
-        let place = self.place(kind)?;
-        let listed = self.store.list_with_delimiter(Some(&place)).await;
-        let days = listed.map_err(|error| self.failed("listing blobs", &error))?.common_prefixes;
         let mut swept = 0;
-        for day in days {
+        for day in self.days(kind).await? {
             if day.filename().is_some_and(|name| ended_longer_ago(name, age, Timestamp::now())) {
-                swept += self.sweep_day(&day).await?;
+                swept += self.delete_under(&day).await?;
             }
         }
         Ok(swept)
+    }
+
+    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for day in self.days(kind).await? {
+            deleted += self.delete_under(&day.join(tenant.as_str())).await?;
+        }
+        Ok(deleted)
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use contracts::api::Count;
 use contracts::{Detection, DetectionId, FrameId, Rule, RuleId, TenantId};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use crate::query::{Collection, Query};
@@ -33,8 +33,8 @@ use writer::Writer;
 
 /// How long another process's lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Documents that one transaction of a sweep deletes, so that writes get their turn.
-const SWEPT_AT_ONCE: usize = 2_000;
+/// Documents that one transaction deletes.
+const DELETED_AT_ONCE: usize = 2_000;
 
 /// Documents in a SQLite file.
 pub struct SqliteDocuments {
@@ -77,6 +77,31 @@ impl SqliteDocuments {
     {
         let path = self.path.clone();
         self.writer.write(move |connection| work(connection).map_err(|error| error.at(&path))).await
+    }
+
+    /// Deletes the rows of a table of which a condition holds, some at a time, so that writes get their turn.
+    async fn delete(
+        &self,
+        table: &'static str,
+        condition: &'static str,
+        value: impl ToSql + Clone + Send + 'static,
+    ) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let value = value.clone();
+            let some = self.write(move |connection| {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE rowid IN
+                     (SELECT rowid FROM {table} WHERE {condition} LIMIT {DELETED_AT_ONCE})"
+                );
+                Ok(connection.prepare_cached(&sql)?.execute([value])?)
+            });
+            let some = some.await?;
+            deleted += some as u64;
+            if some < DELETED_AT_ONCE {
+                return Ok(deleted);
+            }
+        }
     }
 
     async fn page<D: DeserializeOwned + Send + 'static>(
@@ -308,24 +333,18 @@ impl Documents for SqliteDocuments {
         .await
     }
 
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for table in ["rules"].into_iter().chain(Collection::ALL.map(Collection::name)) {
+            deleted += self.delete(table, "tenant = ?", tenant.to_string()).await?;
+        }
+        Ok(deleted)
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut swept = 0;
         for collection in Collection::ALL {
-            loop {
-                let table = collection.name();
-                let some = self.write(move |connection| {
-                    let sql = format!(
-                        "DELETE FROM {table} WHERE rowid IN
-                         (SELECT rowid FROM {table} WHERE expires_at <= ? LIMIT {SWEPT_AT_ONCE})"
-                    );
-                    Ok(connection.prepare_cached(&sql)?.execute([now.as_microsecond()])?)
-                });
-                let some = some.await?;
-                swept += some as u64;
-                if some < SWEPT_AT_ONCE {
-                    break;
-                }
-            }
+            swept += self.delete(collection.name(), "expires_at <= ?", now.as_microsecond()).await?;
         }
         Ok(swept)
     }

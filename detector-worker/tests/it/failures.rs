@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, Role, groups};
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, Role, TenantId, groups};
 use detector_worker::journal::Journal;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
@@ -258,6 +258,10 @@ impl Blobs for Flaky {
     async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError> {
         self.sweeps.fetch_add(1, Ordering::SeqCst);
         self.inner.sweep(kind, age).await
+    }
+
+    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError> {
+        self.inner.delete_tenant(kind, tenant).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

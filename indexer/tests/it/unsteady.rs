@@ -96,6 +96,10 @@ impl Documents for Unsteady {
         self.inner.all_rules().await
     }
 
+    async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        self.inner.delete_tenant(tenant).await
+    }
+
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
         self.inner.rules(tenant).await
     }

@@ -38,6 +38,7 @@ on_blobs! {
     a_blob_reads_back_until_it_is_deleted,
     a_reader_never_sees_half_a_blob,
     a_sweep_deletes_whole_days_of_one_kind,
+    what_a_tenant_had_is_deleted_on_every_day_and_nothing_else,
 }
 
 fn open(folder: &TempDir) -> ObjectBlobs {
@@ -110,6 +111,26 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
     }
     assert_eq!(blobs.sweep("frames", Duration::from_secs(7 * 86_400)).await.unwrap(), 0);
     assert_eq!(blobs.sweep("nothing", Duration::ZERO).await.unwrap(), 0);
+}
+
+async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &ObjectBlobs) {
+    let (gone, longer) = ("a".parse().unwrap(), "a-1");
+    let keys = |kind: &str, tenant: &str| ["2026-01-02", "2026-01-03"].map(|day| format!("{kind}/{day}/{tenant}/1"));
+    let (gones, others, elsewhere) = (keys("frames", "a"), keys("frames", longer), keys("faces", "a"));
+    for key in gones.iter().chain(&others).chain(&elsewhere) {
+        blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
+    }
+
+    assert_eq!(blobs.delete_tenant("frames", &gone).await.unwrap(), 2);
+
+    for key in gones {
+        assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
+    }
+    for key in others.iter().chain(&elsewhere) {
+        assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
+    }
+    assert_eq!(blobs.delete_tenant("frames", &gone).await.unwrap(), 0);
+    assert_eq!(blobs.delete_tenant("nothing", &gone).await.unwrap(), 0);
 }
 
 #[tokio::test]

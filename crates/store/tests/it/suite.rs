@@ -35,6 +35,7 @@ macro_rules! for_every_promise {
             rest::a_sweep_deletes_only_what_expired,
             rest::rules_are_made_replaced_and_deleted_by_their_tenant,
             rest::no_two_rules_of_a_tenant_get_the_same_name,
+            rest::what_a_tenant_had_is_deleted_and_nothing_else,
             rest::a_store_that_works_says_so,
         }
     };

@@ -192,6 +192,30 @@ pub async fn no_two_rules_of_a_tenant_get_the_same_name(store: &dyn Documents) {
     assert_eq!(put.into_iter().filter(|put| *put.as_ref().unwrap() == RulePut::Stored).count(), 1);
 }
 
+pub async fn what_a_tenant_had_is_deleted_and_nothing_else(store: &dyn Documents) {
+    let alerting = |owner: &str| result("2026-01-02T10:00:00Z", vec![face(0.5); 3]).of(owner).alerting("face seen");
+    let rule = |owner: &str| Rule {
+        id: RuleId::now(),
+        tenant: Some(tenant(owner)),
+        name: "faces".to_owned(),
+        condition: "true".to_owned(),
+        enabled: true,
+    };
+    let (gone, kept, shared) = (alerting("a"), alerting("b"), alerting("shared"));
+    store.put(&[gone.clone(), gone.again(), kept, shared]).await.unwrap();
+    let kept = rule("b");
+    for rule in [&rule("a"), &kept] {
+        store.put_rule(rule).await.unwrap();
+    }
+
+    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1);
+
+    assert_eq!(everything(store).await, [2, 6, 2]);
+    assert!(store.frame(&Scope::All, gone.frame()).await.unwrap().is_empty());
+    assert_eq!(store.all_rules().await.unwrap(), [kept]);
+    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 0);
+}
+
 pub async fn a_store_that_works_says_so(store: &dyn Documents) {
     store.check().await.unwrap();
     assert!(!store.describe().is_empty());
