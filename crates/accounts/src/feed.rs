@@ -4,7 +4,7 @@
 //! about the same subject means that what is kept is old. So nothing is forgotten between loading and keeping.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +18,11 @@ use crate::keyring::Keyring;
 
 /// What was taken back.
 #[derive(Default)]
-pub(crate) struct Feed(RwLock<State>);
+pub(crate) struct Feed {
+    state: RwLock<State>,
+    /// Held by the one that reads. Of two at once, the slower one would put older numbers in place of newer ones.
+    reading: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct State {
@@ -33,11 +37,13 @@ struct State {
 impl Feed {
     /// Reads on from where it was, and the keys when they changed.
     pub(crate) async fn catch_up(&self, store: &Relational, keys: &Keyring, now: Timestamp) -> Result<(), StoreError> {
+        let _one = self.reading.lock().await;
         let asked_at = Instant::now();
         let last = store.last_revocation().await?;
         if last < self.read() {
-            // The database was put back to an earlier state: its numbers begin anew from there.
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = State::default();
+            // The database was put back to an earlier state: its numbers begin anew from there, and so do its keys.
+            *self.write() = State::default();
+            keys.replace(&store.signing_keys().await?).map_err(StoreError::Fatal)?;
         }
         while self.read() < last {
             let page = store.revocations_after(self.read()).await?;
@@ -45,31 +51,35 @@ impl Feed {
                 keys.replace(&store.signing_keys().await?).map_err(StoreError::Fatal)?;
             }
             let is_all = page.is_empty();
-            let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.write();
             state.take(&page, now);
             if is_all {
                 // What is left was past its time and swept.
                 state.read = last;
             }
         }
-        self.0.write().unwrap_or_else(PoisonError::into_inner).asked_at = Some(asked_at);
+        self.write().asked_at = Some(asked_at);
         Ok(())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last number that was read.
     pub(crate) fn read(&self) -> i64 {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).read
+        self.state.read().unwrap_or_else(PoisonError::into_inner).read
     }
 
     /// Whether something about a subject is newer than a number.
     pub(crate) fn has_since(&self, kind: RevocationKind, subject: Uuid, number: i64) -> bool {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.last.get(&(kind, subject)).is_some_and(|(last, _)| *last > number)
     }
 
     /// Succeeds when the store has been asked lately; otherwise nobody can tell what was taken back since.
     pub(crate) fn check(&self, closed_after: Duration) -> Result<(), AccessError> {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if state.asked_at.is_some_and(|asked_at| asked_at.elapsed() < closed_after) {
             return Ok(());
         }
