@@ -57,7 +57,7 @@ impl Relational {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let ((at, id), limit) = (after(cursor)?, i64::from(limit));
+        let ((at, id), limit) = (after(cursor), i64::from(limit));
         let rows = match user {
             Some(user) => {
                 let sql = "SELECT id, at, action, user_id, actor_id, address, detail FROM audit_log \

@@ -111,7 +111,10 @@ impl Relational {
 impl super::database::Transaction {
     async fn set_password(&mut self, user: UserId, new: &PasswordHash) -> Result<(), StoreError> {
         self.execute("UPDATE users SET password_hash = $2 WHERE id = $1", values![user, new.expose()]).await?;
-        self.execute("DELETE FROM password_resets WHERE user_id = $1", values![user]).await?;
-        Ok(())
+        self.drop_resets(user).await
+    }
+
+    pub(super) async fn drop_resets(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.execute("DELETE FROM password_resets WHERE user_id = $1", values![user]).await.map(drop)
     }
 }

@@ -26,6 +26,7 @@ mod tests {
     use tempfile::TempDir;
     use uuid::Uuid;
 
+    use super::super::test_database::on_fresh;
     use super::super::*;
 
     /// Runs every statement of this room once, on a user with one of everything.
@@ -171,7 +172,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs postgres"]
     async fn every_statement_has_an_index_on_postgresql() {
-        super::super::test_database::on_fresh(async |url| {
+        on_fresh(async |url| {
             let store = Relational::postgres(&url, 2).await.unwrap();
             every_statement_has_an_index(&store, |step| step.contains("Seq Scan")).await;
             store.close().await;
@@ -182,7 +183,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs postgres"]
     async fn the_admins_search_among_many_users_goes_by_trigrams() {
-        super::super::test_database::on_fresh(async |url| {
+        on_fresh(async |url| {
             let store = Relational::postgres(&url, 2).await.unwrap();
             store.migrate().await.unwrap();
             let mut transaction = store.begin().await.unwrap();

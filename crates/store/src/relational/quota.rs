@@ -47,11 +47,15 @@ impl Relational {
             return Ok(Charged::Refused);
         }
         let mut transaction = self.begin().await?;
-        let charged = transaction.charge(charge, now).await?;
-        if matches!(charged, Charged::Admitted { .. }) {
-            transaction.commit().await?;
+        match transaction.charge(charge, now).await {
+            Ok(charged @ Charged::Admitted { .. }) => transaction.commit().await.map(|()| charged),
+            Err(refused @ StoreError::Fatal(_)) => {
+                drop(transaction);
+                // In the midst of being deleted, the user was still there for one statement and not for the next.
+                if self.user(charge.user).await?.is_none() { Ok(Charged::UnknownUser) } else { Err(refused) }
+            }
+            other => other,
         }
-        Ok(charged)
     }
 
     /// Gives back what one admitted request took. Only for a request that was refused after all.

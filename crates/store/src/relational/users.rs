@@ -285,7 +285,7 @@ impl Relational {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
-        let (at, id) = super::values::after(after)?;
+        let (at, id) = super::values::after(after);
         let (limit, part) = (i64::from(limit), part.map(pattern));
         let rows = match part {
             None => {
@@ -309,7 +309,7 @@ impl Relational {
         rows.iter().map(UserRecord::read).collect()
     }
 
-    /// Changes what is shown of a user.
+    /// Changes what is shown of a user. Tokens for setting a password that were mailed to an address before the new one end.
     pub async fn change_profile(
         &self,
         id: UserId,
@@ -340,6 +340,10 @@ impl Relational {
             // Somebody may have taken the name since it was looked for.
             let taken = self.begin().await?.taken(id, username.as_deref(), email.as_deref()).await?;
             return taken.ok_or(error);
+        }
+        if change.email.is_some() {
+            // Whoever reads the mail of the address before must not set the password any more.
+            transaction.drop_resets(id).await?;
         }
         transaction.revoke(RevocationKind::UserChanged, id.uuid(), until).await?;
         transaction.commit().await?;
@@ -375,8 +379,19 @@ impl Relational {
     /// Deletes a user with everything that is kept of it here, but for the audit log. False when there is no such user.
     pub async fn delete_user(&self, id: UserId, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        if transaction.execute("DELETE FROM users WHERE id = $1", values![id]).await? == 0 {
+        if !transaction.lock_user(id).await? {
             return Ok(false);
+        }
+        // What hangs on a user goes in the order in which others take it. By the cascade alone the database would take it the
+        // other way round, and a request of this user and its deletion could wait for each other.
+        for sql in [
+            "DELETE FROM quota_counters WHERE user_id = $1",
+            "DELETE FROM quota_charges WHERE user_id = $1",
+            "DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = $1)",
+            "DELETE FROM sessions WHERE user_id = $1",
+            "DELETE FROM users WHERE id = $1",
+        ] {
+            transaction.execute(sql, values![id]).await?;
         }
         transaction.revoke(RevocationKind::User, id.uuid(), until).await?;
         transaction.commit().await?;

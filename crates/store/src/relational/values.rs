@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::passwords::TokenHash;
 use crate::{Cursor, StoreError};
 
-/// An argument of a statement.
-#[derive(Debug, Clone)]
+/// An argument of a statement. Some are hashes of secrets, so none prints.
+#[derive(Clone)]
 pub(super) enum Value {
     Text(Option<String>),
     Bytes(Vec<u8>),
@@ -184,11 +184,13 @@ pub(super) fn to_postgres(at: Timestamp) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Where a page of a list that is ordered by time, newest first, begins; without a cursor before everything there can be.
-pub(super) fn after(cursor: Option<&Cursor>) -> Result<(Timestamp, Uuid), StoreError> {
-    let Some(cursor) = cursor else { return Ok((END_OF_TIME, Uuid::max())) };
-    let id = Uuid::try_parse(&cursor.id).map_err(|error| unreadable("cursor", &error))?;
-    Ok((cursor.at, id))
+/// Where a page of a list that is ordered by time, newest first, begins; without a cursor before everything there can be. A
+/// cursor that a client made up is a place like any other: its time is one that both databases know, and an id that is none
+/// lies before all others of its time.
+pub(super) fn after(cursor: Option<&Cursor>) -> (Timestamp, Uuid) {
+    let Some(cursor) = cursor else { return (END_OF_TIME, Uuid::max()) };
+    let id = Uuid::try_parse(&cursor.id).unwrap_or_default();
+    (cursor.at.clamp(Timestamp::UNIX_EPOCH, END_OF_TIME), id)
 }
 
 /// Later than anything that is kept.

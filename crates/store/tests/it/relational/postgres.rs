@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
 use store::{Relational, StoreError};
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::Two;
 use super::suite::for_every_promise;
 use super::test_database::on_fresh;
+use super::{Two, add, later, now};
 
 async fn connect(url: &str) -> Relational {
     Relational::postgres(url, 8).await.unwrap()
@@ -103,6 +105,68 @@ async fn the_script_for_a_new_database_makes_what_the_migrations_make() {
     })
     .await;
     assert!(made.len() > 100, "{made:?}");
+}
+
+/// A way to a server that can be cut.
+struct Relay {
+    port: u16,
+    running: JoinHandle<()>,
+}
+
+impl Relay {
+    async fn open(port: u16, server: &str) -> Self {
+        let (listener, server) = (TcpListener::bind(("127.0.0.1", port)).await.unwrap(), server.to_owned());
+        let port = listener.local_addr().unwrap().port();
+        let running = tokio::spawn(async move {
+            // Dropped with this task, which cuts what they carry.
+            let mut carried = JoinSet::new();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let server = server.clone();
+                carried.spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    drop(copy_bidirectional(&mut client, &mut server).await);
+                });
+            }
+        });
+        Self { port, running }
+    }
+
+    async fn cut(self) -> u16 {
+        self.running.abort();
+        drop(self.running.await);
+        self.port
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn a_server_that_goes_away_is_told_in_time_and_works_again_by_itself() {
+    on_fresh(async |url| {
+        let (server, _) = url.rsplit_once('@').unwrap().1.split_once('/').unwrap();
+        let relay = Relay::open(0, server).await;
+        let store = connect(&url.replace(server, &format!("127.0.0.1:{}", relay.port))).await;
+        store.migrate().await.unwrap();
+        let user = add(&store, "ann").await;
+
+        let port = relay.cut().await;
+        for _ in 0..3 {
+            let began = Instant::now();
+            let refused = store.user(user).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+            assert!(refused.to_string().contains("SIGHTLINE_DATABASE_URL"), "{refused}");
+            assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+        }
+
+        let _relay = Relay::open(port, server).await;
+        let began = Instant::now();
+        while store.user(user).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not come back");
+        }
+        assert!(store.end_all_sessions(user, now(), later()).await.unwrap());
+        store.close().await;
+    })
+    .await;
 }
 
 #[tokio::test]

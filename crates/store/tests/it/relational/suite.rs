@@ -14,6 +14,7 @@ macro_rules! for_every_promise {
             users::a_rename_to_anothers_name_is_refused,
             users::the_list_has_no_gap_and_no_repeat_under_ties,
             users::the_search_takes_every_letter_as_itself,
+            users::a_cursor_that_a_client_made_up_is_a_place_like_any_other,
             users::a_deleted_user_is_in_no_table_but_the_audit_log,
             users::a_person_at_a_provider_is_one_user,
             users::what_happened_is_listed_newest_first,
@@ -25,6 +26,7 @@ macro_rules! for_every_promise {
             credentials::a_password_that_was_changed_meanwhile_signs_nobody_in,
             credentials::changing_the_password_ends_the_other_sessions,
             credentials::of_many_at_once_one_spends_a_reset_token,
+            credentials::a_new_address_ends_the_reset_tokens_mailed_to_the_one_before,
             credentials::api_tokens_are_found_listed_and_taken_back,
             credentials::no_user_has_more_api_tokens_than_there_may_be,
             credentials::who_reads_revocations_by_number_misses_none,
@@ -35,6 +37,7 @@ macro_rules! for_every_promise {
             quota::a_refund_gives_back_what_its_own_request_took,
             quota::a_frame_of_the_last_period_does_not_count_again,
             quota::nobody_is_charged_who_is_gone,
+            quota::a_user_is_deleted_in_the_midst_of_its_requests,
         }
     };
 }

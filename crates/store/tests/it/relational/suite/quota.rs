@@ -2,9 +2,10 @@
 
 use contracts::{FrameId, UserId};
 use futures::future::join_all;
-use store::relational::{Charge, Charged};
+use jiff::SignedDuration;
+use store::relational::{Charge, Charged, Rotation};
 
-use crate::relational::{Two, add, now};
+use crate::relational::{Two, add, later, now, session, token};
 
 const PERIOD: &str = "2026-11";
 
@@ -68,4 +69,35 @@ pub async fn a_frame_of_the_last_period_does_not_count_again(two: &Two) {
 pub async fn nobody_is_charged_who_is_gone(two: &Two) {
     let charged = two.one.charge(&charge(UserId::now(), FrameId::now(), 1), now()).await.unwrap();
     assert_eq!(charged, Charged::UnknownUser);
+}
+
+/// None of them waits for another in a ring, and none fails.
+pub async fn a_user_is_deleted_in_the_midst_of_its_requests(two: &Two) {
+    for _ in 0..20 {
+        let user = add(&two.one, "ann").await;
+        let session = session(user);
+        two.one.open_session(&session, None, now()).await.unwrap().unwrap();
+        let charges = async |store: &store::Relational| {
+            let mut last = Charged::Admitted { used: 0 };
+            while last != Charged::UnknownUser {
+                last = store.charge(&charge(user, FrameId::now(), 1000), now()).await.unwrap();
+            }
+        };
+        let renewals = async {
+            let (mut spent, grace) = (session.token, SignedDuration::ZERO);
+            loop {
+                let next = token();
+                let rotation = two.one.rotate(&spent, &next, now(), grace, later(), later()).await.unwrap();
+                let Rotation::Rotated { .. } = rotation else { break };
+                spent = next;
+            }
+        };
+        let deletion = async {
+            while two.other.used(user, PERIOD).await.unwrap() < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert!(two.other.delete_user(user, later()).await.unwrap());
+        };
+        tokio::join!(charges(&two.one), charges(&two.other), renewals, deletion);
+    }
 }

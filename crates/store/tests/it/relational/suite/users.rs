@@ -2,7 +2,7 @@
 
 use contracts::{ApiTokenId, FrameId, UserId};
 use futures::future::join_all;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use store::Cursor;
 use store::relational::{
     AccessChange, Allowance, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserPut,
@@ -93,6 +93,21 @@ pub async fn the_search_takes_every_letter_as_itself(two: &Two) {
         let users = two.one.users(Some(part), None, 9).await.unwrap();
         let names: Vec<_> = users.iter().filter_map(|user| user.username.as_deref()).collect();
         assert_eq!(names, [found], "{part}");
+    }
+}
+
+pub async fn a_cursor_that_a_client_made_up_is_a_place_like_any_other(two: &Two) {
+    add(&two.one, "ann").await;
+    let at = |at, id: &str| Cursor { at, id: id.to_owned() };
+    for (cursor, found) in [
+        (at(Timestamp::MAX, "no id"), 1),
+        (at(Timestamp::MIN, "no id"), 0),
+        (at(later(), ""), 1),
+        (at(Timestamp::UNIX_EPOCH, "'; --"), 0),
+    ] {
+        assert_eq!(two.one.users(None, Some(&cursor), 9).await.unwrap().len(), found, "{cursor:?}");
+        assert_eq!(two.one.users(Some("ann"), Some(&cursor), 9).await.unwrap().len(), found, "{cursor:?}");
+        assert!(two.one.audit_log(None, Some(&cursor), 9).await.unwrap().is_empty(), "{cursor:?}");
     }
 }
 
