@@ -224,9 +224,9 @@ mod tests {
 
     #[test]
     fn a_token_of_another_key_pair_is_refused_under_our_keys_name() {
-        let (site, thief) = (site(), keyring::new_key(Timestamp::now()));
+        let stolen = Site { record: keyring::new_key(Timestamp::now()), ..site() };
+        let site = site();
         let (header, claims) = site.parts();
-        let stolen = Site { record: thief, ..super::tests::site() };
         let x = URL_SAFE_NO_PAD.encode(&stolen.record.public);
         let embedded = with(&header, "jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": site.record.kid}));
         for header in [&header, &embedded, &with(&header, "jku", json!("https://thief/jwks.json"))] {

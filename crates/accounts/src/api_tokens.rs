@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use crate::stored::{By, StoredAccounts};
 
 /// What an API token begins with.
-const PREFIX: &str = "sl_";
+pub(crate) const PREFIX: &str = "sl_";
 /// Longest name, in characters.
 const MAX_NAME: usize = 100;
 

@@ -41,7 +41,7 @@ pub use caller::{Caller, Right, UnknownScope};
 pub use clock::Clock;
 pub use error::AccountError;
 pub use limits::{Decision, LocalLimits, Rate, RateLimits, RedisLimits};
-pub use mail::{LogMailer, Mail, Mailer};
+pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};
 pub use quota::QuotaState;
 pub use secret::Secret;

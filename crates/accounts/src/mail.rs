@@ -1,6 +1,10 @@
 //! What is mailed to users.
 
+mod smtp;
+
 use async_trait::async_trait;
+
+pub use smtp::SmtpMailer;
 
 /// One mail, in plain text.
 #[derive(Clone, PartialEq, Eq)]

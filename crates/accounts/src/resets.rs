@@ -61,6 +61,10 @@ impl StoredAccounts {
     pub(crate) async fn answer_reset(&self, asked: &Asked) -> Result<(), AccountError> {
         let found = self.user_by_login(&asked.email).await?.map(|(user, _)| user).filter(|user| !user.disabled);
         let Some((user, to)) = found.and_then(|user| Some((user.clone(), user.email?))) else { return Ok(()) };
+        if !self.attempts.limits.take(&format!("mails:{}", user.id), self.settings.throttle.mails).await.allowed {
+            tracing::info!(user.id = %user.id, "asked for more mails than are sent for setting a new password");
+            return Ok(());
+        }
         let (token, now) = (Secret::random(PREFIX), self.clock.now());
         self.store.add_reset(user.id, &token.hash(), now + self.settings.reset_life).await?;
         let by = By { user: None, address: Some(asked.address) };

@@ -141,6 +141,8 @@ pub struct Throttle {
     pub address: Rate,
     /// On one account, from all addresses from which it has not been signed in lately.
     pub account: Rate,
+    /// Mails to one user for setting a new password. Whoever has as many is mailed no more for a while; those are still good.
+    pub mails: Rate,
 }
 
 impl Default for Throttle {
@@ -149,6 +151,7 @@ impl Default for Throttle {
             pair: Rate::new(Duration::from_secs(6), 10),
             address: Rate::new(Duration::from_millis(500), 100),
             account: Rate::new(Duration::from_secs(30), 50),
+            mails: Rate::new(Duration::from_secs(300), 4),
         }
     }
 }

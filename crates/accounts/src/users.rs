@@ -80,6 +80,9 @@ impl StoredAccounts {
             None => None,
         };
         check_names(new.username.as_deref(), new.email.as_deref(), new.full_name.as_deref())?;
+        if granted.role != Role::Admin && new.username.as_deref().is_some_and(is_operators) {
+            return Err(AccountError::UsernameTaken);
+        }
         if new.username.is_none() && new.email.is_none() {
             return Err(invalid("email", "an e-mail address or a user name is needed"));
         }
@@ -167,7 +170,8 @@ impl StoredAccounts {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, AccountError> {
-        if part.is_some_and(|part| part.chars().any(char::is_control)) {
+        // Nobody's name or address is like that, and the databases do not take it all.
+        if part.is_some_and(|part| part.len() > 4 * MAX_FULL_NAME || part.chars().any(char::is_control)) {
             return Ok(Vec::new());
         }
         Ok(self.store.users(part, after, limit).await?)
@@ -176,6 +180,9 @@ impl StoredAccounts {
     /// Changes what is shown of a user.
     pub async fn change_profile(&self, id: UserId, change: &Profile, by: &By) -> Result<UserRecord, AccountError> {
         check_names(change.username.as_deref(), change.email.as_deref(), change.full_name.as_deref())?;
+        if change.username.as_deref().is_some_and(is_operators) && self.user(id).await?.role != Role::Admin {
+            return Err(AccountError::UsernameTaken);
+        }
         let full_name = change.full_name.clone().map(|name| Some(name).filter(|name| !name.is_empty()));
         let stored = ProfileChange { username: change.username.clone(), email: change.email.clone(), full_name };
         let until = self.settings.user_over(self.clock.now());
@@ -300,6 +307,11 @@ fn check_names(username: Option<&str>, email: Option<&str>, full_name: Option<&s
 fn is_username(name: &str) -> bool {
     (1..=MAX_USERNAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Whether it is the operator's name, which nobody else gets, also before the operator's user is there.
+fn is_operators(name: &str) -> bool {
+    name.eq_ignore_ascii_case(OPERATOR)
 }
 
 /// Whether mail could be sent there; whether it arrives only a mail can tell.

@@ -122,7 +122,7 @@ fn hash(argon2: &Argon2<'_>, password: &Secret) -> Option<PasswordHash> {
 
 fn work(argon2: &Argon2<'static>, queue: &Mutex<Receiver<Job>>) {
     // On Linux a priority is a thread's own. Where it cannot be lowered there is still no more than a few of them.
-    drop(rustix::process::nice(NICE));
+    let _ = rustix::process::nice(NICE);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
@@ -172,8 +172,8 @@ mod tests {
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let (begun, begins) = oneshot::channel();
         let busy = hasher.run(move |_| {
-            drop(begun.send(()));
-            drop(held.recv());
+            begun.send(()).unwrap();
+            held.recv().unwrap();
         });
         let mut busy = Box::pin(busy);
         tokio::select! {

@@ -20,6 +20,7 @@ macro_rules! for_every_promise {
             users::a_new_password_ends_the_other_sessions,
             users::a_mailed_token_sets_a_new_password_once,
             users::asking_for_a_reset_tells_nothing_about_who_there_is,
+            users::nobody_is_mailed_more_than_a_few_resets_whoever_asks,
             users::what_happens_to_an_account_is_in_the_audit_log_without_secrets,
             users::an_identity_signs_in_one_user,
             sessions::a_session_is_renewed_and_listed_and_ended,

@@ -1,6 +1,6 @@
 //! Users, their passwords and what is known of them.
 
-use accounts::{AccessError, AccountError, Accounts, By, Granted, Profile, Registration, Right, Secret};
+use accounts::{AccessError, AccountError, Accounts, By, Granted, Mail, Profile, Registration, Right, Secret};
 use store::relational::{AccessChange, Allowance, Identity, Role};
 
 use crate::site::{PASSWORD, Site, from, home, registration, sign_in};
@@ -142,6 +142,12 @@ pub async fn who_becomes_admin_has_to_sign_in_again_and_sees_everything(site: &m
 }
 
 pub async fn the_operators_user_is_made_once_without_limits(site: &mut Site) {
+    let taken = site.one.register(&registration("Admin"), Granted::default(), &By::default()).await;
+    assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken, "nobody is there first");
+    let ann = site.register("ann").await;
+    let rename = Profile { username: Some("ADMIN".to_owned()), ..Profile::default() };
+    let taken = site.one.change_profile(ann.id, &rename, &By::default()).await;
+    assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken);
     let (one, other) = tokio::join!(site.one.operator(), site.other.operator());
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!(one, other);
@@ -177,8 +183,11 @@ pub async fn a_new_password_ends_the_other_sessions(site: &mut Site) {
 
 /// The token in the last of so many mails.
 async fn mailed(site: &Site, many: usize) -> Secret {
-    let mails = site.mails.after(many).await;
-    let (_, rest) = mails.last().unwrap().text.split_once("#token=").unwrap();
+    token_in(site.mails.after(many).await.last().unwrap())
+}
+
+fn token_in(mail: &Mail) -> Secret {
+    let (_, rest) = mail.text.split_once("#token=").unwrap();
     Secret::new(rest.split_whitespace().next().unwrap())
 }
 
@@ -221,6 +230,22 @@ pub async fn asking_for_a_reset_tells_nothing_about_who_there_is(site: &mut Site
     let mails = site.mails.after(1).await;
     assert_eq!((mails.len(), mails[0].to.as_str()), (1, ann.email.as_deref().unwrap()));
     assert!(!format!("{:?}", mails[0]).contains("slp_"), "a mail prints without its token");
+}
+
+pub async fn nobody_is_mailed_more_than_a_few_resets_whoever_asks(site: &mut Site) {
+    for name in ["ann", "bob"] {
+        site.register(name).await;
+    }
+    for n in 0..20 {
+        site.one.ask_for_reset("ann@example.org", &from(&format!("198.51.100.{n}"))).await.unwrap();
+    }
+    site.one.ask_for_reset("bob@example.org", &home()).await.unwrap();
+    // They are looked at in their order: bob's comes after all of ann's.
+    let mails = site.mails.after(5).await;
+    assert_eq!(mails.iter().filter(|mail| mail.to == "ann@example.org").count(), 4);
+    assert_eq!(mails.last().unwrap().to, "bob@example.org");
+    let (first, new) = (token_in(&mails[0]), Secret::new("another kettle lamp"));
+    site.other.reset_password(&first, &new, &home()).await.expect("what was mailed first is still good");
 }
 
 pub async fn what_happens_to_an_account_is_in_the_audit_log_without_secrets(site: &mut Site) {

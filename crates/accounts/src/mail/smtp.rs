@@ -1,0 +1,169 @@
+//! Mail through a server that speaks SMTP.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use super::{Mail, Mailer};
+
+/// How long a mail may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+const EXAMPLE: &str =
+    "smtps://user:password@host:465, or smtp://user:password@host:587?tls=required, or smtp://localhost:25";
+
+/// Hands mails to a server.
+pub struct SmtpMailer {
+    server: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl SmtpMailer {
+    /// Mails through the server at this address, whether or not it is there yet, in the name of `from`.
+    ///
+    /// # Errors
+    /// When either is none, or a password would travel in the clear.
+    pub fn new(url: &str, from: &str) -> Result<Self, String> {
+        // The cause might quote the address, and with it the password.
+        let none = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it reads {EXAMPLE}");
+        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| none())?;
+        if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
+            return Err(format!("SIGHTLINE_SMTP_URL would send its password in the clear; it reads {EXAMPLE}"));
+        }
+        let from = from.parse().map_err(|_| {
+            "SIGHTLINE_MAIL_FROM must be a mail address, such as Sightline <no-reply@example.org>".to_owned()
+        })?;
+        Ok(Self { server: server.timeout(Some(PATIENCE)).build(), from })
+    }
+
+    async fn hand_over(&self, mail: &Mail) -> Result<(), String> {
+        let to: Address = mail.to.parse().map_err(|error| format!("nothing can be mailed to this address: {error}"))?;
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(&mail.subject)
+            .message_id(None)
+            .header(ContentType::TEXT_PLAIN)
+            .body(mail.text.clone())
+            .map_err(|error| format!("the mail cannot be written: {error}"))?;
+        let sent = self.server.send(message).await;
+        sent.map(drop).map_err(|error| format!("the mail server did not take it: {error}; see SIGHTLINE_SMTP_URL"))
+    }
+}
+
+#[async_trait]
+impl Mailer for SmtpMailer {
+    async fn send(&self, mail: &Mail) -> Result<(), String> {
+        match tokio::time::timeout(PATIENCE, self.hand_over(mail)).await {
+            Ok(sent) => sent,
+            Err(_) => Err("the mail server takes too long; see SIGHTLINE_SMTP_URL".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that takes one mail, unless it is told to refuse all; what was said to it.
+    async fn server(refuses: bool) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heard = tokio::spawn(async move {
+            let (client, _) = listener.accept().await.unwrap();
+            let (read, mut write) = client.into_split();
+            let (mut lines, mut heard, mut in_mail) = (BufReader::new(read).lines(), Vec::new(), false);
+            write.write_all(b"220 mail.example\r\n").await.unwrap();
+            while let Some(line) = lines.next_line().await.unwrap_or_default() {
+                let answer = match line.as_str() {
+                    "." => "250 taken",
+                    _ if in_mail => "",
+                    "DATA" => "354 go on",
+                    "QUIT" => "221 bye",
+                    line if refuses && line.starts_with("RCPT") => "550 nobody here",
+                    _ => "250 mail.example",
+                };
+                in_mail = line == "DATA" || (in_mail && line != ".");
+                heard.push(line);
+                if !answer.is_empty() {
+                    write.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+                }
+            }
+            heard
+        });
+        (port, heard)
+    }
+
+    fn mailer(port: u16) -> SmtpMailer {
+        SmtpMailer::new(&format!("smtp://127.0.0.1:{port}"), "Sightline <no-reply@example.org>").unwrap()
+    }
+
+    fn mail() -> Mail {
+        let text = "Hello Ann,\n\nhttps://example.org/reset#token=slp_x\n".to_owned();
+        Mail { to: "ann@example.org".to_owned(), subject: "Set a new password".to_owned(), text }
+    }
+
+    #[tokio::test]
+    async fn a_mail_reaches_the_server_as_it_was_written() {
+        let (port, heard) = server(false).await;
+        mailer(port).send(&mail()).await.unwrap();
+        let heard = heard.await.unwrap();
+        for line in [
+            "MAIL FROM:<no-reply@example.org>",
+            "RCPT TO:<ann@example.org>",
+            "From: Sightline <no-reply@example.org>",
+            "To: ann@example.org",
+            "Subject: Set a new password",
+            "https://example.org/reset#token=slp_x",
+        ] {
+            assert!(heard.iter().any(|said| said.trim_end() == line), "{line} is not in {heard:#?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_is_not_taken_is_an_error_that_names_the_setting() {
+        let (port, _heard) = server(true).await;
+        let refused = mailer(port).send(&mail()).await.unwrap_err();
+        assert!(refused.contains("nobody here") && refused.contains("SIGHTLINE_SMTP_URL"), "{refused}");
+        assert!(!refused.contains("slp_"), "{refused}");
+
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        assert!(mailer(free).send(&mail()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_writes_headers_by_an_address_or_a_subject() {
+        let (port, heard) = server(false).await;
+        let subject = "a\r\nBcc: eve@example.org".to_owned();
+        drop(mailer(port).send(&Mail { subject, ..mail() }).await);
+        let to = "ann@example.org>\r\nRCPT TO:<eve@example.org".to_owned();
+        assert!(mailer(port).send(&Mail { to, ..mail() }).await.is_err());
+        let heard = heard.await.unwrap();
+        assert!(!heard.iter().any(|said| said.starts_with("Bcc:") || said.contains("<eve@")), "{heard:#?}");
+    }
+
+    #[test]
+    fn a_password_in_the_clear_and_addresses_that_are_none_are_refused_without_quoting_them() {
+        for url in [
+            "",
+            "mail.example",
+            "http://user:secret@host",
+            "smtp://user:secret@host",
+            "smtp://user:secret@host?tls=opportunistic",
+            "smtp://user:secret@host:port",
+        ] {
+            let refused = SmtpMailer::new(url, "a@example.org").err().unwrap();
+            assert!(refused.contains("SIGHTLINE_SMTP_URL") && !refused.contains("secret"), "{refused}");
+        }
+        for url in ["smtp://localhost:25", "smtps://user:secret@host", "smtp://user:secret@host:587?tls=required"] {
+            assert!(SmtpMailer::new(url, "Sightline <a@example.org>").is_ok(), "{url}");
+        }
+        let refused = SmtpMailer::new("smtp://localhost", "nobody").err().unwrap();
+        assert!(refused.contains("SIGHTLINE_MAIL_FROM"), "{refused}");
+    }
+}
