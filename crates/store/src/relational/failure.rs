@@ -1,6 +1,7 @@
 //! What a failure of either database means to a caller.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,15 +46,18 @@ impl fmt::Display for Place {
     }
 }
 
-/// One step on the database, within a time that a caller can wait.
-pub(super) async fn within<T>(
+/// One step on the database, within a time that a caller can wait. In a box, because the driver's steps are large, and whoever
+/// takes several of them would have room for each on its stack.
+pub(super) fn within<T>(
     place: &Place,
     step: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(STEP, step).await {
-        Ok(done) => done.map_err(|error| failure(place, &error)),
-        Err(_) => Err(place.unavailable(&format!("no answer within {} s", STEP.as_secs()))),
-    }
+) -> Pin<Box<impl Future<Output = Result<T, StoreError>>>> {
+    Box::pin(async move {
+        match tokio::time::timeout(STEP, step).await {
+            Ok(done) => done.map_err(|error| failure(place, &error)),
+            Err(_) => Err(place.unavailable(&format!("no answer within {} s", STEP.as_secs()))),
+        }
+    })
 }
 
 /// What an error of the driver means.

@@ -233,7 +233,7 @@ mod tests {
         let mut table = "";
         let mut found = Vec::new();
         for line in sql.lines().map(str::trim).filter(|line| !line.starts_with("--")) {
-            let mut words = line.split_whitespace();
+            let mut words = line.split_whitespace().map(|word| word.trim_end_matches(','));
             match (words.next(), words.next(), words.next()) {
                 (Some("CREATE"), Some("TABLE"), Some(name)) => table = name,
                 (Some("CREATE"), Some("INDEX"), _) if !line.contains("gin_trgm_ops") => found.push(line.to_owned()),

@@ -189,7 +189,8 @@ mod tests {
             let mut transaction = store.begin().await.unwrap();
             let many = "INSERT INTO users (id, tenant, username, username_folded, role, disabled, created_at, search)
                         SELECT gen_random_uuid(), gen_random_uuid(), 'user' || n, 'user' || n, 'user', FALSE,
-                        now() - n * interval '1 second', 'user' || n FROM generate_series(1, 20000) n; ANALYZE users;";
+                        now() - n * interval '1 second', 'user' || n FROM generate_series(1, 20000) n;
+                        SELECT gin_clean_pending_list('users_by_search'); ANALYZE users;";
             transaction.script(many).await.unwrap();
             transaction.commit().await.unwrap();
 

@@ -138,15 +138,18 @@ impl Relational {
         expires_at: Timestamp,
     ) -> Result<Rotation, StoreError> {
         let mut transaction = self.begin().await?;
-        let sql = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
-                   RETURNING session_id";
-        let Some(row) = transaction.row(sql, values![spent, now]).await? else {
-            return transaction.refuse_rotation(spent, now, grace, until).await;
-        };
-        let id = SessionId::from_uuid(row.get("session_id")?);
-        let sql = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1 AND ended_at IS NULL";
-        if transaction.execute(sql, values![id, now, expires_at]).await? == 0 {
+        // The session before its token, as whoever deletes it takes them; the other way round the two could wait for each other.
+        let sql = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE ended_at IS NULL \
+                   AND id = (SELECT session_id FROM refresh_tokens WHERE hash = $1) RETURNING id";
+        let Some(row) = transaction.row(sql, values![spent, now, expires_at]).await? else {
             return Ok(Rotation::Unknown);
+        };
+        let id = SessionId::from_uuid(row.get("id")?);
+        let sql = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2";
+        if transaction.execute(sql, values![spent, now]).await? == 0 {
+            // The session was not used by that.
+            drop(transaction);
+            return self.begin().await?.refuse_rotation(spent, now, grace, until).await;
         }
         let sql = concat!(
             "SELECT ",

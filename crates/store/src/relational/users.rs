@@ -387,7 +387,6 @@ impl Relational {
         for sql in [
             "DELETE FROM quota_counters WHERE user_id = $1",
             "DELETE FROM quota_charges WHERE user_id = $1",
-            "DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = $1)",
             "DELETE FROM sessions WHERE user_id = $1",
             "DELETE FROM users WHERE id = $1",
         ] {
