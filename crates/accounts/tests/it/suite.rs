@@ -27,6 +27,7 @@ macro_rules! for_every_promise {
             sessions::a_spent_token_is_refused_at_once_and_kills_the_session_after_the_grace,
             sessions::of_fifty_at_once_one_renews_and_the_session_lives_on,
             sessions::a_revoked_token_is_refused_everywhere_within_a_second,
+            sessions::many_who_sign_out_at_once_are_out_at_once_and_disturb_nobody,
             sessions::signing_out_everywhere_spares_later_sign_ins_and_api_tokens,
             sessions::a_sign_in_right_after_a_reset_is_good_on_every_instance,
             sessions::an_access_token_ends_after_its_time,

@@ -1,8 +1,9 @@
 //! Sessions and their tokens.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Accounts, By, Right, Secret, Settings};
+use accounts::{AccessError, AccountError, Accounts, By, Grant, Right, Secret, Settings};
 use contracts::SessionId;
 use futures::future::join_all;
 use uuid::Uuid;
@@ -88,6 +89,35 @@ pub async fn a_revoked_token_is_refused_everywhere_within_a_second(site: &mut Si
     site.accepted(&second.access_token).await;
     for none in ["", "x", "a.b.c", first.access_token.expose(), renewed.refresh_token.expose()] {
         site.one.revoke(&Secret::new(none), &By::default()).await.unwrap();
+    }
+}
+
+pub async fn many_who_sign_out_at_once_are_out_at_once_and_disturb_nobody(site: &mut Site) {
+    let ann = site.register("ann").await;
+    site.register("bob").await;
+    let (one, bob) = (&site.one, site.sign_in("bob").await);
+    for _ in 0..5 {
+        let mut grants = Vec::new();
+        for _ in 0..20 {
+            grants.push(one.sign_in_vouched(&ann, &home()).await.unwrap());
+        }
+        let done = AtomicBool::new(false);
+        let sign_out = async |grant: &Grant| {
+            one.revoke(&grant.refresh_token, &By::default()).await.unwrap();
+            let refused = one.authenticate(grant.access_token.expose()).await;
+            assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "by this instance at once");
+        };
+        let sign_outs = async {
+            join_all(grants.iter().map(sign_out)).await;
+            done.store(true, Ordering::SeqCst);
+        };
+        let others = async {
+            while !done.load(Ordering::SeqCst) {
+                one.authenticate(bob.access_token.expose()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(sign_outs, others);
     }
 }
 
