@@ -154,7 +154,7 @@ mod tests {
             last_sign_in_at: None,
         };
         let keys = Keyring::default();
-        keys.replace(&[record.clone()]).unwrap();
+        keys.replace(std::slice::from_ref(&record)).unwrap();
         Site { keys, record, settings: Settings::default(), user, now }
     }
 

@@ -72,7 +72,7 @@ impl StoredAccounts {
         let password = match &new.password {
             Some(password) => {
                 let about = [&new.username, &new.email, &new.full_name];
-                let about: Vec<&str> = about.into_iter().filter_map(|text| text.as_deref()).collect();
+                let about: Vec<&str> = about.into_iter().filter_map(Option::as_deref).collect();
                 self.settings.passwords.check(password, &about)?;
                 Some(password)
             }
@@ -261,7 +261,7 @@ impl StoredAccounts {
 
 /// What is known of a user, for its password not to be.
 pub(crate) fn names(user: &UserRecord) -> Vec<&str> {
-    [&user.username, &user.email, &user.full_name].into_iter().filter_map(|text| text.as_deref()).collect()
+    [&user.username, &user.email, &user.full_name].into_iter().filter_map(Option::as_deref).collect()
 }
 
 fn told(change: &AccessChange) -> String {

@@ -84,7 +84,7 @@ impl SqliteDocuments {
         &self,
         table: &'static str,
         condition: &'static str,
-        value: impl ToSql + Clone + Send + 'static,
+        value: &(impl ToSql + Clone + Send + Sync + 'static),
     ) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
@@ -336,7 +336,7 @@ impl Documents for SqliteDocuments {
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for table in ["rules"].into_iter().chain(Collection::ALL.map(Collection::name)) {
-            deleted += self.delete(table, "tenant = ?", tenant.to_string()).await?;
+            deleted += self.delete(table, "tenant = ?", &tenant.to_string()).await?;
         }
         Ok(deleted)
     }
@@ -344,7 +344,7 @@ impl Documents for SqliteDocuments {
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut swept = 0;
         for collection in Collection::ALL {
-            swept += self.delete(collection.name(), "expires_at <= ?", now.as_microsecond()).await?;
+            swept += self.delete(collection.name(), "expires_at <= ?", &now.as_microsecond()).await?;
         }
         Ok(swept)
     }

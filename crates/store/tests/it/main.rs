@@ -2,7 +2,7 @@
 //! always, against MongoDB where `SIGHTLINE_TEST_MONGODB_URI` names a replica set, and against PostgreSQL where
 //! `SIGHTLINE_TEST_DATABASE_URL` names a server.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 
 mod blobs;
 mod durability;
