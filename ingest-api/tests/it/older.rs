@@ -49,7 +49,7 @@ async fn the_references_own_flow_works_as_it_is_written() {
 
 #[tokio::test]
 async fn an_opaque_session_is_given_in_header_and_body_and_stands_for_its_user() {
-    let site = Site::start().await;
+    let site = Site::with(&["--rate-limit-rps", "none"]).await;
     site.user("ann").await;
     let login = json!({"username": "ann", "password": PASSWORD});
     let answer = site.stranger(Method::POST, "/login").json(&login).send().await.unwrap();
