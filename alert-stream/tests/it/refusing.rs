@@ -50,6 +50,22 @@ async fn refusals_are_problems_that_say_what_would_be_right() {
 }
 
 #[tokio::test]
+async fn who_asks_too_often_is_told_when_to_ask_again() {
+    let world = World::new();
+    world.doorman.admit("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
+    let replica = world.replica(&[]).await;
+    for (method, path) in [(Method::GET, "/v1/alerts"), (Method::GET, "/alerts"), (Method::POST, "/v1/alerts/cookie")] {
+        let url = format!("http://{}{path}", replica.address);
+        let refused = reqwest::Client::new().request(method, url).bearer_auth("often").send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(refused.headers()["retry-after"], "2");
+        let problem: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+        assert_eq!(problem["code"], "rate_limited");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn more_clients_than_places_are_refused_until_one_leaves() {
     let world = World::new();
     let replica = world.replica(&["--alert-subscribers", "2", "--alert-heartbeat-seconds", "1"]).await;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use accounts::{AccessError, Accounts, Caller, Right};
+use accounts::{AccessError, Accounts, Caller, Decision, Right};
 use alert_stream::{Config, Deps};
 use async_trait::async_trait;
 use bus::embedded::Options;
@@ -48,6 +48,14 @@ impl Doorman {
 impl Accounts for Doorman {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
         self.0.lock().unwrap().get(token).cloned().ok_or(AccessError::InvalidCredential)
+    }
+
+    /// Who may make no requests at all has made too many.
+    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+        if caller.rate_limit == Some(0) {
+            return Err(AccessError::RateLimited { limit: 0, retry_after: Duration::from_millis(1500) });
+        }
+        Ok(None)
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
