@@ -151,3 +151,32 @@ async fn the_operators_token_stands_for_the_operators_user() {
     let quota = site.get("/v1/users/me/quota").await;
     assert!(quota["limit"].is_null() && quota["remaining"].is_null());
 }
+
+#[tokio::test]
+async fn while_the_database_is_away_whoever_is_signed_in_goes_on_and_others_are_told_to_come_back() {
+    let site = Site::start().await;
+    site.user("ann").await;
+    let token = site.access_token("ann").await;
+    let me = site.request_as(&token, Method::GET, "/v1/users/me").send().await.unwrap();
+    assert_eq!(me.status(), StatusCode::OK);
+    site.deps.directory.database.close().await;
+
+    let list = site.request_as(&token, Method::GET, "/v1/frames").send().await.unwrap();
+    assert_eq!(list.status(), StatusCode::OK, "a good token asks no database");
+    let operator = site.request_as(ADMIN, Method::GET, "/v1/frames").send().await.unwrap();
+    assert_eq!(operator.status(), StatusCode::OK);
+    let new = register(&site, json!({"email": "b@example.org", "password": PASSWORD})).await;
+    let frame = site.request_as(&token, Method::POST, "/v1/frames").header("content-type", "image/png");
+    let frame = frame.body(png(9, 9, 900)).send().await.unwrap();
+    let profile = site.request_as(&token, Method::GET, "/v1/users/me").send().await.unwrap();
+    for answer in [new, frame, profile] {
+        assert!(answer.headers().contains_key("retry-after"));
+        let (status, code, _) = problem(answer).await;
+        assert_eq!((status, code.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    }
+    let fields = [("grant_type", "password"), ("username", "ann"), ("password", PASSWORD)];
+    let sign_in = site.form("/v1/token", &fields).await;
+    assert_eq!(sign_in.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(sign_in.headers().contains_key("retry-after"));
+    assert_eq!(sign_in.json::<Value>().await.unwrap()["error"], "temporarily_unavailable");
+}
