@@ -56,7 +56,7 @@ impl Relational {
         })?;
         let options = options.application_name("sightline").options([("statement_timeout", STATEMENT_LIMIT)]);
         let database = options.get_database().unwrap_or_else(|| options.get_username());
-        let place = Place::postgres(format!("{}:{}/{database}", options.get_host(), options.get_port()));
+        let place = Place::postgres(&format!("{}:{}/{database}", options.get_host(), options.get_port()));
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
         let pool = within(&place, pool.connect_with(options)).await?;
         Ok(Self::on(Pools::Postgres(pool), place))
@@ -69,7 +69,7 @@ impl Relational {
     /// written.
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let place = Place::sqlite(path.display().to_string());
+        let place = Place::sqlite(&path.display().to_string());
         let plain = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(true);
         let plain = plain.busy_timeout(PATIENCE);
         migrations::refuse_foreign_file(&plain, &place).await?;

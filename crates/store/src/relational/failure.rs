@@ -18,11 +18,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn postgres(at: String) -> Self {
+    pub(super) fn postgres(at: &str) -> Self {
         Self { shown: format!("PostgreSQL at {at}").into(), setting: "SIGHTLINE_DATABASE_URL" }
     }
 
-    pub(super) fn sqlite(at: String) -> Self {
+    pub(super) fn sqlite(at: &str) -> Self {
         Self { shown: format!("SQLite at {at}").into(), setting: "SIGHTLINE_DATA_DIR" }
     }
 
