@@ -237,7 +237,8 @@ pub struct PasswordChange {
     new_password: String,
 }
 
-/// Changes one's own password. All other sessions end; API tokens stay.
+/// Changes one's own password. All other sessions end. Access tokens of before are taken back, this session's too: renew it by its
+/// refresh token. API tokens stay.
 #[utoipa::path(
     post, path = "/v1/users/me/password", operation_id = "change_password", tag = "users", request_body = PasswordChange,
     responses((status = 204, description = "It is changed"), BodyProblems)

@@ -48,10 +48,11 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
 async fn a_new_password_takes_the_present_one_and_ends_the_other_sessions() {
     let site = Site::start().await;
     site.user("ann").await;
-    let (here, there) = (site.access_token("ann").await, site.access_token("ann").await);
+    let (kept, there) = (site.sign_in("ann").await, site.access_token("ann").await);
+    let here = kept["access_token"].as_str().unwrap();
     let change = |present: &str, new: &str| {
         let body = json!({"present_password": present, "new_password": new});
-        site.request_as(&here, Method::POST, "/v1/users/me/password").json(&body).send()
+        site.request_as(here, Method::POST, "/v1/users/me/password").json(&body).send()
     };
     let (status, code, _) = problem(change("wrong", NEW).await.unwrap()).await;
     assert_eq!((status, code.as_str()), (StatusCode::FORBIDDEN, "wrong_password"));
@@ -60,7 +61,9 @@ async fn a_new_password_takes_the_present_one_and_ends_the_other_sessions() {
     assert!(!refused(&site, &there).await);
 
     assert_eq!(change(PASSWORD, NEW).await.unwrap().status(), StatusCode::NO_CONTENT);
-    assert!(!refused(&site, &here).await && refused(&site, &there).await);
+    assert!(refused(&site, here).await && refused(&site, &there).await, "access tokens of before are taken back");
+    let renew = [("grant_type", "refresh_token"), ("refresh_token", kept["refresh_token"].as_str().unwrap())];
+    assert_eq!(site.form("/v1/token", &renew).await.status(), StatusCode::OK, "the session goes on");
     let with = async |password: &str| {
         let fields = [("grant_type", "password"), ("username", "ann"), ("password", password)];
         site.form("/v1/token", &fields).await.status()

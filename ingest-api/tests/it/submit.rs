@@ -188,5 +188,6 @@ async fn only_those_who_may_write_send_frames() {
     let sent = site.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
     accepted(sent.send().await.unwrap()).await;
     let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
-    assert_eq!(event.tenant.as_str(), "other");
+    let other = site.deps.directory.users.user_named("other").await.unwrap();
+    assert_eq!(event.tenant, other.tenant);
 }
