@@ -262,10 +262,13 @@ pub struct By {
 
 /// Whatever the reason, the caller cannot be told from a stranger now. A defect is logged, since nobody sees it otherwise.
 pub(crate) fn unavailable(error: store::StoreError) -> AccessError {
-    if let store::StoreError::Fatal(cause) = &error {
-        tracing::error!(error = cause, "accounts cannot be read");
+    match error {
+        store::StoreError::Unavailable(cause) => AccessError::Unavailable(cause),
+        store::StoreError::Fatal(cause) => {
+            tracing::error!(error = cause, "accounts cannot be read");
+            AccessError::Unavailable(cause)
+        }
     }
-    AccessError::Unavailable(error.to_string())
 }
 
 #[async_trait]
