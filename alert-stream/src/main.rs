@@ -53,6 +53,8 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, common, kafka, callers, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
+    // Missing settings are told in the order of the other services, before anything is connected to.
+    kafka.brokers()?;
     let users = users(&callers).await?;
     let deps = connect(&common, &kafka, &callers, users.clone()).await?;
     let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
