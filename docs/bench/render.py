@@ -16,6 +16,8 @@ from pathlib import Path
 import pygal
 from pygal.style import Style
 
+# More points than a plot is wide only make its file large.
+MOST_POINTS = 240
 PLACE = re.compile(r"(<!-- figures (?P<bench>[a-z-]+) -->\n).*?(<!-- end -->)", re.S)
 STYLE = Style(
     background="white", plot_background="white", font_family="sans-serif", title_font_size=15, label_font_size=11,
@@ -48,6 +50,13 @@ def circumstances(report):
     )
 
 
+def thinned(points):
+    """No more points than a plot can show: of neighbours the highest, for peaks are what matters."""
+    size = -(-len(points) // MOST_POINTS)
+    groups = (points[start : start + size] for start in range(0, len(points), size or 1))
+    return [tuple(max(group, key=lambda point: point[1])) for group in groups]
+
+
 def plots(report, folder):
     """One plot for each pair of axes; gives the names of the files."""
     pairs = {}
@@ -60,7 +69,7 @@ def plots(report, folder):
             legend_at_bottom=True, legend_at_bottom_columns=2, dots_size=2, no_prefix=True,
         )  # fmt: skip
         for line in lines:
-            plot.add(line["name"], [tuple(point) for point in line["points"]])
+            plot.add(line["name"], thinned(line["points"]))
         name = f"{report['bench']}-{place}.svg"
         # Its own numbering differs from run to run otherwise.
         plot.uuid = name

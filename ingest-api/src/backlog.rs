@@ -25,6 +25,9 @@ const AGE_PERIOD: Duration = Duration::from_secs(3);
 const WATCHED: Duration = Duration::from_secs(5);
 /// What is left of a group's pace with every look at which it is slower: a stop and a start are no change of pace.
 const KEPT: f64 = 0.99;
+/// How long new frames must have been taken before an overload is called over: while it lasts they are refused and taken in
+/// turns of seconds, which is one event to whoever reads the log.
+const CALM: Duration = Duration::from_secs(30);
 
 /// The flag. Reading it costs nothing.
 #[derive(Default)]
@@ -37,6 +40,20 @@ struct Group {
     name: String,
     /// Milliseconds that its oldest frame had waited when it was last asked.
     oldest: AtomicU64,
+}
+
+/// What is said of overloads.
+#[derive(Default)]
+struct Overload {
+    /// When new frames were last refused, while it is not over.
+    last: Option<Instant>,
+}
+
+/// A line for the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Began,
+    Ended,
 }
 
 /// How fast a group is when it has enough to do.
@@ -92,6 +109,15 @@ impl Pace {
     }
 }
 
+impl Overload {
+    fn look(&mut self, now: Instant, behind: bool) -> Option<Said> {
+        if behind {
+            return self.last.replace(now).is_none().then_some(Said::Began);
+        }
+        self.last.take_if(|last| now.duration_since(*last) >= CALM).map(|_| Said::Ended)
+    }
+}
+
 impl Backlog {
     /// Whether new frames must wait.
     pub fn is_behind(&self) -> bool {
@@ -117,6 +143,7 @@ impl Backlog {
     async fn look(&self, bus: &dyn Bus, groups: &[Group], limit: Duration) {
         let gauge = metrics::gauge!("sightline_ingest_backlog_wait_seconds");
         let mut paces: Vec<Pace> = groups.iter().map(|_| Pace::default()).collect();
+        let mut overload = Overload::default();
         let mut ticks = every(PERIOD);
         loop {
             ticks.tick().await;
@@ -132,23 +159,21 @@ impl Backlog {
                         longest = longest.max(wait.unwrap_or_default()).max(oldest);
                     }
                     gauge.set(longest.as_secs_f64());
-                    self.set(longest > limit, longest);
+                    let behind = longest > limit;
+                    self.behind.store(behind, Ordering::Relaxed);
+                    match overload.look(now, behind) {
+                        Some(Said::Began) => tracing::warn!(
+                            "a new frame would wait {longest:.0?} for a worker; new frames are refused whenever they would \
+                             wait longer than {limit:.0?}"
+                        ),
+                        Some(Said::Ended) => {
+                            tracing::info!("workers caught up; no new frame was refused for {CALM:?}");
+                        }
+                        None => {}
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "how far the workers have come could not be found out"),
             }
-        }
-    }
-
-    fn set(&self, behind: bool, wait: Duration) {
-        if self.behind.swap(behind, Ordering::Relaxed) == behind {
-            return;
-        }
-        if behind {
-            tracing::warn!(
-                "a new frame would wait {wait:.0?} for a worker; new frames are refused until they catch up"
-            );
-        } else {
-            tracing::info!("workers caught up; new frames are taken again");
         }
     }
 }
@@ -236,6 +261,18 @@ mod tests {
     #[test]
     fn a_group_that_comes_late_is_not_taken_for_a_slow_one() {
         is_told_truly(26, |_| 75);
+    }
+
+    #[test]
+    fn an_overload_is_told_once_however_often_frames_are_refused_in_it() {
+        let (mut overload, begun) = (Overload::default(), Instant::now());
+        let said: Vec<_> = (0..200)
+            .filter_map(|second| {
+                let behind = (10..100).contains(&second) && second % 5 == 0 || second == 150;
+                overload.look(begun + Duration::from_secs(second), behind).map(|said| (second, said))
+            })
+            .collect();
+        assert_eq!(said, [(10, Said::Began), (125, Said::Ended), (150, Said::Began), (180, Said::Ended)]);
     }
 
     #[test]

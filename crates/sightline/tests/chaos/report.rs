@@ -24,7 +24,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Size { seed, frames, faults, rate } = self.size;
-        writeln!(f, "# Faults\n")?;
+        writeln!(f, "# A fault run\n")?;
         writeln!(
             f,
             "`scripts/chaos --seed {seed} --frames {frames} --faults {faults} --rate {rate}`, on {}.\n",
