@@ -39,7 +39,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let deps = connect(&common, &kafka, &token).await?;
-    let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let listener = http::listen(&listen).await?;
     let health = alert_stream::health(&config, &deps);
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;

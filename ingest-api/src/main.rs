@@ -65,7 +65,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     telemetry::metrics();
     let deps = connect(&connections, &common).await?;
     let health = ingest_api::health(&config, &deps);
-    let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let listener = http::listen(&listen).await?;
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async {

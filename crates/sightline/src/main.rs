@@ -1,6 +1,7 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
 mod bench;
+mod certs;
 mod client;
 mod data_dir;
 mod dlq;
@@ -36,6 +37,8 @@ enum Command {
     Dlq(dlq::command::Dlq),
     /// List models, or fetch them
     Models(models::Models),
+    /// Make certificates to try TLS with
+    Certs(certs::Certs),
     /// Measure speed and memory on this machine
     Bench(Box<bench::Bench>),
 }
@@ -54,6 +57,7 @@ fn main() -> std::process::ExitCode {
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Models(models) => models.run().await,
+            Command::Certs(certs) => certs.run(),
             Command::Bench(bench) => bench.run().await,
         }
     });

@@ -12,3 +12,4 @@ mod processes;
 mod real_input;
 mod reference_flow;
 mod settings;
+mod tls;
