@@ -47,6 +47,8 @@ struct Contents {
 #[derive(Clone)]
 pub struct Tls {
     files: Files,
+    /// What was in the files at the start.
+    first: Arc<Contents>,
     in_force: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
@@ -58,8 +60,9 @@ impl Tls {
     /// names the setting.
     pub fn of(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
         let Some(files) = Files::of(settings)? else { return Ok(None) };
-        let config = files.read().and_then(|contents| files.understand(&contents))?;
-        Ok(Some(Self { files, in_force: Arc::new(RwLock::new(Arc::new(config))) }))
+        let first = Arc::new(files.read()?);
+        let in_force = Arc::new(RwLock::new(Arc::new(files.understand(&first)?)));
+        Ok(Some(Self { files, first, in_force }))
     }
 
     /// Shakes hands by the files as they are now.
@@ -69,14 +72,14 @@ impl Tls {
 
     /// Looks at the files for ever, and takes what is new.
     pub async fn keep_fresh(self) {
-        let mut seen = self.look().await;
+        let mut seen = Ok(self.first.clone());
         let mut since_reminder = Duration::ZERO;
         loop {
             tokio::time::sleep(LOOK).await;
             since_reminder += LOOK;
             let now = self.look().await;
             if now != seen {
-                self.take(now.as_ref());
+                self.take(&now);
                 seen = now;
             } else if since_reminder >= REMIND {
                 since_reminder = Duration::ZERO;
@@ -87,16 +90,19 @@ impl Tls {
         }
     }
 
-    async fn look(&self) -> Result<Contents, String> {
+    async fn look(&self) -> Result<Arc<Contents>, String> {
         let files = self.files.clone();
-        let read = tokio::task::spawn_blocking(move || files.read().map_err(|error| error.to_string())).await;
-        read.unwrap_or_else(|error| Err(error.to_string()))
+        match tokio::task::spawn_blocking(move || files.read()).await {
+            Ok(read) => read.map(Arc::new).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
-    fn take(&self, contents: Result<&Contents, &String>) {
-        let understood = contents
-            .map_err(|error| anyhow::anyhow!("{error}"))
-            .and_then(|contents| self.files.understand(contents));
+    fn take(&self, contents: &Result<Arc<Contents>, String>) {
+        let understood = match contents {
+            Ok(contents) => self.files.understand(contents),
+            Err(error) => Err(anyhow::anyhow!("{error}")),
+        };
         match understood {
             Ok(config) => {
                 *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
