@@ -92,7 +92,8 @@ impl App {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2));
         let client = config.alert_stream_tls.apply(client)?.build();
-        let client = client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
+        let client =
+            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),
             documents: deps.documents.clone(),

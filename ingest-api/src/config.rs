@@ -86,7 +86,11 @@ impl AlertStreamTls {
                 let pem = [read(cert, CERT)?, b"\n".to_vec(), read(key, KEY)?].concat();
                 // What went wrong is not shown: it might quote the key.
                 let identity = Identity::from_pem(&pem).map_err(|_| {
-                    anyhow::anyhow!("{CERT}, {KEY}: {} and {} hold no certificate and key", cert.display(), key.display())
+                    anyhow::anyhow!(
+                        "{CERT}, {KEY}: {} and {} hold no certificate and key",
+                        cert.display(),
+                        key.display()
+                    )
                 })?;
                 Ok(client.identity(identity))
             }

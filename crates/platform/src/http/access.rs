@@ -71,7 +71,8 @@ impl Line {
     pub fn follow(mut self, response: Response) -> Response {
         let status = response.status();
         self.status = Some(status);
-        let no_body = self.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        let no_body =
+            self.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         self.complete = no_body || response.body().is_end_stream();
         response.map(|body| Body::new(Followed { body, line: self }))
     }

@@ -44,13 +44,14 @@ impl Cors {
         match named[..] {
             [] => Ok(None),
             ["*"] => Ok(Some(Self::Any)),
-            _ => named.into_iter().map(origin).collect::<Result<_, _>>().map(|these| Some(Self::These(these))),
+            _ => Ok(Some(Self::These(named.iter().map(|name| origin(name)).collect::<Result<_, _>>()?))),
         }
     }
 
     /// The answer to a browser that asks whether a request is allowed; nothing when this is no such question, or it is not.
     pub fn preflight(&self, request: &Request) -> Option<Response> {
-        let asked = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        let asked =
+            request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         if !asked || !self.allows(request.headers().get(ORIGIN)?) {
             return None;
         }
@@ -92,7 +93,9 @@ impl Cors {
 /// An origin as browsers write it: scheme, host and, unless it is the usual one, port.
 fn origin(text: &str) -> anyhow::Result<HeaderValue> {
     let wrong = || {
-        anyhow::anyhow!("SIGHTLINE_CORS_ORIGINS: {text:?} is no origin; it reads like https://app.example.com, or * alone")
+        anyhow::anyhow!(
+            "SIGHTLINE_CORS_ORIGINS: {text:?} is no origin; it reads like https://app.example.com, or * alone"
+        )
     };
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), uri.authority().ok_or_else(wrong)?);
@@ -125,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_stops_the_start() {
-        for wrong in ["app.example.com", "https://a/path", "https://a?x", "ftp://a", "https://me@a", "null", "https://"] {
+        for wrong in ["app.example.com", "https://a/path", "https://a?x", "ftp://a", "https://me@a", "null", "https://"]
+        {
             let error = of(&[wrong]).unwrap_err().to_string();
             assert!(error.contains("SIGHTLINE_CORS_ORIGINS"), "{wrong}: {error}");
         }

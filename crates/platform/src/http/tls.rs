@@ -192,7 +192,9 @@ impl Files {
                 tracing::warn!("{CERT}: the certificate in {path} expired at {ends}, and clients refuse it; renew it");
             }
             Standing::NotYet => {
-                tracing::warn!("{CERT}: the certificate in {path} counts from {begins} on, and clients refuse it until then");
+                tracing::warn!(
+                    "{CERT}: the certificate in {path} counts from {begins} on, and clients refuse it until then"
+                );
             }
         }
     }
@@ -233,7 +235,10 @@ fn certificates(pem: &[u8], path: &Path, key: &str) -> anyhow::Result<Vec<Certif
 fn private_key(pem: &[u8], path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let path = path.display();
     let encrypted = String::from_utf8_lossy(pem).contains("ENCRYPTED PRIVATE KEY");
-    anyhow::ensure!(!encrypted, "{KEY}: {path} is encrypted; write the key out with `openssl pkey -in {path} -out FILE`");
+    anyhow::ensure!(
+        !encrypted,
+        "{KEY}: {path} is encrypted; write the key out with `openssl pkey -in {path} -out FILE`"
+    );
     // What went wrong is not shown: it might quote the file.
     PrivateKeyDer::from_pem_slice(pem)
         .map_err(|_| anyhow::anyhow!("{KEY}: {path} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"))

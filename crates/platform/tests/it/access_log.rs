@@ -64,13 +64,21 @@ async fn each_request_is_a_line_without_its_secrets() {
     let site = Site::start(&plain(), Limits::default()).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = |path: &str, id: &str| {
-        let request = client.get(site.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
+        let request =
+            client.get(site.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
         request.header("x-request-id", id).send()
     };
     assert_eq!(ask("/things/secret-thing?token=secret-query", "id-1").await.unwrap().text().await.unwrap(), "a thing");
     let line = log.line("request.id=\"id-1\"").await;
-    for part in ["method=\"GET\"", "route=\"/things/{id}\"", "status=200", "bytes=7", "took=", "tenant=\"tenant-7\"", "client=127.0.0.1:"]
-    {
+    for part in [
+        "method=\"GET\"",
+        "route=\"/things/{id}\"",
+        "status=200",
+        "bytes=7",
+        "took=",
+        "tenant=\"tenant-7\"",
+        "client=127.0.0.1:",
+    ] {
         assert!(line.contains(part), "no {part}: {line}");
     }
     assert!(!line.contains("cut="), "{line}");

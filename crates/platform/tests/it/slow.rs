@@ -13,10 +13,10 @@ const SOON: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn a_head_that_does_not_come_or_drips_is_given_up() {
     let site = Site::start(&plain(), Limits { head: SOON, ..Limits::default() }).await;
-    for drop in [&b""[..], b"x"] {
+    for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(site.address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
-        closed_while_dripping(client, drop).await;
+        closed_while_dripping(client, drip).await;
     }
     let silent = TcpStream::connect(site.address).await.unwrap();
     closed_while_dripping(silent, b"").await;
@@ -26,10 +26,10 @@ async fn a_head_that_does_not_come_or_drips_is_given_up() {
 async fn a_body_that_drips_is_given_up_with_a_problem() {
     let body = Pace { grace: SOON, bytes_per_second: 1024 };
     let site = Site::start(&plain(), Limits { body, ..Limits::default() }).await;
-    for drop in [&b""[..], b"x"] {
+    for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(site.address).await.unwrap();
         client.write_all(b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
-        let answer = closed_while_dripping(client, drop).await;
+        let answer = closed_while_dripping(client, drip).await;
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("slow_upload"), "{answer}");
     }
 }
@@ -67,7 +67,7 @@ async fn a_stop_is_heard_while_every_place_is_taken() {
 }
 
 /// Sends a drop now and then until the service closes the connection; what it said before.
-async fn closed_while_dripping(mut client: TcpStream, drop_of_it: &[u8]) -> String {
+async fn closed_while_dripping(mut client: TcpStream, drip: &[u8]) -> String {
     let (begun, mut said) = (Instant::now(), Vec::new());
     let mut piece = [0; 1024];
     loop {
@@ -76,7 +76,7 @@ async fn closed_while_dripping(mut client: TcpStream, drop_of_it: &[u8]) -> Stri
             Ok(Ok(0) | Err(_)) => break,
             Ok(Ok(read)) => said.extend_from_slice(&piece[..read]),
             // It may have been closed meanwhile, which the next read tells.
-            Err(_) => drop(client.write_all(drop_of_it).await),
+            Err(_) => drop(client.write_all(drip).await),
         }
     }
     assert!(begun.elapsed() >= SOON / 2, "closed before its time");

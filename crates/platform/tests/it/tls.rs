@@ -90,7 +90,8 @@ async fn a_handshake_that_does_not_go_on_is_given_up_and_holds_up_nobody() {
     let mut other = connect(&site, &authority).await;
     assert!(hello(&mut other).await);
     for slow in [&mut silent, &mut begun] {
-        let closed = tokio::time::timeout(PATIENCE, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
+        let closed =
+            tokio::time::timeout(PATIENCE, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
         assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     }
 }

@@ -63,17 +63,17 @@ async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_
 
     let place = ["--server", url.as_str(), "--data-dir", data.as_str()];
     let (trust, identity) = (["--cacert", ca.as_str()], ["--cert", cert.as_str(), "--key", key.as_str()]);
-    let push = |more: &[&str]| run(&[&["push", photo.to_str().unwrap()], &place[..], more].concat());
+    let push = |more: &[&str]| run(&[&["push", photo.to_str().unwrap()][..], &place, more].concat());
     let begun = Instant::now();
     let (well, _, said) = push(&[]);
     assert!(!well && said.contains("--cacert"), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(60), "it was tried again in vain");
-    let (well, _, said) = push(&[&["--patience", "1"], &trust[..]].concat());
+    let (well, _, said) = push(&[&["--patience", "1"][..], &trust].concat());
     assert!(!well, "without a certificate of its own: {said}");
 
     let all = [&trust[..], &identity[..]].concat();
     let watching = Command::new(program)
-        .args([&["watch", "--count", "1"], &place[..], &all].concat())
+        .args([&["watch", "--count", "1"][..], &place, &all].concat())
         .env_clear()
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -95,11 +95,8 @@ fn work(
         let works: Vec<_> = works.collect();
         works.into_iter().try_for_each(|work| work.join().unwrap_or_else(|_| anyhow::bail!("a thread panicked")))
     })?;
-    let mut done = Done {
-        stages: stages(&platform::telemetry::metrics().render()),
-        threads: hands.len(),
-        ..Done::default()
-    };
+    let mut done =
+        Done { stages: stages(&platform::telemetry::metrics().render()), threads: hands.len(), ..Done::default() };
     for (stage, seconds) in &mut done.stages {
         *seconds -= before.get(stage).copied().unwrap_or_default();
     }
