@@ -17,6 +17,7 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub alert_stream_url: reqwest::Url,
 
+    /// Whom that is to be, and as whom it is spoken to.
     #[command(flatten)]
     pub alert_stream_tls: AlertStreamTls,
 
