@@ -1,6 +1,6 @@
 //! A port as clients meet it: real sockets, real certificates.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
 mod access_log;
 mod certificates;
