@@ -18,6 +18,8 @@ use crate::bench::sse::descriptors;
 
 /// How often a drop is sent.
 const DRIP: Duration = Duration::from_secs(1);
+/// They come within this time, and so go one by one and not all in one moment.
+const SPREAD: Duration = Duration::from_secs(10);
 /// A connection that lives so long is taken for one that is never closed.
 const FOR_EVER: Duration = Duration::from_secs(40);
 /// Bytes that a body is said to have.
@@ -136,6 +138,7 @@ impl Part {
         for (number, kind) in (0..self.connections).zip(KINDS.into_iter().cycle()) {
             let first = TcpStream::connect(self.address).await.with_context(|| format!("connection {number}"))?;
             slow.spawn(again_and_again(self.address, first, kind, kind.beginning(&token), ended.clone()));
+            tokio::time::sleep(SPREAD / self.connections).await;
         }
         println!("gathered");
         BufReader::new(tokio::io::stdin()).lines().next_line().await?;
