@@ -75,7 +75,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )
     };
     let grace = Duration::from_secs(operator.stop_grace_seconds);
-    shutdown::within(grace, stop.clone(), async { running.await.map(drop) }).await
+    shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
 }
 
 async fn connect(connections: &Connections, common: &Common) -> anyhow::Result<Deps> {
