@@ -31,21 +31,21 @@ impl Authority {
 
     /// For a server on this machine.
     pub fn server(&self) -> Pair {
-        self.issue(params(ExtendedKeyUsagePurpose::ServerAuth))
+        self.issue(&params(ExtendedKeyUsagePurpose::ServerAuth))
     }
 
     /// The same, of long ago.
     pub fn expired_server(&self) -> Pair {
         let mut params = params(ExtendedKeyUsagePurpose::ServerAuth);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 2, 2));
-        self.issue(params)
+        self.issue(&params)
     }
 
     pub fn client(&self) -> Pair {
-        self.issue(params(ExtendedKeyUsagePurpose::ClientAuth))
+        self.issue(&params(ExtendedKeyUsagePurpose::ClientAuth))
     }
 
-    fn issue(&self, params: CertificateParams) -> Pair {
+    fn issue(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         Pair { cert: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
     }
