@@ -6,6 +6,7 @@ use clap::Args;
 
 /// How much is kept ready for whom.
 #[derive(Debug, Clone, Args)]
+#[group(id = "alert-stream")]
 pub struct Config {
     /// How many of the newest alerts are kept in memory; who comes from further back is served from the log
     #[arg(long, env = "SIGHTLINE_ALERT_WINDOW", default_value_t = 10_000, value_name = "ALERTS")]

@@ -33,9 +33,8 @@ use std::time::Duration;
 
 use accounts::Accounts;
 use bus::Bus;
-use platform::http::Limits;
+use platform::http::{Limits, Listener};
 use platform::{Common, Health};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -83,7 +82,7 @@ pub async fn run(
     config: Config,
     _common: Common,
     deps: Deps,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     config.check()?;

@@ -57,7 +57,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     kafka.brokers()?;
     let users = users(&callers).await?;
     let deps = connect(&common, &kafka, &callers, users.clone()).await?;
-    let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let listener = http::listen(&listen).await?;
     let health = alert_stream::health(&config, &deps);
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;

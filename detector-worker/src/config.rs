@@ -11,6 +11,7 @@ use crate::runtime::{ExecutionProvider, RuntimeOptions};
 
 /// Everything that only the worker needs to know.
 #[derive(Debug, Clone, Args)]
+#[group(id = "detector-worker")]
 pub struct Config {
     /// Which models there are and what they run on.
     #[command(flatten)]

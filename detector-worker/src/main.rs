@@ -84,7 +84,7 @@ async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
     let Own { config, common, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let listener = http::listen(listen).await?;
     let admin = http::admin(&operator.admin_addr, &Health::default(), axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let detectors = detector_worker::detectors(&config, &common)?;

@@ -16,9 +16,9 @@ use axum::routing::post;
 use axum::{Json, Router};
 use contracts::{Detection, DetectorName, FailureCode};
 use futures::StreamExt;
+use platform::http::{Limits, Listener, TooSlow};
 use platform::{Common, Health, problem};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -52,18 +52,19 @@ pub async fn serve(
     detectors: Vec<DetectorSpec>,
     config: Config,
     common: Common,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     config.check()?;
+    let listener = listener.into();
     let engine = Engine {
         pipeline: Pipeline::start(detectors, &config, &common).await?,
         places: Semaphore::new(config.pace.worker_frames),
         kibibytes: Semaphore::new(kibibytes(config.pace.worker_bytes.max(common.max_frame_bytes)) as usize),
         max_bytes: common.max_frame_bytes,
     };
-    tracing::info!("the engine answers on http://{}/detect", listener.local_addr()?);
-    platform::http::serve(listener, router(Arc::new(engine)), platform::http::Limits::default(), stop).await
+    tracing::info!("the engine answers on {}/detect", listener.url()?);
+    platform::http::serve(listener, router(Arc::new(engine)), Limits::default(), stop).await
 }
 
 struct Engine {
@@ -145,7 +146,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::Cut)?;
+        let chunk = chunk.map_err(|error| if TooSlow::is_behind(&error) { Refusal::Slow } else { Refusal::Cut })?;
         if bytes.len() + chunk.len() > limit {
             return Err(Refusal::TooLong(limit));
         }
@@ -167,7 +168,7 @@ enum Refusal {
     TooLong(usize),
     #[error("the body ended before its time")]
     Cut,
-    #[error("the body did not arrive within {UPLOAD:?}")]
+    #[error("the body took too long to arrive; it must keep coming, and be there within {UPLOAD:?}")]
     Slow,
     #[error("{}", .0.message)]
     Picture(Failure),

@@ -10,6 +10,7 @@ use rules::BuiltIns;
 
 /// How results are kept, and how they are grouped before they are written.
 #[derive(Debug, Clone, Args)]
+#[group(id = "indexer")]
 pub struct Config {
     /// How long results, detections and alerts are kept, counted from their indexing, as in 30d or 12h
     #[arg(long, env = "SIGHTLINE_RETENTION", default_value = "30d", value_name = "DURATION")]

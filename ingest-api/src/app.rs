@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::Accounts;
+use anyhow::Context;
 use bus::Producer;
 use contracts::{DetectorName, Role, Rule};
 use metrics::Counter;
@@ -93,8 +94,10 @@ impl App {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(2))
-            .build()?;
+            .connect_timeout(Duration::from_secs(2));
+        let client = config.alert_stream_tls.apply(client)?.build();
+        let client =
+            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),
             documents: deps.documents.clone(),

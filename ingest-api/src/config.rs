@@ -1,11 +1,13 @@
 //! The settings of this service alone; what it shares with others is in `platform::config`.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use contracts::DetectorName;
 use platform::Common;
 use platform::config::{AccountArgs, Switch};
+use reqwest::{Certificate, ClientBuilder, Identity};
 
 /// How ingest-api behaves.
 #[derive(Debug, Clone, Args)]
@@ -14,6 +16,10 @@ pub struct Config {
     /// Where alert-stream is, for the clients that ask here for alerts
     #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub alert_stream_url: reqwest::Url,
+
+    /// Whom that is to be, and as whom it is spoken to.
+    #[command(flatten)]
+    pub alert_stream_tls: AlertStreamTls,
 
     /// The paths and shapes that older clients know, at the root
     #[arg(long, env = "SIGHTLINE_COMPAT", default_value = "on", value_enum, value_name = "SWITCH")]
@@ -46,6 +52,60 @@ pub struct Config {
     /// Users and how they sign in
     #[command(flatten, next_help_heading = "Accounts")]
     pub accounts: AccountArgs,
+}
+
+/// How alert-stream is spoken to where its address begins with https.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AlertStreamTls {
+    /// Authority that alert-stream's certificate comes from, besides the usual ones, PEM
+    #[arg(long, env = "SIGHTLINE_ALERT_STREAM_CA", value_name = "FILE")]
+    pub alert_stream_ca: Option<PathBuf>,
+
+    /// Certificate to show to alert-stream, where it asks for one, PEM
+    #[arg(long, env = "SIGHTLINE_ALERT_STREAM_CERT", value_name = "FILE")]
+    pub alert_stream_cert: Option<PathBuf>,
+
+    /// Key of that certificate, PEM
+    #[arg(long, env = "SIGHTLINE_ALERT_STREAM_KEY", value_name = "FILE")]
+    pub alert_stream_key: Option<PathBuf>,
+}
+
+impl AlertStreamTls {
+    /// A client that trusts and shows these.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is none; the message names the setting.
+    pub fn apply(&self, mut client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
+        const CA: &str = "SIGHTLINE_ALERT_STREAM_CA";
+        const CERT: &str = "SIGHTLINE_ALERT_STREAM_CERT";
+        const KEY: &str = "SIGHTLINE_ALERT_STREAM_KEY";
+        if let Some(path) = &self.alert_stream_ca {
+            let authorities = Certificate::from_pem_bundle(&read(path, CA)?)
+                .map_err(|error| anyhow::anyhow!("{CA}: {} is no PEM file: {error}", path.display()))?;
+            anyhow::ensure!(!authorities.is_empty(), "{CA}: {} holds no certificate in PEM form", path.display());
+            client = authorities.into_iter().fold(client, ClientBuilder::add_root_certificate);
+        }
+        match (&self.alert_stream_cert, &self.alert_stream_key) {
+            (None, None) => Ok(client),
+            (Some(cert), Some(key)) => {
+                let pem = [read(cert, CERT)?, b"\n".to_vec(), read(key, KEY)?].concat();
+                // What went wrong is not shown: it might quote the key.
+                let identity = Identity::from_pem(&pem).map_err(|_| {
+                    anyhow::anyhow!(
+                        "{CERT}, {KEY}: {} and {} hold no certificate and key",
+                        cert.display(),
+                        key.display()
+                    )
+                })?;
+                Ok(client.identity(identity))
+            }
+            _ => anyhow::bail!("{CERT} and {KEY} belong together; set both or none"),
+        }
+    }
+}
+
+fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| anyhow::anyhow!("{key}: cannot read {}: {error}", path.display()))
 }
 
 /// The detectors of one group of workers.

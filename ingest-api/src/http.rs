@@ -83,7 +83,7 @@ pub fn router(app: App, health: &Health) -> Router {
     surrounded(routes).with_state(app)
 }
 
-/// The routes with what every request meets: a problem where there is no route, or no such method, or a panic; and the log.
+/// The routes with what every request meets: a problem where there is no route, or no such method, or a panic; and counters.
 fn surrounded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let panicked = || ApiError::Internal(anyhow::anyhow!("a handler panicked")).into_response();
     routes

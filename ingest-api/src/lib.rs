@@ -31,10 +31,9 @@ use std::sync::Arc;
 use accounts::Accounts;
 use bus::Bus;
 use contracts::Role;
-use platform::http::{Limits, serve};
+use platform::http::{Limits, Listener, serve};
 use platform::{Common, Health};
 use store::{Blobs, Documents};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, WorkerGroup};
@@ -88,7 +87,7 @@ pub async fn run(
     config: Config,
     common: Common,
     deps: Deps,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     config.check(&common)?;

@@ -79,7 +79,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let deps = connect(&connections, &common, &tokens, &config).await?;
     let directory = deps.directory.clone();
     let health = ingest_api::health(&config, &deps);
-    let listener = http::listen(&listen.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let listener = http::listen(&listen).await?;
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async {
@@ -90,7 +90,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )
     };
     let grace = Duration::from_secs(operator.stop_grace_seconds);
-    shutdown::within(grace, stop.clone(), async { running.await.map(drop) }).await
+    shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
 }
 
 async fn connect(

@@ -13,6 +13,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use metrics::Gauge;
+use platform::http::TooSlow;
 use tokio::time::Instant;
 
 use crate::http::ApiError;
@@ -120,7 +121,7 @@ impl Upload {
             let until = self.deadline.min(Instant::now() + self.bounds.idle);
             let frame = tokio::time::timeout_at(until, self.body.frame()).await.map_err(|_| ApiError::SlowUpload)?;
             let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|_| ApiError::Malformed("the body broke off before its end".to_owned()))?;
+            let frame = frame.map_err(|error| failed(&error))?;
             // Trailers carry nothing that is wanted.
             let Ok(piece) = frame.into_data() else { continue };
             self.arrived += piece.len();
@@ -153,6 +154,13 @@ impl Upload {
     pub fn into_reservation(self) -> Reservation {
         self.reservation
     }
+}
+
+fn failed(error: &axum::Error) -> ApiError {
+    if TooSlow::is_behind(error) {
+        return ApiError::SlowUpload;
+    }
+    ApiError::Malformed("the body broke off before its end".to_owned())
 }
 
 /// Pieces put together: one alone stays as it came, several are copied once.

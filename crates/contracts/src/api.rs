@@ -24,6 +24,9 @@ pub struct Problem {
     pub code: String,
     /// What went wrong and what to do.
     pub detail: String,
+    /// The id of the request, by which the operator finds it in the log; `X-Request-Id` says it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A page of a list, newest first.

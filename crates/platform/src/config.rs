@@ -240,12 +240,29 @@ impl AdminTokenArgs {
     }
 }
 
-/// Where a service listens.
+/// Where a service listens, and how it is spoken to there.
 #[derive(Debug, Clone, Args)]
 pub struct HttpArgs {
     /// Where clients connect
     #[arg(long, env = "SIGHTLINE_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub http_addr: String,
+
+    /// Certificate of this server and those between it and its authority, PEM. With it the port takes TLS and nothing else;
+    /// a new file is taken while it runs
+    #[arg(long, env = "SIGHTLINE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Key of the certificate, PEM
+    #[arg(long, env = "SIGHTLINE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Authorities that clients' certificates come from, PEM. With it a client without such a certificate is refused
+    #[arg(long, env = "SIGHTLINE_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Web pages that may call from a browser, as https://app.example.com, comma-separated; * for any; none when not set
+    #[arg(long, env = "SIGHTLINE_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
+    pub cors_origins: Vec<String>,
 }
 
 /// Where the operator's port is, and how the log looks.
@@ -426,6 +443,22 @@ mod tests {
         for wrong in ["", "worker 1", "wörker", &"w".repeat(201)] {
             assert!(named(wrong).unwrap_err().to_string().contains("SIGHTLINE_KAFKA_INSTANCE"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn settings_for_kafkas_client_are_read_in_pairs() {
+        let of = |text: &str| {
+            let kafka_properties = Some(text.parse().unwrap());
+            KafkaArgs { kafka_brokers: None, kafka_properties, kafka_instance: None }.properties()
+        };
+        let read = of(" security.protocol = SASL_SSL; sasl.password=a=b ;ssl.ca.location=/ca.pem;").unwrap();
+        let pairs: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            pairs,
+            [("security.protocol", "SASL_SSL"), ("sasl.password", "a=b"), ("ssl.ca.location", "/ca.pem")]
+        );
+        let error = of("security.protocol=SSL;hunter2").unwrap_err().to_string();
+        assert!(error.contains("SIGHTLINE_KAFKA_PROPERTIES") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -1,31 +1,60 @@
-//! HTTP serving with the limits that a public port needs: header deadline, bounded buffers, bounded connections, clean close.
+//! HTTP serving with what a public port needs: TLS, deadlines for handshakes, heads and bodies, bounded buffers, bounded
+//! connections, an edge that every request passes, a clean close.
+//!
+//! One path serves every service: [`listen`] opens the port as the settings say, [`serve`] answers on it. It speaks
+//! HTTP/1.1, with TLS 1.2 and 1.3 where a certificate is set.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing::get;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::Health;
+use crate::config::HttpArgs;
 
+mod access;
+mod cors;
+mod edge;
+mod pace;
 mod patient;
-mod peer;
+mod request_id;
+mod tls;
 
-pub use peer::Peer;
+pub use access::note_tenant;
+pub use pace::{Pace, TooSlow};
+pub use request_id::current as request_id;
+
+use cors::Cors;
+use edge::Edge;
+use patient::Patient;
+use tls::Tls;
 
 /// What a port bears.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long a connection may take to send a request's head.
+    /// How long a connection may take to agree on TLS.
+    pub handshake: Duration,
+    /// How long a connection may take to send a request's head, or nothing.
     pub head: Duration,
-    /// Bytes of buffer per connection.
+    /// How fast a request's body must come.
+    pub body: Pace,
+    /// Bytes of buffer per connection; a longer head is refused.
     pub buffer: usize,
     /// Most connections; more wait in the kernel's queue.
     pub connections: usize,
@@ -40,7 +69,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
+            body: Pace { grace: Duration::from_secs(10), bytes_per_second: 1024 },
             buffer: 64 << 10,
             connections: 20_000,
             write: Duration::from_secs(30),
@@ -50,11 +81,58 @@ impl Default for Limits {
     }
 }
 
-/// Opens a port.
+/// An open port, and how it is spoken on.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<Tls>,
+    edge: Edge,
+}
+
+impl Listener {
+    /// The address that it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Where clients find it.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn url(&self) -> std::io::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.local_addr()?))
+    }
+
+    /// The same without lines in the access log, for what is reached through a port that has them.
+    #[must_use]
+    pub fn unlogged(mut self) -> Self {
+        self.edge.unlogged = true;
+        self
+    }
+}
+
+/// A port without TLS, and for no web page of others.
+impl From<TcpListener> for Listener {
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None, edge: Edge::default() }
+    }
+}
+
+/// Opens the port for clients.
 ///
 /// # Errors
-/// When it is taken, not ours or no address; the message names the setting.
-pub async fn listen(address: &str, key: &str) -> anyhow::Result<TcpListener> {
+/// When it is taken, not ours or no address, or the settings around it make no sense; the message names the setting.
+pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
+    let (tls, cors) = (Tls::of(settings)?, Cors::of(&settings.cors_origins)?);
+    let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+    let edge = Edge { encrypted: tls.is_some(), cors, unlogged: false };
+    Ok(Listener { tcp, tls, edge })
+}
+
+async fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{key}: {address} is taken by another program; stop it or set {key} to another address")
@@ -66,47 +144,115 @@ pub async fn listen(address: &str, key: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves `router` until `stop`, then lets open requests end within [`Limits::drain`].
+/// Serves `router` until `stop`, then lets open requests end within [`Limits::drain`]. Handlers may ask for
+/// `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Listener { tcp, tls, edge } = listener.into();
     descriptors(limits.connections);
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.buffer);
-    let graceful = GracefulShutdown::new();
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(limits.connections));
-    loop {
-        let place = places.clone().acquire_owned().await.context("connection places")?;
-        let Some(stream) = next(&listener, &stop).await else { break };
-        if let Some(bytes) = limits.send_buffer {
-            // Of each connection: what the listener has is inherited only by those that come after it was set.
-            if let Err(error) = SockRef::from(&stream).set_send_buffer_size(bytes) {
-                tracing::warn!(%error, "a connection's buffer could not be bounded; it is closed");
-                continue;
-            }
-        }
-        let service = TowerToHyperService::new(peer::Known::of(&stream, router.clone()));
-        let stream = patient::Patient::new(stream, limits.write);
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            // A client that breaks off or talks nonsense is its own affair; hyper has answered what could be answered.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-            drop(place);
-        });
+    // What goes on beside the serving ends with it.
+    let serving = stop.child_token();
+    let _ended = serving.clone().drop_guard();
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(serving.clone().run_until_cancelled_owned(tls.keep_fresh()));
     }
-    drop(listener);
+    let port = Arc::new(Port { router: edge.before(router), protocol: protocol(&limits), limits, tls, stop: serving });
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections));
+    while let Some(accepted) = next(&tcp, &places, &stop).await {
+        if port.bound(&accepted.stream) {
+            let watcher = graceful.watcher();
+            // Apart, so that a plain connection does not take the memory of an encrypted one.
+            match &port.tls {
+                Some(tls) => tokio::spawn(port.clone().encrypted(tls.acceptor(), accepted, watcher)),
+                None => tokio::spawn(port.clone().plain(accepted, watcher)),
+            };
+        }
+    }
+    drop(tcp);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still open {:?} after the stop and were cut", limits.drain);
     }
     Ok(())
+}
+
+fn protocol(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.buffer);
+    builder
+}
+
+/// A connection, with its place among those that there may be.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+}
+
+/// What all connections of a port share.
+struct Port {
+    router: Router,
+    protocol: http1::Builder,
+    limits: Limits,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+}
+
+impl Port {
+    /// Bounds what the kernel holds for a connection; whether it could.
+    fn bound(&self, stream: &TcpStream) -> bool {
+        let Some(bytes) = self.limits.send_buffer else { return true };
+        // Of each connection: what the listener has is inherited only by those that come after it was set.
+        let bounded = SockRef::from(stream).set_send_buffer_size(bytes);
+        if let Err(error) = &bounded {
+            tracing::warn!(%error, "a connection's buffer could not be bounded; it is closed");
+        }
+        bounded.is_ok()
+    }
+
+    async fn plain(self: Arc<Self>, accepted: Accepted, watcher: Watcher) {
+        let Accepted { stream, peer, place } = accepted;
+        self.answer(Patient::new(stream, self.limits.write), peer, watcher).await;
+        drop(place);
+    }
+
+    /// Shakes hands first: here and not before the next connection is accepted, which need not wait for it.
+    async fn encrypted(self: Arc<Self>, acceptor: tokio_rustls::TlsAcceptor, accepted: Accepted, watcher: Watcher) {
+        let Accepted { stream, peer, place } = accepted;
+        let shaking = acceptor.accept(Patient::new(stream, self.limits.write));
+        let shaking = tokio::time::timeout(self.limits.handshake, shaking);
+        match self.stop.run_until_cancelled(shaking).await {
+            Some(Ok(Ok(stream))) => self.answer(stream, peer, watcher).await,
+            Some(Ok(Err(error))) => tracing::debug!(%error, client = %peer, "no TLS connection came about"),
+            Some(Err(_)) => tracing::debug!(client = %peer, "a TLS handshake took too long"),
+            None => {}
+        }
+        drop(place);
+    }
+
+    async fn answer<I>(&self, io: I, peer: SocketAddr, watcher: Watcher)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (router, pace) = (self.router.clone(), self.limits.body);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request: Request<Body> = request.map(|body| pace::paced(body, pace));
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // A router is always ready, and each copy answers one request.
+            router.clone().call(request)
+        });
+        // A client that breaks off or talks nonsense is its own affair; hyper has answered what could be answered.
+        if let Err(error) = watcher.watch(self.protocol.serve_connection(TokioIo::new(io), service)).await {
+            tracing::debug!(%error, client = %peer, "connection ended");
+        }
+    }
 }
 
 /// Every connection is a file to the system, which by default allows a program a thousand, and more if it asks.
@@ -123,26 +269,27 @@ fn descriptors(connections: usize) {
     }
 }
 
-/// The next connection, or nothing on `stop`. A failed accept (descriptors used up) is waited out: the service stays.
-async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStream> {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Alerts are small and late ones are worthless: never wait to fill a packet.
-                drop(stream.set_nodelay(true));
-                return Some(stream);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+/// The next connection once there is a place for it, or nothing on `stop`. A failed accept (descriptors used up) is waited
+/// out: the service stays.
+async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Accepted> {
+    let next = async {
+        // The semaphore is never closed.
+        let place = places.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Alerts are small and late ones are worthless: never wait to fill a packet.
+                    drop(stream.set_nodelay(true));
+                    return Some(Accepted { stream, peer, place });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
-    }
+    };
+    stop.run_until_cancelled(next).await.flatten()
 }
 
 /// The operator's port: `/healthz`, `/readyz`, `/metrics`, and whatever `extra` adds; nothing when the address is `off`.
@@ -153,7 +300,7 @@ pub async fn admin(address: &str, health: &Health, extra: Router) -> anyhow::Res
     if address == "off" {
         return Ok(None);
     }
-    let listener = listen(address, "SIGHTLINE_ADMIN_ADDR").await?;
+    let listener = bind(address, "SIGHTLINE_ADMIN_ADDR").await?;
     let metrics = get(|| async { crate::telemetry::metrics().render() });
     Ok(Some((listener, health.router().route("/metrics", metrics).merge(extra))))
 }

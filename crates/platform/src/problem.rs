@@ -21,6 +21,7 @@ pub fn response(status: StatusCode, code: &str, mut detail: String) -> Response 
         status: status.as_u16(),
         code: code.to_owned(),
         detail,
+        request_id: crate::http::request_id(),
     };
     let mut response = (status, Json(problem)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -17,6 +17,7 @@ mod overload;
 mod part;
 mod report;
 mod sending;
+mod slow_connections;
 mod soak;
 mod sse;
 mod stats;
@@ -59,6 +60,8 @@ enum Which {
     Sse(sse::SseBench),
     /// Subscribers that read slowly or not at all: what the others notice, and what becomes of the slow
     SlowReaders(sse::slow::SlowReadersBench),
+    /// Connections that send drop by drop or not at all: what ordinary clients notice, and how long the slow ones live
+    SlowConnections(slow_connections::SlowConnectionsBench),
     /// Ten times more than can be done: memory, refusals, what is done all the same, and the time after
     Overload(overload::OverloadBench),
     /// Pictures of every size and format for an hour: whether memory stays where it is
@@ -86,6 +89,8 @@ struct All {
     #[command(flatten)]
     slow_readers: sse::slow::SlowReadersBench,
     #[command(flatten)]
+    slow_connections: slow_connections::SlowConnectionsBench,
+    #[command(flatten)]
     overload: overload::OverloadBench,
     #[command(flatten)]
     soak: soak::SoakBench,
@@ -104,6 +109,7 @@ impl Bench {
             Which::Latency(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Sse(bench) => print(&bench.run(pace).await?, json),
             Which::SlowReaders(bench) => print(&bench.run(pace).await?, json),
+            Which::SlowConnections(bench) => print(&bench.run(pace).await?, json),
             Which::Overload(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Soak(bench) => print(&bench.run(pace).await?, json),
             Which::Part(part) => part.run().await,
@@ -115,6 +121,7 @@ impl Bench {
                 print_or_name("latency", all.latency.run(&servers, pace).await, json)?;
                 print_or_name("sse", all.sse.run(pace).await, json)?;
                 print_or_name("slow-readers", all.slow_readers.run(pace).await, json)?;
+                print_or_name("slow-connections", all.slow_connections.run(pace).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, pace).await, json)?;
                 print_or_name("soak", all.soak.run(pace).await, json)
             }

@@ -1,15 +1,16 @@
 //! A client of a running Sightline: server, credential, certificates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::api::Problem;
 use platform::Secret;
-use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
 
 use crate::data_dir::{DataDir, token_file};
+use crate::watch::root;
 
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
@@ -53,13 +54,12 @@ impl ClientArgs {
             .user_agent(concat!("sightline/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10));
         if let Some(path) = &self.cacert {
-            builder = builder.add_root_certificate(Certificate::from_pem(&read(path)?).context("--cacert")?);
+            builder = authorities(path)?.into_iter().fold(builder, ClientBuilder::add_root_certificate);
         }
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
-            builder = builder.identity(Identity::from_pem(&pem).context("--cert and --key")?);
+            builder = builder.identity(identity(cert, key)?);
         }
-        let http = builder.build().context("the HTTP client cannot be made")?;
+        let http = builder.build().context("these certificates and keys cannot be used (--cacert, --cert, --key)")?;
         Ok(Client { http, server: self.server.clone(), token: self.token()? })
     }
 
@@ -79,8 +79,24 @@ impl ClientArgs {
     }
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let pem = read(path, "--cacert")?;
+    let found = Certificate::from_pem_bundle(&pem).with_context(|| format!("--cacert: {}", path.display()))?;
+    anyhow::ensure!(!found.is_empty(), "--cacert: {} holds no certificate in PEM form", path.display());
+    Ok(found)
+}
+
+fn identity(cert: &Path, key: &Path) -> anyhow::Result<Identity> {
+    let pem = [read(cert, "--cert")?, b"\n".to_vec(), read(key, "--key")?].concat();
+    // What went wrong is not shown: it might quote the key.
+    Identity::from_pem(&pem).map_err(|_| {
+        let (cert, key) = (cert.display(), key.display());
+        anyhow::anyhow!("--cert and --key: {cert} and {key} hold no certificate and key in PEM form")
+    })
+}
+
+fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{flag}: {} cannot be read", path.display()))
 }
 
 fn is_loopback(server: &Url) -> bool {
@@ -104,9 +120,19 @@ impl Client {
         Ok(self.http.post(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
-    /// The server, for messages.
-    pub const fn server(&self) -> &Url {
-        &self.server
+    /// Why a request found no server.
+    ///
+    /// # Errors
+    /// The same, where no later try will find one either: the two do not trust each other's certificates.
+    pub fn unreached(&self, error: &reqwest::Error) -> anyhow::Result<String> {
+        let (cause, server) = (root(error), &self.server);
+        if cause.contains("invalid peer certificate") {
+            bail!("{server} shows a certificate that is not trusted here: {cause}; name its authority with --cacert");
+        }
+        if cause.contains("received fatal alert: CertificateRequired") {
+            bail!("{server} lets only clients with a certificate in; name one with --cert and --key");
+        }
+        Ok(format!("{server} cannot be reached: {cause}"))
     }
 
     fn url(&self, path: &str) -> anyhow::Result<Url> {

@@ -1,6 +1,7 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
 mod bench;
+mod certs;
 mod client;
 mod data_dir;
 mod dlq;
@@ -42,6 +43,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// List models, or fetch them
     Models(models::Models),
+    /// Make certificates to try TLS with
+    Certs(certs::Certs),
     /// Measure speed and memory on this machine
     Bench(Box<bench::Bench>),
 }
@@ -62,6 +65,7 @@ fn main() -> std::process::ExitCode {
             Command::User(user) => user.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Models(models) => models.run().await,
+            Command::Certs(certs) => certs.run(),
             Command::Bench(bench) => bench.run().await,
         }
     });

@@ -143,10 +143,7 @@ impl Push {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => {
-                let reason = format!("{} cannot be reached: {}", client.server(), root(&error));
-                return Ok(Err((Duration::ZERO, reason)));
-            }
+            Err(error) => return Ok(Err((Duration::ZERO, client.unreached(&error)?))),
         };
         match response.status() {
             StatusCode::OK => Ok(Ok(Sent::Seen(Box::new(response.json().await.context("the answer does not read")?)))),

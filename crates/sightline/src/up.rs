@@ -14,6 +14,7 @@ use clap::Args;
 use platform::config::{
     AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
 };
+use platform::http::Listener;
 use platform::{Common, Health};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -81,7 +82,7 @@ impl Up {
         platform::telemetry::metrics();
         let stop = platform::shutdown::on_signal()?;
         // The port first: it is what is most often taken, and costs nothing to find out.
-        let public = platform::http::listen(&self.http.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
+        let public = platform::http::listen(&self.http).await?;
         let backends = Backends::open(&self).await?;
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
@@ -91,7 +92,7 @@ impl Up {
 
     async fn serve(
         mut self,
-        public: TcpListener,
+        public: Listener,
         inner: TcpListener,
         backends: Backends,
         stop: CancellationToken,
@@ -102,6 +103,8 @@ impl Up {
         let health = self.health(&backends);
         let extra = crate::dlq::admin::router(backends.bus.clone());
         let admin = platform::http::admin(&self.operator.admin_addr, &health, extra).await?;
+        // What comes by this port came by the public one before, which has its line of the access log.
+        let inner = Listener::from(inner).unlogged();
         let greeting = self.greeting(&public, admin.as_ref().map(|(listener, _)| listener), &backends)?;
 
         let mut parts = JoinSet::new();

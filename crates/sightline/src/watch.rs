@@ -79,7 +79,7 @@ impl Watch {
                 Refusal::Later(_, message) => Ok(Err(message)),
                 Refusal::Never(message) => bail!(message),
             },
-            Err(error) => Ok(Err(format!("{} cannot be reached: {}", client.server(), root(&error)))),
+            Err(error) => Ok(Err(client.unreached(&error)?)),
         }
     }
 }

@@ -161,7 +161,7 @@ const OF_ALL: [Row; 6] = [
 ];
 
 const OF_BODIES: [Row; 4] = [
-    ("408", "`slow_upload`: the body took too long to arrive", None),
+    ("408", "`slow_upload`: the body took too long to arrive, or came too slowly", None),
     ("413", "`too_large`: the body is too long", None),
     ("415", "`unsupported_media_type`: the body is of a type that is not taken", None),
     ("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way", RETRY_AFTER),

@@ -11,6 +11,7 @@ use contracts::api::Page;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
+use platform::http::note_tenant;
 use platform::query::{Invalid, Parameters, Query};
 use store::{Cursor, Paged, Scope};
 
@@ -98,6 +99,7 @@ pub async fn admitted(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let header = parts.headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
     let token = header.to_str().ok().and_then(bearer).ok_or(ApiError::NoCredential)?;
     let caller = app.accounts.authenticate(token).await?;
+    note_tenant(&parts.extensions, caller.tenant.as_str());
     count(parts, app, &caller).await?;
     Ok(caller)
 }

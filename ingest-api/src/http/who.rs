@@ -1,16 +1,15 @@
 //! Who asks, for the routes about accounts: a user, the owner of an account, an admin; and from where.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use accounts::{By, Caller, Origin, Right};
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use contracts::UserId;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use platform::config::Network;
-use platform::http::Peer;
 use store::relational::Role;
 
 use crate::app::App;
@@ -111,7 +110,8 @@ impl FromRequestParts<App> for Whence {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         // Without a connection, as in a test of one request, it is this machine.
-        let peer = parts.extensions.get().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |Peer(address)| *address);
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip().to_canonical());
         let address = beyond(peer, &parts.headers, &app.config.accounts.trusted_proxies);
         let client = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Self(Origin { address, client }))

@@ -179,6 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn what_sasl_and_tls_need_reaches_every_kind_of_client() {
+        let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
+        for (key, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "sightline"),
+            ("sasl.password", "hunter2"),
+            ("ssl.ca.location", "/etc/kafka/ca.pem"),
+        ] {
+            let config = with(key, value);
+            let (producer, consumer) = (config.producer(&topics).unwrap(), config.consumer("group").unwrap());
+            let (member, query) = (config.member("group").unwrap(), config.query().unwrap());
+            for client in [producer, consumer, member, query] {
+                assert_eq!(client.get(key), Some(value), "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn what_the_operator_adds_wins_over_defaults_and_its_value_is_not_printed() {
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
         assert_eq!(with("linger.ms", "7").producer(&topics).unwrap().get("linger.ms"), Some("7"));

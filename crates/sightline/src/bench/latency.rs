@@ -11,7 +11,7 @@
 
 mod book;
 mod load;
-mod stack;
+pub mod stack;
 mod stages;
 
 use std::path::PathBuf;

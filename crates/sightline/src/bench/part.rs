@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{indexer, overload, sse, worker};
+use super::{indexer, overload, slow_connections, sse, worker};
 
 /// One of them.
 #[derive(Debug, Args)]
@@ -27,6 +27,8 @@ enum Which {
     SseClients(sse::clients::Part),
     /// Those that read slowly
     SseSlow(sse::slow::Part),
+    /// Connections that send slowly
+    SlowCrowd(slow_connections::Part),
     /// Senders of frames
     Senders(overload::senders::Part),
 }
@@ -42,6 +44,7 @@ impl Part {
             Which::SseService(part) => part.run().await,
             Which::SseClients(part) => part.run().await,
             Which::SseSlow(part) => part.run().await,
+            Which::SlowCrowd(part) => part.run().await,
             Which::Senders(part) => part.run().await,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use platform::Health;
+use platform::http::Listener;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,8 @@ use super::{Backends, Up};
 
 /// What to say once everything is ready.
 pub struct Greeting {
-    public: SocketAddr,
+    /// Where clients find it.
+    url: String,
     admin: Option<SocketAddr>,
     token_file: Option<PathBuf>,
     runs_on: Vec<(&'static str, String)>,
@@ -22,12 +24,14 @@ pub struct Greeting {
     program: String,
     /// What those commands need to find this server and its token.
     options: String,
+    /// What they and curl need for TLS.
+    tls: &'static str,
 }
 
 impl Up {
     pub(super) fn greeting(
         &self,
-        public: &TcpListener,
+        public: &Listener,
         admin: Option<&TcpListener>,
         backends: &Backends,
     ) -> anyhow::Result<Greeting> {
@@ -42,27 +46,37 @@ impl Up {
             ("detectors", self.detectors()?),
         ];
         Ok(Greeting {
-            public: public.local_addr()?,
+            url: public.url()?,
             admin: admin.map(TcpListener::local_addr).transpose()?,
             token_file: backends.token_file.clone(),
             runs_on,
             program: std::env::args().next().unwrap_or_else(|| "sightline".to_owned()),
-            options: self.client_options(public.local_addr()?),
+            options: self.client_options(&public.url()?),
+            tls: self.tls_options(),
         })
     }
 }
 
 impl Up {
     /// The flags that a client of this server needs, where it is not in the usual place.
-    fn client_options(&self, public: SocketAddr) -> String {
+    fn client_options(&self, url: &str) -> String {
         let mut options = String::new();
-        if public != SocketAddr::from(([127, 0, 0, 1], 8080)) {
-            options += &format!(" --server http://{public}");
+        if url != "http://127.0.0.1:8080" {
+            options += &format!(" --server {url}");
         }
         if let Some(folder) = self.data_dir.chosen() {
             options += &format!(" --data-dir {}", folder.display());
         }
         options
+    }
+
+    /// The flags that a client needs for TLS, the same for ours and for curl; the files are the client's own.
+    fn tls_options(&self) -> &'static str {
+        match (&self.http.tls_cert, &self.http.tls_client_ca) {
+            (None, _) => "",
+            (Some(_), None) => " --cacert CA.pem",
+            (Some(_), Some(_)) => " --cacert CA.pem --cert CLIENT.pem --key CLIENT.key",
+        }
     }
 
     /// Each detector with its model and what that runs on. Fails where a model is missing: better now than after the start.
@@ -100,7 +114,7 @@ impl Greeting {
     }
 
     fn print(&self) {
-        let url = format!("http://{}", self.public);
+        let url = &self.url;
         println!("{:>10}  {url}  (documentation: {url}/docs)", "API");
         if let Some(admin) = self.admin {
             println!("{:>10}  http://{admin}  (health, metrics)", "operator");
@@ -110,8 +124,9 @@ impl Greeting {
             None => "$SIGHTLINE_ADMIN_TOKEN".to_owned(),
         };
         println!("\nready; try, in another terminal:");
-        println!("  {} watch{}", self.program, self.options);
-        println!("  {} push photo.jpg{}", self.program, self.options);
-        println!("  curl -H \"Authorization: Bearer {token}\" {url}/v1/detections");
+        let Self { program, options, tls, .. } = self;
+        println!("  {program} watch{options}{tls}");
+        println!("  {program} push photo.jpg{options}{tls}");
+        println!("  curl{tls} -H \"Authorization: Bearer {token}\" {url}/v1/detections");
     }
 }

@@ -43,6 +43,16 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn half_of_a_pair_and_an_origin_that_is_none_are_named() {
+    let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem")]);
+    assert!(error_line(&said).contains("SIGHTLINE_TLS_KEY is not set"), "{said}");
+    let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
+    assert!(error_line(&said).contains("SIGHTLINE_TLS_CERT: cannot read /nowhere/server.pem"), "{said}");
+    let said = refused(&[("SIGHTLINE_CORS_ORIGINS", "app.example.com")]);
+    assert!(error_line(&said).contains("SIGHTLINE_CORS_ORIGINS"), "{said}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");

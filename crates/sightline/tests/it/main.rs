@@ -13,3 +13,4 @@ mod processes;
 mod real_input;
 mod reference_flow;
 mod settings;
+mod tls;

@@ -1,0 +1,104 @@
+//! What the log says of requests, and what it never says.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use platform::http::{Limits, listen};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::certificates::Authority;
+use crate::site::{PATIENCE, Site, encrypted, plain};
+
+/// A log that can be read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Takes what this thread logs, and with it all that a test does on its one thread.
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Waits for the line with this in it.
+    async fn line(&self, part: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(line) = self.text().lines().find(|line| line.contains(part)) {
+                return line.to_owned();
+            }
+            assert!(begun.elapsed() < PATIENCE, "no line with {part}: {}", self.text());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_without_its_secrets() {
+    let (log, _guard) = Log::begin();
+    let site = Site::start(&plain(), Limits::default()).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask = |path: &str, id: &str| {
+        let request =
+            client.get(site.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
+        request.header("x-request-id", id).send()
+    };
+    assert_eq!(ask("/things/secret-thing?token=secret-query", "id-1").await.unwrap().text().await.unwrap(), "a thing");
+    let line = log.line("request.id=\"id-1\"").await;
+    for part in [
+        "method=\"GET\"",
+        "route=\"/things/{id}\"",
+        "status=200",
+        "bytes=7",
+        "took=",
+        "tenant=\"tenant-7\"",
+        "client=127.0.0.1:",
+    ] {
+        assert!(line.contains(part), "no {part}: {line}");
+    }
+    assert!(!line.contains("cut="), "{line}");
+
+    assert_eq!(ask("/secret-path/secret-code", "id-2").await.unwrap().status(), 404);
+    assert!(log.line("request.id=\"id-2\"").await.contains("route=\"none\""));
+    assert_eq!(ask("/healthz", "id-3").await.unwrap().status(), 200);
+    assert_eq!(ask("/refused", "id-4").await.unwrap().status(), 409);
+    log.line("request.id=\"id-4\"").await;
+    let text = log.text();
+    assert!(!text.contains("secret"), "{text}");
+    assert!(!text.contains("id-3"), "a probe that went well has no line: {text}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told_of_and_does_not_stop_the_start() {
+    let (log, _guard) = Log::begin();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = encrypted(folder.path(), &Authority::new().expired_server());
+    listen(&settings).await.unwrap();
+    let text = log.text();
+    assert!(text.contains("WARN") && text.contains("SIGHTLINE_TLS_CERT") && text.contains("expired"), "{text}");
+}

@@ -1,0 +1,10 @@
+//! A port as clients meet it: real sockets, real certificates.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
+
+mod access_log;
+mod certificates;
+mod edge;
+mod site;
+mod slow;
+mod tls;

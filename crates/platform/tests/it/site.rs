@@ -1,0 +1,110 @@
+//! A service of a few routes, gone when dropped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use platform::config::HttpArgs;
+use platform::http::{Limits, TooSlow, listen, note_tenant, serve};
+use platform::problem;
+use reqwest::Certificate;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::certificates::{Authority, Pair};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Site {
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A plain port on this machine, for no web page.
+pub fn plain() -> HttpArgs {
+    HttpArgs {
+        http_addr: "127.0.0.1:0".to_owned(),
+        tls_cert: None,
+        tls_key: None,
+        tls_client_ca: None,
+        cors_origins: Vec::new(),
+    }
+}
+
+/// The same with TLS, by the files in this folder.
+pub fn encrypted(folder: &Path, pair: &Pair) -> HttpArgs {
+    let (cert, key) = pair.write(folder);
+    HttpArgs { tls_cert: Some(cert), tls_key: Some(key), ..plain() }
+}
+
+impl Site {
+    pub async fn start(settings: &HttpArgs, limits: Limits) -> Self {
+        let listener = listen(settings).await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let serving = tokio::spawn(serve(listener, routes(), limits, stop.clone()));
+        Self { address, stop, serving }
+    }
+
+    /// With TLS and a certificate of this authority; the folder has its files.
+    pub async fn encrypted(authority: &Authority) -> (Self, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = encrypted(folder.path(), &authority.server());
+        (Self::start(&settings, Limits::default()).await, folder)
+    }
+
+    pub fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}{path}", self.address.port())
+    }
+}
+
+/// A client that trusts this authority and nobody else.
+pub fn client(authority: &Authority) -> reqwest::ClientBuilder {
+    let authority = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+    reqwest::Client::builder().no_proxy().tls_built_in_root_certs(false).add_root_certificate(authority)
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/length", post(length))
+        .route("/refused", get(|| async { problem::response(StatusCode::CONFLICT, "conflict", "no".to_owned()) }))
+        .route("/things/{id}", get(of_a_tenant))
+        .route("/proto", get(proto))
+        .route("/healthz", get(|| async { "well" }))
+}
+
+/// How long the body was.
+async fn length(request: Request) -> Response {
+    match to_bytes(request.into_body(), 1 << 20).await {
+        Ok(bytes) => bytes.len().to_string().into_response(),
+        Err(error) if TooSlow::is_behind(&error) => {
+            problem::response(StatusCode::REQUEST_TIMEOUT, "slow_upload", error.to_string())
+        }
+        Err(error) => problem::response(StatusCode::BAD_REQUEST, "malformed", error.to_string()),
+    }
+}
+
+async fn of_a_tenant(request: Request) -> Body {
+    note_tenant(request.extensions(), "tenant-7");
+    Body::from("a thing")
+}
+
+/// What a proxy is said to have been spoken to.
+async fn proto(request: Request) -> String {
+    request.headers().get("x-forwarded-proto").map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+}

@@ -1,0 +1,163 @@
+//! Who gets through to whom, and what becomes of new files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use platform::config::HttpArgs;
+use platform::http::{Limits, listen};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::certificates::{Authority, Pair};
+use crate::site::{PATIENCE, Site, client, encrypted, plain};
+
+#[tokio::test]
+async fn a_client_that_trusts_the_authority_is_served_and_any_other_is_not() {
+    let authority = Authority::new();
+    let (site, _folder) = Site::encrypted(&authority).await;
+    let trusting = client(&authority).build().unwrap();
+    let answer = trusting.get(site.url("https", "/")).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "hello");
+
+    let doubting = client(&Authority::new()).build().unwrap();
+    let error = doubting.get(site.url("https", "/")).send().await.unwrap_err();
+    assert!(format!("{error:?}").contains("InvalidCertificate"), "{error:?}");
+    assert!(trusting.get(site.url("http", "/")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn only_clients_with_a_certificate_of_the_clients_authority_come_in_where_one_is_set() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let client_ca = folder.path().join("clients.pem");
+    std::fs::write(&client_ca, clients.pem()).unwrap();
+    let settings = HttpArgs { tls_client_ca: Some(client_ca), ..encrypted(folder.path(), &authority.server()) };
+    let site = Site::start(&settings, Limits::default()).await;
+    let ask = |client: reqwest::ClientBuilder| client.build().unwrap().get(site.url("https", "/")).send();
+
+    assert!(ask(client(&authority)).await.is_err());
+    assert!(ask(client(&authority).identity(authority.client().identity())).await.is_err());
+    assert!(ask(client(&authority).identity(clients.server().identity())).await.is_err());
+    let answer = ask(client(&authority).identity(clients.client().identity())).await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn new_files_count_for_new_connections_and_open_ones_go_on() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (authority.server(), authority.server());
+    let settings = encrypted(folder.path(), &first);
+    let limits = Limits { head: PATIENCE, ..Limits::default() };
+    let site = Site::start(&settings, limits).await;
+    let mut open = connect(&site, &authority).await;
+    assert_eq!(shown(&open), der(&first));
+    assert!(hello(&mut open).await);
+
+    // A key that fits no certificate here is not taken.
+    std::fs::write(folder.path().join("server.key"), &second.key).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(shown(&connect(&site, &authority).await), der(&first));
+
+    second.write(folder.path());
+    let begun = Instant::now();
+    while shown(&connect(&site, &authority).await) != der(&second) {
+        assert!(begun.elapsed() < PATIENCE, "the new certificate is not taken");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(hello(&mut open).await);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_is_given_up_and_holds_up_nobody() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = encrypted(folder.path(), &authority.server());
+    let limits = Limits { handshake: Duration::from_secs(2), ..Limits::default() };
+    let site = Site::start(&settings, limits).await;
+    let mut silent = TcpStream::connect(site.address).await.unwrap();
+    let mut begun = TcpStream::connect(site.address).await.unwrap();
+    // The head of a record that is to hold a ClientHello, and no more of it.
+    begun.write_all(&[0x16, 3, 1, 1, 0, 1]).await.unwrap();
+
+    let mut other = connect(&site, &authority).await;
+    assert!(hello(&mut other).await);
+    for slow in [&mut silent, &mut begun] {
+        let closed =
+            tokio::time::timeout(PATIENCE, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_files_is_told_in_a_line_that_names_the_setting() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (pair, other) = (authority.server(), authority.server());
+    let good = encrypted(folder.path(), &pair);
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let missing = Some(Path::new("/nowhere/file.pem").to_owned());
+    let encrypted_key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (settings, setting, reason) in [
+        (HttpArgs { tls_key: None, ..good.clone() }, "SIGHTLINE_TLS_KEY", "not set"),
+        (HttpArgs { tls_cert: None, ..good.clone() }, "SIGHTLINE_TLS_CERT", "not set"),
+        (HttpArgs { tls_client_ca: file("ca", &authority.pem()), ..plain() }, "SIGHTLINE_TLS_CLIENT_CA", "without"),
+        (HttpArgs { tls_cert: missing.clone(), ..good.clone() }, "SIGHTLINE_TLS_CERT", "/nowhere/file.pem"),
+        (HttpArgs { tls_key: missing.clone(), ..good.clone() }, "SIGHTLINE_TLS_KEY", "/nowhere/file.pem"),
+        (HttpArgs { tls_client_ca: missing, ..good.clone() }, "SIGHTLINE_TLS_CLIENT_CA", "/nowhere/file.pem"),
+        (HttpArgs { tls_key: file("other", &other.key), ..good.clone() }, "SIGHTLINE_TLS_KEY", "does not fit"),
+        (HttpArgs { tls_key: file("none", "hunter2"), ..good.clone() }, "SIGHTLINE_TLS_KEY", "no private key"),
+        (HttpArgs { tls_key: file("locked", encrypted_key), ..good.clone() }, "SIGHTLINE_TLS_KEY", "encrypted"),
+        (HttpArgs { tls_cert: file("empty", ""), ..good.clone() }, "SIGHTLINE_TLS_CERT", "no certificate"),
+        (HttpArgs { tls_client_ca: file("void", "x"), ..good.clone() }, "SIGHTLINE_TLS_CLIENT_CA", "no certificate"),
+    ] {
+        let error = listen(&settings).await.err().unwrap().to_string();
+        assert!(error.starts_with(setting) && error.contains(reason), "{setting}, {reason}: {error}");
+        assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
+    }
+    listen(&good).await.unwrap();
+}
+
+/// The certificate that the server showed.
+fn shown(connection: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+    connection.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+fn der(pair: &Pair) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()
+}
+
+async fn connect(site: &Site, authority: &Authority) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(site.address).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+}
+
+/// Asks on an open connection; whether it was answered.
+async fn hello(connection: &mut TlsStream<TcpStream>) -> bool {
+    connection.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello") {
+        let mut piece = [0; 1024];
+        let read = tokio::time::timeout(PATIENCE, connection.read(&mut piece)).await.unwrap().unwrap();
+        if read == 0 {
+            return false;
+        }
+        answer.extend_from_slice(&piece[..read]);
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}

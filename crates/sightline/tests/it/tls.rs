@@ -1,0 +1,94 @@
+//! TLS as an operator sets it up and a client uses it, with the command's own certificates.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::processes::{PATIENCE, Process, free_port, given};
+
+/// Runs the command with nothing around it; whether it ended well, what it printed and what it complained of.
+fn run(arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sightline")).args(arguments).env_clear().output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+async fn ready(up: &mut Process, client: &reqwest::Client, url: &str) {
+    let begun = Instant::now();
+    loop {
+        up.assert_running();
+        match client.get(format!("{url}/readyz")).send().await {
+            Ok(answer) if answer.status().is_success() => return,
+            outcome => assert!(begun.elapsed() < PATIENCE, "{outcome:?}\n{}", up.said()),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn client(certs: &Path) -> reqwest::Client {
+    let read = |name: &str| std::fs::read(certs.join(name)).unwrap();
+    let identity = [read("client.pem"), read("client.key")].concat();
+    reqwest::Client::builder()
+        .no_proxy()
+        .add_root_certificate(reqwest::Certificate::from_pem(&read("ca.pem")).unwrap())
+        .identity(reqwest::Identity::from_pem(&identity).unwrap())
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_and_nobody_else() {
+    let test = "frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_and_nobody_else";
+    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    let (made, printed, said) = run(&["certs", "dev", "--out", certs.to_str().unwrap()]);
+    assert!(made && printed.contains("--tls-cert"), "{printed}{said}");
+    let file = |name: &str| certs.join(name).to_str().unwrap().to_owned();
+    let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = [
+        ("SIGHTLINE_DATA_DIR", data.clone()),
+        ("SIGHTLINE_HTTP_ADDR", address.clone()),
+        ("SIGHTLINE_ADMIN_ADDR", "off".to_owned()),
+        ("SIGHTLINE_TLS_CERT", file("server.pem")),
+        ("SIGHTLINE_TLS_KEY", file("server.key")),
+        ("SIGHTLINE_TLS_CLIENT_CA", ca.clone()),
+    ];
+    let program = env!("CARGO_BIN_EXE_sightline");
+    let mut up = Process::start(program, &["up"], &settings, &folder.path().join("up.log"));
+    let url = format!("https://{address}");
+    ready(&mut up, &client(&certs), &url).await;
+
+    let place = ["--server", url.as_str(), "--data-dir", data.as_str()];
+    let (trust, identity) = (["--cacert", ca.as_str()], ["--cert", cert.as_str(), "--key", key.as_str()]);
+    let push = |more: &[&str]| run(&[&["push", photo.to_str().unwrap()][..], &place, more].concat());
+    let begun = Instant::now();
+    let (well, _, said) = push(&[]);
+    assert!(!well && said.contains("--cacert"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "it was tried again in vain");
+    let (well, _, said) = push(&[&["--patience", "1"][..], &trust].concat());
+    assert!(!well, "without a certificate of its own: {said}");
+
+    let all = [&trust[..], &identity[..]].concat();
+    let watching = Command::new(program)
+        .args([&["watch", "--count", "1"][..], &place, &all].concat())
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Pushed until it is seen: whether the watcher is there yet, nobody can tell from here.
+    let watching = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap());
+    let begun = Instant::now();
+    while !watching.is_finished() {
+        assert!(begun.elapsed() < PATIENCE, "no alert: {}", up.said());
+        let (well, printed, said) = push(&all);
+        assert!(well && printed.contains("face"), "{printed}{said}");
+    }
+    let alert = String::from_utf8(watching.await.unwrap().stdout).unwrap();
+    assert!(alert.contains("\"label\":\"face\""), "{alert}");
+    assert!(up.said().contains("route=\"/v1/frames\"") || up.said().contains("route=/v1/frames"), "{}", up.said());
+    let token = std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap();
+    assert!(!up.said().contains(token.trim()), "the token is in the log");
+}
