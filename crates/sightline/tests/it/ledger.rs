@@ -205,17 +205,26 @@ pub async fn assert_nothing_lost(target: &Target, acknowledged: &BTreeSet<FrameI
 
 /// Waits until the service at an operator's port counts so many subscribers.
 pub async fn wait_for_subscribers(admin: &str, wanted: u32) {
-    let deadline = Instant::now() + PATIENCE;
     let line = format!("sightline_alert_stream_subscribers {wanted}");
+    wait_for_metric(admin, |found| found == line).await;
+}
+
+/// Waits until the worker whose operator's port this is has done a frame since it was started.
+pub async fn wait_for_a_frame(admin: &str) {
+    wait_for_metric(admin, |found| found.starts_with("sightline_worker_frames_total{")).await;
+}
+
+async fn wait_for_metric(admin: &str, is_it: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Ok(response) = reqwest::get(format!("http://{admin}/metrics")).await
-            && response.text().await.unwrap_or_default().lines().any(|found| found == line)
+            && response.text().await.unwrap_or_default().lines().any(&is_it)
         {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("there were never {wanted} subscribers");
+    panic!("what was waited for never stood in the metrics of {admin}");
 }
 
 /// A photograph with one face, small enough to send a thousand times.
