@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Client, ClientArgs, Refusal, refusal};
 use crate::out;
-use crate::watch::root;
 
 /// Adds users, lists them, changes what they may
 #[derive(Debug, Args)]
@@ -219,12 +218,12 @@ fn print(user: &Value) -> anyhow::Result<()> {
 }
 
 async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
-    let server = client.server();
-    let response = request.send().await.map_err(|error| {
-        anyhow::anyhow!("{server} cannot be reached: {}; start `sightline up`, or give --server", root(&error))
-    })?;
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => bail!("{}; start `sightline up`, or give --server", client.unreached(&error)?),
+    };
     if response.status().is_success() {
-        return response.json().await.with_context(|| format!("{server} is no Sightline"));
+        return response.json().await.context("what answers there is no Sightline");
     }
     match refusal(response).await {
         Refusal::Later(_, told) | Refusal::Never(told) => bail!("{told}"),
