@@ -151,13 +151,12 @@ impl Backlog {
             match try_join_all(asked).await {
                 Ok(progress) => {
                     let now = Instant::now();
-                    let mut longest = Duration::ZERO;
-                    for ((pace, progress), group) in paces.iter_mut().zip(progress).zip(groups) {
+                    let waits = paces.iter_mut().zip(progress).zip(groups).map(|((pace, progress), group)| {
                         let Outlook { wait, stands_still } = pace.look(now, progress);
                         let oldest = Duration::from_millis(group.oldest.load(Ordering::Relaxed));
-                        let oldest = if stands_still { oldest } else { Duration::ZERO };
-                        longest = longest.max(wait.unwrap_or_default()).max(oldest);
-                    }
+                        wait.unwrap_or_default().max(if stands_still { oldest } else { Duration::ZERO })
+                    });
+                    let longest = waits.max().unwrap_or_default();
                     gauge.set(longest.as_secs_f64());
                     let behind = longest > limit;
                     self.behind.store(behind, Ordering::Relaxed);

@@ -206,15 +206,16 @@ pub async fn assert_nothing_lost(target: &Target, acknowledged: &BTreeSet<FrameI
 /// Waits until the service at an operator's port counts so many subscribers.
 pub async fn wait_for_subscribers(admin: &str, wanted: u32) {
     let line = format!("sightline_alert_stream_subscribers {wanted}");
-    wait_for_metric(admin, |found| found == line).await;
+    wait_for_metric(admin, &line, |found| found == line).await;
 }
 
 /// Waits until the worker whose operator's port this is has done a frame since it was started.
 pub async fn wait_for_a_frame(admin: &str) {
-    wait_for_metric(admin, |found| found.starts_with("sightline_worker_frames_total{")).await;
+    let metric = "sightline_worker_frames_total";
+    wait_for_metric(admin, metric, |found| found.starts_with(metric)).await;
 }
 
-async fn wait_for_metric(admin: &str, is_it: impl Fn(&str) -> bool) {
+async fn wait_for_metric(admin: &str, wanted: &str, is_it: impl Fn(&str) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Ok(response) = reqwest::get(format!("http://{admin}/metrics")).await
@@ -224,7 +225,7 @@ async fn wait_for_metric(admin: &str, is_it: impl Fn(&str) -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("what was waited for never stood in the metrics of {admin}");
+    panic!("there was never {wanted} in the metrics of {admin}");
 }
 
 /// A photograph with one face, small enough to send a thousand times.

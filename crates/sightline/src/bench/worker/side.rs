@@ -44,7 +44,6 @@ pub struct Done {
     /// Seconds that each call took, in the order of their length.
     pub calls: Vec<f64>,
     /// Threads that worked side by side.
-    #[serde(default)]
     pub threads: usize,
 }
 
