@@ -64,10 +64,12 @@ pub struct Profile {
     pub email: Option<String>,
     /// The new name for people; an empty one takes it away.
     pub full_name: Option<String>,
+    /// The present password: whoever has one gives it with a new address.
+    pub present_password: Option<Secret>,
 }
 
 impl StoredAccounts {
-    /// Adds a user. What whoever registers may not decide is `granted`.
+    /// Adds a user. What whoever registers may not decide is `granted`. Strangers are slowed down by their address.
     pub async fn register(&self, new: &Registration, granted: Granted, by: &By) -> Result<UserRecord, AccountError> {
         let password = match &new.password {
             Some(password) => {
@@ -85,6 +87,9 @@ impl StoredAccounts {
         }
         if new.username.is_none() && new.email.is_none() {
             return Err(invalid("email", "an e-mail address or a user name is needed"));
+        }
+        if let By { user: None, address: Some(address) } = by {
+            self.attempts.admit_from("register", *address).await?;
         }
         let password = match password {
             Some(password) => Some(self.hasher.hash(password).await?),
@@ -177,9 +182,18 @@ impl StoredAccounts {
         Ok(self.store.users(part, after, limit).await?)
     }
 
-    /// Changes what is shown of a user.
-    pub async fn change_profile(&self, id: UserId, change: &Profile, by: &By) -> Result<UserRecord, AccountError> {
+    /// Changes one's own profile. Another address takes the password, where there is one: a new password can be mailed there, so
+    /// that with a stolen access token the whole account would be gone.
+    pub async fn change_profile(
+        &self,
+        id: UserId,
+        change: &Profile,
+        origin: &Origin,
+    ) -> Result<UserRecord, AccountError> {
         check_names(change.username.as_deref(), change.email.as_deref(), change.full_name.as_deref())?;
+        if change.email.is_some() {
+            self.own_password(id, change.present_password.as_ref(), origin).await?;
+        }
         if change.username.as_deref().is_some_and(is_operators) && self.user(id).await?.role != Role::Admin {
             return Err(AccountError::UsernameTaken);
         }
@@ -187,7 +201,7 @@ impl StoredAccounts {
         let stored = ProfileChange { username: change.username.clone(), email: change.email.clone(), full_name };
         let until = self.settings.user_over(self.clock.now());
         put(self.store.change_profile(id, &stored, until).await?)?;
-        self.note("profile_changed", Some(id), by, None).await;
+        self.note("profile_changed", Some(id), &origin.by(Some(id)), None).await;
         self.hear().await;
         self.user(id).await
     }
@@ -202,13 +216,29 @@ impl StoredAccounts {
         origin: &Origin,
     ) -> Result<(), AccountError> {
         let user = self.user(id).await?;
-        let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
-        self.attempts.admit(&attempt, self.clock.now()).await?;
-        let stored = self.store.password(id).await?;
-        if self.hasher.verify(present, stored.as_ref()).await? == Verified::Wrong {
+        let stored = self.own_password(id, Some(present), origin).await?;
+        if stored.is_none() {
             return Err(AccountError::WrongPassword);
         }
         self.replace_password(&user, stored.as_ref(), new, keep, &origin.by(Some(id))).await
+    }
+
+    /// The hash of a user's password, where it has one and knows it.
+    async fn own_password(
+        &self,
+        id: UserId,
+        present: Option<&Secret>,
+        origin: &Origin,
+    ) -> Result<Option<PasswordHash>, AccountError> {
+        let Some(stored) = self.store.password(id).await? else { return Ok(None) };
+        let present =
+            present.ok_or_else(|| invalid("present_password", "another address takes the password so far"))?;
+        let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
+        self.attempts.admit(&attempt, self.clock.now()).await?;
+        match self.hasher.verify(present, Some(&stored)).await? {
+            Verified::Wrong => Err(AccountError::WrongPassword),
+            Verified::Right { .. } => Ok(Some(stored)),
+        }
     }
 
     /// Sets a user's password, for an operator.

@@ -40,7 +40,6 @@ pub use access::note_tenant;
 pub use pace::{Pace, TooSlow};
 pub use request_id::current as request_id;
 
-use cors::Cors;
 use edge::Edge;
 use patient::Patient;
 use tls::Tls;
@@ -126,7 +125,7 @@ impl From<TcpListener> for Listener {
 /// # Errors
 /// When it is taken, not ours or no address, or the settings around it make no sense; the message names the setting.
 pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
-    let (tls, cors) = (Tls::of(settings)?, Cors::of(&settings.cors_origins)?);
+    let (tls, cors) = (Tls::of(settings)?, cors::layer(&settings.cors_origins)?);
     let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
     let edge = Edge { encrypted: tls.is_some(), cors, unlogged: false };
     Ok(Listener { tcp, tls, edge })

@@ -197,6 +197,10 @@ pub struct ProfileChange {
     #[serde(default)]
     #[schema(max_length = 200)]
     full_name: Option<String>,
+    /// The password, for another address; whoever has none leaves it out.
+    #[serde(default)]
+    #[schema(format = Password)]
+    present_password: Option<String>,
 }
 
 /// Changes one's own profile. Quota, limits and role are for admins to change.
@@ -215,13 +219,18 @@ pub async fn change_me(
     _: NoQuery,
     JsonBody(change): JsonBody<ProfileChange>,
 ) -> Result<Json<UserView>, ApiError> {
-    let ProfileChange { email, username, full_name } = change;
+    let ProfileChange { email, username, full_name, present_password } = change;
     if username.is_some() && owner.0.caller.tenant == TenantId::admin() {
         // By its name the operator's user is found.
         return Err(ApiError::Conflict("username: the operator's own user keeps its name".to_owned()));
     }
-    let profile = Profile { username, email, full_name };
-    let user = app.directory.users.change_profile(owner.0.id, &profile, &owner.by(&origin)).await?;
+    let profile = Profile { username, email, full_name, present_password: present_password.map(Secret::new) };
+    let changed = app.directory.users.change_profile(owner.0.id, &profile, &origin).await;
+    let user = changed.map_err(|error| match error {
+        // 401 would say that the credential does not count.
+        AccountError::WrongPassword => ApiError::WrongPresentPassword,
+        error => error.into(),
+    })?;
     Ok(Json(UserView::of(&app, user)))
 }
 

@@ -74,7 +74,8 @@ impl Ground {
 
     /// The servers that the environment names. Users of other tests are there too.
     fn shared() -> Self {
-        let database = std::env::var("SIGHTLINE_TEST_DATABASE_URL").expect("SIGHTLINE_TEST_DATABASE_URL names a server");
+        let database =
+            std::env::var("SIGHTLINE_TEST_DATABASE_URL").expect("SIGHTLINE_TEST_DATABASE_URL names a server");
         let redis = std::env::var("SIGHTLINE_TEST_REDIS_URL").expect("SIGHTLINE_TEST_REDIS_URL names a server");
         Self { servers: Some((database, redis)), ..Self::own() }
     }

@@ -116,8 +116,10 @@ async fn a_profile_is_changed_by_its_owner_and_not_by_its_programs() {
     let token = site.access_token("ann").await;
     let change = |token: &str, body: Value| site.request_as(token, Method::PATCH, "/v1/users/me").json(&body).send();
 
-    let changed = change(&token, json!({"username": "anna", "full_name": "Anna", "email": "anna@example.org"})).await;
-    let changed: Value = changed.unwrap().json().await.unwrap();
+    let wanted = json!({
+        "username": "anna", "full_name": "Anna", "email": "anna@example.org", "present_password": PASSWORD
+    });
+    let changed: Value = change(&token, wanted).await.unwrap().json().await.unwrap();
     assert_eq!((&changed["id"], &changed["username"]), (&json!(user.id), &json!("anna")));
     let emptied: Value = change(&token, json!({"full_name": ""})).await.unwrap().json().await.unwrap();
     assert!(emptied["full_name"].is_null());
@@ -125,7 +127,9 @@ async fn a_profile_is_changed_by_its_owner_and_not_by_its_programs() {
 
     for (body, code) in [
         (json!({"username": "BOB"}), "username_taken"),
-        (json!({"email": "bob@example.org"}), "email_taken"),
+        (json!({"email": "bob@example.org", "present_password": PASSWORD}), "email_taken"),
+        (json!({"email": "other@example.org", "present_password": "another password"}), "wrong_password"),
+        (json!({"email": "other@example.org"}), "invalid"),
         (json!({"email": "anna"}), "invalid"),
         (json!({"role": "admin"}), "invalid"),
         (json!({"api_request_quota": 9}), "invalid"),

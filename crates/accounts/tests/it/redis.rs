@@ -1,9 +1,9 @@
-//! Limits that instances share through Redis, and what becomes of them while it is away.
+//! Limits and sessions that instances share through Redis, and what becomes of limits while it is away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounts::{Accounts, Caller, Decision, Rate, RateLimits, RedisLimits};
+use accounts::{Accounts, Caller, Decision, Rate, RateLimits, RedisLimits, RedisSessions, SessionCache};
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -142,4 +142,19 @@ async fn without_any_redis_requests_are_limited_at_once() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let refused = RedisLimits::new("http://user:secret@host").err().unwrap();
     assert!(refused.contains("SIGHTLINE_REDIS_URL") && !refused.contains("secret"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis"]
+async fn an_opaque_session_is_there_for_every_instance_until_it_is_ended_or_its_time_is_over() {
+    let (one, other) = (RedisSessions::new(&url()).unwrap(), RedisSessions::new(&url()).unwrap());
+    let (ended, short) = (fresh_key(), fresh_key());
+    one.put(&ended, "ann 7", Duration::from_secs(60)).await.unwrap();
+    one.put(&short, "bob 8", Duration::from_secs(1)).await.unwrap();
+    assert_eq!(other.get(&ended).await.unwrap().as_deref(), Some("ann 7"));
+    assert_eq!(other.get(&short).await.unwrap().as_deref(), Some("bob 8"));
+    other.remove(&ended).await.unwrap();
+    assert_eq!(one.get(&ended).await.unwrap(), None);
+    eventually("its time is over", async || other.get(&short).await.unwrap().is_none()).await;
+    assert_eq!(other.get(&fresh_key()).await.unwrap(), None, "nobody put it there");
 }

@@ -18,6 +18,7 @@ macro_rules! for_every_promise {
             users::who_becomes_admin_has_to_sign_in_again_and_sees_everything,
             users::the_operators_user_is_made_once_without_limits,
             users::a_new_password_ends_the_other_sessions,
+            users::a_new_address_takes_the_password,
             users::a_mailed_token_sets_a_new_password_once,
             users::asking_for_a_reset_tells_nothing_about_who_there_is,
             users::nobody_is_mailed_more_than_a_few_resets_whoever_asks,
@@ -49,6 +50,7 @@ macro_rules! for_every_promise {
             limits::requests_beyond_the_rate_are_refused_with_a_time,
             limits::guessing_at_an_account_does_not_shut_its_owner_out,
             limits::guessing_from_one_address_is_slowed_down,
+            limits::registering_from_one_address_is_slowed_down,
         }
     };
 }

@@ -3,90 +3,66 @@
 //! It protects people, not the server: a page that is not named can still send, its script only may not read the answer.
 //! Pages that are named may use the cookie of the alert stream; where any page may call, none may.
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    ORIGIN, VARY,
-};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use std::time::Duration;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Uri};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::request_id::REQUEST_ID;
+
+const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// What requests to the interface may bear.
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, last-event-id, prefer, traceparent, x-request-id",
-);
+const REQUEST_HEADERS: [HeaderName; 7] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("prefer"),
+    HeaderName::from_static("traceparent"),
+    REQUEST_ID,
+];
 /// What scripts may read of an answer, besides what they always may.
-const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "location, preference-applied, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
-);
-/// How long a browser need not ask again, in seconds.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const RESPONSE_HEADERS: [HeaderName; 7] = [
+    LOCATION,
+    HeaderName::from_static("preference-applied"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    REQUEST_ID,
+];
+/// How long a browser need not ask again.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// The pages that may call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cors {
-    /// All of them.
+/// Lets the pages of these origins call, or those of all where the only one is `*`; nothing when there is none.
+///
+/// # Errors
+/// When one is no origin; the message names the setting.
+pub fn layer(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
+    let layer = CorsLayer::new()
+        .allow_methods(METHODS)
+        .allow_headers(REQUEST_HEADERS)
+        .expose_headers(RESPONSE_HEADERS)
+        .max_age(MAX_AGE);
+    Ok(pages(origins)?.map(|pages| match pages {
+        Pages::Any => layer.allow_origin(AllowOrigin::any()).vary([]),
+        Pages::These(these) => layer.allow_origin(these).allow_credentials(true).vary([ORIGIN]),
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Pages {
     Any,
-    /// Those of these origins.
     These(Vec<HeaderValue>),
 }
 
-impl Cors {
-    /// What the setting names; nothing when it names none.
-    ///
-    /// # Errors
-    /// When one is no origin; the message names the setting.
-    pub fn of(origins: &[String]) -> anyhow::Result<Option<Self>> {
-        let named: Vec<&str> = origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).collect();
-        match named[..] {
-            [] => Ok(None),
-            ["*"] => Ok(Some(Self::Any)),
-            _ => Ok(Some(Self::These(named.iter().map(|name| origin(name)).collect::<Result<_, _>>()?))),
-        }
-    }
-
-    /// The answer to a browser that asks whether a request is allowed; nothing when this is no such question, or it is not.
-    pub fn preflight(&self, request: &Request) -> Option<Response> {
-        let asked =
-            request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if !asked || !self.allows(request.headers().get(ORIGIN)?) {
-            return None;
-        }
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
-        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        Some(response)
-    }
-
-    /// Says in an answer that this origin's script may read it, if it may.
-    pub fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        if matches!(self, Self::These(_)) {
-            headers.append(VARY, HeaderValue::from_static("origin"));
-        }
-        let Some(origin) = origin.filter(|origin| self.allows(origin)) else { return };
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
-        match self {
-            Self::Any => {
-                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            }
-            Self::These(_) => {
-                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            }
-        }
-    }
-
-    fn allows(&self, origin: &HeaderValue) -> bool {
-        match self {
-            Self::Any => true,
-            Self::These(these) => these.contains(origin),
-        }
+fn pages(origins: &[String]) -> anyhow::Result<Option<Pages>> {
+    let named: Vec<&str> = origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).collect();
+    match named[..] {
+        [] => Ok(None),
+        ["*"] => Ok(Some(Pages::Any)),
+        _ => Ok(Some(Pages::These(named.iter().map(|name| origin(name)).collect::<Result<_, _>>()?))),
     }
 }
 
@@ -112,18 +88,18 @@ fn origin(text: &str) -> anyhow::Result<HeaderValue> {
 mod tests {
     use super::*;
 
-    fn of(origins: &[&str]) -> anyhow::Result<Option<Cors>> {
-        Cors::of(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>())
+    fn of(origins: &[&str]) -> anyhow::Result<Option<Pages>> {
+        pages(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn origins_are_read_as_browsers_write_them() {
         assert_eq!(of(&[]).unwrap(), None);
         assert_eq!(of(&[""]).unwrap(), None);
-        assert_eq!(of(&["*"]).unwrap(), Some(Cors::Any));
+        assert_eq!(of(&["*"]).unwrap(), Some(Pages::Any));
         let these = of(&["https://App.example.com:443/", " http://localhost:5173"]).unwrap();
         let expected = ["https://app.example.com", "http://localhost:5173"].map(HeaderValue::from_static);
-        assert_eq!(these, Some(Cors::These(expected.to_vec())));
+        assert_eq!(these, Some(Pages::These(expected.to_vec())));
     }
 
     #[test]

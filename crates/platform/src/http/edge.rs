@@ -8,13 +8,13 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::header::{
-    CONTENT_SECURITY_POLICY, Entry, HOST, ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, Entry, HOST, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use super::access::Line;
-use super::cors::Cors;
 use super::request_id::{self, CURRENT, REQUEST_ID};
 
 /// What proxies tell services of the way that a request came by.
@@ -36,7 +36,7 @@ pub struct Edge {
     /// Whether connections are encrypted.
     pub encrypted: bool,
     /// Web pages that may call.
-    pub cors: Option<Cors>,
+    pub cors: Option<CorsLayer>,
     /// Whether requests are left out of the access log.
     pub unlogged: bool,
 }
@@ -44,6 +44,10 @@ pub struct Edge {
 impl Edge {
     /// The routes behind this edge.
     pub fn before(self, routes: Router) -> Router {
+        let routes = match &self.cors {
+            Some(cors) => routes.layer(cors.clone()),
+            None => routes,
+        };
         // Around each route and not around all of them: only there the route is known by its pattern.
         routes.layer(from_fn_with_state(Arc::new(self), pass))
     }
@@ -55,17 +59,10 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     if edge.encrypted {
         request.headers_mut().insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
-    let origin = edge.cors.as_ref().and_then(|_| request.headers().get(ORIGIN).cloned());
     let strict = edge.encrypted && !is_local(request.headers());
 
-    let preflight = edge.cors.as_ref().and_then(|cors| cors.preflight(&request));
-    let mut response = match preflight {
-        Some(response) => response,
-        None => {
-            let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
-            CURRENT.scope(id.clone(), next.run(request)).instrument(span).await
-        }
-    };
+    let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
+    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span).await;
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
@@ -74,9 +71,6 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     }
     if strict {
         unless_set(headers, STRICT_TRANSPORT_SECURITY, BY_TLS_ONLY);
-    }
-    if let Some(cors) = &edge.cors {
-        cors.mark(origin.as_ref(), headers);
     }
     match line {
         Some(line) => line.follow(response),

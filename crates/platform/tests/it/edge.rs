@@ -87,7 +87,7 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
     let cors_origins = vec!["https://app.example.com".to_owned(), "http://localhost:5173".to_owned()];
     let site = Site::start(&HttpArgs { cors_origins, ..plain() }, Limits::default()).await;
     let allowed = preflight(&site, "https://app.example.com").await;
-    assert_eq!(allowed.status(), 204);
+    assert_eq!(allowed.status(), 200);
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some("https://app.example.com"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), Some("true"));
     assert!(header(&allowed, "access-control-allow-methods").unwrap().contains("POST"));
@@ -98,9 +98,9 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
     assert_eq!(answer.text().await.unwrap(), "hello");
 
     for stranger in ["https://evil.example.com", "http://app.example.com", "null"] {
-        assert_eq!(preflight(&site, stranger).await.status(), 405, "{stranger}");
-        let answer = get_from(&site, stranger).await;
-        assert_eq!(header(&answer, "access-control-allow-origin"), None, "{stranger}");
+        for answer in [preflight(&site, stranger).await, get_from(&site, stranger).await] {
+            assert_eq!(header(&answer, "access-control-allow-origin"), None, "{stranger}");
+        }
     }
 }
 

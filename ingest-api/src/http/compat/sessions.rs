@@ -1,6 +1,6 @@
 //! Opaque sessions, as one older system has them: `/login` gives a UUID, `/setName` and `/getName` take it, bare or as Bearer.
 
-use accounts::{AccountError, By, Caller, Profile, Secret};
+use accounts::{AccountError, Caller, Profile, Secret};
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -123,9 +123,8 @@ pub async fn set_name(
     _: NoQuery,
     Either(Name { name }): Either<Name>,
 ) -> Result<Json<Name>, ApiError> {
-    let by = By { user: Some(user.id), address: Some(origin.address) };
     let profile = Profile { full_name: Some(name), ..Profile::default() };
-    let changed = app.directory.users.change_profile(user.id, &profile, &by).await;
+    let changed = app.directory.users.change_profile(user.id, &profile, &origin).await;
     let user = changed.map_err(|error| match error {
         // They call it otherwise.
         AccountError::Invalid { reason, .. } => ApiError::Invalid(format!("name: {reason}")),

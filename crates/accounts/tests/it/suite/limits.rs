@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Accounts, By, Caller, Secret, StoredAccounts};
+use accounts::{AccessError, AccountError, Accounts, By, Caller, Granted, Secret, StoredAccounts};
 use contracts::FrameId;
 use futures::future::join_all;
 use store::relational::{AccessChange, Allowance};
 
-use crate::site::{PASSWORD, Site, eventually, from, home, sign_in};
+use crate::site::{PASSWORD, Site, eventually, from, home, registration, sign_in};
 
 /// Charges a frame; asks again while the database is busy.
 async fn charge(accounts: &StoredAccounts, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
@@ -148,4 +148,21 @@ pub async fn guessing_from_one_address_is_slowed_down(site: &mut Site) {
         tries += 1;
         assert!(tries < 200, "many accounts from one address");
     }
+}
+
+pub async fn registering_from_one_address_is_slowed_down(site: &mut Site) {
+    let by = |address: &str| By { user: None, address: Some(address.parse().unwrap()) };
+    let register = async |name: &str, by: &By| site.one.register(&registration(name), Granted::default(), by).await;
+    let mut added = 0;
+    while register(&format!("u{added}"), &by("203.0.113.9")).await.map_err(told).is_ok() {
+        added += 1;
+        assert!(added < 200, "many users from one address");
+    }
+    register("ann", &by("192.0.2.7")).await.expect("another address has room of its own");
+    register("bob", &By::default()).await.expect("an operator is not held");
+}
+
+/// Checks that what is refused is refused for its being too much.
+fn told(refused: AccountError) {
+    assert!(matches!(refused, AccountError::Throttled { .. }), "{refused:?}");
 }
