@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
 
 mod alerts;
+mod away;
 mod bad_input;
 mod docs;
 mod limits;

@@ -72,12 +72,9 @@ impl Ground {
         Self { folder: tempfile::tempdir().unwrap(), servers: None }
     }
 
-    /// The servers that the environment names. Users of other tests are there too.
-    fn shared() -> Self {
-        let database =
-            std::env::var("SIGHTLINE_TEST_DATABASE_URL").expect("SIGHTLINE_TEST_DATABASE_URL names a server");
-        let redis = std::env::var("SIGHTLINE_TEST_REDIS_URL").expect("SIGHTLINE_TEST_REDIS_URL names a server");
-        Self { servers: Some((database, redis)), ..Self::own() }
+    /// PostgreSQL and Redis at these addresses. Users of other tests are there too.
+    fn at(database: &str, redis: &str) -> Self {
+        Self { servers: Some((database.to_owned(), redis.to_owned())), ..Self::own() }
     }
 
     async fn accounts(&self) -> (Relational, Shared) {
@@ -91,6 +88,12 @@ impl Ground {
             }
         }
     }
+}
+
+/// Where the environment says that PostgreSQL and Redis are.
+pub fn servers() -> (String, String) {
+    let set = |name: &str| std::env::var(name).expect("`make test-real` names servers");
+    (set("SIGHTLINE_TEST_DATABASE_URL"), set("SIGHTLINE_TEST_REDIS_URL"))
 }
 
 /// Keeps what would be mailed.
@@ -132,7 +135,13 @@ impl Site {
 
     /// The service with these flags, its accounts on the servers that the environment names.
     pub async fn on_servers(flags: &[&str]) -> Self {
-        Self::on(Ground::shared(), flags).await
+        let (database, redis) = servers();
+        Self::on(Ground::at(&database, &redis), flags).await
+    }
+
+    /// The service with its accounts on servers at these addresses.
+    pub async fn on_servers_at(database: &str, redis: &str) -> Self {
+        Self::on(Ground::at(database, redis), &[]).await
     }
 
     async fn on(ground: Ground, flags: &[&str]) -> Self {
