@@ -122,10 +122,17 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
             Period::Month => QuotaPeriod::Month,
             Period::Total => QuotaPeriod::Total,
         },
-        throttle: Throttle { address: per_minute(accounts.sign_ins_per_address), ..usual.throttle },
+        throttle: Throttle {
+            address: per_minute(accounts.sign_ins_per_address),
+            tokens: per_minute(accounts.sign_ins_per_address.saturating_mul(TOKENS_FOR_A_SIGN_IN)),
+            ..usual.throttle
+        },
         ..usual
     }
 }
+
+/// How many more requests with tokens one address may make than sign-ins.
+const TOKENS_FOR_A_SIGN_IN: u32 = 10;
 
 /// So many a minute, most of which may come at once.
 fn per_minute(many: u32) -> Rate {

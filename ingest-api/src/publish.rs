@@ -8,19 +8,16 @@ use contracts::Event;
 use crate::app::App;
 use crate::http::ApiError;
 
-/// How long the log may take to acknowledge before the client is told to try again.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Publishes an event; returns when the log has it for good.
+/// Publishes an event; returns when the log has it for good, or has not said so within `patience`.
 ///
 /// # Errors
 /// When the log did not take it, or has not said so in time. The client then repeats: under the same idempotency key an
 /// event that was taken all the same is the same frame.
-pub async fn publish<E: Event>(app: &App, event: &E) -> Result<(), ApiError> {
+pub async fn publish<E: Event>(app: &App, event: &E, patience: Duration) -> Result<(), ApiError> {
     let acknowledged = app.producer.send(E::ROLE, event.to_message())?;
-    match tokio::time::timeout(PATIENCE, acknowledged).await {
+    match tokio::time::timeout(patience, acknowledged).await {
         Ok(result) => result.map(drop).map_err(ApiError::from),
-        Err(_) => Err(ApiError::Unavailable(format!("the log did not acknowledge within {PATIENCE:?}"))),
+        Err(_) => Err(ApiError::Unavailable(format!("the log did not acknowledge within {patience:?}"))),
     }
 }
 

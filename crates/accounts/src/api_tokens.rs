@@ -2,7 +2,7 @@
 
 use contracts::{ApiTokenId, UserId};
 use jiff::Timestamp;
-use store::relational::{ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+use store::relational::{ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 
 use crate::caller::{Caller, Right};
 use crate::error::AccountError;
@@ -36,9 +36,12 @@ impl StoredAccounts {
             scopes: Right::list(rights),
             // As the database keeps it.
             expires_at: expires_at.and_then(|end| Timestamp::from_microsecond(end.as_microsecond()).ok()),
+            by_session: caller.session,
         };
-        if !self.store.add_api_token(&new, now).await? {
-            return Err(AccountError::TooMany(MAX_API_TOKENS));
+        match self.store.add_api_token(&new, now).await? {
+            ApiTokenPut::Stored => {}
+            ApiTokenPut::TooMany => return Err(AccountError::TooMany(MAX_API_TOKENS)),
+            ApiTokenPut::SignedOut => return Err(AccountError::SignedOut),
         }
         self.note("api_token_added", Some(user), by, Some(format!("{name}: {}", new.scopes))).await;
         let NewApiToken { id, name, scopes, expires_at, .. } = new;

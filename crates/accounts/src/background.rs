@@ -8,12 +8,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::AccountError;
+use crate::resets::Asked;
 use crate::stored::StoredAccounts;
 
 /// How often it is written down when API tokens were last used.
 const USED_EVERY: Duration = Duration::from_secs(30);
 /// How often keys are looked at and what is past its time is deleted.
 const TIDY_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How long a stop waits for mails that were promised.
+const LAST_MAILS: Duration = Duration::from_secs(5);
 
 impl StoredAccounts {
     /// Does all of that until `stop`. Without it credentials are refused after a while, because nobody hears what was taken
@@ -45,15 +48,24 @@ impl StoredAccounts {
 
     async fn mail(&self, stop: &CancellationToken) {
         let mut asked = self.asked.lock().await;
-        loop {
-            let next = tokio::select! {
-                () = stop.cancelled() => return,
-                next = asked.recv() => next,
-            };
-            let Some(next) = next else { return };
-            if let Err(error) = self.answer_reset(&next).await {
-                tracing::error!(error = error.to_string(), "a request for a new password came to nothing");
+        while let Some(Some(next)) = stop.run_until_cancelled(asked.recv()).await {
+            self.mail_one(&next).await;
+        }
+        // Whoever was told that a mail will come gets it, unless the mail server takes too long.
+        asked.close();
+        let rest = async {
+            while let Some(next) = asked.recv().await {
+                self.mail_one(&next).await;
             }
+        };
+        if tokio::time::timeout(LAST_MAILS, rest).await.is_err() {
+            tracing::error!(waiting = asked.len(), "stopped before all who asked for a new password were mailed");
+        }
+    }
+
+    async fn mail_one(&self, asked: &Asked) {
+        if let Err(error) = self.answer_reset(asked).await {
+            tracing::error!(error = error.to_string(), "a request for a new password came to nothing");
         }
     }
 

@@ -15,6 +15,9 @@ pub enum AccountError {
     /// The refresh token is unknown, spent or past its time.
     #[error("the refresh token is not valid; sign in again")]
     InvalidGrant,
+    /// Whoever asks was signed out or shut out meanwhile.
+    #[error("the sign-in has ended; sign in again")]
+    SignedOut,
     /// The token for setting a password is unknown, spent or past its time.
     #[error("this link is not valid any more; ask for another one")]
     InvalidReset,
@@ -50,6 +53,9 @@ pub enum AccountError {
     /// The user may not pass this on.
     #[error("the scope {0} is not yours to give")]
     ScopeNotAllowed(Right),
+    /// The user may do nothing of what it asks for.
+    #[error("none of the scopes is this user's; leave them out for all that it may")]
+    NothingAllowed,
     /// More sign in at this moment than can be served.
     #[error("too many sign in at this moment; try again soon")]
     Busy,

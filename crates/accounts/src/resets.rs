@@ -33,9 +33,7 @@ impl StoredAccounts {
         match self.resets.try_send(Asked { email: email.to_owned(), address: origin.address }) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(AccountError::Busy),
-            Err(TrySendError::Closed(_)) => {
-                Err(AccountError::Internal("nobody looks at requests for resets".to_owned()))
-            }
+            Err(TrySendError::Closed(_)) => Err(AccountError::Unavailable("the service is about to stop".to_owned())),
         }
     }
 
@@ -66,7 +64,9 @@ impl StoredAccounts {
             return Ok(());
         }
         let (token, now) = (Secret::random(PREFIX), self.clock.now());
-        self.store.add_reset(user.id, &token.hash(), now + self.settings.reset_life).await?;
+        if !self.store.add_reset(user.id, &to, &token.hash(), now + self.settings.reset_life).await? {
+            return Ok(());
+        }
         let by = By { user: None, address: Some(asked.address) };
         self.note("reset_mailed", Some(user.id), &by, None).await;
         let mail = self.reset_mail(&user, to, &token);

@@ -139,6 +139,9 @@ pub struct Throttle {
     pub pair: Rate,
     /// From one address.
     pub address: Rate,
+    /// From one address, with refresh tokens and tokens to be taken back. Those who have one are many behind one address, and no
+    /// password is hashed.
+    pub tokens: Rate,
     /// On one account, from all addresses from which it has not been signed in lately.
     pub account: Rate,
     /// Mails to one user for setting a new password. Whoever has as many is mailed no more for a while; those are still good.
@@ -148,8 +151,10 @@ pub struct Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self {
-            pair: Rate::new(Duration::from_secs(6), 10),
+            // Slower than an account's own, so that one address alone does not use that up.
+            pair: Rate::new(Duration::from_secs(60), 10),
             address: Rate::new(Duration::from_millis(500), 100),
+            tokens: Rate::new(Duration::from_millis(50), 1000),
             account: Rate::new(Duration::from_secs(30), 50),
             mails: Rate::new(Duration::from_secs(300), 4),
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::AccessError;
 use crate::access_tokens::{self, Issue};
+use crate::api_tokens;
 use crate::caller::Right;
 use crate::error::AccountError;
 use crate::passwords::Verified;
@@ -95,6 +96,9 @@ impl StoredAccounts {
     ) -> Result<Grant, AccountError> {
         let (user, stored) = self.verified(login, password, origin).await?;
         let rights = allowed(&user, scopes);
+        if rights.is_empty() {
+            return Err(AccountError::NothingAllowed);
+        }
         let Some(grant) = self.open_session(&user, &rights, Some(&stored), origin).await? else {
             return Err(self.refused(Some(user.id), origin).await);
         };
@@ -193,6 +197,10 @@ impl StoredAccounts {
     /// # Errors
     /// `InvalidGrant` when it is spent already: at once, and after the grace the session ends as well.
     pub async fn refresh(&self, refresh_token: &Secret, origin: &Origin) -> Result<Grant, AccountError> {
+        self.attempts.admit_token(origin.address).await?;
+        if !refresh_token.expose().starts_with(REFRESH) {
+            return Err(AccountError::InvalidGrant);
+        }
         let (now, next) = (self.clock.now(), Secret::random(REFRESH));
         let grace = self.settings.refresh_grace.try_into().unwrap_or(jiff::SignedDuration::ZERO);
         let (until, expires_at) = (self.settings.all_over(now), now + self.settings.session_life);
@@ -211,19 +219,39 @@ impl StoredAccounts {
         }
     }
 
-    /// Takes a token back, whatever kind it is: of a refresh token the whole session. One that is none is taken back already.
-    pub async fn revoke(&self, token: &Secret, by: &By) -> Result<(), AccountError> {
-        let now = self.clock.now();
-        if token.expose().contains('.') {
-            let claims = access_tokens::verify(&self.keys, &self.settings, token.expose(), now);
-            let Some(claims) = claims else { return Ok(()) };
-            self.store.revoke_access_token(claims.jti, self.settings.all_over(now)).await?;
-            self.note("access_token_revoked", Some(claims.sub), by, None).await;
-        } else if let Some(session) = self.store.session_by_token(&token.hash(), now).await? {
-            self.end_session(session.user, session.id, by).await?;
-        } else if let Some(owner) = self.store.api_token(&token.hash()).await? {
-            self.delete_api_token(owner.user.id, owner.token.id, by).await?;
+    /// Takes a token back, whatever kind it is: of a refresh token the whole session, also of one that was spent, since whoever
+    /// spent it may be a thief. One that is none, or is taken back already, costs nothing.
+    pub async fn revoke(&self, token: &Secret, origin: &Origin) -> Result<(), AccountError> {
+        self.attempts.admit_token(origin.address).await?;
+        let by = origin.by(None);
+        let outcome = if token.expose().contains('.') {
+            self.revoke_access_token(token, &by).await
+        } else if token.expose().starts_with(REFRESH) {
+            match self.store.session_of_token(&token.hash()).await? {
+                Some((session, user)) => self.end_session(user, session, &by).await,
+                None => Ok(()),
+            }
+        } else if token.expose().starts_with(api_tokens::PREFIX) {
+            match self.store.api_token(&token.hash()).await? {
+                Some(owner) => self.delete_api_token(owner.user.id, owner.token.id, &by).await,
+                None => Ok(()),
+            }
+        } else {
+            Ok(())
+        };
+        match outcome {
+            // Another request was faster.
+            Err(AccountError::NotFound(_)) => Ok(()),
+            outcome => outcome,
         }
+    }
+
+    async fn revoke_access_token(&self, token: &Secret, by: &By) -> Result<(), AccountError> {
+        let now = self.clock.now();
+        let claims = access_tokens::verify(&self.keys, &self.settings, token.expose(), now);
+        let Some(claims) = claims.filter(|claims| !self.is_taken_back(claims)) else { return Ok(()) };
+        self.store.revoke_access_token(claims.jti, self.settings.all_over(now)).await?;
+        self.note("access_token_revoked", Some(claims.sub), by, None).await;
         self.hear().await;
         Ok(())
     }

@@ -137,10 +137,14 @@ impl StoredAccounts {
         let claims = access_tokens::verify(&self.keys, &self.settings, token, self.clock.now());
         let claims = claims.ok_or(AccessError::InvalidCredential)?;
         self.feed.check(self.settings.closed_after)?;
-        let taken_back = self.feed.has_since(RevocationKind::AccessToken, claims.jti, 0)
+        if self.is_taken_back(&claims) { Err(AccessError::InvalidCredential) } else { Ok(claims) }
+    }
+
+    /// Whether an access token, its session or all of its user's were taken back, as far as that was read.
+    pub(crate) fn is_taken_back(&self, claims: &Claims) -> bool {
+        self.feed.has_since(RevocationKind::AccessToken, claims.jti, 0)
             || self.feed.has_since(RevocationKind::Session, claims.sid.uuid(), 0)
-            || self.feed.has_since(RevocationKind::User, claims.sub.uuid(), claims.rev);
-        if taken_back { Err(AccessError::InvalidCredential) } else { Ok(claims) }
+            || self.feed.has_since(RevocationKind::User, claims.sub.uuid(), claims.rev)
     }
 
     /// A user as it is now, as far as revocations have been read.
@@ -230,7 +234,8 @@ impl StoredAccounts {
     /// Whose quota is charged and how large it is; none for a caller that has no quota.
     async fn limit_of(&self, caller: &Caller) -> Result<Option<(UserId, u32)>, AccessError> {
         let Some(id) = caller.user else { return Ok(None) };
-        let user = self.user_now(id).await?.ok_or(AccessError::InvalidCredential)?;
+        // Shut out, it may have been while a frame was on its way in.
+        let user = self.user_now(id).await?.filter(|user| !user.disabled).ok_or(AccessError::InvalidCredential)?;
         Ok(user.quota.in_force(self.settings.quota).map(|limit| (id, limit)))
     }
 

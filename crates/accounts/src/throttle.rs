@@ -62,6 +62,11 @@ impl Attempts {
         self.take(&format!("{kind}:from:{}", network(address)), self.rates.address).await
     }
 
+    /// Whether this address may go on with tokens that it has: renewing them, or taking them back.
+    pub(crate) async fn admit_token(&self, address: IpAddr) -> Result<(), AccountError> {
+        self.take(&format!("token:from:{}", network(address)), self.rates.tokens).await
+    }
+
     async fn take(&self, key: &str, rate: Rate) -> Result<(), AccountError> {
         let decision = self.limits.take(key, rate).await;
         if decision.allowed {
@@ -74,7 +79,9 @@ impl Attempts {
     /// Asks about nobody too, so that an account that there is cannot be told from one that there is not.
     async fn is_known(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<bool, AccountError> {
         let user = attempt.user.unwrap_or(UserId::from_uuid(Uuid::nil()));
-        Ok(self.store.has_signed_in_from(user, &attempt.address.to_string(), now - KNOWN).await?)
+        let known = self.store.signed_in_from(user, now - KNOWN).await?;
+        let here = network(attempt.address);
+        Ok(known.iter().any(|address| address.parse().is_ok_and(|address| network(address) == here)))
     }
 }
 

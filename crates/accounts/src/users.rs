@@ -64,7 +64,7 @@ pub struct Profile {
     pub email: Option<String>,
     /// The new name for people; an empty one takes it away.
     pub full_name: Option<String>,
-    /// The present password: whoever has one gives it with a new address.
+    /// The present password: whoever has one gives it with a new address or name for signing in.
     pub present_password: Option<Secret>,
 }
 
@@ -82,7 +82,7 @@ impl StoredAccounts {
             None => None,
         };
         check_names(new.username.as_deref(), new.email.as_deref(), new.full_name.as_deref())?;
-        if granted.role != Role::Admin && new.username.as_deref().is_some_and(is_operators) {
+        if new.username.as_deref().is_some_and(is_operators) {
             return Err(AccountError::UsernameTaken);
         }
         if new.username.is_none() && new.email.is_none() {
@@ -182,8 +182,8 @@ impl StoredAccounts {
         Ok(self.store.users(part, after, limit).await?)
     }
 
-    /// Changes one's own profile. Another address takes the password, where there is one: a new password can be mailed there, so
-    /// that with a stolen access token the whole account would be gone.
+    /// Changes one's own profile. Another address or name for signing in takes the password, where there is one: with a stolen
+    /// access token the owner could be shut out, and a new password mailed to the thief.
     pub async fn change_profile(
         &self,
         id: UserId,
@@ -191,10 +191,10 @@ impl StoredAccounts {
         origin: &Origin,
     ) -> Result<UserRecord, AccountError> {
         check_names(change.username.as_deref(), change.email.as_deref(), change.full_name.as_deref())?;
-        if change.email.is_some() {
+        if change.email.is_some() || change.username.is_some() {
             self.own_password(id, change.present_password.as_ref(), origin).await?;
         }
-        if change.username.as_deref().is_some_and(is_operators) && self.user(id).await?.role != Role::Admin {
+        if change.username.as_deref().is_some_and(is_operators) && self.user(id).await?.tenant != TenantId::admin() {
             return Err(AccountError::UsernameTaken);
         }
         let full_name = change.full_name.clone().map(|name| Some(name).filter(|name| !name.is_empty()));
@@ -231,8 +231,8 @@ impl StoredAccounts {
         origin: &Origin,
     ) -> Result<Option<PasswordHash>, AccountError> {
         let Some(stored) = self.store.password(id).await? else { return Ok(None) };
-        let present =
-            present.ok_or_else(|| invalid("present_password", "another address takes the password so far"))?;
+        let present = present
+            .ok_or_else(|| invalid("present_password", "another address or user name takes the password so far"))?;
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.attempts.admit(&attempt, self.clock.now()).await?;
         match self.hasher.verify(present, Some(&stored)).await? {

@@ -28,7 +28,7 @@ mod plans;
 #[cfg(test)]
 mod test_database;
 
-pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+pub use api_tokens::{ApiTokenOwner, ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::Identity;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use contracts::api::{AlertView, Page};
 use futures::StreamExt;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName};
 use platform::query::{Invalid, Parameters, Query};
 use store::{AlertFilter, Cursor};
@@ -70,6 +70,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OF_THE_CONNECTION: [HeaderName; 5] =
     [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
 
+/// Headers that speak of a request's body, which is not passed on.
+const OF_A_BODY: [HeaderName; 4] = [CONTENT_LENGTH, EXPECT, TE, TRAILER];
+
 /// Passes a request on to alert-stream, which knows who may read, and its answer back, piece by piece. A client that leaves
 /// takes the connection behind with it, and a stop ends the stream.
 pub async fn pass_on(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
@@ -78,7 +81,11 @@ pub async fn pass_on(State(app): State<App>, request: Request) -> Result<Respons
     let mut url = app.config.alert_stream_url.clone();
     url.set_path(request.uri().path());
     url.set_query(request.uri().query());
-    let asking = app.client.request(request.method().clone(), url).headers(to_pass_on(request.headers())).send();
+    let mut headers = to_pass_on(request.headers());
+    for name in OF_A_BODY {
+        headers.remove(name);
+    }
+    let asking = app.client.request(request.method().clone(), url).headers(headers).send();
     let answer = tokio::time::timeout(PATIENCE, asking).await.map_err(|_| unreachable("no answer".to_owned()))?;
     let answer = answer.map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error.without_url()))))?;
     let (status, headers) = (answer.status(), to_pass_on(answer.headers()));

@@ -1,5 +1,7 @@
 //! Detections: those there are, and those made elsewhere.
 
+use std::time::Duration;
+
 use accounts::Caller;
 use axum::Json;
 use axum::extract::State;
@@ -26,6 +28,9 @@ use crate::view;
 const EXTERNAL: &str = "external";
 /// No picture is larger than this, so no box or point lies further out, in pixels.
 const FARTHEST: f64 = 1_000_000.0;
+
+/// How long the log may take: less than what an answer may, so that what it does not take is not charged.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -126,7 +131,7 @@ pub async fn create(
         return Err(ApiError::KeyReused);
     }
     let event = event(&caller, frame, new, detection, traceparent(&headers))?;
-    charged(&app, &caller, frame, publish(&app, &event)).await?;
+    charged(&app, &caller, frame, publish(&app, &event, PATIENCE)).await?;
     let id = DetectionId { frame, detector: event.data.detector, index: 0 };
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }

@@ -252,7 +252,7 @@ impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::WrongPassword => Self::WrongPassword,
-            AccountError::InvalidGrant => Self::InvalidCredential,
+            AccountError::InvalidGrant | AccountError::SignedOut => Self::InvalidCredential,
             AccountError::InvalidReset => Self::InvalidReset,
             AccountError::Throttled { retry_after } => Self::Throttled { retry_after },
             AccountError::Invalid { field, reason } => Self::Invalid(format!("{field}: {reason}")),
@@ -261,6 +261,7 @@ impl From<AccountError> for ApiError {
             AccountError::IdentityTaken | AccountError::TooMany(_) => Self::Conflict(error.to_string()),
             AccountError::NotFound(_) => Self::NotFound(error.to_string()),
             AccountError::ScopeNotAllowed(right) => Self::ScopeNotAllowed(right),
+            AccountError::NothingAllowed => Self::Invalid(format!("scope: {error}")),
             AccountError::Busy => Self::Busy,
             AccountError::Unavailable(cause) => Self::Unavailable(cause),
             AccountError::Internal(cause) => Self::Internal(anyhow::anyhow!(cause)),

@@ -1,5 +1,7 @@
 //! Users as admins manage them, and what happened to accounts.
 
+use std::time::Duration;
+
 use accounts::Secret;
 use axum::Json;
 use axum::extract::State;
@@ -11,8 +13,8 @@ use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::Cursor;
 use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
+use store::{Cursor, INBOX};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -26,6 +28,8 @@ use crate::http::{ApiError, Routes};
 
 /// The kind of blobs that kept pictures are.
 const PICTURES: &str = "frames";
+/// After this every instance has heard that a user is shut out.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -215,8 +219,11 @@ pub async fn remove(
     }
     // Shut out first: a request of its own could make another rule.
     users.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, &by).await?;
+    tokio::time::sleep(HEARD).await;
     app.documents.delete_tenant(&user.tenant).await?;
-    app.blobs.delete_tenant(PICTURES, &user.tenant).await?;
+    for kind in [PICTURES, INBOX] {
+        app.blobs.delete_tenant(kind, &user.tenant).await?;
+    }
     users.delete_user(id, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -80,6 +80,7 @@ impl From<AccountError> for OAuthError {
             AccountError::WrongPassword | AccountError::InvalidGrant => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_grant", error.to_string())
             }
+            AccountError::NothingAllowed => Self::invalid_scope(error.to_string()),
             error => ApiError::from(error).into(),
         }
     }

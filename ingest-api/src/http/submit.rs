@@ -34,6 +34,9 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// How long the log may take to acknowledge before the client is told to try again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The routes of this file.
 pub fn routes() -> Routes {
     vec![("/v1/frames", post(submit))]
@@ -203,7 +206,7 @@ impl Frame {
             reply_to: ticket.map(|_| app.waiting.replica().to_owned()),
             traceparent: self.traceparent.clone(),
         };
-        publish(app, &event).await
+        publish(app, &event, PATIENCE).await
     }
 
     /// What is known of it from an earlier time that it was sent, if every detector has answered.

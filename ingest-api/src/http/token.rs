@@ -1,7 +1,7 @@
 //! Tokens, by OAuth 2.0: signing in and renewing (RFC 6749), taking back (RFC 7009), telling what one is (RFC 7662), and the
 //! keys by which anybody can verify access tokens (RFC 7517).
 
-use accounts::{By, Grant, Right, Secret, TokenState};
+use accounts::{Grant, Right, Secret, TokenState};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -133,9 +133,8 @@ pub async fn revoke(
     query?;
     let form = form?;
     form.text("token_type_hint")?;
-    let by = By { user: None, address: Some(origin.address) };
     // Whoever has the token could use it, so it may end it.
-    app.directory.users.revoke(&Secret::new(form.needed("token")?), &by).await?;
+    app.directory.users.revoke(&Secret::new(form.needed("token")?), &origin).await?;
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
 

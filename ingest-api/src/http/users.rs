@@ -197,7 +197,7 @@ pub struct ProfileChange {
     #[serde(default)]
     #[schema(max_length = 200)]
     full_name: Option<String>,
-    /// The password, for another address; whoever has none leaves it out.
+    /// The password, for another address or name for signing in; whoever has none leaves it out.
     #[serde(default)]
     #[schema(format = Password)]
     present_password: Option<String>,

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use accounts::{By, Caller, Origin, Right};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use contracts::UserId;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use platform::config::Network;
 use store::relational::Role;
 
@@ -52,15 +52,24 @@ impl Admin {
     }
 }
 
+/// Which user a caller is. What the operator does by its own token is done by the operator's user.
+async fn user_of(caller: &Caller, app: &App) -> Result<UserId, ApiError> {
+    match caller.user {
+        Some(id) => Ok(id),
+        None => Ok(app.directory.users.operator().await?.id),
+    }
+}
+
+async fn named(caller: Caller, app: &App) -> Result<Caller, ApiError> {
+    Ok(Caller { user: Some(user_of(&caller, app).await?), ..caller })
+}
+
 impl FromRequestParts<App> for Me {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = admitted(parts, app).await?;
-        let id = match caller.user {
-            Some(id) => id,
-            None => app.directory.users.operator().await?.id,
-        };
+        let id = user_of(&caller, app).await?;
         Ok(Self { id, caller: Caller { user: Some(id), ..caller } })
     }
 }
@@ -86,7 +95,8 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::Admin, "managing users").await.map(Self)
+        let caller = allowed(parts, app, Right::Admin, "managing users").await?;
+        named(caller, app).await.map(Self)
     }
 }
 
@@ -101,7 +111,10 @@ impl FromRequestParts<App> for AdminOrStranger {
             return Ok(Self(None));
         }
         let caller = admitted(parts, app).await?;
-        Ok(Self(Some(caller).filter(|caller| caller.may(Right::Admin))))
+        if !caller.may(Right::Admin) {
+            return Ok(Self(None));
+        }
+        named(caller, app).await.map(Some).map(Self)
     }
 }
 
@@ -125,11 +138,12 @@ fn beyond(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     if !is_trusted(peer) {
         return peer;
     }
-    let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    // As bytes: what a stranger wrote in front need not be text, and what the proxy added to it is.
+    let lines = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let hops: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
     let mut nearest = peer;
     for hop in hops.into_iter().rev().take(MAX_HOPS) {
-        let Ok(address) = hop.parse::<IpAddr>() else { break };
+        let Some(address) = address_in(hop) else { break };
         nearest = address.to_canonical();
         if !is_trusted(nearest) {
             break;
@@ -138,17 +152,22 @@ fn beyond(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     nearest
 }
 
+/// An address as proxies write it: some with the port.
+fn address_in(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn only_what_trusted_proxies_say_of_an_address_counts() {
         let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
-        let told = |peer: &str, lines: &[&'static str]| {
-            let lines = lines.iter().map(|line| (FORWARDED_FOR.parse().unwrap(), HeaderValue::from_static(line)));
+        let told = |peer: &str, lines: &[&str]| {
+            let value = |line: &str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            let lines = lines.iter().map(|line| (FORWARDED_FOR.parse().unwrap(), value(line)));
             let headers: HeaderMap = lines.collect();
             beyond(peer.parse().unwrap(), &headers, &trusted).to_string()
         };
@@ -159,5 +178,8 @@ mod tests {
         assert_eq!(told("10.0.0.1", &["1.2.3.4", "203.0.113.9"]), "203.0.113.9");
         assert_eq!(told("10.0.0.1", &["1.2.3.4, garbage, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(told("10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(told("10.0.0.1", &["ü, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(told("10.0.0.1", &["203.0.113.9:4711"]), "203.0.113.9");
+        assert_eq!(told("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
     }
 }

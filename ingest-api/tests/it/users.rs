@@ -126,7 +126,8 @@ async fn a_profile_is_changed_by_its_owner_and_not_by_its_programs() {
     site.sign_in("anna").await;
 
     for (body, code) in [
-        (json!({"username": "BOB"}), "username_taken"),
+        (json!({"username": "BOB", "present_password": PASSWORD}), "username_taken"),
+        (json!({"username": "other"}), "invalid"),
         (json!({"email": "bob@example.org", "present_password": PASSWORD}), "email_taken"),
         (json!({"email": "other@example.org", "present_password": "another password"}), "wrong_password"),
         (json!({"email": "other@example.org"}), "invalid"),

@@ -1,5 +1,6 @@
 //! Hashing on threads of its own: a few, at a low priority, with a short queue, so that however many sign in, frames go on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -107,7 +108,7 @@ impl Hasher {
 }
 
 fn ended() -> AccountError {
-    AccountError::Internal("the threads that hash passwords have ended".to_owned())
+    AccountError::Internal("the hashing of a password ended without a result".to_owned())
 }
 
 fn is_same_cost(one: &Params, other: &Params) -> bool {
@@ -126,7 +127,10 @@ fn work(argon2: &Argon2<'static>, queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        job(argon2);
+        // Whoever waits for it is told by the end of its channel; the thread is there for the next one.
+        if catch_unwind(AssertUnwindSafe(|| job(argon2))).is_err() {
+            tracing::error!("hashing a password panicked");
+        }
     }
 }
 
@@ -164,6 +168,14 @@ mod tests {
         };
         assert!(rehashed.expose().contains("t=2"));
         assert_eq!(now.verify(&password, Some(&rehashed)).await.unwrap(), Verified::Right { rehashed: None });
+    }
+
+    #[tokio::test]
+    async fn what_panics_is_an_error_and_the_next_password_is_hashed() {
+        let hasher = Hasher::start(cheap()).unwrap();
+        let fallen = hasher.run(|_| -> () { panic!("on purpose") }).await;
+        assert!(matches!(fallen, Err(AccountError::Internal(_))), "{fallen:?}");
+        hasher.hash(&Secret::new("x")).await.expect("the thread is still there");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ async fn site(folder: &TempDir) -> Site {
     let settings = Settings {
         // A tenth of what is usual, so that a sign-in takes a tenth of the time, and hides a tenth as much.
         hashing: Hashing { memory_kib: 4_096, passes: 1, ..settings().hashing },
-        throttle: Throttle { pair: freely, address: freely, account: freely, mails: freely },
+        throttle: Throttle { pair: freely, address: freely, tokens: freely, account: freely, mails: freely },
         ..settings()
     };
     Site::with(stores(folder).await, settings, || Arc::new(LocalLimits::default())).await

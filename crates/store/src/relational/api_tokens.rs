@@ -1,6 +1,6 @@
 //! API tokens: what programs use in place of a sign-in.
 
-use contracts::{ApiTokenId, UserId};
+use contracts::{ApiTokenId, SessionId, UserId};
 use jiff::Timestamp;
 
 use super::database::Relational;
@@ -27,6 +27,19 @@ pub struct NewApiToken {
     pub scopes: String,
     /// When it ends, if it does.
     pub expires_at: Option<Timestamp>,
+    /// The sign-in by which it is made, if it is by one.
+    pub by_session: Option<SessionId>,
+}
+
+/// What came of an API token to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiTokenPut {
+    /// It is there.
+    Stored,
+    /// Its owner has as many as there may be.
+    TooMany,
+    /// Its owner is shut out or gone, or the sign-in has ended.
+    SignedOut,
 }
 
 /// An API token, without the token.
@@ -77,23 +90,27 @@ macro_rules! token_columns {
 }
 
 impl Relational {
-    /// Adds an API token. False when the user has as many as there may be, or is gone.
-    pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<bool, StoreError> {
+    /// Adds an API token, unless whoever makes it was signed out or shut out meanwhile: nothing taken back makes something new.
+    pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<ApiTokenPut, StoreError> {
         let mut transaction = self.begin().await?;
-        if !transaction.lock_user(new.user).await? {
-            return Ok(false);
+        // Whoever ends sessions of a user or shuts it out locks it too.
+        transaction.lock_user(new.user).await?;
+        let sql = "SELECT id FROM users WHERE id = $1 AND NOT disabled \
+                   AND ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $2 AND ended_at IS NULL))";
+        if transaction.row(sql, values![new.user, new.by_session]).await?.is_none() {
+            return Ok(ApiTokenPut::SignedOut);
         }
         let counted = transaction.row("SELECT count(*) AS known FROM api_tokens WHERE user_id = $1", values![new.user]);
         let known: i64 = counted.await?.map_or(Ok(0), |row| row.get("known"))?;
         if known >= i64::from(MAX_API_TOKENS) {
-            return Ok(false);
+            return Ok(ApiTokenPut::TooMany);
         }
         let sql = "INSERT INTO api_tokens (id, user_id, name, hash, scopes, created_at, expires_at) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let row = values![new.id, new.user, &new.name, &new.token, &new.scopes, now, new.expires_at];
         transaction.execute(sql, row).await?;
         transaction.commit().await?;
-        Ok(true)
+        Ok(ApiTokenPut::Stored)
     }
 
     /// The token with this hash and its owner, whether or not its time is over.

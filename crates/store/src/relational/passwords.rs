@@ -56,11 +56,23 @@ impl Relational {
         Ok(())
     }
 
-    /// Keeps the hash of a token that lets its bearer set a new password once.
-    pub async fn add_reset(&self, user: UserId, token: &TokenHash, expires_at: Timestamp) -> Result<(), StoreError> {
-        let sql = "INSERT INTO password_resets (hash, user_id, expires_at) VALUES ($1, $2, $3)";
-        self.execute(sql, values![token, user, expires_at]).await?;
-        Ok(())
+    /// Keeps the hash of a token that lets its bearer set a new password once, and that will be mailed to this address. False
+    /// when the user has another address by now, is shut out or gone.
+    pub async fn add_reset(
+        &self,
+        user: UserId,
+        mailed_to: &str,
+        token: &TokenHash,
+        expires_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        // Whoever changes the address locks the user too, and then drops what was mailed to the one before.
+        transaction.lock_user(user).await?;
+        let sql = "INSERT INTO password_resets (hash, user_id, expires_at) \
+                   SELECT $1, id, $3 FROM users WHERE id = $2 AND email = $4 AND NOT disabled";
+        let added = transaction.execute(sql, values![token, user, expires_at, mailed_to]).await? == 1;
+        transaction.commit().await?;
+        Ok(added)
     }
 
     /// Spends a reset token: sets the password, ends every session and drops the user's other reset tokens. None when the
@@ -73,9 +85,15 @@ impl Relational {
         until: Timestamp,
     ) -> Result<Option<UserId>, StoreError> {
         let mut transaction = self.begin().await?;
-        let sql = "DELETE FROM password_resets WHERE hash = $1 AND expires_at > $2 RETURNING user_id";
-        let Some(row) = transaction.row(sql, values![token, now]).await? else { return Ok(None) };
+        let sql = "SELECT user_id FROM password_resets WHERE hash = $1";
+        let Some(row) = transaction.row(sql, values![token]).await? else { return Ok(None) };
         let user = UserId::from_uuid(row.get("user_id")?);
+        // The user before its tokens, as everybody takes them; the other way round two could wait for each other.
+        transaction.lock_user(user).await?;
+        let sql = "DELETE FROM password_resets WHERE hash = $1 AND expires_at > $2";
+        if transaction.execute(sql, values![token, now]).await? == 0 {
+            return Ok(None);
+        }
         transaction.set_password(user, new).await?;
         transaction.end_sessions(user, None, now, until).await?;
         transaction.commit().await?;

@@ -82,7 +82,8 @@ mod tests {
         store.rotate(&hash(1), &hash(2), now, grace, later, later).await.unwrap();
         store.session_by_token(&hash(2), now).await.unwrap().unwrap();
         store.sessions(id, now).await.unwrap();
-        assert!(store.has_signed_in_from(id, "192.0.2.1", now - grace).await.unwrap());
+        assert_eq!(store.signed_in_from(id, now - grace).await.unwrap(), ["192.0.2.1"]);
+        assert_eq!(store.session_of_token(&hash(1)).await.unwrap(), Some((session, id)));
         let reused = store.rotate(&hash(1), &hash(3), now + grace + grace, grace, later, later).await.unwrap();
         assert_eq!(reused, Rotation::Reused { session, user: id });
         store.end_session(id, session, now, later).await.unwrap();
@@ -99,6 +100,7 @@ mod tests {
             token: hash(4),
             scopes: String::new(),
             expires_at: None,
+            by_session: None,
         };
         store.add_api_token(&new, now).await.unwrap();
         store.api_token(&hash(4)).await.unwrap().unwrap();
@@ -114,7 +116,7 @@ mod tests {
             store.refund(id, frames[0], now).await.unwrap();
         }
 
-        store.add_reset(id, &hash(5), later).await.unwrap();
+        store.add_reset(id, "ann@example.org", &hash(5), later).await.unwrap();
         store.reset_password(&hash(5), &password, now, later).await.unwrap().unwrap();
         store.change_password(id, Some(&password), &password, None, now, later).await.unwrap();
         let key = SigningKeyRecord {

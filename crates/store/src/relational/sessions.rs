@@ -181,6 +181,14 @@ impl Relational {
         self.row(sql, values![token, now]).await?.as_ref().map(SessionRecord::read).transpose()
     }
 
+    /// The session that has not ended and that a refresh token keeps alive or kept alive before it was spent, and whose it is.
+    pub async fn session_of_token(&self, token: &TokenHash) -> Result<Option<(SessionId, UserId)>, StoreError> {
+        let sql = "SELECT session_id, user_id FROM refresh_tokens JOIN sessions ON sessions.id = refresh_tokens.session_id \
+                   WHERE hash = $1 AND ended_at IS NULL";
+        let Some(row) = self.row(sql, values![token]).await? else { return Ok(None) };
+        Ok(Some((SessionId::from_uuid(row.get("session_id")?), UserId::from_uuid(row.get("user_id")?))))
+    }
+
     /// A user's sessions that have not ended, newest first.
     pub async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
         let sql = concat!(
@@ -192,10 +200,11 @@ impl Relational {
         self.rows(sql, values![user, now]).await?.iter().map(SessionRecord::read).collect()
     }
 
-    /// Whether the user who signs in under this name or address has done so from this address since then.
-    pub async fn has_signed_in_from(&self, user: UserId, address: &str, since: Timestamp) -> Result<bool, StoreError> {
-        let sql = "SELECT id FROM sessions WHERE user_id = $1 AND created_at > $2 AND address = $3 LIMIT 1";
-        Ok(self.row(sql, values![user, since, address]).await?.is_some())
+    /// From which addresses a user signed in for the sessions that it used since then; of very many some.
+    pub async fn signed_in_from(&self, user: UserId, since: Timestamp) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT address FROM sessions WHERE user_id = $1 AND last_used_at > $2 AND address IS NOT NULL \
+                   LIMIT 200";
+        self.rows(sql, values![user, since]).await?.iter().map(|row| row.get("address")).collect()
     }
 
     /// Ends a session of a user, with its access tokens. False when the user has no such session, or it has ended.

@@ -52,6 +52,7 @@ from! {
     UserId => |id| Self::Id(Some(id.uuid())),
     Option<UserId> => |id| Self::Id(id.map(|id| id.uuid())),
     SessionId => |id| Self::Id(Some(id.uuid())),
+    Option<SessionId> => |id| Self::Id(id.map(|id| id.uuid())),
     ApiTokenId => |id| Self::Id(Some(id.uuid())),
     FrameId => |id| Self::Id(Some(id.uuid())),
     Timestamp => |at| Self::Time(Some(at)),

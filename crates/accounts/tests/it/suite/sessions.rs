@@ -79,16 +79,22 @@ pub async fn a_revoked_token_is_refused_everywhere_within_a_second(site: &mut Si
     let (first, second) = (site.sign_in("ann").await, site.sign_in("ann").await);
     site.accepted(&first.access_token).await;
 
-    site.one.revoke(&first.access_token, &By::default()).await.unwrap();
+    site.one.revoke(&first.access_token, &home()).await.unwrap();
     site.refused_within_a_second(&first.access_token).await;
     let renewed = site.other.refresh(&first.refresh_token, &home()).await.unwrap();
     site.accepted(&renewed.access_token).await;
 
-    site.one.revoke(&renewed.refresh_token, &By::default()).await.unwrap();
+    site.one.revoke(&renewed.refresh_token, &home()).await.unwrap();
     site.refused_within_a_second(&renewed.access_token).await;
     site.accepted(&second.access_token).await;
+    let spent = site.sign_in("ann").await;
+    let thief = site.other.refresh(&spent.refresh_token, &from("198.51.100.7")).await.unwrap();
+    site.one.revoke(&spent.refresh_token, &home()).await.unwrap();
+    site.refused_within_a_second(&thief.access_token).await;
+    let refused = site.other.refresh(&thief.refresh_token, &home()).await;
+    assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     for none in ["", "x", "a.b.c", first.access_token.expose(), renewed.refresh_token.expose()] {
-        site.one.revoke(&Secret::new(none), &By::default()).await.unwrap();
+        site.one.revoke(&Secret::new(none), &home()).await.unwrap();
     }
 }
 
@@ -103,7 +109,7 @@ pub async fn many_who_sign_out_at_once_are_out_at_once_and_disturb_nobody(site: 
         }
         let done = AtomicBool::new(false);
         let sign_out = async |grant: &Grant| {
-            one.revoke(&grant.refresh_token, &By::default()).await.unwrap();
+            one.revoke(&grant.refresh_token, &home()).await.unwrap();
             let refused = one.authenticate(grant.access_token.expose()).await;
             assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "by this instance at once");
         };
@@ -196,6 +202,8 @@ pub async fn a_sign_in_may_ask_for_less_and_never_gets_more(site: &mut Site) {
     let (password, asked) = (Secret::new(PASSWORD), [Right::AlertsRead, Right::Admin]);
     let grant = site.one.sign_in("ann", &password, Some(&asked), &home()).await.unwrap();
     assert_eq!(grant.rights, [Right::AlertsRead]);
+    let nothing = site.one.sign_in("ann", &password, Some(&[Right::Admin]), &home()).await;
+    assert_eq!(nothing.unwrap_err(), AccountError::NothingAllowed);
     let renewed = site.other.refresh(&grant.refresh_token, &home()).await.unwrap();
     for token in [&grant.access_token, &renewed.access_token] {
         assert_eq!(site.one.authenticate(token.expose()).await.unwrap().rights, [Right::AlertsRead]);

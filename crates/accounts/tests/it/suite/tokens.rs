@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use accounts::{AccessError, AccountError, Accounts, By, Right};
 use contracts::ApiTokenId;
+use store::relational::AccessChange;
 
 use crate::site::{Site, eventually};
 
@@ -45,7 +46,7 @@ pub async fn an_api_token_that_was_taken_back_is_refused_everywhere_within_a_sec
     site.refused_within_a_second(&token).await;
 
     site.accepted(&second).await;
-    site.other.revoke(&second, &by).await.unwrap();
+    site.other.revoke(&second, &crate::site::home()).await.unwrap();
     site.refused_within_a_second(&second).await;
     assert!(site.one.api_tokens(ann.id).await.unwrap().is_empty());
 }
@@ -97,4 +98,18 @@ pub async fn garbage_is_refused_and_never_an_error(site: &mut Site) {
         assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{token:?}");
     }
     eventually("the instances work", async || site.other.check().await.is_ok()).await;
+}
+
+pub async fn who_was_signed_out_meanwhile_makes_no_api_token(site: &mut Site) {
+    let ann = site.register("ann").await;
+    let (caller, by) = (site.caller("ann").await, By::default());
+    site.other.sign_out_everywhere(ann.id, &by).await.unwrap();
+    let made = site.one.add_api_token(&caller, "gate", &[Right::FramesWrite], None, &by).await;
+    assert_eq!(made.unwrap_err(), AccountError::SignedOut);
+    let caller = site.caller("ann").await;
+    let disabled = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    site.other.change_access(ann.id, &disabled, &by).await.unwrap();
+    let made = site.one.add_api_token(&caller, "gate", &[Right::FramesWrite], None, &by).await;
+    assert_eq!(made.unwrap_err(), AccountError::SignedOut);
+    assert!(site.one.api_tokens(ann.id).await.unwrap().is_empty());
 }

@@ -16,8 +16,12 @@ pub async fn a_user_signs_in_by_name_or_address_in_any_case(site: &mut Site) {
         assert!(caller.valid_until.is_some());
     }
     assert!(site.one.user(ann.id).await.unwrap().last_sign_in_at.is_some());
-    let renamed =
-        Profile { username: Some("anna".to_owned()), full_name: Some("Ann O.".to_owned()), ..Profile::default() };
+    let renamed = Profile {
+        username: Some("anna".to_owned()),
+        full_name: Some("Ann O.".to_owned()),
+        present_password: password(),
+        ..Profile::default()
+    };
     let user = site.one.change_profile(ann.id, &renamed, &home()).await.unwrap();
     assert_eq!((user.username.as_deref(), user.full_name.as_deref()), (Some("anna"), Some("Ann O.")));
     assert_eq!(sign_in(&site.one, "Ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
@@ -53,8 +57,10 @@ pub async fn what_a_registration_lacks_or_has_wrong_is_named(site: &mut Site) {
         async |new: Registration| site.other.register(&new, Granted::default(), &By::default()).await.unwrap_err();
     assert_eq!(taken(Registration { email: None, ..registration("ANN") }).await, AccountError::UsernameTaken);
     assert_eq!(taken(Registration { username: None, ..registration("ANN") }).await, AccountError::EmailTaken);
-    let (cem, rename) =
-        (site.register("cem").await, Profile { username: Some("aNn".to_owned()), ..Profile::default() });
+    let (cem, rename) = (
+        site.register("cem").await,
+        Profile { username: Some("aNn".to_owned()), present_password: password(), ..Profile::default() },
+    );
     let refused = site.one.change_profile(cem.id, &rename, &home()).await;
     assert_eq!(refused.unwrap_err(), AccountError::UsernameTaken);
 }
@@ -146,7 +152,7 @@ pub async fn the_operators_user_is_made_once_without_limits(site: &mut Site) {
     let taken = site.one.register(&registration("Admin"), Granted::default(), &By::default()).await;
     assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken, "nobody is there first");
     let ann = site.register("ann").await;
-    let rename = Profile { username: Some("ADMIN".to_owned()), ..Profile::default() };
+    let rename = Profile { username: Some("ADMIN".to_owned()), present_password: password(), ..Profile::default() };
     let taken = site.one.change_profile(ann.id, &rename, &home()).await;
     assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken);
     let (one, other) = tokio::join!(site.one.operator(), site.other.operator());
@@ -192,19 +198,29 @@ fn token_in(mail: &Mail) -> Secret {
     Secret::new(rest.split_whitespace().next().unwrap())
 }
 
-pub async fn a_new_address_takes_the_password(site: &mut Site) {
+/// The usual password, for a change that takes it.
+fn password() -> Option<Secret> {
+    Some(Secret::new(PASSWORD))
+}
+
+pub async fn a_new_address_or_name_takes_the_password(site: &mut Site) {
     let ann = site.register("ann").await;
-    let moved = |password: Option<&str>| Profile {
-        email: Some("ann@example.com".to_owned()),
-        present_password: password.map(Secret::new),
-        ..Profile::default()
+    let change = async |change: &Profile, password: Option<&str>| {
+        let change = Profile { present_password: password.map(Secret::new), ..change.clone() };
+        site.one.change_profile(ann.id, &change, &home()).await
     };
-    let change = async |password| site.one.change_profile(ann.id, &moved(password), &home()).await;
-    let refused = change(None).await;
-    assert!(matches!(refused, Err(AccountError::Invalid { field: "present_password", .. })), "{refused:?}");
-    assert_eq!(change(Some("another password")).await.unwrap_err(), AccountError::WrongPassword);
-    assert_eq!(site.one.user(ann.id).await.unwrap().email.as_deref(), Some("ann@example.org"));
-    assert_eq!(change(Some(PASSWORD)).await.unwrap().email.as_deref(), Some("ann@example.com"));
+    let moved = Profile { email: Some("ann@example.com".to_owned()), ..Profile::default() };
+    let renamed = Profile { username: Some("anna".to_owned()), ..Profile::default() };
+    for wanted in [&moved, &renamed] {
+        let refused = change(wanted, None).await;
+        assert!(matches!(refused, Err(AccountError::Invalid { field: "present_password", .. })), "{refused:?}");
+        assert_eq!(change(wanted, Some("another password")).await.unwrap_err(), AccountError::WrongPassword);
+        assert_eq!(site.one.user(ann.id).await.unwrap(), ann);
+    }
+    assert_eq!(change(&moved, Some(PASSWORD)).await.unwrap().email.as_deref(), Some("ann@example.com"));
+    assert_eq!(change(&renamed, Some(PASSWORD)).await.unwrap().username.as_deref(), Some("anna"));
+    let named = Profile { full_name: Some("Ann".to_owned()), ..Profile::default() };
+    change(&named, None).await.expect("a name for people takes none");
 }
 
 pub async fn a_mailed_token_sets_a_new_password_once(site: &mut Site) {

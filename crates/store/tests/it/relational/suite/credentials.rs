@@ -7,8 +7,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::Relational;
 use store::relational::{
-    AccessChange, KeyChange, MAX_API_TOKENS, NewApiToken, PasswordHash, ProfileChange, RevocationKind, Rotation,
-    SigningKeyRecord, TokenHash,
+    AccessChange, ApiTokenPut, KeyChange, MAX_API_TOKENS, NewApiToken, PasswordHash, ProfileChange, RevocationKind,
+    Rotation, SigningKeyRecord, TokenHash,
 };
 use uuid::Uuid;
 
@@ -122,7 +122,7 @@ pub async fn changing_the_password_ends_the_other_sessions(two: &Two) {
     let (kept, keeps) = signed_in(&two.one, user).await;
     let (_, ends) = signed_in(&two.one, user).await;
     let reset = token();
-    two.one.add_reset(user, &reset, later()).await.unwrap();
+    two.one.add_reset(user, "ann@example.org", &reset, later()).await.unwrap();
     assert!(two.other.change_password(user, Some(&password()), &password(), Some(kept), now(), later()).await.unwrap());
     assert!(is_rotated(&rotate(&two.one, &keeps, &token(), now()).await));
     assert_eq!(rotate(&two.one, &ends, &token(), now()).await, Rotation::Unknown);
@@ -133,8 +133,8 @@ pub async fn of_many_at_once_one_spends_a_reset_token(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (_, refresh) = signed_in(&two.one, user).await;
     let (reset, late) = (token(), token());
-    two.one.add_reset(user, &late, now() - GRACE).await.unwrap();
-    two.one.add_reset(user, &reset, later()).await.unwrap();
+    two.one.add_reset(user, "ann@example.org", &late, now() - GRACE).await.unwrap();
+    two.one.add_reset(user, "ann@example.org", &reset, later()).await.unwrap();
     let attempts = (0..20).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         let new = PasswordHash::new(format!("new {n}"));
@@ -152,13 +152,13 @@ pub async fn of_many_at_once_one_spends_a_reset_token(two: &Two) {
 pub async fn a_new_address_ends_the_reset_tokens_mailed_to_the_one_before(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (first, second) = (token(), token());
-    two.one.add_reset(user, &first, later()).await.unwrap();
+    two.one.add_reset(user, "ann@example.org", &first, later()).await.unwrap();
     let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
     two.other.change_profile(user, &named, later()).await.unwrap();
     let set = two.one.reset_password(&first, &password(), now(), later()).await.unwrap();
     assert_eq!(set, Some(user), "another name changes nothing about that");
 
-    two.one.add_reset(user, &second, later()).await.unwrap();
+    two.one.add_reset(user, "ann@example.org", &second, later()).await.unwrap();
     let moved = ProfileChange { email: Some("ann@example.com".to_owned()), ..Default::default() };
     two.other.change_profile(user, &moved, later()).await.unwrap();
     assert_eq!(two.one.reset_password(&second, &password(), now(), later()).await.unwrap(), None);
@@ -166,7 +166,15 @@ pub async fn a_new_address_ends_the_reset_tokens_mailed_to_the_one_before(two: &
 
 fn api_token(user: UserId, expires_at: Option<Timestamp>) -> NewApiToken {
     let name = "the gate's camera".to_owned();
-    NewApiToken { id: ApiTokenId::now(), user, name, token: token(), scopes: "frames:write".to_owned(), expires_at }
+    NewApiToken {
+        id: ApiTokenId::now(),
+        user,
+        name,
+        token: token(),
+        scopes: "frames:write".to_owned(),
+        expires_at,
+        by_session: None,
+    }
 }
 
 pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
@@ -174,7 +182,8 @@ pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
     let new = [api_token(ann, None), api_token(ann, Some(later()))];
     let at = now();
     for (n, token) in (0..).zip(&new) {
-        assert!(two.one.add_api_token(token, at + SignedDuration::from_secs(n)).await.unwrap());
+        let added = two.one.add_api_token(token, at + SignedDuration::from_secs(n)).await.unwrap();
+        assert_eq!(added, ApiTokenPut::Stored);
     }
     let found = two.other.api_token(&new[1].token).await.unwrap().unwrap();
     assert_eq!((found.user.id, found.token.id, found.token.expires_at), (ann, new[1].id, new[1].expires_at));
@@ -197,7 +206,7 @@ pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
 pub async fn no_user_has_more_api_tokens_than_there_may_be(two: &Two) {
     let user = add(&two.one, "ann").await;
     for _ in 0..MAX_API_TOKENS - 1 {
-        assert!(two.one.add_api_token(&api_token(user, None), now()).await.unwrap());
+        assert_eq!(two.one.add_api_token(&api_token(user, None), now()).await.unwrap(), ApiTokenPut::Stored);
     }
     let attempts = (0..8).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
@@ -268,8 +277,8 @@ pub async fn a_sweep_deletes_only_what_is_over(two: &Two) {
     let user = add(store, "ann").await;
     let (id, refresh) = signed_in(store, user).await;
     let (kept, over) = (token(), token());
-    store.add_reset(user, &kept, later()).await.unwrap();
-    store.add_reset(user, &over, now() - GRACE).await.unwrap();
+    store.add_reset(user, "ann@example.org", &kept, later()).await.unwrap();
+    store.add_reset(user, "ann@example.org", &over, now() - GRACE).await.unwrap();
     store.revoke_access_token(Uuid::new_v4(), now() - GRACE).await.unwrap();
     store.revoke_access_token(Uuid::new_v4(), later()).await.unwrap();
 

@@ -5,7 +5,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::Cursor;
 use store::relational::{
-    AccessChange, Allowance, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserPut,
+    AccessChange, Allowance, ApiTokenPut, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role,
+    UserPut,
 };
 use uuid::Uuid;
 
@@ -123,10 +124,11 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
         token: token(),
         scopes: String::new(),
         expires_at: None,
+        by_session: None,
     };
-    assert!(store.add_api_token(&api_token, now()).await.unwrap());
+    assert_eq!(store.add_api_token(&api_token, now()).await.unwrap(), ApiTokenPut::Stored);
     let reset = token();
-    store.add_reset(user, &reset, later()).await.unwrap();
+    store.add_reset(user, "ann@example.org", &reset, later()).await.unwrap();
     assert!(store.link_identity(user, &identity, now()).await.unwrap());
     let frame = FrameId::now();
     let charge = Charge { user, frame, period: "total", limit: 1 };
