@@ -19,9 +19,9 @@ fail() { printf 'FAIL %s: %s\n' "$part" "$*" >&2; exit 1; }
 ask() {
   local wanted=$1 status
   shift
-  status=$(curl --silent --show-error --max-time 30 --retry 5 --dump-header "$work/head" --output "$work/body" \
-    --write-out '%{http_code}' "$@") || fail "curl $*: exit status $?"
-  [ "$status" = "$wanted" ] || fail "curl $*: $status instead of $wanted: $(cat "$work/body")"
+  status=$(curl --silent --show-error --max-time 30 --retry 5 --retry-max-time 30 --dump-header "$work/head" \
+    --output "$work/body" --write-out '%{http_code}' "$@") || fail "curl $*: exit status $?"
+  [ "$status" = "$wanted" ] || fail "$status instead of $wanted, $(cat "$work/body"), by: curl $*"
 }
 
 # holds FILTER OPTION...: what jq must find true of the last answer.

@@ -31,7 +31,8 @@ def session(*client, **settings):
     """A client of the library's; without a secret it is a public one."""
     made = OAuth2Session(*client, token_endpoint=TOKENS, default_timeout=30, **settings)
     # Being told to slow down, it does.
-    made.mount(SERVER, HTTPAdapter(max_retries=Retry(status=5, status_forcelist=[429, 503], allowed_methods=None)))
+    slower = Retry(status=5, status_forcelist=[429, 503], allowed_methods=None, retry_after_max=5)
+    made.mount(SERVER, HTTPAdapter(max_retries=slower))
     return made
 
 
