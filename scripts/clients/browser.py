@@ -9,7 +9,11 @@ import sys
 
 import requests
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -53,48 +57,51 @@ class Page:
         self.browser = browser
 
     def wait(self, what, condition):
-        return WebDriverWait(self.browser, 20, 0.05).until(lambda _: condition(), f"FAIL browser: after 20 s {what}")
+        # The page is drawn anew at every change, also between finding a thing and reading it.
+        waiting = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException, ElementClickInterceptedException])
+        return waiting.until(lambda _: condition(), f"after 20 s {what}")
 
     def all(self, css):
         return self.browser.find_elements(By.CSS_SELECTOR, css)
 
-    def text(self, css):
-        return [element.text for element in self.all(css)]
-
-    def one(self, css):
-        return self.wait(f"there is no {css}", lambda: next(iter(self.all(css)), None))
+    def one(self, css, use=lambda element: element):
+        """What `use` makes of the first such thing, once there is one."""
+        found = self.wait(f"there is no {css}", lambda: [use(element) for element in self.all(css)[:1]])
+        return found[0]
 
     def click(self, css):
-        element = self.one(css)
-        # What is beyond the window's edge cannot be clicked.
-        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        def press(element):
+            # What is beyond the window's edge cannot be clicked.
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+            element.click()
+
+        self.one(css, press)
+
+    def read(self, css):
+        return self.one(css, lambda element: element.text)
 
     def fill(self, css, text):
-        element = self.one(css)
-        element.clear()
-        element.send_keys(text)
+        self.one(css, lambda element: (element.clear(), element.send_keys(text)))
 
     def open_dialogue(self):
         self.click(".scheme-container button.authorize")
 
-    def close_dialogue(self):
-        self.click(".modal-ux .close-modal")
-        self.wait("the dialogue is still there", lambda: not self.all(".modal-ux"))
-
     def authorize(self, name, password, *scopes):
-        """Fills in the form for name and password, nothing else; what the page says of a refusal."""
+        """Fills in the form for name and password, nothing else."""
         self.fill(f"{PASSWORD_FORM} #oauth_username", name)
         self.fill(f"{PASSWORD_FORM} #oauth_password", password)
         for scope in scopes:
             self.click(f"{PASSWORD_FORM} label[for^='{scope}-']")
         self.click(f"{PASSWORD_FORM} button.authorize")
-        # Once it is taken, there are no fields any more.
-        self.wait(
-            "it is neither taken nor refused",
-            lambda: self.text(f"{DIALOGUE} .errors") or not self.all("#oauth_password"),
-        )
-        return " ".join(self.text(f"{DIALOGUE} .errors"))
+
+    def authorized(self):
+        # Once the page has a token, there are no fields any more.
+        self.wait("Authorize has not succeeded", lambda: not self.all(PASSWORD_FORM))
+        self.close_dialogue()
+
+    def close_dialogue(self):
+        self.click(".modal-ux .close-modal")
+        self.wait("the dialogue is still there", lambda: not self.all(".modal-ux"))
 
     def log_out(self):
         """Leaves the dialogue open."""
@@ -113,43 +120,44 @@ class Page:
         answer = f"{block} .live-responses-table tbody"
         self.wait("the last answer is still there", lambda: not self.all(answer))
         self.click(f"{block} button.execute")
-        status = self.one(f"{answer} .response-col_status").text.split()[0]
-        return int(status), json.loads(self.one(f"{answer} .highlight-code code").text), self.one(f"{block} .curl code").text
+        status = self.read(f"{answer} .response-col_status").split()[0]
+        return int(status), json.loads(self.read(f"{answer} .highlight-code code")), self.read(f"{block} .curl code")
 
 
 def walk(page):
     page.browser.get(f"{SERVER}/docs")
     page.one(".scheme-container button.authorize")
-    same(page.one(".info .title").text.split()[0], "Sightline")
+    same(page.read(".info .title").split()[0], "Sightline")
     ok("/docs shows the interface")
 
     status, body, _ = page.execute(ME)
-    same((status, body["code"]), (401, "unauthorized"))
+    same((status, body.get("code")), (401, "unauthorized"))
     ok(f"without a credential {PATH} is refused: {status} {body['code']}")
 
     page.open_dialogue()
-    said = page.authorize("dora", "wrong password")
+    page.authorize("dora", "wrong password")
+    said = page.read(f"{DIALOGUE} .errors")
     same("invalid_grant" in said, True)
     ok(f"Authorize says of a wrong password: {said!r}")
-    same(page.authorize("dora", PASSWORD), "")
-    page.close_dialogue()
+    page.authorize("dora", PASSWORD)
+    page.authorized()
     status, body, request = page.execute(ME)
-    same((status, body["username"], body["email"]), (200, "dora", "dora@example.org"))
+    same((status, body.get("username"), body.get("email")), (200, "dora", "dora@example.org"))
     same(granted(request), WHOLE)
     ok(f"authorized with name and password: {PATH} answers {status}, of {body['username']}")
 
     page.log_out()
-    same(page.authorize("dora@example.org", PASSWORD, "detections:read"), "")
-    page.close_dialogue()
+    page.authorize("dora@example.org", PASSWORD, "detections:read")
+    page.authorized()
     status, body, request = page.execute(ME)
-    same((status, body["username"]), (200, "dora"))
+    same((status, body.get("username")), (200, "dora"))
     same(granted(request), {"detections:read"})
     ok("with a scope ticked, the token is good for that one")
 
     page.log_out()
     page.close_dialogue()
     status, body, _ = page.execute(ME)
-    same((status, body["code"]), (401, "unauthorized"))
+    same((status, body.get("code")), (401, "unauthorized"))
     ok("after Logout it is refused again")
 
     asked = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
