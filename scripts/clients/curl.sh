@@ -30,7 +30,8 @@ ask 401 "$server/v1/users/me"
 ok "signed in with the address, and is ann"
 
 open_stream "$server/v1/alerts" "$token"
-ask 202 --header "$(bearer "$token")" --header 'Content-Type: image/png' --data-binary "@$photo" "$server/v1/frames?stream=gate-1"
+ask 202 --header "$(bearer "$token")" --header 'Content-Type: image/png' --data-binary "@$photo" \
+  "$server/v1/frames?stream=gate-1"
 frame=$(field frame_id)
 within 30 ask 200 --header "$(bearer "$token")" "$server/v1/frames/$frame"
 holds '[.detections[].label] == ["face"]'

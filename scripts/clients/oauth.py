@@ -1,5 +1,5 @@
-"""With Authlib, an OAuth 2.0 client library, by its own calls: sign in, renew by itself, introspect, revoke, and be refused in the
-words of RFC 6749; and with PyJWT, as another service does: verify an access token by the published keys.
+"""With Authlib, an OAuth 2.0 client library, by its own calls: sign in, renew by itself, introspect, revoke, and be refused in
+the words of RFC 6749; and with PyJWT, as another service does: verify an access token by the published keys.
 
   scripts/clients/oauth.py SERVER
 """
@@ -135,7 +135,8 @@ def ended(token, **options):
 
 said = told(access)
 same((said["active"], said["username"], said["token_type"], said["sub"]), (True, "carl", "Bearer", claims["sub"]))
-same({name: said[name] for name in ("exp", "iat", "iss", "aud", "jti")}, {name: claims[name] for name in ("exp", "iat", "iss", "aud", "jti")})
+for name in ("exp", "iat", "iss", "aud", "jti"):
+    same(said[name], claims[name])
 same(told(refresh, token_type_hint="refresh_token")["active"], True)
 same(told(refresh), {"active": False})
 same(told("nonsense"), {"active": False})

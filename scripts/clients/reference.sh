@@ -46,7 +46,9 @@ produce <<'VEHICLES'
 {"year": 2020, "make": "Kia", "model": "Ceed", "category": "Hatchback", "created_at": "2022-05-07T04:51:09.000001"}
 {"Year": 2020, "Make": "Audi", "Model": "Q3", "Category": "SUV"}
 VEHICLES
-alerted() { [ "$(events new_alert | jq --raw-output '"\(.year) \(.make) \(.model) \(.category)"' | sort | paste -sd,)" = "$1" ]; }
+alerted() {
+  [ "$(events new_alert | jq --raw-output '"\(.year) \(.make) \(.model) \(.category)"' | sort | paste -sd,)" = "$1" ]
+}
 within 30 alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV'
 within 30 counted '{"Toyota": 1, "Kia": 2, "Cadillac": 1, "Audi": 1}'
 # The others had their time.
