@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the reference system's README has its reader do, request by request as it writes them; only who registers is somebody
-# else. Its producer is a Kafka client that is not ours, and sends both forms that it has.
+# What the reference system's README has its reader do: registration, token and /stats are asked for as it writes them, down to
+# the form's empty fields; who registers, and the port, are others. Then the streams and lists that it names. The producer is a
+# Kafka client that is not ours, and sends both forms of vehicles that there are.
 #
 #   scripts/clients/reference.sh SERVER BROKERS TOPIC
 set -euo pipefail
