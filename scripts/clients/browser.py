@@ -1,0 +1,198 @@
+"""With a browser: Swagger UI's Authorize, and a request that needs it, before and after.
+
+  scripts/clients/browser.py SERVER PROFILE      PROFILE: a folder that there is not yet
+"""
+
+import json
+import re
+import sys
+
+import requests
+from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+SERVER, PROFILE = sys.argv[1:]
+PASSWORD = "lamp ostrich kettle"
+WHOLE = {"frames:write", "detections:read", "alerts:read", "rules:write", "faces:write", "faces:read"}
+# An operation that needs a credential.
+ME, PATH = "users-get_me", "GET /v1/users/me"
+DIALOGUE = ".modal-ux .auth-container"
+PASSWORD_FORM = f"{DIALOGUE}:has(#oauth_password)"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    # There is no internet for it.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--window-size=1400,1000",
+    f"--user-data-dir={PROFILE}",
+)
+
+
+def ok(what):
+    print(f"ok   browser: {what}", flush=True)
+
+
+def same(got, wanted):
+    if got != wanted:
+        sys.exit(f"FAIL browser: {got!r} instead of {wanted!r}")
+
+
+class Page:
+    def __init__(self, browser):
+        self.browser = browser
+
+    def wait(self, what, condition):
+        # The page is drawn anew at every change, also between finding a thing and reading it.
+        waiting = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException, ElementClickInterceptedException])
+        return waiting.until(lambda _: condition(), f"after 20 s {what}")
+
+    def all(self, css):
+        return self.browser.find_elements(By.CSS_SELECTOR, css)
+
+    def one(self, css, use=lambda element: element):
+        """What `use` makes of the first such thing, once there is one."""
+        found = self.wait(f"there is no {css}", lambda: [use(element) for element in self.all(css)[:1]])
+        return found[0]
+
+    def click(self, css):
+        def press(element):
+            # What is beyond the window's edge cannot be clicked.
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+            element.click()
+
+        self.one(css, press)
+
+    def read(self, css):
+        return self.one(css, lambda element: element.text)
+
+    def fill(self, css, text):
+        self.one(css, lambda element: (element.clear(), element.send_keys(text)))
+
+    def open_dialogue(self):
+        self.click(".scheme-container button.authorize")
+
+    def authorize(self, name, password, *scopes):
+        """Fills in the form for name and password, nothing else."""
+        self.fill(f"{PASSWORD_FORM} #oauth_username", name)
+        self.fill(f"{PASSWORD_FORM} #oauth_password", password)
+        for scope in scopes:
+            self.click(f"{PASSWORD_FORM} label[for^='{scope}-']")
+        self.click(f"{PASSWORD_FORM} button.authorize")
+
+    def authorized(self):
+        # Once the page has a token, there are no fields any more.
+        self.wait("Authorize has not succeeded", lambda: not self.all(PASSWORD_FORM))
+        self.close_dialogue()
+
+    def close_dialogue(self):
+        self.click(".modal-ux .close-modal")
+        self.wait("the dialogue is still there", lambda: not self.all(".modal-ux"))
+
+    def log_out(self):
+        """Leaves the dialogue open."""
+        self.open_dialogue()
+        self.click(f"{DIALOGUE} button[aria-label='Remove authorization']")
+        self.one(PASSWORD_FORM)
+
+    def execute(self, operation):
+        """Presses "Execute"; status, body and the request as curl, as the page shows them."""
+        block = f"#operations-{operation}"
+        if not self.all(f"{block} button.execute"):
+            self.click(f"{block} .opblock-summary-control")
+            self.click(f"{block} button.try-out__btn")
+        if self.all(f"{block} button.btn-clear"):
+            self.click(f"{block} button.btn-clear")
+        answer = f"{block} .live-responses-table tbody"
+        self.wait("the last answer is still there", lambda: not self.all(answer))
+        self.click(f"{block} button.execute")
+        status = self.read(f"{answer} .response-col_status").split()[0]
+        return int(status), json.loads(self.read(f"{answer} .highlight-code code")), self.read(f"{block} .curl code")
+
+
+def walk(page):
+    page.browser.get(f"{SERVER}/docs")
+    page.one(".scheme-container button.authorize")
+    same(page.read(".info .title").split()[0], "Sightline")
+    ok("/docs shows the interface")
+
+    status, body, _ = page.execute(ME)
+    same((status, body.get("code")), (401, "unauthorized"))
+    ok(f"without a credential {PATH} is refused: {status} {body['code']}")
+
+    page.open_dialogue()
+    page.authorize("dora", "wrong password")
+    said = page.read(f"{DIALOGUE} .errors")
+    same("invalid_grant" in said, True)
+    ok(f"Authorize says of a wrong password: {said!r}")
+    page.authorize("dora", PASSWORD)
+    page.authorized()
+    status, body, request = page.execute(ME)
+    same((status, body.get("username"), body.get("email")), (200, "dora", "dora@example.org"))
+    same(granted(request), WHOLE)
+    ok(f"authorized with name and password: {PATH} answers {status}, of {body['username']}")
+
+    page.log_out()
+    page.authorize("dora@example.org", PASSWORD, "detections:read")
+    page.authorized()
+    status, body, request = page.execute(ME)
+    same((status, body.get("username")), (200, "dora"))
+    same(granted(request), {"detections:read"})
+    ok("with a scope ticked, the token is good for that one")
+
+    page.log_out()
+    page.close_dialogue()
+    status, body, _ = page.execute(ME)
+    same((status, body.get("code")), (401, "unauthorized"))
+    ok("after Logout it is refused again")
+
+    asked = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    same([address for address in asked if not address.startswith(f"{SERVER}/")], [])
+    # What was refused above is noted there too.
+    complaints = [entry["message"] for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
+    same([said for said in complaints if " 400 " not in said and " 401 " not in said], [])
+    ok(f"{len(asked)} requests, all to the service; the page had nothing to complain of")
+
+
+def granted(request):
+    """The scopes of the token in a request, as the service tells them."""
+    token = re.search(r"Bearer ([\w.-]+)", request)[1]
+    headers = {"Authorization": f"Bearer {token}"}
+    told = requests.post(f"{SERVER}/v1/token/introspect", data={"token": token}, headers=headers, timeout=30)
+    return set(told.json()["scope"].split())
+
+
+def main():
+    user = {"email": "dora@example.org", "username": "dora", "password": PASSWORD}
+    same(requests.post(f"{SERVER}/v1/users", json=user, timeout=30).status_code, 201)
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    try:
+        walk(Page(browser))
+    except WebDriverException as error:
+        shown = browser.find_element(By.TAG_NAME, "body").text[-2000:]
+        sys.exit(f"FAIL browser: {error.msg}\nthe page's end: {shown}")
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main()

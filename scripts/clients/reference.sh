@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# What the reference system's README has its reader do: registration, token and /stats are asked for as it writes them, down to
+# the form's empty fields; who registers, and the port, are others. Then the streams and lists that it names. The producer is a
+# Kafka client that is not ours, and sends both forms of vehicles that there are.
+#
+#   scripts/clients/reference.sh SERVER BROKERS TOPIC
+set -euo pipefail
+part=reference
+source "$(dirname "$0")/lib.sh"
+server=$1 brokers=$2 topic=$3
+
+produce() { "$(dirname "$0")/../foreign-producer" "$brokers" "$topic" >/dev/null || fail "the foreign producer failed"; }
+
+produce <<'VEHICLES'
+{"Year": 2011, "Make": "Toyota", "Model": "Land Cruiser", "Category": "SUV"}
+{"Year": 2018, "Make": "Kia", "Model": "Rio", "Category": "Sedan"}
+VEHICLES
+
+ask 201 -X 'POST' "$server/users" -H 'accept: application/json' -H 'Content-Type: application/json' -d '{
+  "username": "ann",
+  "password": "123456",
+  "email": "ann@example.org",
+  "full_name": "Ann Example"
+}'
+holds '.username == "ann" and .disabled == false'
+ok "registered with the password 123456"
+
+ask 200 -X 'POST' "$server/token" -H 'accept: application/json' -H 'Content-Type: application/x-www-form-urlencoded' \
+  -d 'grant_type=&username=ann&password=123456&scope=&client_id=&client_secret='
+holds '.token_type | ascii_downcase == "bearer"'
+token=$(field access_token)
+# An ordinary user, not the operator.
+ask 200 -X 'GET' "$server/v1/users/me" -H "Authorization: Bearer $token"
+holds '.role == "user" and .username == "ann"'
+ok "a token for its form, with all that it leaves empty"
+
+counted() {
+  ask 200 -X 'GET' "$server/stats" -H 'accept: application/json' -H "Authorization: Bearer $token"
+  holds '. == $wanted' --argjson wanted "$1"
+}
+within 30 counted '{"Toyota": 1, "Kia": 1}'
+ok "/stats counts the producer's vehicles"
+
+open_stream "$server/alerts" "$token"
+produce <<'VEHICLES'
+{"year": 1999, "make": "Cadillac", "model": "Escalade", "category": "SUV", "created_at": "2022-05-07T04:51:08.381523"}
+{"year": 2020, "make": "Kia", "model": "Ceed", "category": "Hatchback", "created_at": "2022-05-07T04:51:09.000001"}
+{"Year": 2020, "Make": "Audi", "Model": "Q3", "Category": "SUV"}
+VEHICLES
+alerted() {
+  [ "$(events new_alert | jq --raw-output '"\(.year) \(.make) \(.model) \(.category)"' | sort | paste -sd,)" = "$1" ]
+}
+within 30 alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV'
+within 30 counted '{"Toyota": 1, "Kia": 2, "Cadillac": 1, "Audi": 1}'
+# The others had their time.
+alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV' || fail "there are other alerts: $(events new_alert)"
+ok "/alerts tells of each SUV as it comes, and of no other vehicle"
+
+ask 200 -X 'GET' "$server/detections?skip=0&limit=10" -H 'accept: application/json' -H "Authorization: Bearer $token"
+holds 'length == 5 and ([.[] | select(.make == "Cadillac") | .created_at] == ["2022-05-07T04:51:08.381523Z"])'
+ok "/detections lists all five"
+
+for path in /stats /alerts /detections; do ask 401 -X 'GET' "$server$path" -H 'accept: application/json'; done
+ask 401 -X 'POST' "$server/token" -H 'Content-Type: application/x-www-form-urlencoded' \
+  -d 'grant_type=&username=ann&password=654321&scope=&client_id=&client_secret='
+ok "without the token, or with another password, nothing of it"
