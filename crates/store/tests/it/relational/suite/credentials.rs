@@ -212,7 +212,7 @@ pub async fn no_user_has_more_api_tokens_than_there_may_be(two: &Two) {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         store.add_api_token(&api_token(user, None), now()).await.unwrap()
     });
-    assert_eq!(join_all(attempts).await.into_iter().filter(|added| *added).count(), 1);
+    assert_eq!(join_all(attempts).await.into_iter().filter(|added| *added == ApiTokenPut::Stored).count(), 1);
 }
 
 pub async fn who_reads_revocations_by_number_misses_none(two: &Two) {
