@@ -205,7 +205,7 @@ impl StoredAccounts {
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.attempts.admit(&attempt, self.clock.now()).await?;
         let stored = self.store.password(id).await?;
-        if self.hasher.verify(present, stored.as_ref()).await? == Verified::Wrong {
+        if self.hasher.verify(self.hasher.place()?, present, stored.as_ref()).await? == Verified::Wrong {
             return Err(AccountError::WrongPassword);
         }
         self.replace_password(&user, stored.as_ref(), new, keep, &origin.by(Some(id))).await
