@@ -112,13 +112,15 @@ impl StoredAccounts {
         password: &Secret,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
+        // First of all: whoever must come back anyway shall cost neither a query nor a place in what slows guessing down.
+        let place = self.hasher.place()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
         let id = user.as_ref().map(|user| user.id);
         let attempt = Attempt { kind: "sign-in", login, user: id, address: origin.address };
         self.attempts.admit(&attempt, self.clock.now()).await?;
 
-        let verified = self.hasher.verify(&within_bounds(password), stored.as_ref()).await?;
+        let verified = self.hasher.verify(place, &within_bounds(password), stored.as_ref()).await?;
         let (Some(user), Some(stored), Verified::Right { rehashed }) = (user, stored, verified) else {
             return Err(self.refused(id, origin).await);
         };

@@ -235,7 +235,7 @@ impl StoredAccounts {
             .ok_or_else(|| invalid("present_password", "another address or user name takes the password so far"))?;
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.attempts.admit(&attempt, self.clock.now()).await?;
-        match self.hasher.verify(present, Some(&stored)).await? {
+        match self.hasher.verify(self.hasher.place()?, present, Some(&stored)).await? {
             Verified::Wrong => Err(AccountError::WrongPassword),
             Verified::Right { .. } => Ok(Some(stored)),
         }

@@ -17,6 +17,7 @@ mod overload;
 mod part;
 mod report;
 mod sending;
+mod sign_ins;
 mod slow_connections;
 mod soak;
 mod sse;
@@ -62,6 +63,8 @@ enum Which {
     SlowReaders(sse::slow::SlowReadersBench),
     /// Connections that send drop by drop or not at all: what ordinary clients notice, and how long the slow ones live
     SlowConnections(slow_connections::SlowConnectionsBench),
+    /// Many sign-ins at once: what senders of frames notice; and whether the time of answers tells who has an account
+    SignIns(sign_ins::SignInsBench),
     /// Ten times more than can be done: memory, refusals, what is done all the same, and the time after
     Overload(overload::OverloadBench),
     /// Pictures of every size and format for an hour: whether memory stays where it is
@@ -91,6 +94,8 @@ struct All {
     #[command(flatten)]
     slow_connections: slow_connections::SlowConnectionsBench,
     #[command(flatten)]
+    sign_ins: sign_ins::SignInsBench,
+    #[command(flatten)]
     overload: overload::OverloadBench,
     #[command(flatten)]
     soak: soak::SoakBench,
@@ -110,6 +115,7 @@ impl Bench {
             Which::Sse(bench) => print(&bench.run(pace).await?, json),
             Which::SlowReaders(bench) => print(&bench.run(pace).await?, json),
             Which::SlowConnections(bench) => print(&bench.run(pace).await?, json),
+            Which::SignIns(bench) => print(&bench.run(pace).await?, json),
             Which::Overload(bench) => print(&bench.run(&servers, pace).await?, json),
             Which::Soak(bench) => print(&bench.run(pace).await?, json),
             Which::Part(part) => part.run().await,
@@ -122,6 +128,7 @@ impl Bench {
                 print_or_name("sse", all.sse.run(pace).await, json)?;
                 print_or_name("slow-readers", all.slow_readers.run(pace).await, json)?;
                 print_or_name("slow-connections", all.slow_connections.run(pace).await, json)?;
+                print_or_name("sign-ins", all.sign_ins.run(pace).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, pace).await, json)?;
                 print_or_name("soak", all.soak.run(pace).await, json)
             }

@@ -1,14 +1,14 @@
 //! Hashing on threads of its own: a few, at a low priority, with a short queue, so that however many sign in, frames go on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use argon2::password_hash::{PasswordHash as Phc, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use store::relational::PasswordHash;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::AccountError;
 use crate::secret::{Secret, random};
@@ -31,9 +31,16 @@ pub(crate) enum Verified {
     },
 }
 
+/// Room for one password among those that are hashed or wait. Whoever gets none is told to come back before anything else is
+/// done for it, so that what cannot be served costs next to nothing.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Hashes passwords and compares them.
 pub(crate) struct Hasher {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
+    places: Arc<Semaphore>,
     /// The hash of nobody's password, which is compared where there is no user: that takes as long.
     nobodys: Arc<str>,
 }
@@ -48,27 +55,38 @@ impl Hasher {
             .map_err(|error| format!("the cost of hashing passwords cannot be used: {error}"))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let nobodys = hash(&argon2, &Secret::random("")).ok_or("no password can be hashed")?;
-        let (jobs, queue) = sync_channel(settings.waiting);
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..settings.threads.max(1) {
+        let (jobs, queue) = channel();
+        let (queue, threads) = (Arc::new(Mutex::new(queue)), settings.threads.max(1));
+        for _ in 0..threads {
             let (argon2, queue) = (argon2.clone(), Arc::clone(&queue));
             let run = move || work(&argon2, &queue);
             let spawned = thread::Builder::new().name("passwords".to_owned()).spawn(run);
             spawned.map_err(|error| format!("no thread for hashing passwords: {error}"))?;
         }
-        Ok(Self { jobs, nobodys: nobodys.expose().into() })
+        let places = Arc::new(Semaphore::new(threads + settings.waiting));
+        Ok(Self { jobs, places, nobodys: nobodys.expose().into() })
+    }
+
+    /// A place for one password.
+    ///
+    /// # Errors
+    /// `Busy` when as many wait as may.
+    pub(crate) fn place(&self) -> Result<Place, AccountError> {
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        permit.map(|_permit| Place { _permit }).map_err(|_| AccountError::Busy)
     }
 
     /// The hash of a new password.
     pub(crate) async fn hash(&self, password: &Secret) -> Result<PasswordHash, AccountError> {
         let password = password.clone();
-        let hashed = self.run(move |argon2| hash(argon2, &password)).await?;
+        let hashed = self.run(self.place()?, move |argon2| hash(argon2, &password)).await?;
         hashed.ok_or_else(|| AccountError::Internal("a password could not be hashed".to_owned()))
     }
 
     /// Whether a password is the one with this hash; without a hash it is not, and takes as long to tell.
     pub(crate) async fn verify(
         &self,
+        place: Place,
         password: &Secret,
         stored: Option<&PasswordHash>,
     ) -> Result<Verified, AccountError> {
@@ -84,12 +102,13 @@ impl Hasher {
             let present = Params::try_from(&phc).is_ok_and(|params| is_same_cost(&params, argon2.params()));
             Some(Verified::Right { rehashed: if present { None } else { hash(argon2, &password) } })
         };
-        let verified = self.run(compare).await?;
+        let verified = self.run(place, compare).await?;
         verified.ok_or_else(|| AccountError::Internal("the stored hash of a password cannot be read".to_owned()))
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        place: Place,
         work: impl FnOnce(&Argon2<'static>) -> T + Send + 'static,
     ) -> Result<T, AccountError> {
         let (reply, answer) = oneshot::channel();
@@ -98,11 +117,9 @@ impl Hasher {
             if !reply.is_closed() {
                 drop(reply.send(work(argon2)));
             }
+            drop(place);
         });
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => AccountError::Busy,
-            TrySendError::Disconnected(_) => ended(),
-        })?;
+        self.jobs.send(job).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())
     }
 }
@@ -142,6 +159,14 @@ mod tests {
         Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 4 }
     }
 
+    async fn verify(
+        hasher: &Hasher,
+        password: &Secret,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Verified, AccountError> {
+        hasher.verify(hasher.place()?, password, stored).await
+    }
+
     #[tokio::test]
     async fn only_the_very_password_is_right() {
         let hasher = Hasher::start(cheap()).unwrap();
@@ -149,13 +174,13 @@ mod tests {
         let stored = hasher.hash(&password).await.unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         assert_ne!(stored, hasher.hash(&password).await.unwrap(), "a salt of its own");
-        let right = hasher.verify(&password, Some(&stored)).await.unwrap();
+        let right = verify(&hasher, &password, Some(&stored)).await.unwrap();
         assert_eq!(right, Verified::Right { rehashed: None });
         for wrong in ["", "lamp ", "lamp \0 ostrich u"] {
-            assert_eq!(hasher.verify(&Secret::new(wrong), Some(&stored)).await.unwrap(), Verified::Wrong);
+            assert_eq!(verify(&hasher, &Secret::new(wrong), Some(&stored)).await.unwrap(), Verified::Wrong);
         }
-        assert_eq!(hasher.verify(&password, None).await.unwrap(), Verified::Wrong);
-        assert!(hasher.verify(&password, Some(&PasswordHash::new("none".to_owned()))).await.is_err());
+        assert_eq!(verify(&hasher, &password, None).await.unwrap(), Verified::Wrong);
+        assert!(verify(&hasher, &password, Some(&PasswordHash::new("none".to_owned()))).await.is_err());
     }
 
     #[tokio::test]
@@ -163,17 +188,17 @@ mod tests {
         let (before, password) = (Hasher::start(cheap()).unwrap(), Secret::new("lamp ostrich"));
         let stored = before.hash(&password).await.unwrap();
         let now = Hasher::start(Hashing { passes: 2, ..cheap() }).unwrap();
-        let Verified::Right { rehashed: Some(rehashed) } = now.verify(&password, Some(&stored)).await.unwrap() else {
+        let Verified::Right { rehashed: Some(rehashed) } = verify(&now, &password, Some(&stored)).await.unwrap() else {
             panic!("it is right, by another cost")
         };
         assert!(rehashed.expose().contains("t=2"));
-        assert_eq!(now.verify(&password, Some(&rehashed)).await.unwrap(), Verified::Right { rehashed: None });
+        assert_eq!(verify(&now, &password, Some(&rehashed)).await.unwrap(), Verified::Right { rehashed: None });
     }
 
     #[tokio::test]
     async fn what_panics_is_an_error_and_the_next_password_is_hashed() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let fallen = hasher.run(|_| -> () { panic!("on purpose") }).await;
+        let fallen = hasher.run(hasher.place().unwrap(), |_| -> () { panic!("on purpose") }).await;
         assert!(matches!(fallen, Err(AccountError::Internal(_))), "{fallen:?}");
         hasher.hash(&Secret::new("x")).await.expect("the thread is still there");
     }
@@ -183,7 +208,7 @@ mod tests {
         let hasher = Hasher::start(cheap()).unwrap();
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let (begun, begins) = oneshot::channel();
-        let busy = hasher.run(move |_| {
+        let busy = hasher.run(hasher.place().unwrap(), move |_| {
             begun.send(()).unwrap();
             held.recv().unwrap();
         });

@@ -34,7 +34,7 @@ use stages::Stages;
 /// How long the model that takes no processor looks at a picture.
 const MODEL: Duration = Duration::from_millis(5);
 /// A photograph with one face, 320 pixels wide: NASA's portrait of Eileen Collins, in the public domain.
-const PHOTO: &[u8] = include_bytes!("latency/face.jpg");
+pub const PHOTO: &[u8] = include_bytes!("latency/face.jpg");
 /// Which loads are offered, in hundredths of what can be borne. Half is what the promise is about.
 const LOADS: [u32; 3] = [25, 50, 80];
 

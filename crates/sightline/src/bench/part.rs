@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{indexer, overload, slow_connections, sse, worker};
+use super::{indexer, overload, sign_ins, slow_connections, sse, worker};
 
 /// One of them.
 #[derive(Debug, Args)]
@@ -29,6 +29,8 @@ enum Which {
     SseSlow(sse::slow::Part),
     /// Connections that send slowly
     SlowCrowd(slow_connections::Part),
+    /// Many who sign in
+    SignInFlood(sign_ins::Part),
     /// Senders of frames
     Senders(overload::senders::Part),
 }
@@ -45,6 +47,7 @@ impl Part {
             Which::SseClients(part) => part.run().await,
             Which::SseSlow(part) => part.run().await,
             Which::SlowCrowd(part) => part.run().await,
+            Which::SignInFlood(part) => part.run().await,
             Which::Senders(part) => part.run().await,
         }
     }

@@ -38,6 +38,8 @@ pub enum Goal {
     AtLeast(f64),
     /// This or less.
     AtMost(f64),
+    /// The first or more, and the second or less.
+    Within(f64, f64),
 }
 
 /// Points that belong on one line of a plot.
@@ -88,6 +90,7 @@ impl Goal {
         match self {
             Self::AtLeast(goal) => value >= goal,
             Self::AtMost(goal) => value <= goal,
+            Self::Within(least, most) => (least..=most).contains(&value),
         }
     }
 }
@@ -97,6 +100,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtLeast(goal) => write!(f, "≥ {}", readable(*goal)),
             Self::AtMost(goal) => write!(f, "≤ {}", readable(*goal)),
+            Self::Within(least, most) => write!(f, "{} to {}", readable(*least), readable(*most)),
         }
     }
 }
@@ -150,6 +154,8 @@ mod tests {
         report.setting("frames", 20);
         report.promised("quick", 4.96, "ms", Goal::AtMost(5.0));
         report.promised("many", 0.5, "of the parts", Goal::AtLeast(0.95));
+        report.promised("alike", 0.45, "of pairs", Goal::Within(0.45, 0.55));
+        report.promised("slower", 0.56, "of pairs", Goal::Within(0.45, 0.55));
         report.figure("beside", 12_345.6, "frames/CPU-s");
         let table = report.to_string();
         assert!(
@@ -157,10 +163,11 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("12346 frames/CPU-s"), "{table}");
+        assert!(table.contains("0.45 to 0.55: met") && table.contains("0.45 to 0.55: NOT met"), "{table}");
         let object = serde_json::to_value(&report).unwrap();
         assert_eq!(object["settings"]["frames"], 20);
         assert_eq!(object["figures"][1]["goal"], "≥ 0.95");
-        assert_eq!((&object["figures"][1]["met"], &object["figures"][2]["met"]), (&Value::Bool(false), &Value::Null));
+        assert_eq!((&object["figures"][1]["met"], &object["figures"][4]["met"]), (&Value::Bool(false), &Value::Null));
     }
 
     #[test]

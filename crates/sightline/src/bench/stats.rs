@@ -51,6 +51,13 @@ impl Spread {
     }
 }
 
+/// How often a time of the first is longer than one of the second, of all pairs: a half when they cannot be told apart.
+pub fn area_under_the_curve(first: &[Duration], second: &[Duration]) -> f64 {
+    let longer = |a: &Duration, b: &Duration| if a == b { 0.5 } else { f64::from(u8::from(a > b)) };
+    let all: f64 = first.iter().map(|a| second.iter().map(|b| longer(a, b)).sum::<f64>()).sum();
+    all / (first.len() * second.len()) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +74,14 @@ mod tests {
         let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]);
         assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 10.0));
         assert_eq!(Spread::of(&[7.0]).median, 7.0);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_longer_in_half_of_all_pairs() {
+        let of = |ms: &[u64]| ms.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
+        let area = |first: &[u64], second: &[u64]| area_under_the_curve(&of(first), &of(second));
+        assert_eq!(area(&[1, 2, 3], &[1, 2, 3]), 0.5);
+        assert_eq!((area(&[4, 5], &[1, 2, 3]), area(&[1, 2, 3], &[4, 5])), (1.0, 0.0));
+        assert_eq!(area(&[2], &[1, 2, 3, 4]), 0.375);
     }
 }

@@ -27,6 +27,11 @@ type Settings = Vec<(&'static str, String)>;
 impl Stack {
     /// `sightline up` on embedded parts, with this engine or with its own model.
     pub async fn embedded(engine: Option<&Engine>) -> anyhow::Result<Self> {
+        Self::embedded_with(engine, Settings::new()).await
+    }
+
+    /// The same with settings besides.
+    pub async fn embedded_with(engine: Option<&Engine>, besides: Settings) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the embedded parts")?;
         let data = folder.path().join("data");
         let (url, metrics) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
@@ -36,6 +41,7 @@ impl Stack {
             ("SIGHTLINE_HTTP_ADDR", url.clone()),
             ("SIGHTLINE_ADMIN_ADDR", metrics.clone()),
         ]);
+        settings.extend(besides);
         let (url, metrics) = (format!("http://{url}"), format!("http://{metrics}/metrics"));
         let mut up = Child::own(&["up"], &settings)?;
         up.ready(&url).await?;

@@ -1,0 +1,69 @@
+//! A mail server that takes every mail and keeps none: it counts.
+
+use anyhow::Context;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The server; it ends when this is dropped.
+pub struct Mailbox {
+    /// Where it is.
+    pub url: String,
+    mails: watch::Receiver<usize>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Mailbox {
+    /// Listens on a port of its own.
+    pub async fn open() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for mails")?;
+        let url = format!("smtp://{}", listener.local_addr()?);
+        let (count, mails) = watch::channel(0);
+        let serving = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                // Whoever breaks off has its mail not counted, and is missed by who waits for it.
+                let count = count.clone();
+                tokio::spawn(async move { drop(take(client, &count).await) });
+            }
+        });
+        Ok(Self { url, mails, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// Mails so far.
+    pub fn mails(&self) -> usize {
+        *self.mails.borrow()
+    }
+
+    /// Waits until there were so many.
+    pub async fn after(&self, mails: usize) -> anyhow::Result<()> {
+        let mut seen = self.mails.clone();
+        seen.wait_for(|seen| *seen >= mails).await.context("the mail server ended")?;
+        Ok(())
+    }
+}
+
+/// All mails of one connection, by as much of SMTP as it takes.
+async fn take(client: TcpStream, count: &watch::Sender<usize>) -> std::io::Result<()> {
+    let (read, mut write) = client.into_split();
+    let (mut lines, mut in_mail) = (BufReader::new(read).lines(), false);
+    write.write_all(b"220 localhost\r\n").await?;
+    while let Some(line) = lines.next_line().await? {
+        let answer: &[u8] = match (in_mail, line.as_str()) {
+            (true, ".") => {
+                in_mail = false;
+                count.send_modify(|count| *count += 1);
+                b"250 taken\r\n"
+            }
+            (true, _) => continue,
+            (false, "DATA") => {
+                in_mail = true;
+                b"354 go on\r\n"
+            }
+            (false, "QUIT") => b"221 bye\r\n",
+            (false, _) => b"250 localhost\r\n",
+        };
+        write.write_all(answer).await?;
+    }
+    Ok(())
+}
