@@ -154,8 +154,8 @@ fn the_services_refuse_to_start_without_database_and_redis() {
         };
         let redis = ("SIGHTLINE_REDIS_URL", format!("redis://{nobody}"));
         let database = ("SIGHTLINE_DATABASE_URL", format!("postgres://user:hidden@{nobody}/sightline"));
-        assert!(refused(&[redis.clone()]).contains("SIGHTLINE_DATABASE_URL"), "{service}");
-        assert!(refused(&[database.clone()]).contains("SIGHTLINE_REDIS_URL"), "{service}");
+        assert!(refused(std::slice::from_ref(&redis)).contains("SIGHTLINE_DATABASE_URL"), "{service}");
+        assert!(refused(std::slice::from_ref(&database)).contains("SIGHTLINE_REDIS_URL"), "{service}");
         let away = refused(&[database, redis]);
         assert!(away.contains("SIGHTLINE_DATABASE_URL") && !away.contains("hidden"), "{service}: {away}");
     }
