@@ -17,6 +17,7 @@ mod limited;
 mod manage;
 mod oauth;
 mod observe;
+mod openid;
 mod passwords;
 mod prefer;
 mod rules;
@@ -52,7 +53,7 @@ type Routes = Vec<(&'static str, MethodRouter<App>)>;
 fn questions(compat: Switch) -> Routes {
     let seen = [frames::routes(), detections::routes(), stats::routes(), rules::routes(), alerts::routes()];
     let people = [users::routes(), passwords::routes(), sessions::routes(), manage::routes()];
-    let tokens = [token::routes(), api_tokens::routes()];
+    let tokens = [token::routes(), openid::routes(), api_tokens::routes()];
     let mut routes: Routes = seen.into_iter().chain(people).chain(tokens).flatten().collect();
     if compat.is_on() {
         routes.extend(compat::routes());

@@ -315,7 +315,7 @@ fn is_operators(name: &str) -> bool {
 }
 
 /// Whether mail could be sent there; whether it arrives only a mail can tell.
-fn is_email(email: &str) -> bool {
+pub(crate) fn is_email(email: &str) -> bool {
     let Some((local, domain)) = email.split_once('@') else { return false };
     let sound = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c);
     let label = |label: &str| {

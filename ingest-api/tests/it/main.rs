@@ -5,6 +5,8 @@
 mod alerts;
 mod bad_input;
 mod docs;
+mod id_tokens;
+mod issuer;
 mod limits;
 mod manage;
 mod older;
