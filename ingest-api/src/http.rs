@@ -11,6 +11,7 @@ mod forms;
 mod frames;
 mod health;
 mod hello;
+mod identities;
 mod image;
 mod json;
 mod limited;
@@ -52,7 +53,7 @@ type Routes = Vec<(&'static str, MethodRouter<App>)>;
 /// Questions, which are answered soon or not at all.
 fn questions(compat: Switch) -> Routes {
     let seen = [frames::routes(), detections::routes(), stats::routes(), rules::routes(), alerts::routes()];
-    let people = [users::routes(), passwords::routes(), sessions::routes(), manage::routes()];
+    let people = [users::routes(), identities::routes(), passwords::routes(), sessions::routes(), manage::routes()];
     let tokens = [token::routes(), openid::routes(), api_tokens::routes()];
     let mut routes: Routes = seen.into_iter().chain(people).chain(tokens).flatten().collect();
     if compat.is_on() {

@@ -18,10 +18,13 @@ mod flow;
 mod token;
 
 use anyhow::{Context, ensure};
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType, CoreUserInfoClaims,
+};
 use openidconnect::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
+    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
+    EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RequestTokenError, Scope, StandardErrorResponse, SubjectIdentifier, TokenResponse,
 };
 use platform::config::OpenIdArgs;
 use reqwest::Url;
@@ -31,6 +34,10 @@ use token::Judge;
 
 pub use flow::Flow;
 pub use token::{Person, Rejected};
+
+/// What asks the provider: where people sign in is known, where tokens and descriptions are had may not be.
+type Client =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
 /// Why nobody is signed in.
 #[derive(Debug, thiserror::Error)]
@@ -113,9 +120,7 @@ impl Provider {
 
     /// Where the browser goes that begins this flow.
     pub async fn login(&self, flow: &Flow) -> Result<Url, OpenIdError> {
-        let metadata = self.discovery.metadata().await?;
-        let client = CoreClient::from_provider_metadata((*metadata).clone(), self.client_id.clone(), None)
-            .set_redirect_uri(self.callback.clone());
+        let client = self.client(&*self.discovery.metadata().await?);
         let (state, nonce) = (flow.state(), flow.nonce());
         let verifier = PkceCodeVerifier::new(flow.verifier());
         let request = client
@@ -126,11 +131,7 @@ impl Provider {
 
     /// Who came back from the provider with a code, in the flow that this browser began.
     pub async fn finish(&self, flow: &Flow, code: String) -> Result<Person, OpenIdError> {
-        let metadata = self.discovery.metadata().await?;
-        let client =
-            CoreClient::from_provider_metadata((*metadata).clone(), self.client_id.clone(), self.client_secret.clone())
-                .set_redirect_uri(self.callback.clone())
-                .set_auth_type(how_to_prove(&metadata));
+        let client = self.client(&*self.discovery.metadata().await?);
         let request = client.exchange_code(AuthorizationCode::new(code));
         let request = request.map_err(|_| OpenIdError::Away("it names no token endpoint".to_owned()))?;
         let verifier = PkceCodeVerifier::new(flow.verifier());
@@ -139,7 +140,31 @@ impl Provider {
         let id_token = tokens.id_token().ok_or(Rejected::NotAToken)?.to_string();
         let nonce = flow.nonce();
         let proof = token::Proof { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
-        self.judged(&id_token, &proof, &self.judge.of_our_own()).await
+        let person = self.judged(&id_token, &proof, &self.judge.of_our_own()).await?;
+        if person.email.is_some() { Ok(person) } else { self.described(&client, person, tokens.access_token()).await }
+    }
+
+    /// Some providers tell addresses and names only to who asks for them with the access token, as the standard has it.
+    async fn described(
+        &self,
+        client: &Client,
+        person: Person,
+        access_token: &AccessToken,
+    ) -> Result<Person, OpenIdError> {
+        let subject = SubjectIdentifier::new(person.subject.clone());
+        let Ok(request) = client.user_info(access_token.clone(), Some(subject)) else { return Ok(person) };
+        let told: CoreUserInfoClaims = request
+            .request_async(self.discovery.http())
+            .await
+            .map_err(|_| OpenIdError::Away("it does not tell who signed in".to_owned()))?;
+        Ok(person.described(told.email(), told.email_verified(), told.name()))
+    }
+
+    fn client(&self, metadata: &Metadata) -> Client {
+        let (id, secret) = (self.client_id.clone(), self.client_secret.clone());
+        CoreClient::from_provider_metadata(metadata.clone(), id, secret)
+            .set_redirect_uri(self.callback.clone())
+            .set_auth_type(how_to_prove(metadata))
     }
 
     /// Who an ID token is about, that an app had from the provider.

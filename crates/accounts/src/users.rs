@@ -3,7 +3,7 @@
 use contracts::{SessionId, TenantId, UserId};
 use store::Cursor;
 use store::relational::{
-    AccessChange, Allowance, Identity, NewUser, PasswordHash, ProfileChange, Role, UserPut, UserRecord,
+    AccessChange, Allowance, Identity, LinkedIdentity, NewUser, PasswordHash, ProfileChange, Role, UserPut, UserRecord,
 };
 use uuid::Uuid;
 
@@ -161,6 +161,20 @@ impl StoredAccounts {
         }
         self.note("identity_linked", Some(user), by, Some(identity.issuer.clone())).await;
         Ok(())
+    }
+
+    /// As whom a user signs in by the word of others.
+    pub async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, AccountError> {
+        Ok(self.store.identities(user).await?)
+    }
+
+    /// Lets a user sign in by its password alone. False when it has none.
+    pub async fn unlink_identities(&self, user: UserId, by: &By) -> Result<bool, AccountError> {
+        let unlinked = self.store.unlink_identities(user).await?;
+        if unlinked {
+            self.note("identities_unlinked", Some(user), by, None).await;
+        }
+        Ok(unlinked)
     }
 
     /// Users, newest first, after a cursor; only those with `part` in their names or address, if it is given.

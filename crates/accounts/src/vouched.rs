@@ -3,7 +3,7 @@
 //! In: who somebody is, proven elsewhere. Out: a sign-in of the user who is that person. Promised: a person is known by the
 //! provider's own name for it and never by an address. Registering here does not prove that an address is one's own, so an
 //! account with somebody's address may have been made by anybody who waits for its owner: it is never signed in to by that
-//! address. Its owner sets a new password by mail, which throws out whoever was there, and links the person then.
+//! address. Its owner sets a new password by mail, which ends every session and every other link, and links the person then.
 
 use store::relational::{Identity, UserRecord};
 use uuid::Uuid;

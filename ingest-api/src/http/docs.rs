@@ -21,8 +21,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::http::oauth::Refusal;
 use crate::http::{
-    alerts, api_tokens, compat, detections, frames, health, hello, manage, openid, passwords, rules, sessions, stats,
-    submit, token, users,
+    alerts, api_tokens, compat, detections, frames, health, hello, identities, manage, openid, passwords, rules,
+    sessions, stats, submit, token, users,
 };
 
 /// What every operation is described from.
@@ -61,6 +61,9 @@ use crate::http::{
         users::change_me,
         users::change_password,
         users::quota,
+        identities::list,
+        identities::link,
+        identities::unlink,
         passwords::forgot,
         passwords::reset,
         sessions::list,

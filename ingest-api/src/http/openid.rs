@@ -13,7 +13,7 @@ use platform::query::{Invalid, Parameters, Query};
 use reqwest::Url;
 use serde::Deserialize;
 use store::relational::Identity;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::docs::{OpenBodyProblems, OpenProblems};
@@ -36,7 +36,7 @@ pub fn routes() -> Routes {
 }
 
 /// How a sign-in shall end.
-#[derive(Debug, IntoParams)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LoginQuery {
     /// The page that is given the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`; without one they are answered as JSON.
@@ -82,7 +82,7 @@ pub async fn login(State(app): State<App>, Strict(asked): Strict<LoginQuery>) ->
 }
 
 /// What the provider sends the browser back with. Providers add parameters of their own, which are passed over.
-#[derive(Debug, Default, IntoParams)]
+#[derive(Debug, Default, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CallbackQuery {
     /// What the tokens are had for, once.
@@ -230,7 +230,7 @@ pub async fn id_token(
 ///
 /// # Errors
 /// When none is.
-pub fn provider(app: &App) -> Result<&Provider, ApiError> {
+pub(super) fn provider(app: &App) -> Result<&Provider, ApiError> {
     app.openid.as_ref().ok_or(ApiError::NoProvider)
 }
 

@@ -9,8 +9,8 @@ use platform::config::OpenIdArgs;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, Url};
 
-/// Longest wait for one answer: three fit into the time that a request of a client's is given.
-const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for one answer: four, as many as a sign-in may need, fit into the time that a request of a client's is given.
+const ANSWER: Duration = Duration::from_millis(4_500);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// Longest answer: keys with long chains of certificates have some 50 KiB.

@@ -11,8 +11,8 @@ use openidconnect::core::{
     CoreGenderClaim, CoreIdTokenVerifier, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
 };
 use openidconnect::{
-    AccessToken, AccessTokenHash, AdditionalClaims, ClaimsVerificationError, ClientId, IdToken, IdTokenClaims, Nonce,
-    SignatureVerificationError,
+    AccessToken, AccessTokenHash, AdditionalClaims, ClaimsVerificationError, ClientId, EndUserEmail, EndUserName,
+    IdToken, IdTokenClaims, LocalizedClaim, Nonce, SignatureVerificationError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -197,12 +197,21 @@ fn who(claims: &Claims) -> Result<Person, Rejected> {
     if !(1..=MAX_SUBJECT).contains(&subject.len()) || subject.chars().any(char::is_control) {
         return Err(Rejected::NotAToken);
     }
-    let email = claims.email().filter(|_| claims.email_verified() == Some(true));
-    let name = claims.name().and_then(|name| name.get(None));
-    let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect::<String>());
-    Ok(Person {
-        subject: subject.to_owned(),
-        email: email.map(|email| email.as_str().to_owned()),
-        full_name: name.filter(|name| !name.is_empty()),
-    })
+    let person = Person { subject: subject.to_owned(), email: None, full_name: None };
+    Ok(person.described(claims.email(), claims.email_verified(), claims.name()))
+}
+
+impl Person {
+    /// With what the provider says besides, as far as it can be kept.
+    pub fn described(
+        self,
+        email: Option<&EndUserEmail>,
+        email_verified: Option<bool>,
+        name: Option<&LocalizedClaim<EndUserName>>,
+    ) -> Self {
+        let email = email.filter(|_| email_verified == Some(true)).map(|email| email.as_str().to_owned());
+        let name = name.and_then(|name| name.get(None));
+        let name = name.map(|name| name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect::<String>());
+        Self { email: email.or(self.email), full_name: name.filter(|name| !name.is_empty()).or(self.full_name), ..self }
+    }
 }

@@ -167,6 +167,10 @@ impl Issuer {
         self.answers.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), answer));
     }
 
+    pub fn forget_answers(&self) {
+        self.answers.lock().unwrap().clear();
+    }
+
     /// What the token endpoint was last asked with, and as whom.
     pub fn was_asked(&self) -> (String, Option<String>) {
         self.asked.lock().unwrap().pop().expect("the token endpoint was asked")

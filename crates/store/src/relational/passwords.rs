@@ -63,8 +63,9 @@ impl Relational {
         Ok(())
     }
 
-    /// Spends a reset token: sets the password, ends every session and drops the user's other reset tokens. None when the
-    /// token is unknown, spent or past its time. `until` is when no access token of now is valid any more.
+    /// Spends a reset token: sets the password, ends every session, drops the user's other reset tokens and by whose word it
+    /// signs in: who owns the address must not share the account with whoever had it before. None when the token is unknown,
+    /// spent or past its time. `until` is when no access token of now is valid any more.
     pub async fn reset_password(
         &self,
         token: &TokenHash,
@@ -77,6 +78,7 @@ impl Relational {
         let Some(row) = transaction.row(sql, values![token, now]).await? else { return Ok(None) };
         let user = UserId::from_uuid(row.get("user_id")?);
         transaction.set_password(user, new).await?;
+        transaction.unlink(user).await?;
         transaction.end_sessions(user, None, now, until).await?;
         transaction.commit().await?;
         Ok(Some(user))
