@@ -224,3 +224,69 @@ fn not_exchanged(error: NotExchanged) -> OpenIdError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "https://sightline.example.org/";
+
+    fn usual() -> OpenIdArgs {
+        OpenIdArgs {
+            oidc_issuer: Some("https://accounts.google.com".to_owned()),
+            oidc_client_id: Some("web".to_owned()),
+            oidc_scopes: "openid email".to_owned(),
+            ..OpenIdArgs::default()
+        }
+    }
+
+    fn refused(settings: &OpenIdArgs) -> String {
+        Provider::new(settings, OWN).err().expect("it is refused").to_string()
+    }
+
+    #[test]
+    fn a_provider_is_set_whole_or_not_at_all() {
+        assert!(Provider::new(&OpenIdArgs::default(), OWN).unwrap().is_none());
+        let provider = Provider::new(&usual(), OWN).unwrap().unwrap();
+        assert_eq!(provider.callback.as_str(), "https://sightline.example.org/v1/oidc/callback");
+        assert!(provider.is_secure());
+        for half in [
+            OpenIdArgs { oidc_client_id: None, ..usual() },
+            OpenIdArgs { oidc_issuer: None, ..usual() },
+            OpenIdArgs { oidc_client_secret: Some("secret".parse().unwrap()), ..OpenIdArgs::default() },
+        ] {
+            let said = refused(&half);
+            assert!(said.contains("SIGHTLINE_OIDC_ISSUER") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_strangers_could_read_on_the_way_is_refused_by_its_name() {
+        for address in ["http://accounts.example", "accounts.example", "https://a.example/#b", "ftp://a.example", ""] {
+            let text = || Some(address.to_owned());
+            for (key, settings) in [
+                ("SIGHTLINE_OIDC_ISSUER", OpenIdArgs { oidc_issuer: text(), ..usual() }),
+                ("SIGHTLINE_OIDC_CALLBACK_URL", OpenIdArgs { oidc_callback_url: text(), ..usual() }),
+                ("SIGHTLINE_OIDC_RETURN_URLS", OpenIdArgs { oidc_return_urls: vec![address.to_owned()], ..usual() }),
+            ] {
+                assert!(refused(&settings).contains(key), "{key} {address}");
+            }
+        }
+        let here = OpenIdArgs { oidc_issuer: Some("http://127.0.0.1:8081/realms/a".to_owned()), ..usual() };
+        assert!(Provider::new(&here, "http://localhost:8080").unwrap().is_some_and(|provider| !provider.is_secure()));
+        let missing = OpenIdArgs { oidc_ca: Some("/nowhere.pem".into()), ..usual() };
+        assert!(refused(&missing).contains("SIGHTLINE_OIDC_CA"));
+    }
+
+    #[test]
+    fn only_a_page_that_is_named_is_one() {
+        let returns = vec!["https://app.example/in".to_owned()];
+        let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..usual() }, OWN).unwrap().unwrap();
+        assert!(provider.page("https://app.example/in").is_some());
+        for other in
+            ["https://app.example/in/", "https://app.example/in?a=b", "https://app.example/in#a", "https://app.example"]
+        {
+            assert!(provider.page(other).is_none(), "{other}");
+        }
+    }
+}
