@@ -18,7 +18,7 @@ setup: ## install what building and running needs (root or sudo; a moment when a
 test: setup ## all tests that need no server; ends with a list of what did not run
 	@scripts/test
 
-test-real: setup ## the tests that need servers, on real Kafka, MongoDB, PostgreSQL and Redis started for them
+test-real: setup ## the tests that need servers, on real Kafka, MongoDB, PostgreSQL, Redis and OpenID provider started for them
 	@scripts/test --real
 
 lint: setup ## formatting, clippy and documentation, with warnings as errors

@@ -6,6 +6,7 @@ kafka_libs=$cache/servers-files/kafka-4.1.1
 mongodb=$cache/servers-files/mongodb-6.0.27
 redis=$cache/servers-files/redis-7
 postgres=$cache/servers-files/postgres-15-pgvector-0.8.0
+oidc=$cache/servers-files/oidc-provider-$(sha256sum "$root/scripts/oidc-provider/package-lock.json" | cut -c1-12)
 
 need_debian_12() {
   local release
@@ -125,4 +126,18 @@ build_pgvector() {
   cp "$source/vector.control" "$source"/sql/vector--*--*.sql "$share/"
   cp "$source/sql/vector.sql" "$share/vector--0.8.0.sql"
   rm -rf "$folder"
+}
+
+# npm holds every package to the hash in the committed lock, and runs nothing that a package brings.
+install_oidc() {
+  have node || need_packages nodejs
+  [ ! -f "$oidc/complete" ] || return 0
+  have npm || need_packages npm
+  say "fetching the OpenID provider for the tests"
+  rm -rf "$oidc"
+  mkdir -p "$oidc"
+  cp "$root"/scripts/oidc-provider/package*.json "$oidc"
+  npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 \
+    || die "could not fetch oidc-provider with npm: check this machine's way to an npm registry"
+  touch "$oidc/complete"
 }

@@ -15,6 +15,7 @@ use store::{Blobs, Documents};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
+use crate::openid::Provider;
 use crate::recent_keys::RecentKeys;
 use crate::upload::{Bounds, InFlight, MULTIPART_OVERHEAD};
 use crate::waiting::Waiting;
@@ -65,6 +66,8 @@ pub struct Inner {
     pub max_bytes: usize,
     /// Largest image file in bytes that goes into its message.
     pub inline_bytes: usize,
+    /// By whose word users may sign in, if anybody's.
+    pub openid: Option<Provider>,
     /// Calls alert-stream.
     pub client: reqwest::Client,
     /// Frames that the log took.
@@ -87,7 +90,7 @@ impl App {
     /// The state at the start.
     ///
     /// # Errors
-    /// When the topics cannot be read or the HTTP client cannot be made.
+    /// When the topics cannot be read, an HTTP client cannot be made, or an OpenID provider is set by half.
     pub fn new(config: Config, common: &Common, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
         let room = common.topics()?.get(Role::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
         // No proxy and no redirect: alert-stream is a neighbour whose address the operator gave.
@@ -98,6 +101,7 @@ impl App {
         let client = config.alert_stream_tls.apply(client)?.build();
         let client =
             client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
+        let openid = Provider::new(&config.openid, &deps.directory.settings.issuer)?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),
             documents: deps.documents.clone(),
@@ -117,6 +121,7 @@ impl App {
             max_pixels: common.max_frame_pixels,
             max_bytes: common.max_frame_bytes,
             inline_bytes: room.min(INLINE_BYTES),
+            openid,
             client,
             accepted: metrics::counter!("sightline_ingest_frames_total"),
             accepted_bytes: metrics::counter!("sightline_ingest_frame_bytes_total"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use contracts::DetectorName;
 use platform::Common;
-use platform::config::{AccountArgs, Switch};
+use platform::config::{AccountArgs, OpenIdArgs, Switch};
 use reqwest::{Certificate, ClientBuilder, Identity};
 
 /// How ingest-api behaves.
@@ -52,6 +52,10 @@ pub struct Config {
     /// Users and how they sign in
     #[command(flatten, next_help_heading = "Accounts")]
     pub accounts: AccountArgs,
+
+    /// By whose word users may sign in besides
+    #[command(flatten)]
+    pub openid: OpenIdArgs,
 }
 
 /// How alert-stream is spoken to where its address begins with https.

@@ -11,12 +11,14 @@ mod forms;
 mod frames;
 mod health;
 mod hello;
+mod identities;
 mod image;
 mod json;
 mod limited;
 mod manage;
 mod oauth;
 mod observe;
+mod openid;
 mod passwords;
 mod prefer;
 mod rules;
@@ -51,8 +53,8 @@ type Routes = Vec<(&'static str, MethodRouter<App>)>;
 /// Questions, which are answered soon or not at all.
 fn questions(compat: Switch) -> Routes {
     let seen = [frames::routes(), detections::routes(), stats::routes(), rules::routes(), alerts::routes()];
-    let people = [users::routes(), passwords::routes(), sessions::routes(), manage::routes()];
-    let tokens = [token::routes(), api_tokens::routes()];
+    let people = [users::routes(), identities::routes(), passwords::routes(), sessions::routes(), manage::routes()];
+    let tokens = [token::routes(), openid::routes(), api_tokens::routes()];
     let mut routes: Routes = seen.into_iter().chain(people).chain(tokens).flatten().collect();
     if compat.is_on() {
         routes.extend(compat::routes());

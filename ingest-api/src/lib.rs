@@ -19,6 +19,7 @@ mod directory;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;
+mod openid;
 mod probe;
 mod publish;
 mod recent_keys;

@@ -41,6 +41,12 @@ pub enum AccountError {
     /// Another user has the address.
     #[error("this e-mail address is taken")]
     EmailTaken,
+    /// Nobody signs in as this person, and only an admin adds users.
+    #[error("nobody here signs in this way yet, and only an admin adds users")]
+    NotRegistered,
+    /// An admin has shut the user out.
+    #[error("this user is disabled; ask the operator")]
+    ShutOut,
     /// Another user signs in as this person.
     #[error("another user signs in this way")]
     IdentityTaken,

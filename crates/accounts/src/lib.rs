@@ -34,6 +34,7 @@ mod sign_in;
 mod stored;
 mod throttle;
 mod users;
+mod vouched;
 mod with_operator;
 
 pub use admin_token::{AdminToken, generate_token};
@@ -49,6 +50,7 @@ pub use settings::{Hashing, PasswordRules, QuotaPeriod, Settings, Throttle};
 pub use sign_in::{Grant, Origin, TokenState};
 pub use stored::{By, Deps, StoredAccounts};
 pub use users::{Granted, Profile, Registration};
+pub use vouched::Vouched;
 pub use with_operator::WithOperator;
 
 use std::time::Duration;

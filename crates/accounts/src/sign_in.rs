@@ -135,13 +135,6 @@ impl StoredAccounts {
         AccountError::WrongPassword
     }
 
-    /// Signs a user in whom somebody else vouches for, such as an OpenID Connect provider.
-    pub async fn sign_in_vouched(&self, user: &UserRecord, origin: &Origin) -> Result<Grant, AccountError> {
-        let rights = allowed(user, None);
-        let grant = self.open_session(user, &rights, None, origin).await?;
-        grant.ok_or(AccountError::WrongPassword)
-    }
-
     pub(crate) async fn user_by_login(
         &self,
         login: &str,
@@ -153,7 +146,7 @@ impl StoredAccounts {
         Ok(self.store.user_by_login(login).await?)
     }
 
-    async fn open_session(
+    pub(crate) async fn open_session(
         &self,
         user: &UserRecord,
         rights: &[Right],
@@ -338,7 +331,7 @@ impl StoredAccounts {
 }
 
 /// What a sign-in allows: everything that the user may, or what of it was asked for.
-fn allowed(user: &UserRecord, scopes: Option<&[Right]>) -> Vec<Right> {
+pub(crate) fn allowed(user: &UserRecord, scopes: Option<&[Right]>) -> Vec<Right> {
     let may = Right::of(user.role);
     may.iter().copied().filter(|right| scopes.is_none_or(|asked| asked.contains(right))).collect()
 }

@@ -127,6 +127,11 @@ impl StoredAccounts {
         }
     }
 
+    /// The time, as accounts have it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The published keys, as a JSON Web Key Set.
     pub fn jwks(&self) -> Value {
         self.keys.now().jwks(self.clock.now())

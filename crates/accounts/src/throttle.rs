@@ -48,7 +48,7 @@ impl Attempts {
         // What strangers type goes into keys as a hash: of one length, and no names in Redis.
         let account = URL_SAFE_NO_PAD.encode(hash(&login.to_lowercase()).0);
         let from = network(*address);
-        self.admit_from(kind, *address).await?;
+        self.admit_address(kind, *address).await?;
         self.take(&format!("{kind}:pair:{account}:{from}"), self.rates.pair).await?;
         let full = self.take(&format!("{kind}:on:{account}"), self.rates.account).await;
         if full.is_err() && self.is_known(attempt, now).await? {
@@ -57,8 +57,8 @@ impl Attempts {
         full
     }
 
-    /// Whether this address may go on with what strangers do who have no account yet.
-    pub(crate) async fn admit_from(&self, kind: &str, address: IpAddr) -> Result<(), AccountError> {
+    /// Whether an attempt from an address may go on, on whatever account.
+    pub(crate) async fn admit_address(&self, kind: &str, address: IpAddr) -> Result<(), AccountError> {
         self.take(&format!("{kind}:from:{}", network(address)), self.rates.address).await
     }
 

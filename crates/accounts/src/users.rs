@@ -3,7 +3,7 @@
 use contracts::{SessionId, TenantId, UserId};
 use store::Cursor;
 use store::relational::{
-    AccessChange, Allowance, Identity, NewUser, PasswordHash, ProfileChange, Role, UserPut, UserRecord,
+    AccessChange, Allowance, Identity, LinkedIdentity, NewUser, PasswordHash, ProfileChange, Role, UserPut, UserRecord,
 };
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ impl StoredAccounts {
             return Err(invalid("email", "an e-mail address or a user name is needed"));
         }
         if let By { user: None, address: Some(address) } = by {
-            self.attempts.admit_from("register", *address).await?;
+            self.attempts.admit_address("register", *address).await?;
         }
         let password = match password {
             Some(password) => Some(self.hasher.hash(password).await?),
@@ -166,6 +166,20 @@ impl StoredAccounts {
         }
         self.note("identity_linked", Some(user), by, Some(identity.issuer.clone())).await;
         Ok(())
+    }
+
+    /// As whom a user signs in by the word of others.
+    pub async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, AccountError> {
+        Ok(self.store.identities(user).await?)
+    }
+
+    /// Lets a user sign in by its password alone. False when it has none.
+    pub async fn unlink_identities(&self, user: UserId, by: &By) -> Result<bool, AccountError> {
+        let unlinked = self.store.unlink_identities(user).await?;
+        if unlinked {
+            self.note("identities_unlinked", Some(user), by, None).await;
+        }
+        Ok(unlinked)
     }
 
     /// Users, newest first, after a cursor; only those with `part` in their names or address, if it is given.
@@ -345,7 +359,7 @@ fn is_operators(name: &str) -> bool {
 }
 
 /// Whether mail could be sent there; whether it arrives only a mail can tell.
-fn is_email(email: &str) -> bool {
+pub(crate) fn is_email(email: &str) -> bool {
     let Some((local, domain)) = email.split_once('@') else { return false };
     let sound = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c);
     let label = |label: &str| {

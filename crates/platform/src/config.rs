@@ -14,9 +14,11 @@ use contracts::{DetectorName, Topics};
 
 mod accounts;
 mod keys;
+mod openid;
 
 pub use accounts::{AccountArgs, AtMost, DatabaseArgs, Network, Period, RedisArgs, TokenArgs};
 pub use keys::KEYS;
+pub use openid::OpenIdArgs;
 
 const PREFIX: &str = "SIGHTLINE_";
 

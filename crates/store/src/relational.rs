@@ -31,7 +31,7 @@ mod test_database;
 pub use api_tokens::{ApiTokenOwner, ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::Relational;
-pub use identities::Identity;
+pub use identities::{Identity, LinkedIdentity};
 pub use migrations::init_sql;
 pub use passwords::{PasswordHash, TokenHash};
 pub use quota::{Charge, Charged};

@@ -21,8 +21,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::http::oauth::Refusal;
 use crate::http::{
-    alerts, api_tokens, compat, detections, frames, health, hello, manage, passwords, rules, sessions, stats, submit,
-    token, users,
+    alerts, api_tokens, compat, detections, frames, health, hello, identities, manage, openid, passwords, rules,
+    sessions, stats, submit, token, users,
 };
 
 /// What every operation is described from.
@@ -50,6 +50,9 @@ use crate::http::{
         token::revoke,
         token::introspect,
         token::keys,
+        openid::login,
+        openid::callback,
+        openid::id_token,
         api_tokens::list,
         api_tokens::create,
         api_tokens::remove,
@@ -58,6 +61,9 @@ use crate::http::{
         users::change_me,
         users::change_password,
         users::quota,
+        identities::list,
+        identities::link,
+        identities::unlink,
         passwords::forgot,
         passwords::reset,
         sessions::list,

@@ -12,6 +12,8 @@ use platform::problem;
 use platform::query::Invalid;
 use store::StoreError;
 
+use crate::openid::{OpenIdError, Rejected};
+
 /// Why a request is not answered as it asked. The text is what the client reads; it says what would be right.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -68,6 +70,30 @@ pub enum ApiError {
     /// Another user has the address.
     #[error("email: another user has this address; sign in, or have the password reset")]
     EmailTaken,
+    /// A user has this address who is not known to be the person that the OpenID provider vouches for.
+    #[error(
+        "a user of this e-mail address is there already: sign in as it by password (POST /v1/password/forgot sets a new one), \
+         then link this way by POST /v1/users/me/identities"
+    )]
+    NotLinked,
+    /// Nobody signs in as this person, and strangers may not register.
+    #[error("nobody here signs in this way yet, and only an admin adds users; ask the operator")]
+    NotRegistered,
+    /// An admin has shut the user out.
+    #[error("this user is disabled; ask the operator")]
+    ShutOut,
+    /// No OpenID provider is set.
+    #[error("there is no sign-in by an OpenID provider here; the operator sets one with SIGHTLINE_OIDC_ISSUER")]
+    NoProvider,
+    /// This browser did not begin the sign-in that the provider answers, or long ago.
+    #[error("this browser has not begun this sign-in, or more than ten minutes ago; begin again at /v1/oidc/login")]
+    SignInNotBegun,
+    /// The OpenID provider signs nobody in.
+    #[error("{0}")]
+    SignInRefused(String),
+    /// An ID token that does not count.
+    #[error(transparent)]
+    InvalidIdToken(Rejected),
     /// No such path.
     #[error("there is nothing at this path; /docs lists what there is")]
     UnknownPath,
@@ -174,6 +200,13 @@ impl ApiError {
             Self::ScopeNotAllowed(_) => (StatusCode::FORBIDDEN, "scope_not_allowed", None),
             Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", None),
             Self::EmailTaken => (StatusCode::CONFLICT, "email_taken", None),
+            Self::NotLinked => (StatusCode::CONFLICT, "email_taken", None),
+            Self::NotRegistered => (StatusCode::FORBIDDEN, "not_registered", None),
+            Self::ShutOut => (StatusCode::FORBIDDEN, "disabled", None),
+            Self::NoProvider => (StatusCode::NOT_FOUND, "no_provider", None),
+            Self::SignInNotBegun => (StatusCode::FORBIDDEN, "sign_in_not_begun", None),
+            Self::SignInRefused(_) => (StatusCode::FORBIDDEN, "sign_in_refused", None),
+            Self::InvalidIdToken(_) => (StatusCode::UNAUTHORIZED, "invalid_id_token", None),
             Self::QuotaExceeded { resets_at } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", resets_at.map(seconds_until))
             }
@@ -213,10 +246,7 @@ impl IntoResponse for ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
-            Self::NoCredential => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Self::WrongPassword => {
+            Self::NoCredential | Self::WrongPassword | Self::InvalidIdToken(_) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::InvalidCredential => {
@@ -256,6 +286,8 @@ impl From<AccountError> for ApiError {
             AccountError::InvalidReset => Self::InvalidReset,
             AccountError::Throttled { retry_after } => Self::Throttled { retry_after },
             AccountError::Invalid { field, reason } => Self::Invalid(format!("{field}: {reason}")),
+            AccountError::NotRegistered => Self::NotRegistered,
+            AccountError::ShutOut => Self::ShutOut,
             AccountError::UsernameTaken => Self::UsernameTaken,
             AccountError::EmailTaken => Self::EmailTaken,
             AccountError::IdentityTaken | AccountError::TooMany(_) => Self::Conflict(error.to_string()),
@@ -265,6 +297,16 @@ impl From<AccountError> for ApiError {
             AccountError::Busy => Self::Busy,
             AccountError::Unavailable(cause) => Self::Unavailable(cause),
             AccountError::Internal(cause) => Self::Internal(anyhow::anyhow!(cause)),
+        }
+    }
+}
+
+impl From<OpenIdError> for ApiError {
+    fn from(error: OpenIdError) -> Self {
+        match error {
+            OpenIdError::Away(_) => Self::Unavailable(error.to_string()),
+            OpenIdError::Refused => Self::SignInRefused(error.to_string()),
+            OpenIdError::Token(rejected) => Self::InvalidIdToken(rejected),
         }
     }
 }

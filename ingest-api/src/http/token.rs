@@ -80,6 +80,19 @@ impl From<Grant> for TokenAnswer {
     }
 }
 
+impl TokenAnswer {
+    /// The same as the fields of a form.
+    pub fn fields(self) -> Vec<(&'static str, String)> {
+        vec![
+            ("access_token", self.access_token),
+            ("token_type", self.token_type.to_owned()),
+            ("expires_in", self.expires_in.to_string()),
+            ("refresh_token", self.refresh_token),
+            ("scope", self.scope),
+        ]
+    }
+}
+
 /// Signs in by name and password, or renews a sign-in by its refresh token.
 #[utoipa::path(
     post, path = "/v1/token", operation_id = "get_token", tag = "tokens", security(()),

@@ -93,6 +93,8 @@ async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
         }
     }
     let expected = [
+        "begin_oidc_login",
+        "end_oidc_login",
         "forgot_password",
         "get_keys",
         "get_token",
@@ -106,6 +108,7 @@ async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
         "register",
         "reset_password",
         "revoke_token",
+        "sign_in_with_id_token",
     ];
     assert_eq!(open, expected.map(str::to_owned).into(), "nothing else is open to strangers");
 }

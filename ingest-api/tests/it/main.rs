@@ -5,10 +5,15 @@
 mod alerts;
 mod away;
 mod bad_input;
+mod code_flow;
 mod docs;
+mod id_tokens;
+mod identities;
+mod issuer;
 mod limits;
 mod manage;
 mod older;
+mod openid_provider;
 mod queries;
 mod quota;
 mod rules;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::database::{Relational, Transaction};
 use super::users::{UserRecord, user_columns};
-use super::values::values;
+use super::values::{Row, values};
 use crate::StoreError;
 
 /// A person as a provider knows it.
@@ -15,6 +15,15 @@ pub struct Identity {
     pub issuer: String,
     /// Who, in the provider's own words: an address may change hands, this does not.
     pub subject: String,
+}
+
+/// A person as which a user signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedIdentity {
+    /// Who.
+    pub identity: Identity,
+    /// Since when.
+    pub linked_at: Timestamp,
 }
 
 impl Relational {
@@ -37,6 +46,29 @@ impl Relational {
         transaction.commit().await?;
         Ok(true)
     }
+
+    /// As whom a user signs in, in the order in which that was linked.
+    pub async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        let sql =
+            "SELECT issuer, subject, linked_at FROM identities WHERE user_id = $1 ORDER BY linked_at, issuer, subject";
+        let read = |row: &Row| {
+            let identity = Identity { issuer: row.get("issuer")?, subject: row.get("subject")? };
+            Ok(LinkedIdentity { identity, linked_at: row.get("linked_at")? })
+        };
+        self.rows(sql, values![user]).await?.iter().map(read).collect()
+    }
+
+    /// Lets a user sign in by nobody's word any more. False when it has no password: it could not sign in at all.
+    pub async fn unlink_identities(&self, user: UserId) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE users SET password_hash = password_hash WHERE id = $1 AND password_hash IS NOT NULL";
+        if transaction.execute(sql, values![user]).await? == 0 {
+            return Ok(false);
+        }
+        transaction.unlink(user).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
 }
 
 impl Transaction {
@@ -45,5 +77,9 @@ impl Transaction {
                    ON CONFLICT (issuer, subject) DO UPDATE SET linked_at = identities.linked_at \
                    WHERE identities.user_id = excluded.user_id";
         Ok(self.execute(sql, values![&identity.issuer, &identity.subject, user, now]).await? == 1)
+    }
+
+    pub(super) async fn unlink(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.execute("DELETE FROM identities WHERE user_id = $1", values![user]).await.map(drop)
     }
 }

@@ -75,8 +75,9 @@ impl Relational {
         Ok(added)
     }
 
-    /// Spends a reset token: sets the password, ends every session and drops the user's other reset tokens. None when the
-    /// token is unknown, spent or past its time. `until` is when no access token of now is valid any more.
+    /// Spends a reset token: sets the password, ends every session, drops the user's other reset tokens and by whose word it
+    /// signs in: who owns the address must not share the account with whoever had it before. None when the token is unknown,
+    /// spent or past its time. `until` is when no access token of now is valid any more.
     pub async fn reset_password(
         &self,
         token: &TokenHash,
@@ -95,6 +96,7 @@ impl Relational {
             return Ok(None);
         }
         transaction.set_password(user, new).await?;
+        transaction.unlink(user).await?;
         transaction.end_sessions(user, None, now, until).await?;
         transaction.commit().await?;
         Ok(Some(user))

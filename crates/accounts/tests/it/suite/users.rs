@@ -321,7 +321,7 @@ pub async fn an_identity_signs_in_one_user(site: &mut Site) {
     assert_eq!(taken.unwrap_err(), AccountError::IdentityTaken);
     let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
     site.one.change_access(ann.id, &shut_out, &By::default()).await.unwrap();
-    assert_eq!(site.other.sign_in_vouched(&found, &home()).await.unwrap_err(), AccountError::WrongPassword);
+    assert_eq!(site.other.sign_in_vouched(&found, &home()).await.unwrap_err(), AccountError::ShutOut);
     let refused = site.one.authenticate(grant.access_token.expose()).await;
     assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential);
 }
