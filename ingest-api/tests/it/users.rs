@@ -110,7 +110,7 @@ async fn where_registration_is_closed_only_an_admin_adds_users() {
 
 #[tokio::test]
 async fn a_profile_is_changed_by_its_owner_and_not_by_its_programs() {
-    let site = Site::start().await;
+    let site = Site::with(&["--rate-limit-rps", "none"]).await;
     let user = site.user("ann").await;
     site.user("bob").await;
     let token = site.access_token("ann").await;
