@@ -69,7 +69,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(Duration::from_secs(operator.stop_grace_seconds), stop.clone(), running).await
+    shutdown::within(Duration::from_secs(operator.stop_grace_seconds), stop.clone(), Box::pin(running)).await
 }
 
 /// Those who sign in elsewhere: here their tokens are read.
