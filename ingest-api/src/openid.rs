@@ -74,8 +74,11 @@ impl Provider {
         let (issuer, client_id) = match (&settings.oidc_issuer, &settings.oidc_client_id) {
             (Some(issuer), Some(client_id)) => (issuer.trim(), client_id),
             (None, None) => {
-                let rest = settings.oidc_client_secret.is_none() && settings.oidc_return_urls.is_empty();
-                ensure!(rest, "SIGHTLINE_OIDC_… is set but not SIGHTLINE_OIDC_ISSUER; set it too, or none of them");
+                let rest = settings.oidc_client_secret.is_none();
+                ensure!(
+                    rest,
+                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither"
+                );
                 return Ok(None);
             }
             _ => anyhow::bail!("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none"),
@@ -87,7 +90,11 @@ impl Provider {
             None => format!("{}/v1/oidc/callback", own.trim_end_matches('/')),
         };
         safe("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &callback)?;
-        let returns = settings.oidc_return_urls.iter().map(|url| safe("SIGHTLINE_OIDC_RETURN_URLS", url));
+        let returns = settings
+            .oidc_return_urls
+            .iter()
+            .filter(|url| !url.is_empty())
+            .map(|url| safe("SIGHTLINE_OIDC_RETURN_URLS", url));
         let scopes = settings.oidc_scopes.split_ascii_whitespace().filter(|scope| *scope != "openid");
         let audiences = settings.oidc_audiences.iter().filter(|audience| !audience.is_empty());
         Ok(Some(Self {
@@ -262,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_strangers_could_read_on_the_way_is_refused_by_its_name() {
-        for address in ["http://accounts.example", "accounts.example", "https://a.example/#b", "ftp://a.example", ""] {
+        for address in ["http://accounts.example", "accounts.example", "https://a.example/#b", "ftp://a.example"] {
             let text = || Some(address.to_owned());
             for (key, settings) in [
                 ("SIGHTLINE_OIDC_ISSUER", OpenIdArgs { oidc_issuer: text(), ..usual() }),

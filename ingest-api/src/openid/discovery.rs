@@ -28,6 +28,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 pub struct Discovery {
     issuer: IssuerUrl,
     http: Http,
+    /// As [`BETWEEN`].
+    between: Duration,
     known: Mutex<Known>,
 }
 
@@ -39,7 +41,7 @@ struct Known {
 
 impl Discovery {
     pub fn new(issuer: IssuerUrl, http: Http) -> Self {
-        Self { issuer, http, known: Mutex::default() }
+        Self { issuer, http, between: BETWEEN, known: Mutex::default() }
     }
 
     pub fn http(&self) -> &Http {
@@ -61,7 +63,7 @@ impl Discovery {
         match &known.metadata {
             // Somebody else has asked meanwhile.
             Some((metadata, _)) if !Arc::ptr_eq(metadata, seen) => Ok(Some(Arc::clone(metadata))),
-            Some((_, at)) if at.elapsed() < BETWEEN => Ok(None),
+            Some((_, at)) if at.elapsed() < self.between => Ok(None),
             _ => self.fetch(&mut known).await.map(Some),
         }
     }
@@ -92,5 +94,47 @@ fn told(error: DiscoveryError<HttpError>) -> String {
         DiscoveryError::Request(error) => error.to_string(),
         DiscoveryError::Parse(error) => format!("what it publishes of itself does not read: {error}"),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use platform::config::OpenIdArgs;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn provider() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let published = json!({
+            "issuer": url, "authorization_endpoint": format!("{url}/authorize"), "jwks_uri": format!("{url}/jwks"),
+            "response_types_supported": ["code"], "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        });
+        let routes = Router::new()
+            .route("/.well-known/openid-configuration", get(|| async { Json(published) }))
+            .route("/jwks", get(|| async { Json(json!({"keys": []})) }));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn newer_keys_are_asked_for_when_it_is_time_and_once_for_all_who_want_them() {
+        let url = provider().await;
+        let http = Http::new(&url.parse().unwrap(), &OpenIdArgs::default()).unwrap();
+        let mut discovery = Discovery::new(IssuerUrl::new(url).unwrap(), http);
+        let first = discovery.metadata().await.unwrap();
+        assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()), "it is kept");
+        assert!(discovery.newer_than(&first).await.unwrap().is_none(), "just fetched");
+        discovery.between = Duration::ZERO;
+        let newer = discovery.newer_than(&first).await.unwrap().unwrap();
+        assert!(!Arc::ptr_eq(&first, &newer));
+        discovery.between = BETWEEN;
+        let others = discovery.newer_than(&first).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&others, &newer), "what another one has fetched meanwhile");
     }
 }

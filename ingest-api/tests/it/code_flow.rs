@@ -128,15 +128,14 @@ async fn a_way_back_that_this_browser_has_not_begun_leads_nowhere() {
     let (one, other) = (begin(site.address, "").await, begin(site.address, "").await);
     let (state, strange) = (&one.asked()["state"], &other.asked()["state"]);
     let fields = [("code", "abc"), ("state", state.as_str())];
-    let attempts: [(Option<&str>, &[(&str, &str)]); 6] = [
-        (None, &fields),
-        (Some(&other.cookie), &fields),
+    for (cookie, fields) in [
+        (None, &fields[..]),
+        (Some(other.cookie.as_str()), &fields[..]),
         (Some(&one.cookie), &[("code", "abc"), ("state", strange)]),
         (Some(&one.cookie), &[("code", "abc"), ("state", "")]),
         (Some(&one.cookie), &[("code", "abc")]),
-        (Some("sightline_oidc=made-up"), &fields),
-    ];
-    for (cookie, fields) in attempts {
+        (Some("sightline_oidc=made-up"), &fields[..]),
+    ] {
         let (status, code, _) = problem(come_back(site.address, cookie, fields).await).await;
         assert_eq!((status, code.as_str()), (StatusCode::FORBIDDEN, "sign_in_not_begun"), "{cookie:?} {fields:?}");
     }

@@ -125,6 +125,7 @@ impl Issuer {
         });
         let routes = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
+            .route("/elsewhere", get(elsewhere))
             .route("/jwks", get(jwks))
             .route("/token", post(token))
             .with_state(Arc::clone(&issuer));
@@ -137,6 +138,20 @@ impl Issuer {
         ["--oidc-issuer", &self.url, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET]
             .map(str::to_owned)
             .to_vec()
+    }
+
+    /// What it publishes of itself, as an issuer of this name.
+    fn metadata(&self, called: &str) -> Value {
+        let own = &self.url;
+        json!({
+            "issuer": called,
+            "authorization_endpoint": format!("{own}/authorize"),
+            "token_endpoint": format!("{own}/token"),
+            "jwks_uri": format!("{own}/jwks"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256", "HS256"],
+        })
     }
 
     /// What a good token says.
@@ -182,24 +197,22 @@ impl Issuer {
 }
 
 async fn metadata(State(issuer): State<Arc<Issuer>>) -> Response {
-    let own = &issuer.url;
     let mood = *issuer.mood.lock().unwrap();
-    let called = if mood == Mood::Impostor { "https://accounts.example" } else { own };
+    let known = |own: &str| issuer.metadata(own).to_string();
+    let json = |text: String| ([("content-type", "application/json")], text).into_response();
     match mood {
+        Mood::Well => json(known(&issuer.url)),
+        Mood::Impostor => json(known("https://accounts.example")),
         Mood::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Mood::Endless => (StatusCode::OK, [("content-type", "application/json")], vec![b' '; 2 << 20]).into_response(),
-        Mood::Elsewhere => (StatusCode::FOUND, [("location", format!("{own}/elsewhere"))]).into_response(),
-        Mood::Well | Mood::Impostor => Json(json!({
-            "issuer": called,
-            "authorization_endpoint": format!("{own}/authorize"),
-            "token_endpoint": format!("{own}/token"),
-            "jwks_uri": format!("{own}/jwks"),
-            "response_types_supported": ["code"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256", "HS256"],
-        }))
-        .into_response(),
+        // Sound, if one reads to the end.
+        Mood::Endless => json(known(&issuer.url) + &" ".repeat(2 << 20)),
+        Mood::Elsewhere => (StatusCode::FOUND, [("location", format!("{}/elsewhere", issuer.url))]).into_response(),
     }
+}
+
+/// Sound, if one follows.
+async fn elsewhere(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
+    Json(issuer.metadata(&issuer.url))
 }
 
 async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<Value> {

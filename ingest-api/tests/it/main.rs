@@ -1,6 +1,6 @@
 //! The whole service on embedded parts, on a port that the system picks.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 
 mod alerts;
 mod away;

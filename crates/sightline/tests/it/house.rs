@@ -36,7 +36,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What only some rooms may use from outside.
-const RESERVED: [(&str, &[&str]); 10] = [
+const RESERVED: [(&str, &[&str]); 11] = [
     ("rdkafka", &["bus"]),
     ("ort", &["detector-worker"]),
     ("image", &["detector-worker"]),
@@ -48,6 +48,7 @@ const RESERVED: [(&str, &[&str]); 10] = [
     ("redis", &["accounts"]),
     ("argon2", &["accounts"]),
     ("cel", &["rules"]),
+    ("openidconnect", &["ingest-api"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
