@@ -262,7 +262,7 @@ pub struct HttpArgs {
     #[arg(long, env = "SIGHTLINE_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Web pages that may call from a browser, as https://app.example.com, comma-separated; * for any; none when not set
+    /// Web pages that may call from a browser, as `https://app.example.com`, comma-separated; * for any; none when not set
     #[arg(long, env = "SIGHTLINE_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub cors_origins: Vec<String>,
 }

@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn more_than_can_wait_are_refused_at_once() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (hold, held) = channel::<()>();
         let (begun, begins) = oneshot::channel();
         let busy = hasher.run(hasher.place().unwrap(), move |_| {
             begun.send(()).unwrap();

@@ -9,7 +9,7 @@ use super::Secret;
 /// The provider, and what this system is to it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OpenIdArgs {
-    /// OpenID provider by whose word users may sign in, such as https://accounts.google.com
+    /// OpenID provider by whose word users may sign in, such as `https://accounts.google.com`
     #[arg(long, env = "SIGHTLINE_OIDC_ISSUER", value_name = "URL")]
     pub oidc_issuer: Option<String>,
 
