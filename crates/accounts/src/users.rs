@@ -159,12 +159,20 @@ impl StoredAccounts {
         Ok(self.store.user_by_identity(identity).await?)
     }
 
-    /// Lets a user sign in as this person too.
-    pub async fn link_identity(&self, user: UserId, identity: &Identity, by: &By) -> Result<(), AccountError> {
+    /// Lets a user sign in as this person too. It takes the password, where there is one: a stolen access token is not to be made
+    /// into a way in that lasts.
+    pub async fn link_identity(
+        &self,
+        user: UserId,
+        identity: &Identity,
+        present_password: Option<&Secret>,
+        origin: &Origin,
+    ) -> Result<(), AccountError> {
+        self.own_password(user, present_password, origin).await?;
         if !self.store.link_identity(user, identity, self.clock.now()).await? {
             return Err(AccountError::IdentityTaken);
         }
-        self.note("identity_linked", Some(user), by, Some(identity.issuer.clone())).await;
+        self.note("identity_linked", Some(user), &origin.by(Some(user)), Some(identity.issuer.clone())).await;
         Ok(())
     }
 
@@ -245,8 +253,7 @@ impl StoredAccounts {
         origin: &Origin,
     ) -> Result<Option<PasswordHash>, AccountError> {
         let Some(stored) = self.store.password(id).await? else { return Ok(None) };
-        let present = present
-            .ok_or_else(|| invalid("present_password", "another address or user name takes the password so far"))?;
+        let present = present.ok_or_else(|| invalid("present_password", "this takes the password so far"))?;
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.attempts.admit(&attempt, self.clock.now()).await?;
         match self.hasher.verify(self.hasher.place()?, present, Some(&stored)).await? {

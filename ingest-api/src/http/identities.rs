@@ -1,13 +1,13 @@
 //! By whose word one signs in besides one's password: linking a person at the OpenID provider, and taking that back.
 
-use accounts::AccountError;
+use accounts::{AccountError, Secret};
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use contracts::api::{Page, Problem};
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::relational::{Identity, LinkedIdentity};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::http::docs::{BodyProblems, Problems};
 use crate::http::extract::NoQuery;
 use crate::http::json::JsonBody;
-use crate::http::openid::{IdToken, provider};
+use crate::http::openid::provider;
 use crate::http::who::{Owner, Whence};
 use crate::http::{ApiError, Routes};
 
@@ -53,9 +53,26 @@ pub async fn list(State(app): State<App>, Owner(me): Owner, _: NoQuery) -> Resul
     Ok(Json(Page { items: linked.into_iter().map(IdentityView::from).collect(), next_cursor: None }))
 }
 
+/// A person at the OpenID provider, to sign in as.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewIdentity {
+    /// The person's ID token. It must be for `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
+    #[schema(max_length = 16384)]
+    id_token: String,
+    /// What the app asked for it with, if it did: the token must say the same.
+    #[serde(default)]
+    #[schema(max_length = 512)]
+    nonce: Option<String>,
+    /// The password; whoever has none leaves it out.
+    #[serde(default)]
+    #[schema(format = Password)]
+    present_password: Option<String>,
+}
+
 /// Signs in by the word of the OpenID provider from now on, as the person whose ID token this is.
 #[utoipa::path(
-    post, path = "/v1/users/me/identities", operation_id = "link_identity", tag = "users", request_body = IdToken,
+    post, path = "/v1/users/me/identities", operation_id = "link_identity", tag = "users", request_body = NewIdentity,
     responses(
         (status = 204, description = "It is linked; or was already"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
@@ -68,7 +85,7 @@ pub async fn link(
     owner: Owner,
     Whence(origin): Whence,
     _: NoQuery,
-    JsonBody(shown): JsonBody<IdToken>,
+    JsonBody(shown): JsonBody<NewIdentity>,
 ) -> Result<StatusCode, ApiError> {
     let provider = provider(&app)?;
     let person = provider.person(&shown.id_token, shown.nonce.as_deref()).await;
@@ -78,7 +95,9 @@ pub async fn link(
         error => error,
     })?;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject: person.subject };
-    match app.directory.users.link_identity(owner.0.id, &identity, &owner.by(&origin)).await {
+    let password = shown.present_password.map(Secret::new);
+    match app.directory.users.link_identity(owner.0.id, &identity, password.as_ref(), &origin).await {
+        Err(AccountError::WrongPassword) => Err(ApiError::WrongPresentPassword),
         Err(AccountError::IdentityTaken) => {
             Err(ApiError::Conflict("another user signs in as this person; sign in that way".to_owned()))
         }

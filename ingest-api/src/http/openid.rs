@@ -193,11 +193,11 @@ async fn finish(
 pub struct IdToken {
     /// The token. It must be for `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
     #[schema(max_length = 16384)]
-    pub id_token: String,
+    id_token: String,
     /// What the app asked for it with, if it did: the token must say the same.
     #[serde(default)]
     #[schema(max_length = 512)]
-    pub nonce: Option<String>,
+    nonce: Option<String>,
 }
 
 /// Signs in with an ID token, as mobile apps have it from the provider.

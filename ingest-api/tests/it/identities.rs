@@ -20,7 +20,8 @@ async fn start() -> (Arc<Issuer>, Site, String) {
 }
 
 async fn link(site: &Site, token: &str, id_token: &str) -> Response {
-    site.request_as(token, Method::POST, PATH).json(&json!({"id_token": id_token})).send().await.unwrap()
+    let body = json!({"id_token": id_token, "present_password": PASSWORD});
+    site.request_as(token, Method::POST, PATH).json(&body).send().await.unwrap()
 }
 
 async fn sign_in(site: &Site, id_token: &str) -> Response {
@@ -39,6 +40,11 @@ async fn an_owner_links_itself_and_signs_in_that_way() {
     let forged = Key::new("one").token(&issuer.claims());
     let (status, code, _) = problem(link(&site, &token, &forged).await).await;
     assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"));
+    for (password, code) in [(Value::Null, "invalid"), (json!("another password"), "wrong_password")] {
+        let body = json!({"id_token": hers, "present_password": password});
+        let refused = site.request_as(&token, Method::POST, PATH).json(&body).send().await.unwrap();
+        assert_eq!(problem(refused).await.1, code, "a stolen access token links nobody");
+    }
     assert_eq!(linked(&site, &token).await, json!([]));
 
     assert_eq!(link(&site, &token, &hers).await.status(), StatusCode::NO_CONTENT);

@@ -317,7 +317,7 @@ pub async fn an_identity_signs_in_one_user(site: &mut Site) {
     site.accepted(&grant.access_token).await;
     assert_eq!(sign_in(&site.one, "ann", "").await.unwrap_err(), AccountError::WrongPassword);
     let bob = site.register("bob").await;
-    let taken = site.one.link_identity(bob.id, &identity, &By::default()).await;
+    let taken = site.one.link_identity(bob.id, &identity, password().as_ref(), &home()).await;
     assert_eq!(taken.unwrap_err(), AccountError::IdentityTaken);
     let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
     site.one.change_access(ann.id, &shut_out, &By::default()).await.unwrap();
