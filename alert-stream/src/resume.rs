@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bus::{Bus, BusError, Reader, ReaderItem, Start};
 use bytes::Bytes;
-use contracts::Role;
+use contracts::TopicRole;
 use metrics::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -103,7 +103,7 @@ impl Replay {
     ) -> Result<Self, BusError> {
         let (earliest, _) = extent(bus).await?;
         let start = earliest.max(offered + 1 - REACH);
-        let reader = bus.reader(Role::Alerts, Start::Offset(start)).await?;
+        let reader = bus.reader(TopicRole::Alerts, Start::Offset(start)).await?;
         let replays = feed.meters.replays.clone();
         replays.increment(1);
         Ok(Self { reader, judge: Judge::new(Arc::clone(feed.incarnation())), replays, _permit: permit })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Bus, BusError, Reader, ReaderItem, Start};
-use contracts::Role;
+use contracts::TopicRole;
 use futures::FutureExt;
 use platform::retry::Backoff;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ impl Tail {
     }
 
     async fn begin(bus: &Arc<dyn Bus>, window: usize) -> Result<Self, BusError> {
-        let incarnation: Arc<str> = bus.incarnation(Role::Alerts).await?.into();
+        let incarnation: Arc<str> = bus.incarnation(TopicRole::Alerts).await?.into();
         let (earliest, end) = extent(&**bus).await?;
         let reach = REACH + i64::try_from(window).unwrap_or(i64::MAX / 2);
         let start = earliest.max(end - reach);
@@ -72,7 +72,7 @@ impl Tail {
         let judged_from = if start == earliest { start } else { start + REACH };
         Ok(Self {
             bus: Arc::clone(bus),
-            reader: bus.reader(Role::Alerts, Start::Offset(start)).await?,
+            reader: bus.reader(TopicRole::Alerts, Start::Offset(start)).await?,
             judge: Judge::new(Arc::clone(&incarnation)),
             feed: Arc::new(Feed::new(incarnation, judged_from, window)),
             judged_from,
@@ -129,11 +129,11 @@ impl Tail {
 
     /// Reads on with a new reader where the old one failed.
     async fn reopen(&mut self) -> Result<(), BusError> {
-        let incarnation = self.bus.incarnation(Role::Alerts).await?;
+        let incarnation = self.bus.incarnation(TopicRole::Alerts).await?;
         if incarnation != **self.feed.incarnation() {
             return Err(replaced());
         }
-        self.reader = self.bus.reader(Role::Alerts, Start::Offset(self.head + 1)).await?;
+        self.reader = self.bus.reader(TopicRole::Alerts, Start::Offset(self.head + 1)).await?;
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Tail {
 
 /// Offsets of the oldest record of the alerts and of the next one.
 pub async fn extent(bus: &dyn Bus) -> Result<(i64, i64), BusError> {
-    let ranges = bus.ranges(Role::Alerts).await?;
+    let ranges = bus.ranges(TopicRole::Alerts).await?;
     let range = ranges.first().ok_or_else(|| BusError::Fatal("the alerts topic has no partition".to_owned()))?;
     Ok((range.earliest, range.end))
 }

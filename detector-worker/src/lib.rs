@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Bus, BusError, ConsumerOptions};
-use contracts::{DetectorName, Role, groups};
+use contracts::{DetectorName, TopicRole, groups};
 use platform::{Common, Health};
 use store::{Blobs, INBOX};
 use tokio_util::sync::CancellationToken;
@@ -157,7 +157,7 @@ pub async fn run_with(
         blobs: deps.blobs.clone(),
         group: group.clone(),
         pictures: config.picture_retention,
-        inbox: common.topics()?.get(Role::Frames).retention,
+        inbox: common.topics()?.get(TopicRole::Frames).retention,
     };
     let worker =
         Worker { bus: deps.bus.clone(), group, options, intake: Intake::new(names), examiner: Arc::new(examiner) };
@@ -168,8 +168,8 @@ pub async fn run_with(
 }
 
 async fn open_journal(config: &Config, deps: &Deps, group: &str) -> anyhow::Result<Journal> {
-    let incarnation = deps.bus.incarnation(Role::Frames).await.context("the frames topic cannot be asked")?;
-    let ranges = deps.bus.ranges(Role::Frames).await.context("the frames topic cannot be asked")?;
+    let incarnation = deps.bus.incarnation(TopicRole::Frames).await.context("the frames topic cannot be asked")?;
+    let ranges = deps.bus.ranges(TopicRole::Frames).await.context("the frames topic cannot be asked")?;
     let earliest =
         |partition| ranges.iter().find(|range| range.partition == partition).map_or(i64::MAX, |range| range.earliest);
     let folder = config.state_dir();
@@ -204,7 +204,7 @@ impl Sweeper {
 
     /// The embedded log keeps what is not consumed beyond its retention; then the bytes must stay as long.
     async fn inbox_age(&self) -> Result<Duration, BusError> {
-        let oldest = self.bus.oldest_unconsumed(Role::Frames, &self.group).await?;
+        let oldest = self.bus.oldest_unconsumed(TopicRole::Frames, &self.group).await?;
         let waiting = oldest.and_then(|since| since.elapsed().ok()).unwrap_or_default();
         Ok(self.inbox.max(waiting))
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bus::{Acknowledged, BusError, Finisher, Producer};
-use contracts::{Cause, DeadLetter, Event, FailureCode, Message, Origin, Outcome, Role};
+use contracts::{Cause, DeadLetter, Event, FailureCode, Message, Origin, Outcome, TopicRole};
 use futures::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 use platform::retry::Backoff;
@@ -69,20 +69,20 @@ impl Publisher {
 
     async fn send_result(&self, examined: &mut Examined, place: usize) -> anyhow::Result<Acknowledged> {
         let message = examined.results[place].to_message();
-        match self.send(Role::Results, message).await {
+        match self.send(TopicRole::Results, message).await {
             Err(BusError::TooLarge { size, limit, .. }) => {
                 let reason = format!("the result of {size} bytes is over the topic's limit of {limit} bytes");
                 examined.dead.get_or_insert((FailureCode::Rejected.as_str().to_owned(), reason.clone()));
                 examined.results[place].data.outcome = Outcome::Failed { code: FailureCode::Rejected, message: reason };
                 let message = examined.results[place].to_message();
-                self.send(Role::Results, message).await.context("a result could not be sent")
+                self.send(TopicRole::Results, message).await.context("a result could not be sent")
             }
             sent => sent.context("a result could not be sent"),
         }
     }
 
     /// Hands a message over, waiting out what passes.
-    async fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError> {
+    async fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_secs(5));
         loop {
             match self.producer.send(role, message.clone()) {
@@ -112,7 +112,7 @@ impl Publisher {
         };
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
         loop {
-            let sent = match self.send(Role::FramesDlq, letter.to_message()).await {
+            let sent = match self.send(TopicRole::FramesDlq, letter.to_message()).await {
                 Ok(acknowledged) => acknowledged.await,
                 Err(error) => Err(error),
             };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming};
-use contracts::Role;
+use contracts::TopicRole;
 use platform::retry::Backoff;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -54,7 +54,7 @@ impl Worker {
     /// # Errors
     /// When the worker cannot go on. Nothing is lost: what is not finished is delivered again after the next start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let topic = self.bus.topic(Role::Frames).to_owned();
+        let topic = self.bus.topic(TopicRole::Frames).to_owned();
         let Some(mut consumer) = self.join(&stop).await.with_context(|| format!("cannot consume {topic}"))? else {
             return Ok(());
         };
@@ -92,7 +92,7 @@ impl Worker {
     async fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Consumer>>, BusError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            match self.bus.consumer(Role::Frames, &self.group, self.options).await {
+            match self.bus.consumer(TopicRole::Frames, &self.group, self.options).await {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "the group of workers cannot be joined; trying again");
                     meters::retry("consume");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::{Bus, BusError, ReaderItem, Start};
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, Role};
+use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use metrics::counter;
 use rules::Facts;
@@ -99,7 +99,7 @@ impl Raising {
             if !self.raised.contains(&alert.data.id) {
                 counter!("sightline_indexer_alerts_total").increment(1);
                 self.raised.first(alert.data.id, ());
-                sent.push(self.sending.begin(Role::Alerts, alert.to_message()));
+                sent.push(self.sending.begin(TopicRole::Alerts, alert.to_message()));
             }
         }
         sent
@@ -115,11 +115,11 @@ impl Raising {
     }
 
     async fn read_end(&mut self) -> Result<(), BusError> {
-        let ranges = self.bus.ranges(Role::Alerts).await?;
+        let ranges = self.bus.ranges(TopicRole::Alerts).await?;
         let Some(end) = ranges.iter().find(|range| range.end > range.earliest).map(|range| range.end) else {
             return Ok(());
         };
-        let mut reader = self.bus.reader(Role::Alerts, Start::Tail(REMEMBERED as u64)).await?;
+        let mut reader = self.bus.reader(TopicRole::Alerts, Start::Tail(REMEMBERED as u64)).await?;
         loop {
             let item = tokio::time::timeout(PATIENCE, reader.next()).await;
             let read_to = match item {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position};
-use contracts::{Cause, DeadLetter, DetectorName, FrameId, Origin, Outcome, Role, TenantId, groups};
+use contracts::{Cause, DeadLetter, DetectorName, FrameId, Origin, Outcome, TopicRole, TenantId, groups};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, histogram};
 use platform::Common;
@@ -82,13 +82,13 @@ impl Intake {
         sending: &Sending,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let incarnation = deps.bus.incarnation(Role::Results).await.context("the results topic")?;
+        let incarnation = deps.bus.incarnation(TopicRole::Results).await.context("the results topic")?;
         // Some batches are being written, one is gathered, and there is room for the log to be ahead.
         let max_in_flight = (TURNS + 3) * config.index_batch;
         let options = ConsumerOptions { max_in_flight, ..ConsumerOptions::default() };
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let consumer = loop {
-            match deps.bus.consumer(Role::Results, groups::INDEXER, options).await {
+            match deps.bus.consumer(TopicRole::Results, groups::INDEXER, options).await {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "the group of indexers cannot be joined; trying again");
                 }
@@ -114,7 +114,7 @@ impl Intake {
             wait: config.wait(),
             preparing: Preparing {
                 reading: Reading { incarnation, foreign_tenant: common.foreign_tenant.clone() },
-                topic: deps.bus.topic(Role::Results).to_owned(),
+                topic: deps.bus.topic(TopicRole::Results).to_owned(),
                 rules,
                 retention: config.retention.0,
                 firsts: Recent::new(FIRSTS),

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::Bus;
-use contracts::{Role, groups};
+use contracts::{TopicRole, groups};
 use futures::FutureExt;
 use jiff::Timestamp;
 use metrics::gauge;
@@ -126,7 +126,7 @@ async fn sweep(documents: &dyn Documents) {
 
 async fn measure_lag(bus: &dyn Bus) {
     // A log out of reach is told of by the work itself; the gauge keeps its last value.
-    if let Ok(oldest) = bus.oldest_unconsumed(Role::Results, groups::INDEXER).await {
+    if let Ok(oldest) = bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await {
         let lag = oldest.and_then(|taken| taken.elapsed().ok()).unwrap_or_default();
         gauge!("sightline_indexer_lag_seconds").set(lag.as_secs_f64());
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Acknowledged, BusError, Producer};
-use contracts::{Message, Role};
+use contracts::{Message, TopicRole};
 use futures::{StreamExt, stream};
 use metrics::counter;
 use platform::retry::Backoff;
@@ -33,7 +33,7 @@ pub struct Sending {
 
 /// A message on its way.
 pub struct Sent {
-    role: Role,
+    role: TopicRole,
     message: Message,
     answer: Result<Acknowledged, BusError>,
 }
@@ -45,7 +45,7 @@ impl Sending {
     }
 
     /// Hands a message to the log's queue. What the queue says is for [`Self::settle`] to hear.
-    pub fn begin(&self, role: Role, message: Message) -> Sent {
+    pub fn begin(&self, role: TopicRole, message: Message) -> Sent {
         let answer = self.producer.send(role, message.clone());
         Sent { role, message, answer }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bus::{Bus, Finisher};
-use contracts::{DeadLetter, Message, Role};
+use contracts::{DeadLetter, Message, TopicRole};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -71,7 +71,7 @@ impl Work {
     }
 
     async fn write(&self, batch: &Batch, alerts: Vec<Sent>) -> Result<(), Interrupted> {
-        let letters = batch.poison.iter().map(|letter| self.sending.begin(Role::ResultsDlq, bury(letter)));
+        let letters = batch.poison.iter().map(|letter| self.sending.begin(TopicRole::ResultsDlq, bury(letter)));
         tokio::try_join!(
             self.put(batch, 0..batch.wanted.len()),
             self.sending.settle(alerts),
@@ -96,9 +96,9 @@ impl Work {
             }
             self.documents.check().await.map_err(|error| failure(error, "the store refuses"))?;
             let delivery = batch.places.get(part.start).and_then(|place| batch.deliveries.get(*place));
-            let topic = self.bus.topic(Role::Results);
+            let topic = self.bus.topic(TopicRole::Results);
             let letter = delivery.map(|delivery| bury(&dead_letter(topic, delivery, cause("unstorable", &refusal))));
-            let sent = letter.map(|letter| self.sending.begin(Role::ResultsDlq, letter));
+            let sent = letter.map(|letter| self.sending.begin(TopicRole::ResultsDlq, letter));
             self.sending.settle(sent.into_iter().collect()).await
         }
         .boxed()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use accounts::Accounts;
 use anyhow::Context;
 use bus::Producer;
-use contracts::{DetectorName, Role, Rule};
+use contracts::{DetectorName, TopicRole, Rule};
 use metrics::Counter;
 use platform::Common;
 use rules::{BuiltIns, built_in};
@@ -40,7 +40,7 @@ pub struct Inner {
     pub producer: Arc<dyn Producer>,
     /// What was seen.
     pub documents: Arc<dyn Documents>,
-    /// Pictures.
+    /// Images.
     pub blobs: Arc<dyn Blobs>,
     /// Who may do what.
     pub accounts: Arc<dyn Accounts>,
@@ -92,7 +92,7 @@ impl App {
     /// # Errors
     /// When the topics cannot be read, an HTTP client cannot be made, or an OpenID provider is set by half.
     pub fn new(config: Config, common: &Common, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
-        let room = common.topics()?.get(Role::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
+        let room = common.topics()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
         // No proxy and no redirect: alert-stream is a neighbour whose address the operator gave.
         let client = reqwest::Client::builder()
             .no_proxy()

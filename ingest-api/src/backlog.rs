@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::{Bus, BusError, Progress};
-use contracts::Role;
+use contracts::TopicRole;
 use futures::future::try_join_all;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -147,7 +147,7 @@ impl Backlog {
         let mut ticks = every(PERIOD);
         loop {
             ticks.tick().await;
-            let asked = groups.iter().map(|group| bus.progress(Role::Frames, &group.name));
+            let asked = groups.iter().map(|group| bus.progress(TopicRole::Frames, &group.name));
             match try_join_all(asked).await {
                 Ok(progress) => {
                     let now = Instant::now();
@@ -191,7 +191,7 @@ async fn age(bus: &dyn Bus, groups: &[Group]) {
 }
 
 async fn oldest(bus: &dyn Bus, group: &Group) -> Result<Duration, BusError> {
-    let taken = bus.oldest_unconsumed(Role::Frames, &group.name).await?;
+    let taken = bus.oldest_unconsumed(TopicRole::Frames, &group.name).await?;
     // A clock that went back makes a frame of the future: it is new.
     let age = taken.map(|taken| SystemTime::now().duration_since(taken).unwrap_or_default()).unwrap_or_default();
     group.oldest.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In: images, detections made elsewhere, rules, questions. Out: frame and result events on the log; pages, counts and
-//! pictures. Promised: 202 means that the log has the frame for good; bad input gets a 4xx problem as soon as its first bytes
+//! images. Promised: 202 means that the log has the frame for good; bad input gets a 4xx problem as soon as its first bytes
 //! show it; memory is bounded whatever clients do, and beyond it they get 503 with `Retry-After`. Images are never decoded
 //! here: a decoder fed by strangers belongs into a process that may die.
 
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use accounts::Accounts;
 use bus::Bus;
-use contracts::Role;
+use contracts::TopicRole;
 use platform::http::{Limits, Listener, serve};
 use platform::{Common, Health};
 use store::{Blobs, Documents};
@@ -47,7 +47,7 @@ pub struct Deps {
     pub bus: Arc<dyn Bus>,
     /// What was seen, and the rules.
     pub documents: Arc<dyn Documents>,
-    /// Pictures.
+    /// Images.
     pub blobs: Arc<dyn Blobs>,
     /// Who may do what.
     pub accounts: Arc<dyn Accounts>,
@@ -92,7 +92,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     config.check(&common)?;
-    let patience = common.topics()?.get(Role::Frames).retention / 2;
+    let patience = common.topics()?.get(TopicRole::Frames).retention / 2;
     let groups = config.worker_groups(&common);
     let health = health(&config, &deps);
     let app = app::App::new(config, &common, &deps, stop.clone())?;

@@ -101,7 +101,7 @@ impl Probe {
             let segment = &bytes[self.at..];
             match segment[1] {
                 0x00 | 0x01 | 0xd0..=0xd8 => self.at += 2,
-                // The picture's end, or its data: the size should have come before.
+                // The image's end, or its data: the size should have come before.
                 0xd9 | 0xda => return Size::Broken,
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     return match segment.get(5..9) {

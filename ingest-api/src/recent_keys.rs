@@ -1,7 +1,7 @@
 //! What came under which idempotency key, of the recent ones that this process saw.
 //!
 //! A frame's id follows from tenant and key, so a repeat is the same frame on every replica and after every restart. This
-//! memory adds one thing: a key that comes again with another picture or other parameters is a mistake, which would else
+//! memory adds one thing: a key that comes again with another image or other parameters is a mistake, which would else
 //! pass for a repeat, and is told. It is bounded and this process's own: beyond it, such a request is taken as a repeat of
 //! the first.
 
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn another_request_under_the_same_key_is_told_while_the_key_is_remembered() {
         let (keys, frame) = (RecentKeys::new(), FrameId::now());
-        assert!(keys.agrees(frame, ("gate-1", b"picture")));
-        assert!(keys.agrees(frame, ("gate-1", b"picture")));
+        assert!(keys.agrees(frame, ("gate-1", b"image")));
+        assert!(keys.agrees(frame, ("gate-1", b"image")));
         assert!(!keys.agrees(frame, ("gate-1", b"another")));
         assert!(keys.agrees(FrameId::now(), ("gate-1", b"another")));
         for _ in 0..GENERATION {

@@ -61,7 +61,7 @@ fn add(view: &mut FrameView, event: &ResultEvent) {
     view.results.push(result);
 }
 
-/// The blob key of a frame's picture, if one of its results kept it.
+/// The blob key of a frame's image, if one of its results kept it.
 pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<&'a str> {
     results.into_iter().find_map(|event| match &event.data.outcome {
         Outcome::Ok { image, .. } => image.as_deref(),

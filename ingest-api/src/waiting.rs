@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::{Bus, BusError, ReaderItem, Start};
-use contracts::{DetectorName, Event, FrameId, Message, ResultEvent, Role};
+use contracts::{DetectorName, Event, FrameId, Message, ResultEvent, TopicRole};
 use metrics::Gauge;
 use platform::retry::Backoff;
 use tokio::sync::mpsc;
@@ -171,7 +171,7 @@ pub async fn follow(bus: Arc<dyn Bus>, waiting: Arc<Waiting>, stop: Cancellation
 }
 
 async fn read(bus: &dyn Bus, waiting: &Waiting, backoff: &mut Backoff) -> BusError {
-    let mut reader = match bus.reader(Role::Replies, Start::Latest).await {
+    let mut reader = match bus.reader(TopicRole::Replies, Start::Latest).await {
         Ok(reader) => reader,
         Err(error) => return error,
     };

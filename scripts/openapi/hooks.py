@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of the service: how pictures begin, and that strangers get nothing but a 401."""
+"""What schemathesis cannot know of the service: how images begin, and that strangers get nothing but a 401."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def png(width: int, height: int, shade: int) -> bytes:
-    """A grey picture."""
+    """A grey image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -20,7 +20,7 @@ def png(width: int, height: int, shade: int) -> bytes:
 
 
 def jpeg_head(width: int, height: int) -> bytes:
-    """What a JPEG has up to its size, and no picture: it is taken, and the detectors cannot decode it."""
+    """What a JPEG has up to its size, and no image: it is taken, and the detectors cannot decode it."""
     frame = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width) + b"\x03"
     return b"\xff\xd8\xff\xe0\x00\x04ab" + frame + b"Z" * 64
 

@@ -1,6 +1,6 @@
 //! One order for everybody, each alert once.
 
-use contracts::{Headers, Message, Role};
+use contracts::{Headers, Message, TopicRole};
 
 use crate::client::Client;
 use crate::world::{ADMIN, Dice, World, alert, alerts, without_repeats};
@@ -84,7 +84,7 @@ async fn records_that_are_no_alerts_are_left_out() {
     let mut client = Client::listen(replica.address, ADMIN).await;
     let garbage = Message { key: None, headers: Headers::new(), value: "{}".into() };
     world.publish([alert(1)]).await;
-    world.bus.producer().send(Role::Alerts, garbage).unwrap().await.unwrap();
+    world.bus.producer().send(TopicRole::Alerts, garbage).unwrap().await.unwrap();
     world.publish([alert(2)]).await;
     assert_eq!(client.numbers(2).await, [1, 2]);
     replica.stop().await;

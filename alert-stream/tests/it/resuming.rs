@@ -3,7 +3,7 @@
 use bus::embedded::Options;
 use std::time::{Duration, Instant};
 
-use contracts::Role;
+use contracts::TopicRole;
 
 use crate::client::{Client, PATIENCE, request};
 use crate::world::{ADMIN, Dice, World, alerts, without_repeats};
@@ -113,7 +113,7 @@ async fn an_id_older_than_what_is_kept_gets_a_reset_and_then_the_oldest() {
     let id = Client::listen(replica.address, ADMIN).await.last_id.unwrap();
     let begun = Instant::now();
     let mut next = 0;
-    let earliest = async || world.bus.ranges(Role::Alerts).await.unwrap()[0].earliest;
+    let earliest = async || world.bus.ranges(TopicRole::Alerts).await.unwrap()[0].earliest;
     while earliest().await == 0 {
         assert!(begun.elapsed() < PATIENCE, "retention never dropped anything");
         world.publish(alerts(next..next + 50)).await;

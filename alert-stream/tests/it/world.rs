@@ -12,7 +12,7 @@ use bus::embedded::Options;
 use bus::{Bus, EmbeddedBus};
 use clap::Parser;
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, Event, FrameId, Role, RuleId, TenantId, Topics, Vehicle};
+use contracts::{AlertEvent, AlertId, Event, FrameId, TopicRole, RuleId, TenantId, Topics, Vehicle};
 use platform::Common;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -126,7 +126,7 @@ impl World {
         let producer = self.bus.producer();
         let mut sent = Vec::new();
         for alert in alerts {
-            sent.push(producer.send(Role::Alerts, alert.to_message()).unwrap());
+            sent.push(producer.send(TopicRole::Alerts, alert.to_message()).unwrap());
             if sent.len() >= 500 {
                 futures::future::try_join_all(sent.drain(..)).await.unwrap();
             }

@@ -32,7 +32,7 @@ use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use contracts::{Message, Role, Topics};
+use contracts::{Message, TopicRole, Topics};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Produc
 /// A durable log in a folder. Dropping it closes it.
 pub struct EmbeddedBus {
     folder: PathBuf,
-    /// In the order of [`Role::ALL`].
+    /// In the order of [`TopicRole::ALL`].
     topics: Vec<Arc<TopicLog>>,
     groups: Arc<Groups>,
     producer: Arc<EmbeddedProducer>,
@@ -68,7 +68,7 @@ struct Running {
 }
 
 struct EmbeddedProducer {
-    /// In the order of [`Role::ALL`].
+    /// In the order of [`TopicRole::ALL`].
     topics: Vec<(Arc<TopicLog>, Arc<Queue>)>,
 }
 
@@ -86,7 +86,7 @@ impl EmbeddedBus {
         let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
         let mut logs = Vec::new();
         let mut appenders = Vec::new();
-        for role in Role::ALL {
+        for role in TopicRole::ALL {
             let topic = topics.get(role);
             let directory = folder.join(format!("{}.topic", topic.name));
             let (log, appender) = TopicLog::open(topic, directory, options, Arc::clone(&usage))?;
@@ -129,7 +129,7 @@ impl EmbeddedBus {
     ///
     /// # Errors
     /// When the file of groups cannot be written.
-    pub async fn forget_groups_except(&self, role: Role, keep: &[&str]) -> Result<Vec<String>, BusError> {
+    pub async fn forget_groups_except(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
         let groups = Arc::clone(&self.groups);
         let keep: Vec<String> = keep.iter().map(|&name| name.to_owned()).collect();
         blocking(spawn_blocking(move || {
@@ -139,7 +139,7 @@ impl EmbeddedBus {
         .await
     }
 
-    fn log(&self, role: Role) -> Result<&Arc<TopicLog>, BusError> {
+    fn log(&self, role: TopicRole) -> Result<&Arc<TopicLog>, BusError> {
         if self.closed.is_cancelled() { Err(BusError::Closed) } else { Ok(&self.topics[role as usize]) }
     }
 
@@ -179,7 +179,7 @@ impl Bus for EmbeddedBus {
         format!("embedded in {}", self.folder.display())
     }
 
-    fn topic(&self, role: Role) -> &str {
+    fn topic(&self, role: TopicRole) -> &str {
         &self.topics[role as usize].topic.name
     }
 
@@ -187,7 +187,7 @@ impl Bus for EmbeddedBus {
         Arc::clone(&self.producer) as Arc<dyn Producer>
     }
 
-    async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
         let log = Arc::clone(self.log(role)?);
         let (groups, name) = (Arc::clone(&self.groups), group.to_owned());
         let closed = self.closed.clone();
@@ -205,7 +205,7 @@ impl Bus for EmbeddedBus {
         .await
     }
 
-    async fn reader(&self, role: Role, start: Start) -> Result<Box<dyn Reader>, BusError> {
+    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
         let log = Arc::clone(self.log(role)?);
         let closed = self.closed.clone();
         blocking(spawn_blocking(move || {
@@ -215,28 +215,28 @@ impl Bus for EmbeddedBus {
         .await
     }
 
-    async fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError> {
+    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         Ok(self.log(role)?.ranges())
     }
 
-    async fn incarnation(&self, role: Role) -> Result<String, BusError> {
+    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
         Ok(self.log(role)?.incarnation.clone())
     }
 
-    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError> {
+    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
         let next = self.groups.stored(role, group).unwrap_or_default();
         let of = |partition| next.get(usize::try_from(partition).ok()?).copied();
         Ok(Progress::of(&self.log(role)?.ranges(), of))
     }
 
-    async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
+    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
         let log = Arc::clone(self.log(role)?);
         let next = self.groups.stored(role, group);
         blocking(spawn_blocking(move || oldest_after(&log, next))).await
     }
 
     async fn check(&self) -> Result<(), BusError> {
-        self.log(Role::Frames)?;
+        self.log(TopicRole::Frames)?;
         self.topics.iter().find_map(|log| log.failure()).map_or(Ok(()), Err)
     }
 
@@ -246,7 +246,7 @@ impl Bus for EmbeddedBus {
 }
 
 impl Producer for EmbeddedProducer {
-    fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError> {
+    fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         let (log, queue) = &self.topics[role as usize];
         queue.push(&log.topic, message)
     }

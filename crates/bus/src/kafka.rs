@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use contracts::{Role, Topics};
+use contracts::{TopicRole, Topics};
 use tokio_util::sync::CancellationToken;
 
 use crate::seam::{Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
@@ -36,7 +36,7 @@ use probe::Probe;
 use producer::KafkaProducer;
 use reader::KafkaReader;
 
-type Probes = HashMap<(Role, String), Arc<Probe>>;
+type Probes = HashMap<(TopicRole, String), Arc<Probe>>;
 
 /// The log on a Kafka cluster.
 pub struct KafkaBus {
@@ -88,7 +88,7 @@ impl KafkaBus {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probe(&self, role: Role, group: &str) -> Result<Arc<Probe>, BusError> {
+    fn probe(&self, role: TopicRole, group: &str) -> Result<Arc<Probe>, BusError> {
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role, group.to_owned());
         if let Some(probe) = probes.get(&key) {
@@ -116,7 +116,7 @@ impl Bus for KafkaBus {
         format!("kafka at {}", self.config.brokers)
     }
 
-    fn topic(&self, role: Role) -> &str {
+    fn topic(&self, role: TopicRole) -> &str {
         &self.topics.get(role).name
     }
 
@@ -124,7 +124,7 @@ impl Bus for KafkaBus {
         self.producer.clone()
     }
 
-    async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }
@@ -140,18 +140,18 @@ impl Bus for KafkaBus {
         Ok(Box::new(consumer))
     }
 
-    async fn reader(&self, role: Role, start: Start) -> Result<Box<dyn Reader>, BusError> {
+    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
         let beginnings = self.ask(move |cluster| cluster.beginnings(role, start)).await?;
         let (cluster, closed) = (self.cluster.clone(), self.closed.clone());
         let reader = KafkaReader::open(&self.config, role, self.topic(role), &beginnings, cluster, closed)?;
         Ok(Box::new(reader))
     }
 
-    async fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError> {
+    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         self.ask(move |cluster| cluster.ranges(role)).await
     }
 
-    async fn incarnation(&self, role: Role) -> Result<String, BusError> {
+    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
         let topic = self.ask(move |cluster| cluster.topic(role)).await?;
         match topic.id {
             Some(id) => Ok(id.simple().to_string()),
@@ -159,12 +159,12 @@ impl Bus for KafkaBus {
         }
     }
 
-    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError> {
+    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
         let probe = self.probe(role, group)?;
         self.ask(move |cluster| probe.progress(cluster)).await
     }
 
-    async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
+    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
         let probe = self.probe(role, group)?;
         self.ask(move |cluster| probe.oldest_unconsumed(cluster)).await
     }

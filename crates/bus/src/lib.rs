@@ -1,6 +1,6 @@
 //! The log that carries events: Kafka in production, an embedded durable log in one process, behind one seam.
 //!
-//! In: [`Message`](contracts::Message)s for a [`Role`](contracts::Role)'s topic. Out: [`Delivery`]s, to the members of a
+//! In: [`Message`](contracts::Message)s for a [`TopicRole`](contracts::TopicRole)'s topic. Out: [`Delivery`]s, to the members of a
 //! group ([`Consumer`]) or to a [`Reader`] that stands alone.
 //!
 //! Promised, and held by one contract suite that runs against both:

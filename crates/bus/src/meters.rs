@@ -1,6 +1,6 @@
 //! What both buses count, under one spelling: `sightline_bus_*` with the topic as label.
 
-use contracts::{Message, Role};
+use contracts::{Message, TopicRole};
 use metrics::{Counter, Gauge, counter, gauge};
 
 /// The meters of one topic.
@@ -15,7 +15,7 @@ pub struct Meters {
 
 impl Meters {
     /// Meters with the topic's role as label.
-    pub fn of(role: Role) -> Self {
+    pub fn of(role: TopicRole) -> Self {
         let topic = role.as_str();
         Self {
             produced_messages: counter!("sightline_bus_produced_messages_total", "topic" => topic),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use contracts::{Message, Role};
+use contracts::{Message, TopicRole};
 use futures::future::BoxFuture;
 
 /// A place on a topic.
@@ -74,7 +74,7 @@ pub trait Producer: Send + Sync {
     ///
     /// # Errors
     /// At once when the queue is full or the message too large; through the future for everything later.
-    fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError>;
+    fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError>;
 }
 
 /// How a group's member consumes.
@@ -215,29 +215,29 @@ pub trait Bus: Send + Sync {
     fn describe(&self) -> String;
 
     /// The name that a role's topic has on this log.
-    fn topic(&self, role: Role) -> &str;
+    fn topic(&self, role: TopicRole) -> &str;
 
     /// The producer; always the same one.
     fn producer(&self) -> Arc<dyn Producer>;
 
     /// Joins a group.
-    async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError>;
+    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError>;
 
     /// Reads alone.
-    async fn reader(&self, role: Role, start: Start) -> Result<Box<dyn Reader>, BusError>;
+    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError>;
 
     /// What each partition of a topic holds.
-    async fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError>;
+    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError>;
 
     /// Tells one topic from another that had the same name before it was deleted: stable over restarts, new on creation.
-    async fn incarnation(&self, role: Role) -> Result<String, BusError>;
+    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError>;
 
     /// How far `group` has come; a group that does not exist yet has everything before it.
-    async fn progress(&self, role: Role, group: &str) -> Result<Progress, BusError>;
+    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError>;
 
     /// When the oldest message that `group` has not yet committed was taken, or nothing when it has all; a group that does not
     /// exist yet has everything before it.
-    async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError>;
+    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError>;
 
     /// Succeeds when the log can be reached and has every topic.
     async fn check(&self) -> Result<(), BusError>;

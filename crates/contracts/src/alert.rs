@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::detection::{BoundingBox, Vehicle};
 use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{AlertId, DetectorName, FrameId, RuleId, StreamName, TenantId};
-use crate::topics::Role;
+use crate::topics::TopicRole;
 
 /// One alert: at most one per rule and frame. It tells of the most certain of the detections that matched.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub struct AlertData {
     pub label: String,
     /// How sure the detector was, 0 to 1.
     pub confidence: f64,
-    /// Where it is in the picture.
+    /// Where it is in the image.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<BoundingBox>,
     /// What is known of it as a vehicle.
@@ -50,7 +50,7 @@ pub struct AlertData {
     pub vehicle: Vehicle,
     /// How many detections of the frame matched the rule.
     pub matches: u32,
-    /// When the picture was taken.
+    /// When the image was taken.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
     /// When the rule was found to match.
@@ -59,7 +59,7 @@ pub struct AlertData {
 }
 
 impl Event for AlertEvent {
-    const ROLE: Role = Role::Alerts;
+    const ROLE: TopicRole = TopicRole::Alerts;
     const TYPE: &'static str = "sightline.alert.v1";
 
     fn to_message(&self) -> Message {

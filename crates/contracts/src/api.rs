@@ -46,7 +46,7 @@ pub struct FrameAccepted {
     /// Its stream, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// When the picture was taken, or arrived. Missing where the request has an idempotency key and does not say it itself: the
+    /// When the image was taken, or arrived. Missing where the request has an idempotency key and does not say it itself: the
     /// frame may have come before, and then it is the time of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -65,7 +65,7 @@ pub struct FrameView {
     /// Its stream, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// When the picture was taken.
+    /// When the image was taken.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
     /// Width of the upright original in pixels, 0 where unknown.
@@ -76,7 +76,7 @@ pub struct FrameView {
     pub detections: Vec<DetectionView>,
     /// What each detector said.
     pub results: Vec<ResultView>,
-    /// Where the picture can be fetched, while it is kept.
+    /// Where the image can be fetched, while it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
 }
@@ -131,7 +131,7 @@ pub struct DetectionView {
     pub stream: Option<StreamName>,
     /// Who saw it.
     pub detector: DetectorName,
-    /// When the picture was taken.
+    /// When the image was taken.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
     /// The object itself.
@@ -160,7 +160,7 @@ pub struct NewDetection {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 1)]
     pub confidence: Option<f64>,
-    /// Where it is in the picture: no number beyond a million.
+    /// Where it is in the image: no number beyond a million.
     #[serde(rename = "box", default)]
     pub bounds: Option<BoundingBox>,
     /// Points on it: no number beyond a million.

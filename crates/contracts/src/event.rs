@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::topics::Role;
+use crate::topics::TopicRole;
 
 /// What the log carries: a key, headers and bytes. The log gives it a partition, an offset and a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub enum DecodeError {
 /// so nobody passes a topic's name.
 pub trait Event: Sized {
     /// Which topic carries it.
-    const ROLE: Role;
+    const ROLE: TopicRole;
     /// Its CloudEvents type, version included.
     const TYPE: &'static str;
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::event::{DecodeError, Event, Headers, Message, cloud_event, expect_type};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
-use crate::topics::Role;
+use crate::topics::TopicRole;
 
 /// One image with a stream and a capture time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct FrameEvent {
     pub tenant: TenantId,
     /// Where it comes from. Without one it has no order among other frames.
     pub stream: Option<StreamName>,
-    /// When the picture was taken, by the client's word; else when it arrived.
+    /// When the image was taken, by the client's word; else when it arrived.
     pub captured_at: Timestamp,
     /// Which detectors shall look at it; empty for every one there is.
     pub detectors: Vec<DetectorName>,
@@ -50,7 +50,7 @@ impl FrameEvent {
 }
 
 impl Event for FrameEvent {
-    const ROLE: Role = Role::Frames;
+    const ROLE: TopicRole = TopicRole::Frames;
     const TYPE: &'static str = "sightline.frame.v1";
 
     fn to_message(&self) -> Message {

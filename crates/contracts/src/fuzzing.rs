@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FrameEvent, FrameId, Headers, Message, Outcome,
-    ResultEvent, Role, RuleId, StreamName, TenantId, Topics, vehicle,
+    ResultEvent, TopicRole, RuleId, StreamName, TenantId, Topics, vehicle,
 };
 use reason::assert_clean;
 
@@ -59,7 +59,7 @@ pub fn ids(data: &[u8]) {
     reads_back::<TenantId>(text);
     reads_back::<StreamName>(text);
     reads_back::<DetectorName>(text);
-    reads_back::<Role>(text);
+    reads_back::<TopicRole>(text);
     if let Ok(id) = FrameId::from_idempotency_key(&TenantId::shared(), text) {
         assert!([7, 8].contains(&id.uuid().get_version_num()), "{id}");
         assert_eq!(FrameId::from_idempotency_key(&TenantId::shared(), text), Ok(id));
@@ -72,7 +72,7 @@ pub fn topics(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Topics::parse(text) {
         Ok(topics) => {
-            assert!(Role::ALL.into_iter().all(|role| topics.get(role).role == role));
+            assert!(TopicRole::ALL.into_iter().all(|role| topics.get(role).role == role));
             let file = serde_json::json!({ "topics": topics.iter().collect::<Vec<_>>() });
             assert_eq!(Topics::parse(&file.to_string()), Ok(topics));
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::detection::Detection;
 use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
-use crate::topics::Role;
+use crate::topics::TopicRole;
 
 /// One detector's result about one frame. Published also when nothing was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,7 @@ pub struct ResultData {
     pub detector: DetectorName,
     /// The model that was run, as `models.yaml` names it.
     pub model: String,
-    /// When the picture was taken.
+    /// When the image was taken.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
     /// When the detector was done.
@@ -56,13 +56,13 @@ pub struct ResultData {
 pub enum Outcome {
     /// The detector ran.
     Ok {
-        /// Width of the upright original in pixels; 0 where there was no picture.
+        /// Width of the upright original in pixels; 0 where there was no image.
         width: u32,
-        /// Height of the upright original in pixels; 0 where there was no picture.
+        /// Height of the upright original in pixels; 0 where there was no image.
         height: u32,
         /// What it saw; empty when nothing.
         detections: Vec<Detection>,
-        /// Blob key of the picture, while it is kept.
+        /// Blob key of the image, while it is kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<String>,
     },
@@ -83,7 +83,7 @@ pub enum FailureCode {
     Undecodable,
     /// The image has more pixels than allowed.
     TooLarge,
-    /// The picture that the message refers to is gone.
+    /// The image that the message refers to is gone.
     Missing,
     /// The detector refused it.
     Rejected,
@@ -105,7 +105,7 @@ impl FailureCode {
 }
 
 impl Event for ResultEvent {
-    const ROLE: Role = Role::Results;
+    const ROLE: TopicRole = TopicRole::Results;
     const TYPE: &'static str = "sightline.result.v1";
 
     fn to_message(&self) -> Message {

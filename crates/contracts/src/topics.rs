@@ -15,7 +15,7 @@ pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 /// What a topic is for. Code names roles; only `topics.yaml` names topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum TopicRole {
     /// Images on their way to the detectors.
     Frames,
     /// What detectors said.
@@ -30,7 +30,7 @@ pub enum Role {
     ResultsDlq,
 }
 
-impl Role {
+impl TopicRole {
     /// Every role.
     pub const ALL: [Self; 6] =
         [Self::Frames, Self::Results, Self::Alerts, Self::Replies, Self::FramesDlq, Self::ResultsDlq];
@@ -57,13 +57,13 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for TopicRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Role {
+impl FromStr for TopicRole {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -79,7 +79,7 @@ impl FromStr for Role {
 #[serde(deny_unknown_fields)]
 pub struct Topic {
     /// What it is for.
-    pub role: Role,
+    pub role: TopicRole,
     /// Its name on the log.
     pub name: String,
     /// How many partitions it has.
@@ -113,7 +113,7 @@ pub enum TopicsError {
     #[error("topics.yaml, role {role}: {reason}")]
     Role {
         /// Which topic.
-        role: Role,
+        role: TopicRole,
         /// What is wrong and what would be right.
         reason: String,
     },
@@ -148,8 +148,8 @@ impl Topics {
                 );
             }
         }
-        let mut ordered = Vec::with_capacity(Role::ALL.len());
-        for role in Role::ALL {
+        let mut ordered = Vec::with_capacity(TopicRole::ALL.len());
+        for role in TopicRole::ALL {
             let mut of_role = topics.iter().filter(|topic| topic.role == role);
             match (of_role.next(), of_role.next()) {
                 (Some(topic), None) => ordered.push(topic.clone()),
@@ -158,18 +158,18 @@ impl Topics {
             }
         }
         let all = Self(ordered.into());
-        if all.get(Role::Alerts).partitions != 1 {
-            return wrong(Role::Alerts, "must have one partition: its order is total");
+        if all.get(TopicRole::Alerts).partitions != 1 {
+            return wrong(TopicRole::Alerts, "must have one partition: its order is total");
         }
-        if all.get(Role::Frames).partitions != all.get(Role::Results).partitions {
-            return wrong(Role::Results, "must have as many partitions as frames");
+        if all.get(TopicRole::Frames).partitions != all.get(TopicRole::Results).partitions {
+            return wrong(TopicRole::Results, "must have as many partitions as frames");
         }
         Ok(all)
     }
 
     /// The topic of a role.
-    pub fn get(&self, role: Role) -> &Topic {
-        // `parse` puts one topic per role, in the order of `Role::ALL`, which is that of the enum.
+    pub fn get(&self, role: TopicRole) -> &Topic {
+        // `parse` puts one topic per role, in the order of `TopicRole::ALL`, which is that of the enum.
         &self.0[role as usize]
     }
 
@@ -227,10 +227,10 @@ mod tests {
     #[test]
     fn the_file_that_comes_with_the_product_is_sound() {
         let topics = Topics::parse(DEFAULT).unwrap();
-        for role in Role::ALL {
+        for role in TopicRole::ALL {
             assert_eq!(topics.get(role).role, role);
         }
-        assert_eq!(topics.get(Role::Alerts).retention, Duration::from_secs(7 * 86_400));
+        assert_eq!(topics.get(TopicRole::Alerts).retention, Duration::from_secs(7 * 86_400));
     }
 
     #[test]

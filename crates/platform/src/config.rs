@@ -206,10 +206,10 @@ impl MongoArgs {
     }
 }
 
-/// Where pictures are kept.
+/// Where images are kept.
 #[derive(Debug, Clone, Args)]
 pub struct BlobArgs {
-    /// Where pictures are kept: file:///a/folder or s3://bucket/prefix
+    /// Where images are kept: file:///a/folder or s3://bucket/prefix
     #[arg(long, env = "SIGHTLINE_BLOB_URL", value_name = "URL")]
     pub blob_url: Option<String>,
 }
@@ -220,7 +220,7 @@ impl BlobArgs {
     /// # Errors
     /// When it is not set.
     pub fn url(&self) -> anyhow::Result<&str> {
-        required(self.blob_url.as_deref(), "SIGHTLINE_BLOB_URL", "s3://sightline/pictures")
+        required(self.blob_url.as_deref(), "SIGHTLINE_BLOB_URL", "s3://sightline/images")
     }
 }
 

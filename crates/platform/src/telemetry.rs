@@ -34,8 +34,8 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
 /// Seconds at which histograms count, from a millisecond to half a minute.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// Numbers of pictures at which histograms count.
-const PICTURES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+/// Numbers of images at which histograms count.
+const IMAGES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
 /// The metrics of this process, in Prometheus' text form. They are collected from the first call on.
 pub fn metrics() -> &'static PrometheusHandle {
@@ -44,7 +44,7 @@ pub fn metrics() -> &'static PrometheusHandle {
         let builder = PrometheusBuilder::new();
         let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS);
         let builder = builder
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_pictures".to_owned()), &PICTURES));
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_pictures".to_owned()), &IMAGES));
         let recorder = builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
         // Only another recorder could be in the way; then its metrics are not ours to show, and the page stays empty.

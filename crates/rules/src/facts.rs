@@ -18,11 +18,11 @@ pub struct Facts<'a> {
     pub stream: Option<&'a StreamName>,
     /// Who saw it.
     pub detector: &'a DetectorName,
-    /// Width of the frame in pixels; 0 where there was no picture.
+    /// Width of the frame in pixels; 0 where there was no image.
     pub width: u32,
-    /// Height of the frame in pixels; 0 where there was no picture.
+    /// Height of the frame in pixels; 0 where there was no image.
     pub height: u32,
-    /// When the picture was taken.
+    /// When the image was taken.
     pub captured_at: Timestamp,
 }
 

@@ -67,7 +67,7 @@ enum Which {
     SignIns(sign_ins::SignInsBench),
     /// Ten times more than can be done: memory, refusals, what is done all the same, and the time after
     Overload(overload::OverloadBench),
-    /// Pictures of every size and format for an hour: whether memory stays where it is
+    /// Images of every size and format for an hour: whether memory stays where it is
     Soak(soak::SoakBench),
     /// Every bench, one after the other; those whose servers or programs are not given are named and left out
     All(Box<All>),

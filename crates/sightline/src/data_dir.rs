@@ -41,7 +41,7 @@ impl DataDir {
                 path.display()
             );
         }
-        // Pictures and documents are nobody else's business.
+        // Images and documents are nobody else's business.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|error| unusable(&path, &error))?;
         let probe = path.join(".writable");

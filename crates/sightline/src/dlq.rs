@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bus::{Bus, Consumer, ConsumerOptions, Delivery, Incoming};
-use contracts::{DeadLetter, Role};
+use contracts::{DeadLetter, TopicRole};
 use serde::{Deserialize, Serialize};
 
 /// A dead letter as people read it.
@@ -48,7 +48,7 @@ pub struct Redriven {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Letters that were not sent again yet, oldest first, at most `limit`.
-pub async fn list(bus: &dyn Bus, role: Role, limit: usize) -> anyhow::Result<Vec<Letter>> {
+pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Result<Vec<Letter>> {
     let mut letters = Vec::new();
     let mut waiting = Waiting::open(bus, role).await?;
     while letters.len() < limit {
@@ -59,8 +59,8 @@ pub async fn list(bus: &dyn Bus, role: Role, limit: usize) -> anyhow::Result<Vec
 }
 
 /// Sends the originals of waiting letters again: all of them, or those of one cause.
-pub async fn redrive(bus: &dyn Bus, role: Role, cause: Option<&str>) -> anyhow::Result<Redriven> {
-    let Some(target) = Role::ALL.into_iter().find(|target| target.dead_letters() == Some(role)) else {
+pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> anyhow::Result<Redriven> {
+    let Some(target) = TopicRole::ALL.into_iter().find(|target| target.dead_letters() == Some(role)) else {
         bail!("{role} holds no dead letters");
     };
     let producer = bus.producer();
@@ -103,7 +103,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn open(bus: &dyn Bus, role: Role) -> anyhow::Result<Self> {
+    async fn open(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<Self> {
         let group = format!("sightline.redrive.{role}");
         let ranges = bus.ranges(role).await?;
         let nothing = bus.oldest_unconsumed(role, &group).await?.is_none();

@@ -1,4 +1,4 @@
-//! The seam of the blobs: pictures by key.
+//! The seam of the blobs: images by key.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use contracts::TenantId;
 
 use crate::StoreError;
 
-/// The kind of frames on their way. Their senders were told that they are taken; a kept picture is a copy of what was seen.
+/// The kind of frames on their way. Their senders were told that they are taken; a kept image is a copy of what was seen.
 pub const INBOX: &str = "inbox";
 
-/// Pictures by key. A key is `/`-separated and made by us, never by a client. Cheap to share as `Arc<dyn Blobs>`.
+/// Images by key. A key is `/`-separated and made by us, never by a client. Cheap to share as `Arc<dyn Blobs>`.
 ///
-/// Keys begin with a kind and the UTC day of writing, as in `frames/2026-01-02/<tenant>/<frame id>` for kept pictures and
+/// Keys begin with a kind and the UTC day of writing, as in `frames/2026-01-02/<tenant>/<frame id>` for kept images and
 /// `inbox/2026-01-02/<frame id>` for large frames on their way, so that what is too old goes by whole days.
 #[async_trait]
 pub trait Blobs: Send + Sync {

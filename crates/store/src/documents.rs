@@ -85,7 +85,7 @@ pub struct StoredDetection {
     pub tenant: TenantId,
     /// Where it was seen.
     pub stream: Option<StreamName>,
-    /// When the picture was taken.
+    /// When the image was taken.
     pub captured_at: Timestamp,
     /// The object itself.
     pub detection: Detection,

@@ -1,8 +1,8 @@
-//! Where things are kept: documents in MongoDB or SQLite, pictures in S3 or a folder, each behind a small seam; accounts in
+//! Where things are kept: documents in MongoDB or SQLite, images in S3 or a folder, each behind a small seam; accounts in
 //! PostgreSQL or SQLite, see [`relational`].
 //!
-//! In: results and alerts from the indexer, rules from the API, pictures from the API and the workers. Out: pages, counts
-//! and pictures. Promised: [`Documents::put`] returns when everything is durable (MongoDB: majority, journaled; SQLite:
+//! In: results and alerts from the indexer, rules from the API, images from the API and the workers. Out: pages, counts
+//! and images. Promised: [`Documents::put`] returns when everything is durable (MongoDB: majority, journaled; SQLite:
 //! committed), the first result of a frame's detector wins, and nothing past its `expires_at` is ever returned, whether or
 //! not the database has swept it yet. One contract suite runs against every implementation.
 

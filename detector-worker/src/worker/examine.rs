@@ -11,7 +11,7 @@ use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
 use contracts::result::ResultData;
-use contracts::{Detection, Event, FailureCode, FrameContent, FrameEvent, Message, Outcome, ResultEvent, Role};
+use contracts::{Detection, Event, FailureCode, FrameContent, FrameEvent, Message, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use platform::retry::Backoff;
@@ -258,7 +258,7 @@ impl Examiner {
             return;
         }
         for result in results {
-            let sent: Result<Acknowledged, _> = self.producer.send(Role::Replies, result.to_message());
+            let sent: Result<Acknowledged, _> = self.producer.send(TopicRole::Replies, result.to_message());
             if let Err(error) = sent {
                 tracing::debug!(%error, frame.id = %frame.id, "a reply was not sent");
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use contracts::{FailureCode, Outcome, Role};
+use contracts::{FailureCode, Outcome, TopicRole};
 use detector_worker::{Deps, inference::DetectorSpec};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ async fn child() {
     let work = detector_worker::run_with(vec![dangerous(folder)], config, common, deps, stop.clone());
     let running = tokio::spawn(work);
     let group = contracts::groups::detector_worker(&["face".parse().unwrap()]);
-    until("all is done", async || bus.oldest_unconsumed(Role::Frames, &group).await.unwrap().is_none()).await;
+    until("all is done", async || bus.oldest_unconsumed(TopicRole::Frames, &group).await.unwrap().is_none()).await;
     stop.cancel();
     running.await.unwrap().unwrap();
     bus.close().await.unwrap();

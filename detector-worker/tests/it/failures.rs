@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, Role, TenantId, groups};
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TopicRole, TenantId, groups};
 use detector_worker::journal::Journal;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
@@ -41,11 +41,11 @@ async fn assert_fails(bad: FrameEvent, code: FailureCode, flags: &[&str]) {
     let [letter] = letters.as_slice() else { panic!("one dead letter, not {}", letters.len()) };
     assert_eq!(letter.cause.code, code.as_str());
     assert_eq!((letter.origin.partition, letter.origin.offset), (position.partition, position.offset));
-    assert_eq!(letter.origin.topic, rig.bus.topic(Role::Frames));
+    assert_eq!(letter.origin.topic, rig.bus.topic(TopicRole::Frames));
     assert_eq!(letter.original, bad.to_message());
     let about_it = |happened: &Happened| match happened {
-        Happened::Acknowledged(Role::Results, subject) => *subject == bad.id.to_string(),
-        Happened::Acknowledged(role, _) => *role == Role::FramesDlq,
+        Happened::Acknowledged(TopicRole::Results, subject) => *subject == bad.id.to_string(),
+        Happened::Acknowledged(role, _) => *role == TopicRole::FramesDlq,
         Happened::Finished(finished) => *finished == position,
         Happened::Delivered(_) => false,
     };
@@ -54,8 +54,8 @@ async fn assert_fails(bad: FrameEvent, code: FailureCode, flags: &[&str]) {
         matches!(
             happened[..],
             [
-                Happened::Acknowledged(Role::Results, _),
-                Happened::Acknowledged(Role::FramesDlq, _),
+                Happened::Acknowledged(TopicRole::Results, _),
+                Happened::Acknowledged(TopicRole::FramesDlq, _),
                 Happened::Finished(_)
             ]
         ),
@@ -163,7 +163,7 @@ async fn a_suspect_that_finds_no_room_does_not_hold_up_who_asks_again() {
     let position = rig.send(&suspect).await;
     // A process that died while the second frame was in native code.
     let group = groups::detector_worker(&["face".parse().unwrap()]);
-    let incarnation = rig.bus.incarnation(Role::Frames).await.unwrap();
+    let incarnation = rig.bus.incarnation(TopicRole::Frames).await.unwrap();
     let dead = Journal::open(&rig.folder.path().join("state"), &group, &incarnation, |_| 0).unwrap();
     std::mem::forget(dead.enter(position));
     drop(dead);

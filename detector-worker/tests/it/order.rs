@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::{Event, FrameEvent, FrameId, ResultEvent, Role};
+use contracts::{Event, FrameEvent, FrameId, ResultEvent, TopicRole};
 use detector_worker::inference::DetectorSpec;
 
 use crate::recording::{Happened, RecordingBus, Trouble};
@@ -32,7 +32,7 @@ async fn send_many(rig: &Rig, number: u32) -> Vec<FrameEvent> {
 /// The frames in the order of each partition of the frames topic.
 async fn frames_by_partition(rig: &Rig) -> BTreeMap<i32, Vec<FrameId>> {
     let mut found: BTreeMap<i32, Vec<FrameId>> = BTreeMap::new();
-    for delivery in rig.all(Role::Frames).await {
+    for delivery in rig.all(TopicRole::Frames).await {
         let frame = FrameEvent::from_message(&delivery.message).unwrap();
         found.entry(delivery.position.partition).or_default().push(frame.id);
     }
@@ -42,7 +42,7 @@ async fn frames_by_partition(rig: &Rig) -> BTreeMap<i32, Vec<FrameId>> {
 /// The frames of a detector's results in the order of each partition of the results topic.
 async fn results_by_partition(rig: &Rig, detector: &str) -> BTreeMap<i32, Vec<FrameId>> {
     let mut found: BTreeMap<i32, Vec<FrameId>> = BTreeMap::new();
-    for delivery in rig.all(Role::Results).await {
+    for delivery in rig.all(TopicRole::Results).await {
         let result = ResultEvent::from_message(&delivery.message).unwrap();
         if result.data.detector.as_str() == detector {
             found.entry(delivery.position.partition).or_default().push(result.data.frame_id);
@@ -78,14 +78,14 @@ fn assert_finished_last(happened: &[Happened], frames: &[(bus::Position, FrameId
         let finished: Vec<usize> =
             (0..happened.len()).filter(|&place| happened[place] == Happened::Finished(*position)).collect();
         let [finished] = finished[..] else { panic!("{position:?} was finished {} times", finished.len()) };
-        let acknowledged = Happened::Acknowledged(Role::Results, id.to_string());
+        let acknowledged = Happened::Acknowledged(TopicRole::Results, id.to_string());
         let before = happened[..finished].iter().filter(|happened| **happened == acknowledged).count();
         assert_eq!(before, results_each, "results of {position:?} that were acknowledged when it was finished");
     }
 }
 
 async fn positions(rig: &Rig) -> Vec<(bus::Position, FrameId)> {
-    let frames = rig.all(Role::Frames).await.into_iter();
+    let frames = rig.all(TopicRole::Frames).await.into_iter();
     frames.map(|frame| (frame.position, FrameEvent::from_message(&frame.message).unwrap().id)).collect()
 }
 

@@ -9,7 +9,7 @@ use bus::{
     Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming, Position, Producer, Range, Reader,
     Start,
 };
-use contracts::{Message, Role};
+use contracts::{Message, TopicRole};
 use futures::FutureExt;
 
 use crate::rig::unavailable;
@@ -19,7 +19,7 @@ use crate::rig::unavailable;
 pub enum Happened {
     Delivered(Position),
     /// A message with this `ce_subject`, or `ce_id` where it has none, is on the log.
-    Acknowledged(Role, String),
+    Acknowledged(TopicRole, String),
     Finished(Position),
 }
 
@@ -71,7 +71,7 @@ impl RecordingBus {
 }
 
 impl Producer for RecordingBus {
-    fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError> {
+    fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         let number = self.sends.fetch_add(1, Ordering::Relaxed);
         if Self::goes_wrong(self.trouble.full_every, number) {
             return Err(BusError::QueueFull);
@@ -135,7 +135,7 @@ impl Bus for RecordingBus {
         self.inner.describe()
     }
 
-    fn topic(&self, role: Role) -> &str {
+    fn topic(&self, role: TopicRole) -> &str {
         self.inner.topic(role)
     }
 
@@ -143,7 +143,7 @@ impl Bus for RecordingBus {
         Arc::new(self.clone())
     }
 
-    async fn consumer(&self, role: Role, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
         if self.joins.fetch_add(1, Ordering::Relaxed) < self.trouble.unjoinable {
             return Err(BusError::DiskFull("no room".to_owned()));
         }
@@ -151,23 +151,23 @@ impl Bus for RecordingBus {
         Ok(Box::new(RecordingConsumer { inner, log: self.clone() }))
     }
 
-    async fn reader(&self, role: Role, start: Start) -> Result<Box<dyn Reader>, BusError> {
+    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
         self.inner.reader(role, start).await
     }
 
-    async fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError> {
+    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         self.inner.ranges(role).await
     }
 
-    async fn incarnation(&self, role: Role) -> Result<String, BusError> {
+    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
         self.inner.incarnation(role).await
     }
 
-    async fn progress(&self, role: Role, group: &str) -> Result<bus::Progress, BusError> {
+    async fn progress(&self, role: TopicRole, group: &str) -> Result<bus::Progress, BusError> {
         self.inner.progress(role, group).await
     }
 
-    async fn oldest_unconsumed(&self, role: Role, group: &str) -> Result<Option<SystemTime>, BusError> {
+    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
         self.inner.oldest_unconsumed(role, group).await
     }
 

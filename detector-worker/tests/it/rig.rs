@@ -8,7 +8,7 @@ use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::{
-    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent, Role,
+    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent, TopicRole,
     TenantId, Topics, Vehicle, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
@@ -139,7 +139,7 @@ impl Rig {
     }
 
     pub async fn send_message(&self, message: Message) -> Position {
-        self.bus.producer().send(Role::Frames, message).unwrap().await.unwrap()
+        self.bus.producer().send(TopicRole::Frames, message).unwrap().await.unwrap()
     }
 
     pub fn start(&self, detectors: Vec<DetectorSpec>, flags: &[&str]) -> Running {
@@ -161,17 +161,17 @@ impl Rig {
         Running { task: tokio::spawn(work), stop, bus, group: groups::detector_worker(&names) }
     }
 
-    pub async fn all(&self, role: Role) -> Vec<Delivery> {
+    pub async fn all(&self, role: TopicRole) -> Vec<Delivery> {
         all(&*self.bus, role).await
     }
 
     pub async fn results(&self) -> Vec<ResultEvent> {
-        let messages = self.all(Role::Results).await.into_iter();
+        let messages = self.all(TopicRole::Results).await.into_iter();
         messages.map(|delivery| ResultEvent::from_message(&delivery.message).unwrap()).collect()
     }
 
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
-        let messages = self.all(Role::FramesDlq).await.into_iter();
+        let messages = self.all(TopicRole::FramesDlq).await.into_iter();
         messages.map(|delivery| DeadLetter::from_message(&delivery.message).unwrap()).collect()
     }
 }
@@ -184,7 +184,7 @@ pub fn open(folder: &Path) -> (Arc<dyn Bus>, Arc<dyn Blobs>) {
 }
 
 /// Everything that is on a topic now.
-pub async fn all(bus: &dyn Bus, role: Role) -> Vec<Delivery> {
+pub async fn all(bus: &dyn Bus, role: TopicRole) -> Vec<Delivery> {
     let there: i64 = bus.ranges(role).await.unwrap().iter().map(|range| range.end - range.earliest).sum();
     let mut reader = bus.reader(role, Start::Earliest).await.unwrap();
     let mut found = Vec::new();
@@ -209,7 +209,7 @@ impl Running {
     pub async fn caught_up(&self) {
         until("everything is consumed", async || {
             assert!(!self.task.is_finished(), "the worker ended early");
-            self.bus.oldest_unconsumed(Role::Frames, &self.group).await.unwrap().is_none()
+            self.bus.oldest_unconsumed(TopicRole::Frames, &self.group).await.unwrap().is_none()
         })
         .await;
     }

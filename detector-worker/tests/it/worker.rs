@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use contracts::{Event, FrameContent, Outcome, ResultEvent, Role};
+use contracts::{Event, FrameContent, Outcome, ResultEvent, TopicRole};
 use detector_worker::health;
 
 use crate::recording::{Happened, RecordingBus, Trouble};
@@ -88,8 +88,8 @@ async fn a_waiting_client_is_told_with_the_very_result() {
     let worker = rig.start(vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    until("the reply is there", async || !rig.all(Role::Replies).await.is_empty()).await;
-    let replies = rig.all(Role::Replies).await;
+    until("the reply is there", async || !rig.all(TopicRole::Replies).await.is_empty()).await;
+    let replies = rig.all(TopicRole::Replies).await;
     let [reply] = replies.as_slice() else { panic!("one reply, not {}", replies.len()) };
     let reply = ResultEvent::from_message(&reply.message).unwrap();
     let results = rig.results().await;

@@ -1,6 +1,6 @@
 //! Results become documents, once.
 
-use contracts::{Event, FailureCode, FrameId, Outcome, Role};
+use contracts::{Event, FailureCode, FrameId, Outcome, TopicRole};
 use jiff::{SignedDuration, Timestamp};
 use store::{DetectionFilter, FrameFilter, Paged, Scope};
 
@@ -87,7 +87,7 @@ async fn what_is_neither_an_event_nor_a_vehicle_is_buried_whole_with_its_origin(
     let poison = [broken, without_tenant, garbage];
     let mut origins = Vec::new();
     for message in &poison {
-        let sent = world.bus.producer().send(Role::Results, message.clone()).unwrap();
+        let sent = world.bus.producer().send(TopicRole::Results, message.clone()).unwrap();
         origins.push(sent.await.unwrap());
     }
     world.publish(good.to_message()).await;
@@ -104,6 +104,6 @@ async fn what_is_neither_an_event_nor_a_vehicle_is_buried_whole_with_its_origin(
             .find(|letter| letter.origin.partition == origin.partition && letter.origin.offset == origin.offset);
         let letter = of_this.unwrap();
         assert_eq!((&letter.original, letter.cause.code.as_str()), (message, code));
-        assert_eq!(letter.origin.topic, world.bus.topic(Role::Results));
+        assert_eq!(letter.origin.topic, world.bus.topic(TopicRole::Results));
     }
 }

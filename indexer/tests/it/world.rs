@@ -8,7 +8,7 @@ use bus::{Bus, EmbeddedBus, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
 use contracts::{
-    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, Role, TenantId, Topics, Vehicle,
+    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TopicRole, TenantId, Topics, Vehicle,
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
@@ -73,11 +73,11 @@ impl World {
 
     /// Puts a message on `results`.
     pub async fn publish(&self, message: Message) {
-        self.bus.producer().send(Role::Results, message).unwrap().await.unwrap();
+        self.bus.producer().send(TopicRole::Results, message).unwrap().await.unwrap();
     }
 
     /// Everything on a topic.
-    pub async fn read(&self, role: Role) -> Vec<Message> {
+    pub async fn read(&self, role: TopicRole) -> Vec<Message> {
         let ranges = self.bus.ranges(role).await.unwrap();
         let mut left: i64 = ranges.iter().map(|range| range.end - range.earliest).sum();
         let mut reader = self.bus.reader(role, Start::Earliest).await.unwrap();
@@ -93,11 +93,11 @@ impl World {
     }
 
     pub async fn alerts(&self) -> Vec<AlertEvent> {
-        self.read(Role::Alerts).await.iter().map(|message| AlertEvent::from_message(message).unwrap()).collect()
+        self.read(TopicRole::Alerts).await.iter().map(|message| AlertEvent::from_message(message).unwrap()).collect()
     }
 
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.read(Role::ResultsDlq).await.iter().map(|message| DeadLetter::from_message(message).unwrap()).collect()
+        self.read(TopicRole::ResultsDlq).await.iter().map(|message| DeadLetter::from_message(message).unwrap()).collect()
     }
 
     pub async fn frame(&self, id: FrameId) -> Vec<StoredResult> {
@@ -114,7 +114,7 @@ impl World {
     /// Waits until the group has finished everything.
     pub async fn all_finished(&self) {
         eventually("everything is finished", async || {
-            let oldest = self.bus.oldest_unconsumed(Role::Results, contracts::groups::INDEXER).await.unwrap();
+            let oldest = self.bus.oldest_unconsumed(TopicRole::Results, contracts::groups::INDEXER).await.unwrap();
             oldest.is_none()
         })
         .await;

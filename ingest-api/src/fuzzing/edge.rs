@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Parser;
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
-use contracts::{AlertEvent, AlertId, Detection, FrameId, Message, Outcome, ResultEvent, Role, RuleId, TenantId};
+use contracts::{AlertEvent, AlertId, Detection, FrameId, Message, Outcome, ResultEvent, TopicRole, RuleId, TenantId};
 use futures::FutureExt;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
@@ -219,7 +219,7 @@ impl Log {
 }
 
 impl Producer for Taken {
-    fn send(&self, _: Role, message: Message) -> Result<Acknowledged, BusError> {
+    fn send(&self, _: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         Ok(async { Ok(Position { partition: 0, offset: 0 }) }.boxed())
     }
@@ -231,7 +231,7 @@ impl Bus for Log {
         "nowhere".to_owned()
     }
 
-    fn topic(&self, role: Role) -> &str {
+    fn topic(&self, role: TopicRole) -> &str {
         role.as_str()
     }
 
@@ -239,27 +239,27 @@ impl Bus for Log {
         self.0.clone()
     }
 
-    async fn consumer(&self, _: Role, _: &str, _: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(&self, _: TopicRole, _: &str, _: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
         Err(BusError::Closed)
     }
 
-    async fn reader(&self, _: Role, _: Start) -> Result<Box<dyn Reader>, BusError> {
+    async fn reader(&self, _: TopicRole, _: Start) -> Result<Box<dyn Reader>, BusError> {
         Err(BusError::Closed)
     }
 
-    async fn ranges(&self, _: Role) -> Result<Vec<Range>, BusError> {
+    async fn ranges(&self, _: TopicRole) -> Result<Vec<Range>, BusError> {
         Ok(Vec::new())
     }
 
-    async fn incarnation(&self, _: Role) -> Result<String, BusError> {
+    async fn incarnation(&self, _: TopicRole) -> Result<String, BusError> {
         Ok("log".to_owned())
     }
 
-    async fn progress(&self, _: Role, _: &str) -> Result<Progress, BusError> {
+    async fn progress(&self, _: TopicRole, _: &str) -> Result<Progress, BusError> {
         Ok(Progress { finished: 0, waiting: 0 })
     }
 
-    async fn oldest_unconsumed(&self, _: Role, _: &str) -> Result<Option<SystemTime>, BusError> {
+    async fn oldest_unconsumed(&self, _: TopicRole, _: &str) -> Result<Option<SystemTime>, BusError> {
         Ok(None)
     }
 

@@ -26,7 +26,7 @@ use crate::view;
 
 /// Who made a detection that does not say, and what stands where the model's name would.
 const EXTERNAL: &str = "external";
-/// No picture is larger than this, so no box or point lies further out, in pixels.
+/// No image is larger than this, so no box or point lies further out, in pixels.
 const FARTHEST: f64 = 1_000_000.0;
 
 /// How long the log may take: less than what an answer may, so that what it does not take is not charged.
@@ -136,7 +136,7 @@ pub async fn create(
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }
 
-/// Refuses boxes and points that no picture can hold.
+/// Refuses boxes and points that no image can hold.
 fn near(detection: &Detection) -> Result<(), ApiError> {
     let of_box = |bounds: &BoundingBox| [bounds.x, bounds.y, bounds.width, bounds.height];
     let in_box = detection.bounds.iter().flat_map(of_box);

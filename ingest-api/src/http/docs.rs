@@ -104,11 +104,11 @@ pub fn router() -> Router<App> {
     pages.route("/", get(|| async { Redirect::temporary("/docs/") }))
 }
 
-/// A picture's bytes.
+/// An image's bytes.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "described here, passed on as it is")]
-pub struct Picture(Vec<u8>);
+pub struct Image(Vec<u8>);
 
 /// The image in a form.
 #[derive(ToSchema)]
@@ -177,7 +177,7 @@ const OF_UPLOADS: [Row; 3] = [
     (
         "422",
         "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no image that is taken; \
-         `idempotency_key_reused`: the key came with another picture, body or parameters before",
+         `idempotency_key_reused`: the key came with another image, body or parameters before",
         None,
     ),
     ("429", "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests", MAYBE_RETRY_AFTER),

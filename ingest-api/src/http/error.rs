@@ -126,7 +126,7 @@ pub enum ApiError {
     Invalid(String),
     /// The idempotency key is another frame's.
     #[error(
-        "this idempotency key came with another picture, body or parameters before; send the same again, or use a new key"
+        "this idempotency key came with another image, body or parameters before; send the same again, or use a new key"
     )]
     KeyReused,
     /// Another rule has the name.

@@ -160,7 +160,7 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for Id<T> {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Listed {
-    /// Of then or later, in RFC 3339: when the picture was taken; of alerts, when they were raised.
+    /// Of then or later, in RFC 3339: when the image was taken; of alerts, when they were raised.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
     /// Of before then, in RFC 3339.
@@ -227,7 +227,7 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
     since_1970(name, moment).map(Some)
 }
 
-/// When a picture was taken, which is a moment that has come.
+/// When an image was taken, which is a moment that has come.
 ///
 /// # Errors
 /// When it lies further in the future than clocks differ.

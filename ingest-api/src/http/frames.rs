@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use store::{Cursor, FrameFilter, StoredResult};
 
 use crate::app::App;
-use crate::http::docs::{Picture, Problems};
+use crate::http::docs::{Image, Problems};
 use crate::http::extract::{Id, Listed, MayRead, NoQuery, Strict};
 use crate::http::{ApiError, Routes};
 use crate::probe::ImageType;
@@ -58,15 +58,15 @@ pub async fn one(
     view::frame(events(&results)).map(Json).ok_or(ApiError::NotIndexed)
 }
 
-/// A frame's picture, while it is kept.
+/// A frame's image, while it is kept.
 #[utoipa::path(
     get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(
-        (status = 200, description = "The picture as it was sent", content(
-            (Picture = "image/jpeg"), (Picture = "image/png"), (Picture = "image/webp")
+        (status = 200, description = "The image as it was sent", content(
+            (Image = "image/jpeg"), (Image = "image/png"), (Image = "image/webp")
         )),
         (status = 404, body = Problem, content_type = "application/problem+json",
-            description = "`not_indexed`: no results yet; `not_found`: the picture is not kept, or no longer",
+            description = "`not_indexed`: no results yet; `not_found`: the image is not kept, or no longer",
             headers(("Retry-After" = Option<u32>, description = "Seconds, where there may be one soon"))),
         Problems,
     )
@@ -81,14 +81,14 @@ pub async fn image(
     if results.is_empty() {
         return Err(ApiError::NotIndexed);
     }
-    let gone = || ApiError::NotFound("the picture of this frame is not kept, or no longer".to_owned());
+    let gone = || ApiError::NotFound("the image of this frame is not kept, or no longer".to_owned());
     let key = view::image_key(events(&results)).ok_or_else(gone)?;
-    let picture = app.blobs.get(key).await?.ok_or_else(gone)?;
-    let media_type = ImageType::sniff(&picture).map_or("application/octet-stream", ImageType::media_type);
-    // Private: a picture is for the caller, not for caches between.
+    let image = app.blobs.get(key).await?.ok_or_else(gone)?;
+    let media_type = ImageType::sniff(&image).map_or("application/octet-stream", ImageType::media_type);
+    // Private: an image is for the caller, not for caches between.
     let headers =
         [(CONTENT_TYPE, media_type), (CACHE_CONTROL, "private, max-age=3600"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, picture).into_response())
+    Ok((headers, image).into_response())
 }
 
 fn events(stored: &[StoredResult]) -> impl Iterator<Item = &contracts::ResultEvent> {

@@ -26,8 +26,8 @@ use crate::http::users::{RoleName, UserView};
 use crate::http::who::{Admin, Whence};
 use crate::http::{ApiError, Routes};
 
-/// The kind of blobs that kept pictures are.
-const PICTURES: &str = "frames";
+/// The kind of blobs that kept images are.
+const IMAGES: &str = "frames";
 /// After this every instance has heard that a user is shut out.
 const HEARD: Duration = Duration::from_secs(1);
 
@@ -193,7 +193,7 @@ pub async fn change(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// Deletes a user with all that is its own: sessions, API tokens, rules, what was seen for it, pictures. Cut off in between, it
+/// Deletes a user with all that is its own: sessions, API tokens, rules, what was seen for it, images. Cut off in between, it
 /// is shut out, and the same request goes on. What comes of frames that were on their way nobody but an admin sees, since no
 /// other user gets its tenant; it goes when its time is over.
 #[utoipa::path(
@@ -221,7 +221,7 @@ pub async fn remove(
     users.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, &by).await?;
     tokio::time::sleep(HEARD).await;
     app.documents.delete_tenant(&user.tenant).await?;
-    for kind in [PICTURES, INBOX] {
+    for kind in [IMAGES, INBOX] {
         app.blobs.delete_tenant(kind, &user.tenant).await?;
     }
     users.delete_user(id, &by).await?;

@@ -19,7 +19,7 @@ use store::{INBOX, Scope};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::docs::{ImageForm, Picture, UploadProblems};
+use crate::http::docs::{ImageForm, Image, UploadProblems};
 use crate::http::extract::{MayWrite, Strict, captured_at, moment};
 use crate::http::image::{self, Image};
 use crate::http::prefer;
@@ -49,7 +49,7 @@ pub struct NewFrame {
     /// Where it comes from: 1 to 64 characters out of A-Z a-z 0-9 . _ -; without one it has no order among other frames.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     stream: Option<StreamName>,
-    /// When the picture was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, where it
+    /// When the image was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, where it
     /// is missing.
     #[param(value_type = Option<String>, format = DateTime)]
     captured_at: Option<Timestamp>,
@@ -72,14 +72,14 @@ impl Parameters for NewFrame {
     params(
         NewFrame,
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
-            "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another picture or other parameters it is \
+            "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another image or other parameters it is \
              refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and no \
              longer than it runs; after that, and on another replica, it counts as a repeat"),
         ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: answer with the results, if they are there within N seconds"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, passed on with the frame"),
     ),
     request_body(content(
-        (Picture = "image/jpeg"), (Picture = "image/png"), (Picture = "image/webp"), (ImageForm = "multipart/form-data")
+        (Image = "image/jpeg"), (Image = "image/png"), (Image = "image/webp"), (ImageForm = "multipart/form-data")
     )),
     responses(
         (status = 202, body = FrameAccepted, description = "The frame was taken",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contracts::Role;
+use contracts::TopicRole;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +41,7 @@ async fn a_body_that_is_no_image_of_ours_is_refused_by_its_code() {
         assert_eq!((got.as_u16(), got_code.as_str()), (status, code), "{media_type}: {detail}");
         assert!(detail.len() > 20, "{detail}");
     }
-    assert_eq!(site.messages(Role::Frames).await, 0);
+    assert_eq!(site.messages(TopicRole::Frames).await, 0);
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn bad_json_is_refused_with_what_would_be_right() {
     let long = format!(r#"{{"label": "{}"}}"#, "x".repeat(300_000));
     let long = site.request(Method::POST, "/v1/detections").header("content-type", "application/json").body(long);
     assert_eq!(problem(long.send().await.unwrap()).await.1, "too_large");
-    assert_eq!(site.messages(Role::Results).await, 0);
+    assert_eq!(site.messages(TopicRole::Results).await, 0);
 }
 
 #[tokio::test]

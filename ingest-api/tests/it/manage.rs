@@ -107,9 +107,9 @@ async fn a_deleted_user_leaves_nothing_in_any_store() {
     let (mut result, frame) = (result_of(FrameId::now(), vec![face(0.9)]), FrameId::now());
     result.tenant = user.tenant.clone();
     site.index(result.clone()).await;
-    let picture = format!("frames/2026-01-02/{}/{frame}", user.tenant);
+    let image = format!("frames/2026-01-02/{}/{frame}", user.tenant);
     let on_its_way = format!("inbox/2026-01-02/{}/{frame}", user.tenant);
-    for key in [&picture, &on_its_way] {
+    for key in [&image, &on_its_way] {
         site.deps.blobs.put(key, vec![1, 2, 3].into()).await.unwrap();
     }
     let others = result_of(FrameId::now(), vec![face(0.9)]);
@@ -124,7 +124,7 @@ async fn a_deleted_user_leaves_nothing_in_any_store() {
     let documents = &site.deps.documents;
     assert!(documents.rules(&user.tenant).await.unwrap().is_empty());
     assert!(documents.frame(&Scope::All, result.data.frame_id).await.unwrap().is_empty());
-    for key in [&picture, &on_its_way] {
+    for key in [&image, &on_its_way] {
         assert!(site.deps.blobs.get(key).await.unwrap().is_none(), "{key}");
     }
     assert!(!documents.frame(&Scope::All, others.data.frame_id).await.unwrap().is_empty(), "others keep theirs");

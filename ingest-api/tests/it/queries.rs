@@ -1,6 +1,6 @@
 //! What was seen, asked for.
 
-use contracts::{Event, FrameId, Outcome, ResultEvent, Role};
+use contracts::{Event, FrameId, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -92,9 +92,9 @@ async fn one_frame_and_one_detection_are_found_by_their_ids() {
 }
 
 #[tokio::test]
-async fn the_picture_is_there_while_it_is_kept() {
+async fn the_image_is_there_while_it_is_kept() {
     let site = Site::start().await;
-    let (key, picture) = ("frames/2026-01-02/a/b", jpeg(64, 48, 2000));
+    let (key, image) = ("frames/2026-01-02/a/b", jpeg(64, 48, 2000));
     let mut result = numbered(1);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {
@@ -102,11 +102,11 @@ async fn the_picture_is_there_while_it_is_kept() {
     }
     site.index(result).await;
     assert_eq!(problem(site.request(Method::GET, &path).send().await.unwrap()).await.1, "not_found");
-    site.deps.blobs.put(key, picture.clone().into()).await.unwrap();
+    site.deps.blobs.put(key, image.clone().into()).await.unwrap();
     let response = site.request(Method::GET, &path).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "image/jpeg");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-    assert_eq!(response.bytes().await.unwrap(), picture);
+    assert_eq!(response.bytes().await.unwrap(), image);
     let frames = site.get("/v1/frames").await;
     assert_eq!(frames["items"][0]["image_url"], path);
 }
@@ -161,12 +161,12 @@ async fn a_detection_made_elsewhere_goes_through_the_pipeline() {
     let accepted: Value = response.json().await.unwrap();
     assert_eq!(send().await.unwrap().json::<Value>().await.unwrap(), accepted);
 
-    let event = ResultEvent::from_message(&site.message(Role::Results, 0).await).unwrap();
+    let event = ResultEvent::from_message(&site.message(TopicRole::Results, 0).await).unwrap();
     assert_eq!(accepted["frame_id"], event.data.frame_id.to_string());
     assert_eq!(accepted["id"], format!("{}-external-0", event.data.frame_id));
     let Outcome::Ok { detections, .. } = event.data.outcome else { panic!("a detection is no failure") };
     assert_eq!(detections[0].vehicle.make.as_deref(), Some("Audi"));
     assert!((detections[0].confidence - 1.0).abs() < f64::EPSILON);
-    let again = ResultEvent::from_message(&site.message(Role::Results, 1).await).unwrap();
+    let again = ResultEvent::from_message(&site.message(TopicRole::Results, 1).await).unwrap();
     assert_eq!(again.id, event.id, "a repeat is the same result");
 }

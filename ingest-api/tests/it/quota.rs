@@ -1,7 +1,7 @@
 //! What a frame costs, and how often one may ask.
 
 use accounts::Granted;
-use contracts::Role;
+use contracts::TopicRole;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use reqwest::{Method, Response, StatusCode};
@@ -61,7 +61,7 @@ async fn a_frame_costs_one_request_once_and_what_is_refused_nothing() {
     let (status, code, _) = problem(over).await;
     assert_eq!((status, code.as_str()), (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"));
     assert_eq!(send(&site, &token, Some("a")).await.status(), StatusCode::ACCEPTED, "a frame that was paid for");
-    assert_eq!((used(&site, &token).await, site.messages(Role::Frames).await), (3, 5));
+    assert_eq!((used(&site, &token).await, site.messages(TopicRole::Frames).await), (3, 5));
     assert_eq!(send(&site, ADMIN, None).await.status(), StatusCode::ACCEPTED, "the operator has no quota");
 }
 
@@ -96,7 +96,7 @@ async fn of_many_at_once_on_two_processes_as_many_as_the_quota_are_accepted() {
         *counts.entry(answer.unwrap().status().as_u16()).or_default() += 1;
     }
     assert_eq!(counts, [(202, 40), (429, 360)].into());
-    assert_eq!((used(&site, &token).await, site.messages(Role::Frames).await), (40, 40));
+    assert_eq!((used(&site, &token).await, site.messages(TopicRole::Frames).await), (40, 40));
 }
 
 #[tokio::test]

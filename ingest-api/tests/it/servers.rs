@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use accounts::Granted;
-use contracts::Role;
+use contracts::TopicRole;
 use futures::stream::{self, StreamExt};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn of_a_thousand_frames_at_once_two_instances_accept_as_many_as_the_quota(
         request.header("content-type", "image/png").body(png(9, 9, 900))
     });
     assert_eq!(counts.await, [(202, 100), (429, 900)].into());
-    assert_eq!(site.messages(Role::Frames).await, 100);
+    assert_eq!(site.messages(TopicRole::Frames).await, 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
-use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, Role, TenantId};
+use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, TopicRole, TenantId};
 use ingest_api::{Config, Deps, Directory, Shared};
 use jiff::Timestamp;
 use platform::config::TokenArgs;
@@ -261,9 +261,9 @@ impl Site {
         self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(token)
     }
 
-    /// The admin sends a picture.
-    pub fn send(&self, path_and_query: &str, picture: Vec<u8>) -> RequestBuilder {
-        self.request(Method::POST, path_and_query).header("content-type", "image/png").body(picture)
+    /// The admin sends an image.
+    pub fn send(&self, path_and_query: &str, image: Vec<u8>) -> RequestBuilder {
+        self.request(Method::POST, path_and_query).header("content-type", "image/png").body(image)
     }
 
     /// The JSON at a path.
@@ -276,7 +276,7 @@ impl Site {
     }
 
     /// The next message of a role from the beginning, after `skip` others.
-    pub async fn message(&self, role: Role, skip: usize) -> Message {
+    pub async fn message(&self, role: TopicRole, skip: usize) -> Message {
         let mut reader = self.deps.bus.reader(role, Start::Earliest).await.unwrap();
         let mut left = skip;
         loop {
@@ -290,7 +290,7 @@ impl Site {
     }
 
     /// How many messages a role has.
-    pub async fn messages(&self, role: Role) -> i64 {
+    pub async fn messages(&self, role: TopicRole) -> i64 {
         let ranges = self.deps.bus.ranges(role).await.unwrap();
         ranges.iter().map(|range| range.end - range.earliest).sum()
     }
@@ -311,7 +311,7 @@ impl Site {
         let bus = self.deps.bus.clone();
         tokio::spawn(async move {
             let group = contracts::groups::detector_worker(&["face".parse().unwrap()]);
-            let mut consumer = bus.consumer(Role::Frames, &group, ConsumerOptions::default()).await.unwrap();
+            let mut consumer = bus.consumer(TopicRole::Frames, &group, ConsumerOptions::default()).await.unwrap();
             let finisher = consumer.finisher();
             loop {
                 let Ok(incoming) = consumer.next().await else { return };
@@ -323,9 +323,9 @@ impl Site {
                 result.data.captured_at = frame.captured_at;
                 let message = result.to_message();
                 if result.reply_to.is_some() {
-                    bus.producer().send(Role::Replies, message.clone()).unwrap().await.unwrap();
+                    bus.producer().send(TopicRole::Replies, message.clone()).unwrap().await.unwrap();
                 }
-                bus.producer().send(Role::Results, message).unwrap().await.unwrap();
+                bus.producer().send(TopicRole::Results, message).unwrap().await.unwrap();
                 finisher.finished(delivery.position);
             }
         })
@@ -434,7 +434,7 @@ impl Accounts for Nicknames {
     }
 }
 
-/// What a picture's file begins with, and `length` bytes in all.
+/// What an image's file begins with, and `length` bytes in all.
 pub fn png(width: u32, height: u32, length: usize) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     bytes.extend([width.to_be_bytes(), height.to_be_bytes()].concat());

@@ -1,7 +1,7 @@
 //! Frames in.
 
 use contracts::api::FrameAccepted;
-use contracts::{Event, FrameContent, FrameEvent, FrameId, Role};
+use contracts::{Event, FrameContent, FrameEvent, FrameId, TopicRole};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
@@ -17,13 +17,13 @@ async fn accepted(response: reqwest::Response) -> FrameAccepted {
 #[tokio::test]
 async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
     let site = Site::start().await;
-    let picture = jpeg(640, 480, 70_000);
+    let image = jpeg(640, 480, 70_000);
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let response = site
         .request(Method::POST, "/v1/frames?stream=gate-1&captured_at=2026-01-02T03:04:05Z&detectors=face")
         .header("content-type", "image/jpeg")
         .header("traceparent", trace)
-        .body(picture.clone())
+        .body(image.clone())
         .send()
         .await
         .unwrap();
@@ -33,7 +33,7 @@ async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
     assert_eq!(location, format!("/v1/frames/{}", body.frame_id));
     assert_eq!(body.results_url, location);
 
-    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
     assert_eq!(event.id, body.frame_id);
     assert_eq!(event.stream.unwrap().as_str(), "gate-1");
     assert_eq!(event.captured_at.to_string(), "2026-01-02T03:04:05Z");
@@ -41,19 +41,19 @@ async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
     assert_eq!(event.content_type, "image/jpeg");
     assert_eq!(event.traceparent.as_deref(), Some(trace));
     assert_eq!(event.reply_to, None);
-    assert_eq!(event.content, FrameContent::Inline(picture.into()));
+    assert_eq!(event.content, FrameContent::Inline(image.into()));
     site.stop().await;
 }
 
 #[tokio::test]
 async fn a_frame_too_large_for_a_message_goes_to_the_blob_store() {
     let site = Site::start().await;
-    let picture = png(2000, 1000, (1 << 20) + 1);
-    let body = accepted(site.send("/v1/frames", picture.clone()).send().await.unwrap()).await;
-    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    let image = png(2000, 1000, (1 << 20) + 1);
+    let body = accepted(site.send("/v1/frames", image.clone()).send().await.unwrap()).await;
+    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
     let FrameContent::Blob(key) = event.content else { panic!("it is in the message") };
     assert!(key.starts_with("inbox/20") && key.ends_with(&body.frame_id.to_string()), "{key}");
-    assert_eq!(site.deps.blobs.get(&key).await.unwrap().unwrap(), picture);
+    assert_eq!(site.deps.blobs.get(&key).await.unwrap().unwrap(), image);
 }
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
             .into_iter()
             .enumerate()
     {
-        let picture = jpeg(640, 480, 100_000 + number);
-        let part = Part::bytes(picture.clone()).file_name("a.jpg");
+        let image = jpeg(640, 480, 100_000 + number);
+        let part = Part::bytes(image.clone()).file_name("a.jpg");
         let part = match media_type {
             Some(media_type) => part.mime_str(media_type).unwrap(),
             None => part,
@@ -75,10 +75,10 @@ async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
         let body = accepted(response).await;
         let mut found = None;
         for skip in 0..=number {
-            let event = FrameEvent::from_message(&site.message(Role::Frames, skip).await).unwrap();
+            let event = FrameEvent::from_message(&site.message(TopicRole::Frames, skip).await).unwrap();
             found = found.or_else(|| (event.id == body.frame_id).then_some(event));
         }
-        assert_eq!(found.unwrap().content, FrameContent::Inline(picture.into()), "{field}");
+        assert_eq!(found.unwrap().content, FrameContent::Inline(image.into()), "{field}");
     }
 }
 
@@ -111,7 +111,7 @@ async fn forms_without_one_sound_image_are_refused() {
         let (got, _, detail) = problem(request.send().await.unwrap()).await;
         assert_eq!(got.as_u16(), status, "{media_type} {body}: {detail}");
     }
-    assert_eq!(site.messages(Role::Frames).await, 0);
+    assert_eq!(site.messages(TopicRole::Frames).await, 0);
 }
 
 #[tokio::test]
@@ -133,17 +133,17 @@ async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
 #[tokio::test]
 async fn a_key_that_comes_again_with_another_frame_is_refused() {
     let site = Site::start().await;
-    let send = |query: &str, picture: Vec<u8>| {
-        site.send(&format!("/v1/frames{query}"), picture).header("idempotency-key", "k")
+    let send = |query: &str, image: Vec<u8>| {
+        site.send(&format!("/v1/frames{query}"), image).header("idempotency-key", "k")
     };
-    let picture = || png(64, 64, 2000);
-    accepted(send("?stream=a", picture()).send().await.unwrap()).await;
-    accepted(send("?stream=a", picture()).send().await.unwrap()).await;
+    let image = || png(64, 64, 2000);
+    accepted(send("?stream=a", image()).send().await.unwrap()).await;
+    accepted(send("?stream=a", image()).send().await.unwrap()).await;
     for request in [
         send("?stream=a", png(64, 64, 2001)),
-        send("?stream=b", picture()),
-        send("?stream=a&detectors=face", picture()),
-        send("?stream=a&captured_at=2026-01-02T03:04:05Z", picture()).header("prefer", "wait=5"),
+        send("?stream=b", image()),
+        send("?stream=a&detectors=face", image()),
+        send("?stream=a&captured_at=2026-01-02T03:04:05Z", image()).header("prefer", "wait=5"),
         site.request(Method::POST, "/v1/detections")
             .header("idempotency-key", "k")
             .json(&serde_json::json!({"label": "x"})),
@@ -151,8 +151,8 @@ async fn a_key_that_comes_again_with_another_frame_is_refused() {
         let (status, code, _) = problem(request.send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
     }
-    assert_eq!(site.messages(Role::Frames).await, 2);
-    assert_eq!(site.messages(Role::Results).await, 0);
+    assert_eq!(site.messages(TopicRole::Frames).await, 2);
+    assert_eq!(site.messages(TopicRole::Results).await, 0);
 }
 
 #[tokio::test]
@@ -183,11 +183,11 @@ async fn only_those_who_may_write_send_frames() {
 
     let response = site.client.post(&url).bearer_auth(READER).body(png(9, 9, 90)).send().await.unwrap();
     assert_eq!(problem(response).await.1, "forbidden");
-    assert_eq!(site.messages(Role::Frames).await, 0);
+    assert_eq!(site.messages(TopicRole::Frames).await, 0);
 
     let sent = site.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
     accepted(sent.send().await.unwrap()).await;
-    let event = FrameEvent::from_message(&site.message(Role::Frames, 0).await).unwrap();
+    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
     let other = site.deps.directory.users.user_named("other").await.unwrap();
     assert_eq!(event.tenant, other.tenant);
 }

@@ -70,7 +70,7 @@ async fn a_repeat_of_a_frame_that_is_done_is_answered_without_doing_it_again() {
     assert_eq!(response.status(), StatusCode::OK);
     let view: FrameView = response.json().await.unwrap();
     assert_eq!(view.frame_id, accepted.frame_id);
-    assert_eq!(site.messages(contracts::Role::Frames).await, 1);
+    assert_eq!(site.messages(contracts::TopicRole::Frames).await, 1);
 }
 
 #[tokio::test]
@@ -87,8 +87,8 @@ async fn a_stop_answers_those_who_wait() {
     drop(granted(&site, 0).await);
     let waiting = tokio::spawn(site.send("/v1/frames", png(64, 64, 2000)).header("prefer", "wait=30").send());
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let sent = site.messages(contracts::Role::Frames).await;
-    while site.messages(contracts::Role::Frames).await == sent && tokio::time::Instant::now() < deadline {
+    let sent = site.messages(contracts::TopicRole::Frames).await;
+    while site.messages(contracts::TopicRole::Frames).await == sent && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     site.stop().await;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use contracts::Role;
+use contracts::TopicRole;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
@@ -23,12 +23,12 @@ pub struct Groups {
     path: PathBuf,
     /// Nothing once the bus is closed.
     connection: Mutex<Option<Connection>>,
-    known: Mutex<BTreeMap<(Role, String), Arc<Group>>>,
+    known: Mutex<BTreeMap<(TopicRole, String), Arc<Group>>>,
 }
 
 /// One group of one topic.
 pub struct Group {
-    role: Role,
+    role: TopicRole,
     name: String,
     incarnation: String,
     state: Mutex<State>,
@@ -161,7 +161,7 @@ impl Groups {
     }
 
     /// Forgets the groups of a topic that have no member and are not among `keep`, so that retention no longer waits for them.
-    pub fn forget_others(&self, role: Role, keep: &[&str]) -> Result<Vec<String>, BusError> {
+    pub fn forget_others(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
         let connection = lock(&self.connection);
         let connection = connection.as_ref().ok_or(BusError::Closed)?;
         let mut known = lock(&self.known);
@@ -186,7 +186,7 @@ impl Groups {
     }
 
     /// Whether the groups of a topic have stored that they consumed everything before these offsets.
-    pub fn consumed(&self, role: Role, ends: &[i64]) -> Consumed {
+    pub fn consumed(&self, role: TopicRole, ends: &[i64]) -> Consumed {
         let known = lock(&self.known);
         let mut groups = known.values().filter(|group| group.role == role).peekable();
         if groups.peek().is_none() {
@@ -198,7 +198,7 @@ impl Groups {
     }
 
     /// The next offset of each partition that a group has stored, if it is known.
-    pub fn stored(&self, role: Role, name: &str) -> Option<Vec<i64>> {
+    pub fn stored(&self, role: TopicRole, name: &str) -> Option<Vec<i64>> {
         let known = lock(&self.known);
         known.get(&(role, name.to_owned())).map(|group| lock(&group.state).stored.clone())
     }
@@ -249,7 +249,7 @@ impl State {
 fn recall(
     connection: &Connection,
     log: &TopicLog,
-    known: &mut BTreeMap<(Role, String), Arc<Group>>,
+    known: &mut BTreeMap<(TopicRole, String), Arc<Group>>,
 ) -> rusqlite::Result<()> {
     let ranges = log.ranges();
     let mut select = connection.prepare("SELECT name, partition, next_offset FROM consumed WHERE incarnation = ?")?;

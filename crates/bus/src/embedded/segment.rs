@@ -55,7 +55,7 @@ impl Appender {
     pub fn create(path: &Path, incarnation: &str, sync: BusSync) -> Result<Self, BusError> {
         let make = || {
             let connection = Connection::open(path)?;
-            // Large pages: a picture then takes a few pages in a row, and 70 KB frames are written at twice the speed.
+            // Large pages: an image then takes a few pages in a row, and 70 KB frames are written at twice the speed.
             connection.pragma_update(None, "page_size", 32_768)?;
             let transaction = connection.unchecked_transaction()?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

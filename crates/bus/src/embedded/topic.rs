@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use contracts::{Role, Topic};
+use contracts::{TopicRole, Topic};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ const TAKE_BYTES: usize = 1 << 20;
 
 /// A topic's log.
 pub struct TopicLog {
-    pub role: Role,
+    pub role: TopicRole,
     pub topic: Topic,
     /// Made when the topic was.
     pub incarnation: String,

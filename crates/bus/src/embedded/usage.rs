@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use contracts::Role;
+use contracts::TopicRole;
 
 /// Bytes on the disk, by topic.
 pub struct Usage {
     limit: u64,
-    bytes: [AtomicU64; Role::ALL.len()],
+    bytes: [AtomicU64; TopicRole::ALL.len()],
 }
 
 impl Usage {
@@ -17,7 +17,7 @@ impl Usage {
     }
 
     /// A topic takes this much now.
-    pub fn set(&self, role: Role, bytes: u64) {
+    pub fn set(&self, role: TopicRole, bytes: u64) {
         self.bytes[role as usize].store(bytes, Ordering::Relaxed);
     }
 
@@ -27,8 +27,8 @@ impl Usage {
 
     /// Whether a topic may take `bytes` more. The last tenth is not for frames: what follows from those that were taken must find
     /// room, or they could never be finished and dropped.
-    pub fn has_room(&self, role: Role, bytes: usize) -> bool {
-        let limit = if role == Role::Frames { self.limit / 10 * 9 } else { self.limit };
+    pub fn has_room(&self, role: TopicRole, bytes: usize) -> bool {
+        let limit = if role == TopicRole::Frames { self.limit / 10 * 9 } else { self.limit };
         self.total() + bytes as u64 <= limit
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use contracts::{Role, Topics};
+use contracts::{TopicRole, Topics};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -59,7 +59,7 @@ impl Cluster {
                 self.config.brokers
             )));
         }
-        let alerts = &self.topics.get(Role::Alerts).name;
+        let alerts = &self.topics.get(TopicRole::Alerts).name;
         match find(alerts) {
             Some(found) if found.partitions != 1 => Err(BusError::Fatal(format!(
                 "topic {alerts} has {} partitions and must have one, for its order is total; create it anew or name another \
@@ -73,7 +73,7 @@ impl Cluster {
     /// How many brokers there are.
     pub fn brokers(&self) -> Result<usize, BusError> {
         // Asking about one topic gives all brokers and spares the list of all topics.
-        let topic = self.topics.get(Role::Frames).name.as_str();
+        let topic = self.topics.get(TopicRole::Frames).name.as_str();
         let doing = "ask for the brokers";
         self.ask(doing, |client| {
             client.fetch_metadata(Some(topic), self.config.timeout).map(|found| found.brokers().len())
@@ -81,7 +81,7 @@ impl Cluster {
     }
 
     /// What the cluster knows of a topic.
-    pub fn topic(&self, role: Role) -> Result<TopicDescription, BusError> {
+    pub fn topic(&self, role: TopicRole) -> Result<TopicDescription, BusError> {
         let name = self.topics.get(role).name.as_str();
         let doing = format!("ask for topic {name}");
         let found = self.ask(&doing, |client| describe_topics(client.client(), &[name], self.config.timeout))?;
@@ -92,12 +92,12 @@ impl Cluster {
     }
 
     /// What each partition of a topic holds.
-    pub fn ranges(&self, role: Role) -> Result<Vec<Range>, BusError> {
+    pub fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         (0..self.topic(role)?.partitions).map(|partition| self.range(role, partition)).collect()
     }
 
     /// What a partition holds.
-    pub fn range(&self, role: Role, partition: i32) -> Result<Range, BusError> {
+    pub fn range(&self, role: TopicRole, partition: i32) -> Result<Range, BusError> {
         let name = self.topics.get(role).name.as_str();
         let doing = format!("ask what partition {partition} of topic {name} holds");
         let (earliest, end) =
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// Where a reader that starts at `start` begins. The end is that of this moment, so nothing sent later is missed.
-    pub fn beginnings(&self, role: Role, start: Start) -> Result<Vec<Beginning>, BusError> {
+    pub fn beginnings(&self, role: TopicRole, start: Start) -> Result<Vec<Beginning>, BusError> {
         let ranges = self.ranges(role)?;
         let by_time = match start {
             Start::Time(time) => Some(self.offsets_at(role, &ranges, time)?),
@@ -130,7 +130,7 @@ impl Cluster {
 
     /// For each of these partitions, the first offset of this time or later. Kafka counts milliseconds: those of the same
     /// one come too.
-    fn offsets_at(&self, role: Role, ranges: &[Range], time: SystemTime) -> Result<Vec<Option<i64>>, BusError> {
+    fn offsets_at(&self, role: TopicRole, ranges: &[Range], time: SystemTime) -> Result<Vec<Option<i64>>, BusError> {
         let name = self.topics.get(role).name.as_str();
         let millis = time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
         let doing = format!("ask for a time in topic {name}");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use contracts::Role;
+use contracts::TopicRole;
 use tokio_util::sync::CancellationToken;
 
 use super::config::KafkaConfig;
@@ -28,7 +28,7 @@ pub struct KafkaConsumer {
 
 /// What the bus keeps of a member.
 pub struct Membership {
-    role: Role,
+    role: TopicRole,
     group: String,
     desk: Weak<Desk>,
     left: CancellationToken,
@@ -38,7 +38,7 @@ impl KafkaConsumer {
     /// Joins a group on a thread of its own.
     pub fn join(
         config: &KafkaConfig,
-        role: Role,
+        role: TopicRole,
         topic: &str,
         group: &str,
         options: ConsumerOptions,
@@ -86,7 +86,7 @@ impl Membership {
     }
 
     /// When a member of this group that was dropped is still leaving: what is cancelled when it has left.
-    pub fn leaving(&self, role: Role, group: &str) -> Option<CancellationToken> {
+    pub fn leaving(&self, role: TopicRole, group: &str) -> Option<CancellationToken> {
         let same = self.role == role && self.group == group;
         let stopping = || self.desk.upgrade().is_some_and(|desk| desk.stopping().is_some());
         (same && stopping()).then(|| self.left.clone())

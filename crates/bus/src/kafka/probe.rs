@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use contracts::Role;
+use contracts::TopicRole;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -20,7 +20,7 @@ use crate::seam::{BusError, Progress, Range};
 /// Looks at one group's place in one topic. It keeps what it saw, so that asking often reads little.
 pub struct Probe {
     client: BaseConsumer<Context>,
-    role: Role,
+    role: TopicRole,
     topic: String,
     timeout: Duration,
     /// Held while messages are read, one look after the other; how far the group has come is told meanwhile.
@@ -32,7 +32,7 @@ type Seen = HashMap<i32, (i64, Option<SystemTime>)>;
 
 impl Probe {
     /// A probe for a group.
-    pub fn new(config: &KafkaConfig, role: Role, topic: &str, group: &str) -> Result<Self, BusError> {
+    pub fn new(config: &KafkaConfig, role: TopicRole, topic: &str, group: &str) -> Result<Self, BusError> {
         let mut settings = config.consumer(group)?;
         // It wants one message of each partition, not thousands.
         settings

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use contracts::{Message, Role, Topics};
+use contracts::{Message, TopicRole, Topics};
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -56,7 +56,7 @@ impl Lane {
 
 /// What waits for one message's acknowledgement.
 struct Waiting {
-    role: Role,
+    role: TopicRole,
     bytes: usize,
     answer: oneshot::Sender<Result<Position, BusError>>,
 }
@@ -167,7 +167,7 @@ impl Answers {
 impl KafkaProducer {
     /// Makes the producer and the task that takes answers; to be called on the event loop.
     pub fn start(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
-        let lanes: Arc<[Lane]> = Role::ALL
+        let lanes: Arc<[Lane]> = TopicRole::ALL
             .into_iter()
             .map(|role| Lane { meters: Meters::of(role), messages: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
             .collect();
@@ -207,7 +207,7 @@ impl Drop for KafkaProducer {
 }
 
 impl Producer for KafkaProducer {
-    fn send(&self, role: Role, message: Message) -> Result<Acknowledged, BusError> {
+    fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(BusError::Closed);
         }

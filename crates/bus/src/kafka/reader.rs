@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use contracts::Role;
+use contracts::TopicRole;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -22,7 +22,7 @@ use crate::seam::{BusError, Delivery, Position, Reader, ReaderItem};
 pub struct KafkaReader {
     /// There until it is dropped.
     stream: Option<StreamConsumer<Context>>,
-    role: Role,
+    role: TopicRole,
     cluster: Arc<Cluster>,
     closed: CancellationToken,
     meters: Meters,
@@ -38,7 +38,7 @@ impl KafkaReader {
     /// Opens a reader at these places.
     pub fn open(
         config: &KafkaConfig,
-        role: Role,
+        role: TopicRole,
         topic: &str,
         beginnings: &[Beginning],
         cluster: Arc<Cluster>,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bus::embedded::{BusSync, EmbeddedBus, Options};
 use bus::{Bus, BusError, ConsumerOptions, ReaderItem, Start};
-use contracts::{Role, Topics};
+use contracts::{TopicRole, Topics};
 use tempfile::TempDir;
 
 use crate::suite::{self, GROUP, Log, Member, PATIENCE, message, number, numbered, numbers, read, send};
@@ -52,7 +52,7 @@ impl Log for Folder {
 fn topics() -> Topics {
     Topics::parse(contracts::topics::DEFAULT)
         .unwrap()
-        .map(|topic| topic.partitions = if topic.role == Role::Alerts { 1 } else { 3 })
+        .map(|topic| topic.partitions = if topic.role == TopicRole::Alerts { 1 } else { 3 })
 }
 
 /// What another test starts as a process and kills.
@@ -91,7 +91,7 @@ fn short_lived(folder: &Folder) -> EmbeddedBus {
     EmbeddedBus::open(&folder.path(), &topics, Options { segment_bytes: 100_000, ..folder.options }).unwrap()
 }
 
-async fn earliest(bus: &EmbeddedBus, role: Role) -> i64 {
+async fn earliest(bus: &EmbeddedBus, role: TopicRole) -> i64 {
     bus.ranges(role).await.unwrap().iter().map(|range| range.earliest).sum()
 }
 
@@ -107,16 +107,16 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
     let folder = Folder::new(Options::default());
     let bus = short_lived(&folder);
-    let mut behind = bus.reader(Role::Frames, Start::Earliest).await.unwrap();
+    let mut behind = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
     let mut member = Member::of(&bus).await;
-    let sent = send(&bus, Role::Frames, (0..20).map(|number| numbered("k", number, 50_000))).await;
+    let sent = send(&bus, TopicRole::Frames, (0..20).map(|number| numbered("k", number, 50_000))).await;
     let taken = member.take(20).await;
     member.finish(&taken);
-    until("everything dropped", async || earliest(&bus, Role::Frames).await == 20).await;
+    until("everything dropped", async || earliest(&bus, TopicRole::Frames).await == 20).await;
     let files = fs::read_dir(folder.path().join("sightline.frames.topic")).unwrap().count();
     assert!(files < 10, "{files} files are left");
 
-    send(&bus, Role::Frames, [message("k", 20)]).await;
+    send(&bus, TopicRole::Frames, [message("k", 20)]).await;
     let partition = sent[0].partition;
     match tokio::time::timeout(PATIENCE, behind.next()).await.unwrap().unwrap() {
         ReaderItem::Gap { partition: at, from: 0, to: 20 } if at == partition => {}
@@ -127,7 +127,7 @@ async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
     drop(member);
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
-    let next = send(&bus, Role::Frames, [message("k", 21)]).await;
+    let next = send(&bus, TopicRole::Frames, [message("k", 21)]).await;
     assert_eq!(next[0].offset, 21);
 }
 
@@ -137,12 +137,12 @@ async fn what_a_group_has_not_consumed_outlives_its_retention() {
     let bus = short_lived(&folder);
     // One by one: what is sent at once goes into one segment.
     for number in 0..20 {
-        send(&bus, Role::Frames, [numbered("k", number, 50_000)]).await;
+        send(&bus, TopicRole::Frames, [numbered("k", number, 50_000)]).await;
     }
     // Nobody has consumed frames yet; alerts are consumed by no group, so theirs go.
-    send(&bus, Role::Alerts, (0..20).map(|number| numbered("k", number, 50_000))).await;
-    until("old alerts dropped", async || earliest(&bus, Role::Alerts).await == 20).await;
-    assert_eq!(earliest(&bus, Role::Frames).await, 0);
+    send(&bus, TopicRole::Alerts, (0..20).map(|number| numbered("k", number, 50_000))).await;
+    until("old alerts dropped", async || earliest(&bus, TopicRole::Alerts).await == 20).await;
+    assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
 
     // Of two groups the slower one counts, also while it has no member and after a reopen.
     let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
@@ -155,10 +155,10 @@ async fn what_a_group_has_not_consumed_outlives_its_retention() {
     quick.consumer.close().await.unwrap();
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
-    send(&bus, Role::Alerts, [message("k", 20)]).await;
-    until("the eleven dropped, as far as segments go", async || earliest(&bus, Role::Frames).await >= 8).await;
-    until("old alerts dropped again", async || earliest(&bus, Role::Alerts).await == 21).await;
-    assert!(earliest(&bus, Role::Frames).await <= 11);
+    send(&bus, TopicRole::Alerts, [message("k", 20)]).await;
+    until("the eleven dropped, as far as segments go", async || earliest(&bus, TopicRole::Frames).await >= 8).await;
+    until("old alerts dropped again", async || earliest(&bus, TopicRole::Alerts).await == 21).await;
+    assert!(earliest(&bus, TopicRole::Frames).await <= 11);
     let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
     assert_eq!(numbers(&slow.take(9).await), (11..20).collect::<Vec<_>>());
 }
@@ -169,13 +169,13 @@ async fn a_group_that_is_forgotten_holds_nothing_back() {
     let bus = short_lived(&folder);
     drop(Member::with(&bus, "gone", ConsumerOptions::default()).await);
     let mut member = Member::of(&bus).await;
-    send(&bus, Role::Frames, (0..10).map(|number| numbered("k", number, 50_000))).await;
+    send(&bus, TopicRole::Frames, (0..10).map(|number| numbered("k", number, 50_000))).await;
     let taken = member.take(10).await;
     member.finish(&taken);
-    until("commit", async || bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap().is_none()).await;
-    assert_eq!(earliest(&bus, Role::Frames).await, 0);
-    assert_eq!(bus.forget_groups_except(Role::Frames, &[]).await.unwrap(), ["gone"], "one with a member stays");
-    until("everything dropped", async || earliest(&bus, Role::Frames).await == 10).await;
+    until("commit", async || bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap().is_none()).await;
+    assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
+    assert_eq!(bus.forget_groups_except(TopicRole::Frames, &[]).await.unwrap(), ["gone"], "one with a member stays");
+    until("everything dropped", async || earliest(&bus, TopicRole::Frames).await == 10).await;
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_ther
     let mut member = Member::of(&bus).await;
     let mut taken = 0;
     let refused = loop {
-        match bus.producer().send(Role::Frames, numbered("k", taken, 100_000)).unwrap().await {
+        match bus.producer().send(TopicRole::Frames, numbered("k", taken, 100_000)).unwrap().await {
             Ok(_) => taken += 1,
             Err(refused) => break refused,
         }
@@ -193,14 +193,14 @@ async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_ther
     };
     assert!(matches!(refused, BusError::DiskFull(_)) && refused.is_transient(), "{refused:?}");
     // What follows from frames still finds room, or nothing could ever be finished.
-    send(&bus, Role::Results, (0..5).map(|number| numbered("k", number, 100_000))).await;
+    send(&bus, TopicRole::Results, (0..5).map(|number| numbered("k", number, 100_000))).await;
 
     // Everything that was taken is there; once it is consumed there is room again, long before retention ends.
     let in_hand = member.take(taken).await;
     assert_eq!(numbers(&in_hand), (0..taken).collect::<Vec<_>>());
     member.finish(&in_hand);
     until("frames taken again", async || {
-        bus.producer().send(Role::Frames, numbered("k", taken, 100_000)).unwrap().await.is_ok()
+        bus.producer().send(TopicRole::Frames, numbered("k", taken, 100_000)).unwrap().await.is_ok()
     })
     .await;
     assert_eq!(numbers(&member.take(1).await), [taken]);
@@ -211,7 +211,7 @@ async fn a_group_has_one_member() {
     let folder = Folder::new(Options::default());
     let bus = folder.open().await;
     let member = Member::of(&*bus).await;
-    let refused = bus.consumer(Role::Frames, GROUP, ConsumerOptions::default()).await.err().unwrap();
+    let refused = bus.consumer(TopicRole::Frames, GROUP, ConsumerOptions::default()).await.err().unwrap();
     assert!(matches!(&refused, BusError::Fatal(text) if text.contains(GROUP)), "{refused:?}");
     drop(member);
     drop(Member::of(&*bus).await);
@@ -234,7 +234,7 @@ async fn a_folder_belongs_to_one_process_until_it_is_closed() {
 async fn another_number_of_partitions_is_refused() {
     let folder = Folder::new(Options::default());
     folder.open().await.close().await.unwrap();
-    let grown = topics().map(|topic| topic.partitions += i32::from(topic.role == Role::Replies));
+    let grown = topics().map(|topic| topic.partitions += i32::from(topic.role == TopicRole::Replies));
     let refused = EmbeddedBus::open(&folder.path(), &grown, folder.options).err().unwrap().to_string();
     assert!(refused.contains("sightline.replies has 3 partitions") && refused.contains("topics.yaml"), "{refused}");
 }
@@ -243,7 +243,7 @@ async fn another_number_of_partitions_is_refused() {
 async fn a_damaged_file_is_named_and_nothing_is_thrown_away() {
     let folder = Folder::new(Options::default());
     let bus = folder.open().await;
-    send(&*bus, Role::Alerts, [message("k", 0)]).await;
+    send(&*bus, TopicRole::Alerts, [message("k", 0)]).await;
     bus.close().await.unwrap();
     let path = folder.path().join("sightline.alerts.topic/000000000001.db");
     let whole = fs::read(&path).unwrap();
@@ -253,14 +253,14 @@ async fn a_damaged_file_is_named_and_nothing_is_thrown_away() {
 
     fs::write(&path, whole).unwrap();
     let bus = folder.open().await;
-    assert_eq!(read(&mut *bus.reader(Role::Alerts, Start::Earliest).await.unwrap(), 1).await.len(), 1);
+    assert_eq!(read(&mut *bus.reader(TopicRole::Alerts, Start::Earliest).await.unwrap(), 1).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
     let folder = Folder::new(Options::default());
     let bus = folder.open().await;
-    send(&*bus, Role::Alerts, (0..10).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Alerts, (0..10).map(|number| message("k", number))).await;
     // The folder as a loss of power leaves it: the log of the open segment ends in bytes that were never wholly written.
     let copy = Folder::new(Options::default());
     let topic = copy.path().join("sightline.alerts.topic");
@@ -276,9 +276,9 @@ async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
     torn.write_all(&[0xa5; 50_000]).unwrap();
 
     let bus = copy.open().await;
-    let mut reader = bus.reader(Role::Alerts, Start::Earliest).await.unwrap();
+    let mut reader = bus.reader(TopicRole::Alerts, Start::Earliest).await.unwrap();
     assert_eq!(numbers(&read(&mut *reader, 10).await), (0..10).collect::<Vec<_>>());
-    assert_eq!(send(&*bus, Role::Alerts, [message("k", 10)]).await[0].offset, 10);
+    assert_eq!(send(&*bus, TopicRole::Alerts, [message("k", 10)]).await[0].offset, 10);
     assert_eq!(numbers(&read(&mut *reader, 1).await), [10]);
 }
 

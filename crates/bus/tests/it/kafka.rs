@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bus::kafka::admin::{self, Difference};
 use bus::{Bus, BusError, ConsumerOptions, Incoming, KafkaBus, KafkaConfig, ReaderItem, Start};
-use contracts::{Role, Topics};
+use contracts::{TopicRole, Topics};
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -41,7 +41,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// Drops what stands before an offset, as retention does.
-async fn drop_before(ground: &Ground, role: Role, partition: i32, offset: i64) {
+async fn drop_before(ground: &Ground, role: TopicRole, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(ground.name(role), partition, Offset::Offset(offset)).unwrap();
     let dropped = admin_client().delete_records(&list, &AdminOptions::new()).await.unwrap();
@@ -76,24 +76,24 @@ async fn a_setting_that_kafka_does_not_know_is_named_and_its_value_is_not_shown(
 async fn missing_topics_are_named_with_the_command_that_makes_them() {
     let ground = Ground::new(1);
     let refused = KafkaBus::connect(ground.config.clone(), &ground.topics).await.err().unwrap().to_string();
-    assert!(refused.contains(ground.name(Role::Frames)) && refused.contains("sightline topics apply"), "{refused}");
+    assert!(refused.contains(ground.name(TopicRole::Frames)) && refused.contains("sightline topics apply"), "{refused}");
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
 async fn topics_are_made_and_corrected_and_a_keyed_topic_never_grows() {
     let ground = Ground::new(2);
-    assert_eq!(admin::check(&ground.config, &ground.topics).await.unwrap().len(), Role::ALL.len());
+    assert_eq!(admin::check(&ground.config, &ground.topics).await.unwrap().len(), TopicRole::ALL.len());
     let made = admin::apply(&ground.config, &ground.topics, None).await.unwrap();
-    assert!(made.len() == Role::ALL.len() && made.iter().all(|change| change.applied), "{made:?}");
+    assert!(made.len() == TopicRole::ALL.len() && made.iter().all(|change| change.applied), "{made:?}");
     assert_eq!(admin::check(&ground.config, &ground.topics).await.unwrap(), []);
 
     // An operator's own setting stays, one of ours that differs is corrected, partitions are reported and left.
-    let frames = ground.name(Role::Frames);
+    let frames = ground.name(TopicRole::Frames);
     let theirs = AlterConfig::new(ResourceSpecifier::Topic(frames)).set("retention.bytes", "123456789");
     admin_client().alter_configs([&theirs], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     let wanted = ground.topics.map(|topic| {
-        if topic.role == Role::Frames {
+        if topic.role == TopicRole::Frames {
             topic.retention = Duration::from_secs(7200);
             topic.partitions = 5;
         }
@@ -118,7 +118,7 @@ async fn a_key_goes_to_the_partition_that_java_clients_choose() {
         // 32-bit murmur2 of these keys, as Java's client computes it.
         for (key, hash) in [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
         {
-            let position = send(&bus, Role::Frames, [message(key, 0)]).await[0];
+            let position = send(&bus, TopicRole::Frames, [message(key, 0)]).await[0];
             assert_eq!(position.partition, (hash & 0x7fff_ffff) % 7, "{key}");
         }
     })
@@ -135,7 +135,7 @@ async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_m
             let streams = streams.clone();
             numbers.flat_map(move |number| streams.clone().into_iter().map(move |stream| message(&stream, number)))
         };
-        send(&first, Role::Frames, numbered(0..50)).await;
+        send(&first, TopicRole::Frames, numbered(0..50)).await;
         let mut one = ground.member(&first, ConsumerOptions::default()).await;
         assert_eq!(one.assigned().await, BTreeSet::from([0, 1, 2, 3]));
         let mut seen: BTreeMap<String, Vec<u32>> = BTreeMap::new();
@@ -170,7 +170,7 @@ async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_m
             }
             if !sent_more && !taken.is_empty() {
                 sent_more = true;
-                send(&first, Role::Frames, numbered(50..100)).await;
+                send(&first, TopicRole::Frames, numbered(50..100)).await;
             }
         }
         assert_eq!(moved, taken);
@@ -187,7 +187,7 @@ async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_m
 async fn a_partition_that_is_taken_away_waits_for_the_work_in_hand() {
     on_kafka(2, |ground| async move {
         let (first, second) = (ground.bus().await, ground.bus().await);
-        send(&first, Role::Frames, names(20).iter().map(|name| message(name, 1))).await;
+        send(&first, TopicRole::Frames, names(20).iter().map(|name| message(name, 1))).await;
         let mut one = ground.member(&first, ConsumerOptions::default()).await;
         let in_hand = one.deliveries(20).await;
         let mut two = ground.member(&second, ConsumerOptions::default()).await;
@@ -201,7 +201,7 @@ async fn a_partition_that_is_taken_away_waits_for_the_work_in_hand() {
         assert!(two.within(Duration::from_secs(2)).await.is_empty());
         one.finish(&in_hand);
         assert_eq!(two.assigned().await, moved.iter().copied().collect());
-        send(&first, Role::Frames, names(20).iter().map(|name| message(name, 2))).await;
+        send(&first, TopicRole::Frames, names(20).iter().map(|name| message(name, 2))).await;
         let delivery = two.delivery().await;
         assert_eq!(text(&delivery), "2");
         assert_eq!(moved, [delivery.position.partition]);
@@ -214,7 +214,7 @@ async fn a_partition_that_is_taken_away_waits_for_the_work_in_hand() {
 async fn a_member_that_is_dropped_has_its_unfinished_work_redone_at_once() {
     on_kafka(2, |ground| async move {
         let bus = ground.bus().await;
-        send(&bus, Role::Frames, (0..10).map(|number| message("one-stream", number))).await;
+        send(&bus, TopicRole::Frames, (0..10).map(|number| message("one-stream", number))).await;
         let mut one = ground.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(10).await;
         // The third is missing, so all from it on is to be done again.
@@ -243,10 +243,10 @@ async fn member_process() {
 
 async fn assert_the_next_member_redoes_what_a_killed_process_left(ground: Ground) {
     let bus = ground.bus().await;
-    send(&bus, Role::Frames, (0..10).map(|number| message("one-stream", number))).await;
+    send(&bus, TopicRole::Frames, (0..10).map(|number| message("one-stream", number))).await;
     let mut child = ground.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
     // Half is committed in the end; until then everything is unconsumed.
-    let first = bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap();
+    let first = bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap();
     assert!(first.is_some());
     let deadline = Instant::now() + PATIENCE;
     while committed(&ground, 0) != Some(5) {
@@ -303,7 +303,7 @@ fn committed(ground: &Ground, partition: i32) -> Option<i64> {
     config.set("bootstrap.servers", ground::brokers()).set("group.id", ground.group(GROUP));
     let consumer: BaseConsumer = config.create().unwrap();
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(ground.name(Role::Frames), partition);
+    asked.add_partition(ground.name(TopicRole::Frames), partition);
     let found = consumer.committed_offsets(asked, PATIENCE).unwrap();
     match found.elements()[0].offset() {
         Offset::Offset(offset) => Some(offset),
@@ -316,7 +316,7 @@ fn committed(ground: &Ground, partition: i32) -> Option<i64> {
 async fn what_was_finished_before_a_clean_close_is_not_done_again() {
     on_kafka(2, |ground| async move {
         let bus = ground.bus().await;
-        send(&bus, Role::Frames, names(20).iter().map(|name| message(name, "before"))).await;
+        send(&bus, TopicRole::Frames, names(20).iter().map(|name| message(name, "before"))).await;
         let mut one = ground.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(20).await;
         let finisher = one.consumer.finisher();
@@ -324,8 +324,8 @@ async fn what_was_finished_before_a_clean_close_is_not_done_again() {
         // The close waits for what is in hand.
         taken.iter().for_each(|delivery| finisher.finished(delivery.position));
         closing.await.unwrap().unwrap();
-        assert_eq!(bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap(), None);
-        send(&bus, Role::Frames, [message("another", "after")]).await;
+        assert_eq!(bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap(), None);
+        send(&bus, TopicRole::Frames, [message("another", "after")]).await;
         let mut two = ground.member(&bus, ConsumerOptions::default()).await;
         assert_eq!(text(&two.delivery().await), "after");
     })
@@ -337,7 +337,7 @@ async fn what_was_finished_before_a_clean_close_is_not_done_again() {
 async fn slow_work_holds_a_bounded_number_of_messages_and_everything_comes_once_and_in_order() {
     on_kafka(1, |ground| async move {
         let bus = ground.bus().await;
-        send(&bus, Role::Frames, (0..3000).map(|number| message("one-stream", number))).await;
+        send(&bus, TopicRole::Frames, (0..3000).map(|number| message("one-stream", number))).await;
         let mut member = ground.member(&bus, ConsumerOptions { max_in_flight: 3, ..ConsumerOptions::default() }).await;
         let mut in_hand = member.deliveries(3).await;
         // Long enough for the partition to be paused; nothing more comes meanwhile.
@@ -361,13 +361,13 @@ async fn whoever_is_behind_what_retention_dropped_is_told() {
     on_kafka(1, |ground| async move {
         let bus = ground.bus().await;
         let numbered = |numbers: std::ops::Range<u32>| numbers.map(|number| message("one-stream", number));
-        send(&bus, Role::Frames, numbered(0..10)).await;
+        send(&bus, TopicRole::Frames, numbered(0..10)).await;
         let mut one =
             ground.member(&bus, ConsumerOptions { drain: Duration::ZERO, ..ConsumerOptions::default() }).await;
         let taken = one.deliveries(10).await;
         one.finish(&taken[..3]);
         one.close().await.unwrap();
-        drop_before(&ground, Role::Frames, 0, 7).await;
+        drop_before(&ground, TopicRole::Frames, 0, 7).await;
 
         let mut two = ground.member(&bus, ConsumerOptions::default()).await;
         two.assigned().await;
@@ -375,7 +375,7 @@ async fn whoever_is_behind_what_retention_dropped_is_told() {
         assert!(matches!(gap, Incoming::Gap { partition: 0, from: 3, to: 7 }), "{gap:?}");
         assert_eq!(text(&two.delivery().await), "7");
 
-        let mut reader = bus.reader(Role::Frames, Start::Offset(5)).await.unwrap();
+        let mut reader = bus.reader(TopicRole::Frames, Start::Offset(5)).await.unwrap();
         let gap = reader.next().await.unwrap();
         assert!(matches!(gap, ReaderItem::Gap { partition: 0, from: 5, to: 7 }), "{gap:?}");
         match reader.next().await.unwrap() {
@@ -391,20 +391,20 @@ async fn whoever_is_behind_what_retention_dropped_is_told() {
 async fn a_topic_made_anew_has_another_incarnation_and_groups_begin_anew() {
     on_kafka(1, |ground| async move {
         let bus = ground.bus().await;
-        send(&bus, Role::Frames, (0..5).map(|number| message("one-stream", number))).await;
+        send(&bus, TopicRole::Frames, (0..5).map(|number| message("one-stream", number))).await;
         let mut one = ground.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(5).await;
         one.finish(&taken);
         one.close().await.unwrap();
-        let before = bus.incarnation(Role::Frames).await.unwrap();
-        assert_eq!(ground.bus().await.incarnation(Role::Frames).await.unwrap(), before);
+        let before = bus.incarnation(TopicRole::Frames).await.unwrap();
+        assert_eq!(ground.bus().await.incarnation(TopicRole::Frames).await.unwrap(), before);
         bus.close().await.unwrap();
 
         ground.delete_topics().await;
         ground.apply().await;
         let bus = ground.bus().await;
-        assert_ne!(bus.incarnation(Role::Frames).await.unwrap(), before);
-        send(&bus, Role::Frames, [message("one-stream", "new")]).await;
+        assert_ne!(bus.incarnation(TopicRole::Frames).await.unwrap(), before);
+        send(&bus, TopicRole::Frames, [message("one-stream", "new")]).await;
         let mut two = ground.member(&bus, ConsumerOptions::default()).await;
         assert_eq!(text(&two.delivery().await), "new");
     })
@@ -435,9 +435,9 @@ async fn closing_the_bus_ends_its_members() {
 #[ignore = "needs kafka"]
 async fn headers_that_are_not_utf8_and_values_that_are_null_do_no_harm() {
     on_kafka(1, |ground| async move {
-        ground::send_foreign(ground.name(Role::Results)).await;
+        ground::send_foreign(ground.name(TopicRole::Results)).await;
         let bus = ground.bus().await;
-        let mut reader = bus.reader(Role::Results, Start::Earliest).await.unwrap();
+        let mut reader = bus.reader(TopicRole::Results, Start::Earliest).await.unwrap();
         let ReaderItem::Delivery(delivery) = reader.next().await.unwrap() else { panic!("nothing was dropped") };
         assert_eq!((delivery.message.key, delivery.message.value.len()), (None, 0));
         let names: Vec<&str> = delivery.message.headers.iter().map(|(name, _)| name).collect();
@@ -462,7 +462,7 @@ async fn assert_a_restart_of_the_broker_loses_nothing(ground: Ground) {
         let mut sent = Vec::new();
         for number in 0..count {
             for stream in &streams {
-                sent.push(producer.send(Role::Frames, message(stream, number)).unwrap());
+                sent.push(producer.send(TopicRole::Frames, message(stream, number)).unwrap());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

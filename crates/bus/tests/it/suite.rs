@@ -14,7 +14,7 @@ use bus::{
     ReaderItem, Start,
 };
 use bytes::Bytes;
-use contracts::{Headers, Message, Role};
+use contracts::{Headers, Message, TopicRole};
 use futures::future::try_join_all;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use tokio::time::{sleep, timeout};
@@ -89,7 +89,7 @@ pub async fn messages_come_back_as_they_went(log: impl Log) {
 
     let bus = log.open().await;
     // One partition, so that the order is that of the sends.
-    let positions = send(&*bus, Role::Alerts, messages.clone()).await;
+    let positions = send(&*bus, TopicRole::Alerts, messages.clone()).await;
     check(&*bus, before, &messages, &positions).await;
     bus.close().await.unwrap();
     // Again from where it lies, not from memory.
@@ -97,7 +97,7 @@ pub async fn messages_come_back_as_they_went(log: impl Log) {
     check(&*bus, before, &messages, &positions).await;
 
     async fn check(bus: &dyn Bus, before: SystemTime, messages: &[Message], positions: &[Position]) {
-        let read = read(&mut *bus.reader(Role::Alerts, Start::Earliest).await.unwrap(), messages.len()).await;
+        let read = read(&mut *bus.reader(TopicRole::Alerts, Start::Earliest).await.unwrap(), messages.len()).await;
         for ((delivery, message), position) in read.iter().zip(messages).zip(positions) {
             assert_eq!(delivery.message, *message);
             assert_eq!(delivery.position, *position);
@@ -111,7 +111,7 @@ pub async fn messages_of_a_key_keep_their_order(log: impl Log) {
     let bus = log.open().await;
     let keys: Vec<String> = (0..10).map(|key| format!("key-{key}")).collect();
     let all = (0..100).flat_map(|number| keys.iter().map(move |key| message(key, number)));
-    let positions = send(&*bus, Role::Frames, all).await;
+    let positions = send(&*bus, TopicRole::Frames, all).await;
     let used: BTreeSet<i32> = positions.iter().map(|position| position.partition).collect();
     assert_eq!(used, BTreeSet::from([0, 1, 2]), "keys spread over the partitions");
 
@@ -128,12 +128,12 @@ pub async fn messages_of_a_key_keep_their_order(log: impl Log) {
 
 pub async fn a_reader_begins_where_it_asks(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Alerts, (0..10).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Alerts, (0..10).map(|number| message("k", number))).await;
     // Kafka keeps milliseconds.
     sleep(Duration::from_millis(20)).await;
     let between = SystemTime::now();
     sleep(Duration::from_millis(20)).await;
-    send(&*bus, Role::Alerts, (10..20).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Alerts, (10..20).map(|number| message("k", number))).await;
     check(&*bus, between).await;
     bus.close().await.unwrap();
     check(&*log.open().await, between).await;
@@ -149,7 +149,7 @@ pub async fn a_reader_begins_where_it_asks(log: impl Log) {
             (Start::Time(SystemTime::UNIX_EPOCH), 0),
             (Start::Time(between), 10),
         ] {
-            let mut reader = bus.reader(Role::Alerts, start).await.unwrap();
+            let mut reader = bus.reader(TopicRole::Alerts, start).await.unwrap();
             let numbers: Vec<usize> = read(&mut *reader, 20 - first).await.iter().map(number).collect();
             assert_eq!(numbers, (first..20).collect::<Vec<_>>(), "{start:?}");
         }
@@ -158,17 +158,17 @@ pub async fn a_reader_begins_where_it_asks(log: impl Log) {
 
 pub async fn a_reader_waits_for_what_comes(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Alerts, (0..5).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Alerts, (0..5).map(|number| message("k", number))).await;
     let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
     let mut waiting = Vec::new();
     for start in [Start::Latest, Start::Tail(0), Start::Offset(5), Start::Time(in_an_hour)] {
-        waiting.push((start, bus.reader(Role::Alerts, start).await.unwrap()));
+        waiting.push((start, bus.reader(TopicRole::Alerts, start).await.unwrap()));
     }
     for (start, reader) in &mut waiting {
         let early = timeout(Duration::from_millis(50), reader.next()).await;
         assert!(early.is_err(), "{start:?}: {early:?}");
     }
-    send(&*bus, Role::Alerts, [message("k", 5)]).await;
+    send(&*bus, TopicRole::Alerts, [message("k", 5)]).await;
     for (start, reader) in &mut waiting {
         assert_eq!(number(&read(&mut **reader, 1).await[0]), 5, "{start:?}");
     }
@@ -179,7 +179,7 @@ pub async fn a_wait_that_is_dropped_loses_nothing(log: impl Log) {
     let mut member = Member::of(&*bus).await;
     let sending = {
         let bus = Arc::clone(&bus);
-        tokio::spawn(async move { send(&*bus, Role::Frames, (0..300).map(|number| message("k", number))).await })
+        tokio::spawn(async move { send(&*bus, TopicRole::Frames, (0..300).map(|number| message("k", number))).await })
     };
     let mut numbers = Vec::new();
     let deadline = Instant::now() + PATIENCE;
@@ -204,7 +204,7 @@ pub async fn write_until_killed(bus: Arc<dyn Bus>) {
     let producer = bus.producer();
     let mut unacknowledged = FuturesOrdered::new();
     for number in 0_usize.. {
-        let acknowledged = producer.send(Role::Frames, numbered(&format!("key-{}", number % 7), number, 3000)).unwrap();
+        let acknowledged = producer.send(TopicRole::Frames, numbered(&format!("key-{}", number % 7), number, 3000)).unwrap();
         unacknowledged.push_back(async move { acknowledged.await.map(|_| number) });
         if unacknowledged.len() >= 50 {
             let number = unacknowledged.next().await.unwrap().unwrap();
@@ -232,8 +232,8 @@ pub async fn nothing_acknowledged_is_lost_when_the_process_is_killed(log: impl L
         assert!(acknowledged.len() >= 500 * round, "the process ended by itself after {}", acknowledged.len());
 
         let bus = log.open().await;
-        let there: usize = bus.ranges(Role::Frames).await.unwrap().iter().map(held).sum();
-        let mut reader = bus.reader(Role::Frames, Start::Earliest).await.unwrap();
+        let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(held).sum();
+        let mut reader = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
         // Each round's process counts from 0; the last round's run is what follows the last 0 of a key.
         let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for delivery in read(&mut *reader, there).await {
@@ -259,7 +259,7 @@ pub async fn nothing_acknowledged_is_lost_when_the_process_is_killed(log: impl L
 
 pub async fn work_that_was_not_finished_is_done_again(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..20).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Frames, (0..20).map(|number| message("k", number))).await;
     let mut first = Member::of(&*bus).await;
     let taken = first.take(20).await;
     first.finish(&taken[..5]);
@@ -281,7 +281,7 @@ pub async fn work_that_was_not_finished_is_done_again(log: impl Log) {
 
 pub async fn only_what_stands_before_the_lowest_unfinished_is_committed(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..10).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Frames, (0..10).map(|number| message("k", number))).await;
     let mut member = Member::with(&*bus, GROUP, ConsumerOptions { drain: Duration::ZERO, ..Default::default() }).await;
     let taken = member.take(10).await;
     for done in [9, 0, 5, 4, 1, 3] {
@@ -297,7 +297,7 @@ pub async fn only_what_stands_before_the_lowest_unfinished_is_committed(log: imp
 
 pub async fn finished_work_is_not_done_again(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..100).map(|number| message(&format!("key-{number}"), number))).await;
+    send(&*bus, TopicRole::Frames, (0..100).map(|number| message(&format!("key-{number}"), number))).await;
     let mut member = Member::of(&*bus).await;
     let taken = member.take(100).await;
     member.finish(taken.iter().rev());
@@ -305,15 +305,15 @@ pub async fn finished_work_is_not_done_again(log: impl Log) {
     bus.close().await.unwrap();
 
     let bus = log.open().await;
-    assert_eq!(bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap(), None);
-    send(&*bus, Role::Frames, [message("key-1", 100)]).await;
+    assert_eq!(bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap(), None);
+    send(&*bus, TopicRole::Frames, [message("key-1", 100)]).await;
     let mut member = Member::of(&*bus).await;
     assert_eq!(numbers(&member.take(1).await), [100]);
 }
 
 pub async fn closing_a_consumer_waits_for_the_work_in_hand(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..4).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Frames, (0..4).map(|number| message("k", number))).await;
     let mut member = Member::of(&*bus).await;
     let taken = member.take(2).await;
     let finisher = member.consumer.finisher();
@@ -329,7 +329,7 @@ pub async fn closing_a_consumer_waits_for_the_work_in_hand(log: impl Log) {
 
 pub async fn groups_do_not_disturb_each_other(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..10).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Frames, (0..10).map(|number| message("k", number))).await;
     let mut one = Member::of(&*bus).await;
     let taken = one.take(10).await;
     one.finish(&taken);
@@ -342,10 +342,10 @@ pub async fn groups_do_not_disturb_each_other(log: impl Log) {
 pub async fn a_full_queue_refuses_at_once_and_what_it_took_arrives(log: impl Log) {
     let bus = log.open_with_queue(300_000).await;
     let producer = bus.producer();
-    let picture = numbered("k", 0, 70_000);
+    let image = numbered("k", 0, 70_000);
     let mut taken = Vec::new();
     let refused = loop {
-        match producer.send(Role::Frames, picture.clone()) {
+        match producer.send(TopicRole::Frames, image.clone()) {
             Ok(acknowledged) => taken.push(acknowledged),
             Err(refused) => break refused,
         }
@@ -359,22 +359,22 @@ pub async fn a_full_queue_refuses_at_once_and_what_it_took_arrives(log: impl Log
     // that one answer acknowledged once all of them are told. What was refused is not there.
     let deadline = Instant::now() + PATIENCE;
     let last = loop {
-        match producer.send(Role::Frames, picture.clone()) {
+        match producer.send(TopicRole::Frames, image.clone()) {
             Err(BusError::QueueFull) if Instant::now() < deadline => sleep(Duration::from_millis(1)).await,
             sent => break sent.unwrap(),
         }
     };
     timeout(PATIENCE, last).await.unwrap().unwrap();
-    let there: usize = bus.ranges(Role::Frames).await.unwrap().iter().map(held).sum();
+    let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(held).sum();
     assert_eq!(there, count + 1);
 }
 
 pub async fn a_mebibyte_passes_and_what_is_over_the_topics_limit_is_refused(log: impl Log) {
     let bus = log.open().await;
     let large: Vec<Message> = (0..5).map(|number| numbered("k", number, 1 << 20)).collect();
-    send(&*bus, Role::Frames, large.clone()).await;
-    let limit = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap().get(Role::Frames).max_message_bytes;
-    let refused = bus.producer().send(Role::Frames, numbered("k", 5, limit + 1)).err().unwrap();
+    send(&*bus, TopicRole::Frames, large.clone()).await;
+    let limit = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap().get(TopicRole::Frames).max_message_bytes;
+    let refused = bus.producer().send(TopicRole::Frames, numbered("k", 5, limit + 1)).err().unwrap();
     assert!(matches!(refused, BusError::TooLarge { limit: told, .. } if told == limit), "{refused:?}");
     assert!(!refused.is_transient());
 
@@ -385,7 +385,7 @@ pub async fn a_mebibyte_passes_and_what_is_over_the_topics_limit_is_refused(log:
 
 pub async fn a_consumer_holds_a_bounded_number_of_messages(log: impl Log) {
     let bus = log.open().await;
-    send(&*bus, Role::Frames, (0..50).map(|number| message("k", number))).await;
+    send(&*bus, TopicRole::Frames, (0..50).map(|number| message("k", number))).await;
     let mut member = Member::with(&*bus, GROUP, ConsumerOptions { max_in_flight: 3, ..Default::default() }).await;
     let mut in_hand = member.take(3).await;
     assert!(member.nothing_comes().await);
@@ -403,7 +403,7 @@ pub async fn a_consumer_holds_a_bounded_number_of_bytes(log: impl Log) {
     let bus = log.open().await;
     let sizes = [60_000, 30_000, 60_000, 200_000, 10];
     let messages = sizes.iter().enumerate().map(|(number, size)| numbered("k", number, *size));
-    send(&*bus, Role::Frames, messages).await;
+    send(&*bus, TopicRole::Frames, messages).await;
     let options = ConsumerOptions { max_in_flight_bytes: 100_000, ..Default::default() };
     let mut member = Member::with(&*bus, GROUP, options).await;
     let in_hand = member.take(2).await;
@@ -422,25 +422,25 @@ pub async fn a_consumer_holds_a_bounded_number_of_bytes(log: impl Log) {
 pub async fn ranges_say_what_is_there(log: impl Log) {
     let bus = log.open().await;
     let empty = |partition| Range { partition, earliest: 0, end: 0 };
-    assert_eq!(bus.ranges(Role::Frames).await.unwrap(), [empty(0), empty(1), empty(2)]);
-    let positions = send(&*bus, Role::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
+    assert_eq!(bus.ranges(TopicRole::Frames).await.unwrap(), [empty(0), empty(1), empty(2)]);
+    let positions = send(&*bus, TopicRole::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
     let ends = |partition| positions.iter().filter(|position| position.partition == partition).count();
     let expected: Vec<_> = (0..3).map(|partition| Range { end: ends(partition) as i64, ..empty(partition) }).collect();
-    assert_eq!(bus.ranges(Role::Frames).await.unwrap(), expected);
+    assert_eq!(bus.ranges(TopicRole::Frames).await.unwrap(), expected);
     bus.close().await.unwrap();
     let bus = log.open().await;
-    assert_eq!(bus.ranges(Role::Frames).await.unwrap(), expected);
+    assert_eq!(bus.ranges(TopicRole::Frames).await.unwrap(), expected);
     bus.check().await.unwrap();
 }
 
 pub async fn the_oldest_unconsumed_is_the_first_that_is_not_committed(log: impl Log) {
     let bus = log.open().await;
-    let oldest = async || bus.oldest_unconsumed(Role::Frames, GROUP).await.unwrap();
+    let oldest = async || bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap();
     assert_eq!(oldest().await, None);
-    send(&*bus, Role::Frames, [message("k", 0)]).await;
+    send(&*bus, TopicRole::Frames, [message("k", 0)]).await;
     sleep(Duration::from_millis(10)).await;
-    send(&*bus, Role::Frames, [message("k", 1)]).await;
-    let at: Vec<SystemTime> = read(&mut *bus.reader(Role::Frames, Start::Earliest).await.unwrap(), 2)
+    send(&*bus, TopicRole::Frames, [message("k", 1)]).await;
+    let at: Vec<SystemTime> = read(&mut *bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap(), 2)
         .await
         .iter()
         .map(|d| d.timestamp)
@@ -462,11 +462,11 @@ pub async fn the_oldest_unconsumed_is_the_first_that_is_not_committed(log: impl 
 pub async fn progress_is_what_a_group_has_behind_it_and_before_it(log: impl Log) {
     let bus = log.open().await;
     let progress = async || {
-        let Progress { finished, waiting } = bus.progress(Role::Frames, GROUP).await.unwrap();
+        let Progress { finished, waiting } = bus.progress(TopicRole::Frames, GROUP).await.unwrap();
         (finished, waiting)
     };
     assert_eq!(progress().await, (0, 0));
-    send(&*bus, Role::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
+    send(&*bus, TopicRole::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
     assert_eq!(progress().await, (0, 9), "of a group that does not exist yet");
 
     let mut member = Member::of(&*bus).await;
@@ -481,24 +481,24 @@ pub async fn progress_is_what_a_group_has_behind_it_and_before_it(log: impl Log)
 
 pub async fn the_incarnation_outlives_the_process(log: impl Log) {
     let bus = log.open().await;
-    let frames = bus.incarnation(Role::Frames).await.unwrap();
-    let alerts = bus.incarnation(Role::Alerts).await.unwrap();
+    let frames = bus.incarnation(TopicRole::Frames).await.unwrap();
+    let alerts = bus.incarnation(TopicRole::Alerts).await.unwrap();
     assert_ne!(frames, alerts);
     bus.close().await.unwrap();
     let bus = log.open().await;
-    assert_eq!(bus.incarnation(Role::Frames).await.unwrap(), frames);
-    assert_eq!(bus.incarnation(Role::Alerts).await.unwrap(), alerts);
+    assert_eq!(bus.incarnation(TopicRole::Frames).await.unwrap(), frames);
+    assert_eq!(bus.incarnation(TopicRole::Alerts).await.unwrap(), alerts);
 }
 
 pub async fn a_closed_bus_has_sent_what_was_queued_and_answers_closed(log: impl Log) {
     let bus = log.open().await;
     let producer = bus.producer();
-    let sent: Vec<_> = (0..500).map(|number| producer.send(Role::Frames, message("k", number)).unwrap()).collect();
-    let mut reader = bus.reader(Role::Alerts, Start::Earliest).await.unwrap();
+    let sent: Vec<_> = (0..500).map(|number| producer.send(TopicRole::Frames, message("k", number)).unwrap()).collect();
+    let mut reader = bus.reader(TopicRole::Alerts, Start::Earliest).await.unwrap();
     bus.close().await.unwrap();
     timeout(PATIENCE, try_join_all(sent)).await.unwrap().unwrap();
-    assert!(matches!(producer.send(Role::Frames, message("k", 500)), Err(BusError::Closed)));
-    assert!(matches!(bus.ranges(Role::Frames).await, Err(BusError::Closed)));
+    assert!(matches!(producer.send(TopicRole::Frames, message("k", 500)), Err(BusError::Closed)));
+    assert!(matches!(bus.ranges(TopicRole::Frames).await, Err(BusError::Closed)));
     assert!(matches!(timeout(PATIENCE, reader.next()).await.unwrap(), Err(BusError::Closed)));
     assert!(matches!(bus.check().await, Err(BusError::Closed)));
 }
@@ -516,7 +516,7 @@ impl Member {
 
     /// Joins the group of `frames` and waits until the partitions are its own.
     pub async fn with(bus: &dyn Bus, group: &str, options: ConsumerOptions) -> Self {
-        let mut consumer = bus.consumer(Role::Frames, group, options).await.unwrap();
+        let mut consumer = bus.consumer(TopicRole::Frames, group, options).await.unwrap();
         let first = timeout(PATIENCE, consumer.next()).await.expect("partitions should be assigned by now").unwrap();
         assert!(matches!(&first, Incoming::Assigned(partitions) if partitions.len() == 3), "{first:?}");
         let finisher = consumer.finisher();
@@ -545,7 +545,7 @@ impl Member {
 }
 
 /// Sends all at once and waits for all acknowledgements.
-pub async fn send(bus: &dyn Bus, role: Role, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
+pub async fn send(bus: &dyn Bus, role: TopicRole, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
     let producer = bus.producer();
     let sent: Vec<_> = messages.into_iter().map(|message| producer.send(role, message).unwrap()).collect();
     timeout(PATIENCE, try_join_all(sent)).await.expect("acknowledgements should be here by now").unwrap()

@@ -11,7 +11,7 @@ use bus::kafka::admin;
 use bus::{Bus, Consumer, ConsumerOptions, Incoming, KafkaBus, KafkaConfig};
 use clap::Args;
 use contracts::topics::DEFAULT;
-use contracts::{Headers, Message, Role, Topics};
+use contracts::{Headers, Message, TopicRole, Topics};
 use uuid::Uuid;
 
 use super::Pace;
@@ -139,7 +139,7 @@ impl Open {
         let consumed = tokio::spawn(consume(consumer, count));
         let producer = self.bus.producer();
         let frames = (0..count).map(|number| Ok(frame(number, FRAME_BYTES)));
-        send_all(&*producer, Role::Frames, frames).await?;
+        send_all(&*producer, TopicRole::Frames, frames).await?;
         let written = begun.elapsed();
         consumed.await??;
         let (consumed, used) = (begun.elapsed(), meter.cpu()? - used);
@@ -161,7 +161,7 @@ impl Open {
             let message = frame(number, bytes);
             // From when it was due: a sender that is held up must not hide it.
             sent.push(due);
-            drop(producer.send(Role::Frames, message)?);
+            drop(producer.send(TopicRole::Frames, message)?);
         }
         let taken = consumed.await??;
         self.remove().await?;
@@ -170,8 +170,8 @@ impl Open {
 
     /// A member of a group that has its partitions: it has taken a first message.
     async fn consumer(&self) -> anyhow::Result<Box<dyn Consumer>> {
-        let mut consumer = self.bus.consumer(Role::Frames, "bench", ConsumerOptions::default()).await?;
-        self.bus.producer().send(Role::Frames, frame(0, SMALL_BYTES))?.await?;
+        let mut consumer = self.bus.consumer(TopicRole::Frames, "bench", ConsumerOptions::default()).await?;
+        self.bus.producer().send(TopicRole::Frames, frame(0, SMALL_BYTES))?.await?;
         let first = loop {
             if let Incoming::Delivery(delivery) = consumer.next().await? {
                 break delivery.position;

@@ -1,4 +1,4 @@
-//! A model that takes a known time and no processor: an engine behind HTTP that sees one face in every picture.
+//! A model that takes a known time and no processor: an engine behind HTTP that sees one face in every image.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Listens on a port of its own; looks at each picture for so long.
+    /// Listens on a port of its own; looks at each image for so long.
     pub async fn start(time: Duration) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the engine")?;
         let url = format!("http://{}/detect", listener.local_addr()?);

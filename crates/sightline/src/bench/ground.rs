@@ -1,4 +1,4 @@
-//! A bench's own ground on the servers that are given: topics, a database and a folder for pictures under names of their
+//! A bench's own ground on the servers that are given: topics, a database and a folder for images under names of their
 //! own, and what a service must be told to use them. They are removed at the end; after a kill they stay, named `bench-…`.
 
 use anyhow::Context as _;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bus::{Bus, KafkaBus, Producer};
 use clap::Args;
-use contracts::{Event as _, Role, groups};
+use contracts::{Event as _, TopicRole, groups};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use store::MongoDocuments;
@@ -175,7 +175,7 @@ impl Rounds {
 /// Puts the results of a round on the log.
 async fn fill(producer: &dyn Producer, count: usize) -> anyhow::Result<()> {
     let results = (0..count).map(|number| Ok(results::result(number)?.to_message()));
-    send_all(producer, Role::Results, results).await
+    send_all(producer, TopicRole::Results, results).await
 }
 
 /// What the indexer's program did from the first documents to the last; and how much later the last offset was committed.
@@ -195,7 +195,7 @@ async fn indexed(ground: &Ground, client: &Client, bus: &KafkaBus, count: usize)
     let server = server.map(Meter::cpu).transpose()?.zip(server_cpu).map(|(after, before)| after - before);
     anyhow::ensure!(all == wanted, "{all} documents are there where {wanted} should be");
 
-    while bus.oldest_unconsumed(Role::Results, groups::INDEXER).await?.is_some() {
+    while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {
         tokio::time::sleep(LOOK).await;
         anyhow::ensure!(begun.elapsed() < took + PATIENCE, "the indexer commits nothing");
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bus::{Bus, KafkaBus};
 use clap::Args;
-use contracts::{Role, TenantId};
+use contracts::{TopicRole, TenantId};
 
 use self::clients::{Clients, Target};
 use super::Pace;
@@ -94,7 +94,7 @@ impl IngestBench {
         let (mut peer, versions) = peer(&self.ingest_peer, ground).await?;
         report.setting("peer", versions);
         for load in &LOADS {
-            let image = clients::picture(load.bytes);
+            let image = clients::image(load.bytes);
             for _ in 0..rounds {
                 for side in [&mut ours, &mut peer] {
                     let target = Target { port: side.port, token: ground.token.clone(), image: image.clone() };
@@ -147,7 +147,7 @@ async fn peer(program: &Path, ground: &Ground) -> anyhow::Result<(Side, String)>
     let settings = [
         ("PEER_PORT", port.to_string()),
         ("PEER_KAFKA_BROKERS", ground.kafka.brokers.clone()),
-        ("PEER_TOPIC", ground.topics.get(Role::Frames).name.clone()),
+        ("PEER_TOPIC", ground.topics.get(TopicRole::Frames).name.clone()),
         ("PEER_TENANT", TenantId::admin().to_string()),
         ("PEER_TOKEN", ground.token.clone()),
     ];
@@ -190,5 +190,5 @@ impl Side {
 
 /// How many records the frames topic ever had.
 async fn records(bus: &KafkaBus) -> anyhow::Result<i64> {
-    Ok(bus.ranges(Role::Frames).await?.iter().map(|range| range.end).sum())
+    Ok(bus.ranges(TopicRole::Frames).await?.iter().map(|range| range.end).sum())
 }

@@ -31,7 +31,7 @@ use load::Load;
 use stack::Stack;
 use stages::Stages;
 
-/// How long the model that takes no processor looks at a picture.
+/// How long the model that takes no processor looks at an image.
 const MODEL: Duration = Duration::from_millis(5);
 /// A photograph with one face, 320 pixels wide: NASA's portrait of Eileen Collins, in the public domain.
 pub const PHOTO: &[u8] = include_bytes!("latency/face.jpg");

@@ -2,7 +2,7 @@
 //! all is well again.
 //!
 //! The real programs run on Kafka and MongoDB, then `sightline up` on embedded parts. The model is an engine that takes a
-//! fixed time for a picture and no processor, as one on a GPU, so that the load takes nothing away from what is measured.
+//! fixed time for an image and no processor, as one on a GPU, so that the load takes nothing away from what is measured.
 //! Senders in a process of their own first offer somewhat more than the worker can do, which gives its peak; then they offer
 //! ten times as much by a schedule that waits for nobody; then ordinary requests are made. Retention is short, so that within
 //! the run so much waits in the log that new frames are refused; the accepted ones must all get results in the end.
@@ -28,7 +28,7 @@ use plant::Plant;
 use senders::{Outcome, Senders};
 use watch::Seen;
 
-/// How long the engine looks at a picture.
+/// How long the engine looks at an image.
 const MODEL: Duration = Duration::from_millis(20);
 /// How much more than its capacity is offered.
 const TIMES: f64 = 10.0;
@@ -38,7 +38,7 @@ const FULL: f64 = 3.0;
 const RETENTION: &str = "60s";
 /// Answers that may be out at once.
 const AT_ONCE: u32 = 2_000;
-/// Side of the picture, whose pixels do not compress.
+/// Side of the image, whose pixels do not compress.
 const SIDE: u32 = 96;
 /// Ordinary requests that must be accepted in a row before all is well again, and the pause between them.
 const ORDINARY: usize = 20;
@@ -61,18 +61,18 @@ impl OverloadBench {
     pub async fn run(&self, servers: &Servers, pace: Pace) -> anyhow::Result<Report> {
         let length = Duration::from_secs_f64(60.0 * self.overload_minutes.unwrap_or_else(|| pace.of(5.0, 0.5)));
         let engine = Engine::start(MODEL).await?;
-        let picture = picture()?;
+        let image = image()?;
         let mut report = Report::new("overload");
         report.setting("seconds", length.as_secs());
         report.setting("model_ms", MODEL.as_millis() as u64);
-        report.setting("picture_bytes", picture.len());
+        report.setting("picture_bytes", image.len());
         report.setting("frames_retention", RETENTION);
         if !self.overload_embedded {
             let plant = Plant::on_servers(servers, &engine, RETENTION, AT_ONCE).await?;
-            Box::pin(overload(&mut report, "Kafka", plant, &picture, length)).await?;
+            Box::pin(overload(&mut report, "Kafka", plant, &image, length)).await?;
         }
         let plant = Plant::embedded(&engine, RETENTION, AT_ONCE).await?;
-        Box::pin(overload(&mut report, "embedded", plant, &picture, length)).await?;
+        Box::pin(overload(&mut report, "embedded", plant, &image, length)).await?;
         Ok(report)
     }
 }
@@ -81,11 +81,11 @@ async fn overload(
     report: &mut Report,
     name: &str,
     plant: Plant,
-    picture: &Bytes,
+    image: &Bytes,
     length: Duration,
 ) -> anyhow::Result<()> {
-    let mut senders = Senders::start(&plant.url, &plant.token, picture, AT_ONCE)?;
-    let calm = ordinary(&plant, picture).await?;
+    let mut senders = Senders::start(&plant.url, &plant.token, image, AT_ONCE)?;
+    let calm = ordinary(&plant, image).await?;
     let begun = Instant::now();
     let (stop, stopped) = oneshot::channel();
     let load = async {
@@ -102,8 +102,8 @@ async fn overload(
         senders.offer(capacity * TIMES, length).await?;
         let outcome = senders.outcome().await?;
         let to = begun.elapsed().as_secs_f64();
-        let well = recovery(&plant, picture).await;
-        let after = ordinary(&plant, picture).await;
+        let well = recovery(&plant, image).await;
+        let after = ordinary(&plant, image).await;
         let lost = unfinished(&plant, &senders, length).await?;
         drop(stop);
         anyhow::Ok((from, to, outcome, well?, after?, lost))
@@ -151,11 +151,11 @@ fn answers(report: &mut Report, name: &str, outcome: &Outcome) {
 }
 
 /// Requests one after the other, with a pause; how long each took to be accepted.
-async fn ordinary(plant: &Plant, picture: &Bytes) -> anyhow::Result<Times> {
+async fn ordinary(plant: &Plant, image: &Bytes) -> anyhow::Result<Times> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let mut times = Vec::new();
     for _ in 0..ORDINARY * 5 {
-        let (accepted, time) = one(&http, plant, picture).await?;
+        let (accepted, time) = one(&http, plant, image).await?;
         ensure!(accepted, "an ordinary request was refused");
         times.push(time);
         tokio::time::sleep(BETWEEN).await;
@@ -164,7 +164,7 @@ async fn ordinary(plant: &Plant, picture: &Bytes) -> anyhow::Result<Times> {
 }
 
 /// Seconds until ordinary requests are accepted again, the first of several in a row.
-async fn recovery(plant: &Plant, picture: &Bytes) -> anyhow::Result<f64> {
+async fn recovery(plant: &Plant, image: &Bytes) -> anyhow::Result<f64> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let begun = Instant::now();
     let (mut row, mut since) = (0, 0.0);
@@ -173,7 +173,7 @@ async fn recovery(plant: &Plant, picture: &Bytes) -> anyhow::Result<f64> {
             begun.elapsed() < Duration::from_secs(600),
             "ordinary requests are refused ten minutes after the overload"
         );
-        let (accepted, _) = one(&http, plant, picture).await?;
+        let (accepted, _) = one(&http, plant, image).await?;
         if row == 0 {
             since = begun.elapsed().as_secs_f64();
         }
@@ -183,10 +183,10 @@ async fn recovery(plant: &Plant, picture: &Bytes) -> anyhow::Result<f64> {
     Ok(since)
 }
 
-async fn one(http: &reqwest::Client, plant: &Plant, picture: &Bytes) -> anyhow::Result<(bool, Duration)> {
+async fn one(http: &reqwest::Client, plant: &Plant, image: &Bytes) -> anyhow::Result<(bool, Duration)> {
     let begun = Instant::now();
     let request = http.post(format!("{}/v1/frames?stream=ordinary", plant.url)).bearer_auth(&plant.token);
-    let answer = request.header("content-type", "image/png").body(picture.clone()).send().await?;
+    let answer = request.header("content-type", "image/png").body(image.clone()).send().await?;
     let status = answer.status().as_u16();
     answer.bytes().await?;
     Ok((status == 202, begun.elapsed()))
@@ -214,7 +214,7 @@ async fn unfinished(plant: &Plant, senders: &Senders, length: Duration) -> anyho
 }
 
 /// Noise: nothing of it compresses.
-fn picture() -> anyhow::Result<Bytes> {
+fn image() -> anyhow::Result<Bytes> {
     let mut state = 1_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -225,6 +225,6 @@ fn picture() -> anyhow::Result<Bytes> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, SIDE, SIDE);
     encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().and_then(|mut writer| writer.write_image_data(&noise)).context("a picture")?;
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&noise)).context("an image")?;
     Ok(bytes.into())
 }

@@ -2,14 +2,14 @@
 
 use anyhow::Context as _;
 use bus::{BusError, Producer};
-use contracts::{Message, Role};
+use contracts::{Message, TopicRole};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 /// Sends them in their order and waits until each is acknowledged; while the queue is full, until one is.
 pub async fn send_all(
     producer: &dyn Producer,
-    role: Role,
+    role: TopicRole,
     messages: impl IntoIterator<Item = anyhow::Result<Message>>,
 ) -> anyhow::Result<()> {
     let mut unacknowledged = FuturesUnordered::new();

@@ -1,11 +1,11 @@
-//! Pictures of every size and format, over and over: whether memory stays where it is.
+//! Images of every size and format, over and over: whether memory stays where it is.
 //!
-//! `sightline up` runs in a process of its own with its own model. A few senders post pictures from tiny to twenty
+//! `sightline up` runs in a process of its own with its own model. A few senders post images from tiny to twenty
 //! megapixels, as JPEG, PNG and WebP, and wait for the results of each. Memory is looked at every second. It has to grow
 //! at first, as every size comes for the first time and several large ones meet; what is promised is that it does not go on:
 //! the last quarter of the time is compared with the second.
 
-mod pictures;
+mod images;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,20 +19,20 @@ use super::Pace;
 use super::child::{Child, free_port};
 use super::report::{Goal, Report};
 use super::stats::Spread;
-use pictures::Picture;
+use images::Image;
 
-/// Senders, each of which waits for its picture's results.
+/// Senders, each of which waits for its image's results.
 const SENDERS: usize = 4;
 const MB: f64 = 1e6;
 
 /// How long.
 #[derive(Debug, Args)]
 pub struct SoakBench {
-    /// Minutes of pictures [default: 60, quick: 1]
+    /// Minutes of images [default: 60, quick: 1]
     #[arg(long, value_name = "MINUTES")]
     soak_minutes: Option<f64>,
 
-    /// Instead: until every picture was sent so many times
+    /// Instead: until every image was sent so many times
     #[arg(long, value_name = "TIMES", conflicts_with = "soak_minutes")]
     soak_passes: Option<usize>,
 }
@@ -54,19 +54,19 @@ struct Service {
 impl SoakBench {
     /// Sends until it is enough.
     pub async fn run(&self, pace: Pace) -> anyhow::Result<Report> {
-        let pictures: Arc<[Picture]> = pictures::all()?.into();
+        let images: Arc<[Image]> = images::all()?.into();
         let length = Duration::from_secs_f64(60.0 * self.soak_minutes.unwrap_or_else(|| pace.of(60.0, 1.0)));
         let service = Service::start().await?;
         let (begun, meter) = (Instant::now(), service.child.meter()?);
         let before = meter.resident()? as f64 / MB;
         let until = match self.soak_passes {
-            Some(passes) => Until::Sent(passes * pictures.len()),
+            Some(passes) => Until::Sent(passes * images.len()),
             None => Until::Time(begun + length),
         };
         let sent = Arc::new(AtomicUsize::new(0));
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
-            senders.spawn(send(service.url.clone(), service.token.clone(), pictures.clone(), sent.clone(), until));
+            senders.spawn(send(service.url.clone(), service.token.clone(), images.clone(), sent.clone(), until));
         }
         let mut memory = Vec::new();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -80,7 +80,7 @@ impl SoakBench {
             }
         }
         let mut report = Report::new("soak");
-        report.setting("pictures", pictures.len());
+        report.setting("images", images.len());
         report.setting("senders", SENDERS);
         report.setting("seconds", begun.elapsed().as_secs());
         show(&mut report, before, &memory, sent.load(Ordering::Relaxed));
@@ -98,8 +98,8 @@ fn show(report: &mut Report, before: f64, memory: &[(f64, f64)], sent: usize) {
         Spread::of(sizes.get(from..to).unwrap_or_default()).median
     };
     let (second, last) = (quarter(1), quarter(3));
-    report.figure("pictures sent and answered", sent as f64, "");
-    report.figure("memory before the first picture", before, "MB");
+    report.figure("images sent and answered", sent as f64, "");
+    report.figure("memory before the first image", before, "MB");
     report.figure("memory in the second quarter", second, "MB");
     report.figure("memory in the last quarter", last, "MB");
     report.promised("the last to the second quarter", last / second, "×", Goal::AtMost(1.1));
@@ -126,7 +126,7 @@ impl Service {
 async fn send(
     url: String,
     token: String,
-    pictures: Arc<[Picture]>,
+    images: Arc<[Image]>,
     sent: Arc<AtomicUsize>,
     until: Until,
 ) -> anyhow::Result<()> {
@@ -135,15 +135,15 @@ async fn send(
         let number = sent.fetch_add(1, Ordering::Relaxed);
         let enough = match until {
             Until::Time(end) => Instant::now() >= end,
-            Until::Sent(pictures) => number >= pictures,
+            Until::Sent(images) => number >= images,
         };
         if enough {
             sent.fetch_sub(1, Ordering::Relaxed);
             return Ok(());
         }
         // In another order in every pass, so that other sizes meet.
-        let place = (number * 7 + number / pictures.len()) % pictures.len();
-        let Picture { name, media_type, bytes } = pictures.get(place).context("there are no pictures")?;
+        let place = (number * 7 + number / images.len()) % images.len();
+        let Image { name, media_type, bytes } = images.get(place).context("there are no images")?;
         let request = http.post(format!("{url}/v1/frames")).bearer_auth(&token).header("content-type", *media_type);
         let answer = request.header("prefer", "wait=30").body(bytes.clone()).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);

@@ -1,7 +1,7 @@
 //! The detector worker: frames for each second of processor time, beside the sum of its parts and beside a Python loop.
 //!
-//! Sides take turns, round by round, over the same pictures in the same order, each in a process of its own that loaded its
-//! model and saw every picture once before anything is counted:
+//! Sides take turns, round by round, over the same images in the same order, each in a process of its own that loaded its
+//! model and saw every image once before anything is counted:
 //! - **the worker**: frames from a log through its whole pipeline until every result is published and every offset
 //!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, whose own work is then in the same
 //!   process and is measured alone beside it;
@@ -12,7 +12,7 @@
 //! caches and memory and slow each other down, whoever runs them.
 //!
 //! Then one session of one thread in one process against the same in two, each held to a core of its own; sessions and
-//! threads; batches; memory over pictures of many sizes; and how much of what the network alone can do is left to the
+//! threads; batches; memory over images of many sizes; and how much of what the network alone can do is left to the
 //! worker. On a GPU only these last are measured, and `nvidia-smi` watches.
 
 mod cluster;
@@ -21,7 +21,7 @@ mod gpu;
 mod load;
 mod parts;
 mod peer;
-mod pictures;
+mod images;
 mod resources;
 mod side;
 mod speed;
@@ -78,7 +78,7 @@ struct Ground<'b> {
     detector: DetectorName,
     model: String,
     settings: Vec<(&'static str, String)>,
-    pictures: PathBuf,
+    images: PathBuf,
     count: usize,
 }
 
@@ -102,9 +102,9 @@ impl WorkerBench {
 impl<'b> Ground<'b> {
     fn prepare(bench: &'b WorkerBench, kafka: &'b KafkaArgs, pace: Pace, report: &mut Report) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("sightline-bench-worker-").tempdir()?;
-        let pictures = folder.path().join("pictures");
-        let described = pictures::gather(&bench.files, &pictures)?;
-        let count = pictures::paths(&pictures)?.len();
+        let images = folder.path().join("images");
+        let described = images::gather(&bench.files, &images)?;
+        let count = images::paths(&images)?.len();
         let registry = bench.models.registry()?;
         let model = match &bench.model {
             Some(name) => registry.model(name).with_context(|| format!("--model: there is no model {name}"))?,
@@ -119,11 +119,11 @@ impl<'b> Ground<'b> {
             std::os::unix::fs::symlink(file, models.join(&weights.file))?;
         }
         let settings = bench.settings(&models, &detector);
-        report.setting("pictures", described);
+        report.setting("images", described);
         report.setting("model", model.name.clone());
         report.setting("execution_provider", bench.models.execution_provider.setting());
         let model = model.name.clone();
-        Ok(Self { bench, kafka, pace, folder, detector, model, settings, pictures, count })
+        Ok(Self { bench, kafka, pace, folder, detector, model, settings, images, count })
     }
 
     /// A part of this program, with further settings.
@@ -131,7 +131,7 @@ impl<'b> Ground<'b> {
         Child::part(arguments, &[&self.settings[..], settings].concat())
     }
 
-    /// So many frames, or more, that every picture occurs equally often.
+    /// So many frames, or more, that every image occurs equally often.
     fn whole(&self, frames: usize) -> usize {
         frames.next_multiple_of(self.count)
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bus::Bus;
-use contracts::Role;
+use contracts::TopicRole;
 use serde::{Deserialize, Serialize};
 
 /// What a listing takes.
@@ -31,7 +31,7 @@ pub fn router(bus: Arc<dyn Bus>) -> Router {
 }
 
 async fn list(State(bus): State<Arc<dyn Bus>>, Path(role): Path<String>, Query(query): Query<ListQuery>) -> Response {
-    let Ok(role) = role.parse::<Role>() else { return no_such(&role) };
+    let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
     answer(super::list(&*bus, role, query.limit).await)
 }
 
@@ -40,7 +40,7 @@ async fn redrive(
     Path(role): Path<String>,
     Query(query): Query<RedriveQuery>,
 ) -> Response {
-    let Ok(role) = role.parse::<Role>() else { return no_such(&role) };
+    let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
     answer(super::redrive(&*bus, role, query.cause.as_deref()).await)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bus::Bus;
 use clap::{Args, Subcommand, ValueEnum};
-use contracts::Role;
+use contracts::TopicRole;
 use platform::Common;
 use platform::config::KafkaArgs;
 use serde::de::DeserializeOwned;
@@ -74,10 +74,10 @@ struct Place {
 }
 
 impl Kind {
-    const fn role(self) -> Role {
+    const fn role(self) -> TopicRole {
         match self {
-            Self::Frames => Role::FramesDlq,
-            Self::Results => Role::ResultsDlq,
+            Self::Frames => TopicRole::FramesDlq,
+            Self::Results => TopicRole::ResultsDlq,
         }
     }
 }

@@ -75,7 +75,7 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
     let bus = opened?;
     // Retention waits for every group that ever joined: the group of detectors that are no longer set would hold frames for ever.
     let workers = contracts::groups::detector_worker(&up.common.detectors);
-    for group in bus.forget_groups_except(contracts::Role::Frames, &[&workers]).await? {
+    for group in bus.forget_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
         tracing::info!(group, "the group is no longer set and was forgotten");
     }
     Ok(Arc::new(bus))

@@ -38,7 +38,7 @@ impl Up {
         let runs_on = vec![
             ("log", backends.bus.describe()),
             ("documents", backends.documents.describe()),
-            ("pictures", backends.blobs.describe()),
+            ("images", backends.blobs.describe()),
             (
                 "accounts",
                 format!("{}; limits and sessions {}", backends.directory.database.describe(), backends.limits),

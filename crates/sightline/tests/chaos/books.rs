@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, KafkaBus, KafkaConfig, ReaderItem, Start};
 use bytes::Bytes;
 use contracts::api::{DetectionView, FrameView, Page, ResultStatus};
-use contracts::{FrameId, Role, StreamName};
+use contracts::{FrameId, TopicRole, StreamName};
 use fastrand::Rng;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -162,7 +162,7 @@ pub struct Documents {
     /// More than one result or detection of a frame, or a frame listed twice.
     pub doubled: usize,
     pub unknown: usize,
-    /// Frames whose results are not what was in the picture.
+    /// Frames whose results are not what was in the image.
     pub wrong: Vec<FrameView>,
 }
 
@@ -208,7 +208,7 @@ impl Alerts {
 /// What lies on a topic. Repeats there are allowed: it is read at least once, and who reads it drops them.
 #[derive(Debug)]
 pub struct OnTopic {
-    pub role: Role,
+    pub role: TopicRole,
     pub records: usize,
     pub distinct: usize,
 }
@@ -216,7 +216,7 @@ pub struct OnTopic {
 async fn topics(site: &Site) -> Vec<OnTopic> {
     let bus = KafkaBus::connect(KafkaConfig::new(site.servers.brokers()), &site.topics).await.unwrap();
     let mut topics = Vec::new();
-    for role in [Role::Frames, Role::Results, Role::Alerts, Role::FramesDlq, Role::ResultsDlq] {
+    for role in [TopicRole::Frames, TopicRole::Results, TopicRole::Alerts, TopicRole::FramesDlq, TopicRole::ResultsDlq] {
         let mut left: usize = bus
             .ranges(role)
             .await
@@ -232,7 +232,7 @@ async fn topics(site: &Site) -> Vec<OnTopic> {
             };
             let message = delivery.message;
             let id = match role {
-                Role::Results => message.headers.text("ce_subject"),
+                TopicRole::Results => message.headers.text("ce_subject"),
                 _ => message.headers.text("ce_id"),
             };
             distinct.insert(id.unwrap_or_default().to_owned());
@@ -256,7 +256,7 @@ pub struct Verdict {
 impl Verdict {
     /// Frames given up although nothing is wrong with them.
     pub fn dead_letters(&self) -> usize {
-        let is_dead = |topic: &&OnTopic| matches!(topic.role, Role::FramesDlq | Role::ResultsDlq);
+        let is_dead = |topic: &&OnTopic| matches!(topic.role, TopicRole::FramesDlq | TopicRole::ResultsDlq);
         self.topics.iter().filter(is_dead).map(|topic| topic.records).sum()
     }
 

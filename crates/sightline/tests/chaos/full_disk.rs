@@ -57,12 +57,12 @@ impl Drop for SmallDisk {
 }
 
 /// Sends frames until one is refused; those that were taken, and the refusal.
-async fn until_refused(target: &Target, picture: &Bytes) -> (Vec<FrameId>, reqwest::Response) {
+async fn until_refused(target: &Target, image: &Bytes) -> (Vec<FrameId>, reqwest::Response) {
     let (mut taken, deadline) = (Vec::new(), Instant::now() + PATIENCE);
     while Instant::now() < deadline {
         let request = target.http.post(format!("{}/v1/frames", target.url)).bearer_auth(&target.token);
         let request = request.header("content-type", "image/png").header("idempotency-key", Uuid::now_v7().to_string());
-        let response = request.body(picture.clone()).send().await.unwrap();
+        let response = request.body(image.clone()).send().await.unwrap();
         if response.status() != 202 {
             return (taken, response);
         }
@@ -87,7 +87,7 @@ fn every_database(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room() {
     let name = "a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room";
-    let Some(picture) = small_photo(name) else { return };
+    let Some(image) = small_photo(name) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
     let mut up = Up::start_in(folder, &[]).await;
@@ -95,14 +95,14 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
     let subscriber = Subscriber::start(&target, "/v1/alerts", 3, 5).await;
     let mut acknowledged = BTreeSet::new();
     for _ in 0..10 {
-        acknowledged.insert(target.send(&picture).await);
+        acknowledged.insert(target.send(&image).await);
     }
     for frame in &acknowledged {
         target.results(*frame).await;
     }
 
     disk.fill();
-    let (taken, refusal) = until_refused(&target, &picture).await;
+    let (taken, refusal) = until_refused(&target, &image).await;
     acknowledged.extend(taken);
     assert_eq!(refusal.status(), 503);
     assert_eq!(refusal.headers()["content-type"], "application/problem+json");
@@ -114,10 +114,10 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
     // Clients go on trying; each is taken once there is room, without anybody's help.
     let late = Arc::new(Mutex::new(BTreeSet::new()));
     let trying = (0..4).map(|_| {
-        let (target, picture, late) = (target.clone(), picture.clone(), late.clone());
+        let (target, image, late) = (target.clone(), image.clone(), late.clone());
         tokio::spawn(async move {
             for _ in 0..5 {
-                let frame = target.send(&picture).await;
+                let frame = target.send(&image).await;
                 late.lock().unwrap().insert(frame);
             }
         })
@@ -134,7 +134,7 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
 
     // The same with an end in the middle: what is on the disk is whole, and enough to begin with again.
     disk.fill();
-    acknowledged.extend(until_refused(&target, &picture).await.0);
+    acknowledged.extend(until_refused(&target, &image).await.0);
     up.process.kill();
     disk.make_room();
     // A look changes what it looks at: SQLite tidies up.
@@ -149,7 +149,7 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
     }
     up.process.start_again();
     ready(&mut up.process, &up.url).await;
-    acknowledged.insert(target.send(&picture).await);
+    acknowledged.insert(target.send(&image).await);
     for frame in &acknowledged {
         let view = target.results(*frame).await;
         assert_eq!((view.results.len(), view.detections.len()), (1, 1), "{view:?}");

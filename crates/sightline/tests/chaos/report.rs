@@ -69,11 +69,11 @@ impl Report {
         writeln!(f, "| documents | |\n|---|---:|")?;
         writeln!(f, "| frames acknowledged | {acknowledged} |")?;
         writeln!(f, "| results | {} |", documents.results)?;
-        writeln!(f, "| detections (one in each picture) | {} |", documents.detections)?;
+        writeln!(f, "| detections (one in each image) | {} |", documents.detections)?;
         writeln!(f, "| acknowledged and lost | {} |", documents.missing)?;
         writeln!(f, "| twice | {} |", documents.doubled)?;
         writeln!(f, "| never acknowledged | {} |", documents.unknown)?;
-        writeln!(f, "| not what was in the picture | {} |\n", documents.wrong.len())?;
+        writeln!(f, "| not what was in the image | {} |\n", documents.wrong.len())?;
         writeln!(f, "| subscriber | alerts due | own cuts | other breaks | lost | twice | not due |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|---:|")?;
         for Alerts { name, expected, cuts, breaks, missing, repeated, unknown } in alerts {

@@ -7,13 +7,13 @@ use crate::nothing_lost::Cluster;
 use crate::processes::Up;
 
 async fn one_photograph_with(test: &str, names: &[&str]) {
-    let Some(picture) = small_photo(test) else { return };
+    let Some(image) = small_photo(test) else { return };
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::make(folder.path());
     let mut up = Up::start(&cluster.settings(names)).await;
     let target = Target::new(&up.url, &up.token);
     let subscriber = Subscriber::start(&target, "/v1/alerts", 0, u32::MAX).await;
-    let frame = target.send(&picture).await;
+    let frame = target.send(&image).await;
     assert_nothing_lost(&target, &BTreeSet::from([frame]), subscriber).await;
     assert!(up.process.stop(), "{}", up.process.said());
 }
@@ -46,6 +46,6 @@ async fn redis_alone_takes_the_place_of_what_is_in_process() {
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn another_folder_takes_the_place_of_the_embedded_pictures() {
-    one_photograph_with("another_folder_takes_the_place_of_the_embedded_pictures", &["SIGHTLINE_BLOB_URL"]).await;
+async fn another_folder_takes_the_place_of_the_embedded_images() {
+    one_photograph_with("another_folder_takes_the_place_of_the_embedded_images", &["SIGHTLINE_BLOB_URL"]).await;
 }

@@ -35,13 +35,13 @@ impl Target {
         self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
-    /// Sends a picture until it is acknowledged, always as the same frame. A refusal that will not pass fails the test.
-    pub async fn send(&self, picture: &bytes::Bytes) -> FrameId {
-        self.send_of("", picture).await
+    /// Sends an image until it is acknowledged, always as the same frame. A refusal that will not pass fails the test.
+    pub async fn send(&self, image: &bytes::Bytes) -> FrameId {
+        self.send_of("", image).await
     }
 
     /// [`Target::send`] with what stands behind the `?` of the request.
-    pub async fn send_of(&self, query: &str, picture: &bytes::Bytes) -> FrameId {
+    pub async fn send_of(&self, query: &str, image: &bytes::Bytes) -> FrameId {
         let key = Uuid::now_v7().to_string();
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
@@ -52,7 +52,7 @@ impl Target {
                 .bearer_auth(&self.token)
                 .header("content-type", "image/png")
                 .header("idempotency-key", &key)
-                .body(picture.clone());
+                .body(image.clone());
             match request.send().await {
                 Ok(response) if response.status() == 202 => {
                     if let Ok(accepted) = response.json::<contracts::api::FrameAccepted>().await {

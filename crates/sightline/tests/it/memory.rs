@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::processes::given;
 
 #[test]
-fn memory_does_not_grow_over_pictures_of_every_size_and_format() {
+fn memory_does_not_grow_over_images_of_every_size_and_format() {
     const PASSES: f64 = 4.0;
     // Where the photograph is, the model is too.
-    if given("memory_does_not_grow_over_pictures_of_every_size_and_format", "SIGHTLINE_TEST_PHOTO").is_none() {
+    if given("memory_does_not_grow_over_images_of_every_size_and_format", "SIGHTLINE_TEST_PHOTO").is_none() {
         return;
     }
     let mut bench = Command::new(env!("CARGO_BIN_EXE_sightline"));
@@ -21,7 +21,7 @@ fn memory_does_not_grow_over_pictures_of_every_size_and_format() {
         let figures = report["figures"].as_array().unwrap();
         figures.iter().find(|figure| figure["name"] == name).unwrap()["value"].as_f64().unwrap()
     };
-    assert_eq!(figure("pictures sent and answered"), PASSES * report["settings"]["pictures"].as_f64().unwrap());
+    assert_eq!(figure("images sent and answered"), PASSES * report["settings"]["images"].as_f64().unwrap());
     // A pass decodes 300 MB of pixels; what an allocator keeps differs by less.
     let (second, last) = (figure("memory in the second quarter"), figure("memory in the last quarter"));
     assert!(last < second + 250.0, "from {second} to {last} MB");

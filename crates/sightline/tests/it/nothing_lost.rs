@@ -14,18 +14,18 @@ use crate::processes::{Process, Up, free_port, program, ready};
 /// Sends so many frames from several clients at once; counts them as they are acknowledged.
 fn send_frames(
     target: &Target,
-    picture: &bytes::Bytes,
+    image: &bytes::Bytes,
     frames: usize,
     sent: &Arc<AtomicUsize>,
 ) -> JoinSet<Vec<FrameId>> {
     const CLIENTS: usize = 8;
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
-        let (target, picture, sent) = (target.clone(), picture.clone(), sent.clone());
+        let (target, image, sent) = (target.clone(), image.clone(), sent.clone());
         clients.spawn(async move {
             let mut acknowledged = Vec::new();
             for _ in (client..frames).step_by(CLIENTS) {
-                acknowledged.push(target.send(&picture).await);
+                acknowledged.push(target.send(&image).await);
                 sent.fetch_add(1, Ordering::Relaxed);
             }
             acknowledged
@@ -49,12 +49,12 @@ async fn all_acknowledged(clients: JoinSet<Vec<FrameId>>, frames: usize) -> BTre
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_everything_is_killed_at_once() {
     const FRAMES: usize = 240;
-    let Some(picture) = small_photo("nothing_is_lost_when_everything_is_killed_at_once") else { return };
+    let Some(image) = small_photo("nothing_is_lost_when_everything_is_killed_at_once") else { return };
     let mut up = Up::start(&[]).await;
     let target = Target::new(&up.url, &up.token);
     let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 20).await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let clients = send_frames(&target, &picture, FRAMES, &sent);
+    let clients = send_frames(&target, &image, FRAMES, &sent);
     for kill in 1..=3 {
         wait_until_sent(&sent, kill * FRAMES / 4).await;
         // A frame over which a worker died three times in a row is given up, and rightly: between the kills it has to get on.
@@ -160,12 +160,12 @@ impl Services {
 #[ignore = "needs kafka, mongodb, postgres and redis"]
 async fn nothing_is_lost_when_services_are_killed_one_by_one() {
     const FRAMES: usize = 1000;
-    let Some(picture) = small_photo("nothing_is_lost_when_services_are_killed_one_by_one") else { return };
+    let Some(image) = small_photo("nothing_is_lost_when_services_are_killed_one_by_one") else { return };
     let (mut services, cluster) = Services::start().await;
     let target = Target::new(&services.url, &cluster.token);
     let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 100).await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let clients = send_frames(&target, &picture, FRAMES, &sent);
+    let clients = send_frames(&target, &image, FRAMES, &sent);
     for kill in 1..=9 {
         wait_until_sent(&sent, kill * FRAMES / 10).await;
         match kill % 3 {

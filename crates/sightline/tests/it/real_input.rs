@@ -52,7 +52,7 @@ async fn a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again() {
     std::fs::write(&broken, bytes).unwrap();
 
     let (well, said, _) = up.outcome(&["push", broken.to_str().unwrap()]);
-    assert!(!well, "a script must see that a picture failed");
+    assert!(!well, "a script must see that an image failed");
     assert!(said.contains("face failed"), "{said}");
     let listed = up.command(&["dlq", "list", "frames"]);
     assert_eq!(listed.lines().count(), 1, "{listed}");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use contracts::Role;
+use contracts::TopicRole;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
@@ -69,7 +69,7 @@ async fn a_foreign_producers_vehicles_are_counted_paged_and_alerted_about() {
     let stream = stream.await.unwrap().error_for_status().unwrap();
 
     let messages = messages();
-    let topic = &cluster.topics.get(Role::Results).name;
+    let topic = &cluster.topics.get(TopicRole::Results).name;
     let (brokers, sent, topic) = (cluster.brokers().to_owned(), messages.clone(), topic.clone());
     tokio::task::spawn_blocking(move || produce(&brokers, &topic, &sent)).await.unwrap();
 

@@ -67,7 +67,7 @@ async fn a_blob_reads_back_until_it_is_deleted(blobs: &ObjectBlobs) {
     assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), Some(content));
     blobs.put("frames/2026-01-02/a/1", Bytes::from_static(b"x")).await.unwrap();
     assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), Some(Bytes::from_static(b"x")));
-    // No picture is empty: this is what a power cut leaves.
+    // No image is empty: this is what a power cut leaves.
     blobs.put("frames/2026-01-02/a/1", Bytes::new()).await.unwrap();
     assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), None);
     blobs.delete("frames/2026-01-02/a/1").await.unwrap();

@@ -117,7 +117,7 @@ impl But for Indexed {
         self
     }
 
-    /// With an alert about its first detection, raised when the picture was taken.
+    /// With an alert about its first detection, raised when the image was taken.
     fn alerting(mut self, rule: &str) -> Self {
         let ResultEvent { tenant, traceparent, data, .. } = &self.result;
         let (frame_id, rule_id) = (data.frame_id, RuleId::built_in(rule));

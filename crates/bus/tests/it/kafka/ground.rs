@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::kafka::admin;
 use bus::{Bus, BusError, Consumer, ConsumerOptions, Delivery, Incoming, KafkaBus, KafkaConfig, Position};
-use contracts::{Headers, Message, Role, Topics};
+use contracts::{Headers, Message, TopicRole, Topics};
 use futures::FutureExt as _;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -74,7 +74,7 @@ impl Ground {
 
     fn with_prefix(prefix: &str, partitions: i32) -> Self {
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap().prefixed(prefix).map(|topic| {
-            topic.partitions = if topic.role == Role::Alerts { 1 } else { partitions };
+            topic.partitions = if topic.role == TopicRole::Alerts { 1 } else { partitions };
         });
         let config = KafkaConfig {
             group_prefix: prefix.to_owned(),
@@ -108,10 +108,10 @@ impl Ground {
     }
 
     pub async fn member(&self, bus: &KafkaBus, options: ConsumerOptions) -> Member {
-        Member { consumer: bus.consumer(Role::Frames, GROUP, options).await.unwrap() }
+        Member { consumer: bus.consumer(TopicRole::Frames, GROUP, options).await.unwrap() }
     }
 
-    pub fn name(&self, role: Role) -> &str {
+    pub fn name(&self, role: TopicRole) -> &str {
         &self.topics.get(role).name
     }
 
@@ -162,7 +162,7 @@ pub fn key(delivery: &Delivery) -> String {
 }
 
 /// Sends all at once and waits for all acknowledgements.
-pub async fn send(bus: &KafkaBus, role: Role, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
+pub async fn send(bus: &KafkaBus, role: TopicRole, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
     let producer = bus.producer();
     let sent: Vec<_> = messages.into_iter().map(|message| producer.send(role, message).unwrap()).collect();
     futures::future::try_join_all(sent).await.unwrap()

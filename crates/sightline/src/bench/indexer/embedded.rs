@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bus::Bus;
 use bus::embedded::{EmbeddedBus, Options};
 use clap::Args;
-use contracts::{Role, groups};
+use contracts::{TopicRole, groups};
 use platform::Common;
 use store::SqliteDocuments;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
@@ -46,7 +46,7 @@ impl EmbeddedPart {
         lines.next_line().await?;
         let (deps, stop) = (indexer::Deps { bus: bus.clone(), documents }, CancellationToken::new());
         let running = tokio::spawn(indexer::run(self.config, self.common, deps, stop.clone()));
-        while bus.oldest_unconsumed(Role::Results, groups::INDEXER).await?.is_some() {
+        while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {
             anyhow::ensure!(!running.is_finished(), "the indexer ended");
             tokio::time::sleep(LOOK).await;
         }

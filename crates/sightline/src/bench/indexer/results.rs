@@ -35,7 +35,7 @@ impl Counts {
     }
 }
 
-/// What is seen in a picture.
+/// What is seen in an image.
 enum Seen {
     Nothing,
     Faces(usize),

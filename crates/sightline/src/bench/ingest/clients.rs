@@ -95,11 +95,11 @@ async fn send(
     Ok((connection, times))
 }
 
-/// A JPEG of 640 x 480 pixels in so many bytes: the segments of a camera's file up to the picture's data, and data that is
+/// A JPEG of 640 x 480 pixels in so many bytes: the segments of a camera's file up to the image's data, and data that is
 /// none. Who looks only at the header sees no difference.
-pub fn picture(bytes: usize) -> Bytes {
+pub fn image(bytes: usize) -> Bytes {
     let tables = [&[0xff, 0xdb, 0, 67, 0][..], &[16; 64], &[0xff, 0xdb, 0, 67, 1], &[17; 64]].concat();
-    let mut picture = [
+    let mut image = [
         b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00",
         &tables[..],
         b"\xff\xc0\x00\x11\x08\x01\xe0\x02\x80\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01",
@@ -107,10 +107,10 @@ pub fn picture(bytes: usize) -> Bytes {
     ]
     .concat();
     let mut state = 1_u32;
-    picture.resize_with(bytes - 2, || {
+    image.resize_with(bytes - 2, || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state.to_be_bytes()[0]
     });
-    picture.extend(b"\xff\xd9");
-    picture.into()
+    image.extend(b"\xff\xd9");
+    image.into()
 }

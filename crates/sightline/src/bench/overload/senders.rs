@@ -66,13 +66,13 @@ const TOKEN: &str = "SIGHTLINE_TEST_BENCH_TOKEN";
 
 impl Senders {
     /// Starts it; so many answers may be out at once.
-    pub fn start(url: &str, token: &str, picture: &[u8], at_once: u32) -> anyhow::Result<Self> {
+    pub fn start(url: &str, token: &str, image: &[u8], at_once: u32) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("a folder for the senders")?;
-        let (file, book) = (folder.path().join("picture"), folder.path().join("accepted"));
-        std::fs::write(&file, picture)?;
+        let (file, book) = (folder.path().join("image"), folder.path().join("accepted"));
+        std::fs::write(&file, image)?;
         let at_once = at_once.to_string();
         let [file, log] = [&file, &book].map(|path| path.to_str().unwrap_or_default());
-        let arguments = ["senders", "--url", url, "--picture", file, "--book", log, "--at-once", &at_once];
+        let arguments = ["senders", "--url", url, "--image", file, "--book", log, "--at-once", &at_once];
         let child = Child::part(&arguments, &[(TOKEN, token.to_owned())])?;
         Ok(Self { child, book, _folder: folder })
     }
@@ -106,7 +106,7 @@ pub struct Part {
     #[arg(long)]
     url: String,
     #[arg(long)]
-    picture: std::path::PathBuf,
+    image: std::path::PathBuf,
     #[arg(long)]
     book: std::path::PathBuf,
     #[arg(long)]
@@ -118,7 +118,7 @@ struct Desk {
     http: reqwest::Client,
     url: String,
     token: String,
-    picture: Bytes,
+    image: Bytes,
     places: Arc<Semaphore>,
     tally: Mutex<Tally>,
 }
@@ -138,7 +138,7 @@ impl Part {
             http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?,
             url: self.url,
             token,
-            picture: std::fs::read(&self.picture)?.into(),
+            image: std::fs::read(&self.image)?.into(),
             places: Arc::new(Semaphore::new(self.at_once)),
             tally: Mutex::default(),
         });
@@ -212,7 +212,7 @@ impl Desk {
     async fn answer(&self, number: usize) -> anyhow::Result<Answer> {
         let url = format!("{}/v1/frames?stream=camera-{}", self.url, number % STREAMS);
         let request = self.http.post(url).bearer_auth(&self.token).header("content-type", "image/png");
-        let answer = request.body(self.picture.clone()).send().await?;
+        let answer = request.body(self.image.clone()).send().await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.bytes().await?;
         if status == 202 {

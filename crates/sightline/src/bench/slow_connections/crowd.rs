@@ -114,12 +114,12 @@ impl Kind {
     fn beginning(self, token: &str) -> Vec<u8> {
         let head = format!("POST /v1/frames HTTP/1.1\r\nhost: sightline\r\nauthorization: Bearer {token}\r\n");
         let upload = format!("content-type: image/jpeg\r\ncontent-length: {BODY}\r\n\r\n");
-        // The first segments of a JPEG, so that the picture is not refused for what it is.
-        let picture = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xfe\xff\xff";
+        // The first segments of a JPEG, so that the image is not refused for what it is.
+        let image = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xfe\xff\xff";
         match self {
             Self::Silent => Vec::new(),
             Self::DrippingHead => [head.as_bytes(), b"x-slow: "].concat(),
-            Self::DrippingBody | Self::StoppedBody => [head.as_bytes(), upload.as_bytes(), picture].concat(),
+            Self::DrippingBody | Self::StoppedBody => [head.as_bytes(), upload.as_bytes(), image].concat(),
         }
     }
 

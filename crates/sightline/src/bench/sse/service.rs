@@ -9,7 +9,7 @@ use anyhow::Context;
 use bus::embedded::{EmbeddedBus, Options};
 use bus::{Bus, BusError};
 use clap::{Args, Parser};
-use contracts::{Event, Role, Topics};
+use contracts::{Event, TopicRole, Topics};
 use platform::Common;
 use platform::telemetry::{self, LogFormat};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -131,7 +131,7 @@ async fn publish(bus: &dyn Bus, numbers: std::ops::Range<u32>, between: Duration
             ticks.tick().await;
         }
         let acknowledged = loop {
-            match producer.send(Role::Alerts, mark::alert(number)?.to_message()) {
+            match producer.send(TopicRole::Alerts, mark::alert(number)?.to_message()) {
                 Ok(acknowledged) => break acknowledged,
                 Err(BusError::QueueFull) => tokio::time::sleep(Duration::from_millis(1)).await,
                 Err(error) => return Err(error.into()),

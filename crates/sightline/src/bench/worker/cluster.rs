@@ -39,9 +39,9 @@ pub struct Start<'s> {
     pub settings: Vec<(&'static str, String)>,
     /// The detector, which names the group.
     pub detector: &'s DetectorName,
-    /// The pictures.
-    pub pictures: Vec<Bytes>,
-    /// For state, kept pictures and the topics file.
+    /// The images.
+    pub images: Vec<Bytes>,
+    /// For state, kept images and the topics file.
     pub folder: PathBuf,
 }
 
@@ -59,9 +59,9 @@ impl Cluster {
         let topics = Topics::parse(&text)?;
         admin::apply(&kafka, &topics, None).await?;
         let bus = Arc::new(KafkaBus::connect(kafka.clone(), &topics).await?);
-        let warm = with.pictures.len().max(64);
+        let warm = with.images.len().max(64);
         let load =
-            Load::new(bus, groups::detector_worker(std::slice::from_ref(with.detector)), with.pictures.clone()).await?;
+            Load::new(bus, groups::detector_worker(std::slice::from_ref(with.detector)), with.images.clone()).await?;
         let mut cluster = Self { config: kafka, topics, load, workers: Vec::new() };
         for (number, core) in cores.iter().enumerate() {
             cluster.workers.push(Worker::start(&with, &file, number, *core)?);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bus::embedded::Options;
 use bus::{Bus, ConsumerOptions, EmbeddedBus, Incoming};
 use clap::Args;
-use contracts::{Event, FrameEvent, Message, Role, groups};
+use contracts::{Event, FrameEvent, Message, TopicRole, groups};
 use detector_worker::{Config, Deps};
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
@@ -14,15 +14,15 @@ use platform::Common;
 use tokio_util::sync::CancellationToken;
 
 use super::load::Load;
-use super::pictures;
+use super::images;
 use super::side::{Done, serve};
 
 /// Where, and what.
 #[derive(Debug, Args)]
 pub struct Flow {
-    /// Folder of the pictures
-    pictures: PathBuf,
-    /// Folder for the log and kept pictures
+    /// Folder of the images
+    images: PathBuf,
+    /// Folder for the log and kept images
     folder: PathBuf,
     /// No worker: each frame is taken and answered at once
     #[arg(long)]
@@ -40,9 +40,9 @@ impl Flow {
         let log = self.folder.join("log");
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&log, &self.common.topics()?, Options::default())?);
         let blobs = Arc::new(store::ObjectBlobs::folder(self.folder.join("blobs"))?);
-        let pictures = pictures::read(&self.pictures)?;
-        let warm = pictures.len().max(64);
-        let mut load = Load::new(bus.clone(), group.clone(), pictures).await?;
+        let images = images::read(&self.images)?;
+        let warm = images.len().max(64);
+        let mut load = Load::new(bus.clone(), group.clone(), images).await?;
         let working = async {
             if self.log_alone {
                 return answer(&*bus, &group, self.config.pace.worker_frames).await;
@@ -64,7 +64,7 @@ impl Flow {
 /// What the log does for a worker: delivers frames, takes results, commits.
 async fn answer(bus: &dyn Bus, group: &str, in_flight: usize) -> anyhow::Result<()> {
     let options = ConsumerOptions { max_in_flight: in_flight, ..ConsumerOptions::default() };
-    let mut consumer = bus.consumer(Role::Frames, group, options).await?;
+    let mut consumer = bus.consumer(TopicRole::Frames, group, options).await?;
     let (finisher, producer) = (consumer.finisher(), bus.producer());
     let mut answers = FuturesOrdered::new();
     loop {
@@ -73,7 +73,7 @@ async fn answer(bus: &dyn Bus, group: &str, in_flight: usize) -> anyhow::Result<
             Some(answered) = answers.next() => finisher.finished(answered?),
             incoming = consumer.next() => {
                 let Incoming::Delivery(delivery) = incoming? else { continue };
-                let sent = producer.send(Role::Results, result(&delivery.message)?)?;
+                let sent = producer.send(TopicRole::Results, result(&delivery.message)?)?;
                 answers.push_back(async move { sent.await.map(|_| delivery.position) });
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use bus::{Bus, Reader, ReaderItem, Start};
 use bytes::Bytes;
-use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, Role, TenantId};
+use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, TopicRole, TenantId};
 
 use crate::bench::sending::send_all;
 
@@ -18,20 +18,20 @@ pub struct Load {
     bus: Arc<dyn Bus>,
     group: String,
     results: Box<dyn Reader>,
-    pictures: Vec<Bytes>,
+    images: Vec<Bytes>,
 }
 
 impl Load {
-    /// On this log, with these pictures over and over.
-    pub async fn new(bus: Arc<dyn Bus>, group: String, pictures: Vec<Bytes>) -> anyhow::Result<Self> {
-        let results = bus.reader(Role::Results, Start::Latest).await?;
-        Ok(Self { bus, group, results, pictures })
+    /// On this log, with these images over and over.
+    pub async fn new(bus: Arc<dyn Bus>, group: String, images: Vec<Bytes>) -> anyhow::Result<Self> {
+        let results = bus.reader(TopicRole::Results, Start::Latest).await?;
+        Ok(Self { bus, group, results, images })
     }
 
     /// Sends so many frames and waits until each has its result and all are committed. Gives when each result came.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<Vec<Instant>> {
-        let (bus, pictures) = (self.bus.clone(), self.pictures.clone());
-        let sending = tokio::spawn(async move { send(&*bus, &pictures, frames).await });
+        let (bus, images) = (self.bus.clone(), self.images.clone());
+        let sending = tokio::spawn(async move { send(&*bus, &images, frames).await });
         let mut came = Vec::with_capacity(frames);
         while came.len() < frames {
             let next = tokio::time::timeout(PATIENCE, self.results.next()).await;
@@ -50,20 +50,20 @@ impl Load {
             }
         }
         sending.await??;
-        while self.bus.oldest_unconsumed(Role::Frames, &self.group).await?.is_some() {
+        while self.bus.oldest_unconsumed(TopicRole::Frames, &self.group).await?.is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(came)
     }
 }
 
-async fn send(bus: &dyn Bus, pictures: &[Bytes], frames: usize) -> anyhow::Result<()> {
-    let frames = pictures.iter().cycle().take(frames).cloned().map(|picture| Ok(frame(picture).to_message()));
-    send_all(&*bus.producer(), Role::Frames, frames).await
+async fn send(bus: &dyn Bus, images: &[Bytes], frames: usize) -> anyhow::Result<()> {
+    let frames = images.iter().cycle().take(frames).cloned().map(|image| Ok(frame(image).to_message()));
+    send_all(&*bus.producer(), TopicRole::Frames, frames).await
 }
 
 /// Without a stream, so that frames spread over all partitions.
-fn frame(picture: Bytes) -> FrameEvent {
+fn frame(image: Bytes) -> FrameEvent {
     FrameEvent {
         id: FrameId::now(),
         tenant: TenantId::shared(),
@@ -71,7 +71,7 @@ fn frame(picture: Bytes) -> FrameEvent {
         captured_at: jiff::Timestamp::now(),
         detectors: Vec::new(),
         content_type: "image/jpeg".to_owned(),
-        content: FrameContent::Inline(picture),
+        content: FrameContent::Inline(image),
         reply_to: None,
         traceparent: None,
     }

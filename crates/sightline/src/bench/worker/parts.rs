@@ -12,15 +12,15 @@ use detector_worker::media::{self, DecodeLimits};
 use detector_worker::model::{Detector, Picture};
 use platform::Common;
 
-use super::pictures;
+use super::images;
 use super::side::{Done, serve, stages};
 
-/// Which pictures, and how.
+/// Which images, and how.
 #[derive(Debug, Args)]
 pub struct Parts {
-    /// Folder of the pictures
-    pictures: PathBuf,
-    /// Decode each picture anew
+    /// Folder of the images
+    images: PathBuf,
+    /// Decode each image anew
     #[arg(long)]
     decode: bool,
     #[command(flatten)]
@@ -43,8 +43,8 @@ impl Parts {
         let options = self.config.runtime();
         let (registry, detector) = (self.config.models.registry()?, self.common.detectors.first());
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
-        let encoded = pictures::read(&self.pictures)?;
-        let pictures = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
+        let encoded = images::read(&self.images)?;
+        let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
         let threads = self.config.pace.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
@@ -52,14 +52,14 @@ impl Parts {
             };
             std::iter::repeat_with(open).take(threads).collect::<anyhow::Result<Vec<_>>>()
         });
-        let all = Arc::new((opened.await??, pictures));
+        let all = Arc::new((opened.await??, images));
         let (decode, warm) = (self.decode, all.1.len().max(threads));
         let batch = self.config.pace.batch_size.unwrap_or(1);
         let go = move |frames: usize| {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
         };
-        // Memory grows to what the largest picture needs, and is not counted.
+        // Memory grows to what the largest image needs, and is not counted.
         go(warm * batch).await?;
         serve(async |frames| go(frames).await).await
     }
@@ -73,7 +73,7 @@ fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Picture>> {
 /// Works off so many frames on all hands, each taking the next batch that nobody has taken.
 fn work(
     hands: &[Mutex<Hand>],
-    pictures: &[Arc<Picture>],
+    images: &[Arc<Picture>],
     frames: usize,
     batch: usize,
     decode: bool,
@@ -87,7 +87,7 @@ fn work(
                 let mut hand = hand.lock().unwrap_or_else(PoisonError::into_inner);
                 loop {
                     let Some(start) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
-                    let taken = (start..frames.min(start + batch)).map(|number| &pictures[number % pictures.len()]);
+                    let taken = (start..frames.min(start + batch)).map(|number| &images[number % images.len()]);
                     hand.look(taken, decode)?;
                 }
             })
@@ -111,10 +111,10 @@ fn work(
 
 impl Hand {
     /// One call of the detector.
-    fn look<'p>(&mut self, pictures: impl Iterator<Item = &'p Arc<Picture>>, decode: bool) -> anyhow::Result<()> {
+    fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Picture>>, decode: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let anew = |picture: &Arc<Picture>| if decode { decoded(picture.encoded.clone()) } else { Ok(picture.clone()) };
-        let batch = pictures.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
+        let anew = |image: &Arc<Picture>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
+        let batch = images.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = Instant::now();
         self.detector.detect(&batch).into_iter().try_for_each(|outcome| outcome.map(drop))?;
         self.decoding += (ready - begun).as_secs_f64();

@@ -17,7 +17,7 @@ pub struct Peer {
     program: PathBuf,
     models: PathBuf,
     model: String,
-    pictures: Vec<PathBuf>,
+    images: Vec<PathBuf>,
 }
 
 /// What it prints.
@@ -30,7 +30,7 @@ struct Line {
 
 impl Peer {
     /// Finds it under `folder`; the error says what is missing.
-    pub fn find(folder: &Path, models: &Path, model: &str, pictures: Vec<PathBuf>) -> anyhow::Result<Self> {
+    pub fn find(folder: &Path, models: &Path, model: &str, images: Vec<PathBuf>) -> anyhow::Result<Self> {
         let read = |file: &str| {
             std::fs::read(folder.join(file)).with_context(|| format!("{} is not there", folder.join(file).display()))
         };
@@ -51,10 +51,10 @@ impl Peer {
             bail!("it does not know the model {model}");
         }
         let (python, program) = (environment.join("bin/python"), folder.join("loop.py"));
-        Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), pictures })
+        Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), images })
     }
 
-    /// Works off so many frames in each of several loops side by side, after one pass over the pictures that is not counted.
+    /// Works off so many frames in each of several loops side by side, after one pass over the images that is not counted.
     pub async fn go(&self, frames: usize, loops: usize) -> anyhow::Result<Spent> {
         let spent = try_join_all((0..loops).map(|_| self.one(frames))).await?;
         Ok(Spent {
@@ -66,7 +66,7 @@ impl Peer {
 
     async fn one(&self, frames: usize) -> anyhow::Result<Spent> {
         let mut command = Command::new(&self.python);
-        command.arg(&self.program).arg(&self.models).arg(&self.model).arg(frames.to_string()).args(&self.pictures);
+        command.arg(&self.program).arg(&self.models).arg(&self.model).arg(frames.to_string()).args(&self.images);
         let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;
         let said = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "the Python loop failed: {}", String::from_utf8_lossy(&output.stderr));

@@ -4,19 +4,19 @@ use super::super::report::{Goal, Report};
 use super::super::stats::Spread;
 use super::gpu::Watch;
 use super::side::Worked;
-use super::{Ground, pictures};
+use super::{Ground, images};
 use detector_worker::runtime::ExecutionProvider;
 
-/// The network alone: pictures a second, and the batch size that gives most.
+/// The network alone: images a second, and the batch size that gives most.
 pub struct Best {
     batch: usize,
     per_second: f64,
 }
 
-/// Ways to spend the cores on decoded pictures.
+/// Ways to spend the cores on decoded images.
 pub async fn sessions(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
-    let pictures = ground.pictures.display().to_string();
+    let images = ground.images.display().to_string();
     let (rounds, frames) = ground.pace.of((5, ground.whole(180)), (1, ground.whole(60)));
     let ways = [(1, 1), (cores, 1), (1, cores), (cores, cores)];
     let mut sides = Vec::new();
@@ -24,7 +24,7 @@ pub async fn sessions(ground: &Ground<'_>, report: &mut Report) -> anyhow::Resul
         let settings =
             [("SIGHTLINE_INFERENCE_THREADS", sessions.to_string()), ("SIGHTLINE_SESSION_THREADS", threads.to_string())];
         sides.push((
-            Worked::ready(ground.part(&["worker-parts", &pictures], &settings)?).await?,
+            Worked::ready(ground.part(&["worker-parts", &images], &settings)?).await?,
             Vec::new(),
             Vec::new(),
         ));
@@ -37,17 +37,17 @@ pub async fn sessions(ground: &Ground<'_>, report: &mut Report) -> anyhow::Resul
         }
     }
     for ((sessions, threads), (_, rates, costs)) in ways.into_iter().zip(&sides) {
-        let way = format!("{sessions} session(s) of {threads} thread(s), decoded pictures");
-        report.figure(&way, Spread::of(rates).median, "pictures/s");
-        report.figure(way, Spread::of(costs).median, "pictures/CPU-s");
+        let way = format!("{sessions} session(s) of {threads} thread(s), decoded images");
+        report.figure(&way, Spread::of(rates).median, "images/s");
+        report.figure(way, Spread::of(costs).median, "images/CPU-s");
     }
     Ok(())
 }
 
-/// One size of picture in batches: the time of a call, and what the network alone then does in a second.
+/// One size of image in batches: the time of a call, and what the network alone then does in a second.
 pub async fn batches(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<Best> {
     let folder = ground.path("uniform");
-    pictures::uniform(&ground.pictures, &folder)?;
+    images::uniform(&ground.images, &folder)?;
     let folder = folder.display().to_string();
     let calls = ground.pace.of(150, 20);
     let mut best = Best { batch: 1, per_second: 0.0 };
@@ -61,7 +61,7 @@ pub async fn batches(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result
         let alone = spent.frames as f64 / done.stages.get("run").copied().unwrap_or(f64::INFINITY);
         report.figure(format!("batch of {batch}, 640x480, a call, p50"), at(0.5), "ms");
         report.figure(format!("batch of {batch}, 640x480, a call, p99"), at(0.99), "ms");
-        report.figure(format!("batch of {batch}, 640x480, session.run alone"), alone, "pictures/s");
+        report.figure(format!("batch of {batch}, 640x480, session.run alone"), alone, "images/s");
         latency.push((batch as f64, at(0.5)));
         throughput.push((batch as f64, alone));
         if alone > best.per_second {
@@ -69,11 +69,11 @@ pub async fn batches(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result
         }
     }
     report.series("a call, p50", "batch size", "ms", latency);
-    report.series("session.run alone", "batch size", "pictures/s", throughput);
+    report.series("session.run alone", "batch size", "images/s", throughput);
     Ok(best)
 }
 
-/// The whole worker over pictures of one size, as a share of what its sessions do when they do nothing else.
+/// The whole worker over images of one size, as a share of what its sessions do when they do nothing else.
 pub async fn share(ground: &Ground<'_>, best: Best, report: &mut Report) -> anyhow::Result<()> {
     let on_gpu = ground.bench.models.execution_provider != ExecutionProvider::Cpu;
     let folder = ground.path("uniform").display().to_string();
@@ -104,13 +104,13 @@ pub async fn share(ground: &Ground<'_>, best: Best, report: &mut Report) -> anyh
     Ok(())
 }
 
-/// What stays in memory over pictures of many sizes.
+/// What stays in memory over images of many sizes.
 pub async fn memory(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     const MIB: f64 = (1 << 20) as f64;
     let on_gpu = ground.bench.models.execution_provider != ExecutionProvider::Cpu;
     let (sizes, passes) = ground.pace.of((200, 10), (40, 3));
     let folder = ground.path("mixed");
-    pictures::mixed(&ground.pictures, &folder, sizes)?;
+    images::mixed(&ground.images, &folder, sizes)?;
     let (folder, log) = (folder.display().to_string(), ground.path("memory").display().to_string());
     let state = ("SIGHTLINE_WORKER_STATE_DIR", ground.path("memory-state").display().to_string());
     // Every size was seen once when it says that it is ready.

@@ -7,11 +7,11 @@ use super::super::stats::Spread;
 use super::Ground;
 use super::cluster::{Cluster, Start};
 use super::peer::Peer;
-use super::pictures;
+use super::images;
 use super::side::{Done, STAGES, Spent, Worked, ratio};
 
 const KAFKA: &str = "worker on Kafka";
-const KAFKA_BARE: &str = "worker on Kafka, no pictures kept";
+const KAFKA_BARE: &str = "worker on Kafka, no images kept";
 const EMBEDDED: &str = "worker on the embedded log";
 const LOG: &str = "embedded log alone";
 const PARTS: &str = "parts";
@@ -54,13 +54,13 @@ pub async fn compare(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result
 
 impl Sides {
     async fn start(ground: &Ground<'_>, report: &mut Report) -> anyhow::Result<Self> {
-        let pictures = ground.pictures.display().to_string();
+        let images = ground.images.display().to_string();
         let folder = |name: &str| ground.path(name).display().to_string();
         let state = |name: &str| ("SIGHTLINE_WORKER_STATE_DIR", folder(name));
         let (embedded, log) = (folder("embedded"), folder("log"));
-        let embedded = ground.part(&["worker-flow", &pictures, &embedded], &[state("embedded-state")])?;
-        let log = ground.part(&["worker-flow", "--log-alone", &pictures, &log], &[])?;
-        let parts = ground.part(&["worker-parts", "--decode", &pictures], &[])?;
+        let embedded = ground.part(&["worker-flow", &images, &embedded], &[state("embedded-state")])?;
+        let log = ground.part(&["worker-flow", "--log-alone", &images, &log], &[])?;
+        let parts = ground.part(&["worker-parts", "--decode", &images], &[])?;
         let kafka = match ground.kafka.brokers() {
             Err(error) => {
                 report.note(format!("Not measured on Kafka: {error}."));
@@ -73,7 +73,7 @@ impl Sides {
             )),
         };
         let models = ground.path("models");
-        let python = Peer::find(&ground.bench.reference, &models, &ground.model, pictures::paths(&ground.pictures)?);
+        let python = Peer::find(&ground.bench.reference, &models, &ground.model, images::paths(&ground.images)?);
         if let Err(error) = &python {
             report.note(format!("Not measured beside the Python loop: {error:#}."));
         }
@@ -108,8 +108,8 @@ impl Ground<'_> {
     /// How workers on Kafka are started, with state and topics in a folder of this name.
     fn on_kafka(&self, name: &str, more: &[(&'static str, String)]) -> anyhow::Result<Start<'_>> {
         let settings = [&self.settings[..], more].concat();
-        let pictures = pictures::read(&self.pictures)?;
-        Ok(Start { kafka: self.kafka, settings, detector: &self.detector, pictures, folder: self.path(name) })
+        let images = images::read(&self.images)?;
+        Ok(Start { kafka: self.kafka, settings, detector: &self.detector, images, folder: self.path(name) })
     }
 }
 
@@ -180,7 +180,7 @@ impl Rounds {
         }
         row(&format!("rest of the {worker}"), whole - alone);
         if self.spent.contains_key(KAFKA_BARE) {
-            row("of it, keeping pictures", whole - self.ms(KAFKA_BARE));
+            row("of it, keeping images", whole - self.ms(KAFKA_BARE));
         }
         row("embedded log", self.ms(LOG));
     }

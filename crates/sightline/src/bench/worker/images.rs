@@ -1,4 +1,4 @@
-//! The pictures that every side works on: the files that were named, else the samples, else one photograph in many sizes.
+//! The images that every side works on: the files that were named, else the samples, else one photograph in many sizes.
 
 use std::path::{Path, PathBuf};
 
@@ -13,30 +13,30 @@ const MOST_BYTES: usize = 1 << 20;
 /// Longer sides of the one photograph.
 const SIDES: [u32; 8] = [320, 480, 640, 800, 1024, 1280, 1600, 1920];
 
-/// Writes the pictures into `folder`, in the order in which all sides take them; says what they are.
+/// Writes the images into `folder`, in the order in which all sides take them; says what they are.
 pub fn gather(named: &[PathBuf], folder: &Path) -> anyhow::Result<String> {
     std::fs::create_dir_all(folder)?;
     let samples = std::env::var_os("SIGHTLINE_SAMPLES_DIR").map(PathBuf::from);
     let photograph = std::env::var_os("SIGHTLINE_TEST_PHOTO").map(PathBuf::from);
-    let (source, pictures) = match (named, samples, photograph) {
+    let (source, images) = match (named, samples, photograph) {
         ([_, ..], ..) => ("the files named".to_owned(), files(named)?),
         (_, Some(samples), _) => (format!("the JPEG files under {}", samples.display()), files(&[samples])?),
         (.., Some(photograph)) => (format!("{} in {} sizes", photograph.display(), SIDES.len()), sizes(&photograph)?),
         _ => bail!(
-            "name pictures, or set SIGHTLINE_SAMPLES_DIR to a folder of photographs, or SIGHTLINE_TEST_PHOTO to one"
+            "name images, or set SIGHTLINE_SAMPLES_DIR to a folder of photographs, or SIGHTLINE_TEST_PHOTO to one"
         ),
     };
-    ensure!(!pictures.is_empty(), "there is no JPEG file of at most {MOST_BYTES} bytes among {source}");
-    for (number, picture) in pictures.iter().enumerate() {
-        write(folder, number, picture)?;
+    ensure!(!images.is_empty(), "there is no JPEG file of at most {MOST_BYTES} bytes among {source}");
+    for (number, image) in images.iter().enumerate() {
+        write(folder, number, image)?;
     }
-    Ok(format!("{} pictures, {source}", pictures.len()))
+    Ok(format!("{} images, {source}", images.len()))
 }
 
-/// Writes the first picture of `pictures` in `count` sizes, small and large, wide and tall, in no order.
-pub fn mixed(pictures: &Path, folder: &Path, count: usize) -> anyhow::Result<()> {
+/// Writes the first image of `images` in `count` sizes, small and large, wide and tall, in no order.
+pub fn mixed(images: &Path, folder: &Path, count: usize) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
-    let image = first(pictures)?;
+    let image = first(images)?;
     let mut state = 1_u64;
     let mut side = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -48,10 +48,10 @@ pub fn mixed(pictures: &Path, folder: &Path, count: usize) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Writes the first picture of `pictures` once, at the size of a camera's frame.
-pub fn uniform(pictures: &Path, folder: &Path) -> anyhow::Result<()> {
+/// Writes the first image of `images` once, at the size of a camera's frame.
+pub fn uniform(images: &Path, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
-    write(folder, 0, &sample::jpeg(&first(pictures)?, 640, 480)?)
+    write(folder, 0, &sample::jpeg(&first(images)?, 640, 480)?)
 }
 
 /// The files in a folder that this module wrote, in their order.
@@ -68,13 +68,13 @@ pub fn read(folder: &Path) -> anyhow::Result<Vec<Bytes>> {
     paths(folder)?.iter().map(|path| Ok(read(path)?.into())).collect()
 }
 
-fn write(folder: &Path, number: usize, picture: &[u8]) -> anyhow::Result<()> {
+fn write(folder: &Path, number: usize, image: &[u8]) -> anyhow::Result<()> {
     let path = folder.join(format!("{number:04}.jpg"));
-    std::fs::write(&path, picture).with_context(|| format!("{} cannot be written", path.display()))
+    std::fs::write(&path, image).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn first(pictures: &Path) -> anyhow::Result<Image> {
-    let path = paths(pictures)?.into_iter().next().context("there is no picture")?;
+fn first(images: &Path) -> anyhow::Result<Image> {
+    let path = paths(images)?.into_iter().next().context("there is no image")?;
     Ok(media::decode(&std::fs::read(path)?, &DecodeLimits::default())?)
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let grey = Image::from_rgb(80, 60, vec![128; 80 * 60 * 3]).unwrap();
         std::fs::create_dir(place.path().join("below")).unwrap();
         std::fs::write(place.path().join("below/one.jpg"), sample::jpeg(&grey, 80, 60).unwrap()).unwrap();
-        std::fs::write(place.path().join("notes.jpg"), "no picture").unwrap();
+        std::fs::write(place.path().join("notes.jpg"), "no image").unwrap();
         let (gathered, many) = (place.path().join("gathered"), place.path().join("many"));
         gather(&[place.path().join("below"), place.path().join("notes.jpg")], &gathered).unwrap();
         assert_eq!(read(&gathered).unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! Pictures from tiny to twenty megapixels, in every format that is taken.
+//! Images from tiny to twenty megapixels, in every format that is taken.
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -10,28 +10,28 @@ const SIZES: [(u32, u32); 9] =
     [(16, 16), (65, 47), (320, 240), (640, 480), (1279, 721), (333, 2500), (2592, 1944), (4000, 3000), (5472, 3648)];
 
 /// One file.
-pub struct Picture {
+pub struct Image {
     pub name: String,
     pub media_type: &'static str,
     pub bytes: Bytes,
 }
 
 /// All of them, the formats of a size beside each other.
-pub fn all() -> anyhow::Result<Vec<Picture>> {
-    let mut pictures = Vec::new();
+pub fn all() -> anyhow::Result<Vec<Image>> {
+    let mut images = Vec::new();
     for (width, height) in SIZES {
         let pixels = pixels(width, height);
         let named = |format: &str| format!("a {format} of {width} x {height}");
         let (png, webp) = (png(width, height, &pixels)?, webp(width, height, &pixels)?);
-        let image = Image::from_rgb(width, height, pixels).context("a picture")?;
+        let image = Image::from_rgb(width, height, pixels).context("an image")?;
         let jpeg = sample::jpeg(&image, width, height)?;
         for (name, media_type, bytes) in
             [("JPEG", "image/jpeg", jpeg), ("PNG", "image/png", png), ("WebP", "image/webp", webp)]
         {
-            pictures.push(Picture { name: named(name), media_type, bytes: bytes.into() });
+            images.push(Image { name: named(name), media_type, bytes: bytes.into() });
         }
     }
-    Ok(pictures)
+    Ok(images)
 }
 
 /// Slow waves of colour: they compress, so that the largest stays below the limit of a file.
