@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::{BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position};
-use contracts::{Cause, DeadLetter, DetectorName, FrameId, Origin, Outcome, TopicRole, TenantId, groups};
+use contracts::{Cause, DeadLetter, DetectorName, FrameId, Origin, Outcome, TenantId, TopicRole, groups};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, histogram};
 use platform::Common;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use accounts::Accounts;
 use anyhow::Context;
 use bus::Producer;
-use contracts::{DetectorName, TopicRole, Rule};
+use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
 use platform::Common;
 use rules::{BuiltIns, built_in};

@@ -12,7 +12,7 @@ use bus::embedded::Options;
 use bus::{Bus, EmbeddedBus};
 use clap::Parser;
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, Event, FrameId, TopicRole, RuleId, TenantId, Topics, Vehicle};
+use contracts::{AlertEvent, AlertId, Event, FrameId, RuleId, TenantId, TopicRole, Topics, Vehicle};
 use platform::Common;
 use tempfile::TempDir;
 use tokio::net::TcpListener;

@@ -187,7 +187,12 @@ impl Bus for EmbeddedBus {
         Arc::clone(&self.producer) as Arc<dyn Producer>
     }
 
-    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(
+        &self,
+        role: TopicRole,
+        group: &str,
+        options: ConsumerOptions,
+    ) -> Result<Box<dyn Consumer>, BusError> {
         let log = Arc::clone(self.log(role)?);
         let (groups, name) = (Arc::clone(&self.groups), group.to_owned());
         let closed = self.closed.clone();

@@ -124,7 +124,12 @@ impl Bus for KafkaBus {
         self.producer.clone()
     }
 
-    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(
+        &self,
+        role: TopicRole,
+        group: &str,
+        options: ConsumerOptions,
+    ) -> Result<Box<dyn Consumer>, BusError> {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }

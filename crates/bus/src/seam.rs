@@ -221,7 +221,12 @@ pub trait Bus: Send + Sync {
     fn producer(&self) -> Arc<dyn Producer>;
 
     /// Joins a group.
-    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError>;
+    async fn consumer(
+        &self,
+        role: TopicRole,
+        group: &str,
+        options: ConsumerOptions,
+    ) -> Result<Box<dyn Consumer>, BusError>;
 
     /// Reads alone.
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError>;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FrameEvent, FrameId, Headers, Message, Outcome,
-    ResultEvent, TopicRole, RuleId, StreamName, TenantId, Topics, vehicle,
+    ResultEvent, RuleId, StreamName, TenantId, TopicRole, Topics, vehicle,
 };
 use reason::assert_clean;
 

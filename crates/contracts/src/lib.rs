@@ -36,4 +36,4 @@ pub use ids::{
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use rule::Rule;
-pub use topics::{TopicRole, Topic, Topics};
+pub use topics::{Topic, TopicRole, Topics};

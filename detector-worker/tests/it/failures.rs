@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TopicRole, TenantId, groups};
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups};
 use detector_worker::journal::Journal;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};

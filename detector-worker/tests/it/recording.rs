@@ -143,7 +143,12 @@ impl Bus for RecordingBus {
         Arc::new(self.clone())
     }
 
-    async fn consumer(&self, role: TopicRole, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, BusError> {
+    async fn consumer(
+        &self,
+        role: TopicRole,
+        group: &str,
+        options: ConsumerOptions,
+    ) -> Result<Box<dyn Consumer>, BusError> {
         if self.joins.fetch_add(1, Ordering::Relaxed) < self.trouble.unjoinable {
             return Err(BusError::DiskFull("no room".to_owned()));
         }

@@ -8,8 +8,8 @@ use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::{
-    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent, TopicRole,
-    TenantId, Topics, Vehicle, groups, topics,
+    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent,
+    TenantId, TopicRole, Topics, Vehicle, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
 use detector_worker::model::{self, Detector, Picture};

@@ -8,7 +8,8 @@ use bus::{Bus, EmbeddedBus, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
 use contracts::{
-    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TopicRole, TenantId, Topics, Vehicle,
+    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TenantId, TopicRole, Topics,
+    Vehicle,
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
@@ -97,7 +98,11 @@ impl World {
     }
 
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.read(TopicRole::ResultsDlq).await.iter().map(|message| DeadLetter::from_message(message).unwrap()).collect()
+        self.read(TopicRole::ResultsDlq)
+            .await
+            .iter()
+            .map(|message| DeadLetter::from_message(message).unwrap())
+            .collect()
     }
 
     pub async fn frame(&self, id: FrameId) -> Vec<StoredResult> {

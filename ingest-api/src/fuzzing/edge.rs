@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Parser;
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
-use contracts::{AlertEvent, AlertId, Detection, FrameId, Message, Outcome, ResultEvent, TopicRole, RuleId, TenantId};
+use contracts::{AlertEvent, AlertId, Detection, FrameId, Message, Outcome, ResultEvent, RuleId, TenantId, TopicRole};
 use futures::FutureExt;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};

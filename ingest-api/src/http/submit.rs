@@ -19,7 +19,7 @@ use store::{INBOX, Scope};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::docs::{ImageForm, Image, UploadProblems};
+use crate::http::docs::{Image, ImageForm, UploadProblems};
 use crate::http::extract::{MayWrite, Strict, captured_at, moment};
 use crate::http::image::{self, Image};
 use crate::http::prefer;

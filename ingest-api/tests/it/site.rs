@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
-use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, TopicRole, TenantId};
+use contracts::{Detection, Event, FrameEvent, FrameId, Message, Outcome, ResultEvent, TenantId, TopicRole};
 use ingest_api::{Config, Deps, Directory, Shared};
 use jiff::Timestamp;
 use platform::config::TokenArgs;

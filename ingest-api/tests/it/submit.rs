@@ -133,9 +133,8 @@ async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
 #[tokio::test]
 async fn a_key_that_comes_again_with_another_frame_is_refused() {
     let site = Site::start().await;
-    let send = |query: &str, image: Vec<u8>| {
-        site.send(&format!("/v1/frames{query}"), image).header("idempotency-key", "k")
-    };
+    let send =
+        |query: &str, image: Vec<u8>| site.send(&format!("/v1/frames{query}"), image).header("idempotency-key", "k");
     let image = || png(64, 64, 2000);
     accepted(send("?stream=a", image()).send().await.unwrap()).await;
     accepted(send("?stream=a", image()).send().await.unwrap()).await;

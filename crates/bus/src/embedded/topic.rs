@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use contracts::{TopicRole, Topic};
+use contracts::{Topic, TopicRole};
 use tokio::sync::watch;
 use uuid::Uuid;
 

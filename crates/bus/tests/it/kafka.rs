@@ -76,7 +76,10 @@ async fn a_setting_that_kafka_does_not_know_is_named_and_its_value_is_not_shown(
 async fn missing_topics_are_named_with_the_command_that_makes_them() {
     let ground = Ground::new(1);
     let refused = KafkaBus::connect(ground.config.clone(), &ground.topics).await.err().unwrap().to_string();
-    assert!(refused.contains(ground.name(TopicRole::Frames)) && refused.contains("sightline topics apply"), "{refused}");
+    assert!(
+        refused.contains(ground.name(TopicRole::Frames)) && refused.contains("sightline topics apply"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

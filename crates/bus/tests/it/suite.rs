@@ -204,7 +204,8 @@ pub async fn write_until_killed(bus: Arc<dyn Bus>) {
     let producer = bus.producer();
     let mut unacknowledged = FuturesOrdered::new();
     for number in 0_usize.. {
-        let acknowledged = producer.send(TopicRole::Frames, numbered(&format!("key-{}", number % 7), number, 3000)).unwrap();
+        let acknowledged =
+            producer.send(TopicRole::Frames, numbered(&format!("key-{}", number % 7), number, 3000)).unwrap();
         unacknowledged.push_back(async move { acknowledged.await.map(|_| number) });
         if unacknowledged.len() >= 50 {
             let number = unacknowledged.next().await.unwrap().unwrap();
@@ -423,7 +424,8 @@ pub async fn ranges_say_what_is_there(log: impl Log) {
     let bus = log.open().await;
     let empty = |partition| Range { partition, earliest: 0, end: 0 };
     assert_eq!(bus.ranges(TopicRole::Frames).await.unwrap(), [empty(0), empty(1), empty(2)]);
-    let positions = send(&*bus, TopicRole::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
+    let positions =
+        send(&*bus, TopicRole::Frames, (0..9).map(|number| message(&format!("key-{number}"), number))).await;
     let ends = |partition| positions.iter().filter(|position| position.partition == partition).count();
     let expected: Vec<_> = (0..3).map(|partition| Range { end: ends(partition) as i64, ..empty(partition) }).collect();
     assert_eq!(bus.ranges(TopicRole::Frames).await.unwrap(), expected);

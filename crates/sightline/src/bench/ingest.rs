@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bus::{Bus, KafkaBus};
 use clap::Args;
-use contracts::{TopicRole, TenantId};
+use contracts::{TenantId, TopicRole};
 
 use self::clients::{Clients, Target};
 use super::Pace;

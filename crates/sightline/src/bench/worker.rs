@@ -18,10 +18,10 @@
 mod cluster;
 mod flow;
 mod gpu;
+mod images;
 mod load;
 mod parts;
 mod peer;
-mod images;
 mod resources;
 mod side;
 mod speed;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bus::{Bus, KafkaBus, KafkaConfig, ReaderItem, Start};
 use bytes::Bytes;
 use contracts::api::{DetectionView, FrameView, Page, ResultStatus};
-use contracts::{FrameId, TopicRole, StreamName};
+use contracts::{FrameId, StreamName, TopicRole};
 use fastrand::Rng;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -216,7 +216,8 @@ pub struct OnTopic {
 async fn topics(site: &Site) -> Vec<OnTopic> {
     let bus = KafkaBus::connect(KafkaConfig::new(site.servers.brokers()), &site.topics).await.unwrap();
     let mut topics = Vec::new();
-    for role in [TopicRole::Frames, TopicRole::Results, TopicRole::Alerts, TopicRole::FramesDlq, TopicRole::ResultsDlq] {
+    for role in [TopicRole::Frames, TopicRole::Results, TopicRole::Alerts, TopicRole::FramesDlq, TopicRole::ResultsDlq]
+    {
         let mut left: usize = bus
             .ranges(role)
             .await

@@ -12,12 +12,7 @@ use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo, wait_f
 use crate::processes::{Process, Up, free_port, program, ready};
 
 /// Sends so many frames from several clients at once; counts them as they are acknowledged.
-fn send_frames(
-    target: &Target,
-    image: &bytes::Bytes,
-    frames: usize,
-    sent: &Arc<AtomicUsize>,
-) -> JoinSet<Vec<FrameId>> {
+fn send_frames(target: &Target, image: &bytes::Bytes, frames: usize, sent: &Arc<AtomicUsize>) -> JoinSet<Vec<FrameId>> {
     const CLIENTS: usize = 8;
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {

@@ -13,8 +13,8 @@ use futures::stream::FuturesOrdered;
 use platform::Common;
 use tokio_util::sync::CancellationToken;
 
-use super::load::Load;
 use super::images;
+use super::load::Load;
 use super::side::{Done, serve};
 
 /// Where, and what.

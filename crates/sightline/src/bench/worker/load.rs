@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use bus::{Bus, Reader, ReaderItem, Start};
 use bytes::Bytes;
-use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, TopicRole, TenantId};
+use contracts::{Event, FrameContent, FrameEvent, FrameId, Outcome, ResultEvent, TenantId, TopicRole};
 
 use crate::bench::sending::send_all;
 

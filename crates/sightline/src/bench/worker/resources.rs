@@ -23,11 +23,7 @@ pub async fn sessions(ground: &Ground<'_>, report: &mut Report) -> anyhow::Resul
     for (sessions, threads) in ways {
         let settings =
             [("SIGHTLINE_INFERENCE_THREADS", sessions.to_string()), ("SIGHTLINE_SESSION_THREADS", threads.to_string())];
-        sides.push((
-            Worked::ready(ground.part(&["worker-parts", &images], &settings)?).await?,
-            Vec::new(),
-            Vec::new(),
-        ));
+        sides.push((Worked::ready(ground.part(&["worker-parts", &images], &settings)?).await?, Vec::new(), Vec::new()));
     }
     for _ in 0..rounds {
         for (side, rates, costs) in &mut sides {

@@ -6,8 +6,8 @@ use super::super::report::{Goal, Report};
 use super::super::stats::Spread;
 use super::Ground;
 use super::cluster::{Cluster, Start};
-use super::peer::Peer;
 use super::images;
+use super::peer::Peer;
 use super::side::{Done, STAGES, Spent, Worked, ratio};
 
 const KAFKA: &str = "worker on Kafka";
