@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::http::docs::{Image, ImageForm, UploadProblems};
 use crate::http::extract::{MayWrite, Strict, captured_at, moment};
-use crate::http::image::{self, Image};
+use crate::http::image::{self, Image as ReceivedImage};
 use crate::http::prefer;
 use crate::http::{ApiError, Routes};
 use crate::probe::ImageType;
@@ -169,7 +169,7 @@ impl Frame {
     }
 
     /// Charges and publishes it; returns when the log has it.
-    async fn send(&self, app: &App, caller: &Caller, image: Image, ticket: Option<&Ticket>) -> Result<(), ApiError> {
+    async fn send(&self, app: &App, caller: &Caller, image: ReceivedImage, ticket: Option<&Ticket>) -> Result<(), ApiError> {
         let bytes = image.bytes.len();
         let reservation = image.reservation;
         charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, ticket)).await?;
