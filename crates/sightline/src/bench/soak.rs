@@ -19,7 +19,7 @@ use super::Pace;
 use super::child::{Child, free_port};
 use super::report::{Goal, Report};
 use super::stats::Spread;
-use images::Image;
+use images::Sample;
 
 /// Senders, each of which waits for its image's results.
 const SENDERS: usize = 4;
@@ -54,7 +54,7 @@ struct Service {
 impl SoakBench {
     /// Sends until it is enough.
     pub async fn run(&self, pace: Pace) -> anyhow::Result<Report> {
-        let images: Arc<[Image]> = images::all()?.into();
+        let images: Arc<[Sample]> = images::all()?.into();
         let length = Duration::from_secs_f64(60.0 * self.soak_minutes.unwrap_or_else(|| pace.of(60.0, 1.0)));
         let service = Service::start().await?;
         let (begun, meter) = (Instant::now(), service.child.meter()?);
@@ -126,7 +126,7 @@ impl Service {
 async fn send(
     url: String,
     token: String,
-    images: Arc<[Image]>,
+    images: Arc<[Sample]>,
     sent: Arc<AtomicUsize>,
     until: Until,
 ) -> anyhow::Result<()> {
@@ -143,7 +143,7 @@ async fn send(
         }
         // In another order in every pass, so that other sizes meet.
         let place = (number * 7 + number / images.len()) % images.len();
-        let Image { name, media_type, bytes } = images.get(place).context("there are no images")?;
+        let Sample { name, media_type, bytes } = images.get(place).context("there are no images")?;
         let request = http.post(format!("{url}/v1/frames")).bearer_auth(&token).header("content-type", *media_type);
         let answer = request.header("prefer", "wait=30").body(bytes.clone()).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);

@@ -10,14 +10,14 @@ const SIZES: [(u32, u32); 9] =
     [(16, 16), (65, 47), (320, 240), (640, 480), (1279, 721), (333, 2500), (2592, 1944), (4000, 3000), (5472, 3648)];
 
 /// One file.
-pub struct Image {
+pub struct Sample {
     pub name: String,
     pub media_type: &'static str,
     pub bytes: Bytes,
 }
 
 /// All of them, the formats of a size beside each other.
-pub fn all() -> anyhow::Result<Vec<Image>> {
+pub fn all() -> anyhow::Result<Vec<Sample>> {
     let mut images = Vec::new();
     for (width, height) in SIZES {
         let pixels = pixels(width, height);
@@ -28,7 +28,7 @@ pub fn all() -> anyhow::Result<Vec<Image>> {
         for (name, media_type, bytes) in
             [("JPEG", "image/jpeg", jpeg), ("PNG", "image/png", png), ("WebP", "image/webp", webp)]
         {
-            images.push(Image { name: named(name), media_type, bytes: bytes.into() });
+            images.push(Sample { name: named(name), media_type, bytes: bytes.into() });
         }
     }
     Ok(images)
