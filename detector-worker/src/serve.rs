@@ -59,8 +59,8 @@ pub async fn serve(
     let listener = listener.into();
     let engine = Engine {
         pipeline: Pipeline::start(detectors, &config, &common).await?,
-        places: Semaphore::new(config.pace.worker_frames),
-        kibibytes: Semaphore::new(kibibytes(config.pace.worker_bytes.max(common.max_frame_bytes)) as usize),
+        places: Semaphore::new(config.capacity.worker_frames),
+        kibibytes: Semaphore::new(kibibytes(config.capacity.worker_bytes.max(common.max_frame_bytes)) as usize),
         max_bytes: common.max_frame_bytes,
     };
     tracing::info!("the engine answers on {}/detect", listener.url()?);
@@ -146,7 +146,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| if TooSlow::is_behind(&error) { Refusal::Slow } else { Refusal::Cut })?;
+        let chunk = chunk.map_err(|error| if TooSlow::caused(&error) { Refusal::Slow } else { Refusal::Cut })?;
         if bytes.len() + chunk.len() > limit {
             return Err(Refusal::TooLong(limit));
         }

@@ -53,13 +53,13 @@ pub struct Deps {
     pub accounts: Arc<dyn Accounts>,
     /// The users, for the routes that are about them. What goes on beside requests is for whoever made it to run.
     pub directory: Directory,
-    /// What else must be ready before clients are told that all is: checks of the services in the same process.
-    pub besides: Health,
+    /// Health checks of the other services in this process; `/readyz` includes them.
+    pub other_services: Health,
 }
 
 /// What must be reachable for the service to be of use.
 pub fn health(_: &Config, deps: &Deps) -> Health {
-    let Deps { bus, documents, blobs, accounts, besides, .. } = deps.clone();
+    let Deps { bus, documents, blobs, accounts, other_services, .. } = deps.clone();
     Health::default()
         .with("bus", move || {
             let bus = bus.clone();
@@ -77,7 +77,7 @@ pub fn health(_: &Config, deps: &Deps) -> Health {
             let accounts = accounts.clone();
             async move { accounts.check().await }
         })
-        .and(besides)
+        .and(other_services)
 }
 
 /// Serves `listener` until `stop`.

@@ -117,6 +117,6 @@ async fn connect(
         blobs: Arc::new(blobs),
         accounts,
         directory,
-        besides: Health::default(),
+        other_services: Health::default(),
     })
 }

@@ -157,7 +157,7 @@ impl Upload {
 }
 
 fn failed(error: &axum::Error) -> ApiError {
-    if TooSlow::is_behind(error) {
+    if TooSlow::caused(error) {
         return ApiError::SlowUpload;
     }
     ApiError::Malformed("the body broke off before its end".to_owned())

@@ -31,18 +31,18 @@ use crate::config::HttpArgs;
 mod access;
 mod cors;
 mod edge;
-mod pace;
-mod patient;
+mod min_rate_body;
 mod request_id;
 mod tls;
+mod write_timeout;
 
 pub use access::note_tenant;
-pub use pace::{Pace, TooSlow};
+pub use min_rate_body::{MinRate, TooSlow};
 pub use request_id::current as request_id;
 
 use edge::Edge;
-use patient::Patient;
 use tls::Tls;
+use write_timeout::WriteTimeout;
 
 /// What a port bears.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ pub struct Limits {
     /// How long a connection may take to send a request's head, or nothing.
     pub head: Duration,
     /// How fast a request's body must come.
-    pub body: Pace,
+    pub body: MinRate,
     /// Bytes of buffer per connection; a longer head is refused.
     pub buffer: usize,
     /// Most connections; more wait in the kernel's queue.
@@ -70,7 +70,7 @@ impl Default for Limits {
         Self {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
-            body: Pace { grace: Duration::from_secs(10), bytes_per_second: 1024 },
+            body: MinRate { grace: Duration::from_secs(10), bytes_per_second: 1024 },
             buffer: 64 << 10,
             connections: 20_000,
             write: Duration::from_secs(30),
@@ -218,14 +218,14 @@ impl Port {
 
     async fn plain(self: Arc<Self>, accepted: Accepted, watcher: Watcher) {
         let Accepted { stream, peer, place } = accepted;
-        self.answer(Patient::new(stream, self.limits.write), peer, watcher).await;
+        self.answer(WriteTimeout::new(stream, self.limits.write), peer, watcher).await;
         drop(place);
     }
 
     /// Shakes hands first: here and not before the next connection is accepted, which need not wait for it.
     async fn encrypted(self: Arc<Self>, acceptor: tokio_rustls::TlsAcceptor, accepted: Accepted, watcher: Watcher) {
         let Accepted { stream, peer, place } = accepted;
-        let shaking = acceptor.accept(Patient::new(stream, self.limits.write));
+        let shaking = acceptor.accept(WriteTimeout::new(stream, self.limits.write));
         let shaking = tokio::time::timeout(self.limits.handshake, shaking);
         match self.stop.run_until_cancelled(shaking).await {
             Some(Ok(Ok(stream))) => self.answer(stream, peer, watcher).await,
@@ -240,9 +240,9 @@ impl Port {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, pace) = (self.router.clone(), self.limits.body);
+        let (router, min_rate) = (self.router.clone(), self.limits.body);
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request: Request<Body> = request.map(|body| pace::paced(body, pace));
+            let mut request: Request<Body> = request.map(|body| min_rate_body::with_min_rate(body, min_rate));
             request.extensions_mut().insert(ConnectInfo(peer));
             // A router is always ready, and each copy answers one request.
             router.clone().call(request)

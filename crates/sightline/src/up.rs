@@ -110,7 +110,7 @@ impl Up {
         let mut parts = JoinSet::new();
         let (common, bus) = (self.common, backends.bus.clone());
         // Clients ask one port whether all is ready, so it answers for the other services too.
-        let ingest = ingest_api::Deps { besides: health.clone(), ..backends.ingest() };
+        let ingest = ingest_api::Deps { other_services: health.clone(), ..backends.ingest() };
         parts.spawn(ingest_api::run(self.ingest, common.clone(), ingest, public, stop.clone()));
         parts.spawn(detector_worker::run(self.worker, common.clone(), backends.worker(), stop.clone()));
         parts.spawn(indexer::run(self.indexer, common.clone(), backends.indexer(), stop.clone()));
@@ -150,7 +150,7 @@ impl Backends {
             blobs: Arc::clone(&self.blobs),
             accounts: Arc::clone(&self.accounts),
             directory: self.directory.clone(),
-            besides: Health::default(),
+            other_services: Health::default(),
         }
     }
 

@@ -88,7 +88,7 @@ impl Edge {
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(Anybody),
             directory,
-            besides: Health::default(),
+            other_services: Health::default(),
         };
         let Settings { config, common } = Settings::try_parse_from(FLAGS)?;
         let health = crate::health(&config, &deps);

@@ -165,7 +165,7 @@ impl Site {
                 directory.with_operator(ADMIN).unwrap()
             },
             directory,
-            besides: Health::default(),
+            other_services: Health::default(),
         };
         let client = Client::builder().no_proxy().build().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();

@@ -8,7 +8,7 @@ use platform::http::{Limits, listen};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::certificates::Authority;
-use crate::site::{PATIENCE, Site, encrypted, plain};
+use crate::test_server::{TIMEOUT, TestServer, encrypted, plain};
 
 /// A log that can be read.
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ impl Log {
             if let Some(line) = self.text().lines().find(|line| line.contains(part)) {
                 return line.to_owned();
             }
-            assert!(begun.elapsed() < PATIENCE, "no line with {part}: {}", self.text());
+            assert!(begun.elapsed() < TIMEOUT, "no line with {part}: {}", self.text());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -61,11 +61,11 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test]
 async fn each_request_is_a_line_without_its_secrets() {
     let (log, _guard) = Log::begin();
-    let site = Site::start(&plain(), Limits::default()).await;
+    let server = TestServer::start(&plain(), Limits::default()).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = |path: &str, id: &str| {
         let request =
-            client.get(site.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
+            client.get(server.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
         request.header("x-request-id", id).send()
     };
     assert_eq!(ask("/things/secret-thing?token=secret-query", "id-1").await.unwrap().text().await.unwrap(), "a thing");

@@ -7,7 +7,7 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use crate::certificates::Authority;
-use crate::site::{Site, client, plain};
+use crate::test_server::{TestServer, client, plain};
 
 fn any_client() -> Client {
     Client::builder().no_proxy().build().unwrap()
@@ -19,38 +19,38 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn a_request_has_one_id_in_its_answer_and_in_its_problem() {
-    let site = Site::start(&plain(), Limits::default()).await;
+    let server = TestServer::start(&plain(), Limits::default()).await;
     let client = any_client();
-    let given = client.get(site.url("http", "/refused")).header("x-request-id", "camera-7/42").send().await.unwrap();
+    let given = client.get(server.url("http", "/refused")).header("x-request-id", "camera-7/42").send().await.unwrap();
     assert_eq!(header(&given, "x-request-id"), Some("camera-7/42"));
     let problem: Value = serde_json::from_str(&given.text().await.unwrap()).unwrap();
     assert_eq!(problem["request_id"], "camera-7/42");
 
-    let insane = client.get(site.url("http", "/refused")).header("x-request-id", "a b\"c").send().await.unwrap();
+    let insane = client.get(server.url("http", "/refused")).header("x-request-id", "a b\"c").send().await.unwrap();
     let made = header(&insane, "x-request-id").unwrap().to_owned();
     assert_eq!(made.len(), 36, "{made}");
     let problem: Value = serde_json::from_str(&insane.text().await.unwrap()).unwrap();
     assert_eq!(problem["request_id"], made.as_str());
-    let nowhere = client.get(site.url("http", "/nowhere")).send().await.unwrap();
+    let nowhere = client.get(server.url("http", "/nowhere")).send().await.unwrap();
     assert!(header(&nowhere, "x-request-id").is_some());
 }
 
 #[tokio::test]
 async fn browsers_are_told_to_be_careful_and_to_insist_on_tls_only_where_there_is_tls() {
-    let site = Site::start(&plain(), Limits::default()).await;
-    let answer = any_client().get(site.url("http", "/")).send().await.unwrap();
+    let server = TestServer::start(&plain(), Limits::default()).await;
+    let answer = any_client().get(server.url("http", "/")).send().await.unwrap();
     assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
     assert_eq!(header(&answer, "content-security-policy"), Some("frame-ancestors 'none'"));
     assert_eq!(header(&answer, "referrer-policy"), Some("no-referrer"));
     assert_eq!(header(&answer, "strict-transport-security"), None);
 
     let authority = Authority::new();
-    let (site, _folder) = Site::encrypted(&authority).await;
+    let (server, _folder) = TestServer::encrypted(&authority).await;
     let client = client(&authority).build().unwrap();
-    let answer = client.get(site.url("https", "/")).send().await.unwrap();
+    let answer = client.get(server.url("https", "/")).send().await.unwrap();
     assert_eq!(header(&answer, "strict-transport-security"), Some("max-age=31536000"));
     assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
-    let url = format!("https://localhost:{}/", site.address.port());
+    let url = format!("https://localhost:{}/", server.address.port());
     let answer = client.get(url).send().await.unwrap();
     assert_eq!(header(&answer, "strict-transport-security"), None, "localhost is everybody's");
 }
@@ -58,26 +58,26 @@ async fn browsers_are_told_to_be_careful_and_to_insist_on_tls_only_where_there_i
 #[tokio::test]
 async fn handlers_learn_that_the_client_speaks_tls() {
     let authority = Authority::new();
-    let (site, _folder) = Site::encrypted(&authority).await;
-    let asked = client(&authority).build().unwrap().get(site.url("https", "/proto"));
+    let (server, _folder) = TestServer::encrypted(&authority).await;
+    let asked = client(&authority).build().unwrap().get(server.url("https", "/proto"));
     assert_eq!(asked.header("x-forwarded-proto", "http").send().await.unwrap().text().await.unwrap(), "https");
 }
 
 /// A browser asks whether a page may post.
-async fn preflight(site: &Site, origin: &str) -> Response {
-    let asked = any_client().request(Method::OPTIONS, site.url("http", "/length"));
+async fn preflight(server: &TestServer, origin: &str) -> Response {
+    let asked = any_client().request(Method::OPTIONS, server.url("http", "/length"));
     asked.header("origin", origin).header("access-control-request-method", "POST").send().await.unwrap()
 }
 
-async fn get_from(site: &Site, origin: &str) -> Response {
-    any_client().get(site.url("http", "/")).header("origin", origin).send().await.unwrap()
+async fn get_from(server: &TestServer, origin: &str) -> Response {
+    any_client().get(server.url("http", "/")).header("origin", origin).send().await.unwrap()
 }
 
 #[tokio::test]
 async fn no_page_may_call_unless_it_is_named() {
-    let site = Site::start(&plain(), Limits::default()).await;
-    assert_eq!(preflight(&site, "https://app.example.com").await.status(), 405);
-    let answer = get_from(&site, "https://app.example.com").await;
+    let server = TestServer::start(&plain(), Limits::default()).await;
+    assert_eq!(preflight(&server, "https://app.example.com").await.status(), 405);
+    let answer = get_from(&server, "https://app.example.com").await;
     assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("access-control-")), "{answer:?}");
     assert_eq!(header(&answer, "vary"), None);
 }
@@ -85,20 +85,20 @@ async fn no_page_may_call_unless_it_is_named() {
 #[tokio::test]
 async fn the_pages_that_are_named_may_call_and_no_others() {
     let cors_origins = vec!["https://app.example.com".to_owned(), "http://localhost:5173".to_owned()];
-    let site = Site::start(&HttpArgs { cors_origins, ..plain() }, Limits::default()).await;
-    let allowed = preflight(&site, "https://app.example.com").await;
+    let server = TestServer::start(&HttpArgs { cors_origins, ..plain() }, Limits::default()).await;
+    let allowed = preflight(&server, "https://app.example.com").await;
     assert_eq!(allowed.status(), 200);
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some("https://app.example.com"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), Some("true"));
     assert!(header(&allowed, "access-control-allow-methods").unwrap().contains("POST"));
     assert!(header(&allowed, "access-control-allow-headers").unwrap().contains("authorization"));
-    let answer = get_from(&site, "http://localhost:5173").await;
+    let answer = get_from(&server, "http://localhost:5173").await;
     assert_eq!(header(&answer, "access-control-allow-origin"), Some("http://localhost:5173"));
     assert_eq!(header(&answer, "vary"), Some("origin"));
     assert_eq!(answer.text().await.unwrap(), "hello");
 
     for stranger in ["https://evil.example.com", "http://app.example.com", "null"] {
-        for answer in [preflight(&site, stranger).await, get_from(&site, stranger).await] {
+        for answer in [preflight(&server, stranger).await, get_from(&server, stranger).await] {
             assert_eq!(header(&answer, "access-control-allow-origin"), None, "{stranger}");
         }
     }
@@ -106,8 +106,8 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
 
 #[tokio::test]
 async fn any_page_may_call_without_credentials_where_the_operator_says_so() {
-    let site = Site::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
-    let answer = get_from(&site, "https://app.example.com").await;
+    let server = TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
+    let answer = get_from(&server, "https://app.example.com").await;
     assert_eq!(header(&answer, "access-control-allow-origin"), Some("*"));
     assert_eq!(header(&answer, "access-control-allow-credentials"), None);
 }

@@ -5,6 +5,6 @@
 mod access_log;
 mod certificates;
 mod edge;
-mod site;
-mod slow;
+mod test_server;
+mod slow_clients;
 mod tls;

@@ -16,20 +16,20 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::certificates::{Authority, Pair};
-use crate::site::{PATIENCE, Site, client, encrypted, plain};
+use crate::test_server::{TIMEOUT, TestServer, client, encrypted, plain};
 
 #[tokio::test]
 async fn a_client_that_trusts_the_authority_is_served_and_any_other_is_not() {
     let authority = Authority::new();
-    let (site, _folder) = Site::encrypted(&authority).await;
+    let (server, _folder) = TestServer::encrypted(&authority).await;
     let trusting = client(&authority).build().unwrap();
-    let answer = trusting.get(site.url("https", "/")).send().await.unwrap();
+    let answer = trusting.get(server.url("https", "/")).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "hello");
 
     let doubting = client(&Authority::new()).build().unwrap();
-    let error = doubting.get(site.url("https", "/")).send().await.unwrap_err();
+    let error = doubting.get(server.url("https", "/")).send().await.unwrap_err();
     assert!(format!("{error:?}").contains("InvalidCertificate"), "{error:?}");
-    assert!(trusting.get(site.url("http", "/")).send().await.is_err());
+    assert!(trusting.get(server.url("http", "/")).send().await.is_err());
 }
 
 #[tokio::test]
@@ -39,8 +39,8 @@ async fn only_clients_with_a_certificate_of_the_clients_authority_come_in_where_
     let client_ca = folder.path().join("clients.pem");
     std::fs::write(&client_ca, clients.pem()).unwrap();
     let settings = HttpArgs { tls_client_ca: Some(client_ca), ..encrypted(folder.path(), &authority.server()) };
-    let site = Site::start(&settings, Limits::default()).await;
-    let ask = |client: reqwest::ClientBuilder| client.build().unwrap().get(site.url("https", "/")).send();
+    let server = TestServer::start(&settings, Limits::default()).await;
+    let ask = |client: reqwest::ClientBuilder| client.build().unwrap().get(server.url("https", "/")).send();
 
     assert!(ask(client(&authority)).await.is_err());
     assert!(ask(client(&authority).identity(authority.client().identity())).await.is_err());
@@ -55,21 +55,21 @@ async fn new_files_count_for_new_connections_and_open_ones_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (authority.server(), authority.server());
     let settings = encrypted(folder.path(), &first);
-    let limits = Limits { head: PATIENCE, ..Limits::default() };
-    let site = Site::start(&settings, limits).await;
-    let mut open = connect(&site, &authority).await;
+    let limits = Limits { head: TIMEOUT, ..Limits::default() };
+    let server = TestServer::start(&settings, limits).await;
+    let mut open = connect(&server, &authority).await;
     assert_eq!(shown(&open), der(&first));
     assert!(hello(&mut open).await);
 
     // A key that fits no certificate here is not taken.
     std::fs::write(folder.path().join("server.key"), &second.key).unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(shown(&connect(&site, &authority).await), der(&first));
+    assert_eq!(shown(&connect(&server, &authority).await), der(&first));
 
     second.write(folder.path());
     let begun = Instant::now();
-    while shown(&connect(&site, &authority).await) != der(&second) {
-        assert!(begun.elapsed() < PATIENCE, "the new certificate is not taken");
+    while shown(&connect(&server, &authority).await) != der(&second) {
+        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not taken");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(hello(&mut open).await);
@@ -81,17 +81,17 @@ async fn a_handshake_that_does_not_go_on_is_given_up_and_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let settings = encrypted(folder.path(), &authority.server());
     let limits = Limits { handshake: Duration::from_secs(2), ..Limits::default() };
-    let site = Site::start(&settings, limits).await;
-    let mut silent = TcpStream::connect(site.address).await.unwrap();
-    let mut begun = TcpStream::connect(site.address).await.unwrap();
+    let server = TestServer::start(&settings, limits).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut begun = TcpStream::connect(server.address).await.unwrap();
     // The head of a record that is to hold a ClientHello, and no more of it.
     begun.write_all(&[0x16, 3, 1, 1, 0, 1]).await.unwrap();
 
-    let mut other = connect(&site, &authority).await;
+    let mut other = connect(&server, &authority).await;
     assert!(hello(&mut other).await);
     for slow in [&mut silent, &mut begun] {
         let closed =
-            tokio::time::timeout(PATIENCE, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
+            tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
         assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     }
 }
@@ -137,13 +137,13 @@ fn der(pair: &Pair) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()
 }
 
-async fn connect(site: &Site, authority: &Authority) -> TlsStream<TcpStream> {
+async fn connect(server: &TestServer, authority: &Authority) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(site.address).await.unwrap();
+    let stream = TcpStream::connect(server.address).await.unwrap();
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
@@ -153,7 +153,7 @@ async fn hello(connection: &mut TlsStream<TcpStream>) -> bool {
     let mut answer = Vec::new();
     while !answer.ends_with(b"hello") {
         let mut piece = [0; 1024];
-        let read = tokio::time::timeout(PATIENCE, connection.read(&mut piece)).await.unwrap().unwrap();
+        let read = tokio::time::timeout(TIMEOUT, connection.read(&mut piece)).await.unwrap().unwrap();
         if read == 0 {
             return false;
         }

@@ -21,15 +21,15 @@ use tokio_util::sync::CancellationToken;
 use crate::certificates::{Authority, Pair};
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub struct Site {
+pub struct TestServer {
     pub address: SocketAddr,
     pub stop: CancellationToken,
     pub serving: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Drop for Site {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -52,7 +52,7 @@ pub fn encrypted(folder: &Path, pair: &Pair) -> HttpArgs {
     HttpArgs { tls_cert: Some(cert), tls_key: Some(key), ..plain() }
 }
 
-impl Site {
+impl TestServer {
     pub async fn start(settings: &HttpArgs, limits: Limits) -> Self {
         let listener = listen(settings).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -92,7 +92,7 @@ fn routes() -> Router {
 async fn length(request: Request) -> Response {
     match to_bytes(request.into_body(), 1 << 20).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
-        Err(error) if TooSlow::is_behind(&error) => {
+        Err(error) if TooSlow::caused(&error) => {
             problem::response(StatusCode::REQUEST_TIMEOUT, "slow_upload", error.to_string())
         }
         Err(error) => problem::response(StatusCode::BAD_REQUEST, "malformed", error.to_string()),

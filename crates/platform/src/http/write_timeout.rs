@@ -1,4 +1,4 @@
-//! A connection that loses patience with a peer that takes no bytes.
+//! A connection whose writes time out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,43 +8,43 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Passes reads and writes on; a write that waits longer than `limit` fails. Without it, a client that stops reading holds
-/// its connection, and what is buffered for it, for as long as it likes.
-pub struct Patient<T> {
+/// Forwards reads and writes to `io`; a write that makes no progress for `limit` fails with `TimedOut`. Without this, a
+/// client that stops reading would keep its connection and its buffers for ever.
+pub struct WriteTimeout<T> {
     io: T,
     limit: Duration,
-    /// There while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Deadline of the pending write.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Patient<T> {
-    /// Gives each write this long.
+impl<T> WriteTimeout<T> {
+    /// `limit` is the longest time without progress.
     pub const fn new(io: T, limit: Duration) -> Self {
-        Self { io, limit, waiting: None }
+        Self { io, limit, deadline: None }
     }
 
-    fn or_late<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn or_timed_out<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
-            self.waiting = None;
+            self.deadline = None;
             return outcome;
         }
         let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")))
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.or_late(cx, outcome)
+        self.or_timed_out(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -53,7 +53,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.or_late(cx, outcome)
+        self.or_timed_out(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -62,7 +62,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.or_late(cx, outcome)
+        self.or_timed_out(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -77,10 +77,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+    async fn a_write_to_a_peer_that_reads_nothing_times_out() {
         let (near, mut far) = duplex(4);
         let limit = Duration::from_secs(1);
-        let mut patient = Patient::new(near, limit);
+        let mut connection = WriteTimeout::new(near, limit);
         let slow = tokio::spawn(async move {
             let mut byte = [0];
             for _ in 0..12 {
@@ -89,9 +89,9 @@ mod tests {
             }
             far
         });
-        patient.write_all(b"sixteen letters!").await.unwrap();
+        connection.write_all(b"sixteen letters!").await.unwrap();
         let _far = slow.await.unwrap();
-        let error = patient.write_all(b"more").await.unwrap_err();
+        let error = connection.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -2,32 +2,32 @@
 
 use std::time::{Duration, Instant};
 
-use platform::http::{Limits, Pace};
+use platform::http::{Limits, MinRate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{PATIENCE, Site, plain};
+use crate::test_server::{TIMEOUT, TestServer, plain};
 
 const SOON: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn a_head_that_does_not_come_or_drips_is_given_up() {
-    let site = Site::start(&plain(), Limits { head: SOON, ..Limits::default() }).await;
+    let server = TestServer::start(&plain(), Limits { head: SOON, ..Limits::default() }).await;
     for drip in [&b""[..], b"x"] {
-        let mut client = TcpStream::connect(site.address).await.unwrap();
+        let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
         closed_while_dripping(client, drip).await;
     }
-    let silent = TcpStream::connect(site.address).await.unwrap();
+    let silent = TcpStream::connect(server.address).await.unwrap();
     closed_while_dripping(silent, b"").await;
 }
 
 #[tokio::test]
 async fn a_body_that_drips_is_given_up_with_a_problem() {
-    let body = Pace { grace: SOON, bytes_per_second: 1024 };
-    let site = Site::start(&plain(), Limits { body, ..Limits::default() }).await;
+    let body = MinRate { grace: SOON, bytes_per_second: 1024 };
+    let server = TestServer::start(&plain(), Limits { body, ..Limits::default() }).await;
     for drip in [&b""[..], b"x"] {
-        let mut client = TcpStream::connect(site.address).await.unwrap();
+        let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
         let answer = closed_while_dripping(client, drip).await;
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("slow_upload"), "{answer}");
@@ -36,34 +36,34 @@ async fn a_body_that_drips_is_given_up_with_a_problem() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let site = Site::start(&plain(), Limits { buffer: 16 << 10, ..Limits::default() }).await;
+    let server = TestServer::start(&plain(), Limits { buffer: 16 << 10, ..Limits::default() }).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = |bytes: usize| client.get(site.url("http", "/")).header("x-long", "x".repeat(bytes)).send();
+    let answer = |bytes: usize| client.get(server.url("http", "/")).header("x-long", "x".repeat(bytes)).send();
     assert_eq!(answer(8 << 10).await.unwrap().status(), 200);
     assert_eq!(answer(20 << 10).await.unwrap().status(), 431);
 }
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_waits_until_another_has_gone() {
-    let limits = Limits { connections: 1, head: PATIENCE, ..Limits::default() };
-    let site = Site::start(&plain(), limits).await;
-    let first = TcpStream::connect(site.address).await.unwrap();
+    let limits = Limits { connections: 1, head: TIMEOUT, ..Limits::default() };
+    let server = TestServer::start(&plain(), limits).await;
+    let first = TcpStream::connect(server.address).await.unwrap();
     let mut first = asked(first).await;
-    assert!(answered(&mut first, PATIENCE).await);
-    let mut second = asked(TcpStream::connect(site.address).await.unwrap()).await;
+    assert!(answered(&mut first, TIMEOUT).await);
+    let mut second = asked(TcpStream::connect(server.address).await.unwrap()).await;
     assert!(!answered(&mut second, SOON).await, "both were served at once");
     drop(first);
-    assert!(answered(&mut second, PATIENCE).await);
+    assert!(answered(&mut second, TIMEOUT).await);
 }
 
 #[tokio::test]
 async fn a_stop_is_heard_while_every_place_is_taken() {
-    let limits = Limits { connections: 1, head: PATIENCE * 2, drain: SOON, ..Limits::default() };
-    let mut site = Site::start(&plain(), limits).await;
-    let mut first = asked(TcpStream::connect(site.address).await.unwrap()).await;
-    assert!(answered(&mut first, PATIENCE).await);
-    site.stop.cancel();
-    tokio::time::timeout(PATIENCE, &mut site.serving).await.expect("the service to stop").unwrap().unwrap();
+    let limits = Limits { connections: 1, head: TIMEOUT * 2, drain: SOON, ..Limits::default() };
+    let mut server = TestServer::start(&plain(), limits).await;
+    let mut first = asked(TcpStream::connect(server.address).await.unwrap()).await;
+    assert!(answered(&mut first, TIMEOUT).await);
+    server.stop.cancel();
+    tokio::time::timeout(TIMEOUT, &mut server.serving).await.expect("the service to stop").unwrap().unwrap();
 }
 
 /// Sends a drop now and then until the service closes the connection; what it said before.
@@ -71,7 +71,7 @@ async fn closed_while_dripping(mut client: TcpStream, drip: &[u8]) -> String {
     let (begun, mut said) = (Instant::now(), Vec::new());
     let mut piece = [0; 1024];
     loop {
-        assert!(begun.elapsed() < PATIENCE, "the connection stays open");
+        assert!(begun.elapsed() < TIMEOUT, "the connection stays open");
         match tokio::time::timeout(Duration::from_millis(50), client.read(&mut piece)).await {
             Ok(Ok(0) | Err(_)) => break,
             Ok(Ok(read)) => said.extend_from_slice(&piece[..read]),
