@@ -1,0 +1,54 @@
+//! Names of settings.
+//!
+//! All services share one environment. A service therefore accepts the variables of the others and refuses only what no
+//! program knows. Its own names come from its `clap` command. Those of the others are in `known.txt`, which the test
+//! `known_settings_are_those_of_all_programs` of the `sightline` crate writes from the commands of all programs.
+
+use std::collections::BTreeSet;
+
+use clap::{Arg, Command};
+
+use crate::PREFIX;
+
+
+
+/// Every setting of every program, old names included, one a line.
+pub const KNOWN: &str = include_str!("known.txt");
+
+/// Names outside the settings: of the build and of the tests.
+const FOREIGN: [&str; 3] = ["SIGHTLINE_TEST_", "SIGHTLINE_SAMPLES_DIR", "SIGHTLINE_CACHE"];
+
+/// The variables of an argument: its own and, after that, its old names.
+pub(crate) fn names_of(arg: &Arg) -> Option<Vec<String>> {
+    let own = arg.get_env()?.to_str()?.to_owned();
+    let old = arg.get_all_aliases().unwrap_or_default();
+    let old = old.into_iter().map(|alias| format!("{PREFIX}{}", alias.replace('-', "_").to_ascii_uppercase()));
+    Some(std::iter::once(own).chain(old).collect())
+}
+
+/// Every variable that a command and its subcommands read, old names included.
+pub fn keys_of(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(names_of).flatten();
+    own.chain(command.get_subcommands().flat_map(keys_of)).collect()
+}
+
+/// What is wrong with a variable that no program knows.
+pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
+    let known: BTreeSet<&str> = KNOWN.lines().chain(own.iter().map(String::as_str)).collect();
+    let key = name.strip_suffix("_FILE").unwrap_or(name);
+    if known.contains(name) || known.contains(key) || FOREIGN.iter().any(|beginning| name.starts_with(beginning)) {
+        return None;
+    }
+    let hint = nearest(name, &known).map(|near| format!("; did you mean {near}")).unwrap_or_default();
+    Some(format!("{name} is no setting{hint}; `--help` lists them all"))
+}
+
+/// The known name that shares the longest beginning and end with `name`.
+fn nearest<'k>(name: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
+    let shared = |key: &str| {
+        let beginning = key.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        let end = key.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
+        (beginning + end).saturating_sub(PREFIX.len())
+    };
+    known.iter().copied().max_by_key(|key| shared(key)).filter(|key| shared(key) >= 4)
+}

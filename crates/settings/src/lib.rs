@@ -1,0 +1,35 @@
+//! Settings: flags with environment fallbacks, all prefixed `SIGHTLINE_`, so `--help` is the reference.
+//!
+//! The crate that owns a concern declares its settings once, as a `clap` struct: name, default, unit, meaning and range. A
+//! program flattens the structs that it needs and reads them with [`parse`] or [`parse_and_check`].
+//!
+//! A value comes from the first of: the flag, the environment variable, the file that `<variable>_FILE` names (for mounted
+//! secrets), a `.env` file in the working directory, the default. A `SIGHTLINE_` variable that no program knows stops the
+//! start: its author believes that it has an effect. All faults are reported together.
+//!
+//! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
+
+mod faults;
+mod in_effect;
+mod keys;
+mod secret;
+mod sources;
+mod values;
+
+pub use faults::{Check, Faults};
+pub use in_effect::{InEffect, in_effect};
+pub use keys::{KNOWN, keys_of};
+pub use secret::Secret;
+pub use sources::{Source, parse, parse_and_check};
+pub use values::{bytes, count, days, duration, milliseconds, minutes, on_off, seconds};
+
+/// Beginning of every variable's name.
+pub const PREFIX: &str = "SIGHTLINE_";
+
+/// The value of a setting that has no default.
+///
+/// # Errors
+/// When it is not set. The message names the setting and shows an example.
+pub fn required<'a, T: ?Sized>(value: Option<&'a T>, key: &str, example: &str) -> anyhow::Result<&'a T> {
+    value.ok_or_else(|| anyhow::anyhow!("{key} is not set; set it, for example to {example}"))
+}
