@@ -19,7 +19,7 @@ pub struct Config {
 
     /// How much is done at once.
     #[command(flatten)]
-    pub capacity: CapacityArgs,
+    pub pace: PaceArgs,
 
     /// Folder for notes that must survive the process; in the system's temporary folder when not set
     #[arg(long, env = "SIGHTLINE_WORKER_STATE_DIR", value_name = "PATH")]
@@ -64,7 +64,7 @@ pub struct ModelArgs {
 
 /// How much is done at once.
 #[derive(Debug, Clone, Args)]
-pub struct CapacityArgs {
+pub struct PaceArgs {
     /// Sessions of each detector, each on a thread of its own; one for each core on a CPU and one on a GPU when not set
     #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER")]
     pub inference_threads: Option<usize>,
@@ -104,18 +104,18 @@ impl Config {
     /// # Errors
     /// When one is impossible; the message names it.
     pub fn check(&self) -> anyhow::Result<()> {
-        let capacity = &self.capacity;
+        let pace = &self.pace;
         for (key, value) in [
-            ("SIGHTLINE_INFERENCE_THREADS", capacity.inference_threads.unwrap_or(1)),
-            ("SIGHTLINE_SESSION_THREADS", capacity.session_threads),
-            ("SIGHTLINE_DECODE_THREADS", capacity.decode_threads.unwrap_or(1)),
-            ("SIGHTLINE_BATCH_SIZE", capacity.batch_size.unwrap_or(1)),
-            ("SIGHTLINE_WORKER_FRAMES", capacity.worker_frames),
-            ("SIGHTLINE_WORKER_BYTES", capacity.worker_bytes),
+            ("SIGHTLINE_INFERENCE_THREADS", pace.inference_threads.unwrap_or(1)),
+            ("SIGHTLINE_SESSION_THREADS", pace.session_threads),
+            ("SIGHTLINE_DECODE_THREADS", pace.decode_threads.unwrap_or(1)),
+            ("SIGHTLINE_BATCH_SIZE", pace.batch_size.unwrap_or(1)),
+            ("SIGHTLINE_WORKER_FRAMES", pace.worker_frames),
+            ("SIGHTLINE_WORKER_BYTES", pace.worker_bytes),
         ] {
             anyhow::ensure!(value > 0, "{key}: must be at least 1");
         }
-        anyhow::ensure!(capacity.worker_pixels > 0, "SIGHTLINE_WORKER_PIXELS: must be at least 1");
+        anyhow::ensure!(pace.worker_pixels > 0, "SIGHTLINE_WORKER_PIXELS: must be at least 1");
         Ok(())
     }
 
@@ -131,8 +131,8 @@ impl Config {
             models_dir: self.models.dir(),
             provider: self.models.execution_provider,
             device: self.models.gpu_device,
-            session_threads: self.capacity.session_threads,
-            batch_size: self.capacity.batch_size,
+            session_threads: self.pace.session_threads,
+            batch_size: self.pace.batch_size,
             allow_noncommercial: self.models.allow_noncommercial,
         }
     }
@@ -159,7 +159,7 @@ impl ModelArgs {
     }
 }
 
-impl CapacityArgs {
+impl PaceArgs {
     /// Sessions of each detector.
     pub fn inference_threads(&self, provider: ExecutionProvider) -> usize {
         let usual = if provider == ExecutionProvider::Cpu { cores() } else { 1 };

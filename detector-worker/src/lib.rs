@@ -148,8 +148,8 @@ pub async fn run_with(
     tracing::info!(group, "detecting frames from {}, pictures in {}", deps.bus.describe(), deps.blobs.describe());
     let examiner = Examiner::new(pipeline, journal, deps.blobs.clone(), deps.bus.producer(), config.keep_pictures);
     let options = ConsumerOptions {
-        max_in_flight: config.capacity.worker_frames,
-        max_in_flight_bytes: config.capacity.worker_bytes,
+        max_in_flight: config.pace.worker_frames,
+        max_in_flight_bytes: config.pace.worker_bytes,
         ..ConsumerOptions::default()
     };
     let sweeper = Sweeper {

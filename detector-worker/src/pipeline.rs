@@ -60,19 +60,19 @@ impl Pipeline {
     /// When one cannot be opened; the message names the setting and the remedy.
     pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, common: &Common) -> anyhow::Result<Self> {
         let settings = InferenceSettings {
-            threads: config.capacity.inference_threads(config.models.execution_provider),
-            batch_size: config.capacity.batch_size,
-            batch_wait: Duration::from_millis(config.capacity.batch_wait_ms),
+            threads: config.pace.inference_threads(config.models.execution_provider),
+            batch_size: config.pace.batch_size,
+            batch_wait: Duration::from_millis(config.pace.batch_wait_ms),
         };
         let mut inferences = Vec::new();
         for spec in detectors {
             inferences.push(Inference::start(spec, settings).await?);
         }
-        let budget = permits(config.capacity.worker_pixels);
+        let budget = permits(config.pace.worker_pixels);
         Ok(Self {
             inferences,
             limits: DecodeLimits { max_pixels: common.max_frame_pixels },
-            decoders: Semaphore::new(config.capacity.decode_threads()),
+            decoders: Semaphore::new(config.pace.decode_threads()),
             pixels: Arc::new(Semaphore::new(budget as usize)),
             budget,
         })

@@ -59,8 +59,8 @@ pub async fn serve(
     let listener = listener.into();
     let engine = Engine {
         pipeline: Pipeline::start(detectors, &config, &common).await?,
-        places: Semaphore::new(config.capacity.worker_frames),
-        kibibytes: Semaphore::new(kibibytes(config.capacity.worker_bytes.max(common.max_frame_bytes)) as usize),
+        places: Semaphore::new(config.pace.worker_frames),
+        kibibytes: Semaphore::new(kibibytes(config.pace.worker_bytes.max(common.max_frame_bytes)) as usize),
         max_bytes: common.max_frame_bytes,
     };
     tracing::info!("the engine answers on {}/detect", listener.url()?);

@@ -7,13 +7,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each room may know, of the house's own rooms.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("contracts", &[]),
     ("rules", &["contracts"]),
     ("bus", &["contracts"]),
     ("store", &["contracts"]),
     ("accounts", &["contracts", "store"]),
     ("platform", &["contracts"]),
+    ("settings", &[]),
     ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "store"]),
     ("detector-worker", &["bus", "contracts", "platform", "store"]),
     ("indexer", &["bus", "contracts", "platform", "rules", "store"]),

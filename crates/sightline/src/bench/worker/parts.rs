@@ -45,7 +45,7 @@ impl Parts {
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
         let encoded = images::read(&self.images)?;
         let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
-        let threads = self.config.capacity.inference_threads(options.provider);
+        let threads = self.config.pace.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
                 Ok(Mutex::new(Hand { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
@@ -54,7 +54,7 @@ impl Parts {
         });
         let all = Arc::new((opened.await??, images));
         let (decode, warm) = (self.decode, all.1.len().max(threads));
-        let batch = self.config.capacity.batch_size.unwrap_or(1);
+        let batch = self.config.pace.batch_size.unwrap_or(1);
         let go = move |frames: usize| {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
