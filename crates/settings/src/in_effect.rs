@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+use crate::Faults;
 use crate::keys::names_of;
 use crate::sources::{Source, Sources, chosen, is_secret};
-use crate::Faults;
 
 /// A setting in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,8 +139,10 @@ mod tests {
             ("SIGHTLINE_SERVER", "https://ann:hidden@host:1/x"),
         ];
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let sources =
-            Sources::new(environment.into_iter().map(owned), [("SIGHTLINE_HTTP_ADDR", "[::]:80")].into_iter().map(owned));
+        let sources = Sources::new(
+            environment.into_iter().map(owned),
+            [("SIGHTLINE_HTTP_ADDR", "[::]:80")].into_iter().map(owned),
+        );
         let arguments = ["program", "run", "--detectors", "face,vehicle"].map(OsString::from);
         let found = list(&Program::command(), &sources, &arguments, Faults::default()).unwrap();
         let lines: Vec<String> = found

@@ -10,8 +10,6 @@ use clap::{Arg, Command};
 
 use crate::PREFIX;
 
-
-
 /// Every setting of every program, old names included, one a line.
 pub const KNOWN: &str = include_str!("known.txt");
 

@@ -200,8 +200,7 @@ struct Variable {
 impl Variable {
     fn read(self) -> Result<Given, String> {
         let Self { name, value: path, .. } = self;
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
         let value = text.trim_end_matches(['\r', '\n']).to_owned();
         Ok(Given { value, source: Source::File(name, path.into()) })
     }
@@ -300,7 +299,8 @@ mod tests {
 
     fn read(environment: &[(&str, &str)], dotenv: &[(&str, &str)], flags: &[&str]) -> Result<Program, Vec<String>> {
         let arguments = std::iter::once("program").chain(flags.iter().copied()).map(OsString::from);
-        sources(environment, dotenv).read(arguments, Faults::default(), Program::check).map_err(|refusal| match refusal {
+        sources(environment, dotenv).read(arguments, Faults::default(), Program::check).map_err(|refusal| match refusal
+        {
             Refusal::Clap(error) => vec![error.to_string()],
             Refusal::Faults(faults) => faults.iter().map(str::to_owned).collect(),
         })

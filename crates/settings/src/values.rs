@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn a_wrong_duration_is_answered_with_range_and_unit() {
         let error = parse_duration("0", Some(Unit::Seconds), &(Duration::from_secs(5)..=Duration::from_secs(86_400)));
-        let expected = "it must be a duration from 5s to 1d, such as 250ms, 90s, 15m, 12h or 7d; a bare number is in seconds";
+        let expected =
+            "it must be a duration from 5s to 1d, such as 250ms, 90s, 15m, 12h or 7d; a bare number is in seconds";
         assert_eq!(error, Err(expected.to_owned()));
     }
 

@@ -127,7 +127,8 @@ mod tests {
             tokio::time::sleep(pause).await;
             Ok::<_, Infallible>(Bytes::from(vec![0; size]))
         });
-        let (start, mut body) = (Instant::now(), with_min_rate(Body::from_stream(pieces.boxed()), RATE).into_data_stream());
+        let (start, mut body) =
+            (Instant::now(), with_min_rate(Body::from_stream(pieces.boxed()), RATE).into_data_stream());
         while let Some(piece) = body.next().await {
             if let Err(error) = piece {
                 assert!(TooSlow::caused(&error), "{error}");

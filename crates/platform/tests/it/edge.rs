@@ -106,7 +106,8 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
 
 #[tokio::test]
 async fn any_page_may_call_without_credentials_where_the_operator_says_so() {
-    let server = TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
+    let server =
+        TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
     let answer = get_from(&server, "https://app.example.com").await;
     assert_eq!(header(&answer, "access-control-allow-origin"), Some("*"));
     assert_eq!(header(&answer, "access-control-allow-credentials"), None);

@@ -5,6 +5,6 @@
 mod access_log;
 mod certificates;
 mod edge;
-mod test_server;
 mod slow_clients;
+mod test_server;
 mod tls;
