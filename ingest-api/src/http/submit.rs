@@ -169,7 +169,13 @@ impl Frame {
     }
 
     /// Charges and publishes it; returns when the log has it.
-    async fn send(&self, app: &App, caller: &Caller, image: ReceivedImage, ticket: Option<&Ticket>) -> Result<(), ApiError> {
+    async fn send(
+        &self,
+        app: &App,
+        caller: &Caller,
+        image: ReceivedImage,
+        ticket: Option<&Ticket>,
+    ) -> Result<(), ApiError> {
         let bytes = image.bytes.len();
         let reservation = image.reservation;
         charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, ticket)).await?;
