@@ -2,14 +2,14 @@
 //! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT MODEL FILE...`
 //!
 //! For each file `OUT/<name>.rgb` has the decoded pixels, packed RGB; `OUT/<MODEL>.json` has, by file name, the size of
-//! the picture and the detections. `tests/reference/` reads them.
+//! the image and the detections. `tests/reference/` reads them.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::Picture;
+use detector_worker::model::Image;
 use detector_worker::registry::Registry;
 use detector_worker::runtime::RuntimeOptions;
 use serde_json::{Map, json};
@@ -26,12 +26,12 @@ fn main() -> anyhow::Result<()> {
     for path in arguments {
         let encoded = std::fs::read(&path).with_context(|| path.clone())?;
         let media_type = media::probe(&encoded)?.format.media_type();
-        let image = media::decode(&encoded, &DecodeLimits::default()).with_context(|| path.clone())?;
-        let (width, height) = (image.width(), image.height());
+        let pixels = media::decode(&encoded, &DecodeLimits::default()).with_context(|| path.clone())?;
+        let (width, height) = (pixels.width(), pixels.height());
         let name = Path::new(&path).file_name().context("not a file")?.to_string_lossy().into_owned();
-        std::fs::write(Path::new(&out).join(format!("{name}.rgb")), image.pixels())?;
-        let picture = Picture { image, encoded: encoded.into(), media_type };
-        let detections = detector.detect(&[Arc::new(picture)]).remove(0)?;
+        std::fs::write(Path::new(&out).join(format!("{name}.rgb")), pixels.rgb())?;
+        let image = Image { pixels, encoded: encoded.into(), media_type };
+        let detections = detector.detect(&[Arc::new(image)]).remove(0)?;
         report.insert(name, json!({ "width": width, "height": height, "detections": detections }));
     }
     std::fs::write(Path::new(&out).join(format!("{wanted}.json")), serde_json::to_vec_pretty(&report)?)?;

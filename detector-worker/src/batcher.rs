@@ -1,42 +1,42 @@
-//! Groups pictures for one call of a detector: by count or by age, whichever comes first.
+//! Groups jobs into batches for one call of a detector: by number or by age, whichever comes first.
 //!
-//! In: jobs one by one, from any thread. Out: batches of 1 to `max`, none held back longer than `wait` after its first job
-//! was taken. Where a detector can use no more than one picture at once nothing waits at all.
+//! In: jobs one by one, from any thread. Out: batches of 1 to `max` jobs; the first job of a batch waits at most `wait` for
+//! others. With a `max` of 1 nothing waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-/// Takes batches from a channel. Clones take from the same one; of two, only one gathers at a time, so that a batch is not
-/// split between them.
+/// Takes batches from a channel. Clones share the channel. Only one clone collects at a time, so that two threads do not
+/// split a batch between them.
 #[derive(Debug)]
 pub struct Batcher<T> {
     jobs: Receiver<T>,
-    gathering: Arc<Mutex<()>>,
+    collecting: Arc<Mutex<()>>,
     max: usize,
     wait: Duration,
 }
 
 impl<T> Clone for Batcher<T> {
     fn clone(&self) -> Self {
-        let (jobs, gathering) = (self.jobs.clone(), self.gathering.clone());
-        Self { jobs, gathering, max: self.max, wait: self.wait }
+        let (jobs, collecting) = (self.jobs.clone(), self.collecting.clone());
+        Self { jobs, collecting, max: self.max, wait: self.wait }
     }
 }
 
 impl<T> Batcher<T> {
-    /// Batches of at most `max`, at least 1, whose first job waits at most `wait` for others.
+    /// Batches of at most `max` jobs (0 counts as 1), whose first job waits at most `wait` for others.
     pub fn new(jobs: Receiver<T>, max: usize, wait: Duration) -> Self {
-        Self { jobs, gathering: Arc::default(), max: max.max(1), wait }
+        Self { jobs, collecting: Arc::default(), max: max.max(1), wait }
     }
 
-    /// The next batch, never empty; nothing once the channel is closed and empty. Blocks.
+    /// The next batch, never empty. `None` once the channel is closed and empty. Blocks.
     pub fn next(&self) -> Option<Vec<T>> {
         if self.max == 1 {
             return self.jobs.recv().ok().map(|job| vec![job]);
         }
-        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = vec![self.jobs.recv().ok()?];
         let deadline = Instant::now() + self.wait;
         while batch.len() < self.max {
@@ -54,17 +54,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_batch_goes_at_once_and_an_old_one_as_it_is() {
+    fn a_batch_goes_when_it_is_full_or_old() {
         let (sender, jobs) = crossbeam_channel::unbounded();
         (0..5).for_each(|job| sender.send(job).unwrap());
-        let patient = Batcher::new(jobs.clone(), 3, Duration::from_secs(3600));
-        assert_eq!(patient.next(), Some(vec![0, 1, 2]));
-        let hurried = Batcher::new(jobs, 3, Duration::ZERO);
-        assert_eq!(hurried.next(), Some(vec![3, 4]));
+        let slow = Batcher::new(jobs.clone(), 3, Duration::from_secs(3600));
+        assert_eq!(slow.next(), Some(vec![0, 1, 2]));
+        let fast = Batcher::new(jobs, 3, Duration::ZERO);
+        assert_eq!(fast.next(), Some(vec![3, 4]));
     }
 
     #[test]
-    fn what_was_sent_before_the_end_still_comes() {
+    fn jobs_sent_before_the_close_are_received() {
         let (sender, jobs) = crossbeam_channel::unbounded();
         sender.send(1).unwrap();
         drop(sender);

@@ -1,59 +1,65 @@
-//! Messages of the frames topic in; work out: frames with the detectors that are to look at them, or what is no frame.
+//! Parses messages of the frames topic into tasks: a frame with the detectors that it is for, or the reason why it is none.
 
 use bus::{Delivery, Position};
 use contracts::{DetectorName, Event, FrameEvent, Message};
 
-use crate::meters::InHand;
+use crate::meters::InFlight;
 
-/// Something to be done about one message.
-pub struct Work {
-    /// Where the message stands.
+/// One message that the worker processes.
+pub struct FrameTask {
+    /// Partition and offset of the message.
     pub position: Position,
-    /// The message as it was, for its dead letter.
+    /// The message as received, for a dead letter.
     pub message: Message,
-    /// What is in it.
+    /// The parsed message.
     pub content: Content,
-    _in_hand: InHand,
+    _in_flight: InFlight,
 }
 
-/// What a message was.
+/// A parsed message.
 pub enum Content {
-    /// A frame, and the places of the detectors that shall look at it among ours.
-    Frame(Box<FrameEvent>, Vec<usize>),
-    /// No frame, with the reason in words.
+    /// A frame for at least one detector of this worker.
+    Frame {
+        /// The event.
+        frame: Box<FrameEvent>,
+        /// Indices of its detectors among the worker's.
+        detectors: Vec<usize>,
+    },
+    /// Not a frame; the reason in words.
     Invalid(String),
 }
 
-/// Reads deliveries for a set of detectors.
-pub struct Intake {
+/// Parses deliveries for a set of detectors.
+pub struct FrameParser {
     detectors: Vec<DetectorName>,
 }
 
-impl Intake {
-    /// For these detectors, in this order.
+impl FrameParser {
+    /// A parser for these detectors. Their order defines the indices in [`Content::Frame`].
     pub fn new(detectors: Vec<DetectorName>) -> Self {
         Self { detectors }
     }
 
-    /// What is to be done about a message; nothing when its frame is for other detectors.
-    pub fn read(&self, delivery: Delivery) -> Option<Work> {
+    /// The task of a message; `None` when its frame is for other detectors only.
+    pub fn parse(&self, delivery: Delivery) -> Option<FrameTask> {
         let Delivery { position, message, .. } = delivery;
         let content = match FrameEvent::from_message(&message) {
             Ok(frame) => {
-                let wanted = self.wanted(&frame.detectors);
-                if wanted.is_empty() {
+                let detectors = self.requested(&frame.detectors);
+                if detectors.is_empty() {
                     return None;
                 }
-                Content::Frame(Box::new(frame), wanted)
+                Content::Frame { frame: Box::new(frame), detectors }
             }
             Err(error) => Content::Invalid(error.to_string()),
         };
-        Some(Work { position, message, content, _in_hand: InHand::new() })
+        Some(FrameTask { position, message, content, _in_flight: InFlight::new() })
     }
 
-    fn wanted(&self, named: &[DetectorName]) -> Vec<usize> {
-        let ours = self.detectors.iter().enumerate();
-        ours.filter(|(_, ours)| named.is_empty() || named.contains(ours)).map(|(place, _)| place).collect()
+    /// Indices of the detectors that a frame names; all of them when it names none.
+    fn requested(&self, names: &[DetectorName]) -> Vec<usize> {
+        let detectors = self.detectors.iter().enumerate();
+        detectors.filter(|(_, name)| names.is_empty() || names.contains(name)).map(|(index, _)| index).collect()
     }
 }
 
@@ -80,25 +86,28 @@ mod tests {
         frame.to_message()
     }
 
-    fn read(message: Message) -> Option<Content> {
-        let intake = Intake::new(["face", "vehicle"].map(|name| name.parse().unwrap()).into());
+    fn parse(message: Message) -> Option<Content> {
+        let parser = FrameParser::new(["face", "vehicle"].map(|name| name.parse().unwrap()).into());
         let position = Position { partition: 0, offset: 0 };
-        intake.read(Delivery { position, timestamp: SystemTime::UNIX_EPOCH, message }).map(|work| work.content)
+        parser.parse(Delivery { position, timestamp: SystemTime::UNIX_EPOCH, message }).map(|task| task.content)
     }
 
     #[test]
-    fn a_frame_is_for_the_detectors_it_names_and_for_all_when_it_names_none() {
-        for (named, wanted) in [(&[][..], vec![0, 1]), (&["vehicle"], vec![1]), (&["voice", "face"], vec![0])] {
-            let content = read(frame(named));
-            assert!(matches!(content, Some(Content::Frame(_, places)) if places == wanted), "{named:?}");
+    fn a_frame_is_for_the_detectors_it_names_or_for_all() {
+        for (named, requested) in [(&[][..], vec![0, 1]), (&["vehicle"], vec![1]), (&["voice", "face"], vec![0])] {
+            let content = parse(frame(named));
+            assert!(
+                matches!(content, Some(Content::Frame { detectors, .. }) if detectors == requested),
+                "{named:?}"
+            );
         }
-        assert!(read(frame(&["voice"])).is_none());
+        assert!(parse(frame(&["voice"])).is_none());
     }
 
     #[test]
-    fn what_is_no_frame_says_why() {
+    fn an_invalid_message_has_a_reason() {
         let mut message = frame(&[]);
         message.headers = message.headers.with("ce_id", "7");
-        assert!(matches!(read(message), Some(Content::Invalid(reason)) if reason.contains("ce_id")));
+        assert!(matches!(parse(message), Some(Content::Invalid(reason)) if reason.contains("ce_id")));
     }
 }

@@ -1,5 +1,5 @@
-//! What must hold for whatever bytes arrive as a picture: the body of the fuzz target, run by `scripts/fuzz` over inputs it
-//! makes up and by the test below over those that are kept in `fuzz/corpus`. Built for these two only.
+//! The body of the fuzz target `decoding`. `scripts/fuzz` runs it on generated inputs; the test below runs it on the inputs
+//! in `fuzz/corpus`. It is compiled for these two only.
 
 #[path = "../../fuzz/reason.rs"]
 mod reason;
@@ -7,21 +7,22 @@ mod reason;
 use crate::media::{DecodeError, DecodeLimits, Format, decode, probe};
 use reason::assert_clean;
 
-/// Small, so that many pictures are decoded in a second.
+/// Small, so that many images are decoded per second.
 const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1 << 16 };
 
-/// A picture: refused with a reason, or decoded to what its header says, within the limits, and always to the same pixels.
+/// Decodes any bytes. Either they are refused with a reason, or the pixels have the header's size, are within the limits, and
+/// are the same on every decode.
 pub fn decoding(data: &[u8]) {
     let header = probe(data);
     match decode(data, &LIMITS) {
-        Ok(image) => {
-            let sides = header.as_ref().map(|header| (header.width, header.height)).unwrap_or_default();
-            let turned = (sides.1, sides.0);
-            assert!([sides, turned].contains(&(image.width(), image.height())), "{header:?}");
-            let pixels = u64::from(image.width()) * u64::from(image.height());
-            assert!((1..=LIMITS.max_pixels).contains(&pixels), "{pixels} pixels");
-            assert_eq!(image.pixels().len() as u64, pixels * 3);
-            assert_eq!(decode(data, &LIMITS).as_ref(), Ok(&image), "the same bytes, another picture");
+        Ok(pixels) => {
+            let stored = header.as_ref().map(|header| (header.width, header.height)).unwrap_or_default();
+            let rotated = (stored.1, stored.0);
+            assert!([stored, rotated].contains(&(pixels.width(), pixels.height())), "{header:?}");
+            let count = u64::from(pixels.width()) * u64::from(pixels.height());
+            assert!((1..=LIMITS.max_pixels).contains(&count), "{count} pixels");
+            assert_eq!(pixels.rgb().len() as u64, count * 3);
+            assert_eq!(decode(data, &LIMITS).as_ref(), Ok(&pixels), "the same bytes gave other pixels");
         }
         Err(error) => {
             assert_clean(&error);
@@ -46,7 +47,7 @@ mod tests {
     use super::replay::replay;
 
     #[test]
-    fn whatever_arrives_as_a_picture_is_decoded_or_refused() {
+    fn any_bytes_are_decoded_or_refused() {
         replay("decoding", super::decoding);
     }
 }

@@ -1,8 +1,8 @@
-//! Encoded image bytes in; an upright [`Image`] out.
+//! Encoded image bytes in; an upright [`Pixels`] out.
 //!
 //! The format is told by the first bytes, never by what the sender claims. Sizes are read from the header and checked
 //! before anything of their order is allocated, so a small file cannot ask for a large buffer. Decoding is strict: a
-//! truncated or damaged file is an error and not a half-grey picture, because a detector would answer "nothing there" for
+//! truncated or damaged file is an error and not a half-grey image, because a detector would answer "nothing there" for
 //! what nobody saw. No input makes [`decode`] panic.
 
 mod jpeg;
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use contracts::FailureCode;
 
-use crate::image::Image;
+use crate::pixels::Pixels;
 use orientation::Orientation;
 
 /// The encodings this crate reads.
@@ -23,9 +23,9 @@ use orientation::Orientation;
 pub enum Format {
     /// Baseline, progressive or arithmetic JPEG.
     Jpeg,
-    /// PNG of any depth; of an animated one the default picture.
+    /// PNG of any depth; of an animated one the default image.
     Png,
-    /// Lossy or lossless WebP; of an animated one the first picture.
+    /// Lossy or lossless WebP; of an animated one the first image.
     Webp,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Format {
 /// What a decode may cost at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Width times height of the picture. A decode needs up to about ten bytes of memory for each.
+    /// Width times height of the image. A decode needs up to about ten bytes of memory for each.
     pub max_pixels: u64,
 }
 
@@ -76,7 +76,7 @@ impl Default for DecodeLimits {
     }
 }
 
-/// What the header says of a picture.
+/// What the header says of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// How it is encoded.
@@ -94,7 +94,7 @@ impl Header {
     }
 }
 
-/// Why bytes gave no picture. Every cause is permanent: the same bytes fail again.
+/// Why bytes gave no image. Every cause is permanent: the same bytes fail again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The first bytes are those of no format read here.
@@ -144,22 +144,22 @@ pub fn probe(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(Header { format, width, height })
 }
 
-/// Decodes a JPEG, PNG or WebP picture and turns it upright as its EXIF orientation says.
+/// Decodes a JPEG, PNG or WebP image and turns it upright as its EXIF orientation says.
 ///
-/// Grey and palette pictures become RGB, 16 bits become 8, alpha is dropped, CMYK is converted without colour management.
+/// Grey and palette images become RGB, 16 bits become 8, alpha is dropped, CMYK is converted without colour management.
 ///
 /// # Errors
 /// Always permanent; see [`DecodeError`].
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError> {
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Pixels, DecodeError> {
     let Header { format, width, height } = probe(bytes).and_then(|header| within(header, limits))?;
     let (pixels, orientation) = guarded(format, || match format {
         Format::Jpeg => jpeg::decode(bytes, width, height),
         Format::Png => png::decode(bytes, limits),
         Format::Webp => webp::decode(bytes, limits),
     })?;
-    let image = Image::from_rgb(width, height, pixels).ok_or_else(|| DecodeError::Undecodable {
+    let image = Pixels::from_rgb(width, height, pixels).ok_or_else(|| DecodeError::Undecodable {
         format,
-        cause: "the picture is not as large as its header says".to_owned(),
+        cause: "the image is not as large as its header says".to_owned(),
     })?;
     Ok(orientation.upright(image))
 }
@@ -174,7 +174,7 @@ fn within(header: Header, limits: &DecodeLimits) -> Result<Header, DecodeError> 
 /// Packed RGB rows as stored, and how to turn them upright.
 type Decoded = (Vec<u8>, Orientation);
 
-/// Runs a decoder so that even its panic is an error of this picture alone.
+/// Runs a decoder so that even its panic is an error of this image alone.
 fn guarded<T>(format: Format, decoder: impl FnOnce() -> Result<T, String>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(decoder))
         .unwrap_or_else(|_| Err("the decoder gave up".to_owned()))

@@ -1,48 +1,48 @@
-//! What the worker counts, under one spelling: `sightline_worker_*`.
+//! The worker's metrics, `sightline_worker_*`.
 
 use std::time::Duration;
 
 use contracts::DetectorName;
 use metrics::{counter, gauge, histogram};
 
-/// A frame was finished as `ok`, `failed`, `skipped` (for other detectors) or `invalid` (no frame at all).
+/// Counts a finished frame by its outcome: `ok`, `failed`, `skipped` (for other detectors) or `invalid` (not a frame).
 pub fn frame(outcome: &'static str) {
     counter!("sightline_worker_frames_total", "outcome" => outcome).increment(1);
 }
 
-/// A frame spent this long in `fetch`, `decode`, `queue`, `infer`, `keep` or `publish`; a batch spent this long in a part of
-/// `infer`: `prepare`, `run` or `suppress`.
+/// Records the time of a stage. A frame passes `fetch`, `decode`, `queue`, `infer`, `keep` and `publish`; a batch passes the
+/// parts of `infer`: `prepare`, `run` and `suppress`.
 pub fn stage(stage: &'static str, time: Duration) {
     histogram!("sightline_worker_stage_seconds", "stage" => stage).record(time.as_secs_f64());
 }
 
-/// A detector was called with this many pictures at once.
+/// Records the number of images in one call of a detector.
 pub fn batch(detector: &DetectorName, size: usize) {
     histogram!("sightline_worker_batch_pictures", "detector" => detector.to_string()).record(size as f64);
 }
 
-/// Something that may work later is tried again: `fetch`, `infer`, `keep`, `publish` or `consume`.
+/// Counts a retry of `fetch`, `infer`, `keep`, `publish` or `consume`.
 pub fn retry(what: &'static str) {
     counter!("sightline_worker_retries_total", "what" => what).increment(1);
 }
 
-/// Frames that were dropped by retention before this worker came to them.
+/// Counts frames that retention dropped before this worker received them.
 pub fn lost(frames: i64) {
     counter!("sightline_worker_frames_lost_total").increment(frames.unsigned_abs());
 }
 
-/// Counts a frame as in hand while it lives.
-pub struct InHand(());
+/// Counts one frame in `sightline_worker_frames_in_hand` until it is dropped.
+pub struct InFlight(());
 
-impl InHand {
-    /// One more frame in hand.
+impl InFlight {
+    /// Adds one frame to the gauge.
     pub fn new() -> Self {
         gauge!("sightline_worker_frames_in_hand").increment(1.0);
         Self(())
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!("sightline_worker_frames_in_hand").decrement(1.0);
     }

@@ -1,17 +1,19 @@
-//! What a detector is: pictures in, what was seen on each out.
+//! Detectors: images in, findings for each out.
 //!
 //! A detector lives on one thread, which opens it through the [registry](crate::registry), owns its session and calls
-//! [`Detector::detect`] from outside any async runtime. Every picture of a batch has an answer of its own, so one bad
-//! picture spoils no other. Answers are pixels of the upright original, whatever the network was shown.
+//! [`Detector::detect`] outside any async runtime. Every image of a batch has its own outcome, so a bad image does not fail
+//! its neighbours. Coordinates are pixels of the upright original, whatever size the network's input has.
 //!
-//! A detector over an ONNX file is a [`onnx::Head`] (one file here) and an entry in `models.yaml`; all that
-//! detectors have in common, from scaling to non-maximum suppression, is in [`onnx`].
+//! A detector over an ONNX file is a [head](head::Head) and an entry of `models.yaml`. Everything that such detectors share,
+//! from scaling to non-maximum suppression, is in [`onnx`].
 
 pub mod centerface;
+pub mod head;
 pub mod http;
 pub mod nms;
 pub mod onnx;
 pub mod prepare;
+pub mod yolox;
 pub mod yunet;
 
 use std::sync::Arc;
@@ -19,21 +21,41 @@ use std::sync::Arc;
 use bytes::Bytes;
 use contracts::{BoundingBox, Detection, DetectorName, FailureCode, Point};
 
-use crate::image::Image;
+use crate::pixels::Pixels;
 
-/// A picture on its way through a detector.
+/// An image as detectors receive it.
 #[derive(Debug, Clone)]
-pub struct Picture {
-    /// The decoded, upright picture.
-    pub image: Image,
-    /// The bytes it came as, for a detector that is an engine elsewhere.
+pub struct Image {
+    /// The decoded, upright pixels.
+    pub pixels: Pixels,
+    /// The encoded bytes as the client sent them, for an engine behind HTTP.
     pub encoded: Bytes,
-    /// What `encoded` is, such as `image/jpeg`.
+    /// Media type of `encoded`, such as `image/jpeg`.
     pub media_type: &'static str,
 }
 
-/// What one detector says of one picture: nothing found is an empty list.
-pub type Outcome = Result<Vec<Detection>, DetectError>;
+/// Everything that a detector found in one image. Output that is not a box, such as an embedding, is a further field.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Findings {
+    /// Boxes, the most confident first.
+    pub detections: Vec<Detection>,
+}
+
+impl Findings {
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.detections.is_empty()
+    }
+}
+
+impl From<Vec<Detection>> for Findings {
+    fn from(detections: Vec<Detection>) -> Self {
+        Self { detections }
+    }
+}
+
+/// A detector's answer about one image.
+pub type Outcome = Result<Findings, DetectError>;
 
 /// A model with its pre- and post-processing, owned by one thread.
 pub trait Detector: Send {
@@ -43,29 +65,29 @@ pub trait Detector: Send {
     /// The model's name in `models.yaml`, such as `yunet_n`.
     fn model(&self) -> &str;
 
-    /// How many pictures a call can use at once; more are worked off in several rounds.
+    /// Images that one call processes at once. A call with more processes them in several rounds.
     fn max_batch(&self) -> usize;
 
-    /// Looks at every picture; the answers stand in the pictures' order, as many as there are pictures. Blocks.
-    fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<Outcome>;
+    /// Detects in every image. Returns one outcome per image, in the order of the images. Blocks.
+    fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome>;
 }
 
-/// Why a picture got no answer.
+/// Why a detector has no answer about an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DetectError {
-    /// The network did not run, for want of memory or a device; worth another try.
+    /// The network did not run, for example for lack of memory. Transient.
     #[error("inference failed: {0}")]
     Inference(String),
-    /// The engine could not be reached, was too slow or overloaded; worth another try.
+    /// The engine is unreachable, too slow or overloaded. Transient.
     #[error("the engine is unavailable: {0}")]
     Unavailable(String),
-    /// The engine refused this very picture, or its answer makes no sense; it would again.
-    #[error("the engine refused the picture: {0}")]
+    /// The engine refused this image, or its answer about it is invalid. Permanent.
+    #[error("the engine refused the image: {0}")]
     Refused(String),
 }
 
 impl DetectError {
-    /// What the failed result says, where the same picture can never succeed; `None` where it is worth another try.
+    /// The code of the failed result; `None` for a transient error.
     pub fn failure(&self) -> Option<FailureCode> {
         match self {
             Self::Refused(_) => Some(FailureCode::Rejected),
@@ -74,31 +96,34 @@ impl DetectError {
     }
 }
 
-/// Cuts a detection to the picture and to the digits worth keeping: four for scores, two for pixels.
+/// A candidate as a detection: clipped to the image, scores rounded to four digits and coordinates to two.
 ///
-/// `None` where nothing of its box lies in the picture. Landmarks may lie outside: a mouth below the edge is still a mouth.
-fn tidy(candidate: &nms::Candidate, label: &str, width: u32, height: u32) -> Option<Detection> {
-    let edge = |value: f32, limit: u32| hundredths(f64::from(value).clamp(0.0, f64::from(limit)));
-    let (left, right) = (edge(candidate.left, width), edge(candidate.right, width));
-    let (top, bottom) = (edge(candidate.top, height), edge(candidate.bottom, height));
+/// `None` when no part of the box is in the image. Landmarks are not clipped: a mouth below the edge is still a mouth.
+fn to_detection(candidate: &nms::Candidate, label: &str, width: u32, height: u32) -> Option<Detection> {
+    let clip = |value: f32, limit: u32| round_to_hundredths(f64::from(value).clamp(0.0, f64::from(limit)));
+    let (left, right) = (clip(candidate.left, width), clip(candidate.right, width));
+    let (top, bottom) = (clip(candidate.top, height), clip(candidate.bottom, height));
     if right <= left || bottom <= top {
         return None;
     }
-    let bounds = BoundingBox { x: left, y: top, width: hundredths(right - left), height: hundredths(bottom - top) };
+    let bounds = BoundingBox {
+        x: left,
+        y: top,
+        width: round_to_hundredths(right - left),
+        height: round_to_hundredths(bottom - top),
+    };
+    let point =
+        |&(x, y): &(f32, f32)| Point { x: round_to_hundredths(f64::from(x)), y: round_to_hundredths(f64::from(y)) };
     Some(Detection {
         label: label.to_owned(),
         confidence: (f64::from(candidate.score).clamp(0.0, 1.0) * 1e4).round() / 1e4,
         bounds: Some(bounds),
-        landmarks: candidate
-            .landmarks
-            .iter()
-            .map(|&(x, y)| Point { x: hundredths(f64::from(x)), y: hundredths(f64::from(y)) })
-            .collect(),
+        landmarks: candidate.landmarks.iter().map(point).collect(),
         vehicle: contracts::Vehicle::default(),
     })
 }
 
-fn hundredths(value: f64) -> f64 {
+fn round_to_hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -108,8 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boxes_end_at_the_edge_of_the_picture_and_those_outside_are_dropped() {
+    fn boxes_are_clipped_to_the_image_and_those_outside_dropped() {
         let candidate = |left, top, right, bottom| Candidate {
+            class: 0,
             score: 0.912_345,
             left,
             top,
@@ -117,9 +143,9 @@ mod tests {
             bottom,
             landmarks: vec![(101.239, -3.0)],
         };
-        let seen = tidy(&candidate(-5.0, 90.0, 20.004, 130.0), "face", 100, 100).unwrap();
-        assert_eq!(seen.bounds, Some(BoundingBox { x: 0.0, y: 90.0, width: 20.0, height: 10.0 }));
-        assert_eq!((seen.confidence, seen.landmarks), (0.9123, vec![Point { x: 101.24, y: -3.0 }]));
-        assert!(tidy(&candidate(100.0, 0.0, 120.0, 10.0), "face", 100, 100).is_none());
+        let detection = to_detection(&candidate(-5.0, 90.0, 20.004, 130.0), "face", 100, 100).unwrap();
+        assert_eq!(detection.bounds, Some(BoundingBox { x: 0.0, y: 90.0, width: 20.0, height: 10.0 }));
+        assert_eq!((detection.confidence, detection.landmarks), (0.9123, vec![Point { x: 101.24, y: -3.0 }]));
+        assert!(to_detection(&candidate(100.0, 0.0, 120.0, 10.0), "face", 100, 100).is_none());
     }
 }

@@ -1,8 +1,9 @@
-//! Bytes in, what every detector says of the picture out: decode on a CPU pool, then the detectors side by side.
+//! Image bytes in, the answer of every detector out: decoded on a pool of CPU threads, then given to the detectors
+//! concurrently. The worker and `serve` use the same pipeline.
 //!
-//! Memory is bounded whatever the sizes: a picture is decoded only when its pixels fit the budget, and they count until the
-//! last detector is done with it. Who does not fit waits, first come first served, so a large picture is not starved by
-//! small ones. The worker and the stand-alone engine use the same pipeline.
+//! Memory is bounded for any image size. An image is decoded only after its pixels are reserved, and the reservation lasts
+//! until the last detector is done. Reservations are granted in the order of the requests, so small images cannot starve a
+//! large one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::Config;
 use crate::inference::{DetectorSpec, Inference, InferenceSettings};
 use crate::media::{self, DecodeLimits, Header};
-use crate::model::Picture;
+use crate::model::{self, Image};
 
-/// Pixels for each permit of the budget, so that large budgets fit the permits' number.
-const GRAIN: u64 = 1024;
+/// Pixels per permit, so that a large budget fits a semaphore's number of permits.
+const PIXELS_PER_PERMIT: u64 = 1024;
 
 /// Why a frame can never have detections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,63 +32,64 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Room for a picture that is not decoded yet: its share of the pixel budget.
-pub struct Room {
+/// Reserved pixels of an image that is not decoded yet.
+pub struct PixelReservation {
     header: Header,
-    pixels: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// A decoded picture with its share of the pixel budget, which is given back when this is dropped.
+/// A decoded image. Dropping it returns its pixels to the budget.
 pub struct Decoded {
-    /// The picture.
-    pub picture: Arc<Picture>,
-    _pixels: OwnedSemaphorePermit,
+    /// The image.
+    pub image: Arc<Image>,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// The decoders and the detectors of a process.
+/// The decoders and detectors of a process.
 pub struct Pipeline {
     inferences: Vec<Inference>,
     limits: DecodeLimits,
-    decoders: Semaphore,
-    pixels: Arc<Semaphore>,
-    budget: u32,
+    decode_permits: Semaphore,
+    pixel_permits: Arc<Semaphore>,
+    pixel_budget: u32,
 }
 
 impl Pipeline {
-    /// Opens all detectors and returns when they are ready.
+    /// Opens all detectors. Returns when they are ready.
     ///
     /// # Errors
-    /// When one cannot be opened; the message names the setting and the remedy.
+    /// A detector cannot be opened; the message names the setting and the remedy.
     pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, common: &Common) -> anyhow::Result<Self> {
         let settings = InferenceSettings {
-            threads: config.pace.inference_threads(config.models.execution_provider),
-            batch_size: config.pace.batch_size,
-            batch_wait: Duration::from_millis(config.pace.batch_wait_ms),
+            threads: config.capacity.inference_threads(config.models.execution_provider),
+            batch_size: config.capacity.batch_size,
+            batch_wait: Duration::from_millis(config.capacity.batch_wait_ms),
         };
         let mut inferences = Vec::new();
         for spec in detectors {
             inferences.push(Inference::start(spec, settings).await?);
         }
-        let budget = permits(config.pace.worker_pixels);
+        let pixel_budget = permits(config.capacity.worker_pixels);
         Ok(Self {
             inferences,
             limits: DecodeLimits { max_pixels: common.max_frame_pixels },
-            decoders: Semaphore::new(config.pace.decode_threads()),
-            pixels: Arc::new(Semaphore::new(budget as usize)),
-            budget,
+            decode_permits: Semaphore::new(config.capacity.decode_threads()),
+            pixel_permits: Arc::new(Semaphore::new(pixel_budget as usize)),
+            pixel_budget,
         })
     }
 
-    /// The detectors, in the order they were given.
+    /// The detectors, in the order of the settings.
     pub fn inferences(&self) -> &[Inference] {
         &self.inferences
     }
 
-    /// Waits until there is room for a picture. Whoever waits here must hold nothing that others need to give room back.
+    /// Waits until the pixel budget has room for an image and reserves it. To avoid a deadlock, the caller must not hold
+    /// anything that another frame needs before it can return pixels.
     ///
     /// # Errors
-    /// The inner one when the bytes can never be a picture; the outer one when the budget is gone.
-    pub async fn room(&self, encoded: &[u8]) -> anyhow::Result<Result<Room, Failure>> {
+    /// The inner one when the bytes can never be decoded; the outer one when the budget is closed.
+    pub async fn reserve(&self, encoded: &[u8]) -> anyhow::Result<Result<PixelReservation, Failure>> {
         let header = match media::probe(encoded) {
             Ok(header) if header.pixels() <= self.limits.max_pixels => header,
             Ok(header) => {
@@ -96,36 +98,40 @@ impl Pipeline {
             }
             Err(error) => return Ok(Err(error.into())),
         };
-        // One that is larger than the whole budget takes all of it.
-        let share = permits(header.pixels()).min(self.budget);
-        let pixels = self.pixels.clone().acquire_many_owned(share).await.context("the pixel budget")?;
-        Ok(Ok(Room { header, pixels }))
+        // An image larger than the whole budget takes all of it.
+        let share = permits(header.pixels()).min(self.pixel_budget);
+        let permit = self.pixel_permits.clone().acquire_many_owned(share).await.context("the pixel budget")?;
+        Ok(Ok(PixelReservation { header, permit }))
     }
 
-    /// Decodes a picture that has its room.
+    /// Decodes an image whose pixels are reserved.
     ///
     /// # Errors
-    /// The inner one when the bytes can never be a picture; the outer one when the pool is gone.
-    pub async fn decode(&self, room: Room, encoded: Bytes) -> anyhow::Result<Result<Decoded, Failure>> {
-        let Room { header, pixels } = room;
-        let _decoder = self.decoders.acquire().await.context("the decoders")?;
-        let (limits, bytes, begun) = (self.limits, encoded.clone(), Instant::now());
-        let image =
+    /// The inner one when the bytes can never be decoded; the outer one when the thread pool is gone.
+    pub async fn decode(
+        &self,
+        reservation: PixelReservation,
+        encoded: Bytes,
+    ) -> anyhow::Result<Result<Decoded, Failure>> {
+        let PixelReservation { header, permit } = reservation;
+        let _decode_permit = self.decode_permits.acquire().await.context("the decode permits")?;
+        let (limits, bytes, started) = (self.limits, encoded.clone(), Instant::now());
+        let decoded =
             tokio::task::spawn_blocking(move || media::decode(&bytes, &limits)).await.context("the decode pool")?;
-        crate::meters::stage("decode", begun.elapsed());
-        Ok(image.map_err(Failure::from).map(|image| Decoded {
-            picture: Arc::new(Picture { image, encoded, media_type: header.format.media_type() }),
-            _pixels: pixels,
+        crate::meters::stage("decode", started.elapsed());
+        Ok(decoded.map_err(Failure::from).map(|pixels| Decoded {
+            image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type() }),
+            _permit: permit,
         }))
     }
 
-    /// What each of the wanted detectors, by its place among [`Pipeline::inferences`], says of a picture.
+    /// The answers of some detectors, given by their indices in [`Pipeline::inferences`], about one image.
     ///
     /// # Errors
-    /// When a detector's threads are gone.
-    pub async fn detect(&self, picture: &Arc<Picture>, wanted: &[usize]) -> anyhow::Result<Vec<crate::model::Outcome>> {
-        let asked = wanted.iter().filter_map(|&detector| self.inferences.get(detector));
-        try_join_all(asked.map(|inference| inference.detect(picture.clone()))).await
+    /// The threads of a detector are gone.
+    pub async fn detect(&self, image: &Arc<Image>, detectors: &[usize]) -> anyhow::Result<Vec<model::Outcome>> {
+        let inferences = detectors.iter().filter_map(|&detector| self.inferences.get(detector));
+        try_join_all(inferences.map(|inference| inference.detect(image.clone()))).await
     }
 }
 
@@ -136,6 +142,6 @@ impl From<media::DecodeError> for Failure {
 }
 
 fn permits(pixels: u64) -> u32 {
-    // The largest number of permits a semaphore takes is far above 2^28.
-    u32::try_from(pixels.div_ceil(GRAIN)).map_or(1 << 28, |permits| permits.clamp(1, 1 << 28))
+    // A semaphore takes far more permits than 2^28.
+    u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).map_or(1 << 28, |permits| permits.clamp(1, 1 << 28))
 }

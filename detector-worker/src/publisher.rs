@@ -1,9 +1,9 @@
-//! What is known of frames in; results and dead letters on the log, and only then the frame finished.
+//! Publishes the results and the dead letter of a frame, and then marks the frame as finished.
 //!
-//! Handing over is pipelined: [`Publisher::hand_over`] returns as soon as the log's queue has the results, and the future it
-//! returns ends when everything about the frame is acknowledged. What the log could not take for now comes back as
-//! [`Ending::Again`], so that the caller, who knows the order, decides when it is sent once more. A result keeps its id over
-//! all tries, so a repeat of the message is told from a repeat of the work.
+//! Publishing is pipelined: [`Publisher::publish`] returns as soon as the producer's queue has the results, and the future
+//! that it returns resolves when everything about the frame is acknowledged. Results that the bus did not acknowledge come
+//! back as [`Published::Retry`], because only the caller knows the order of the partition. A result keeps its id on every
+//! retry, so a consumer can tell a repeated message from repeated work.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,72 +16,72 @@ use jiff::Timestamp;
 use platform::retry::Backoff;
 
 use crate::meters;
-use crate::worker::Examined;
+use crate::worker::ProcessedFrame;
 
-/// Puts results and dead letters on the log. Shared by all partitions.
+/// Publishes results and dead letters. All partitions share one.
 pub struct Publisher {
     producer: Arc<dyn Producer>,
     finisher: Arc<dyn Finisher>,
-    topic: String,
+    frames_topic: String,
 }
 
-/// How a publication ended.
-pub enum Ending {
+/// How publishing a frame ended.
+pub enum Published {
     /// Everything is acknowledged, and the frame is finished.
     Finished,
-    /// The log did not take all of it; these results are still to be sent.
-    Again(Box<Examined>),
+    /// The bus did not acknowledge these results; the caller publishes them again.
+    Retry(Box<ProcessedFrame>),
 }
 
-/// Ends when the log has answered about everything that was handed over.
-pub type Publication = BoxFuture<'static, anyhow::Result<Ending>>;
+/// Resolves when the bus has answered about everything that was sent.
+pub type PendingPublish = BoxFuture<'static, anyhow::Result<Published>>;
 
 impl Publisher {
-    /// Publishes with these; `topic` is the name of the frames topic, which dead letters tell.
-    pub fn new(producer: Arc<dyn Producer>, finisher: Arc<dyn Finisher>, topic: String) -> Self {
-        Self { producer, finisher, topic }
+    /// `frames_topic` is the topic's name, which dead letters carry as their origin.
+    pub fn new(producer: Arc<dyn Producer>, finisher: Arc<dyn Finisher>, frames_topic: String) -> Self {
+        Self { producer, finisher, frames_topic }
     }
 
-    /// Hands the frame's results to the log's queue, in their order, waiting while it is full.
+    /// Sends the frame's results to the producer in their order. Waits while its queue is full.
     ///
     /// # Errors
-    /// When the log refuses for good.
-    pub async fn hand_over(self: &Arc<Self>, mut examined: Examined) -> anyhow::Result<Publication> {
-        let begun = Instant::now();
-        let mut acknowledgements = Vec::with_capacity(examined.results.len());
-        for place in 0..examined.results.len() {
-            acknowledgements.push(self.send_result(&mut examined, place).await?);
+    /// The bus refuses for good.
+    pub async fn publish(self: &Arc<Self>, mut frame: ProcessedFrame) -> anyhow::Result<PendingPublish> {
+        let started = Instant::now();
+        let mut acknowledgements = Vec::with_capacity(frame.results.len());
+        for index in 0..frame.results.len() {
+            acknowledgements.push(self.send_result(&mut frame, index).await?);
         }
         let publisher = self.clone();
-        let publication = async move {
+        let pending = async move {
             let answers = join_all(acknowledgements).await;
-            let unsent = unacknowledged(&mut examined, answers)?;
-            if unsent {
-                return Ok(Ending::Again(Box::new(examined)));
+            let retry = retain_unacknowledged(&mut frame, answers)?;
+            if retry {
+                return Ok(Published::Retry(Box::new(frame)));
             }
-            publisher.bury(&mut examined).await?;
-            publisher.finisher.finished(examined.position);
-            meters::stage("publish", begun.elapsed());
-            Ok(Ending::Finished)
+            publisher.send_dead_letter(&mut frame).await?;
+            publisher.finisher.finished(frame.position);
+            meters::stage("publish", started.elapsed());
+            Ok(Published::Finished)
         };
-        Ok(publication.boxed())
+        Ok(pending.boxed())
     }
 
-    async fn send_result(&self, examined: &mut Examined, place: usize) -> anyhow::Result<Acknowledged> {
-        let message = examined.results[place].to_message();
+    async fn send_result(&self, frame: &mut ProcessedFrame, index: usize) -> anyhow::Result<Acknowledged> {
+        let message = frame.results[index].to_message();
         match self.send(TopicRole::Results, message).await {
             Err(BusError::TooLarge { size, limit, .. }) => {
                 let reason = format!("the result of {size} bytes is over the topic's limit of {limit} bytes");
-                examined.dead.get_or_insert((FailureCode::Rejected.as_str().to_owned(), reason.clone()));
-                examined.results[place].data.outcome = Outcome::Failed { code: FailureCode::Rejected, message: reason };
-                let message = examined.results[place].to_message();
+                frame.dead_letter.get_or_insert((FailureCode::Rejected.as_str().to_owned(), reason.clone()));
+                frame.results[index].data.outcome = Outcome::Failed { code: FailureCode::Rejected, message: reason };
+                let message = frame.results[index].to_message();
                 self.send(TopicRole::Results, message).await.context("a result could not be sent")
             }
             sent => sent.context("a result could not be sent"),
         }
     }
 
-    /// Hands a message over, waiting out what passes.
+    /// Passes a message to the producer and retries transient errors.
     async fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_secs(5));
         loop {
@@ -89,7 +89,7 @@ impl Publisher {
                 Err(error) if error.is_transient() => {
                     meters::retry("publish");
                     if !matches!(error, BusError::QueueFull) {
-                        tracing::warn!(%error, topic = %role, "the log takes nothing for now");
+                        tracing::warn!(%error, topic = %role, "the bus takes no message; retrying");
                     }
                     tokio::time::sleep(backoff.pause()).await;
                 }
@@ -98,17 +98,17 @@ impl Publisher {
         }
     }
 
-    /// Puts the frame's dead letter on the log, if it is to have one, and waits until it is there.
-    async fn bury(&self, examined: &mut Examined) -> anyhow::Result<()> {
-        let Some((code, message)) = examined.dead.take() else { return Ok(()) };
-        let (partition, offset) = (examined.position.partition, examined.position.offset);
-        let id = examined.message.headers.text("ce_id");
+    /// Sends the frame's dead letter, if there is one, and waits for the acknowledgement.
+    async fn send_dead_letter(&self, frame: &mut ProcessedFrame) -> anyhow::Result<()> {
+        let Some((code, message)) = frame.dead_letter.take() else { return Ok(()) };
+        let (partition, offset) = (frame.position.partition, frame.position.offset);
+        let id = frame.message.headers.text("ce_id");
         tracing::warn!(frame.id = id, partition, offset, cause = code, "a frame is dead-lettered: {message}");
         let letter = DeadLetter {
             cause: Cause { code, message },
-            origin: Origin { topic: self.topic.clone(), partition, offset },
+            origin: Origin { topic: self.frames_topic.clone(), partition, offset },
             at: Timestamp::now(),
-            original: examined.message.clone(),
+            original: frame.message.clone(),
         };
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
         loop {
@@ -119,12 +119,12 @@ impl Publisher {
             match sent {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "a dead letter was not acknowledged and is sent again");
+                    tracing::warn!(%error, "a dead letter was not acknowledged; retrying");
                     meters::retry("publish");
                     tokio::time::sleep(backoff.pause()).await;
                 }
                 Err(error @ BusError::TooLarge { .. }) => {
-                    // Its failed result is on the log; a message that never fits must not hold the partition for ever.
+                    // The failed result is published; a message that never fits must not block its partition for ever.
                     tracing::error!(%error, "a dead letter does not fit its topic and is dropped");
                     return Ok(());
                 }
@@ -134,14 +134,17 @@ impl Publisher {
     }
 }
 
-/// Leaves in `examined` the results that were not acknowledged; whether there are any.
-fn unacknowledged(examined: &mut Examined, answers: Vec<Result<bus::Position, BusError>>) -> anyhow::Result<bool> {
+/// Retains the results that were not acknowledged. Returns whether there are any.
+fn retain_unacknowledged(
+    frame: &mut ProcessedFrame,
+    answers: Vec<Result<bus::Position, BusError>>,
+) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
     for answer in answers {
         match answer {
             Ok(_) => failed.push(false),
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "a result was not acknowledged and is sent again");
+                tracing::warn!(%error, "a result was not acknowledged; retrying");
                 meters::retry("publish");
                 failed.push(true);
             }
@@ -149,6 +152,6 @@ fn unacknowledged(examined: &mut Examined, answers: Vec<Result<bus::Position, Bu
         }
     }
     let mut failed = failed.into_iter();
-    examined.results.retain(|_| failed.next().unwrap_or(true));
-    Ok(!examined.results.is_empty())
+    frame.results.retain(|_| failed.next().unwrap_or(true));
+    Ok(!frame.results.is_empty())
 }

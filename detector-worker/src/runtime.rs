@@ -1,7 +1,7 @@
-//! ONNX Runtime: found, loaded and checked once for the process; sessions are made from it.
+//! ONNX Runtime: the library is found, loaded and checked once per process, and creates the sessions.
 //!
-//! The library is loaded at run time, so one build of the worker serves CPU and GPU machines. A provider that was asked
-//! for and cannot be had ends the start: work that silently ran on the CPU instead would be found out by its bill.
+//! It is loaded at run time, so one build of the worker serves CPU and GPU machines. A configured execution provider that is
+//! not available ends the start. A silent fallback to the CPU would be noticed only by its cost.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,43 +12,43 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
 
-/// The version the cache folder and the error messages name; anything of this minor version or later will do.
+/// Version in the cache folder and in error messages. This minor version or a later one works.
 pub const ORT_VERSION: &str = "1.31.1";
 
-/// What inference runs on.
+/// The hardware that inference runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutionProvider {
-    /// The processor; no further library is needed.
+    /// The CPU; needs no further library.
     #[default]
     Cpu,
     /// An NVIDIA GPU through CUDA and cuDNN.
     Cuda,
-    /// An NVIDIA GPU through TensorRT, which compiles each network for the GPU at hand.
+    /// An NVIDIA GPU through TensorRT, which compiles each network for the installed GPU.
     Tensorrt,
 }
 
-/// How sessions are made. One value serves all detectors of a process.
+/// Options of the library and its sessions. All detectors of a process share one value.
 #[derive(Debug, Clone)]
 pub struct RuntimeOptions {
-    /// The ONNX Runtime library; unset, it is looked for beside the executable and then in the cache.
+    /// The ONNX Runtime library; `None` searches beside the executable and then in the cache.
     pub dylib: Option<PathBuf>,
-    /// The folder of the model files.
+    /// Folder of the model files.
     pub models_dir: PathBuf,
-    /// What inference runs on.
+    /// The execution provider.
     pub provider: ExecutionProvider,
-    /// Which GPU, counted from 0.
+    /// Index of the GPU, from 0.
     pub device: i32,
-    /// Threads inside one session. `docs/decisions/inference-threads.md` has the figures behind the default of 1 with several sessions.
+    /// Threads inside one session. See `docs/decisions/inference-threads.md` for the default of 1 with several sessions.
     pub session_threads: usize,
-    /// Pictures for each run of a network; what `models.yaml` says on a GPU, and 1 on a CPU, when not set.
+    /// Images per run of a network; `None` for `gpu_batch` of `models.yaml` on a GPU and 1 on a CPU.
     pub batch_size: Option<usize>,
-    /// Whether models whose licence forbids commercial use may be opened.
+    /// Whether models whose licence forbids commercial use are allowed.
     pub allow_noncommercial: bool,
 }
 
 impl RuntimeOptions {
-    /// Options for a CPU with models in the given folder; the library is looked for in the usual places.
+    /// Options for a CPU, with the library in its default places.
     pub fn cpu(models_dir: impl Into<PathBuf>) -> Self {
         Self {
             dylib: None,
@@ -62,27 +62,27 @@ impl RuntimeOptions {
     }
 }
 
-/// Why there is no runtime or no session. Each message names the setting and the remedy.
+/// Why the library or a session cannot be created. Each message names the setting and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// No library where the setting, or the lack of one, points.
+    /// No library at the configured or default paths.
     #[error(
-        "ONNX Runtime not found at {looked}: set SIGHTLINE_ORT_DYLIB_PATH to libonnxruntime.so.{ORT_VERSION} \
+        "ONNX Runtime not found at {searched}: set SIGHTLINE_ORT_DYLIB_PATH to libonnxruntime.so.{ORT_VERSION} \
          (the PyPI wheel onnxruntime {ORT_VERSION} carries it under onnxruntime/capi/)"
     )]
     Missing {
-        /// Every place that was looked at.
-        looked: String,
+        /// Every searched path.
+        searched: String,
     },
-    /// The file is no shared library for this machine.
+    /// The file is not a shared library for this machine.
     #[error("SIGHTLINE_ORT_DYLIB_PATH: {} is not an ONNX Runtime library for this machine: {cause}", path.display())]
     NotALibrary {
         /// The file.
         path: PathBuf,
-        /// What the loader said.
+        /// The loader's error.
         cause: String,
     },
-    /// An older version than the code was written for.
+    /// An older version than this code needs.
     #[error(
         "SIGHTLINE_ORT_DYLIB_PATH: {} is ONNX Runtime {found}, but {ORT_VERSION} is needed: install the PyPI wheel \
          onnxruntime {ORT_VERSION} and name the library in it",
@@ -94,41 +94,41 @@ pub enum RuntimeError {
         /// Its version.
         found: String,
     },
-    /// The library is sound but did not start.
+    /// The library loads but does not start.
     #[error("ONNX Runtime does not start: {0}")]
     Start(#[source] ort::Error),
-    /// The library was built without the provider asked for.
+    /// The library was built without the configured provider.
     #[error(
         "SIGHTLINE_EXECUTION_PROVIDER={setting}, but this ONNX Runtime has no {setting} provider: point \
          SIGHTLINE_ORT_DYLIB_PATH to an onnxruntime-gpu build of {ORT_VERSION} (see docs/GPU.md) or set it to cpu"
     )]
     NoProvider {
-        /// The provider's value of the setting.
+        /// Value of the setting for the provider.
         setting: &'static str,
     },
-    /// The provider is there, but finds no GPU, driver or library of its own.
+    /// The provider finds no GPU, no driver, or not all of its libraries.
     #[error(
         "SIGHTLINE_EXECUTION_PROVIDER={setting}, but it does not start: {cause}; check the driver with nvidia-smi and the \
          libraries in docs/GPU.md, or set it to cpu"
     )]
     ProviderFailed {
-        /// The provider's value of the setting.
+        /// Value of the setting for the provider.
         setting: &'static str,
-        /// What the provider said.
+        /// The provider's error.
         cause: String,
     },
-    /// The model file is damaged or not for this runtime.
+    /// The model file is damaged or not supported by this version.
     #[error("cannot load the model {}: {cause}: fetch it anew with `sightline models pull`", path.display())]
     Model {
         /// The file.
         path: PathBuf,
-        /// What the runtime said.
+        /// The runtime's error.
         cause: String,
     },
 }
 
 impl ExecutionProvider {
-    /// The value of `SIGHTLINE_EXECUTION_PROVIDER` that chooses it.
+    /// Its value of `SIGHTLINE_EXECUTION_PROVIDER`.
     pub fn setting(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -145,13 +145,13 @@ impl ExecutionProvider {
         }
     }
 
-    /// What a session registers, best first; each is an error where it cannot be had.
+    /// The providers of a session, best first. One that is not available is an error.
     fn dispatch(self, options: &RuntimeOptions) -> Vec<ExecutionProviderDispatch> {
         let cuda = || ep::CUDA::default().with_device_id(options.device).build().error_on_failure();
         match self {
             Self::Cpu => Vec::new(),
             Self::Cuda => vec![cuda()],
-            // Compiling a network takes minutes; kept beside the models, it is done once for each machine.
+            // Compiling a network takes minutes. The cache beside the models makes it once per machine.
             Self::Tensorrt => vec![
                 ep::TensorRT::default()
                     .with_device_id(options.device)
@@ -165,17 +165,17 @@ impl ExecutionProvider {
     }
 }
 
-/// The loaded library. Cheap to clone; all clones are the one environment a process may have.
+/// The loaded library. Cheap to clone: a process has one environment, and all clones share it.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     environment: Environment,
 }
 
 impl Runtime {
-    /// Loads the library on the first call; later calls share it, whatever path they name.
+    /// Loads the library on the first call. Later calls return the same one, whatever path they name.
     ///
     /// # Errors
-    /// The library is missing, foreign, too old, or lacks the provider asked for.
+    /// The library is missing, not for this machine, too old, or lacks the configured provider.
     pub fn load(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,13 +205,13 @@ impl Runtime {
         Ok(Self { environment })
     }
 
-    /// A session over a model file.
+    /// Creates a session for a model file.
     ///
     /// # Errors
-    /// The provider does not start, or the file is no model this runtime reads.
+    /// The provider does not start, or the file is not a model that this version reads.
     pub fn session(&self, model: &Path, options: &RuntimeOptions) -> Result<Session, RuntimeError> {
         let setting = options.provider.setting();
-        // The file's hash is known to be right by now, so what fails on a GPU is the GPU.
+        // The hash of the file was checked before, so an error on a GPU is the GPU's.
         let failed = |error: ort::Error| match options.provider {
             ExecutionProvider::Cpu => RuntimeError::Model { path: model.to_path_buf(), cause: one_line(&error) },
             _ => RuntimeError::ProviderFailed { setting, cause: one_line(&error) },
@@ -227,28 +227,28 @@ impl Runtime {
         let builder = Session::builder(&self.environment)?
             .with_intra_threads(options.session_threads.max(1))?
             .with_inter_threads(1)?
-            // Threads that spin for work take the cores from the sessions beside them.
+            // A thread that spins for work takes the core from another session.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
-            // A plan is kept for every input shape ever seen; pictures come in any.
+            // The plan of every input shape is kept for ever, and images have any shape.
             .with_memory_pattern(false)?;
         Ok(builder)
     }
 }
 
-/// The file to load: what the setting names, else beside the executable, else in the cache.
+/// The library to load: the configured path, else beside the executable, else in the cache.
 fn find_library(setting: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     let candidates = match setting {
         Some(path) => vec![path.to_path_buf()],
-        None => usual_places(),
+        None => default_paths(),
     };
     candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-        let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-        RuntimeError::Missing { looked: looked.join(" or ") }
+        let searched: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        RuntimeError::Missing { searched: searched.join(" or ") }
     })
 }
 
-fn usual_places() -> Vec<PathBuf> {
+fn default_paths() -> Vec<PathBuf> {
     let name = format!("libonnxruntime.so.{ORT_VERSION}");
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
     let cache = std::env::var_os("XDG_CACHE_HOME")
@@ -258,8 +258,8 @@ fn usual_places() -> Vec<PathBuf> {
     beside.into_iter().chain(cache).collect()
 }
 
-/// An error with its causes on one line: the outermost alone often says only that something failed, and the runtime's
-/// own messages run over several lines.
+/// An error and its causes on one line. The outermost error often says only that something failed, and messages of ONNX
+/// Runtime have several lines.
 pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let whole = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_library_is_named_with_the_setting_and_the_remedy() {
+    fn a_missing_library_is_named_with_setting_and_remedy() {
         let error = find_library(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err().to_string();
         for part in ["/nowhere/libonnxruntime.so", "SIGHTLINE_ORT_DYLIB_PATH", "onnxruntime 1.31.1"] {
             assert!(error.contains(part), "{error}");

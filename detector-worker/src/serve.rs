@@ -1,23 +1,24 @@
-//! `detector-worker serve`: the detectors behind HTTP, without a log.
+//! `detector-worker serve`: the detectors behind HTTP, without a bus.
 //!
-//! In: `POST /detect` with the bytes of a JPEG, PNG or WebP image; `?detector=` chooses one where several run. Out, in the
-//! same request: `{"model", "width", "height", "detections": […]}`, which is what a detector of `kind: http` asks for, so a
-//! worker can have its inference done here. Requests in hand are bounded; beyond that they are refused with 503 and
-//! `Retry-After` before their body is read.
+//! In: `POST /detect` with a JPEG, PNG or WebP image; `?detector=` selects one if several run. Out:
+//! `{"model", "width", "height", "detections": […]}`. A detector of `kind: http` expects this form, so a worker can have its
+//! inference done here. The number of requests in flight is bounded; further ones are refused with 503 and `Retry-After`
+//! before their body is read. Work for a client that has disconnected is dropped before decoding and before inference.
+
+mod error;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
-use contracts::{Detection, DetectorName, FailureCode};
+use contracts::{Detection, DetectorName};
 use futures::StreamExt;
 use platform::http::{Limits, Listener, TooSlow};
-use platform::{Common, Health, problem};
+use platform::{Common, Health};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,29 +26,29 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::inference::DetectorSpec;
 use crate::media::Format;
-use crate::model::DetectError;
-use crate::pipeline::{Failure, Pipeline};
+use crate::pipeline::Pipeline;
+use error::ServeError;
 
-/// How long a body may take to arrive.
-const UPLOAD: Duration = Duration::from_secs(30);
+/// Time limit for the arrival of a body.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What an engine answers.
+/// The answer about one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The model that was run, as `models.yaml` names it.
+    /// Name of the model in `models.yaml`.
     pub model: String,
-    /// Width of the upright picture in pixels.
+    /// Width of the upright image in pixels.
     pub width: u32,
-    /// Height of the upright picture in pixels.
+    /// Height of the upright image in pixels.
     pub height: u32,
-    /// What it saw, in pixels of the upright picture.
+    /// What was found, in pixels of the upright image.
     pub detections: Vec<Detection>,
 }
 
 /// Serves detectors until `stop`.
 ///
 /// # Errors
-/// When a detector cannot be opened or the listener fails.
+/// A detector cannot be opened, or the listener fails.
 pub async fn serve(
     detectors: Vec<DetectorSpec>,
     config: Config,
@@ -59,8 +60,8 @@ pub async fn serve(
     let listener = listener.into();
     let engine = Engine {
         pipeline: Pipeline::start(detectors, &config, &common).await?,
-        places: Semaphore::new(config.pace.worker_frames),
-        kibibytes: Semaphore::new(kibibytes(config.pace.worker_bytes.max(common.max_frame_bytes)) as usize),
+        request_permits: Semaphore::new(config.capacity.worker_frames),
+        body_kibibytes: Semaphore::new(kibibytes(config.capacity.worker_bytes.max(common.max_frame_bytes)) as usize),
         max_bytes: common.max_frame_bytes,
     };
     tracing::info!("the engine answers on {}/detect", listener.url()?);
@@ -69,170 +70,92 @@ pub async fn serve(
 
 struct Engine {
     pipeline: Pipeline,
-    /// Requests in hand at most.
-    places: Semaphore,
-    /// Memory for their bodies.
-    kibibytes: Semaphore,
+    /// One permit per request in flight.
+    request_permits: Semaphore,
+    /// Memory of their bodies, one permit per KiB.
+    body_kibibytes: Semaphore,
     max_bytes: usize,
 }
 
 fn router(engine: Arc<Engine>) -> Router {
-    let unknown = || async { Refusal::NotFound.into_response() };
-    let other = || async { Refusal::Method.into_response() };
-    let routes = Router::new().route("/detect", post(detect).fallback(other)).fallback(unknown);
-    // The port opens once the models are loaded, so whoever is answered at all finds it ready.
+    let unknown_path = || async { ServeError::NotFound.into_response() };
+    let other_method = || async { ServeError::Method.into_response() };
+    let routes = Router::new().route("/detect", post(detect).fallback(other_method)).fallback(unknown_path);
+    // The port opens after the models are loaded, so the engine is healthy whenever it answers.
     routes.with_state(engine).merge(Health::default().router())
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct DetectQuery {
     detector: Option<DetectorName>,
 }
 
 async fn detect(
     State(engine): State<Arc<Engine>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<DetectQuery>, axum::extract::rejection::QueryRejection>,
     body: Body,
-) -> Result<Json<Answer>, Refusal> {
-    let Query(asked) = asked.map_err(|error| Refusal::Query(error.body_text()))?;
-    let place = engine.place_of(asked.detector)?;
-    let _place = engine.places.try_acquire().map_err(|_| Refusal::Busy)?;
+) -> Result<Json<Answer>, ServeError> {
+    let Query(query) = query.map_err(|error| ServeError::Query(error.body_text()))?;
+    let detector = engine.detector_index(query.detector)?;
+    let _request_permit = engine.request_permits.try_acquire().map_err(|_| ServeError::Busy)?;
     let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > engine.max_bytes) {
-        return Err(Refusal::TooLong(engine.max_bytes));
+        return Err(ServeError::TooLong(engine.max_bytes));
     }
     let share = kibibytes(announced.unwrap_or(engine.max_bytes));
-    let _memory = engine.kibibytes.try_acquire_many(share).map_err(|_| Refusal::Busy)?;
-    let reading = tokio::time::timeout(UPLOAD, read(body, engine.max_bytes));
-    let encoded = reading.await.map_err(|_| Refusal::Slow)??;
+    let _body_permits = engine.body_kibibytes.try_acquire_many(share).map_err(|_| ServeError::Busy)?;
+    let reading = tokio::time::timeout(UPLOAD_TIMEOUT, read_body(body, engine.max_bytes));
+    let encoded = reading.await.map_err(|_| ServeError::Slow)??;
     if Format::of(&encoded).is_none() {
-        return Err(Refusal::NotAnImage);
+        return Err(ServeError::NotAnImage);
     }
-    engine.answer(place, encoded).await
+    engine.answer(detector, encoded).await
 }
 
 impl Engine {
-    fn place_of(&self, detector: Option<DetectorName>) -> Result<usize, Refusal> {
-        let Some(wanted) = detector else { return Ok(0) };
+    fn detector_index(&self, detector: Option<DetectorName>) -> Result<usize, ServeError> {
+        let Some(name) = detector else { return Ok(0) };
         let mut running = self.pipeline.inferences().iter();
-        running.position(|inference| *inference.name() == wanted).ok_or(Refusal::NoDetector(wanted))
+        running.position(|inference| *inference.name() == name).ok_or(ServeError::NoDetector(name))
     }
 
-    async fn answer(&self, place: usize, encoded: Bytes) -> Result<Json<Answer>, Refusal> {
-        let room = self.pipeline.room(&encoded).await.map_err(Refusal::Internal)?.map_err(Refusal::Picture)?;
+    /// The answer about one image. The server drops this future when the client disconnects, and with it everything that the
+    /// image still waits for: its pixels, its decoder, its place in the queue of the detector.
+    async fn answer(&self, detector: usize, encoded: Bytes) -> Result<Json<Answer>, ServeError> {
+        let pixels =
+            self.pipeline.reserve(&encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
         let decoded =
-            self.pipeline.decode(room, encoded).await.map_err(Refusal::Internal)?.map_err(Refusal::Picture)?;
-        let picture = &decoded.picture;
-        let outcome = self.pipeline.detect(picture, &[place]).await.map_err(Refusal::Internal)?.pop();
-        let detections = match outcome {
-            Some(Ok(detections)) => detections,
-            Some(Err(error)) => return Err(Refusal::of(&error)),
-            None => return Err(Refusal::Internal(anyhow::anyhow!("no detector runs"))),
+            self.pipeline.decode(pixels, encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
+        let image = &decoded.image;
+        let outcome = self.pipeline.detect(image, &[detector]).await.map_err(ServeError::Internal)?.pop();
+        let findings = match outcome {
+            Some(Ok(findings)) => findings,
+            Some(Err(error)) => return Err(ServeError::of(&error)),
+            None => return Err(ServeError::Internal(anyhow::anyhow!("no detector runs"))),
         };
-        let model = self.pipeline.inferences()[place].model().to_owned();
-        let (width, height) = (picture.image.width(), picture.image.height());
-        Ok(Json(Answer { model, width, height, detections }))
+        let model = self.pipeline.inferences()[detector].model().to_owned();
+        let (width, height) = (image.pixels.width(), image.pixels.height());
+        Ok(Json(Answer { model, width, height, detections: findings.detections }))
     }
 }
 
-/// Kibibytes that hold so many bytes, at least 1.
+/// Bytes in KiB, rounded up and at least 1.
 fn kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX)
 }
 
-/// The body, as long as it is no longer than `limit`.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+/// Reads a body of at most `limit` bytes.
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, ServeError> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| if TooSlow::caused(&error) { Refusal::Slow } else { Refusal::Cut })?;
+        let chunk =
+            chunk.map_err(|error| if TooSlow::caused(&error) { ServeError::Slow } else { ServeError::Cut })?;
         if bytes.len() + chunk.len() > limit {
-            return Err(Refusal::TooLong(limit));
+            return Err(ServeError::TooLong(limit));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
-}
-
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the query reads ?detector=<name> or is empty: {0}")]
-    Query(String),
-    #[error("the detector {0} does not run here")]
-    NoDetector(DetectorName),
-    #[error("the body must be a JPEG, PNG or WebP image")]
-    NotAnImage,
-    #[error("the image is longer than {0} bytes; send a smaller one")]
-    TooLong(usize),
-    #[error("the body ended before its time")]
-    Cut,
-    #[error("the body took too long to arrive; it must keep coming, and be there within {UPLOAD:?}")]
-    Slow,
-    #[error("{}", .0.message)]
-    Picture(Failure),
-    #[error("the engine behind the detector refused the picture: {0}")]
-    Rejected(String),
-    #[error("the detector gave no answer; try again")]
-    NoAnswer,
-    #[error("too many pictures are in hand; try again in a second")]
-    Busy,
-    #[error("there is nothing here; post an image to /detect")]
-    NotFound,
-    #[error("post an image")]
-    Method,
-    #[error("the engine failed")]
-    Internal(anyhow::Error),
-}
-
-impl Refusal {
-    fn of(error: &DetectError) -> Self {
-        if error.failure().is_some() {
-            return Self::Rejected(error.to_string());
-        }
-        tracing::warn!(%error, "the detector gave no answer");
-        Self::NoAnswer
-    }
-
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
-        match self {
-            Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
-            Self::NoDetector(_) => (StatusCode::NOT_FOUND, "unknown_detector"),
-            Self::NotAnImage => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-            Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            Self::Cut => (StatusCode::BAD_REQUEST, "incomplete_body"),
-            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
-            Self::Picture(failure) if failure.code == FailureCode::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, failure.code.as_str())
-            }
-            Self::Picture(failure) => (StatusCode::UNPROCESSABLE_ENTITY, failure.code.as_str()),
-            Self::Rejected(_) => (StatusCode::UNPROCESSABLE_ENTITY, FailureCode::Rejected.as_str()),
-            Self::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        if let Self::Internal(cause) = &self {
-            tracing::error!(error = format!("{cause:#}"), "request failed");
-        }
-        let (status, code) = self.status_and_code();
-        let mut response = problem::response(status, code, self.to_string());
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-            }
-            StatusCode::METHOD_NOT_ALLOWED => {
-                response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
-            }
-            _ => {}
-        }
-        response
-    }
 }

@@ -1,10 +1,10 @@
-//! The loop: what the log delivers goes to its partition's lane; lanes come and go with their partitions.
+//! The consumer loop: each delivery goes to the task of its partition; tasks start and end with their partitions.
 //!
-//! Backpressure is the bus's limit on frames in hand: it delivers no more than that many, or bytes of them, before earlier
-//! ones are finished, so no queue in here can grow beyond it.
+//! Backpressure is the bus's limit on frames and bytes in flight: it delivers no more until earlier frames are finished, so
+//! no queue here can grow beyond that limit.
 
-mod examine;
-mod lane;
+mod partition;
+mod processor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,41 +18,41 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::{Intake, Work};
+use crate::consumer::{FrameParser, FrameTask};
 use crate::meters;
 use crate::publisher::Publisher;
 
-pub use examine::{Examined, Examiner};
-use lane::Lane;
+use partition::PartitionTask;
+pub use processor::{FrameProcessor, ProcessedFrame};
 
-/// Reads frames for a set of detectors.
+/// Consumes frames for a set of detectors.
 pub struct Worker {
-    /// The log.
+    /// The bus.
     pub bus: Arc<dyn Bus>,
-    /// The group of this set of detectors.
+    /// The consumer group of this set of detectors.
     pub group: String,
-    /// How much is in hand at most.
+    /// Limits on frames and bytes in flight.
     pub options: ConsumerOptions,
-    /// Reads messages.
-    pub intake: Intake,
-    /// Examines frames.
-    pub examiner: Arc<Examiner>,
+    /// Parses messages.
+    pub parser: FrameParser,
+    /// Processes frames.
+    pub processor: Arc<FrameProcessor>,
 }
 
-/// The partitions that are worked on, each by a task.
-struct Lanes {
-    examiner: Arc<Examiner>,
+/// The tasks of the assigned partitions.
+struct Partitions {
+    processor: Arc<FrameProcessor>,
     publisher: Arc<Publisher>,
-    width: usize,
-    open: HashMap<i32, mpsc::Sender<Work>>,
+    max_in_flight: usize,
+    open: HashMap<i32, mpsc::Sender<FrameTask>>,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Worker {
-    /// Frames in, results out, until `stop`; then what is in hand is finished and committed.
+    /// Consumes frames until `stop`, then finishes and commits the frames in flight.
     ///
     /// # Errors
-    /// When the worker cannot go on. Nothing is lost: what is not finished is delivered again after the next start.
+    /// The worker cannot go on. Nothing is lost: unfinished frames are delivered again after the next start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let topic = self.bus.topic(TopicRole::Frames).to_owned();
         let Some(mut consumer) = self.join(&stop).await.with_context(|| format!("cannot consume {topic}"))? else {
@@ -60,13 +60,13 @@ impl Worker {
         };
         let finisher = consumer.finisher();
         let publisher = Arc::new(Publisher::new(self.bus.producer(), finisher.clone(), topic));
-        let mut lanes = Lanes::new(self.examiner, publisher, self.options.max_in_flight);
+        let mut partitions = Partitions::new(self.processor, publisher, self.options.max_in_flight);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
         loop {
             let incoming = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = lanes.tasks.join_next() => {
+                Some(ended) = partitions.tasks.join_next() => {
                     ended.context("a partition's task ended")??;
                     continue;
                 }
@@ -75,26 +75,26 @@ impl Worker {
             match incoming {
                 Ok(incoming) => {
                     backoff.reset();
-                    route(incoming, &self.intake, &*finisher, &mut lanes).await;
+                    route(incoming, &self.parser, &*finisher, &mut partitions).await;
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "the log delivers nothing for now");
+                    tracing::warn!(%error, "the bus delivers nothing; retrying");
                     meters::retry("consume");
                     tokio::time::sleep(backoff.pause()).await;
                 }
-                Err(error) => return Err(error).context("the log delivers no more frames"),
+                Err(error) => return Err(error).context("the bus delivers no more frames"),
             }
         }
-        lanes.finish(consumer).await
+        partitions.finish(consumer).await
     }
 
-    /// Joins the group, waiting out what passes, such as a full disk; nothing where the stop comes first.
+    /// Joins the consumer group and retries transient errors, such as a full disk. `None` when `stop` comes first.
     async fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Consumer>>, BusError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match self.bus.consumer(TopicRole::Frames, &self.group, self.options).await {
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "the group of workers cannot be joined; trying again");
+                    tracing::warn!(%error, "cannot join the consumer group; retrying");
                     meters::retry("consume");
                 }
                 joined => return joined.map(Some),
@@ -107,12 +107,12 @@ impl Worker {
     }
 }
 
-async fn route(incoming: Incoming, intake: &Intake, finisher: &dyn Finisher, lanes: &mut Lanes) {
+async fn route(incoming: Incoming, parser: &FrameParser, finisher: &dyn Finisher, partitions: &mut Partitions) {
     match incoming {
         Incoming::Delivery(delivery) => {
             let position = delivery.position;
-            match intake.read(delivery) {
-                Some(work) => lanes.give(work).await,
+            match parser.parse(delivery) {
+                Some(task) => partitions.send(task).await,
                 None => {
                     meters::frame("skipped");
                     finisher.finished(position);
@@ -120,9 +120,9 @@ async fn route(incoming: Incoming, intake: &Intake, finisher: &dyn Finisher, lan
             }
         }
         Incoming::Assigned(partitions) => tracing::info!(?partitions, "partitions assigned"),
-        Incoming::Revoked(partitions) => {
-            tracing::info!(?partitions, "partitions taken away; finishing what is in hand");
-            lanes.close(&partitions);
+        Incoming::Revoked(revoked) => {
+            tracing::info!(partitions = ?revoked, "partitions revoked; finishing their frames in flight");
+            partitions.close(&revoked);
         }
         Incoming::Gap { partition, from, to } => {
             tracing::error!(partition, from, to, "frames were dropped by retention before they were processed");
@@ -131,32 +131,36 @@ async fn route(incoming: Incoming, intake: &Intake, finisher: &dyn Finisher, lan
     }
 }
 
-impl Lanes {
-    fn new(examiner: Arc<Examiner>, publisher: Arc<Publisher>, width: usize) -> Self {
-        Self { examiner, publisher, width, open: HashMap::new(), tasks: JoinSet::new() }
+impl Partitions {
+    fn new(processor: Arc<FrameProcessor>, publisher: Arc<Publisher>, max_in_flight: usize) -> Self {
+        Self { processor, publisher, max_in_flight, open: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Gives work to its partition's lane, opening one where there is none.
-    async fn give(&mut self, work: Work) {
-        let partition = work.position.partition;
+    /// Sends a frame to the task of its partition and starts that task if there is none.
+    async fn send(&mut self, task: FrameTask) {
+        let partition = task.position.partition;
         if !self.open.contains_key(&partition) {
-            let (sender, frames) = mpsc::channel(self.width);
-            let lane = Lane { examiner: self.examiner.clone(), publisher: self.publisher.clone(), width: self.width };
-            self.tasks.spawn(lane.run(frames));
+            let (sender, tasks) = mpsc::channel(self.max_in_flight);
+            let partition_task = PartitionTask {
+                processor: self.processor.clone(),
+                publisher: self.publisher.clone(),
+                max_in_flight: self.max_in_flight,
+            };
+            self.tasks.spawn(partition_task.run(tasks));
             self.open.insert(partition, sender);
         }
-        if let Some(lane) = self.open.get(&partition) {
-            // A lane that takes nothing more has failed; its task says how, and ends the worker.
-            drop(lane.send(work).await);
+        if let Some(sender) = self.open.get(&partition) {
+            // A closed channel means that the task failed; `run` gets its error from `tasks` and ends the worker.
+            drop(sender.send(task).await);
         }
     }
 
-    /// No more comes for these partitions; their lanes end with what they have.
-    fn close(&mut self, partitions: &[i32]) {
-        self.open.retain(|partition, _| !partitions.contains(partition));
+    /// Closes the channels of revoked partitions; their tasks end after the frames they have.
+    fn close(&mut self, revoked: &[i32]) {
+        self.open.retain(|partition, _| !revoked.contains(partition));
     }
 
-    /// Finishes what is in hand, as long as the bus waits for it, commits and leaves.
+    /// Finishes the frames in flight for as long as the bus waits for it, commits and leaves the consumer group.
     async fn finish(mut self, consumer: Box<dyn Consumer>) -> anyhow::Result<()> {
         self.open.clear();
         let closing = consumer.close();

@@ -1,6 +1,7 @@
 //! `sightline models`: what there is, and how it gets here. Nothing is fetched while a service runs.
 
 use clap::{Args, Subcommand};
+use contracts::DetectorName;
 use detector_worker::config::ModelArgs;
 
 use crate::out;
@@ -24,6 +25,9 @@ enum Action {
         /// Which models; for each detector the first of its models that can be had when none is named
         #[arg(value_name = "MODEL")]
         names: Vec<String>,
+        /// Detectors whose models are fetched when no model is named
+        #[arg(long, env = "SIGHTLINE_DETECTORS", default_value = "face", value_delimiter = ',', value_name = "NAMES")]
+        detectors: Vec<DetectorName>,
         #[command(flatten)]
         place: ModelArgs,
     },
@@ -34,7 +38,7 @@ impl Models {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::List { place } => list(&place),
-            Action::Pull { names, place } => pull(&names, &place).await,
+            Action::Pull { names, detectors, place } => pull(&names, &detectors, &place).await,
         }
     }
 }
@@ -54,8 +58,8 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
     out::line(format_args!("\nfolder: {}", folder.display()))
 }
 
-async fn pull(names: &[String], place: &ModelArgs) -> anyhow::Result<()> {
-    let pulled = place.registry()?.pull(&place.dir(), names, place.allow_noncommercial).await?;
+async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -> anyhow::Result<()> {
+    let pulled = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
     for model in pulled {
         for failure in &model.failed {
             eprintln!("{}: not from {failure}", model.model);

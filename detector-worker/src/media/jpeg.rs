@@ -4,7 +4,7 @@ use turbojpeg::{Colorspace, Decompressor, PixelFormat};
 
 use super::Decoded;
 use super::orientation::Orientation;
-use crate::image;
+use crate::pixels;
 
 /// A progressive file may announce any number of scans over the same pixels; honest encoders write about ten.
 const MAX_SCANS: u32 = 100;
@@ -27,8 +27,8 @@ pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> 
     let format = if ink { PixelFormat::CMYK } else { PixelFormat::RGB };
     let (width, height) = (width as usize, height as usize);
     let pitch = width * format.size();
-    // Every byte is written: what the decoder leaves out makes the whole picture an error.
-    let mut pixels = image::buffer(pitch * height);
+    // Every byte is written: what the decoder leaves out makes the whole image an error.
+    let mut pixels = pixels::buffer(pitch * height);
     let output = turbojpeg::Image { pixels: &mut pixels[..], width, pitch, height, format };
     // libjpeg reports damage as warnings and fills the rest with grey; the crate makes each warning an error, as wanted here.
     decompressor.decompress(bytes, output).map_err(|error| error.to_string())?;
@@ -52,7 +52,7 @@ fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     rgb
 }
 
-/// Walks the segments before the picture data to the EXIF block.
+/// Walks the segments before the image data to the EXIF block.
 fn orientation(bytes: &[u8]) -> Orientation {
     let mut rest = bytes.get(2..).unwrap_or_default();
     while let [0xff, marker, tail @ ..] = rest {

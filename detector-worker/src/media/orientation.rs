@@ -1,11 +1,11 @@
 //! EXIF orientation: where it stands, and how to undo it.
 
-use crate::image::Image;
+use crate::pixels::Pixels;
 
 const ORIENTATION_TAG: u16 = 0x0112;
 const TYPE_SHORT: u16 = 3;
 
-/// How the stored picture lies: the EXIF values 1 to 8.
+/// How the stored image lies: the EXIF values 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orientation(u16);
 
@@ -20,20 +20,20 @@ impl Orientation {
         find_orientation(tiff).filter(|value| (1..=8).contains(value)).map_or(Self::UPRIGHT, Self)
     }
 
-    /// The picture as it should be seen.
-    pub fn upright(self, image: Image) -> Image {
-        let (width, height) = (image.width(), image.height());
+    /// The image as it should be seen.
+    pub fn upright(self, pixels: Pixels) -> Pixels {
+        let (width, height) = (pixels.width(), pixels.height());
         let (right, bottom) = (width as usize - 1, height as usize - 1);
         // Each arm says which stored pixel (x, y) is seen at column c of row r.
         match self.0 {
-            2 => image.rearranged(width, height, |c, r| (right - c, r)),
-            3 => image.rearranged(width, height, |c, r| (right - c, bottom - r)),
-            4 => image.rearranged(width, height, |c, r| (c, bottom - r)),
-            5 => image.rearranged(height, width, |c, r| (r, c)),
-            6 => image.rearranged(height, width, |c, r| (r, bottom - c)),
-            7 => image.rearranged(height, width, |c, r| (right - r, bottom - c)),
-            8 => image.rearranged(height, width, |c, r| (right - r, c)),
-            _ => image,
+            2 => pixels.rearranged(width, height, |c, r| (right - c, r)),
+            3 => pixels.rearranged(width, height, |c, r| (right - c, bottom - r)),
+            4 => pixels.rearranged(width, height, |c, r| (c, bottom - r)),
+            5 => pixels.rearranged(height, width, |c, r| (r, c)),
+            6 => pixels.rearranged(height, width, |c, r| (r, bottom - c)),
+            7 => pixels.rearranged(height, width, |c, r| (right - r, bottom - c)),
+            8 => pixels.rearranged(height, width, |c, r| (right - r, c)),
+            _ => pixels,
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn both_byte_orders_are_read_and_nonsense_counts_as_upright() {
+    fn both_byte_orders_are_read_and_nonsense_is_upright() {
         assert_eq!(Orientation::from_exif(&exif(6)), Orientation(6));
         let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0";
         assert_eq!(Orientation::from_exif(big), Orientation(8));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn each_of_the_eight_orientations_is_undone() {
-        // Seen upright: a b c / d e f; stored as the EXIF standard's letter F pictures show.
+        // Seen upright: a b c / d e f; stored as the EXIF standard's letter F images show.
         let stored: [(u16, u32, &[u8]); 8] = [
             (1, 3, b"abcdef"),
             (2, 3, b"cbafed"),
@@ -93,9 +93,9 @@ mod tests {
         ];
         for (value, width, letters) in stored {
             let pixels = letters.iter().flat_map(|&letter| [letter; 3]).collect();
-            let image = Image::from_rgb(width, 6 / width, pixels).unwrap();
-            let upright = Orientation(value).upright(image);
-            let seen: Vec<u8> = upright.pixels().iter().step_by(3).copied().collect();
+            let pixels = Pixels::from_rgb(width, 6 / width, pixels).unwrap();
+            let upright = Orientation(value).upright(pixels);
+            let seen: Vec<u8> = upright.rgb().iter().step_by(3).copied().collect();
             assert_eq!((upright.width(), seen.as_slice()), (3, &b"abcdef"[..]), "orientation {value}");
         }
     }

@@ -7,7 +7,7 @@ use png::{ColorType, Decoder, Limits, Reader, Transformations};
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Row buffers and tables beside the picture itself.
+/// Row buffers and tables beside the image itself.
 const WORKING_BYTES: usize = 16 << 20;
 
 /// Bytes of a pixel at 16 bits with alpha, the most a row buffer holds.
@@ -24,7 +24,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, String> {
     let length = reader.output_buffer_size().ok_or("the header announces an impossible size")?;
     let mut samples = vec![0; length];
     let frame = reader.next_frame(&mut samples).map_err(|error| error.to_string())?;
-    // Reads on to the end mark, so that a file cut behind its picture data is noticed too.
+    // Reads on to the end mark, so that a file cut behind its image data is noticed too.
     reader.finish().map_err(|error| error.to_string())?;
     samples.truncate(frame.buffer_size());
     let orientation =

@@ -1,4 +1,4 @@
-//! Pictures made by the tests, whole and damaged.
+//! Images made by the tests, whole and damaged.
 
 use turbojpeg::{PixelFormat, Subsamp};
 
@@ -57,13 +57,13 @@ fn webp(width: u32, height: u32, orientation: Option<u8>) -> Vec<u8> {
     bytes
 }
 
-fn pixel(image: &Image, x: u32, y: u32) -> [u8; 3] {
-    let start = ((y * image.width() + x) * 3) as usize;
-    image.pixels()[start..start + 3].try_into().unwrap()
+fn pixel(pixels: &Pixels, x: u32, y: u32) -> [u8; 3] {
+    let start = ((y * pixels.width() + x) * 3) as usize;
+    pixels.rgb()[start..start + 3].try_into().unwrap()
 }
 
-fn is_red(image: &Image, x: u32, y: u32) -> bool {
-    let [red, green, _] = pixel(image, x, y);
+fn is_red(pixels: &Pixels, x: u32, y: u32) -> bool {
+    let [red, green, _] = pixel(pixels, x, y);
     red > 200 && green < 60
 }
 
@@ -82,12 +82,12 @@ fn each_exif_orientation_of_a_jpeg_is_turned_upright() {
     ];
     let stored = jpeg(64, 32);
     for (orientation, (right, bottom, swapped)) in (1..).zip(seen) {
-        let image = decode(&turned(&stored, orientation), &LIMITS).unwrap();
+        let pixels = decode(&turned(&stored, orientation), &LIMITS).unwrap();
         let (width, height) = if swapped { (32, 64) } else { (64, 32) };
-        assert_eq!((image.width(), image.height()), (width, height), "orientation {orientation}");
+        assert_eq!((pixels.width(), pixels.height()), (width, height), "orientation {orientation}");
         for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
             let corner = (x * (width - 3) + 1, y * (height - 3) + 1);
-            assert_eq!(is_red(&image, corner.0, corner.1), (x, y) == (right, bottom), "orientation {orientation}");
+            assert_eq!(is_red(&pixels, corner.0, corner.1), (x, y) == (right, bottom), "orientation {orientation}");
         }
     }
 }
@@ -125,8 +125,8 @@ fn every_colour_type_and_depth_of_png_becomes_rgb() {
         (ColorType::Indexed, BitDepth::Eight, &[1], [40, 50, 60]),
     ];
     for (colours, depth, samples, wanted) in cases {
-        let image = decode(&png(1, 1, colours, depth, samples), &LIMITS).unwrap();
-        assert_eq!(image.pixels(), wanted, "{colours:?} {depth:?}");
+        let pixels = decode(&png(1, 1, colours, depth, samples), &LIMITS).unwrap();
+        assert_eq!(pixels.rgb(), wanted, "{colours:?} {depth:?}");
     }
 }
 
@@ -134,19 +134,19 @@ fn every_colour_type_and_depth_of_png_becomes_rgb() {
 fn grey_and_four_colour_jpegs_become_rgb() {
     let grey = turbojpeg::Image { pixels: &[90u8; 64][..], width: 8, pitch: 8, height: 8, format: PixelFormat::GRAY };
     let grey = turbojpeg::compress(grey, 95, Subsamp::Gray).unwrap();
-    assert!(decode(&grey, &LIMITS).unwrap().pixels().iter().all(|sample| sample.abs_diff(90) < 3));
+    assert!(decode(&grey, &LIMITS).unwrap().rgb().iter().all(|sample| sample.abs_diff(90) < 3));
 
     // Inks are stored inverted: no cyan, half magenta, no yellow, half black.
     let ink = [255u8, 128, 255, 128].repeat(64);
     let ink = turbojpeg::Image { pixels: &ink[..], width: 8, pitch: 32, height: 8, format: PixelFormat::CMYK };
     let ink = turbojpeg::compress(ink, 95, Subsamp::None).unwrap();
-    let image = decode(&ink, &LIMITS).unwrap();
-    let [red, green, blue] = pixel(&image, 4, 4);
+    let pixels = decode(&ink, &LIMITS).unwrap();
+    let [red, green, blue] = pixel(&pixels, 4, 4);
     assert!(red.abs_diff(128) < 6 && green.abs_diff(64) < 6 && blue.abs_diff(128) < 6, "{red} {green} {blue}");
 }
 
 #[test]
-fn the_format_is_told_by_the_bytes_and_everything_else_is_unsupported() {
+fn the_first_bytes_decide_the_format() {
     for (bytes, format) in [
         (jpeg(8, 8), Format::Jpeg),
         (png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]), Format::Png),
@@ -177,7 +177,7 @@ fn announced(mut bytes: Vec<u8>, side: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_header_that_announces_too_much_is_refused_by_its_numbers_alone() {
+fn a_header_above_the_limit_is_refused_before_decoding() {
     let grey = png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]);
     for bytes in [announced(jpeg(8, 8), 60_000), announced(grey, 60_000)] {
         let error = decode(&bytes, &LIMITS).unwrap_err();
@@ -187,7 +187,7 @@ fn a_header_that_announces_too_much_is_refused_by_its_numbers_alone() {
 }
 
 #[test]
-fn a_header_that_lies_within_the_limit_is_an_error_and_no_grey_picture() {
+fn a_header_with_a_false_size_is_an_error() {
     let grey = png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]);
     for bytes in [announced(jpeg(8, 8), 900), announced(grey, 900)] {
         assert!(matches!(decode(&bytes, &LIMITS).unwrap_err(), DecodeError::Undecodable { .. }));
@@ -195,7 +195,7 @@ fn a_header_that_lies_within_the_limit_is_an_error_and_no_grey_picture() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error_and_no_half_picture() {
+fn a_truncated_file_is_an_error() {
     let whole =
         [jpeg(40, 30), png(40, 30, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(40, 30)), webp(40, 30, Some(3))];
     for bytes in whole {
@@ -207,7 +207,7 @@ fn a_file_cut_anywhere_is_an_error_and_no_half_picture() {
 }
 
 #[test]
-fn a_flipped_bit_never_panics_and_is_found_by_the_checksums_of_png() {
+fn a_flipped_bit_never_panics_and_png_always_finds_it() {
     let whole =
         [jpeg(40, 30), png(40, 30, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(40, 30)), webp(40, 30, Some(3))];
     for bytes in whole {
@@ -215,8 +215,8 @@ fn a_flipped_bit_never_panics_and_is_found_by_the_checksums_of_png() {
             let mut damaged = bytes.clone();
             damaged[position / 8] ^= 1 << (position % 8);
             let decoded = decode(&damaged, &LIMITS);
-            let in_picture_data = (45..bytes.len() - 16).contains(&(position / 8));
-            if Format::of(&bytes) == Some(Format::Png) && in_picture_data {
+            let in_image_data = (45..bytes.len() - 16).contains(&(position / 8));
+            if Format::of(&bytes) == Some(Format::Png) && in_image_data {
                 assert!(decoded.is_err(), "bit {position}");
             }
         }

@@ -7,7 +7,7 @@ use image_webp::WebPDecoder;
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Bytes the lossless decoder needs for a pixel beside the picture itself, with room to spare.
+/// Bytes the lossless decoder needs for a pixel beside the image itself, with room to spare.
 const BYTES_PER_PIXEL: u64 = 16;
 
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {

@@ -1,14 +1,17 @@
-//! CenterFace: faces with five landmarks, as peaks on a map a quarter of the input's size.
+//! CenterFace: faces with five landmarks, as peaks of a map whose cells have four pixels.
 //!
-//! At each cell the network gives the score of a face's centre there, the logarithm of its height and width in cells, where
-//! in the cell the centre lies, and five points in units of the box. Rows come before columns in every pair.
-//! The picture is padded and not, as elsewhere, stretched to a multiple of 32, so that faces keep their proportions.
+//! Each cell has the score of a face centre, the logarithm of the face's height and width in cells, the offset of the centre
+//! in the cell, and five landmarks in units of the box. In every pair the row comes before the column. Formulas: CenterFace,
+//! `prj-python/centerface.py`.
+//!
+//! The published code stretches an image to a multiple of 32. This one pads it, so that faces keep their proportions.
 
 use super::DetectError;
+use super::head::{Head, Outputs};
 use super::nms::Candidate;
-use super::onnx::{Head, Outputs};
 use super::prepare::{Channels, Size};
 
+/// Side of a cell in pixels.
 const CELL: u32 = 4;
 const LANDMARKS: usize = 5;
 
@@ -17,14 +20,10 @@ const SCALE: &str = "538";
 const OFFSET: &str = "539";
 const POINTS: &str = "540";
 
-/// Reads what CenterFace says.
+/// Reads the output of CenterFace.
 pub struct CenterFace;
 
 impl Head for CenterFace {
-    fn label(&self) -> &'static str {
-        "face"
-    }
-
     fn channels(&self) -> Channels {
         Channels::Rgb
     }
@@ -61,6 +60,7 @@ impl Head for CenterFace {
                 (left + plane(points, 2 * number + 1) * width, top + plane(points, 2 * number) * height)
             };
             Candidate {
+                class: 0,
                 score,
                 left,
                 top,

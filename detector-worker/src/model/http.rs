@@ -1,9 +1,10 @@
-//! A detector that is an engine elsewhere: the picture's bytes go out by HTTP, detections come back.
+//! A detector in another process: the image goes out over HTTP, detections come back.
 //!
-//! The engine is sent `POST` with the bytes as they came and answers what `detector-worker serve` answers:
+//! `docs/EXTENDING.md` describes the protocol for authors of engines. In short: `POST` with the encoded image, answered as
+//! `detector-worker serve` answers:
 //! `{"model": "...", "width": 1600, "height": 1158, "detections": [{"label": "face", "confidence": 0.9, "box": {...}}]}`,
-//! in pixels of the upright picture. An engine that is down, slow, overloaded or set up wrongly is worth another try; only
-//! what it says about this very picture is final.
+//! in pixels of the upright image. An engine that is down, slow, overloaded or misconfigured is a transient error. Only an
+//! answer about this image is final.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +14,25 @@ use futures::future::join_all;
 use reqwest::{Client, StatusCode, header::CONTENT_TYPE, redirect::Policy};
 use serde::Deserialize;
 
-use super::{DetectError, Detector, Outcome, Picture};
+use super::{DetectError, Detector, Image, Outcome};
 use crate::runtime::one_line;
 
+/// Time limit for a connection to the engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than any honest answer; a runaway engine must not fill the memory.
+/// Largest answer in bytes, so that a faulty engine cannot fill the memory.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// Where an engine is and what it may take, from `models.yaml`.
+/// The fields of an entry of `models.yaml` with `kind: http`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpEngine {
-    /// The address pictures are posted to.
+    /// Address that images are posted to.
     pub url: String,
-    /// Longest wait for an answer, in milliseconds.
+    /// Time limit for an answer, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
-    /// Pictures on their way to the engine at once.
+    /// Concurrent requests per inference thread.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
 }
@@ -43,7 +45,7 @@ fn default_concurrency() -> usize {
     4
 }
 
-/// What an engine answers. Fields beyond these are ignored.
+/// The answer of an engine. Further fields are ignored.
 #[derive(Debug, Deserialize)]
 struct Answer {
     width: Option<u32>,
@@ -51,7 +53,7 @@ struct Answer {
     detections: Vec<Detection>,
 }
 
-/// A detector that asks an engine. To be opened, used and dropped outside any async runtime: it brings its own.
+/// A detector behind HTTP. It has its own runtime, so it is opened, used and dropped outside any other.
 pub struct HttpDetector {
     name: DetectorName,
     model: String,
@@ -61,12 +63,12 @@ pub struct HttpDetector {
 }
 
 impl HttpDetector {
-    /// Prepares for asking the engine; it need not be up yet.
+    /// Creates the client. The engine need not be up yet.
     ///
     /// # Errors
-    /// The address is none, or the system has no room for another client.
+    /// The address is invalid, or the system cannot create another client.
     pub fn open(name: DetectorName, model: &str, engine: &HttpEngine) -> Result<Self, String> {
-        let url = reqwest::Url::parse(&engine.url).map_err(|error| format!("its url is not one: {error}"))?;
+        let url = reqwest::Url::parse(&engine.url).map_err(|error| format!("its url is invalid: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("its url must start with http:// or https://".to_owned());
         }
@@ -81,13 +83,11 @@ impl HttpDetector {
         Ok(Self { name, model: model.to_owned(), engine: engine.clone(), client, runtime })
     }
 
-    async fn ask(&self, picture: &Picture) -> Outcome {
-        let request = self.client.post(&self.engine.url).header(CONTENT_TYPE, picture.media_type);
-        // Without the address, which may carry a password.
-        let unavailable = |error: reqwest::Error| DetectError::Unavailable(one_line(&error.without_url()));
-        let response = request.body(picture.encoded.clone()).send().await.map_err(unavailable)?;
+    async fn request(&self, image: &Image) -> Outcome {
+        let request = self.client.post(&self.engine.url).header(CONTENT_TYPE, image.media_type);
+        let response = request.body(image.encoded.clone()).send().await.map_err(unavailable)?;
         match response.status() {
-            status if status.is_success() => read(&body(response).await?, picture),
+            status if status.is_success() => parse_answer(&read_body(response).await?, image),
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -110,19 +110,22 @@ impl Detector for HttpDetector {
         self.engine.concurrency.max(1)
     }
 
-    fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<Outcome> {
+    fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {
         let rounds = batch.chunks(self.max_batch());
         rounds
-            .flat_map(|round| self.runtime.block_on(join_all(round.iter().map(|picture| self.ask(picture)))))
+            .flat_map(|round| self.runtime.block_on(join_all(round.iter().map(|image| self.request(image)))))
             .collect()
     }
 }
 
-async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
+/// A failed request, without the address, which can contain a password.
+fn unavailable(error: reqwest::Error) -> DetectError {
+    DetectError::Unavailable(one_line(&error.without_url()))
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| DetectError::Unavailable(one_line(&error.without_url())))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(DetectError::Refused(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
         }
@@ -131,21 +134,20 @@ async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
     Ok(bytes)
 }
 
-fn read(body: &[u8], picture: &Picture) -> Outcome {
-    // No answer at all is an engine set up wrongly, and no fault of the picture.
+fn parse_answer(body: &[u8], image: &Image) -> Outcome {
+    // A body of another form comes from a misconfigured engine, not from this image.
     let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| DetectError::Unavailable(format!("its answer is not one: {error}")))?;
-    let (width, height) = (picture.image.width(), picture.image.height());
-    let seen = (answer.width.unwrap_or(width), answer.height.unwrap_or(height));
-    if seen != (width, height) {
-        let (seen_width, seen_height) = seen;
+        .map_err(|error| DetectError::Unavailable(format!("its answer is invalid: {error}")))?;
+    let (width, height) = (image.pixels.width(), image.pixels.height());
+    let (engine_width, engine_height) = (answer.width.unwrap_or(width), answer.height.unwrap_or(height));
+    if (engine_width, engine_height) != (width, height) {
         return Err(DetectError::Refused(format!(
-            "it saw {seen_width}x{seen_height} pixels where the upright picture has {width}x{height}"
+            "it decoded {engine_width}x{engine_height} pixels, but the upright image has {width}x{height}"
         )));
     }
     match answer.detections.iter().find_map(|detection| detection.check().err()) {
-        Some(fault) => Err(DetectError::Refused(format!("its answer makes no sense: {fault}"))),
-        None => Ok(answer.detections),
+        Some(fault) => Err(DetectError::Refused(format!("its answer is invalid: {fault}"))),
+        None => Ok(answer.detections.into()),
     }
 }
 
@@ -157,12 +159,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::image::Image;
+    use crate::pixels::Pixels;
 
     const FACE: &str = r#"{"model":"m","width":2,"height":1,"detections":
         [{"label":"face","confidence":0.9,"box":{"x":0,"y":0,"width":1,"height":1}}]}"#;
 
-    /// An engine that answers by the picture's first byte.
+    /// An engine whose answer depends on the first byte of the image.
     fn engine() -> String {
         let handler = |headers: HeaderMap, body: Bytes| async move {
             assert_eq!(headers[CONTENT_TYPE], "image/png");
@@ -192,19 +194,19 @@ mod tests {
         HttpDetector::open("face".parse().unwrap(), "elsewhere", &engine).unwrap()
     }
 
-    fn picture(encoded: &'static str) -> Arc<Picture> {
-        let image = Image::from_rgb(2, 1, vec![0; 6]).unwrap();
-        Arc::new(Picture { image, encoded: encoded.into(), media_type: "image/png" })
+    fn image(encoded: &'static str) -> Arc<Image> {
+        let pixels = Pixels::from_rgb(2, 1, vec![0; 6]).unwrap();
+        Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/png" })
     }
 
     #[test]
-    fn each_picture_has_its_own_answer_and_only_what_concerns_it_is_final() {
-        let batch: Vec<_> = ["f", "r", "x", "s", "n", "h"].map(picture).into();
+    fn each_image_has_its_answer_and_only_its_own_faults_are_final() {
+        let batch: Vec<_> = ["f", "r", "x", "s", "n", "h"].map(image).into();
         let answers = detector(&engine()).detect(&batch);
         let final_refusal =
             |answer: &Outcome| answer.as_ref().is_err_and(|error| matches!(error, DetectError::Refused(_)));
         let [face, refused, busy, other_size, nonsense, html] = answers.as_slice() else { panic!("{answers:?}") };
-        assert_eq!(face.as_ref().unwrap()[0].label, "face");
+        assert_eq!(face.as_ref().unwrap().detections[0].label, "face");
         for answer in [refused, other_size, nonsense] {
             assert!(final_refusal(answer), "{answer:?}");
         }
@@ -214,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_down_is_worth_another_try_and_its_password_stays_out_of_the_message() {
-        let answers = detector("http://name:secret@127.0.0.1:1/detect").detect(&[picture("f")]);
+    fn an_engine_that_is_down_is_transient_and_hides_its_password() {
+        let answers = detector("http://name:secret@127.0.0.1:1/detect").detect(&[image("f")]);
         let error = answers[0].as_ref().unwrap_err();
         assert!(matches!(error, DetectError::Unavailable(_)) && !error.to_string().contains("secret"), "{error}");
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_at_once() {
+    fn an_invalid_address_is_refused_at_once() {
         for url in ["", "engine:8000/detect", "ftp://engine/detect"] {
             let engine = HttpEngine { url: url.to_owned(), timeout_ms: 1, concurrency: 1 };
             assert!(HttpDetector::open("face".parse().unwrap(), "elsewhere", &engine).is_err(), "{url}");

@@ -1,10 +1,9 @@
-//! A detector over an ONNX file: scale, run, decode, suppress, scale back.
+//! A detector over an ONNX file: prepare the input, run the network, read the candidates, suppress overlaps, scale back.
 //!
-//! What differs from network to network is a [`Head`]; everything else is here. Pictures of one batch are grouped by input
-//! shape, so nothing is padded beyond what the provider asks for, and each group is one run of the network.
+//! What differs between kinds of networks is a [`Head`]; everything else is here. The images of a batch are grouped by input
+//! shape, so nothing is padded beyond what the network or the provider needs, and each group is one run.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,50 +12,26 @@ use contracts::DetectorName;
 use ort::session::Session;
 use ort::value::TensorRef;
 
+use super::head::{Head, Outputs};
 use super::nms::{Candidate, suppress};
-use super::prepare::{Channels, Fit, Preparer, Size};
-use super::{DetectError, Detector, Outcome, Picture, tidy};
+use super::prepare::{Fit, Preparer, Size};
+use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::meters;
 use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions};
 
-/// What one kind of network does in its own way.
-pub trait Head: Send {
-    /// What its detections are called.
-    fn label(&self) -> &'static str;
-
-    /// The order of the colour planes it reads, each 0 to 255.
-    fn channels(&self) -> Channels;
-
-    /// Both sides of the input must be multiples of this.
-    fn stride(&self) -> u32;
-
-    /// The outputs it reads, checked when the model is opened.
-    fn outputs(&self) -> &'static [&'static str];
-
-    /// Reads the boxes of the batch's picture `item` that reach `threshold`, in pixels of the input.
-    ///
-    /// # Errors
-    /// The outputs are not shaped as they should be for an input of this size.
-    fn candidates(
-        &self,
-        outputs: &Outputs<'_>,
-        item: usize,
-        input: Size,
-        threshold: f32,
-    ) -> Result<Vec<Candidate>, DetectError>;
-}
-
-/// What is set for each model in `models.yaml`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The settings of a model in `models.yaml`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
-    /// Boxes less sure than this are not reported.
+    /// Least score of a detection, 0 to 1.
     pub threshold: f32,
-    /// Boxes that share more of their joint area than this are one.
+    /// Greatest intersection over union of two boxes of one class, 0 to 1.
     pub nms_iou: f32,
-    /// Pictures are scaled down to this many pixels on their longer side.
+    /// Longest side of the input in pixels, for a network with dynamic input.
     pub largest_side: u32,
-    /// Pictures for each run of the network on a GPU. A CPU gains nothing from more than one.
+    /// Images per run on a GPU. A CPU gains nothing from more than one.
     pub gpu_batch: usize,
+    /// The label of each class, in the order of the network's output; `None` for a class that is not reported.
+    pub labels: Vec<Option<String>>,
 }
 
 /// A detector that runs a network in this process.
@@ -67,16 +42,26 @@ pub struct OnnxDetector {
     head: Box<dyn Head>,
     tuning: Tuning,
     provider: ExecutionProvider,
+    shape: InputShape,
     batch: usize,
     preparer: Preparer,
     input: Vec<f32>,
+}
+
+/// What the network's declaration fixes of its input `[batch, 3, height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct InputShape {
+    /// The only batch size.
+    batch: Option<usize>,
+    /// The only size.
+    size: Option<Size>,
 }
 
 impl OnnxDetector {
     /// Opens the model for the calling thread.
     ///
     /// # Errors
-    /// There is no runtime, or the file is not a model of this kind.
+    /// ONNX Runtime does not load, or the file is not a model of this kind.
     pub fn open(
         name: DetectorName,
         model: &str,
@@ -92,10 +77,11 @@ impl OnnxDetector {
             let cause = format!("it has no output `{missing}`, so it is another kind of model");
             return Err(RuntimeError::Model { path: file.to_path_buf(), cause });
         }
-        let usual = match options.provider {
+        let default_batch = match options.provider {
             ExecutionProvider::Cpu => 1,
             ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => tuning.gpu_batch,
         };
+        let shape = InputShape::of(&session);
         Ok(Self {
             name,
             model: model.to_owned(),
@@ -103,44 +89,54 @@ impl OnnxDetector {
             head,
             tuning,
             provider: options.provider,
-            batch: options.batch_size.unwrap_or(usual).max(1),
+            shape,
+            batch: shape.batch.or(options.batch_size).unwrap_or(default_batch).max(1),
             preparer: Preparer::default(),
             input: Vec::new(),
         })
     }
 
-    /// One run of the network over pictures that share an input shape.
-    fn run(&mut self, group: &[(usize, Fit)], batch: &[Arc<Picture>]) -> Result<Vec<Outcome>, DetectError> {
+    fn fit(&self, image: &Image) -> Fit {
+        let original = Size { width: image.pixels.width(), height: image.pixels.height() };
+        match self.shape.size {
+            Some(input) => Fit::fixed(original, input),
+            None => Fit::dynamic(original, self.tuning.largest_side, self.head.stride(), self.provider),
+        }
+    }
+
+    /// One run of the network over images that share an input size.
+    fn run(&mut self, group: &[(usize, Fit)], batch: &[Arc<Image>]) -> Result<Vec<Outcome>, DetectError> {
         let Some((_, Fit { input, .. })) = group.first() else { return Ok(Vec::new()) };
         let (width, height) = (input.width as usize, input.height as usize);
         let planes = 3 * width * height;
-        let slots = slots(group.len(), self.provider);
-        let begun = Instant::now();
+        let slots = self.shape.batch.unwrap_or_else(|| slots(group.len(), self.provider));
+        let started = Instant::now();
         self.input.resize(planes * slots, 0.0);
+        let (channels, padding) = (self.head.channels(), self.head.padding());
         for ((index, fit), planes) in group.iter().zip(self.input.chunks_exact_mut(planes)) {
             self.preparer
-                .fill(&batch[*index].image, fit, self.head.channels(), planes)
+                .fill(&batch[*index].pixels, fit, channels, padding, planes)
                 .map_err(DetectError::Inference)?;
         }
-        let begun = part("prepare", begun);
+        let started = record_stage("prepare", started);
         let failed = |error: ort::Error| DetectError::Inference(error.to_string());
         let tensor =
             TensorRef::from_array_view(([slots, 3, height, width], &self.input[..planes * slots])).map_err(failed)?;
         let results = self.session.run(ort::inputs![tensor]).map_err(failed)?;
-        let begun = part("run", begun);
+        let started = record_stage("run", started);
         let mut outputs = Outputs::default();
         for name in self.head.outputs() {
             let value = results.get(name).ok_or_else(|| DetectError::Inference(format!("no output {name}")))?;
             let (shape, numbers) = value.try_extract_tensor::<f32>().map_err(failed)?;
             outputs.push(name, shape, numbers);
         }
-        let (head, tuning) = (&*self.head, self.tuning);
+        let (head, tuning) = (&*self.head, &self.tuning);
         let outcomes = group.iter().enumerate().map(|(item, (_, fit))| {
-            let found = head.candidates(&outputs, item, *input, tuning.threshold)?;
-            Ok(finish(found, fit, &tuning, head.label()))
+            let candidates = head.candidates(&outputs, item, *input, tuning.threshold)?;
+            Ok(findings(candidates, fit, tuning))
         });
         let outcomes = outcomes.collect();
-        part("suppress", begun);
+        record_stage("suppress", started);
         Ok(outcomes)
     }
 }
@@ -158,16 +154,15 @@ impl Detector for OnnxDetector {
         self.batch
     }
 
-    fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<Outcome> {
-        let mut by_shape: BTreeMap<Size, Vec<(usize, Fit)>> = BTreeMap::new();
-        for (index, picture) in batch.iter().enumerate() {
-            let original = Size { width: picture.image.width(), height: picture.image.height() };
-            let fit = Fit::plan(original, self.tuning.largest_side, self.head.stride(), self.provider);
-            by_shape.entry(fit.input).or_default().push((index, fit));
+    fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {
+        let mut by_input: BTreeMap<Size, Vec<(usize, Fit)>> = BTreeMap::new();
+        for (index, image) in batch.iter().enumerate() {
+            let fit = self.fit(image);
+            by_input.entry(fit.input).or_default().push((index, fit));
         }
-        let mut outcomes: Vec<Outcome> = batch.iter().map(|_| Ok(Vec::new())).collect();
-        let at_once = self.max_batch();
-        for group in by_shape.values().flat_map(|group| group.chunks(at_once)) {
+        let mut outcomes: Vec<Outcome> = batch.iter().map(|_| Ok(Findings::default())).collect();
+        let max_batch = self.max_batch();
+        for group in by_input.values().flat_map(|group| group.chunks(max_batch)) {
             let answers = self.run(group, batch).unwrap_or_else(|error| vec![Err(error); group.len()]);
             for ((index, _), answer) in group.iter().zip(answers) {
                 outcomes[*index] = answer;
@@ -177,63 +172,93 @@ impl Detector for OnnxDetector {
     }
 }
 
-/// Notes how long a part of the work on a batch took; gives the time at which the next one begins.
-fn part(name: &'static str, begun: Instant) -> Instant {
-    let now = Instant::now();
-    meters::stage(name, now - begun);
-    now
-}
+impl InputShape {
+    fn of(session: &Session) -> Self {
+        let shape = session.inputs().first().and_then(|input| input.dtype().tensor_shape());
+        shape.map_or(Self::default(), |shape| Self::declared(shape))
+    }
 
-/// Places in the input tensor: on a GPU a power of two, so that few batch shapes occur.
-fn slots(pictures: usize, provider: ExecutionProvider) -> usize {
-    match provider {
-        ExecutionProvider::Cpu => pictures,
-        ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => pictures.next_power_of_two(),
+    /// From the declared dimensions, in which a negative number is a dynamic one.
+    fn declared(dimensions: &[i64]) -> Self {
+        let &[batch, _, height, width] = dimensions else { return Self::default() };
+        let fixed = |side: i64| u32::try_from(side).ok().filter(|side| *side > 0);
+        Self {
+            batch: usize::try_from(batch).ok().filter(|batch| *batch > 0),
+            size: fixed(width).zip(fixed(height)).map(|(width, height)| Size { width, height }),
+        }
     }
 }
 
-/// From boxes of the input to detections of the original, without duplicates.
-fn finish(found: Vec<Candidate>, fit: &Fit, tuning: &Tuning, label: &str) -> Vec<contracts::Detection> {
+/// Records the time of a stage and returns the start of the next one.
+fn record_stage(name: &'static str, started: Instant) -> Instant {
+    let now = Instant::now();
+    meters::stage(name, now - started);
+    now
+}
+
+/// Batch size of the input tensor: on a GPU a power of two, so that few batch shapes occur.
+fn slots(images: usize, provider: ExecutionProvider) -> usize {
+    match provider {
+        ExecutionProvider::Cpu => images,
+        ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => images.next_power_of_two(),
+    }
+}
+
+/// Candidates of the input as detections of the original image: overlaps suppressed, classes without a label dropped.
+fn findings(candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings {
     let (across, down) = fit.scale_back();
-    suppress(found, tuning.nms_iou)
-        .into_iter()
-        .map(|candidate| Candidate {
-            score: candidate.score,
+    let detection = |candidate: Candidate| {
+        let label = tuning.labels.get(candidate.class)?.as_ref()?;
+        let original = Candidate {
             left: candidate.left * across,
             top: candidate.top * down,
             right: candidate.right * across,
             bottom: candidate.bottom * down,
             landmarks: candidate.landmarks.iter().map(|(x, y)| (x * across, y * down)).collect(),
-        })
-        .filter_map(|candidate| tidy(&candidate, label, fit.original.width, fit.original.height))
-        .collect()
+            ..candidate
+        };
+        to_detection(&original, label, fit.original.width, fit.original.height)
+    };
+    suppress(candidates, tuning.nms_iou).into_iter().filter_map(detection).collect::<Vec<_>>().into()
 }
 
-/// The named tensors of one run.
-#[derive(Default)]
-pub struct Outputs<'r> {
-    tensors: Vec<(&'static str, Vec<i64>, &'r [f32])>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'r> Outputs<'r> {
-    /// Adds a tensor: its dimensions, and its numbers in row-major order.
-    pub fn push(&mut self, name: &'static str, shape: &[i64], numbers: &'r [f32]) {
-        self.tensors.push((name, shape.to_vec(), numbers));
+    #[test]
+    fn a_declared_input_shape_fixes_what_is_not_dynamic() {
+        let size = Some(Size { width: 416, height: 320 });
+        assert_eq!(InputShape::declared(&[1, 3, 320, 416]), InputShape { batch: Some(1), size });
+        assert_eq!(InputShape::declared(&[-1, 3, 320, 416]), InputShape { batch: None, size });
+        assert_eq!(InputShape::declared(&[-1, 3, -1, -1]), InputShape::default());
+        assert_eq!(InputShape::declared(&[1, 3]), InputShape::default());
     }
 
-    /// The numbers of batch item `item`, whose dimensions must be `shape`.
-    ///
-    /// # Errors
-    /// There is no such output or item, or it has another shape.
-    pub fn item(&self, name: &str, item: usize, shape: &[usize]) -> Result<&'r [f32], DetectError> {
-        let wrong = |found: &[i64]| {
-            DetectError::Inference(format!("output `{name}` has shape {found:?} instead of batch and {shape:?}"))
+    #[test]
+    fn a_candidate_becomes_a_labelled_box_of_the_original() {
+        let candidate = |class, left: f32| Candidate {
+            class,
+            score: 0.5,
+            left,
+            top: 10.0,
+            right: left + 10.0,
+            bottom: 20.0,
+            landmarks: vec![(left, 10.0)],
         };
-        let (_, found, numbers) = self.tensors.iter().find(|(output, ..)| *output == name).ok_or_else(|| wrong(&[]))?;
-        let matches = found.len() == shape.len() + 1
-            && found[1..].iter().zip(shape).all(|(&found, &wanted)| usize::try_from(found) == Ok(wanted));
-        let length: usize = shape.iter().product();
-        let range = Range { start: item * length, end: (item + 1) * length };
-        numbers.get(range).filter(|_| matches).ok_or_else(|| wrong(found))
+        let tuning = Tuning {
+            threshold: 0.3,
+            nms_iou: 0.45,
+            largest_side: 416,
+            gpu_batch: 1,
+            labels: vec![Some("person".to_owned()), None, Some("car".to_owned())],
+        };
+        let fit = Fit::fixed(Size { width: 832, height: 416 }, Size { width: 416, height: 416 });
+        let all = vec![candidate(2, 0.0), candidate(1, 100.0), candidate(0, 200.0), candidate(3, 300.0)];
+        let found = findings(all, &fit, &tuning).detections;
+        assert_eq!(found.iter().map(|found| &*found.label).collect::<Vec<_>>(), ["car", "person"]);
+        let (bounds, landmark) = (found[1].bounds.unwrap(), found[1].landmarks[0]);
+        assert_eq!((bounds.x, bounds.y, bounds.width, bounds.height), (400.0, 20.0, 20.0, 20.0));
+        assert_eq!((landmark.x, landmark.y), (400.0, 20.0));
     }
 }

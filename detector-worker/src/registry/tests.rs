@@ -1,4 +1,4 @@
-//! The registry on the built-in document, and pulling from sources of the test's own.
+//! The built-in document, documents of operators, and pulling from a local server.
 
 use axum::Router;
 use axum::routing::get;
@@ -9,7 +9,7 @@ fn face() -> DetectorName {
     "face".parse().unwrap()
 }
 
-/// A registry of one model `tiny`, with the content and the source given.
+/// A registry with one model `tiny`, whose file has this content and these sources.
 fn registry(content: &[u8], sources: &str, extra: &str) -> Registry {
     let hash = sha256(content);
     let text = format!(
@@ -20,7 +20,7 @@ fn registry(content: &[u8], sources: &str, extra: &str) -> Registry {
     Registry::parse("test.yaml", &text).unwrap()
 }
 
-/// Serves one file; the address of it.
+/// Serves one file and returns its source entry.
 async fn served(content: &'static [u8]) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -30,7 +30,7 @@ async fn served(content: &'static [u8]) -> String {
 }
 
 #[test]
-fn the_built_in_document_is_sound_and_each_detector_has_a_model_that_may_be_sold() {
+fn built_in_detectors_have_a_model_for_commercial_use() {
     let registry = Registry::built_in().unwrap();
     for models in registry.detectors.values() {
         assert!(models.iter().any(|name| registry.model(name).unwrap().commercial));
@@ -41,7 +41,7 @@ fn the_built_in_document_is_sound_and_each_detector_has_a_model_that_may_be_sold
 }
 
 #[test]
-fn a_folder_without_the_model_is_named_with_the_setting_and_the_command() {
+fn a_missing_model_is_named_with_setting_and_command() {
     let folder = tempfile::tempdir().unwrap();
     let options = RuntimeOptions::cpu(folder.path());
     let error = Registry::built_in().unwrap().open(&face(), &options).err().unwrap().to_string();
@@ -52,7 +52,7 @@ fn a_folder_without_the_model_is_named_with_the_setting_and_the_command() {
 }
 
 #[test]
-fn another_file_under_the_models_name_is_refused_before_it_is_loaded() {
+fn a_file_with_another_hash_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("yunet_n_dynamic.onnx"), "another").unwrap();
     let error = Registry::built_in().unwrap().open(&face(), &RuntimeOptions::cpu(folder.path())).err().unwrap();
@@ -60,14 +60,14 @@ fn another_file_under_the_models_name_is_refused_before_it_is_loaded() {
 }
 
 #[test]
-fn an_unknown_detector_is_named_with_those_there_are() {
+fn an_unknown_detector_is_named_with_the_known_ones() {
     let registry = Registry::built_in().unwrap();
     let error = registry.chosen(&"unicorn".parse().unwrap(), Path::new(".")).unwrap_err().to_string();
     assert!(error.contains("`unicorn`") && error.contains("face"), "{error}");
 }
 
 #[test]
-fn a_licence_that_forbids_commercial_use_needs_the_flag() {
+fn a_noncommercial_licence_needs_the_setting() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tiny.onnx"), "another").unwrap();
     let mut registry = registry(b"model", "", "");
@@ -79,7 +79,7 @@ fn a_licence_that_forbids_commercial_use_needs_the_flag() {
 }
 
 #[test]
-fn documents_that_make_no_sense_are_refused_with_the_place() {
+fn invalid_documents_are_refused_with_the_file() {
     let text = BUILT_IN.replace("face: [yunet_n", "face: [yunet_x");
     assert!(Registry::parse("mine.yaml", &text).unwrap_err().to_string().contains("mine.yaml"));
     for (from, to) in [
@@ -87,6 +87,10 @@ fn documents_that_make_no_sense_are_refused_with_the_place() {
         ("largest_side: 1920", "largest_side: 3"),
         ("file: yunet_n_dynamic.onnx", "file: ../yunet.onnx"),
         ("kind: yunet", "kind: unknown"),
+        ("kind: yunet", "kind: 7"),
+        ("labels: [face]", "labels: [face, body]"),
+        ("labels: [face]", "labels: ['']"),
+        ("kind: yolox", "kind: yolox\n      classes: [unicorn]"),
         ("nms_iou: 0.45", "nms: 0.45"),
     ] {
         assert!(BUILT_IN.contains(from));
@@ -94,42 +98,66 @@ fn documents_that_make_no_sense_are_refused_with_the_place() {
     }
 }
 
+/// Labels that the model `tiny` reports with these extra fields.
+fn reported(extra: &str) -> Vec<Option<String>> {
+    let registry = registry(b"model", "", extra);
+    let model = &registry.models[0];
+    model.tuning(model.weights().unwrap()).labels
+}
+
+#[test]
+fn the_task_is_the_label_of_a_model_without_labels() {
+    assert_eq!(reported(""), [Some("face".to_owned())]);
+    assert_eq!(reported(", labels: [head]"), [Some("head".to_owned())]);
+}
+
+#[test]
+fn classes_restrict_the_reported_labels_and_keep_their_indices() {
+    let text = BUILT_IN.replace("kind: yolox", "kind: yolox\n      classes: [bus, car]");
+    let registry = Registry::parse("mine.yaml", &text).unwrap();
+    let model = registry.model("yolox_nano").unwrap();
+    let labels = model.tuning(model.weights().unwrap()).labels;
+    assert_eq!(labels.len(), 80);
+    let reported: Vec<_> = labels.iter().enumerate().filter_map(|(index, label)| Some((index, label.as_deref()?))).collect();
+    assert_eq!(reported, [(2, "car"), (5, "bus")]);
+}
+
 #[tokio::test]
-async fn a_pulled_model_is_whole_and_the_second_pull_fetches_nothing() {
+async fn a_second_pull_fetches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let dead = "{url: 'http://127.0.0.1:1/tiny.onnx'}";
     let registry = registry(b"model", &format!("{dead}, {}", served(b"model").await), "");
 
-    let pulled = registry.pull(folder.path(), &[], false).await.unwrap();
+    let pulled = registry.pull(folder.path(), &[face()], &[], false).await.unwrap();
     assert_eq!(std::fs::read(folder.path().join("tiny.onnx")).unwrap(), b"model");
     assert!(pulled[0].source.is_some() && pulled[0].failed.len() == 1, "{pulled:?}");
 
-    let again = registry.pull(folder.path(), &["tiny".to_owned()], false).await.unwrap();
+    let again = registry.pull(folder.path(), &[], &["tiny".to_owned()], false).await.unwrap();
     assert_eq!((&again[0].source, again[0].failed.len()), (&None, 0));
 }
 
 #[tokio::test]
-async fn a_file_with_the_wrong_hash_never_reaches_the_folder() {
+async fn a_file_with_the_wrong_hash_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let registry = registry(b"model", &served(b"another").await, "");
-    let error = registry.pull(folder.path(), &[], false).await.unwrap_err().to_string();
+    let error = registry.pull(folder.path(), &[face()], &[], false).await.unwrap_err().to_string();
     assert!(error.contains("wrong file"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn what_cannot_be_rewritten_never_reaches_the_folder() {
+async fn a_file_that_cannot_be_rewritten_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let rewrite = format!(", rewrite: {{sha256_before: '{}', dimensions: {{input: [batch]}}}}", sha256(b"<html>"));
     let registry = registry(b"<html>", &served(b"<html>").await, &rewrite);
-    let error = registry.pull(folder.path(), &[], false).await.unwrap_err().to_string();
+    let error = registry.pull(folder.path(), &[face()], &[], false).await.unwrap_err().to_string();
     assert!(error.contains("not an ONNX model"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn an_unknown_model_is_refused_by_name() {
+async fn pulling_an_unknown_model_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Registry::built_in().unwrap().pull(folder.path(), &["unicorn".to_owned()], false).await.unwrap_err();
+    let error = Registry::built_in().unwrap().pull(folder.path(), &[], &["unicorn".to_owned()], false).await.unwrap_err();
     assert!(error.to_string().contains("`unicorn`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What can never work is failed and buried; what may work later is done later.
+//! Permanent failures become failed results and dead letters; transient ones are retried.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,70 +7,70 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups};
-use detector_worker::journal::Journal;
+use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
 
-use crate::recording::{Happened, RecordingBus, Trouble};
-use crate::rig::{Rig, detection, detections, fake, finds_one, frame, inbox, png, until};
+use crate::recording::{BusEvent, RecordingBus, Faults};
+use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, png, until};
 
 fn failure(outcome: &Outcome) -> FailureCode {
     match outcome {
         Outcome::Failed { code, .. } => *code,
-        Outcome::Ok { .. } => panic!("it did not fail"),
+        Outcome::Ok { .. } => panic!("it succeeded"),
     }
 }
 
-/// Sends a frame between two sound ones and checks that it fails with this code, is buried, and harms neither neighbour.
+/// Publishes a bad frame between two good ones. It must fail with this code and get a dead letter; the others must succeed.
 async fn assert_fails(bad: FrameEvent, code: FailureCode, flags: &[&str]) {
-    let rig = Rig::new();
+    let setup = TestWorker::new();
     let (before, after) = (frame("gate", png(10, 10)), frame("gate", png(20, 10)));
-    rig.send(&before).await;
-    let position = rig.send(&bad).await;
-    rig.send(&after).await;
-    let log = RecordingBus::new(rig.bus.clone(), Trouble::default());
-    let worker = rig.start_on(Arc::new(log.clone()), rig.blobs.clone(), vec![finds_one("face")], flags);
+    setup.send(&before).await;
+    let position = setup.send(&bad).await;
+    setup.send(&after).await;
+    let log = RecordingBus::new(setup.bus.clone(), Faults::default());
+    let worker = setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![finds_one("face")], flags);
     worker.caught_up().await;
     worker.stop().await;
 
-    let results = rig.results().await;
+    let results = setup.results().await;
     let order: Vec<_> = results.iter().map(|result| result.data.frame_id).collect();
     assert_eq!(order, [before.id, bad.id, after.id]);
     assert_eq!(failure(&results[1].data.outcome), code);
-    let letters = rig.dead_letters().await;
+    let letters = setup.dead_letters().await;
     let [letter] = letters.as_slice() else { panic!("one dead letter, not {}", letters.len()) };
     assert_eq!(letter.cause.code, code.as_str());
     assert_eq!((letter.origin.partition, letter.origin.offset), (position.partition, position.offset));
-    assert_eq!(letter.origin.topic, rig.bus.topic(TopicRole::Frames));
+    assert_eq!(letter.origin.topic, setup.bus.topic(TopicRole::Frames));
     assert_eq!(letter.original, bad.to_message());
-    let about_it = |happened: &Happened| match happened {
-        Happened::Acknowledged(TopicRole::Results, subject) => *subject == bad.id.to_string(),
-        Happened::Acknowledged(role, _) => *role == TopicRole::FramesDlq,
-        Happened::Finished(finished) => *finished == position,
-        Happened::Delivered(_) => false,
+    let about_bad = |event: &BusEvent| match event {
+        BusEvent::Acknowledged(TopicRole::Results, subject) => *subject == bad.id.to_string(),
+        BusEvent::Acknowledged(role, _) => *role == TopicRole::FramesDlq,
+        BusEvent::Finished(finished) => *finished == position,
+        BusEvent::Delivered(_) => false,
     };
-    let happened: Vec<Happened> = log.so_far().into_iter().filter(about_it).collect();
+    let events: Vec<BusEvent> = log.recorded().into_iter().filter(about_bad).collect();
     assert!(
         matches!(
-            happened[..],
+            events[..],
             [
-                Happened::Acknowledged(TopicRole::Results, _),
-                Happened::Acknowledged(TopicRole::FramesDlq, _),
-                Happened::Finished(_)
+                BusEvent::Acknowledged(TopicRole::Results, _),
+                BusEvent::Acknowledged(TopicRole::FramesDlq, _),
+                BusEvent::Finished(_)
             ]
         ),
-        "failed result, dead letter, finished: {happened:?}"
+        "not in the order failed result, dead letter, finished: {events:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_picture_fails_and_is_buried() {
+async fn a_truncated_image_is_dead_lettered() {
     let whole = png(60, 60);
     assert_fails(frame("gate", whole.slice(..whole.len() / 2)), FailureCode::Undecodable, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_with_flipped_bits_fails_and_is_buried() {
+async fn an_image_with_flipped_bits_is_dead_lettered() {
     let mut damaged = png(60, 60).to_vec();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0x55;
@@ -78,18 +78,18 @@ async fn a_picture_with_flipped_bits_fails_and_is_buried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_picture_fails_and_is_buried() {
+async fn bytes_that_are_no_image_are_dead_lettered() {
     assert_fails(frame("gate", Bytes::from_static(b"<html>")), FailureCode::Undecodable, &[]).await;
     assert_fails(frame("gate", Bytes::new()), FailureCode::Undecodable, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_with_too_many_pixels_fails_and_is_buried() {
+async fn an_image_with_too_many_pixels_is_dead_lettered() {
     assert_fails(frame("gate", png(60, 60)), FailureCode::TooLarge, &["--max-frame-pixels", "3599"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_is_gone_fails_and_is_buried() {
+async fn a_missing_image_is_dead_lettered() {
     let mut gone = frame("gate", Bytes::new());
     gone.content = FrameContent::Blob(inbox(&gone));
     assert_fails(gone, FailureCode::Missing, &[]).await;
@@ -98,156 +98,156 @@ async fn a_picture_that_is_gone_fails_and_is_buried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_outside_the_inbox_is_never_read() {
     for key in ["frames/2026-01-02/tenant/secret", "inbox/../frames/x", "inbox//x", "inbox/ü"] {
-        let mut sly = frame("gate", Bytes::new());
-        sly.content = FrameContent::Blob(key.to_owned());
-        assert_fails(sly, FailureCode::Missing, &[]).await;
+        let mut forged = frame("gate", Bytes::new());
+        forged.content = FrameContent::Blob(key.to_owned());
+        assert_fails(forged, FailureCode::Missing, &[]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_frame_is_buried_without_a_result() {
-    let rig = Rig::new();
+async fn a_message_that_is_no_frame_is_dead_lettered_without_result() {
+    let setup = TestWorker::new();
     let message = Message { key: None, headers: Headers::new().with("ce_type", "other"), value: "hello".into() };
-    let position = rig.send_message(message.clone()).await;
-    rig.send(&frame("gate", png(10, 10))).await;
-    let worker = rig.start(vec![finds_one("face")], &[]);
+    let position = setup.send_message(message.clone()).await;
+    setup.send(&frame("gate", png(10, 10))).await;
+    let worker = setup.start(vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    assert_eq!(rig.results().await.len(), 1);
-    let letters = rig.dead_letters().await;
+    assert_eq!(setup.results().await.len(), 1);
+    let letters = setup.dead_letters().await;
     assert_eq!((letters.len(), letters[0].cause.code.as_str()), (1, "invalid_event"));
     assert_eq!((letters[0].origin.offset, &letters[0].original), (position.offset, &message));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_detector_refuses_the_other_still_sees() {
-    let rig = Rig::new();
-    rig.send(&frame("gate", png(10, 10))).await;
+async fn one_detectors_refusal_leaves_the_other_its_result() {
+    let setup = TestWorker::new();
+    setup.send(&frame("gate", png(10, 10))).await;
     let refusing = fake("vehicle", |_| Err(DetectError::Refused("too ugly".to_owned())));
-    let worker = rig.start(vec![finds_one("face"), refusing], &[]);
+    let worker = setup.start(vec![finds_one("face"), refusing], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    let results = rig.results().await;
+    let results = setup.results().await;
     assert_eq!(detections(&results[0]).len(), 1);
     assert_eq!(failure(&results[1].data.outcome), FailureCode::Rejected);
-    assert_eq!(rig.dead_letters().await.len(), 1);
+    assert_eq!(setup.dead_letters().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_down_is_waited_for_and_nothing_is_buried() {
-    let rig = Rig::new();
+async fn an_engine_that_is_down_is_retried_without_dead_letters() {
+    let setup = TestWorker::new();
     for _ in 0..5 {
-        rig.send(&frame("gate", png(10, 10))).await;
+        setup.send(&frame("gate", png(10, 10))).await;
     }
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
-    let engine = fake("face", move |picture| {
+    let engine = fake("face", move |image| {
         if counted.fetch_add(1, Ordering::SeqCst) < 12 {
             return Err(DetectError::Unavailable("down".to_owned()));
         }
-        Ok(vec![detection("face", picture)])
+        Ok(vec![detection("face", image)].into())
     });
-    let worker = rig.start(vec![engine], &[]);
+    let worker = setup.start(vec![engine], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    assert!(rig.results().await.iter().all(|result| detections(result).len() == 1));
-    assert_eq!((rig.results().await.len(), rig.dead_letters().await.len()), (5, 0));
+    assert!(setup.results().await.iter().all(|result| detections(result).len() == 1));
+    assert_eq!((setup.results().await.len(), setup.dead_letters().await.len()), (5, 0));
     assert_eq!(calls.load(Ordering::SeqCst), 17);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspect_that_finds_no_room_does_not_hold_up_who_asks_again() {
-    let rig = Rig::new();
-    let (asking, suspect) = (frame("gate", png(60, 60)), frame("street", png(60, 60)));
-    rig.send(&asking).await;
-    let position = rig.send(&suspect).await;
-    // A process that died while the second frame was in native code.
+async fn a_suspect_without_pixels_does_not_block_a_retry() {
+    let setup = TestWorker::new();
+    let (retrying, suspect) = (frame("gate", png(60, 60)), frame("street", png(60, 60)));
+    setup.send(&retrying).await;
+    let position = setup.send(&suspect).await;
+    // An earlier process crashed while the second frame was in native code.
     let group = groups::detector_worker(&["face".parse().unwrap()]);
-    let incarnation = rig.bus.incarnation(TopicRole::Frames).await.unwrap();
-    let dead = Journal::open(&rig.folder.path().join("state"), &group, &incarnation, |_| 0).unwrap();
-    std::mem::forget(dead.enter(position));
-    drop(dead);
+    let incarnation = setup.bus.incarnation(TopicRole::Frames).await.unwrap();
+    let earlier = CrashLog::open(&setup.folder.path().join("state"), &group, &incarnation, |_| 0).unwrap();
+    std::mem::forget(earlier.enter(position));
+    drop(earlier);
 
-    // The first frame has the only room and asks until both are under way.
+    // The first frame holds all pixels and retries until both are in flight.
     let calls = AtomicUsize::new(0);
-    let engine = fake("face", move |picture| match calls.fetch_add(1, Ordering::SeqCst) {
+    let engine = fake("face", move |image| match calls.fetch_add(1, Ordering::SeqCst) {
         0..3 => Err(DetectError::Unavailable("down".to_owned())),
-        _ => Ok(vec![detection("face", picture)]),
+        _ => Ok(vec![detection("face", image)].into()),
     });
-    let worker = rig.start(vec![engine], &["--worker-pixels", "3600"]);
+    let worker = setup.start(vec![engine], &["--worker-pixels", "3600"]);
     worker.caught_up().await;
     worker.stop().await;
-    assert_eq!(rig.results().await.len(), 2);
+    assert_eq!(setup.results().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_the_network_cannot_take_fails_and_a_device_that_is_lost_ends_the_worker() {
-    let rig = Rig::new();
+async fn a_bad_image_fails_and_a_lost_device_ends_the_worker() {
+    let setup = TestWorker::new();
     let bad = frame("gate", png(13, 13));
-    rig.send(&bad).await;
-    rig.send(&frame("gate", png(10, 10))).await;
-    let picky = fake("face", |picture| match picture.image.width() {
+    setup.send(&bad).await;
+    setup.send(&frame("gate", png(10, 10))).await;
+    let picky = fake("face", |image| match image.pixels.width() {
         13 => Err(DetectError::Inference("a shape it cannot take".to_owned())),
-        _ => Ok(vec![detection("face", picture)]),
+        _ => Ok(vec![detection("face", image)].into()),
     });
-    let worker = rig.start(vec![picky], &[]);
+    let worker = setup.start(vec![picky], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    let results = rig.results().await;
+    let results = setup.results().await;
     assert_eq!((results[0].data.frame_id, failure(&results[0].data.outcome)), (bad.id, FailureCode::Rejected));
     assert_eq!(detections(&results[1]).len(), 1);
 
-    rig.send(&frame("gate", png(10, 10))).await;
+    setup.send(&frame("gate", png(10, 10))).await;
     let lost = fake("face", |_| Err(DetectError::Inference("the device is gone".to_owned())));
-    let error = rig.start(vec![lost], &[]).error().await;
+    let error = setup.start(vec![lost], &[]).error().await;
     assert!(error.contains("the device is gone") && error.contains("SIGHTLINE_EXECUTION_PROVIDER"), "{error}");
-    assert_eq!(rig.dead_letters().await.len(), 1, "a frame was buried for the device's fault");
+    assert_eq!(setup.dead_letters().await.len(), 1, "a device failure dead-lettered a frame");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_detector_that_panics_fails_its_picture_and_goes_on() {
-    let rig = Rig::new();
-    rig.send(&frame("gate", png(13, 13))).await;
-    rig.send(&frame("gate", png(10, 10))).await;
-    let nervous = fake("face", |picture| {
-        assert!(picture.image.width() != 13, "thirteen!");
-        Ok(vec![detection("face", picture)])
+async fn a_detector_that_panics_fails_its_image_and_goes_on() {
+    let setup = TestWorker::new();
+    setup.send(&frame("gate", png(13, 13))).await;
+    setup.send(&frame("gate", png(10, 10))).await;
+    let nervous = fake("face", |image| {
+        assert!(image.pixels.width() != 13, "thirteen!");
+        Ok(vec![detection("face", image)].into())
     });
-    let worker = rig.start(vec![nervous], &[]);
+    let worker = setup.start(vec![nervous], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    let results = rig.results().await;
+    let results = setup.results().await;
     assert_eq!(failure(&results[0].data.outcome), FailureCode::Rejected);
     assert_eq!(detections(&results[1]).len(), 1);
 }
 
-/// Pictures behind a line that is down for the first few calls.
-struct Flaky {
+/// A blob store that is unavailable for the first calls.
+struct FlakyBlobs {
     inner: Arc<dyn Blobs>,
     down_for: AtomicUsize,
     sweeps: AtomicU64,
 }
 
-impl Flaky {
-    fn line(&self) -> Result<(), StoreError> {
+impl FlakyBlobs {
+    fn connect(&self) -> Result<(), StoreError> {
         let down = self.down_for.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if down { Err(StoreError::Unavailable("the line is down".to_owned())) } else { Ok(()) }
+        if down { Err(StoreError::Unavailable("the connection is down".to_owned())) } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Blobs for Flaky {
+impl Blobs for FlakyBlobs {
     fn describe(&self) -> String {
         "flaky".to_owned()
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
-        self.line()?;
+        self.connect()?;
         self.inner.put(key, content).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.line()?;
+        self.connect()?;
         self.inner.get(key).await
     }
 
@@ -270,49 +270,49 @@ impl Blobs for Flaky {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_store_that_is_down_is_waited_for_and_nothing_is_buried() {
-    let rig = Rig::new();
+async fn a_blob_store_that_is_down_is_retried_without_dead_letters() {
+    let setup = TestWorker::new();
     let mut large = frame("gate", Bytes::new());
     let key = inbox(&large);
-    rig.blobs.put(&key, png(40, 10)).await.unwrap();
+    setup.blobs.put(&key, png(40, 10)).await.unwrap();
     large.content = FrameContent::Blob(key);
-    rig.send(&large).await;
-    let flaky = Flaky { inner: rig.blobs.clone(), down_for: 4.into(), sweeps: 0.into() };
-    let worker = rig.start_on(rig.bus.clone(), Arc::new(flaky), vec![finds_one("face")], &[]);
+    setup.send(&large).await;
+    let flaky = FlakyBlobs { inner: setup.blobs.clone(), down_for: 4.into(), sweeps: 0.into() };
+    let worker = setup.start_on(setup.bus.clone(), Arc::new(flaky), vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    let results = rig.results().await;
+    let results = setup.results().await;
     assert_eq!((results.len(), detections(&results[0]).len()), (1, 1));
     assert!(matches!(&results[0].data.outcome, Outcome::Ok { image: Some(_), .. }));
-    assert!(rig.dead_letters().await.is_empty());
+    assert!(setup.dead_letters().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_whose_group_cannot_be_joined_yet_is_waited_for() {
-    let rig = Rig::new();
-    rig.send(&frame("gate", png(40, 10))).await;
-    let log = RecordingBus::new(rig.bus.clone(), Trouble { unjoinable: 2, ..Trouble::default() });
-    let worker = rig.start_on(Arc::new(log), rig.blobs.clone(), vec![finds_one("face")], &[]);
+async fn joining_the_consumer_group_is_retried() {
+    let setup = TestWorker::new();
+    setup.send(&frame("gate", png(40, 10))).await;
+    let log = RecordingBus::new(setup.bus.clone(), Faults { unjoinable: 2, ..Faults::default() });
+    let worker = setup.start_on(Arc::new(log), setup.blobs.clone(), vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
-    assert_eq!(rig.results().await.len(), 1);
+    assert_eq!(setup.results().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_pictures_are_swept_and_young_ones_stay() {
-    let rig = Rig::new();
+async fn old_images_are_deleted_and_young_ones_stay() {
+    let setup = TestWorker::new();
     let old = ["frames/2020-01-02/tenant/a", "inbox/2020-01-02/b"];
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let young = [format!("frames/{today}/tenant/a"), format!("inbox/{today}/b")];
     for key in old.into_iter().chain(young.iter().map(String::as_str)) {
-        rig.blobs.put(key, "x".into()).await.unwrap();
+        setup.blobs.put(key, "x".into()).await.unwrap();
     }
-    let worker = rig.start(vec![finds_one("face")], &[]);
+    let worker = setup.start(vec![finds_one("face")], &[]);
     for key in old {
-        until("old pictures are gone", async || rig.blobs.get(key).await.unwrap().is_none()).await;
+        until("old images are deleted", async || setup.blobs.get(key).await.unwrap().is_none()).await;
     }
     for key in &young {
-        assert!(rig.blobs.get(key).await.unwrap().is_some(), "{key}");
+        assert!(setup.blobs.get(key).await.unwrap().is_some(), "{key}");
     }
     worker.stop().await;
 }

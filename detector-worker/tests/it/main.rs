@@ -1,4 +1,4 @@
-//! The whole worker on embedded parts: frames go in over the log, results and dead letters are read from it.
+//! The whole worker on the embedded bus: tests publish frames and read results and dead letters.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
@@ -7,7 +7,7 @@ mod failures;
 mod order;
 mod real;
 mod recording;
-mod rig;
+mod harness;
 mod serve;
 mod vision;
 mod worker;

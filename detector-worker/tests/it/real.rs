@@ -1,13 +1,13 @@
-//! Real photographs through a real model, from the log to the log.
+//! Real photographs and a real model, from the frames topic to the results topic.
 
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use contracts::{FailureCode, FrameContent, Outcome};
 
-use crate::rig::{Rig, frame, inbox, settings};
+use crate::harness::{TestWorker, frame, inbox, settings};
 
-/// The folder a variable names, or a line that says what is skipped.
+/// The folder of an environment variable; prints what is skipped when it is not set.
 fn folder(test: &str, variable: &str) -> Option<PathBuf> {
     let folder = std::env::var_os(variable).map(PathBuf::from);
     if folder.is_none() {
@@ -28,26 +28,26 @@ async fn photographs_have_their_faces_and_damaged_ones_fail() {
         flags.extend(["--ort-dylib-path".to_owned(), PathBuf::from(library).display().to_string()]);
     }
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let rig = Rig::new();
+    let setup = TestWorker::new();
     let photographs =
         [("faces/solvay_1927_29faces.jpg", 29), ("faces/obama_biden_2faces.jpg", 2), ("faces/astronaut_1face.png", 1)];
     for (photograph, _) in photographs {
         let bytes = std::fs::read(samples.join(photograph)).unwrap();
         let damaged = Bytes::from(bytes).slice(..20_000);
-        rig.send(&frame("damaged", damaged)).await;
+        setup.send(&frame("damaged", damaged)).await;
         let mut whole = frame("whole", Bytes::new());
         let key = inbox(&whole);
-        rig.blobs.put(&key, std::fs::read(samples.join(photograph)).unwrap().into()).await.unwrap();
+        setup.blobs.put(&key, std::fs::read(samples.join(photograph)).unwrap().into()).await.unwrap();
         whole.content = FrameContent::Blob(key);
-        rig.send(&whole).await;
+        setup.send(&whole).await;
     }
-    let settings = settings(rig.folder.path(), &flags);
+    let settings = settings(setup.folder.path(), &flags);
     let detectors = detector_worker::detectors(&settings.config, &settings.common).unwrap();
-    let worker = rig.start(detectors, &flags);
+    let worker = setup.start(detectors, &flags);
     worker.caught_up().await;
     worker.stop().await;
     let mut faces = Vec::new();
-    for result in rig.results().await {
+    for result in setup.results().await {
         match &result.data.outcome {
             Outcome::Ok { detections, image, .. } => {
                 faces.push(detections.len());
@@ -57,5 +57,5 @@ async fn photographs_have_their_faces_and_damaged_ones_fail() {
         }
     }
     assert_eq!(faces, photographs.map(|(_, faces)| faces));
-    assert_eq!(rig.dead_letters().await.len(), photographs.len());
+    assert_eq!(setup.dead_letters().await.len(), photographs.len());
 }

@@ -1,4 +1,4 @@
-//! A log that writes down in which order results were acknowledged and frames finished, and that fails when told to.
+//! A bus that records the order of acknowledgements and finished frames, and fails as configured.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,60 +12,60 @@ use bus::{
 use contracts::{Message, TopicRole};
 use futures::FutureExt;
 
-use crate::rig::unavailable;
+use crate::harness::unavailable;
 
-/// What happened.
+/// Something that the bus saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum BusEvent {
     Delivered(Position),
-    /// A message with this `ce_subject`, or `ce_id` where it has none, is on the log.
+    /// The message with this `ce_subject`, or `ce_id` if it has none, is acknowledged.
     Acknowledged(TopicRole, String),
     Finished(Position),
 }
 
-/// How sending goes wrong.
+/// The faults of the bus. Zero means none.
 #[derive(Default)]
-pub struct Trouble {
-    /// Every so many sends find the queue full.
+pub struct Faults {
+    /// One in so many sends finds the queue full.
     pub full_every: usize,
-    /// Every so many sends are taken and then fail.
+    /// One in so many sends is accepted and never acknowledged.
     pub lost_every: usize,
-    /// Acknowledgements come this much later.
+    /// Delay of acknowledgements.
     pub slow: Duration,
-    /// So many times the group cannot be joined.
+    /// Number of failed attempts to join the consumer group.
     pub unjoinable: usize,
 }
 
 #[derive(Clone)]
 pub struct RecordingBus {
     inner: Arc<dyn Bus>,
-    happened: Arc<Mutex<Vec<Happened>>>,
-    trouble: Arc<Trouble>,
+    events: Arc<Mutex<Vec<BusEvent>>>,
+    faults: Arc<Faults>,
     sends: Arc<AtomicUsize>,
     joins: Arc<AtomicUsize>,
 }
 
 impl RecordingBus {
-    pub fn new(inner: Arc<dyn Bus>, trouble: Trouble) -> Self {
+    pub fn new(inner: Arc<dyn Bus>, faults: Faults) -> Self {
         Self {
             inner,
-            happened: Arc::default(),
-            trouble: Arc::new(trouble),
+            events: Arc::default(),
+            faults: Arc::new(faults),
             sends: Arc::default(),
             joins: Arc::default(),
         }
     }
 
-    /// Everything that happened until now, in order.
-    pub fn so_far(&self) -> Vec<Happened> {
-        self.happened.lock().unwrap().clone()
+    /// All events up to now, in their order.
+    pub fn recorded(&self) -> Vec<BusEvent> {
+        self.events.lock().unwrap().clone()
     }
 
-    fn note(&self, happened: Happened) {
-        self.happened.lock().unwrap().push(happened);
+    fn record(&self, event: BusEvent) {
+        self.events.lock().unwrap().push(event);
     }
 
-    fn goes_wrong(every: usize, number: usize) -> bool {
+    fn fails(every: usize, number: usize) -> bool {
         every > 0 && number % every == every - 1
     }
 }
@@ -73,10 +73,10 @@ impl RecordingBus {
 impl Producer for RecordingBus {
     fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
         let number = self.sends.fetch_add(1, Ordering::Relaxed);
-        if Self::goes_wrong(self.trouble.full_every, number) {
+        if Self::fails(self.faults.full_every, number) {
             return Err(BusError::QueueFull);
         }
-        if Self::goes_wrong(self.trouble.lost_every, number) {
+        if Self::fails(self.faults.lost_every, number) {
             return Ok(async { Err(unavailable()) }.boxed());
         }
         let headers = &message.headers;
@@ -85,8 +85,8 @@ impl Producer for RecordingBus {
         let log = self.clone();
         let acknowledged = async move {
             let position = sent.await?;
-            tokio::time::sleep(log.trouble.slow).await;
-            log.note(Happened::Acknowledged(role, subject));
+            tokio::time::sleep(log.faults.slow).await;
+            log.record(BusEvent::Acknowledged(role, subject));
             Ok(position)
         };
         Ok(acknowledged.boxed())
@@ -103,7 +103,7 @@ impl Consumer for RecordingConsumer {
     async fn next(&mut self) -> Result<Incoming, BusError> {
         let incoming = self.inner.next().await?;
         if let Incoming::Delivery(delivery) = &incoming {
-            self.log.note(Happened::Delivered(delivery.position));
+            self.log.record(BusEvent::Delivered(delivery.position));
         }
         Ok(incoming)
     }
@@ -124,7 +124,7 @@ struct RecordingFinisher {
 
 impl Finisher for RecordingFinisher {
     fn finished(&self, position: Position) {
-        self.log.note(Happened::Finished(position));
+        self.log.record(BusEvent::Finished(position));
         self.inner.finished(position);
     }
 }
@@ -149,7 +149,7 @@ impl Bus for RecordingBus {
         group: &str,
         options: ConsumerOptions,
     ) -> Result<Box<dyn Consumer>, BusError> {
-        if self.joins.fetch_add(1, Ordering::Relaxed) < self.trouble.unjoinable {
+        if self.joins.fetch_add(1, Ordering::Relaxed) < self.faults.unjoinable {
             return Err(BusError::DiskFull("no room".to_owned()));
         }
         let inner = self.inner.consumer(role, group, options).await?;

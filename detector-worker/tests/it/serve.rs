@@ -1,4 +1,4 @@
-//! The engine behind HTTP, and a worker that has its inference done there.
+//! `detector-worker serve`, and a worker whose detector is such an engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use reqwest::{Client, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::rig::{Rig, Settings, detection, detections, fake, finds_one, frame, name, png, settings, until};
+use crate::harness::{TestWorker, Settings, detection, detections, fake, finds_one, frame, name, png, settings, until};
 
-struct Served {
+struct TestEngine {
     address: String,
     _stop: DropGuard,
     _folder: tempfile::TempDir,
 }
 
-impl Served {
+impl TestEngine {
     async fn start(detectors: Vec<DetectorSpec>, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let Settings { config, common } = settings(folder.path(), flags);
@@ -36,8 +36,8 @@ impl Served {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_answered_with_what_is_in_it() {
-    let engine = Served::start(vec![finds_one("face"), finds_one("vehicle")], &[]).await;
+async fn an_image_is_answered_with_its_detections() {
+    let engine = TestEngine::start(vec![finds_one("face"), finds_one("vehicle")], &[]).await;
     for (query, label) in [("", "face"), ("?detector=vehicle", "vehicle")] {
         let response = engine.post(query, png(42, 21)).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -48,9 +48,9 @@ async fn an_image_is_answered_with_what_is_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_requests_get_their_problem() {
+async fn bad_requests_are_answered_with_a_problem() {
     let flags = ["--max-frame-bytes", "20000", "--max-frame-pixels", "5000"];
-    let engine = Served::start(vec![finds_one("face")], &flags).await;
+    let engine = TestEngine::start(vec![finds_one("face")], &flags).await;
     let whole = png(60, 60);
     for (query, body, status, code) in [
         ("", Bytes::new(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
@@ -76,17 +76,17 @@ async fn bad_requests_get_their_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_engine_refuses_and_says_when_to_come_again() {
+async fn a_full_engine_refuses_with_retry_after() {
     let (busy, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (entered, opened) = (busy.clone(), open.clone());
-    let slow = fake("face", move |picture| {
+    let slow = fake("face", move |image| {
         entered.store(true, Ordering::SeqCst);
         while !opened.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(vec![detection("face", picture)])
+        Ok(vec![detection("face", image)].into())
     });
-    let engine = Arc::new(Served::start(vec![slow], &["--worker-frames", "1"]).await);
+    let engine = Arc::new(TestEngine::start(vec![slow], &["--worker-frames", "1"]).await);
     let first = tokio::spawn({
         let engine = engine.clone();
         async move { engine.post("", png(10, 10)).await.status() }
@@ -103,30 +103,30 @@ async fn a_full_engine_refuses_and_says_when_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_asks_an_engine_says_what_the_engine_says() {
-    let engine = Served::start(vec![finds_one("face")], &[]).await;
-    let rig = Rig::new();
-    let models = rig.folder.path().join("models.yaml");
+async fn a_worker_publishes_what_its_engine_answers() {
+    let engine = TestEngine::start(vec![finds_one("face")], &[]).await;
+    let setup = TestWorker::new();
+    let models = setup.folder.path().join("models.yaml");
     let document = format!(
         "detectors:\n  face: [elsewhere]\nmodels:\n  - name: elsewhere\n    task: face\n    licence: MIT\n    \
          commercial: true\n    input: image\n    output: detections\n    engine:\n      kind: http\n      url: {}\n",
         engine.address
     );
     std::fs::write(&models, document).unwrap();
-    let settings = settings(rig.folder.path(), &["--models-file", models.to_str().unwrap()]);
+    let settings = settings(setup.folder.path(), &["--models-file", models.to_str().unwrap()]);
     let detectors = detector_worker::detectors(&settings.config, &settings.common).unwrap();
     assert_eq!(detectors[0].name, name("face"));
-    let pictures = [png(42, 21), png(7, 7), png(42, 21).slice(..80)];
-    for picture in &pictures {
-        rig.send(&frame("gate", picture.clone())).await;
+    let images = [png(42, 21), png(7, 7), png(42, 21).slice(..80)];
+    for image in &images {
+        setup.send(&frame("gate", image.clone())).await;
     }
-    let worker = rig.start(detectors, &[]);
+    let worker = setup.start(detectors, &[]);
     worker.caught_up().await;
     worker.stop().await;
-    let results = rig.results().await;
-    for (result, picture) in results.iter().zip(&pictures[..2]) {
-        let direct: Answer = engine.post("", picture.clone()).await.json().await.unwrap();
+    let results = setup.results().await;
+    for (result, image) in results.iter().zip(&images[..2]) {
+        let direct: Answer = engine.post("", image.clone()).await.json().await.unwrap();
         assert_eq!((detections(result), result.data.model.as_str()), (&*direct.detections, "elsewhere"));
     }
-    assert_eq!((results.len(), rig.dead_letters().await.len()), (3, 1));
+    assert_eq!((results.len(), setup.dead_letters().await.len()), (3, 1));
 }

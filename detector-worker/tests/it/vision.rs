@@ -1,18 +1,20 @@
-//! Real photographs through real models: what a person counts is what is found.
+//! Real photographs and real models: detectors find what a person counts.
 //!
-//! Needs `SIGHTLINE_SAMPLES_DIR` and `SIGHTLINE_MODELS_DIR`; without them each test says that it was skipped.
+//! Needs `SIGHTLINE_SAMPLES_DIR` and `SIGHTLINE_MODELS_DIR`. Without them, or without a model file, a test prints that it is
+//! skipped.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use contracts::Detection;
 use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::{Detector, Picture};
+use detector_worker::model::{Detector, Image};
 use detector_worker::registry::Registry;
 use detector_worker::runtime::{ExecutionProvider, RuntimeOptions};
 
-/// The samples and models folders, or `None` with a line that says what is missing.
+/// The samples and models folders; prints what is missing.
 fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
     let folder = |variable: &str| {
         let value = std::env::var_os(variable);
@@ -24,7 +26,7 @@ fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
     Some((folder("SIGHTLINE_SAMPLES_DIR")?, folder("SIGHTLINE_MODELS_DIR")?))
 }
 
-/// The runtime of `SIGHTLINE_ORT_DYLIB_PATH`, or of the usual places.
+/// CPU options with the library of `SIGHTLINE_ORT_DYLIB_PATH` or of the default paths.
 fn options(models: &Path) -> RuntimeOptions {
     RuntimeOptions {
         dylib: std::env::var_os("SIGHTLINE_ORT_DYLIB_PATH").map(PathBuf::from),
@@ -32,25 +34,32 @@ fn options(models: &Path) -> RuntimeOptions {
     }
 }
 
-/// The detector with that model, where the folder has it.
-fn detector(test: &str, models: &Path, name: &str) -> Option<Box<dyn Detector>> {
-    let registry = Registry::built_in().unwrap();
-    let model = registry.model(name).unwrap();
+/// The detector with a built-in model; prints if the model's file is missing.
+fn detector(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+    detector_of(&Registry::built_in().unwrap(), test, models, model)
+}
+
+fn detector_of(registry: &Registry, test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+    let model = registry.model(model).unwrap();
     let file = models.join(&model.weights().unwrap().file);
     if !file.exists() {
         println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no {}", file.display());
         return None;
     }
-    Some(registry.open_model(&"face".parse().unwrap(), model, &options(models)).unwrap())
+    Some(registry.open_model(&model.task.parse().unwrap(), model, &options(models)).unwrap())
 }
 
-fn picture(path: &Path) -> Arc<Picture> {
+fn image(path: &Path) -> Arc<Image> {
     let encoded = std::fs::read(path).unwrap();
-    let image = media::decode(&encoded, &DecodeLimits::default()).unwrap();
-    Arc::new(Picture { image, encoded: encoded.into(), media_type: "image/jpeg" })
+    let pixels = media::decode(&encoded, &DecodeLimits::default()).unwrap();
+    Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/jpeg" })
 }
 
-/// How many faces a person sees.
+fn detections(detector: &mut dyn Detector, image: &Arc<Image>) -> Vec<Detection> {
+    detector.detect(std::slice::from_ref(image)).remove(0).unwrap().detections
+}
+
+/// Photographs with the number of faces that a person counts.
 const PEOPLE: [(&str, usize); 8] = [
     ("faces/solvay_1927_29faces.jpg", 29),
     ("faces/obama_biden_2faces.jpg", 2),
@@ -62,6 +71,7 @@ const PEOPLE: [(&str, usize); 8] = [
     ("faces/biden_b.jpg", 1),
 ];
 
+/// Photographs without a face.
 const NOBODY: [&str; 5] = [
     "vehicles/highway_1.jpg",
     "vehicles/highway_2_no_vehicle.jpg",
@@ -71,52 +81,117 @@ const NOBODY: [&str; 5] = [
 ];
 
 #[test]
-fn yunet_finds_every_face_once_and_none_where_there_is_none() {
-    let test = "yunet_finds_every_face_once_and_none_where_there_is_none";
+fn yunet_finds_every_face_once() {
+    let test = "yunet_finds_every_face_once";
     let Some((samples, models)) = folders(test) else { return };
     let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
     for (file, faces) in PEOPLE.into_iter().chain(NOBODY.map(|file| (file, 0))) {
-        let picture = picture(&samples.join(file));
-        let found = yunet.detect(std::slice::from_ref(&picture)).remove(0).unwrap();
+        let image = image(&samples.join(file));
+        let found = detections(&mut *yunet, &image);
         assert_eq!(found.len(), faces, "{file}");
-        let (width, height) = (f64::from(picture.image.width()), f64::from(picture.image.height()));
+        let (width, height) = (f64::from(image.pixels.width()), f64::from(image.pixels.height()));
         for face in &found {
             let bounds = face.bounds.unwrap();
             assert!(bounds.x >= 0.0 && bounds.x + bounds.width <= width + 0.01, "{file}: {bounds:?}");
             assert!(bounds.y >= 0.0 && bounds.y + bounds.height <= height + 0.01, "{file}: {bounds:?}");
-            assert_eq!(face.landmarks.len(), 5, "{file}");
+            assert_eq!((face.label.as_str(), face.landmarks.len()), ("face", 5), "{file}");
             face.check().unwrap();
         }
     }
 }
 
 #[test]
-fn centerface_finds_every_face_once_and_none_where_there_is_none() {
-    let test = "centerface_finds_every_face_once_and_none_where_there_is_none";
+fn centerface_finds_every_face_once() {
+    let test = "centerface_finds_every_face_once";
     let Some((samples, models)) = folders(test) else { return };
     let Some(mut centerface) = detector(test, &models, "centerface") else { return };
     for (file, faces) in PEOPLE.into_iter().chain(NOBODY.map(|file| (file, 0))) {
-        let found = centerface.detect(&[picture(&samples.join(file))]).remove(0).unwrap();
-        assert_eq!(found.len(), faces, "{file}");
+        assert_eq!(detections(&mut *centerface, &image(&samples.join(file))).len(), faces, "{file}");
+    }
+}
+
+/// Number of detections with this label.
+fn count(found: &[Detection], label: &str) -> usize {
+    found.iter().filter(|detection| detection.label == label).count()
+}
+
+#[test]
+fn yolox_finds_objects_of_several_classes() {
+    let test = "yolox_finds_objects_of_several_classes";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut yolox) = detector(test, &models, "yolox_nano") else { return };
+    let two_people = image(&samples.join("faces/obama_biden_2faces.jpg"));
+    let found = detections(&mut *yolox, &two_people);
+    assert_eq!(count(&found, "person"), 2, "{found:?}");
+    let highway = detections(&mut *yolox, &image(&samples.join("vehicles/highway_1.jpg")));
+    assert!(count(&highway, "car") >= 1 && count(&highway, "person") == 0, "{highway:?}");
+    // The whole height of a wide image is in the input, and its boxes are pixels of the original.
+    for detection in found.iter().chain(&highway) {
+        detection.check().unwrap();
+        assert!(detection.confidence >= 0.35 && detection.landmarks.is_empty(), "{detection:?}");
+    }
+    let person = found.iter().find(|detection| detection.label == "person").unwrap().bounds.unwrap();
+    assert!(person.height > f64::from(two_people.pixels.height()) / 2.0, "{person:?}");
+}
+
+#[test]
+fn another_file_of_a_known_kind_is_an_entry_and_no_code() {
+    let test = "another_file_of_a_known_kind_is_an_entry_and_no_code";
+    let Some((samples, models)) = folders(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("models.yaml");
+    std::fs::write(
+        &document,
+        "
+detectors: {face: [small]}
+models:
+  - {name: small, task: face, licence: Apache-2.0, commercial: true, input: image, output: faces, engine: {
+      kind: yunet, file: yunet_s_dynamic.onnx, threshold: 0.6, nms_iou: 0.45, largest_side: 1920, gpu_batch: 1,
+      sha256: daede24002cc8590f457998cc5e6c9e8b82f45f6bd969506a8913cd4ed10a2d3}}
+  - {name: fixed, task: face, licence: MIT, commercial: true, input: image, output: faces, engine: {
+      kind: yunet, file: face_detection_yunet_2023mar.onnx, threshold: 0.6, nms_iou: 0.45, largest_side: 640,
+      gpu_batch: 1, sha256: 8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4}}
+  - {name: traffic, task: objects, licence: Apache-2.0, commercial: true, input: image, output: cars, engine: {
+      kind: yolox, file: yolox_nano_416_dynbatch.onnx, threshold: 0.35, nms_iou: 0.45, largest_side: 416, gpu_batch: 8,
+      labels: [person, bicycle, car, motorcycle], classes: [car],
+      sha256: 21c556065735032bccbfa3c31f13002533912e55719105ad105696134f92823a}}
+",
+    )
+    .unwrap();
+    let registry = Registry::from_file(&document).unwrap();
+    let two_people = image(&samples.join("faces/obama_biden_2faces.jpg"));
+    // The second file has an input of fixed size, 640 by 640.
+    for model in ["small", "fixed"] {
+        let Some(mut detector) = detector_of(&registry, test, &models, model) else { return };
+        let found = detections(&mut *detector, &two_people);
+        assert_eq!((found.len(), count(&found, "face")), (2, 2), "{model}: {found:?}");
+    }
+    let Some(mut traffic) = detector_of(&registry, test, &models, "traffic") else { return };
+    // The file has 80 classes, but the entry names 4.
+    let error = traffic.detect(&[two_people]).remove(0).unwrap_err().to_string();
+    assert!(error.contains("3549, 85]") && error.contains("3549, 9]"), "{error}");
+}
+
+#[test]
+fn an_image_has_the_same_outcome_in_a_batch_and_alone() {
+    let test = "an_image_has_the_same_outcome_in_a_batch_and_alone";
+    let Some((samples, models)) = folders(test) else { return };
+    let files = ["faces/obama_a.jpg", "vehicles/highway_1.jpg", "faces/solvay_1927_29faces.jpg", "faces/obama_a.jpg"];
+    let batch: Vec<_> = files.iter().map(|file| image(&samples.join(file))).collect();
+    // YuNet takes any batch, YOLOX-nano one image per run.
+    for (model, counts) in [("yunet_n", Some([1, 0, 29, 1])), ("yolox_nano", None)] {
+        let Some(mut detector) = detector(test, &models, model) else { return };
+        let together = detector.detect(&batch);
+        let alone: Vec<_> = batch.iter().flat_map(|image| detector.detect(std::slice::from_ref(image))).collect();
+        assert_eq!(together, alone, "{model}");
+        let found = together.iter().map(|outcome| outcome.as_ref().unwrap().detections.len());
+        assert!(counts.is_none_or(|counts| found.eq(counts)), "{model}: {together:?}");
     }
 }
 
 #[test]
-fn a_batch_of_unlike_pictures_gives_each_the_answer_it_gets_alone() {
-    let test = "a_batch_of_unlike_pictures_gives_each_the_answer_it_gets_alone";
-    let Some((samples, models)) = folders(test) else { return };
-    let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
-    let files = ["faces/obama_a.jpg", "vehicles/highway_1.jpg", "faces/solvay_1927_29faces.jpg", "faces/obama_a.jpg"];
-    let batch: Vec<_> = files.iter().map(|file| picture(&samples.join(file))).collect();
-    let together = yunet.detect(&batch);
-    let alone: Vec<_> = batch.iter().flat_map(|picture| yunet.detect(std::slice::from_ref(picture))).collect();
-    assert_eq!(together, alone);
-    assert_eq!(together.iter().map(|answer| answer.as_ref().unwrap().len()).collect::<Vec<_>>(), [1, 0, 29, 1]);
-}
-
-#[test]
-fn a_gpu_that_is_not_there_ends_the_start_instead_of_running_on_the_cpu() {
-    let test = "a_gpu_that_is_not_there_ends_the_start_instead_of_running_on_the_cpu";
+fn a_missing_gpu_ends_the_start() {
+    let test = "a_missing_gpu_ends_the_start";
     let Some((_, models)) = folders(test) else { return };
     let registry = Registry::built_in().unwrap();
     for provider in [ExecutionProvider::Cuda, ExecutionProvider::Tensorrt] {

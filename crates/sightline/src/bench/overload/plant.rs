@@ -151,7 +151,7 @@ const fn ingest_bytes(connections: u32) -> u64 {
 }
 
 const fn worker_bytes() -> u64 {
-    WORKER_BYTES + WORKER_PIXELS * PIXEL + detector_worker::image::SPARE_BYTES as u64
+    WORKER_BYTES + WORKER_PIXELS * PIXEL + detector_worker::pixels::BUFFER_POOL_BYTES as u64
 }
 
 fn limits(engine: &Engine, folder: &Path) -> anyhow::Result<Settings> {
@@ -166,7 +166,7 @@ fn limits(engine: &Engine, folder: &Path) -> anyhow::Result<Settings> {
         ("SIGHTLINE_WORKER_PIXELS", WORKER_PIXELS.to_string()),
         ("SIGHTLINE_MAX_FRAME_PIXELS", WORKER_PIXELS.to_string()),
         ("SIGHTLINE_ALERT_WINDOW", ALERT_WINDOW.to_string()),
-        ("SIGHTLINE_KEEP_PICTURES", "false".to_owned()),
+        ("SIGHTLINE_KEEP_IMAGES", "false".to_owned()),
     ])
 }
 

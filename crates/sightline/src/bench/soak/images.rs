@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use detector_worker::image::Image;
+use detector_worker::pixels::Pixels;
 use detector_worker::sample;
 
 /// Their sizes; wide, tall and odd ones among them.
@@ -23,7 +23,7 @@ pub fn all() -> anyhow::Result<Vec<Sample>> {
         let pixels = pixels(width, height);
         let named = |format: &str| format!("a {format} of {width} x {height}");
         let (png, webp) = (png(width, height, &pixels)?, webp(width, height, &pixels)?);
-        let image = Image::from_rgb(width, height, pixels).context("an image")?;
+        let image = Pixels::from_rgb(width, height, pixels).context("an image")?;
         let jpeg = sample::jpeg(&image, width, height)?;
         for (name, media_type, bytes) in
             [("JPEG", "image/jpeg", jpeg), ("PNG", "image/png", png), ("WebP", "image/webp", webp)]

@@ -45,7 +45,7 @@ impl Flow {
         let mut load = Load::new(bus.clone(), group.clone(), images).await?;
         let working = async {
             if self.log_alone {
-                return answer(&*bus, &group, self.config.pace.worker_frames).await;
+                return answer(&*bus, &group, self.config.capacity.worker_frames).await;
             }
             let deps = Deps::new(bus.clone(), blobs);
             Box::pin(detector_worker::run(self.config, self.common, deps, CancellationToken::new())).await

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use detector_worker::image::Image;
+use detector_worker::pixels::Pixels;
 use detector_worker::media::{self, DecodeLimits, Format};
 use detector_worker::sample;
 
@@ -73,7 +73,7 @@ fn write(folder: &Path, number: usize, image: &[u8]) -> anyhow::Result<()> {
     std::fs::write(&path, image).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn first(images: &Path) -> anyhow::Result<Image> {
+fn first(images: &Path) -> anyhow::Result<Pixels> {
     let path = paths(images)?.into_iter().next().context("there is no image")?;
     Ok(media::decode(&std::fs::read(path)?, &DecodeLimits::default())?)
 }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn files_and_folders_give_their_jpeg_files_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
-        let grey = Image::from_rgb(80, 60, vec![128; 80 * 60 * 3]).unwrap();
+        let grey = Pixels::from_rgb(80, 60, vec![128; 80 * 60 * 3]).unwrap();
         std::fs::create_dir(place.path().join("below")).unwrap();
         std::fs::write(place.path().join("below/one.jpg"), sample::jpeg(&grey, 80, 60).unwrap()).unwrap();
         std::fs::write(place.path().join("notes.jpg"), "no image").unwrap();

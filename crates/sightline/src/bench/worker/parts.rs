@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use detector_worker::Config;
 use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::{Detector, Picture};
+use detector_worker::model::{Detector, Image};
 use platform::Common;
 
 use super::images;
@@ -45,7 +45,7 @@ impl Parts {
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
         let encoded = images::read(&self.images)?;
         let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
-        let threads = self.config.pace.inference_threads(options.provider);
+        let threads = self.config.capacity.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
                 Ok(Mutex::new(Hand { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
@@ -54,7 +54,7 @@ impl Parts {
         });
         let all = Arc::new((opened.await??, images));
         let (decode, warm) = (self.decode, all.1.len().max(threads));
-        let batch = self.config.pace.batch_size.unwrap_or(1);
+        let batch = self.config.capacity.batch_size.unwrap_or(1);
         let go = move |frames: usize| {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
@@ -65,15 +65,15 @@ impl Parts {
     }
 }
 
-fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Picture>> {
-    let image = media::decode(&encoded, &DecodeLimits::default())?;
-    Ok(Arc::new(Picture { image, encoded, media_type: "image/jpeg" }))
+fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Image>> {
+    let pixels = media::decode(&encoded, &DecodeLimits::default())?;
+    Ok(Arc::new(Image { pixels, encoded, media_type: "image/jpeg" }))
 }
 
 /// Works off so many frames on all hands, each taking the next batch that nobody has taken.
 fn work(
     hands: &[Mutex<Hand>],
-    images: &[Arc<Picture>],
+    images: &[Arc<Image>],
     frames: usize,
     batch: usize,
     decode: bool,
@@ -111,9 +111,9 @@ fn work(
 
 impl Hand {
     /// One call of the detector.
-    fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Picture>>, decode: bool) -> anyhow::Result<()> {
+    fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let anew = |image: &Arc<Picture>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
+        let anew = |image: &Arc<Image>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
         let batch = images.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = Instant::now();
         self.detector.detect(&batch).into_iter().try_for_each(|outcome| outcome.map(drop))?;

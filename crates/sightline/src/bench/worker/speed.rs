@@ -68,7 +68,7 @@ impl Sides {
             }
             Ok(_) => Some((
                 Cluster::start(ground.on_kafka("kafka", &[])?, &[None]).await?,
-                Cluster::start(ground.on_kafka("bare", &[("SIGHTLINE_KEEP_PICTURES", "false".to_owned())])?, &[None])
+                Cluster::start(ground.on_kafka("bare", &[("SIGHTLINE_KEEP_IMAGES", "false".to_owned())])?, &[None])
                     .await?,
             )),
         };

@@ -1,4 +1,4 @@
-//! A log and a place for pictures in a temporary folder, detectors that do what a test says, and workers on them.
+//! An embedded bus and a blob store in a temporary folder, detectors with a given behaviour, and workers on them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use contracts::{
     TenantId, TopicRole, Topics, Vehicle, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
-use detector_worker::model::{self, Detector, Picture};
+use detector_worker::model::{self, Detector, Image};
 use detector_worker::{Config, Deps};
 use platform::Common;
 use store::{Blobs, ObjectBlobs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for what must come.
+/// Time limit of every wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Parser)]
@@ -41,15 +41,15 @@ pub fn name(detector: &str) -> DetectorName {
     detector.parse().unwrap()
 }
 
-type Look = dyn Fn(&Picture) -> model::Outcome + Send + Sync;
+type Detect = dyn Fn(&Image) -> model::Outcome + Send + Sync;
 
-/// A detector that does what a test says.
-struct Fake {
+/// A detector that calls a function of the test.
+struct FakeDetector {
     name: DetectorName,
-    look: Arc<Look>,
+    function: Arc<Detect>,
 }
 
-impl Detector for Fake {
+impl Detector for FakeDetector {
     fn name(&self) -> &DetectorName {
         &self.name
     }
@@ -62,29 +62,30 @@ impl Detector for Fake {
         1
     }
 
-    fn detect(&mut self, batch: &[Arc<Picture>]) -> Vec<model::Outcome> {
-        batch.iter().map(|picture| (self.look)(picture)).collect()
+    fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<model::Outcome> {
+        batch.iter().map(|image| (self.function)(image)).collect()
     }
 }
 
-pub fn fake(detector: &str, look: impl Fn(&Picture) -> model::Outcome + Send + Sync + 'static) -> DetectorSpec {
-    let (detector, look): (DetectorName, Arc<Look>) = (name(detector), Arc::new(look));
+pub fn fake(detector: &str, function: impl Fn(&Image) -> model::Outcome + Send + Sync + 'static) -> DetectorSpec {
+    let (detector, function): (DetectorName, Arc<Detect>) = (name(detector), Arc::new(function));
     let opened = detector.clone();
     let open = Arc::new(move || {
-        let detector: Box<dyn Detector> = Box::new(Fake { name: opened.clone(), look: look.clone() });
+        let detector: Box<dyn Detector> = Box::new(FakeDetector { name: opened.clone(), function: function.clone() });
         Ok(detector)
     });
     DetectorSpec { name: detector, description: "a fake".to_owned(), open }
 }
 
-/// A detector that finds one thing in every picture, as sure as the picture is wide in hundredths.
+/// A detector with one detection per image, as [`detection`] makes it.
 pub fn finds_one(detector: &str) -> DetectorSpec {
     let label = detector.to_owned();
-    fake(detector, move |picture| Ok(vec![detection(&label, picture)]))
+    fake(detector, move |image| Ok(vec![detection(&label, image)].into()))
 }
 
-pub fn detection(label: &str, picture: &Picture) -> Detection {
-    let confidence = f64::from(picture.image.width()) / 100.0;
+/// A detection whose confidence is the width of the image divided by 100.
+pub fn detection(label: &str, image: &Image) -> Detection {
+    let confidence = f64::from(image.pixels.width()) / 100.0;
     Detection { label: label.to_owned(), confidence, bounds: None, landmarks: Vec::new(), vehicle: Vehicle::default() }
 }
 
@@ -98,7 +99,7 @@ pub fn png(width: u32, height: u32) -> Bytes {
     bytes.into()
 }
 
-/// Where ingestion puts the picture of a large frame.
+/// Key under which ingest-api stores the image of a large frame.
 pub fn inbox(frame: &FrameEvent) -> String {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     format!("inbox/{today}/{}", frame.id)
@@ -118,13 +119,14 @@ pub fn frame(stream: &str, image: Bytes) -> FrameEvent {
     }
 }
 
-pub struct Rig {
+/// The backends of a worker, and the folder that they are in.
+pub struct TestWorker {
     pub bus: Arc<dyn Bus>,
     pub blobs: Arc<dyn Blobs>,
     pub folder: tempfile::TempDir,
 }
 
-impl Rig {
+impl TestWorker {
     pub fn new() -> Self {
         Self::in_folder(tempfile::tempdir().unwrap())
     }
@@ -142,23 +144,23 @@ impl Rig {
         self.bus.producer().send(TopicRole::Frames, message).unwrap().await.unwrap()
     }
 
-    pub fn start(&self, detectors: Vec<DetectorSpec>, flags: &[&str]) -> Running {
+    pub fn start(&self, detectors: Vec<DetectorSpec>, flags: &[&str]) -> RunningWorker {
         self.start_on(self.bus.clone(), self.blobs.clone(), detectors, flags)
     }
 
-    /// Starts a worker on another log or place for pictures than the rig's own.
+    /// Starts a worker on other backends than these, usually wrappers of them.
     pub fn start_on(
         &self,
         bus: Arc<dyn Bus>,
         blobs: Arc<dyn Blobs>,
         detectors: Vec<DetectorSpec>,
         flags: &[&str],
-    ) -> Running {
+    ) -> RunningWorker {
         let names: Vec<DetectorName> = detectors.iter().map(|spec| spec.name.clone()).collect();
         let Settings { config, common } = settings(&self.folder.path().join("state"), flags);
         let (stop, deps) = (CancellationToken::new(), Deps::new(bus.clone(), blobs));
         let work = detector_worker::run_with(detectors, config, common, deps, stop.clone());
-        Running { task: tokio::spawn(work), stop, bus, group: groups::detector_worker(&names) }
+        RunningWorker { task: tokio::spawn(work), stop, bus, group: groups::detector_worker(&names) }
     }
 
     pub async fn all(&self, role: TopicRole) -> Vec<Delivery> {
@@ -183,29 +185,29 @@ pub fn open(folder: &Path) -> (Arc<dyn Bus>, Arc<dyn Blobs>) {
     (Arc::new(bus), Arc::new(blobs))
 }
 
-/// Everything that is on a topic now.
+/// All messages of a topic up to now.
 pub async fn all(bus: &dyn Bus, role: TopicRole) -> Vec<Delivery> {
-    let there: i64 = bus.ranges(role).await.unwrap().iter().map(|range| range.end - range.earliest).sum();
+    let count: i64 = bus.ranges(role).await.unwrap().iter().map(|range| range.end - range.earliest).sum();
     let mut reader = bus.reader(role, Start::Earliest).await.unwrap();
     let mut found = Vec::new();
-    while (found.len() as i64) < there {
+    while (found.len() as i64) < count {
         match reader.next().await.unwrap() {
             ReaderItem::Delivery(delivery) => found.push(delivery),
-            ReaderItem::Gap { .. } => panic!("nothing was dropped"),
+            ReaderItem::Gap { .. } => panic!("messages are missing"),
         }
     }
     found
 }
 
-pub struct Running {
+pub struct RunningWorker {
     pub task: JoinHandle<anyhow::Result<()>>,
     pub stop: CancellationToken,
     pub bus: Arc<dyn Bus>,
     group: String,
 }
 
-impl Running {
-    /// Waits until everything sent is finished and committed.
+impl RunningWorker {
+    /// Waits until the consumer group has committed every frame.
     pub async fn caught_up(&self) {
         until("everything is consumed", async || {
             assert!(!self.task.is_finished(), "the worker ended early");
@@ -214,30 +216,30 @@ impl Running {
         .await;
     }
 
-    /// Stops gracefully; the worker must end well.
+    /// Stops the worker and asserts that it ends without an error.
     pub async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.task).await.expect("a stop ends").unwrap().unwrap();
     }
 
-    /// Drops everything the worker has in hand, as a crash does.
+    /// Aborts the worker with its frames in flight, as a crash does.
     pub async fn crash(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 
-    /// Waits for the worker's own loud end.
+    /// The error that ends the worker.
     pub async fn error(self) -> String {
         let ended = tokio::time::timeout(DEADLINE, self.task).await.expect("the worker ends");
         format!("{:#}", ended.unwrap().unwrap_err())
     }
 }
 
-/// Waits until something is so.
-pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Waits until a condition holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+    while !condition().await {
+        assert!(Instant::now() < deadline, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,0 +1,85 @@
+//! Why a detector cannot be opened.
+
+use std::path::PathBuf;
+
+use contracts::DetectorName;
+
+use crate::runtime::RuntimeError;
+
+/// Why a detector cannot be opened. Each message names the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The models document is invalid.
+    #[error("{file}: {cause}")]
+    Document {
+        /// The file, or `models.yaml` for the built-in one.
+        file: String,
+        /// What is invalid.
+        cause: String,
+    },
+    /// No such detector.
+    #[error("SIGHTLINE_DETECTORS: there is no detector `{name}`, only {known}")]
+    UnknownDetector {
+        /// The requested detector.
+        name: DetectorName,
+        /// The known detectors, comma-separated.
+        known: String,
+    },
+    /// None of the detector's model files is in the folder.
+    #[error(
+        "SIGHTLINE_MODELS_DIR: {} has no model for the detector `{detector}` ({files}): run `sightline models pull`",
+        dir.display()
+    )]
+    NoModel {
+        /// The detector.
+        detector: DetectorName,
+        /// The files of its models.
+        files: String,
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The file has another hash than its entry.
+    #[error(
+        "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \
+         run `sightline models pull`",
+        path.display()
+    )]
+    WrongModel {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The hash of the entry.
+        expected: String,
+    },
+    /// The file cannot be read.
+    #[error("SIGHTLINE_MODELS_DIR: cannot read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        cause: std::io::Error,
+    },
+    /// The licence forbids commercial use, and no setting allows that.
+    #[error(
+        "the licence of the model `{model}` ({licence}) forbids commercial use: set SIGHTLINE_ALLOW_NONCOMMERCIAL=true if \
+         your use is not commercial"
+    )]
+    Licence {
+        /// The model.
+        model: String,
+        /// Its licence.
+        licence: String,
+    },
+    /// The entry of the model cannot be used.
+    #[error("models.yaml: the model `{model}` cannot be used: {cause}")]
+    Engine {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// ONNX Runtime does not start or does not load the model.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}

@@ -1,0 +1,181 @@
+//! One frame from its message to its results.
+//!
+//! ```text
+//! fetch the bytes (if the blob store has them) ─▶ reserve pixels ─▶ decode ─▶ detect ─▶ keep the image ─▶ build results
+//! ```
+//!
+//! A permanent failure becomes a failed result and a dead letter. A transient failure is retried with growing backoff for
+//! as long as it lasts: the frame stays in flight, so its partition pauses and the edge refuses new frames in the end.
+//! An error of this module ends the worker.
+
+mod blobs;
+mod native;
+mod results;
+mod retry_detect;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::{Acknowledged, Position, Producer};
+use bytes::Bytes;
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, Message, ResultEvent, TopicRole};
+use platform::retry::Backoff;
+use store::Blobs;
+use tokio::sync::Semaphore;
+
+use crate::consumer::{Content, FrameTask};
+use crate::crash_log::{CrashLog, MAX_CRASHES};
+use crate::meters;
+use crate::model::Findings;
+use crate::pipeline::{Failure, Pipeline};
+use native::NativeGate;
+
+/// Frames whose bytes come from the blob store, in flight at once. Each can have the largest allowed size, and the bus
+/// counts only their small messages.
+const MAX_FETCHED: usize = 8;
+
+/// Everything that is published about one message.
+pub struct ProcessedFrame {
+    /// Partition and offset of the message.
+    pub position: Position,
+    /// One result per requested detector; empty when the message is not a frame.
+    pub results: Vec<ResultEvent>,
+    /// Set when the message goes to the dead-letter topic: code and message of the cause.
+    pub dead_letter: Option<(String, String)>,
+    /// The message as received.
+    pub message: Message,
+}
+
+/// Processes frames. All partitions share one.
+pub struct FrameProcessor {
+    pipeline: Pipeline,
+    blobs: Arc<dyn Blobs>,
+    producer: Arc<dyn Producer>,
+    keep_images: bool,
+    fetch_permits: Semaphore,
+    native: NativeGate,
+}
+
+/// What the detectors found in one image.
+struct Analysis {
+    width: u32,
+    height: u32,
+    /// One per requested detector, in the order of the request.
+    findings: Vec<Result<Findings, Failure>>,
+    /// Key of the kept image.
+    image_key: Option<String>,
+}
+
+impl FrameProcessor {
+    /// `producer` sends the replies to waiting clients; results are the publisher's.
+    pub fn new(
+        pipeline: Pipeline,
+        crash_log: CrashLog,
+        blobs: Arc<dyn Blobs>,
+        producer: Arc<dyn Producer>,
+        keep_images: bool,
+    ) -> Self {
+        let (fetch_permits, native) = (Semaphore::new(MAX_FETCHED), NativeGate::new(crash_log));
+        Self { pipeline, blobs, producer, keep_images, fetch_permits, native }
+    }
+
+    /// Processes one message.
+    ///
+    /// # Errors
+    /// The worker cannot go on: an inference thread is gone, or the device or the blob store failed for good.
+    pub async fn process(&self, task: FrameTask) -> anyhow::Result<ProcessedFrame> {
+        let FrameTask { position, message, content, .. } = task;
+        let (frame, detectors) = match content {
+            Content::Frame { frame, detectors } => (frame, detectors),
+            Content::Invalid(reason) => {
+                meters::frame("invalid");
+                let dead_letter = Some(("invalid_event".to_owned(), reason));
+                return Ok(ProcessedFrame { position, results: Vec::new(), dead_letter, message });
+            }
+        };
+        let analysis = self.analyse(position, &frame, &detectors).await?;
+        // The crashes of a given-up frame stay on record until its offset is committed: a further crash before that must
+        // not start the count anew.
+        if !analysis.as_ref().is_err_and(|failure| failure.code == FailureCode::Crashed) {
+            self.native.crash_log().clear(position);
+        }
+        let processed = self.build_results(position, message, &frame, &detectors, analysis);
+        self.reply(&frame, &processed.results);
+        Ok(processed)
+    }
+
+    async fn analyse(
+        &self,
+        position: Position,
+        frame: &FrameEvent,
+        detectors: &[usize],
+    ) -> anyhow::Result<Result<Analysis, Failure>> {
+        let crashes = self.native.crash_log().crashes(position);
+        if crashes >= MAX_CRASHES {
+            let message = format!("the worker's process crashed {crashes} times while it processed this frame");
+            return Ok(Err(Failure { code: FailureCode::Crashed, message }));
+        }
+        let _fetch_permit = match &frame.content {
+            FrameContent::Inline(_) => None,
+            FrameContent::Blob(_) => Some(self.fetch_permits.acquire().await.context("the fetch permits")?),
+        };
+        let encoded = match self.image_bytes(frame).await? {
+            Ok(encoded) => encoded,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        // Pixels before native code. A frame that holds pixels enters native code again when it retries a detector, and
+        // then queues behind a suspect; so a suspect must not wait for pixels inside native code.
+        let pixels = match self.pipeline.reserve(&encoded).await? {
+            Ok(pixels) => pixels,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let native = self.native.enter(position).await;
+        let decoded = match self.pipeline.decode(pixels, encoded.clone()).await? {
+            Ok(decoded) => decoded,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let image = &decoded.image;
+        let first = self.pipeline.detect(image, detectors).await?;
+        drop(native);
+        let mut findings = Vec::with_capacity(first.len());
+        for (outcome, &detector) in first.into_iter().zip(detectors) {
+            findings.push(self.retry_detect(position, detector, image, outcome).await?);
+        }
+        let (width, height) = (image.pixels.width(), image.pixels.height());
+        drop(decoded);
+        let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
+        let image_key = if found && self.keep_images { Some(self.keep_image(frame, encoded).await?) } else { None };
+        Ok(Ok(Analysis { width, height, findings, image_key }))
+    }
+
+    /// Sends the results to the instance of ingest-api whose client waits for them. Best effort: a client that gets no
+    /// reply finds the result with its next request.
+    fn reply(&self, frame: &FrameEvent, results: &[ResultEvent]) {
+        if frame.reply_to.is_none() {
+            return;
+        }
+        for result in results {
+            let sent: Result<Acknowledged, _> = self.producer.send(TopicRole::Replies, result.to_message());
+            if let Err(error) = sent {
+                tracing::debug!(%error, frame.id = %frame.id, "a reply was not sent");
+            }
+        }
+    }
+
+    async fn image_bytes(&self, frame: &FrameEvent) -> anyhow::Result<Result<Bytes, Failure>> {
+        match &frame.content {
+            FrameContent::Inline(bytes) => Ok(Ok(bytes.clone())),
+            FrameContent::Blob(key) => blobs::fetch(&*self.blobs, key).await,
+        }
+    }
+
+    async fn keep_image(&self, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<String> {
+        blobs::keep(&*self.blobs, frame, encoded).await
+    }
+}
+
+/// Backoff of everything that is retried while a frame is processed.
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(15))
+}

@@ -1,0 +1,49 @@
+//! Guards of native code: decoders and networks, in which a bad frame can crash the process.
+//!
+//! Frames share native code. A suspect, which was there when an earlier process crashed, gets it exclusively, so that the
+//! next crash names it alone.
+
+use bus::Position;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::crash_log::{CrashLog, NativeSection};
+
+/// Admits frames to native code and records them in the crash log.
+pub struct NativeGate {
+    crash_log: CrashLog,
+    lock: RwLock<()>,
+}
+
+/// A frame is in native code while this exists.
+pub struct InNativeCode<'g> {
+    // Dropped in this order: the record is blank before the next frame enters.
+    _section: NativeSection<'g>,
+    _lock: NativeLock<'g>,
+}
+
+enum NativeLock<'g> {
+    Shared(#[expect(dead_code, reason = "held until it is dropped")] RwLockReadGuard<'g, ()>),
+    Exclusive(#[expect(dead_code, reason = "held until it is dropped")] RwLockWriteGuard<'g, ()>),
+}
+
+impl NativeGate {
+    /// A gate with the crashes of earlier processes.
+    pub fn new(crash_log: CrashLog) -> Self {
+        Self { crash_log, lock: RwLock::new(()) }
+    }
+
+    /// The crashes on record.
+    pub fn crash_log(&self) -> &CrashLog {
+        &self.crash_log
+    }
+
+    /// Waits until the frame may enter native code, and records that it is there.
+    pub async fn enter(&self, position: Position) -> InNativeCode<'_> {
+        let lock = if self.crash_log.crashes(position) > 0 {
+            NativeLock::Exclusive(self.lock.write().await)
+        } else {
+            NativeLock::Shared(self.lock.read().await)
+        };
+        InNativeCode { _section: self.crash_log.enter(position), _lock: lock }
+    }
+}
