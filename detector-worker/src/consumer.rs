@@ -96,10 +96,7 @@ mod tests {
     fn a_frame_is_for_the_detectors_it_names_or_for_all() {
         for (named, requested) in [(&[][..], vec![0, 1]), (&["vehicle"], vec![1]), (&["voice", "face"], vec![0])] {
             let content = parse(frame(named));
-            assert!(
-                matches!(content, Some(Content::Frame { detectors, .. }) if detectors == requested),
-                "{named:?}"
-            );
+            assert!(matches!(content, Some(Content::Frame { detectors, .. }) if detectors == requested), "{named:?}");
         }
         assert!(parse(frame(&["voice"])).is_none());
     }

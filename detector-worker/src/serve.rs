@@ -123,8 +123,7 @@ impl Engine {
     /// The answer about one image. The server drops this future when the client disconnects, and with it everything that the
     /// image still waits for: its pixels, its decoder, its place in the queue of the detector.
     async fn answer(&self, detector: usize, encoded: Bytes) -> Result<Json<Answer>, ServeError> {
-        let pixels =
-            self.pipeline.reserve(&encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
+        let pixels = self.pipeline.reserve(&encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
         let decoded =
             self.pipeline.decode(pixels, encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
         let image = &decoded.image;

@@ -59,17 +59,13 @@ impl Fit {
         let share = |side: u32, limit: u32| f64::from(limit) / f64::from(side);
         let scale = share(original.width, input.width).min(share(original.height, input.height));
         let scaled = |side: u32, limit: u32| ((f64::from(side) * scale).round() as u32).clamp(1, limit);
-        let scaled =
-            Size { width: scaled(original.width, input.width), height: scaled(original.height, input.height) };
+        let scaled = Size { width: scaled(original.width, input.width), height: scaled(original.height, input.height) };
         Self { original, scaled, input }
     }
 
     /// Original pixels per scaled pixel, horizontally and vertically.
     pub fn scale_back(&self) -> (f32, f32) {
-        (
-            self.original.width as f32 / self.scaled.width as f32,
-            self.original.height as f32 / self.scaled.height as f32,
-        )
+        (self.original.width as f32 / self.scaled.width as f32, self.original.height as f32 / self.scaled.height as f32)
     }
 }
 
@@ -213,11 +209,9 @@ mod tests {
 
     #[test]
     fn an_image_fills_a_fixed_input_as_far_as_its_proportions_allow() {
-        for (original, scaled) in [
-            (size(1920, 1080), size(416, 234)),
-            (size(100, 200), size(208, 416)),
-            (size(20_000_000, 1), size(416, 1)),
-        ] {
+        for (original, scaled) in
+            [(size(1920, 1080), size(416, 234)), (size(100, 200), size(208, 416)), (size(20_000_000, 1), size(416, 1))]
+        {
             let fit = Fit::fixed(original, size(416, 416));
             assert_eq!((fit.scaled, fit.input), (scaled, size(416, 416)));
         }

@@ -55,11 +55,8 @@ impl Head for YuNet {
             for index in 0..cells {
                 let score = (class[index].clamp(0.0, 1.0) * objectness[index].clamp(0.0, 1.0)).sqrt();
                 if score >= threshold {
-                    let cell = Cell {
-                        column: (index % columns) as f32,
-                        row: (index / columns) as f32,
-                        side: cell as f32,
-                    };
+                    let cell =
+                        Cell { column: (index % columns) as f32, row: (index / columns) as f32, side: cell as f32 };
                     found.push(cell.candidate(score, &bounds[index * 4..], &points[index * 2 * LANDMARKS..]));
                 }
             }

@@ -118,7 +118,8 @@ fn classes_restrict_the_reported_labels_and_keep_their_indices() {
     let model = registry.model("yolox_nano").unwrap();
     let labels = model.tuning(model.weights().unwrap()).labels;
     assert_eq!(labels.len(), 80);
-    let reported: Vec<_> = labels.iter().enumerate().filter_map(|(index, label)| Some((index, label.as_deref()?))).collect();
+    let reported: Vec<_> =
+        labels.iter().enumerate().filter_map(|(index, label)| Some((index, label.as_deref()?))).collect();
     assert_eq!(reported, [(2, "car"), (5, "bus")]);
 }
 
@@ -158,6 +159,7 @@ async fn a_file_that_cannot_be_rewritten_is_not_stored() {
 #[tokio::test]
 async fn pulling_an_unknown_model_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Registry::built_in().unwrap().pull(folder.path(), &[], &["unicorn".to_owned()], false).await.unwrap_err();
+    let error =
+        Registry::built_in().unwrap().pull(folder.path(), &[], &["unicorn".to_owned()], false).await.unwrap_err();
     assert!(error.to_string().contains("`unicorn`"), "{error}");
 }

@@ -10,7 +10,7 @@ use contracts::{FailureCode, Outcome, TopicRole};
 use detector_worker::{Deps, inference::DetectorSpec};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{TestWorker, Settings, detection, detections, fake, frame, open, png, settings, until};
+use crate::harness::{Settings, TestWorker, detection, detections, fake, frame, open, png, settings, until};
 
 /// Variable with the child's folder; set in the child only.
 const FOLDER: &str = "SIGHTLINE_TEST_CRASH_FOLDER";
@@ -47,7 +47,10 @@ async fn child() {
     let work = detector_worker::run_with(vec![crashing_detector(folder)], config, common, deps, stop.clone());
     let running = tokio::spawn(work);
     let group = contracts::groups::detector_worker(&["face".parse().unwrap()]);
-    until("every frame is consumed", async || bus.oldest_unconsumed(TopicRole::Frames, &group).await.unwrap().is_none()).await;
+    until("every frame is consumed", async || {
+        bus.oldest_unconsumed(TopicRole::Frames, &group).await.unwrap().is_none()
+    })
+    .await;
     stop.cancel();
     running.await.unwrap().unwrap();
     bus.close().await.unwrap();

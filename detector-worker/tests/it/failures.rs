@@ -11,8 +11,8 @@ use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
 
-use crate::recording::{BusEvent, RecordingBus, Faults};
 use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, png, until};
+use crate::recording::{BusEvent, Faults, RecordingBus};
 
 fn failure(outcome: &Outcome) -> FailureCode {
     match outcome {

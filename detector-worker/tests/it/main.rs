@@ -4,10 +4,10 @@
 
 mod crash;
 mod failures;
+mod harness;
 mod order;
 mod real;
 mod recording;
-mod harness;
 mod serve;
 mod vision;
 mod worker;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use contracts::{Event, FrameEvent, FrameId, ResultEvent, TopicRole};
 use detector_worker::inference::DetectorSpec;
 
-use crate::recording::{BusEvent, RecordingBus, Faults};
 use crate::harness::{TestWorker, detection, fake, finds_one, frame, png, until};
+use crate::recording::{BusEvent, Faults, RecordingBus};
 
 /// A detector that takes 0 to 10 milliseconds, depending on the width of the image.
 fn uneven(detector: &str) -> DetectorSpec {

@@ -47,13 +47,7 @@ pub struct RecordingBus {
 
 impl RecordingBus {
     pub fn new(inner: Arc<dyn Bus>, faults: Faults) -> Self {
-        Self {
-            inner,
-            events: Arc::default(),
-            faults: Arc::new(faults),
-            sends: Arc::default(),
-            joins: Arc::default(),
-        }
+        Self { inner, events: Arc::default(), faults: Arc::new(faults), sends: Arc::default(), joins: Arc::default() }
     }
 
     /// All events up to now, in their order.

@@ -11,7 +11,7 @@ use reqwest::{Client, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::harness::{TestWorker, Settings, detection, detections, fake, finds_one, frame, name, png, settings, until};
+use crate::harness::{Settings, TestWorker, detection, detections, fake, finds_one, frame, name, png, settings, until};
 
 struct TestEngine {
     address: String,

@@ -8,8 +8,8 @@ use contracts::{Event, FrameContent, Outcome, ResultEvent, TopicRole};
 use detector_worker::health;
 use detector_worker::model::Findings;
 
-use crate::recording::{BusEvent, RecordingBus, Faults};
 use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, name, png, settings, until};
+use crate::recording::{BusEvent, Faults, RecordingBus};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_for_other_detectors_are_skipped() {

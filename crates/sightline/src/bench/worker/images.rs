@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use detector_worker::pixels::Pixels;
 use detector_worker::media::{self, DecodeLimits, Format};
+use detector_worker::pixels::Pixels;
 use detector_worker::sample;
 
 /// A frame's message must have room for the file.
