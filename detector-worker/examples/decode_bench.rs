@@ -1,8 +1,8 @@
-//! Times the JPEG decoders that were considered, on files of yours:
+//! Compares the speed of two JPEG decoders on the given files:
 //! `cargo run --release -p detector-worker --example decode_bench -- FILE...`
 //!
-//! For each file both decode to packed RGB alternately; the median of the runs is printed. The figures behind
-//! `docs/decisions/jpeg-decoder.md` come from here.
+//! Both decode each file to packed RGB, alternately; the median of the runs is printed. The figures of
+//! `docs/decisions/jpeg-decoder.md` come from this example.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
-//! Writes what the worker decodes and detects, for comparison with other implementations:
+//! Writes decoded pixels and detections to files, for comparison with other implementations:
 //! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT MODEL FILE...`
 //!
-//! For each file `OUT/<name>.rgb` has the decoded pixels, packed RGB; `OUT/<MODEL>.json` has, by file name, the size of
-//! the image and the detections. `tests/reference/` reads them.
+//! `OUT/<name>.rgb` has the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` has, by file name, the size of
+//! the image and its detections. `tests/reference/` reads both.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
         let name = Path::new(&path).file_name().context("not a file")?.to_string_lossy().into_owned();
         std::fs::write(Path::new(&out).join(format!("{name}.rgb")), pixels.rgb())?;
         let image = Image { pixels, encoded: encoded.into(), media_type };
-        let detections = detector.detect(&[Arc::new(image)]).remove(0)?;
+        let detections = detector.detect(&[Arc::new(image)]).remove(0)?.detections;
         report.insert(name, json!({ "width": width, "height": height, "detections": detections }));
     }
     std::fs::write(Path::new(&out).join(format!("{wanted}.json")), serde_json::to_vec_pretty(&report)?)?;
