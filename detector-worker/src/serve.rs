@@ -149,8 +149,7 @@ async fn read_body(body: Body, limit: usize) -> Result<Bytes, ServeError> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| if TooSlow::caused(&error) { ServeError::Slow } else { ServeError::Cut })?;
+        let chunk = chunk.map_err(|error| if TooSlow::caused(&error) { ServeError::Slow } else { ServeError::Cut })?;
         if bytes.len() + chunk.len() > limit {
             return Err(ServeError::TooLong(limit));
         }
