@@ -1,39 +1,88 @@
-//! JPEG through libjpeg-turbo (`docs/decisions/jpeg-decoder.md` has the figures).
+//! JPEG through libjpeg-turbo. `docs/decisions/jpeg-decoder.md` has the reasons.
+//!
+//! libjpeg reports damage as a warning and fills the rest of the image with grey, so a warning is an error here. Some
+//! warnings are harmless: the pixels are all there. libjpeg reports only the first warning of a file, and damage may follow a
+//! harmless one. So after a harmless warning the file is decoded again without its cause ([`header::mend`]); where that is
+//! not possible, each restart interval is decoded alone ([`intervals::all_complete`]).
 
-use turbojpeg::{Colorspace, Decompressor, PixelFormat};
+mod header;
+mod intervals;
+mod warning;
+
+use std::borrow::Cow;
+
+use turbojpeg::{Colorspace, DecompressHeader, Decompressor, PixelFormat};
 
 use super::Decoded;
 use super::orientation::Orientation;
 use crate::pixels;
+use warning::Warning;
 
-/// A progressive file may announce any number of scans over the same pixels; honest encoders write about ten.
+/// Largest number of scans. A progressive file may announce any number over the same pixels; encoders write about ten.
 const MAX_SCANS: u32 = 100;
 
-const START_OF_SCAN: u8 = 0xda;
-const APP1: u8 = 0xe1;
-
+/// Width and height in pixels.
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
-    let header = decompressor()?.read_header(bytes).map_err(|error| error.to_string())?;
+    let (header, _) = read_header(bytes)?;
     match (u32::try_from(header.width), u32::try_from(header.height)) {
         (Ok(width), Ok(height)) => Ok((width, height)),
         _ => Err("the header announces an impossible size".to_owned()),
     }
 }
 
+/// Decodes a file whose header announces this size.
 pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> {
-    let mut decompressor = decompressor()?;
-    let header = decompressor.read_header(bytes).map_err(|error| error.to_string())?;
+    let (header, readable) = read_header(bytes)?;
     let ink = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
     let format = if ink { PixelFormat::CMYK } else { PixelFormat::RGB };
-    let (width, height) = (width as usize, height as usize);
-    let pitch = width * format.size();
-    // Every byte is written: what the decoder leaves out makes the whole image an error.
-    let mut pixels = pixels::buffer(pitch * height);
-    let output = turbojpeg::Image { pixels: &mut pixels[..], width, pitch, height, format };
-    // libjpeg reports damage as warnings and fills the rest with grey; the crate makes each warning an error, as wanted here.
-    decompressor.decompress(bytes, output).map_err(|error| error.to_string())?;
+    let pixels = decompress(&readable, width as usize, height as usize, format)?;
     let pixels = if ink { ink_to_rgb(&pixels) } else { pixels };
-    Ok((pixels, orientation(bytes)))
+    Ok((pixels, header::exif(bytes).map_or(Orientation::UPRIGHT, Orientation::from_exif)))
+}
+
+/// The header, and the file that it was read from: the given one, or a mended copy if the given one has a harmless fault in
+/// its header.
+fn read_header(bytes: &[u8]) -> Result<(DecompressHeader, Cow<'_, [u8]>), String> {
+    let mut decompressor = decompressor()?;
+    let error = match decompressor.read_header(bytes) {
+        Ok(header) => return Ok((header, Cow::Borrowed(bytes))),
+        Err(error) => error.to_string(),
+    };
+    if Warning::parse(&error).is_none() {
+        return Err(error);
+    }
+    let mended = header::mend(bytes).ok_or(error)?;
+    let header = decompressor.read_header(&mended).map_err(|error| error.to_string())?;
+    Ok((header, Cow::Owned(mended)))
+}
+
+/// Packed rows of `width * format.size()` bytes.
+fn decompress(bytes: &[u8], width: usize, height: usize, format: PixelFormat) -> Result<Vec<u8>, String> {
+    let pitch = width * format.size();
+    // libjpeg writes every byte, also after a warning; where it does not, it fails and the buffer is dropped.
+    let mut pixels = pixels::buffer(pitch * height);
+    let mut attempt = |bytes: &[u8]| {
+        let output = turbojpeg::Image { pixels: &mut pixels[..], width, pitch, height, format };
+        decompressor()?.decompress(bytes, output).map_err(|error| error.to_string())
+    };
+    let Err(first) = attempt(bytes) else { return Ok(pixels) };
+    let Some(warning) = Warning::parse(&first) else { return Err(first) };
+    let mended = header::mend(bytes).ok_or(first)?;
+    let (warning, error) = match attempt(&mended) {
+        Ok(()) => return Ok(pixels),
+        Err(second) => (Warning::parse(&second).unwrap_or(warning), second),
+    };
+    if Warning::parse(&error).is_some() && is_complete(&mended, warning) { Ok(pixels) } else { Err(error) }
+}
+
+/// Whether all pixels of a mended file are decoded although decoding it gave this warning first.
+fn is_complete(mended: &[u8], warning: Warning) -> bool {
+    match warning {
+        // Read last, so no other warning can follow.
+        Warning::StrayBytes { marker: header::END_OF_IMAGE, .. } => true,
+        Warning::StrayBytes { marker, .. } if header::is_restart(marker) => intervals::all_complete(mended),
+        Warning::StrayBytes { .. } | Warning::Header => false,
+    }
 }
 
 fn decompressor() -> Result<Decompressor, String> {
@@ -42,7 +91,7 @@ fn decompressor() -> Result<Decompressor, String> {
     Ok(decompressor)
 }
 
-/// Four-colour JPEGs store their inks inverted: 255 is no ink.
+/// CMYK as RGB, without colour management. JPEG stores CMYK inverted: 255 is no ink.
 fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
     for ink in pixels.chunks_exact(4) {
@@ -52,23 +101,5 @@ fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     rgb
 }
 
-/// Walks the segments before the image data to the EXIF block.
-fn orientation(bytes: &[u8]) -> Orientation {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let [0xff, marker, tail @ ..] = rest {
-        match *marker {
-            0xff => rest = &rest[1..],
-            START_OF_SCAN => break,
-            marker => {
-                let Some((length, body)) = tail.split_first_chunk::<2>() else { break };
-                let length = usize::from(u16::from_be_bytes(*length)).saturating_sub(2);
-                let Some((segment, next)) = body.split_at_checked(length) else { break };
-                if marker == APP1 && segment.starts_with(b"Exif\0\0") {
-                    return Orientation::from_exif(segment);
-                }
-                rest = next;
-            }
-        }
-    }
-    Orientation::UPRIGHT
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Images made by the tests, whole and damaged.
+//! Generated images in every format, whole and damaged.
 
 use turbojpeg::{PixelFormat, Subsamp};
 
@@ -109,6 +109,47 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
     })
+}
+
+#[test]
+fn a_wrong_checksum_of_an_ancillary_chunk_does_not_fail_a_png() {
+    let plain = png(8, 8, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &rgb(8, 8));
+    let chunk = |kind: &[u8; 4], body: &[u8]| {
+        let wrong_crc = (crc32(&[kind.as_slice(), body].concat()) ^ 0x5a5a).to_be_bytes();
+        [&(body.len() as u32).to_be_bytes(), kind.as_slice(), body, &wrong_crc].concat()
+    };
+    let notes = [chunk(b"iCCP", b"p\0\0\x01"), chunk(b"tEXt", b"Comment\0gate")].concat();
+    let noted = [&plain[..33], &notes, &plain[33..]].concat();
+    assert_eq!(decode(&noted, &LIMITS), decode(&plain, &LIMITS));
+}
+
+/// An animated WebP of 40 by 30 pixels whose first frame has 16 by 8 pixels and lies at (10, 6).
+fn animated_webp() -> Vec<u8> {
+    let u24 = |number: u32| number.to_le_bytes()[..3].to_vec();
+    let chunk = |kind: &[u8], body: &[u8]| {
+        [kind, &(body.len() as u32).to_le_bytes(), body, &vec![0; body.len() % 2]].concat()
+    };
+    let frame = |x: u32, y: u32, width: u32, height: u32| {
+        let head = [u24(x / 2), u24(y / 2), u24(width - 1), u24(height - 1), u24(500), vec![2]].concat();
+        chunk(b"ANMF", &[head, webp(width, height, None)[12..].to_vec()].concat())
+    };
+    let canvas = chunk(b"VP8X", &[vec![2, 0, 0, 0], u24(39), u24(29)].concat());
+    let body = [b"WEBP".to_vec(), canvas, chunk(b"ANIM", &[0; 6]), frame(10, 6, 16, 8), frame(0, 0, 40, 30)].concat();
+    chunk(b"RIFF", &body)
+}
+
+#[test]
+fn the_first_frame_of_an_animation_lies_at_its_place() {
+    let image = decode(&animated_webp(), &LIMITS).unwrap();
+    assert_eq!((image.width(), image.height()), (40, 30));
+    let (first, still) = (rgb(16, 8), decode(&webp(16, 8, None), &LIMITS).unwrap());
+    assert_eq!(still.rgb(), first);
+    for (x, y) in [(10, 6), (25, 13), (17, 9)] {
+        assert_eq!(pixel(&image, x, y), pixel(&still, x - 10, y - 6), "{x} {y}");
+    }
+    for (x, y) in [(0, 0), (9, 6), (10, 5), (26, 6), (10, 14), (39, 29)] {
+        assert_eq!(pixel(&image, x, y), [0; 3], "{x} {y}");
+    }
 }
 
 #[test]
