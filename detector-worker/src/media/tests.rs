@@ -126,9 +126,8 @@ fn a_wrong_checksum_of_an_ancillary_chunk_does_not_fail_a_png() {
 /// An animated WebP of 40 by 30 pixels whose first frame has 16 by 8 pixels and lies at (10, 6).
 fn animated_webp() -> Vec<u8> {
     let u24 = |number: u32| number.to_le_bytes()[..3].to_vec();
-    let chunk = |kind: &[u8], body: &[u8]| {
-        [kind, &(body.len() as u32).to_le_bytes(), body, &vec![0; body.len() % 2]].concat()
-    };
+    let chunk =
+        |kind: &[u8], body: &[u8]| [kind, &(body.len() as u32).to_le_bytes(), body, &vec![0; body.len() % 2]].concat();
     let frame = |x: u32, y: u32, width: u32, height: u32| {
         let head = [u24(x / 2), u24(y / 2), u24(width - 1), u24(height - 1), u24(500), vec![2]].concat();
         chunk(b"ANMF", &[head, webp(width, height, None)[12..].to_vec()].concat())

@@ -144,14 +144,16 @@ fn decodes(image: &[u8]) -> bool {
         return false;
     }
     let scaled = header.scaled(ScalingFactor::ONE_EIGHTH);
-    let format = if header.colorspace == turbojpeg::Colorspace::CMYK || header.colorspace == turbojpeg::Colorspace::YCCK {
+    let format = if header.colorspace == turbojpeg::Colorspace::CMYK || header.colorspace == turbojpeg::Colorspace::YCCK
+    {
         PixelFormat::CMYK
     } else {
         PixelFormat::RGB
     };
     let pitch = scaled.width * format.size();
     let mut pixels = vec![0; pitch * scaled.height];
-    let output = turbojpeg::Image { pixels: &mut pixels[..], width: scaled.width, pitch, height: scaled.height, format };
+    let output =
+        turbojpeg::Image { pixels: &mut pixels[..], width: scaled.width, pitch, height: scaled.height, format };
     match decompressor.decompress(image, output) {
         Ok(()) => true,
         Err(error) => {
