@@ -1,52 +1,14 @@
-//! Whatever clients send, they get a 4xx problem that says what would be right: never a 5xx, never a panic.
-
-use std::net::SocketAddr;
-use std::time::Duration;
+//! Bad input of any kind gets a 4xx problem with a hint: no 5xx, no panic.
 
 use contracts::TopicRole;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::site::{ADMIN, PATIENCE, Site, jpeg, png, problem};
+use crate::support::{ADMIN, TestServer, face, png, problem};
 
 #[tokio::test]
-async fn a_body_that_is_no_image_of_ours_is_refused_by_its_code() {
-    let site = Site::start().await;
-    let zip = b"PK\x03\x04\x14\0\0\0".to_vec();
-    let lying = jpeg(60_000, 60_000, 3000);
-    let no_size = b"\xff\xd8\xff\xe0\x00\x10JFIF".to_vec();
-    for (media_type, body, status, code) in [
-        ("image/png", Vec::new(), 422, "empty_body"),
-        ("text/plain", png(9, 9, 90), 415, "unsupported_media_type"),
-        ("", png(9, 9, 90), 415, "unsupported_media_type"),
-        ("application/x-www-form-urlencoded", png(9, 9, 90), 415, "unsupported_media_type"),
-        ("image/gif", b"GIF89a".to_vec(), 415, "unsupported_media_type"),
-        ("image/jpeg", b"GIF89a".to_vec(), 415, "unsupported_media_type"),
-        ("image/jpeg", b"<html><body>hello</body></html>".to_vec(), 415, "unsupported_media_type"),
-        ("image/webp", zip, 415, "unsupported_media_type"),
-        ("image/jpeg", png(9, 9, 90), 415, "unsupported_media_type"),
-        ("image/png", png(60_000, 60_000, 500), 422, "image_too_large"),
-        ("image/jpeg", lying, 422, "image_too_large"),
-        ("image/png", png(0, 9, 500), 422, "invalid_image"),
-        ("image/jpeg", jpeg(9, 0, 500), 422, "invalid_image"),
-        ("image/jpeg", no_size, 422, "invalid_image"),
-        ("image/jpeg", b"\xff\xd8".to_vec(), 422, "invalid_image"),
-        ("image/png", png(9, 9, (8 << 20) + 1), 413, "too_large"),
-        ("image/png", png(9, 9, 100_000_000), 413, "too_large"),
-    ] {
-        let request = site.request(Method::POST, "/v1/frames").header("content-type", media_type).body(body);
-        let (got, got_code, detail) = problem(request.send().await.unwrap()).await;
-        assert_eq!((got.as_u16(), got_code.as_str()), (status, code), "{media_type}: {detail}");
-        assert!(detail.len() > 20, "{detail}");
-    }
-    assert_eq!(site.messages(TopicRole::Frames).await, 0);
-}
-
-#[tokio::test]
-async fn bad_values_are_refused_with_what_would_be_right() {
-    let site = Site::start().await;
+async fn bad_parameters_are_refused_with_a_hint() {
+    let server = TestServer::start().await;
     for (method, path, hint) in [
         ("POST", "/v1/frames?stream=a%20b", "A-Z a-z 0-9"),
         ("POST", "/v1/frames?stream=", "1 to 64"),
@@ -82,7 +44,7 @@ async fn bad_values_are_refused_with_what_would_be_right() {
         ("GET", "/detections?limit=0", "1 to 1000"),
         ("GET", "/stats?group_by=make", "no parameters"),
     ] {
-        let request = site.request(method.parse().unwrap(), path).header("content-type", "image/png");
+        let request = server.request(method.parse().unwrap(), path).header("content-type", "image/png");
         let body = if method == "POST" { png(9, 9, 90) } else { Vec::new() };
         let (status, code, detail) = problem(request.body(body).send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"), "{path}: {detail}");
@@ -91,8 +53,8 @@ async fn bad_values_are_refused_with_what_would_be_right() {
 }
 
 #[tokio::test]
-async fn bad_json_is_refused_with_what_would_be_right() {
-    let site = Site::start().await;
+async fn bad_json_is_refused_with_a_hint() {
+    let server = TestServer::start().await;
     let wide = json!({"label": "x", "box": {"x": 1e9, "y": 0, "width": 1, "height": 1}}).to_string();
     let negative = json!({"label": "x", "box": {"x": 0, "y": 0, "width": -1, "height": 1}}).to_string();
     for (path, body, status, hint) in [
@@ -118,24 +80,24 @@ async fn bad_json_is_refused_with_what_would_be_right() {
         ("/v1/rules", r#"{"name": "", "condition": "true"}"#, 422, "name"),
         ("/v1/rules", r#"{"name": "r"}"#, 422, "condition"),
     ] {
-        let request = site.request(Method::POST, path).header("content-type", "application/json");
+        let request = server.request(Method::POST, path).header("content-type", "application/json");
         let (got, _, detail) = problem(request.body(body.to_owned()).send().await.unwrap()).await;
         assert_eq!(got.as_u16(), status, "{body}: {detail}");
         assert!(detail.contains(hint), "{body}: {detail}");
     }
-    let text = site.request(Method::POST, "/v1/detections").header("content-type", "text/plain").body("{}");
+    let text = server.request(Method::POST, "/v1/detections").header("content-type", "text/plain").body("{}");
     assert_eq!(problem(text.send().await.unwrap()).await.1, "unsupported_media_type");
     let long = format!(r#"{{"label": "{}"}}"#, "x".repeat(300_000));
-    let long = site.request(Method::POST, "/v1/detections").header("content-type", "application/json").body(long);
+    let long = server.request(Method::POST, "/v1/detections").header("content-type", "application/json").body(long);
     assert_eq!(problem(long.send().await.unwrap()).await.1, "too_large");
-    assert_eq!(site.messages(TopicRole::Results).await, 0);
+    assert_eq!(server.message_count(TopicRole::Results).await, 0);
 }
 
 #[tokio::test]
-async fn unknown_paths_and_wrong_methods_are_problems_too() {
-    let site = Site::start().await;
+async fn unknown_paths_and_methods_get_problem_responses() {
+    let server = TestServer::start().await;
     for path in ["/v1", "/v2/frames", "/v1/frames/", "/v1/frames/a/b", "/../etc/passwd", "/%00", "/v1/frames%2F17"] {
-        let (status, code, _) = problem(site.request(Method::GET, path).send().await.unwrap()).await;
+        let (status, code, _) = problem(server.get_as(ADMIN, path).await).await;
         assert_eq!((status, code.as_str()), (StatusCode::NOT_FOUND, "unknown_path"), "{path}");
     }
     for (method, path, allowed) in [
@@ -149,7 +111,7 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
         ("OPTIONS", "/v1/detections", &["GET", "POST"]),
         ("BREW", "/v1/detections", &["GET", "POST"]),
     ] {
-        let response = site.request(method.parse().unwrap(), path).send().await.unwrap();
+        let response = server.request(method.parse().unwrap(), path).send().await.unwrap();
         let allow = response.headers()["allow"].to_str().unwrap().to_owned();
         let (status, code, _) = problem(response).await;
         assert_eq!((status.as_u16(), code.as_str()), (405, "method_not_allowed"), "{method} {path}");
@@ -158,20 +120,20 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn what_is_told_of_bad_input_is_in_our_words() {
-    let site = Site::start().await;
+async fn problem_details_never_quote_a_library() {
+    let server = TestServer::start().await;
     let json = |path: &str, body: &str| {
-        let request = site.request(Method::POST, path).header("content-type", "application/json");
+        let request = server.request(Method::POST, path).header("content-type", "application/json");
         request.body(body.to_owned()).send()
     };
-    let form = site.request(Method::POST, "/v1/frames").header("content-type", "multipart/form-data; boundary=b");
+    let form = server.request(Method::POST, "/v1/frames").header("content-type", "multipart/form-data; boundary=b");
     for response in [
         json("/v1/detections", r#"{"label": 5}"#).await,
         json("/v1/detections", r#"{"label": "x", "captured_at": "2026-13-01T00:00:00Z"}"#).await,
         json("/v1/rules", r#"{"name": "r", "condition": "label =="}"#).await,
         json("/v1/rules", r#"{"name": "r", "condition": "1 / 0 == 1"}"#).await,
         form.body("--b\r\nnonsense\r\n\r\n").send().await,
-        site.request(Method::GET, "/v1/frames?x=1").send().await,
+        server.request(Method::GET, "/v1/frames?x=1").send().await,
     ] {
         let (_, _, detail) = problem(response.unwrap()).await;
         for foreign in ["expected", "invalid type", "deserialize", "`", "mismatched", "EOF", "parse", "Int(", "headers"]
@@ -181,113 +143,9 @@ async fn what_is_told_of_bad_input_is_in_our_words() {
     }
 }
 
-async fn connect(address: SocketAddr, head: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!("POST /v1/frames HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n{head}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream
-}
-
-/// The status and code of what a server answers while the request is still open.
-async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
-    let mut got = Vec::new();
-    let read = async {
-        let mut piece = [0; 4096];
-        while !String::from_utf8_lossy(&got).contains("detail") {
-            let length = stream.read(&mut piece).await.unwrap();
-            assert!(length > 0, "closed without an answer: {}", String::from_utf8_lossy(&got));
-            got.extend_from_slice(&piece[..length]);
-        }
-    };
-    tokio::time::timeout(PATIENCE, read).await.expect("an answer");
-    String::from_utf8(got).unwrap()
-}
-
 #[tokio::test]
-async fn what_the_first_bytes_betray_is_refused_before_the_rest_arrives() {
-    let site = Site::start().await;
-    let (large, small) = ("content-length: 100000000", "content-length: 5000000");
-    for (head, sent, expected) in [
-        (format!("content-type: image/png\r\n{large}"), Vec::new(), "413"),
-        (format!("content-type: text/html\r\n{small}"), Vec::new(), "415"),
-        (format!("content-type: image/png\r\n{small}"), b"<ht".to_vec(), "415"),
-        (format!("content-type: image/jpeg\r\n{small}"), png(9, 9, 0), "415"),
-        (format!("content-type: image/png\r\n{small}"), png(60_000, 60_000, 0), "422"),
-        ("content-type: image/png\r\ntransfer-encoding: chunked".to_owned(), b"4\r\nGIF8\r\n".to_vec(), "415"),
-    ] {
-        let mut stream = connect(site.address, &head).await;
-        stream.write_all(&sent).await.unwrap();
-        let answer = answer(&mut stream).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{head}: {answer}");
-    }
-}
-
-#[tokio::test]
-async fn an_upload_that_stalls_or_trickles_is_given_up() {
-    let site = Site::with(&["--ingest-idle-seconds", "1", "--ingest-upload-seconds", "2"]).await;
-    let head = "content-type: image/png\r\ncontent-length: 5000";
-    let mut stalled = connect(site.address, head).await;
-    stalled.write_all(&png(9, 9, 100)).await.unwrap();
-    let trickling = connect(site.address, head).await;
-    let (mut reading, mut writing) = trickling.into_split();
-    let trickle = tokio::spawn(async move {
-        for byte in png(9, 9, 4000) {
-            if writing.write_all(&[byte]).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    for answer in [answer(&mut stalled).await, answer(&mut reading).await] {
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-        assert!(answer.contains("slow_upload"), "{answer}");
-    }
-    trickle.abort();
-}
-
-#[tokio::test]
-async fn a_body_without_end_is_refused_and_never_held() {
-    let site = Site::start().await;
-    let before = resident();
-    let mut sending = Vec::new();
-    for _ in 0..8 {
-        let address = site.address;
-        sending.push(tokio::spawn(async move {
-            let stream = connect(address, "content-type: image/png\r\ntransfer-encoding: chunked").await;
-            let (mut reading, mut writing) = stream.into_split();
-            let flood = tokio::spawn(async move {
-                let first = png(9, 9, 65_536);
-                // 100 MB, or until the server hangs up.
-                for _ in 0..1600 {
-                    let piece = [b"10000\r\n", &first[..], b"\r\n"].concat();
-                    if writing.write_all(&piece).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            let answer = answer(&mut reading).await;
-            assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-            flood.await.unwrap();
-        }));
-    }
-    for sending in sending {
-        sending.await.unwrap();
-    }
-    // Eight of at most 8 MiB each, twice for growing: far from eight times 100 MB.
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 200 << 20, "{grown} bytes more are held");
-}
-
-/// Most bytes of memory that this process ever had in use.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok()).unwrap_or_default() << 10
-}
-
-#[tokio::test]
-async fn no_query_whatever_makes_it_fail() {
-    let site = Site::start().await;
+async fn no_query_string_causes_a_5xx() {
+    let server = TestServer::start().await;
     let paths = [
         "/v1/frames",
         "/v1/detections",
@@ -347,7 +205,7 @@ async fn no_query_whatever_makes_it_fail() {
         "0.5",
         "+",
     ];
-    // A simple generator: the same questions on every run.
+    // A fixed xorshift generator: the same requests on every run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut pick = |length: usize| {
         state ^= state << 13;
@@ -360,7 +218,7 @@ async fn no_query_whatever_makes_it_fail() {
         let pairs: Vec<String> =
             (0..pick(4)).map(|_| format!("{}={}", names[pick(names.len())], values[pick(values.len())])).collect();
         let target = format!("{path}?{}", pairs.join("&"));
-        let response = site.request(Method::GET, &target).send().await.unwrap();
+        let response = server.get_as(ADMIN, &target).await;
         assert!(response.status().as_u16() < 500, "{target}: {}", response.text().await.unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Too much at once is refused, with a time to try again.
+//! Load beyond the bounds is refused, with a time to retry.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use reqwest::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::site::{ADMIN, PATIENCE, Site, png, problem};
+use crate::support::{ADMIN, TIMEOUT, TestServer, png, problem};
 
 #[tokio::test]
-async fn bodies_beyond_the_bytes_that_may_be_held_are_refused_until_there_is_room() {
-    let site = Site::with(&["--max-frame-bytes", "1000000", "--ingest-bytes-in-flight", "1100000"]).await;
-    let mut held = TcpStream::connect(site.address).await.unwrap();
+async fn bodies_beyond_the_byte_budget_get_503() {
+    let server = TestServer::with_flags(&["--max-frame-bytes", "1000000", "--ingest-bytes-in-flight", "1100000"]).await;
+    let mut held = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
         "POST /v1/frames HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n\r\n"
     );
     held.write_all(&[head.as_bytes(), &png(9, 9, 500)].concat()).await.unwrap();
 
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     let refused = loop {
-        let response = site.send("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
+        let response = server.post_image("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
         if response.status() != StatusCode::ACCEPTED || tokio::time::Instant::now() > deadline {
             break response;
         }
@@ -31,25 +31,25 @@ async fn bodies_beyond_the_bytes_that_may_be_held_are_refused_until_there_is_roo
 
     drop(held);
     loop {
-        let response = site.send("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
+        let response = server.post_image("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
         if response.status() == StatusCode::ACCEPTED {
             break;
         }
-        assert!(tokio::time::Instant::now() < deadline, "the room is not given back");
+        assert!(tokio::time::Instant::now() < deadline, "the bytes are not released");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
-async fn frames_are_refused_while_the_workers_are_half_the_retention_behind() {
+async fn frames_are_refused_while_the_backlog_is_too_old() {
     let topics = tempfile::NamedTempFile::new().unwrap();
     let text = contracts::topics::DEFAULT.replace("retention: 24h", "retention: 2s");
     std::fs::write(topics.path(), text).unwrap();
-    let site = Site::with(&["--topics-file", topics.path().to_str().unwrap()]).await;
-    let send = || site.send("/v1/frames", png(9, 9, 2000)).send();
+    let server = TestServer::with_flags(&["--topics-file", topics.path().to_str().unwrap()]).await;
+    let send = || server.post_image("/v1/frames", png(9, 9, 2000)).send();
     assert_eq!(send().await.unwrap().status(), StatusCode::ACCEPTED);
 
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     let refused = loop {
         let response = send().await.unwrap();
         if response.status() != StatusCode::ACCEPTED || tokio::time::Instant::now() > deadline {
@@ -60,9 +60,9 @@ async fn frames_are_refused_while_the_workers_are_half_the_retention_behind() {
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(problem(refused).await.1, "backlog");
 
-    site.worker();
+    server.spawn_worker();
     while send().await.unwrap().status() != StatusCode::ACCEPTED {
-        assert!(tokio::time::Instant::now() < deadline, "frames are not taken again");
+        assert!(tokio::time::Instant::now() < deadline, "frames are still refused");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts: those of the past, and the way through to alert-stream.
+//! Past alerts, and the proxy to alert-stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,57 +7,32 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, RuleId, TenantId};
+use contracts::FrameId;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use store::Indexed;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::site::{PATIENCE, Site, face, problem, result_of};
+use crate::support::{ADMIN, TIMEOUT, TestServer, alert_of, face, problem, result_of};
 
 #[tokio::test]
-async fn alerts_of_the_past_are_a_list() {
-    let site = Site::start().await;
+async fn past_alerts_are_listed_in_pages() {
+    let server = TestServer::start().await;
     for number in 0..5 {
-        let frame = contracts::FrameId::from_position("t", 0, number);
-        let rule_id = RuleId::built_in("face-seen");
-        let data = AlertData {
-            id: AlertId::of(&rule_id, &frame),
-            rule: "face-seen".to_owned(),
-            rule_id,
-            frame_id: frame,
-            stream: None,
-            detector: "face".parse().unwrap(),
-            detection_id: format!("{frame}-face-0"),
-            label: "face".to_owned(),
-            confidence: 0.9,
-            bounds: None,
-            vehicle: contracts::Vehicle::default(),
-            matches: 1,
-            captured_at: Timestamp::now(),
-            raised_at: Timestamp::from_second(1_767_225_600 + number).unwrap(),
-        };
-        let alert = AlertEvent { tenant: TenantId::admin(), traceparent: None, data };
-        let indexed = Indexed {
-            result: result_of(frame, vec![face(0.9)]),
-            alerts: vec![alert],
-            indexed_at: Timestamp::now(),
-            expires_at: "9999-01-01T00:00:00Z".parse().unwrap(),
-        };
-        site.deps.documents.put(&[indexed]).await.unwrap();
+        let frame = FrameId::from_position("test", 0, number);
+        let alert = alert_of(frame, Timestamp::from_second(1_767_225_600 + number).unwrap());
+        server.index_with_alerts(result_of(frame, vec![face(0.9)]), vec![alert]).await;
     }
-    let first = site.get("/v1/alerts/history?limit=3&rule=face-seen&label=face").await;
+    let first = server.get("/v1/alerts/history?limit=3&rule=face-seen&label=face").await;
     assert_eq!(first["items"].as_array().unwrap().len(), 3);
     let cursor = first["next_cursor"].as_str().unwrap();
-    let second = site.get(&format!("/v1/alerts/history?limit=3&cursor={cursor}")).await;
+    let second = server.get(&format!("/v1/alerts/history?limit=3&cursor={cursor}")).await;
     assert_eq!(second["items"].as_array().unwrap().len(), 2);
     assert!(second["next_cursor"].is_null());
-    assert!(site.get("/v1/alerts/history?rule=none").await["items"].as_array().unwrap().is_empty());
+    assert!(server.get("/v1/alerts/history?rule=none").await["items"].as_array().unwrap().is_empty());
 }
 
-/// Stands in for alert-stream: tells what it was asked and sends what the test feeds it.
+/// A fake alert-stream: its URL, the requests it receives, and a channel for the events it sends.
 async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Bytes, std::io::Error>>) {
     let (asked, requests) = mpsc::channel(4);
     let (feed, events) = mpsc::channel(4);
@@ -83,12 +58,12 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
 }
 
 #[tokio::test]
-async fn alerts_pass_through_as_they_come_and_a_client_that_leaves_is_noticed() {
+async fn alerts_are_proxied_until_the_client_disconnects() {
     let (url, mut requests, feed) = upstream().await;
-    let site = Site::with(&["--alert-stream-url", &url]).await;
-    let request = site.request(Method::GET, "/v1/alerts?label=face").header("last-event-id", "7");
+    let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
+    let request = server.request(Method::GET, "/v1/alerts?label=face").header("last-event-id", "7");
     let asking = tokio::spawn(request.send());
-    let seen = tokio::time::timeout(PATIENCE, requests.recv()).await.unwrap().unwrap();
+    let seen = tokio::time::timeout(TIMEOUT, requests.recv()).await.unwrap().unwrap();
     assert_eq!(seen.uri().to_string(), "/v1/alerts?label=face");
     assert_eq!(seen.headers()["last-event-id"], "7");
     assert!(seen.headers()["authorization"].to_str().unwrap().starts_with("Bearer "));
@@ -105,30 +80,30 @@ async fn alerts_pass_through_as_they_come_and_a_client_that_leaves_is_noticed() 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, left).await.expect("the connection behind is closed");
+    tokio::time::timeout(TIMEOUT, left).await.expect("the upstream connection is closed");
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_streams_that_pass_through() {
+async fn shutdown_ends_proxied_streams() {
     let (url, _requests, feed) = upstream().await;
-    let site = Site::with(&["--alert-stream-url", &url]).await;
-    let asking = site.request(Method::GET, "/v1/alerts").send();
+    let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
+    let asking = server.request(Method::GET, "/v1/alerts").send();
     let (response, _) = tokio::join!(asking, feed.send(Ok(Bytes::from_static(b"id: 8\n\n"))));
     let mut response = response.unwrap();
     response.chunk().await.unwrap().unwrap();
-    site.stop().await;
-    assert_eq!(tokio::time::timeout(PATIENCE, response.chunk()).await.unwrap().unwrap(), None);
+    server.stop().await;
+    assert_eq!(tokio::time::timeout(TIMEOUT, response.chunk()).await.unwrap().unwrap(), None);
 }
 
 #[tokio::test]
-async fn without_alert_stream_the_answer_is_to_try_again() {
-    // A port that was just given back: nothing listens there.
+async fn without_alert_stream_the_answer_is_503_with_retry_after() {
+    // The port was just closed, so nothing listens there.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let site = Site::with(&["--alert-stream-url", &url]).await;
+    let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
     for path in ["/v1/alerts", "/alerts"] {
-        let response = site.request(Method::GET, path).send().await.unwrap();
+        let response = server.get_as(ADMIN, path).await;
         assert!(response.headers().contains_key("retry-after"));
         let (status, code, _) = problem(response).await;
         assert_eq!((status, code.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"), "{path}");

@@ -1,5 +1,5 @@
-//! The same with a certified provider that runs on this machine (`scripts/servers start oidc`): its pages, its forms, its
-//! tokens. Who signs in there has a name of its own in each test; the provider takes any.
+//! Sign-in against a certified OpenID provider on this machine (`scripts/servers start oidc`): its pages, forms and tokens.
+//! The provider accepts any user name; each test uses its own.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,36 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::code_flow::{Begun, begin, browser, come_back};
-use crate::issuer::{Key, SECRET, message, with};
-use crate::site::{Site, problem};
+use crate::openid::code_flow::{SignIn, browser, callback, start_sign_in};
+use crate::support::provider::{CLIENT_SECRET, SigningKey, message, with};
+use crate::support::{TestServer, problem};
 
-/// Where an app on a phone is called back.
+/// Redirect URI of a phone app.
 const PHONE: &str = "org.example.phone:/back";
 
 fn issuer() -> String {
     std::env::var("SIGHTLINE_TEST_OIDC_ISSUER").expect("SIGHTLINE_TEST_OIDC_ISSUER is not set; run `make test-real`")
 }
 
-async fn site(flags: &[&str]) -> Site {
+async fn server_with(flags: &[&str]) -> TestServer {
     let issuer = issuer();
     let usual = ["--oidc-issuer", &issuer, "--oidc-audiences", "sightline-phone", "--sign-ins-per-address", "100000"];
-    Site::with(&[&usual, flags].concat()).await
+    TestServer::with_flags(&[&usual, flags].concat()).await
 }
 
-const WEB: [&str; 4] = ["--oidc-client-id", "sightline-web", "--oidc-client-secret", SECRET];
+const WEB: [&str; 4] = ["--oidc-client-id", "sightline-web", "--oidc-client-secret", CLIENT_SECRET];
 
-/// A name that no other test has.
+/// A user name that no other test uses.
 fn name() -> String {
     format!("ann-{}", Uuid::new_v4().simple())
 }
 
-/// Somebody at a browser, with the provider's cookies.
+/// A browser with the provider's cookies, and the name its user types.
 struct Visitor {
     client: Client,
     name: String,
@@ -48,7 +48,7 @@ impl Visitor {
         Self { client: browser(), name: name.to_owned(), cookies: BTreeMap::new() }
     }
 
-    /// Fills in the provider's forms, until it leads to an address that begins so.
+    /// Follows redirects and fills in the provider's forms until it is redirected to an address with this prefix.
     async fn walk(&mut self, from: &Url, to: &str) -> Url {
         let mut here = from.clone();
         let mut response = self.send(self.client.get(here.clone())).await;
@@ -99,109 +99,113 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
-/// What the provider gives back.
+/// The parameters of the callback.
 fn fields(back: &Url) -> Vec<(String, String)> {
     back.query_pairs().into_owned().collect()
 }
 
-async fn back_at(site: &Site, begun: &Begun, back: &Url) -> Response {
+async fn back_at(server: &TestServer, sign_in: &SignIn, back: &Url) -> Response {
     let fields = fields(back);
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    come_back(site.address, Some(&begun.cookie), &fields).await
+    callback(server.address, Some(&sign_in.cookie), &fields).await
 }
 
-/// Signs in by the provider's pages.
-async fn sign_in(site: &Site, visitor: &mut Visitor) -> Value {
-    let begun = begin(site.address, "").await;
-    let back = visitor.walk(&begun.there, begun.asked()["redirect_uri"].as_str()).await;
-    let response = back_at(site, &begun, &back).await;
+/// Signs in at the provider and returns the tokens.
+async fn sign_in(server: &TestServer, visitor: &mut Visitor) -> Value {
+    let sign_in = start_sign_in(server.address, "").await;
+    let back = visitor.walk(&sign_in.authorize_url, sign_in.params()["redirect_uri"].as_str()).await;
+    let response = back_at(server, &sign_in, &back).await;
     let (status, answer) = (response.status(), response.json().await.unwrap());
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer
 }
 
-async fn me(site: &Site, grant: &Value) -> Value {
+async fn me(server: &TestServer, grant: &Value) -> Value {
     let token = grant["access_token"].as_str().unwrap();
-    site.request_as(token, Method::GET, "/v1/users/me").send().await.unwrap().json().await.unwrap()
+    server.get_as(token, "/v1/users/me").await.json().await.unwrap()
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn a_browser_signs_in_by_the_pages_of_a_real_provider() {
-    let site = site(&WEB).await;
+async fn a_browser_signs_in_at_a_real_provider() {
+    let server = server_with(&WEB).await;
     let (name, other) = (name(), name());
     let mut visitor = Visitor::new(&name);
-    let user = me(&site, &sign_in(&site, &mut visitor).await).await;
+    let user = me(&server, &sign_in(&server, &mut visitor).await).await;
     assert_eq!(user["email"], format!("{name}@people.example"));
     assert_eq!(user["full_name"], format!("Name of {name}"));
-    let again = me(&site, &sign_in(&site, &mut visitor).await).await;
-    assert_eq!(again["id"], user["id"], "the provider remembers the browser, and we the person");
-    let another = me(&site, &sign_in(&site, &mut Visitor::new(&other)).await).await;
+    let again = me(&server, &sign_in(&server, &mut visitor).await).await;
+    assert_eq!(again["id"], user["id"], "the same person is the same user");
+    let another = me(&server, &sign_in(&server, &mut Visitor::new(&other)).await).await;
     assert_ne!(another["id"], user["id"]);
-    let unproven = me(&site, &sign_in(&site, &mut Visitor::new(&format!("unproven-{name}"))).await).await;
+    let unproven = me(&server, &sign_in(&server, &mut Visitor::new(&format!("unproven-{name}"))).await).await;
     assert_eq!(unproven["email"], Value::Null);
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn a_public_client_signs_in_by_its_verifier_alone() {
-    let site = site(&["--oidc-client-id", "sightline-open"]).await;
+async fn a_public_client_needs_no_secret() {
+    let server = server_with(&["--oidc-client-id", "sightline-open"]).await;
     let name = name();
-    let user = me(&site, &sign_in(&site, &mut Visitor::new(&name)).await).await;
+    let user = me(&server, &sign_in(&server, &mut Visitor::new(&name)).await).await;
     assert_eq!(user["email"], format!("{name}@people.example"));
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn a_code_is_good_once_and_in_the_browser_that_asked_for_it() {
-    let site = site(&WEB).await;
+async fn a_code_works_once_and_in_its_own_browser() {
+    let server = server_with(&WEB).await;
     let mut visitor = Visitor::new(&name());
-    let begun = begin(site.address, "").await;
-    let back = visitor.walk(&begun.there, begun.asked()["redirect_uri"].as_str()).await;
+    let sign_in = start_sign_in(server.address, "").await;
+    let back = visitor.walk(&sign_in.authorize_url, sign_in.params()["redirect_uri"].as_str()).await;
     let code = fields(&back).into_iter().find(|(name, _)| name == "code").unwrap().1;
 
-    // A thief who has the code brings it back in a sign-in of its own: the verifier is another.
-    let thief = begin(site.address, "").await;
-    let stolen = [("code", code.as_str()), ("state", &thief.asked()["state"])];
-    let (status, refused, _) = problem(come_back(site.address, Some(&thief.cookie), &stolen).await).await;
+    // An attacker sends a stolen code in a sign-in of its own, so the code verifier differs.
+    let attacker = start_sign_in(server.address, "").await;
+    let stolen = [("code", code.as_str()), ("state", &attacker.asked()["state"])];
+    let (status, refused, _) = problem(callback(server.address, Some(&attacker.cookie), &stolen).await).await;
     assert_eq!((status, refused.as_str()), (StatusCode::FORBIDDEN, "sign_in_refused"));
     let own = fields(&back);
     let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    for cookie in [None, Some(thief.cookie.as_str())] {
-        assert_eq!(problem(come_back(site.address, cookie, &own).await).await.1, "sign_in_not_begun");
+    for cookie in [None, Some(attacker.cookie.as_str())] {
+        assert_eq!(problem(callback(server.address, cookie, &own).await).await.1, "sign_in_not_begun");
     }
 
-    let begun = begin(site.address, "").await;
-    let back = visitor.walk(&begun.there, begun.asked()["redirect_uri"].as_str()).await;
-    assert_eq!(back_at(&site, &begun, &back).await.status(), StatusCode::OK);
-    assert_eq!(problem(back_at(&site, &begun, &back).await).await.1, "sign_in_refused", "the whole way back again");
+    let sign_in = start_sign_in(server.address, "").await;
+    let back = visitor.walk(&sign_in.authorize_url, sign_in.params()["redirect_uri"].as_str()).await;
+    assert_eq!(back_at(&server, &sign_in, &back).await.status(), StatusCode::OK);
+    assert_eq!(
+        problem(back_at(&server, &sign_in, &back).await).await.1,
+        "sign_in_refused",
+        "a callback cannot be repeated"
+    );
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn who_does_not_consent_is_not_signed_in() {
-    let site = site(&WEB).await;
-    let begun = begin(site.address, "").await;
+async fn without_consent_there_is_no_sign_in() {
+    let server = server_with(&WEB).await;
+    let sign_in = start_sign_in(server.address, "").await;
     let mut visitor = Visitor::new(&name());
-    let first = visitor.send(visitor.client.get(begun.there.clone())).await;
-    let here = begun.there.join(first.headers()[LOCATION].to_str().unwrap()).unwrap();
+    let first = visitor.send(visitor.client.get(sign_in.authorize_url.clone())).await;
+    let here = sign_in.authorize_url.join(first.headers()[LOCATION].to_str().unwrap()).unwrap();
     let abort: Url = format!("{here}/abort").parse().unwrap();
-    let back = visitor.walk(&abort, begun.asked()["redirect_uri"].as_str()).await;
-    let (_, code, detail) = problem(back_at(&site, &begun, &back).await).await;
+    let back = visitor.walk(&abort, sign_in.params()["redirect_uri"].as_str()).await;
+    let (_, code, detail) = problem(back_at(&server, &sign_in, &back).await).await;
     assert_eq!(code, "sign_in_refused");
     assert!(detail.contains("access_denied"), "{detail}");
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn a_wrong_secret_is_the_operators_matter() {
-    let site = site(&["--oidc-client-id", "sightline-web", "--oidc-client-secret", "another"]).await;
-    let begun = begin(site.address, "").await;
-    let back = Visitor::new(&name()).walk(&begun.there, begun.asked()["redirect_uri"].as_str()).await;
-    assert_eq!(problem(back_at(&site, &begun, &back).await).await.1, "unavailable");
+async fn a_wrong_client_secret_gives_503() {
+    let server = server_with(&["--oidc-client-id", "sightline-web", "--oidc-client-secret", "another"]).await;
+    let sign_in = start_sign_in(server.address, "").await;
+    let back = Visitor::new(&name()).walk(&sign_in.authorize_url, sign_in.params()["redirect_uri"].as_str()).await;
+    assert_eq!(problem(back_at(&server, &sign_in, &back).await).await.1, "unavailable");
 }
 
-/// What an app on a phone has from the provider, as this client of it.
+/// The tokens that a phone app gets from the provider under this client id.
 async fn on_a_phone(client_id: &str, name: &str) -> Value {
     let verifier = URL_SAFE_NO_PAD.encode(Uuid::new_v4().to_string());
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
@@ -227,54 +231,54 @@ async fn on_a_phone(client_id: &str, name: &str) -> Value {
     post.body(form).send().await.unwrap().json().await.unwrap()
 }
 
-async fn show(site: &Site, token: &str, nonce: Option<&str>) -> Response {
+async fn show(server: &TestServer, token: &str, nonce: Option<&str>) -> Response {
     let body = match nonce {
         Some(nonce) => json!({"id_token": token, "nonce": nonce}),
         None => json!({"id_token": token}),
     };
-    site.stranger(Method::POST, "/v1/oidc/id-token").json(&body).send().await.unwrap()
+    server.post_anonymously("/v1/oidc/id-token", &body).await
 }
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn an_app_signs_in_with_a_token_of_a_real_provider_and_with_no_forged_one() {
-    let site = site(&WEB).await;
+async fn a_phone_app_signs_in_and_forgeries_are_refused() {
+    let server = server_with(&WEB).await;
     let name = name();
     let tokens = on_a_phone("sightline-phone", &name).await;
     let good = tokens["id_token"].as_str().unwrap();
     let published = browser().get(format!("{}/jwks", issuer())).send().await.unwrap();
     let published: Value = published.json().await.unwrap();
     for (kind, token) in forgeries(good, &published["keys"][0]) {
-        let (status, code, detail) = problem(show(&site, &token, None).await).await;
+        let (status, code, detail) = problem(show(&server, &token, None).await).await;
         assert_eq!((status.as_u16(), code.as_str()), (401, "invalid_id_token"), "{kind}: {detail}");
     }
     let access_token = tokens["access_token"].as_str().unwrap();
-    assert_eq!(problem(show(&site, access_token, None).await).await.1, "invalid_id_token", "an access token");
-    let stranger = on_a_phone("somebody-else", &name).await;
-    let (_, code, detail) = problem(show(&site, stranger["id_token"].as_str().unwrap(), None).await).await;
+    assert_eq!(problem(show(&server, access_token, None).await).await.1, "invalid_id_token", "an access token");
+    let anonymous = on_a_phone("somebody-else", &name).await;
+    let (_, code, detail) = problem(show(&server, anonymous["id_token"].as_str().unwrap(), None).await).await;
     assert!(code == "invalid_id_token" && detail.contains("another client"), "{detail}");
-    assert_eq!(problem(show(&site, good, Some("another")).await).await.1, "invalid_id_token");
+    assert_eq!(problem(show(&server, good, Some("another")).await).await.1, "invalid_id_token");
 
-    let shown = show(&site, good, Some("of-the-phone")).await;
-    assert_eq!(shown.status(), StatusCode::OK, "what the forgeries are made of");
-    let by_phone = me(&site, &shown.json().await.unwrap()).await;
-    let by_browser = me(&site, &sign_in(&site, &mut Visitor::new(&name)).await).await;
-    assert_eq!(by_phone["id"], by_browser["id"], "one person, whichever way");
+    let shown = show(&server, good, Some("of-the-phone")).await;
+    assert_eq!(shown.status(), StatusCode::OK, "the forgeries vary a valid token");
+    let by_phone = me(&server, &shown.json().await.unwrap()).await;
+    let by_browser = me(&server, &sign_in(&server, &mut Visitor::new(&name)).await).await;
+    assert_eq!(by_phone["id"], by_browser["id"], "both ways lead to the same user");
 }
 
-/// Tokens that differ from a good one in one thing only, so far as that can be without the provider's key.
+/// Tokens that differ from a valid one in one detail, as far as that is possible without the provider's key.
 fn forgeries(good: &str, key: &Value) -> Vec<(&'static str, String)> {
     let parts: Vec<&str> = good.split('.').collect();
     let read = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
     let (header, claims, signature) = (read(parts[0]), read(parts[1]), parts[2]);
-    let thief = Key::new(key["kid"].as_str().unwrap());
+    let attacker = SigningKey::new(key["kid"].as_str().unwrap());
     let es256 = with(&header, "alg", json!("ES256"));
     let mut forged = vec![
         ("truncated", good[..good.len() - 2].to_owned()),
         ("no signature", format!("{}.{}", parts[0], parts[1])),
-        ("of somebody else", format!("{}.{signature}", message(&header, &with(&claims, "sub", json!("bob"))))),
+        ("another subject", format!("{}.{signature}", message(&header, &with(&claims, "sub", json!("bob"))))),
         (
-            "that never ends",
+            "of a far expiry",
             format!("{}.{signature}", message(&header, &with(&claims, "exp", json!(9_999_999_999_u64)))),
         ),
         ("alg none", format!("{}.", message(&with(&header, "alg", json!("none")), &claims))),
@@ -282,15 +286,15 @@ fn forgeries(good: &str, key: &Value) -> Vec<(&'static str, String)> {
             "alg none, with the signature",
             format!("{}.{signature}", message(&with(&header, "alg", json!("none")), &claims)),
         ),
-        ("of another key under its name", thief.signed(&es256, &claims)),
-        ("with its own key", thief.signed(&with(&es256, "jwk", thief.jwk()), &claims)),
+        ("another key under its id", attacker.signed(&es256, &claims)),
+        ("an embedded key", attacker.signed(&with(&es256, "jwk", attacker.jwk()), &claims)),
     ];
     let hs256 = with(&header, "alg", json!("HS256"));
-    for secret in [key["n"].as_str().unwrap().to_owned(), key.to_string(), SECRET.to_owned()] {
+    for secret in [key["n"].as_str().unwrap().to_owned(), key.to_string(), CLIENT_SECRET.to_owned()] {
         let message = message(&hs256, &claims);
         let secret = EncodingKey::from_secret(secret.as_bytes());
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).unwrap();
-        forged.push(("HS256 with what is known", format!("{message}.{signature}")));
+        forged.push(("HS256 with a known secret", format!("{message}.{signature}")));
     }
     forged
 }

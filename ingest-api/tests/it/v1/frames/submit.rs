@@ -1,11 +1,11 @@
-//! Frames in.
+//! `POST /v1/frames`.
 
 use contracts::api::FrameAccepted;
 use contracts::{Event, FrameContent, FrameEvent, FrameId, TopicRole};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
-use crate::site::{ADMIN, OTHER, READER, Site, jpeg, png, problem};
+use crate::support::{ADMIN, OTHER, READER, TestServer, face, jpeg, png, problem};
 
 async fn accepted(response: reqwest::Response) -> FrameAccepted {
     let status = response.status();
@@ -15,11 +15,11 @@ async fn accepted(response: reqwest::Response) -> FrameAccepted {
 }
 
 #[tokio::test]
-async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
-    let site = Site::start().await;
+async fn an_accepted_frame_is_published_unchanged() {
+    let server = TestServer::start().await;
     let image = jpeg(640, 480, 70_000);
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let response = site
+    let response = server
         .request(Method::POST, "/v1/frames?stream=gate-1&captured_at=2026-01-02T03:04:05Z&detectors=face")
         .header("content-type", "image/jpeg")
         .header("traceparent", trace)
@@ -33,7 +33,7 @@ async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
     assert_eq!(location, format!("/v1/frames/{}", body.frame_id));
     assert_eq!(body.results_url, location);
 
-    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
+    let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
     assert_eq!(event.id, body.frame_id);
     assert_eq!(event.stream.unwrap().as_str(), "gate-1");
     assert_eq!(event.captured_at.to_string(), "2026-01-02T03:04:05Z");
@@ -42,23 +42,23 @@ async fn what_was_answered_with_202_is_on_the_log_as_it_was_sent() {
     assert_eq!(event.traceparent.as_deref(), Some(trace));
     assert_eq!(event.reply_to, None);
     assert_eq!(event.content, FrameContent::Inline(image.into()));
-    site.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn a_frame_too_large_for_a_message_goes_to_the_blob_store() {
-    let site = Site::start().await;
+async fn a_large_frame_goes_to_the_blob_store() {
+    let server = TestServer::start().await;
     let image = png(2000, 1000, (1 << 20) + 1);
-    let body = accepted(site.send("/v1/frames", image.clone()).send().await.unwrap()).await;
-    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
+    let body = accepted(server.post_image("/v1/frames", image.clone()).send().await.unwrap()).await;
+    let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
     let FrameContent::Blob(key) = event.content else { panic!("it is in the message") };
     assert!(key.starts_with("inbox/20") && key.ends_with(&body.frame_id.to_string()), "{key}");
-    assert_eq!(site.deps.blobs.get(&key).await.unwrap().unwrap(), image);
+    assert_eq!(server.deps.blobs.get(&key).await.unwrap().unwrap(), image);
 }
 
 #[tokio::test]
-async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
-    let site = Site::start().await;
+async fn multipart_is_accepted_with_the_image_in_any_part() {
+    let server = TestServer::start().await;
     for (number, (field, media_type)) in
         [("file", Some("image/jpeg")), ("image", None), ("frame", Some("application/octet-stream"))]
             .into_iter()
@@ -71,11 +71,11 @@ async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
             None => part,
         };
         let form = Form::new().text("note", "x".repeat(1000)).part(field, part);
-        let response = site.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
+        let response = server.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
         let body = accepted(response).await;
         let mut found = None;
         for skip in 0..=number {
-            let event = FrameEvent::from_message(&site.message(TopicRole::Frames, skip).await).unwrap();
+            let event = FrameEvent::from_message(&server.message(TopicRole::Frames, skip).await).unwrap();
             found = found.or_else(|| (event.id == body.frame_id).then_some(event));
         }
         assert_eq!(found.unwrap().content, FrameContent::Inline(image.into()), "{field}");
@@ -83,8 +83,8 @@ async fn a_form_is_as_good_as_a_body_and_the_image_may_come_last() {
 }
 
 #[tokio::test]
-async fn forms_without_one_sound_image_are_refused() {
-    let site = Site::start().await;
+async fn a_form_without_exactly_one_image_is_refused() {
+    let server = TestServer::start().await;
     let image = || Part::bytes(jpeg(640, 480, 5000)).file_name("a.jpg");
     for (form, status, code) in [
         (Form::new().text("note", "hello"), 422, "invalid"),
@@ -97,7 +97,7 @@ async fn forms_without_one_sound_image_are_refused() {
         (Form::new().part("file", Part::bytes(png(10, 10, (8 << 20) + 1))), 413, "too_large"),
         (Form::new().part("file", Part::bytes(png(10, 10, 9 << 20))), 413, "too_large"),
     ] {
-        let response = site.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
+        let response = server.request(Method::POST, "/v1/frames").multipart(form).send().await.unwrap();
         let (got, got_code, detail) = problem(response).await;
         assert_eq!((got.as_u16(), got_code.as_str()), (status, code), "{detail}");
     }
@@ -107,18 +107,18 @@ async fn forms_without_one_sound_image_are_refused() {
         ("multipart/form-data; boundary=b", "--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n\u{1}", 400),
         ("multipart/form-data; boundary=b", "--b\r\nnonsense\r\n\r\n", 400),
     ] {
-        let request = site.request(Method::POST, "/v1/frames").header("content-type", media_type).body(body);
+        let request = server.request(Method::POST, "/v1/frames").header("content-type", media_type).body(body);
         let (got, _, detail) = problem(request.send().await.unwrap()).await;
         assert_eq!(got.as_u16(), status, "{media_type} {body}: {detail}");
     }
-    assert_eq!(site.messages(TopicRole::Frames).await, 0);
+    assert_eq!(server.message_count(TopicRole::Frames).await, 0);
 }
 
 #[tokio::test]
-async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
-    let site = Site::start().await;
+async fn an_idempotency_key_names_one_frame_per_tenant() {
+    let server = TestServer::start().await;
     let send = |token: &str, key: &str| {
-        let request = site.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
+        let request = server.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
         request.body(png(64, 64, 2000)).header("idempotency-key", key).send()
     };
     let first = accepted(send(ADMIN, "a").await.unwrap()).await;
@@ -131,10 +131,11 @@ async fn the_same_key_of_the_same_tenant_is_the_same_frame() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_again_with_another_frame_is_refused() {
-    let site = Site::start().await;
-    let send =
-        |query: &str, image: Vec<u8>| site.send(&format!("/v1/frames{query}"), image).header("idempotency-key", "k");
+async fn a_reused_key_with_another_frame_is_refused() {
+    let server = TestServer::start().await;
+    let send = |query: &str, image: Vec<u8>| {
+        server.post_image(&format!("/v1/frames{query}"), image).header("idempotency-key", "k")
+    };
     let image = || png(64, 64, 2000);
     accepted(send("?stream=a", image()).send().await.unwrap()).await;
     accepted(send("?stream=a", image()).send().await.unwrap()).await;
@@ -143,24 +144,25 @@ async fn a_key_that_comes_again_with_another_frame_is_refused() {
         send("?stream=b", image()),
         send("?stream=a&detectors=face", image()),
         send("?stream=a&captured_at=2026-01-02T03:04:05Z", image()).header("prefer", "wait=5"),
-        site.request(Method::POST, "/v1/detections")
+        server
+            .request(Method::POST, "/v1/detections")
             .header("idempotency-key", "k")
             .json(&serde_json::json!({"label": "x"})),
     ] {
         let (status, code, _) = problem(request.send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
     }
-    assert_eq!(site.messages(TopicRole::Frames).await, 2);
-    assert_eq!(site.messages(TopicRole::Results).await, 0);
+    assert_eq!(server.message_count(TopicRole::Frames).await, 2);
+    assert_eq!(server.message_count(TopicRole::Results).await, 0);
 }
 
 #[tokio::test]
-async fn a_repeat_claims_no_capture_time_that_it_cannot_know() {
-    let site = Site::start().await;
-    let without_key = accepted(site.send("/v1/frames", png(64, 64, 2000)).send().await.unwrap()).await;
+async fn a_repeat_omits_an_unknown_capture_time() {
+    let server = TestServer::start().await;
+    let without_key = accepted(server.post_image("/v1/frames", png(64, 64, 2000)).send().await.unwrap()).await;
     assert!(without_key.captured_at.is_some());
     let keyed = |query: &str, key: &str| {
-        site.send(&format!("/v1/frames{query}"), png(64, 64, 2000)).header("idempotency-key", key).send()
+        server.post_image(&format!("/v1/frames{query}"), png(64, 64, 2000)).header("idempotency-key", key).send()
     };
     assert_eq!(accepted(keyed("", "k").await.unwrap()).await.captured_at, None);
     let told = accepted(keyed("?captured_at=2026-01-02T03:04:05Z", "l").await.unwrap()).await;
@@ -168,25 +170,25 @@ async fn a_repeat_claims_no_capture_time_that_it_cannot_know() {
 }
 
 #[tokio::test]
-async fn only_those_who_may_write_send_frames() {
-    let site = Site::start().await;
-    let plain = site.client.post(format!("http://{}/v1/frames", site.address));
+async fn only_callers_with_frames_write_send_frames() {
+    let server = TestServer::start().await;
+    let plain = server.client.post(format!("http://{}/v1/frames", server.address));
     let response = plain.header("content-type", "image/png").body(png(9, 9, 90)).send().await.unwrap();
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
     assert_eq!(problem(response).await.0, StatusCode::UNAUTHORIZED);
 
-    let url = format!("http://{}/v1/frames", site.address);
-    let response = site.client.post(&url).bearer_auth("guess").body(png(9, 9, 90)).send().await.unwrap();
+    let url = format!("http://{}/v1/frames", server.address);
+    let response = server.client.post(&url).bearer_auth("guess").body(png(9, 9, 90)).send().await.unwrap();
     assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("invalid_token"));
     assert_eq!(problem(response).await.1, "invalid_token");
 
-    let response = site.client.post(&url).bearer_auth(READER).body(png(9, 9, 90)).send().await.unwrap();
+    let response = server.client.post(&url).bearer_auth(READER).body(png(9, 9, 90)).send().await.unwrap();
     assert_eq!(problem(response).await.1, "forbidden");
-    assert_eq!(site.messages(TopicRole::Frames).await, 0);
+    assert_eq!(server.message_count(TopicRole::Frames).await, 0);
 
-    let sent = site.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
+    let sent = server.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
     accepted(sent.send().await.unwrap()).await;
-    let event = FrameEvent::from_message(&site.message(TopicRole::Frames, 0).await).unwrap();
-    let other = site.deps.directory.users.user_named("other").await.unwrap();
+    let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
+    let other = server.deps.directory.users.user_named("other").await.unwrap();
     assert_eq!(event.tenant, other.tenant);
 }

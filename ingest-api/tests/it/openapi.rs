@@ -1,15 +1,15 @@
-//! The OpenAPI document and the router tell the same.
+//! The OpenAPI document agrees with the router.
 
 use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
 
-use crate::site::{Site, png};
+use crate::support::{ADMIN, TestServer};
 
 #[tokio::test]
-async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_others() {
-    let site = Site::start().await;
-    let document = site.get("/openapi.json").await;
+async fn router_and_document_agree_on_methods() {
+    let server = TestServer::start().await;
+    let document = server.get("/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!(schemes["bearer"]["scheme"], "bearer");
@@ -25,10 +25,10 @@ async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_other
         let named: BTreeSet<String> =
             operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
         let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
-        let response = site.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
+        let response = server.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allow = response.headers()["allow"].to_str().unwrap();
-        // HEAD comes with every GET.
+        // Every GET route answers HEAD too.
         let taken: BTreeSet<String> = allow.split(',').filter(|name| *name != "HEAD").map(str::to_owned).collect();
         assert_eq!(taken, named, "{path}");
         for (method, operation) in operations.as_object().unwrap() {
@@ -39,9 +39,9 @@ async fn every_path_of_the_document_takes_the_methods_that_it_names_and_no_other
 }
 
 #[tokio::test]
-async fn every_operation_has_a_name_of_its_own_and_tells_its_refusals_with_their_headers() {
-    let site = Site::start().await;
-    let document = site.get("/openapi.json").await;
+async fn operations_have_unique_ids_and_documented_errors() {
+    let server = TestServer::start().await;
+    let document = server.get("/openapi.json").await;
     let mut names = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -65,16 +65,16 @@ async fn every_operation_has_a_name_of_its_own_and_tells_its_refusals_with_their
     assert!(names.len() >= 50, "{names:?}");
 }
 
-/// Whether an operation takes requests without a credential.
+/// Whether an operation needs no credential.
 fn is_open(operation: &serde_json::Value) -> bool {
     let ways = operation["security"].as_array();
     ways.is_some_and(|ways| ways.iter().any(|way| way.as_object().is_some_and(serde_json::Map::is_empty)))
 }
 
 #[tokio::test]
-async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
-    let site = Site::start().await;
-    let document = site.get("/openapi.json").await;
+async fn anonymous_requests_get_401_unless_documented() {
+    let server = TestServer::start().await;
+    let document = server.get("/openapi.json").await;
     let mut open = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -87,7 +87,7 @@ async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
             }
             let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let response = site.stranger(method.clone(), &concrete).send().await.unwrap();
+            let response = server.anonymous(method.clone(), &concrete).send().await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
             assert!(response.headers().contains_key("www-authenticate"), "{method} {path}");
         }
@@ -110,53 +110,22 @@ async fn strangers_get_401_where_the_document_does_not_say_otherwise() {
         "revoke_token",
         "sign_in_with_id_token",
     ];
-    assert_eq!(open, expected.map(str::to_owned).into(), "nothing else is open to strangers");
+    assert_eq!(open, expected.map(str::to_owned).into(), "no other operation is open");
 }
 
 #[tokio::test]
-async fn the_bare_address_leads_to_the_documentation() {
-    let site = Site::start().await;
+async fn the_root_redirects_to_the_documentation() {
+    let server = TestServer::start().await;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let response = client.get(format!("http://{}/", site.address)).send().await.unwrap();
+    let response = client.get(format!("http://{}/", server.address)).send().await.unwrap();
     assert_eq!(response.headers()["location"], "/docs/");
-    assert!(site.request(Method::GET, "/").send().await.unwrap().text().await.unwrap().contains("swagger-ui"));
+    assert!(server.get_as(ADMIN, "/").await.text().await.unwrap().contains("swagger-ui"));
 }
 
 #[tokio::test]
-async fn the_document_can_be_read_in_a_browser() {
-    let site = Site::start().await;
-    let page = site.request(Method::GET, "/docs/").send().await.unwrap();
+async fn swagger_ui_is_served() {
+    let server = TestServer::start().await;
+    let page = server.get_as(ADMIN, "/docs/").await;
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.text().await.unwrap().contains("swagger-ui"));
-}
-
-#[tokio::test]
-async fn it_says_that_it_lives_and_is_ready() {
-    let site = Site::start().await;
-    assert_eq!(site.get("/healthz").await["status"], "ok");
-    let ready = site.get("/readyz").await;
-    for name in ["bus", "documents", "blobs", "accounts"] {
-        assert_eq!(ready["checks"][name], "ok", "{ready}");
-    }
-}
-
-#[tokio::test]
-async fn it_counts_what_it_does() {
-    let site = Site::start().await;
-    site.send("/v1/frames", png(9, 9, 2000)).send().await.unwrap();
-    site.send("/v1/frames", b"GIF89a".to_vec()).send().await.unwrap();
-    let metrics = platform::telemetry::metrics().render();
-    for line in [
-        "sightline_http_requests_total{route=\"/v1/frames\",method=\"POST\",status=\"202\"}",
-        "sightline_http_request_seconds",
-        "sightline_ingest_frames_total",
-        "sightline_ingest_frame_bytes_total",
-        "sightline_ingest_bytes_in_flight",
-        "sightline_ingest_waiting",
-        "sightline_ingest_backlog_seconds",
-        "sightline_ingest_backlog_wait_seconds",
-        "sightline_ingest_refusals_total{code=\"unsupported_media_type\"}",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
 }

@@ -1,4 +1,4 @@
-//! A provider whose keys the tests hold: it publishes what a provider does, and says whatever a test has it say.
+//! An OpenID provider whose keys and responses the test controls.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,30 +18,31 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What the service is called there.
-pub const CLIENT: &str = "sightline-web";
-/// What it proves that with.
-pub const SECRET: &str = "a-secret-of-the-client";
+/// Client id of the service at the provider.
+pub const CLIENT_ID: &str = "sightline-web";
 
-/// A key of the provider's, or of somebody who would like to be it.
-pub struct Key {
+/// Client secret of the service.
+pub const CLIENT_SECRET: &str = "a-secret-of-the-client";
+
+/// An ES256 key pair of the provider or of an attacker.
+pub struct SigningKey {
     pub kid: String,
     pair: KeyPair,
 }
 
-impl Key {
+impl SigningKey {
     pub fn new(kid: &str) -> Self {
         Self { kid: kid.to_owned(), pair: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap() }
     }
 
-    /// The public key, as it is published.
+    /// The public key as a JWK.
     pub fn jwk(&self) -> Value {
         let point = self.pair.der_bytes();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
         json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid, "x": x, "y": y})
     }
 
-    /// The public key's bytes, which everybody knows.
+    /// The public key as an uncompressed point.
     pub fn public(&self) -> &[u8] {
         self.pair.der_bytes()
     }
@@ -50,7 +51,7 @@ impl Key {
         self.pair.public_key_pem()
     }
 
-    /// Any header and claims with a sound signature of this key.
+    /// A token with this header and these claims, and a valid signature.
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let key = EncodingKey::from_ec_der(&self.pair.serialize_der());
@@ -58,7 +59,7 @@ impl Key {
         format!("{message}.{signature}")
     }
 
-    /// A token of this key as it should be.
+    /// A token with the right header.
     pub fn token(&self, claims: &Value) -> String {
         self.signed(&self.header(), claims)
     }
@@ -68,13 +69,13 @@ impl Key {
     }
 }
 
-/// What is signed of a token.
+/// The signed part of a token.
 pub fn message(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", part(header), part(claims))
 }
 
-/// The same with something else in one place; without it where that is null.
+/// A copy of `value` with `key` replaced, or removed where `new` is null.
 pub fn with(value: &Value, key: &str, new: Value) -> Value {
     let mut value = value.clone();
     match new {
@@ -84,41 +85,41 @@ pub fn with(value: &Value, key: &str, new: Value) -> Value {
     value
 }
 
-/// How the provider answers.
+/// How the provider's metadata are wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum ProviderFault {
     Well,
-    /// With a failure.
+    /// Status 500.
     Broken,
-    /// With more than anybody wants to read.
+    /// A body of 2 MiB.
     Endless,
-    /// By sending elsewhere.
+    /// A redirect to correct metadata.
     Elsewhere,
-    /// As another provider.
+    /// Metadata of another issuer.
     Impostor,
 }
 
-pub struct Issuer {
+pub struct TestProvider {
     pub url: String,
-    pub key: Key,
-    mood: Mutex<Mood>,
+    pub key: SigningKey,
+    fault: Mutex<ProviderFault>,
     published: Mutex<Vec<Value>>,
     fetched: AtomicUsize,
-    /// What the token endpoint answers next.
+    /// Next responses of the token endpoint.
     answers: Mutex<VecDeque<(StatusCode, Value)>>,
-    /// What it was asked with, and as whom.
+    /// Bodies and `Authorization` headers of requests to the token endpoint.
     asked: Mutex<Vec<(String, Option<String>)>>,
 }
 
-impl Issuer {
+impl TestProvider {
     pub async fn start() -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let key = Key::new("one");
-        let issuer = Arc::new(Self {
+        let key = SigningKey::new("one");
+        let provider = Arc::new(Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             published: Mutex::new(vec![key.jwk()]),
             key,
-            mood: Mutex::new(Mood::Well),
+            fault: Mutex::new(ProviderFault::None),
             fetched: AtomicUsize::new(0),
             answers: Mutex::default(),
             asked: Mutex::default(),
@@ -128,19 +129,19 @@ impl Issuer {
             .route("/elsewhere", get(elsewhere))
             .route("/jwks", get(jwks))
             .route("/token", post(token))
-            .with_state(Arc::clone(&issuer));
+            .with_state(Arc::clone(&provider));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        issuer
+        provider
     }
 
-    /// The flags of a service that has it for its provider.
+    /// Flags of a service that uses this provider.
     pub fn flags(&self) -> Vec<String> {
-        ["--oidc-issuer", &self.url, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET]
+        ["--oidc-issuer", &self.url, "--oidc-client-id", CLIENT_ID, "--oidc-client-secret", CLIENT_SECRET]
             .map(str::to_owned)
             .to_vec()
     }
 
-    /// What it publishes of itself, as an issuer of this name.
+    /// Its metadata, under this issuer.
     fn metadata(&self, called: &str) -> Value {
         let own = &self.url;
         json!({
@@ -154,75 +155,77 @@ impl Issuer {
         })
     }
 
-    /// What a good token says.
+    /// Claims of a valid token.
     pub fn claims(&self) -> Value {
         let now = Timestamp::now().as_second();
         json!({
-            "iss": self.url, "sub": "ann-at-the-provider", "aud": CLIENT, "iat": now, "exp": now + 300,
+            "iss": self.url, "sub": "ann-at-the-provider", "aud": CLIENT_ID, "iat": now, "exp": now + 300,
             "email": "ann@example.org", "email_verified": true, "name": "Ann Miller",
         })
     }
 
-    pub fn feel(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    pub fn set_fault(&self, fault: ProviderFault) {
+        *self.fault.lock().unwrap() = fault;
     }
 
-    /// Publishes one more key.
-    pub fn publish(&self, key: &Key) {
+    /// Adds a key to the published ones.
+    pub fn publish(&self, key: &SigningKey) {
         self.published.lock().unwrap().push(key.jwk());
     }
 
-    /// How often its keys were fetched.
-    pub fn fetched(&self) -> usize {
+    /// Number of requests for its keys.
+    pub fn key_fetches(&self) -> usize {
         self.fetched.load(Ordering::SeqCst)
     }
 
-    /// Has the token endpoint answer this next.
-    pub fn will_answer(&self, status: u16, answer: Value) {
+    /// Queues a response of the token endpoint.
+    pub fn answer_next(&self, status: u16, answer: Value) {
         self.answers.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), answer));
     }
 
-    pub fn forget_answers(&self) {
+    pub fn clear_answers(&self) {
         self.answers.lock().unwrap().clear();
     }
 
-    /// What the token endpoint was last asked with, and as whom.
-    pub fn was_asked(&self) -> (String, Option<String>) {
-        self.asked.lock().unwrap().pop().expect("the token endpoint was asked")
+    /// Body and `Authorization` header of the last request to the token endpoint.
+    pub fn last_token_request(&self) -> (String, Option<String>) {
+        self.asked.lock().unwrap().pop().expect("a request to the token endpoint")
     }
 
-    pub fn was_not_asked(&self) -> bool {
+    pub fn has_no_token_request(&self) -> bool {
         self.asked.lock().unwrap().is_empty()
     }
 }
 
-async fn metadata(State(issuer): State<Arc<Issuer>>) -> Response {
-    let mood = *issuer.mood.lock().unwrap();
-    let known = |own: &str| issuer.metadata(own).to_string();
+async fn metadata(State(provider): State<Arc<TestProvider>>) -> Response {
+    let fault = *provider.fault.lock().unwrap();
+    let known = |own: &str| provider.metadata(own).to_string();
     let json = |text: String| ([("content-type", "application/json")], text).into_response();
-    match mood {
-        Mood::Well => json(known(&issuer.url)),
-        Mood::Impostor => json(known("https://accounts.example")),
-        Mood::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        // Sound, if one reads to the end.
-        Mood::Endless => json(known(&issuer.url) + &" ".repeat(2 << 20)),
-        Mood::Elsewhere => (StatusCode::FOUND, [("location", format!("{}/elsewhere", issuer.url))]).into_response(),
+    match fault {
+        ProviderFault::None => json(known(&provider.url)),
+        ProviderFault::WrongIssuer => json(known("https://accounts.example")),
+        ProviderFault::ServerError => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        // Valid metadata, padded beyond the size limit.
+        ProviderFault::OversizedBody => json(known(&provider.url) + &" ".repeat(2 << 20)),
+        ProviderFault::Redirect => {
+            (StatusCode::FOUND, [("location", format!("{}/elsewhere", provider.url))]).into_response()
+        }
     }
 }
 
-/// Sound, if one follows.
-async fn elsewhere(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
-    Json(issuer.metadata(&issuer.url))
+/// Valid metadata at another address.
+async fn elsewhere(State(provider): State<Arc<TestProvider>>) -> Json<Value> {
+    Json(provider.metadata(&provider.url))
 }
 
-async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
-    issuer.fetched.fetch_add(1, Ordering::SeqCst);
-    Json(json!({"keys": *issuer.published.lock().unwrap()}))
+async fn jwks(State(provider): State<Arc<TestProvider>>) -> Json<Value> {
+    provider.fetched.fetch_add(1, Ordering::SeqCst);
+    Json(json!({"keys": *provider.published.lock().unwrap()}))
 }
 
-async fn token(State(issuer): State<Arc<Issuer>>, headers: HeaderMap, form: Bytes) -> Response {
+async fn token(State(provider): State<Arc<TestProvider>>, headers: HeaderMap, form: Bytes) -> Response {
     let proof = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    issuer.asked.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
-    let (status, answer) = issuer.answers.lock().unwrap().pop_front().expect("a test says what is answered");
+    provider.asked.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
+    let (status, answer) = provider.answers.lock().unwrap().pop_front().expect("a response queued by the test");
     (status, Json(answer)).into_response()
 }

@@ -1,0 +1,5 @@
+//! The routes of older clients.
+
+mod accounts;
+mod hello;
+mod vehicles;

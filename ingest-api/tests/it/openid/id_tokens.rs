@@ -1,0 +1,310 @@
+//! Sign-in with an ID token, as mobile apps do it: valid tokens, and forgeries that differ from a valid one in one detail.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use store::relational::AccessChange;
+
+use crate::support::provider::{CLIENT_SECRET, ProviderFault, SigningKey, TestProvider, message, with};
+use crate::support::{PASSWORD, TestServer, problem, registration};
+
+const NONCE: &str = "of-this-sign-in";
+
+async fn server_with(provider: &TestProvider, more: &[&str]) -> TestServer {
+    let flags = provider.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    TestServer::with_flags(&flags).await
+}
+
+async fn start() -> (Arc<TestProvider>, TestServer) {
+    let provider = TestProvider::start().await;
+    let server = server_with(&provider, &["--sign-ins-per-address", "100000"]).await;
+    (provider, server)
+}
+
+async fn post(server: &TestServer, body: &Value) -> Response {
+    server.anonymous(Method::POST, "/v1/oidc/id-token").json(body).send().await.unwrap()
+}
+
+async fn show(server: &TestServer, token: &str) -> Response {
+    post(server, &json!({"id_token": token})).await
+}
+
+/// The profile of the user that this ID token signs in.
+async fn me(server: &TestServer, token: &str) -> Value {
+    let response = show(server, token).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let grant: Value = response.json().await.unwrap();
+    let access_token = grant["access_token"].as_str().unwrap();
+    server.get_as(access_token, "/v1/users/me").await.json().await.unwrap()
+}
+
+async fn refused(server: &TestServer, token: &str) -> (StatusCode, String) {
+    let (status, code, _) = problem(show(server, token).await).await;
+    (status, code)
+}
+
+#[tokio::test]
+async fn an_id_token_signs_in_and_one_subject_is_one_user() {
+    let (provider, server) = start().await;
+    let response = show(&server, &provider.key.token(&provider.claims())).await;
+    assert_eq!(
+        (response.status(), &response.headers()["cache-control"]),
+        (StatusCode::OK, &"no-store".parse().unwrap())
+    );
+    let grant: Value = response.json().await.unwrap();
+    assert_eq!(grant["token_type"], "Bearer");
+    let renewed = [("grant_type", "refresh_token"), ("refresh_token", grant["refresh_token"].as_str().unwrap())];
+    assert_eq!(server.post_form("/v1/token", &renewed).await.status(), StatusCode::OK);
+
+    let ann = me(&server, &provider.key.token(&provider.claims())).await;
+    assert_eq!((&ann["email"], &ann["full_name"]), (&json!("ann@example.org"), &json!("Ann Miller")));
+    let moved = with(&provider.claims(), "email", json!("ann@elsewhere.example"));
+    assert_eq!(
+        me(&server, &provider.key.token(&moved)).await["id"],
+        ann["id"],
+        "the subject identifies the user, not the address"
+    );
+    let bob = with(&with(&provider.claims(), "sub", json!("bob")), "email", json!("bob@example.org"));
+    assert_ne!(me(&server, &provider.key.token(&bob)).await["id"], ann["id"]);
+
+    let log = server.get(&format!("/v1/audit?user={}", ann["id"].as_str().unwrap())).await;
+    let actions: Vec<&str> =
+        log["items"].as_array().unwrap().iter().map(|item| item["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["signed_in", "signed_in", "signed_in", "identity_linked", "registered"]);
+}
+
+#[tokio::test]
+async fn forged_id_tokens_are_refused() {
+    let (provider, server) = start().await;
+    let claims = with(&provider.claims(), "nonce", json!(NONCE));
+    let shown = async |token: &str| {
+        let (status, code, detail) = problem(post(&server, &json!({"id_token": token, "nonce": NONCE})).await).await;
+        (status.as_u16(), code, detail)
+    };
+    for (kind, token) in forgeries(&provider, &claims) {
+        let (status, code, detail) = shown(&token).await;
+        assert_eq!((status, code.as_str()), (401, "invalid_id_token"), "{kind}: {detail}: {token}");
+    }
+    let users = server.get("/v1/users").await;
+    assert_eq!(users["items"].as_array().unwrap().len(), 2, "no forgery created a user: {users}");
+    for claims in [&claims, &with(&claims, "azp", json!("sightline-web")), &with(&claims, "nbf", json!(0))] {
+        let good = post(&server, &json!({"id_token": provider.key.token(claims), "nonce": NONCE})).await;
+        assert_eq!(good.status(), StatusCode::OK, "the forgeries vary a valid token: {claims}");
+    }
+    for wrong in [json!("another"), json!("")] {
+        let other = post(&server, &json!({"id_token": provider.key.token(&claims), "nonce": wrong})).await;
+        assert_eq!(problem(other).await.1, "invalid_id_token");
+    }
+    assert_eq!(me(&server, &provider.key.token(&claims)).await["email"], "ann@example.org", "the nonce is optional");
+}
+
+fn forgeries(provider: &TestProvider, claims: &Value) -> Vec<(&'static str, String)> {
+    let (key, header) = (&provider.key, provider.key.header());
+    let good = key.token(claims);
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let attacker = SigningKey::new(&key.kid);
+    let now = Timestamp::now().as_second();
+    let mut forged = vec![
+        ("empty", String::new()),
+        ("no signature", signed.to_owned()),
+        ("an empty signature", format!("{signed}.")),
+        ("half a signature", format!("{signed}.{}", &signature[..43])),
+        ("truncated", good[..good.len() - 2].to_owned()),
+        ("a fourth part", format!("{good}.{signature}")),
+        ("a signature of zeros", format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 64]))),
+        ("white space", format!(" {good}")),
+        ("too long", key.token(&with(claims, "groups", json!("x".repeat(20_000))))),
+        ("other claims", format!("{}.{signature}", message(&header, &with(claims, "sub", json!("bob"))))),
+        ("another key under the same id", attacker.token(claims)),
+        ("an embedded key", attacker.signed(&with(&header, "jwk", attacker.jwk()), claims)),
+        ("a key URL", attacker.signed(&with(&header, "jku", json!("https://attacker.example/jwks")), claims)),
+        ("an unpublished key", attacker.signed(&with(&header, "kid", json!("two")), claims)),
+        ("an attacker's key without an id", attacker.signed(&with(&header, "kid", Value::Null), claims)),
+        ("another type", key.signed(&with(&header, "typ", json!("at+jwt")), claims)),
+        ("a critical header", key.signed(&with(&header, "crit", json!(["exp"])), claims)),
+    ];
+    for alg in ["none", "None", "", "HS256", "RS256", "ES384"] {
+        let header = with(&header, "alg", json!(alg));
+        forged.push(("another algorithm, unsigned", format!("{}.", message(&header, claims))));
+        forged.push(("another algorithm, a valid signature", key.signed(&header, claims)));
+    }
+    forged.extend(confused(key, claims));
+    for (kind, name, new) in [
+        ("another issuer", "iss", json!("https://attacker.example")),
+        ("almost the issuer", "iss", json!(format!("{}/", provider.url))),
+        ("no issuer", "iss", Value::Null),
+        ("another audience", "aud", json!("another")),
+        ("two audiences, one ours", "aud", json!(["sightline-web", "another"])),
+        ("our audience twice, no authorized party", "aud", json!(["sightline-web", "sightline-web"])),
+        ("no audience", "aud", json!([])),
+        ("no audience at all", "aud", Value::Null),
+        ("another authorized party", "azp", json!("another")),
+        ("expired", "exp", json!(now - 1)),
+        ("no expiry", "exp", Value::Null),
+        ("an expiry that is text", "exp", json!("tomorrow")),
+        ("not yet valid", "nbf", json!(now + 3600)),
+        ("issued tomorrow", "iat", json!(now + 86_400)),
+        ("no time of issue", "iat", Value::Null),
+        ("no subject", "sub", Value::Null),
+        ("an empty subject", "sub", json!("")),
+        ("a subject with a NUL", "sub", json!("a\0b")),
+        ("a long subject", "sub", json!("x".repeat(300))),
+        ("another nonce", "nonce", json!("of-another-sign-in")),
+        ("no nonce", "nonce", Value::Null),
+    ] {
+        forged.push((kind, key.token(&with(claims, name, new))));
+    }
+    forged
+}
+
+/// Tokens signed with a symmetric algorithm whose secret is the provider's public key or our client secret.
+fn confused(key: &SigningKey, claims: &Value) -> Vec<(&'static str, String)> {
+    let jwk = key.jwk();
+    let secrets = [
+        key.public().to_vec(),
+        key.pem().into_bytes(),
+        jwk["x"].as_str().unwrap().into(),
+        jwk.to_string().into_bytes(),
+    ];
+    let secrets = secrets.into_iter().chain([CLIENT_SECRET.into()]);
+    let headers = [with(&key.header(), "alg", json!("HS256")), json!({"alg": "HS256", "typ": "JWT"})];
+    let sign = |secret: Vec<u8>| {
+        headers.clone().map(|header| {
+            let message = message(&header, claims);
+            let signature =
+                jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(&secret), Algorithm::HS256);
+            ("HS256 with a known secret", format!("{message}.{}", signature.unwrap()))
+        })
+    };
+    secrets.flat_map(sign).collect()
+}
+
+#[tokio::test]
+async fn configured_audiences_are_accepted() {
+    let provider = TestProvider::start().await;
+    let server = server_with(&provider, &["--oidc-audiences", "our-phones,our-tablets"]).await;
+    for (aud, azp, counts) in [
+        (json!("our-phones"), None, true),
+        (json!(["our-tablets"]), None, true),
+        (json!("sightline-web"), Some("our-phones"), true),
+        (json!(["sightline-web", "our-phones"]), Some("our-phones"), true),
+        (json!(["sightline-web", "our-phones"]), None, false),
+        (json!(["sightline-web", "another"]), Some("our-phones"), false),
+        (json!("our-phones"), Some("another"), false),
+        (json!("our-phones,our-tablets"), None, false),
+    ] {
+        let claims = with(&with(&provider.claims(), "aud", aud), "azp", azp.map_or(Value::Null, Value::from));
+        let answer = show(&server, &provider.key.token(&claims)).await;
+        assert_eq!(answer.status().is_success(), counts, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn an_email_address_alone_never_signs_in() {
+    let (provider, server) = start().await;
+    // An attacker may have registered with Ann's address beforehand.
+    server.create_user("ann").await;
+    let (status, code, detail) = problem(show(&server, &provider.key.token(&provider.claims())).await).await;
+    assert_eq!((status, code.as_str()), (StatusCode::CONFLICT, "email_taken"));
+    assert!(detail.contains("/v1/password/forgot") && detail.contains("/v1/users/me/identities"), "{detail}");
+    let folded = with(&provider.claims(), "email", json!("ANN@Example.org"));
+    assert_eq!(refused(&server, &provider.key.token(&folded)).await.1, "email_taken");
+
+    for unproven in [json!(false), Value::Null, json!("false")] {
+        let claims =
+            with(&with(&provider.claims(), "email_verified", unproven.clone()), "sub", json!(unproven.to_string()));
+        let user = me(&server, &provider.key.token(&claims)).await;
+        assert_eq!(user["email"], Value::Null, "an unverified address is not stored");
+        assert!(user["username"].as_str().unwrap().starts_with("user-"), "{user}");
+    }
+    let log = server.get("/v1/audit").await.to_string();
+    assert!(log.contains("sign_in_refused"), "{log}");
+}
+
+#[tokio::test]
+async fn closed_registration_and_disabled_users_are_refused() {
+    let provider = TestProvider::start().await;
+    let closed = server_with(&provider, &["--registration", "off"]).await;
+    let token = provider.key.token(&provider.claims());
+    assert_eq!(refused(&closed, &token).await, (StatusCode::FORBIDDEN, "not_registered".to_owned()));
+
+    let server = server_with(&provider, &[]).await;
+    let ann = me(&server, &token).await["id"].as_str().unwrap().parse().unwrap();
+    let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    server.deps.directory.users.change_access(ann, &shut_out, &accounts::By::default()).await.unwrap();
+    assert_eq!(refused(&server, &token).await, (StatusCode::FORBIDDEN, "disabled".to_owned()));
+}
+
+#[tokio::test]
+async fn provider_keys_are_refetched_at_a_limited_rate() {
+    let (provider, server) = start().await;
+    let new = SigningKey::new("two");
+    assert_eq!(refused(&server, &new.token(&provider.claims())).await.1, "invalid_id_token");
+    assert_eq!(provider.key_fetches(), 1, "the keys were fetched less than 30 s ago");
+    for number in 0..20 {
+        let made_up = SigningKey::new(&format!("made-up-{number}"));
+        assert_eq!(refused(&server, &made_up.token(&provider.claims())).await.1, "invalid_id_token");
+    }
+    assert_eq!(provider.key_fetches(), 1);
+    provider.publish(&new);
+    let later = server_with(&provider, &[]).await;
+    me(&later, &new.token(&provider.claims())).await;
+}
+
+#[tokio::test]
+async fn a_faulty_provider_gives_503_until_it_recovers() {
+    let provider = TestProvider::start().await;
+    let token = provider.key.token(&provider.claims());
+    for fault in
+        [ProviderFault::ServerError, ProviderFault::OversizedBody, ProviderFault::Redirect, ProviderFault::WrongIssuer]
+    {
+        provider.set_fault(fault);
+        let server = server_with(&provider, &[]).await;
+        let answer = show(&server, &token).await;
+        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(problem(answer).await.1, "unavailable");
+        let login = server.anonymous(Method::GET, "/v1/oidc/login").send().await.unwrap();
+        assert_eq!(problem(login).await.1, "unavailable");
+        provider.set_fault(ProviderFault::None);
+        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+        me(&server, &token).await;
+    }
+    let nowhere = ["--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "sightline-web"];
+    let server = TestServer::with_flags(&nowhere).await;
+    assert_eq!(refused(&server, &token).await, (StatusCode::SERVICE_UNAVAILABLE, "unavailable".to_owned()));
+}
+
+#[tokio::test]
+async fn id_token_attempts_count_as_sign_in_attempts() {
+    let provider = TestProvider::start().await;
+    let server = server_with(&provider, &["--sign-ins-per-address", "6"]).await;
+    server.create_user("bob").await;
+    let mut left = 0;
+    while refused(&server, "none").await.1 == "invalid_id_token" {
+        left += 1;
+        assert!(left < 10, "never throttled");
+    }
+    assert_eq!(refused(&server, "none").await, (StatusCode::TOO_MANY_REQUESTS, "throttled".to_owned()));
+    let fields = [("grant_type", "password"), ("username", "bob"), ("password", crate::support::PASSWORD)];
+    assert_eq!(server.post_form("/v1/token", &fields).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    let callback = server.anonymous(Method::GET, "/v1/oidc/callback?state=a&code=b").send().await.unwrap();
+    assert_eq!(problem(callback).await.1, "throttled");
+}
+
+#[tokio::test]
+async fn without_a_provider_openid_routes_are_404() {
+    let server = TestServer::start().await;
+    for path in ["/v1/oidc/login", "/v1/oidc/callback"] {
+        let answer = server.anonymous(Method::GET, path).send().await.unwrap();
+        let (status, code, detail) = problem(answer).await;
+        assert_eq!((status, code.as_str()), (StatusCode::NOT_FOUND, "no_provider"));
+        assert!(detail.contains("SIGHTLINE_OIDC_ISSUER"), "{detail}");
+    }
+    assert_eq!(refused(&server, "none").await, (StatusCode::NOT_FOUND, "no_provider".to_owned()));
+}

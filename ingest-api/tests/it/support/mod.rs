@@ -1,0 +1,20 @@
+//! The harness: a test server, its storage, an HTTP client, builders, and doubles of outside services.
+
+mod builders;
+mod client;
+mod mailer;
+pub mod provider;
+mod relay;
+mod storage;
+mod test_server;
+mod token_aliases;
+
+pub use builders::{
+    PASSWORD, alert_of, caller_of, car_result, face, jpeg, numbered_result, png, quota_of, registration, result_of,
+};
+pub use client::{json_of, problem};
+pub use mailer::TestMailer;
+pub use relay::TestRelay;
+pub use storage::{TestStorage, backend_addresses};
+pub use test_server::{ADMIN, TIMEOUT, TestServer};
+pub use token_aliases::{OTHER, READER, TokenAliases};

@@ -1,0 +1,54 @@
+//! Where a test server keeps its data.
+
+use std::path::Path;
+
+use ingest_api::Shared;
+use store::Relational;
+use tempfile::TempDir;
+
+/// A folder, and for accounts either files in it or real servers.
+pub struct TestStorage {
+    folder: TempDir,
+    /// URLs of PostgreSQL and Redis, where accounts are not embedded.
+    backends: Option<(String, String)>,
+}
+
+impl TestStorage {
+    /// Everything in a new folder.
+    pub fn embedded() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), backends: None }
+    }
+
+    /// Accounts on PostgreSQL and Redis at these URLs. The database has users of other tests.
+    pub fn on_backends(database: &str, redis: &str) -> Self {
+        Self { backends: Some((database.to_owned(), redis.to_owned())), ..Self::embedded() }
+    }
+
+    /// Whether other tests use the same accounts.
+    pub fn is_shared(&self) -> bool {
+        self.backends.is_some()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The accounts' database and limits.
+    pub async fn accounts(&self) -> (Relational, Shared) {
+        match &self.backends {
+            Some((database, redis)) => {
+                (Relational::postgres(database, 8).await.unwrap(), Shared::redis(redis).unwrap())
+            }
+            None => {
+                let database = Relational::sqlite(self.folder.path().join("accounts.sqlite")).await.unwrap();
+                (database, Shared::in_process())
+            }
+        }
+    }
+}
+
+/// URLs of PostgreSQL and Redis from the environment.
+pub fn backend_addresses() -> (String, String) {
+    let set = |name: &str| std::env::var(name).expect("`make test-real` sets the URLs of the servers");
+    (set("SIGHTLINE_TEST_DATABASE_URL"), set("SIGHTLINE_TEST_REDIS_URL"))
+}

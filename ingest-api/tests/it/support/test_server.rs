@@ -1,0 +1,229 @@
+//! A running service with its log and stores. All of it ends when the value is dropped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts::{By, Clock, Granted, Hashing};
+use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
+use clap::Parser;
+use contracts::{Event, FrameEvent, Message, ResultEvent, TopicRole};
+use ingest_api::{Config, Deps, Directory};
+use jiff::Timestamp;
+use platform::config::TokenArgs;
+use platform::{Common, Health};
+use reqwest::Client;
+use store::relational::UserRecord;
+use store::{ObjectBlobs, SqliteDocuments};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{TestMailer, TestStorage, TokenAliases, backend_addresses, face, registration, result_of};
+
+/// The operator's token, with every scope.
+pub const ADMIN: &str = "token-of-the-admin-with-thirty-two-characters-and-more";
+/// Time limit for anything a test waits for.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Parser)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    tokens: TokenArgs,
+}
+
+/// One service with its log and stores.
+pub struct TestServer {
+    pub deps: Deps,
+    pub address: SocketAddr,
+    pub client: Client,
+    pub clock: Clock,
+    pub mailer: Arc<TestMailer>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<anyhow::Result<()>>>,
+    arguments: Vec<String>,
+    storage: TestStorage,
+}
+
+impl TestServer {
+    /// The service with default settings on embedded backends.
+    pub async fn start() -> Self {
+        Self::with_flags(&[]).await
+    }
+
+    /// The service with these flags on embedded backends.
+    pub async fn with_flags(flags: &[&str]) -> Self {
+        Self::on(TestStorage::embedded(), flags).await
+    }
+
+    /// The service with these flags, its accounts on the PostgreSQL and Redis that the environment names.
+    pub async fn on_real_backends(flags: &[&str]) -> Self {
+        let (database, redis) = backend_addresses();
+        Self::on(TestStorage::on_backends(&database, &redis), flags).await
+    }
+
+    /// The service with its accounts on PostgreSQL and Redis at these addresses.
+    pub async fn on_backends_at(database: &str, redis: &str) -> Self {
+        Self::on(TestStorage::on_backends(database, redis), &[]).await
+    }
+
+    async fn on(storage: TestStorage, flags: &[&str]) -> Self {
+        platform::telemetry::metrics();
+        let arguments: Vec<String> =
+            std::iter::once("ingest-api").chain(flags.iter().copied()).map(str::to_owned).collect();
+        let settings = Settings::parse_from(&arguments);
+        let topics = settings.common.topics().unwrap();
+        let (clock, mailer, stop) = (Clock::default(), Arc::new(TestMailer::default()), CancellationToken::new());
+        let directory = open_accounts(&settings, &storage, mailer.clone(), clock.clone()).await;
+        let refreshing = tokio::spawn(directory.clone().run(stop.clone()));
+        let folder = storage.folder();
+        let bus = EmbeddedBus::open(&folder.join("bus"), &topics, bus::embedded::Options::default()).unwrap();
+        let deps = Deps {
+            bus: Arc::new(bus),
+            documents: Arc::new(SqliteDocuments::open(folder.join("documents.db")).unwrap()),
+            blobs: Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap()),
+            // A database that tests share has users of other tests, so no user of a fixed name.
+            accounts: if storage.is_shared() {
+                directory.with_operator(ADMIN).unwrap()
+            } else {
+                Arc::new(TokenAliases::create(&directory).await)
+            },
+            directory,
+            besides: Health::default(),
+        };
+        let client = Client::builder().no_proxy().build().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let tasks = vec![refreshing];
+        let mut server = Self { deps, address, client, clock, mailer, stop, tasks, arguments, storage };
+        server.address = server.replica().await;
+        server
+    }
+
+    /// A second HTTP server on the same log, stores and accounts.
+    pub async fn replica(&mut self) -> SocketAddr {
+        self.serve(self.deps.clone()).await
+    }
+
+    /// A second HTTP server on the same log and stores, with accounts of its own, as another process has them.
+    pub async fn second_instance(&mut self) -> SocketAddr {
+        let settings = Settings::parse_from(&self.arguments);
+        let directory = open_accounts(&settings, &self.storage, self.mailer.clone(), self.clock.clone()).await;
+        self.tasks.push(tokio::spawn(directory.clone().run(self.stop.clone())));
+        let accounts = directory.with_operator(ADMIN).unwrap();
+        self.serve(Deps { accounts, directory, ..self.deps.clone() }).await
+    }
+
+    async fn serve(&mut self, deps: Deps) -> SocketAddr {
+        let Settings { config, common, .. } = Settings::parse_from(&self.arguments);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let run = ingest_api::run(config, common, deps, listener, self.stop.clone());
+        self.tasks.push(tokio::spawn(run));
+        address
+    }
+
+    /// Creates a user of this name with the default rights and [`super::PASSWORD`].
+    pub async fn create_user(&self, name: &str) -> UserRecord {
+        self.create_user_with(name, Granted::default()).await
+    }
+
+    /// Creates a user of this name with these rights and [`super::PASSWORD`].
+    pub async fn create_user_with(&self, name: &str, granted: Granted) -> UserRecord {
+        self.deps.directory.users.register(&registration(name), granted, &By::default()).await.unwrap()
+    }
+
+    /// The folder of all embedded stores.
+    pub fn folder(&self) -> &Path {
+        self.storage.folder()
+    }
+
+    /// The message of a topic after `skip` others, from the beginning.
+    pub async fn message(&self, role: TopicRole, skip: usize) -> Message {
+        let mut reader = self.deps.bus.reader(role, Start::Earliest).await.unwrap();
+        let mut left = skip;
+        loop {
+            let item = tokio::time::timeout(TIMEOUT, reader.next()).await.expect("a message").unwrap();
+            match item {
+                ReaderItem::Delivery(delivery) if left == 0 => return delivery.message,
+                ReaderItem::Delivery(_) => left -= 1,
+                ReaderItem::Gap { .. } => {}
+            }
+        }
+    }
+
+    /// Number of messages in a topic.
+    pub async fn message_count(&self, role: TopicRole) -> i64 {
+        let ranges = self.deps.bus.ranges(role).await.unwrap();
+        ranges.iter().map(|range| range.end - range.earliest).sum()
+    }
+
+    /// Writes a result to the documents as the indexer does.
+    pub async fn index(&self, result: ResultEvent) {
+        self.index_with_alerts(result, Vec::new()).await;
+    }
+
+    /// Writes a result and its alerts to the documents as the indexer does.
+    pub async fn index_with_alerts(&self, result: ResultEvent, alerts: Vec<contracts::AlertEvent>) {
+        let indexed = store::Indexed {
+            result,
+            alerts,
+            indexed_at: Timestamp::now(),
+            expires_at: "9999-01-01T00:00:00Z".parse().unwrap(),
+        };
+        self.deps.documents.put(&[indexed]).await.unwrap();
+    }
+
+    /// Starts a worker that finds one face in every frame.
+    pub fn spawn_worker(&self) -> JoinHandle<()> {
+        let bus = self.deps.bus.clone();
+        tokio::spawn(async move {
+            let group = contracts::groups::detector_worker(&["face".parse().unwrap()]);
+            let mut consumer = bus.consumer(TopicRole::Frames, &group, ConsumerOptions::default()).await.unwrap();
+            let finisher = consumer.finisher();
+            loop {
+                let Ok(incoming) = consumer.next().await else { return };
+                let Incoming::Delivery(delivery) = incoming else { continue };
+                let frame = FrameEvent::from_message(&delivery.message).unwrap();
+                let mut result = result_of(frame.id, vec![face(0.9)]);
+                result.tenant = frame.tenant;
+                result.reply_to = frame.reply_to;
+                result.data.captured_at = frame.captured_at;
+                let message = result.to_message();
+                if result.reply_to.is_some() {
+                    bus.producer().send(TopicRole::Replies, message.clone()).unwrap().await.unwrap();
+                }
+                bus.producer().send(TopicRole::Results, message).unwrap().await.unwrap();
+                finisher.finished(delivery.position);
+            }
+        })
+    }
+
+    /// Stops the service as a signal does.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            task.await.unwrap().unwrap();
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn open_accounts(settings: &Settings, storage: &TestStorage, mailer: Arc<TestMailer>, clock: Clock) -> Directory {
+    let (database, shared) = storage.accounts().await;
+    database.migrate().await.unwrap();
+    // The defaults, except for the cost of a password hash and for pauses that a test would wait for.
+    let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
+    let defaults = ingest_api::settings(&settings.tokens, &settings.config.accounts);
+    let settings = accounts::Settings { hashing, poll: Duration::from_millis(50), ..defaults };
+    Directory::open(database, settings, shared, mailer, clock).await.unwrap()
+}

@@ -1,0 +1,6 @@
+//! Frames.
+
+mod bad_uploads;
+mod read;
+mod submit;
+mod wait;

@@ -1,0 +1,15 @@
+//! The routes under `/v1`, one module per resource.
+
+mod admin_users;
+mod alerts;
+mod api_tokens;
+mod detections;
+mod frames;
+mod identities;
+mod passwords;
+mod quota;
+mod rules;
+mod sessions;
+mod stats;
+mod token;
+mod users;
