@@ -1,6 +1,6 @@
-"""With a browser: Swagger UI's Authorize, and a request that needs it, before and after.
+"""Swagger UI's Authorize in a browser, and a request that needs a credential, before and after.
 
-  scripts/clients/browser.py SERVER PROFILE      PROFILE: a folder that there is not yet
+  scripts/clients/browser.py SERVER PROFILE      PROFILE: a folder that does not exist yet
 """
 
 import json
@@ -36,7 +36,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-proxy-server",
-    # There is no internet for it.
+    # The browser reaches no other host.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--window-size=1400,1000",
     f"--user-data-dir={PROFILE}",
@@ -57,7 +57,7 @@ class Page:
         self.browser = browser
 
     def wait(self, what, condition):
-        # The page is drawn anew at every change, also between finding a thing and reading it.
+        # The page is redrawn at every change, also between finding an element and reading it.
         waiting = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException, ElementClickInterceptedException])
         return waiting.until(lambda _: condition(), f"after 20 s {what}")
 
@@ -65,13 +65,13 @@ class Page:
         return self.browser.find_elements(By.CSS_SELECTOR, css)
 
     def one(self, css, use=lambda element: element):
-        """What `use` makes of the first such thing, once there is one."""
+        """Waits for an element and returns what `use` returns for it."""
         found = self.wait(f"there is no {css}", lambda: [use(element) for element in self.all(css)[:1]])
         return found[0]
 
     def click(self, css):
         def press(element):
-            # What is beyond the window's edge cannot be clicked.
+            # An element outside the window cannot be clicked.
             self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
             element.click()
 
@@ -87,7 +87,7 @@ class Page:
         self.click(".scheme-container button.authorize")
 
     def authorize(self, name, password, *scopes):
-        """Fills in the form for name and password, nothing else."""
+        """Fills in the form of the password grant."""
         self.fill(f"{PASSWORD_FORM} #oauth_username", name)
         self.fill(f"{PASSWORD_FORM} #oauth_password", password)
         for scope in scopes:
@@ -95,7 +95,7 @@ class Page:
         self.click(f"{PASSWORD_FORM} button.authorize")
 
     def authorized(self):
-        # Once the page has a token, there are no fields any more.
+        # When the page has a token, it removes the fields.
         self.wait("Authorize has not succeeded", lambda: not self.all(PASSWORD_FORM))
         self.close_dialogue()
 
@@ -110,7 +110,7 @@ class Page:
         self.one(PASSWORD_FORM)
 
     def execute(self, operation):
-        """Presses "Execute"; status, body and the request as curl, as the page shows them."""
+        """Presses "Execute". Returns status, body and the request as curl, as the page shows them."""
         block = f"#operations-{operation}"
         if not self.all(f"{block} button.execute"):
             self.click(f"{block} .opblock-summary-control")
@@ -118,7 +118,7 @@ class Page:
         if self.all(f"{block} button.btn-clear"):
             self.click(f"{block} button.btn-clear")
         answer = f"{block} .live-responses-table tbody"
-        self.wait("the last answer is still there", lambda: not self.all(answer))
+        self.wait("the last response is still there", lambda: not self.all(answer))
         self.click(f"{block} button.execute")
         status = self.read(f"{answer} .response-col_status").split()[0]
         return int(status), json.loads(self.read(f"{answer} .highlight-code code")), self.read(f"{block} .curl code")
@@ -138,7 +138,7 @@ def walk(page):
     page.authorize("dora", "wrong password")
     said = page.read(f"{DIALOGUE} .errors")
     same("invalid_grant" in said, True)
-    ok(f"Authorize says of a wrong password: {said!r}")
+    ok(f"Authorize shows for a wrong password: {said!r}")
     page.authorize("dora", PASSWORD)
     page.authorized()
     status, body, request = page.execute(ME)
@@ -152,7 +152,7 @@ def walk(page):
     status, body, request = page.execute(ME)
     same((status, body.get("username")), (200, "dora"))
     same(granted(request), {"detections:read"})
-    ok("with a scope ticked, the token is good for that one")
+    ok("with a scope ticked, the token has that scope only")
 
     page.log_out()
     page.close_dialogue()
@@ -160,16 +160,16 @@ def walk(page):
     same((status, body.get("code")), (401, "unauthorized"))
     ok("after Logout it is refused again")
 
-    asked = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-    same([address for address in asked if not address.startswith(f"{SERVER}/")], [])
-    # What was refused above is noted there too.
+    requested = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    same([address for address in requested if not address.startswith(f"{SERVER}/")], [])
+    # The refused requests above are logged there too.
     complaints = [entry["message"] for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
-    same([said for said in complaints if " 400 " not in said and " 401 " not in said], [])
-    ok(f"{len(asked)} requests, all to the service; the page had nothing to complain of")
+    same([entry for entry in complaints if " 400 " not in entry and " 401 " not in entry], [])
+    ok(f"{len(requested)} requests, all to the service; the page logged no error")
 
 
 def granted(request):
-    """The scopes of the token in a request, as the service tells them."""
+    """The scopes of the token in a request, by introspection."""
     token = re.search(r"Bearer ([\w.-]+)", request)[1]
     headers = {"Authorization": f"Bearer {token}"}
     told = requests.post(f"{SERVER}/v1/token/introspect", data={"token": token}, headers=headers, timeout=30)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# With curl: register, sign in, send a frame and get its detections, be alerted, watch the quota, renew, take back.
+# With curl: register, sign in, send a frame, read its detections, receive alerts, read the quota, refresh, revoke.
 #
 #   scripts/clients/curl.sh SERVER PHOTO
 set -euo pipefail
@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 server=$1 photo=$2
 password='lamp ostrich kettle'
 
-# sign_in NAME: the tokens are in the answer.
+# sign_in NAME: the tokens are in the response.
 sign_in() { ask 200 --data grant_type=password --data "username=$1" --data-urlencode "password=$password" "$server/v1/token"; }
 bearer() { printf 'Authorization: Bearer %s' "$1"; }
 
@@ -16,18 +16,18 @@ for name in ann bob; do
   ask 201 --json "{\"email\": \"$name@example.org\", \"username\": \"$name\", \"password\": \"$password\"}" "$server/v1/users"
 done
 ask 422 --json '{"email": "eve@example.org", "password": "123456"}' "$server/v1/users"
-ok "two have registered; one whose password is too short was told so"
+ok "two users registered; a password that is too short was refused"
 
 sign_in bob
 bob=$(field access_token)
 sign_in ann@example.org
 token=$(field access_token)
-renewal=$(field refresh_token)
+refresh=$(field refresh_token)
 grep --quiet --ignore-case '^cache-control: no-store' "$work/head" || fail "tokens may be cached: $(cat "$work/head")"
 ask 200 --header "$(bearer "$token")" "$server/v1/users/me"
 holds '.username == "ann" and .role == "user"'
 ask 401 "$server/v1/users/me"
-ok "signed in with the address, and is ann"
+ok "signed in with the e-mail address"
 
 open_stream "$server/v1/alerts" "$token"
 ask 202 --header "$(bearer "$token")" --header 'Content-Type: image/png' --data-binary "@$photo" \
@@ -44,34 +44,34 @@ alerted() { events alert | jq --exit-status --slurp --arg frame "$1" 'map(select
 within 10 alerted "$frame"
 within 10 alerted "$second"
 seen=$(events alert id | head -n 1)
-# A stream does not end: time is up for curl, which is its exit status 28.
+# The stream does not end, so curl ends with its timeout: exit status 28.
 again=$(curl --silent --no-buffer --max-time 2 --header "$(bearer "$token")" --header "Last-Event-ID: $seen" \
-  "$server/v1/alerts") || [ $? = 28 ] || fail "the stream cannot be continued"
+  "$server/v1/alerts") || [ $? = 28 ] || fail "the stream cannot be resumed"
 ! grep --quiet "$frame" <<<"$again" || fail "an alert came a second time: $again"
 grep --quiet "$second" <<<"$again" || fail "an alert did not come again: $again"
-ok "one alert for each frame; after the first one's id comes the second"
+ok "one alert for each frame; the stream resumes after an id"
 
 ask 404 --header "$(bearer "$bob")" "$server/v1/frames/$frame"
 ask 200 --header "$(bearer "$bob")" "$server/v1/detections"
 holds '.items == []'
-ok "nobody else sees them"
+ok "another user does not see them"
 
 ask 200 --header "$(bearer "$token")" "$server/v1/users/me/quota"
 holds '.limit == 100 and .used == 2 and .remaining == 98'
 ok "two frames of a hundred are used"
 
-ask 200 --data grant_type=refresh_token --data "refresh_token=$renewal" "$server/v1/token"
+ask 200 --data grant_type=refresh_token --data "refresh_token=$refresh" "$server/v1/token"
 fresh=$(field access_token)
 newest=$(field refresh_token)
-[ "$newest" != "$renewal" ] || fail "a refresh token came twice"
-ask 400 --data grant_type=refresh_token --data "refresh_token=$renewal" "$server/v1/token"
+[ "$newest" != "$refresh" ] || fail "a refresh token came twice"
+ask 400 --data grant_type=refresh_token --data "refresh_token=$refresh" "$server/v1/token"
 holds '.error == "invalid_grant"'
 ask 200 --header "$(bearer "$fresh")" "$server/v1/users/me"
-ok "renewed; a refresh token is good once"
+ok "refreshed; a refresh token works once"
 
 ask 200 --data "token=$newest" "$server/v1/token/revoke"
-for taken in "$token" "$fresh"; do
-  within 1 ask 401 --header "$(bearer "$taken")" "$server/v1/users/me"
+for revoked in "$token" "$fresh"; do
+  within 1 ask 401 --header "$(bearer "$revoked")" "$server/v1/users/me"
   holds '.code == "invalid_token"'
 done
 ask 400 --data grant_type=refresh_token --data "refresh_token=$newest" "$server/v1/token"
@@ -80,4 +80,4 @@ ended() { ! kill -0 "$stream" 2>/dev/null; }
 within 6 ended
 stream=
 ask 200 --header "$(bearer "$bob")" "$server/v1/users/me"
-ok "taken back: refused everywhere, the open stream included; bob is not concerned"
+ok "revoked: refused everywhere, the open stream ended; another user is not affected"

@@ -15,7 +15,7 @@ trap 'exit 143' TERM
 ok() { printf 'ok   %s: %s\n' "$part" "$*"; }
 fail() { printf 'FAIL %s: %s\n' "$part" "$*" >&2; exit 1; }
 
-# ask STATUS ARGUMENT...: curl with these arguments; its answer must have the status. Being told to slow down, it does.
+# ask STATUS ARGUMENT...: curl with these arguments; the response must have this status. It retries after a 429 or 503.
 ask() {
   local wanted=$1 status
   shift
@@ -24,12 +24,12 @@ ask() {
   [ "$status" = "$wanted" ] || fail "$status instead of $wanted, $(cat "$work/body"), by: curl $*"
 }
 
-# holds FILTER OPTION...: what jq must find true of the last answer.
+# holds FILTER OPTION...: a jq filter that must be true for the last response.
 holds() {
-  jq --exit-status "${@:2}" "$1" "$work/body" >/dev/null || fail "not so: $1 of $(cat "$work/body")"
+  jq --exit-status "${@:2}" "$1" "$work/body" >/dev/null || fail "false: $1 for $(cat "$work/body")"
 }
 
-# field NAME: a text of the last answer.
+# field NAME: a string of the last response.
 field() { jq --exit-status --raw-output ".$1 | strings" "$work/body" || fail "there is no $1 in $(cat "$work/body")"; }
 
 # within SECONDS COMMAND...: repeats it until it succeeds.
@@ -37,15 +37,15 @@ within() {
   local deadline=$((SECONDS + $1))
   shift
   until ("$@") >/dev/null 2>&1; do
-    # Once more, for what it says.
-    [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "in vain: $*"; return 0; }
+    # Once more, for its message.
+    [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "still failing: $*"; return 0; }
     sleep 0.1
   done
 }
 
-# open_stream ADDRESS TOKEN: what comes is in $work/stream, until it ends. Returns when it has begun.
+# open_stream URL TOKEN: writes the events to $work/stream in the background. Returns when the stream has begun.
 open_stream() {
-  # In place before curl runs: what waits for it reads it at once.
+  # The file exists before curl does, because it is read at once.
   : >"$work/stream"
   curl --silent --no-buffer --include --header "Authorization: Bearer $2" "$1" >"$work/stream" &
   stream=$!
@@ -55,7 +55,7 @@ open_stream() {
   done
 }
 
-# events NAME [FIELD]: the data, or another field, of those that came, one a line.
+# events NAME [FIELD]: the data, or another field, of the received events of this name, one per line.
 events() {
   tr -d '\r' <"$work/stream" | awk -v RS= -F'\n' -v event="event: $1" -v field="${2:-data}: " '{
     named = 0

@@ -1,5 +1,5 @@
-"""With Authlib, an OAuth 2.0 client library, by its own calls: sign in, renew by itself, introspect, revoke, and be refused in
-the words of RFC 6749; and with PyJWT, as another service does: verify an access token by the published keys.
+"""With Authlib, an OAuth 2.0 client library: sign in, refresh automatically, introspect, revoke, and read every error of
+RFC 6749. With PyJWT, as another service would: verify an access token with the published keys.
 
   scripts/clients/oauth.py SERVER
 """
@@ -28,24 +28,24 @@ def same(got, wanted):
 
 
 def session(*client, **settings):
-    """A client of the library's; without a secret it is a public one."""
+    """A client; without a secret it is a public one."""
     made = OAuth2Session(*client, token_endpoint=TOKENS, default_timeout=30, **settings)
-    # Being told to slow down, it does.
-    slower = Retry(status=5, status_forcelist=[429, 503], allowed_methods=None, retry_after_max=5)
-    made.mount(SERVER, HTTPAdapter(max_retries=slower))
+    # It retries after a 429 or 503.
+    retries = Retry(status=5, status_forcelist=[429, 503], allowed_methods=None, retry_after_max=5)
+    made.mount(SERVER, HTTPAdapter(max_retries=retries))
     return made
 
 
 def refused(error, call, *arguments, **options):
-    """What the library makes of a refusal."""
+    """Checks that the library raises this OAuth error."""
     try:
         answer = call(*arguments, **options)
-    except OAuthError as told:
-        same(told.error, error)
-        if not told.description:
-            sys.exit(f"FAIL oauth: {error} comes without a description")
+    except OAuthError as raised:
+        same(raised.error, error)
+        if not raised.description:
+            sys.exit(f"FAIL oauth: {error} has no description")
     else:
-        sys.exit(f"FAIL oauth: not {error}, but {answer!r}")
+        sys.exit(f"FAIL oauth: {answer!r} instead of {error}")
 
 
 def rejected(error, token, keys, **expected):
@@ -53,7 +53,7 @@ def rejected(error, token, keys, **expected):
         verified(token, keys, **expected)
     except error:
         return
-    sys.exit(f"FAIL oauth: the token holds against {expected}, where there should be {error.__name__}")
+    sys.exit(f"FAIL oauth: {expected}: the token is valid; expected {error.__name__}")
 
 
 def verified(token, keys, audience="sightline", issuer=SERVER):
@@ -73,11 +73,11 @@ named.fetch_token(username="carl@example.org", password=PASSWORD, scope="detecti
 same(set(named.token["scope"].split()), {"detections:read", "alerts:read"})
 same(named.get(f"{SERVER}/v1/detections").json()["items"], [])
 same(named.post(f"{SERVER}/v1/detections", json={"label": "car"}).status_code, 403)
-# A library that must have a secret sends it in a header of its own.
+# With a secret the library sends it by HTTP Basic.
 secret = session("camera-app", "secret")
 secret.fetch_token(username="carl", password=PASSWORD)
 same(secret.get(ME).status_code, 200)
-ok("signed in: without a client id, with one and narrower scopes, and with a secret that nobody asked for")
+ok("signed in: without a client id, with one and fewer scopes, and with a needless secret")
 
 refused("invalid_grant", session().fetch_token, username="carl", password="wrong password")
 refused("invalid_grant", session().fetch_token, username="nobody", password=PASSWORD)
@@ -85,21 +85,21 @@ refused("invalid_scope", session().fetch_token, username="carl", password=PASSWO
 refused("unsupported_grant_type", session().fetch_token, grant_type="client_credentials")
 refused("invalid_request", session().fetch_token, grant_type="password", username="carl")
 refused("invalid_grant", session().refresh_token, TOKENS, refresh_token="slr_nonsense")
-ok("the library reads every refusal: the password, the user, the scope, the grant, a field that is missing")
+ok("the library reads every error: password, user, scope, grant type, missing field")
 
-renewed = []
-# The library renews what ends within its leeway; this one is longer than any access token lives.
-hasty = session(token=first, leeway=first["expires_in"] + 60, update_token=lambda new, **_: renewed.append(dict(new)))
-same(hasty.get(ME).json()["username"], "carl")
-same(len(renewed), 1)
-same(renewed[0]["access_token"] != first["access_token"] and renewed[0]["refresh_token"] != first["refresh_token"], True)
-same(hasty.get(ME).status_code, 200)
-same(len(renewed), 2)
-refused("invalid_grant", session().refresh_token, TOKENS, refresh_token=renewed[0]["refresh_token"])
-ok("the library renews by itself; a refresh token is good once")
+refreshed = []
+# The library refreshes a token that expires within its leeway; this leeway is longer than any lifetime.
+eager = session(token=first, leeway=first["expires_in"] + 60, update_token=lambda new, **_: refreshed.append(dict(new)))
+same(eager.get(ME).json()["username"], "carl")
+same(len(refreshed), 1)
+same(refreshed[0]["access_token"] != first["access_token"] and refreshed[0]["refresh_token"] != first["refresh_token"], True)
+same(eager.get(ME).status_code, 200)
+same(len(refreshed), 2)
+refused("invalid_grant", session().refresh_token, TOKENS, refresh_token=refreshed[0]["refresh_token"])
+ok("the library refreshes automatically; a refresh token works once")
 
 keys = jwt.PyJWKClient(f"{SERVER}/.well-known/jwks.json")
-carl.token = renewed[-1]
+carl.token = refreshed[-1]
 access, refresh = carl.token["access_token"], carl.token["refresh_token"]
 whole = verified(access, keys)
 claims = whole["payload"]
@@ -111,45 +111,45 @@ head, body, signature = access.split(".")
 rejected(jwt.InvalidSignatureError, f"{head}.{body}.{signature[:-8]}{'A' * 8}", keys)
 rejected(jwt.InvalidAudienceError, access, keys, audience="another")
 rejected(jwt.InvalidIssuerError, access, keys, issuer="https://example.org")
-ok("an access token is verified by the published keys: whose, how long, what for; a changed one is not")
+ok("the published keys verify an access token with its issuer, audience and lifetime, and refuse a changed one")
 
-# As a service does that is shown a token: with an API token of its own.
-made = secret.post(f"{SERVER}/v1/api-tokens", json={"name": "asks", "scopes": ["detections:read"]})
-same(made.status_code, 201)
-service = session(token={"access_token": made.json()["token"], "token_type": "Bearer"})
+# A resource server introspects with an API token of its own.
+created = secret.post(f"{SERVER}/v1/api-tokens", json={"name": "introspection", "scopes": ["detections:read"]})
+same(created.status_code, 201)
+service = session(token={"access_token": created.json()["token"], "token_type": "Bearer"})
 
 
-def told(token, **options):
+def introspected(token, **options):
     answer = service.introspect_token(f"{TOKENS}/introspect", token=token, auth=service.token_auth, **options)
     same(answer.status_code, 200)
     return answer.json()
 
 
 def ended(token, **options):
-    """Within a second, as is promised."""
+    """Checks that a token is inactive within a second."""
     deadline = time.monotonic() + 1
-    while time.monotonic() < deadline and told(token, **options)["active"]:
+    while time.monotonic() < deadline and introspected(token, **options)["active"]:
         time.sleep(0.1)
-    same(told(token, **options), {"active": False})
+    same(introspected(token, **options), {"active": False})
 
 
-said = told(access)
-same((said["active"], said["username"], said["token_type"], said["sub"]), (True, "carl", "Bearer", claims["sub"]))
+claimed = introspected(access)
+same((claimed["active"], claimed["username"], claimed["token_type"], claimed["sub"]), (True, "carl", "Bearer", claims["sub"]))
 for name in ("exp", "iat", "iss", "aud", "jti"):
-    same(said[name], claims[name])
-same(told(refresh, token_type_hint="refresh_token")["active"], True)
-same(told(refresh), {"active": False})
-same(told("nonsense"), {"active": False})
-stranger = session().introspect_token(f"{TOKENS}/introspect", token=access)
-same((stranger.status_code, stranger.json()["error"]), (401, "invalid_client"))
-ok("introspection tells what a token is, to whoever has a credential")
+    same(claimed[name], claims[name])
+same(introspected(refresh, token_type_hint="refresh_token")["active"], True)
+same(introspected(refresh), {"active": False})
+same(introspected("nonsense"), {"active": False})
+anonymous = session().introspect_token(f"{TOKENS}/introspect", token=access)
+same((anonymous.status_code, anonymous.json()["error"]), (401, "invalid_client"))
+ok("introspection describes a token to authenticated callers")
 
 same(carl.revoke_token(f"{TOKENS}/revoke", token=access, token_type_hint="access_token").status_code, 200)
 ended(access)
-same(told(refresh, token_type_hint="refresh_token")["active"], True)
+same(introspected(refresh, token_type_hint="refresh_token")["active"], True)
 same(carl.revoke_token(f"{TOKENS}/revoke", token=refresh, token_type_hint="refresh_token").status_code, 200)
 same(carl.revoke_token(f"{TOKENS}/revoke", token=refresh).status_code, 200)
 ended(refresh, token_type_hint="refresh_token")
 refused("invalid_grant", session().refresh_token, TOKENS, refresh_token=refresh)
 same(secret.get(ME).status_code, 200)
-ok("revocation takes an access token, then the session; the other sessions stay")
+ok("revocation ends an access token, then the session; other sessions stay valid")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the reference system's README has its reader do: registration, token and /stats are asked for as it writes them, down to
-# the form's empty fields; who registers, and the port, are others. Then the streams and lists that it names. The producer is a
-# Kafka client that is not ours, and sends both forms of vehicles that there are.
+# The steps of the reference system's README: registration, token and /stats are requested as it writes them, including the
+# form's empty fields; only the user and the port differ. Then the streams and lists that it names. The producer is a foreign
+# Kafka client, and sends both forms of vehicles.
 #
 #   scripts/clients/reference.sh SERVER BROKERS TOPIC
 set -euo pipefail
@@ -29,10 +29,10 @@ ask 200 -X 'POST' "$server/token" -H 'accept: application/json' -H 'Content-Type
   -d 'grant_type=&username=ann&password=123456&scope=&client_id=&client_secret='
 holds '.token_type | ascii_downcase == "bearer"'
 token=$(field access_token)
-# An ordinary user, not the operator.
+# A plain user, not the operator.
 ask 200 -X 'GET' "$server/v1/users/me" -H "Authorization: Bearer $token"
 holds '.role == "user" and .username == "ann"'
-ok "a token for its form, with all that it leaves empty"
+ok "a token for its form, with empty fields"
 
 counted() {
   ask 200 -X 'GET' "$server/stats" -H 'accept: application/json' -H "Authorization: Bearer $token"
@@ -52,9 +52,9 @@ alerted() {
 }
 within 30 alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV'
 within 30 counted '{"Toyota": 1, "Kia": 2, "Cadillac": 1, "Audi": 1}'
-# The others had their time.
+# No other vehicle raised an alert in that time.
 alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV' || fail "there are other alerts: $(events new_alert)"
-ok "/alerts tells of each SUV as it comes, and of no other vehicle"
+ok "/alerts sends each SUV, and no other vehicle"
 
 ask 200 -X 'GET' "$server/detections?skip=0&limit=10" -H 'accept: application/json' -H "Authorization: Bearer $token"
 holds 'length == 5 and ([.[] | select(.make == "Cadillac") | .created_at] == ["2022-05-07T04:51:08.381523Z"])'
@@ -63,4 +63,4 @@ ok "/detections lists all five"
 for path in /stats /alerts /detections; do ask 401 -X 'GET' "$server$path" -H 'accept: application/json'; done
 ask 401 -X 'POST' "$server/token" -H 'Content-Type: application/x-www-form-urlencoded' \
   -d 'grant_type=&username=ann&password=654321&scope=&client_id=&client_secret='
-ok "without the token, or with another password, nothing of it"
+ok "without the token, or with a wrong password, all of it is refused"

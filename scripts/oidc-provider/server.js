@@ -1,5 +1,5 @@
-// A certified OpenID provider with people of any name, for the tests: http://127.0.0.1:$1, its own pages for signing in and
-// consenting. What it does is the package's; here is only who its clients are and what it says of people.
+// A certified OpenID provider for the tests, at http://127.0.0.1:$1, with the package's own pages for sign-in and consent.
+// This file configures its clients and the claims about its users.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import Provider from 'oidc-provider';
 
@@ -27,7 +27,7 @@ const provider = new Provider(issuer, {
       redirect_uris: ['org.example.phone:/back'],
     },
   ],
-  // Whoever types a name is this person; those called unproven-… have an address that nobody has looked at.
+  // Any name is a user. Users called unproven-… have an unverified address.
   findAccount: (_, id) => ({
     accountId: id,
     claims: () => ({

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of the service: how images begin, and that strangers get nothing but a 401."""
+"""What the document cannot tell schemathesis: how images begin, and which operations need no credential."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ def png(width: int, height: int, shade: int) -> bytes:
 
 
 def jpeg_head(width: int, height: int) -> bytes:
-    """What a JPEG has up to its size, and no image: it is taken, and the detectors cannot decode it."""
+    """A JPEG header without image data: it is accepted, and the detectors cannot decode it."""
     frame = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width) + b"\x03"
     return b"\xff\xd8\xff\xe0\x00\x04ab" + frame + b"Z" * 64
 
@@ -31,7 +31,7 @@ schemathesis.openapi.media_type("image/jpeg", st.builds(jpeg_head, side, side))
 schemathesis.openapi.media_type("image/webp", st.binary(max_size=64))
 
 
-# What takes requests without a credential; a test of ingest-api holds the document to this list.
+# Operations that need no credential. A test of ingest-api checks the document against the same list.
 OPEN_TO_ALL = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -53,8 +53,8 @@ OPEN_TO_ALL = {
 
 
 @schemathesis.check
-def strangers_get_401(ctx, response, case) -> None:
-    """Without a credential there is no answer but what is open to all, a method that is none, or 401."""
+def anonymous_requests_get_401(ctx, response, case) -> None:
+    """Without a credential an operation that needs one answers 401, or 405 for a wrong method."""
     open_to_all = (case.operation.method.upper(), case.operation.path) in OPEN_TO_ALL
     if response.status_code not in (401, 405) and not open_to_all:
-        raise AssertionError(f"a stranger was answered with {response.status_code}")
+        raise AssertionError(f"{response.status_code} without a credential")
