@@ -1,4 +1,4 @@
-/* Stand-ins for what the fuzzer brings, so that the programs that come with a C library link as well. */
+/* Weak versions of the functions of the fuzzer, so that the programs of a C library link without it. */
 #include <stdint.h>
 #define STAND_IN(name, ...) __attribute__((weak, no_sanitize_coverage)) void name(__VA_ARGS__) {}
 STAND_IN(__sanitizer_cov_trace_pc, void)

@@ -1,12 +1,11 @@
-//! What holds for every reason for a refusal, whatever was refused.
+//! The promise for every error message about outside data.
 
 use std::fmt::Display;
 
-/// Longest reason, in bytes: it travels in a failed result, in the header of a dead letter and in a line of the log, and a
-/// client reads it.
+/// Longest reason, in bytes: it is part of a failed result, a dead letter's header and a log line.
 const LONGEST: usize = 1024;
 
-/// A reason is short and on one line.
+/// Checks that a reason is short and on one line.
 pub fn assert_clean(error: &impl Display) {
     let reason = error.to_string();
     assert!(reason.len() <= LONGEST, "{} bytes of reason: {reason:.200}", reason.len());

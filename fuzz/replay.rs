@@ -1,10 +1,10 @@
-//! Runs a fuzz target over the inputs that are kept, in an ordinary test: what the fuzzer once found stays found.
+//! Runs a fuzz target over its corpus in an ordinary test.
 
 use std::path::Path;
 
-/// Runs `target` over every file of `fuzz/corpus/<name>`; the output of a failing test ends with the file that failed.
+/// Runs `target` over every file of `fuzz/corpus/<name>`. The output of a failing test ends with the name of the file.
 pub fn replay(name: &str, target: fn(&[u8])) {
-    // Every room's manifest lies one or two folders below the root.
+    // A crate's manifest is one or two folders below the root.
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = manifest.ancestors().map(|folder| folder.join("fuzz/corpus").join(name));
     let folder = folders.into_iter().find(|folder| folder.is_dir()).expect("fuzz/corpus has a folder for every target");

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The account calls of a client, one after the other, by many clients at once: how long each takes, and how much of that is Argon2.
+"""Measures the account requests of a client, in sequence, by many clients at once.
 
   docs/load/accounts.py [--program ./sightline] [--clients 8] [--seconds 30] [--cheap]
 
-Starts a `sightline up` of its own on a new folder, without limits on requests and sign-ins, and reads the mailed tokens out of its
-log. With --cheap passwords cost next to nothing: the difference of the two runs is Argon2's share. Needs nothing but Python.
-docs/load/accounts.js is the same for k6, against a server that runs already.
+Starts a `sightline up` on a new folder, without limits on requests and sign-ins, and reads the mailed tokens from its log. With
+--cheap a password hash costs almost nothing: the difference of the two runs is Argon2's share. Needs only Python.
+docs/load/accounts.js does the same with k6, against a running server.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Server:
             "SIGHTLINE_ADMIN_ADDR": "off",
             "SIGHTLINE_RATE_LIMIT_RPS": "none",
             "SIGHTLINE_SIGN_INS_PER_ADDRESS": "1000000",
-            # A mail is one line.
+            # One line per mail.
             "SIGHTLINE_LOG_FORMAT": "json",
         }
         if cheap:
@@ -53,7 +53,7 @@ class Server:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if call(http.client.HTTPConnection("127.0.0.1", self.port), "GET", "/readyz")[0] == 200:
+                if send(http.client.HTTPConnection("127.0.0.1", self.port), "GET", "/readyz")[0] == 200:
                     return
             except OSError:
                 pass
@@ -77,7 +77,7 @@ class Server:
         self.folder.cleanup()
 
 
-def call(connection, method, path, body=None, token=None, form=False):
+def send(connection, method, path, body=None, token=None, form=False):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     if body is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded" if form else "application/json"
@@ -89,18 +89,18 @@ def call(connection, method, path, body=None, token=None, form=False):
 
 
 def round_trip(server, note):
-    """The calls of one client in a row."""
+    """All requests of one client."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     name = f"u{uuid.uuid4().hex}"
     address = f"{name}@example.org"
 
     def timed(what, expected, *arguments, **options):
         began = time.monotonic()
-        status, body = call(connection, *arguments, **options)
+        status, body = send(connection, *arguments, **options)
         while status == 503:
-            # More sign in than can be served: the time until it is done counts.
+            # Overloaded: the time until the request succeeds counts.
             time.sleep(0.2)
-            status, body = call(connection, *arguments, **options)
+            status, body = send(connection, *arguments, **options)
         note(what, time.monotonic() - began)
         if status != expected:
             raise AssertionError(f"{what}: {status} {body}")
@@ -114,8 +114,8 @@ def round_trip(server, note):
     first = sign_in("sign in", PASSWORDS[0])
     token = first["access_token"]
     timed("profile", 200, "GET", "/v1/users/me", token=token)
-    told = timed("validate", 200, "POST", "/v1/token/introspect", {"token": token}, token=token, form=True)
-    assert told["active"], told
+    claims = timed("validate", 200, "POST", "/v1/token/introspect", {"token": token}, token=token, form=True)
+    assert claims["active"], claims
     timed("quota", 200, "GET", "/v1/users/me/quota", token=token)
     timed("sessions", 200, "GET", "/v1/sessions", token=token)
     timed("API token", 201, "POST", "/v1/api-tokens", {"name": "x", "scopes": ["frames:write"]}, token=token)
@@ -136,9 +136,9 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--cheap", action="store_true")
-    asked = parser.parse_args()
-    server, times, lock, failed = Server(asked.program, asked.cheap), {}, threading.Lock(), []
-    ends = time.monotonic() + asked.seconds
+    arguments = parser.parse_args()
+    server, times, lock, failed = Server(arguments.program, arguments.cheap), {}, threading.Lock(), []
+    ends = time.monotonic() + arguments.seconds
 
     def note(what, took):
         with lock:
@@ -148,22 +148,22 @@ def main():
         try:
             while time.monotonic() < ends:
                 round_trip(server, note)
-        except Exception as error:  # noqa: BLE001: whatever it is, it is told below
+        except Exception as error:  # noqa: BLE001: reported below
             failed.append(error)
 
-    clients = [threading.Thread(target=client) for _ in range(asked.clients)]
+    clients = [threading.Thread(target=client) for _ in range(arguments.clients)]
     for one in clients:
         one.start()
     for one in clients:
         one.join()
     server.stop()
-    print(f"{'call':<22}{'number':>8}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}")
+    print(f"{'request':<22}{'number':>8}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}")
     for what, took in times.items():
         took.sort()
         p50, p95, p99 = (took[min(len(took) - 1, int(len(took) * share))] * 1000 for share in (0.5, 0.95, 0.99))
         print(f"{what:<22}{len(took):>8}{p50:>10.1f}{p95:>10.1f}{p99:>10.1f}")
     rounds = len(times.get("sign out everywhere", []))
-    print(f"{rounds} rounds of 14 calls by {asked.clients} clients, {rounds / asked.seconds:.1f} a second")
+    print(f"{rounds} rounds of 14 requests by {arguments.clients} clients, {rounds / arguments.seconds:.1f} a second")
     if failed:
         sys.exit(f"{len(failed)} clients failed, the first by {failed[0]!r}")
 

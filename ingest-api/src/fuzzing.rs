@@ -1,7 +1,9 @@
-//! What must hold for whatever clients send: the bodies of the fuzz targets, run by `scripts/fuzz` over inputs it makes up
-//! and by the tests below over those that are kept in `fuzz/corpus`. Built for these two only.
+//! Fuzz targets of this crate: each function takes any bytes and panics where a promise is broken. `scripts/fuzz` runs them
+//! over generated inputs, the tests below over the inputs in `fuzz/corpus`. Compiled for these two only.
 
 mod edge;
+mod fakes;
+mod openid;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,24 +17,26 @@ use store::Cursor;
 use crate::probe::{Finding, ImageType, Probe};
 use edge::{Answer, Edge, MAX_PIXELS};
 
-/// Longest problem, in bytes: it says what is wrong, and does not send back what was sent.
+pub use openid::openid;
+
+/// Longest problem, in bytes. A problem names the fault and does not repeat the input.
 const LONGEST_PROBLEM: usize = 4096;
-/// What is passed on to alert-stream, which is not there.
-const PASSED_ON: [&str; 3] = ["/v1/alerts", "/v1/alerts/cookie", "/alerts"];
-/// What speaks OAuth 2.0.
+/// Routes that are proxied to alert-stream, which does not run here.
+const PROXIED: [&str; 3] = ["/v1/alerts", "/v1/alerts/cookie", "/alerts"];
+/// Routes whose errors follow RFC 6749.
 const OAUTH: [&str; 3] = ["/v1/token", "/v1/token/revoke", "/v1/token/introspect"];
 
-/// The beginning of a file: what is known of it is known at one byte and does not change with those that follow, however
-/// small the pieces in which they come.
+/// The first bytes of a file: its type and size are found at one byte and do not change with the bytes that follow, whatever
+/// the size of the chunks.
 pub fn probing(data: &[u8]) {
     let whole = Probe::default().look(data);
     let mut growing = Probe::default();
     let mut known = Finding::Unclear;
-    // The header of a JPEG may be long; its beginning is looked at byte by byte, the rest in larger steps.
+    // A JPEG header may be long: its first 256 bytes come one by one, the rest in larger steps.
     let ends = (0..data.len().min(256)).chain((256..data.len()).step_by(97)).chain([data.len()]);
     for end in ends {
         let found = growing.look(&data[..end]);
-        assert_eq!(found, Probe::default().look(&data[..end]), "a look at {end} bytes after other looks");
+        assert_eq!(found, Probe::default().look(&data[..end]), "{end} bytes, after shorter prefixes");
         assert!([Finding::Unclear, found].contains(&known), "{known:?} became {found:?} at {end} bytes");
         known = found;
     }
@@ -46,8 +50,8 @@ pub fn probing(data: &[u8]) {
     }
 }
 
-/// A form with an image: its Content-Type in the first line, its body in the rest. It is taken or refused whether it comes
-/// at once or in pieces, and what is taken is a part of it, unchanged.
+/// A form with an image: the Content-Type in the first line, the body in the rest. The result is the same for a whole body and
+/// for chunks, and an accepted image is an unchanged part of the body.
 pub fn multipart(data: &[u8]) {
     let (media_type, body) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     let body = Bytes::copy_from_slice(body.get(1..).unwrap_or_default());
@@ -61,30 +65,30 @@ pub fn multipart(data: &[u8]) {
     let at_once = send(Body::from(body.clone()));
     let in_pieces = send(Body::from_stream(stream::iter(pieces.map(Ok::<_, std::io::Error>))));
     let (Some(at_once), Some(in_pieces)) = (at_once, in_pieces) else { return };
-    assert_eq!(assert_taken(&at_once, &body), assert_taken(&in_pieces, &body), "{at_once:?} {in_pieces:?}");
+    assert_eq!(assert_accepted(&at_once, &body), assert_accepted(&in_pieces, &body), "{at_once:?} {in_pieces:?}");
 }
 
-/// A request as it is written on the wire, but for the credential: answered as the interface says, whatever it asks.
+/// A request as text, without its credential: the response is one that the interface allows.
 pub fn requests(data: &[u8]) {
     let Some(request) = request(data) else { return };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = request.body().clone();
     let answer = Edge::get().ask(request.map(Body::from));
-    let passed_on = PASSED_ON.contains(&uri.path()) && answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let proxied = PROXIED.contains(&uri.path()) && answer.status == StatusCode::SERVICE_UNAVAILABLE;
     if OAUTH.contains(&uri.path()) {
         assert_refusal(&answer);
-    } else if !passed_on {
+    } else if !proxied {
         assert_answer(&answer);
     }
     if method == Method::POST && uri.path() == "/v1/frames" {
-        assert_taken(&answer, &body);
+        assert_accepted(&answer, &body);
     }
     if method == Method::GET && uri.path().starts_with("/v1/") {
         assert_page(&answer, uri.path());
     }
 }
 
-/// Reads a request out of its text; none where it is not one that an HTTP server would hand on.
+/// Parses a request. `None` for text that an HTTP server would refuse itself.
 fn request(data: &[u8]) -> Option<Request<Bytes>> {
     let end = data.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) = end.map_or((data, &b""[..]), |end| (&data[..end], &data[end + 2..]));
@@ -97,7 +101,7 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-        // The server holds this one against the body before anybody sees the request.
+        // The HTTP server checks this one before the service sees the request.
         if name != CONTENT_LENGTH {
             request.headers_mut().append(name, value);
         }
@@ -105,35 +109,35 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
     Some(request)
 }
 
-/// No failure of ours; and where it is one of the client's, told as RFC 6749 has it, or a problem for a method that is none.
+/// No 5xx, and a 4xx has an error of RFC 6749, section 5.2, except for a wrong method.
 fn assert_refusal(answer: &Answer) {
     assert!(!answer.status.is_server_error(), "{answer:?}");
     if !answer.status.is_client_error() || answer.status == StatusCode::METHOD_NOT_ALLOWED {
         return;
     }
-    assert_eq!(answer.media_type.as_deref(), Some("application/json"), "{answer:?}");
+    assert_eq!(answer.header(CONTENT_TYPE), Some("application/json"), "{answer:?}");
     assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of refusal", answer.body.len());
     let refusal = serde_json::from_slice::<serde_json::Value>(&answer.body);
     assert!(refusal.is_ok_and(|refusal| refusal["error"].is_string()), "{answer:?}");
 }
 
-/// No failure of ours, and a problem where it is one of the client's.
+/// No 5xx, and a 4xx has a problem.
 fn assert_answer(answer: &Answer) {
     assert!(!answer.status.is_server_error(), "{answer:?}");
     if !answer.status.is_client_error() {
         return;
     }
-    assert_eq!(answer.media_type.as_deref(), Some("application/problem+json"), "{answer:?}");
+    assert_eq!(answer.header(CONTENT_TYPE), Some("application/problem+json"), "{answer:?}");
     assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", answer.body.len());
-    // A HEAD's answer has no body.
+    // The response to a HEAD has no body.
     if !answer.body.is_empty() {
         let problem = serde_json::from_slice::<Problem>(&answer.body);
         assert!(problem.as_ref().is_ok_and(|problem| problem.status == answer.status), "{problem:?} {answer:?}");
     }
 }
 
-/// What was taken, if anything was: an image within the limits, and a part of what was sent.
-fn assert_taken<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
+/// The accepted image, if there is one: within the limits, and a part of the body.
+fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
     assert_answer(answer);
     let [message] = answer.published.as_slice() else {
         assert!(answer.published.is_empty() && !answer.status.is_success(), "{answer:?}");
@@ -144,14 +148,14 @@ fn assert_taken<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
     let inline = |frame: &FrameEvent| matches!(&frame.content, FrameContent::Inline(image) if *image == message.value);
     assert!(frame.as_ref().is_ok_and(inline), "{frame:?}");
     let image = &message.value;
-    assert!(sent.windows(image.len().max(1)).any(|part| part == &image[..]), "the image is no part of what was sent");
+    assert!(sent.windows(image.len().max(1)).any(|part| part == &image[..]), "the image is no part of the body");
     let found = Probe::default().look(image);
     let fits = |width: u32, height: u32| (1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height)));
-    assert!(matches!(found, Finding::Image { width, height, .. } if fits(width, height)), "{found:?} was taken");
+    assert!(matches!(found, Finding::Image { width, height, .. } if fits(width, height)), "{found:?} was accepted");
     Some(image)
 }
 
-/// The place where a page ends is one from which the list goes on.
+/// The cursor of a page continues the list.
 fn assert_page(answer: &Answer, path: &str) {
     let Ok(page) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return };
     let Some(next) = page.get("next_cursor").and_then(|next| next.as_str()) else { return };
@@ -171,17 +175,22 @@ mod tests {
     use super::replay::replay;
 
     #[test]
-    fn whatever_a_file_begins_with_is_known_once_and_for_good() {
+    fn probing_does_not_depend_on_chunk_size() {
         replay("probing", super::probing);
     }
 
     #[test]
-    fn whatever_comes_as_a_form_is_taken_whole_or_refused() {
+    fn a_form_is_accepted_unchanged_or_refused() {
         replay("multipart", super::multipart);
     }
 
     #[test]
-    fn whatever_is_asked_is_answered_as_the_interface_says() {
+    fn every_request_gets_an_allowed_response() {
         replay("requests", super::requests);
+    }
+
+    #[test]
+    fn only_the_providers_word_for_this_sign_in_signs_in() {
+        replay("openid", super::openid);
     }
 }
