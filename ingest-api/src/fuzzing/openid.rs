@@ -200,8 +200,8 @@ fn serve(runtime: &Runtime, next: Arc<NextToken>) -> anyhow::Result<String> {
     });
     let key = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "one", "x": PUBLIC_KEY});
     let routes = Router::new()
-        .route("/.well-known/openid-configuration", get(|| async { Json(metadata) }))
-        .route("/jwks", get(|| async { Json(json!({"keys": [key]})) }))
+        .route("/.well-known/openid-configuration", get(|| async move { Json(metadata) }))
+        .route("/jwks", get(|| async move { Json(json!({"keys": [key]})) }))
         .route("/token", post(token))
         .with_state(next);
     runtime.spawn(async move {

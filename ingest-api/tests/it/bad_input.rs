@@ -4,7 +4,7 @@ use contracts::TopicRole;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{ADMIN, TestServer, face, png, problem};
+use crate::support::{ADMIN, TestServer, png, problem};
 
 #[tokio::test]
 async fn bad_parameters_are_refused_with_a_hint() {

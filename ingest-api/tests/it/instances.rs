@@ -63,9 +63,9 @@ async fn two_instances_share_one_rate_limit() {
     let counts = counts.await;
     // The burst of ten, and ten for each second.
     let most = 10 + usize::try_from(began.elapsed().as_millis() / 100).unwrap() + 1;
-    let taken = counts[&200];
-    assert!((10..=most).contains(&taken), "{counts:?} in {:?}", began.elapsed());
-    assert_eq!(taken + counts[&429], 100);
+    let accepted = counts[&200];
+    assert!((10..=most).contains(&accepted), "{counts:?} in {:?}", began.elapsed());
+    assert_eq!(accepted + counts[&429], 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 mod backpressure;
 mod bad_input;
 mod compat;
+mod golden;
 mod health;
 mod instances;
 mod openapi;

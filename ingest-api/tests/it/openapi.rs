@@ -15,22 +15,22 @@ async fn router_and_document_agree_on_methods() {
     assert_eq!(schemes["bearer"]["scheme"], "bearer");
     assert_eq!(schemes["oauth2"]["flows"]["password"]["tokenUrl"], "/v1/token");
     let scopes = schemes["oauth2"]["flows"]["password"]["scopes"].as_object().unwrap();
-    let named: Vec<&str> = scopes.keys().map(String::as_str).collect();
+    let documented: Vec<&str> = scopes.keys().map(String::as_str).collect();
     let mut known: Vec<&str> = accounts::Right::ALL.iter().map(|right| right.name()).collect();
     known.sort_unstable();
-    assert_eq!(named, known);
+    assert_eq!(documented, known);
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 15, "{}", paths.len());
     for (path, operations) in paths {
-        let named: BTreeSet<String> =
+        let documented: BTreeSet<String> =
             operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
         let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
         let response = server.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allow = response.headers()["allow"].to_str().unwrap();
         // Every GET route answers HEAD too.
-        let taken: BTreeSet<String> = allow.split(',').filter(|name| *name != "HEAD").map(str::to_owned).collect();
-        assert_eq!(taken, named, "{path}");
+        let accepted: BTreeSet<String> = allow.split(',').filter(|name| *name != "HEAD").map(str::to_owned).collect();
+        assert_eq!(accepted, documented, "{path}");
         for (method, operation) in operations.as_object().unwrap() {
             assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
             assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path}");

@@ -60,7 +60,7 @@ pub async fn start_sign_in(address: SocketAddr, query: &str) -> SignIn {
     assert_eq!(response.headers()["cache-control"], "no-store");
     let line = response.headers()[SET_COOKIE].to_str().unwrap().to_owned();
     let authorize_url = response.headers()[LOCATION].to_str().unwrap().parse().unwrap();
-    SignIn { authorize_url, cookie: line.split(';').next().unwrap().to_owned(), line }
+    SignIn { authorize_url, cookie: line.split(';').next().unwrap().to_owned(), set_cookie: line }
 }
 
 /// Requests the callback with these parameters.
@@ -90,19 +90,19 @@ async fn a_browser_signs_in_through_the_provider() {
     for part in ["; HttpOnly", "; SameSite=Lax", "; Path=/;", "; Max-Age=600"] {
         assert!(sign_in.set_cookie.contains(part), "{}", sign_in.set_cookie);
     }
-    let asked = sign_in.params();
-    let callback = "http://127.0.0.1:8080/v1/oidc/callback";
+    let params = sign_in.params();
+    let redirect_uri = "http://127.0.0.1:8080/v1/oidc/callback";
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", CLIENT_ID),
-        ("redirect_uri", callback),
+        ("redirect_uri", redirect_uri),
         ("code_challenge_method", "S256"),
         ("scope", "openid email profile"),
     ] {
-        assert_eq!(asked[name], value, "{name}");
+        assert_eq!(params[name], value, "{name}");
     }
     provider.answer_next(200, tokens(&provider, &sign_in, &provider.claims()));
-    let fields = [("code", "abc"), ("state", &asked["state"]), ("scope", "email openid"), ("iss", &provider.url)];
+    let fields = [("code", "abc"), ("state", &params["state"]), ("scope", "email openid"), ("iss", &provider.url)];
     let back = callback(server.address, Some(&sign_in.cookie), &fields).await;
     assert_eq!(back.status(), StatusCode::OK);
     assert_eq!(back.headers()["cache-control"], "no-store");
@@ -116,8 +116,8 @@ async fn a_browser_signs_in_through_the_provider() {
     let (form, proof) = provider.last_token_request();
     let form: HashMap<String, String> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
     assert_eq!((form["grant_type"].as_str(), form["code"].as_str()), ("authorization_code", "abc"));
-    assert_eq!(form["redirect_uri"], callback);
-    assert_eq!(asked["code_challenge"], URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])));
+    assert_eq!(form["redirect_uri"], redirect_uri);
+    assert_eq!(params["code_challenge"], URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])));
     assert_eq!(proof.unwrap(), format!("Basic {}", STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}"))));
     assert!(!form.contains_key("client_secret"));
 }
@@ -126,7 +126,7 @@ async fn a_browser_signs_in_through_the_provider() {
 async fn a_callback_of_another_sign_in_is_refused() {
     let (provider, server) = start().await;
     let (one, other) = (start_sign_in(server.address, "").await, start_sign_in(server.address, "").await);
-    let (state, strange) = (&one.asked()["state"], &other.asked()["state"]);
+    let (state, strange) = (&one.params()["state"], &other.params()["state"]);
     let fields = [("code", "abc"), ("state", state.as_str())];
     for (cookie, fields) in [
         (None, &fields[..]),
@@ -151,7 +151,7 @@ async fn the_id_token_must_belong_to_this_sign_in() {
     let good = provider.claims();
     // `at_hash` is the left half of the access token's SHA-256.
     let right = URL_SAFE_NO_PAD.encode(&Sha256::digest("at-of-the-provider")[..16]);
-    for (kind, claims, taken) in [
+    for (kind, claims, accepted) in [
         ("right at_hash", with(&good, "at_hash", json!(right)), true),
         ("wrong at_hash", with(&good, "at_hash", json!("AAAAAAAAAAAAAAAAAAAAAA")), false),
         ("another nonce", with(&good, "nonce", json!("another")), false),
@@ -163,7 +163,7 @@ async fn the_id_token_must_belong_to_this_sign_in() {
         provider.answer_next(200, tokens(&provider, &sign_in, &claims));
         let state = sign_in.params()["state"].clone();
         let back = callback(server.address, Some(&sign_in.cookie), &[("code", "abc"), ("state", &state)]).await;
-        if taken {
+        if accepted {
             assert_eq!(back.status(), StatusCode::OK, "{kind}");
         } else {
             assert_eq!(problem(back).await.1, "invalid_id_token", "{kind}");
@@ -176,9 +176,9 @@ async fn provider_errors_are_reported_without_quoting_them() {
     let (provider, server) = start().await;
     let answered = async |fields: &[(&str, &str)], status, answer: Value| {
         let sign_in = start_sign_in(server.address, "").await;
-        let asked = sign_in.params();
+        let params = sign_in.params();
         provider.answer_next(status, answer);
-        let fields = [fields, &[("state", asked["state"].as_str())]].concat();
+        let fields = [fields, &[("state", params["state"].as_str())]].concat();
         problem(callback(server.address, Some(&sign_in.cookie), &fields).await).await
     };
     let code: &[(&str, &str)] = &[("code", "abc")];
@@ -207,10 +207,10 @@ async fn provider_errors_are_reported_without_quoting_them() {
 async fn only_configured_return_urls_receive_tokens() {
     let (provider, server) = start().await;
     let sign_in = start_sign_in(server.address, &format!("?return_to={PAGE}&state=page-state")).await;
-    let asked = sign_in.params();
-    assert_ne!(asked["state"], "page-state");
+    let params = sign_in.params();
+    assert_ne!(params["state"], "page-state");
     provider.answer_next(200, tokens(&provider, &sign_in, &provider.claims()));
-    let back = callback(server.address, Some(&sign_in.cookie), &[("code", "abc"), ("state", &asked["state"])]).await;
+    let back = callback(server.address, Some(&sign_in.cookie), &[("code", "abc"), ("state", &params["state"])]).await;
     assert_eq!(back.status(), StatusCode::SEE_OTHER);
     let page: Url = back.headers()[LOCATION].to_str().unwrap().parse().unwrap();
     assert!(page.as_str().starts_with(&format!("{PAGE}#")) && page.query().is_none());

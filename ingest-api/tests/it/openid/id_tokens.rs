@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::relational::AccessChange;
 
 use crate::support::provider::{CLIENT_SECRET, ProviderFault, SigningKey, TestProvider, message, with};
-use crate::support::{PASSWORD, TestServer, problem, registration};
+use crate::support::{PASSWORD, TestServer, problem};
 
 const NONCE: &str = "of-this-sign-in";
 
@@ -291,8 +291,8 @@ async fn id_token_attempts_count_as_sign_in_attempts() {
         assert!(left < 10, "never throttled");
     }
     assert_eq!(refused(&server, "none").await, (StatusCode::TOO_MANY_REQUESTS, "throttled".to_owned()));
-    let fields = [("grant_type", "password"), ("username", "bob"), ("password", crate::support::PASSWORD)];
-    assert_eq!(server.post_form("/v1/token", &fields).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    let sign_in = server.sign_in_with("bob", PASSWORD).await;
+    assert_eq!(sign_in.status(), StatusCode::TOO_MANY_REQUESTS);
     let callback = server.anonymous(Method::GET, "/v1/oidc/callback?state=a&code=b").send().await.unwrap();
     assert_eq!(problem(callback).await.1, "throttled");
 }

@@ -1,5 +1,5 @@
 //! Sign-in through an OpenID provider.
 
-mod code_flow;
+pub mod code_flow;
 mod id_tokens;
 mod real_provider;

@@ -162,7 +162,7 @@ async fn a_code_works_once_and_in_its_own_browser() {
 
     // An attacker sends a stolen code in a sign-in of its own, so the code verifier differs.
     let attacker = start_sign_in(server.address, "").await;
-    let stolen = [("code", code.as_str()), ("state", &attacker.asked()["state"])];
+    let stolen = [("code", code.as_str()), ("state", &attacker.params()["state"])];
     let (status, refused, _) = problem(callback(server.address, Some(&attacker.cookie), &stolen).await).await;
     assert_eq!((status, refused.as_str()), (StatusCode::FORBIDDEN, "sign_in_refused"));
     let own = fields(&back);
@@ -254,8 +254,8 @@ async fn a_phone_app_signs_in_and_forgeries_are_refused() {
     }
     let access_token = tokens["access_token"].as_str().unwrap();
     assert_eq!(problem(show(&server, access_token, None).await).await.1, "invalid_id_token", "an access token");
-    let anonymous = on_a_phone("somebody-else", &name).await;
-    let (_, code, detail) = problem(show(&server, anonymous["id_token"].as_str().unwrap(), None).await).await;
+    let other_client = on_a_phone("somebody-else", &name).await;
+    let (_, code, detail) = problem(show(&server, other_client["id_token"].as_str().unwrap(), None).await).await;
     assert!(code == "invalid_id_token" && detail.contains("another client"), "{detail}");
     assert_eq!(problem(show(&server, good, Some("another")).await).await.1, "invalid_id_token");
 

@@ -1,9 +1,12 @@
 //! Requests to a test server, and checks of its responses.
 
+use std::time::Duration;
+
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::{ADMIN, PASSWORD, TestServer, png};
+use super::{ADMIN, PASSWORD, TIMEOUT, TestServer, png};
 
 impl TestServer {
     /// A request without a credential.
@@ -62,6 +65,19 @@ impl TestServer {
     /// A PNG with the operator's token.
     pub fn post_image(&self, path_and_query: &str, image: Vec<u8>) -> RequestBuilder {
         self.request(Method::POST, path_and_query).header("content-type", "image/png").body(image)
+    }
+
+    /// Posts PNGs with `Prefer: wait` until a wait is granted: a server that has just started may not read replies yet.
+    pub async fn post_image_waiting(&self, seconds: u32) -> Response {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let request = self.post_image("/v1/frames", png(64, 64, 2000)).header("prefer", format!("wait={seconds}"));
+            let response = request.send().await.unwrap();
+            if response.headers().contains_key("preference-applied") || Instant::now() > deadline {
+                return response;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The JSON at a path, for the operator.

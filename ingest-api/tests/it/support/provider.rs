@@ -88,15 +88,15 @@ pub fn with(value: &Value, key: &str, new: Value) -> Value {
 /// How the provider's metadata are wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ProviderFault {
-    Well,
+    None,
     /// Status 500.
-    Broken,
+    ServerError,
     /// A body of 2 MiB.
-    Endless,
+    OversizedBody,
     /// A redirect to correct metadata.
-    Elsewhere,
+    Redirect,
     /// Metadata of another issuer.
-    Impostor,
+    WrongIssuer,
 }
 
 pub struct TestProvider {
@@ -108,7 +108,7 @@ pub struct TestProvider {
     /// Next responses of the token endpoint.
     answers: Mutex<VecDeque<(StatusCode, Value)>>,
     /// Bodies and `Authorization` headers of requests to the token endpoint.
-    asked: Mutex<Vec<(String, Option<String>)>>,
+    token_requests: Mutex<Vec<(String, Option<String>)>>,
 }
 
 impl TestProvider {
@@ -122,7 +122,7 @@ impl TestProvider {
             fault: Mutex::new(ProviderFault::None),
             fetched: AtomicUsize::new(0),
             answers: Mutex::default(),
-            asked: Mutex::default(),
+            token_requests: Mutex::default(),
         });
         let routes = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
@@ -189,11 +189,11 @@ impl TestProvider {
 
     /// Body and `Authorization` header of the last request to the token endpoint.
     pub fn last_token_request(&self) -> (String, Option<String>) {
-        self.asked.lock().unwrap().pop().expect("a request to the token endpoint")
+        self.token_requests.lock().unwrap().pop().expect("a request to the token endpoint")
     }
 
     pub fn has_no_token_request(&self) -> bool {
-        self.asked.lock().unwrap().is_empty()
+        self.token_requests.lock().unwrap().is_empty()
     }
 }
 
@@ -225,7 +225,7 @@ async fn jwks(State(provider): State<Arc<TestProvider>>) -> Json<Value> {
 
 async fn token(State(provider): State<Arc<TestProvider>>, headers: HeaderMap, form: Bytes) -> Response {
     let proof = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    provider.asked.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
+    provider.token_requests.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
     let (status, answer) = provider.answers.lock().unwrap().pop_front().expect("a response queued by the test");
     (status, Json(answer)).into_response()
 }

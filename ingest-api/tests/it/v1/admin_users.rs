@@ -87,8 +87,8 @@ async fn an_admin_changes_role_limits_and_password() {
         let (status, _, detail) = problem(response).await;
         assert!(status.as_u16() == 422 && detail.contains(hint), "{body}: {detail}");
     }
-    let nobody = format!("/v1/users/{}", FrameId::now());
-    let response = server.patch_as(ADMIN, &nobody, &json!({"disabled": true})).await;
+    let unknown = format!("/v1/users/{}", FrameId::now());
+    let response = server.patch_as(ADMIN, &unknown, &json!({"disabled": true})).await;
     assert_eq!(problem(response).await.1, "not_found");
 }
 

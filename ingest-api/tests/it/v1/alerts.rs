@@ -34,13 +34,13 @@ async fn past_alerts_are_listed_in_pages() {
 
 /// A fake alert-stream: its URL, the requests it receives, and a channel for the events it sends.
 async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Bytes, std::io::Error>>) {
-    let (asked, requests) = mpsc::channel(4);
-    let (feed, events) = mpsc::channel(4);
+    let (sender, requests) = mpsc::channel(4);
+    let (event_sender, events) = mpsc::channel(4);
     let events = Arc::new(tokio::sync::Mutex::new(Some(events)));
     let answer = move |request: Request| {
-        let (asked, events) = (asked.clone(), events.clone());
+        let (sender, events) = (sender.clone(), events.clone());
         async move {
-            asked.send(request).await.unwrap();
+            sender.send(request).await.unwrap();
             let events: Option<mpsc::Receiver<Result<Bytes, std::io::Error>>> = events.lock().await.take();
             let stream = futures::stream::unfold(events, |events| async move {
                 let mut events = events?;
@@ -54,12 +54,12 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-    (url, requests, feed)
+    (url, requests, event_sender)
 }
 
 #[tokio::test]
 async fn alerts_are_proxied_until_the_client_disconnects() {
-    let (url, mut requests, feed) = upstream().await;
+    let (url, mut requests, event_sender) = upstream().await;
     let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
     let request = server.request(Method::GET, "/v1/alerts?label=face").header("last-event-id", "7");
     let asking = tokio::spawn(request.send());
@@ -68,7 +68,7 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
     assert_eq!(seen.headers()["last-event-id"], "7");
     assert!(seen.headers()["authorization"].to_str().unwrap().starts_with("Bearer "));
 
-    feed.send(Ok(Bytes::from_static(b"id: 8\n\n"))).await.unwrap();
+    event_sender.send(Ok(Bytes::from_static(b"id: 8\n\n"))).await.unwrap();
     let mut response = asking.await.unwrap().unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-own"], "1");
@@ -76,7 +76,7 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
 
     drop(response);
     let left = async {
-        while feed.send(Ok(Bytes::from_static(b"id: 9\n\n"))).await.is_ok() {
+        while event_sender.send(Ok(Bytes::from_static(b"id: 9\n\n"))).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -85,10 +85,10 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
 
 #[tokio::test]
 async fn shutdown_ends_proxied_streams() {
-    let (url, _requests, feed) = upstream().await;
+    let (url, _requests, event_sender) = upstream().await;
     let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
     let asking = server.request(Method::GET, "/v1/alerts").send();
-    let (response, _) = tokio::join!(asking, feed.send(Ok(Bytes::from_static(b"id: 8\n\n"))));
+    let (response, _) = tokio::join!(asking, event_sender.send(Ok(Bytes::from_static(b"id: 8\n\n"))));
     let mut response = response.unwrap();
     response.chunk().await.unwrap().unwrap();
     server.stop().await;

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, OTHER, READER, TestServer, face, json_of, problem};
+use crate::support::{ADMIN, OTHER, READER, TestServer, json_of, problem};
 
 async fn create(server: &TestServer, body: Value) -> Value {
     let response = server.post_as(ADMIN, "/v1/rules", &body).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{TestServer, car_result, face, numbered_result};
+use crate::support::{TestServer, car_result, numbered_result};
 
 #[tokio::test]
 async fn stats_count_detections_by_group() {

@@ -204,8 +204,8 @@ async fn introspection_describes_tokens_to_callers() {
     let anonymous = introspect(None, &[("token", access)]).await;
     assert_eq!(anonymous.headers()["www-authenticate"], "Bearer");
     assert_eq!(oauth_error(anonymous, StatusCode::UNAUTHORIZED).await, "invalid_client");
-    let nobody = introspect(Some("sl_none"), &[("token", access)]).await;
-    assert_eq!(oauth_error(nobody, StatusCode::UNAUTHORIZED).await, "invalid_client");
+    let invalid = introspect(Some("sl_none"), &[("token", access)]).await;
+    assert_eq!(oauth_error(invalid, StatusCode::UNAUTHORIZED).await, "invalid_client");
 }
 
 #[tokio::test]

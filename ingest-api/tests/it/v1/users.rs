@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, OTHER, PASSWORD, READER, TestServer, json_of, problem, registration};
+use crate::support::{ADMIN, OTHER, PASSWORD, READER, TestServer, json_of, problem};
 
 async fn register(server: &TestServer, body: Value) -> reqwest::Response {
     server.post_anonymously("/v1/users", &body).await
@@ -100,8 +100,8 @@ async fn with_registration_off_only_admins_add_users() {
         let admin = server.post_as(ADMIN, path, body).await;
         assert_eq!(admin.status(), StatusCode::CREATED, "{path}");
     }
-    let nobody = server.post_as("sl_none", "/v1/users", &body).await;
-    assert_eq!(problem(nobody).await.1, "invalid_token");
+    let invalid = server.post_as("sl_none", "/v1/users", &body).await;
+    assert_eq!(problem(invalid).await.1, "invalid_token");
 }
 
 #[tokio::test]
@@ -112,10 +112,10 @@ async fn only_a_full_session_changes_the_profile() {
     let token = server.access_token("ann").await;
     let change = async |token: &str, body: Value| server.patch_as(token, "/v1/users/me", &body).await;
 
-    let wanted = json!({
+    let changes = json!({
         "username": "anna", "full_name": "Anna", "email": "anna@example.org", "present_password": PASSWORD
     });
-    let changed: Value = change(&token, wanted).await.json().await.unwrap();
+    let changed: Value = change(&token, changes).await.json().await.unwrap();
     assert_eq!((&changed["id"], &changed["username"]), (&json!(user.id), &json!("anna")));
     let emptied: Value = change(&token, json!({"full_name": ""})).await.json().await.unwrap();
     assert!(emptied["full_name"].is_null());

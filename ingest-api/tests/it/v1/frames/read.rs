@@ -4,7 +4,7 @@ use contracts::{FrameId, Outcome};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN, OTHER, TestServer, face, jpeg, numbered_result, problem};
+use crate::support::{ADMIN, OTHER, TestServer, jpeg, numbered_result, problem};
 
 #[tokio::test]
 async fn pages_hold_every_item_once_newest_first() {

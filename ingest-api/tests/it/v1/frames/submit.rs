@@ -5,7 +5,7 @@ use contracts::{Event, FrameContent, FrameEvent, FrameId, TopicRole};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
-use crate::support::{ADMIN, OTHER, READER, TestServer, face, jpeg, png, problem};
+use crate::support::{ADMIN, OTHER, READER, TestServer, jpeg, png, problem};
 
 async fn accepted(response: reqwest::Response) -> FrameAccepted {
     let status = response.status();
@@ -165,8 +165,8 @@ async fn a_repeat_omits_an_unknown_capture_time() {
         server.post_image(&format!("/v1/frames{query}"), png(64, 64, 2000)).header("idempotency-key", key).send()
     };
     assert_eq!(accepted(keyed("", "k").await.unwrap()).await.captured_at, None);
-    let told = accepted(keyed("?captured_at=2026-01-02T03:04:05Z", "l").await.unwrap()).await;
-    assert_eq!(told.captured_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
+    let with_time = accepted(keyed("?captured_at=2026-01-02T03:04:05Z", "l").await.unwrap()).await;
+    assert_eq!(with_time.captured_at.unwrap().to_string(), "2026-01-02T03:04:05Z");
 }
 
 #[tokio::test]

@@ -3,32 +3,15 @@
 use std::time::Duration;
 
 use contracts::api::{FrameAccepted, FrameView};
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 
-use crate::support::{TIMEOUT, TestServer, face, png, result_of};
-
-/// Sends frames until a wait is granted. A replica that has just started may not read replies yet.
-async fn granted(server: &TestServer, wait: u32) -> Response {
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        let response = server
-            .post_image("/v1/frames", png(64, 64, 2000))
-            .header("prefer", format!("wait={wait}"))
-            .send()
-            .await
-            .unwrap();
-        if response.headers().contains_key("preference-applied") || tokio::time::Instant::now() > deadline {
-            return response;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::support::{TIMEOUT, TestServer, png, result_of};
 
 #[tokio::test]
 async fn a_waiting_request_gets_the_results() {
     let server = TestServer::start().await;
     server.spawn_worker();
-    let response = granted(&server, 10).await;
+    let response = server.post_image_waiting(10).await;
     assert_eq!(response.headers()["preference-applied"], "wait=10");
     assert_eq!(response.status(), StatusCode::OK);
     let view: FrameView = response.json().await.unwrap();
@@ -48,7 +31,7 @@ async fn every_replica_answers_its_own_waiters() {
     server.spawn_worker();
     for address in [first, second, first, second] {
         server.address = address;
-        let response = granted(&server, 10).await;
+        let response = server.post_image_waiting(10).await;
         assert_eq!(response.status(), StatusCode::OK, "{address}");
         assert_eq!(response.json::<FrameView>().await.unwrap().detections.len(), 1);
     }
@@ -58,7 +41,7 @@ async fn every_replica_answers_its_own_waiters() {
 #[tokio::test]
 async fn a_wait_without_results_ends_in_202() {
     let server = TestServer::with_flags(&["--ingest-wait-seconds", "1"]).await;
-    let response = granted(&server, 3600).await;
+    let response = server.post_image_waiting(3600).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     assert_eq!(response.headers()["preference-applied"], "wait=1");
     response.json::<FrameAccepted>().await.unwrap();
@@ -88,7 +71,7 @@ async fn beyond_the_waiter_limit_the_answer_is_immediate() {
 #[tokio::test]
 async fn shutdown_answers_waiting_requests() {
     let server = TestServer::start().await;
-    drop(granted(&server, 0).await);
+    drop(server.post_image_waiting(0).await);
     let waiting = tokio::spawn(server.post_image("/v1/frames", png(64, 64, 2000)).header("prefer", "wait=30").send());
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     let sent = server.message_count(contracts::TopicRole::Frames).await;

@@ -1,0 +1,191 @@
+//! One request with its response, as text in which everything that differs from run to run has a placeholder.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Length of a UUID's text.
+const UUID: usize = 36;
+/// Headers of a request that belong to the interface.
+const REQUEST_HEADERS: [&str; 4] = ["authorization", "content-type", "idempotency-key", "prefer"];
+/// Headers of a response that belong to the interface.
+const RESPONSE_HEADERS: [&str; 8] = [
+    "allow",
+    "cache-control",
+    "content-type",
+    "location",
+    "pragma",
+    "preference-applied",
+    "retry-after",
+    "www-authenticate",
+];
+/// JSON fields and form fields whose values are secrets or keys.
+const SECRETS: [&str; 8] = ["access_token", "id_token", "jti", "kid", "next_cursor", "refresh_token", "token", "x"];
+/// JSON fields with seconds since 1970.
+const SECONDS: [&str; 3] = ["exp", "iat", "nbf"];
+
+pub struct Exchange {
+    /// In lower case, as the OpenAPI document writes it.
+    pub method: String,
+    /// With `{id}` in place of an id.
+    pub path: String,
+    pub text: String,
+}
+
+impl Exchange {
+    /// Sends a request, and checks that the response is a success.
+    pub async fn record(client: &Client, request: RequestBuilder) -> (Self, Value) {
+        let (exchange, success, body) = Self::record_any(client, request).await;
+        assert!(success, "{}", exchange.text);
+        (exchange, body)
+    }
+
+    /// Sends a request. Returns the exchange, whether it succeeded, and the JSON of the response.
+    pub async fn record_any(client: &Client, request: RequestBuilder) -> (Self, bool, Value) {
+        let request = request.build().unwrap();
+        let mut normaliser = Normaliser::default();
+        let method = request.method().as_str().to_owned();
+        let target = request.url().as_str()[request.url().origin().ascii_serialization().len()..].to_owned();
+        let mut text = format!("{method} {}\n", normaliser.text(&target));
+        text += &normaliser.headers(request.headers(), &REQUEST_HEADERS);
+        let media_type = media_type(request.headers());
+        let body = request.body().and_then(|body| body.as_bytes()).unwrap_or_default();
+        text += &normaliser.body(&media_type, body);
+        let path = without_ids(request.url().path());
+
+        let response = client.execute(request).await.unwrap();
+        let success = response.status().is_success();
+        text += &format!("\n{}\n", response.status().as_u16());
+        text += &normaliser.headers(response.headers(), &RESPONSE_HEADERS);
+        let body = read(response, &mut text, &mut normaliser).await;
+        (Self { method: method.to_lowercase(), path, text }, success, body)
+    }
+}
+
+async fn read(response: Response, text: &mut String, normaliser: &mut Normaliser) -> Value {
+    let media_type = media_type(response.headers());
+    let bytes = response.bytes().await.unwrap();
+    text.push_str(&normaliser.body(&media_type, &bytes));
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    headers.get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+/// A path with `{id}` in place of a segment that begins with a UUID.
+fn without_ids(path: &str) -> String {
+    let is_id = |segment: &str| segment.get(..UUID).is_some_and(|id| Uuid::try_parse(id).is_ok());
+    path.split('/').map(|segment| if is_id(segment) { "{id}" } else { segment }).collect::<Vec<_>>().join("/")
+}
+
+/// Replaces what differs from run to run. Equal ids of one exchange have equal placeholders.
+#[derive(Default)]
+struct Normaliser {
+    ids: HashMap<String, usize>,
+}
+
+impl Normaliser {
+    fn headers(&mut self, headers: &HeaderMap, names: &[&'static str]) -> String {
+        let mut lines = String::new();
+        for name in names {
+            for value in headers.get_all(HeaderName::from_static(name)) {
+                let value = value.to_str().unwrap();
+                let value = match value.split_once(' ') {
+                    Some(("Bearer", _)) if *name == "authorization" => "Bearer <token>".to_owned(),
+                    _ => self.text(value),
+                };
+                lines += &format!("{name}: {value}\n");
+            }
+        }
+        lines
+    }
+
+    /// A body behind an empty line: JSON indented, a form with one field a line, anything else by its length.
+    fn body(&mut self, media_type: &str, bytes: &[u8]) -> String {
+        if bytes.is_empty() {
+            return String::new();
+        }
+        let text = match media_type {
+            "application/json" | "application/problem+json" => {
+                let mut body = serde_json::from_slice(bytes).unwrap();
+                self.json(&mut body);
+                serde_json::to_string_pretty(&body).unwrap()
+            }
+            "application/x-www-form-urlencoded" => {
+                let fields = form_urlencoded::parse(bytes);
+                fields
+                    .map(|(name, value)| format!("{name}={}", self.field(&name, &value)))
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            }
+            _ => format!("<{} bytes>", bytes.len()),
+        };
+        format!("\n{text}\n")
+    }
+
+    fn json(&mut self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(text) => *text = self.field(name, text),
+                        Value::Number(_) if SECONDS.contains(&name.as_str()) => *value = "<seconds>".into(),
+                        value => self.json(value),
+                    }
+                }
+            }
+            Value::String(text) => *text = self.text(text),
+            _ => {}
+        }
+    }
+
+    fn field(&mut self, name: &str, value: &str) -> String {
+        if SECRETS.contains(&name) { format!("<{name}>") } else { self.text(value) }
+    }
+
+    /// A text without UUIDs, present times and ports of this machine.
+    fn text(&mut self, text: &str) -> String {
+        if is_present(text) {
+            return "<time>".to_owned();
+        }
+        let mut normal = String::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            match rest.get(..UUID).filter(|id| Uuid::try_parse(id).is_ok()) {
+                Some(id) => {
+                    let next = self.ids.len() + 1;
+                    normal += &format!("<id {}>", self.ids.entry(id.to_owned()).or_insert(next));
+                    rest = &rest[UUID..];
+                }
+                None => {
+                    normal.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        without_port(&normal)
+    }
+}
+
+/// Whether a text is a time of today; fixed times of the tests stay as they are.
+fn is_present(text: &str) -> bool {
+    let day = SignedDuration::from_hours(24);
+    text.parse::<Timestamp>().is_ok_and(|time| time.duration_since(Timestamp::now()).abs() < day)
+}
+
+/// A local URL with a placeholder for a port that the system picked.
+fn without_port(text: &str) -> String {
+    const HOST: &str = "http://127.0.0.1:";
+    match text.strip_prefix(HOST) {
+        Some(rest) if !rest.starts_with("8080") => {
+            format!("{HOST}<port>{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => text.to_owned(),
+    }
+}
