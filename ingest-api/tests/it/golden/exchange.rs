@@ -23,8 +23,9 @@ const RESPONSE_HEADERS: [&str; 8] = [
     "retry-after",
     "www-authenticate",
 ];
-/// JSON fields and form fields whose values are secrets or keys.
-const SECRETS: [&str; 8] = ["access_token", "id_token", "jti", "kid", "next_cursor", "refresh_token", "token", "x"];
+/// JSON fields, form fields and query parameters whose values are secrets or keys.
+const SECRETS: [&str; 9] =
+    ["access_token", "id_token", "jti", "kid", "next_cursor", "refresh_token", "state", "token", "x"];
 /// JSON fields with seconds since 1970.
 const SECONDS: [&str; 3] = ["exp", "iat", "nbf"];
 
@@ -50,7 +51,7 @@ impl Exchange {
         let mut normaliser = Normaliser::default();
         let method = request.method().as_str().to_owned();
         let target = request.url().as_str()[request.url().origin().ascii_serialization().len()..].to_owned();
-        let mut text = format!("{method} {}\n", normaliser.text(&target));
+        let mut text = format!("{method} {}\n", normaliser.target(&target));
         text += &normaliser.headers(request.headers(), &REQUEST_HEADERS);
         let media_type = media_type(request.headers());
         let body = request.body().and_then(|body| body.as_bytes()).unwrap_or_default();
@@ -143,6 +144,17 @@ impl Normaliser {
             Value::String(text) => *text = self.text(text),
             _ => {}
         }
+    }
+
+    /// A path with its query.
+    fn target(&mut self, target: &str) -> String {
+        let Some((path, query)) = target.split_once('?') else { return self.text(target) };
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, value)) => format!("{name}={}", self.field(name, value)),
+            None => pair.to_owned(),
+        });
+        let query: Vec<String> = pairs.collect();
+        format!("{}?{}", self.text(path), query.join("&"))
     }
 
     fn field(&mut self, name: &str, value: &str) -> String {
