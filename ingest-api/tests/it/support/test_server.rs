@@ -94,7 +94,7 @@ impl TestServer {
                 Arc::new(TokenAliases::create(&directory).await)
             },
             directory,
-            besides: Health::default(),
+            other_services: Health::default(),
         };
         let client = Client::builder().no_proxy().build().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
