@@ -80,9 +80,8 @@ impl Entry {
     fn new(alert: AlertEvent, cursor: &Cursor) -> Option<Self> {
         let AlertEvent { tenant, data, .. } = alert;
         let json = serde_json::to_string(&data).ok()?;
-        let Vehicle { category, make, model, year } = &data.vehicle;
-        let is_vehicle = data.vehicle != Vehicle::default();
-        let vehicle_block = is_vehicle.then(|| {
+        let Vehicle { category, make, model, year } = data.attributes.vehicle();
+        let vehicle_block = data.attributes.is_vehicle().then(|| {
             let flat = json!({
                 "id": data.id,
                 "year": year,

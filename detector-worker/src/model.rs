@@ -119,7 +119,7 @@ fn to_detection(candidate: &nms::Candidate, label: &str, width: u32, height: u32
         confidence: (f64::from(candidate.score).clamp(0.0, 1.0) * 1e4).round() / 1e4,
         bounds: Some(bounds),
         landmarks: candidate.landmarks.iter().map(point).collect(),
-        vehicle: contracts::Vehicle::default(),
+        attributes: contracts::Attributes::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use contracts::alert::AlertData;
 use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use metrics::counter;
-use rules::Facts;
+use rules::{DetectionSubject, Subject};
 
 use crate::recent::Recent;
 use crate::rules_in_force::{ActiveRule, RuleSet};
@@ -24,16 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<AlertEvent> {
     let Outcome::Ok { width, height, detections, .. } = &result.data.outcome else { return Vec::new() };
     let data = &result.data;
-    let facts = |detection| Facts {
-        detection,
-        stream: data.stream.as_ref(),
-        detector: &data.detector,
-        width: *width,
-        height: *height,
-        captured_at: data.captured_at,
+    let subject = |detection| {
+        Subject::Detection(DetectionSubject {
+            frame_id: data.frame_id,
+            detection,
+            stream: data.stream.as_ref(),
+            detector: &data.detector,
+            width: *width,
+            height: *height,
+            captured_at: data.captured_at,
+        })
     };
     let of_rule = |rule: &ActiveRule| {
-        let matching = (0_u32..).zip(detections).filter(|(_, detection)| rule.matches(&facts(detection)));
+        let matching = (0_u32..).zip(detections).filter(|(_, detection)| rule.matches(&subject(detection)));
         let mut matches = 0;
         let mut surest: Option<(u32, &Detection)> = None;
         for (index, detection) in matching {
@@ -71,7 +74,7 @@ fn alert(
             label: detection.label.clone(),
             confidence: detection.confidence,
             bounds: detection.bounds,
-            vehicle: detection.vehicle.clone(),
+            attributes: detection.attributes.clone(),
             matches,
             captured_at: data.captured_at,
             raised_at,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
 use platform::retry::Backoff;
-use rules::{BuiltIns, Condition, Facts, built_in};
+use rules::{BuiltIns, Condition, Subject, built_in};
 use store::{Documents, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,9 +27,9 @@ pub struct ActiveRule {
 }
 
 impl ActiveRule {
-    /// Whether a detection matches. A condition that cannot be answered for it does not; the first time is logged.
-    pub fn matches(&self, facts: &Facts<'_>) -> bool {
-        match self.condition.matches(facts) {
+    /// Whether a subject matches. A condition that cannot be answered for it does not; the first time is logged.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        match self.condition.matches(subject) {
             Ok(answer) => answer,
             Err(error) => {
                 counter!("sightline_indexer_rule_errors_total").increment(1);

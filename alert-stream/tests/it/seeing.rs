@@ -86,12 +86,13 @@ async fn older_clients_get_vehicles_flat_and_nothing_else() {
     let mut client = Client::send(request(replica.address, "/alerts", ADMIN)).await;
     let mut vehicle = of(2, "shared", "gate-1", "vehicle", "suspicious-vehicle");
     vehicle.tenant = TenantId::shared();
-    vehicle.data.vehicle = Vehicle {
+    vehicle.data.attributes = Vehicle {
         category: Some("SUV".to_owned()),
         make: Some("Audi".to_owned()),
         model: Some("Q3".to_owned()),
         year: Some(2020),
-    };
+    }
+    .into();
     world.publish([alert(1), vehicle]).await;
     let block = client.event().await;
     assert!(block.is("new_alert"), "{block:?}");

@@ -12,7 +12,7 @@ use bus::embedded::Options;
 use bus::{Bus, EmbeddedBus};
 use clap::Parser;
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, Event, FrameId, RuleId, TenantId, TopicRole, Topics, Vehicle};
+use contracts::{AlertEvent, AlertId, Attributes, Event, FrameId, RuleId, TenantId, TopicRole, Topics};
 use platform::Common;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -176,7 +176,7 @@ pub fn alert(number: u128) -> AlertEvent {
             label: "face".to_owned(),
             confidence: 0.9,
             bounds: None,
-            vehicle: Vehicle::default(),
+            attributes: Attributes::default(),
             matches: 1,
             captured_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             raised_at: "2026-01-02T03:04:06Z".parse().unwrap(),

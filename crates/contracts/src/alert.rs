@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::detection::{BoundingBox, Vehicle};
+use crate::attributes::Attributes;
+use crate::detection::BoundingBox;
 use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{AlertId, DetectorName, FrameId, RuleId, StreamName, TenantId};
 use crate::topics::TopicRole;
@@ -45,9 +46,9 @@ pub struct AlertData {
     /// Where it is in the image.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<BoundingBox>,
-    /// What is known of it as a vehicle.
+    /// What else is known of it, by name.
     #[serde(default, flatten)]
-    pub vehicle: Vehicle,
+    pub attributes: Attributes,
     /// How many detections of the frame matched the rule.
     pub matches: u32,
     /// When the image was taken.

@@ -1,12 +1,15 @@
 //! Bodies of the HTTP interface, shared by the services that speak it and the command that calls them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::alert::AlertData;
-use crate::detection::{BoundingBox, Detection, Point, Vehicle};
+use crate::attributes::{AttributeName, AttributeValue, Attributes, Vehicle, or_none, others_schema};
+use crate::detection::{BoundingBox, Detection, Point};
 use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
@@ -182,6 +185,11 @@ pub struct NewDetection {
     /// Its model year.
     #[serde(default)]
     pub year: Option<i32>,
+    /// What else is known of it, by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers, true or false.
+    /// At most 16, the vehicle's fields included.
+    #[serde(default, deserialize_with = "or_none", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = others_schema, required = false)]
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
 }
 
 /// A moment, or words for the client who sent none.
@@ -202,12 +210,13 @@ impl NewDetection {
             model: self.model.clone(),
             year: self.year,
         };
+        let attributes = Attributes::merge(vehicle, self.attributes.clone()).map_err(|error| error.to_string())?;
         let detection = Detection {
             label: self.label.clone(),
             confidence: self.confidence.unwrap_or(1.0),
             bounds: self.bounds,
             landmarks: self.landmarks.clone(),
-            vehicle,
+            attributes,
         };
         detection.check().map(|()| detection)
     }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::attributes::Attributes;
+
 /// One object in a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Detection {
@@ -16,9 +18,9 @@ pub struct Detection {
     /// Points on it, in the detector's order. Faces have five: right eye, left eye, nose, right and left corner of the mouth, of the person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub landmarks: Vec<Point>,
-    /// What is known of it as a vehicle.
+    /// What else is known of it, by name.
     #[serde(default, flatten)]
-    pub vehicle: Vehicle,
+    pub attributes: Attributes,
 }
 
 impl Detection {
@@ -27,16 +29,13 @@ impl Detection {
     /// # Errors
     /// Says which field is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
-        let texts = [&self.vehicle.category, &self.vehicle.make, &self.vehicle.model];
         if self.label.trim().is_empty() || self.label.chars().count() > 64 {
             return Err("label must have 1 to 64 characters".to_owned());
         }
         if !(0.0..=1.0).contains(&self.confidence) {
             return Err("confidence must be a number from 0 to 1".to_owned());
         }
-        if texts.into_iter().flatten().any(|text| text.chars().count() > 128) {
-            return Err("category, make and model must have at most 128 characters".to_owned());
-        }
+        self.attributes.check()?;
         if self.landmarks.len() > 512 {
             return Err("landmarks must be at most 512".to_owned());
         }
@@ -89,21 +88,4 @@ pub struct Point {
     pub x: f64,
     /// From the top edge.
     pub y: f64,
-}
-
-/// What is known of a vehicle. All of it may be unknown.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Vehicle {
-    /// Its class, such as `SUV`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
-    /// Its maker, such as `Audi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub make: Option<String>,
-    /// Its maker's name for it, such as `Q3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Its model year.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub year: Option<i32>,
 }

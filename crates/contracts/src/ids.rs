@@ -185,9 +185,25 @@ impl RuleId {
 }
 
 impl AlertId {
-    /// The id of the alert that `rule` raises about `frame`: at most one for the two, however often it is computed.
-    pub fn of(rule: &RuleId, frame: &FrameId) -> Self {
-        Self(Uuid::new_v8(hashed("alert", &[rule.0.as_bytes(), frame.0.as_bytes()])))
+    /// The id of the alert that `rule` raises about `subject`: one for the two, however often it is computed.
+    pub fn of(rule: &RuleId, subject: impl Into<AlertSubject>) -> Self {
+        let (kind, id) = match subject.into() {
+            AlertSubject::Frame(frame) => ("alert", frame.0),
+        };
+        Self(Uuid::new_v8(hashed(kind, &[rule.0.as_bytes(), id.as_bytes()])))
+    }
+}
+
+/// What an alert is about: a rule raises at most one alert for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlertSubject {
+    /// The detections of one frame.
+    Frame(FrameId),
+}
+
+impl From<&FrameId> for AlertSubject {
+    fn from(frame: &FrameId) -> Self {
+        Self::Frame(*frame)
     }
 }
 
@@ -320,6 +336,13 @@ impl FromStr for DetectionId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_an_alert_about_a_frame_never_changes() {
+        let frame: FrameId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let id = AlertId::of(&RuleId::built_in("suspicious-vehicle"), &frame);
+        assert_eq!(id.to_string(), "f3ea00d9-36d1-8c0a-8c4d-a9ea4697597d");
+    }
 
     #[test]
     fn the_same_key_of_the_same_tenant_is_the_same_frame() {

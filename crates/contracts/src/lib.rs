@@ -12,6 +12,7 @@
 pub mod alert;
 pub mod api;
 pub mod asyncapi;
+pub mod attributes;
 pub mod dead_letter;
 pub mod detection;
 pub mod event;
@@ -27,12 +28,14 @@ pub mod topics;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
+pub use attributes::{AttributeName, AttributeValue, Attributes, Vehicle};
 pub use dead_letter::{Cause, DeadLetter, Origin};
-pub use detection::{BoundingBox, Detection, Point, Vehicle};
+pub use detection::{BoundingBox, Detection, Point};
 pub use event::{DecodeError, Event, Headers, Message};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{
-    AlertId, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName, TenantId, UserId,
+    AlertId, AlertSubject, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName,
+    TenantId, UserId,
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use rule::Rule;

@@ -6,7 +6,8 @@
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;
 
-use crate::detection::{Detection, Vehicle};
+use crate::attributes::Vehicle;
+use crate::detection::Detection;
 use crate::event::{DecodeError, brief};
 use crate::ids::{DetectorName, FrameId, TenantId};
 use crate::result::{Outcome, ResultData, ResultEvent};
@@ -45,8 +46,13 @@ pub fn from_foreign(
         return Err(payload("neither an event nor a vehicle: none of year, make, model, category is there"));
     }
     let captured_at = field("created_at").map(time).transpose()?.unwrap_or(arrived);
-    let detection =
-        Detection { label: LABEL.to_owned(), confidence: 1.0, bounds: None, landmarks: Vec::new(), vehicle };
+    let detection = Detection {
+        label: LABEL.to_owned(),
+        confidence: 1.0,
+        bounds: None,
+        landmarks: Vec::new(),
+        attributes: vehicle.into(),
+    };
     detection.check().map_err(DecodeError::Payload)?;
     let detector: DetectorName = LABEL.parse().map_err(|error| payload(&format!("{error}")))?;
     Ok(ResultEvent {
@@ -110,9 +116,9 @@ mod tests {
         from_foreign(value.as_bytes(), FrameId::from_position("t", 0, 7), TenantId::shared(), arrived)
     }
 
-    fn vehicle(event: &ResultEvent) -> &Vehicle {
+    fn vehicle(event: &ResultEvent) -> Vehicle {
         match &event.data.outcome {
-            Outcome::Ok { detections, .. } => &detections[0].vehicle,
+            Outcome::Ok { detections, .. } => detections[0].attributes.vehicle(),
             Outcome::Failed { .. } => panic!("a vehicle is no failure"),
         }
     }

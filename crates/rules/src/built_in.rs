@@ -49,24 +49,39 @@ fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{Detection, Vehicle};
+    use contracts::{Detection, FrameId, Vehicle};
 
     use super::*;
-    use crate::{Condition, Facts};
+    use crate::{Condition, DetectionSubject, Subject};
 
     fn seen(label: &str, category: Option<&str>) -> Detection {
         let vehicle = Vehicle { category: category.map(str::to_owned), ..Vehicle::default() };
-        Detection { label: label.to_owned(), confidence: 0.9, bounds: None, landmarks: Vec::new(), vehicle }
+        Detection {
+            label: label.to_owned(),
+            confidence: 0.9,
+            bounds: None,
+            landmarks: Vec::new(),
+            attributes: vehicle.into(),
+        }
     }
 
     fn matching(category: &str, detection: &Detection) -> Vec<String> {
         let settings = BuiltIns { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
         let detector = "any".parse().unwrap();
         let captured_at = jiff::Timestamp::UNIX_EPOCH;
-        let facts = Facts { detection, stream: None, detector: &detector, width: 0, height: 0, captured_at };
+        let frame_id = FrameId::now();
+        let subject = DetectionSubject {
+            frame_id,
+            detection,
+            stream: None,
+            detector: &detector,
+            width: 0,
+            height: 0,
+            captured_at,
+        };
         let rules = built_in(&settings).into_iter();
         rules
-            .filter(|rule| Condition::compile(&rule.condition).unwrap().matches(&facts).unwrap())
+            .filter(|rule| Condition::compile(&rule.condition).unwrap().matches(&Subject::Detection(subject)).unwrap())
             .map(|rule| rule.name)
             .collect()
     }

@@ -1,19 +1,21 @@
-//! The kind of every part of a condition, found before it is ever evaluated; what has none is refused.
+//! Type check of a condition before it is evaluated: every part has a kind, or the condition is refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
+use contracts::AttributeName;
 
 use crate::condition::Error;
-use crate::facts::VARIABLES;
+use crate::subject::{self, ATTRIBUTES, VARIABLES};
 
-/// Deepest tree that may be evaluated: the evaluator recurses, on the small stack of whoever calls it.
+/// Deepest tree that may be evaluated: the evaluator recurses on the caller's small stack.
 const MAX_DEPTH: usize = 48;
-/// What may be called, for messages.
+/// The functions of conditions, for messages.
 const FUNCTIONS: &str = "contains, startsWith, endsWith, lowerAscii, size, double, int";
 
-/// What a part of a condition evaluates to.
+/// Type of a part of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -43,25 +45,13 @@ impl Kind {
     }
 }
 
-/// The kind of a whole condition.
-pub(crate) fn kind_of(expression: &IdedExpr) -> Result<Kind, Error> {
-    kind(expression, 0)
-}
-
-fn kind(expression: &IdedExpr, depth: usize) -> Result<Kind, Error> {
-    if depth > MAX_DEPTH {
-        return Err(Error::TooDeep);
-    }
-    match &expression.expr {
-        Expr::Literal(literal) => literal_kind(literal),
-        Expr::Ident(name) => variable(name),
-        Expr::Select(select) => selected(select),
-        Expr::Call(call) => called(call, depth + 1),
-        Expr::List(_) => wrong("a list stands only after in, as in label in [\"face\", \"person\"]"),
-        Expr::Map(_) | Expr::Struct(_) => wrong("conditions have no maps; write several comparisons"),
-        Expr::Comprehension(_) => wrong("conditions have no loops; a condition looks at one detection at a time"),
-        Expr::Unspecified => wrong("a part of the condition is missing"),
-    }
+/// The kind of a whole condition, and of each attribute that it reads.
+pub(crate) fn kind_of(expression: &IdedExpr) -> Result<(Kind, BTreeMap<String, Kind>), Error> {
+    let mut checker = Checker::default();
+    // A bare attribute as the whole condition can only be a boolean.
+    checker.settle(expression, Some(Kind::Bool))?;
+    let kind = checker.kind(expression, 0)?;
+    Ok((kind, checker.attributes))
 }
 
 fn wrong<T>(reason: impl Into<String>) -> Result<T, Error> {
@@ -74,37 +64,170 @@ fn literal_kind(literal: &LiteralValue) -> Result<Kind, Error> {
         LiteralValue::Double(_) => Ok(Kind::Fraction),
         LiteralValue::Int(_) => Ok(Kind::Whole),
         LiteralValue::String(_) => Ok(Kind::Text),
-        LiteralValue::Null => wrong("there is no null in conditions; what is unknown is \"\" or 0"),
+        LiteralValue::Null => wrong("there is no null in conditions; an unknown value is \"\", 0 or false"),
         LiteralValue::Bytes(_) | LiteralValue::UInt(_) => {
             wrong("conditions have texts, numbers, true and false; write \"a\" for b\"a\" and 1 for 1u")
         }
     }
 }
 
+fn unknown_variable(name: &str) -> Error {
+    let known: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    let known = format!("{}, {ATTRIBUTES}NAME", known.join(", "));
+    Error::UnknownVariable { name: name.chars().take(64).collect(), known }
+}
+
+/// The name of an attribute, where the expression is `attributes.NAME` and no variable has that name.
+fn attribute_name(expression: &IdedExpr) -> Option<&str> {
+    let Expr::Select(select) = &expression.expr else { return None };
+    let Expr::Ident(object) = &select.operand.expr else { return None };
+    let is_attribute = format!("{object}.") == ATTRIBUTES && !select.test;
+    let has_variable = contracts::Vehicle::NAMES.contains(&select.field.as_str());
+    (is_attribute && !has_variable).then_some(select.field.as_str())
+}
+
+/// Finds the kind of every part of one condition.
+///
+/// An attribute's kind is not known before a detection has it, so the condition decides: `attributes.colour == "red"` takes
+/// it for a text, everywhere in the condition. Numbers are fractions.
+#[derive(Debug, Default)]
+struct Checker {
+    attributes: BTreeMap<String, Kind>,
+}
+
+impl Checker {
+    fn kind(&mut self, expression: &IdedExpr, depth: usize) -> Result<Kind, Error> {
+        if depth > MAX_DEPTH {
+            return Err(Error::TooDeep);
+        }
+        match &expression.expr {
+            Expr::Literal(literal) => literal_kind(literal),
+            Expr::Ident(name) => variable(name),
+            Expr::Select(select) => self.selected(expression, select),
+            Expr::Call(call) => self.called(call, depth + 1),
+            Expr::List(_) => wrong("a list stands only after in, as in label in [\"face\", \"person\"]"),
+            Expr::Map(_) | Expr::Struct(_) => wrong("conditions have no maps; write several comparisons"),
+            Expr::Comprehension(_) => {
+                wrong("conditions have no loops; a condition is evaluated for each detection alone")
+            }
+            Expr::Unspecified => wrong("a part of the condition is missing"),
+        }
+    }
+
+    fn selected(&self, expression: &IdedExpr, select: &SelectExpr) -> Result<Kind, Error> {
+        if select.test {
+            return wrong("has() is not needed: an unknown value is \"\", 0 or false");
+        }
+        if let Some(name) = attribute_name(expression) {
+            return self.attributes.get(name).copied().ok_or_else(|| {
+                Error::Kind(format!(
+                    "{ATTRIBUTES}{name} may be a text, a number or a boolean; compare it with one, as in \
+                     {ATTRIBUTES}{name} == \"red\""
+                ))
+            });
+        }
+        match &select.operand.expr {
+            Expr::Ident(object) => variable(&format!("{object}.{}", select.field)),
+            _ => variable(&format!("….{}", select.field)),
+        }
+    }
+
+    /// Decides the kind of an attribute that has none yet; anything else is left as it is.
+    fn settle(&mut self, expression: &IdedExpr, wanted: Option<Kind>) -> Result<(), Error> {
+        let (Some(name), Some(wanted)) = (attribute_name(expression), wanted) else { return Ok(()) };
+        if name.parse::<AttributeName>().is_err() {
+            return wrong(format!("{ATTRIBUTES}{name} cannot be: names are 1 to 32 of a-z 0-9 _, the first a letter"));
+        }
+        let kind = if wanted == Kind::Whole { Kind::Fraction } else { wanted };
+        self.attributes.entry(name.to_owned()).or_insert(kind);
+        Ok(())
+    }
+
+    /// Whether the kind of an expression is still open.
+    fn is_open(&self, expression: &IdedExpr) -> bool {
+        attribute_name(expression).is_some_and(|name| !self.attributes.contains_key(name))
+    }
+
+    /// The kinds of expressions that compare with each other: an open one takes the kind of the first that is known.
+    fn kinds_alike(&mut self, alike: &[&IdedExpr], wanted: Option<Kind>, depth: usize) -> Result<Vec<Kind>, Error> {
+        let mut wanted = wanted;
+        let mut kinds = Vec::with_capacity(alike.len());
+        for expression in alike {
+            let known = if self.is_open(expression) { None } else { Some(self.kind(expression, depth)?) };
+            wanted = wanted.or(known);
+            kinds.push(known);
+        }
+        // Each expression is checked once: checking both times would double the work with every level.
+        let mut settled = Vec::with_capacity(alike.len());
+        for (expression, known) in alike.iter().zip(kinds) {
+            settled.push(match known {
+                Some(known) => known,
+                None => {
+                    self.settle(expression, wanted)?;
+                    self.kind(expression, depth)?
+                }
+            });
+        }
+        Ok(settled)
+    }
+
+    fn called(&mut self, call: &CallExpr, depth: usize) -> Result<Kind, Error> {
+        let name = call.func_name.as_str();
+        if name == "@in" {
+            return self.contained(&call.args, depth);
+        }
+        let wanted = operand_kind(name);
+        let target = match call.target.as_deref() {
+            Some(target) => self.kinds_alike(&[target], wanted, depth)?.first().copied(),
+            None => None,
+        };
+        let arguments: Vec<&IdedExpr> = call.args.iter().collect();
+        let arguments = match (name, arguments.as_slice()) {
+            ("_?_:_", [condition, branches @ ..]) => {
+                let mut kinds = self.kinds_alike(&[condition], Some(Kind::Bool), depth)?;
+                kinds.extend(self.kinds_alike(branches, None, depth)?);
+                kinds
+            }
+            (_, arguments) => self.kinds_alike(arguments, wanted, depth)?,
+        };
+        call_kind(name, target, &arguments)
+    }
+
+    /// `x in [a, b]`: every element must compare with `x`.
+    fn contained(&mut self, arguments: &[IdedExpr], depth: usize) -> Result<Kind, Error> {
+        let [needle, haystack] = arguments else { return wrong("in reads x in [a, b]") };
+        let Expr::List(list) = &haystack.expr else {
+            return wrong(
+                "after in comes a list, as in label in [\"face\", \"person\"]; for parts of a text use contains",
+            );
+        };
+        let alike: Vec<&IdedExpr> = std::iter::once(needle).chain(&list.elements).collect();
+        let kinds = self.kinds_alike(&alike, None, depth)?;
+        let [needle, elements @ ..] = kinds.as_slice() else { return Ok(Kind::Bool) };
+        match elements.iter().find(|element| !element.compares_with(*needle)) {
+            Some(element) => wrong(format!("{needle} cannot be in a list with {element}")),
+            None => Ok(Kind::Bool),
+        }
+    }
+}
+
 fn variable(name: &str) -> Result<Kind, Error> {
-    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
-        let known: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
-        Error::UnknownVariable { name: name.chars().take(64).collect(), known: known.join(", ") }
-    })
+    subject::find(name).map(|variable| variable.kind).ok_or_else(|| unknown_variable(name))
 }
 
-fn selected(select: &SelectExpr) -> Result<Kind, Error> {
-    if select.test {
-        return wrong("has() is not needed: what is unknown is \"\" or 0");
-    }
-    match &select.operand.expr {
-        Expr::Ident(name) => variable(&format!("{name}.{}", select.field)),
-        _ => variable(&format!("….{}", select.field)),
+/// The one kind that a function or operator takes, where it takes one.
+fn operand_kind(function: &str) -> Option<Kind> {
+    match function {
+        "_&&_" | "_||_" | "!_" => Some(Kind::Bool),
+        "_-_" | "_*_" | "_/_" | "-_" | "double" | "int" => Some(Kind::Fraction),
+        "contains" | "startsWith" | "endsWith" | "lowerAscii" | "size" => Some(Kind::Text),
+        _ => None,
     }
 }
 
-fn called(call: &CallExpr, depth: usize) -> Result<Kind, Error> {
-    let target = call.target.as_deref().map(|target| kind(target, depth)).transpose()?;
-    if call.func_name == "@in" {
-        return contained(&call.args, depth);
-    }
-    let arguments: Vec<Kind> = call.args.iter().map(|argument| kind(argument, depth)).collect::<Result<_, _>>()?;
-    match (call.func_name.as_str(), target, arguments.as_slice()) {
+/// The kind of what a call returns.
+fn call_kind(name: &str, target: Option<Kind>, arguments: &[Kind]) -> Result<Kind, Error> {
+    match (name, target, arguments) {
         ("_&&_" | "_||_", None, [Kind::Bool, Kind::Bool]) | ("!_", None, [Kind::Bool]) => Ok(Kind::Bool),
         ("_?_:_", None, [Kind::Bool, one, other]) if one == other => Ok(*one),
         ("_==_" | "_!=_", None, [left, right]) if left.compares_with(*right) => Ok(Kind::Bool),
@@ -124,23 +247,7 @@ fn called(call: &CallExpr, depth: usize) -> Result<Kind, Error> {
     }
 }
 
-/// `x in [a, b]`: every element must compare with `x`.
-fn contained(arguments: &[IdedExpr], depth: usize) -> Result<Kind, Error> {
-    let [needle, haystack] = arguments else { return wrong("in reads x in [a, b]") };
-    let needle = kind(needle, depth)?;
-    let Expr::List(list) = &haystack.expr else {
-        return wrong("after in comes a list, as in label in [\"face\", \"person\"]; for parts of a text use contains");
-    };
-    for element in &list.elements {
-        let element = kind(element, depth)?;
-        if !element.compares_with(needle) {
-            return wrong(format!("{needle} cannot be in a list with {element}"));
-        }
-    }
-    Ok(Kind::Bool)
-}
-
-/// What to say about a call that has no kind.
+/// The error for a call whose kinds do not fit.
 fn misfit(name: &str, target: Option<Kind>, arguments: &[Kind]) -> Error {
     let operator = name.trim_matches('_');
     let known_function = FUNCTIONS.split(", ").any(|known| known == name);

@@ -1,14 +1,15 @@
 //! A compiled condition.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, ExecutionError, Program, Value};
-use contracts::{Detection, DetectorName, Vehicle};
+use contracts::{Detection, DetectorName, FrameId, Vehicle};
 use jiff::Timestamp;
 
 use crate::check::{Kind, kind_of};
-use crate::facts::Facts;
+use crate::subject::{DetectionSubject, Subject, Variables};
 
 /// Longest condition, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 2 << 10;
@@ -72,7 +73,13 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Condition {
     source: Arc<str>,
-    program: Arc<Program>,
+    compiled: Arc<Compiled>,
+}
+
+/// A checked program, and which kind it takes each attribute for.
+struct Compiled {
+    program: Program,
+    attributes: BTreeMap<String, Kind>,
 }
 
 impl fmt::Debug for Condition {
@@ -101,20 +108,21 @@ impl Condition {
         let compiling = thread
             .spawn(move || compile(&owned))
             .map_err(|error| Error::Evaluation(format!("no thread to compile it on: {error}")))?;
-        let program = compiling.join().unwrap_or_else(|_| Err(syntax(source, 1, 1)))?;
-        let condition = Self { source: source.into(), program: Arc::new(program) };
+        let compiled = compiling.join().unwrap_or_else(|_| Err(syntax(source, 1, 1)))?;
+        let condition = Self { source: source.into(), compiled: Arc::new(compiled) };
         condition.try_out()?;
         Ok(condition)
     }
 
-    /// Whether a detection matches.
+    /// Whether a subject matches.
     ///
     /// # Errors
     /// When the answer divides by zero or overflows.
-    pub fn matches(&self, facts: &Facts<'_>) -> Result<bool, Error> {
+    pub fn matches(&self, subject: &Subject<'_>) -> Result<bool, Error> {
+        let variables = Variables { subject, attributes: &self.compiled.attributes };
         let mut context = Context::with_env(Arc::clone(&LANGUAGE));
-        context.set_variable_resolver(facts);
-        match self.program.execute(&context) {
+        context.set_variable_resolver(&variables);
+        match self.compiled.program.execute(&context) {
             Ok(Value::Bool(answer)) => Ok(answer),
             Ok(_) => Err(Error::Kind("the condition must be true or false".to_owned())),
             Err(error) => Err(Error::Evaluation(failure(&error))),
@@ -136,12 +144,18 @@ impl Condition {
             confidence: 0.5,
             bounds: Some(contracts::BoundingBox { x: 10.0, y: 10.0, width: 100.0, height: 100.0 }),
             landmarks: Vec::new(),
-            vehicle,
+            attributes: vehicle.into(),
         };
-        let captured_at = Timestamp::UNIX_EPOCH;
-        let facts =
-            Facts { detection: &detection, stream: None, detector: &detector, width: 640, height: 480, captured_at };
-        self.matches(&facts).map(drop)
+        let subject = DetectionSubject {
+            frame_id: FrameId::from_position("sample", 0, 0),
+            detection: &detection,
+            stream: None,
+            detector: &detector,
+            width: 640,
+            height: 480,
+            captured_at: Timestamp::UNIX_EPOCH,
+        };
+        self.matches(&Subject::Detection(subject)).map(drop)
     }
 }
 
@@ -194,14 +208,14 @@ fn failure(error: &ExecutionError) -> String {
     reason.to_owned()
 }
 
-fn compile(source: &str) -> Result<Program, Error> {
+fn compile(source: &str) -> Result<Compiled, Error> {
     let program = LANGUAGE.compile(source).map_err(|errors| {
         let (line, column) = errors.errors.first().map_or((1, 1), |error| error.pos);
         syntax(source, line, column)
     })?;
     match kind_of(program.expression())? {
-        Kind::Bool => Ok(program),
-        other => Err(Error::Kind(format!(
+        (Kind::Bool, attributes) => Ok(Compiled { program, attributes }),
+        (other, _) => Err(Error::Kind(format!(
             "the condition is {other} and must be true or false; compare it with something, as in confidence > 0.8"
         ))),
     }

@@ -1,10 +1,10 @@
 //! What must hold for whatever somebody writes as a condition: the body of the fuzz target, run by `scripts/fuzz` over
 //! inputs it makes up and by the test below over those that are kept in `fuzz/corpus`. Built for these two only.
 
-use contracts::{BoundingBox, Detection, DetectorName, StreamName, Vehicle};
+use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle};
 use jiff::Timestamp;
 
-use crate::{Condition, Error, Facts, MAX_SOURCE_BYTES};
+use crate::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, Subject};
 use reason::assert_clean;
 
 #[path = "../../../fuzz/reason.rs"]
@@ -26,15 +26,22 @@ pub fn rules(data: &[u8]) {
     let stream = "gate-1".parse::<StreamName>().ok();
     for (detection, captured_at) in detections() {
         for (stream, side) in [(None, 0), (stream.as_ref(), u32::MAX)] {
-            let facts =
-                Facts { detection: &detection, stream, detector: &detector, width: side, height: side, captured_at };
-            match condition.matches(&facts) {
+            let subject = Subject::Detection(DetectionSubject {
+                frame_id: FrameId::from_position("topic", 0, 7),
+                detection: &detection,
+                stream,
+                detector: &detector,
+                width: side,
+                height: side,
+                captured_at,
+            });
+            match condition.matches(&subject) {
                 Ok(_) => {}
                 Err(error @ Error::Evaluation(_)) => assert_clean(&error),
                 Err(error) => assert!(matches!(error, Error::Evaluation(_)), "{source:?} was checked: {error}"),
             }
-            let answers = again.iter().map(|again| again.matches(&facts));
-            assert!(answers.into_iter().all(|answer| answer == condition.matches(&facts)), "{source:?}");
+            let answers = again.iter().map(|again| again.matches(&subject));
+            assert!(answers.into_iter().all(|answer| answer == condition.matches(&subject)), "{source:?}");
         }
     }
 }
@@ -46,7 +53,7 @@ fn detections() -> [(Detection, Timestamp); 3] {
         confidence: 0.0,
         bounds: None,
         landmarks: Vec::new(),
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
     };
     let usual = Detection {
         label: "face".to_owned(),
@@ -60,7 +67,7 @@ fn detections() -> [(Detection, Timestamp); 3] {
         confidence: 1.0,
         bounds: Some(BoundingBox { x: f64::MIN, y: f64::MAX, width: f64::MAX, height: f64::MIN_POSITIVE }),
         landmarks: Vec::new(),
-        vehicle: Vehicle { category: text(128), make: text(128), model: text(128), year: Some(i32::MIN) },
+        attributes: Vehicle { category: text(128), make: text(128), model: text(128), year: Some(i32::MIN) }.into(),
     };
     [(bare, Timestamp::MIN), (usual, Timestamp::UNIX_EPOCH), (extreme, Timestamp::MAX)]
 }

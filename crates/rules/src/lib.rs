@@ -1,6 +1,6 @@
 //! Alert rules: conditions over detections, compiled, checked and evaluated. Pure: no I/O.
 //!
-//! In: the text of a condition in CEL, such as `label == "face" && confidence > 0.8`, and the [`Facts`] of one detection.
+//! In: the text of a condition in CEL, such as `label == "face" && confidence > 0.8`, and a [`Subject`]: one detection with its frame.
 //! Out: whether it matches. `docs/RULES.md` is the page for those who write rules.
 //!
 //! Promised, since anybody with an account writes rules:
@@ -12,10 +12,10 @@
 mod built_in;
 mod check;
 mod condition;
-mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod subject;
 
 pub use built_in::{BuiltIns, FACE_SEEN, SUSPICIOUS_VEHICLE, built_in};
 pub use condition::{Condition, Error, MAX_SOURCE_BYTES};
-pub use facts::Facts;
+pub use subject::{DetectionSubject, Subject};

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use contracts::api::Count;
-use contracts::{AlertEvent, Detection, DetectionId, FrameId, ResultEvent, Rule, RuleId, StreamName, TenantId};
+use contracts::{
+    AlertEvent, AttributeName, Detection, DetectionId, FrameId, ResultEvent, Rule, RuleId, StreamName, TenantId,
+};
 use jiff::Timestamp;
 
 /// Why the store did not do what it was asked.
@@ -153,6 +155,8 @@ pub struct DetectionFilter {
     pub category: Option<String>,
     /// Of this make.
     pub make: Option<String>,
+    /// With these attributes. A text matches the attribute that is that text, or the number or boolean written like it.
+    pub attributes: Vec<(AttributeName, String)>,
     /// At least this sure.
     pub min_confidence: Option<f64>,
     /// Only those that tell anything of a vehicle: its category, make, model or year.
@@ -175,7 +179,7 @@ pub struct AlertFilter {
 }
 
 /// What detections are counted by. Those without the field are left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupBy {
     /// `make`.
     Make,
@@ -187,6 +191,8 @@ pub enum GroupBy {
     Label,
     /// `stream`.
     Stream,
+    /// Any attribute. Numbers and booleans are grouped by how they are written.
+    Attribute(AttributeName),
     /// The UTC hour of the capture, written like `2026-01-02T03:00:00Z`.
     Hour,
 }

@@ -7,6 +7,7 @@
 mod connect;
 mod failure;
 mod find;
+mod migrations;
 mod put;
 
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::{
     AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
     StoreError, StoredAlert, StoredDetection, StoredResult, documents,
 };
-use failure::{Failure, write_error_code};
+use failure::Failure;
 
 /// Longest time for one call; a server that stands still without closing its connections would hold us for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -145,8 +146,8 @@ impl Documents for MongoDocuments {
     }
 
     async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
-        let query = Query::detections(scope, filter);
-        self.within(Box::pin(self.count_groups(&query, group_by))).await
+        let query = Query::detections(scope, filter).grouped(&group_by);
+        self.within(Box::pin(self.count_groups(&query, &group_by))).await
     }
 
     async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {

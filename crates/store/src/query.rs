@@ -3,10 +3,10 @@
 //! Every list is ordered by `(at, id)`. Each collection has the same three indexes for it, and [`Query::path`] says which
 //! one serves a query, so that neither database is left to guess: a wrong guess reads everything and sorts it in memory.
 
-use contracts::{StreamName, TenantId};
+use contracts::{AttributeName, AttributeValue, StreamName, TenantId};
 use jiff::Timestamp;
 
-use crate::{AlertFilter, DetectionFilter, FrameFilter, Scope};
+use crate::{AlertFilter, DetectionFilter, FrameFilter, GroupBy, Scope};
 
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) enum Path {
     Tenant,
     /// `(stream, at, id)`: the tenants are checked on the way, as a stream's name seldom has two owners.
     Stream,
+    /// `(tenant, at, id)` of the detections that have attributes beside the vehicle's four.
+    Attributes,
 }
 
 impl Path {
@@ -45,6 +47,7 @@ impl Path {
             Self::Time => "by_time",
             Self::Tenant => "by_tenant",
             Self::Stream => "by_stream",
+            Self::Attributes => "by_attributes",
         }
     }
 }
@@ -60,15 +63,69 @@ pub(crate) struct Query {
     pub(crate) from: Option<i64>,
     /// Microseconds since 1970, exclusive.
     pub(crate) to: Option<i64>,
-    /// Fields and the texts they must equal.
-    pub(crate) equals: Vec<(&'static str, String)>,
+    /// Fields, and the values of which each must equal one; none for a field that cannot match.
+    pub(crate) equals: Vec<(Field, Vec<AttributeValue>)>,
+    /// Whether only detections with attributes beside the vehicle's four can match.
+    pub(crate) needs_attributes: bool,
     pub(crate) min_confidence: Option<f64>,
-    /// Only what has one of [`VEHICLE_FIELDS`].
+    /// Only what has one of the vehicle's four attributes.
     pub(crate) vehicles_only: bool,
 }
 
-/// What a detection tells of a vehicle.
-pub(crate) const VEHICLE_FIELDS: [&str; 4] = ["category", "make", "model", "year"];
+/// A field that is compared or counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// A text with a column of its own.
+    Column(&'static str),
+    /// A vehicle's model year, a number.
+    Year,
+    /// Any other attribute.
+    Attribute(AttributeName),
+}
+
+impl Field {
+    /// Where the attribute of this name is kept.
+    pub(crate) fn of(name: &AttributeName) -> Self {
+        match name.as_str() {
+            "category" => Self::Column("category"),
+            "make" => Self::Column("make"),
+            "model" => Self::Column("model"),
+            "year" => Self::Year,
+            _ => Self::Attribute(name.clone()),
+        }
+    }
+
+    /// Of the values that a text may stand for, those that the field can have.
+    fn readings(&self, text: &str) -> Vec<AttributeValue> {
+        let mut readings = AttributeValue::readings(text);
+        readings.retain(|value| match self {
+            Self::Column(_) => matches!(value, AttributeValue::Text(_)),
+            Self::Year => matches!(value, AttributeValue::Number(_)),
+            Self::Attribute(_) => true,
+        });
+        readings
+    }
+}
+
+/// What the groups of a count have in common.
+pub(crate) enum Key {
+    Field(Field),
+    Hour,
+}
+
+impl Key {
+    pub(crate) fn of(group_by: &GroupBy) -> Self {
+        match group_by {
+            GroupBy::Make => Self::Field(Field::Column("make")),
+            GroupBy::Model => Self::Field(Field::Column("model")),
+            GroupBy::Category => Self::Field(Field::Column("category")),
+            GroupBy::Label => Self::Field(Field::Column("label")),
+            GroupBy::Stream => Self::Field(Field::Column("stream")),
+            GroupBy::Attribute(name) => Self::Field(Field::of(name)),
+            GroupBy::Hour => Self::Hour,
+        }
+    }
+}
 
 impl Query {
     pub(crate) fn frames(scope: &Scope, filter: &FrameFilter) -> Self {
@@ -80,6 +137,11 @@ impl Query {
         query.must_equal("label", filter.label.as_deref());
         query.must_equal("category_folded", filter.category.as_deref().map(folded).as_deref());
         query.must_equal("make", filter.make.as_deref());
+        for (name, text) in &filter.attributes {
+            let field = Field::of(name);
+            query.needs_attributes |= matches!(field, Field::Attribute(_));
+            query.equals.push((field.clone(), field.readings(text)));
+        }
         query.min_confidence = filter.min_confidence;
         query.vehicles_only = filter.vehicles_only;
         query
@@ -106,18 +168,26 @@ impl Query {
             from: from.map(Timestamp::as_microsecond),
             to: to.map(Timestamp::as_microsecond),
             equals: Vec::new(),
+            needs_attributes: false,
             min_confidence: None,
             vehicles_only: false,
         }
     }
 
     fn must_equal(&mut self, field: &'static str, text: Option<&str>) {
-        self.equals.extend(text.map(|text| (field, text.to_owned())));
+        self.equals.extend(text.map(|text| (Field::Column(field), vec![text.into()])));
+    }
+
+    /// The query of a count, which leaves out what has no key.
+    pub(crate) fn grouped(mut self, group_by: &GroupBy) -> Self {
+        self.needs_attributes |= matches!(Key::of(group_by), Key::Field(Field::Attribute(_)));
+        self
     }
 
     pub(crate) fn path(&self) -> Path {
         match (&self.stream, &self.tenants) {
             (Some(_), _) => Path::Stream,
+            (None, Some(_)) if self.needs_attributes => Path::Attributes,
             (None, Some(_)) => Path::Tenant,
             (None, None) => Path::Time,
         }

@@ -6,11 +6,13 @@
 //! Frame and detector of a result or a detection are in its id and nowhere else.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use contracts::alert::AlertData;
 use contracts::result::{FailureCode, ResultData};
 use contracts::{
-    AlertEvent, BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outcome, Point, ResultEvent, Vehicle,
+    AlertEvent, AttributeName, AttributeValue, Attributes, BoundingBox, Detection, DetectionId, DetectorName, FrameId,
+    Outcome, Point, ResultEvent, Vehicle,
 };
 use jiff::Timestamp;
 use mongodb::bson;
@@ -85,7 +87,12 @@ pub(crate) struct DetectionDoc<'a> {
     pub(crate) model: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attributes: Option<OtherAttributes>,
 }
+
+/// Attributes but the vehicle's four, by name; stored only where there is one.
+pub(crate) type OtherAttributes = BTreeMap<AttributeName, AttributeValue>;
 
 /// An alert.
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,6 +123,8 @@ pub(crate) struct AlertDoc<'a> {
     model: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attributes: Option<OtherAttributes>,
     matches: u32,
     captured_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +157,7 @@ pub(crate) fn check(batch: &[Indexed]) -> Result<(), StoreError> {
             detection.check().map_err(|reason| refused("a detection", &reason))?;
         }
         for AlertEvent { data, .. } in alerts {
+            data.attributes.check().map_err(|reason| refused("an alert", &reason))?;
             if !data.confidence.is_finite() || data.bounds.is_some_and(|bounds| !bounds.is_sound()) {
                 return Err(refused("an alert", "confidence and box must be finite numbers"));
             }
@@ -244,16 +254,25 @@ impl<'a> DetectionDoc<'a> {
             confidence: detection.confidence,
             bounds: detection.bounds,
             landmarks: detection.landmarks.as_slice().into(),
-            category: detection.vehicle.category.as_deref().map(Cow::from),
-            category_folded: detection.vehicle.category.as_deref().map(folded),
-            make: detection.vehicle.make.as_deref().map(Cow::from),
-            model: detection.vehicle.model.as_deref().map(Cow::from),
-            year: detection.vehicle.year,
+            category: detection.attributes.category().map(Cow::from),
+            category_folded: detection.attributes.category().map(folded),
+            make: detection.attributes.make().map(Cow::from),
+            model: detection.attributes.model().map(Cow::from),
+            year: detection.attributes.year(),
+            attributes: others(&detection.attributes),
         })
     }
 
     pub(crate) fn into_stored(self) -> Result<StoredDetection, StoreError> {
         let wrong = |what: &dyn std::fmt::Display| unreadable("detection", &self.id, what);
+        let vehicle = Vehicle {
+            category: self.category.map(Cow::into_owned),
+            make: self.make.map(Cow::into_owned),
+            model: self.model.map(Cow::into_owned),
+            year: self.year,
+        };
+        let attributes =
+            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| wrong(&error))?;
         Ok(StoredDetection {
             id: self.id.parse::<DetectionId>().map_err(|error| wrong(&error))?,
             tenant: self.tenant.parse().map_err(|error| wrong(&error))?,
@@ -264,12 +283,7 @@ impl<'a> DetectionDoc<'a> {
                 confidence: self.confidence,
                 bounds: self.bounds,
                 landmarks: self.landmarks.into_owned(),
-                vehicle: Vehicle {
-                    category: self.category.map(Cow::into_owned),
-                    make: self.make.map(Cow::into_owned),
-                    model: self.model.map(Cow::into_owned),
-                    year: self.year,
-                },
+                attributes,
             },
         })
     }
@@ -293,10 +307,11 @@ impl<'a> AlertDoc<'a> {
             detection_id: data.detection_id.as_str().into(),
             confidence: data.confidence,
             bounds: data.bounds,
-            category: data.vehicle.category.as_deref().map(Cow::from),
-            make: data.vehicle.make.as_deref().map(Cow::from),
-            model: data.vehicle.model.as_deref().map(Cow::from),
-            year: data.vehicle.year,
+            category: data.attributes.category().map(Cow::from),
+            make: data.attributes.make().map(Cow::from),
+            model: data.attributes.model().map(Cow::from),
+            year: data.attributes.year(),
+            attributes: others(&data.attributes),
             matches: data.matches,
             captured_at: data.captured_at.as_microsecond(),
             traceparent: traceparent.as_deref().map(Cow::from),
@@ -305,6 +320,14 @@ impl<'a> AlertDoc<'a> {
 
     pub(crate) fn into_stored(self) -> Result<StoredAlert, StoreError> {
         let wrong = |what: &dyn std::fmt::Display| unreadable("alert", &self.id, what);
+        let vehicle = Vehicle {
+            category: self.category.map(Cow::into_owned),
+            make: self.make.map(Cow::into_owned),
+            model: self.model.map(Cow::into_owned),
+            year: self.year,
+        };
+        let attributes =
+            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| wrong(&error))?;
         let data = AlertData {
             id: self.id.parse().map_err(|error| wrong(&error))?,
             rule: self.rule.into_owned(),
@@ -316,12 +339,7 @@ impl<'a> AlertDoc<'a> {
             label: self.label.into_owned(),
             confidence: self.confidence,
             bounds: self.bounds,
-            vehicle: Vehicle {
-                category: self.category.map(Cow::into_owned),
-                make: self.make.map(Cow::into_owned),
-                model: self.model.map(Cow::into_owned),
-                year: self.year,
-            },
+            attributes,
             matches: self.matches,
             captured_at: time(self.captured_at).map_err(|error| wrong(&error))?,
             raised_at: time(self.at).map_err(|error| wrong(&error))?,
@@ -329,6 +347,11 @@ impl<'a> AlertDoc<'a> {
         let tenant = self.tenant.parse().map_err(|error| wrong(&error))?;
         Ok(StoredAlert { alert: AlertEvent { tenant, traceparent: self.traceparent.map(Cow::into_owned), data } })
     }
+}
+
+fn others(attributes: &Attributes) -> Option<OtherAttributes> {
+    let others: OtherAttributes = attributes.others().map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!others.is_empty()).then_some(others)
 }
 
 /// Length of a frame id in a result's id.

@@ -3,9 +3,10 @@
 //! One thread writes and commits in groups, flushed to the disk, so an answered write survives a power loss. Reads run on
 //! blocking threads with connections of their own and, thanks to the write-ahead log, never wait for the writer.
 
+mod failure;
+mod migrations;
 mod put;
 mod reader;
-mod schema;
 mod select;
 mod writer;
 
@@ -26,8 +27,8 @@ use crate::{
     AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
     StoreError, StoredAlert, StoredDetection, StoredResult,
 };
+use failure::failure;
 use reader::Readers;
-use schema::failure;
 use select::Select;
 use writer::Writer;
 
@@ -44,15 +45,16 @@ pub struct SqliteDocuments {
 }
 
 impl SqliteDocuments {
-    /// Opens the file, making it and its tables where there is none. Blocks for as long as the disk takes.
+    /// Opens the file, making it where there is none, and brings its tables to this version. Blocks for as long as the disk
+    /// takes.
     ///
     /// # Errors
-    /// `Fatal` when the file is another program's or another version's: it is left as it was. `Unavailable` when it is
+    /// `Fatal` when the file is another program's or a later version's: it is left as it was. `Unavailable` when it is
     /// locked by another process or cannot be written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let mut connection = connect(path)?;
-        schema::prepare(&mut connection, path)?;
+        migrations::migrate(&mut connection, path)?;
         // Only now: this too writes into the file.
         let failed = |error| failure(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
@@ -257,7 +259,8 @@ impl Documents for SqliteDocuments {
     }
 
     async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
-        let Select { sql, params } = Select::count(&Query::detections(scope, filter), group_by, Timestamp::now());
+        let query = Query::detections(scope, filter).grouped(&group_by);
+        let Select { sql, params } = Select::count(&query, &group_by, Timestamp::now());
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(params))?;

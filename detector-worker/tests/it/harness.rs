@@ -8,8 +8,8 @@ use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::{
-    DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome, ResultEvent,
-    TenantId, TopicRole, Topics, Vehicle, groups, topics,
+    Attributes, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome,
+    ResultEvent, TenantId, TopicRole, Topics, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
 use detector_worker::model::{self, Detector, Image};
@@ -86,7 +86,13 @@ pub fn finds_one(detector: &str) -> DetectorSpec {
 /// A detection whose confidence is the width of the image divided by 100.
 pub fn detection(label: &str, image: &Image) -> Detection {
     let confidence = f64::from(image.pixels.width()) / 100.0;
-    Detection { label: label.to_owned(), confidence, bounds: None, landmarks: Vec::new(), vehicle: Vehicle::default() }
+    Detection {
+        label: label.to_owned(),
+        confidence,
+        bounds: None,
+        landmarks: Vec::new(),
+        attributes: Attributes::default(),
+    }
 }
 
 /// A PNG of this size, which must be at most 100 wide for [`detection`].

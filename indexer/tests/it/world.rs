@@ -8,8 +8,8 @@ use bus::{Bus, EmbeddedBus, ReaderItem, Start};
 use clap::Parser;
 use contracts::result::ResultData;
 use contracts::{
-    AlertEvent, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TenantId, TopicRole, Topics,
-    Vehicle,
+    AlertEvent, Attributes, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TenantId, TopicRole,
+    Topics,
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
@@ -156,7 +156,13 @@ pub async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
 
 /// Something seen, this sure.
 pub fn seen(label: &str, confidence: f64) -> Detection {
-    Detection { label: label.to_owned(), confidence, bounds: None, landmarks: Vec::new(), vehicle: Vehicle::default() }
+    Detection {
+        label: label.to_owned(),
+        confidence,
+        bounds: None,
+        landmarks: Vec::new(),
+        attributes: Attributes::default(),
+    }
 }
 
 /// The admin's result of the detector `face` about a new frame.

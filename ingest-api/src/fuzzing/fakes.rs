@@ -37,7 +37,7 @@ fn indexed(number: i64) -> anyhow::Result<Indexed> {
         label: "face".to_owned(),
         confidence: 0.5,
         bounds: None,
-        vehicle: contracts::Vehicle::default(),
+        attributes: contracts::Attributes::default(),
         matches: 1,
         captured_at: at,
         raised_at: at,

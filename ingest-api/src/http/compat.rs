@@ -72,7 +72,7 @@ pub struct FlatVehicle {
 
 impl From<StoredDetection> for FlatVehicle {
     fn from(stored: StoredDetection) -> Self {
-        let vehicle = stored.detection.vehicle;
+        let vehicle = stored.detection.attributes.vehicle();
         Self {
             id: stored.id.to_string(),
             created_at: stored.captured_at,

@@ -83,7 +83,8 @@ pub async fn list(
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
     let Asked { label, category, make, min_confidence } = asked;
     let (from, to, stream) = (listed.from, listed.to, listed.stream.clone());
-    let filter = DetectionFilter { from, to, stream, label, category, make, min_confidence, vehicles_only: false };
+    let filter =
+        DetectionFilter { from, to, stream, label, category, make, min_confidence, ..DetectionFilter::default() };
     let stored = app.documents.detections(&reader.scope(), &filter, &listed.asked()).await?;
     let items = stored.into_iter().map(view::detection).collect();
     Ok(Json(listed.page(items, |last: &DetectionView| Cursor { at: last.captured_at, id: last.id.clone() })))

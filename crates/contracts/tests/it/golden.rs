@@ -4,8 +4,8 @@ use bytes::Bytes;
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{
-    AlertEvent, AlertId, BoundingBox, Cause, DeadLetter, Detection, Event, FailureCode, FrameContent, FrameEvent,
-    FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
+    AlertEvent, AlertId, Attributes, BoundingBox, Cause, DeadLetter, Detection, Event, FailureCode, FrameContent,
+    FrameEvent, FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
 };
 
 use crate::assert_file;
@@ -48,7 +48,7 @@ fn face() -> Detection {
         confidence: 0.9321,
         bounds: Some(BoundingBox { x: 12.5, y: 30.0, width: 64.25, height: 80.0 }),
         landmarks: vec![Point { x: 20.0, y: 50.5 }, Point { x: 60.0, y: 50.5 }],
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
     }
 }
 
@@ -114,7 +114,7 @@ fn an_alert_travels_as_its_golden_file() {
         label: "vehicle".to_owned(),
         confidence: 1.0,
         bounds: None,
-        vehicle,
+        attributes: vehicle.into(),
         matches: 1,
         captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
         raised_at: "2026-01-02T03:04:05.9Z".parse().unwrap(),

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
-use contracts::{BoundingBox, Detection, DetectorName, StreamName, Vehicle};
-use rules::{Condition, Error, Facts, MAX_SOURCE_BYTES};
+use contracts::{AttributeValue, Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle};
+use rules::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, Subject};
 
 fn face() -> Detection {
     Detection {
@@ -11,13 +11,14 @@ fn face() -> Detection {
         confidence: 0.875,
         bounds: Some(BoundingBox { x: 10.0, y: 20.0, width: 30.0, height: 40.5 }),
         landmarks: Vec::new(),
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
     }
 }
 
 fn answer(condition: &str, detection: &Detection) -> Result<bool, Error> {
     let (detector, stream): (DetectorName, StreamName) = ("face".parse().unwrap(), "gate-1".parse().unwrap());
-    let facts = Facts {
+    let subject = DetectionSubject {
+        frame_id: FrameId::from_position("topic", 0, 7),
         detection,
         stream: Some(&stream),
         detector: &detector,
@@ -26,7 +27,7 @@ fn answer(condition: &str, detection: &Detection) -> Result<bool, Error> {
         // A Saturday.
         captured_at: "2026-11-21T22:15:00Z".parse().unwrap(),
     };
-    Condition::compile(condition)?.matches(&facts)
+    Condition::compile(condition)?.matches(&Subject::Detection(subject))
 }
 
 #[test]
@@ -56,6 +57,44 @@ fn what_is_unknown_is_empty_or_zero_and_no_error() {
     assert_eq!(answer(r#"box.x + box.y + box.width + box.height == 0.0 && make == """#, &bare), Ok(true));
 }
 
+fn with(attributes: &[(&str, AttributeValue)]) -> Detection {
+    let mut detection = face();
+    for (name, value) in attributes {
+        detection.attributes.set(name.parse().unwrap(), value.clone());
+    }
+    detection
+}
+
+#[test]
+fn attributes_are_read_by_name_in_the_kind_they_are_used_as() {
+    let car =
+        with(&[("colour", "red".into()), ("doors", 4.0.into()), ("parked", true.into()), ("make", "Audi".into())]);
+    for condition in [
+        r#"attributes.colour == "red""#,
+        r#""red" == attributes.colour"#,
+        r#"attributes.colour in ["blue", "red"] && attributes.colour.startsWith("r")"#,
+        r#"attributes.colour + attributes.make == "redAudi""#,
+        "attributes.doors == 4 && attributes.doors > 3.5 && attributes.doors * 2.0 == 8.0",
+        "attributes.parked",
+        "attributes.parked && !attributes.stolen",
+        "(attributes.parked ? attributes.doors : 0.0) > 3.0",
+        r#"attributes.make == "Audi" && attributes.make == make && attributes.year == year"#,
+        r#"attributes.plate == "" && attributes.wheels == 0.0"#,
+        r#"attributes.plate == "" && attributes.plate == attributes.plate"#,
+    ] {
+        assert_eq!(answer(condition, &car), Ok(true), "{condition}");
+        assert_eq!(answer(&format!("!({condition})"), &car), Ok(false), "{condition}");
+    }
+}
+
+#[test]
+fn an_attribute_of_another_kind_is_unknown_and_no_error() {
+    let odd = with(&[("colour", 7.0.into()), ("doors", "four".into()), ("parked", "yes".into())]);
+    for condition in [r#"attributes.colour == """#, "attributes.doors == 0.0", "!attributes.parked"] {
+        assert_eq!(answer(condition, &odd), Ok(true), "{condition}");
+    }
+}
+
 #[test]
 fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
     for (condition, expected) in [
@@ -82,6 +121,13 @@ fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
         ("label = \"face\"", "does not read as CEL: \"= \\\"face\\\"\" cannot stand at line 1, column 7"),
         ("1 / 0 == 1", "cannot be answered: it divides by zero"),
         ("9223372036854775807 + 1 == 1", "cannot be answered: a number in it grows too large"),
+        ("attributes == 1", "no variable \"attributes\""),
+        ("attributes.a == attributes.b", "may be a text, a number or a boolean"),
+        ("attributes.a == 1 || attributes.a == \"x\"", "== does not work on a fraction and a text"),
+        ("attributes.Colour == \"red\"", "names are 1 to 32 of a-z 0-9 _"),
+        ("attributes.doors % 2 == 1", "needs both sides whole"),
+        ("attributes.doors + 1 == 5", "write 2.0 for 2"),
+        ("attributes[\"colour\"] == \"red\"", "no variable \"attributes\""),
         ("label.contains(1)", "contains does not work on a text and a whole number"),
     ] {
         let error = Condition::compile(condition).expect_err(condition).to_string();
@@ -94,7 +140,7 @@ fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
 fn a_division_by_zero_is_an_error_of_that_detection_only() {
     let condition = "2020 / year == 1";
     assert!(matches!(answer(condition, &face()), Err(Error::Evaluation(_))));
-    let dated = Detection { vehicle: Vehicle { year: Some(2020), ..Vehicle::default() }, ..face() };
+    let dated = Detection { attributes: Vehicle { year: Some(2020), ..Vehicle::default() }.into(), ..face() };
     assert_eq!(answer(condition, &dated), Ok(true));
 }
 

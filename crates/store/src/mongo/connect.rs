@@ -1,39 +1,30 @@
-//! Connecting: is it there, is it a replica set, is the database ours, are its indexes there.
+//! Connecting to a replica set and bringing the database to this version.
 
 use std::time::Duration;
 
-use mongodb::bson::{Document, doc};
+use mongodb::Client;
+use mongodb::bson::doc;
 use mongodb::error::ErrorKind;
-use mongodb::options::{
-    Acknowledgment, ClientOptions, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
-};
-use mongodb::{Client, Database, IndexModel};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 
 use super::failure::Failure;
-use super::{MongoDocuments, write_error_code};
+use super::{MongoDocuments, migrations};
 use crate::StoreError;
-use crate::mongo::failure::{DUPLICATE_KEY, shortened};
-use crate::query::{Collection, Path};
 
-/// How long a server is looked for.
-const SEARCH: Duration = Duration::from_secs(5);
-/// How often the servers are looked after; a connection that died silently is found out with the look after.
-const LOOK: Duration = Duration::from_secs(2);
-/// How long a majority may take to have a write.
-const MAJORITY: Duration = Duration::from_secs(30);
-/// Version of the documents and indexes.
-const VERSION: i32 = 1;
-/// Collection and id of the document that makes a database ours.
-const META: &str = "meta";
-const MARKER: &str = "sightline";
+/// Time limit for finding a server.
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval of the driver's checks of the servers; a connection that died silently is noticed with the next one.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Time limit for a majority to acknowledge a write.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl MongoDocuments {
-    /// Connects to a replica set and makes collections and indexes where the database is empty: the named one, else the one
-    /// in the address, else `sightline`. Takes at most about ten seconds to fail.
+    /// Connects to a replica set and brings the database to this version: the named one, else the one in the address, else
+    /// `sightline`. A server that does not answer is an error after about ten seconds.
     ///
     /// # Errors
     /// `Unavailable` when no server answers. `Fatal` when the address is none or names another database, the server is not a
-    /// replica set, or the database holds collections that are not ours: it is left as it was.
+    /// replica set, or the database holds collections that are not ours or a later version's: it is left as it was.
     pub async fn connect(uri: &str, named: Option<&str>) -> Result<Self, StoreError> {
         let options = options(uri).await?;
         let in_address = options.default_database.clone();
@@ -47,8 +38,7 @@ impl MongoDocuments {
         let connected = Self { database: client.database(database), client, shown };
         let ready = async {
             connected.must_be_replicated().await?;
-            connected.must_be_ours().await?;
-            make_indexes(&connected.database).await
+            migrations::migrate(&connected.database, &connected.shown).await
         };
         connected.within(Box::pin(ready)).await?;
         Ok(connected)
@@ -66,30 +56,6 @@ impl MongoDocuments {
             self.shown
         );
         Err(StoreError::Fatal(line).into())
-    }
-
-    async fn must_be_ours(&self) -> Result<(), Failure> {
-        let names = self.database.list_collection_names().await?;
-        let others: Vec<_> = names.iter().filter(|name| *name != META && !name.starts_with("system.")).collect();
-        let meta = self.database.collection::<Document>(META);
-        let marker = meta.find_one(doc! { "_id": MARKER }).await?;
-        match marker.map(|marker| marker.get_i32("version")) {
-            Some(Ok(VERSION)) => Ok(()),
-            Some(version) => Err(StoreError::Fatal(format!(
-                "{} has schema version {}, this program knows {VERSION}; run the version that wrote it, or name another \
-                 database with SIGHTLINE_MONGODB_DATABASE (nothing was changed)",
-                self.shown,
-                version.map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
-            ))
-            .into()),
-            None if others.is_empty() => mark(&self.database).await,
-            None => Err(StoreError::Fatal(format!(
-                "{} holds collections that are not Sightline's (such as {}); name an empty database with \
-                 SIGHTLINE_MONGODB_DATABASE (nothing was changed)",
-                self.shown, others[0]
-            ))
-            .into()),
-        }
     }
 }
 
@@ -118,74 +84,15 @@ async fn options(uri: &str) -> Result<ClientOptions, StoreError> {
         ),
     })?;
     options.app_name.get_or_insert_with(|| "sightline".to_owned());
-    options.server_selection_timeout = Some(SEARCH);
-    options.connect_timeout = Some(SEARCH);
-    options.heartbeat_freq.get_or_insert(LOOK);
+    options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
+    options.connect_timeout = Some(SERVER_SELECTION_TIMEOUT);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.retry_writes = Some(true);
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MAJORITY).build();
+    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MAJORITY_TIMEOUT).build();
     options.write_concern = Some(durable);
     Ok(options)
-}
-
-/// Makes an empty database ours. Another process may do so at the same time.
-async fn mark(database: &Database) -> Result<(), Failure> {
-    let meta = database.collection::<Document>(META);
-    let ours = doc! { "$setOnInsert": { "version": VERSION } };
-    match meta.update_one(doc! { "_id": MARKER }, ours).upsert(true).await {
-        Err(error) if write_error_code(&error) != Some(DUPLICATE_KEY) => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Five indexes for each collection, `_id` included: three to page by, one to delete by.
-async fn make_indexes(database: &Database) -> Result<(), Failure> {
-    let named = |name: &str| IndexOptions::builder().name(name.to_owned());
-    let index = |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
-    for collection in Collection::ALL {
-        // Most frames of programs have no stream and cost this index nothing.
-        let streamed = doc! { "stream": { "$exists": true } };
-        let indexes = [
-            index(doc! { "at": 1, "_id": 1 }, named(Path::Time.index()).build()),
-            index(doc! { "tenant": 1, "at": 1, "_id": 1 }, named(Path::Tenant.index()).build()),
-            index(
-                doc! { "stream": 1, "at": 1, "_id": 1 },
-                named(Path::Stream.index()).partial_filter_expression(streamed).build(),
-            ),
-            index(doc! { "expires_at": 1 }, named("by_expiry").expire_after(Duration::ZERO).build()),
-        ];
-        database.collection::<Document>(collection.name()).create_indexes(indexes).await.map_err(differing)?;
-    }
-    let rules = index(doc! { "tenant": 1, "name": 1, "_id": 1 }, named("by_tenant").build());
-    let rule_docs = database.collection::<Document>("rules");
-    rule_docs.create_indexes([rules]).await.map_err(differing)?;
-    let unique = named("by_name").unique(true).build();
-    match rule_docs.create_index(index(doc! { "tenant": 1, "name": 1 }, unique)).await {
-        // Rules from before names were unique: nobody is kept from starting for them.
-        Err(error) if is_command(&error, &[DUPLICATE_KEY]) => {
-            tracing::warn!("rules of one tenant have the same name; rename or delete all but one of them");
-            Ok(())
-        }
-        made => made.map(drop).map_err(differing),
-    }
-}
-
-fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {
-    matches!(error.kind.as_ref(), ErrorKind::Command(command) if codes.contains(&command.code))
-}
-
-/// Somebody changed an index under its name.
-fn differing(error: mongodb::error::Error) -> Failure {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) if [85, 86].contains(&command.code) => StoreError::Fatal(format!(
-            "an index of the database of SIGHTLINE_MONGODB_DATABASE is not as it was made; drop that index, it is made \
-             again at the next start ({})",
-            shortened(&command.message)
-        ))
-        .into(),
-        _ => error.into(),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contracts::api::Count;
-use contracts::{FrameId, Rule};
+use contracts::{AttributeValue, FrameId, Rule, Vehicle};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::{MongoDocuments, date};
 use crate::documents::MAX_GROUPS;
 use crate::frames::{Gathered, detection_range, in_order, result_range};
-use crate::query::{Collection, Query, VEHICLE_FIELDS};
+use crate::query::{Collection, Field, Key, Query};
 use crate::shape::{DetectionDoc, ResultDoc, detections_of, hour_key};
 use crate::{GroupBy, Paged, StoreError, StoredDetection, StoredResult};
 
@@ -126,7 +126,7 @@ impl MongoDocuments {
         Ok(results.into_iter().map(with_theirs).collect::<Result<_, StoreError>>()?)
     }
 
-    pub(super) async fn count_groups(&self, query: &Query, group_by: GroupBy) -> Result<Vec<Count>, Failure> {
+    pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<Vec<Count>, Failure> {
         let found = self
             .collection::<Document>(query.collection)
             .aggregate(groups(query, group_by, Timestamp::now()))
@@ -135,7 +135,7 @@ impl MongoDocuments {
             .await?;
         let groups: Vec<Group> = found.try_collect().await?;
         let mut counted = groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?;
-        if group_by == GroupBy::Hour {
+        if *group_by == GroupBy::Hour {
             counted.reverse();
         }
         Ok(counted)
@@ -189,33 +189,57 @@ fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
     if !at.is_empty() {
         filter.insert("at", at);
     }
-    for (field, text) in &query.equals {
-        filter.insert(*field, doc! { "$eq": text });
+    if query.needs_attributes {
+        filter.insert("attributes", doc! { "$exists": true });
+    }
+    let mut all = Vec::new();
+    for (field, values) in &query.equals {
+        let values: Vec<Bson> = values.iter().map(bson).collect();
+        all.push(doc! { path_of(field): { "$in": values } });
     }
     if let Some(least) = query.min_confidence {
         filter.insert("confidence", doc! { "$gte": least });
     }
     if query.vehicles_only {
-        let some = VEHICLE_FIELDS.map(|field| doc! { field: { "$exists": true } });
-        filter.insert("$and", vec![doc! { "$or": some.to_vec() }]);
+        let some = Vehicle::NAMES.map(|field| doc! { field: { "$exists": true } });
+        all.push(doc! { "$or": some.to_vec() });
+    }
+    if !all.is_empty() {
+        filter.insert("$and", all);
     }
     filter
 }
 
-fn groups(query: &Query, group_by: GroupBy, now: Timestamp) -> [Document; 5] {
+/// Where a document has a field.
+fn path_of(field: &Field) -> String {
+    match field {
+        Field::Column(column) => (*column).to_owned(),
+        Field::Year => "year".to_owned(),
+        Field::Attribute(name) => format!("attributes.{name}"),
+    }
+}
+
+fn bson(value: &AttributeValue) -> Bson {
+    match value {
+        AttributeValue::Text(text) => Bson::String(text.clone()),
+        AttributeValue::Number(number) => Bson::Double(*number),
+        AttributeValue::Bool(value) => Bson::Boolean(*value),
+    }
+}
+
+fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
     let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
-    let field = match group_by {
-        GroupBy::Make => "make",
-        GroupBy::Model => "model",
-        GroupBy::Category => "category",
-        GroupBy::Label => "label",
-        GroupBy::Stream => "stream",
-        GroupBy::Hour => "at",
-    };
-    let value = format!("${field}");
-    let (key, order) = match group_by {
-        GroupBy::Hour => (hour_of(&value), doc! { "_id": -1 }),
-        _ => (Bson::String(value), doc! { "n": -1, "_id": 1 }),
+    let (field, key, order) = match Key::of(group_by) {
+        Key::Hour => ("at".to_owned(), hour_of("$at"), doc! { "_id": -1 }),
+        Key::Field(field) => {
+            let path = path_of(&field);
+            let value = format!("${path}");
+            let key = match field {
+                Field::Column(_) => Bson::String(value),
+                Field::Year | Field::Attribute(_) => Bson::Document(doc! { "$toString": value }),
+            };
+            (path, key, doc! { "n": -1, "_id": 1 })
+        }
     };
     [
         doc! { "$match": filter(query, &whole_list, now) },
@@ -263,6 +287,8 @@ mod tests {
                 queries.push(Query::frames(&scope, &FrameFilter { stream: stream.clone(), ..Default::default() }));
                 queries.push(Query::detections(&scope, &detections));
                 queries.push(Query::detections(&scope, &labelled));
+                let attributes = vec![("colour".parse().unwrap(), "red".to_owned())];
+                queries.push(Query::detections(&scope, &DetectionFilter { attributes, ..detections }));
                 queries.push(Query::alerts(&scope, &AlertFilter { stream, ..Default::default() }));
             }
         }
@@ -299,7 +325,8 @@ mod tests {
         }
         for collection in Collection::ALL {
             let indexes = database.collection::<Document>(collection.name()).list_index_names().await.unwrap();
-            assert_eq!(indexes.len(), 5, "{indexes:?}");
+            let expected = if collection == Collection::Detections { 6 } else { 5 };
+            assert_eq!(indexes.len(), expected, "{indexes:?}");
         }
         database.drop().await.unwrap();
     }

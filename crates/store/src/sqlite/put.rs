@@ -15,8 +15,8 @@ const RESULT: &str = "INSERT INTO results (id, tenant, stream, at, expires_at, c
     AND results.doc ->> '$.failure' IS NOT NULL AND excluded.doc ->> '$.failure' IS NULL";
 const WHICH: &str = "SELECT ce_id FROM results WHERE id = ?";
 const DETECTION: &str = "INSERT INTO detections
-    (id, tenant, stream, at, expires_at, label, confidence, category, category_folded, make, model, doc)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+    (id, tenant, stream, at, expires_at, label, confidence, category, category_folded, make, model, attributes, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
 const ALERT: &str = "INSERT INTO alerts (id, tenant, stream, at, expires_at, label, rule, doc)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
 
@@ -66,6 +66,7 @@ fn put_detection(connection: &Connection, doc: &DetectionDoc<'_>) -> Result<(), 
         doc.category_folded,
         doc.make,
         doc.model,
+        doc.attributes.as_ref().map(json).transpose()?,
         json(doc)?
     ];
     connection.prepare_cached(DETECTION).and_then(|mut insert| insert.execute(row))?;

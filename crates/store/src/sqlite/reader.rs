@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::schema::failure;
+use super::failure::failure;
 use crate::StoreError;
 
 /// Reads at a time; more wait for their turn.

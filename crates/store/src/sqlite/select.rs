@@ -1,10 +1,11 @@
 //! [`Query`] as SQL. The index is named in the statement: SQLite refuses it rather than use another.
 
+use contracts::{AttributeValue, Vehicle};
 use jiff::Timestamp;
 use rusqlite::types::Value;
 
 use crate::documents::MAX_GROUPS;
-use crate::query::{Path, Query, VEHICLE_FIELDS};
+use crate::query::{Field, Key, Path, Query};
 use crate::{GroupBy, Paged};
 
 /// The beginning of the hour, also before 1970, where a remainder is negative.
@@ -35,15 +36,11 @@ impl Select {
     }
 
     /// Keys and numbers of the groups.
-    pub(super) fn count(query: &Query, group_by: GroupBy, now: Timestamp) -> Self {
+    pub(super) fn count(query: &Query, group_by: &GroupBy, now: Timestamp) -> Self {
         let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
-        let (key, order) = match group_by {
-            GroupBy::Make => ("make", "n DESC, key"),
-            GroupBy::Model => ("model", "n DESC, key"),
-            GroupBy::Category => ("category", "n DESC, key"),
-            GroupBy::Label => ("label", "n DESC, key"),
-            GroupBy::Stream => ("stream", "n DESC, key"),
-            GroupBy::Hour => (HOUR, "key DESC"),
+        let (key, order) = match Key::of(group_by) {
+            Key::Field(field) => (key_of(&field), "n DESC, key"),
+            Key::Hour => (HOUR.to_owned(), "key DESC"),
         };
         let mut select = Self::default();
         select.sql.push_str("SELECT key, count(*) AS n FROM (");
@@ -56,7 +53,7 @@ impl Select {
     fn runs(&mut self, columns: &str, query: &Query, page: &Paged, now: Timestamp) {
         let path = query.path();
         let tenants: Vec<Option<&String>> = match (path, &query.tenants) {
-            (Path::Tenant, Some(tenants)) => tenants.iter().map(Some).collect(),
+            (Path::Tenant | Path::Attributes, Some(tenants)) => tenants.iter().map(Some).collect(),
             _ => vec![None],
         };
         let (table, index) = (query.collection.name(), path.index());
@@ -88,14 +85,19 @@ impl Select {
         if let Paged::Newest { after: Some(after), .. } = page {
             self.add(" AND (at, id) < (?, ?)", [after.at.as_microsecond().into(), after.id.clone().into()]);
         }
-        for (field, text) in &query.equals {
-            self.add(&format!(" AND {field} = ?"), [text.clone().into()]);
+        if query.needs_attributes {
+            self.add(" AND attributes IS NOT NULL", []);
+        }
+        for (field, values) in &query.equals {
+            let (sql, params): (Vec<String>, Vec<Value>) = values.iter().map(|value| equal(field, value)).unzip();
+            let sql = if sql.is_empty() { "FALSE".to_owned() } else { sql.join(" OR ") };
+            self.add(&format!(" AND ({sql})"), params);
         }
         if let Some(least) = query.min_confidence {
             self.add(" AND confidence >= ?", [least.into()]);
         }
         if query.vehicles_only {
-            let fields = VEHICLE_FIELDS.map(|field| format!("doc ->> '{field}' IS NOT NULL"));
+            let fields = Vehicle::NAMES.map(|field| format!("doc ->> '{field}' IS NOT NULL"));
             self.add(&format!(" AND ({})", fields.join(" OR ")), []);
         }
     }
@@ -104,6 +106,39 @@ impl Select {
         self.sql.push_str(sql);
         self.params.extend(params);
     }
+}
+
+/// A field as the text of a group's key, NULL where it is missing. The name of an attribute is safe to stand in SQL.
+fn key_of(field: &Field) -> String {
+    match field {
+        Field::Column(column) => (*column).to_owned(),
+        Field::Year => "CAST(doc ->> 'year' AS TEXT)".to_owned(),
+        Field::Attribute(name) => format!(
+            "CASE json_type(attributes, '$.{name}') WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' \
+             ELSE CAST(attributes ->> '{name}' AS TEXT) END"
+        ),
+    }
+}
+
+/// Whether a field has a value, with the value's parameter. SQLite holds booleans for 0 and 1, so the kinds are compared too.
+fn equal(field: &Field, value: &AttributeValue) -> (String, Value) {
+    let param = match value {
+        AttributeValue::Text(text) => Value::from(text.clone()),
+        AttributeValue::Number(number) => Value::from(*number),
+        AttributeValue::Bool(value) => Value::from(value.to_string()),
+    };
+    let sql = match (field, value) {
+        (Field::Column(column), _) => format!("{column} = ?"),
+        (Field::Year, _) => "doc ->> 'year' = ?".to_owned(),
+        (Field::Attribute(name), AttributeValue::Bool(_)) => format!("json_type(attributes, '$.{name}') = ?"),
+        (Field::Attribute(name), AttributeValue::Text(_)) => {
+            format!("(json_type(attributes, '$.{name}') = 'text' AND attributes ->> '{name}' = ?)")
+        }
+        (Field::Attribute(name), AttributeValue::Number(_)) => {
+            format!("(json_type(attributes, '$.{name}') IN ('integer', 'real') AND attributes ->> '{name}' = ?)")
+        }
+    };
+    (sql, param)
 }
 
 #[cfg(test)]
@@ -132,13 +167,18 @@ mod tests {
             Paged::Oldest { skip: 5, limit: 20 },
         ];
         let stream = Some("gate-1".parse().unwrap());
+        let red = vec![("colour".parse().unwrap(), "red".to_owned())];
         for scope in [Scope::All, Scope::Tenant("a".parse().unwrap())] {
             for stream in [None, stream.clone()] {
                 let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };
                 let queries = [
                     Query::frames(&scope, &FrameFilter { stream: stream.clone(), ..Default::default() }),
                     Query::detections(&scope, &detections),
-                    Query::detections(&scope, &DetectionFilter { label: Some("face".to_owned()), ..detections }),
+                    Query::detections(
+                        &scope,
+                        &DetectionFilter { label: Some("face".to_owned()), ..detections.clone() },
+                    ),
+                    Query::detections(&scope, &DetectionFilter { attributes: red.clone(), ..detections }),
                     Query::alerts(&scope, &AlertFilter { stream, ..Default::default() }),
                 ];
                 for (query, page) in queries.iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
@@ -154,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_table_has_at_most_five_indexes_and_the_expiry_serves_the_sweep() {
+    async fn indexes_stay_few_and_the_expiry_serves_the_sweep() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("documents.db");
         let _store = SqliteDocuments::open(&path).unwrap();
@@ -163,7 +203,8 @@ mod tests {
             let table = collection.name();
             let count = "SELECT count(*) FROM pragma_index_list(?)";
             let indexes: i64 = connection.query_row(count, [table], |row| row.get(0)).unwrap();
-            assert_eq!(indexes, 5, "{table}");
+            let expected = if collection == crate::query::Collection::Detections { 6 } else { 5 };
+            assert_eq!(indexes, expected, "{table}");
             let sql = format!("SELECT rowid FROM {table} WHERE expires_at <= ? LIMIT 1");
             let plan = plan(&connection, Select { sql, params: vec![0.into()] });
             assert!(plan[0].contains(&format!("{table}_by_expiry")), "{plan:?}");

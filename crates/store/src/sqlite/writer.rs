@@ -7,7 +7,7 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::schema::failure;
+use super::failure::failure;
 use crate::StoreError;
 
 /// Writes that may wait; more make their callers wait.

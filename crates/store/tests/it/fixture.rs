@@ -5,7 +5,8 @@ use std::time::Duration;
 use contracts::alert::AlertData;
 use contracts::result::{FailureCode, ResultData};
 use contracts::{
-    AlertEvent, AlertId, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
+    AlertEvent, AlertId, AttributeValue, Attributes, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent,
+    RuleId, TenantId, Vehicle,
 };
 use jiff::Timestamp;
 use store::{Indexed, Scope};
@@ -30,7 +31,7 @@ pub fn face(confidence: f64) -> Detection {
         confidence,
         bounds: Some(BoundingBox { x: 1.5, y: 2.25, width: 30.0, height: 40.125 }),
         landmarks: vec![Point { x: 10.5, y: 11.0 }, Point { x: 20.0, y: 11.75 }],
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
     }
 }
 
@@ -41,8 +42,14 @@ pub fn car(category: &str, make: &str, model: &str) -> Detection {
         confidence: 0.75,
         bounds: None,
         landmarks: Vec::new(),
-        vehicle: Vehicle { category: text(category), make: text(make), model: text(model), year: Some(2020) },
+        attributes: Vehicle { category: text(category), make: text(make), model: text(model), year: Some(2020) }.into(),
     }
+}
+
+/// A detection with an attribute.
+pub fn with(mut detection: Detection, name: &str, value: impl Into<AttributeValue>) -> Detection {
+    detection.attributes.set(name.parse().unwrap(), value);
+    detection
 }
 
 /// One result of a new frame of the tenant `shared`, kept for an hour.
@@ -133,7 +140,7 @@ impl But for Indexed {
             label: first.label,
             confidence: first.confidence,
             bounds: first.bounds,
-            vehicle: first.vehicle,
+            attributes: first.attributes,
             matches: 1,
             captured_at: data.captured_at,
             raised_at: data.captured_at,

@@ -65,7 +65,7 @@ async fn another_versions_database_is_refused_naming_both_versions() {
 
     let refused = refusal(&path).to_string();
 
-    assert!(refused.contains("schema version 7, this program knows 1"), "{refused}");
+    assert!(refused.contains("schema version 7, this program knows 2"), "{refused}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use accounts::{Caller, Granted, Registration, Right, Secret};
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
-use contracts::{AlertEvent, AlertId, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId, Vehicle};
+use contracts::{AlertEvent, AlertId, Attributes, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId};
 use jiff::Timestamp;
 use serde_json::json;
 use store::relational::{Allowance, UserRecord};
@@ -118,7 +118,7 @@ pub fn alert_of(frame_id: FrameId, raised_at: Timestamp) -> AlertEvent {
         label: "face".to_owned(),
         confidence: 0.9,
         bounds: None,
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
         matches: 1,
         captured_at: raised_at,
         raised_at,

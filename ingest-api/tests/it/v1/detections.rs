@@ -21,7 +21,7 @@ async fn a_posted_detection_is_published_as_a_result() {
     assert_eq!(accepted["frame_id"], event.data.frame_id.to_string());
     assert_eq!(accepted["id"], format!("{}-external-0", event.data.frame_id));
     let Outcome::Ok { detections, .. } = event.data.outcome else { panic!("a detection is no failure") };
-    assert_eq!(detections[0].vehicle.make.as_deref(), Some("Audi"));
+    assert_eq!(detections[0].attributes.make(), Some("Audi"));
     assert!((detections[0].confidence - 1.0).abs() < f64::EPSILON);
     let again = ResultEvent::from_message(&server.message(TopicRole::Results, 1).await).unwrap();
     assert_eq!(again.id, event.id, "a repeat is the same result");

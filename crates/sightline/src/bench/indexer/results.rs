@@ -1,7 +1,7 @@
 //! The results that are indexed: what detectors of faces and of vehicles say, in turns.
 
 use contracts::result::ResultData;
-use contracts::{BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent, TenantId, Vehicle};
+use contracts::{Attributes, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent, TenantId, Vehicle};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -96,7 +96,7 @@ fn face() -> Detection {
         confidence: 0.914_062_5,
         bounds: Some(BoundingBox { x: 512.25, y: 204.75, width: 96.5, height: 121.25 }),
         landmarks: vec![at(538.5, 250.0), at(583.25, 249.5), at(561.0, 277.75), at(541.5, 300.25), at(580.0, 299.5)],
-        vehicle: Vehicle::default(),
+        attributes: Attributes::default(),
     }
 }
 
@@ -106,12 +106,13 @@ fn vehicle(category: &str) -> Detection {
         confidence: 0.875,
         bounds: Some(BoundingBox { x: 210.5, y: 388.0, width: 402.25, height: 233.5 }),
         landmarks: Vec::new(),
-        vehicle: Vehicle {
+        attributes: Vehicle {
             category: Some(category.to_owned()),
             make: Some("Toyota".to_owned()),
             model: Some("Corolla".to_owned()),
             year: Some(2021),
-        },
+        }
+        .into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, BoundingBox, FrameId, RuleId, TenantId, Vehicle};
+use contracts::{AlertEvent, AlertId, Attributes, BoundingBox, FrameId, RuleId, TenantId};
 use memchr::memmem;
 
 /// What stands before the mark.
@@ -42,7 +42,7 @@ pub fn alert(number: u32) -> anyhow::Result<AlertEvent> {
             label: "face".to_owned(),
             confidence: 0.93,
             bounds: Some(BoundingBox { x: 312.5, y: 96.25, width: 88.0, height: 121.5 }),
-            vehicle: Vehicle::default(),
+            attributes: Attributes::default(),
             matches: 1,
             captured_at: now,
             raised_at: now,

@@ -89,7 +89,7 @@ fn result(frame: &Message) -> anyhow::Result<Message> {
         confidence: 0.9123,
         bounds: Some(bounds),
         landmarks: vec![contracts::Point { x: 10.25, y: 20.75 }; 5],
-        vehicle: contracts::Vehicle::default(),
+        attributes: contracts::Attributes::default(),
     };
     let result = contracts::ResultEvent {
         id: uuid::Uuid::now_v7(),

@@ -3,7 +3,7 @@
 use contracts::FrameId;
 use store::{AlertFilter, Cursor, DetectionFilter, Documents, FrameFilter, Paged, Scope};
 
-use crate::fixture::{But, car, face, result, scope, time};
+use crate::fixture::{But, car, face, result, scope, time, with};
 
 /// A page that holds everything a test puts.
 pub const NEWEST: Paged = Paged::Newest { after: None, limit: 1_000 };
@@ -183,6 +183,40 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
                 assert_eq!(read.len(), expected, "{filter:?} {page:?}");
             }
         }
+    }
+}
+
+pub async fn attributes_filter_by_their_value_and_kind(store: &dyn Documents) {
+    let red = with(with(car("SUV", "Audi", "Q3"), "colour", "red"), "doors", 4);
+    let four = with(with(face(0.5), "doors", "4"), "parked", true);
+    let one = with(with(face(0.5), "doors", 1), "weight", 1.5);
+    let put = result("2026-01-02T10:00:00Z", vec![red, four, one, face(0.5)]).of("a").on("gate-1");
+    store.put(std::slice::from_ref(&put)).await.unwrap();
+    let cases: [(&[(&str, &str)], &[u32]); 14] = [
+        (&[("colour", "red")], &[0]),
+        (&[("colour", "Red")], &[]),
+        (&[("colour", "$exists")], &[]),
+        (&[("doors", "4")], &[1, 0]),
+        (&[("doors", "4.0")], &[0]),
+        (&[("doors", "4"), ("colour", "red")], &[0]),
+        (&[("doors", "1")], &[2]),
+        (&[("parked", "true")], &[1]),
+        (&[("parked", "1")], &[]),
+        (&[("weight", "1.5")], &[2]),
+        (&[("missing", "x")], &[]),
+        (&[("make", "Audi"), ("colour", "red")], &[0]),
+        (&[("year", "2020")], &[0]),
+        (&[("year", "new")], &[]),
+    ];
+    for (attributes, expected) in cases {
+        let attributes = attributes.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect();
+        let filter = DetectionFilter { attributes, ..Default::default() };
+        let on_stream = DetectionFilter { stream: put.result.data.stream.clone(), ..filter.clone() };
+        for (scope, filter) in [(Scope::All, &filter), (scope("a"), &filter), (scope("a"), &on_stream)] {
+            let read = store.detections(&scope, filter, &NEWEST).await.unwrap();
+            assert_eq!(read.iter().map(|seen| seen.id.index).collect::<Vec<_>>(), expected, "{scope:?} {filter:?}");
+        }
+        assert_eq!(store.detections(&scope("b"), &filter, &NEWEST).await.unwrap(), []);
     }
 }
 

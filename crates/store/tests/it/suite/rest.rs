@@ -5,7 +5,7 @@ use store::{DetectionFilter, Documents, GroupBy, RulePut, Scope, StoreError};
 
 use super::lists::NEWEST;
 use super::writes::everything;
-use crate::fixture::{But, car, face, result, scope, tenant, time};
+use crate::fixture::{But, car, face, result, scope, tenant, time, with};
 
 async fn counted(store: &dyn Documents, scope: &Scope, filter: &DetectionFilter, by: GroupBy) -> Vec<(String, u64)> {
     let counted = store.count(scope, filter, by).await.unwrap();
@@ -36,8 +36,31 @@ pub async fn counts_group_by_every_field(store: &dyn Documents) {
             (GroupBy::Stream, groups(&[("gate-1", 4), ("gate-2", 1)])),
             (GroupBy::Hour, groups(&[("2026-01-02T10:00:00Z", 6)])),
         ] {
-            assert_eq!(counted(store, &scope, &all, by).await, expected, "{by:?} {scope:?}");
+            assert_eq!(counted(store, &scope, &all, by.clone()).await, expected, "{by:?} {scope:?}");
         }
+    }
+}
+
+pub async fn counts_group_by_any_attribute(store: &dyn Documents) {
+    let coloured = |colour: &str| with(car("SUV", "Audi", "Q3"), "colour", colour);
+    let numbers = [with(face(0.5), "doors", 4), with(face(0.5), "doors", 4), with(face(0.5), "doors", 1.5)];
+    let first = vec![coloured("red"), coloured("red"), coloured("blue"), with(face(0.5), "parked", true), face(0.5)];
+    let put = [
+        result("2026-01-02T10:00:00Z", first).of("a"),
+        result("2026-01-02T10:00:00Z", numbers.to_vec()),
+        result("2026-01-02T10:00:00Z", vec![coloured("green")]).of("b"),
+    ];
+    store.put(&put).await.unwrap();
+    for (name, expected) in [
+        ("colour", groups(&[("red", 2), ("blue", 1)])),
+        ("doors", groups(&[("4", 2), ("1.5", 1)])),
+        ("parked", groups(&[("true", 1)])),
+        ("make", groups(&[("Audi", 3)])),
+        ("year", groups(&[("2020", 3)])),
+        ("missing", groups(&[])),
+    ] {
+        let group_by = GroupBy::Attribute(name.parse().unwrap());
+        assert_eq!(counted(store, &scope("a"), &DetectionFilter::default(), group_by).await, expected, "{name}");
     }
 }
 

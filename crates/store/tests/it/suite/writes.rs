@@ -4,13 +4,14 @@ use contracts::Outcome;
 use contracts::result::FailureCode;
 use store::{DetectionFilter, Documents, Paged, PutOutcome, Scope, StoreError};
 
-use crate::fixture::{But, car, face, result, time};
+use crate::fixture::{But, car, face, result, time, with};
 use crate::suite::lists::NEWEST;
 
 const NOON: &str = "2026-01-02T12:00:00Z";
 
 pub async fn what_is_put_reads_back_as_it_was(store: &dyn Documents) {
-    let seen = result(NOON, vec![face(0.5), car("SUV", "Audi", "Q3")]).of("a").on("gate-1").alerting("face seen");
+    let red = with(with(car("SUV", "Audi", "Q3"), "colour", "red"), "parked", true);
+    let seen = result(NOON, vec![with(face(0.5), "age", 30.5), red]).of("a").on("gate-1").alerting("face seen");
     let mut failed = result(NOON, vec![]).of("a").failed(FailureCode::Undecodable, "not an image");
     failed.result.reply_to = Some("replica-1".to_owned());
     failed.result.traceparent = None;
@@ -181,9 +182,10 @@ pub async fn numbers_that_are_none_do_not_get_in(store: &dyn Documents) {
 pub async fn any_text_reads_back_as_it_was(store: &dyn Documents) {
     for text in ["Škoda", "\u{1F697}", "a\0b", "x' OR '1'='1", "{\"$gt\": 1}", "$make", "a.b", "\u{202E}evil", "ﬁ\n\t"]
     {
-        let put = result(NOON, vec![car(text, text, text)]);
+        let put = result(NOON, vec![with(car(text, text, text), "plate", text)]);
         store.put(std::slice::from_ref(&put)).await.unwrap();
-        let only = DetectionFilter { make: Some(text.to_owned()), ..Default::default() };
+        let plate = vec![("plate".parse().unwrap(), text.to_owned())];
+        let only = DetectionFilter { make: Some(text.to_owned()), attributes: plate, ..Default::default() };
         let [read] = store.detections(&Scope::All, &only, &NEWEST).await.unwrap().try_into().unwrap();
         assert_eq!(read.detection, put.detections()[0]);
         let counted = store.count(&Scope::All, &only, store::GroupBy::Model).await.unwrap();

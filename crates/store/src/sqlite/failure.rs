@@ -1,0 +1,42 @@
+//! What SQLite's failures mean to a caller.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::StoreError;
+
+/// Translates a failure of SQLite; the message names the file and the setting that chooses it.
+pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let path_shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unavailable(format!(
+            "the document database {path_shown} is locked by another process; stop it or choose another folder with \
+             SIGHTLINE_DATA_DIR"
+        )),
+        Some(ErrorCode::NotADatabase) => not_ours(path),
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Fatal(format!(
+            "the document database {path_shown} is damaged ({error}); restore it from a copy or remove it"
+        )),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            StoreError::Unavailable(format!(
+                "the document database {path_shown} cannot be opened for writing ({error}); see SIGHTLINE_DATA_DIR"
+            ))
+        }
+        Some(ErrorCode::DiskFull) => {
+            StoreError::Unavailable(format!("the disk of the document database {path_shown} is full"))
+        }
+        Some(ErrorCode::TooBig) => {
+            StoreError::Fatal(format!("a document is too large for the document database {path_shown}"))
+        }
+        _ => StoreError::Unavailable(format!("the document database {path_shown} failed: {error}")),
+    }
+}
+
+/// The refusal of a file that another program wrote.
+pub(super) fn not_ours(path: &Path) -> StoreError {
+    StoreError::Fatal(format!(
+        "{} is not a document database of Sightline; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)",
+        path.display()
+    ))
+}

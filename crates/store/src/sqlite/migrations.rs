@@ -1,0 +1,158 @@
+//! The tables, version by version, and whether a file is ours to put them in.
+//!
+//! The version stands in the file's header (`user_version`) and changes in the transaction that changes the tables, so a
+//! process that is killed in between leaves the version before, and the next start repeats the step. Several processes may
+//! open a file at once: the first migrates it, the others wait for the lock and find it done.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::failure::{failure, not_ours};
+use crate::StoreError;
+
+/// "SLdc" in the file's header: documents of Sightline.
+const APPLICATION_ID: i32 = 0x534c_6463;
+
+/// One step from a version to the next. A released step never changes: databases that have it do not run it again.
+struct Migration {
+    version: i32,
+    sql: &'static str,
+}
+
+const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 1, sql: include_str!("../../migrations/documents/0001_documents.sql") },
+    Migration { version: 2, sql: include_str!("../../migrations/documents/0002_attributes.sql") },
+];
+
+/// The version that this program reads and writes.
+const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// Brings a file to this program's version: makes the tables in an empty file and takes the steps that one of ours lacks.
+///
+/// # Errors
+/// `Fatal`, with nothing changed, when the file is another program's or a later version's.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| failure(path, &error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let version = version(&transaction, path)?;
+    if version > VERSION {
+        return Err(StoreError::Fatal(format!(
+            "the document database {} has schema version {version}, this program knows {VERSION}; run the version that \
+             wrote it or choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)",
+            path.display()
+        )));
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
+        apply(&transaction, migration).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+/// The file's version, 0 for an empty one.
+fn version(transaction: &Transaction<'_>, path: &Path) -> Result<i32, StoreError> {
+    let failed = |error| failure(path, &error);
+    let number = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let owner = number("application_id").map_err(failed)?;
+    let version = number("user_version").map_err(failed)?;
+    if owner == APPLICATION_ID && version > 0 {
+        return Ok(version);
+    }
+    let objects: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if owner != 0 || version != 0 || objects != 0 {
+        return Err(not_ours(path));
+    }
+    Ok(0)
+}
+
+fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), rusqlite::Error> {
+    transaction.execute_batch(migration.sql)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", migration.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// A file at `version`, as the program of that version left it.
+    fn file_at(path: &Path, version: i32) {
+        let mut connection = Connection::open(path).unwrap();
+        let transaction = connection.transaction().unwrap();
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version <= version) {
+            apply(&transaction, migration).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+
+    fn tables(path: &Path) -> Vec<(String, Option<String>)> {
+        let connection = Connection::open(path).unwrap();
+        let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    fn version_of(path: &Path) -> i32 {
+        Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn every_older_version_becomes_the_present_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let fresh = folder.path().join("fresh.db");
+        migrate(&mut Connection::open(&fresh).unwrap(), &fresh).unwrap();
+        for version in 1..=VERSION {
+            let path = folder.path().join(format!("{version}.db"));
+            file_at(&path, version);
+            migrate(&mut Connection::open(&path).unwrap(), &path).unwrap();
+            assert_eq!((version_of(&path), tables(&path)), (VERSION, tables(&fresh)), "from version {version}");
+        }
+    }
+
+    #[test]
+    fn a_migration_that_is_interrupted_is_repeated() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("documents.db");
+        file_at(&path, 1);
+        let mut connection = Connection::open(&path).unwrap();
+        let transaction = connection.transaction().unwrap();
+        apply(&transaction, &MIGRATIONS[1]).unwrap();
+        // The process ends before it commits.
+        drop(transaction);
+        assert_eq!(version_of(&path), 1);
+        migrate(&mut connection, &path).unwrap();
+        assert_eq!(version_of(&path), VERSION);
+    }
+
+    #[test]
+    fn several_may_migrate_one_file_at_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("documents.db");
+        file_at(&path, 1);
+        let open = || {
+            let mut connection = Connection::open(&path).unwrap();
+            connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+            migrate(&mut connection, &path)
+        };
+        std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            for start in starts {
+                start.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(version_of(&path), VERSION);
+    }
+
+    #[test]
+    fn released_steps_never_change() {
+        let sums: Vec<String> = MIGRATIONS
+            .iter()
+            .map(|migration| Sha256::digest(migration.sql).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+            .collect();
+        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148"]);
+        assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
+    }
+}
