@@ -10,7 +10,7 @@ up: build ## set up, build, fetch the model and run everything in the foreground
 	@exec scripts/with-env ./sightline up
 
 build: setup ## build the sightline command and leave it at ./sightline
-	scripts/with-env sh -c 'cargo build --release --locked -p sightline && install -m 755 "$$CARGO_TARGET_DIR/release/sightline" ./sightline'
+	scripts/with-env sh -c 'cargo build --release --locked -p sightline && install -s -m 755 "$$CARGO_TARGET_DIR/release/sightline" ./sightline'
 
 setup: ## install what building and running needs (root or sudo; a moment when all is there)
 	@scripts/setup

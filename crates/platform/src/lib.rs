@@ -10,6 +10,7 @@ pub mod problem;
 pub mod query;
 pub mod retry;
 pub mod shutdown;
+pub mod sse;
 pub mod telemetry;
 
 pub use config::{Common, Secret};

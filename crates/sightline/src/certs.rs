@@ -1,8 +1,8 @@
-//! `sightline certs dev`: certificates to try TLS with, from an authority that is made for it.
+//! `sightline certs dev`: certificates from a development authority, to try TLS with.
 //!
-//! The first run makes the authority; each run issues a new pair for the server and one for a client from it. So a second
-//! run shows how a running server takes a new certificate. Not for production: nobody guards the authority's key, and there
-//! is no revocation.
+//! The first run creates the authority. Every run issues a new certificate for the server and one for a client, so a second run
+//! shows how a running server reloads its certificate. Not for production: the authority's key is unprotected, and there is no
+//! revocation.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use crate::out;
 
-/// Makes certificates
+/// Creates certificates
 #[derive(Debug, Args)]
 pub struct Certs {
     #[command(subcommand)]
@@ -28,13 +28,13 @@ pub struct Certs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a development authority, and a pair each for the server and a client; not for production
+    /// Create a development authority and certificates for a server and a client; not for production
     Dev(Dev),
 }
 
 #[derive(Debug, Args)]
 struct Dev {
-    /// Folder for them, made if need be
+    /// Folder for the files; created if it does not exist
     #[arg(long, default_value = "certs", value_name = "DIR")]
     out: PathBuf,
 
@@ -42,12 +42,12 @@ struct Dev {
     #[arg(long, default_value = "localhost,127.0.0.1,::1", value_delimiter = ',', value_name = "NAMES")]
     host: Vec<String>,
 
-    /// Days that the pairs count for
+    /// Validity of the certificates in days
     #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=825))]
     days: u16,
 }
 
-/// Days that the authority counts for.
+/// Validity of the authority in days.
 const AUTHORITY_DAYS: u16 = 3650;
 const AUTHORITY: &str = "Sightline development CA";
 
@@ -58,10 +58,10 @@ struct Pair {
 }
 
 impl Certs {
-    /// Makes them and says what to do with them.
+    /// Creates the files and prints how to use them.
     pub fn run(self) -> anyhow::Result<()> {
         let Action::Dev(dev) = self.action;
-        std::fs::create_dir_all(&dev.out).with_context(|| format!("--out: {} cannot be made", dev.out.display()))?;
+        std::fs::create_dir_all(&dev.out).with_context(|| format!("--out: {} cannot be created", dev.out.display()))?;
         let (issuer, authority) = authority(&dev.out)?;
         let server = pair(&dev.host, "Sightline server", ExtendedKeyUsagePurpose::ServerAuth, dev.days, &issuer)?;
         let client = pair(&[], "Sightline client", ExtendedKeyUsagePurpose::ClientAuth, dev.days, &issuer)?;
@@ -70,47 +70,47 @@ impl Certs {
         }
         server.write(&dev.out, "server")?;
         client.write(&dev.out, "client")?;
-        dev.tell()
+        dev.print()
     }
 }
 
 impl Dev {
-    fn tell(&self) -> anyhow::Result<()> {
+    fn print(&self) -> anyhow::Result<()> {
         let out = self.out.display();
         out::line(format_args!(
-            "{out} holds an authority (ca), a server's pair for {} and a client's, good for {} days; try:",
+            "{out} has an authority (ca), a server certificate for {} and a client certificate, valid for {} days; try:",
             self.host.join(", "),
             self.days
         ))?;
         out::line(format_args!("  sightline up --tls-cert {out}/server.pem --tls-key {out}/server.key"))?;
         out::line(format_args!("  sightline watch --server https://localhost:8080 --cacert {out}/ca.pem"))?;
         out::line(format_args!(
-            "with --tls-client-ca {out}/ca.pem, `up` lets only clients in that also have \
+            "with --tls-client-ca {out}/ca.pem, `up` accepts only clients with \
              --cert {out}/client.pem --key {out}/client.key"
         ))
     }
 }
 
-/// The authority of this folder; a new one, with its files, where there is none.
+/// The authority of this folder; if there is none, a new one with its files.
 fn authority(folder: &Path) -> anyhow::Result<(Issuer<'static, KeyPair>, Option<Pair>)> {
     let (cert, key) = (folder.join("ca.pem"), folder.join("ca.key"));
     if cert.exists() && key.exists() {
         let read =
             |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
-        let usable = || format!("{} and {} are no authority; choose another folder", cert.display(), key.display());
+        let usable = || format!("{} and {} are no certificate authority; choose another folder", cert.display(), key.display());
         let (cert, key) = (read(&cert)?, KeyPair::from_pem(&read(&key)?).with_context(usable)?);
         return Ok((Issuer::from_ca_cert_pem(&cert, key).with_context(usable)?, None));
     }
     for name in ["ca.pem", "ca.key", "server.pem", "server.key", "client.pem", "client.key"] {
         if folder.join(name).exists() {
-            bail!("{} is there, and not from here; choose another folder with --out", folder.join(name).display());
+            bail!("{} exists and was not created by this command; choose another folder with --out", folder.join(name).display());
         }
     }
-    let key = KeyPair::generate().context("no key can be made")?;
+    let key = KeyPair::generate().context("no key can be generated")?;
     let mut params = params(AUTHORITY, &[], AUTHORITY_DAYS)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let cert = params.self_signed(&key).context("no authority can be made")?.pem();
+    let cert = params.self_signed(&key).context("no authority can be created")?.pem();
     let pair = Pair { cert, key: key.serialize_pem() };
     Ok((Issuer::new(params, key), Some(pair)))
 }
@@ -122,25 +122,25 @@ fn pair(
     days: u16,
     issuer: &Issuer<'_, KeyPair>,
 ) -> anyhow::Result<Pair> {
-    let key = KeyPair::generate().context("no key can be made")?;
+    let key = KeyPair::generate().context("no key can be generated")?;
     let mut params = params(name, hosts, days)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     params.use_authority_key_identifier_extension = true;
-    let cert = params.signed_by(&key, issuer).context("no certificate can be made")?.pem();
+    let cert = params.signed_by(&key, issuer).context("no certificate can be created")?.pem();
     Ok(Pair { cert, key: key.serialize_pem() })
 }
 
 fn params(name: &str, hosts: &[String], days: u16) -> anyhow::Result<CertificateParams> {
-    let mut params = CertificateParams::new(hosts).context("--host: these are no names or addresses")?;
+    let mut params = CertificateParams::new(hosts).context("--host: not a host name or address")?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    // From yesterday on: clocks differ.
+    // Valid from yesterday, because clocks differ.
     (params.not_before, params.not_after) = (day(-1)?, day(i64::from(days))?);
     Ok(params)
 }
 
-/// Midnight of so many days from now.
+/// Midnight, this many days from now.
 fn day(from_now: i64) -> anyhow::Result<OffsetDateTime> {
     let date = Zoned::now().date().checked_add(Span::new().days(from_now)).context("no such day")?;
     let (month, day) = (u8::try_from(date.month())?, u8::try_from(date.day())?);
@@ -148,14 +148,14 @@ fn day(from_now: i64) -> anyhow::Result<OffsetDateTime> {
 }
 
 impl Pair {
-    /// The key first, for its owner alone: a server that sees both files change finds the pair, at the latest, a moment later.
+    /// Writes the key first, readable by its owner only. A server that reads in between finds the pair on its next read.
     fn write(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
         write(&folder.join(format!("{name}.key")), &self.key, 0o600)?;
         write(&folder.join(format!("{name}.pem")), &self.cert, 0o644)
     }
 }
 
-/// Written aside and renamed: nobody ever reads half of it, and an old file's mode does not stay.
+/// Writes a new file and renames it, so that no reader sees half of it and the mode of an old file is not kept.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let aside = path.with_extension("new");
     let written = match std::fs::remove_file(&aside) {

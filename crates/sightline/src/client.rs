@@ -10,9 +10,8 @@ use platform::Secret;
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
 
 use crate::data_dir::{DataDir, token_file};
-use crate::watch::root;
 
-/// Which server, and as whom.
+/// Arguments that name the server and the credential.
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
     /// The server
@@ -23,7 +22,7 @@ pub struct ClientArgs {
     #[arg(long, env = "SIGHTLINE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<Secret>,
 
-    /// Certificate authority to trust besides the usual ones, PEM
+    /// Certificate authority to trust in addition to the system's, PEM
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
 
@@ -59,7 +58,7 @@ impl ClientArgs {
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
             builder = builder.identity(identity(cert, key)?);
         }
-        let http = builder.build().context("these certificates and keys cannot be used (--cacert, --cert, --key)")?;
+        let http = builder.build().context("the certificates and keys of --cacert, --cert and --key cannot be used")?;
         Ok(Client { http, server: self.server.clone(), token: self.token()? })
     }
 
@@ -88,7 +87,7 @@ fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate>> {
 
 fn identity(cert: &Path, key: &Path) -> anyhow::Result<Identity> {
     let pem = [read(cert, "--cert")?, b"\n".to_vec(), read(key, "--key")?].concat();
-    // What went wrong is not shown: it might quote the key.
+    // The cause is not shown, because it might quote the key.
     Identity::from_pem(&pem).map_err(|_| {
         let (cert, key) = (cert.display(), key.display());
         anyhow::anyhow!("--cert and --key: {cert} and {key} hold no certificate and key in PEM form")
@@ -120,35 +119,39 @@ impl Client {
         Ok(self.http.post(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
-    /// Why a request found no server.
+    /// Why a request got no response, and what to do about it.
     ///
     /// # Errors
-    /// The same, where no later try will find one either: the two do not trust each other's certificates.
+    /// When a retry cannot succeed, because one side does not trust the other's certificate.
     pub fn unreached(&self, error: &reqwest::Error) -> anyhow::Result<String> {
         let (cause, server) = (root(error), &self.server);
         if cause.contains("invalid peer certificate") {
             bail!("{server} shows a certificate that is not trusted here: {cause}; name its authority with --cacert");
         }
         if cause.contains("received fatal alert: CertificateRequired") {
-            bail!("{server} lets only clients with a certificate in; name one with --cert and --key");
+            bail!("{server} accepts only clients with a certificate; name one with --cert and --key");
         }
-        Ok(format!("{server} cannot be reached: {cause}"))
+        let advice = match is_loopback(server) {
+            true => "start `sightline up`, or name another server with --server",
+            false => "check the address given with --server",
+        };
+        Ok(format!("{server} cannot be reached: {cause}; {advice}"))
     }
 
     fn url(&self, path: &str) -> anyhow::Result<Url> {
-        self.server.join(path).with_context(|| format!("{} is no server address", self.server))
+        self.server.join(path).with_context(|| format!("{} is not the address of a server", self.server))
     }
 }
 
-/// How an answer that is no success should be taken.
+/// An error response.
 pub enum Refusal {
-    /// The same request may succeed after this long.
+    /// A retry may succeed after this time.
     Later(Duration, String),
-    /// It never will.
+    /// A retry cannot succeed.
     Never(String),
 }
 
-/// What a refusal says, and whether to try again.
+/// Reads an error response and decides whether to retry.
 pub async fn refusal(response: Response) -> Refusal {
     let status = response.status();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -162,6 +165,15 @@ pub async fn refusal(response: Response) -> Refusal {
     let passing =
         status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     if passing { Refusal::Later(pause, message) } else { Refusal::Never(message) }
+}
+
+/// The innermost cause, which names the reason.
+pub fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]

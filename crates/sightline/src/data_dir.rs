@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-/// Where the embedded parts keep everything.
+/// The argument that names the data folder.
 #[derive(Debug, Clone, Args)]
 pub struct DataDir {
     /// Folder of the embedded parts and of the admin's token [default: ~/.local/share/sightline]
@@ -16,7 +16,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// The folder, where it is not the usual one.
+    /// The folder, if it is not the default.
     pub fn chosen(&self) -> Option<&Path> {
         self.data_dir.as_deref()
     }
@@ -32,18 +32,18 @@ impl DataDir {
         Ok(base.join("sightline"))
     }
 
-    /// The folder, made if need be, for this user alone.
+    /// The folder; created if it does not exist, accessible to this user only.
     pub fn create(&self) -> anyhow::Result<PathBuf> {
         let path = self.path()?;
         if path.exists() && !path.is_dir() {
             anyhow::bail!(
-                "SIGHTLINE_DATA_DIR: {} is a file; set it to a folder, or to a path where none is yet",
+                "SIGHTLINE_DATA_DIR: {} is a file; set it to a folder, or to a path that does not exist",
                 path.display()
             );
         }
-        // Images and documents are nobody else's business.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| unusable(&path, &error))?;
+        // Images and documents are private to this user.
+        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        created.map_err(|error| unusable(&path, &error))?;
         let probe = path.join(".writable");
         std::fs::write(&probe, []).map_err(|error| unusable(&path, &error))?;
         std::fs::remove_file(&probe).map_err(|error| unusable(&path, &error))?;
@@ -53,7 +53,7 @@ impl DataDir {
 
 fn unusable(path: &Path, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!(
-        "SIGHTLINE_DATA_DIR: {} cannot be written: {error}; set it to a folder that this user may write",
+        "SIGHTLINE_DATA_DIR: {} cannot be written: {error}; set it to a folder that this user can write to",
         path.display()
     )
 }
@@ -63,7 +63,7 @@ pub fn token_file(folder: &Path) -> PathBuf {
     folder.join("admin.token")
 }
 
-/// The admin's token of this folder; makes one on the first call.
+/// The admin token of this folder; generated on the first call.
 pub fn admin_token(folder: &Path) -> anyhow::Result<String> {
     let path = token_file(folder);
     match std::fs::read_to_string(&path) {
@@ -72,7 +72,7 @@ pub fn admin_token(folder: &Path) -> anyhow::Result<String> {
         Err(error) => anyhow::bail!("{} cannot be read: {error}", path.display()),
     }
     let token = accounts::generate_token();
-    // Written aside and renamed: a crash leaves no half of a token.
+    // Writes a new file and renames it, so that a crash leaves no half of a token.
     let aside = folder.join(".admin.token.new");
     let written = std::fs::OpenOptions::new()
         .write(true)

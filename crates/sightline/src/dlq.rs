@@ -1,8 +1,8 @@
-//! Dead letters: looked at, and sent again once their cause is gone.
+//! Dead letters: lists them, and redrives them after their cause was fixed.
 //!
-//! In: a dead-letter topic. Out: what waits there; or the originals, sent to the topic they came from. One consumer group
-//! per topic holds the place up to which letters were sent again, so a second redrive sends only what came since.
-//! A letter is marked only after the log has its original: a crash sends again, and every reader downstream bears repeats.
+//! In: a dead-letter topic. Out: its dead letters; or the originals, sent to their topic again. One consumer group per topic
+//! holds the offset up to which dead letters were redriven, so a second redrive sends only new ones. An offset is committed after
+//! the log has acknowledged the original: after a crash it is sent again, and every consumer tolerates repeats.
 
 pub mod admin;
 pub mod command;
@@ -14,40 +14,40 @@ use bus::{Bus, Consumer, ConsumerOptions, Delivery, Incoming};
 use contracts::{DeadLetter, TopicRole};
 use serde::{Deserialize, Serialize};
 
-/// A dead letter as people read it.
+/// A dead letter in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
-    /// Where it stands on the dead-letter topic, as `partition/offset`.
+    /// Its position on the dead-letter topic, as `partition/offset`.
     pub place: String,
     /// Stable code of the cause.
     pub cause: String,
     /// The cause in words.
     pub message: String,
-    /// Where the original stood, as `topic/partition/offset`.
+    /// Position of the original, as `topic/partition/offset`.
     pub origin: String,
-    /// When it was given up, RFC 3339.
+    /// When it became a dead letter, RFC 3339.
     pub at: String,
     /// Id of the original event, where it has one.
     pub id: Option<String>,
-    /// Bytes of the original's payload.
+    /// Size of the original's payload in bytes.
     pub bytes: usize,
 }
 
-/// What a redrive did.
+/// Result of a redrive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redriven {
-    /// Originals sent again.
+    /// Number of originals sent again.
     pub sent: u64,
-    /// Letters left out because of another cause.
+    /// Number of dead letters with another cause.
     pub left_out: u64,
-    /// Records that are no dead letters.
+    /// Number of records that are no dead letters.
     pub unreadable: u64,
 }
 
-/// How long to wait for the next letter before the rest counts as out of reach.
+/// Time limit for the next dead letter.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Letters that were not sent again yet, oldest first, at most `limit`.
+/// Dead letters that were not redriven yet, oldest first, at most `limit`.
 pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Result<Vec<Letter>> {
     let mut letters = Vec::new();
     let mut waiting = Waiting::open(bus, role).await?;
@@ -58,10 +58,10 @@ pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Resul
     Ok(letters)
 }
 
-/// Sends the originals of waiting letters again: all of them, or those of one cause.
+/// Sends the originals of waiting dead letters again: all of them, or those with one cause.
 pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> anyhow::Result<Redriven> {
-    let Some(target) = TopicRole::ALL.into_iter().find(|target| target.dead_letters() == Some(role)) else {
-        bail!("{role} holds no dead letters");
+    let Some(origin) = TopicRole::ALL.into_iter().find(|origin| origin.dead_letters() == Some(role)) else {
+        bail!("{role} is no dead-letter topic");
     };
     let producer = bus.producer();
     let mut done = Redriven::default();
@@ -69,7 +69,7 @@ pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> any
     while let Some(delivery) = waiting.next().await? {
         match DeadLetter::from_message(&delivery.message) {
             Ok(letter) if cause.is_none_or(|cause| cause == letter.cause.code) => {
-                producer.send(target, letter.original)?.await.context("the original was not taken; try again")?;
+                producer.send(origin, letter.original)?.await.context("the log did not accept the original; try again")?;
                 done.sent += 1;
             }
             Ok(_) => done.left_out += 1,
@@ -94,10 +94,10 @@ fn view(delivery: &Delivery, letter: &DeadLetter) -> Letter {
     }
 }
 
-/// The letters between the group's place and the end as it was at the beginning.
+/// The dead letters between the group's offset and the end of the topic at the start.
 struct Waiting {
     consumer: Box<dyn Consumer>,
-    /// Partition and the offset before which letters are waited for.
+    /// Partition and its end offset at the start.
     ends: Vec<(i32, i64)>,
     nothing: bool,
 }
@@ -107,7 +107,7 @@ impl Waiting {
         let group = format!("sightline.redrive.{role}");
         let ranges = bus.ranges(role).await?;
         let nothing = bus.oldest_unconsumed(role, &group).await?.is_none();
-        // One letter at a time: what is listed and not sent stays unmarked.
+        // One at a time, so that no offset beyond the last redriven one is committed.
         let options = ConsumerOptions { drain: Duration::from_secs(5), ..ConsumerOptions::default() };
         let consumer = bus.consumer(role, &group, options).await?;
         Ok(Self { consumer, ends: ranges.iter().map(|range| (range.partition, range.end)).collect(), nothing })
@@ -119,12 +119,12 @@ impl Waiting {
         }
         loop {
             let incoming = tokio::time::timeout(PATIENCE, self.consumer.next()).await;
-            match incoming.context("no dead letter came; is another redrive running?")?? {
+            match incoming.context("no dead letter arrived; is another redrive running?")?? {
                 Incoming::Delivery(delivery) => {
                     let place = delivery.position;
                     let last = |&(partition, end): &(i32, i64)| partition == place.partition && place.offset + 1 >= end;
                     self.ends.retain(|end| !last(end));
-                    // The last one of all partitions: nothing is waited for after it.
+                    // The last one of all partitions.
                     self.nothing = self.ends.iter().all(|(_, end)| *end == 0) || self.ends.is_empty();
                     return Ok(Some(delivery));
                 }

@@ -1,6 +1,5 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
-mod bench;
 mod certs;
 mod client;
 mod data_dir;
@@ -9,7 +8,6 @@ mod migrate;
 mod models;
 mod out;
 mod push;
-mod sse;
 mod topics;
 mod up;
 mod user;
@@ -27,26 +25,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run everything in this process: embedded parts, or the servers that are set
+    /// Run everything in this process, on embedded parts or on servers
     Up(Box<up::Up>),
-    /// Send images, or folders of them, and print what was seen
+    /// Send images, or folders of them, and print the detections
     Push(push::Push),
     /// Print alerts as they are raised, one JSON object a line
     Watch(watch::Watch),
-    /// Make a Kafka cluster agree with the topics file, or say where it does not
+    /// Create and change topics of a Kafka cluster to match the topics file, or list the differences
     Topics(topics::TopicsCommand),
-    /// List what could never be processed, or send it again
+    /// List dead letters, or send them again
     Dlq(dlq::command::Dlq),
-    /// Add users, list them, change what they may
+    /// Add users, list them, change their rights
     User(user::User),
-    /// Make the accounts' tables what this version needs
+    /// Create or upgrade the tables of accounts for this version
     Migrate(migrate::Migrate),
-    /// List models, or fetch them
+    /// List models, or download them
     Models(models::Models),
-    /// Make certificates to try TLS with
+    /// Create certificates to try TLS with
     Certs(certs::Certs),
-    /// Measure speed and memory on this machine
-    Bench(Box<bench::Bench>),
 }
 
 fn main() -> std::process::ExitCode {
@@ -66,7 +62,6 @@ fn main() -> std::process::ExitCode {
             Command::Migrate(migrate) => migrate.run().await,
             Command::Models(models) => models.run().await,
             Command::Certs(certs) => certs.run(),
-            Command::Bench(bench) => bench.run().await,
         }
     });
     platform::shutdown::exit(out::ended(done))

@@ -1,14 +1,14 @@
-//! `sightline migrate`: the accounts' tables, made what this version needs. `up` does so at its start; the services refuse to
-//! start on others.
+//! `sightline migrate`: creates or upgrades the tables of accounts for this version. `up` does so at its start. The services
+//! refuse to start on tables of another version.
 
 use clap::Args;
 use platform::config::DatabaseArgs;
 
 use crate::data_dir::DataDir;
 use crate::out;
-use crate::up::backends::database;
+use crate::up::dependencies::database;
 
-/// Makes the accounts' tables what this version needs: in PostgreSQL where its address is set, else in the data folder
+/// Creates or upgrades the tables of accounts for this version: in PostgreSQL if its address is set, else in the data folder
 #[derive(Debug, Args)]
 pub struct Migrate {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    /// Does it and prints what came of it.
+    /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         let folder = match &self.database.database_url {
             Some(_) => self.data_dir.path()?,
@@ -29,11 +29,10 @@ impl Migrate {
             database(self.database.database_url.as_ref(), self.database.database_connections, &folder).await?;
         let applied = database.migrate().await?;
         database.close().await;
-        let told = match applied {
+        let done = match applied {
             0 => "nothing to do".to_owned(),
-            1 => "1 migration applied".to_owned(),
-            many => format!("{many} migrations applied"),
+            _ => format!("applied {}", out::counted(applied, "migration", "migrations")),
         };
-        out::line(format_args!("{}: {told}", database.describe()))
+        out::line(format_args!("{}: {done}", database.describe()))
     }
 }

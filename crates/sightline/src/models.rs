@@ -1,4 +1,4 @@
-//! `sightline models`: what there is, and how it gets here. Nothing is fetched while a service runs.
+//! `sightline models`: lists and downloads models. Nothing is downloaded while a service runs.
 
 use clap::{Args, Subcommand};
 use contracts::DetectorName;
@@ -6,7 +6,7 @@ use detector_worker::config::ModelArgs;
 
 use crate::out;
 
-/// Lists models, or fetches them
+/// Lists models, or downloads them
 #[derive(Debug, Args)]
 pub struct Models {
     #[command(subcommand)]
@@ -15,14 +15,14 @@ pub struct Models {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List every model with its task, its licence and whether it is here
+    /// List every model with its task, its licence and whether it is installed
     List {
         #[command(flatten)]
         place: ModelArgs,
     },
-    /// Fetch models into the models folder, each checked against its hash
+    /// Download models into the models folder, each checked against its hash
     Pull {
-        /// Which models; for each detector the first of its models that can be had when none is named
+        /// Names of models [default: for each detector, the first of its models that can be downloaded]
         #[arg(value_name = "MODEL")]
         names: Vec<String>,
         /// Detectors whose models are fetched when no model is named
@@ -34,7 +34,7 @@ enum Action {
 }
 
 impl Models {
-    /// Does it and prints what came of it.
+    /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::List { place } => list(&place),
@@ -62,7 +62,7 @@ async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -
     let pulled = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
     for model in pulled {
         for failure in &model.failed {
-            eprintln!("{}: not from {failure}", model.model);
+            eprintln!("{}: cannot be downloaded from {failure}", model.model);
         }
         let source = model.source.map_or_else(|| "was there already".to_owned(), |source| format!("from {source}"));
         out::line(format_args!("{}: {source}, at {}", model.model, model.path.display()))?;

@@ -1,6 +1,8 @@
-//! `sightline push`: sends images and folders of them, waits for what the detectors say, prints a line for each.
+//! `sightline push`: sends images, and folders of them, waits for the results, and prints a line for each.
 //!
-//! Every file travels under an idempotency key of its own, so that a retry after a lost answer is the same frame.
+//! Every file has its own idempotency key, so that a retry after a lost response creates no second frame.
+
+mod images;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -20,11 +22,11 @@ use reqwest::StatusCode;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
+use self::images::{Images, media_type};
 use crate::client::{Client, ClientArgs, Refusal, refusal};
 use crate::out;
-use crate::watch::root;
 
-/// Sends images, or folders of them, and prints what was seen
+/// Sends images, or folders of them, and prints the detections
 #[derive(Debug, Args)]
 pub struct Push {
     /// Images (JPEG, PNG, WebP), or folders of them
@@ -34,15 +36,15 @@ pub struct Push {
     #[command(flatten)]
     client: ClientArgs,
 
-    /// Stream that the frames belong to; they are then sent one after the other, in the order of their names
+    /// Stream of the frames; they are then sent one after the other, in the order of their names
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
 
-    /// Frames a second; as fast as the server takes them when not set
+    /// Frames per second [default: as fast as the server accepts them]
     #[arg(long, value_name = "NUMBER")]
     fps: Option<f64>,
 
-    /// Detectors to ask; the server's own choice when not set
+    /// Detectors to run [default: the server's choice]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     detectors: Vec<DetectorName>,
 
@@ -54,79 +56,146 @@ pub struct Push {
     #[arg(long)]
     json: bool,
 
-    /// Give up on a file after this many seconds of refusals and broken connections
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    patience: u64,
+    /// Give up after this many seconds [default: 15 without a server; 300 for a file that a busy server refuses]
+    #[arg(long, alias = "patience", value_name = "SECONDS")]
+    wait: Option<u64>,
 }
 
 /// Files on their way at once, without a stream.
 const CONCURRENCY: usize = 8;
-/// How long a request asks the server to wait for results, in seconds.
-const WAIT: u64 = 10;
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Seconds that a request asks the server to wait for results.
+const PREFER_WAIT: u64 = 10;
+/// Time limits without `--wait`: for a server that does not answer, and for a file that a server refuses or works on.
+const ABSENT_LIMIT: Duration = Duration::from_secs(15);
+const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
-/// What became of a file.
+/// The result of sending a file.
 enum Sent {
     Accepted(FrameAccepted),
     Seen(Box<FrameView>),
 }
 
+/// The server did not answer within the time limit: the other files would fail too.
+#[derive(Debug, thiserror::Error)]
+#[error("gave up after {} s: {reason}", .waited.as_secs())]
+struct ServerAbsent {
+    waited: Duration,
+    reason: String,
+}
+
+/// A failure that a retry may overcome.
+enum Failure {
+    /// The server refused, and asked for this pause.
+    Refused(Duration, String),
+    /// No answer came.
+    Unanswered(String),
+}
+
+/// The time limits of one file.
+struct Deadline {
+    began: Instant,
+    busy: Duration,
+    absent: Duration,
+    /// When the first of the latest failures without an answer happened.
+    unanswered_since: Option<Instant>,
+}
+
+impl Deadline {
+    fn new(wait: Option<u64>) -> Self {
+        let wait = wait.map(Duration::from_secs);
+        let (busy, absent) = (wait.unwrap_or(BUSY_LIMIT), wait.unwrap_or(ABSENT_LIMIT));
+        Self { began: Instant::now(), busy, absent, unanswered_since: None }
+    }
+
+    /// Waits before a retry, at least `pause`.
+    ///
+    /// # Errors
+    /// When the time limit would pass meanwhile; `ServerAbsent` if the server did not answer.
+    async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let pause = match failure {
+            Failure::Refused(asked, reason) => {
+                self.unanswered_since = None;
+                let pause = pause.max(asked);
+                if now + pause > self.began + self.busy {
+                    bail!("gave up after {} s: {reason}", self.busy.as_secs());
+                }
+                pause
+            }
+            Failure::Unanswered(reason) => {
+                let since = *self.unanswered_since.get_or_insert(now);
+                if now + pause > since + self.absent {
+                    return Err(ServerAbsent { waited: self.absent, reason }.into());
+                }
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
 impl Push {
-    /// Sends everything; an error tells how many files failed.
+    /// Sends everything; the error has the number of failed files.
     pub async fn run(self) -> anyhow::Result<()> {
         if self.fps.is_some_and(|fps| !(fps > 0.0 && fps <= 1000.0)) {
             bail!("--fps must be above 0 and at most 1000");
         }
-        let files = files(&self.paths)?;
+        let paths = self.paths.clone();
+        let Images { files, skipped, .. } = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
         let client = self.client.client()?;
+        let failures = self.send_all(&client, &files).await?;
+        if !skipped.is_empty() {
+            eprintln!("{skipped}");
+        }
+        if failures > 0 {
+            bail!("{failures} of {} failed; the lines above say why", out::counted(files.len(), "file", "files"));
+        }
+        Ok(())
+    }
+
+    /// Sends the files and prints a line for each; returns how many failed.
+    async fn send_all(&self, client: &Client, files: &[PathBuf]) -> anyhow::Result<usize> {
         let bar = progress(files.len());
         let concurrency = if self.stream.is_some() { 1 } else { CONCURRENCY };
-        let (push, client) = (&self, &client);
-        let sent = paced(&files, self.fps).map(|file| async move { (file, push.send(client, file).await) });
+        let sent = paced(files, self.fps).map(|file| async move { (file, self.send(client, file).await) });
         let mut outcomes = sent.buffered(concurrency).boxed();
         let mut failures = 0;
         while let Some((file, outcome)) = outcomes.next().await {
+            if let Err(error) = &outcome
+                && error.is::<ServerAbsent>()
+            {
+                bar.finish_and_clear();
+                outcome?;
+                break;
+            }
             bar.suspend(|| self.print(file, outcome.as_ref()))?;
             failures += usize::from(failed(&outcome));
             bar.inc(1);
         }
         bar.finish_and_clear();
-        if failures > 0 {
-            bail!("{failures} of {} files failed; what each said stands above", files.len());
-        }
-        Ok(())
+        Ok(failures)
     }
 
-    /// Sends one file, again and again while the refusals may pass.
+    /// Sends one file, and retries while a retry may succeed.
     async fn send(&self, client: &Client, file: &Path) -> anyhow::Result<Sent> {
         let content: Bytes = tokio::fs::read(file).await.context("the file cannot be read")?.into();
         let key = Uuid::now_v7().to_string();
-        let patience = Instant::now() + Duration::from_secs(self.patience);
+        let mut deadline = Deadline::new(self.wait);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
-            let (pause, reason) = match self.post(client, file, content.clone(), &key).await? {
+            match self.post(client, content.clone(), &key).await? {
                 Ok(Sent::Accepted(accepted)) if !self.no_wait => {
-                    return self.collect(client, &accepted, patience).await;
+                    return self.collect(client, &accepted, deadline).await;
                 }
                 Ok(sent) => return Ok(sent),
-                Err(later) => later,
-            };
-            let pause = pause.max(backoff.pause());
-            if Instant::now() + pause > patience {
-                bail!("given up after {} s: {reason}", self.patience);
+                Err(failure) => deadline.wait(failure, backoff.pause()).await?,
             }
-            tokio::time::sleep(pause).await;
         }
     }
 
-    /// One try. The inner error says when and why to try again; the outer one is final.
-    async fn post(
-        &self,
-        client: &Client,
-        file: &Path,
-        content: Bytes,
-        key: &str,
-    ) -> anyhow::Result<Result<Sent, (Duration, String)>> {
+    /// One try. The inner error may be overcome by a retry; the outer one is final.
+    async fn post(&self, client: &Client, content: Bytes, key: &str) -> anyhow::Result<Result<Sent, Failure>> {
         let detectors: Vec<&str> = self.detectors.iter().map(DetectorName::as_str).collect();
         let mut query = Vec::new();
         query.extend(self.stream.as_ref().map(|stream| ("stream", stream.to_string())));
@@ -134,52 +203,44 @@ impl Push {
         let mut request = client
             .post("/v1/frames")?
             .query(&query)
-            .header("content-type", media_type(file))
+            .header("content-type", media_type(&content).unwrap_or("application/octet-stream"))
             .header("idempotency-key", key)
-            .timeout(Duration::from_secs(WAIT + 60))
+            .timeout(Duration::from_secs(PREFER_WAIT + 60))
             .body(content);
         if !self.no_wait {
-            request = request.header("prefer", format!("wait={WAIT}"));
+            request = request.header("prefer", format!("wait={PREFER_WAIT}"));
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err((Duration::ZERO, client.unreached(&error)?))),
+            Err(error) => return Ok(Err(Failure::Unanswered(client.unreached(&error)?))),
         };
         match response.status() {
-            StatusCode::OK => Ok(Ok(Sent::Seen(Box::new(response.json().await.context("the answer does not read")?)))),
-            StatusCode::ACCEPTED => Ok(Ok(Sent::Accepted(response.json().await.context("the answer does not read")?))),
-            _ => match refusal(response).await {
-                Refusal::Later(pause, message) => Ok(Err((pause, message))),
-                Refusal::Never(message) => bail!(message),
-            },
+            StatusCode::OK => Ok(Ok(Sent::Seen(Box::new(response.json().await.context(UNREADABLE)?)))),
+            StatusCode::ACCEPTED => Ok(Ok(Sent::Accepted(response.json().await.context(UNREADABLE)?))),
+            _ => Ok(Err(failure(response).await?)),
         }
     }
 
-    /// Asks for the results of an accepted frame until every detector has answered.
-    async fn collect(&self, client: &Client, accepted: &FrameAccepted, patience: Instant) -> anyhow::Result<Sent> {
+    /// Asks for the results of an accepted frame until every detector has written its own.
+    async fn collect(&self, client: &Client, accepted: &FrameAccepted, mut deadline: Deadline) -> anyhow::Result<Sent> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
         loop {
-            let mut reason = "its results are not there yet".to_owned();
             let asked = client.get(&accepted.results_url)?.timeout(Duration::from_secs(30)).send().await;
-            match asked {
+            let failure = match asked {
                 Ok(response) if response.status().is_success() => {
-                    let view: FrameView = response.json().await.context("the answer does not read")?;
+                    let view: FrameView = response.json().await.context(UNREADABLE)?;
                     if view.results.len() >= accepted.detectors.len() {
                         return Ok(Sent::Seen(Box::new(view)));
                     }
+                    no_results()
                 }
-                Ok(response) if response.status() == StatusCode::NOT_FOUND => {}
-                Ok(response) => match refusal(response).await {
-                    Refusal::Later(_, message) => reason = message,
-                    Refusal::Never(message) => bail!(message),
-                },
-                Err(error) => reason = root(&error),
-            }
-            let pause = backoff.pause();
-            if Instant::now() + pause > patience {
-                bail!("frame {} was taken, but {reason}; ask for it later", accepted.frame_id);
-            }
-            tokio::time::sleep(pause).await;
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => no_results(),
+                Ok(response) => failure(response).await?,
+                Err(error) => Failure::Unanswered(client.unreached(&error)?),
+            };
+            let waited = deadline.wait(failure, backoff.pause()).await;
+            waited.with_context(|| format!("frame {} was accepted; ask for its results later", accepted.frame_id))?;
         }
     }
 
@@ -189,7 +250,7 @@ impl Push {
             Ok(Sent::Seen(view)) if self.json => out::line(serde_json::to_string(view)?),
             Ok(Sent::Accepted(accepted)) if self.json => out::line(serde_json::to_string(accepted)?),
             Ok(Sent::Seen(view)) => out::line(format_args!("{name}: {} (frame {})", summary(view), view.frame_id)),
-            Ok(Sent::Accepted(accepted)) => out::line(format_args!("{name}: taken (frame {})", accepted.frame_id)),
+            Ok(Sent::Accepted(accepted)) => out::line(format_args!("{name}: accepted (frame {})", accepted.frame_id)),
             Err(error) => {
                 eprintln!("{name}: {error:#}");
                 Ok(())
@@ -198,7 +259,20 @@ impl Push {
     }
 }
 
-/// Whether a file was not taken, or a detector could not say anything about it.
+const UNREADABLE: &str = "the response cannot be read";
+
+/// A refusal that may pass.
+///
+/// # Errors
+/// When it is final.
+async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
+    match refusal(response).await {
+        Refusal::Later(pause, message) => Ok(Failure::Refused(pause, message)),
+        Refusal::Never(message) => bail!(message),
+    }
+}
+
+/// Whether a file was refused, or a detector failed on it.
 fn failed(outcome: &anyhow::Result<Sent>) -> bool {
     match outcome {
         Ok(Sent::Seen(view)) => view.results.iter().any(|result| result.status == ResultStatus::Failed),
@@ -207,7 +281,7 @@ fn failed(outcome: &anyhow::Result<Sent>) -> bool {
     }
 }
 
-/// `29 face`, `1 car, 2 truck`, `nothing`, or what went wrong.
+/// `29 faces`, `1 car, 2 trucks`, `nothing`, or the failure of a detector.
 fn summary(view: &FrameView) -> String {
     let failed = view.results.iter().filter(|result| result.status == ResultStatus::Failed);
     let mut parts: Vec<String> = failed
@@ -220,11 +294,11 @@ fn summary(view: &FrameView) -> String {
     for detection in &view.detections {
         *counts.entry(detection.detection.label.as_str()).or_default() += 1;
     }
-    parts.extend(counts.into_iter().map(|(label, count)| format!("{count} {label}")));
+    parts.extend(counts.into_iter().map(|(label, count)| out::counted_label(count, label)));
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
-/// The files, one after the other: as fast as they are asked for, or so many a second.
+/// The files in their order: as fast as they are polled, or `fps` a second.
 fn paced(files: &[PathBuf], fps: Option<f64>) -> BoxStream<'_, &PathBuf> {
     let files = futures::stream::iter(files);
     match fps {
@@ -233,52 +307,6 @@ fn paced(files: &[PathBuf], fps: Option<f64>) -> BoxStream<'_, &PathBuf> {
             let ticks = IntervalStream::new(tokio::time::interval(Duration::from_secs_f64(1.0 / fps)));
             files.zip(ticks).map(|(file, _)| file).boxed()
         }
-    }
-}
-
-/// The images that the paths name: files as they are, of folders those with an image's ending, in the order of their names.
-fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for path in paths {
-        let kind = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        if !kind.is_dir() {
-            found.push(path.clone());
-            continue;
-        }
-        let before = found.len();
-        walk(path, &mut found)?;
-        found[before..].sort();
-        if found.len() == before {
-            bail!("{} has no image in it; images end in {}", path.display(), EXTENSIONS.join(", "));
-        }
-    }
-    Ok(found)
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            walk(&path, found)?;
-        } else if extension(&path).is_some_and(|ending| EXTENSIONS.contains(&&*ending)) {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn extension(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_ascii_lowercase())
-}
-
-/// The media type that the ending names; the server looks at the bytes and has the last word.
-fn media_type(path: &Path) -> &'static str {
-    match extension(path).as_deref() {
-        Some("png") => "image/png",
-        Some("webp") => "image/webp",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        _ => "application/octet-stream",
     }
 }
 
@@ -294,15 +322,12 @@ fn progress(files: usize) -> ProgressBar {
 mod tests {
     use super::*;
 
-    #[test]
-    fn folders_give_their_images_in_order_and_an_empty_one_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(files(&[folder.path().to_owned()]).is_err());
-        std::fs::create_dir(folder.path().join("b")).unwrap();
-        for name in ["z.JPG", "b/a.png", "notes.txt"] {
-            std::fs::write(folder.path().join(name), []).unwrap();
-        }
-        let names: Vec<PathBuf> = files(&[folder.path().to_owned()]).unwrap();
-        assert_eq!(names, [folder.path().join("b/a.png"), folder.path().join("z.JPG")]);
+    #[tokio::test]
+    async fn a_server_that_stays_away_ends_the_whole_push() {
+        let mut deadline = Deadline::new(Some(0));
+        let refused = deadline.wait(Failure::Refused(Duration::from_secs(1), "busy".to_owned()), Duration::ZERO).await;
+        assert!(!refused.unwrap_err().is::<ServerAbsent>());
+        let unanswered = deadline.wait(Failure::Unanswered("gone".to_owned()), Duration::from_secs(1)).await;
+        assert_eq!(unanswered.unwrap_err().downcast::<ServerAbsent>().unwrap().to_string(), "gave up after 0 s: gone");
     }
 }

@@ -1,4 +1,4 @@
-//! `sightline topics`: a Kafka cluster and the topics file, made to agree or compared. And the way to Kafka for the others.
+//! `sightline topics`: applies the topics file to a Kafka cluster, or compares the two. Also connects other commands to Kafka.
 
 use anyhow::bail;
 use bus::kafka::{KafkaConfig, admin};
@@ -10,7 +10,7 @@ use platform::config::KafkaArgs;
 
 use crate::out;
 
-/// Makes a Kafka cluster agree with the topics file, or says where it does not
+/// Creates and changes topics of a Kafka cluster to match the topics file, or lists the differences
 #[derive(Debug, Args)]
 pub struct TopicsCommand {
     #[command(subcommand)]
@@ -19,23 +19,23 @@ pub struct TopicsCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make missing topics and change differing settings; never grows a topic whose messages have keys
+    /// Create missing topics and change settings; never adds partitions to a topic whose messages have keys
     Apply {
-        /// Copies of each topic; 3 when not set, or 1 where the cluster has fewer than three brokers
+        /// Replicas of each topic [default: 3, or 1 if the cluster has fewer than three brokers]
         #[arg(long, value_name = "NUMBER")]
         replication: Option<i32>,
         #[command(flatten)]
-        place: Place,
+        args: KafkaTopics,
     },
-    /// Say where the cluster differs; fails when it does
+    /// List the differences; fails if there are any
     Check {
         #[command(flatten)]
-        place: Place,
+        args: KafkaTopics,
     },
 }
 
 #[derive(Debug, Args)]
-struct Place {
+struct KafkaTopics {
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -43,27 +43,27 @@ struct Place {
 }
 
 impl TopicsCommand {
-    /// Does it and prints what came of it.
+    /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
-            Action::Apply { replication, place } => {
-                let changes = admin::apply(&config(&place.kafka)?, &place.common.topics()?, replication).await?;
+            Action::Apply { replication, args } => {
+                let changes = admin::apply(&config(&args.kafka)?, &args.common.topics()?, replication).await?;
                 changes.iter().try_for_each(out::line)?;
                 if changes.is_empty() {
-                    out::line("nothing to do: the cluster agrees")?;
+                    out::line("nothing to do: the cluster matches the topics file")?;
                 }
                 Ok(())
             }
-            Action::Check { place } => {
-                let differences = admin::check(&config(&place.kafka)?, &place.common.topics()?).await?;
+            Action::Check { args } => {
+                let differences = admin::check(&config(&args.kafka)?, &args.common.topics()?).await?;
                 differences.iter().try_for_each(out::line)?;
                 if !differences.is_empty() {
                     bail!(
-                        "the cluster differs in {} places; `sightline topics apply` mends what can be",
-                        differences.len()
+                        "the cluster has {} from the topics file; run `sightline topics apply`",
+                        out::counted(differences.len(), "difference", "differences")
                     );
                 }
-                out::line("the cluster agrees")
+                out::line("the cluster matches the topics file")
             }
         }
     }
@@ -74,7 +74,7 @@ pub async fn kafka(arguments: &KafkaArgs, topics: &Topics) -> anyhow::Result<imp
     Ok(KafkaBus::connect(config(arguments)?, topics).await?)
 }
 
-/// The way to Kafka as the arguments have it.
+/// The Kafka client's settings from the arguments.
 pub fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
     let (properties, instance) = (arguments.properties()?, arguments.instance()?);
     Ok(KafkaConfig { properties, instance, ..KafkaConfig::new(arguments.brokers()?) })

@@ -1,10 +1,10 @@
 //! `sightline up`: the four services in one process, on embedded parts or on the servers that are set.
 //!
-//! It starts the very same `run` functions as the services' own programs. What is embedded lives in one locked folder;
-//! each part is swapped for a server by setting that server's address.
+//! It calls the same `run` functions as the programs of the services. The embedded parts are in one locked folder. The address
+//! of a server in the settings replaces the embedded part.
 
-pub mod backends;
-mod greeting;
+pub mod dependencies;
+mod startup_message;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
-use backends::Backends;
+use dependencies::Dependencies;
 
 /// Runs everything in this process
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub struct Up {
     data_dir: DataDir,
 
     #[command(flatten)]
-    embedded: backends::EmbeddedArgs,
+    embedded: dependencies::EmbeddedArgs,
 
     #[command(flatten, next_help_heading = "Servers instead of embedded parts")]
     kafka: KafkaArgs,
@@ -81,43 +81,44 @@ impl Up {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::metrics();
         let stop = platform::shutdown::on_signal()?;
-        // The port first: it is what is most often taken, and costs nothing to find out.
+        // Binds the port first: a taken port is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
-        let backends = Backends::open(&self).await?;
+        let dependencies = Dependencies::open(&self).await?;
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
         let grace = Duration::from_secs(self.operator.stop_grace_seconds);
-        platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, backends, stop)).await
+        platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, dependencies, stop)).await
     }
 
     async fn serve(
         mut self,
         public: Listener,
         inner: TcpListener,
-        backends: Backends,
+        dependencies: Dependencies,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        // What survives a crash belongs to the data, not to the system's temporary folder.
-        self.worker.worker_state_dir.get_or_insert(backends.folder.join("worker"));
+        // The journal must survive a crash, so it is in the data folder and not in the system's temporary folder.
+        self.worker.worker_state_dir.get_or_insert(dependencies.folder.join("worker"));
         self.ingest.alert_stream_url = format!("http://{}", inner.local_addr()?).parse()?;
-        let health = self.health(&backends);
-        let extra = crate::dlq::admin::router(backends.bus.clone());
+        let health = self.health(&dependencies);
+        let extra = crate::dlq::admin::router(dependencies.bus.clone());
         let admin = platform::http::admin(&self.operator.admin_addr, &health, extra).await?;
-        // What comes by this port came by the public one before, which has its line of the access log.
+        // Requests to this port came through the public one, which has logged them.
         let inner = Listener::from(inner).unlogged();
-        let greeting = self.greeting(&public, admin.as_ref().map(|(listener, _)| listener), &backends)?;
+        let startup_message =
+            self.startup_message(&public, admin.as_ref().map(|(listener, _)| listener), &dependencies)?;
 
         let mut parts = JoinSet::new();
-        let (common, bus) = (self.common, backends.bus.clone());
-        // Clients ask one port whether all is ready, so it answers for the other services too.
-        let ingest = ingest_api::Deps { other_services: health.clone(), ..backends.ingest() };
+        let (common, bus) = (self.common, dependencies.bus.clone());
+        // `/readyz` of the public port answers for all services.
+        let ingest = ingest_api::Deps { other_services: health.clone(), ..dependencies.ingest() };
         parts.spawn(ingest_api::run(self.ingest, common.clone(), ingest, public, stop.clone()));
-        parts.spawn(detector_worker::run(self.worker, common.clone(), backends.worker(), stop.clone()));
-        parts.spawn(indexer::run(self.indexer, common.clone(), backends.indexer(), stop.clone()));
-        parts.spawn(alert_stream::run(self.alerts, common, backends.alerts(), inner, stop.clone()));
-        parts.spawn(backends.directory.clone().run(stop.clone()));
+        parts.spawn(detector_worker::run(self.worker, common.clone(), dependencies.worker(), stop.clone()));
+        parts.spawn(indexer::run(self.indexer, common.clone(), dependencies.indexer(), stop.clone()));
+        parts.spawn(alert_stream::run(self.alerts, common, dependencies.alerts(), inner, stop.clone()));
+        parts.spawn(dependencies.directory.clone().run(stop.clone()));
         parts.spawn(platform::http::serve_admin(admin, stop.clone()));
-        parts.spawn(greeting.when_ready(health, stop.clone()));
+        parts.spawn(startup_message.when_ready(health, stop.clone()));
 
         let mut outcome = Ok(());
         while let Some(ended) = parts.join_next().await {
@@ -125,7 +126,7 @@ impl Up {
             if let Err(error) = ended
                 && outcome.is_ok()
             {
-                // The first failure is the one that tells what is wrong; the others follow from the stop.
+                // The first failure is the cause; the others follow from the stop.
                 outcome = Err(error);
                 stop.cancel();
             }
@@ -134,15 +135,15 @@ impl Up {
         outcome
     }
 
-    fn health(&self, backends: &Backends) -> Health {
-        ingest_api::health(&self.ingest, &backends.ingest())
-            .and(detector_worker::health(&self.worker, &backends.worker()))
-            .and(indexer::health(&self.indexer, &backends.indexer()))
-            .and(alert_stream::health(&self.alerts, &backends.alerts()))
+    fn health(&self, dependencies: &Dependencies) -> Health {
+        ingest_api::health(&self.ingest, &dependencies.ingest())
+            .and(detector_worker::health(&self.worker, &dependencies.worker()))
+            .and(indexer::health(&self.indexer, &dependencies.indexer()))
+            .and(alert_stream::health(&self.alerts, &dependencies.alerts()))
     }
 }
 
-impl Backends {
+impl Dependencies {
     fn ingest(&self) -> ingest_api::Deps {
         ingest_api::Deps {
             bus: Arc::clone(&self.bus),

@@ -1,4 +1,4 @@
-//! `sightline user`: users as the operator manages them, through a running server and as its admin.
+//! `sightline user`: manages users through the API of a running server, as its admin.
 
 use std::io::BufRead;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::client::{Client, ClientArgs, Refusal, refusal};
 use crate::out;
 
-/// Adds users, lists them, changes what they may
+/// Adds users, lists them, changes their rights
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
@@ -20,15 +20,15 @@ pub struct User {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add a user; without --password-stdin a password is made up and printed
+    /// Add a user; without --password-stdin, a password is generated and printed
     Add {
-        /// Its e-mail address, which signs in
+        /// E-mail address; usable to sign in
         #[arg(value_name = "EMAIL")]
         email: String,
-        /// Another name that signs in
+        /// User name; usable to sign in
         #[arg(long, value_name = "NAME")]
         username: Option<String>,
-        /// Its name for people
+        /// Display name
         #[arg(long, value_name = "NAME")]
         full_name: Option<String>,
         #[command(flatten)]
@@ -38,7 +38,7 @@ enum Action {
     },
     /// List users, newest first
     List {
-        /// Only those with this in a name or the address
+        /// Only users with this text in a name or the e-mail address
         #[arg(value_name = "PART")]
         search: Option<String>,
         /// Print JSON, one object a line
@@ -47,12 +47,12 @@ enum Action {
         #[command(flatten)]
         server: ClientArgs,
     },
-    /// Change what a user may, or its password
+    /// Change the rights or the password of a user
     Set {
-        /// Its user name or e-mail address
+        /// User name or e-mail address
         #[arg(value_name = "USER")]
         login: String,
-        /// Shut it out, or let it in again
+        /// Disable the user, or enable it again
         #[arg(long, value_name = "YES|NO", value_enum)]
         disabled: Option<YesNo>,
         #[command(flatten)]
@@ -62,18 +62,18 @@ enum Action {
     },
 }
 
-/// What a user may, and by which password it signs in.
+/// Rights and password of a user.
 #[derive(Debug, Args)]
 struct Access {
     /// `user` or `admin`
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
 
-    /// Frames and detections of a period: a number, `unlimited` or `default`
+    /// Frames and detections per period: a number, `unlimited` or `default`
     #[arg(long, value_name = "NUMBER")]
     quota: Option<String>,
 
-    /// Requests a second: a number, `unlimited` or `default`
+    /// Requests per second: a number, `unlimited` or `default`
     #[arg(long, value_name = "NUMBER")]
     rate_limit: Option<String>,
 
@@ -89,7 +89,7 @@ enum YesNo {
 }
 
 impl User {
-    /// Does it and prints what came of it.
+    /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Add { email, username, full_name, access, server } => {
@@ -140,7 +140,7 @@ impl Access {
         Ok(Some(password))
     }
 
-    /// What is to be changed of a user, as the server takes it.
+    /// The body of the PATCH request.
     fn change(&self) -> Map<String, Value> {
         let number = |text: &String| text.parse::<u64>().map_or_else(|_| text.clone().into(), Value::from);
         let fields = [
@@ -159,11 +159,11 @@ fn put(object: &mut Value, name: &str, value: Option<Value>) {
 }
 
 fn path_of(user: &Value) -> anyhow::Result<String> {
-    let id = user["id"].as_str().context("the server told of a user without an id; is it of another version?")?;
+    let id = user["id"].as_str().context("the server returned a user without an id; is it another version?")?;
     Ok(format!("/v1/users/{id}"))
 }
 
-/// The user who signs in by this name or address.
+/// The user with this user name or e-mail address.
 async fn named(client: &Client, login: &str) -> anyhow::Result<Value> {
     let mut cursor = None;
     loop {
@@ -220,12 +220,12 @@ fn print(user: &Value) -> anyhow::Result<()> {
 async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => bail!("{}; start `sightline up`, or give --server", client.unreached(&error)?),
+        Err(error) => bail!(client.unreached(&error)?),
     };
     if response.status().is_success() {
-        return response.json().await.context("what answers there is no Sightline");
+        return response.json().await.context("the response is not from a Sightline server");
     }
     match refusal(response).await {
-        Refusal::Later(_, told) | Refusal::Never(told) => bail!("{told}"),
+        Refusal::Later(_, message) | Refusal::Never(message) => bail!(message),
     }
 }

@@ -1,4 +1,4 @@
-//! `sightline watch`: alerts as JSON lines, resumed after a cut without a gap or a repeat.
+//! `sightline watch`: prints alerts as JSON lines, and resumes after a lost connection without a gap or a repeat.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::client::{Client, ClientArgs, Refusal, refusal};
 use crate::out;
-use crate::sse::{SseEvent, SseParser};
+use platform::sse::{SseEvent, SseParser};
 
 /// Prints alerts as they are raised
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct Watch {
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
 
-    /// Begin after this cursor, as the server gave it
+    /// Start after this cursor, an id from the event stream
     #[arg(long, value_name = "CURSOR")]
     last_event_id: Option<String>,
 
@@ -38,25 +38,52 @@ pub struct Watch {
     count: Option<u64>,
 }
 
-/// How long a connection may be silent; the server sends a heartbeat well before.
+/// Time without a byte after which a connection counts as lost; the server sends a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Pauses between tries to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The connection as it was last reported on standard error: each change is one line.
+#[derive(Debug, Default)]
+struct Reported {
+    failure: Option<String>,
+}
+
+impl Reported {
+    /// What to print about a failed try, unless the one before failed for the same reason.
+    fn failed(&mut self, reason: String) -> Option<String> {
+        if self.failure.as_ref() == Some(&reason) {
+            return None;
+        }
+        let line = format!("{reason}; trying again");
+        self.failure = Some(reason);
+        Some(line)
+    }
+
+    /// What to print about a connection, where failures were reported before.
+    fn connected(&mut self) -> Option<&'static str> {
+        self.failure.take().map(|_| "connected")
+    }
+}
 
 impl Watch {
     /// Runs until interrupted, or until `--count` alerts were printed.
     pub async fn run(self) -> anyhow::Result<()> {
         let client = self.client.client()?;
-        let mut place = self.last_event_id.clone();
+        let mut last_id = self.last_event_id.clone();
         let mut left = self.count.unwrap_or(u64::MAX);
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut reported = Reported::default();
         while left > 0 {
-            match self.connect(&client, place.as_deref()).await? {
+            match self.connect(&client, last_id.as_deref()).await? {
                 Ok(response) => {
-                    let printed = print_until_cut(response, &mut place, &mut left).await?;
-                    if printed {
+                    reported.connected().into_iter().for_each(|line| eprintln!("{line}"));
+                    if print_until_cut(response, &mut last_id, &mut left).await? {
                         backoff.reset();
                     }
                 }
-                Err(reason) => eprintln!("{reason}; trying again"),
+                Err(reason) => reported.failed(reason).into_iter().for_each(|line| eprintln!("{line}")),
             }
             if left > 0 {
                 tokio::time::sleep(backoff.pause()).await;
@@ -65,13 +92,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Opens the stream. The inner error may pass, the outer one will not.
-    async fn connect(&self, client: &Client, place: Option<&str>) -> anyhow::Result<Result<reqwest::Response, String>> {
+    /// Opens the stream. The inner error may be overcome by a retry; the outer one is final.
+    async fn connect(
+        &self,
+        client: &Client,
+        last_id: Option<&str>,
+    ) -> anyhow::Result<Result<reqwest::Response, String>> {
         let filters = [("stream", &self.stream), ("label", &self.label), ("rule", &self.rule)];
         let query: Vec<_> = filters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
         let mut request = client.get("/v1/alerts")?.query(&query).header("accept", "text/event-stream");
-        if let Some(place) = place {
-            request = request.header("last-event-id", place);
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
         }
         match request.send().await {
             Ok(response) if response.status().is_success() => Ok(Ok(response)),
@@ -84,10 +115,10 @@ impl Watch {
     }
 }
 
-/// Prints what comes until the connection ends; whether anything came.
+/// Prints events until the connection ends; returns whether it carried any byte.
 async fn print_until_cut(
     response: reqwest::Response,
-    place: &mut Option<String>,
+    last_id: &mut Option<String>,
     left: &mut u64,
 ) -> anyhow::Result<bool> {
     let mut parser = SseParser::default();
@@ -101,7 +132,7 @@ async fn print_until_cut(
             }
         }
         if let Some(id) = parser.last_id() {
-            *place = Some(id.to_owned());
+            *last_id = Some(id.to_owned());
         }
         if *left == 0 {
             return Ok(any);
@@ -110,7 +141,7 @@ async fn print_until_cut(
     Ok(any)
 }
 
-/// Prints an alert on standard output; whatever else the server says goes to standard error. Whether it was an alert.
+/// Prints an alert on standard output and any other event on standard error; returns whether it was an alert.
 fn print(event: &SseEvent) -> anyhow::Result<bool> {
     if event.event != "alert" {
         eprintln!("server: {}: {}", event.event, event.data);
@@ -120,11 +151,18 @@ fn print(event: &SseEvent) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// The innermost cause, which is the one that tells something.
-pub fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_server_is_reported_once_and_then_each_change() {
+        let mut reported = Reported::default();
+        assert_eq!(reported.connected(), None);
+        assert_eq!(reported.failed("refused".to_owned()).as_deref(), Some("refused; trying again"));
+        assert_eq!(reported.failed("refused".to_owned()), None);
+        assert_eq!(reported.failed("503".to_owned()).as_deref(), Some("503; trying again"));
+        assert_eq!(reported.connected(), Some("connected"));
+        assert_eq!(reported.failed("503".to_owned()).as_deref(), Some("503; trying again"));
     }
-    cause.to_string()
 }

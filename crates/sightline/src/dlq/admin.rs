@@ -1,4 +1,4 @@
-//! Dead letters of a running `up`, through its operator's port: the embedded log has one process.
+//! Dead letters of a running `up`, through its operator's port, because only one process can open the embedded log.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use bus::Bus;
 use contracts::TopicRole;
 use serde::{Deserialize, Serialize};
 
-/// What a listing takes.
+/// Query of a list.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ListQuery {
-    /// Most letters.
+    /// Maximum number of dead letters.
     pub limit: usize,
 }
 
-/// What a redrive takes.
+/// Query of a redrive.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RedriveQuery {
-    /// Only letters of this cause.
+    /// Only dead letters with this cause.
     pub cause: Option<String>,
 }
 

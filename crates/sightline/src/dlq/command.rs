@@ -1,4 +1,4 @@
-//! `sightline dlq`: on Kafka directly, on the embedded log through the running `up`.
+//! `sightline dlq`: reads Kafka directly, and the embedded log through the running `up`.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use platform::config::KafkaArgs;
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
+use crate::client::root;
 use crate::out;
 use crate::topics::kafka;
-use crate::watch::root;
 
-/// Lists what could never be processed, or sends it again
+/// Lists dead letters, or sends them again
 #[derive(Debug, Args)]
 pub struct Dlq {
     #[command(subcommand)]
@@ -24,51 +24,51 @@ pub struct Dlq {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List dead letters that were not sent again yet, oldest first
+    /// List dead letters that were not redriven yet, oldest first
     List {
-        /// Which ones
+        /// Topic of the originals
         #[arg(value_enum)]
         of: Kind,
-        /// Most letters
+        /// Maximum number of dead letters
         #[arg(long, default_value_t = 100, value_name = "NUMBER")]
         limit: usize,
         /// Print JSON, one object a line
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        place: Place,
+        log: LogArgs,
     },
-    /// Send dead letters to the topic they came from, once their cause is gone
+    /// Send dead letters to their original topic again, after their cause was fixed
     Redrive {
-        /// Which ones
+        /// Topic of the originals
         #[arg(value_enum)]
         of: Kind,
-        /// Only those of this cause; the others are left out for good
+        /// Only those with this cause; the others are marked as redriven without being sent
         #[arg(long, value_name = "CODE")]
         cause: Option<String>,
         #[command(flatten)]
-        place: Place,
+        log: LogArgs,
     },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Frames that no detector can work on
+    /// Frames that cannot be processed
     Frames,
     /// Results that cannot be read
     Results,
 }
 
-/// Where the log is.
+/// Arguments that locate the log.
 #[derive(Debug, Args)]
-struct Place {
+struct LogArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
 
     #[command(flatten)]
     common: Common,
 
-    /// Operator's port of the running `sightline up`, used without Kafka
+    /// Operator's port of the running `sightline up`; not used with Kafka
     #[arg(long, env = "SIGHTLINE_ADMIN_ADDR", default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
     admin_addr: String,
 }
@@ -83,23 +83,23 @@ impl Kind {
 }
 
 impl Dlq {
-    /// Does it and prints what came of it.
+    /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
-            Action::List { of, limit, json, place } => {
-                let letters: Vec<Letter> = match place.kafka().await? {
+            Action::List { of, limit, json, log } => {
+                let letters: Vec<Letter> = match log.kafka().await? {
                     Some(bus) => super::list(&bus, of.role(), limit).await?,
-                    None => place.ask(reqwest::Method::GET, &format!("dlq/{}?limit={limit}", of.role())).await?,
+                    None => log.ask(reqwest::Method::GET, &format!("dlq/{}?limit={limit}", of.role())).await?,
                 };
                 print(&letters, json)
             }
-            Action::Redrive { of, cause, place } => {
+            Action::Redrive { of, cause, log } => {
                 let cause_query = cause.as_ref().map(|cause| format!("?cause={cause}")).unwrap_or_default();
-                let done: Redriven = match place.kafka().await? {
+                let done: Redriven = match log.kafka().await? {
                     Some(bus) => super::redrive(&bus, of.role(), cause.as_deref()).await?,
                     None => {
                         let path = format!("dlq/{}/redrive{cause_query}", of.role());
-                        place.ask(reqwest::Method::POST, &path).await?
+                        log.ask(reqwest::Method::POST, &path).await?
                     }
                 };
                 let Redriven { sent, left_out, unreadable } = done;
@@ -109,7 +109,7 @@ impl Dlq {
     }
 }
 
-impl Place {
+impl LogArgs {
     async fn kafka(&self) -> anyhow::Result<Option<impl Bus + use<>>> {
         if self.kafka.kafka_brokers.is_none() {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Place {
         if !response.status().is_success() {
             bail!("{}", response.text().await.unwrap_or_default());
         }
-        response.json().await.with_context(|| format!("{} is not the port of a sightline up", self.admin_addr))
+        response.json().await.with_context(|| format!("{} is not the operator's port of a `sightline up`", self.admin_addr))
     }
 }
 

@@ -1,5 +1,5 @@
-//! A disk that runs full: new frames are refused so that a client knows what to do, nothing is damaged, and when there is room
-//! again everything goes on by itself.
+//! A full disk: new frames are refused with a clear error, nothing is damaged, and everything continues by itself when there is
+//! space again.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,14 +14,14 @@ use contracts::FrameId;
 use contracts::api::Problem;
 use uuid::Uuid;
 
-use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo};
-use crate::processes::{PATIENCE, Up, ready};
+use crate::delivery::{Subscriber, TestClient, assert_nothing_lost, small_photo};
+use crate::processes::{TIMEOUT, TestServer, wait_until_ready};
 
-/// A small file system of its own, in memory.
+/// A small file system in memory.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts it, or says that this test is skipped where that is not allowed.
+    /// Mounts it, or prints that the test is skipped where mounting is not allowed.
     fn mount(test: &str, folder: &Path) -> Option<Self> {
         std::fs::create_dir(folder).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder).output();
@@ -32,7 +32,7 @@ impl SmallDisk {
         None
     }
 
-    /// Takes all the room there is.
+    /// Fills the file system.
     fn fill(&self) {
         let mut ballast = File::create(self.ballast()).unwrap();
         for size in [1 << 20, 4096, 1] {
@@ -51,16 +51,16 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a process that was killed may not have let go of its files yet.
+        // Lazily, because a killed process may not have closed its files yet.
         drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
     }
 }
 
-/// Sends frames until one is refused; those that were taken, and the refusal.
-async fn until_refused(target: &Target, image: &Bytes) -> (Vec<FrameId>, reqwest::Response) {
-    let (mut taken, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+/// Sends frames until one is refused; returns the accepted ones and the refusal.
+async fn until_refused(client: &TestClient, image: &Bytes) -> (Vec<FrameId>, reqwest::Response) {
+    let (mut taken, deadline) = (Vec::new(), Instant::now() + TIMEOUT);
     while Instant::now() < deadline {
-        let request = target.http.post(format!("{}/v1/frames", target.url)).bearer_auth(&target.token);
+        let request = client.http.post(format!("{}/v1/frames", client.url)).bearer_auth(&client.token);
         let request = request.header("content-type", "image/png").header("idempotency-key", Uuid::now_v7().to_string());
         let response = request.body(image.clone()).send().await.unwrap();
         if response.status() != 202 {
@@ -85,24 +85,24 @@ fn every_database(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room() {
-    let name = "a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_is_room";
+async fn a_full_disk_refuses_frames_and_damages_nothing() {
+    let name = "a_full_disk_refuses_frames_and_damages_nothing";
     let Some(image) = small_photo(name) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
-    let mut up = Up::start_in(folder, &[]).await;
-    let target = Target::new(&up.url, &up.token);
-    let subscriber = Subscriber::start(&target, "/v1/alerts", 3, 5).await;
+    let mut up = TestServer::start_in(folder, &[]).await;
+    let client = TestClient::new(&up.url, &up.token);
+    let subscriber = Subscriber::start(&client, "/v1/alerts", 3, 5).await;
     let mut acknowledged = BTreeSet::new();
     for _ in 0..10 {
-        acknowledged.insert(target.send(&image).await);
+        acknowledged.insert(client.send(&image).await);
     }
     for frame in &acknowledged {
-        target.results(*frame).await;
+        client.results(*frame).await;
     }
 
     disk.fill();
-    let (taken, refusal) = until_refused(&target, &image).await;
+    let (taken, refusal) = until_refused(&client, &image).await;
     acknowledged.extend(taken);
     assert_eq!(refusal.status(), 503);
     assert_eq!(refusal.headers()["content-type"], "application/problem+json");
@@ -111,13 +111,13 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
     let problem: Problem = refusal.json().await.unwrap();
     assert_eq!(problem.code, "disk_full", "{problem:?}");
 
-    // Clients go on trying; each is taken once there is room, without anybody's help.
+    // Clients keep retrying; every frame is accepted when there is space, without intervention.
     let late = Arc::new(Mutex::new(BTreeSet::new()));
     let trying = (0..4).map(|_| {
-        let (target, image, late) = (target.clone(), image.clone(), late.clone());
+        let (client, image, late) = (client.clone(), image.clone(), late.clone());
         tokio::spawn(async move {
             for _ in 0..5 {
-                let frame = target.send(&image).await;
+                let frame = client.send(&image).await;
                 late.lock().unwrap().insert(frame);
             }
         })
@@ -130,14 +130,14 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
         client.await.unwrap();
     }
     acknowledged.extend(late.lock().unwrap().iter().copied());
-    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+    assert_nothing_lost(&client, &acknowledged, subscriber).await;
 
-    // The same with an end in the middle: what is on the disk is whole, and enough to begin with again.
+    // The same with a kill on the full disk: the databases are intact, and a restart continues.
     disk.fill();
-    acknowledged.extend(until_refused(&target, &image).await.0);
+    acknowledged.extend(until_refused(&client, &image).await.0);
     up.process.kill();
     disk.make_room();
-    // A look changes what it looks at: SQLite tidies up.
+    // Checks a copy, because opening a SQLite database recovers and changes it.
     let copy = up.data.path().join("copy");
     assert!(Command::new("cp").arg("-a").arg(up.data.path().join("data")).arg(&copy).status().unwrap().success());
     let databases = every_database(&copy);
@@ -147,12 +147,12 @@ async fn a_full_disk_refuses_frames_damages_nothing_and_is_forgotten_when_there_
         let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok", "{}", file.display());
     }
-    up.process.start_again();
-    ready(&mut up.process, &up.url).await;
-    acknowledged.insert(target.send(&image).await);
+    up.process.restart();
+    wait_until_ready(&mut up.process, &up.url).await;
+    acknowledged.insert(client.send(&image).await);
     for frame in &acknowledged {
-        let view = target.results(*frame).await;
+        let view = client.results(*frame).await;
         assert_eq!((view.results.len(), view.detections.len()), (1, 1), "{view:?}");
     }
-    assert!(up.process.stop(), "{}", up.process.said());
+    assert!(up.process.stop(), "{}", up.process.output());
 }

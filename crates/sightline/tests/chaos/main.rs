@@ -1,5 +1,5 @@
-//! What fails in production fails here, by a seed: services, broker and database are killed, stopped and cut off while
-//! clients keep books, and disks run full.
+//! The fault test: services, broker and database are killed, stopped and disconnected, in an order that follows from a seed,
+//! while clients record what they sent and received; and disks run full.
 //!
 //! ```text
 //! clients ──▶ ingest-api ─┐           ┌─▶ detector-worker ─┐
@@ -8,24 +8,24 @@
 //!                               └─▶ Kafka
 //! ```
 //!
-//! [`plan`] chooses the faults, [`site`] makes them happen, [`books`] remembers what clients were told and judges in the
-//! end, [`report`] writes it down. `scripts/chaos` is the long run.
+//! [`plan`] chooses the faults, [`deployment`] injects them, [`sent_frames`] records what clients sent and verifies the results,
+//! [`report`] formats the outcome. `scripts/chaos` is the long run.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
-mod books;
+mod deployment;
 mod full_disk;
 mod plan;
 mod relay;
 mod report;
 mod run;
+mod sent_frames;
 mod servers;
-mod site;
 mod subscriber;
 
 #[expect(dead_code, reason = "the other test binary uses the rest")]
-#[path = "../it/ledger.rs"]
-mod ledger;
+#[path = "../it/delivery.rs"]
+mod delivery;
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 #[path = "../it/processes.rs"]
 mod processes;

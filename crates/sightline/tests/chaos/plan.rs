@@ -1,4 +1,4 @@
-//! The faults of a run: their kind, whom they hit and how long they last all follow from a seed.
+//! The faults of a run. Their kind, target and length follow from a seed.
 
 use std::fmt;
 use std::time::Duration;
@@ -50,56 +50,56 @@ impl Link {
     ];
 }
 
-/// What a network does to what goes through it.
+/// A fault of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
+pub enum NetworkFault {
     /// Connections are reset and new ones refused.
     Cut,
-    /// Nothing comes through, nobody is told; afterwards what was sent arrives.
-    Silence,
-    /// The connections there are never carry anything again, and nobody is told; new ones work. So a machine in between
-    /// that lost its memory, or a server that lost its power.
-    Oblivion,
-    /// Everything comes late.
+    /// Nothing is delivered and no connection is closed; afterwards everything is delivered.
+    Stall,
+    /// Existing connections carry nothing any more and are not closed; new ones work. This happens when a router loses its state, or a
+    /// server its power.
+    HalfOpen,
+    /// Everything is delayed.
     Delay(Duration),
-    /// Of a hundred packets so many are lost, and come when they are sent again: 0.2 to 1.6 s later, and all behind them.
+    /// This percentage of packets is lost and retransmitted 0.2 to 1.6 s later, which delays everything after them.
     Loss(u8),
 }
 
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// kill -9, and a new start after a while.
+    /// kill -9, and a restart after a time.
     Kill(Program, Duration),
     /// All four services at once.
     KillAll(Duration),
-    /// SIGSTOP, and SIGCONT after a while.
+    /// SIGSTOP, and SIGCONT after a time.
     Stop(Program, Duration),
     /// The network between two.
-    Network(Link, Trouble, Duration),
+    Network(Link, NetworkFault, Duration),
 }
 
 impl Fault {
-    /// What it is, without how long it lasts; whom it hits.
+    /// The kind without its length, and the target.
     pub fn kind(&self) -> (&'static str, String) {
         match self {
             Self::Kill(program, _) => ("kill -9", program.name().to_owned()),
             Self::KillAll(_) => ("kill -9", "all four services".to_owned()),
             Self::Stop(program, _) => ("SIGSTOP", program.name().to_owned()),
-            Self::Network(Link { service, server }, trouble, _) => {
-                let kind = match trouble {
-                    Trouble::Cut => "cut",
-                    Trouble::Silence => "silence",
-                    Trouble::Oblivion => "oblivion",
-                    Trouble::Delay(_) => "delay",
-                    Trouble::Loss(_) => "loss",
+            Self::Network(Link { service, server }, network_fault, _) => {
+                let kind = match network_fault {
+                    NetworkFault::Cut => "cut",
+                    NetworkFault::Stall => "stall",
+                    NetworkFault::HalfOpen => "half-open",
+                    NetworkFault::Delay(_) => "delay",
+                    NetworkFault::Loss(_) => "loss",
                 };
                 (kind, format!("{} – {}", service.name(), server.name()))
             }
         }
     }
 
-    /// Whether something starts anew after it.
+    /// Whether a process restarts after it.
     pub const fn is_restart(&self) -> bool {
         matches!(self, Self::Kill(..) | Self::KillAll(_))
     }
@@ -109,9 +109,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, whom) = self.kind();
         match self {
-            Self::Network(_, Trouble::Delay(delay), lasts) => write!(f, "{kind} of {delay:?} {whom} for {lasts:?}"),
-            Self::Network(_, Trouble::Loss(percent), lasts) => write!(f, "{kind} of {percent} % {whom} for {lasts:?}"),
-            Self::Network(_, Trouble::Oblivion, _) => write!(f, "{kind} {whom}"),
+            Self::Network(_, NetworkFault::Delay(delay), lasts) => {
+                write!(f, "{kind} of {delay:?} {whom} for {lasts:?}")
+            }
+            Self::Network(_, NetworkFault::Loss(percent), lasts) => {
+                write!(f, "{kind} of {percent} % {whom} for {lasts:?}")
+            }
+            Self::Network(_, NetworkFault::HalfOpen, _) => write!(f, "{kind} {whom}"),
             Self::Kill(_, lasts) | Self::KillAll(lasts) | Self::Stop(_, lasts) | Self::Network(_, _, lasts) => {
                 write!(f, "{kind} {whom} for {lasts:?}")
             }
@@ -119,11 +123,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Fewer faults than this are a short run: it is over soon, so nothing in it lasts long.
+/// A run with fewer faults is a short run, whose faults are short too.
 const LONG_RUN: usize = 40;
 
-/// The faults of a run, in their order. Every other one is a kill until each program had one; then each other fault comes
-/// once, and then it begins anew in another order.
+/// The faults of a run in order. They alternate between kills and other faults until every program was killed; then the rest of
+/// the other faults follow; then the sequence repeats in another order.
 pub fn faults(seed: u64, count: usize) -> Vec<Fault> {
     let mut rng = Rng::with_seed(seed);
     let mut faults = Vec::new();
@@ -147,33 +151,39 @@ fn kills() -> Vec<Fault> {
 
 fn others() -> Vec<Fault> {
     let stops = Program::ALL.map(|program| Fault::Stop(program, Duration::ZERO));
-    let troubles =
-        [Trouble::Cut, Trouble::Silence, Trouble::Oblivion, Trouble::Delay(Duration::ZERO), Trouble::Loss(0)];
-    let networks =
-        Link::ALL.into_iter().flat_map(|link| troubles.map(|trouble| Fault::Network(link, trouble, Duration::ZERO)));
+    let network_fault = [
+        NetworkFault::Cut,
+        NetworkFault::Stall,
+        NetworkFault::HalfOpen,
+        NetworkFault::Delay(Duration::ZERO),
+        NetworkFault::Loss(0),
+    ];
+    let networks = Link::ALL
+        .into_iter()
+        .flat_map(|link| network_fault.map(|network_fault| Fault::Network(link, network_fault, Duration::ZERO)));
     stops.into_iter().chain(networks).collect()
 }
 
-/// The same fault with everything about it that is left to chance.
+/// The fault with random length and strength.
 fn lasting(fault: Fault, longest: u64, rng: &mut Rng) -> Fault {
     let mut millis = |from: u64, to: u64| Duration::from_millis(rng.u64(from..=to));
     match fault {
-        // A process needs no longer to be missed; what is on its way behind it has arrived by then.
+        // Long enough for others to notice, and for messages in transit to arrive.
         Fault::Kill(program, _) => Fault::Kill(program, millis(300, 1200)),
         Fault::KillAll(_) => Fault::KillAll(millis(300, 1200)),
-        // Every fifth time longer than a group's members may be silent.
+        // One of five is longer than the session timeout of a consumer group.
         Fault::Stop(program, _) if longest > 5000 && millis(1, 5).as_millis() == 5 => {
             Fault::Stop(program, millis(16_000, 20_000))
         }
         Fault::Stop(program, _) => Fault::Stop(program, millis(300, longest)),
-        Fault::Network(link, trouble, _) => {
-            let trouble = match trouble {
-                Trouble::Delay(_) => Trouble::Delay(millis(20, 400)),
-                Trouble::Loss(_) => Trouble::Loss(u8::try_from(millis(2, 20).as_millis()).unwrap()),
+        Fault::Network(link, network_fault, _) => {
+            let network_fault = match network_fault {
+                NetworkFault::Delay(_) => NetworkFault::Delay(millis(20, 400)),
+                NetworkFault::Loss(_) => NetworkFault::Loss(u8::try_from(millis(2, 20).as_millis()).unwrap()),
                 other => other,
             };
-            let lasts = if trouble == Trouble::Oblivion { Duration::ZERO } else { millis(500, longest) };
-            Fault::Network(link, trouble, lasts)
+            let lasts = if network_fault == NetworkFault::HalfOpen { Duration::ZERO } else { millis(500, longest) };
+            Fault::Network(link, network_fault, lasts)
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The network between a service and a server: a relay of bytes that can be told to misbehave.
+//! The network between a service and a server: a TCP relay that can inject faults.
 //!
-//! It stands in for packet filters and traffic shaping, which need kernel modules and rights that not every machine gives.
-//! To who talks through it, it looks the same: TCP hides lost packets too, and shows them as delay.
+//! It replaces packet filters and traffic shaping, which need kernel modules and rights that not every machine has. Clients see
+//! no difference: TCP too hides lost packets and shows them as delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::plan::Trouble;
+use crate::plan::NetworkFault;
 
-/// What the relay does now.
+/// The current fault.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    trouble: Option<Trouble>,
-    /// Connections made before the last oblivion are dead.
-    oblivions: u32,
+    network_fault: Option<NetworkFault>,
+    /// Connections made before the last half-open fault carry nothing.
+    half_opens: u32,
 }
 
-/// A port that leads to another one.
+/// A port that forwards to another one.
 pub struct Relay {
     pub port: u16,
     state: Arc<watch::Sender<State>>,
 }
 
-/// Bytes on their way, with when they arrive.
+/// Bytes and the time at which they are delivered.
 type Piece = (Instant, Vec<u8>);
 
 impl Relay {
-    /// Takes a port; nobody is led anywhere before [`Relay::lead_to`].
+    /// Binds a port; connections wait until [`Relay::lead_to`].
     pub async fn bind() -> (Self, TcpListener) {
         let port = crate::processes::free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -41,7 +41,7 @@ impl Relay {
         (Self { port, state }, listener)
     }
 
-    /// Leads to `target` from now on. What chance decides follows from `seed`.
+    /// Forwards to `target` from now on. Random decisions follow from `seed`.
     pub fn lead_to(&self, listener: TcpListener, target: u16, seed: u64) {
         let state = self.state.clone();
         tokio::spawn(async move {
@@ -53,27 +53,27 @@ impl Relay {
         });
     }
 
-    /// Misbehaves like this from now on, or no longer.
-    pub fn set(&self, trouble: Option<Trouble>) {
-        self.state.send_modify(|state| match trouble {
-            Some(Trouble::Oblivion) => state.oblivions += 1,
-            other => state.trouble = other,
+    /// Injects a fault from now on, or none.
+    pub fn set(&self, network_fault: Option<NetworkFault>) {
+        self.state.send_modify(|state| match network_fault {
+            Some(NetworkFault::HalfOpen) => state.half_opens += 1,
+            other => state.network_fault = other,
         });
     }
 }
 
 async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mut rng: Rng) {
-    let born = state.borrow().oblivions;
+    let born = state.borrow().half_opens;
     let mut ready = state.clone();
-    // A connection made into silence is made when that ends.
-    let quiet = |state: &State| state.trouble != Some(Trouble::Silence);
+    // A connection that is opened during a stall is established after it.
+    let quiet = |state: &State| state.network_fault != Some(NetworkFault::Stall);
     if ready.wait_for(quiet).await.is_err() || is_cut(&state) {
         return reset(&client);
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return reset(&client) };
     for socket in [&client, &server] {
         socket.set_nodelay(true).unwrap();
-        // Whoever is dropped in the middle is reset, as a cut does.
+        // A dropped connection is reset, as by a cut.
         socket.set_zero_linger().unwrap();
     }
     let (from_client, to_client) = client.into_split();
@@ -91,16 +91,16 @@ fn reset(client: &TcpStream) {
 }
 
 fn is_cut(state: &watch::Receiver<State>) -> bool {
-    state.borrow().trouble == Some(Trouble::Cut)
+    state.borrow().network_fault == Some(NetworkFault::Cut)
 }
 
 async fn until_cut(mut state: watch::Receiver<State>) {
-    drop(state.wait_for(|state| state.trouble == Some(Trouble::Cut)).await);
+    drop(state.wait_for(|state| state.network_fault == Some(NetworkFault::Cut)).await);
 }
 
-/// Reads on one side and writes on the other, until either ends; when a piece arrives is decided when it is read.
+/// Reads on one side and writes on the other, until either closes. The delivery time of a piece is fixed when it is read.
 async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, born: u32, mut rng: Rng) {
-    // About what a socket's buffer holds: who sends into silence blocks sooner or later.
+    // About the size of a socket buffer, so that a sender blocks during a long stall.
     let (sender, pieces) = mpsc::channel::<Piece>(64);
     let writing = write(to, pieces, state.clone(), born);
     let reading = async move {
@@ -117,9 +117,9 @@ async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Rece
 }
 
 fn lateness(state: &watch::Receiver<State>, rng: &mut Rng) -> Duration {
-    match state.borrow().trouble {
-        Some(Trouble::Delay(delay)) => delay,
-        Some(Trouble::Loss(percent)) if rng.u8(0..100) < percent => Duration::from_millis(200 << rng.u32(0..4)),
+    match state.borrow().network_fault {
+        Some(NetworkFault::Delay(delay)) => delay,
+        Some(NetworkFault::Loss(percent)) if rng.u8(0..100) < percent => Duration::from_millis(200 << rng.u32(0..4)),
         _ => Duration::ZERO,
     }
 }
@@ -132,10 +132,10 @@ async fn write(
 ) {
     while let Some((at, piece)) = pieces.recv().await {
         tokio::time::sleep_until(at).await;
-        let open = |state: &State| state.oblivions > born || state.trouble != Some(Trouble::Silence);
+        let open = |state: &State| state.half_opens > born || state.network_fault != Some(NetworkFault::Stall);
         match state.wait_for(open).await {
-            // Taken, and never heard of again.
-            Ok(state) if state.oblivions > born => continue,
+            // Discarded.
+            Ok(state) if state.half_opens > born => continue,
             Ok(_) => {}
             Err(_) => return,
         }
@@ -143,7 +143,7 @@ async fn write(
             return;
         }
     }
-    if state.borrow().oblivions > born {
+    if state.borrow().half_opens > born {
         std::future::pending::<()>().await;
     }
 }

@@ -1,17 +1,17 @@
-//! What a run writes down: its size, every fault by kind, the verdict, and how soon all was well again.
+//! The report of a run: its size, the faults by kind, the verdict, and the recovery times.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::books::{Alerts, Verdict};
 use crate::plan::Program;
 use crate::run::{Recovery, Size};
+use crate::sent_frames::{Alerts, Verdict};
 
-/// What is promised of a restart.
+/// Goal for the first result after a restart.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// A run in figures, as Markdown.
+/// A report, displayed as Markdown.
 pub struct Report {
     pub size: Size,
     pub recoveries: Vec<Recovery>,
@@ -31,7 +31,7 @@ impl fmt::Display for Report {
             machine()
         )?;
         self.overview(f)?;
-        self.ledger(f)?;
+        self.documents(f)?;
         self.restarts(f)?;
         self.by_kind(f)
     }
@@ -63,7 +63,7 @@ impl Report {
         documents.are_clean() && alerts.iter().all(Alerts::are_clean) && self.verdict.dead_letters() == 0
     }
 
-    fn ledger(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn documents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Verdict { acknowledged, documents, alerts, topics } = &self.verdict;
         writeln!(f, "## What clients see\n")?;
         writeln!(f, "| documents | |\n|---|---:|")?;
@@ -103,7 +103,7 @@ impl Report {
 
     fn by_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n## First result after other faults\n")?;
-        writeln!(f, "Counted from the end of the fault; of an oblivion, which has none, from its beginning.\n")?;
+        writeln!(f, "Counted from the end of the fault; of an half-open, which has none, from its beginning.\n")?;
         table(f, self.recoveries.iter().filter(|recovery| !recovery.fault.is_restart()))
     }
 }
@@ -127,7 +127,7 @@ fn table<'a>(f: &mut fmt::Formatter<'_>, recoveries: impl Iterator<Item = &'a Re
     Ok(())
 }
 
-/// Processor, cores, memory, and how busy it is beside this.
+/// Processor, cores, memory and load.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, key: &str| {

@@ -1,4 +1,4 @@
-//! A run: frames flow, faults come one after the other, and after each it is measured how soon results come again.
+//! A run: frames flow, faults follow one another, and after each one the time to the first result is measured.
 //!
 //! `SIGHTLINE_TEST_CHAOS_SEED`, `…_FRAMES`, `…_FAULTS` and `…_RATE` (frames a second while faults come) set its size;
 //! `…_REPORT` names a file for its report, `…_FOLDER` one for everything that was logged.
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures::future::join_all;
 
-use crate::books::{Books, STREAMS};
-use crate::ledger::{Target, small_photo};
+use crate::delivery::{TestClient, small_photo};
+use crate::deployment::TestDeployment;
 use crate::plan::{Fault, faults};
-use crate::processes::given;
+use crate::processes::path_from_env;
 use crate::report::Report;
-use crate::site::Site;
+use crate::sent_frames::{STREAMS, SentFrames};
 use crate::subscriber::Subscriber;
 
-/// Frames that are sent the moment a fault ends, to see when their results come.
+/// Frames that are sent at the end of a fault, to measure the time to their results.
 const PROBES: usize = 4;
 
-/// How big a run is.
+/// Size of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub seed: u64,
@@ -38,38 +38,39 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
     }
 }
 
-/// How soon all was well after a fault.
+/// Recovery after a fault.
 #[derive(Debug, Clone, Copy)]
 pub struct Recovery {
     pub fault: Fault,
-    /// From the end of the fault (of a kill: the new start; of a server: when it was ready) until the first frame sent
-    /// after it could be read with what was seen in it.
+    /// Time from the end of the fault (for a kill: the restart; for a server: when it was ready) until the results of the first
+    /// frame sent after it can be read.
     pub first: Duration,
-    /// And until the last of [`PROBES`] could.
+    /// The same for the last of [`PROBES`] frames.
     pub last: Duration,
 }
 
-async fn recovery(fault: Fault, ended: Instant, books: &Books, target: &Target) -> Recovery {
+async fn recovery(fault: Fault, ended: Instant, sent: &SentFrames, client: &TestClient) -> Recovery {
     let probe = || async {
-        let frame = books.send(None, false).await;
-        target.results(frame).await;
+        let frame = sent.send(None, false).await;
+        client.results(frame).await;
         ended.elapsed()
     };
     let after = join_all((0..PROBES).map(|_| probe())).await;
     Recovery { fault, first: after.iter().copied().min().unwrap(), last: after.iter().copied().max().unwrap() }
 }
 
-async fn subscribers(site: &Site, rng: &mut Rng) -> Vec<Subscriber> {
-    let at = |url: &str| Target::new(url, &site.token);
+async fn subscribers(deployment: &TestDeployment, rng: &mut Rng) -> Vec<Subscriber> {
+    let at = |url: &str| TestClient::new(url, &deployment.token);
     vec![
-        Subscriber::start("at alert-stream", at(&site.alerts_url), None, rng.fork()).await,
-        Subscriber::start("at alert-stream, one stream", at(&site.alerts_url), Some(STREAMS[1]), rng.fork()).await,
-        Subscriber::start("through ingest-api", at(&site.url), None, rng.fork()).await,
-        Subscriber::start("through ingest-api, one stream", at(&site.url), Some(STREAMS[2]), rng.fork()).await,
+        Subscriber::start("at alert-stream", at(&deployment.alerts_url), None, rng.fork()).await,
+        Subscriber::start("at alert-stream, one stream", at(&deployment.alerts_url), Some(STREAMS[1]), rng.fork())
+            .await,
+        Subscriber::start("through ingest-api", at(&deployment.url), None, rng.fork()).await,
+        Subscriber::start("through ingest-api, one stream", at(&deployment.url), Some(STREAMS[2]), rng.fork()).await,
     ]
 }
 
-/// The same photograph with noise in it, so that it is too large for a message.
+/// The photograph with noise, so that it is too large for a message.
 fn large_photo(path: PathBuf, rng: &mut Rng) -> bytes::Bytes {
     let mut photo = image::open(path).unwrap().resize(960, 960, image::imageops::FilterType::Triangle).to_rgb8();
     photo.iter_mut().for_each(|value| *value ^= rng.u8(0..4));
@@ -80,15 +81,21 @@ fn large_photo(path: PathBuf, rng: &mut Rng) -> bytes::Bytes {
     png.into()
 }
 
-async fn suffer_all(planned: &[Fault], site: &Site, books: &Books, target: &Target, rng: &mut Rng) -> Vec<Recovery> {
+async fn inject_all(
+    planned: &[Fault],
+    deployment: &TestDeployment,
+    sent: &SentFrames,
+    client: &TestClient,
+    rng: &mut Rng,
+) -> Vec<Recovery> {
     let mut recoveries = Vec::new();
     for (number, fault) in (1..).zip(planned) {
-        let ended = site.suffer(*fault).await;
-        let recovery = recovery(*fault, ended, books, target).await;
+        let ended = deployment.inject(*fault).await;
+        let recovery = recovery(*fault, ended, sent, client).await;
         println!(
             "fault {number}/{}, {} frames: {fault}; first result after {:.2} s, {PROBES} after {:.2} s",
             planned.len(),
-            books.acknowledged(),
+            sent.acknowledged(),
             recovery.first.as_secs_f64(),
             recovery.last.as_secs_f64()
         );
@@ -108,26 +115,26 @@ async fn nothing_is_lost_and_nothing_comes_twice_whatever_fails() {
         rate: setting("RATE", 25.0),
     };
     let name = "nothing_is_lost_and_nothing_comes_twice_whatever_fails";
-    let (Some(small), Some(photo)) = (small_photo(name), given(name, "SIGHTLINE_TEST_PHOTO")) else { return };
+    let (Some(small), Some(photo)) = (small_photo(name), path_from_env(name, "SIGHTLINE_TEST_PHOTO")) else { return };
     let mut rng = Rng::with_seed(size.seed);
     let large = large_photo(photo, &mut rng);
     let own = tempfile::tempdir().unwrap();
     let folder = std::env::var_os("SIGHTLINE_TEST_CHAOS_FOLDER").map_or(own.path().to_owned(), PathBuf::from);
     std::fs::create_dir_all(&folder).unwrap();
 
-    let site = Site::start(&folder, size.seed).await;
-    let target = Target::new(&site.url, &site.token);
-    let subscribers = subscribers(&site, &mut rng).await;
-    let books = Books::new(target.clone(), small, large, size.frames);
+    let deployment = TestDeployment::start(&folder, size.seed).await;
+    let client = TestClient::new(&deployment.url, &deployment.token);
+    let subscribers = subscribers(&deployment, &mut rng).await;
+    let sent = SentFrames::new(client.clone(), small, large, size.frames);
     let began = Instant::now();
-    let clients = books.start_clients(size.rate, &mut rng);
-    let recoveries = suffer_all(&faults(size.seed, size.faults), &site, &books, &target, &mut rng).await;
-    books.be_calm();
+    let clients = sent.start_clients(size.rate, &mut rng);
+    let recoveries = inject_all(&faults(size.seed, size.faults), &deployment, &sent, &client, &mut rng).await;
+    sent.end_faults();
     clients.join_all().await;
-    let verdict = books.judge(&site, &subscribers).await;
+    let verdict = sent.verify(&deployment, &subscribers).await;
     let took = began.elapsed();
     drop(subscribers);
-    let ended = site.stop().await;
+    let ended = deployment.stop().await;
     let report = Report { size, recoveries, verdict, ended, took };
     println!("{report}");
     if let Some(file) = std::env::var_os("SIGHTLINE_TEST_CHAOS_REPORT") {

@@ -1,5 +1,4 @@
-//! Kafka and MongoDB of this run alone, because they are killed in it; PostgreSQL and Redis, which are not, for the services'
-//! accounts; all started by `scripts/servers`.
+//! Kafka and MongoDB for this run alone, because it kills them, and PostgreSQL and Redis for accounts. `scripts/servers` starts them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::plan::Program;
 
-/// The servers. They end with this.
+/// The servers. They stop when this is dropped.
 pub struct Servers {
     state: tempfile::TempDir,
     said: HashMap<String, String>,
@@ -31,7 +30,7 @@ impl Servers {
             .args(arguments)
             .env("SIGHTLINE_TEST_SERVERS_STATE", self.state.path())
             .env("SIGHTLINE_TEST_KAFKA_RELAYS", relays)
-            // The servers keep what they inherit: a pipe would never end.
+            // The servers keep inherited descriptors, so a pipe would never close.
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -39,7 +38,7 @@ impl Servers {
         String::from_utf8(done.stdout).unwrap()
     }
 
-    /// Where the broker is, without a relay.
+    /// Address of the broker, without a relay.
     pub fn brokers(&self) -> &str {
         &self.said["SIGHTLINE_TEST_KAFKA_BROKERS"]
     }
@@ -51,7 +50,7 @@ impl Servers {
         pairs.into_iter().find_map(find).unwrap()
     }
 
-    /// Where accounts are kept.
+    /// Settings of the accounts' servers.
     pub fn accounts(&self) -> [(&'static str, String); 2] {
         [
             ("SIGHTLINE_DATABASE_URL", self.said["SIGHTLINE_TEST_DATABASE_URL"].clone()),
@@ -73,7 +72,7 @@ impl Servers {
         assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
     }
 
-    /// Starts a server again on its data, and waits until it is ready.
+    /// Restarts a server on its data and waits until it is ready.
     pub fn restart(&self, server: Program) {
         self.command(&["restart", server.name()], "");
     }
@@ -81,7 +80,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        // One that stands still does not hear that it shall stop.
+        // A stopped process does not receive SIGTERM.
         for server in [Program::Kafka, Program::Mongodb] {
             self.signal(server, "-CONT");
         }

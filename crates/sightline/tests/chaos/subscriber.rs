@@ -1,4 +1,4 @@
-//! Somebody who listens to alerts and is cut off all the time: by own choice right after any event, and by what fails.
+//! A subscriber that is disconnected often: by itself after any event, and by faults.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,19 +11,19 @@ use fastrand::Rng;
 use tokio_stream::StreamExt;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::ledger::Target;
-use crate::ledger::sse::{SseEvent, SseParser};
-use crate::processes::PATIENCE;
+use crate::delivery::TestClient;
+use crate::processes::TIMEOUT;
+use platform::sse::{SseEvent, SseParser};
 
-/// After so many alerts it cuts its connection.
+/// Number of alerts after which it disconnects.
 const BETWEEN_CUTS: std::ops::RangeInclusive<u32> = 1..=90;
 /// The stream sends something at least every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(40);
 
-/// What a subscriber saw.
+/// A subscriber and the alerts that it received.
 pub struct Subscriber {
     pub name: &'static str,
-    /// The only stream it wants to hear of.
+    /// Filter on a stream.
     pub stream: Option<&'static str>,
     notes: Arc<Notes>,
     task: AbortOnDropHandle<()>,
@@ -31,42 +31,42 @@ pub struct Subscriber {
 
 #[derive(Default)]
 struct Notes {
-    /// How often each frame was alerted about.
+    /// Number of alerts for each frame.
     seen: Mutex<BTreeMap<FrameId, u32>>,
     cuts: AtomicU32,
     breaks: AtomicU32,
 }
 
 impl Subscriber {
-    /// Subscribes, and returns once it has a place to resume from.
-    pub async fn start(name: &'static str, target: Target, stream: Option<&'static str>, rng: Rng) -> Self {
+    /// Subscribes, and returns when it has a cursor to resume from.
+    pub async fn start(name: &'static str, client: TestClient, stream: Option<&'static str>, rng: Rng) -> Self {
         let notes = Arc::new(Notes::default());
         let (placed, place) = tokio::sync::oneshot::channel();
         let filter = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
-        let task = tokio::spawn(follow(target, filter, notes.clone(), rng, placed));
-        tokio::time::timeout(PATIENCE, place).await.expect("the stream gave no place to resume from").unwrap();
+        let task = tokio::spawn(follow(client, filter, notes.clone(), rng, placed));
+        tokio::time::timeout(TIMEOUT, place).await.expect("the stream gave no place to resume from").unwrap();
         Self { name, stream, notes, task: AbortOnDropHandle::new(task) }
     }
 
-    /// How many frames it heard of.
-    pub fn heard(&self) -> usize {
+    /// Number of frames with an alert.
+    pub fn received(&self) -> usize {
         assert!(!self.task.is_finished(), "{} gave up", self.name);
         self.notes.seen.lock().unwrap().len()
     }
 
-    /// How often it heard of each frame.
+    /// Number of alerts for each frame.
     pub fn seen(&self) -> BTreeMap<FrameId, u32> {
         self.notes.seen.lock().unwrap().clone()
     }
 
-    /// How often it cut its connection, and how often that broke without its doing.
+    /// How often it disconnected, and how often the connection broke by itself.
     pub fn cuts_and_breaks(&self) -> (u32, u32) {
         (self.notes.cuts.load(Ordering::Relaxed), self.notes.breaks.load(Ordering::Relaxed))
     }
 }
 
 async fn follow(
-    target: Target,
+    client: TestClient,
     filter: String,
     notes: Arc<Notes>,
     mut rng: Rng,
@@ -75,7 +75,7 @@ async fn follow(
     let http = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
     let (mut place, mut placed): (Option<String>, _) = (None, Some(placed));
     loop {
-        let mut request = http.get(format!("{}/v1/alerts{filter}", target.url)).bearer_auth(&target.token);
+        let mut request = http.get(format!("{}/v1/alerts{filter}", client.url)).bearer_auth(&client.token);
         if let Some(id) = &place {
             request = request.header("last-event-id", id);
         }
@@ -96,7 +96,7 @@ async fn follow(
                 notes.breaks.fetch_add(1, Ordering::Relaxed);
                 break;
             };
-            // One by one: the cut is between any two events, and what was on its way behind it never arrives.
+            // Byte by byte, so that it can disconnect between any two events.
             for byte in piece.chunks(1) {
                 let events = parser.feed(byte);
                 if let Some(id) = parser.last_id().filter(|id| place.as_deref() != Some(*id)) {
@@ -116,7 +116,7 @@ async fn follow(
 }
 
 impl Notes {
-    /// Writes an event down; how many alerts it is.
+    /// Records an event; returns the number of alerts in it, 0 or 1.
     fn take(&self, event: &SseEvent) -> u32 {
         assert_ne!(event.event, "reset", "{}", event.data);
         if event.event != "alert" {

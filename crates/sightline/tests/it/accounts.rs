@@ -1,4 +1,4 @@
-//! Users of a running product: registering, signing in, sending; the operator's commands; what the start says.
+//! Users of a running server: registration, sign-in, sending; the operator's commands; the startup message.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -6,30 +6,29 @@ use std::process::Stdio;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::processes::{Up, free_port};
+use crate::processes::{TestServer, free_port};
 
 const PASSWORD: &str = "lamp ostrich kettle";
 
-async fn token_form(up: &Up, name: &str, password: &str) -> reqwest::Response {
-    // Without reqwest's own form, which no other client here needs: names and passwords of these tests need no escaping but
-    // for blanks.
+async fn token_form(up: &TestServer, name: &str, password: &str) -> reqwest::Response {
+    // Builds the form by hand, because names and passwords of these tests need no escaping except spaces.
     let body = format!("grant_type=password&username={name}&password={}", password.replace(' ', "+"));
     let request = reqwest::Client::new().post(format!("{}/v1/token", up.url)).body(body);
     request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
 }
 
-async fn sign_in(up: &Up, name: &str, password: &str) -> String {
+async fn sign_in(up: &TestServer, name: &str, password: &str) -> String {
     let response = token_form(up, name, password).await;
     assert_eq!(response.status(), StatusCode::OK, "{name}");
     response.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn ask(up: &Up, token: &str, method: Method, path: &str) -> reqwest::Response {
+async fn ask(up: &TestServer, token: &str, method: Method, path: &str) -> reqwest::Response {
     reqwest::Client::new().request(method, format!("{}{path}", up.url)).bearer_auth(token).send().await.unwrap()
 }
 
-/// Runs a command of the program with something on its standard input; what it printed.
-fn fed(up: &Up, arguments: &[&str], input: &str) -> String {
+/// Runs a command with this standard input; returns its standard output.
+fn fed(up: &TestServer, arguments: &[&str], input: &str) -> String {
     let mut command = up.command_of(arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -39,8 +38,8 @@ fn fed(up: &Up, arguments: &[&str], input: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_registers_signs_in_sends_and_is_still_there_after_a_kill() {
-    let mut up = Up::start(&[]).await;
+async fn a_user_and_a_session_survive_a_kill() {
+    let mut up = TestServer::start(&[]).await;
     let new = json!({"email": "ann@example.org", "username": "ann", "password": PASSWORD});
     let made = reqwest::Client::new().post(format!("{}/v1/users", up.url)).json(&new).send().await.unwrap();
     assert_eq!(made.status(), StatusCode::CREATED);
@@ -50,7 +49,7 @@ async fn a_user_registers_signs_in_sends_and_is_still_there_after_a_kill() {
     assert_eq!(sent.status(), StatusCode::ACCEPTED);
 
     up.process.kill_and_restart();
-    crate::processes::ready(&mut up.process, &up.url).await;
+    crate::processes::wait_until_ready(&mut up.process, &up.url).await;
     let quota: Value = ask(&up, &token, Method::GET, "/v1/users/me/quota").await.json().await.unwrap();
     assert_eq!(
         (&quota["used"], &quota["limit"]),
@@ -61,13 +60,13 @@ async fn a_user_registers_signs_in_sends_and_is_still_there_after_a_kill() {
     assert_eq!(stream.status(), StatusCode::OK);
     let me: Value = ask(&up, &up.token, Method::GET, "/v1/users/me").await.json().await.unwrap();
     assert_eq!(me["username"], "admin", "the admin's token is that of the admin user");
-    assert!(up.process.stop(), "{}", up.process.said());
-    assert!(!up.process.said().contains(PASSWORD) && !up.process.said().contains(&token), "a secret is in the log");
+    assert!(up.process.stop(), "{}", up.process.output());
+    assert!(!up.process.output().contains(PASSWORD) && !up.process.output().contains(&token), "a secret is in the log");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_adds_lists_and_changes_users() {
-    let up = Up::start(&[("SIGHTLINE_REGISTRATION", "off".to_owned())]).await;
+    let up = TestServer::start(&[("SIGHTLINE_REGISTRATION", "off".to_owned())]).await;
     let printed = up.command(&["user", "add", "ann@example.org", "--username", "ann", "--quota", "7"]);
     assert!(printed.contains("quota 7"), "{printed}");
     let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
@@ -102,7 +101,7 @@ async fn an_operator_adds_lists_and_changes_users() {
 async fn who_is_disabled_loses_its_open_stream() {
     use tokio_stream::StreamExt;
 
-    let up = Up::start(&[]).await;
+    let up = TestServer::start(&[]).await;
     let printed = up.command(&["user", "add", "ann@example.org"]);
     let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
     let token = sign_in(&up, "ann@example.org", password).await;

@@ -1,10 +1,10 @@
-//! Whatever is wrong at the start gets one clear line that names the setting and the remedy, and a non-zero exit.
+//! Every mistake at the start gets one line that names the setting and the remedy, and a non-zero exit code.
 
 use std::process::Command;
 
 use crate::processes::free_port;
 
-/// Runs `up` until it gives up; what it said on standard error.
+/// Runs `up` until it fails; returns its standard error.
 fn refused(settings: &[(&str, &str)]) -> String {
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new("timeout");
@@ -26,7 +26,7 @@ fn refused(settings: &[(&str, &str)]) -> String {
     said
 }
 
-/// The line that says what is wrong.
+/// The line with the error.
 fn error_line(said: &str) -> &str {
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(lines.len(), 1, "not one error line: {said}");
@@ -106,7 +106,7 @@ fn settings_of_accounts_that_make_no_sense_are_named() {
 }
 
 #[test]
-fn a_missing_model_names_the_folder_and_the_command_that_fills_it() {
+fn a_missing_model_names_its_folder_and_models_pull() {
     let empty = tempfile::tempdir().unwrap();
     let said = refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap())]);
     let line = error_line(&said);
@@ -150,10 +150,10 @@ fn a_folder_with_somebody_elses_database_is_left_alone() {
 #[tokio::test]
 async fn a_folder_that_another_process_uses_is_named() {
     let test = "a_folder_that_another_process_uses_is_named";
-    if crate::processes::given(test, "SIGHTLINE_TEST_PHOTO").is_none() {
+    if crate::processes::path_from_env(test, "SIGHTLINE_TEST_PHOTO").is_none() {
         return;
     }
-    let up = crate::processes::Up::start(&[]).await;
+    let up = crate::processes::TestServer::start(&[]).await;
     let said = refused(&[("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap())]);
     let line = error_line(&said);
     assert!(line.contains("SIGHTLINE_DATA_DIR") && line.contains("another"), "{line}");

@@ -1,21 +1,21 @@
-//! `up` with each embedded part swapped for a server, alone: whatever is where, a photograph becomes an alert.
+//! `up` with one embedded part at a time replaced by a server: a photograph raises an alert in each combination.
 
 use std::collections::BTreeSet;
 
-use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo};
-use crate::nothing_lost::Cluster;
-use crate::processes::Up;
+use crate::delivery::{Subscriber, TestClient, assert_nothing_lost, small_photo};
+use crate::nothing_lost::TestNamespace;
+use crate::processes::TestServer;
 
 async fn one_photograph_with(test: &str, names: &[&str]) {
     let Some(image) = small_photo(test) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let cluster = Cluster::make(folder.path());
-    let mut up = Up::start(&cluster.settings(names)).await;
-    let target = Target::new(&up.url, &up.token);
-    let subscriber = Subscriber::start(&target, "/v1/alerts", 0, u32::MAX).await;
-    let frame = target.send(&image).await;
-    assert_nothing_lost(&target, &BTreeSet::from([frame]), subscriber).await;
-    assert!(up.process.stop(), "{}", up.process.said());
+    let namespace = TestNamespace::create(folder.path());
+    let mut up = TestServer::start(&namespace.settings(names)).await;
+    let client = TestClient::new(&up.url, &up.token);
+    let subscriber = Subscriber::start(&client, "/v1/alerts", 0, u32::MAX).await;
+    let frame = client.send(&image).await;
+    assert_nothing_lost(&client, &BTreeSet::from([frame]), subscriber).await;
+    assert!(up.process.stop(), "{}", up.process.output());
 }
 
 #[tokio::test]

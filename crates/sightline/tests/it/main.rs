@@ -1,13 +1,12 @@
-//! The whole product, as its users meet it: processes, ports, files.
+//! End-to-end tests with processes, ports and files.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
 mod accounts;
+mod arrows;
 mod bad_start;
 mod combinations;
-mod house;
-mod ledger;
-mod memory;
+mod delivery;
 mod nothing_lost;
 mod processes;
 mod real_input;

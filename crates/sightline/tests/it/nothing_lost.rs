@@ -1,4 +1,4 @@
-//! Nothing that was acknowledged is lost or comes twice, whatever is killed.
+//! Nothing that was acknowledged is lost or repeated, whatever is killed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,19 +8,24 @@ use std::time::Duration;
 use contracts::FrameId;
 use tokio::task::JoinSet;
 
-use crate::ledger::{Subscriber, Target, assert_nothing_lost, small_photo, wait_for_a_frame};
-use crate::processes::{Process, Up, free_port, program, ready};
+use crate::delivery::{Subscriber, TestClient, assert_nothing_lost, small_photo, wait_for_a_frame};
+use crate::processes::{Process, TestServer, free_port, program, wait_until_ready};
 
-/// Sends so many frames from several clients at once; counts them as they are acknowledged.
-fn send_frames(target: &Target, image: &bytes::Bytes, frames: usize, sent: &Arc<AtomicUsize>) -> JoinSet<Vec<FrameId>> {
+/// Sends this many frames from several clients; counts them as they are acknowledged.
+fn send_frames(
+    client: &TestClient,
+    image: &bytes::Bytes,
+    frames: usize,
+    sent: &Arc<AtomicUsize>,
+) -> JoinSet<Vec<FrameId>> {
     const CLIENTS: usize = 8;
     let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let (target, image, sent) = (target.clone(), image.clone(), sent.clone());
+    for number in 0..CLIENTS {
+        let (client, image, sent) = (client.clone(), image.clone(), sent.clone());
         clients.spawn(async move {
             let mut acknowledged = Vec::new();
-            for _ in (client..frames).step_by(CLIENTS) {
-                acknowledged.push(target.send(&image).await);
+            for _ in (number..frames).step_by(CLIENTS) {
+                acknowledged.push(client.send(&image).await);
                 sent.fetch_add(1, Ordering::Relaxed);
             }
             acknowledged
@@ -45,26 +50,26 @@ async fn all_acknowledged(clients: JoinSet<Vec<FrameId>>, frames: usize) -> BTre
 async fn nothing_is_lost_when_everything_is_killed_at_once() {
     const FRAMES: usize = 240;
     let Some(image) = small_photo("nothing_is_lost_when_everything_is_killed_at_once") else { return };
-    let mut up = Up::start(&[]).await;
-    let target = Target::new(&up.url, &up.token);
-    let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 20).await;
+    let mut up = TestServer::start(&[]).await;
+    let client = TestClient::new(&up.url, &up.token);
+    let subscriber = Subscriber::start(&client, "/v1/alerts", 5, 20).await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let clients = send_frames(&target, &image, FRAMES, &sent);
+    let clients = send_frames(&client, &image, FRAMES, &sent);
     for kill in 1..=3 {
         wait_until_sent(&sent, kill * FRAMES / 4).await;
-        // A frame over which a worker died three times in a row is given up, and rightly: between the kills it has to get on.
+        // A frame during which a worker died three times becomes a dead letter, so the worker must progress between the kills.
         wait_for_a_frame(&up.admin).await;
         up.process.kill_and_restart();
     }
     let acknowledged = all_acknowledged(clients, FRAMES).await;
     let cuts = subscriber.cuts.clone();
-    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+    assert_nothing_lost(&client, &acknowledged, subscriber).await;
     assert_eq!(*cuts.lock().unwrap(), 5);
-    assert!(up.process.stop(), "{}", up.process.said());
+    assert!(up.process.stop(), "{}", up.process.output());
 }
 
-/// The four services on real servers, each a process of its own.
-pub struct Services {
+/// The four services on real servers, each in a process of its own.
+pub struct TestServices {
     ingest: Process,
     worker: Process,
     indexer: Process,
@@ -73,16 +78,16 @@ pub struct Services {
     _folder: tempfile::TempDir,
 }
 
-/// Topics, a database and a token of this run alone.
-pub struct Cluster {
+/// Topics, a database and a token for this run alone.
+pub struct TestNamespace {
     settings: Vec<(&'static str, String)>,
     pub token: String,
     pub topics: contracts::Topics,
 }
 
-impl Cluster {
-    /// Makes the topics with the product's own command; nothing where no servers are set.
-    pub fn make(folder: &std::path::Path) -> Self {
+impl TestNamespace {
+    /// Creates the topics with `sightline topics apply`. Panics if no servers are set.
+    pub fn create(folder: &std::path::Path) -> Self {
         let set =
             |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run `make test-real`"));
         let run = uuid::Uuid::now_v7().simple().to_string();
@@ -105,10 +110,10 @@ impl Cluster {
         ];
         let log = folder.join("topics.log");
         let mut apply = Process::start(&program("sightline"), &["topics", "apply"], &settings, &log);
-        assert!(apply.ends_well(), "{}", apply.said());
-        // Accounts are shared by all runs: none of them is told from another by them.
+        assert!(apply.wait_success(), "{}", apply.output());
+        // All runs share the accounts.
         let mut migrate = Process::start(&program("sightline"), &["migrate"], &settings, &folder.join("migrate.log"));
-        assert!(migrate.ends_well(), "{}", migrate.said());
+        assert!(migrate.wait_success(), "{}", migrate.output());
         let topics = contracts::Topics::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
         Self { settings, token, topics }
     }
@@ -117,19 +122,19 @@ impl Cluster {
         &self.settings[0].1
     }
 
-    /// The settings of these names.
+    /// The settings with these names.
     pub fn settings(&self, names: &[&str]) -> Vec<(&'static str, String)> {
         self.settings.iter().filter(|(name, _)| names.contains(name)).cloned().collect()
     }
 }
 
-impl Services {
-    pub async fn start() -> (Self, Cluster) {
+impl TestServices {
+    pub async fn start() -> (Self, TestNamespace) {
         let folder = tempfile::tempdir().unwrap();
-        let cluster = Cluster::make(folder.path());
+        let namespace = TestNamespace::create(folder.path());
         let (port, alerts_port) = (free_port(), free_port());
         let start = |name: &str, own: &[(&'static str, String)]| {
-            let mut settings = cluster.settings.clone();
+            let mut settings = namespace.settings.clone();
             settings.push(("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{}", free_port())));
             settings.extend(own.iter().cloned());
             Process::start(&program(name), &[], &settings, &folder.path().join(format!("{name}.log")))
@@ -145,9 +150,9 @@ impl Services {
         let (worker, indexer) = (start("detector-worker", &[]), start("indexer", &[]));
         let url = format!("http://127.0.0.1:{port}");
         let mut services = Self { ingest, worker, indexer, alerts, url, _folder: folder };
-        ready(&mut services.alerts, &format!("http://127.0.0.1:{alerts_port}")).await;
-        ready(&mut services.ingest, &services.url).await;
-        (services, cluster)
+        wait_until_ready(&mut services.alerts, &format!("http://127.0.0.1:{alerts_port}")).await;
+        wait_until_ready(&mut services.ingest, &services.url).await;
+        (services, namespace)
     }
 }
 
@@ -156,11 +161,11 @@ impl Services {
 async fn nothing_is_lost_when_services_are_killed_one_by_one() {
     const FRAMES: usize = 1000;
     let Some(image) = small_photo("nothing_is_lost_when_services_are_killed_one_by_one") else { return };
-    let (mut services, cluster) = Services::start().await;
-    let target = Target::new(&services.url, &cluster.token);
-    let subscriber = Subscriber::start(&target, "/v1/alerts", 5, 100).await;
+    let (mut services, namespace) = TestServices::start().await;
+    let client = TestClient::new(&services.url, &namespace.token);
+    let subscriber = Subscriber::start(&client, "/v1/alerts", 5, 100).await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let clients = send_frames(&target, &image, FRAMES, &sent);
+    let clients = send_frames(&client, &image, FRAMES, &sent);
     for kill in 1..=9 {
         wait_until_sent(&sent, kill * FRAMES / 10).await;
         match kill % 3 {
@@ -171,9 +176,9 @@ async fn nothing_is_lost_when_services_are_killed_one_by_one() {
     }
     let acknowledged = all_acknowledged(clients, FRAMES).await;
     let cuts = subscriber.cuts.clone();
-    assert_nothing_lost(&target, &acknowledged, subscriber).await;
+    assert_nothing_lost(&client, &acknowledged, subscriber).await;
     assert_eq!(*cuts.lock().unwrap(), 5);
     for service in [&mut services.ingest, &mut services.worker, &mut services.indexer, &mut services.alerts] {
-        assert!(service.stop(), "{}", service.said());
+        assert!(service.stop(), "{}", service.output());
     }
 }

@@ -1,4 +1,4 @@
-//! Starts the programs as an operator does, kills them as a power cut does, and keeps their logs for a failed test.
+//! Starts the programs as an operator does, kills them as a power failure does, and shows their output when a test fails.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take to become ready on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Time limit for anything, on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The path of a program of this workspace; cargo builds them beside each other.
 pub fn program(name: &str) -> String {
@@ -16,7 +16,7 @@ pub fn program(name: &str) -> String {
     own.with_file_name(name).to_str().unwrap().to_owned()
 }
 
-/// A port that nothing listens on, below those that outgoing connections take.
+/// A free port, below the range of outgoing connections.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 20_000 + u16::try_from(std::process::id() % 100).unwrap() * 100;
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A program that runs, or did.
+/// A program that runs or has ended.
 pub struct Process {
     program: String,
     arguments: Vec<String>,
@@ -38,7 +38,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with nothing but these settings around it; what it says goes to `log`.
+    /// Starts a program with only these settings in its environment; its output goes to `log`.
     pub fn start(program: &str, arguments: &[&str], settings: &[(&str, String)], log: &Path) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -46,14 +46,14 @@ impl Process {
         Self { program: program.to_owned(), arguments, settings, log: log.to_owned(), child }
     }
 
-    /// kill -9, and a new start with the same settings.
+    /// kill -9, and a restart with the same settings.
     pub fn kill_and_restart(&mut self) {
         self.kill();
-        self.start_again();
+        self.restart();
     }
 
-    /// A new start, once it has ended, with the same settings.
-    pub fn start_again(&mut self) {
+    /// Restarts an ended program with the same settings.
+    pub fn restart(&mut self) {
         self.child = spawn(&self.program, &self.arguments, &self.settings, &self.log);
     }
 
@@ -63,10 +63,10 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop and waits for its end; whether it ended well.
+    /// Sends SIGTERM and waits for its end; returns whether it succeeded.
     pub fn stop(&mut self) -> bool {
         self.signal("-TERM");
-        self.ends_well()
+        self.wait_success()
     }
 
     /// Sends it a signal, such as `-STOP`.
@@ -75,41 +75,41 @@ impl Process {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// Whether it is over.
+    /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end; whether it ended well.
-    pub fn ends_well(&mut self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for its end; returns whether it succeeded.
+    pub fn wait_success(&mut self) -> bool {
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("{} did not stop\n{}", self.program, self.said());
+        panic!("{} did not stop\n{}", self.program, self.output());
     }
 
-    /// Everything it said so far.
-    pub fn said(&self) -> String {
+    /// All output so far.
+    pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Fails the test where the program has ended.
+    /// Fails the test if the program has ended.
     pub fn assert_running(&mut self) {
-        assert!(!self.has_ended(), "{} ended\n{}", self.program, self.said());
+        assert!(!self.has_ended(), "{} ended\n{}", self.program, self.output());
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            let said = self.said();
+            let said = self.output();
             let tail: Vec<&str> = said.lines().rev().take(60).collect();
             eprintln!("--- {} said, last:", self.program);
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
@@ -130,7 +130,7 @@ fn spawn(program: &str, arguments: &[String], settings: &[(String, String)], log
 }
 
 /// A running `sightline up` on embedded parts.
-pub struct Up {
+pub struct TestServer {
     pub process: Process,
     pub url: String,
     pub token: String,
@@ -138,13 +138,13 @@ pub struct Up {
     pub admin: String,
 }
 
-impl Up {
+impl TestServer {
     /// Starts it on a new data folder and waits until it is ready.
     pub async fn start(settings: &[(&str, String)]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), settings).await
     }
 
-    /// Starts it with its data folder and its log in this folder.
+    /// Starts it with its data folder and its output in this folder.
     pub async fn start_in(data: tempfile::TempDir, settings: &[(&str, String)]) -> Self {
         let (port, admin) = (free_port(), free_port());
         let mut all = vec![
@@ -156,19 +156,19 @@ impl Up {
         let program = env!("CARGO_BIN_EXE_sightline");
         let mut process = Process::start(program, &["up"], &all, &data.path().join("up.log"));
         let url = format!("http://127.0.0.1:{port}");
-        ready(&mut process, &url).await;
+        wait_until_ready(&mut process, &url).await;
         let token = std::fs::read_to_string(data.path().join("data/admin.token")).unwrap().trim().to_owned();
         Self { process, url, token, data, admin: format!("127.0.0.1:{admin}") }
     }
 
-    /// Runs another command of the program against it; what it printed on standard output.
+    /// Runs another command against it; returns its standard output.
     pub fn command(&self, arguments: &[&str]) -> String {
         let (well, printed, said) = self.outcome(arguments);
-        assert!(well, "{arguments:?}: {said}\n{}", self.process.said());
+        assert!(well, "{arguments:?}: {said}\n{}", self.process.output());
         printed
     }
 
-    /// Another command of the program, to be run against it.
+    /// Another command, prepared to run against it.
     pub fn command_of(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
         command
@@ -180,7 +180,7 @@ impl Up {
         command
     }
 
-    /// Runs another command of the program against it: whether it ended well, what it printed, what it complained of.
+    /// Runs another command against it; returns success, standard output and standard error.
     pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
         let output = self.command_of(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -188,9 +188,9 @@ impl Up {
     }
 }
 
-/// Waits until a service says it is ready.
-pub async fn ready(process: &mut Process, url: &str) {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until `/readyz` of a service succeeds.
+pub async fn wait_until_ready(process: &mut Process, url: &str) {
+    let deadline = Instant::now() + TIMEOUT;
     let mut last = String::new();
     while Instant::now() < deadline {
         process.assert_running();
@@ -201,11 +201,11 @@ pub async fn ready(process: &mut Process, url: &str) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{url} did not become ready: {last}\n{}", process.said());
+    panic!("{url} did not become ready: {last}\n{}", process.output());
 }
 
-/// A file or folder of the environment, or nothing and a line that says what is skipped.
-pub fn given(test: &str, variable: &str) -> Option<PathBuf> {
+/// The path in an environment variable; without it, prints that the test is skipped.
+pub fn path_from_env(test: &str, variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
         println!("skipped: {test}: {variable} is not set");

@@ -2,26 +2,26 @@
 
 use std::process::Stdio;
 
-use crate::processes::{Process, Up, given, program};
+use crate::processes::{Process, TestServer, path_from_env, program};
 
-/// What `sightline push` says about photographs whose faces were counted by eye, and the alerts that come of them.
+/// `sightline push` with photographs whose faces were counted by eye, and their alerts.
 #[tokio::test]
-async fn photographs_give_the_faces_that_are_on_them_and_one_alert_each() {
-    let test = "photographs_give_the_faces_that_are_on_them_and_one_alert_each";
-    let Some(samples) = given(test, "SIGHTLINE_SAMPLES_DIR") else { return };
-    let up = Up::start(&[]).await;
+async fn photographs_give_their_faces_and_one_alert_each() {
+    let test = "photographs_give_their_faces_and_one_alert_each";
+    let Some(samples) = path_from_env(test, "SIGHTLINE_SAMPLES_DIR") else { return };
+    let up = TestServer::start(&[]).await;
     let settings = [
         ("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap().to_owned()),
         ("SIGHTLINE_SERVER", up.url.clone()),
     ];
     let log = up.data.path().join("watch.log");
     let mut watch = Process::start(&program("sightline"), &["watch", "--count", "3"], &settings, &log);
-    crate::ledger::wait_for_subscribers(&up.admin, 1).await;
+    crate::delivery::wait_for_subscribers(&up.admin, 1).await;
 
     let push = |name: &str| up.command(&["push", samples.join(name).to_str().unwrap()]);
     for (photograph, faces) in [
-        ("faces/solvay_1927_29faces.jpg", "29 face"),
-        ("faces/obama_biden_2faces.jpg", "2 face"),
+        ("faces/solvay_1927_29faces.jpg", "29 faces"),
+        ("faces/obama_biden_2faces.jpg", "2 faces"),
         ("faces/astronaut_1face.png", "1 face"),
     ] {
         let said = push(photograph);
@@ -31,8 +31,8 @@ async fn photographs_give_the_faces_that_are_on_them_and_one_alert_each() {
     assert_eq!(highways.lines().count(), 5, "{highways}");
     assert!(highways.lines().all(|line| line.contains(": nothing ")), "{highways}");
 
-    assert!(watch.ends_well(), "{}", watch.said());
-    let alerts = watch.said();
+    assert!(watch.wait_success(), "{}", watch.output());
+    let alerts = watch.output();
     let matches: Vec<u64> = alerts
         .lines()
         .filter(|line| line.starts_with('{'))
@@ -42,10 +42,10 @@ async fn photographs_give_the_faces_that_are_on_them_and_one_alert_each() {
 }
 
 #[tokio::test]
-async fn a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again() {
-    let test = "a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again";
-    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
-    let up = Up::start(&[]).await;
+async fn a_broken_photograph_becomes_a_dead_letter_and_can_be_redriven() {
+    let test = "a_broken_photograph_becomes_a_dead_letter_and_can_be_redriven";
+    let Some(photo) = path_from_env(test, "SIGHTLINE_TEST_PHOTO") else { return };
+    let up = TestServer::start(&[]).await;
     let mut bytes = std::fs::read(photo).unwrap();
     bytes.truncate(bytes.len() / 2);
     let broken = up.data.path().join("broken.png");
@@ -59,30 +59,30 @@ async fn a_broken_photograph_ends_as_a_dead_letter_that_can_be_sent_again() {
     assert!(listed.contains("undecodable") && listed.contains("sightline.frames/"), "{listed}");
 
     let frame = listed.split("  ").nth(2).unwrap();
-    let logged = up.process.said();
+    let logged = up.process.output();
     assert!(logged.lines().any(|line| line.contains("dead-lettered") && line.contains(frame)), "{frame}: {logged}");
 
     let sent = up.command(&["dlq", "redrive", "frames"]);
     assert_eq!(sent.trim(), "sent again: 1, left out: 0, unreadable: 0");
-    // Still broken, it comes back: as a new letter, while the old one is marked as sent.
-    let deadline = std::time::Instant::now() + crate::processes::PATIENCE;
+    // The image is still broken, so it becomes a new dead letter; the old one is marked as redriven.
+    let deadline = std::time::Instant::now() + crate::processes::TIMEOUT;
     while up.command(&["dlq", "list", "frames"]).lines().count() != 1 {
         assert!(std::time::Instant::now() < deadline, "the frame did not come back");
     }
 }
 
 #[tokio::test]
-async fn clients_are_told_whether_the_model_is_loaded_and_may_leave_when_they_have_seen_enough() {
-    let test = "clients_are_told_whether_the_model_is_loaded_and_may_leave_when_they_have_seen_enough";
-    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
-    let up = Up::start(&[]).await;
+async fn readyz_names_the_model_and_a_closed_pipe_is_no_error() {
+    let test = "readyz_names_the_model_and_a_closed_pipe_is_no_error";
+    let Some(photo) = path_from_env(test, "SIGHTLINE_TEST_PHOTO") else { return };
+    let up = TestServer::start(&[]).await;
     let ready: serde_json::Value = reqwest::get(format!("{}/readyz", up.url)).await.unwrap().json().await.unwrap();
     assert_eq!(ready["checks"]["model loaded"], "ok", "{ready}");
 
     let photo = photo.to_str().unwrap();
     for arguments in [&["push", photo, photo][..], &["models", "list"]] {
         let mut child = up.command_of(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // As `head` does once it has its lines.
+        // As `head` does when it has its lines.
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! The flow of older systems: a foreign producer's bare vehicle JSON in, their paths and shapes out.
+//! The flow of older systems: plain vehicle JSON of another producer in, their routes and shapes out.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,15 +10,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
 
-use crate::ledger::{Target, sse};
-use crate::nothing_lost::Services;
-use crate::processes::PATIENCE;
+use platform::sse::SseParser;
+
+use crate::delivery::TestClient;
+use crate::nothing_lost::TestServices;
+use crate::processes::TIMEOUT;
 
 const MESSAGES: usize = 1000;
 const MAKES: [(&str, &str, &str); 4] =
     [("Audi", "Q3", "SUV"), ("Toyota", "Corolla", "Sedan"), ("Ford", "F-150", "Pickup"), ("Kia", "Sportage", "suv")];
 
-/// The messages of the reference's producer, in its two forms.
+/// Messages of the reference system's producer, in its two forms.
 fn messages() -> Vec<Value> {
     let message = |number: usize| {
         let (make, model, category) = MAKES[number % MAKES.len()];
@@ -44,10 +46,10 @@ fn produce(brokers: &str, topic: &str, messages: &[Value]) {
     assert!(producer.wait().unwrap().success(), "the foreign producer failed");
 }
 
-/// Counts alerts on the older clients' stream until `wanted` came and then a moment more.
+/// Counts alerts on the older clients' stream until `wanted` came, and a little longer.
 async fn count_alerts(response: reqwest::Response, wanted: usize) -> usize {
-    let (mut parser, mut bytes, mut count) = (sse::SseParser::default(), response.bytes_stream(), 0);
-    let deadline = Instant::now() + PATIENCE;
+    let (mut parser, mut bytes, mut count) = (SseParser::default(), response.bytes_stream(), 0);
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let left = if count < wanted { deadline - Instant::now() } else { Duration::from_secs(2) };
         let Ok(Some(Ok(piece))) = tokio::time::timeout(left, bytes.next()).await else { return count };
@@ -62,15 +64,15 @@ async fn count_alerts(response: reqwest::Response, wanted: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn a_foreign_producers_vehicles_are_counted_paged_and_alerted_about() {
-    let (services, cluster) = Services::start().await;
-    let target = Target::new(&services.url, &cluster.token);
-    let stream = reqwest::Client::new().get(format!("{}/alerts", target.url)).bearer_auth(&target.token).send();
+async fn a_foreign_producers_vehicles_are_counted_and_raise_alerts() {
+    let (services, namespace) = TestServices::start().await;
+    let client = TestClient::new(&services.url, &namespace.token);
+    let stream = reqwest::Client::new().get(format!("{}/alerts", client.url)).bearer_auth(&client.token).send();
     let stream = stream.await.unwrap().error_for_status().unwrap();
 
     let messages = messages();
-    let topic = &cluster.topics.get(TopicRole::Results).name;
-    let (brokers, sent, topic) = (cluster.brokers().to_owned(), messages.clone(), topic.clone());
+    let topic = &namespace.topics.get(TopicRole::Results).name;
+    let (brokers, sent, topic) = (namespace.brokers().to_owned(), messages.clone(), topic.clone());
     tokio::task::spawn_blocking(move || produce(&brokers, &topic, &sent)).await.unwrap();
 
     let suvs = messages.iter().filter(|message| message.to_string().to_lowercase().contains("\"suv\"")).count();
@@ -78,10 +80,10 @@ async fn a_foreign_producers_vehicles_are_counted_paged_and_alerted_about() {
     assert_eq!(count_alerts(stream, suvs).await, suvs);
 
     let expected: Value = MAKES.iter().map(|(make, ..)| ((*make).to_owned(), json!(MESSAGES / MAKES.len()))).collect();
-    assert_eq!(target.json("/stats").await, expected);
+    assert_eq!(client.json("/stats").await, expected);
 
     let mut paged = Vec::new();
-    while let Value::Array(page) = target.json(&format!("/detections?skip={}&limit=300", paged.len())).await {
+    while let Value::Array(page) = client.json(&format!("/detections?skip={}&limit=300", paged.len())).await {
         if page.is_empty() {
             break;
         }
@@ -89,7 +91,7 @@ async fn a_foreign_producers_vehicles_are_counted_paged_and_alerted_about() {
     }
     let ids: std::collections::BTreeSet<String> = paged.iter().map(|item| item["id"].to_string()).collect();
     assert_eq!((paged.len(), ids.len()), (MESSAGES, MESSAGES));
-    // Compared as times: the text of 0.43 s sorts after that of 0.431 s, since only the digits that count are written.
+    // Compared as times, because trailing zeros are not written and 0.43 s sorts after 0.431 s as text.
     let dates: Vec<Timestamp> =
         paged.iter().map(|item| item["created_at"].as_str().unwrap().parse().unwrap()).collect();
     assert!(dates.is_sorted(), "the oldest come first");

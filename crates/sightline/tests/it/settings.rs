@@ -1,9 +1,9 @@
-//! The list of settings that every program checks against is that of the settings there are.
+//! The list of known settings matches the settings of all programs.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Every variable that a program's help names.
+/// All variables that the `--help` of a program names.
 fn named_by(program: &str, arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(program).args(arguments).arg("--help").env_clear().output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

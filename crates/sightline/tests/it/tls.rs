@@ -1,25 +1,25 @@
-//! TLS as an operator sets it up and a client uses it, with the command's own certificates.
+//! TLS from the operator's and the client's side, with certificates from `sightline certs dev`.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::processes::{PATIENCE, Process, free_port, given};
+use crate::processes::{Process, TIMEOUT, free_port, path_from_env};
 
-/// Runs the command with nothing around it; whether it ended well, what it printed and what it complained of.
+/// Runs the command with an empty environment; returns success, standard output and standard error.
 fn run(arguments: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sightline")).args(arguments).env_clear().output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-async fn ready(up: &mut Process, client: &reqwest::Client, url: &str) {
+async fn wait_until_ready(up: &mut Process, client: &reqwest::Client, url: &str) {
     let begun = Instant::now();
     loop {
         up.assert_running();
         match client.get(format!("{url}/readyz")).send().await {
             Ok(answer) if answer.status().is_success() => return,
-            outcome => assert!(begun.elapsed() < PATIENCE, "{outcome:?}\n{}", up.said()),
+            outcome => assert!(begun.elapsed() < TIMEOUT, "{outcome:?}\n{}", up.output()),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -37,9 +37,9 @@ fn client(certs: &Path) -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_and_nobody_else() {
-    let test = "frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_and_nobody_else";
-    let Some(photo) = given(test, "SIGHTLINE_TEST_PHOTO") else { return };
+async fn tls_admits_only_clients_with_a_certificate() {
+    let test = "tls_admits_only_clients_with_a_certificate";
+    let Some(photo) = path_from_env(test, "SIGHTLINE_TEST_PHOTO") else { return };
     let folder = tempfile::tempdir().unwrap();
     let certs = folder.path().join("certs");
     let (made, printed, said) = run(&["certs", "dev", "--out", certs.to_str().unwrap()]);
@@ -59,7 +59,7 @@ async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_
     let program = env!("CARGO_BIN_EXE_sightline");
     let mut up = Process::start(program, &["up"], &settings, &folder.path().join("up.log"));
     let url = format!("https://{address}");
-    ready(&mut up, &client(&certs), &url).await;
+    wait_until_ready(&mut up, &client(&certs), &url).await;
 
     let place = ["--server", url.as_str(), "--data-dir", data.as_str()];
     let (trust, identity) = (["--cacert", ca.as_str()], ["--cert", cert.as_str(), "--key", key.as_str()]);
@@ -68,7 +68,7 @@ async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_
     let (well, _, said) = push(&[]);
     assert!(!well && said.contains("--cacert"), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(60), "it was tried again in vain");
-    let (well, _, said) = push(&[&["--patience", "1"][..], &trust].concat());
+    let (well, _, said) = push(&[&["--wait", "1"][..], &trust].concat());
     assert!(!well, "without a certificate of its own: {said}");
 
     let all = [&trust[..], &identity[..]].concat();
@@ -78,17 +78,21 @@ async fn frames_go_in_and_alerts_come_out_over_tls_for_who_has_the_certificates_
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // Pushed until it is seen: whether the watcher is there yet, nobody can tell from here.
+    // Pushes until an alert arrives, because the subscriber may not be connected yet.
     let watching = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap());
     let begun = Instant::now();
     while !watching.is_finished() {
-        assert!(begun.elapsed() < PATIENCE, "no alert: {}", up.said());
+        assert!(begun.elapsed() < TIMEOUT, "no alert: {}", up.output());
         let (well, printed, said) = push(&all);
         assert!(well && printed.contains("face"), "{printed}{said}");
     }
     let alert = String::from_utf8(watching.await.unwrap().stdout).unwrap();
     assert!(alert.contains("\"label\":\"face\""), "{alert}");
-    assert!(up.said().contains("route=\"/v1/frames\"") || up.said().contains("route=/v1/frames"), "{}", up.said());
+    assert!(
+        up.output().contains("route=\"/v1/frames\"") || up.output().contains("route=/v1/frames"),
+        "{}",
+        up.output()
+    );
     let token = std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap();
-    assert!(!up.said().contains(token.trim()), "the token is in the log");
+    assert!(!up.output().contains(token.trim()), "the token is in the log");
 }

@@ -1,0 +1,54 @@
+//! The processes that benches start: this program as a service, a client or a loop to compare with. Not for people.
+
+use clap::{Args, Subcommand};
+
+use crate::{indexer, overload, sign_ins, slow_connections, sse, worker};
+
+/// What a child process runs.
+#[derive(Debug, Args)]
+pub struct ChildArgs {
+    #[command(subcommand)]
+    kind: ChildKind,
+}
+
+#[derive(Debug, Subcommand)]
+enum ChildKind {
+    /// The worker on an embedded log
+    WorkerFlow(Box<worker::Flow>),
+    /// The parts of the worker's work
+    WorkerParts(Box<worker::Parts>),
+    /// Documents copied from one database into another
+    BareInserts(indexer::BareInsertsChild),
+    /// The indexer on the embedded log and SQLite
+    IndexEmbedded(Box<indexer::EmbeddedIndexerChild>),
+    /// The alert stream on an embedded log
+    SseService(Box<sse::service::ServiceChild>),
+    /// Subscribers of the alert stream
+    SseClients(sse::clients::ClientsChild),
+    /// Subscribers that read slowly
+    SseSlow(sse::slow::SlowReadersChild),
+    /// Connections that send slowly
+    SlowConnections(slow_connections::SlowConnectionsChild),
+    /// Clients that sign in
+    SignIns(sign_ins::SignInsChild),
+    /// Senders of frames
+    Senders(overload::senders::SendersChild),
+}
+
+impl ChildArgs {
+    /// Runs until standard input ends.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.kind {
+            ChildKind::WorkerFlow(child) => Box::pin(child.run()).await,
+            ChildKind::WorkerParts(child) => Box::pin(child.run()).await,
+            ChildKind::BareInserts(child) => child.run().await,
+            ChildKind::IndexEmbedded(child) => child.run().await,
+            ChildKind::SseService(child) => child.run().await,
+            ChildKind::SseClients(child) => child.run().await,
+            ChildKind::SseSlow(child) => child.run().await,
+            ChildKind::SlowConnections(child) => child.run().await,
+            ChildKind::SignIns(child) => child.run().await,
+            ChildKind::Senders(child) => child.run().await,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! `sightline-bench`: measures speed and memory on this machine, beside what they are compared with.
+//!
+//! Every bench prints a table, or with `--json` one object. Contenders that are compared take turns in one run. Rates are
+//! counted per second of processor time, so that other load on the machine slows all contenders alike. What is measured runs
+//! in a process of its own, apart from the load generator.
+
+mod bus;
+mod child;
+mod children;
+mod engine;
+mod indexer;
+mod ingest;
+mod latency;
+mod machine;
+mod meter;
+mod namespace;
+mod overload;
+mod report;
+mod sending;
+mod sign_ins;
+mod slow_connections;
+mod soak;
+mod sse;
+mod stats;
+mod worker;
+
+use clap::{Args, Parser, Subcommand};
+use report::Report;
+
+/// Measures Sightline's speed and memory on this machine
+#[derive(Debug, Parser)]
+#[command(name = "sightline-bench", version, max_term_width = 100)]
+struct Bench {
+    #[command(subcommand)]
+    which: Which,
+
+    #[command(flatten)]
+    servers: namespace::Servers,
+
+    /// A short run: a rough answer within a minute or two for each bench
+    #[arg(long, global = true)]
+    quick: bool,
+
+    /// Print one JSON object for each bench instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// The log, embedded and on Kafka: throughput, and the time from send to delivery
+    Bus(bus::BusBench),
+    /// ingest-api on Kafka, beside the same endpoint in FastAPI
+    Ingest(ingest::IngestBench),
+    /// The detector worker: frames for each CPU-second beside the sum of its parts and a Python loop; batches, memory, GPU
+    Worker(Box<worker::WorkerBench>),
+    /// The indexer on Kafka and `MongoDB`, beside a bare loop of inserts; and on SQLite
+    Indexer(indexer::IndexerBench),
+    /// The time from the acceptance of a frame to its alert at a subscriber, under load
+    Latency(latency::LatencyBench),
+    /// Server-sent events: deliveries, memory and latency of many subscribers, beside nginx with nchan
+    Sse(sse::SseBench),
+    /// Subscribers that read slowly or not at all: how they slow the others, and what happens to them
+    SlowReaders(sse::slow::SlowReadersBench),
+    /// Connections that send a byte at a time or nothing: how they slow others, and when they are closed
+    SlowConnections(slow_connections::SlowConnectionsBench),
+    /// Many sign-ins at once: how they slow frames, and whether response times reveal which addresses have an account
+    SignIns(sign_ins::SignInsBench),
+    /// Ten times the load that the services can handle: memory, refusals, throughput, and recovery afterwards
+    Overload(overload::OverloadBench),
+    /// Images of every size and format for an hour: whether memory stays constant
+    Soak(soak::SoakBench),
+    /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
+    All(Box<All>),
+    #[command(hide = true)]
+    Child(children::ChildArgs),
+}
+
+#[derive(Debug, Args)]
+struct All {
+    #[command(flatten)]
+    bus: bus::BusBench,
+    #[command(flatten)]
+    ingest: ingest::IngestBench,
+    #[command(flatten)]
+    worker: worker::WorkerBench,
+    #[command(flatten)]
+    indexer: indexer::IndexerBench,
+    #[command(flatten)]
+    latency: latency::LatencyBench,
+    #[command(flatten)]
+    sse: sse::SseBench,
+    #[command(flatten)]
+    slow_readers: sse::slow::SlowReadersBench,
+    #[command(flatten)]
+    slow_connections: slow_connections::SlowConnectionsBench,
+    #[command(flatten)]
+    sign_ins: sign_ins::SignInsBench,
+    #[command(flatten)]
+    overload: overload::OverloadBench,
+    #[command(flatten)]
+    soak: soak::SoakBench,
+}
+
+impl Bench {
+    /// Measures, and prints the report.
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { which, servers, quick, json } = self;
+        let run_length = RunLength { quick };
+        match which {
+            Which::Bus(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Which::Ingest(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Which::Worker(bench) => print(&Box::pin(bench.run(&servers, run_length)).await?, json),
+            Which::Indexer(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Which::Latency(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Which::Sse(bench) => print(&bench.run(run_length).await?, json),
+            Which::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
+            Which::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
+            Which::SignIns(bench) => print(&bench.run(run_length).await?, json),
+            Which::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Which::Soak(bench) => print(&bench.run(run_length).await?, json),
+            Which::Child(child) => child.run().await,
+            Which::All(all) => {
+                print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
+                print_or_name("ingest", all.ingest.run(&servers, run_length).await, json)?;
+                print_or_name("worker", Box::pin(all.worker.run(&servers, run_length)).await, json)?;
+                print_or_name("indexer", all.indexer.run(&servers, run_length).await, json)?;
+                print_or_name("latency", all.latency.run(&servers, run_length).await, json)?;
+                print_or_name("sse", all.sse.run(run_length).await, json)?;
+                print_or_name("slow-readers", all.slow_readers.run(run_length).await, json)?;
+                print_or_name("slow-connections", all.slow_connections.run(run_length).await, json)?;
+                print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
+                print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
+                print_or_name("soak", all.soak.run(run_length).await, json)
+            }
+        }
+    }
+}
+
+/// Prints a report of `all`; a bench that cannot run here is named, and the others still run.
+fn print_or_name(name: &str, outcome: anyhow::Result<Report>, json: bool) -> anyhow::Result<()> {
+    match outcome {
+        Ok(report) => print(&report, json),
+        Err(error) => {
+            eprintln!("{name} was skipped: {error:#}");
+            Ok(())
+        }
+    }
+}
+
+/// Whether a bench runs at full length or with `--quick`.
+#[derive(Debug, Clone, Copy)]
+pub struct RunLength {
+    quick: bool,
+}
+
+impl RunLength {
+    /// `full`, or `quick` with `--quick`.
+    pub fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    let bench: Bench = platform::config::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return platform::shutdown::exit(Err(anyhow::anyhow!("no threads to run on: {error}"))),
+    };
+    platform::shutdown::exit(runtime.block_on(bench.run()))
+}

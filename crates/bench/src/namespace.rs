@@ -1,0 +1,130 @@
+//! Topics, a database and a folder for images that belong to one run of a bench, under names of their own, and the settings
+//! with which a service uses them. They are deleted at the end; after a kill they stay, named `bench-…`.
+
+use anyhow::Context as _;
+use bus::KafkaConfig;
+use bus::kafka::admin;
+use clap::Args;
+use contracts::Topics;
+use contracts::topics::DEFAULT;
+use platform::config::{DatabaseArgs, KafkaArgs, MongoArgs, RedisArgs};
+use store::{MongoDocuments, Relational};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The servers that benches of services run on; the embedded parts need none.
+#[derive(Debug, Args)]
+pub struct Servers {
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    #[command(flatten)]
+    mongo: MongoArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
+}
+
+impl Servers {
+    /// The way to Kafka, where brokers are set.
+    pub fn kafka(&self) -> anyhow::Result<Option<KafkaConfig>> {
+        self.kafka.kafka_brokers.is_some().then(|| kafka_config(&self.kafka)).transpose()
+    }
+}
+
+/// The Kafka client's settings as the arguments have them.
+///
+/// # Errors
+/// When brokers are not set, or a property does not read.
+pub fn kafka_config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
+    let (properties, instance) = (arguments.properties()?, arguments.instance()?);
+    Ok(KafkaConfig { properties, instance, ..KafkaConfig::new(arguments.brokers()?) })
+}
+
+/// Topics, a database and a folder that only one bench uses.
+pub struct TestNamespace {
+    /// The topics.
+    pub topics: Topics,
+    /// The way to Kafka.
+    pub kafka: KafkaConfig,
+    /// What the operator's requests bear.
+    pub token: String,
+    database: String,
+    mongodb_uri: String,
+    folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl TestNamespace {
+    /// Makes topics and folder; the database is made by the first service that needs it.
+    ///
+    /// # Errors
+    /// When a server is not set or cannot be reached.
+    pub async fn create(servers: &Servers) -> anyhow::Result<Self> {
+        Self::create_with(servers, str::to_owned).await
+    }
+
+    /// The same with what `change` makes of the topics.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn create_with(servers: &Servers, change: impl Fn(&str) -> String) -> anyhow::Result<Self> {
+        let Servers { kafka, mongo, database, redis } = servers;
+        let (config, mongodb_uri) = (kafka_config(kafka)?, mongo.uri()?.expose().to_owned());
+        let name = format!("bench-{}", Uuid::new_v4().simple());
+        let text = change(DEFAULT).replace("name: sightline.", &format!("name: {name}."));
+        let topics = Topics::parse(&text)?;
+        let folder = tempfile::tempdir().context("no folder for the bench")?;
+        let file = folder.path().join("topics.yaml");
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+        admin::apply(&config, &topics, None).await?;
+
+        let token = accounts::generate_token();
+        let properties = kafka.kafka_properties.as_ref().map_or("", |secret| secret.expose());
+        let mut settings = vec![
+            ("SIGHTLINE_KAFKA_BROKERS", config.brokers.clone()),
+            ("SIGHTLINE_KAFKA_PROPERTIES", properties.to_owned()),
+            ("SIGHTLINE_TOPICS_FILE", file.display().to_string()),
+            ("SIGHTLINE_MONGODB_URI", mongodb_uri.clone()),
+            ("SIGHTLINE_MONGODB_DATABASE", name.clone()),
+            ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.path().display())),
+            ("SIGHTLINE_ADMIN_TOKEN", token.clone()),
+        ];
+        // Only services that know callers need these two; one that does says so itself.
+        if let Some(url) = &database.database_url {
+            Relational::postgres(url.expose(), 1).await?.migrate().await?;
+            settings.push(("SIGHTLINE_DATABASE_URL", url.expose().to_owned()));
+        }
+        if let Some(url) = &redis.redis_url {
+            settings.push(("SIGHTLINE_REDIS_URL", url.expose().to_owned()));
+        }
+        Ok(Self { topics, kafka: config, token, database: name, mongodb_uri, folder, settings })
+    }
+
+    /// What a service is told, with what is said of it besides.
+    pub fn settings(&self, besides: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        [&self.settings, besides].concat()
+    }
+
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The way to MongoDB.
+    pub fn mongodb_uri(&self) -> &str {
+        &self.mongodb_uri
+    }
+
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// When a server refuses; the message names what is left.
+    pub async fn delete(self) -> anyhow::Result<()> {
+        let Self { topics, kafka, database, mongodb_uri, folder, .. } = self;
+        let left = || format!("topics and database {database} are left behind");
+        admin::delete(&kafka, &topics).await.with_context(left)?;
+        MongoDocuments::connect(&mongodb_uri, Some(&database)).await?.drop_database().await.with_context(left)?;
+        folder.close().context("a folder is left behind")
+    }
+}

@@ -1,0 +1,46 @@
+//! A client that sends frames at a fixed rate.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::task::JoinSet;
+
+use crate::latency::PHOTO as FACE;
+use crate::latency::services::Services;
+use crate::stats::Times;
+
+/// The image.
+pub const PHOTO: &[u8] = FACE;
+/// Number of streams.
+const STREAMS: u32 = 8;
+
+/// Sends frames at a fixed rate without waiting for earlier responses; returns the time from each request to its 202. Fails
+/// when one is refused.
+pub async fn send(services: &Services, per_second: u32, length: Duration) -> anyhow::Result<Times> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let (begun, pause) = (Instant::now(), Duration::from_secs(1) / per_second);
+    let mut under_way = JoinSet::new();
+    let mut number = 0;
+    while begun.elapsed() < length {
+        let url = format!("{}/v1/frames?stream=camera-{}", services.url, number % STREAMS);
+        let request = http.post(url).bearer_auth(&services.token).header("content-type", "image/jpeg").body(PHOTO);
+        under_way.spawn(one(request));
+        number += 1;
+        tokio::time::sleep_until((begun + pause * number).into()).await;
+    }
+    let mut times = Vec::new();
+    while let Some(ended) = under_way.join_next().await {
+        times.push(ended??);
+    }
+    Ok(times.into_iter().collect())
+}
+
+async fn one(request: reqwest::RequestBuilder) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let answer = request.send().await.context("a frame found no server")?;
+    let status = answer.status();
+    let body = answer.bytes().await.context("the answer to a frame broke off")?;
+    let time = begun.elapsed();
+    ensure!(status == 202, "a frame was answered by {status}: {}", String::from_utf8_lossy(&body));
+    Ok(time)
+}

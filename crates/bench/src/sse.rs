@@ -1,0 +1,226 @@
+//! Fan-out over server-sent events: deliveries per second of processor time, memory per subscriber, and time from publish
+//! to delivery, beside nginx with nchan.
+//!
+//! The alert stream runs in a process of its own on an embedded log, nginx in another, and the clients of each in yet
+//! another; the two take turns in every round, with the same clients and the same JSON. `paced` leaves time between two
+//! alerts, so that each delivery is a write of its own; `burst` publishes as fast as it is taken, so that a write may carry
+//! several. The processor time is that of the whole serving process, publishing included.
+
+pub mod clients;
+mod mark;
+mod nchan;
+pub mod service;
+pub mod slow;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::RunLength;
+use super::child::ChildProcess;
+use super::report::{Goal, Report};
+use super::stats::Spread;
+use clients::{Clients, DeliveryTimes};
+use nchan::Nchan;
+use service::Service;
+
+/// Deliveries that all subscribers together are offered each second in a paced round.
+const PACED_PER_SECOND: u32 = 20_000;
+
+/// What to measure, and beside what.
+#[derive(Debug, Args)]
+pub struct SseBench {
+    /// Subscribers, one run for each number
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000], value_name = "NUMBERS")]
+    sse_subscribers: Vec<u32>,
+
+    /// The nginx to compare with; left out when there is none
+    #[arg(long, default_value = "nginx", value_name = "PROGRAM")]
+    nginx: PathBuf,
+
+    /// nginx's nchan module, as Debian's libnginx-mod-nchan installs it; left out when it is not there
+    #[arg(long, default_value = "/usr/lib/nginx/modules/ngx_nchan_module.so", value_name = "PATH")]
+    nchan_module: PathBuf,
+}
+
+/// What publishes to subscribers.
+pub enum Server {
+    Ours(Service),
+    Nchan(Nchan),
+}
+
+/// One side with its subscribers, and what its rounds gave.
+struct Contender {
+    name: &'static str,
+    side: Server,
+    clients: Clients,
+    per_subscriber: f64,
+    paced: Rounds,
+    burst: Rounds,
+}
+
+#[derive(Default)]
+struct Rounds {
+    per_cpu_second: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl SseBench {
+    /// Every number of subscribers, one after the other.
+    pub async fn run(&self, run_length: RunLength) -> anyhow::Result<Report> {
+        let mut report = Report::new("sse");
+        let rounds: usize = run_length.pick(5, 2);
+        report.setting("rounds", rounds);
+        report.setting("paced_deliveries_per_second", PACED_PER_SECOND);
+        report.setting("json_bytes", mark::json(0)?.len());
+        for subscribers in &self.sse_subscribers {
+            let mut contenders = vec![Contender::ours(*subscribers).await?];
+            match Nchan::start(&self.nginx, &self.nchan_module, *subscribers).await {
+                Ok(nchan) => contenders.push(Contender::nchan(nchan, *subscribers).await?),
+                Err(error) => report.note(format!("nginx with nchan is left out: {error:#}")),
+            }
+            for _ in 0..rounds {
+                for contender in &mut contenders {
+                    contender.round(*subscribers, run_length).await?;
+                }
+            }
+            show(&mut report, *subscribers, &contenders);
+            for contender in contenders {
+                contender.end().await?;
+            }
+        }
+        Ok(report)
+    }
+}
+
+impl Contender {
+    async fn ours(subscribers: u32) -> anyhow::Result<Self> {
+        descriptors(subscribers)?;
+        let service = Service::start(subscribers, &[]).await?;
+        let request = service.request("HTTP/1.1");
+        Self::connect("sightline", Server::Ours(service), &request, subscribers).await
+    }
+
+    async fn nchan(nchan: Nchan, subscribers: u32) -> anyhow::Result<Self> {
+        let request = nchan.request();
+        Self::connect("nchan", Server::Nchan(nchan), &request, subscribers).await
+    }
+
+    async fn connect(name: &'static str, mut side: Server, request: &str, subscribers: u32) -> anyhow::Result<Self> {
+        // A few come and go first: what is set up once is no subscriber's.
+        Clients::connect(side.address(), request, 16).await?.end().await?;
+        let before = side.child().meter()?.resident()?;
+        let mut clients = Clients::connect(side.address(), request, subscribers).await?;
+        // And each is sent something: what a delivery needs belongs to it.
+        clients.expect(1).await?;
+        side.publish(1, Duration::ZERO).await?;
+        clients.delivered().await?;
+        let after = side.child().meter()?.resident()?;
+        let per_subscriber = after.saturating_sub(before) as f64 / f64::from(subscribers);
+        Ok(Self { name, side, clients, per_subscriber, paced: Rounds::default(), burst: Rounds::default() })
+    }
+
+    async fn round(&mut self, subscribers: u32, run_length: RunLength) -> anyhow::Result<()> {
+        let between = Duration::from_secs(1) * subscribers / PACED_PER_SECOND;
+        let paced = PACED_PER_SECOND * run_length.pick(10, 4) / subscribers;
+        let burst = run_length.pick(1_000_000, 200_000) / subscribers;
+        for (alerts, between) in [(paced, between), (burst, Duration::ZERO)] {
+            let (cpu, delivered) = self.measure(alerts, between).await?;
+            let rounds = if between.is_zero() { &mut self.burst } else { &mut self.paced };
+            rounds.per_cpu_second.push(f64::from(alerts) * f64::from(subscribers) / cpu.as_secs_f64());
+            rounds.p50.push(delivered.p50);
+            rounds.p99.push(delivered.p99);
+        }
+        Ok(())
+    }
+
+    async fn measure(&mut self, alerts: u32, between: Duration) -> anyhow::Result<(Duration, DeliveryTimes)> {
+        self.clients.expect(alerts).await?;
+        let meter = self.side.child().meter()?;
+        let before = meter.cpu()?;
+        self.side.publish(alerts, between).await?;
+        let delivered = self.clients.delivered().await?;
+        Ok((meter.cpu()?.saturating_sub(before), delivered))
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.clients.end().await?;
+        self.side.end().await
+    }
+}
+
+impl Server {
+    /// The process that is measured.
+    pub const fn child(&self) -> &ChildProcess {
+        match self {
+            Self::Ours(service) => &service.child,
+            Self::Nchan(nchan) => &nchan.child,
+        }
+    }
+
+    fn address(&self) -> &str {
+        match self {
+            Self::Ours(service) => &service.address,
+            Self::Nchan(nchan) => &nchan.address,
+        }
+    }
+
+    /// Publishes so many alerts; returns when the last is on its way.
+    async fn publish(&mut self, alerts: u32, between: Duration) -> anyhow::Result<()> {
+        match self {
+            Self::Ours(service) => service.publish(alerts, between).await,
+            Self::Nchan(nchan) => nchan.publish(alerts, between).await,
+        }
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        match self {
+            Self::Ours(service) => service.child.kill().await,
+            Self::Nchan(nchan) => nchan.child.kill().await,
+        }
+    }
+}
+
+fn show(report: &mut Report, subscribers: u32, contenders: &[Contender]) {
+    let median = |values: &[f64]| Spread::of(values).median;
+    for Contender { name, per_subscriber, paced, burst, .. } in contenders {
+        let of = |what: &str| format!("{subscribers} subscribers, {name}: {what}");
+        // What is promised, is promised for ours.
+        let mut add = |what: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| *name == "sightline") {
+            Some(goal) => report.promised(of(what), value, unit, goal),
+            None => report.figure(of(what), value, unit),
+        };
+        add("paced", median(&paced.per_cpu_second), "deliveries/CPU-s", Some(Goal::AtLeast(50_000.0)));
+        add("burst", median(&burst.per_cpu_second), "deliveries/CPU-s", Some(Goal::AtLeast(50_000.0)));
+        add("memory", *per_subscriber / 1e3, "kB/subscriber", Some(Goal::AtMost(20.0)));
+        add("paced, publish to delivery, p50", median(&paced.p50), "ms", None);
+        add("paced, publish to delivery, p99", median(&paced.p99), "ms", None);
+        add("burst, publish to delivery, p99", median(&burst.p99), "ms", None);
+    }
+    if let [ours, nchan] = contenders {
+        for (what, ours, theirs) in [("paced", &ours.paced, &nchan.paced), ("burst", &ours.burst, &nchan.burst)] {
+            let pairs = ours.per_cpu_second.iter().zip(&theirs.per_cpu_second);
+            let ratios = Spread::of(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>());
+            report.figure(format!("{subscribers} subscribers, {what}: sightline to nchan"), ratios.median, "×");
+            report.note(format!(
+                "{subscribers} subscribers, {what}: sightline to nchan {:.2} to {:.2} over the rounds",
+                ratios.least, ratios.most
+            ));
+        }
+    }
+}
+
+/// Lets this process, and those it starts, open as many files as so many connections need.
+pub fn descriptors(connections: u32) -> anyhow::Result<()> {
+    let needed = u64::from(connections) * 5 / 4 + 500;
+    let has = rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files cannot be asked for")?;
+    anyhow::ensure!(
+        has >= needed,
+        "{connections} connections need {needed} open files and this user may have {has}; raise it with \
+         `ulimit -Hn {needed}` as root, or in /etc/security/limits.conf"
+    );
+    Ok(())
+}

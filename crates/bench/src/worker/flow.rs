@@ -1,0 +1,111 @@
+//! The whole worker on an embedded log in one process, as in `sightline up`; or the log alone, to measure its share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bus::embedded::Options;
+use bus::{Bus, ConsumerOptions, EmbeddedBus, Incoming};
+use clap::Args;
+use contracts::{Event, FrameEvent, Message, TopicRole, groups};
+use detector_worker::{Config, Deps};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
+use platform::Common;
+use tokio_util::sync::CancellationToken;
+
+use super::images;
+use super::load::Load;
+use super::measured::{WorkDone, serve};
+
+/// Arguments of the child process.
+#[derive(Debug, Args)]
+pub struct Flow {
+    /// Folder of the images
+    images: PathBuf,
+    /// Folder for the log and kept images
+    folder: PathBuf,
+    /// Without a worker: answer each frame at once
+    #[arg(long)]
+    log_alone: bool,
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Flow {
+    /// Processes frames as standard input orders.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let group = groups::detector_worker(&self.common.detectors);
+        let log = self.folder.join("log");
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&log, &self.common.topics()?, Options::default())?);
+        let blobs = Arc::new(store::ObjectBlobs::folder(self.folder.join("blobs"))?);
+        let images = images::read(&self.images)?;
+        let warm = images.len().max(64);
+        let mut load = Load::new(bus.clone(), group.clone(), images).await?;
+        let working = async {
+            if self.log_alone {
+                return answer(&*bus, &group, self.config.capacity.worker_frames).await;
+            }
+            let deps = Deps::new(bus.clone(), blobs);
+            Box::pin(detector_worker::run(self.config, self.common, deps, CancellationToken::new())).await
+        };
+        let driving = async {
+            load.go(warm).await?;
+            serve(async |frames| load.go(frames).await.map(|_| WorkDone::default())).await
+        };
+        tokio::select! {
+            ended = working => ended,
+            ended = driving => ended,
+        }
+    }
+}
+
+/// Consumes frames, publishes results and commits, as a worker does, without the work.
+async fn answer(bus: &dyn Bus, group: &str, in_flight: usize) -> anyhow::Result<()> {
+    let options = ConsumerOptions { max_in_flight: in_flight, ..ConsumerOptions::default() };
+    let mut consumer = bus.consumer(TopicRole::Frames, group, options).await?;
+    let (finisher, producer) = (consumer.finisher(), bus.producer());
+    let mut answers = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(answered) = answers.next() => finisher.finished(answered?),
+            incoming = consumer.next() => {
+                let Incoming::Delivery(delivery) = incoming? else { continue };
+                let sent = producer.send(TopicRole::Results, result(&delivery.message)?)?;
+                answers.push_back(async move { sent.await.map(|_| delivery.position) });
+            }
+        }
+    }
+}
+
+/// A result with one face.
+fn result(frame: &Message) -> anyhow::Result<Message> {
+    let event = FrameEvent::from_message(frame)?;
+    let bounds = contracts::BoundingBox { x: 1.5, y: 2.5, width: 100.25, height: 120.75 };
+    let found = contracts::Detection {
+        label: "face".to_owned(),
+        confidence: 0.9123,
+        bounds: Some(bounds),
+        landmarks: vec![contracts::Point { x: 10.25, y: 20.75 }; 5],
+        attributes: contracts::Attributes::default(),
+    };
+    let result = contracts::ResultEvent {
+        id: uuid::Uuid::now_v7(),
+        tenant: event.tenant,
+        key: event.id.to_string(),
+        traceparent: None,
+        reply_to: None,
+        data: contracts::result::ResultData {
+            frame_id: event.id,
+            stream: None,
+            detector: contracts::DetectorName::try_from("face".to_owned())?,
+            model: "none".to_owned(),
+            captured_at: event.captured_at,
+            processed_at: jiff::Timestamp::now(),
+            outcome: contracts::Outcome::Ok { width: 640, height: 480, detections: vec![found], image: None },
+        },
+    };
+    Ok(result.to_message())
+}

@@ -1,0 +1,127 @@
+//! The parts of the worker's work and nothing else: decode, resize, inference, suppression, on a given number of threads.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::Args;
+use detector_worker::Config;
+use detector_worker::media::{self, DecodeLimits};
+use detector_worker::model::{Detector, Image};
+use platform::Common;
+
+use super::images;
+use super::measured::{WorkDone, serve, stages};
+
+/// Arguments of the child process.
+#[derive(Debug, Args)]
+pub struct Parts {
+    /// Folder of the images
+    images: PathBuf,
+    /// Decode each image every time
+    #[arg(long)]
+    decode: bool,
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The detector of one thread, and the duration of its calls.
+struct Hand {
+    detector: Box<dyn Detector>,
+    calls: Vec<f64>,
+    decoding: f64,
+}
+
+impl Parts {
+    /// Processes frames as standard input orders.
+    pub async fn run(self) -> anyhow::Result<()> {
+        platform::telemetry::metrics();
+        let options = self.config.runtime();
+        let (registry, detector) = (self.config.models.registry()?, self.common.detectors.first());
+        let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
+        let encoded = images::read(&self.images)?;
+        let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
+        let threads = self.config.capacity.inference_threads(options.provider);
+        let opened = tokio::task::spawn_blocking(move || {
+            let open = || {
+                Ok(Mutex::new(Hand { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
+            };
+            std::iter::repeat_with(open).take(threads).collect::<anyhow::Result<Vec<_>>>()
+        });
+        let all = Arc::new((opened.await??, images));
+        let (decode, warm) = (self.decode, all.1.len().max(threads));
+        let batch = self.config.capacity.batch_size.unwrap_or(1);
+        let go = move |frames: usize| {
+            let all = all.clone();
+            async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
+        };
+        // Warm-up: memory grows to the need of the largest image.
+        go(warm * batch).await?;
+        serve(async |frames| go(frames).await).await
+    }
+}
+
+fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Image>> {
+    let pixels = media::decode(&encoded, &DecodeLimits::default())?;
+    Ok(Arc::new(Image { pixels, encoded, media_type: "image/jpeg" }))
+}
+
+/// Processes this many frames on all threads; each takes the next free batch.
+fn work(
+    hands: &[Mutex<Hand>],
+    images: &[Arc<Image>],
+    frames: usize,
+    batch: usize,
+    decode: bool,
+) -> anyhow::Result<WorkDone> {
+    let before = stages(&platform::telemetry::metrics().render());
+    let next = Mutex::new((0..frames).step_by(batch));
+    let next = &next;
+    std::thread::scope(|scope| {
+        let works = hands.iter().map(|hand| {
+            scope.spawn(move || -> anyhow::Result<()> {
+                let mut hand = hand.lock().unwrap_or_else(PoisonError::into_inner);
+                loop {
+                    let Some(start) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
+                    let taken = (start..frames.min(start + batch)).map(|number| &images[number % images.len()]);
+                    hand.look(taken, decode)?;
+                }
+            })
+        });
+        let works: Vec<_> = works.collect();
+        works.into_iter().try_for_each(|work| work.join().unwrap_or_else(|_| anyhow::bail!("a thread panicked")))
+    })?;
+    let mut done = WorkDone {
+        stages: stages(&platform::telemetry::metrics().render()),
+        threads: hands.len(),
+        ..WorkDone::default()
+    };
+    for (stage, seconds) in &mut done.stages {
+        *seconds -= before.get(stage).copied().unwrap_or_default();
+    }
+    for hand in hands {
+        let mut hand = hand.lock().unwrap_or_else(PoisonError::into_inner);
+        done.calls.append(&mut hand.calls);
+        *done.stages.entry("decode".to_owned()).or_default() += std::mem::take(&mut hand.decoding);
+    }
+    done.calls.sort_by(f64::total_cmp);
+    Ok(done)
+}
+
+impl Hand {
+    /// One call of the detector.
+    fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let anew = |image: &Arc<Image>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
+        let batch = images.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
+        let ready = Instant::now();
+        self.detector.detect(&batch).into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        self.decoding += (ready - begun).as_secs_f64();
+        self.calls.push(ready.elapsed().as_secs_f64());
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The worker as a plain Python loop, `detector-worker/tests/reference/loop.py`, in its virtual environment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures::future::try_join_all;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use super::measured::Cost;
+
+/// The loop and its input.
+pub struct Peer {
+    python: PathBuf,
+    program: PathBuf,
+    models: PathBuf,
+    model: String,
+    images: Vec<PathBuf>,
+}
+
+/// What it prints.
+#[derive(Deserialize)]
+struct Line {
+    frames: usize,
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+impl Peer {
+    /// Finds it in `folder`; the error says what is missing.
+    pub fn find(folder: &Path, models: &Path, model: &str, images: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let read = |file: &str| {
+            std::fs::read(folder.join(file)).with_context(|| format!("{} is not there", folder.join(file).display()))
+        };
+        read("loop.py")?;
+        let hash: String =
+            Sha256::digest(read("requirements.txt")?).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+        let cache = cache.or_else(home).context("HOME is not set")?.join("sightline");
+        let environment = cache.join(format!("reference-{hash}"));
+        ensure!(
+            environment.join("ready").exists(),
+            "{} is not there; {} makes it",
+            environment.display(),
+            folder.join("run").display()
+        );
+        if !["yunet_n", "centerface"].contains(&model) {
+            bail!("it does not know the model {model}");
+        }
+        let (python, program) = (environment.join("bin/python"), folder.join("loop.py"));
+        Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), images })
+    }
+
+    /// Processes this many frames in each of several parallel loops, after a warm-up pass over the images.
+    pub async fn go(&self, frames: usize, loops: usize) -> anyhow::Result<Cost> {
+        let spent = try_join_all((0..loops).map(|_| self.one(frames))).await?;
+        Ok(Cost {
+            frames: spent.iter().map(|spent| spent.frames).sum(),
+            cpu: spent.iter().map(|spent| spent.cpu).sum(),
+            wall: spent.iter().map(|spent| spent.wall).max().unwrap_or_default(),
+        })
+    }
+
+    async fn one(&self, frames: usize) -> anyhow::Result<Cost> {
+        let mut command = Command::new(&self.python);
+        command.arg(&self.program).arg(&self.models).arg(&self.model).arg(frames.to_string()).args(&self.images);
+        let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "the Python loop failed: {}", String::from_utf8_lossy(&output.stderr));
+        let line: Line = serde_json::from_str(said.trim()).with_context(|| format!("the Python loop said {said:?}"))?;
+        let seconds = Duration::from_secs_f64;
+        Ok(Cost { frames: line.frames, cpu: seconds(line.cpu_seconds), wall: seconds(line.seconds) })
+    }
+}

@@ -1,0 +1,257 @@
+//! Finds the images that paths name.
+//!
+//! In a folder, the first bytes of a file decide whether it is an image; the ending of its name does not matter. Side files
+//! of operating systems are skipped. A linked folder is followed, and every folder is visited once, so links in a circle end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::out::counted;
+
+/// Bytes that are enough to recognise a type.
+const MAGIC: usize = 12;
+
+/// Names of files and folders that systems leave beside images, in lower case.
+const SIDE_FILES: [&str; 9] = [
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    ".ds_store",
+    ".thumbnails",
+    ".trashes",
+    ".spotlight-v100",
+    "@eadir",
+    "__macosx",
+];
+
+/// The images of all paths, in the order in which they are sent, and what was skipped.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// Paths of files.
+    pub files: Vec<PathBuf>,
+    /// What the folders hold besides.
+    pub skipped: Skipped,
+    visited: HashSet<(u64, u64)>,
+}
+
+/// Files and folders that are not sent, by reason.
+#[derive(Debug, Default)]
+pub struct Skipped(BTreeMap<Reason, (usize, PathBuf)>);
+
+/// Why a file or folder is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    NoImage,
+    SideFile,
+    BrokenLink,
+    VisitedBefore,
+}
+
+impl Images {
+    /// Files are taken as they are; folders are searched for images, in the order of their names.
+    ///
+    /// # Errors
+    /// When a path or a folder cannot be read, or a named folder has no image.
+    pub fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut images = Self::default();
+        for path in paths {
+            let metadata = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            if !metadata.is_dir() {
+                images.files.push(path.clone());
+                continue;
+            }
+            let before = images.files.len();
+            images.search(path, &metadata)?;
+            if images.files.len() == before {
+                bail!("{} has no JPEG, PNG or WebP image in it; {}", path.display(), images.skipped);
+            }
+        }
+        Ok(images)
+    }
+
+    fn search(&mut self, folder: &Path, metadata: &Metadata) -> anyhow::Result<()> {
+        if !self.visited.insert((metadata.dev(), metadata.ino())) {
+            self.skipped.add(Reason::VisitedBefore, folder);
+            return Ok(());
+        }
+        let unreadable = || format!("{} cannot be read", folder.display());
+        let entries = std::fs::read_dir(folder).with_context(unreadable)?;
+        let mut paths =
+            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(unreadable)?;
+        paths.sort();
+        for path in paths {
+            self.consider(path)?;
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, path: PathBuf) -> anyhow::Result<()> {
+        if is_side_file(&path) {
+            self.skipped.add(Reason::SideFile, &path);
+            return Ok(());
+        }
+        // Follows links.
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            self.skipped.add(Reason::BrokenLink, &path);
+            return Ok(());
+        };
+        if metadata.is_dir() {
+            return self.search(&path, &metadata);
+        }
+        // Anything but a plain file, such as a pipe, could block when it is opened.
+        if metadata.is_file() && may_be_image(&path) {
+            self.files.push(path);
+        } else {
+            self.skipped.add(Reason::NoImage, &path);
+        }
+        Ok(())
+    }
+}
+
+impl Skipped {
+    /// Whether there was nothing to skip.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, reason: Reason, path: &Path) {
+        self.0.entry(reason).or_insert_with(|| (0, path.to_owned())).0 += 1;
+    }
+}
+
+/// One part for each reason, with the first path of each.
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("it is empty");
+        }
+        f.write_str("skipped ")?;
+        for (number, (reason, (count, first))) in self.0.iter().enumerate() {
+            let what = match reason {
+                Reason::NoImage => counted(
+                    *count,
+                    "file that is no JPEG, PNG or WebP image",
+                    "files that are no JPEG, PNG or WebP images",
+                ),
+                Reason::SideFile => counted(*count, "side file", "side files"),
+                Reason::BrokenLink => counted(*count, "broken link", "broken links"),
+                Reason::VisitedBefore => {
+                    counted(*count, "link to a folder that was sent already", "links to folders that were sent already")
+                }
+            };
+            let comma = if number == 0 { "" } else { ", " };
+            let more = if *count > 1 { ", …" } else { "" };
+            write!(f, "{comma}{what} ({}{more})", first.display())?;
+        }
+        Ok(())
+    }
+}
+
+fn is_side_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    // `._photo.jpg` is where macOS keeps attributes of `photo.jpg`.
+    name.starts_with("._") || SIDE_FILES.contains(&name.as_str())
+}
+
+/// Whether the file begins like an image. A file that cannot be read may be one: sending it says why.
+fn may_be_image(path: &Path) -> bool {
+    let mut magic = Vec::with_capacity(MAGIC);
+    match File::open(path).and_then(|file| file.take(MAGIC as u64).read_to_end(&mut magic)) {
+        Ok(_) => media_type(&magic).is_some(),
+        Err(_) => true,
+    }
+}
+
+/// The media type that the first bytes of a file tell: JPEG, PNG or WebP.
+pub fn media_type(content: &[u8]) -> Option<&'static str> {
+    match content {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const JPEG: &[u8] = b"\xff\xd8\xff\xe0rest";
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+    const WEBP: &[u8] = b"RIFF\x10\0\0\0WEBPVP8 ";
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        folder
+    }
+
+    fn names(images: &Images, folder: &Path) -> Vec<String> {
+        let relative = |path: &PathBuf| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        images.files.iter().map(relative).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_a_file_decide_and_not_its_name() {
+        let folder = folder(&[
+            ("saved.jfif", JPEG),
+            ("snapshot", PNG),
+            ("scan.JPE", JPEG),
+            ("b/photo.txt", WEBP),
+            ("notes.jpg", b"no image"),
+            ("empty.png", b""),
+        ]);
+        let images = Images::find(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
+        let skipped = images.skipped.to_string();
+        assert!(skipped.starts_with("skipped 2 files that are no JPEG, PNG or WebP images ("), "{skipped}");
+    }
+
+    #[test]
+    fn side_files_are_skipped_and_counted() {
+        let folder = folder(&[
+            ("gate.jpg", JPEG),
+            ("._gate.jpg", JPEG),
+            ("Thumbs.db", JPEG),
+            (".DS_Store", b"store"),
+            ("__MACOSX/gate.jpg", JPEG),
+            ("@eaDir/gate.jpg", JPEG),
+        ]);
+        let images = Images::find(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(names(&images, folder.path()), ["gate.jpg"]);
+        assert!(images.skipped.to_string().starts_with("skipped 5 side files ("), "{}", images.skipped);
+    }
+
+    #[test]
+    fn a_linked_folder_is_followed_once() {
+        let folder = folder(&[("disk/a.jpg", JPEG), ("cameras/b.jpg", JPEG)]);
+        let cameras = folder.path().join("cameras");
+        symlink("../disk", cameras.join("gate")).unwrap();
+        symlink("../disk", cameras.join("yard")).unwrap();
+        symlink(".", cameras.join("circle")).unwrap();
+        symlink("nowhere", cameras.join("dangling")).unwrap();
+        let images = Images::find(std::slice::from_ref(&cameras)).unwrap();
+        assert_eq!(names(&images, &cameras), ["b.jpg", "gate/a.jpg"]);
+        let skipped = images.skipped.to_string();
+        assert!(skipped.contains("1 broken link (") && skipped.contains("2 links to folders"), "{skipped}");
+    }
+
+    #[test]
+    fn a_folder_without_images_is_an_error_that_names_it() {
+        let folder = folder(&[("notes.txt", b"text")]);
+        let error = Images::find(&[folder.path().to_owned()]).unwrap_err().to_string();
+        assert!(error.contains(folder.path().to_str().unwrap()) && error.contains("notes.txt"), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Chooses an implementation for each dependency: a server if its address is set, else the embedded part in the data folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use accounts::{Accounts, Clock};
+use anyhow::Context;
+use bus::embedded::{BusSync, Options};
+use bus::{Bus, EmbeddedBus};
+use clap::Args;
+use ingest_api::{Directory, Shared};
+use platform::Secret;
+use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments};
+
+use super::Up;
+use crate::{data_dir, topics};
+
+/// Settings of the embedded parts.
+#[derive(Debug, Clone, Args)]
+pub struct EmbeddedArgs {
+    /// What an acknowledged message of the embedded log survives: `process` (kill -9) or `full` (also a power failure)
+    #[arg(long, env = "SIGHTLINE_BUS_SYNC", default_value = "process", value_name = "SYNC")]
+    bus_sync: BusSync,
+
+    /// Maximum size of the embedded log on disk, in bytes; close to it, new frames are refused
+    #[arg(long, env = "SIGHTLINE_BUS_DISK_LIMIT", default_value_t = 10 << 30, value_name = "BYTES")]
+    bus_disk_limit: u64,
+}
+
+/// The dependencies of the four services.
+pub struct Dependencies {
+    pub bus: Arc<dyn Bus>,
+    pub documents: Arc<dyn Documents>,
+    pub blobs: Arc<dyn Blobs>,
+    pub accounts: Arc<dyn Accounts>,
+    /// The users.
+    pub directory: Directory,
+    /// Where rate limits and sessions are kept, for the startup message.
+    pub limits: String,
+    /// The worker's dependencies, which also carry its readiness.
+    pub worker: detector_worker::Deps,
+    /// The data folder.
+    pub folder: PathBuf,
+    /// The file with the admin token, if this program created the token.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Dependencies {
+    pub async fn open(up: &Up) -> anyhow::Result<Self> {
+        let folder = up.data_dir.create()?;
+        let bus = bus(up, &folder).await?;
+        let documents = documents(up, &folder).await?;
+        let blobs = blobs(up, &folder)?;
+        let (token, token_file) = match &up.admin_token.admin_token {
+            Some(token) => (token.clone(), None),
+            None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
+        };
+        let directory = directory(up, &folder).await?;
+        let accounts = directory.with_operator(token.expose())?;
+        let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
+        let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        Ok(Self { bus, documents, blobs, accounts, directory, limits, worker, folder, token_file })
+    }
+}
+
+async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
+    let topics = up.common.topics()?;
+    if up.kafka.kafka_brokers.is_some() {
+        return Ok(Arc::new(topics::kafka(&up.kafka, &topics).await?));
+    }
+    let options = Options { sync: up.embedded.bus_sync, disk_limit: up.embedded.bus_disk_limit, ..Options::default() };
+    let folder = folder.join("log");
+    // Opening may recover from a crash, which reads files and must not block the async threads.
+    let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &topics, options)).await?;
+    let bus = opened?;
+    // Retention waits for every group that ever joined. The group of detectors that are no longer set would keep frames for ever.
+    let workers = contracts::groups::detector_worker(&up.common.detectors);
+    for group in bus.forget_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
+        tracing::info!(group, "the group is no longer set and was forgotten");
+    }
+    Ok(Arc::new(bus))
+}
+
+async fn documents(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Documents>> {
+    if let Some(uri) = &up.mongo.mongodb_uri {
+        return Ok(Arc::new(MongoDocuments::connect(uri.expose(), up.mongo.mongodb_database.as_deref()).await?));
+    }
+    let file = folder.join("documents.sqlite");
+    Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteDocuments::open(file)).await??))
+}
+
+fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
+    let opened = match &up.blobs.blob_url {
+        Some(url) => ObjectBlobs::open(url).context("SIGHTLINE_BLOB_URL"),
+        None => ObjectBlobs::folder(folder.join("blobs")).context("SIGHTLINE_DATA_DIR"),
+    };
+    Ok(Arc::new(opened?))
+}
+
+/// Opens accounts, migrates their tables and creates the operator's user.
+async fn directory(up: &Up, folder: &Path) -> anyhow::Result<Directory> {
+    let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
+    database.migrate().await?;
+    let shared = match &up.redis.redis_url {
+        Some(url) => Shared::redis(url.expose())?,
+        None => Shared::in_process(),
+    };
+    let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
+    let mailer = ingest_api::mailer(&up.ingest.accounts)?;
+    let directory = Directory::open(database, settings, shared, mailer, Clock::default()).await?;
+    directory.users.operator().await.context("the operator's own user cannot be made")?;
+    Ok(directory)
+}
+
+/// The database of accounts: PostgreSQL if its address is set, else a file in the data folder.
+pub async fn database(url: Option<&Secret>, connections: u32, folder: &Path) -> anyhow::Result<Relational> {
+    Ok(match url {
+        Some(url) => Relational::postgres(url.expose(), connections).await?,
+        None => Relational::sqlite(folder.join("accounts.sqlite")).await?,
+    })
+}

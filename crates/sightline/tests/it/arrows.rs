@@ -1,0 +1,94 @@
+//! Which crate may depend on which. Services do not depend on one another, and a heavy dependency belongs to one crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The crates of the workspace that each crate may depend on.
+const ALLOWED: [(&str, &[&str]); 13] = [
+    ("contracts", &[]),
+    ("rules", &["contracts"]),
+    ("bus", &["contracts"]),
+    ("store", &["contracts"]),
+    ("accounts", &["contracts", "store"]),
+    ("platform", &["contracts"]),
+    ("settings", &[]),
+    ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "store"]),
+    ("detector-worker", &["bus", "contracts", "platform", "store"]),
+    ("indexer", &["bus", "contracts", "platform", "rules", "store"]),
+    ("alert-stream", &["accounts", "bus", "contracts", "platform", "store"]),
+    (
+        "sightline",
+        &[
+            "accounts",
+            "alert-stream",
+            "bus",
+            "contracts",
+            "detector-worker",
+            "indexer",
+            "ingest-api",
+            "platform",
+            "store",
+        ],
+    ),
+    ("bench", &["accounts", "alert-stream", "bus", "contracts", "detector-worker", "indexer", "platform", "store"]),
+];
+
+/// Dependencies from outside the workspace that only these crates may have.
+const RESERVED: [(&str, &[&str]); 11] = [
+    ("rdkafka", &["bus"]),
+    ("ort", &["detector-worker"]),
+    ("image", &["detector-worker"]),
+    ("turbojpeg", &["detector-worker"]),
+    // The bench compares the indexer with a bare loop of inserts, which must not be the store's own.
+    ("mongodb", &["store", "bench"]),
+    ("object_store", &["store"]),
+    ("sqlx", &["store"]),
+    ("redis", &["accounts"]),
+    ("argon2", &["accounts"]),
+    ("cel", &["rules"]),
+    ("openidconnect", &["ingest-api"]),
+];
+
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let names = |package: &Value| {
+        let used = package["dependencies"].as_array().unwrap().iter().filter(|used| used["kind"] != "dev");
+        used.map(|used| text(&used["name"])).collect()
+    };
+    metadata["packages"].as_array().unwrap().iter().map(|package| (text(&package["name"]), names(package))).collect()
+}
+
+#[test]
+fn crates_depend_only_on_those_below_them() {
+    let found = dependencies();
+    let crates: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), crates, "ALLOWED must list every crate");
+    for (name, allowed) in ALLOWED {
+        for used in found[name].iter().filter(|used| crates.contains(used.as_str())) {
+            assert!(allowed.contains(&used.as_str()), "{name} must not depend on {used}");
+        }
+    }
+}
+
+#[test]
+fn a_heavy_dependency_belongs_to_one_crate() {
+    for (name, used) in dependencies() {
+        for (dependency, crates) in RESERVED {
+            assert!(
+                !used.contains(dependency) || crates.contains(&name.as_str()),
+                "{name} must not depend on {dependency}"
+            );
+        }
+    }
+}
