@@ -1,8 +1,8 @@
-"""Puts the figures of a run of `sightline bench` into docs/BENCHMARKS.md and draws its plots.
+"""Puts the figures of a run of `sightline-bench` into docs/BENCHMARKS.md and draws its plots.
 
 Usage: render.py RESULTS [DOCUMENT]
 
-RESULTS has one JSON object a line, as `sightline bench … --json` prints them. In the document, what stands between
+RESULTS has one JSON object a line, as `sightline-bench … --json` prints them. In the document, what stands between
 `<!-- figures NAME -->` and `<!-- end -->` becomes the table of the bench of that name, with its plots; the text around it is
 written by hand. Plots go to docs/bench/<bench>-<n>.svg. Exits 1 when the document has no place for a bench, or a place
 without one.
