@@ -97,13 +97,17 @@ fn authority(folder: &Path) -> anyhow::Result<(Issuer<'static, KeyPair>, Option<
     if cert.exists() && key.exists() {
         let read =
             |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
-        let usable = || format!("{} and {} are no certificate authority; choose another folder", cert.display(), key.display());
+        let usable =
+            || format!("{} and {} are no certificate authority; choose another folder", cert.display(), key.display());
         let (cert, key) = (read(&cert)?, KeyPair::from_pem(&read(&key)?).with_context(usable)?);
         return Ok((Issuer::from_ca_cert_pem(&cert, key).with_context(usable)?, None));
     }
     for name in ["ca.pem", "ca.key", "server.pem", "server.key", "client.pem", "client.key"] {
         if folder.join(name).exists() {
-            bail!("{} exists and was not created by this command; choose another folder with --out", folder.join(name).display());
+            bail!(
+                "{} exists and was not created by this command; choose another folder with --out",
+                folder.join(name).display()
+            );
         }
     }
     let key = KeyPair::generate().context("no key can be generated")?;

@@ -69,7 +69,10 @@ pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> any
     while let Some(delivery) = waiting.next().await? {
         match DeadLetter::from_message(&delivery.message) {
             Ok(letter) if cause.is_none_or(|cause| cause == letter.cause.code) => {
-                producer.send(origin, letter.original)?.await.context("the log did not accept the original; try again")?;
+                producer
+                    .send(origin, letter.original)?
+                    .await
+                    .context("the log did not accept the original; try again")?;
                 done.sent += 1;
             }
             Ok(_) => done.left_out += 1,

@@ -129,7 +129,10 @@ impl LogArgs {
         if !response.status().is_success() {
             bail!("{}", response.text().await.unwrap_or_default());
         }
-        response.json().await.with_context(|| format!("{} is not the operator's port of a `sightline up`", self.admin_addr))
+        response
+            .json()
+            .await
+            .with_context(|| format!("{} is not the operator's port of a `sightline up`", self.admin_addr))
     }
 }
 
