@@ -93,7 +93,7 @@ struct Asked {
 impl Parameters for Asked {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
         let (label, rule) = (name(query, "label")?, name(query, "rule")?);
-        Ok(Self { stream: query.parsed("stream")?, label, rule, last_event_id: query.text("last_event_id")? })
+        Ok(Self { stream: query.parsed("stream")?, label, rule, last_event_id: last_event_id(query)? })
     }
 }
 
@@ -109,6 +109,16 @@ impl Asked {
         let read = |text: &str| text.parse().map_err(|error| ApiError::Invalid(format!("last event id: {error}")));
         text.filter(|text| !text.is_empty()).map(read).transpose()
     }
+}
+
+/// The cursor in the query. EventSource polyfills send it as `lastEventId` or `lastEventID`.
+fn last_event_id(query: &mut Query) -> Result<Option<String>, Invalid> {
+    let mut found = None;
+    for name in ["last_event_id", "lastEventId", "lastEventID"] {
+        let value = query.text(name)?.filter(|value| !value.is_empty());
+        found = found.or(value);
+    }
+    Ok(found)
 }
 
 fn name(query: &mut Query, what: &'static str) -> Result<Option<String>, Invalid> {

@@ -1,4 +1,4 @@
-//! The settings of this service alone; what it shares with others is in `platform::config`.
+//! The settings of this service. Those that services share are in `platform::config`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,10 @@ use platform::Common;
 use platform::config::{AccountArgs, OpenIdArgs, Switch};
 use reqwest::{Certificate, ClientBuilder, Identity};
 
-/// How ingest-api behaves.
+/// Bytes that a multipart form may have besides the image.
+pub const MULTIPART_OVERHEAD: usize = 64 << 10;
+
+/// Settings of ingest-api.
 #[derive(Debug, Clone, Args)]
 #[group(id = "ingest-api")]
 pub struct Config {
@@ -17,7 +20,7 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub alert_stream_url: reqwest::Url,
 
-    /// Whom that is to be, and as whom it is spoken to.
+    /// TLS of the connection to alert-stream.
     #[command(flatten)]
     pub alert_stream_tls: AlertStreamTls,
 
@@ -58,7 +61,7 @@ pub struct Config {
     pub openid: OpenIdArgs,
 }
 
-/// How alert-stream is spoken to where its address begins with https.
+/// TLS of the connection to alert-stream, for URLs that begin with https.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AlertStreamTls {
     /// Authority that alert-stream's certificate comes from, besides the usual ones, PEM
@@ -75,25 +78,21 @@ pub struct AlertStreamTls {
 }
 
 impl AlertStreamTls {
-    /// A client that trusts and shows these.
+    /// The client with these authorities and this certificate.
     ///
     /// # Errors
-    /// When a file cannot be read or is none; the message names the setting.
+    /// When a file cannot be read or is invalid; the message names the setting.
     pub fn apply(&self, mut client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
-        const CA: &str = "SIGHTLINE_ALERT_STREAM_CA";
         const CERT: &str = "SIGHTLINE_ALERT_STREAM_CERT";
         const KEY: &str = "SIGHTLINE_ALERT_STREAM_KEY";
         if let Some(path) = &self.alert_stream_ca {
-            let authorities = Certificate::from_pem_bundle(&read(path, CA)?)
-                .map_err(|error| anyhow::anyhow!("{CA}: {} is no PEM file: {error}", path.display()))?;
-            anyhow::ensure!(!authorities.is_empty(), "{CA}: {} holds no certificate in PEM form", path.display());
-            client = authorities.into_iter().fold(client, ClientBuilder::add_root_certificate);
+            client = trust(client, path, "SIGHTLINE_ALERT_STREAM_CA")?;
         }
         match (&self.alert_stream_cert, &self.alert_stream_key) {
             (None, None) => Ok(client),
             (Some(cert), Some(key)) => {
                 let pem = [read(cert, CERT)?, b"\n".to_vec(), read(key, KEY)?].concat();
-                // What went wrong is not shown: it might quote the key.
+                // The cause is not shown: it might quote the key.
                 let identity = Identity::from_pem(&pem).map_err(|_| {
                     anyhow::anyhow!(
                         "{CERT}, {KEY}: {} and {} hold no certificate and key",
@@ -106,6 +105,22 @@ impl AlertStreamTls {
             _ => anyhow::bail!("{CERT} and {KEY} belong together; set both or none"),
         }
     }
+}
+
+/// The client, which also trusts the certificate authorities in the PEM file at `path`; `key` is the setting that names it.
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate; the message names the setting.
+pub fn trust(client: ClientBuilder, path: &Path, key: &str) -> anyhow::Result<ClientBuilder> {
+    let authorities = authorities(path, key)?;
+    Ok(authorities.into_iter().fold(client, ClientBuilder::add_root_certificate))
+}
+
+fn authorities(path: &Path, key: &str) -> anyhow::Result<Vec<Certificate>> {
+    let authorities = Certificate::from_pem_bundle(&read(path, key)?)
+        .map_err(|error| anyhow::anyhow!("{key}: {} is no PEM file: {error}", path.display()))?;
+    anyhow::ensure!(!authorities.is_empty(), "{key}: {} holds no certificate in PEM form", path.display());
+    Ok(authorities)
 }
 
 fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
@@ -125,12 +140,12 @@ impl std::str::FromStr for WorkerGroup {
 }
 
 impl Config {
-    /// Whether the settings make sense together.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// Names the setting that does not, and what would.
+    /// Names the invalid setting and its valid values.
     pub fn check(&self, common: &Common) -> anyhow::Result<()> {
-        let least = common.max_frame_bytes.saturating_add(crate::upload::MULTIPART_OVERHEAD);
+        let least = common.max_frame_bytes.saturating_add(MULTIPART_OVERHEAD);
         anyhow::ensure!(
             self.ingest_bytes_in_flight >= least,
             "SIGHTLINE_INGEST_BYTES_IN_FLIGHT must be at least {least}, so that the largest frame fits in"
@@ -153,7 +168,7 @@ impl Config {
         Ok(())
     }
 
-    /// The groups of workers whose lag counts, by their names on the log.
+    /// The consumer groups of workers whose lag counts.
     pub fn worker_groups(&self, common: &Common) -> Vec<String> {
         if self.ingest_worker_groups.is_empty() {
             return vec![contracts::groups::detector_worker(&common.detectors)];

@@ -29,21 +29,20 @@ const OAUTH: [&str; 3] = ["/v1/token", "/v1/token/revoke", "/v1/token/introspect
 /// The first bytes of a file: its type and size are found at one byte and do not change with the bytes that follow, whatever
 /// the size of the chunks.
 pub fn probing(data: &[u8]) {
-    let whole = Probe::default().look(data);
+    let whole = Probe::default().update(data);
     let mut growing = Probe::default();
-    let mut known = Finding::Unclear;
+    let mut known = Finding::Incomplete;
     // A JPEG header may be long: its first 256 bytes come one by one, the rest in larger steps.
     let ends = (0..data.len().min(256)).chain((256..data.len()).step_by(97)).chain([data.len()]);
     for end in ends {
-        let found = growing.look(&data[..end]);
-        assert_eq!(found, Probe::default().look(&data[..end]), "{end} bytes, after shorter prefixes");
-        assert!([Finding::Unclear, found].contains(&known), "{known:?} became {found:?} at {end} bytes");
+        let found = growing.update(&data[..end]);
+        assert_eq!(found, Probe::default().update(&data[..end]), "{end} bytes, after shorter prefixes");
+        assert!([Finding::Incomplete, found].contains(&known), "{known:?} became {found:?} at {end} bytes");
         known = found;
     }
     assert_eq!(known, whole);
     if let Finding::Image { kind, .. } | Finding::Broken(kind) = whole {
         assert_eq!(ImageType::sniff(data), Some(kind));
-        assert_eq!(ImageType::from_media_type(kind.media_type()), Some(kind));
     }
     if whole == Finding::NotAnImage {
         assert_eq!(ImageType::sniff(data), None);
@@ -149,7 +148,7 @@ fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
     assert!(frame.as_ref().is_ok_and(inline), "{frame:?}");
     let image = &message.value;
     assert!(sent.windows(image.len().max(1)).any(|part| part == &image[..]), "the image is no part of the body");
-    let found = Probe::default().look(image);
+    let found = Probe::default().update(image);
     let fits = |width: u32, height: u32| (1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height)));
     assert!(matches!(found, Finding::Image { width, height, .. } if fits(width, height)), "{found:?} was accepted");
     Some(image)

@@ -1,4 +1,4 @@
-//! ingest-api of an installation with Kafka, MongoDB, PostgreSQL and Redis.
+//! ingest-api with Kafka, MongoDB, PostgreSQL and Redis.
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use accounts::Clock;
 use bus::{KafkaBus, KafkaConfig};
 use clap::Parser;
-use ingest_api::{Config, Deps, Directory, Shared, mailer, settings};
+use ingest_api::{AccountsService, Config, Deps, Shared, mailer, settings};
 use platform::config::{
     AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
 };
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
     shutdown::exit(outcome)
 }
 
-/// How many threads take requests: half of the cores, unless `TOKIO_WORKER_THREADS` says another number. librdkafka, which
-/// checks and sends what they take in, has threads of its own; with more of ours they would mostly wake each other.
+/// Threads for requests: half of the cores, or `TOKIO_WORKER_THREADS`. librdkafka has its own threads, and with more of these
+/// they would mostly wake each other.
 fn workers() -> usize {
     let asked = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|text| text.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -77,7 +77,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         );
     }
     let deps = connect(&connections, &common, &tokens, &config).await?;
-    let directory = deps.directory.clone();
+    let accounts_service = deps.accounts_service.clone();
     let health = ingest_api::health(&config, &deps);
     let listener = http::listen(&listen).await?;
     let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
@@ -85,7 +85,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let running = async {
         tokio::try_join!(
             ingest_api::run(config, common, deps, listener, stop.clone()),
-            directory.run(stop.clone()),
+            accounts_service.run(stop.clone()),
             http::serve_admin(admin, stop.clone())
         )
     };
@@ -106,8 +106,8 @@ async fn connect(
     let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
     let database = Relational::postgres(database_url.expose(), database.database_connections).await?;
     database.check_schema().await?;
-    let directory = Directory::open(database, settings, shared, mailer, Clock::default()).await?;
-    let accounts = directory.with_operator(token.expose())?;
+    let accounts_service = AccountsService::open(database, settings, shared, mailer, Clock::default()).await?;
+    let accounts = accounts_service.with_operator(token.expose())?;
     let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let blobs = ObjectBlobs::open(blob_url)?;
@@ -116,7 +116,7 @@ async fn connect(
         documents: Arc::new(documents),
         blobs: Arc::new(blobs),
         accounts,
-        directory,
+        accounts_service,
         other_services: Health::default(),
     })
 }

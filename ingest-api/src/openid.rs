@@ -1,21 +1,20 @@
-//! Signing in by the word of an OpenID provider (OpenID Connect Core 1.0): Google, or any other.
+//! Signing in with an OpenID provider (OpenID Connect Core 1.0): Google, or any other.
 //!
 //! ```text
 //! browser ──▶ /v1/oidc/login ──▶ provider's pages ──▶ /v1/oidc/callback ──▶ code for tokens ─┐
-//!                  └ flow: cookie, state, nonce, PKCE ───────┘                               ├▶ ID token ──▶ who it is
-//! mobile app ──▶ /v1/oidc/id-token ──────────────────────────────────────────────────────────┘   └ discovery: its keys
+//!                  └ flow: cookie, state, nonce, PKCE ───────┘                               ├▶ ID token ──▶ user
+//! mobile app ──▶ /v1/oidc/id-token ──────────────────────────────────────────────────────────┘   └ discovery: keys
 //! ```
 //!
-//! In: the settings, a browser's way to the provider and back, ID tokens. Out: who somebody is by the provider's word; which
-//! user that is, `accounts` decides. Promised: an ID token counts only if the provider signed it for us and its time is not
-//! over; nothing of it is looked at before. The provider is asked when somebody wants to sign in and not before, so that the
-//! service starts while it is away; what it publishes is kept for an hour. Whatever it answers, this process neither waits
-//! for long nor reads without end.
+//! In: the settings, the redirects of a browser, ID tokens. Out: the provider's user; `accounts` maps it to a user of this
+//! system. Promised: an ID token counts only when the provider signed it for this client and it has not expired; no claim is
+//! read before that is checked. The provider is called only when somebody signs in, so the service starts while the provider
+//! is down; its metadata is cached for an hour. Every call has a time limit and a size limit.
 
 mod client;
 mod discovery;
 mod flow;
-mod token;
+mod id_token;
 
 use anyhow::{Context, ensure};
 use openidconnect::core::{
@@ -30,30 +29,30 @@ use platform::config::OpenIdArgs;
 use reqwest::Url;
 
 use discovery::{Discovery, Metadata};
-use token::Judge;
+use id_token::IdTokenVerifier;
 
 pub use flow::Flow;
-pub use token::{Person, Rejected};
+pub use id_token::{IdTokenError, ProviderUser};
 
-/// What asks the provider: where people sign in is known, where tokens and descriptions are had may not be.
+/// The OAuth client. The authorisation endpoint is known; token and userinfo endpoint may be missing.
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// Why nobody is signed in.
+/// Why a sign-in fails.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenIdError {
-    /// The provider cannot be asked now, or is set up otherwise than we are told.
+    /// The provider cannot be reached, or its configuration does not fit the settings.
     #[error("the OpenID provider cannot be used now: {0}")]
-    Away(String),
-    /// The provider does not give tokens for the code.
+    Unavailable(String),
+    /// The provider gives no tokens for the code.
     #[error("the provider does not take this sign-in any more; begin again")]
     Refused,
-    /// The ID token does not count.
+    /// The ID token is invalid.
     #[error(transparent)]
-    Token(#[from] Rejected),
+    Token(#[from] IdTokenError),
 }
 
-/// The provider that is set. One is kept for the whole service.
+/// The OpenID provider of the service.
 pub struct Provider {
     issuer: String,
     client_id: ClientId,
@@ -61,15 +60,15 @@ pub struct Provider {
     scopes: Vec<Scope>,
     callback: RedirectUrl,
     returns: Vec<Url>,
-    judge: Judge,
+    verifier: IdTokenVerifier,
     discovery: Discovery,
 }
 
 impl Provider {
-    /// The provider that the settings name, if they do. `own` is the address under which clients know this system.
+    /// The provider of the settings, if they name one. `own` is the public URL of this system.
     ///
     /// # Errors
-    /// When settings make no sense; the message names them.
+    /// When settings are invalid or incomplete; the message names them.
     pub fn new(settings: &OpenIdArgs, own: &str) -> anyhow::Result<Option<Self>> {
         let (issuer, client_id) = match (&settings.oidc_issuer, &settings.oidc_client_id) {
             (Some(issuer), Some(client_id)) => (issuer.trim(), client_id),
@@ -83,18 +82,18 @@ impl Provider {
             }
             _ => anyhow::bail!("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none"),
         };
-        let issuer_url = safe("SIGHTLINE_OIDC_ISSUER", issuer)?;
+        let issuer_url = secure_url("SIGHTLINE_OIDC_ISSUER", issuer)?;
         ensure!(issuer_url.query().is_none(), "SIGHTLINE_OIDC_ISSUER must be without a ?");
         let callback = match &settings.oidc_callback_url {
             Some(url) => url.clone(),
             None => format!("{}/v1/oidc/callback", own.trim_end_matches('/')),
         };
-        safe("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &callback)?;
+        secure_url("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &callback)?;
         let returns = settings
             .oidc_return_urls
             .iter()
             .filter(|url| !url.is_empty())
-            .map(|url| safe("SIGHTLINE_OIDC_RETURN_URLS", url));
+            .map(|url| secure_url("SIGHTLINE_OIDC_RETURN_URLS", url));
         let scopes = settings.oidc_scopes.split_ascii_whitespace().filter(|scope| *scope != "openid");
         let audiences = settings.oidc_audiences.iter().filter(|audience| !audience.is_empty());
         Ok(Some(Self {
@@ -104,28 +103,31 @@ impl Provider {
             scopes: scopes.map(|scope| Scope::new(scope.to_owned())).collect(),
             callback: RedirectUrl::new(callback).context("SIGHTLINE_OIDC_CALLBACK_URL")?,
             returns: returns.collect::<Result<_, _>>()?,
-            judge: Judge::new(client_id, audiences.cloned()),
-            discovery: Discovery::new(IssuerUrl::new(issuer.to_owned())?, client::Http::new(&issuer_url, settings)?),
+            verifier: IdTokenVerifier::new(client_id, audiences.cloned()),
+            discovery: Discovery::new(
+                IssuerUrl::new(issuer.to_owned())?,
+                client::ProviderClient::new(&issuer_url, settings)?,
+            ),
         }))
     }
 
-    /// Whose word it is, as it calls itself.
+    /// The issuer identifier.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Whether browsers come here by TLS.
+    /// Whether browsers reach this system over TLS.
     pub fn is_secure(&self) -> bool {
         self.callback.url().scheme() == "https"
     }
 
-    /// The page of this address, if it may be given tokens.
+    /// The page with this URL, if the settings allow tokens to be sent to it.
     pub fn page(&self, address: &str) -> Option<&Url> {
-        let asked: Url = address.parse().ok()?;
-        self.returns.iter().find(|page| **page == asked)
+        let url: Url = address.parse().ok()?;
+        self.returns.iter().find(|page| **page == url)
     }
 
-    /// Where the browser goes that begins this flow.
+    /// The URL of the provider to which the browser is redirected.
     pub async fn login(&self, flow: &Flow) -> Result<Url, OpenIdError> {
         let client = self.client(&*self.discovery.metadata().await?);
         let (state, nonce) = (flow.state(), flow.nonce());
@@ -136,64 +138,69 @@ impl Provider {
         Ok(request.add_scopes(self.scopes.iter().cloned()).url().0)
     }
 
-    /// Who came back from the provider with a code, in the flow that this browser began.
-    pub async fn finish(&self, flow: &Flow, code: String) -> Result<Person, OpenIdError> {
+    /// The user for whom the provider gave a code, in the flow that this browser began.
+    pub async fn finish(&self, flow: &Flow, code: String) -> Result<ProviderUser, OpenIdError> {
         let client = self.client(&*self.discovery.metadata().await?);
         let request = client.exchange_code(AuthorizationCode::new(code));
-        let request = request.map_err(|_| OpenIdError::Away("it names no token endpoint".to_owned()))?;
+        let request = request.map_err(|_| OpenIdError::Unavailable("it names no token endpoint".to_owned()))?;
         let verifier = PkceCodeVerifier::new(flow.verifier());
-        let answered = request.set_pkce_verifier(verifier).request_async(self.discovery.http()).await;
-        let tokens = answered.map_err(not_exchanged)?;
-        let id_token = tokens.id_token().ok_or(Rejected::NotAToken)?.to_string();
+        let answered = request.set_pkce_verifier(verifier).request_async(self.discovery.client()).await;
+        let tokens = answered.map_err(exchange_error)?;
+        let id_token = tokens.id_token().ok_or(IdTokenError::NotAToken)?.to_string();
         let nonce = flow.nonce();
-        let proof = token::Proof { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
-        let person = self.judged(&id_token, &proof, &self.judge.of_our_own()).await?;
-        if person.email.is_some() { Ok(person) } else { self.described(&client, person, tokens.access_token()).await }
+        let binding = id_token::TokenBinding { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
+        let user = self.verified(&id_token, &binding, &self.verifier.for_own_client()).await?;
+        if user.email.is_some() { Ok(user) } else { self.with_user_info(&client, user, tokens.access_token()).await }
     }
 
-    /// Some providers tell addresses and names only to who asks for them with the access token, as the standard has it.
-    async fn described(
+    /// Adds e-mail address and name from the userinfo endpoint: some providers leave them out of the ID token.
+    async fn with_user_info(
         &self,
         client: &Client,
-        person: Person,
+        user: ProviderUser,
         access_token: &AccessToken,
-    ) -> Result<Person, OpenIdError> {
-        let subject = SubjectIdentifier::new(person.subject.clone());
-        let Ok(request) = client.user_info(access_token.clone(), Some(subject)) else { return Ok(person) };
-        let told: CoreUserInfoClaims = request
-            .request_async(self.discovery.http())
+    ) -> Result<ProviderUser, OpenIdError> {
+        let subject = SubjectIdentifier::new(user.subject.clone());
+        let Ok(request) = client.user_info(access_token.clone(), Some(subject)) else { return Ok(user) };
+        let info: CoreUserInfoClaims = request
+            .request_async(self.discovery.client())
             .await
-            .map_err(|_| OpenIdError::Away("it does not tell who signed in".to_owned()))?;
-        Ok(person.described(told.email(), told.email_verified(), told.name()))
+            .map_err(|_| OpenIdError::Unavailable("it does not tell who signed in".to_owned()))?;
+        Ok(user.with_claims(info.email(), info.email_verified(), info.name()))
     }
 
     fn client(&self, metadata: &Metadata) -> Client {
         let (id, secret) = (self.client_id.clone(), self.client_secret.clone());
         CoreClient::from_provider_metadata(metadata.clone(), id, secret)
             .set_redirect_uri(self.callback.clone())
-            .set_auth_type(how_to_prove(metadata))
+            .set_auth_type(client_authentication(metadata))
     }
 
-    /// Who an ID token is about, that an app had from the provider.
-    pub async fn person(&self, id_token: &str, nonce: Option<&str>) -> Result<Person, OpenIdError> {
-        let proof = token::Proof { nonce, access_token: None };
-        self.judged(id_token, &proof, &self.judge).await
+    /// The user of an ID token that an app got from the provider.
+    pub async fn user(&self, id_token: &str, nonce: Option<&str>) -> Result<ProviderUser, OpenIdError> {
+        let binding = id_token::TokenBinding { nonce, access_token: None };
+        self.verified(id_token, &binding, &self.verifier).await
     }
 
-    /// Judges by the keys that are known, and by newer ones where the token names a key that is not.
-    async fn judged(&self, id_token: &str, proof: &token::Proof<'_>, judge: &Judge) -> Result<Person, OpenIdError> {
+    /// Verifies with the cached keys; refreshes them when the token names an unknown one.
+    async fn verified(
+        &self,
+        id_token: &str,
+        binding: &id_token::TokenBinding<'_>,
+        verifier: &IdTokenVerifier,
+    ) -> Result<ProviderUser, OpenIdError> {
         let metadata = self.discovery.metadata().await?;
-        match judge.person(id_token, proof, &metadata) {
-            Err(Rejected::UnknownKey) => {}
-            judged => return Ok(judged?),
+        match verifier.verify(id_token, binding, &metadata) {
+            Err(IdTokenError::UnknownKey) => {}
+            verified => return Ok(verified?),
         }
-        let newer = self.discovery.newer_than(&metadata).await?.ok_or(Rejected::UnknownKey)?;
-        Ok(judge.person(id_token, proof, &newer)?)
+        let newer = self.discovery.refreshed_since(&metadata).await?.ok_or(IdTokenError::UnknownKey)?;
+        Ok(verifier.verify(id_token, binding, &newer)?)
     }
 }
 
-/// An address that nobody on the way can read or change; one of this machine needs no TLS for that.
-fn safe(key: &str, address: &str) -> anyhow::Result<Url> {
+/// A URL with TLS; without TLS only one of this machine.
+fn secure_url(key: &str, address: &str) -> anyhow::Result<Url> {
     let wrong =
         || format!("{key} must be an address that begins with https:// (http:// on this machine only), without a #");
     let url: Url = address.trim().parse().with_context(wrong)?;
@@ -203,31 +210,31 @@ fn safe(key: &str, address: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-/// By a header, as every provider must take it, unless it says that it takes the secret in the form alone.
-fn how_to_prove(metadata: &Metadata) -> AuthType {
+/// HTTP Basic, which every provider must support, unless its metadata says that it does not.
+fn client_authentication(metadata: &Metadata) -> AuthType {
     let ways = metadata.token_endpoint_auth_methods_supported();
     let takes = |way| ways.is_none_or(|ways| ways.contains(&way));
     if takes(CoreClientAuthMethod::ClientSecretBasic) { AuthType::BasicAuth } else { AuthType::RequestBody }
 }
 
-type NotExchanged = RequestTokenError<client::HttpError, StandardErrorResponse<CoreErrorResponseType>>;
+type ExchangeError = RequestTokenError<client::HttpError, StandardErrorResponse<CoreErrorResponseType>>;
 
-/// What is told of it never quotes the provider's answer, which may hold tokens.
-fn not_exchanged(error: NotExchanged) -> OpenIdError {
+/// The message never quotes the answer of the provider, which may contain tokens.
+fn exchange_error(error: ExchangeError) -> OpenIdError {
     use CoreErrorResponseType::{InvalidClient, UnauthorizedClient};
     match error {
         RequestTokenError::ServerResponse(refusal) => match refusal.error() {
-            InvalidClient | UnauthorizedClient => OpenIdError::Away(
-                "it does not know this client or its secret; look at SIGHTLINE_OIDC_CLIENT_ID and _SECRET".to_owned(),
+            InvalidClient | UnauthorizedClient => OpenIdError::Unavailable(
+                "it does not know this client or its secret; check SIGHTLINE_OIDC_CLIENT_ID and _SECRET".to_owned(),
             ),
             code => {
                 tracing::info!(code = code.as_ref(), "the OpenID provider gave no tokens for a code");
                 OpenIdError::Refused
             }
         },
-        RequestTokenError::Request(error) => OpenIdError::Away(error.to_string()),
+        RequestTokenError::Request(error) => OpenIdError::Unavailable(error.to_string()),
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            OpenIdError::Away("its answer to a code does not read".to_owned())
+            OpenIdError::Unavailable("its answer to a code does not read".to_owned())
         }
     }
 }
@@ -252,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_set_whole_or_not_at_all() {
+    fn a_provider_needs_all_of_its_settings() {
         assert!(Provider::new(&OpenIdArgs::default(), OWN).unwrap().is_none());
         let provider = Provider::new(&usual(), OWN).unwrap().unwrap();
         assert_eq!(provider.callback.as_str(), "https://sightline.example.org/v1/oidc/callback");
@@ -268,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_could_read_on_the_way_is_refused_by_its_name() {
+    fn urls_without_tls_are_refused_by_the_name_of_the_setting() {
         for address in ["http://accounts.example", "accounts.example", "https://a.example/#b", "ftp://a.example"] {
             let text = || Some(address.to_owned());
             for (key, settings) in [
@@ -286,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_page_that_is_named_is_one() {
+    fn only_pages_of_the_settings_get_tokens() {
         let returns = vec!["https://app.example/in".to_owned()];
         let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..usual() }, OWN).unwrap().unwrap();
         assert!(provider.page("https://app.example/in").is_some());

@@ -1,9 +1,9 @@
-//! What the first bytes of an image say: its type and its dimensions. Nothing is decoded.
+//! Type and size of an image from its first bytes. Nothing is decoded.
 //!
-//! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as they are there, or that
-//! this is no image of ours. It goes forward only: each byte is looked at once, however small the pieces that arrive.
+//! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as they are there, or that this
+//! is no image that is taken. Each byte is read once, however small the chunks.
 
-/// The types of image that are taken.
+/// The image types that are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageType {
     /// JPEG.
@@ -24,28 +24,21 @@ impl ImageType {
         }
     }
 
-    /// The type of this media type, parameters aside.
-    pub fn from_media_type(text: &str) -> Option<Self> {
-        let essence = text.split(';').next().unwrap_or_default().trim();
-        let all = [Self::Jpeg, Self::Png, Self::Webp];
-        all.into_iter().find(|kind| essence.eq_ignore_ascii_case(kind.media_type()))
-    }
-
-    /// The type of image that these bytes begin.
+    /// The type by the first bytes.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         match recognise(bytes) {
             Begins::With(kind) => Some(kind),
-            Begins::Unclear | Begins::Otherwise => None,
+            Begins::Incomplete | Begins::Otherwise => None,
         }
     }
 }
 
-/// What is known of an image so far.
+/// What the bytes so far say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// Not enough has arrived.
-    Unclear,
-    /// It is an image of this size.
+    /// More bytes are needed.
+    Incomplete,
+    /// An image of this size.
     Image {
         /// Its type.
         kind: ImageType,
@@ -54,25 +47,25 @@ pub enum Finding {
         /// Height in pixels.
         height: u32,
     },
-    /// It is none of the types that are taken.
+    /// None of the types that are taken.
     NotAnImage,
-    /// It begins like this type and goes on as none can.
+    /// It begins like this type, and its header is invalid.
     Broken(ImageType),
 }
 
-/// A look at the beginning of an image while it arrives.
+/// Parses the header of an image while it arrives.
 #[derive(Debug, Default)]
 pub struct Probe {
-    /// Where the walk through a JPEG's segments has come to.
+    /// Offset in the segments of a JPEG.
     at: usize,
 }
 
 impl Probe {
-    /// Looks at everything that has arrived so far.
-    pub fn look(&mut self, bytes: &[u8]) -> Finding {
+    /// Parses all bytes that have arrived so far.
+    pub fn update(&mut self, bytes: &[u8]) -> Finding {
         let kind = match recognise(bytes) {
             Begins::With(kind) => kind,
-            Begins::Unclear => return Finding::Unclear,
+            Begins::Incomplete => return Finding::Incomplete,
             Begins::Otherwise => return Finding::NotAnImage,
         };
         let size = match kind {
@@ -82,35 +75,35 @@ impl Probe {
         };
         match size {
             Size::Is(width, height) => Finding::Image { kind, width, height },
-            Size::Unclear => Finding::Unclear,
+            Size::Incomplete => Finding::Incomplete,
             Size::Broken => Finding::Broken(kind),
         }
     }
 
-    /// Walks from marker to marker up to the frame header, which has the size.
+    /// Goes from marker to marker up to the frame header (SOF), which has the size.
     fn jpeg(&mut self, bytes: &[u8]) -> Size {
         self.at = self.at.max(2);
         loop {
-            let Some(rest) = bytes.get(self.at..) else { return Size::Unclear };
-            // Between segments there may be bytes that mean nothing, and a marker may begin with several 0xFF.
+            let Some(rest) = bytes.get(self.at..) else { return Size::Incomplete };
+            // Stray bytes may lie between segments, and a marker may begin with several 0xFF.
             let Some(start) = rest.windows(2).position(|pair| pair[0] == 0xff && pair[1] != 0xff) else {
                 self.at += rest.len().saturating_sub(1);
-                return Size::Unclear;
+                return Size::Incomplete;
             };
             self.at += start;
             let segment = &bytes[self.at..];
             match segment[1] {
                 0x00 | 0x01 | 0xd0..=0xd8 => self.at += 2,
-                // The image's end, or its data: the size should have come before.
+                // End of image, or image data: the frame header must come before.
                 0xd9 | 0xda => return Size::Broken,
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     return match segment.get(5..9) {
                         Some(size) => Size::Is(be16(&size[2..]), be16(size)),
-                        None => Size::Unclear,
+                        None => Size::Incomplete,
                     };
                 }
                 _ => match segment.get(2..4).map(be16) {
-                    None => return Size::Unclear,
+                    None => return Size::Incomplete,
                     Some(..2) => return Size::Broken,
                     Some(length) => self.at += 2 + length as usize,
                 },
@@ -119,10 +112,10 @@ impl Probe {
     }
 }
 
-/// How bytes begin.
+/// The first bytes.
 enum Begins {
     With(ImageType),
-    Unclear,
+    Incomplete,
     Otherwise,
 }
 
@@ -138,12 +131,12 @@ fn recognise(bytes: &[u8]) -> Begins {
         () if webp => (ImageType::Webp, 12),
         () => return Begins::Otherwise,
     };
-    if bytes.len() >= length { Begins::With(kind) } else { Begins::Unclear }
+    if bytes.len() >= length { Begins::With(kind) } else { Begins::Incomplete }
 }
 
 enum Size {
     Is(u32, u32),
-    Unclear,
+    Incomplete,
     Broken,
 }
 
@@ -151,26 +144,26 @@ fn png(bytes: &[u8]) -> Size {
     match (bytes.get(8..16), bytes.get(16..24)) {
         (Some(head), _) if head != b"\0\0\0\x0dIHDR" => Size::Broken,
         (Some(_), Some(size)) => Size::Is(be32(size), be32(&size[4..])),
-        _ => Size::Unclear,
+        _ => Size::Incomplete,
     }
 }
 
 fn webp(bytes: &[u8]) -> Size {
-    let Some(data) = bytes.get(20..) else { return Size::Unclear };
+    let Some(data) = bytes.get(20..) else { return Size::Incomplete };
     match &bytes[12..16] {
         b"VP8 " => match (data.get(3..6), data.get(6..10)) {
             (Some(start), _) if start != [0x9d, 0x01, 0x2a] => Size::Broken,
             (Some(_), Some(size)) => Size::Is(le(&size[..2]) & 0x3fff, le(&size[2..]) & 0x3fff),
-            _ => Size::Unclear,
+            _ => Size::Incomplete,
         },
         b"VP8L" => match (data.first(), data.get(1..5).map(le)) {
             (Some(signature), _) if *signature != 0x2f => Size::Broken,
             (Some(_), Some(bits)) => Size::Is((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1),
-            _ => Size::Unclear,
+            _ => Size::Incomplete,
         },
         b"VP8X" => match data.get(4..10) {
             Some(size) => Size::Is(le(&size[..3]) + 1, le(&size[3..]) + 1),
-            None => Size::Unclear,
+            None => Size::Incomplete,
         },
         _ => Size::Broken,
     }
@@ -211,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_found_in_every_type_however_small_the_pieces() {
+    fn size_is_found_in_every_type_and_any_chunks() {
         for (bytes, expected) in [
             (png_head(60_000, 60_000), image(ImageType::Png, 60_000, 60_000)),
             (jpeg_head(640, 480), image(ImageType::Jpeg, 640, 480)),
@@ -220,21 +213,22 @@ mod tests {
             (webp_head(b"VP8X", b"\0\0\0\0\x3f\x01\0\xef\0\0"), image(ImageType::Webp, 320, 240)),
         ] {
             let mut probe = Probe::default();
-            let first = (1..=bytes.len()).map(|arrived| probe.look(&bytes[..arrived])).find(|f| *f != Finding::Unclear);
+            let first =
+                (1..=bytes.len()).map(|arrived| probe.update(&bytes[..arrived])).find(|f| *f != Finding::Incomplete);
             assert_eq!(first, Some(expected));
-            assert_eq!(Probe::default().look(&bytes), expected, "all at once");
+            assert_eq!(Probe::default().update(&bytes), expected, "all at once");
         }
     }
 
     #[test]
-    fn what_is_no_image_is_known_by_its_first_bytes() {
+    fn other_files_are_refused_by_their_first_bytes() {
         for bytes in [&b"GIF89a"[..], b"<html>", b"PK\x03\x04", b"RIFF\0\0\0\0WAVE", b"\xff\xd9", b"{}"] {
-            assert_eq!(Probe::default().look(bytes), Finding::NotAnImage, "{bytes:?}");
+            assert_eq!(Probe::default().update(bytes), Finding::NotAnImage, "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_header_that_leads_nowhere_is_broken() {
+    fn an_invalid_header_is_broken() {
         for (bytes, kind) in [
             ([JPEG, &[0xda, 0, 8]].concat(), ImageType::Jpeg),
             ([JPEG, &[0xe0, 0, 1]].concat(), ImageType::Jpeg),
@@ -243,12 +237,12 @@ mod tests {
             (webp_head(b"VP8 ", b"\0\0\0abc"), ImageType::Webp),
             (webp_head(b"VP8L", b"x"), ImageType::Webp),
         ] {
-            assert_eq!(Probe::default().look(&bytes), Finding::Broken(kind), "{bytes:?}");
+            assert_eq!(Probe::default().update(&bytes), Finding::Broken(kind), "{bytes:?}");
         }
     }
 
     #[test]
-    fn no_bytes_make_it_panic() {
+    fn no_bytes_cause_a_panic() {
         let heads = [jpeg_head(9, 9), png_head(9, 9), webp_head(b"VP8 ", &[0; 9])];
         for head in &heads {
             for at in 0..head.len() {
@@ -257,7 +251,7 @@ mod tests {
                     bytes[at] = value;
                     let mut probe = Probe::default();
                     (0..=bytes.len()).for_each(|arrived| {
-                        probe.look(&bytes[..arrived]);
+                        probe.update(&bytes[..arrived]);
                     });
                 }
             }

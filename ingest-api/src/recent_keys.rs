@@ -1,9 +1,8 @@
-//! What came under which idempotency key, of the recent ones that this process saw.
+//! Remembers which request came under an idempotency key, to refuse another request under the same key.
 //!
-//! A frame's id follows from tenant and key, so a repeat is the same frame on every replica and after every restart. This
-//! memory adds one thing: a key that comes again with another image or other parameters is a mistake, which would else
-//! pass for a repeat, and is told. It is bounded and this process's own: beyond it, such a request is taken as a repeat of
-//! the first.
+//! A frame's id follows from tenant and key, so a repeated request is the same frame on every replica and after a restart. A
+//! key that comes with another image or other parameters is a mistake of the client, which this memory detects. It is bounded
+//! and local to the process: a request beyond it counts as a repeat of the first.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -11,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use contracts::FrameId;
 
-/// Keys that are remembered at least, and half of those that are at most: some 5 MB.
+/// At least so many keys are remembered, and at most twice as many: some 5 MB.
 const GENERATION: usize = 50_000;
 
-/// The memory.
+/// Hashes of recent requests by frame id.
 pub struct RecentKeys {
     hasher: RandomState,
     seen: Mutex<Generations>,
@@ -27,13 +26,13 @@ struct Generations {
 }
 
 impl RecentKeys {
-    /// Remembers nothing yet.
+    /// An empty memory.
     pub fn new() -> Self {
         Self { hasher: RandomState::new(), seen: Mutex::default() }
     }
 
-    /// Whether a request under the key of this frame is the first that is remembered, or the same as that.
-    pub fn agrees(&self, frame: FrameId, request: impl Hash) -> bool {
+    /// Whether a request is the first with this frame id, or equal to the first.
+    pub fn is_first_or_same(&self, frame: FrameId, request: impl Hash) -> bool {
         let request = self.hasher.hash_one(request);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(first) = seen.young.get(&frame).or_else(|| seen.old.get(&frame)) {
@@ -52,18 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_request_under_the_same_key_is_told_while_the_key_is_remembered() {
+    fn another_request_under_a_remembered_key_is_refused() {
         let (keys, frame) = (RecentKeys::new(), FrameId::now());
-        assert!(keys.agrees(frame, ("gate-1", b"image")));
-        assert!(keys.agrees(frame, ("gate-1", b"image")));
-        assert!(!keys.agrees(frame, ("gate-1", b"another")));
-        assert!(keys.agrees(FrameId::now(), ("gate-1", b"another")));
+        assert!(keys.is_first_or_same(frame, ("gate-1", b"image")));
+        assert!(keys.is_first_or_same(frame, ("gate-1", b"image")));
+        assert!(!keys.is_first_or_same(frame, ("gate-1", b"another")));
+        assert!(keys.is_first_or_same(FrameId::now(), ("gate-1", b"another")));
         for _ in 0..GENERATION {
-            keys.agrees(FrameId::now(), 0);
+            keys.is_first_or_same(FrameId::now(), 0);
         }
-        assert!(!keys.agrees(frame, 1), "it is among the last {GENERATION}");
+        assert!(!keys.is_first_or_same(frame, 1), "it is among the last {GENERATION}");
         for _ in 0..2 * GENERATION {
-            keys.agrees(FrameId::now(), 0);
+            keys.is_first_or_same(FrameId::now(), 0);
         }
         let seen = keys.seen.lock().unwrap();
         assert!(seen.young.len() + seen.old.len() <= 2 * GENERATION);

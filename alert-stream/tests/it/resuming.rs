@@ -74,10 +74,14 @@ async fn who_moves_to_another_replica_goes_on_there() {
     let id = client.last_id.clone().unwrap();
     one.stop().await;
     let other = world.replica(&[]).await;
+    let mut newest = String::new();
+    for name in ["last_event_id", "lastEventId", "lastEventID"] {
+        let by_query = format!("/v1/alerts?{name}={id}");
+        let mut client = Client::send(request(other.address, &by_query, ADMIN)).await;
+        assert_eq!(client.numbers(6).await, [4, 5, 6, 7, 8, 9], "{name}");
+        newest = client.last_id.clone().unwrap();
+    }
     let by_query = format!("/v1/alerts?last_event_id={id}");
-    let mut client = Client::send(request(other.address, &by_query, ADMIN)).await;
-    assert_eq!(client.numbers(6).await, [4, 5, 6, 7, 8, 9]);
-    let newest = client.last_id.clone().unwrap();
     let both = request(other.address, &by_query, ADMIN).header("Last-Event-ID", newest);
     let mut client = Client::send(both).await;
     world.publish(alerts(10..11)).await;

@@ -50,6 +50,19 @@ impl Right {
         }
     }
 
+    /// What the scope allows, as the OpenAPI document says it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::FramesWrite => "Send frames and detections",
+            Self::DetectionsRead => "Read frames, detections, statistics and rules",
+            Self::AlertsRead => "Read alerts, as they come and as a list",
+            Self::RulesWrite => "Change rules",
+            Self::FacesWrite => "Enrol and erase faces",
+            Self::FacesRead => "Verify and search faces",
+            Self::Admin => "See everybody's data and manage users",
+        }
+    }
+
     /// What a user of this role may be allowed.
     pub const fn of(role: Role) -> &'static [Self] {
         match role {

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::fakes::{AcceptAll, WriteOnlyLog, indexed_frames};
-use crate::app::App;
-use crate::{Config, Deps, Directory, Shared};
+use crate::http::App;
+use crate::{AccountsService, Config, Deps, Shared};
 
 /// Largest image in pixels.
 pub const MAX_PIXELS: u64 = 1_000_000;
@@ -92,14 +92,14 @@ impl Edge {
         let (folder, log) = (tempfile::tempdir()?, Arc::new(WriteOnlyLog::default()));
         let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(folder.path().join("documents.db"))?);
         runtime.block_on(documents.put(&indexed_frames()?))?;
-        let directory = runtime.block_on(open_accounts(&folder))?;
-        runtime.spawn(directory.clone().run(CancellationToken::new()));
+        let accounts_service = runtime.block_on(open_accounts(&folder))?;
+        runtime.spawn(accounts_service.clone().run(CancellationToken::new()));
         let deps = Deps {
             bus: log.clone(),
             documents: documents.clone(),
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(AcceptAll),
-            directory,
+            accounts_service,
             other_services: Health::default(),
         };
         let health = crate::health(&config, &deps);
@@ -135,11 +135,11 @@ impl Edge {
 }
 
 /// Accounts with a cheap password hash, and without limits on sign-ins.
-async fn open_accounts(folder: &TempDir) -> anyhow::Result<Directory> {
+async fn open_accounts(folder: &TempDir) -> anyhow::Result<AccountsService> {
     let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await?;
     database.migrate().await?;
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 64 };
     let throttle = Throttle { address: Rate::new(Duration::from_nanos(1), u32::MAX), ..Throttle::default() };
     let settings = AccountSettings { hashing, throttle, ..AccountSettings::default() };
-    Directory::open(database, settings, Shared::in_process(), Arc::new(LogMailer), Clock::default()).await
+    AccountsService::open(database, settings, Shared::in_process(), Arc::new(LogMailer), Clock::default()).await
 }

@@ -1,116 +1,19 @@
-//! A room for older clients: the paths and shapes they know, at the root. It translates and delegates; it holds no logic.
+//! Routes of older clients, at the root: their paths and shapes, translated to the other routes. No logic of its own.
 
-pub mod accounts;
-pub mod sessions;
+mod accounts;
+mod hello;
+mod sessions;
+mod vehicles;
 
-use std::collections::BTreeMap;
+use crate::http::describe::Routes;
+use crate::http::v1::alerts::stream;
 
-use axum::Json;
-use axum::extract::State;
-use axum::routing::get;
-use jiff::Timestamp;
-use platform::query::{Invalid, Parameters, Query};
-use serde::Serialize;
-use store::{DetectionFilter, GroupBy, Paged, StoredDetection};
-use utoipa::ToSchema;
-
-use crate::app::App;
-use crate::http::docs::Problems;
-use crate::http::extract::{MayRead, NoQuery, Strict, limit};
-use crate::http::{ApiError, Routes, alerts, hello};
-
-/// Items of a list when the client does not say how many.
-const DEFAULT_LIMIT: u32 = 100;
-
-/// The questions of this file.
+/// Routes that answer soon.
 pub fn routes() -> Routes {
-    let seen = vec![("/detections", get(detections)), ("/stats", get(stats))];
-    [seen, accounts::routes(), sessions::routes(), hello::routes()].concat()
+    vehicles::routes().merge(accounts::routes()).merge(sessions::routes()).merge(hello::routes())
 }
 
-/// What alert-stream answers: it knows the older shape too.
-pub fn streams() -> Routes {
-    vec![("/alerts", get(alerts::pass_on))]
-}
-
-/// Which part of the list.
-#[derive(Debug, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// How many to leave out.
-    #[param(required = false, minimum = 0, default = 0)]
-    skip: u64,
-    /// How many to return.
-    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-}
-
-impl Parameters for Asked {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
-        let skip = query.text("skip")?;
-        Ok(Self { skip: from_zero("skip", skip.as_deref().unwrap_or("0"))?, limit: limit(query, DEFAULT_LIMIT)? })
-    }
-}
-
-fn from_zero(name: &str, text: &str) -> Result<u64, Invalid> {
-    // Databases count in signed numbers.
-    let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
-    number.ok_or_else(|| Invalid(format!("{name} must be a whole number from 0")))
-}
-
-/// A detection as older clients know it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct FlatVehicle {
-    id: String,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    year: Option<i32>,
-    make: Option<String>,
-    model: Option<String>,
-    category: Option<String>,
-}
-
-impl From<StoredDetection> for FlatVehicle {
-    fn from(stored: StoredDetection) -> Self {
-        let vehicle = stored.detection.attributes.vehicle();
-        Self {
-            id: stored.id.to_string(),
-            created_at: stored.captured_at,
-            year: vehicle.year,
-            make: vehicle.make,
-            model: vehicle.model,
-            category: vehicle.category,
-        }
-    }
-}
-
-/// Detections of vehicles, oldest first.
-#[utoipa::path(
-    get, path = "/detections", operation_id = "older_list_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "older clients", params(Asked),
-    responses((status = 200, body = Vec<FlatVehicle>), Problems)
-)]
-pub async fn detections(
-    State(app): State<App>,
-    reader: MayRead,
-    Strict(asked): Strict<Asked>,
-) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
-    let page = Paged::Oldest { skip: asked.skip, limit: asked.limit };
-    // They know vehicles only: what has nothing of one is not for them.
-    let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
-    let stored = app.documents.detections(&reader.scope(), &vehicles, &page).await?;
-    Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
-}
-
-/// How many detections there are of each make.
-#[utoipa::path(
-    get, path = "/stats", operation_id = "older_count_detections", security(("oauth2" = ["detections:read"]), ("bearer" = [])), tag = "older clients",
-    responses((status = 200, body = BTreeMap<String, u64>), Problems)
-)]
-pub async fn stats(
-    State(app): State<App>,
-    reader: MayRead,
-    _: NoQuery,
-) -> Result<Json<BTreeMap<String, u64>>, ApiError> {
-    let counts = app.documents.count(&reader.scope(), &DetectionFilter::default(), GroupBy::Make).await?;
-    Ok(Json(counts.into_iter().map(|group| (group.key, group.count)).collect()))
+/// Streams. alert-stream knows the older shape too.
+pub fn long_routes() -> Routes {
+    stream::older_routes()
 }

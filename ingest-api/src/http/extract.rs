@@ -1,140 +1,40 @@
-//! What handlers take as arguments: a caller with a right, a query, an id; each refuses with a problem that
-//! says what would be right. A caller is counted where it becomes known, so a handler takes one of them only.
+//! Arguments of handlers that read the query, the path and the body. Each refuses what is invalid with a problem that says
+//! what would be right.
+
+pub mod form;
+pub mod json;
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use accounts::{AccessError, Caller, Decision, Right};
 use axum::extract::{FromRequestParts, Path};
 use contracts::StreamName;
 use contracts::api::Page;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
-use platform::http::note_tenant;
 use platform::query::{Invalid, Parameters, Query};
-use store::{Cursor, Paged, Scope};
+use store::{Cursor, Paged};
 
-use crate::app::App;
-use crate::http::ApiError;
-use crate::http::limited::{self, Room};
+use crate::http::app::App;
+use crate::http::describe::Argument;
+use crate::http::error::{ApiError, RequestError};
 
-/// Items of a page when the client does not say how many.
+/// Items of a page, where the client does not say how many.
 pub const DEFAULT_LIMIT: u32 = 50;
 /// Most items of a page.
 const MAX_LIMIT: u32 = 1000;
-/// How far a camera's clock may be ahead of ours.
+/// How far a camera's clock may be ahead of the server's.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// A caller who may send frames and detections.
-pub struct MayWrite(pub Caller);
+/// The query as `P`. Unknown and repeated parameters and invalid values are refused.
+pub struct StrictQuery<P>(pub P);
 
-/// A caller who may read.
-pub struct MayRead(pub Caller);
+/// The query of a path without parameters.
+pub type NoQuery = StrictQuery<()>;
 
-/// A caller who may read alerts.
-pub struct MayReadAlerts(pub Caller);
+impl<P> Argument for StrictQuery<P> {}
 
-/// A caller who may change rules.
-pub struct MayEditRules(pub Caller);
-
-impl FromRequestParts<App> for MayWrite {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::FramesWrite, "sending").await.map(Self)
-    }
-}
-
-impl FromRequestParts<App> for MayRead {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::DetectionsRead, "reading").await.map(Self)
-    }
-}
-
-impl FromRequestParts<App> for MayReadAlerts {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::AlertsRead, "reading alerts").await.map(Self)
-    }
-}
-
-impl FromRequestParts<App> for MayEditRules {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        allowed(parts, app, Right::RulesWrite, "changing rules").await.map(Self)
-    }
-}
-
-impl MayRead {
-    /// Whose data the caller sees.
-    pub fn scope(&self) -> Scope {
-        scope(&self.0)
-    }
-}
-
-impl MayReadAlerts {
-    /// Whose data the caller sees.
-    pub fn scope(&self) -> Scope {
-        scope(&self.0)
-    }
-}
-
-fn scope(caller: &Caller) -> Scope {
-    if caller.sees_all { Scope::All } else { Scope::Tenant(caller.tenant.clone()) }
-}
-
-/// The caller of a request, if its credential allows something and there is room for the request.
-pub async fn allowed(parts: &Parts, app: &App, right: Right, what: &'static str) -> Result<Caller, ApiError> {
-    let caller = admitted(parts, app).await?;
-    if caller.may(right) { Ok(caller) } else { Err(ApiError::Forbidden(what)) }
-}
-
-/// The caller of a request, whatever its credential allows, if there is room for the request.
-pub async fn admitted(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
-    let header = parts.headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
-    let token = header.to_str().ok().and_then(bearer).ok_or(ApiError::NoCredential)?;
-    let caller = app.accounts.authenticate(token).await?;
-    note_tenant(&parts.extensions, caller.tenant.as_str());
-    count(parts, app, &caller).await?;
-    Ok(caller)
-}
-
-/// Counts a request of a caller, and notes what its client is told of its limit.
-pub async fn count(parts: &Parts, app: &App, caller: &Caller) -> Result<(), ApiError> {
-    match app.accounts.admit(caller).await {
-        Ok(Some(Decision { remaining, resets_in, .. })) => {
-            let limit = caller.rate_limit.unwrap_or(remaining);
-            limited::note(&parts.extensions, Room { limit, remaining, resets_in });
-        }
-        Ok(None) => {}
-        Err(error) => {
-            if let AccessError::RateLimited { limit, retry_after } = error {
-                limited::note(&parts.extensions, Room { limit, remaining: 0, resets_in: retry_after });
-            }
-            return Err(error.into());
-        }
-    }
-    Ok(())
-}
-
-/// The token of a `Bearer` credential.
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The query as parameters that are all known: an unknown one, one given twice and one with a wrong value are refused.
-pub struct Strict<P>(pub P);
-
-/// For a path that takes no parameters.
-pub type NoQuery = Strict<()>;
-
-impl<P: Parameters> FromRequestParts<App> for Strict<P> {
+impl<P: Parameters> FromRequestParts<App> for StrictQuery<P> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
@@ -142,24 +42,27 @@ impl<P: Parameters> FromRequestParts<App> for Strict<P> {
     }
 }
 
-/// The one parameter in the path as a `T`.
-pub struct Id<T>(pub T);
+/// The one parameter of the path as a `T`.
+pub struct PathId<T>(pub T);
 
-impl<T: FromStr<Err: Display>> FromRequestParts<App> for Id<T> {
+impl<T> Argument for PathId<T> {}
+
+impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Path(text) = Path::<String>::from_request_parts(parts, app)
             .await
-            .map_err(|_| ApiError::Malformed("what the path has percent-encoded is no UTF-8".to_owned()))?;
-        text.parse().map(Self).map_err(|error: T::Err| ApiError::Invalid(error.to_string()))
+            .map_err(|_| RequestError::Malformed("what the path has percent-encoded is no UTF-8".to_owned()))?;
+        let id = text.parse().map_err(|error: T::Err| RequestError::Invalid(error.to_string()))?;
+        Ok(Self(id))
     }
 }
 
-/// What every list takes: a span of time, a stream, and which page.
+/// The parameters of every list: a time span, a stream, and which page.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Listed {
+pub struct ListQuery {
     /// Of then or later, in RFC 3339: when the image was taken; of alerts, when they were raised.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
@@ -177,7 +80,7 @@ pub struct Listed {
     cursor: Option<Cursor>,
 }
 
-impl Parameters for Listed {
+impl Parameters for ListQuery {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
         let (from, to) = span(query)?;
         let cursor = query.text("cursor")?.as_deref().map(Cursor::decode).transpose();
@@ -186,40 +89,40 @@ impl Parameters for Listed {
     }
 }
 
-impl Listed {
-    /// What to ask the store for: one item more than the page has, which tells whether there is a next one.
-    pub fn asked(&self) -> Paged {
+impl ListQuery {
+    /// The query to the store. It asks for one item more than the page has: whether it is there tells whether a next page is.
+    pub fn page_query(&self) -> Paged {
         Paged::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
     }
 
-    /// The page out of what the store gave.
-    pub fn page<T>(&self, items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
-        page(self.limit, items, place)
+    /// The page, from what [`Self::page_query`] found.
+    pub fn page<T>(&self, items: Vec<T>, cursor_of: impl FnOnce(&T) -> Cursor) -> Page<T> {
+        page(self.limit, items, cursor_of)
     }
 }
 
-/// A page of so many items out of one more, which tells whether there is a next page.
-pub fn page<T>(limit: u32, mut items: Vec<T>, place: impl FnOnce(&T) -> Cursor) -> Page<T> {
+/// A page of `limit` items. `items` may have one more, which means that there is a next page.
+pub fn page<T>(limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> Cursor) -> Page<T> {
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    let next_cursor = items.last().filter(|_| more).map(|last| place(last).encode());
+    let next_cursor = items.last().filter(|_| more).map(|last| cursor_of(last).encode());
     Page { items, next_cursor }
 }
 
-/// A number of items.
+/// The parameter `limit`.
 ///
 /// # Errors
-/// When it is none or out of range.
+/// When it is no number or out of range.
 pub fn limit(query: &mut Query, default: u32) -> Result<u32, Invalid> {
     let Some(text) = query.text("limit")? else { return Ok(default) };
     let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
     number.ok_or_else(|| Invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}")))
 }
 
-/// A moment.
+/// A parameter that is a time.
 ///
 /// # Errors
-/// When it does not read, or no calendar of ours has it.
+/// When it is no time in RFC 3339, or before 1970.
 pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>, Invalid> {
     let Some(text) = query.text(name)? else { return Ok(None) };
     let wrong = || Invalid(format!("{name} must be a time such as 2026-01-02T03:04:05Z (write + as %2B)"));
@@ -227,10 +130,10 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
     since_1970(name, moment).map(Some)
 }
 
-/// When an image was taken, which is a moment that has come.
+/// Checks the time at which an image was taken.
 ///
 /// # Errors
-/// When it lies further in the future than clocks differ.
+/// When it is before 1970, or more than an hour ahead of the server.
 pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
     if moment.duration_since(Timestamp::now()) > MAX_AHEAD {
         return Err(Invalid(format!(
@@ -240,25 +143,25 @@ pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
     since_1970("captured_at", moment)
 }
 
-/// A moment that RFC 3339 can write and every database can keep.
+/// Checks that a time is one that every database can store.
 fn since_1970(name: &str, moment: Timestamp) -> Result<Timestamp, Invalid> {
     if moment >= Timestamp::UNIX_EPOCH { Ok(moment) } else { Err(Invalid(format!("{name} must be 1970 or later"))) }
 }
 
-/// A text to compare with, of a sensible length.
+/// A parameter that is a text of 1 to 128 characters.
 ///
 /// # Errors
 /// When it is empty or too long.
 pub fn text(query: &mut Query, name: &'static str) -> Result<Option<String>, Invalid> {
     let value = query.text(name)?;
-    let sensible = value.as_ref().is_none_or(|text| (1..=128).contains(&text.chars().count()) && !text.contains('\0'));
-    if sensible { Ok(value) } else { Err(Invalid(format!("{name} must have 1 to 128 characters"))) }
+    let is_valid = value.as_ref().is_none_or(|text| (1..=128).contains(&text.chars().count()) && !text.contains('\0'));
+    if is_valid { Ok(value) } else { Err(Invalid(format!("{name} must have 1 to 128 characters"))) }
 }
 
-/// A span of time that is none backwards.
+/// The parameters `from` and `to`.
 ///
 /// # Errors
-/// When it ends before it begins.
+/// When `from` is not before `to`.
 pub fn span(query: &mut Query) -> Result<(Option<Timestamp>, Option<Timestamp>), Invalid> {
     match (moment(query, "from")?, moment(query, "to")?) {
         (Some(from), Some(to)) if from >= to => Err(Invalid("from must be before to".to_owned())),

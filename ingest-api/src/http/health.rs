@@ -1,12 +1,21 @@
-//! `/healthz` and `/readyz` as the OpenAPI document tells of them; `platform` answers them.
+//! `/healthz` and `/readyz`: `platform` answers them, this describes them in the OpenAPI document.
 
-use utoipa::openapi::path::{OperationBuilder, PathItem};
+use platform::Health;
+use utoipa::openapi::path::{OperationBuilder, PathItem, Paths};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{ContentBuilder, HttpMethod, Object, ObjectBuilder, Paths, ResponseBuilder, Type};
+use utoipa::openapi::{ContentBuilder, HttpMethod, Object, ObjectBuilder, OpenApiBuilder, ResponseBuilder, Type};
+use utoipa_axum::router::OpenApiRouter;
 
-/// Adds the two paths.
-pub fn document(paths: &mut Paths) {
+use crate::http::describe::{METHOD_NOT_ALLOWED, Routes};
+
+/// The two routes.
+pub fn routes(health: &Health) -> Routes {
+    let document = OpenApiBuilder::new().paths(paths()).build();
+    OpenApiRouter::with_openapi(document).merge(health.router().into())
+}
+
+fn paths() -> Paths {
     let text = || Object::with_type(SchemaType::Type(Type::String));
     let status = || ObjectBuilder::new().property("status", text()).required("status");
     let answer = |description: &str, body: Object| {
@@ -26,10 +35,11 @@ pub fn document(paths: &mut Paths) {
         .summary(Some("Whether everything that the service needs can be reached"))
         .response("200", answer("All of it", checks()))
         .response("503", answer("Not all of it; each check is named with `ok` or what is wrong", checks()));
+    let mut paths = Paths::new();
     for (path, operation) in [("/healthz", live), ("/readyz", ready)] {
-        let (status, response) = super::docs::not_allowed();
-        let operation = operation.response(status, response);
-        let operation = operation.tag("health").security(SecurityRequirement::default());
+        let (status, response) = METHOD_NOT_ALLOWED.problem();
+        let operation = operation.response(status, response).tag("health").security(SecurityRequirement::default());
         paths.paths.insert(path.to_owned(), PathItem::new(HttpMethod::Get, operation));
     }
+    paths
 }

@@ -1,7 +1,7 @@
-//! What the provider publishes of itself, its addresses and keys: fetched when it is first needed, and kept for a while.
+//! The provider's metadata, its endpoints and keys: fetched at first use and cached.
 //!
-//! Whoever makes up tokens with keys that nobody knows makes us ask the provider once in [`BETWEEN`], not once for each; and
-//! while it is away, many who wait for it are answered by one attempt.
+//! Tokens with unknown keys cause at most one fetch in [`MIN_REFRESH_INTERVAL`]. While the provider is down, requests that wait
+//! share one attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::OpenIdError;
-use super::client::{Http, HttpError};
+use super::client::{HttpError, ProviderClient};
 
-/// What the provider publishes.
+/// The metadata of the provider.
 pub type Metadata = CoreProviderMetadata;
 
-/// How long it is kept.
-const KEPT: Duration = Duration::from_secs(60 * 60);
-/// Least time between two fetches for the sake of keys that are not known.
-const BETWEEN: Duration = Duration::from_secs(30);
-/// How long after a failure everybody is told of that one.
-const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// Time for which the metadata is cached.
+const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
+/// Shortest time between two fetches for unknown keys.
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+/// Time for which a failure is cached.
+const FAILURE_CACHE_TIME: Duration = Duration::from_secs(2);
 
-/// See the head of this file.
+/// Fetches and caches the metadata.
 pub struct Discovery {
     issuer: IssuerUrl,
-    http: Http,
-    /// As [`BETWEEN`].
-    between: Duration,
+    client: ProviderClient,
+    /// [`MIN_REFRESH_INTERVAL`], except in tests.
+    min_refresh_interval: Duration,
     known: Mutex<Known>,
 }
 
@@ -40,56 +40,56 @@ struct Known {
 }
 
 impl Discovery {
-    pub fn new(issuer: IssuerUrl, http: Http) -> Self {
-        Self { issuer, http, between: BETWEEN, known: Mutex::default() }
+    pub fn new(issuer: IssuerUrl, client: ProviderClient) -> Self {
+        Self { issuer, client, min_refresh_interval: MIN_REFRESH_INTERVAL, known: Mutex::default() }
     }
 
-    pub fn http(&self) -> &Http {
-        &self.http
+    pub fn client(&self) -> &ProviderClient {
+        &self.client
     }
 
-    /// What the provider published within the last hour.
+    /// The metadata, at most an hour old.
     pub async fn metadata(&self) -> Result<Arc<Metadata>, OpenIdError> {
         let mut known = self.known.lock().await;
         match &known.metadata {
-            Some((metadata, at)) if at.elapsed() < KEPT => Ok(Arc::clone(metadata)),
+            Some((metadata, at)) if at.elapsed() < CACHE_TIME => Ok(Arc::clone(metadata)),
             _ => self.fetch(&mut known).await,
         }
     }
 
-    /// What the provider has published since `seen`; nothing while it is too early to ask again.
-    pub async fn newer_than(&self, seen: &Arc<Metadata>) -> Result<Option<Arc<Metadata>>, OpenIdError> {
+    /// Metadata that was fetched after `seen`; `None` while it is too early to fetch again.
+    pub async fn refreshed_since(&self, seen: &Arc<Metadata>) -> Result<Option<Arc<Metadata>>, OpenIdError> {
         let mut known = self.known.lock().await;
         match &known.metadata {
-            // Somebody else has asked meanwhile.
+            // Another request has fetched it meanwhile.
             Some((metadata, _)) if !Arc::ptr_eq(metadata, seen) => Ok(Some(Arc::clone(metadata))),
-            Some((_, at)) if at.elapsed() < self.between => Ok(None),
+            Some((_, at)) if at.elapsed() < self.min_refresh_interval => Ok(None),
             _ => self.fetch(&mut known).await.map(Some),
         }
     }
 
     async fn fetch(&self, known: &mut Known) -> Result<Arc<Metadata>, OpenIdError> {
         if let Some((why, at)) = &known.failed
-            && at.elapsed() < AFTER_FAILURE
+            && at.elapsed() < FAILURE_CACHE_TIME
         {
-            return Err(OpenIdError::Away(why.clone()));
+            return Err(OpenIdError::Unavailable(why.clone()));
         }
-        match Metadata::discover_async(self.issuer.clone(), &self.http).await {
+        match Metadata::discover_async(self.issuer.clone(), &self.client).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 *known = Known { metadata: Some((Arc::clone(&metadata), Instant::now())), failed: None };
                 Ok(metadata)
             }
             Err(error) => {
-                let why = told(error);
+                let why = reason(error);
                 known.failed = Some((why.clone(), Instant::now()));
-                Err(OpenIdError::Away(why))
+                Err(OpenIdError::Unavailable(why))
             }
         }
     }
 }
 
-fn told(error: DiscoveryError<HttpError>) -> String {
+fn reason(error: DiscoveryError<HttpError>) -> String {
     match error {
         DiscoveryError::Request(error) => error.to_string(),
         DiscoveryError::Parse(error) => format!("what it publishes of itself does not read: {error}"),
@@ -123,18 +123,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn newer_keys_are_asked_for_when_it_is_time_and_once_for_all_who_want_them() {
+    async fn keys_are_refreshed_once_for_all_requests_and_not_too_often() {
         let url = provider().await;
-        let http = Http::new(&url.parse().unwrap(), &OpenIdArgs::default()).unwrap();
-        let mut discovery = Discovery::new(IssuerUrl::new(url).unwrap(), http);
+        let client = ProviderClient::new(&url.parse().unwrap(), &OpenIdArgs::default()).unwrap();
+        let mut discovery = Discovery::new(IssuerUrl::new(url).unwrap(), client);
         let first = discovery.metadata().await.unwrap();
-        assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()), "it is kept");
-        assert!(discovery.newer_than(&first).await.unwrap().is_none(), "just fetched");
-        discovery.between = Duration::ZERO;
-        let newer = discovery.newer_than(&first).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()), "it is cached");
+        assert!(discovery.refreshed_since(&first).await.unwrap().is_none(), "just fetched");
+        discovery.min_refresh_interval = Duration::ZERO;
+        let newer = discovery.refreshed_since(&first).await.unwrap().unwrap();
         assert!(!Arc::ptr_eq(&first, &newer));
-        discovery.between = BETWEEN;
-        let others = discovery.newer_than(&first).await.unwrap().unwrap();
-        assert!(Arc::ptr_eq(&others, &newer), "what another one has fetched meanwhile");
+        discovery.min_refresh_interval = MIN_REFRESH_INTERVAL;
+        let others = discovery.refreshed_since(&first).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&others, &newer), "fetched by another request");
     }
 }

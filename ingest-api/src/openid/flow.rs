@@ -1,9 +1,9 @@
-//! What a browser keeps between going to the provider and coming back, so that any instance may receive it.
+//! The state of a sign-in between the redirect to the provider and the callback. It is kept in a cookie, so that any instance
+//! can serve the callback.
 //!
-//! One cookie holds a random secret, when the flow began and where it shall lead. State, nonce and PKCE verifier are hashes of
-//! the whole cookie: whoever has not the very cookie knows none of them, and a cookie that was changed belongs to no state that
-//! the provider was given. So no instance remembers anything, and no key is shared. Why it is not signed as well is in
-//! docs/decisions/openid.md.
+//! The cookie holds a random secret, the start time and the page to return to. State, nonce and PKCE verifier are hashes of the
+//! whole cookie: they cannot be derived without it, and a changed cookie does not match the state that the provider returns. So
+//! instances share neither memory nor a key. docs/decisions/openid.md says why the cookie is not signed.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,23 +14,23 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// How long somebody may take at the provider, in seconds.
-const SECONDS: i64 = 600;
-/// How far the clock of the instance that it began at may be ahead, in seconds.
-const AHEAD: i64 = 60;
-/// Longest cookie that is looked at.
+/// Time limit of a sign-in, in seconds.
+const MAX_AGE: i64 = 600;
+/// How far the clock of the instance that began it may be ahead, in seconds.
+const MAX_CLOCK_SKEW: i64 = 60;
+/// Longest cookie, in bytes.
 const MAX_LENGTH: usize = 4_000;
 
 /// A sign-in that a browser has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    kept: Kept,
+    content: FlowState,
     cookie: String,
 }
 
-/// What the cookie says.
+/// The content of the cookie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct FlowState {
     secret: String,
     began: i64,
     page: Option<String>,
@@ -38,44 +38,44 @@ struct Kept {
 }
 
 impl Flow {
-    /// A new one, which leads to a page and gives it back what it gave us.
+    /// Begins a sign-in that returns to `page` with its `page_state`.
     pub fn begin(page: Option<String>, page_state: Option<String>, now: Timestamp) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
-        let kept = Kept { secret: URL_SAFE_NO_PAD.encode(secret), began: now.as_second(), page, page_state };
-        // It cannot fail: there is nothing in it but texts and a number.
-        let cookie = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&kept).unwrap_or_default());
-        Ok(Self { kept, cookie })
+        let content = FlowState { secret: URL_SAFE_NO_PAD.encode(secret), began: now.as_second(), page, page_state };
+        // Serialising strings and a number cannot fail.
+        let cookie = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).unwrap_or_default());
+        Ok(Self { content, cookie })
     }
 
-    /// The one that this browser has begun and the provider tells of.
-    pub fn of(headers: &HeaderMap, state: &str, secure: bool, now: Timestamp) -> Option<Self> {
-        let flow = cookies(headers, name(secure)).filter_map(Self::read).find(|flow| flow.has(state))?;
-        let age = now.as_second() - flow.kept.began;
-        (-AHEAD..=SECONDS).contains(&age).then_some(flow)
+    /// The sign-in that this browser has begun, by the state that the provider returned.
+    pub fn find(headers: &HeaderMap, state: &str, secure: bool, now: Timestamp) -> Option<Self> {
+        let flow = cookies(headers, name(secure)).filter_map(Self::parse).find(|flow| flow.has_state(state))?;
+        let age = now.as_second() - flow.content.began;
+        (-MAX_CLOCK_SKEW..=MAX_AGE).contains(&age).then_some(flow)
     }
 
-    fn read(cookie: &str) -> Option<Self> {
+    fn parse(cookie: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(cookie).ok().filter(|_| cookie.len() <= MAX_LENGTH)?;
-        let kept = serde_json::from_slice(&bytes).ok()?;
-        Some(Self { kept, cookie: cookie.to_owned() })
+        let content = serde_json::from_slice(&bytes).ok()?;
+        Some(Self { content, cookie: cookie.to_owned() })
     }
 
-    fn has(&self, state: &str) -> bool {
+    fn has_state(&self, state: &str) -> bool {
         self.state().as_bytes().ct_eq(state.as_bytes()).into()
     }
 
-    /// What the provider gives back with the code.
+    /// `state`, which the provider returns with the code.
     pub fn state(&self) -> String {
         self.derived("state")
     }
 
-    /// What the ID token must say.
+    /// `nonce`, which the ID token contains.
     pub fn nonce(&self) -> String {
         self.derived("nonce")
     }
 
-    /// What proves to the provider that the code came to who asked for it.
+    /// The PKCE code verifier (RFC 7636).
     pub fn verifier(&self) -> String {
         self.derived("verifier")
     }
@@ -85,33 +85,33 @@ impl Flow {
             .encode(Sha256::new().chain_update(purpose).chain_update("\0").chain_update(&self.cookie).finalize())
     }
 
-    /// The page that it leads to.
+    /// The page to return to.
     pub fn page(&self) -> Option<&str> {
-        self.kept.page.as_deref()
+        self.content.page.as_deref()
     }
 
-    /// What that page gave us to give back.
+    /// The `state` of that page.
     pub fn page_state(&self) -> Option<&str> {
-        self.kept.page_state.as_deref()
+        self.content.page_state.as_deref()
     }
 
-    /// The header that keeps it in the browser.
+    /// The `Set-Cookie` header.
     pub fn set_cookie(&self, secure: bool) -> Option<HeaderValue> {
-        cookie_line(&self.cookie, SECONDS, secure)
+        cookie_line(&self.cookie, MAX_AGE, secure)
     }
 
-    /// The header that takes it away.
+    /// The `Set-Cookie` header that deletes the cookie.
     pub fn forget(secure: bool) -> Option<HeaderValue> {
         cookie_line("", 0, secure)
     }
 }
 
-/// By its prefix a browser takes the cookie by TLS from this very host only: no neighbouring host can set it.
+/// With the prefix `__Host-`, browsers take the cookie only over TLS and only from this host.
 const fn name(secure: bool) -> &'static str {
     if secure { "__Host-sightline_oidc" } else { "sightline_oidc" }
 }
 
-/// Lax: it must come along when the provider's page leads back here.
+/// `SameSite=Lax`: the browser must send it with the redirect from the provider.
 fn cookie_line(value: &str, seconds: i64, secure: bool) -> Option<HeaderValue> {
     let (name, end) = (name(secure), if secure { "; Secure" } else { "" });
     HeaderValue::try_from(format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{end}")).ok()
@@ -136,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_is_known_by_its_cookie_and_state_together() {
+    fn a_flow_needs_both_its_cookie_and_its_state() {
         let now = Timestamp::now();
         let begin = || Flow::begin(Some("https://app.example/".to_owned()), Some("s".to_owned()), now).unwrap();
         let (one, other) = (begin(), begin());
-        let found = |cookies: &str, state: &str| Flow::of(&headers(cookies), state, false, now);
+        let found = |cookies: &str, state: &str| Flow::find(&headers(cookies), state, false, now);
         assert_eq!(found(&sent(&one, false), &one.state()), Some(one.clone()));
         let both = format!("a=b; {}; {}", sent(&other, false), sent(&one, false));
         assert_eq!(found(&both, &one.state()), Some(one.clone()), "whatever else the browser keeps");
@@ -158,21 +158,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_was_changed_belongs_to_no_state() {
+    fn a_changed_cookie_matches_no_state() {
         let now = Timestamp::now();
         let flow = Flow::begin(Some("https://app.example/".to_owned()), None, now).unwrap();
-        let elsewhere = Kept { page: Some("https://thief.example/".to_owned()), ..flow.kept.clone() };
+        let elsewhere = FlowState { page: Some("https://thief.example/".to_owned()), ..flow.content.clone() };
         let cookie = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&elsewhere).unwrap());
-        assert_eq!(Flow::of(&headers(&format!("sightline_oidc={cookie}")), &flow.state(), false, now), None);
+        assert_eq!(Flow::find(&headers(&format!("sightline_oidc={cookie}")), &flow.state(), false, now), None);
     }
 
     #[test]
-    fn a_flow_is_over_after_ten_minutes() {
+    fn a_flow_expires_after_ten_minutes() {
         let now = Timestamp::now();
         let flow = Flow::begin(None, None, now).unwrap();
         let after = |seconds| {
             let then = now + jiff::SignedDuration::from_secs(seconds);
-            Flow::of(&headers(&sent(&flow, false)), &flow.state(), false, then)
+            Flow::find(&headers(&sent(&flow, false)), &flow.state(), false, then)
         };
         assert!(after(600).is_some());
         assert!(after(601).is_none());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn by_tls_the_cookie_is_of_this_host_alone() {
+    fn over_tls_the_cookie_has_the_host_prefix() {
         let flow = Flow::begin(None, None, Timestamp::now()).unwrap();
         let line = flow.set_cookie(true).unwrap().to_str().unwrap().to_owned();
         assert!(line.starts_with("__Host-sightline_oidc=") && line.ends_with("; Secure"), "{line}");

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bus::embedded::{BusSync, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
-use ingest_api::{Directory, Shared};
+use ingest_api::{AccountsService, Shared};
 use platform::Secret;
 use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments};
 
@@ -34,8 +34,13 @@ pub struct Dependencies {
     pub blobs: Arc<dyn Blobs>,
     pub accounts: Arc<dyn Accounts>,
     /// The users.
+<<<<<<< HEAD:crates/sightline/src/up/dependencies.rs
     pub directory: Directory,
     /// Where rate limits and sessions are kept, for the startup message.
+=======
+    pub accounts_service: AccountsService,
+    /// What limits and sessions are kept in.
+>>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names):crates/sightline/src/up/backends.rs
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
     pub worker: detector_worker::Deps,
@@ -55,11 +60,11 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let directory = directory(up, &folder).await?;
-        let accounts = directory.with_operator(token.expose())?;
+        let accounts_service = accounts_service(up, &folder).await?;
+        let accounts = accounts_service.with_operator(token.expose())?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
-        Ok(Self { bus, documents, blobs, accounts, directory, limits, worker, folder, token_file })
+        Ok(Self { bus, documents, blobs, accounts, accounts_service, limits, worker, folder, token_file })
     }
 }
 
@@ -97,8 +102,13 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     Ok(Arc::new(opened?))
 }
 
+<<<<<<< HEAD:crates/sightline/src/up/dependencies.rs
 /// Opens accounts, migrates their tables and creates the operator's user.
 async fn directory(up: &Up, folder: &Path) -> anyhow::Result<Directory> {
+=======
+/// Accounts with their tables as this program has them, and with the operator's own user.
+async fn accounts_service(up: &Up, folder: &Path) -> anyhow::Result<AccountsService> {
+>>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names):crates/sightline/src/up/backends.rs
     let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
     database.migrate().await?;
     let shared = match &up.redis.redis_url {
@@ -107,9 +117,9 @@ async fn directory(up: &Up, folder: &Path) -> anyhow::Result<Directory> {
     };
     let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
     let mailer = ingest_api::mailer(&up.ingest.accounts)?;
-    let directory = Directory::open(database, settings, shared, mailer, Clock::default()).await?;
-    directory.users.operator().await.context("the operator's own user cannot be made")?;
-    Ok(directory)
+    let accounts_service = AccountsService::open(database, settings, shared, mailer, Clock::default()).await?;
+    accounts_service.users.operator().await.context("the operator's own user cannot be made")?;
+    Ok(accounts_service)
 }
 
 /// The database of accounts: PostgreSQL if its address is set, else a file in the data folder.

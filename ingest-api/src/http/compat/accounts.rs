@@ -4,7 +4,6 @@ use accounts::{Registration, Right, Secret};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use contracts::UserId;
 use contracts::api::Problem;
 use http::StatusCode;
@@ -12,23 +11,24 @@ use serde::{Deserialize, Serialize};
 use store::relational::UserRecord;
 use utoipa::ToSchema;
 
-use crate::app::App;
-use crate::http::docs::{OpenBodyProblems, Problems};
+use crate::http::accounts::oauth_error::NO_STORE;
+use crate::http::accounts::tokens::TokenAnswer;
+use crate::http::accounts::users::{UserView, add};
+use crate::http::app::App;
+use crate::http::auth::{CurrentUser, OptionalAdmin};
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError};
 use crate::http::extract::NoQuery;
-use crate::http::forms::Form;
-use crate::http::json::JsonBody;
-use crate::http::oauth::NO_STORE;
-use crate::http::token::TokenAnswer;
-use crate::http::users::{UserView, add};
-use crate::http::who::{AdminOrStranger, Me, Whence};
-use crate::http::{ApiError, Routes};
+use crate::http::extract::form::Form;
+use crate::http::extract::json::JsonBody;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    vec![("/users", post(register)), ("/token", post(token)), ("/users/me/", get(me))]
+    routes![register, token, me]
 }
 
-/// Somebody who registers, as older clients send it. Other fields are passed over, whatever they are.
+/// A user to register, as older clients send it. Other fields are ignored.
 #[derive(Deserialize, ToSchema)]
 pub struct OlderNewUser {
     /// The name for signing in.
@@ -69,20 +69,18 @@ impl OlderUser {
 /// Registers a user; the name may be called `user_name` too.
 #[utoipa::path(
     post, path = "/users", operation_id = "older_register", tag = "older clients", request_body = OlderNewUser,
-    security((), ("oauth2" = ["admin"]), ("bearer" = [])),
     responses(
         (status = 201, body = OlderUser, description = "It can sign in"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: a credential that does not count",
             headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "`registration_closed`: only an admin adds users"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it"),
-        OpenBodyProblems,
     )
 )]
 pub async fn register(
     State(app): State<App>,
-    caller: AdminOrStranger,
-    Whence(origin): Whence,
+    caller: OptionalAdmin,
+    ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
     JsonBody(new): JsonBody<OlderNewUser>,
 ) -> Result<(StatusCode, Json<OlderUser>), ApiError> {
@@ -115,37 +113,37 @@ pub struct OlderTokenForm {
 
 /// Signs in by name and password.
 #[utoipa::path(
-    post, path = "/token", operation_id = "older_token", tag = "older clients", security(()),
+    post, path = "/token", operation_id = "older_token", tag = "older clients",
     request_body(content = OlderTokenForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, body = TokenAnswer),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "`wrong_password`: the name or the password is wrong",
             headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
-        OpenBodyProblems,
     )
 )]
 pub async fn token(
     State(app): State<App>,
-    Whence(origin): Whence,
+    ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
     form: Form,
 ) -> Result<Response, ApiError> {
     if form.text("grant_type")?.is_some_and(|grant| grant != "password") {
-        return Err(ApiError::Invalid("grant_type: must be password or empty; /v1/token knows others".to_owned()));
+        let reason = "grant_type: must be password or empty; /v1/token knows others".to_owned();
+        return Err(RequestError::Invalid(reason).into());
     }
-    let (username, password) = (form.needed("username")?, Secret::new(form.needed("password")?));
-    // Theirs are names of another system, which mean nothing here.
+    let (username, password) = (form.required("username")?, Secret::new(form.required("password")?));
+    // Their other scopes are names of another system.
     let known = |scopes: &str| scopes.split_ascii_whitespace().filter_map(|name| name.parse::<Right>().ok()).collect();
     let scopes = form.text("scope")?.map(known).filter(|scopes: &Vec<Right>| !scopes.is_empty());
-    let grant = app.directory.users.sign_in(username, &password, scopes.as_deref(), &origin).await?;
+    let grant = app.users.sign_in(username, &password, scopes.as_deref(), &origin).await?;
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
 
 /// One's own profile.
 #[utoipa::path(
-    get, path = "/users/me/", operation_id = "older_get_me", tag = "older clients", responses((status = 200, body = OlderUser), Problems)
+    get, path = "/users/me/", operation_id = "older_get_me", tag = "older clients", responses((status = 200, body = OlderUser))
 )]
-pub async fn me(State(app): State<App>, me: Me, _: NoQuery) -> Result<Json<OlderUser>, ApiError> {
-    let user = app.directory.users.user(me.id).await?;
+pub async fn me(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Json<OlderUser>, ApiError> {
+    let user = app.users.user(me.id).await?;
     Ok(Json(OlderUser::of(&app, user)))
 }

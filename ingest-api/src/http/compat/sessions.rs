@@ -4,7 +4,6 @@ use accounts::{AccountError, Caller, Profile, Secret};
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
 use contracts::api::Problem;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -12,20 +11,21 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use store::relational::UserRecord;
 use utoipa::ToSchema;
+use utoipa::openapi::security::SecurityRequirement;
 
-use crate::app::App;
-use crate::http::docs::{BodyProblems, OpenBodyProblems, Problems};
-use crate::http::extract::{NoQuery, count};
-use crate::http::forms::{self, FORM, Form};
-use crate::http::json::JsonBody;
-use crate::http::oauth::NO_STORE;
-use crate::http::who::Whence;
-use crate::http::{ApiError, Routes};
+use crate::http::accounts::oauth_error::NO_STORE;
+use crate::http::app::App;
+use crate::http::auth::{AuthError, CALLER_REFUSALS, count_request};
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Argument, Demands, Routes, routes};
+use crate::http::error::{ApiError, RequestError, ServiceError};
+use crate::http::extract::NoQuery;
+use crate::http::extract::form::{self, FORM, Form};
+use crate::http::extract::json::JsonBody;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    let set: MethodRouter<App> = post(set_name).put(put_name).patch(patch_name);
-    vec![("/login", post(login)), ("/setName", set), ("/getName", get(name))]
+    routes![login, set_name, put_name, patch_name, name]
 }
 
 /// Who signs in.
@@ -48,23 +48,22 @@ pub struct LoggedIn {
 
 /// Opens a session by name and password, sent as JSON or as a form.
 #[utoipa::path(
-    post, path = "/login", operation_id = "older_login", tag = "older clients", security(()),
+    post, path = "/login", operation_id = "older_login", tag = "older clients",
     request_body(content((Login = "application/json"), (Login = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, body = LoggedIn, headers(("Authorization" = String, description = "The session, too"))),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "`wrong_password`: the name or the password is wrong",
             headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
-        OpenBodyProblems,
     )
 )]
 pub async fn login(
     State(app): State<App>,
-    Whence(origin): Whence,
+    ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
-    Either(Login { username, password }): Either<Login>,
+    JsonOrForm(Login { username, password }): JsonOrForm<Login>,
 ) -> Result<Response, ApiError> {
-    let session = app.directory.users.open_opaque(&username, &Secret::new(password), &origin).await?;
-    let header = HeaderValue::from_str(session.expose()).map_err(|error| ApiError::Internal(error.into()))?;
+    let session = app.users.open_opaque(&username, &Secret::new(password), &origin).await?;
+    let header = HeaderValue::from_str(session.expose()).map_err(|error| ServiceError::Internal(error.into()))?;
     let body = Json(LoggedIn { token: session.expose().to_owned() });
     Ok((StatusCode::OK, NO_STORE, [(AUTHORIZATION, header)], body).into_response())
 }
@@ -77,100 +76,107 @@ pub struct Name {
     name: String,
 }
 
-/// Whoever has a session.
-pub struct Visitor(UserRecord);
+/// A user with an opaque session.
+pub struct SessionUser(UserRecord);
 
-impl FromRequestParts<App> for Visitor {
+impl Argument for SessionUser {
+    fn describe(demands: &mut Demands) {
+        demands.security = Some(vec![SecurityRequirement::new::<&str, [&str; 0], &str>("session", [])]);
+        demands.refusals.extend(CALLER_REFUSALS);
+    }
+}
+
+impl FromRequestParts<App> for SessionUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let header = parts.headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
-        let text = header.to_str().map_err(|_| ApiError::NoCredential)?.trim();
+        let header = parts.headers.get(AUTHORIZATION).ok_or(AuthError::NoCredential)?;
+        let text = header.to_str().map_err(|_| AuthError::NoCredential)?.trim();
         let session = match text.split_once(' ') {
             Some((scheme, session)) if scheme.eq_ignore_ascii_case("bearer") => session.trim(),
-            Some(_) => return Err(ApiError::NoCredential),
+            Some(_) => return Err(AuthError::NoCredential.into()),
             None => text,
         };
-        let user = app.directory.users.opaque_user(&Secret::new(session)).await?;
-        count(parts, app, &visiting(&user, app)).await?;
+        let user = app.users.opaque_user(&Secret::new(session)).await?;
+        count_request(parts, app, &caller_of(&user, app)).await?;
         Ok(Self(UserRecord::clone(&user)))
     }
 }
 
-/// Whose requests a session's count among. It allows nothing else.
-fn visiting(user: &UserRecord, app: &App) -> Caller {
+/// The caller for the rate limit. It has no scopes.
+fn caller_of(user: &UserRecord, app: &App) -> Caller {
     Caller {
         tenant: user.tenant.clone(),
         user: Some(user.id),
         session: None,
         sees_all: false,
         rights: Vec::new(),
-        rate_limit: user.rate_limit.in_force(app.directory.settings.rate_limit),
+        rate_limit: user.rate_limit.in_force(app.account_settings.rate_limit),
         valid_until: None,
     }
 }
 
 /// Sets one's name for people.
 #[utoipa::path(
-    post, path = "/setName", operation_id = "older_set_name", tag = "older clients", security(("session" = [])),
+    post, path = "/setName", operation_id = "older_set_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
-    responses((status = 200, body = Name), BodyProblems)
+    responses((status = 200, body = Name))
 )]
 pub async fn set_name(
     State(app): State<App>,
-    Visitor(user): Visitor,
-    Whence(origin): Whence,
+    SessionUser(user): SessionUser,
+    ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
-    Either(Name { name }): Either<Name>,
+    JsonOrForm(Name { name }): JsonOrForm<Name>,
 ) -> Result<Json<Name>, ApiError> {
     let profile = Profile { full_name: Some(name), ..Profile::default() };
-    let changed = app.directory.users.change_profile(user.id, &profile, &origin).await;
+    let changed = app.users.change_profile(user.id, &profile, &origin).await;
     let user = changed.map_err(|error| match error {
-        // They call it otherwise.
-        AccountError::Invalid { reason, .. } => ApiError::Invalid(format!("name: {reason}")),
-        error => error.into(),
+        // Their name of the field.
+        AccountError::Invalid { reason, .. } => RequestError::Invalid(format!("name: {reason}")).into(),
+        error => ApiError::from(error),
     })?;
     Ok(Json(named(user)))
 }
 
 /// Sets one's name for people.
 #[utoipa::path(
-    put, path = "/setName", operation_id = "older_put_name", tag = "older clients", security(("session" = [])),
+    put, path = "/setName", operation_id = "older_put_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
-    responses((status = 200, body = Name), BodyProblems)
+    responses((status = 200, body = Name))
 )]
 pub async fn put_name(
     app: State<App>,
-    visitor: Visitor,
-    whence: Whence,
+    visitor: SessionUser,
+    whence: ClientOrigin,
     query: NoQuery,
-    name: Either<Name>,
+    name: JsonOrForm<Name>,
 ) -> Result<Json<Name>, ApiError> {
     set_name(app, visitor, whence, query, name).await
 }
 
 /// Sets one's name for people.
 #[utoipa::path(
-    patch, path = "/setName", operation_id = "older_patch_name", tag = "older clients", security(("session" = [])),
+    patch, path = "/setName", operation_id = "older_patch_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
-    responses((status = 200, body = Name), BodyProblems)
+    responses((status = 200, body = Name))
 )]
 pub async fn patch_name(
     app: State<App>,
-    visitor: Visitor,
-    whence: Whence,
+    visitor: SessionUser,
+    whence: ClientOrigin,
     query: NoQuery,
-    name: Either<Name>,
+    name: JsonOrForm<Name>,
 ) -> Result<Json<Name>, ApiError> {
     set_name(app, visitor, whence, query, name).await
 }
 
 /// One's name for people; empty where there is none.
 #[utoipa::path(
-    get, path = "/getName", operation_id = "older_get_name", tag = "older clients", security(("session" = [])),
-    responses((status = 200, body = Name), Problems)
+    get, path = "/getName", operation_id = "older_get_name", tag = "older clients",
+    responses((status = 200, body = Name))
 )]
-pub async fn name(Visitor(user): Visitor, _: NoQuery) -> Json<Name> {
+pub async fn name(SessionUser(user): SessionUser, _: NoQuery) -> Json<Name> {
     Json(named(user))
 }
 
@@ -178,41 +184,47 @@ fn named(user: UserRecord) -> Name {
     Name { name: user.full_name.unwrap_or_default() }
 }
 
-/// A body as JSON or as a form: these clients send both.
-pub struct Either<T>(pub T);
+/// A body as JSON or as a form: older clients send both.
+pub struct JsonOrForm<T>(pub T);
 
-/// What a form has to be read as.
-pub trait OfForm: Sized {
+impl<T> Argument for JsonOrForm<T> {
+    fn describe(demands: &mut Demands) {
+        JsonBody::<T>::describe(demands);
+    }
+}
+
+/// A body that may also come as a form.
+pub trait FromForm: Sized {
     /// Takes the fields out of a form.
     ///
     /// # Errors
     /// Names what is missing or given twice.
-    fn of_form(form: &Form) -> Result<Self, ApiError>;
+    fn from_form(form: &Form) -> Result<Self, RequestError>;
 }
 
-impl OfForm for Login {
-    fn of_form(form: &Form) -> Result<Self, ApiError> {
+impl FromForm for Login {
+    fn from_form(form: &Form) -> Result<Self, RequestError> {
         let username = match (form.text("user_name")?, form.text("email")?) {
             (Some(name), _) | (None, Some(name)) => name,
-            (None, None) => form.needed("username")?,
+            (None, None) => form.required("username")?,
         };
-        Ok(Self { username: username.to_owned(), password: form.needed("password")?.to_owned() })
+        Ok(Self { username: username.to_owned(), password: form.required("password")?.to_owned() })
     }
 }
 
-impl OfForm for Name {
-    fn of_form(form: &Form) -> Result<Self, ApiError> {
-        Ok(Self { name: form.needed("name")?.to_owned() })
+impl FromForm for Name {
+    fn from_form(form: &Form) -> Result<Self, RequestError> {
+        Ok(Self { name: form.required("name")?.to_owned() })
     }
 }
 
-impl<T: OfForm + serde::de::DeserializeOwned> FromRequest<App> for Either<T> {
+impl<T: FromForm + serde::de::DeserializeOwned> FromRequest<App> for JsonOrForm<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        if forms::is(&request, FORM) {
+        if form::is(&request, FORM) {
             let form = Form::from_request(request, app).await?;
-            return T::of_form(&form).map(Self);
+            return Ok(Self(T::from_form(&form)?));
         }
         let JsonBody(body) = JsonBody::<T>::from_request(request, app).await?;
         Ok(Self(body))

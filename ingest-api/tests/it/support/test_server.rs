@@ -9,7 +9,7 @@ use accounts::{By, Clock, Granted, Hashing};
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::{Event, FrameEvent, Message, ResultEvent, TopicRole};
-use ingest_api::{Config, Deps, Directory};
+use ingest_api::{AccountsService, Config, Deps};
 use jiff::Timestamp;
 use platform::config::TokenArgs;
 use platform::{Common, Health};
@@ -79,8 +79,8 @@ impl TestServer {
         let settings = Settings::parse_from(&arguments);
         let topics = settings.common.topics().unwrap();
         let (clock, mailer, stop) = (Clock::default(), Arc::new(TestMailer::default()), CancellationToken::new());
-        let directory = open_accounts(&settings, &storage, mailer.clone(), clock.clone()).await;
-        let refreshing = tokio::spawn(directory.clone().run(stop.clone()));
+        let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone()).await;
+        let refreshing = tokio::spawn(accounts_service.clone().run(stop.clone()));
         let folder = storage.folder();
         let bus = EmbeddedBus::open(&folder.join("bus"), &topics, bus::embedded::Options::default()).unwrap();
         let deps = Deps {
@@ -89,11 +89,11 @@ impl TestServer {
             blobs: Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap()),
             // A database that tests share has users of other tests, so no user of a fixed name.
             accounts: if storage.is_shared() {
-                directory.with_operator(ADMIN).unwrap()
+                accounts_service.with_operator(ADMIN).unwrap()
             } else {
-                Arc::new(TokenAliases::create(&directory).await)
+                Arc::new(TokenAliases::create(&accounts_service).await)
             },
-            directory,
+            accounts_service,
             other_services: Health::default(),
         };
         let client = Client::builder().no_proxy().build().unwrap();
@@ -112,10 +112,10 @@ impl TestServer {
     /// A second HTTP server on the same log and stores, with accounts of its own, as another process has them.
     pub async fn second_instance(&mut self) -> SocketAddr {
         let settings = Settings::parse_from(&self.arguments);
-        let directory = open_accounts(&settings, &self.storage, self.mailer.clone(), self.clock.clone()).await;
-        self.tasks.push(tokio::spawn(directory.clone().run(self.stop.clone())));
-        let accounts = directory.with_operator(ADMIN).unwrap();
-        self.serve(Deps { accounts, directory, ..self.deps.clone() }).await
+        let accounts_service = open_accounts(&settings, &self.storage, self.mailer.clone(), self.clock.clone()).await;
+        self.tasks.push(tokio::spawn(accounts_service.clone().run(self.stop.clone())));
+        let accounts = accounts_service.with_operator(ADMIN).unwrap();
+        self.serve(Deps { accounts, accounts_service, ..self.deps.clone() }).await
     }
 
     async fn serve(&mut self, deps: Deps) -> SocketAddr {
@@ -134,7 +134,7 @@ impl TestServer {
 
     /// Creates a user of this name with these rights and [`super::PASSWORD`].
     pub async fn create_user_with(&self, name: &str, granted: Granted) -> UserRecord {
-        self.deps.directory.users.register(&registration(name), granted, &By::default()).await.unwrap()
+        self.deps.accounts_service.users.register(&registration(name), granted, &By::default()).await.unwrap()
     }
 
     /// The folder of all embedded stores.
@@ -218,12 +218,17 @@ impl Drop for TestServer {
     }
 }
 
-async fn open_accounts(settings: &Settings, storage: &TestStorage, mailer: Arc<TestMailer>, clock: Clock) -> Directory {
+async fn open_accounts(
+    settings: &Settings,
+    storage: &TestStorage,
+    mailer: Arc<TestMailer>,
+    clock: Clock,
+) -> AccountsService {
     let (database, shared) = storage.accounts().await;
     database.migrate().await.unwrap();
     // The defaults, except for the cost of a password hash and for pauses that a test would wait for.
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
     let defaults = ingest_api::settings(&settings.tokens, &settings.config.accounts);
     let settings = accounts::Settings { hashing, poll: Duration::from_millis(50), ..defaults };
-    Directory::open(database, settings, shared, mailer, clock).await.unwrap()
+    AccountsService::open(database, settings, shared, mailer, clock).await.unwrap()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use accounts::{AccessError, Accounts, By, Caller, Decision, Granted, Right};
 use async_trait::async_trait;
 use contracts::FrameId;
-use ingest_api::Directory;
+use ingest_api::AccountsService;
 use store::relational::{Allowance, Role, UserRecord};
 
 use super::{ADMIN, caller_of, registration};
@@ -24,21 +24,22 @@ pub struct TokenAliases {
 
 impl TokenAliases {
     /// Creates the tokens, and the user `other`.
-    pub async fn create(directory: &Directory) -> Self {
-        let operator = directory.users.operator().await.unwrap();
+    pub async fn create(accounts_service: &AccountsService) -> Self {
+        let operator = accounts_service.users.operator().await.unwrap();
         let unlimited = Granted { role: Role::User, quota: Allowance::Unlimited, rate_limit: Allowance::Unlimited };
-        let other = directory.users.register(&registration("other"), unlimited, &By::default()).await.unwrap();
+        let other = accounts_service.users.register(&registration("other"), unlimited, &By::default()).await.unwrap();
         Self {
-            accounts: directory.with_operator(ADMIN).unwrap(),
-            reader: create_token(directory, &operator, &[Right::DetectionsRead]).await,
-            other: create_token(directory, &other, Right::of(Role::User)).await,
+            accounts: accounts_service.with_operator(ADMIN).unwrap(),
+            reader: create_token(accounts_service, &operator, &[Right::DetectionsRead]).await,
+            other: create_token(accounts_service, &other, Right::of(Role::User)).await,
         }
     }
 }
 
-async fn create_token(directory: &Directory, user: &UserRecord, rights: &[Right]) -> String {
+async fn create_token(accounts_service: &AccountsService, user: &UserRecord, rights: &[Right]) -> String {
     let caller = caller_of(user, rights);
-    let (_, token) = directory.users.add_api_token(&caller, "alias", rights, None, &By::default()).await.unwrap();
+    let (_, token) =
+        accounts_service.users.add_api_token(&caller, "alias", rights, None, &By::default()).await.unwrap();
     token.expose().to_owned()
 }
 

@@ -1,0 +1,27 @@
+//! What the service is given at its start.
+
+use std::sync::Arc;
+
+use accounts::Accounts;
+use bus::Bus;
+use platform::Health;
+use store::{Blobs, Documents};
+
+use crate::accounts_service::AccountsService;
+
+/// The seams that the service works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The message bus.
+    pub bus: Arc<dyn Bus>,
+    /// Results, detections, alerts and rules.
+    pub documents: Arc<dyn Documents>,
+    /// Images.
+    pub blobs: Arc<dyn Blobs>,
+    /// Authenticates callers and counts their requests.
+    pub accounts: Arc<dyn Accounts>,
+    /// The users, for the routes about accounts. Its creator runs its background tasks.
+    pub accounts_service: AccountsService,
+    /// Health checks of the other services in this process; `/readyz` includes them.
+    pub other_services: Health,
+}

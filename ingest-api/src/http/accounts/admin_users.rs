@@ -1,0 +1,293 @@
+//! Managing users, and the audit log. For admins.
+
+use std::time::Duration;
+
+use accounts::Secret;
+use axum::Json;
+use axum::extract::State;
+use contracts::api::{Page, Problem};
+use contracts::{TenantId, UserId};
+use http::StatusCode;
+use jiff::Timestamp;
+use platform::query::{Invalid, Parameters, Query};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
+use store::{Cursor, INBOX};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::accounts::error::AccountsError;
+use crate::http::accounts::users::{RoleName, UserView};
+use crate::http::app::App;
+use crate::http::auth::Admin;
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError};
+use crate::http::extract::json::JsonBody;
+use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, text};
+
+/// The folder of kept images in the blob store.
+const IMAGES: &str = "frames";
+/// After this time every instance refuses the credentials of a disabled user.
+const REVOCATION_DELAY: Duration = Duration::from_secs(1);
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, one, change, remove, audit]
+}
+
+/// The page of a list.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Items of a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: u32,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
+    cursor: Option<Cursor>,
+}
+
+impl Parameters for PageQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let cursor = query.text("cursor")?.as_deref().map(Cursor::decode).transpose();
+        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
+        // The ids of other lists have another form.
+        if cursor.as_ref().is_some_and(|cursor| Uuid::try_parse(&cursor.id).is_err()) {
+            return Err(Invalid("cursor must be the next_cursor of the page before of this list".to_owned()));
+        }
+        Ok(Self { limit: limit(query, DEFAULT_LIMIT)?, cursor })
+    }
+}
+
+/// The filter of a list of users.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserSearch {
+    /// With this in a name or the address, in any case of the letters.
+    #[param(min_length = 1, max_length = 128)]
+    search: Option<String>,
+}
+
+impl Parameters for UserSearch {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self { search: text(query, "search")? })
+    }
+}
+
+/// Users, newest first.
+#[utoipa::path(
+    get, path = "/v1/users", operation_id = "list_users", tag = "administration", params(PageQuery, UserSearch),
+    responses((status = 200, body = Page<UserView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    _: Admin,
+    StrictQuery((page_query, filter)): StrictQuery<(PageQuery, UserSearch)>,
+) -> Result<Json<Page<UserView>>, ApiError> {
+    let (search, cursor) = (filter.search.as_deref(), page_query.cursor.as_ref());
+    let found = app.users.users(search, cursor, page_query.limit + 1).await?;
+    let found =
+        page(page_query.limit, found, |last: &UserRecord| Cursor { at: last.created_at, id: last.id.to_string() });
+    let items = found.items.into_iter().map(|user| UserView::of(&app, user)).collect();
+    Ok(Json(Page { items, next_cursor: found.next_cursor }))
+}
+
+/// One user.
+#[utoipa::path(
+    get, path = "/v1/users/{id}", operation_id = "get_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
+    responses(
+        (status = 200, body = UserView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+    )
+)]
+pub async fn one(
+    State(app): State<App>,
+    _: Admin,
+    PathId(id): PathId<UserId>,
+    _: NoQuery,
+) -> Result<Json<UserView>, ApiError> {
+    let user = app.users.user(id).await?;
+    Ok(Json(UserView::of(&app, user)))
+}
+
+/// What to change of a user.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    /// Another role. Its sessions end.
+    #[serde(default)]
+    role: Option<RoleName>,
+    /// Frames and detections of a period: a number, `unlimited`, or `default` for what everybody has.
+    #[serde(default, deserialize_with = "allowance")]
+    #[schema(value_type = Option<AllowanceText>)]
+    api_request_quota: Option<Allowance>,
+    /// Requests a second: a number from 1, `unlimited`, or `default` for what everybody has.
+    #[serde(default, deserialize_with = "allowance")]
+    #[schema(value_type = Option<AllowanceText>)]
+    rate_limit_rps: Option<Allowance>,
+    /// Shut out, or let in again.
+    #[serde(default)]
+    disabled: Option<bool>,
+    /// A new password. Its sessions end.
+    #[serde(default)]
+    #[schema(max_length = 128, format = Password)]
+    password: Option<String>,
+}
+
+/// A limit as it is set.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum AllowanceText {
+    /// So many.
+    Number(u32),
+    /// `unlimited` or `default`.
+    Word(AllowanceWord),
+}
+
+/// A limit that is no number.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowanceWord {
+    /// Any number.
+    Unlimited,
+    /// What everybody has.
+    Default,
+}
+
+fn allowance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Allowance>, D::Error> {
+    let wrong = |_| D::Error::custom("must be a whole number up to 4294967295, \"unlimited\" or \"default\"");
+    let given = Option::<AllowanceText>::deserialize(deserializer).map_err(wrong)?;
+    Ok(given.map(|given| match given {
+        AllowanceText::Number(number) => Allowance::AtMost(number),
+        AllowanceText::Word(AllowanceWord::Unlimited) => Allowance::Unlimited,
+        AllowanceText::Word(AllowanceWord::Default) => Allowance::Configured,
+    }))
+}
+
+/// Changes what a user may, or its password.
+#[utoipa::path(
+    patch, path = "/v1/users/{id}", operation_id = "change_user", tag = "administration", request_body = UserChange,
+    params(("id" = UserId, Path, description = "The user's id")),
+    responses(
+        (status = 200, body = UserView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+    )
+)]
+pub async fn change(
+    State(app): State<App>,
+    admin: Admin,
+    ClientOrigin(origin): ClientOrigin,
+    PathId(id): PathId<UserId>,
+    _: NoQuery,
+    JsonBody(change): JsonBody<UserChange>,
+) -> Result<Json<UserView>, ApiError> {
+    let UserChange { role, api_request_quota, rate_limit_rps, disabled, password } = change;
+    if rate_limit_rps == Some(Allowance::AtMost(0)) {
+        let reason = "rate_limit_rps: must be at least 1; to shut a user out, disable it".to_owned();
+        return Err(RequestError::Invalid(reason).into());
+    }
+    let (users, by) = (&app.users, admin.by(&origin));
+    // The password comes first: when it is refused, nothing else is changed.
+    if let Some(password) = password {
+        users.set_password(id, &Secret::new(password), &by).await?;
+    }
+    let access =
+        AccessChange { role: role.map(Into::into), quota: api_request_quota, rate_limit: rate_limit_rps, disabled };
+    let user = users.change_access(id, &access, &by).await?;
+    Ok(Json(UserView::of(&app, user)))
+}
+
+/// Deletes a user with all that is its own: sessions, API tokens, rules, what was seen for it, images. Cut off in between, it
+/// is shut out, and the same request goes on. What comes of frames that were on their way nobody but an admin sees, since no
+/// other user gets its tenant; it goes when its time is over.
+#[utoipa::path(
+    delete, path = "/v1/users/{id}", operation_id = "delete_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the operator's own user stays"),
+    )
+)]
+pub async fn remove(
+    State(app): State<App>,
+    admin: Admin,
+    ClientOrigin(origin): ClientOrigin,
+    PathId(id): PathId<UserId>,
+    _: NoQuery,
+) -> Result<StatusCode, ApiError> {
+    let (users, by) = (&app.users, admin.by(&origin));
+    let user = users.user(id).await?;
+    if user.tenant == TenantId::admin() {
+        return Err(AccountsError::Conflict("the operator's own user stays; it can be disabled".to_owned()).into());
+    }
+    // Disabled first: otherwise a request of the user could make another rule meanwhile.
+    users.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, &by).await?;
+    tokio::time::sleep(REVOCATION_DELAY).await;
+    app.documents.delete_tenant(&user.tenant).await?;
+    for kind in [IMAGES, INBOX] {
+        app.blobs.delete_tenant(kind, &user.tenant).await?;
+    }
+    users.delete_user(id, &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The filter of the audit log.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// What happened to this user; to anybody, where it is missing.
+    #[param(value_type = Option<String>, format = Uuid)]
+    user: Option<UserId>,
+}
+
+impl Parameters for AuditQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self { user: query.parsed("user")? })
+    }
+}
+
+/// One thing that happened to an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    /// Its id.
+    id: Uuid,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What, in one word: `signed_in`, `sign_in_refused`, `access_changed` …
+    action: String,
+    /// To whom.
+    user_id: Option<UserId>,
+    /// Who did it, where that is known.
+    actor_id: Option<UserId>,
+    /// From which address.
+    address: Option<String>,
+    /// More about it.
+    detail: Option<String>,
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(entry: AuditEntry) -> Self {
+        let AuditEntry { id, at, action, user, actor, address, detail } = entry;
+        Self { id, at, action, user_id: user, actor_id: actor, address, detail }
+    }
+}
+
+/// What happened to accounts, newest first: sign-ins, changes of passwords, tokens and roles.
+#[utoipa::path(
+    get, path = "/v1/audit", operation_id = "list_audit", tag = "administration", params(PageQuery, AuditQuery),
+    responses((status = 200, body = Page<AuditView>))
+)]
+pub async fn audit(
+    State(app): State<App>,
+    _: Admin,
+    StrictQuery((page_query, filter)): StrictQuery<(PageQuery, AuditQuery)>,
+) -> Result<Json<Page<AuditView>>, ApiError> {
+    let entries =
+        app.accounts_database.audit_log(filter.user, page_query.cursor.as_ref(), page_query.limit + 1).await?;
+    let found = page(page_query.limit, entries, |last: &AuditEntry| Cursor { at: last.at, id: last.id.to_string() });
+    let items = found.items.into_iter().map(AuditView::from).collect();
+    Ok(Json(Page { items, next_cursor: found.next_cursor }))
+}

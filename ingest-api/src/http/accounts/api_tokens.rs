@@ -1,0 +1,153 @@
+//! API tokens: credentials for programs.
+
+use accounts::Right;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::ApiTokenId;
+use contracts::api::{Page, Problem};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use store::relational::ApiTokenRecord;
+use utoipa::ToSchema;
+
+use crate::http::accounts::oauth_error::NO_STORE;
+use crate::http::app::App;
+use crate::http::auth::FullSession;
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError};
+use crate::http::extract::json::JsonBody;
+use crate::http::extract::{NoQuery, PathId};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, create, remove]
+}
+
+/// An API token, without the token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiTokenView {
+    /// Its id.
+    id: ApiTokenId,
+    /// What its owner calls it.
+    name: String,
+    /// What it allows.
+    scopes: Vec<String>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it ends, if it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute or so.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+}
+
+impl From<ApiTokenRecord> for ApiTokenView {
+    fn from(record: ApiTokenRecord) -> Self {
+        Self {
+            id: record.id,
+            name: record.name,
+            scopes: record.scopes.split_ascii_whitespace().map(str::to_owned).collect(),
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+            last_used_at: record.last_used_at,
+        }
+    }
+}
+
+/// A new API token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewTokenView {
+    /// The token itself. It is shown this once.
+    token: String,
+    /// What it is.
+    #[serde(flatten)]
+    about: ApiTokenView,
+}
+
+/// An API token to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiToken {
+    /// What to call it.
+    #[schema(min_length = 1, max_length = 100, example = "gate camera")]
+    name: String,
+    /// What it shall allow: `frames:write`, `detections:read`, `alerts:read`, `rules:write`, `faces:write`, `faces:read`; of
+    /// admins also `admin`.
+    #[schema(min_items = 1, max_items = 16, example = json!(["frames:write"]))]
+    scopes: Vec<String>,
+    /// When it shall end; never, where it is missing.
+    #[serde(default, deserialize_with = "moment")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let wrong = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// One's own API tokens, newest first. They come whole.
+#[utoipa::path(
+    get, path = "/v1/api-tokens", operation_id = "list_api_tokens", tag = "tokens", responses((status = 200, body = Page<ApiTokenView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    FullSession(me): FullSession,
+    _: NoQuery,
+) -> Result<Json<Page<ApiTokenView>>, ApiError> {
+    let tokens = app.users.api_tokens(me.id).await?;
+    Ok(Json(Page { items: tokens.into_iter().map(ApiTokenView::from).collect(), next_cursor: None }))
+}
+
+/// Makes an API token, which allows no more than its maker may.
+#[utoipa::path(
+    post, path = "/v1/api-tokens", operation_id = "make_api_token", tag = "tokens", request_body = NewApiToken,
+    responses(
+        (status = 201, body = NewTokenView, description = "The token, this once", headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: there are too many"),
+    )
+)]
+pub async fn create(
+    State(app): State<App>,
+    owner: FullSession,
+    ClientOrigin(origin): ClientOrigin,
+    _: NoQuery,
+    JsonBody(new): JsonBody<NewApiToken>,
+) -> Result<Response, ApiError> {
+    let mut rights = Vec::new();
+    for scope in &new.scopes {
+        let right: Right = scope.parse().map_err(|error| RequestError::Invalid(format!("scopes: {error}")))?;
+        if !rights.contains(&right) {
+            rights.push(right);
+        }
+    }
+    let (users, by) = (&app.users, owner.by(&origin));
+    let (record, token) = users.add_api_token(&owner.0.caller, &new.name, &rights, new.expires_at, &by).await?;
+    let view = NewTokenView { token: token.expose().to_owned(), about: record.into() };
+    Ok((StatusCode::CREATED, NO_STORE, Json(view)).into_response())
+}
+
+/// Takes an API token back, within a second on every instance.
+#[utoipa::path(
+    delete, path = "/v1/api-tokens/{id}", operation_id = "delete_api_token", tag = "tokens", params(("id" = ApiTokenId, Path, description = "The token's id")),
+    responses(
+        (status = 204, description = "It is not valid any more"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+    )
+)]
+pub async fn remove(
+    State(app): State<App>,
+    owner: FullSession,
+    ClientOrigin(origin): ClientOrigin,
+    PathId(id): PathId<ApiTokenId>,
+    _: NoQuery,
+) -> Result<StatusCode, ApiError> {
+    app.users.delete_api_token(owner.0.id, id, &owner.by(&origin)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

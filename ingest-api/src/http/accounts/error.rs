@@ -1,0 +1,106 @@
+//! Errors about users, passwords and tokens.
+
+use std::time::Duration;
+
+use accounts::{AccountError, Right};
+use http::StatusCode;
+
+use crate::http::auth::AuthError;
+use crate::http::error::{ApiError, HttpError, RequestError, ServiceError, whole_seconds};
+
+/// Why a request about an account is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    /// No user has the name, or the password is another one. The client does not learn which.
+    #[error("the name or the password is wrong")]
+    WrongPassword,
+    /// The present password is wrong. Not 401: that would say that the credential of the request is invalid.
+    #[error("present_password: this is not the password; sign in by a reset of the password if it is lost")]
+    WrongPresentPassword,
+    /// The token for a new password is unknown, used or expired.
+    #[error("token: it is not valid any more; ask for another one by POST /v1/password/forgot")]
+    InvalidReset,
+    /// Only admins add users.
+    #[error("only an admin adds users here; ask the operator")]
+    RegistrationClosed,
+    /// The caller lacks a scope that it would give to a token.
+    #[error("scopes: {0} is not yours to give; name scopes that your own credential has")]
+    ScopeNotAllowed(Right),
+    /// Another user has the name.
+    #[error("username: another user has this name; choose another one")]
+    UsernameTaken,
+    /// Another user has the e-mail address.
+    #[error("email: another user has this address; sign in, or have the password reset")]
+    EmailTaken,
+    /// No user is linked to the provider's user, and only admins add users.
+    #[error("nobody here signs in this way yet, and only an admin adds users; ask the operator")]
+    NotRegistered,
+    /// The user is disabled.
+    #[error("this user is disabled; ask the operator")]
+    Disabled,
+    /// Too many attempts to sign in, or to have mail sent.
+    #[error("there were too many attempts; wait and try again")]
+    Throttled {
+        /// Time until the next attempt is allowed.
+        retry_after: Duration,
+    },
+    /// No such user, session or token.
+    #[error("{0}")]
+    NotFound(String),
+    /// The state of the account does not allow the change.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl HttpError for AccountsError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password"),
+            Self::WrongPresentPassword => (StatusCode::FORBIDDEN, "wrong_password"),
+            Self::InvalidReset => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_reset_token"),
+            Self::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed"),
+            Self::ScopeNotAllowed(_) => (StatusCode::FORBIDDEN, "scope_not_allowed"),
+            Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken"),
+            Self::EmailTaken => (StatusCode::CONFLICT, "email_taken"),
+            Self::NotRegistered => (StatusCode::FORBIDDEN, "not_registered"),
+            Self::Disabled => (StatusCode::FORBIDDEN, "disabled"),
+            Self::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Throttled { retry_after } => Some(whole_seconds(*retry_after)),
+            _ => None,
+        }
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        matches!(self, Self::WrongPassword).then_some("Bearer")
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::WrongPassword => AccountsError::WrongPassword.into(),
+            AccountError::InvalidGrant | AccountError::SignedOut => AuthError::InvalidCredential.into(),
+            AccountError::InvalidReset => AccountsError::InvalidReset.into(),
+            AccountError::Throttled { retry_after } => AccountsError::Throttled { retry_after }.into(),
+            AccountError::Invalid { field, reason } => RequestError::Invalid(format!("{field}: {reason}")).into(),
+            AccountError::NotRegistered => AccountsError::NotRegistered.into(),
+            AccountError::ShutOut => AccountsError::Disabled.into(),
+            AccountError::UsernameTaken => AccountsError::UsernameTaken.into(),
+            AccountError::EmailTaken => AccountsError::EmailTaken.into(),
+            AccountError::IdentityTaken | AccountError::TooMany(_) => AccountsError::Conflict(error.to_string()).into(),
+            AccountError::NotFound(_) => AccountsError::NotFound(error.to_string()).into(),
+            AccountError::ScopeNotAllowed(right) => AccountsError::ScopeNotAllowed(right).into(),
+            AccountError::NothingAllowed => RequestError::Invalid(format!("scope: {error}")).into(),
+            AccountError::Busy => ServiceError::Busy.into(),
+            AccountError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
+            AccountError::Internal(cause) => ServiceError::Internal(anyhow::anyhow!(cause)).into(),
+        }
+    }
+}

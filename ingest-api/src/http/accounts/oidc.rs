@@ -1,0 +1,291 @@
+//! Signing in with an OpenID provider: browsers use the code flow with PKCE, apps send the ID token that they got from the
+//! provider. Both get the same tokens as from `/v1/token`.
+
+use accounts::{Grant, Origin, Vouched};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use contracts::api::Problem;
+use http::header::{REFERRER_POLICY, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Uri};
+use platform::query::{Invalid, Parameters, Query};
+use reqwest::Url;
+use serde::Deserialize;
+use store::relational::Identity;
+use utoipa::ToSchema;
+
+use crate::http::accounts::oauth_error::NO_STORE;
+use crate::http::accounts::oidc_error::OidcError;
+use crate::http::accounts::tokens::TokenAnswer;
+use crate::http::app::App;
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError, ServiceError};
+use crate::http::extract::json::JsonBody;
+use crate::http::extract::{NoQuery, StrictQuery};
+use crate::openid::{Flow, Provider, ProviderUser};
+
+/// Longest `state` of a page, in characters.
+const MAX_STATE: usize = 512;
+/// Longest URL of a page, in bytes.
+const MAX_PAGE: usize = 2_000;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![login, callback, id_token]
+}
+
+/// The parameters of a sign-in.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LoginQuery {
+    /// The page that is given the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`; without one they are answered as JSON.
+    #[param(max_length = 2000)]
+    return_to: Option<String>,
+    /// What that page is given back, so that it knows the sign-in for its own.
+    #[param(min_length = 1, max_length = 512)]
+    state: Option<String>,
+}
+
+impl Parameters for LoginQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let (return_to, state) = (query.text("return_to")?, query.text("state")?);
+        if state.as_ref().is_some_and(|state| !(1..=MAX_STATE).contains(&state.chars().count())) {
+            return Err(Invalid(format!("state must have 1 to {MAX_STATE} characters")));
+        }
+        Ok(Self { return_to: return_to.filter(|page| page.len() <= MAX_PAGE), state })
+    }
+}
+
+/// Begins a sign-in: leads the browser to the provider.
+#[utoipa::path(
+    get, path = "/v1/oidc/login", operation_id = "begin_oidc_login", tag = "tokens", params(LoginQuery),
+    responses(
+        (status = 303, description = "To the provider", headers(
+            ("Location" = String, description = "The provider's page"),
+            ("Set-Cookie" = String, description = "What the browser brings along when it comes back"))),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
+    )
+)]
+pub async fn login(State(app): State<App>, StrictQuery(query): StrictQuery<LoginQuery>) -> Result<Response, ApiError> {
+    let provider = provider(&app)?;
+    if query.return_to.as_ref().is_some_and(|page| provider.page(page).is_none()) {
+        let known = "it must be one of SIGHTLINE_OIDC_RETURN_URLS, to the letter";
+        return Err(RequestError::Invalid(format!("return_to: {known}")).into());
+    }
+    let flow = Flow::begin(query.return_to, query.state, app.users.now());
+    let flow = flow.map_err(|error| ServiceError::Internal(anyhow::anyhow!("no random bytes: {error}")))?;
+    let page = provider.login(&flow).await?;
+    let cookie = flow.set_cookie(provider.is_secure());
+    Ok(private(cookie, Redirect::to(page.as_str())))
+}
+
+/// What the provider sends the browser back with. Providers add parameters of their own, which are passed over.
+#[derive(Debug, Default, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CallbackQuery {
+    /// What the tokens are had for, once.
+    code: Option<String>,
+    /// What the browser was sent with.
+    state: Option<String>,
+    /// Why there is no code.
+    error: Option<String>,
+    /// Which provider says so (RFC 9207).
+    iss: Option<String>,
+}
+
+impl CallbackQuery {
+    /// Refuses repeated parameters: of two codes or states neither is the right one.
+    fn parse(uri: &Uri) -> Result<Self, RequestError> {
+        let mut read = Self::default();
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            let place = match &*name {
+                "code" => &mut read.code,
+                "state" => &mut read.state,
+                "error" => &mut read.error,
+                "iss" => &mut read.iss,
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(RequestError::Invalid(format!("{name} is given twice; give it once")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Ends a sign-in: the browser comes back from the provider. It must be the one that began it, within ten minutes. The tokens
+/// are answered here, or lie behind the `#` of the page that it began with, as does what went wrong (`error`).
+#[utoipa::path(
+    get, path = "/v1/oidc/callback", operation_id = "end_oidc_login", tag = "tokens", params(CallbackQuery),
+    responses(
+        (status = 200, body = TokenAnswer, headers(
+            ("Cache-Control" = String, description = "`no-store`"), ("Set-Cookie" = String, description = "Takes the cookie away"))),
+        (status = 303, description = "To the page that it began with", headers(
+            ("Location" = String, description = "The page, with `access_token`, `refresh_token`, `expires_in`, `token_type`, `scope` and `state` behind a `#`; \
+                or `error`, `error_description` and `state`"),
+            ("Set-Cookie" = String, description = "Takes the cookie away"))),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: the provider's token does not count",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`sign_in_not_begun`: not by this browser, or too long ago; `sign_in_refused`: by the provider; `not_registered`, `disabled`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user of this address is there, who is not linked"),
+    )
+)]
+pub async fn callback(
+    State(app): State<App>,
+    ClientOrigin(origin): ClientOrigin,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let provider = provider(&app)?;
+    app.users.admit_sign_in(&origin).await?;
+    let came = CallbackQuery::parse(&uri)?;
+    let (secure, now) = (provider.is_secure(), app.users.now());
+    let flow = came.state.as_deref().and_then(|state| Flow::find(&headers, state, secure, now));
+    // Before this check any page may have sent the browser here. After it, this browser began the flow.
+    let flow = flow.ok_or(OidcError::NotBegun)?;
+    let signed_in = finish(&app, provider, &flow, came, &origin).await;
+    let forget = Flow::forget(secure);
+    // The setting may have changed since the flow began.
+    let Some(page) = flow.page().and_then(|page| provider.page(page)) else {
+        let answer = signed_in.map(|grant| Json(TokenAnswer::from(grant)));
+        return Ok(private(forget, answer.map_err(IntoResponse::into_response)));
+    };
+    let fields = match signed_in {
+        Ok(grant) => TokenAnswer::from(grant).fields(),
+        Err(error) => {
+            error.log();
+            vec![("error", error.code().to_owned()), ("error_description", error.to_string())]
+        }
+    };
+    Ok(private(forget, Redirect::to(with_fragment(page, &fields, flow.page_state()).as_str())))
+}
+
+async fn finish(
+    app: &App,
+    provider: &Provider,
+    flow: &Flow,
+    came: CallbackQuery,
+    origin: &Origin,
+) -> Result<Grant, ApiError> {
+    if came.iss.is_some_and(|issuer| issuer != provider.issuer()) {
+        return Err(OidcError::Refused("the answer is of another provider; begin again".to_owned()).into());
+    }
+    if let Some(error) = came.error {
+        // Only names as in the standards are shown: anybody may have written the rest.
+        let known = error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let error = if known { error.as_str() } else { "an error" };
+        return Err(OidcError::Refused(format!("the provider refused with {error}; begin again")).into());
+    }
+    let code = came.code.filter(|code| !code.is_empty());
+    let code = code.ok_or_else(|| OidcError::Refused("the provider gave no code; begin again".to_owned()))?;
+    let user = provider.finish(flow, code).await?;
+    sign_in(app, provider, user, origin).await
+}
+
+/// An ID token that an app had from the provider.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdToken {
+    /// The token. It must be for `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
+    #[schema(max_length = 16384)]
+    id_token: String,
+    /// What the app asked for it with, if it did: the token must say the same.
+    #[serde(default)]
+    #[schema(max_length = 512)]
+    nonce: Option<String>,
+}
+
+/// Signs in with an ID token, as mobile apps have it from the provider.
+#[utoipa::path(
+    post, path = "/v1/oidc/id-token", operation_id = "sign_in_with_id_token", tag = "tokens", request_body = IdToken,
+    responses(
+        (status = 200, body = TokenAnswer, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: it does not count; the detail says why",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "`not_registered`: only an admin adds users; `disabled`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user of this address is there, who is not linked"),
+    )
+)]
+pub async fn id_token(
+    State(app): State<App>,
+    ClientOrigin(origin): ClientOrigin,
+    _: NoQuery,
+    JsonBody(shown): JsonBody<IdToken>,
+) -> Result<Response, ApiError> {
+    let provider = provider(&app)?;
+    app.users.admit_sign_in(&origin).await?;
+    let user = provider.user(&shown.id_token, shown.nonce.as_deref()).await?;
+    let grant = sign_in(&app, provider, user, &origin).await?;
+    Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
+}
+
+/// The provider that is set.
+///
+/// # Errors
+/// When none is.
+pub fn provider(app: &App) -> Result<&Provider, OidcError> {
+    app.openid.as_ref().ok_or(OidcError::NoProvider)
+}
+
+async fn sign_in(app: &App, provider: &Provider, user: ProviderUser, origin: &Origin) -> Result<Grant, ApiError> {
+    let ProviderUser { subject, email, full_name } = user;
+    let identity = Identity { issuer: provider.issuer().to_owned(), subject };
+    let vouched = Vouched { identity, email, full_name };
+    let may_register = app.config.accounts.registration.is_on();
+    match app.users.sign_in_by_identity(&vouched, may_register, origin).await {
+        Err(accounts::AccountError::EmailTaken) => Err(OidcError::NotLinked.into()),
+        signed_in => Ok(signed_in?),
+    }
+}
+
+/// An answer that no cache keeps. Other pages do not learn its URL, which may contain a code.
+fn private(cookie: Option<HeaderValue>, answer: impl IntoResponse) -> Response {
+    let mut response = (NO_STORE, answer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(cookie) = cookie {
+        headers.append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The page with the fields in its fragment. Browsers send a fragment to no server, so no log holds the tokens.
+fn with_fragment(page: &Url, fields: &[(&str, String)], page_state: Option<&str>) -> Url {
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in fields {
+        written.append_pair(name, value);
+    }
+    if let Some(state) = page_state {
+        written.append_pair("state", state);
+    }
+    let mut page = page.clone();
+    page.set_fragment(Some(&written.finish()));
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_callback_parameter_is_refused() {
+        let parse = |query: &str| CallbackQuery::parse(&format!("/v1/oidc/callback?{query}").parse().unwrap());
+        let came = parse("state=a%20b&code=c&session_state=x&session_state=y").unwrap();
+        assert_eq!((came.state.as_deref(), came.code.as_deref(), came.error), (Some("a b"), Some("c"), None));
+        for twice in ["code=a&code=b", "state=a&state=a", "error=a&error=", "iss=a&iss=b"] {
+            assert!(matches!(parse(twice), Err(RequestError::Invalid(_))), "{twice}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_escaped_in_the_fragment() {
+        let page: Url = "https://app.example/in?a=b".parse().unwrap();
+        let fields = [("access_token", "a&b#c=d".to_owned())];
+        let address = with_fragment(&page, &fields, Some("x y")).to_string();
+        assert_eq!(address, "https://app.example/in?a=b#access_token=a%26b%23c%3Dd&state=x+y");
+    }
+}

@@ -1,0 +1,55 @@
+//! Errors about signing in with an OpenID provider.
+
+use http::StatusCode;
+
+use crate::http::error::{ApiError, HttpError, ServiceError};
+use crate::openid::{IdTokenError, OpenIdError};
+
+/// Why nobody is signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// No provider is set.
+    #[error("there is no sign-in by an OpenID provider here; the operator sets one with SIGHTLINE_OIDC_ISSUER")]
+    NoProvider,
+    /// The browser did not begin this sign-in, or more than ten minutes ago.
+    #[error("this browser has not begun this sign-in, or more than ten minutes ago; begin again at /v1/oidc/login")]
+    NotBegun,
+    /// The provider refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The ID token is invalid.
+    #[error(transparent)]
+    InvalidIdToken(IdTokenError),
+    /// A user has the e-mail address and is not linked to the provider's user.
+    #[error(
+        "a user of this e-mail address is there already: sign in as it by password (POST /v1/password/forgot sets a new one), \
+         then link this way by POST /v1/users/me/identities"
+    )]
+    NotLinked,
+}
+
+impl HttpError for OidcError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoProvider => (StatusCode::NOT_FOUND, "no_provider"),
+            Self::NotBegun => (StatusCode::FORBIDDEN, "sign_in_not_begun"),
+            Self::Refused(_) => (StatusCode::FORBIDDEN, "sign_in_refused"),
+            Self::InvalidIdToken(_) => (StatusCode::UNAUTHORIZED, "invalid_id_token"),
+            Self::NotLinked => (StatusCode::CONFLICT, "email_taken"),
+        }
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        matches!(self, Self::InvalidIdToken(_)).then_some("Bearer")
+    }
+}
+
+impl From<OpenIdError> for ApiError {
+    fn from(error: OpenIdError) -> Self {
+        match error {
+            OpenIdError::Unavailable(_) => ServiceError::Unavailable(error.to_string()).into(),
+            OpenIdError::Refused => OidcError::Refused(error.to_string()).into(),
+            OpenIdError::Token(rejected) => OidcError::InvalidIdToken(rejected).into(),
+        }
+    }
+}

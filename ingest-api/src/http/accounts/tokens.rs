@@ -1,0 +1,268 @@
+//! Tokens of OAuth 2.0: signing in and refreshing (RFC 6749), revoking (RFC 7009), introspection (RFC 7662), and the keys that
+//! verify access tokens (RFC 7517).
+
+use accounts::{Grant, Right, Secret, TokenState};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::{TenantId, UserId};
+use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::accounts::oauth_error::{ErrorBody, NO_STORE, OAuthError};
+use crate::http::app::App;
+use crate::http::auth::CurrentUser;
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::ApiError;
+use crate::http::extract::NoQuery;
+use crate::http::extract::form::Form;
+
+/// How long caches may keep the keys: much shorter than a new key is published before it signs.
+const KEYS_CACHE_CONTROL: &str = "public, max-age=300";
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![token, revoke, introspect, keys]
+}
+
+/// What a token is asked for with. Further fields, such as `client_id`, are passed over: every client is a public one.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read field by field")]
+pub struct TokenForm {
+    /// `password` or `refresh_token`.
+    #[schema(pattern = "^(password|refresh_token)$")]
+    grant_type: String,
+    /// For `password`: the user name or e-mail address.
+    username: Option<String>,
+    /// For `password`.
+    #[schema(format = Password)]
+    password: Option<String>,
+    /// For `refresh_token`: the last one, which is spent by this.
+    refresh_token: Option<String>,
+    /// For `password`: what the token shall allow, separated by blanks; all that the user may, where it is missing.
+    scope: Option<String>,
+}
+
+/// What a sign-in gives.
+#[derive(Serialize, ToSchema)]
+pub struct TokenAnswer {
+    /// What requests are made with: `Authorization: Bearer <token>`.
+    access_token: String,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// Seconds for which it is valid.
+    expires_in: u64,
+    /// What the next access token is had with, once.
+    refresh_token: String,
+    /// What the access token allows.
+    scope: String,
+}
+
+impl From<Grant> for TokenAnswer {
+    fn from(grant: Grant) -> Self {
+        Self {
+            access_token: grant.access_token.expose().to_owned(),
+            token_type: "Bearer",
+            expires_in: grant.expires_in.as_secs(),
+            refresh_token: grant.refresh_token.expose().to_owned(),
+            scope: Right::list(&grant.rights),
+        }
+    }
+}
+
+impl TokenAnswer {
+    /// The same as the fields of a form.
+    pub fn fields(self) -> Vec<(&'static str, String)> {
+        vec![
+            ("access_token", self.access_token),
+            ("token_type", self.token_type.to_owned()),
+            ("expires_in", self.expires_in.to_string()),
+            ("refresh_token", self.refresh_token),
+            ("scope", self.scope),
+        ]
+    }
+}
+
+/// Signs in by name and password, or renews a sign-in by its refresh token.
+#[utoipa::path(
+    post, path = "/v1/token", operation_id = "get_token", tag = "tokens",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = TokenAnswer, headers(("Cache-Control" = String, description = "`no-store`"))))
+)]
+pub async fn token(
+    State(app): State<App>,
+    ClientOrigin(origin): ClientOrigin,
+    query: Result<NoQuery, ApiError>,
+    form: Result<Form, ApiError>,
+) -> Result<Response, OAuthError> {
+    query?;
+    let form = form?;
+    let users = &app.users;
+    let grant = match form.required("grant_type")? {
+        "password" => {
+            let (username, password) = (form.required("username")?, Secret::new(form.required("password")?));
+            let scopes = form.text("scope")?.map(Right::parse_list).transpose();
+            let scopes = scopes.map_err(|error| OAuthError::invalid_scope(error.to_string()))?;
+            users.sign_in(username, &password, scopes.as_deref(), &origin).await?
+        }
+        "refresh_token" => users.refresh(&Secret::new(form.required("refresh_token")?), &origin).await?,
+        other => return Err(OAuthError::unsupported_grant(other)),
+    };
+    Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
+}
+
+/// A token that something is to be done with.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read field by field")]
+pub struct OneToken {
+    /// The token.
+    token: String,
+    /// `access_token` or `refresh_token`.
+    token_type_hint: Option<String>,
+}
+
+/// Takes a token back, whatever kind it is: of a refresh token the whole session. One that is none is taken back already.
+#[utoipa::path(
+    post, path = "/v1/token/revoke", operation_id = "revoke_token", tag = "tokens",
+    request_body(content = OneToken, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "It is not valid any more; within a second, everywhere"))
+)]
+pub async fn revoke(
+    State(app): State<App>,
+    ClientOrigin(origin): ClientOrigin,
+    query: Result<NoQuery, ApiError>,
+    form: Result<Form, ApiError>,
+) -> Result<Response, OAuthError> {
+    query?;
+    let form = form?;
+    form.text("token_type_hint")?;
+    // No other credential: who has the token could also use it.
+    app.users.revoke(&Secret::new(form.required("token")?), &origin).await?;
+    Ok((StatusCode::OK, NO_STORE).into_response())
+}
+
+/// What a token is.
+#[derive(Default, Serialize, ToSchema)]
+pub struct Introspected {
+    /// Whether it is valid. If it is not, nothing else is told.
+    active: bool,
+    /// What it allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// Whose it is, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// `Bearer`; or `refresh_token`, which makes no requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// When it ends, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    /// Since when there is it, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<UserId>,
+    /// For whom it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+    /// Who issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<Uuid>,
+    /// Whose data it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    tenant: Option<TenantId>,
+}
+
+impl Introspected {
+    fn of(state: TokenState, app: &App) -> Self {
+        let settings = &app.account_settings;
+        Self {
+            active: true,
+            scope: Some(Right::list(&state.rights)),
+            username: state.name,
+            token_type: Some(if state.makes_requests { "Bearer" } else { "refresh_token" }),
+            exp: state.expires_at.map(jiff::Timestamp::as_second),
+            iat: state.issued_at.map(jiff::Timestamp::as_second),
+            sub: Some(state.user),
+            aud: Some(settings.audience.clone()),
+            iss: Some(settings.issuer.clone()),
+            jti: state.id,
+            tenant: Some(state.tenant),
+        }
+    }
+}
+
+/// Tells what a token is, to services that are shown one. A refresh token is told of only with `token_type_hint=refresh_token`:
+/// otherwise it might be taken for one that makes requests.
+#[utoipa::path(
+    post, path = "/v1/token/introspect", operation_id = "introspect_token", tag = "tokens",
+    request_body(content = OneToken, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, body = Introspected, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 401, body = ErrorBody, description = "`invalid_client`: no credential of the caller's own, or one that does not count",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
+    )
+)]
+pub async fn introspect(
+    State(app): State<App>,
+    caller: Result<CurrentUser, ApiError>,
+    query: Result<NoQuery, ApiError>,
+    form: Result<Form, ApiError>,
+) -> Result<Response, OAuthError> {
+    caller?;
+    query?;
+    let form = form?;
+    let token = Secret::new(form.required("token")?);
+    let refresh = form.text("token_type_hint")? == Some("refresh_token");
+    let state = app.users.token_state(&token).await.map_err(ApiError::from)?;
+    let told = state.filter(|state| state.makes_requests || refresh);
+    let told = told.map_or_else(Introspected::default, |state| Introspected::of(state, &app));
+    Ok((NO_STORE, Json(told)).into_response())
+}
+
+/// A JSON Web Key Set.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, made by accounts")]
+pub struct Keys {
+    /// The keys.
+    keys: Vec<Key>,
+}
+
+/// A key of Ed25519.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, made by accounts")]
+pub struct Key {
+    /// `OKP`.
+    kty: String,
+    /// `Ed25519`.
+    crv: String,
+    /// `sig`.
+    #[schema(rename = "use")]
+    usage: String,
+    /// `EdDSA`.
+    alg: String,
+    /// What the headers of tokens name it by.
+    kid: String,
+    /// The public key.
+    x: String,
+}
+
+/// The keys that access tokens can be verified with.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", operation_id = "get_keys", tag = "tokens",
+    responses((status = 200, body = Keys))
+)]
+pub async fn keys(State(app): State<App>, _: NoQuery) -> ([(http::HeaderName, &'static str); 1], Json<Value>) {
+    ([(CACHE_CONTROL, KEYS_CACHE_CONTROL)], Json(app.users.jwks()))
+}

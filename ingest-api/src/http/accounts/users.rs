@@ -1,0 +1,310 @@
+//! Registering, and the current user's profile, password and quota.
+
+use accounts::{AccountError, Granted, Profile, QuotaPeriod, Registration, Secret};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::api::Problem;
+use contracts::{TenantId, UserId};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::relational::{Role, UserRecord};
+use utoipa::ToSchema;
+
+use crate::http::accounts::error::AccountsError;
+use crate::http::app::App;
+use crate::http::auth::{CurrentUser, FullSession, OptionalAdmin};
+use crate::http::client_origin::ClientOrigin;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError};
+use crate::http::extract::NoQuery;
+use crate::http::extract::json::JsonBody;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![register, me, change_me, change_password, quota]
+}
+
+/// What a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    /// Sees its own data and what is shared.
+    User,
+    /// Sees everything and manages users.
+    Admin,
+}
+
+impl From<Role> for RoleName {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::User => Self::User,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::User => Self::User,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserView {
+    /// Its id.
+    pub id: UserId,
+    /// Its name for signing in.
+    pub username: Option<String>,
+    /// Its address, which signs in as well.
+    pub email: Option<String>,
+    /// Its name for people.
+    pub full_name: Option<String>,
+    /// What it is.
+    pub role: RoleName,
+    /// Frames and detections it may send in a period; any number where this is null.
+    pub api_request_quota: Option<u32>,
+    /// Requests it may make in a second; any number where this is null.
+    pub rate_limit_rps: Option<u32>,
+    /// Whether it is shut out.
+    pub disabled: bool,
+    /// Since when there is this user.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last signed in.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_sign_in_at: Option<Timestamp>,
+}
+
+impl UserView {
+    /// A user as clients see it, with the limits in force.
+    pub fn of(app: &App, user: UserRecord) -> Self {
+        let settings = &app.account_settings;
+        Self {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+            full_name: user.full_name,
+            role: user.role.into(),
+            api_request_quota: user.quota.in_force(settings.quota),
+            rate_limit_rps: user.rate_limit.in_force(settings.rate_limit),
+            disabled: user.disabled,
+            created_at: user.created_at,
+            last_sign_in_at: user.last_sign_in_at,
+        }
+    }
+}
+
+/// Somebody who registers.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// The address for mail, and for signing in.
+    #[schema(max_length = 254, example = "ann@example.org")]
+    email: String,
+    /// At least as many characters as the operator has set, 8 if nothing else; any characters.
+    #[schema(max_length = 128, format = Password, example = "lamp ostrich kettle")]
+    password: String,
+    /// Another name for signing in.
+    #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$", example = "ann")]
+    username: Option<String>,
+    /// The name for people.
+    #[serde(default)]
+    #[schema(max_length = 200, example = "Ann Miller")]
+    full_name: Option<String>,
+}
+
+/// Registers a user. Where the operator has closed registration (`SIGHTLINE_REGISTRATION=off`) this takes an admin.
+#[utoipa::path(
+    post, path = "/v1/users", operation_id = "register", tag = "users", request_body = NewUser,
+    responses(
+        (status = 201, body = UserView, description = "It can sign in"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: a credential that does not count",
+            headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "`registration_closed`: only an admin adds users"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it"),
+    )
+)]
+pub async fn register(
+    State(app): State<App>,
+    caller: OptionalAdmin,
+    ClientOrigin(origin): ClientOrigin,
+    _: NoQuery,
+    JsonBody(new): JsonBody<NewUser>,
+) -> Result<(StatusCode, Json<UserView>), ApiError> {
+    let registration = Registration {
+        username: new.username,
+        email: Some(new.email),
+        full_name: new.full_name,
+        password: Some(Secret::new(new.password)),
+        identity: None,
+    };
+    let user = add(&app, &caller, &registration, &origin).await?;
+    Ok((StatusCode::CREATED, Json(UserView::of(&app, user))))
+}
+
+/// Adds a user with the default limits.
+///
+/// # Errors
+/// When only admins may add users, a name or address is taken, or a value is invalid.
+pub async fn add(
+    app: &App,
+    caller: &OptionalAdmin,
+    new: &Registration,
+    origin: &accounts::Origin,
+) -> Result<UserRecord, ApiError> {
+    if caller.0.is_none() && !app.config.accounts.registration.is_on() {
+        return Err(AccountsError::RegistrationClosed.into());
+    }
+    let actor = caller.0.as_ref().and_then(|caller| caller.user);
+    let by = accounts::By { user: actor, address: Some(origin.address) };
+    Ok(app.users.register(new, Granted::default(), &by).await?)
+}
+
+/// One's own profile.
+#[utoipa::path(
+    get, path = "/v1/users/me", operation_id = "get_me", tag = "users", responses((status = 200, body = UserView))
+)]
+pub async fn me(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Json<UserView>, ApiError> {
+    let user = app.users.user(me.id).await?;
+    Ok(Json(UserView::of(&app, user)))
+}
+
+/// What to change of one's own profile.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileChange {
+    /// Another address.
+    #[serde(default)]
+    #[schema(max_length = 254)]
+    email: Option<String>,
+    /// Another name for signing in.
+    #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    username: Option<String>,
+    /// Another name for people; an empty one takes it away.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    full_name: Option<String>,
+    /// The password, for another address or name for signing in; whoever has none leaves it out.
+    #[serde(default)]
+    #[schema(format = Password)]
+    present_password: Option<String>,
+}
+
+/// Changes one's own profile. Quota, limits and role are for admins to change.
+#[utoipa::path(
+    patch, path = "/v1/users/me", operation_id = "change_me", tag = "users", request_body = ProfileChange,
+    responses(
+        (status = 200, body = UserView),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it; `conflict`: the operator's user keeps its name"),
+    )
+)]
+pub async fn change_me(
+    State(app): State<App>,
+    owner: FullSession,
+    ClientOrigin(origin): ClientOrigin,
+    _: NoQuery,
+    JsonBody(change): JsonBody<ProfileChange>,
+) -> Result<Json<UserView>, ApiError> {
+    let ProfileChange { email, username, full_name, present_password } = change;
+    if username.is_some() && owner.0.caller.tenant == TenantId::admin() {
+        // The operator's user is found by its name.
+        return Err(AccountsError::Conflict("username: the operator's own user keeps its name".to_owned()).into());
+    }
+    let profile = Profile { username, email, full_name, present_password: present_password.map(Secret::new) };
+    let changed = app.users.change_profile(owner.0.id, &profile, &origin).await;
+    let user = changed.map_err(|error| match error {
+        AccountError::WrongPassword => AccountsError::WrongPresentPassword.into(),
+        error => ApiError::from(error),
+    })?;
+    Ok(Json(UserView::of(&app, user)))
+}
+
+/// A new password for oneself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password so far.
+    #[schema(format = Password)]
+    present_password: String,
+    /// The password from now on.
+    #[schema(max_length = 128, format = Password)]
+    new_password: String,
+}
+
+/// Changes one's own password. All other sessions end. Access tokens of before are taken back, this session's too: renew it by its
+/// refresh token. API tokens stay.
+#[utoipa::path(
+    post, path = "/v1/users/me/password", operation_id = "change_password", tag = "users", request_body = PasswordChange,
+    responses((status = 204, description = "It is changed"))
+)]
+pub async fn change_password(
+    State(app): State<App>,
+    owner: FullSession,
+    ClientOrigin(origin): ClientOrigin,
+    _: NoQuery,
+    JsonBody(change): JsonBody<PasswordChange>,
+) -> Result<StatusCode, ApiError> {
+    let (present, new) = (Secret::new(change.present_password), Secret::new(change.new_password));
+    let session = owner.0.caller.session;
+    let changed = app.users.change_password(owner.0.id, &present, &new, session, &origin).await;
+    match changed {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(AccountError::WrongPassword) => Err(AccountsError::WrongPresentPassword.into()),
+        Err(AccountError::Invalid { reason, .. }) => {
+            Err(RequestError::Invalid(format!("new_password: {reason}")).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is left of a quota.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QuotaView {
+    /// Frames and detections of a period; any number where this is null, and then nothing is counted.
+    limit: Option<u32>,
+    /// How many count in this period.
+    used: u64,
+    /// How many are left.
+    remaining: Option<u64>,
+    /// What a period is, in UTC.
+    period: PeriodName,
+    /// When the next one begins.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    resets_at: Option<Timestamp>,
+}
+
+/// What a quota is of.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodName {
+    /// A day.
+    Day,
+    /// A month.
+    Month,
+    /// All time.
+    Total,
+}
+
+/// What is left of one's own quota.
+#[utoipa::path(
+    get, path = "/v1/users/me/quota", operation_id = "get_quota", tag = "users", responses((status = 200, body = QuotaView))
+)]
+pub async fn quota(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Response, ApiError> {
+    let state = app.users.quota(&me.caller).await?;
+    let period = match app.account_settings.quota_period {
+        QuotaPeriod::Day => PeriodName::Day,
+        QuotaPeriod::Month => PeriodName::Month,
+        QuotaPeriod::Total => PeriodName::Total,
+    };
+    let remaining = state.limit.map(|limit| u64::from(limit).saturating_sub(state.used));
+    let view = QuotaView { limit: state.limit, used: state.used, remaining, period, resets_at: state.resets_at };
+    Ok(Json(view).into_response())
+}

@@ -1,0 +1,163 @@
+//! The state that every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts::{Accounts, Settings as AccountSettings, StoredAccounts};
+use anyhow::Context;
+use bus::Producer;
+use contracts::{DetectorName, Rule, TopicRole};
+use metrics::Counter;
+use platform::Common;
+use rules::{BuiltIns, built_in};
+use store::{Blobs, Documents, Relational};
+use tokio_util::sync::CancellationToken;
+
+use crate::backlog::Backlog;
+use crate::config::{Config, MULTIPART_OVERHEAD};
+use crate::deps::Deps;
+use crate::http::upload::{BodyLimits, BytesInFlight};
+use crate::openid::Provider;
+use crate::recent_keys::RecentKeys;
+use crate::replies::Replies;
+
+/// Largest image that travels inside its message, in bytes. A larger one goes to the blob store.
+const INLINE_BYTES: usize = 1 << 20;
+/// Bytes of a frame's message besides the image: headers and key.
+const MESSAGE_OVERHEAD: usize = 4 << 10;
+/// Largest JSON body, in bytes.
+const JSON_BYTES: usize = 256 << 10;
+/// Largest URL-encoded form, in bytes: a name, a password and a token.
+const FORM_BYTES: usize = 16 << 10;
+
+/// The state of the service. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// The fields of [`App`].
+pub struct Inner {
+    /// Publishes frames and results.
+    pub producer: Arc<dyn Producer>,
+    /// Results, detections, alerts and rules.
+    pub documents: Arc<dyn Documents>,
+    /// Images.
+    pub blobs: Arc<dyn Blobs>,
+    /// Authenticates callers and counts their requests.
+    pub accounts: Arc<dyn Accounts>,
+    /// Users and what they sign in with.
+    pub users: Arc<StoredAccounts>,
+    /// The settings of accounts.
+    pub account_settings: Arc<AccountSettings>,
+    /// The database of accounts.
+    pub accounts_database: Relational,
+    /// Requests that wait for results.
+    pub replies: Arc<Replies>,
+    /// Whether workers keep up.
+    pub backlog: Arc<Backlog>,
+    /// The bytes that request bodies hold.
+    pub bytes_in_flight: Arc<BytesInFlight>,
+    /// Requests by their idempotency keys.
+    pub recent_keys: RecentKeys,
+    /// The settings of the service.
+    pub config: Config,
+    /// The detectors that run.
+    pub detectors: Vec<DetectorName>,
+    /// The rules that come with the product.
+    pub built_in_rules: Vec<Rule>,
+    /// Largest image, in pixels.
+    pub max_pixels: u64,
+    /// Largest image file, in bytes.
+    pub max_bytes: usize,
+    /// Largest image file that travels inside its message, in bytes.
+    pub inline_bytes: usize,
+    /// The OpenID provider, where one is set.
+    pub openid: Option<Provider>,
+    /// The HTTP client for alert-stream.
+    pub client: reqwest::Client,
+    /// Counts accepted frames.
+    pub accepted: Counter,
+    /// Counts the bytes of their images.
+    pub accepted_bytes: Counter,
+    /// Ends waiting requests and streams.
+    pub stop: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// The state at the start.
+    ///
+    /// # Errors
+    /// When the topics cannot be read, an HTTP client cannot be made, or the settings of the OpenID provider are incomplete.
+    pub fn new(config: Config, common: &Common, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
+        let max_image = common.topics()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
+        // No proxy and no redirect: alert-stream is another service of the installation.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(2));
+        let client = config.alert_stream_tls.apply(client)?.build();
+        let client =
+            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
+        let openid = Provider::new(&config.openid, &deps.accounts_service.settings.issuer)?;
+        Ok(Self(Arc::new(Inner {
+            producer: deps.bus.producer(),
+            documents: deps.documents.clone(),
+            blobs: deps.blobs.clone(),
+            accounts: deps.accounts.clone(),
+            users: deps.accounts_service.users.clone(),
+            account_settings: deps.accounts_service.settings.clone(),
+            accounts_database: deps.accounts_service.database.clone(),
+            replies: Replies::new(config.ingest_waiting),
+            backlog: Arc::default(),
+            bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
+            recent_keys: RecentKeys::new(),
+            detectors: common.detectors.clone(),
+            built_in_rules: built_in(&BuiltIns {
+                face_seen: common.rule_face_seen.is_on(),
+                suspicious_vehicle: common.rule_suspicious_vehicle.is_on(),
+                suspicious_category: common.suspicious_vehicle.clone(),
+            }),
+            max_pixels: common.max_frame_pixels,
+            max_bytes: common.max_frame_bytes,
+            inline_bytes: max_image.min(INLINE_BYTES),
+            openid,
+            client,
+            accepted: metrics::counter!("sightline_ingest_frames_total"),
+            accepted_bytes: metrics::counter!("sightline_ingest_frame_bytes_total"),
+            stop,
+            config,
+        })))
+    }
+
+    /// Limits of a body that is an image.
+    pub fn image_limits(&self) -> BodyLimits {
+        self.limits(self.max_bytes)
+    }
+
+    /// Limits of a multipart form with an image.
+    pub fn multipart_limits(&self) -> BodyLimits {
+        self.limits(self.max_bytes + MULTIPART_OVERHEAD)
+    }
+
+    /// Limits of a JSON body.
+    pub fn json_limits(&self) -> BodyLimits {
+        self.limits(JSON_BYTES)
+    }
+
+    /// Limits of a URL-encoded form.
+    pub fn form_limits(&self) -> BodyLimits {
+        self.limits(FORM_BYTES)
+    }
+
+    fn limits(&self, bytes: usize) -> BodyLimits {
+        BodyLimits { bytes, idle: self.config.idle(), total: self.config.upload() }
+    }
+}

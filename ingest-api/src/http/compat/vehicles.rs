@@ -1,0 +1,108 @@
+//! `/detections` and `/stats` as older clients know them: vehicles with flat fields.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use platform::query::{Invalid, Parameters, Query};
+use serde::Serialize;
+use store::{DetectionFilter, GroupBy, Paged, StoredDetection};
+use utoipa::ToSchema;
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::ApiError;
+use crate::http::extract::{NoQuery, StrictQuery, limit};
+use crate::http::scope::DetectionsRead;
+
+/// Items of a list, where the client does not say how many.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![detections, stats]
+}
+
+/// The part of a list.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct VehicleQuery {
+    /// How many to leave out.
+    #[param(required = false, minimum = 0, default = 0)]
+    skip: u64,
+    /// How many to return.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+impl Parameters for VehicleQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let skip = query.text("skip")?;
+        Ok(Self { skip: from_zero("skip", skip.as_deref().unwrap_or("0"))?, limit: limit(query, DEFAULT_LIMIT)? })
+    }
+}
+
+fn from_zero(name: &str, text: &str) -> Result<u64, Invalid> {
+    // Databases count in signed numbers.
+    let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
+    number.ok_or_else(|| Invalid(format!("{name} must be a whole number from 0")))
+}
+
+/// A detection as older clients know it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlatVehicle {
+    id: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    year: Option<i32>,
+    make: Option<String>,
+    model: Option<String>,
+    category: Option<String>,
+}
+
+impl From<StoredDetection> for FlatVehicle {
+    fn from(stored: StoredDetection) -> Self {
+        let vehicle = stored.detection.attributes.vehicle();
+        Self {
+            id: stored.id.to_string(),
+            created_at: stored.captured_at,
+            year: vehicle.year,
+            make: vehicle.make,
+            model: vehicle.model,
+            category: vehicle.category,
+        }
+    }
+}
+
+/// Detections of vehicles, oldest first.
+#[utoipa::path(
+    get, path = "/detections", operation_id = "older_list_detections", tag = "older clients", params(VehicleQuery),
+    responses((status = 200, body = Vec<FlatVehicle>))
+)]
+pub async fn detections(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    StrictQuery(query): StrictQuery<VehicleQuery>,
+) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
+    let page = Paged::Oldest { skip: query.skip, limit: query.limit };
+    // Older clients know vehicles only.
+    let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
+    let stored = app.documents.detections(&reader.visible(), &vehicles, &page).await?;
+    Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
+}
+
+/// How many detections there are of each make.
+#[utoipa::path(
+    get, path = "/stats", operation_id = "older_count_detections", tag = "older clients",
+    responses((status = 200, body = BTreeMap<String, u64>))
+)]
+pub async fn stats(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    _: NoQuery,
+) -> Result<Json<BTreeMap<String, u64>>, ApiError> {
+    let counts = app.documents.count(&reader.visible(), &DetectionFilter::default(), GroupBy::Make).await?;
+    Ok(Json(counts.into_iter().map(|group| (group.key, group.count)).collect()))
+}

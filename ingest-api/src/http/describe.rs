@@ -1,0 +1,250 @@
+//! What a handler's type adds to the OpenAPI document.
+//!
+//! `#[utoipa::path]` gives path, method, parameters and bodies. The rest follows from the signature: an argument says which
+//! credential it demands and which refusals it may cause ([`Argument`]), the return type says in which form refusals are
+//! sent ([`Answer`]). `routes!` builds router and document from the same handler, so they cannot differ.
+
+use accounts::Right;
+use axum::Json;
+use axum::extract::{Request, State};
+use http::{HeaderMap, Uri};
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{ContentBuilder, Object, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use crate::http::app::App;
+use crate::http::error::ApiError;
+
+/// Routes and their part of the OpenAPI document.
+pub type Routes = OpenApiRouter<App>;
+
+/// Builds [`Routes`] from handlers that have a `#[utoipa::path]`.
+macro_rules! routes {
+    ($($handler:path),+ $(,)?) => {
+        utoipa_axum::router::OpenApiRouter::new()
+            $(.routes($crate::http::describe::describe(utoipa_axum::routes!($handler), &$handler)))+
+    };
+}
+pub(crate) use routes;
+
+/// A refusal in the document.
+#[derive(Clone, Copy)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: &'static str,
+    /// The codes with their meaning.
+    pub description: &'static str,
+    /// A header that comes with it: name and meaning.
+    pub header: Option<(&'static str, &'static str)>,
+}
+
+impl Refusal {
+    /// A refusal without a header of its own.
+    pub const fn new(status: &'static str, description: &'static str) -> Self {
+        Self { status, description, header: None }
+    }
+
+    /// A refusal with a header.
+    pub const fn with_header(
+        status: &'static str,
+        description: &'static str,
+        name: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self { status, description, header: Some((name, meaning)) }
+    }
+
+    /// A refusal with `Retry-After`.
+    pub const fn with_retry(status: &'static str, description: &'static str) -> Self {
+        Self::with_header(status, description, "Retry-After", "Seconds after which to try again")
+    }
+
+    /// As a problem (RFC 9457).
+    pub fn problem(self) -> (String, RefOr<Response>) {
+        self.response(&[("application/problem+json", "Problem")])
+    }
+
+    /// In the given media types, each with the name of its schema.
+    pub fn response(self, bodies: &[(&str, &str)]) -> (String, RefOr<Response>) {
+        let mut response = ResponseBuilder::new().description(self.description);
+        for (media_type, schema) in bodies {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(*schema))).build();
+            response = response.content(*media_type, content);
+        }
+        if let Some((name, meaning)) = self.header {
+            let header = HeaderBuilder::new().schema(string(None)).description(Some(meaning)).build();
+            response = response.header(name, header);
+        }
+        (self.status.to_owned(), response.build().into())
+    }
+}
+
+/// The schema of a string.
+pub fn string(pattern: Option<&str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).pattern(pattern).build()
+}
+
+/// What every path answers to a method that it does not take.
+pub const METHOD_NOT_ALLOWED: Refusal = Refusal::with_header(
+    "405",
+    "`method_not_allowed`: the path does not take the method",
+    "Allow",
+    "The methods that it takes",
+);
+
+/// What every operation may answer.
+const COMMON: [Refusal; 6] = [
+    Refusal::new("400", "`malformed`: the request cannot be read"),
+    METHOD_NOT_ALLOWED,
+    Refusal::new("422", "`invalid`: a value is out of its range; the detail says what would be right"),
+    Refusal::with_retry("429", "`throttled`: too many attempts"),
+    Refusal::new("500", "`internal`: a defect of the service, which was logged"),
+    Refusal::with_retry("503", "`unavailable`, `timeout`: not now"),
+];
+
+/// What the arguments of one handler demand and may refuse.
+pub struct Demands {
+    /// The credentials that are taken; none means those that the document names for all operations.
+    pub security: Option<Vec<SecurityRequirement>>,
+    /// Refusals. A later one of the same status replaces an earlier one.
+    pub refusals: Vec<Refusal>,
+}
+
+/// The credentials with which a scope may be shown.
+pub fn requires(right: Right) -> [SecurityRequirement; 2] {
+    [
+        SecurityRequirement::new("oauth2", [right.name()]),
+        SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []),
+    ]
+}
+
+/// An argument of a handler.
+pub trait Argument {
+    /// Adds what the argument demands and may refuse.
+    fn describe(_: &mut Demands) {}
+}
+
+impl Argument for State<App> {}
+impl Argument for HeaderMap {}
+impl Argument for Uri {}
+impl Argument for Request {}
+
+/// A handler that takes the refusal itself to answer it.
+impl<T: Argument> Argument for Result<T, ApiError> {
+    fn describe(demands: &mut Demands) {
+        T::describe(demands);
+    }
+}
+
+/// What a handler returns.
+pub trait Answer {
+    /// The responses to requests that are refused, for these refusals of the arguments.
+    fn refusals(of_arguments: Vec<Refusal>) -> Vec<(String, RefOr<Response>)> {
+        COMMON.into_iter().chain(of_arguments).map(Refusal::problem).collect()
+    }
+}
+
+impl<T> Answer for Result<T, ApiError> {}
+impl<T> Answer for Json<T> {}
+impl<H, T> Answer for (H, Json<T>) {}
+
+/// A handler with its arguments `A`.
+pub trait Handler<A> {
+    /// Completes the operation.
+    fn describe(operation: &mut Operation);
+}
+
+macro_rules! handler {
+    ($($argument:ident),*) => {
+        impl<F, R, $($argument),*> Handler<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> R,
+            R: Future<Output: Answer>,
+            $($argument: Argument,)*
+        {
+            fn describe(operation: &mut Operation) {
+                // Without a credential among the arguments, the operation is open to everybody.
+                let mut demands = Demands { security: Some(vec![SecurityRequirement::default()]), refusals: Vec::new() };
+                $($argument::describe(&mut demands);)*
+                complete(operation, demands.security, R::Output::refusals(demands.refusals));
+            }
+        }
+    };
+}
+handler!(A);
+handler!(A, B);
+handler!(A, B, C);
+handler!(A, B, C, D);
+handler!(A, B, C, D, E);
+handler!(A, B, C, D, E, G);
+
+/// What the attribute says itself stays.
+fn complete(
+    operation: &mut Operation,
+    security: Option<Vec<SecurityRequirement>>,
+    refusals: Vec<(String, RefOr<Response>)>,
+) {
+    if operation.security.is_none() {
+        operation.security = security;
+    }
+    let mut responses = std::mem::take(&mut operation.responses.responses);
+    let written: Vec<String> = responses.keys().cloned().collect();
+    for (status, response) in refusals {
+        if !written.contains(&status) {
+            responses.insert(status, response);
+        }
+    }
+    operation.responses.responses = responses;
+}
+
+/// Completes the operation of a route by the type of its handler.
+pub fn describe<H: Handler<A>, A>(
+    (schemas, mut paths, methods): UtoipaMethodRouter<App>,
+    _: &H,
+) -> UtoipaMethodRouter<App> {
+    paths.paths.values_mut().flat_map(operations).for_each(H::describe);
+    (schemas, paths, methods)
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::auth::{Authorized, CurrentUser};
+    use crate::http::scope::RulesWrite;
+
+    #[utoipa::path(get, path = "/open")]
+    async fn open(_: HeaderMap) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    #[utoipa::path(get, path = "/any")]
+    async fn any(_: CurrentUser) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    #[utoipa::path(get, path = "/scoped", responses((status = 403, description = "its own")))]
+    async fn scoped(_: Authorized<RulesWrite>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    #[test]
+    fn an_operation_names_the_scope_that_its_handler_demands() {
+        let document = serde_json::to_value(routes![open, any, scoped].into_openapi()).unwrap();
+        let operation = |path: &str| document["paths"][path]["get"].clone();
+        assert_eq!(operation("/open")["security"], serde_json::json!([{}]));
+        assert_eq!(operation("/open")["responses"].get("401"), None);
+        assert_eq!(operation("/any").get("security"), None, "any credential: as for all operations");
+        assert!(operation("/any")["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
+        let scoped = operation("/scoped");
+        assert_eq!(scoped["security"], serde_json::json!([{"oauth2": ["rules:write"]}, {"bearer": []}]));
+        assert_eq!(scoped["responses"]["403"]["description"], "its own", "what the attribute says stays");
+        assert!(scoped["responses"]["503"]["headers"]["Retry-After"].is_object());
+    }
+}

@@ -1,0 +1,61 @@
+//! The OpenAPI document at `/openapi.json` and Swagger UI at `/docs`.
+//!
+//! The operations come from the handlers ([`describe`](crate::http::describe)); here is what they have in common.
+
+use accounts::Right;
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use contracts::api::Problem;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
+};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::http::app::App;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Sightline", description = "Frames in, alerts out. Errors are problems (RFC 9457) with a stable `code`; only a \
+        request that does not read as HTTP/1.1, or whose head is too long, is answered 400, 414 or 431 without a body, and its \
+        connection closed. A path that is none is answered 404 `unknown_path`."),
+    components(schemas(Problem)),
+    modifiers(&Credentials),
+    security(("oauth2" = []), ("bearer" = [])),
+)]
+struct Base;
+
+/// The document without operations.
+pub fn base() -> Document {
+    Base::openapi()
+}
+
+/// `/openapi.json` and `/docs`, to which `/` redirects.
+pub fn pages(document: Document) -> Router<App> {
+    let pages: Router<App> = SwaggerUi::new("/docs").url("/openapi.json", document).into();
+    pages.route("/", get(|| async { Redirect::temporary("/docs/") }))
+}
+
+/// Declares the kinds of credentials, and the scopes.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let scheme = scheme.description(Some("An access token of /v1/token, or an API token")).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let scopes = Scopes::from_iter(Right::ALL.map(|right| (right.name(), right.meaning())));
+        let flow = Flow::Password(Password::with_refresh_url("/v1/token", scopes, "/v1/token"));
+        let about = "By name and password; the client needs no id and no secret";
+        components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::with_description([flow], about)));
+        let session = "What POST /login gave, bare or as Bearer";
+        let session = ApiKey::Header(ApiKeyValue::with_description("Authorization", session));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+        let cookie = "What POST /v1/alerts/cookie sets, for the streams alone";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("sightline_alerts", cookie));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+    }
+}

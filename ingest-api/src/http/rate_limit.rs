@@ -1,0 +1,81 @@
+//! The fields `RateLimit` and `RateLimit-Policy` of an answer: what is left of the caller's requests.
+//!
+//! The state becomes known where the caller is authenticated, inside the handler's arguments. The headers are set outside of
+//! the handler. The request carries a slot from one to the other.
+
+use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, HeaderName, HeaderValue};
+
+use crate::http::error::whole_seconds;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Holds the state of one request once it is known.
+#[derive(Clone, Default)]
+struct StateSlot(Arc<OnceLock<RateLimitState>>);
+
+/// The rate limit of a caller.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimitState {
+    /// Requests per second.
+    pub limit: u32,
+    /// Requests that may come now.
+    pub remaining: u32,
+    /// Time until all requests may come again; where none remain, until one may.
+    pub resets_in: Duration,
+}
+
+/// Stores the state for the answer to this request. The first call counts: a request has one caller.
+pub fn set(extensions: &Extensions, state: RateLimitState) {
+    if let Some(StateSlot(slot)) = extensions.get() {
+        let _ = slot.set(state);
+    }
+}
+
+/// Middleware that sets the two headers where the caller has a rate limit.
+pub async fn rate_limit_headers(mut request: Request, next: Next) -> Response {
+    let slot = StateSlot::default();
+    request.extensions_mut().insert(slot.clone());
+    let mut response = next.run(request).await;
+    if let Some(state) = slot.0.get() {
+        let headers = response.headers_mut();
+        if let Some((limit, policy)) = header_values(state) {
+            headers.insert(RATE_LIMIT, limit);
+            headers.insert(POLICY, policy);
+        }
+    }
+    response
+}
+
+/// Both values in one allocation: every answer to an authenticated request has them.
+fn header_values(state: &RateLimitState) -> Option<(HeaderValue, HeaderValue)> {
+    let RateLimitState { limit, remaining, resets_in } = state;
+    let mut text = BytesMut::with_capacity(96);
+    write!(text, "\"requests\";r={remaining};t={}", whole_seconds(*resets_in)).ok()?;
+    let end = text.len();
+    write!(text, "\"requests\";q={limit};w=1").ok()?;
+    let mut text: Bytes = text.freeze();
+    let policy = text.split_off(end);
+    Some((HeaderValue::from_maybe_shared(text).ok()?, HeaderValue::from_maybe_shared(policy).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_headers_are_structured_fields() {
+        let state = RateLimitState { limit: 50, remaining: 49, resets_in: Duration::from_millis(20) };
+        let (limit, policy) = header_values(&state).unwrap();
+        assert_eq!(limit, "\"requests\";r=49;t=1");
+        assert_eq!(policy, "\"requests\";q=50;w=1");
+    }
+}

@@ -1,0 +1,67 @@
+//! Metrics of every request: a counter by route, method and status, and a histogram of its time by route.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{Method, StatusCode};
+use metrics::{Counter, Histogram};
+
+use crate::http::drain::drain_on_drop;
+
+/// The metrics of one route, method and status.
+type Recorders = (Counter, Histogram);
+
+/// Recorders that were used before. Making one costs several allocations and a lookup in the registry; routes, methods and
+/// statuses are few.
+#[derive(Default)]
+pub struct RequestMetrics {
+    by_route: RwLock<HashMap<(&'static str, StatusCode), HashMap<Arc<str>, Recorders>>>,
+}
+
+impl RequestMetrics {
+    fn record(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, seconds: f64) {
+        // By pattern and not by path: each id would become a metric of its own.
+        let (method, route) = (known_method(method), route.map_or("none", MatchedPath::as_str));
+        if let Some((counter, histogram)) = self.known(method, route, status) {
+            counter.increment(1);
+            histogram.record(seconds);
+            return;
+        }
+        let (counter, histogram) = recorders(method, route, status);
+        counter.increment(1);
+        histogram.record(seconds);
+        let mut known = self.by_route.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry((method, status)).or_default().insert(route.into(), (counter, histogram));
+    }
+
+    fn known(&self, method: &'static str, route: &str, status: StatusCode) -> Option<Recorders> {
+        let known = self.by_route.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(method, status))?.get(route).cloned()
+    }
+}
+
+fn recorders(method: &'static str, route: &str, status: StatusCode) -> Recorders {
+    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
+    let counter = metrics::counter!("sightline_http_requests_total", &labels);
+    (counter, metrics::histogram!("sightline_http_request_seconds", "route" => route.to_owned()))
+}
+
+/// Middleware that records a request.
+pub async fn record(State(metrics): State<Arc<RequestMetrics>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request.map(drain_on_drop)).await;
+    metrics.record(&method, route.as_ref(), response.status(), began.elapsed().as_secs_f64());
+    response
+}
+
+/// The method, or `other`: a client may invent any number of methods.
+fn known_method(method: &Method) -> &'static str {
+    let known = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
+    known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}

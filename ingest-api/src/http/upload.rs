@@ -1,0 +1,258 @@
+//! Request bodies: bounded in size, in time and in the bytes that all of them hold together.
+//!
+//! In: the body of one request. Out: its chunks as they arrive. Promised: a body that is too long is refused as soon as its
+//! length is declared or reached; one that stalls or takes too long is refused; the bytes of all bodies never exceed a fixed
+//! number. A declared length is reserved before the first byte, so that a request that was let in is not refused halfway; a
+//! body without one reserves as it grows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use metrics::Gauge;
+use platform::http::TooSlow;
+use tokio::time::Instant;
+
+use crate::http::describe::Refusal;
+use crate::http::error::HttpError;
+
+/// Why a body is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is too long.
+    #[error("the body is over the limit of {limit} bytes; send a smaller one")]
+    TooLarge {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// It stalled or took too long.
+    #[error("the body took too long to arrive; send it again without pauses")]
+    TooSlow,
+    /// The client closed the connection.
+    #[error("the body broke off before its end")]
+    Incomplete,
+    /// Other bodies hold all the bytes that there may be.
+    #[error("too much is on its way at this moment; try again soon")]
+    Busy,
+}
+
+impl HttpError for BodyError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "slow_upload"),
+            Self::Incomplete => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::Busy).then_some(1)
+    }
+}
+
+/// What a request with a body may be refused with.
+pub const BODY_REFUSALS: [Refusal; 4] = [
+    Refusal::new("408", "`slow_upload`: the body took too long to arrive, or came too slowly"),
+    Refusal::new("413", "`too_large`: the body is too long"),
+    Refusal::new("415", "`unsupported_media_type`: the body is of a type that is not taken"),
+    Refusal::with_retry("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way"),
+];
+
+/// The bytes that all bodies hold, and their limit.
+pub struct BytesInFlight {
+    limit: usize,
+    used: AtomicUsize,
+    gauge: Gauge,
+}
+
+/// Reserved bytes of [`BytesInFlight`], released on drop.
+pub struct Reservation {
+    of: Arc<BytesInFlight>,
+    bytes: usize,
+}
+
+impl BytesInFlight {
+    /// Holds nothing yet and at most `limit` bytes.
+    pub fn new(limit: usize) -> Arc<Self> {
+        let gauge = metrics::gauge!("sightline_ingest_bytes_in_flight");
+        Arc::new(Self { limit, used: AtomicUsize::new(0), gauge })
+    }
+
+    /// Reserves `bytes`.
+    ///
+    /// # Errors
+    /// `Busy` when fewer are left.
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, BodyError> {
+        let mut reservation = Reservation { of: self.clone(), bytes: 0 };
+        reservation.grow_to(bytes)?;
+        Ok(reservation)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and memory is far below 2^52 bytes")]
+    fn show(&self, used: usize) {
+        self.gauge.set(used as f64);
+    }
+}
+
+impl Reservation {
+    fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
+        let fits = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.of.limit);
+        let taken = self.of.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        let before = taken.map_err(|_| BodyError::Busy)?;
+        self.bytes += more;
+        self.of.show(before + more);
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let before = self.of.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.of.show(before.saturating_sub(self.bytes));
+    }
+}
+
+/// Limits of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Most bytes.
+    pub bytes: usize,
+    /// Longest pause between two chunks.
+    pub idle: Duration,
+    /// Longest time for the whole body.
+    pub total: Duration,
+}
+
+/// A body while it arrives.
+pub struct IncomingBody {
+    body: Body,
+    limits: BodyLimits,
+    declared: Option<usize>,
+    arrived: usize,
+    deadline: Instant,
+    reservation: Reservation,
+}
+
+impl IncomingBody {
+    /// Reserves the declared length; reads nothing yet.
+    ///
+    /// # Errors
+    /// When the declared length is over the limit, or more than is left of the bytes in flight.
+    pub fn begin(body: Body, limits: BodyLimits, bytes_in_flight: &Arc<BytesInFlight>) -> Result<Self, BodyError> {
+        let declared = http_body::Body::size_hint(&body).exact();
+        let declared = declared.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if declared.is_some_and(|bytes| bytes > limits.bytes) {
+            return Err(BodyError::TooLarge { limit: limits.bytes });
+        }
+        let reservation = bytes_in_flight.reserve(declared.unwrap_or(0))?;
+        Ok(Self { body, limits, declared, arrived: 0, deadline: Instant::now() + limits.total, reservation })
+    }
+
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// When it does not come in time, the body is too long, or the client closed the connection.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let until = self.deadline.min(Instant::now() + self.limits.idle);
+            let frame = tokio::time::timeout_at(until, self.body.frame()).await.map_err(|_| BodyError::TooSlow)?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| read_error(&error))?;
+            // Trailers are ignored.
+            let Ok(chunk) = frame.into_data() else { continue };
+            self.arrived += chunk.len();
+            if self.arrived > self.limits.bytes {
+                return Err(BodyError::TooLarge { limit: self.limits.bytes });
+            }
+            self.reservation.grow_to(self.arrived)?;
+            return Ok(Some(chunk));
+        }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn collect(mut self) -> Result<Bytes, BodyError> {
+        let mut buffer = BodyBuffer::new(self.declared);
+        while let Some(chunk) = self.chunk().await? {
+            buffer.push(chunk);
+        }
+        Ok(buffer.into_bytes())
+    }
+
+    /// The declared length in bytes.
+    pub const fn declared(&self) -> Option<usize> {
+        self.declared
+    }
+
+    /// The reservation, to be held as long as the bytes.
+    pub fn into_reservation(self) -> Reservation {
+        self.reservation
+    }
+}
+
+fn read_error(error: &axum::Error) -> BodyError {
+    if TooSlow::caused(error) {
+        return BodyError::TooSlow;
+    }
+    BodyError::Incomplete
+}
+
+/// Collects chunks. A single one is kept without a copy.
+pub struct BodyBuffer {
+    expected: Option<usize>,
+    content: Content,
+}
+
+enum Content {
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl BodyBuffer {
+    /// An empty buffer; `expected` is the declared length, where it is known and within the limit.
+    pub const fn new(expected: Option<usize>) -> Self {
+        Self { expected, content: Content::One(Bytes::new()) }
+    }
+
+    /// Appends a chunk.
+    pub fn push(&mut self, chunk: Bytes) {
+        match &mut self.content {
+            Content::One(first) if first.is_empty() => *first = chunk,
+            Content::One(first) => {
+                let length = first.len() + chunk.len();
+                let mut all = BytesMut::with_capacity(self.expected.unwrap_or(0).max(length));
+                all.extend_from_slice(first);
+                all.extend_from_slice(&chunk);
+                self.content = Content::Many(all);
+            }
+            Content::Many(all) => all.extend_from_slice(&chunk),
+        }
+    }
+
+    /// The bytes so far.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::One(bytes) => bytes,
+            Content::Many(bytes) => bytes,
+        }
+    }
+
+    /// All bytes.
+    pub fn into_bytes(self) -> Bytes {
+        match self.content {
+            Content::One(bytes) => bytes,
+            Content::Many(bytes) => bytes.freeze(),
+        }
+    }
+}

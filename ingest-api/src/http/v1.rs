@@ -1,0 +1,22 @@
+//! Routes about frames and what was found in them.
+
+pub mod alerts;
+
+mod detections;
+mod frames;
+mod rules;
+mod stats;
+mod submission;
+mod view;
+
+use crate::http::describe::Routes;
+
+/// Routes that answer soon.
+pub fn routes() -> Routes {
+    frames::routes().merge(detections::routes()).merge(stats::routes()).merge(rules::routes()).merge(alerts::routes())
+}
+
+/// Routes that may take long: uploads, requests that wait for results, and streams.
+pub fn long_routes() -> Routes {
+    frames::submit::routes().merge(alerts::stream::routes())
+}

@@ -1,0 +1,56 @@
+//! Alerts: past ones from the document store, live ones from alert-stream.
+
+pub mod stream;
+
+use axum::Json;
+use axum::extract::State;
+use contracts::api::{AlertView, Page};
+use platform::query::{Invalid, Parameters, Query};
+use store::{AlertFilter, Cursor};
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::ApiError;
+use crate::http::extract::{ListQuery, StrictQuery, text};
+use crate::http::scope::AlertsRead;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![history]
+}
+
+/// Filters of a list of alerts.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AlertQuery {
+    /// With this label.
+    #[param(min_length = 1, max_length = 128)]
+    label: Option<String>,
+    /// Of the rule with this name.
+    #[param(min_length = 1, max_length = 128)]
+    rule: Option<String>,
+}
+
+impl Parameters for AlertQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self { label: text(query, "label")?, rule: text(query, "rule")? })
+    }
+}
+
+/// Alerts of the past, newest first.
+#[utoipa::path(
+    get, path = "/v1/alerts/history", operation_id = "list_alerts", tag = "alerts", params(ListQuery, AlertQuery),
+    responses((status = 200, body = Page<AlertView>))
+)]
+pub async fn history(
+    State(app): State<App>,
+    reader: Authorized<AlertsRead>,
+    StrictQuery((listed, query)): StrictQuery<(ListQuery, AlertQuery)>,
+) -> Result<Json<Page<AlertView>>, ApiError> {
+    let AlertQuery { label, rule } = query;
+    let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
+    let stored = app.documents.alerts(&reader.visible(), &filter, &listed.page_query()).await?;
+    let items = stored.into_iter().map(|stored| stored.alert.data).collect();
+    Ok(Json(listed.page(items, |last: &AlertView| Cursor { at: last.raised_at, id: last.id.to_string() })))
+}

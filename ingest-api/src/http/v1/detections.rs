@@ -1,0 +1,200 @@
+//! Detections: reading them, and taking those made elsewhere.
+
+use std::time::Duration;
+
+use accounts::Caller;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::api::{DetectionAccepted, DetectionView, NewDetection, Page, Problem};
+use contracts::result::ResultData;
+use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outcome, ResultEvent};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use platform::query::{Invalid, Parameters, Query};
+use store::{Cursor, DetectionFilter};
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
+use crate::http::extract::json::JsonBody;
+use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
+use crate::http::scope::{DetectionsRead, FramesWrite};
+use crate::http::v1::submission::{
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionRefusals, charged, frame_id, publish, traceparent,
+};
+use crate::http::v1::view;
+
+/// Detector and model of a detection that does not name its detector.
+const EXTERNAL: &str = "external";
+/// Largest coordinate, in pixels: no image is larger.
+const MAX_COORDINATE: f64 = 1_000_000.0;
+
+/// Time limit for the broker's acknowledgement. Shorter than that of the answer, so that a refund still happens.
+const ACK_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Why a detection is not found.
+#[derive(Debug, thiserror::Error)]
+enum DetectionError {
+    /// No detection has the id.
+    #[error("there is no detection {0}")]
+    NotFound(DetectionId),
+}
+
+impl HttpError for DetectionError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+        }
+    }
+}
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, one, create]
+}
+
+/// Filters of a list of detections.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DetectionQuery {
+    /// With this label.
+    #[param(min_length = 1, max_length = 128)]
+    label: Option<String>,
+    /// Of this category, without regard to case.
+    #[param(min_length = 1, max_length = 128)]
+    category: Option<String>,
+    /// Of this make.
+    #[param(min_length = 1, max_length = 128)]
+    make: Option<String>,
+    /// At least this sure.
+    #[param(minimum = 0, maximum = 1)]
+    min_confidence: Option<f64>,
+}
+
+impl Parameters for DetectionQuery {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        Ok(Self {
+            label: text(query, "label")?,
+            category: text(query, "category")?,
+            make: text(query, "make")?,
+            min_confidence: query.text("min_confidence")?.as_deref().map(confidence).transpose()?,
+        })
+    }
+}
+
+fn confidence(text: &str) -> Result<f64, Invalid> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| Invalid("min_confidence must be a number from 0 to 1".to_owned()))
+}
+
+/// Detections, newest first.
+#[utoipa::path(
+    get, path = "/v1/detections", operation_id = "list_detections", tag = "detections", params(ListQuery, DetectionQuery),
+    responses((status = 200, body = Page<DetectionView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    StrictQuery((listed, query)): StrictQuery<(ListQuery, DetectionQuery)>,
+) -> Result<Json<Page<DetectionView>>, ApiError> {
+    let DetectionQuery { label, category, make, min_confidence } = query;
+    let (from, to, stream) = (listed.from, listed.to, listed.stream.clone());
+    let filter =
+        DetectionFilter { from, to, stream, label, category, make, min_confidence, ..DetectionFilter::default() };
+    let stored = app.documents.detections(&reader.visible(), &filter, &listed.page_query()).await?;
+    let items = stored.into_iter().map(view::detection).collect();
+    Ok(Json(listed.page(items, |last: &DetectionView| Cursor { at: last.captured_at, id: last.id.clone() })))
+}
+
+/// One detection.
+#[utoipa::path(
+    get, path = "/v1/detections/{id}", operation_id = "get_detection", tag = "detections",
+    params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
+    responses(
+        (status = 200, body = DetectionView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+    )
+)]
+pub async fn one(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    PathId(id): PathId<DetectionId>,
+    _: NoQuery,
+) -> Result<Json<DetectionView>, ApiError> {
+    let found = app.documents.detection(&reader.visible(), &id).await?;
+    let found = found.ok_or(DetectionError::NotFound(id))?;
+    Ok(Json(view::detection(found)))
+}
+
+/// Sends a detection made elsewhere through the same pipeline: it is kept, counted and may raise alerts.
+#[utoipa::path(
+    post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: sent again, it is the same one", pattern = "^[ -~]{1,255}$")),
+    responses((status = 202, body = DetectionAccepted), SubmissionRefusals)
+)]
+pub async fn create(
+    State(app): State<App>,
+    sender: Authorized<FramesWrite>,
+    headers: HeaderMap,
+    _: NoQuery,
+    JsonBody(new): JsonBody<NewDetection>,
+) -> Result<Response, ApiError> {
+    let caller = &sender.caller;
+    let detection = new.detection().map_err(RequestError::Invalid)?;
+    check_coordinates(&detection)?;
+    let frame = frame_id(&headers, caller)?;
+    let request = serde_json::to_string(&new).map_err(|error| ServiceError::Internal(error.into()))?;
+    if headers.contains_key(IDEMPOTENCY_KEY) && !app.recent_keys.is_first_or_same(frame, ("detection", request)) {
+        return Err(SubmissionError::KeyReused.into());
+    }
+    let event = event(caller, frame, new, detection, traceparent(&headers))?;
+    charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT)).await?;
+    let id = DetectionId { frame, detector: event.data.detector, index: 0 };
+    Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
+}
+
+/// Refuses coordinates that no image can have.
+fn check_coordinates(detection: &Detection) -> Result<(), RequestError> {
+    let of_box = |bounds: &BoundingBox| [bounds.x, bounds.y, bounds.width, bounds.height];
+    let in_box = detection.bounds.iter().flat_map(of_box);
+    let in_points = detection.landmarks.iter().flat_map(|point| [point.x, point.y]);
+    if in_box.chain(in_points).all(|number| number.abs() <= MAX_COORDINATE) {
+        return Ok(());
+    }
+    Err(RequestError::Invalid(format!("box and landmarks must lie within {MAX_COORDINATE} pixels")))
+}
+
+fn event(
+    caller: &Caller,
+    frame: FrameId,
+    new: NewDetection,
+    detection: Detection,
+    traceparent: Option<String>,
+) -> Result<ResultEvent, ApiError> {
+    let now = Timestamp::now();
+    let captured_at = captured_at(new.captured_at.unwrap_or(now))?;
+    let detector: DetectorName = match new.detector {
+        Some(name) => name,
+        None => EXTERNAL.parse()?,
+    };
+    let key = new.stream.as_ref().map_or_else(|| frame.to_string(), |stream| format!("{}/{stream}", caller.tenant));
+    Ok(ResultEvent {
+        // The id of the frame: a repeated request with the same key is the same result.
+        id: frame.uuid(),
+        tenant: caller.tenant.clone(),
+        key,
+        traceparent,
+        reply_to: None,
+        data: ResultData {
+            frame_id: frame,
+            stream: new.stream,
+            detector,
+            model: EXTERNAL.to_owned(),
+            captured_at,
+            processed_at: now,
+            outcome: Outcome::Ok { width: 0, height: 0, detections: vec![detection], image: None },
+        },
+    })
+}

@@ -1,0 +1,103 @@
+//! Frames with their results and images.
+
+pub mod submit;
+
+mod content_type;
+mod error;
+mod image_body;
+mod prefer;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::FrameId;
+use contracts::api::{FrameView, Page, Problem};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use store::{Cursor, FrameFilter, StoredResult};
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::ApiError;
+use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery};
+use crate::http::scope::DetectionsRead;
+use crate::http::v1::view;
+use crate::probe::ImageType;
+use error::FrameError;
+use submit::ImageBytes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, one, image]
+}
+
+/// Frames with their results, newest first; those with nothing found included.
+#[utoipa::path(
+    get, path = "/v1/frames", operation_id = "list_frames", tag = "frames", params(ListQuery),
+    responses((status = 200, body = Page<FrameView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    StrictQuery(listed): StrictQuery<ListQuery>,
+) -> Result<Json<Page<FrameView>>, ApiError> {
+    let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
+    let frames = app.documents.frames(&reader.visible(), &filter, &listed.page_query()).await?;
+    let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
+    Ok(Json(listed.page(items, |last| Cursor { at: last.captured_at, id: last.frame_id.to_string() })))
+}
+
+/// One frame with the results there are.
+#[utoipa::path(
+    get, path = "/v1/frames/{id}", operation_id = "get_frame", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
+    responses(
+        (status = 200, body = FrameView),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+            description = "`not_indexed`: no results, or none yet: Retry-After tells when to ask again",
+            headers(("Retry-After" = u32, description = "Seconds"))),
+    )
+)]
+pub async fn one(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    PathId(id): PathId<FrameId>,
+    _: NoQuery,
+) -> Result<Json<FrameView>, ApiError> {
+    let results = app.documents.frame(&reader.visible(), id).await?;
+    Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
+}
+
+/// A frame's image, while it is kept.
+#[utoipa::path(
+    get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
+    responses(
+        (status = 200, description = "The image as it was sent", content(
+            (ImageBytes = "image/jpeg"), (ImageBytes = "image/png"), (ImageBytes = "image/webp")
+        )),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+            description = "`not_indexed`: no results yet; `not_found`: the image is not kept, or no longer",
+            headers(("Retry-After" = Option<u32>, description = "Seconds, where there may be one soon"))),
+    )
+)]
+pub async fn image(
+    State(app): State<App>,
+    reader: Authorized<DetectionsRead>,
+    PathId(id): PathId<FrameId>,
+    _: NoQuery,
+) -> Result<Response, ApiError> {
+    let results = app.documents.frame(&reader.visible(), id).await?;
+    if results.is_empty() {
+        return Err(FrameError::NotIndexed.into());
+    }
+    let key = view::image_key(events(&results)).ok_or(FrameError::ImageNotKept)?;
+    let image = app.blobs.get(key).await?.ok_or(FrameError::ImageNotKept)?;
+    let media_type = ImageType::sniff(&image).map_or("application/octet-stream", ImageType::media_type);
+    // Private: only the caller may keep it, no cache in between.
+    let headers =
+        [(CONTENT_TYPE, media_type), (CACHE_CONTROL, "private, max-age=3600"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, image).into_response())
+}
+
+fn events(stored: &[StoredResult]) -> impl Iterator<Item = &contracts::ResultEvent> {
+    stored.iter().map(|stored| &stored.result)
+}

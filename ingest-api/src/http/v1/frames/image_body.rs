@@ -1,0 +1,235 @@
+//! The image of a request: the body itself, or a field of a form. Type and size are checked as the first bytes arrive.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use futures::{Stream, stream};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use multer::{Field, Multipart};
+use tokio::sync::Mutex;
+
+use crate::http::app::App;
+use crate::http::describe::{Argument, Demands};
+use crate::http::error::{ApiError, RequestError, ServiceError};
+use crate::http::upload::{BODY_REFUSALS, BodyBuffer, BodyError, IncomingBody, Reservation};
+use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multipart};
+use crate::http::v1::frames::error::FrameError;
+use crate::probe::{Finding, ImageType, Probe};
+
+/// Names of the form field that holds the image.
+const FIELDS: [&str; 3] = ["file", "image", "frame"];
+
+/// A request whose body has not been read.
+pub struct ImageRequest {
+    /// The headers of the request.
+    pub headers: HeaderMap,
+    body: Body,
+}
+
+/// A whole image.
+pub struct Image {
+    /// The type, by the first bytes.
+    pub kind: ImageType,
+    /// The bytes as they came.
+    pub bytes: Bytes,
+    /// Held as long as the bytes are.
+    pub reservation: Reservation,
+}
+
+impl Argument for ImageRequest {
+    fn describe(demands: &mut Demands) {
+        demands.refusals.extend(BODY_REFUSALS);
+    }
+}
+
+impl FromRequest<App> for ImageRequest {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        Ok(Self { headers: parts.headers, body })
+    }
+}
+
+/// Reads the image of a request.
+///
+/// # Errors
+/// As soon as the bytes that have arrived are not the beginning of an image that is taken.
+pub async fn receive(app: &App, request: ImageRequest) -> Result<Image, ApiError> {
+    let content_type = content_type(&request.headers);
+    if is_multipart(content_type) {
+        return from_form(app, content_type, request.body).await;
+    }
+    from_body(app, Declared::of(content_type), request.body).await
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn from_body(app: &App, declared: Declared, body: Body) -> Result<Image, ApiError> {
+    if declared == Declared::Other {
+        let reason = format!("the Content-Type must be {TYPES}, or multipart/form-data with the image in a field");
+        return Err(RequestError::UnsupportedMediaType(reason).into());
+    }
+    let mut upload = IncomingBody::begin(body, app.image_limits(), &app.bytes_in_flight)?;
+    let mut incoming = IncomingImage::new(app, declared, upload.declared());
+    while let Some(chunk) = upload.chunk().await? {
+        incoming.push(chunk)?;
+    }
+    let (kind, bytes) = incoming.finish()?;
+    Ok(Image { kind, bytes, reservation: upload.into_reservation() })
+}
+
+/// An image while it arrives.
+struct IncomingImage {
+    declared: Declared,
+    max_pixels: u64,
+    max_bytes: usize,
+    buffer: BodyBuffer,
+    probe: Probe,
+    /// Known once type and size are checked.
+    kind: Option<ImageType>,
+}
+
+impl IncomingImage {
+    fn new(app: &App, declared: Declared, expected: Option<usize>) -> Self {
+        Self {
+            declared,
+            max_pixels: app.max_pixels,
+            max_bytes: app.max_bytes,
+            buffer: BodyBuffer::new(expected),
+            probe: Probe::default(),
+            kind: None,
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes) -> Result<(), ApiError> {
+        self.buffer.push(chunk);
+        if self.buffer.bytes().len() > self.max_bytes {
+            return Err(BodyError::TooLarge { limit: self.max_bytes }.into());
+        }
+        if self.kind.is_none() && !self.buffer.bytes().is_empty() {
+            self.kind = self.check()?;
+        }
+        Ok(())
+    }
+
+    /// The type, once type and size are known and valid.
+    fn check(&mut self) -> Result<Option<ImageType>, ApiError> {
+        match self.probe.update(self.buffer.bytes()) {
+            Finding::Incomplete => Ok(None),
+            Finding::NotAnImage => Err(RequestError::UnsupportedMediaType(format!(
+                "the bytes do not begin like an image that is taken: {TYPES}"
+            ))
+            .into()),
+            Finding::Broken(kind) => {
+                let name = kind.media_type();
+                let reason = format!("the image begins as {name} and its header makes no sense");
+                Err(FrameError::InvalidImage(reason).into())
+            }
+            Finding::Image { kind, width, height } => self.check_size(kind, width, height).map(Some),
+        }
+    }
+
+    fn check_size(&self, kind: ImageType, width: u32, height: u32) -> Result<ImageType, ApiError> {
+        if let Declared::Image(declared) = self.declared
+            && declared != kind
+        {
+            let (declared, actual) = (declared.media_type(), kind.media_type());
+            let reason = format!("the Content-Type says {declared} and the bytes are {actual}");
+            return Err(RequestError::UnsupportedMediaType(reason).into());
+        }
+        if width == 0 || height == 0 {
+            let reason = format!("the image has {width} x {height} pixels: none at all");
+            return Err(FrameError::InvalidImage(reason).into());
+        }
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(FrameError::ImageTooLarge { width, height, limit: self.max_pixels }.into());
+        }
+        Ok(kind)
+    }
+
+    fn finish(self) -> Result<(ImageType, Bytes), ApiError> {
+        match self.kind {
+            Some(kind) => Ok((kind, self.buffer.into_bytes())),
+            None if self.buffer.bytes().is_empty() => Err(FrameError::EmptyBody.into()),
+            None => Err(FrameError::InvalidImage("the image ends before its size is told".to_owned()).into()),
+        }
+    }
+}
+
+/// Reads the image out of a form. Other fields may come before and after it and are ignored.
+async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
+    let boundary = boundary(content_type)?;
+    let upload = IncomingBody::begin(body, app.multipart_limits(), &app.bytes_in_flight)?;
+    let upload = Arc::new(Mutex::new(upload));
+    let mut form = Multipart::new(chunks(upload.clone()), boundary);
+    let mut found = None;
+    while let Some(field) = form.next_field().await.map_err(form_error)? {
+        if !field.name().is_some_and(|name| FIELDS.contains(&name)) {
+            skip(field).await?;
+            continue;
+        }
+        if found.is_some() {
+            let reason = "the form has more than one image; send one per request".to_owned();
+            return Err(RequestError::Invalid(reason).into());
+        }
+        found = Some(image_field(app, field).await?);
+    }
+    drop(form);
+    let (kind, bytes) = found.ok_or_else(|| {
+        RequestError::Invalid(format!("the form has no image; put it in a field called {}", FIELDS.join(" or ")))
+    })?;
+    let upload =
+        Arc::into_inner(upload).ok_or_else(|| ServiceError::Internal(anyhow::anyhow!("a form is still read")))?;
+    Ok(Image { kind, bytes, reservation: upload.into_inner().into_reservation() })
+}
+
+/// The body as the stream that `multer` reads. [`form_error`] takes its errors out again.
+fn chunks(upload: Arc<Mutex<IncomingBody>>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    stream::unfold(upload, |upload| async {
+        let chunk = upload.lock().await.chunk().await.transpose();
+        chunk.map(|chunk| (chunk, upload))
+    })
+}
+
+async fn image_field(app: &App, mut field: Field<'_>) -> Result<(ImageType, Bytes), ApiError> {
+    let declared = Declared::of(content_type(field.headers()));
+    if declared == Declared::Other {
+        let reason = format!("the image's Content-Type must be {TYPES}");
+        return Err(RequestError::UnsupportedMediaType(reason).into());
+    }
+    let mut incoming = IncomingImage::new(app, declared, None);
+    while let Some(chunk) = field.chunk().await.map_err(form_error)? {
+        incoming.push(chunk)?;
+    }
+    incoming.finish()
+}
+
+async fn skip(mut field: Field<'_>) -> Result<(), ApiError> {
+    while field.chunk().await.map_err(form_error)?.is_some() {}
+    Ok(())
+}
+
+/// What is wrong with a form: the error of the body, or how the form is written.
+fn form_error(error: multer::Error) -> ApiError {
+    let reason = match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
+            Ok(refused) => return (*refused).into(),
+            Err(_) => "it broke off",
+        },
+        multer::Error::IncompleteFieldData { .. } | multer::Error::IncompleteStream => {
+            "it ends before its last boundary"
+        }
+        multer::Error::IncompleteHeaders
+        | multer::Error::ReadHeaderFailed(_)
+        | multer::Error::DecodeHeaderName { .. }
+        | multer::Error::DecodeHeaderValue { .. } => "the head of one of its fields makes no sense",
+        _ => "it is not written as multipart/form-data",
+    };
+    RequestError::Malformed(format!("the form cannot be read: {reason}")).into()
+}

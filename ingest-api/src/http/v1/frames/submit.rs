@@ -1,0 +1,275 @@
+//! `POST /v1/frames`: takes an image, publishes a frame event, and answers 202 once the broker has stored it.
+
+use std::time::Duration;
+
+use accounts::Caller;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use contracts::api::{FrameAccepted, FrameView};
+use contracts::{DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use platform::query::{Invalid, Parameters, Query};
+use store::{INBOX, Scope};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, RequestError};
+use crate::http::extract::{StrictQuery, captured_at, moment};
+use crate::http::scope::FramesWrite;
+use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
+use crate::http::v1::frames::prefer;
+use crate::http::v1::submission::{
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionRefusals, charged, frame_id, publish, traceparent,
+};
+use crate::http::v1::view;
+use crate::probe::ImageType;
+use crate::replies::ReplyWaiter;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Time limit for the broker's acknowledgement; then 503.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![submit]
+}
+
+/// The parameters of a frame.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct NewFrame {
+    /// Where it comes from: 1 to 64 characters out of A-Z a-z 0-9 . _ -; without one it has no order among other frames.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    stream: Option<StreamName>,
+    /// When the image was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, where it
+    /// is missing.
+    #[param(value_type = Option<String>, format = DateTime)]
+    captured_at: Option<Timestamp>,
+    /// Which detectors shall look at it, comma-separated; all there are, where it is missing.
+    #[param(pattern = "^[a-z0-9_]{1,32}(,[a-z0-9_]{1,32})*$")]
+    detectors: Option<String>,
+}
+
+impl Parameters for NewFrame {
+    fn take(query: &mut Query) -> Result<Self, Invalid> {
+        let taken = moment(query, "captured_at")?.map(captured_at).transpose()?;
+        Ok(Self { stream: query.parsed("stream")?, captured_at: taken, detectors: query.text("detectors")? })
+    }
+}
+
+/// The bytes of an image.
+#[derive(ToSchema)]
+#[schema(as = Image, value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only described: the bytes are never parsed into it")]
+pub struct ImageBytes(Vec<u8>);
+
+/// A form with an image.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described: the form is read field by field")]
+pub struct ImageForm {
+    /// The image; `image` and `frame` are as good names as `file`.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It will be looked at even
+/// if everything stops right after the answer.
+#[utoipa::path(
+    post, path = "/v1/frames", operation_id = "send_frame", tag = "frames",
+    params(
+        NewFrame,
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
+            "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another image or other parameters it is \
+             refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and no \
+             longer than it runs; after that, and on another replica, it counts as a repeat"),
+        ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: answer with the results, if they are there within N seconds"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, passed on with the frame"),
+    ),
+    request_body(content(
+        (ImageBytes = "image/jpeg"), (ImageBytes = "image/png"), (ImageBytes = "image/webp"), (ImageForm = "multipart/form-data")
+    )),
+    responses(
+        (status = 202, body = FrameAccepted, description = "The frame was taken",
+            headers(
+                ("Location" = String, description = "Where its results will be"),
+                ("Preference-Applied" = Option<String>, description = "`wait=N`, where the request waited"),
+            )),
+        (status = 200, body = FrameView, description = "The results, where the request waits for them and they came in time",
+            headers(("Preference-Applied" = String, description = "`wait=N`"))),
+        SubmissionRefusals,
+    )
+)]
+pub async fn submit(
+    State(app): State<App>,
+    sender: Authorized<FramesWrite>,
+    StrictQuery(query): StrictQuery<NewFrame>,
+    request: ImageRequest,
+) -> Result<Response, ApiError> {
+    if app.backlog.is_behind() {
+        return Err(SubmissionError::Backlog.into());
+    }
+    let caller = &sender.caller;
+    let frame = Frame::new(&app, caller, &query, &request.headers)?;
+    let has_key = request.headers.contains_key(IDEMPOTENCY_KEY);
+    let wait = prefer::wait(&request.headers).map(|wanted| wanted.min(app.config.longest_wait()));
+    let image = image_body::receive(&app, request).await?;
+    let NewFrame { stream, captured_at, detectors } = &query;
+    let content = ("frame", stream, captured_at, detectors, &image.bytes);
+    if has_key && !app.recent_keys.is_first_or_same(frame.id, content) {
+        return Err(SubmissionError::KeyReused.into());
+    }
+    let Some(wait) = wait else {
+        frame.send(&app, caller, image, None).await?;
+        return Ok(frame.accepted());
+    };
+    let deadline = Instant::now() + wait;
+    if has_key && let Some(view) = frame.earlier_results(&app, caller).await? {
+        return Ok(with_preference(Json(view).into_response(), wait));
+    }
+    let waiter = app.replies.register(frame.id);
+    frame.send(&app, caller, image, waiter.as_ref()).await?;
+    // Too many requests wait already: the answer does not say that the preference was applied.
+    let Some(waiter) = waiter else { return Ok(frame.accepted()) };
+    let results = waiter.all(&frame.expected, deadline, &app.stop).await;
+    let answer = match results.as_ref().and_then(view::frame) {
+        Some(view) => Json(view).into_response(),
+        None => frame.accepted(),
+    };
+    Ok(with_preference(answer, wait))
+}
+
+fn with_preference(mut response: Response, wait: Duration) -> Response {
+    if let Ok(value) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
+    }
+    response
+}
+
+/// The checked attributes of a frame.
+struct Frame {
+    id: FrameId,
+    stream: Option<StreamName>,
+    captured_at: Timestamp,
+    /// `captured_at` of the answer. None under an idempotency key without a time: the frame may be there already, with the time
+    /// of its first request.
+    known_captured_at: Option<Timestamp>,
+    /// The detectors that the client asked for; empty for all.
+    requested: Vec<DetectorName>,
+    /// The detectors whose results are to come.
+    expected: Vec<DetectorName>,
+    traceparent: Option<String>,
+}
+
+impl Frame {
+    fn new(app: &App, caller: &Caller, query: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let names = detectors(app, query.detectors.as_deref())?;
+        let captured_at = query.captured_at.unwrap_or_else(Timestamp::now);
+        let may_be_a_repeat = query.captured_at.is_none() && headers.contains_key(IDEMPOTENCY_KEY);
+        Ok(Self {
+            id: frame_id(headers, caller)?,
+            stream: query.stream.clone(),
+            captured_at,
+            known_captured_at: (!may_be_a_repeat).then_some(captured_at),
+            expected: if names.is_empty() { app.detectors.clone() } else { names.clone() },
+            requested: names,
+            traceparent: traceparent(headers),
+        })
+    }
+
+    /// Charges and publishes the frame; returns once the broker has stored it.
+    async fn send(
+        &self,
+        app: &App,
+        caller: &Caller,
+        image: Image,
+        waiter: Option<&ReplyWaiter>,
+    ) -> Result<(), ApiError> {
+        let bytes = image.bytes.len();
+        let reservation = image.reservation;
+        charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, waiter)).await?;
+        app.accepted.increment(1);
+        app.accepted_bytes.increment(bytes as u64);
+        // The bytes are held until the broker has stored them.
+        drop(reservation);
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        app: &App,
+        caller: &Caller,
+        kind: ImageType,
+        image: Bytes,
+        waiter: Option<&ReplyWaiter>,
+    ) -> Result<(), ApiError> {
+        let content = if image.len() > app.inline_bytes {
+            let key = format!("{INBOX}/{}/{}/{}", today(), caller.tenant, self.id);
+            app.blobs.put(&key, image).await?;
+            FrameContent::Blob(key)
+        } else {
+            FrameContent::Inline(image)
+        };
+        let event = FrameEvent {
+            id: self.id,
+            tenant: caller.tenant.clone(),
+            stream: self.stream.clone(),
+            captured_at: self.captured_at,
+            detectors: self.requested.clone(),
+            content_type: kind.media_type().to_owned(),
+            content,
+            reply_to: waiter.map(|_| app.replies.replica().to_owned()),
+            traceparent: self.traceparent.clone(),
+        };
+        publish(app, &event, ACK_TIMEOUT).await
+    }
+
+    /// The results of an earlier request with the same key, if every detector has answered.
+    async fn earlier_results(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
+        let stored = app.documents.frame(&Scope::Tenant(caller.tenant.clone()), self.id).await?;
+        let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
+        let all = self.expected.iter().all(answered);
+        Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })
+    }
+
+    fn accepted(&self) -> Response {
+        let url = format!("/v1/frames/{}", self.id);
+        let location = [(LOCATION, url.clone())];
+        let body = FrameAccepted {
+            frame_id: self.id,
+            stream: self.stream.clone(),
+            captured_at: self.known_captured_at,
+            detectors: self.expected.clone(),
+            results_url: url,
+        };
+        (StatusCode::ACCEPTED, location, Json(body)).into_response()
+    }
+}
+
+fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiError> {
+    let Some(listed) = listed else { return Ok(Vec::new()) };
+    let mut names: Vec<DetectorName> = Vec::new();
+    for name in listed.split(',').map(str::trim) {
+        let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
+            let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
+            let reason = format!("detectors: there is no {name:?}; there are {}", all.join(", "));
+            return Err(RequestError::Invalid(reason).into());
+        };
+        if !names.contains(known) {
+            names.push(known.clone());
+        }
+    }
+    Ok(names)
+}
+
+fn today() -> String {
+    Timestamp::now().to_zoned(TimeZone::UTC).date().to_string()
+}

@@ -1,0 +1,175 @@
+//! What sending a frame and sending a detection have in common: the id, the charge against the quota, and publishing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use accounts::Caller;
+use bus::BusError;
+use contracts::{Event, FrameId};
+use http::{HeaderMap, HeaderName, StatusCode};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
+
+use crate::http::app::App;
+use crate::http::describe::Refusal;
+use crate::http::error::{ApiError, HttpError, ServiceError};
+
+/// Names a frame, so that a repeated request is the same frame.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Why a frame or a detection is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// The idempotency key came with another request before.
+    #[error(
+        "this idempotency key came with another image, body or parameters before; send the same again, or use a new key"
+    )]
+    KeyReused,
+    /// The workers are too far behind.
+    #[error("the detectors are too far behind to take more frames; try again later")]
+    Backlog,
+    /// The disk of the bus is full.
+    #[error("there is no room for more frames; the operator must make some")]
+    DiskFull,
+}
+
+impl HttpError for SubmissionError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::Backlog => (StatusCode::SERVICE_UNAVAILABLE, "backlog"),
+            Self::DiskFull => (StatusCode::SERVICE_UNAVAILABLE, "disk_full"),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::KeyReused => None,
+            Self::Backlog => Some(30),
+            Self::DiskFull => Some(60),
+        }
+    }
+}
+
+/// The responses to a submission that is refused, where they say more than those of other requests.
+pub struct SubmissionRefusals;
+
+impl IntoResponses for SubmissionRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [
+            Refusal::new(
+                "422",
+                "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no image that is \
+                 taken; `idempotency_key_reused`: the key came with another image, body or parameters before",
+            ),
+            Refusal::with_header(
+                "429",
+                "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests",
+                "Retry-After",
+                "Seconds after which to try again; missing where a quota does not come back",
+            ),
+            Refusal::with_retry(
+                "503",
+                "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way; `backlog`, `disk_full`: no more \
+                 frames until the detectors or the operator have made room",
+            ),
+        ]
+        .into_iter()
+        .map(Refusal::problem)
+        .collect()
+    }
+}
+
+/// The id under which the client sends: the same key of the same tenant is always the same id.
+///
+/// # Errors
+/// When the idempotency key is invalid.
+pub fn frame_id(headers: &HeaderMap, caller: &Caller) -> Result<FrameId, ApiError> {
+    match headers.get(IDEMPOTENCY_KEY) {
+        None => Ok(FrameId::now()),
+        Some(key) => Ok(FrameId::from_idempotency_key(&caller.tenant, key.to_str().unwrap_or_default())?),
+    }
+}
+
+/// The W3C trace context; an invalid one is ignored.
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let lengths = [2, 32, 16, 2];
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let valid = parts.len() == 4 && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && hex(part));
+    valid.then(|| text.to_owned())
+}
+
+/// Charges a frame and runs `publishing`. When that fails, the frame is refunded.
+///
+/// # Errors
+/// When the quota is used up, or the error of `publishing`.
+pub async fn charged(
+    app: &App,
+    caller: &Caller,
+    frame: FrameId,
+    publishing: impl Future<Output = Result<(), ApiError>>,
+) -> Result<(), ApiError> {
+    app.accounts.charge(caller, frame).await?;
+    let published = publishing.await;
+    if published.is_err()
+        && let Err(error) = app.accounts.refund(caller, frame).await
+    {
+        tracing::warn!(frame.id = %frame, error = error.to_string(), "a refused frame stays charged");
+    }
+    published
+}
+
+/// Publishes an event and waits until the broker has stored it, at most for `ack_timeout`.
+///
+/// # Errors
+/// When the broker did not store it, or did not acknowledge in time. The client then repeats the request: under the same
+/// idempotency key, an event that was stored after all is the same frame.
+pub async fn publish<E: Event>(app: &App, event: &E, ack_timeout: Duration) -> Result<(), ApiError> {
+    let acknowledged = app.producer.send(E::ROLE, event.to_message())?;
+    match tokio::time::timeout(ack_timeout, acknowledged).await {
+        Ok(result) => result.map(drop).map_err(ApiError::from),
+        Err(_) => {
+            let cause = format!("the broker did not acknowledge within {ack_timeout:?}");
+            Err(ServiceError::Unavailable(cause).into())
+        }
+    }
+}
+
+impl From<BusError> for ApiError {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::QueueFull => ServiceError::Busy.into(),
+            BusError::DiskFull(_) => SubmissionError::DiskFull.into(),
+            BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()).into(),
+            // The size was checked before: the topic takes less than its settings say, which the operator must correct.
+            BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn transient_bus_errors_are_503_with_retry_after() {
+        for error in [
+            BusError::QueueFull,
+            BusError::DiskFull("data".to_owned()),
+            BusError::Unavailable("broker down".to_owned()),
+            BusError::Closed,
+        ] {
+            let answer = ApiError::from(error.clone()).into_response();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
+            assert!(answer.headers().contains_key(RETRY_AFTER), "{error}");
+        }
+        let answer = ApiError::from(BusError::Fatal("no such topic".to_owned())).into_response();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
