@@ -113,17 +113,10 @@ impl Up {
         // `/readyz` of the public port answers for all services.
         let ingest = ingest_api::Deps { other_services: health.clone(), ..dependencies.ingest() };
         parts.spawn(ingest_api::run(self.ingest, common.clone(), ingest, public, stop.clone()));
-<<<<<<< HEAD
         parts.spawn(detector_worker::run(self.worker, common.clone(), dependencies.worker(), stop.clone()));
         parts.spawn(indexer::run(self.indexer, common.clone(), dependencies.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(self.alerts, common, dependencies.alerts(), inner, stop.clone()));
-        parts.spawn(dependencies.directory.clone().run(stop.clone()));
-=======
-        parts.spawn(detector_worker::run(self.worker, common.clone(), backends.worker(), stop.clone()));
-        parts.spawn(indexer::run(self.indexer, common.clone(), backends.indexer(), stop.clone()));
-        parts.spawn(alert_stream::run(self.alerts, common, backends.alerts(), inner, stop.clone()));
-        parts.spawn(backends.accounts_service.clone().run(stop.clone()));
->>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names)
+        parts.spawn(dependencies.accounts_service.clone().run(stop.clone()));
         parts.spawn(platform::http::serve_admin(admin, stop.clone()));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 

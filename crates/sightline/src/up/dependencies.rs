@@ -34,13 +34,8 @@ pub struct Dependencies {
     pub blobs: Arc<dyn Blobs>,
     pub accounts: Arc<dyn Accounts>,
     /// The users.
-<<<<<<< HEAD:crates/sightline/src/up/dependencies.rs
-    pub directory: Directory,
-    /// Where rate limits and sessions are kept, for the startup message.
-=======
     pub accounts_service: AccountsService,
-    /// What limits and sessions are kept in.
->>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names):crates/sightline/src/up/backends.rs
+    /// Where rate limits and sessions are kept, for the startup message.
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
     pub worker: detector_worker::Deps,
@@ -102,13 +97,8 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     Ok(Arc::new(opened?))
 }
 
-<<<<<<< HEAD:crates/sightline/src/up/dependencies.rs
 /// Opens accounts, migrates their tables and creates the operator's user.
-async fn directory(up: &Up, folder: &Path) -> anyhow::Result<Directory> {
-=======
-/// Accounts with their tables as this program has them, and with the operator's own user.
 async fn accounts_service(up: &Up, folder: &Path) -> anyhow::Result<AccountsService> {
->>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names):crates/sightline/src/up/backends.rs
     let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
     database.migrate().await?;
     let shared = match &up.redis.redis_url {

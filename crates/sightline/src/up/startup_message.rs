@@ -41,11 +41,7 @@ impl Up {
             ("images", dependencies.blobs.describe()),
             (
                 "accounts",
-<<<<<<< HEAD:crates/sightline/src/up/startup_message.rs
-                format!("{}; limits and sessions {}", dependencies.directory.database.describe(), dependencies.limits),
-=======
-                format!("{}; limits and sessions {}", backends.accounts_service.database.describe(), backends.limits),
->>>>>>> dbed60b (Edge: handlers in folders by resource, routes that describe themselves, an error enum per domain, plain names):crates/sightline/src/up/greeting.rs
+                format!("{}; limits and sessions {}", dependencies.accounts_service.database.describe(), dependencies.limits),
             ),
             ("detectors", self.detectors()?),
         ];
