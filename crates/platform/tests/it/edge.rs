@@ -94,7 +94,7 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
     for name in ["authorization", "cache-control", "last-event-id"] {
         assert!(header(&allowed, "access-control-allow-headers").unwrap().contains(name), "{name}");
     }
-    let answer = get_from(&site, "http://localhost:5173").await;
+    let answer = get_from(&server, "http://localhost:5173").await;
     assert_eq!(header(&answer, "access-control-allow-origin"), Some("http://localhost:5173"));
     assert_eq!(header(&answer, "vary"), Some("origin"));
     assert_eq!(answer.text().await.unwrap(), "hello");
