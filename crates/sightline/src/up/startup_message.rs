@@ -41,7 +41,11 @@ impl Up {
             ("images", dependencies.blobs.describe()),
             (
                 "accounts",
-                format!("{}; limits and sessions {}", dependencies.accounts_service.database.describe(), dependencies.limits),
+                format!(
+                    "{}; limits and sessions {}",
+                    dependencies.accounts_service.database.describe(),
+                    dependencies.limits
+                ),
             ),
             ("detectors", self.detectors()?),
         ];
