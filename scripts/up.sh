@@ -59,7 +59,8 @@ prepare_up() {
 start_up() {
   local deadline=$((SECONDS + 120)) name=$1
   shift
-  address=127.0.0.1:$(free_port 23080)
+  # A first port by process, so that two scripts at once do not choose the same.
+  address=127.0.0.1:$(free_port $((23080 + $$ % 500)))
   up_log=$work/$name.log
   env SIGHTLINE_DATA_DIR="$work/$name" SIGHTLINE_HTTP_ADDR="$address" SIGHTLINE_TOKEN_ISSUER="http://$address" \
     SIGHTLINE_ADMIN_ADDR=off "$@" "$sightline" up >"$up_log" 2>&1 &

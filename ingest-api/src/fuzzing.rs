@@ -192,4 +192,9 @@ mod tests {
     fn only_the_providers_word_for_this_sign_in_signs_in() {
         replay("openid", super::openid);
     }
+
+    #[test]
+    fn a_valid_sign_in_succeeds_both_ways() {
+        assert_eq!(super::openid::sign_in(include_bytes!("../../fuzz/corpus/openid/good")), 2);
+    }
 }

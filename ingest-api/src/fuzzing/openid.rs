@@ -42,7 +42,13 @@ const TIMES: [(&str, i64); 3] = [("{past}", -3600), ("{now}", 0), ("{future}", 3
 /// Promised: a user is signed in only by a token that the provider signed for this client, with the nonce of this sign-in, and
 /// only in the browser that began it; nothing else reaches the provider; every other response is a problem without the token.
 pub fn openid(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    sign_in(data);
+}
+
+/// Tries a sign-in by the callback and one by the ID token. Returns how many succeeded.
+pub(super) fn sign_in(data: &[u8]) -> usize {
+    let Ok(text) = std::str::from_utf8(data) else { return 0 };
+    let mut successes = 0;
     let mut parts = text.splitn(4, '\n');
     let mut next = || parts.next().unwrap_or_default();
     let (query, cookies, header, claims) = (next(), next(), next(), next());
@@ -60,14 +66,17 @@ pub fn openid(data: &[u8]) {
             .any(|(name, value)| name == "state" && value == sign_in.state)
             && cookies.contains(&sign_in.cookie);
         assert!(own || !provider.was_asked(), "a foreign sign-in reached the provider: {query} {cookies}");
-        assert_outcome(&answer, &token, own && signed && is_good(&claims, &provider.url, Some(&sign_in.nonce)));
+        let allowed = own && signed && is_good(&claims, &provider.url, Some(&sign_in.nonce));
+        successes += usize::from(assert_outcome(&answer, &token, allowed));
     }
     let body = json!({"id_token": token}).to_string();
     let request = Request::post("/v1/oidc/id-token").header(CONTENT_TYPE, "application/json").body(Body::from(body));
     if let Ok(request) = request {
         let answer = provider.edge.ask_anonymously(request);
-        assert_outcome(&answer, &token, signed && is_good(&claims, &provider.url, None));
+        let allowed = signed && is_good(&claims, &provider.url, None);
+        successes += usize::from(assert_outcome(&answer, &token, allowed));
     }
+    successes
 }
 
 fn callback(query: &str, cookies: &str) -> Option<Request<Body>> {
@@ -100,11 +109,12 @@ fn is_good(claims: &str, issuer: &str, nonce: Option<&str>) -> bool {
         && nonce.is_none_or(|nonce| claims["nonce"] == nonce)
 }
 
-/// Tokens only where they are allowed; otherwise a short problem that does not repeat the token.
-fn assert_outcome(answer: &Answer, token: &str, allowed: bool) {
+/// Tokens only where they are allowed; otherwise a short problem that does not repeat the token. Returns whether there are
+/// tokens.
+fn assert_outcome(answer: &Answer, token: &str, allowed: bool) -> bool {
     if answer.status.is_success() {
         assert!(allowed, "signed in: {answer:?} by {token}");
-        return;
+        return true;
     }
     // The provider's answer may not be readable, which is 503; no other failure is ours.
     assert!(answer.status.is_client_error() || answer.status == StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
@@ -112,6 +122,7 @@ fn assert_outcome(answer: &Answer, token: &str, allowed: bool) {
     assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", answer.body.len());
     let body = String::from_utf8_lossy(&answer.body);
     assert!(token.len() < 40 || !body.contains(token), "the problem repeats the token: {body}");
+    false
 }
 
 /// A sign-in that a browser began.
