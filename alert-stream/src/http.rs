@@ -59,7 +59,7 @@ impl App {
             sessions: Arc::new(Sessions::new(Arc::clone(&deps.accounts), stop.clone())),
             places: Arc::new(Semaphore::new(config.alert_subscribers)),
             replays: Arc::new(Semaphore::new(config.alert_replays)),
-            heartbeat: config.heartbeat(),
+            heartbeat: config.alert_heartbeat,
             stop,
         }))
     }

@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use accounts::Accounts;
 use bus::Bus;
+use platform::Health;
 use platform::http::{Limits, Listener};
-use platform::{Common, Health};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -80,18 +80,16 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// When the settings make no sense, the log refuses for good or was replaced by another, or the listener fails.
 pub async fn run(
     config: Config,
-    _common: Common,
     deps: Deps,
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    config.check()?;
     let health = health(&config, &deps);
     // Nobody is let in before the window is filled: "from now on" has to mean after all that is there.
     let Some(tail) = Tail::open(&deps.bus, config.alert_window, &stop).await? else { return Ok(()) };
     let limits = Limits {
         connections: config.alert_subscribers + OTHER_CONNECTIONS,
-        write: config.stall(),
+        write: config.alert_stall,
         buffer: READ_BUFFER,
         send_buffer: Some(SEND_BUFFER),
         drain: DRAIN,

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use accounts::{AdminToken, Clock, LogMailer, RedisLimits, RedisSessions, Settings, StoredAccounts, WithOperator};
+use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
 use alert_stream::{Config, Deps};
-use bus::{KafkaBus, KafkaConfig};
+use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
-use platform::config::{AdminTokenArgs, DatabaseArgs, HttpArgs, KafkaArgs, OperatorArgs, RedisArgs, TokenArgs};
-use platform::{Common, http, shutdown, telemetry};
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{self, OperatorPorts};
+use platform::{shutdown, telemetry};
+use settings::{Check, Faults};
+use store::DatabaseArgs;
 use store::Relational;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +23,7 @@ struct Program {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -44,32 +47,42 @@ struct Callers {
     token: AdminTokenArgs,
 }
 
+impl Check for Program {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(self.kafka.config());
+        faults.ok(self.callers.database.url());
+        faults.ok(self.callers.redis.url());
+        faults.ok(self.callers.token.token());
+        self.kafka.check(faults);
+        self.topics.check(faults);
+        self.http.check(faults);
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    shutdown::exit(Box::pin(run(platform::config::parse())).await)
+    shutdown::exit(Box::pin(run(settings::parse_and_check())).await)
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, common, kafka, callers, http: listen, operator } = program;
+    let Program { config, topics, kafka, callers, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    // Missing settings are told in the order of the other services, before anything is connected to.
-    kafka.brokers()?;
     let users = users(&callers).await?;
-    let deps = connect(&common, &kafka, &callers, users.clone()).await?;
+    let deps = connect(&topics, &kafka, &callers, users.clone()).await?;
     let listener = http::listen(&listen).await?;
     let health = alert_stream::health(&config, &deps);
-    let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async {
         tokio::try_join!(
-            alert_stream::run(config, common, deps.clone(), listener, stop.clone()),
-            http::serve_admin(admin, stop.clone()),
+            alert_stream::run(config, deps.clone(), listener, stop.clone()),
+            ports.serve(stop.clone()),
             listening(users, stop.clone())
         )?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(Duration::from_secs(operator.stop_grace_seconds), stop.clone(), Box::pin(running)).await
+    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
 }
 
 /// Those who sign in elsewhere: here their tokens are read.
@@ -87,7 +100,7 @@ async fn users(callers: &Callers) -> anyhow::Result<Arc<StoredAccounts>> {
     let settings = Settings {
         issuer: tokens.token_issuer.clone(),
         audience: tokens.token_audience.clone(),
-        access_token_life: Duration::from_secs(tokens.access_token_seconds),
+        access_token_life: tokens.access_token_life,
         rate_limit: tokens.rate_limit_rps.0,
         ..Settings::default()
     };
@@ -101,15 +114,15 @@ async fn listening(users: Arc<StoredAccounts>, stop: CancellationToken) -> anyho
 }
 
 async fn connect(
-    common: &Common,
+    topics: &TopicArgs,
     kafka: &KafkaArgs,
     callers: &Callers,
     users: Arc<StoredAccounts>,
 ) -> anyhow::Result<Deps> {
-    let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
+    let kafka = kafka.config()?;
     let token = callers.token.token()?;
     let operator =
         AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
-    let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
+    let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(WithOperator::new(operator, users)) })
 }

@@ -4,11 +4,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bus::TopicArgs;
 use clap::{ArgAction, Args};
-use jiff::{Span, SpanRelativeTo};
+use contracts::FrameArgs;
+use settings::{Check, Faults, bytes, count, duration, milliseconds, on_off};
 
 use crate::registry::{OpenError, Registry};
 use crate::runtime::{ExecutionProvider, RuntimeOptions};
+
+/// A hundred years.
+const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
 
 /// The worker's settings.
 #[derive(Debug, Clone, Args)]
@@ -27,27 +32,28 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_WORKER_STATE_DIR", value_name = "PATH")]
     pub worker_state_dir: Option<PathBuf>,
 
-    /// Keep the images of frames with detections
-    #[arg(long, env = "SIGHTLINE_KEEP_IMAGES", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
-    keep_images: bool,
+    /// Whether the images of frames with detections are kept
+    #[arg(long, alias = "keep-pictures", env = "SIGHTLINE_KEEP_IMAGES", default_value = "on", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
+    pub keep_images: bool,
 
-    /// Keep images for this long, as in 12h or 7d
-    #[arg(long, env = "SIGHTLINE_IMAGE_RETENTION", default_value = "7d", value_parser = duration, value_name = "TIME")]
-    image_retention: Duration,
+    /// Retention of kept images, such as 12h or 7d
+    #[arg(long, alias = "picture-retention", env = "SIGHTLINE_IMAGE_RETENTION", default_value = "7d",
+        value_parser = duration(Duration::ZERO..=LONGEST_RETENTION), value_name = "DURATION")]
+    pub image_retention: Duration,
+}
 
-    /// Former name of `--keep-images`
-    #[arg(
-        long, env = "SIGHTLINE_KEEP_PICTURES", hide = true, conflicts_with = "keep_images", action = ArgAction::Set,
-        value_name = "BOOL"
-    )]
-    keep_pictures: Option<bool>,
+/// Settings that other services must have the same values of.
+#[derive(Debug, Clone, Args)]
+#[group(id = "detector-worker-shared")]
+pub struct SharedArgs {
+    /// Topics of the log.
+    #[command(flatten)]
+    pub topics: TopicArgs,
 
-    /// Former name of `--image-retention`
-    #[arg(
-        long, env = "SIGHTLINE_PICTURE_RETENTION", hide = true, conflicts_with = "image_retention",
-        value_parser = duration, value_name = "TIME"
-    )]
-    picture_retention: Option<Duration>,
+    /// Accepted frames and their detectors.
+    #[command(flatten)]
+    pub frames: FrameArgs,
 }
 
 /// Models and execution provider.
@@ -74,7 +80,8 @@ pub struct ModelArgs {
     pub gpu_device: i32,
 
     /// Allow models whose licence forbids commercial use
-    #[arg(long, env = "SIGHTLINE_ALLOW_NONCOMMERCIAL", default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, env = "SIGHTLINE_ALLOW_NONCOMMERCIAL", default_value = "off", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
     pub allow_noncommercial: bool,
 }
 
@@ -82,69 +89,54 @@ pub struct ModelArgs {
 #[derive(Debug, Clone, Args)]
 pub struct CapacityArgs {
     /// Sessions per detector, each on its own thread; one per core on a CPU and one on a GPU when not set
-    #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER")]
+    #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
     pub inference_threads: Option<usize>,
 
     /// Threads inside one session
-    #[arg(long, env = "SIGHTLINE_SESSION_THREADS", default_value_t = 1, value_name = "NUMBER")]
+    #[arg(long, env = "SIGHTLINE_SESSION_THREADS", default_value_t = 1, value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
     pub session_threads: usize,
 
     /// Images decoded at once; one per core when not set
-    #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER")]
+    #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
     pub decode_threads: Option<usize>,
 
     /// Images per call of a detector; what the model and the provider can use when not set
-    #[arg(long, env = "SIGHTLINE_BATCH_SIZE", value_name = "NUMBER")]
+    #[arg(long, env = "SIGHTLINE_BATCH_SIZE", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
     pub batch_size: Option<usize>,
 
-    /// Longest time that the first image of a batch waits for others, in milliseconds
-    #[arg(long, env = "SIGHTLINE_BATCH_WAIT_MS", default_value_t = 5, value_name = "MILLISECONDS")]
-    pub batch_wait_ms: u64,
+    /// Longest time that the first image of a batch waits for others; a bare number is in milliseconds
+    #[arg(long = "batch-wait-ms", env = "SIGHTLINE_BATCH_WAIT_MS", default_value = "5ms", value_name = "DURATION",
+        value_parser = milliseconds(0..=60_000))]
+    pub batch_wait: Duration,
 
     /// Frames in flight at most
-    #[arg(long, env = "SIGHTLINE_WORKER_FRAMES", default_value_t = 256, value_name = "NUMBER")]
+    #[arg(long, env = "SIGHTLINE_WORKER_FRAMES", default_value_t = 256, value_name = "NUMBER",
+        value_parser = count::<usize>(1..=1_000_000))]
     pub worker_frames: usize,
 
     /// Encoded bytes of the frames in flight at most
-    #[arg(long, env = "SIGHTLINE_WORKER_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
+    #[arg(long, env = "SIGHTLINE_WORKER_BYTES", default_value = "64MiB", value_name = "BYTES",
+        value_parser = bytes::<usize>(1..=1 << 40))]
     pub worker_bytes: usize,
 
     /// Pixels of the decoded images in flight at most; a pixel takes three bytes, and up to ten while it is decoded
-    #[arg(long, env = "SIGHTLINE_WORKER_PIXELS", default_value_t = 50_000_000, value_name = "PIXELS")]
+    #[arg(long, env = "SIGHTLINE_WORKER_PIXELS", default_value_t = 50_000_000, value_name = "PIXELS",
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub worker_pixels: u64,
 }
 
+/// The file of models is valid.
+impl Check for Config {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(self.models.registry());
+    }
+}
+
 impl Config {
-    /// Checks the values.
-    ///
-    /// # Errors
-    /// A value is impossible; the message names its setting.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let capacity = &self.capacity;
-        for (key, value) in [
-            ("SIGHTLINE_INFERENCE_THREADS", capacity.inference_threads.unwrap_or(1)),
-            ("SIGHTLINE_SESSION_THREADS", capacity.session_threads),
-            ("SIGHTLINE_DECODE_THREADS", capacity.decode_threads.unwrap_or(1)),
-            ("SIGHTLINE_BATCH_SIZE", capacity.batch_size.unwrap_or(1)),
-            ("SIGHTLINE_WORKER_FRAMES", capacity.worker_frames),
-            ("SIGHTLINE_WORKER_BYTES", capacity.worker_bytes),
-        ] {
-            anyhow::ensure!(value > 0, "{key}: must be at least 1");
-        }
-        anyhow::ensure!(capacity.worker_pixels > 0, "SIGHTLINE_WORKER_PIXELS: must be at least 1");
-        Ok(())
-    }
-
-    /// Whether the images of frames with detections are kept.
-    pub fn keep_images(&self) -> bool {
-        self.keep_pictures.unwrap_or(self.keep_images)
-    }
-
-    /// Age at which kept images are deleted.
-    pub fn image_retention(&self) -> Duration {
-        self.picture_retention.unwrap_or(self.image_retention)
-    }
-
     /// Folder of the crash log.
     pub fn state_dir(&self) -> PathBuf {
         self.worker_state_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("sightline-detector-worker"))
@@ -202,14 +194,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Parses a duration such as `12h` or `7d`; a day has 24 hours.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration such as 90s, 15m, 24h or 7d");
-    let span: Span = text.parse().map_err(|_| wrong())?;
-    let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    Duration::try_from(exact).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -224,32 +208,29 @@ mod tests {
 
     fn read(arguments: &[&str]) -> Result<Config, String> {
         let program = Program::try_parse_from([&["program"], arguments].concat()).map_err(|error| error.to_string())?;
-        program.config.check().map_err(|error| error.to_string())?;
         Ok(program.config)
     }
 
     #[test]
     fn images_are_kept_for_a_week_by_default() {
         let default = read(&[]).unwrap();
-        assert_eq!((default.keep_images(), default.image_retention()), (true, Duration::from_secs(7 * 86_400)));
+        assert_eq!((default.keep_images, default.image_retention), (true, Duration::from_secs(7 * 86_400)));
         let other = read(&["--keep-images", "false", "--image-retention", "36h"]).unwrap();
-        assert_eq!((other.keep_images(), other.image_retention()), (false, Duration::from_secs(36 * 3_600)));
+        assert_eq!((other.keep_images, other.image_retention), (false, Duration::from_secs(36 * 3_600)));
     }
 
     #[test]
     fn the_former_names_of_settings_work() {
         let former = read(&["--keep-pictures", "false", "--picture-retention", "36h"]).unwrap();
-        assert_eq!((former.keep_images(), former.image_retention()), (false, Duration::from_secs(36 * 3_600)));
-        let both = read(&["--keep-pictures", "false", "--keep-images", "true"]).unwrap_err();
-        assert!(both.contains("--keep-images"), "{both}");
+        assert_eq!((former.keep_images, former.image_retention), (false, Duration::from_secs(36 * 3_600)));
     }
 
     #[test]
     fn impossible_values_are_refused_by_name() {
         for (flag, value, named) in [
             ("--image-retention", "soon", "soon"),
-            ("--batch-size", "0", "SIGHTLINE_BATCH_SIZE"),
-            ("--worker-pixels", "0", "SIGHTLINE_WORKER_PIXELS"),
+            ("--batch-size", "0", "--batch-size"),
+            ("--worker-pixels", "0", "--worker-pixels"),
             ("--execution-provider", "abacus", "abacus"),
         ] {
             let error = read(&[flag, value]).unwrap_err();

@@ -48,11 +48,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
 use contracts::{DetectorName, TopicRole, groups};
-use platform::{Common, Health};
+use platform::Health;
+use settings::{Check, Faults};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, SharedArgs};
 use consumer::FrameParser;
 use crash_log::CrashLog;
 use inference::DetectorSpec;
@@ -101,16 +102,16 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 ///
 /// # Errors
 /// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot go on.
-pub async fn run(config: Config, common: Common, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
-    let detectors = detectors(&config, &common)?;
-    run_with(detectors, config, common, deps, stop).await
+pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
+    let detectors = detectors(&config, &shared)?;
+    run_with(detectors, config, shared, deps, stop).await
 }
 
 /// The detectors of the settings, ready to be opened.
 ///
 /// # Errors
 /// A detector is unknown or none of its model files exists; the message names the setting and the remedy.
-pub fn detectors(config: &Config, common: &Common) -> anyhow::Result<Vec<DetectorSpec>> {
+pub fn detectors(config: &Config, shared: &SharedArgs) -> anyhow::Result<Vec<DetectorSpec>> {
     let registry = Arc::new(config.models.registry()?);
     let options = config.runtime();
     let spec = |name: &DetectorName| {
@@ -123,7 +124,7 @@ pub fn detectors(config: &Config, common: &Common) -> anyhow::Result<Vec<Detecto
         let open = Arc::new(move || Ok(registry.open(&detector, &options)?));
         Ok(DetectorSpec { name: name.clone(), description, open })
     };
-    common.detectors.iter().map(spec).collect()
+    shared.frames.detectors.iter().map(spec).collect()
 }
 
 /// [`run`] with the given detectors.
@@ -133,20 +134,20 @@ pub fn detectors(config: &Config, common: &Common) -> anyhow::Result<Vec<Detecto
 pub async fn run_with(
     detectors: Vec<DetectorSpec>,
     config: Config,
-    common: Common,
+    shared: SharedArgs,
     deps: Deps,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    config.check()?;
+    Faults::result_of(|faults| config.check(faults))?;
     anyhow::ensure!(!detectors.is_empty(), "SIGHTLINE_DETECTORS: name at least one detector");
     let names: Vec<DetectorName> = detectors.iter().map(|detector| detector.name.clone()).collect();
     let group = groups::detector_worker(&names);
     let crash_log = open_crash_log(&config, &deps, &group).await?;
-    let pipeline = Pipeline::start(detectors, &config, &common).await?;
+    let pipeline = Pipeline::start(detectors, &config, &shared).await?;
     deps.models_loaded.store(true, Ordering::Relaxed);
     tracing::info!(group, "consuming frames from {}, images in {}", deps.bus.describe(), deps.blobs.describe());
     let processor =
-        FrameProcessor::new(pipeline, crash_log, deps.blobs.clone(), deps.bus.producer(), config.keep_images());
+        FrameProcessor::new(pipeline, crash_log, deps.blobs.clone(), deps.bus.producer(), config.keep_images);
     let options = ConsumerOptions {
         max_in_flight: config.capacity.worker_frames,
         max_in_flight_bytes: config.capacity.worker_bytes,
@@ -156,8 +157,8 @@ pub async fn run_with(
         bus: deps.bus.clone(),
         blobs: deps.blobs.clone(),
         group: group.clone(),
-        kept_images: config.image_retention(),
-        inbox: common.topics()?.get(TopicRole::Frames).retention,
+        kept_images: config.image_retention,
+        inbox: shared.topics.load()?.get(TopicRole::Frames).retention,
     };
     let worker = Worker {
         bus: deps.bus.clone(),

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bus::{KafkaBus, KafkaConfig};
+use bus::{KafkaArgs, KafkaBus};
 use clap::{Args, Parser, Subcommand};
-use detector_worker::{Config, Deps};
-use platform::config::{BlobArgs, HttpArgs, KafkaArgs, OperatorArgs};
-use platform::{Common, Health, http, shutdown, telemetry};
+use detector_worker::{Config, Deps, SharedArgs};
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{self, OperatorPorts};
+use platform::{Health, shutdown, telemetry};
+use settings::{Check, Faults};
+use store::BlobArgs;
 
 /// Frames in, results out: decode, batch, infer, publish
 #[derive(Debug, Parser)]
@@ -40,14 +42,37 @@ struct Own {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    shared: SharedArgs,
     #[command(flatten)]
     operator: OperatorArgs,
 }
 
+impl Check for Program {
+    fn check(&self, faults: &mut Faults) {
+        match &self.engine {
+            Some(Engine::Serve { own, http }) => {
+                own.check(faults);
+                http.check(faults);
+            }
+            None => {
+                faults.ok(self.kafka.member_config());
+                faults.ok(self.blobs.url());
+                self.own.check(faults);
+            }
+        }
+    }
+}
+
+impl Check for Own {
+    fn check(&self, faults: &mut Faults) {
+        self.config.check(faults);
+        self.shared.topics.check(faults);
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let program: Program = platform::config::parse();
+    let program: Program = settings::parse_and_check();
     let ended = match program.engine {
         Some(Engine::Serve { own, http }) => Box::pin(serve(own, &http)).await,
         None => Box::pin(work(program.own, &program.kafka, &program.blobs)).await,
@@ -56,44 +81,36 @@ async fn main() -> ExitCode {
 }
 
 async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<()> {
-    let Own { config, common, operator } = own;
+    let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let kafka = KafkaConfig {
-        properties: kafka.properties()?,
-        instance: kafka.instance()?,
-        ..KafkaConfig::new(kafka.brokers()?)
-    };
+    let kafka = kafka.member_config()?;
     let blob_url = blobs.url()?;
-    let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
+    let bus = KafkaBus::connect(kafka, &shared.topics.load()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));
     let health = detector_worker::health(&config, &deps);
-    let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
-    let running = async {
-        tokio::try_join!(
-            detector_worker::run(config, common, deps, stop.clone()),
-            http::serve_admin(admin, stop.clone())
-        )
-    };
-    let grace = Duration::from_secs(operator.stop_grace_seconds);
+    let running =
+        async { tokio::try_join!(detector_worker::run(config, shared, deps, stop.clone()), ports.serve(stop.clone())) };
+    let grace = operator.stop_grace;
     shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
 }
 
 async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
-    let Own { config, common, operator } = own;
+    let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let listener = http::listen(listen).await?;
-    let admin = http::admin(&operator.admin_addr, &Health::default(), axum::Router::new()).await?;
+    let ports = OperatorPorts::open(&operator, &Health::default(), axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
-    let detectors = detector_worker::detectors(&config, &common)?;
+    let detectors = detector_worker::detectors(&config, &shared)?;
     let running = async {
         tokio::try_join!(
-            detector_worker::serve::serve(detectors, config, common, listener, stop.clone()),
-            http::serve_admin(admin, stop.clone())
+            detector_worker::serve::serve(detectors, config, shared, listener, stop.clone()),
+            ports.serve(stop.clone())
         )
     };
-    let grace = Duration::from_secs(operator.stop_grace_seconds);
+    let grace = operator.stop_grace;
     shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
 }

@@ -6,16 +6,15 @@
 //! large one.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use bytes::Bytes;
 use contracts::FailureCode;
 use futures::future::try_join_all;
-use platform::Common;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Config;
+use crate::config::{Config, SharedArgs};
 use crate::inference::{DetectorSpec, Inference, InferenceSettings};
 use crate::media::{self, DecodeLimits, Header};
 use crate::model::{self, Image};
@@ -59,11 +58,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// A detector cannot be opened; the message names the setting and the remedy.
-    pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, common: &Common) -> anyhow::Result<Self> {
+    pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, shared: &SharedArgs) -> anyhow::Result<Self> {
         let settings = InferenceSettings {
             threads: config.capacity.inference_threads(config.models.execution_provider),
             batch_size: config.capacity.batch_size,
-            batch_wait: Duration::from_millis(config.capacity.batch_wait_ms),
+            batch_wait: config.capacity.batch_wait,
         };
         let mut inferences = Vec::new();
         for spec in detectors {
@@ -72,7 +71,7 @@ impl Pipeline {
         let pixel_budget = permits(config.capacity.worker_pixels);
         Ok(Self {
             inferences,
-            limits: DecodeLimits { max_pixels: common.max_frame_pixels },
+            limits: DecodeLimits { max_pixels: shared.frames.max_frame_pixels },
             decode_permits: Semaphore::new(config.capacity.decode_threads()),
             pixel_permits: Arc::new(Semaphore::new(pixel_budget as usize)),
             pixel_budget,

@@ -17,13 +17,14 @@ use axum::routing::post;
 use axum::{Json, Router};
 use contracts::{Detection, DetectorName};
 use futures::StreamExt;
+use platform::Health;
 use platform::http::{Limits, Listener, TooSlow};
-use platform::{Common, Health};
 use serde::{Deserialize, Serialize};
+use settings::{Check, Faults};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, SharedArgs};
 use crate::inference::DetectorSpec;
 use crate::media::Format;
 use crate::pipeline::Pipeline;
@@ -52,17 +53,19 @@ pub struct Answer {
 pub async fn serve(
     detectors: Vec<DetectorSpec>,
     config: Config,
-    common: Common,
+    shared: SharedArgs,
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    config.check()?;
+    Faults::result_of(|faults| config.check(faults))?;
     let listener = listener.into();
     let engine = Engine {
-        pipeline: Pipeline::start(detectors, &config, &common).await?,
+        pipeline: Pipeline::start(detectors, &config, &shared).await?,
         request_permits: Semaphore::new(config.capacity.worker_frames),
-        body_kibibytes: Semaphore::new(kibibytes(config.capacity.worker_bytes.max(common.max_frame_bytes)) as usize),
-        max_bytes: common.max_frame_bytes,
+        body_kibibytes: Semaphore::new(
+            kibibytes(config.capacity.worker_bytes.max(shared.frames.max_frame_bytes)) as usize
+        ),
+        max_bytes: shared.frames.max_frame_bytes,
     };
     tracing::info!("the engine answers on {}/detect", listener.url()?);
     platform::http::serve(listener, router(Arc::new(engine)), Limits::default(), stop).await

@@ -13,7 +13,6 @@ use bus::{BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Pos
 use contracts::{Cause, DeadLetter, DetectorName, FrameId, Origin, Outcome, TenantId, TopicRole, groups};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, histogram};
-use platform::Common;
 use platform::retry::Backoff;
 use store::Indexed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -76,7 +75,6 @@ impl Intake {
     /// When the log refuses.
     pub async fn join(
         config: &Config,
-        common: &Common,
         deps: &Deps,
         rules: Arc<RulesInForce>,
         sending: &Sending,
@@ -111,12 +109,12 @@ impl Intake {
             raising: Raising::new(Arc::clone(&deps.bus), sending.clone()),
             due: None,
             size: config.index_batch,
-            wait: config.wait(),
+            wait: config.index_wait,
             preparing: Preparing {
-                reading: Reading { incarnation, foreign_tenant: common.foreign_tenant.clone() },
+                reading: Reading { incarnation, foreign_tenant: config.foreign_tenant.clone() },
                 topic: deps.bus.topic(TopicRole::Results).to_owned(),
                 rules,
-                retention: config.retention.0,
+                retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
                 firsts: Recent::new(FIRSTS),
             },
         };

@@ -33,7 +33,8 @@ use contracts::{TopicRole, groups};
 use futures::FutureExt;
 use jiff::Timestamp;
 use metrics::gauge;
-use platform::{Common, Health};
+use platform::Health;
+use rules::BuiltIns;
 use store::Documents;
 use tokio_util::sync::CancellationToken;
 
@@ -76,12 +77,11 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 ///
 /// # Errors
 /// When the settings make no sense, or the log or the store refuses for good.
-pub async fn run(config: Config, common: Common, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let rules = RulesInForce::start(config::built_ins(&common), Arc::clone(&deps.documents), stop.clone()).await;
+pub async fn run(config: Config, built_ins: BuiltIns, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
+    let rules = RulesInForce::start(built_ins, Arc::clone(&deps.documents), stop.clone()).await;
     let Some(rules) = rules else { return Ok(()) };
     let sending = Sending::new(deps.bus.producer(), stop.clone());
-    let intake = Intake::join(&config, &common, &deps, Arc::clone(&rules), &sending, stop.clone()).await?;
+    let intake = Intake::join(&config, &deps, Arc::clone(&rules), &sending, stop.clone()).await?;
     let Some(intake) = intake else { return Ok(()) };
     let work = Work::new(&deps, sending);
 

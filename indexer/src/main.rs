@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bus::{KafkaBus, KafkaConfig};
+use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use indexer::{Config, Deps};
-use platform::config::{KafkaArgs, MongoArgs, OperatorArgs};
-use platform::{Common, http, shutdown, telemetry};
+use platform::config::OperatorArgs;
+use platform::http::OperatorPorts;
+use platform::{shutdown, telemetry};
+use rules::BuiltIns;
+use settings::{Check, Faults};
+use store::MongoArgs;
 use store::MongoDocuments;
 
 /// Results in; documents and alerts out
@@ -18,7 +21,9 @@ struct Program {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
+    #[command(flatten)]
+    built_ins: BuiltIns,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -27,37 +32,38 @@ struct Program {
     operator: OperatorArgs,
 }
 
+impl Check for Program {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(self.kafka.member_config());
+        faults.ok(self.mongo.uri());
+        self.topics.check(faults);
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    shutdown::exit(Box::pin(run(platform::config::parse())).await)
+    shutdown::exit(Box::pin(run(settings::parse_and_check())).await)
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, common, kafka, mongo, operator } = program;
+    let Program { config, topics, built_ins, kafka, mongo, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let deps = connect(&common, &kafka, &mongo).await?;
+    let deps = connect(&topics, &kafka, &mongo).await?;
     let health = indexer::health(&config, &deps);
-    let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async {
-        tokio::try_join!(
-            indexer::run(config, common, deps.clone(), stop.clone()),
-            http::serve_admin(admin, stop.clone())
-        )?;
+        tokio::try_join!(indexer::run(config, built_ins, deps.clone(), stop.clone()), ports.serve(stop.clone()))?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(Duration::from_secs(operator.stop_grace_seconds), stop.clone(), running).await
+    shutdown::within(operator.stop_grace, stop.clone(), running).await
 }
 
-async fn connect(common: &Common, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
-    let kafka = KafkaConfig {
-        properties: kafka.properties()?,
-        instance: kafka.instance()?,
-        ..KafkaConfig::new(kafka.brokers()?)
-    };
+async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
+    let kafka = kafka.member_config()?;
     let uri = mongo.uri()?;
-    let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
+    let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     Ok(Deps { bus: Arc::new(bus), documents: Arc::new(documents) })
 }

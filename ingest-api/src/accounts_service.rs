@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::{
-    Accounts, AdminToken, Clock, Hashing, LocalLimits, LocalSessions, LogMailer, Mailer, PasswordRules, QuotaPeriod,
+    AccountArgs, Accounts, AdminToken, Clock, Hashing, LocalLimits, LocalSessions, LogMailer, Mailer, PasswordRules,
     Rate, RateLimits, RedisLimits, RedisSessions, SessionCache, Settings, SmtpMailer, StoredAccounts, Throttle,
-    WithOperator,
+    TokenArgs, WithOperator,
 };
-use platform::config::{AccountArgs, Period, TokenArgs};
 use store::Relational;
 use tokio_util::sync::CancellationToken;
 
@@ -99,16 +98,16 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
     Settings {
         issuer: tokens.token_issuer.clone(),
         audience: tokens.token_audience.clone(),
-        access_token_life: Duration::from_secs(tokens.access_token_seconds),
+        access_token_life: tokens.access_token_life,
         rate_limit: tokens.rate_limit_rps.0,
-        session_life: Duration::from_secs(accounts.session_days * 24 * 60 * 60),
-        refresh_grace: Duration::from_secs(accounts.refresh_grace_seconds),
-        opaque_session_life: Duration::from_secs(accounts.opaque_session_seconds),
-        reset_life: Duration::from_secs(accounts.reset_minutes * 60),
+        session_life: accounts.session_life,
+        refresh_grace: accounts.refresh_grace,
+        opaque_session_life: accounts.opaque_session_life,
+        reset_life: accounts.reset_life,
         reset_url: accounts.reset_url.clone(),
         passwords: PasswordRules {
             min_length: accounts.password_min_length.into(),
-            refuse_common: accounts.password_refuse_common.is_on(),
+            refuse_common: accounts.password_refuse_common,
         },
         hashing: Hashing {
             memory_kib: accounts.password_hash_memory_kib,
@@ -117,11 +116,7 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
             ..usual.hashing
         },
         quota: accounts.api_request_quota.0,
-        quota_period: match accounts.api_request_quota_period {
-            Period::Day => QuotaPeriod::Day,
-            Period::Month => QuotaPeriod::Month,
-            Period::Total => QuotaPeriod::Total,
-        },
+        quota_period: accounts.api_request_quota_period,
         throttle: Throttle {
             address: per_minute(accounts.sign_ins_per_address),
             tokens: per_minute(accounts.sign_ins_per_address.saturating_mul(TOKENS_PER_SIGN_IN)),

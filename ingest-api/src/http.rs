@@ -39,7 +39,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Everything that is served to clients.
 pub fn router(app: App, health: &Health) -> Router {
-    let older_clients = app.config.compat.is_on();
+    let older_clients = app.config.compat;
     let (routes, document) = routes(older_clients).merge(health::routes(health)).split_for_parts();
     with_middleware(routes.merge(openapi::pages(document))).with_state(app)
 }

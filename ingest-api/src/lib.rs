@@ -20,17 +20,20 @@ mod deps;
 pub mod fuzzing;
 pub mod http;
 mod openid;
+mod pem_files;
 mod probe;
+mod proxy_network;
 mod recent_keys;
 mod replies;
 
 use contracts::TopicRole;
+use platform::Health;
 use platform::http::{Limits, Listener, serve};
-use platform::{Common, Health};
+use settings::Faults;
 use tokio_util::sync::CancellationToken;
 
 pub use accounts_service::{AccountsService, Shared, mailer, settings};
-pub use config::{Config, WorkerGroup};
+pub use config::{Config, SharedArgs, WorkerGroup};
 pub use deps::Deps;
 
 /// The readiness checks of the service.
@@ -62,16 +65,16 @@ pub fn health(_: &Config, deps: &Deps) -> Health {
 /// When a setting is invalid, the listener fails, or the bus fails permanently.
 pub async fn run(
     config: Config,
-    common: Common,
+    shared: SharedArgs,
     deps: Deps,
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    config.check(&common)?;
-    let longest_wait = common.topics()?.get(TopicRole::Frames).retention / 2;
-    let groups = config.worker_groups(&common);
+    Faults::result_of(|faults| config.check(&shared, faults))?;
+    let longest_wait = shared.topics.load()?.get(TopicRole::Frames).retention / 2;
+    let groups = config.worker_groups(&shared);
     let health = health(&config, &deps);
-    let app = http::App::new(config, &common, &deps, stop.clone())?;
+    let app = http::App::new(config, &shared, &deps, stop.clone())?;
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, longest_wait, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
     let serving = serve(listener, http::router(app, &health), Limits::default(), stop);

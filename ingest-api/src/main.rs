@@ -3,17 +3,16 @@
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use accounts::Clock;
-use bus::{KafkaBus, KafkaConfig};
+use accounts::{AdminTokenArgs, Clock, RedisArgs, TokenArgs};
+use bus::{KafkaArgs, KafkaBus};
 use clap::Parser;
-use ingest_api::{AccountsService, Config, Deps, Shared, mailer, settings};
-use platform::config::{
-    AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
-};
-use platform::{Common, Health, http, shutdown, telemetry};
-use store::{MongoDocuments, ObjectBlobs, Relational};
+use ingest_api::{AccountsService, Config, Deps, Shared, SharedArgs, mailer, settings};
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{self, OperatorPorts};
+use platform::{Health, shutdown, telemetry};
+use settings::{Check, Faults};
+use store::{BlobArgs, DatabaseArgs, MongoArgs, MongoDocuments, ObjectBlobs, Relational};
 
 /// The HTTP edge: frames in, answers out
 #[derive(Debug, Parser)]
@@ -22,7 +21,7 @@ struct Program {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    shared: SharedArgs,
     #[command(flatten)]
     connections: Connections,
     #[command(flatten)]
@@ -49,8 +48,27 @@ struct Connections {
     token: AdminTokenArgs,
 }
 
+impl Check for Program {
+    fn check(&self, faults: &mut Faults) {
+        self.connections.check(faults);
+        self.config.check(&self.shared, faults);
+        self.http.check(faults);
+    }
+}
+
+impl Check for Connections {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(self.kafka.config());
+        faults.ok(self.mongo.uri());
+        faults.ok(self.blobs.url());
+        faults.ok(self.database.url());
+        faults.ok(self.redis.url());
+        faults.ok(self.token.token());
+    }
+}
+
 fn main() -> ExitCode {
-    let program = platform::config::parse();
+    let program = ::settings::parse_and_check();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(Box::pin(run(program))),
@@ -68,7 +86,7 @@ fn workers() -> usize {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, common, connections, tokens, http: listen, operator } = program;
+    let Program { config, shared, connections, tokens, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     if config.accounts.smtp_url.is_none() {
@@ -76,31 +94,30 @@ async fn run(program: Program) -> anyhow::Result<()> {
             "SIGHTLINE_SMTP_URL is not set: mails for new passwords are not sent, and go to this log with the secrets in them"
         );
     }
-    let deps = connect(&connections, &common, &tokens, &config).await?;
+    let deps = connect(&connections, &shared, &tokens, &config).await?;
     let accounts_service = deps.accounts_service.clone();
     let health = ingest_api::health(&config, &deps);
     let listener = http::listen(&listen).await?;
-    let admin = http::admin(&operator.admin_addr, &health, axum::Router::new()).await?;
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async {
         tokio::try_join!(
-            ingest_api::run(config, common, deps, listener, stop.clone()),
+            ingest_api::run(config, shared, deps, listener, stop.clone()),
             accounts_service.run(stop.clone()),
-            http::serve_admin(admin, stop.clone())
+            ports.serve(stop.clone())
         )
     };
-    let grace = Duration::from_secs(operator.stop_grace_seconds);
-    shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
+    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
 }
 
 async fn connect(
     connections: &Connections,
-    common: &Common,
+    shared_args: &SharedArgs,
     tokens: &TokenArgs,
     config: &Config,
 ) -> anyhow::Result<Deps> {
     let Connections { kafka, mongo, blobs, database, redis, token } = connections;
-    let kafka = KafkaConfig { properties: kafka.properties()?, ..KafkaConfig::new(kafka.brokers()?) };
+    let kafka = kafka.config()?;
     let (uri, blob_url, token) = (mongo.uri()?, blobs.url()?, token.token()?);
     let (database_url, shared) = (database.url()?, Shared::redis(redis.url()?.expose())?);
     let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
@@ -108,7 +125,7 @@ async fn connect(
     database.check_schema().await?;
     let accounts_service = AccountsService::open(database, settings, shared, mailer, Clock::default()).await?;
     let accounts = accounts_service.with_operator(token.expose())?;
-    let bus = KafkaBus::connect(kafka, &common.topics()?).await?;
+    let bus = KafkaBus::connect(kafka, &shared_args.topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let blobs = ObjectBlobs::open(blob_url)?;
     Ok(Deps {

@@ -11,6 +11,7 @@
 //! read before that is checked. The provider is called only when somebody signs in, so the service starts while the provider
 //! is down; its metadata is cached for an hour. Every call has a time limit and a size limit.
 
+mod args;
 mod client;
 mod discovery;
 mod flow;
@@ -25,12 +26,12 @@ use openidconnect::{
     EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
     RequestTokenError, Scope, StandardErrorResponse, SubjectIdentifier, TokenResponse,
 };
-use platform::config::OpenIdArgs;
 use reqwest::Url;
 
 use discovery::{Discovery, Metadata};
 use id_token::IdTokenVerifier;
 
+pub use args::OpenIdArgs;
 pub use flow::Flow;
 pub use id_token::{IdTokenError, ProviderUser};
 

@@ -13,7 +13,6 @@ use bus::{Bus, EmbeddedBus};
 use clap::Parser;
 use contracts::alert::AlertData;
 use contracts::{AlertEvent, AlertId, Attributes, Event, FrameId, RuleId, TenantId, TopicRole, Topics};
-use platform::Common;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,8 +25,6 @@ use crate::client::PATIENCE;
 struct Settings {
     #[command(flatten)]
     config: Config,
-    #[command(flatten)]
-    common: Common,
 }
 
 /// Knows the callers it is told of, by token.
@@ -111,13 +108,13 @@ impl World {
 
     /// Starts a replica with these flags.
     pub async fn replica(&self, flags: &[&str]) -> Replica {
-        let Settings { config, common } = Settings::parse_from([&["alert-stream"], flags].concat());
+        let Settings { config } = Settings::parse_from([&["alert-stream"], flags].concat());
         let accounts: Arc<dyn Accounts> = self.doorman.clone();
         let deps = Deps { bus: Arc::clone(&self.bus), accounts };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(alert_stream::run(config, common, deps, listener, stop.clone()));
+        let task = tokio::spawn(alert_stream::run(config, deps, listener, stop.clone()));
         Replica { address, stop, task }
     }
 

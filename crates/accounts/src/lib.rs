@@ -16,6 +16,7 @@
 mod access_tokens;
 mod admin_token;
 mod api_tokens;
+mod args;
 mod background;
 mod caller;
 mod clock;
@@ -38,6 +39,7 @@ mod vouched;
 mod with_operator;
 
 pub use admin_token::{AdminToken, generate_token};
+pub use args::{AccountArgs, AdminTokenArgs, LimitOrNone, RedisArgs, TokenArgs};
 pub use caller::{Caller, Right, UnknownScope};
 pub use clock::Clock;
 pub use error::AccountError;

@@ -121,8 +121,8 @@ impl Default for Hashing {
     }
 }
 
-/// What a quota is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Time after which a quota starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum QuotaPeriod {
     /// A day, UTC.
     Day,

@@ -171,7 +171,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
 }
 
 fn main() -> std::process::ExitCode {
-    let bench: Bench = platform::config::parse();
+    let bench: Bench = settings::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return platform::shutdown::exit(Err(anyhow::anyhow!("no threads to run on: {error}"))),

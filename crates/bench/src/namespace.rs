@@ -1,13 +1,15 @@
 //! Topics, a database and a folder for images that belong to one run of a bench, under names of their own, and the settings
 //! with which a service uses them. They are deleted at the end; after a kill they stay, named `bench-…`.
 
+use accounts::RedisArgs;
 use anyhow::Context as _;
+use bus::KafkaArgs;
 use bus::KafkaConfig;
 use bus::kafka::admin;
 use clap::Args;
 use contracts::Topics;
 use contracts::topics::DEFAULT;
-use platform::config::{DatabaseArgs, KafkaArgs, MongoArgs, RedisArgs};
+use store::{DatabaseArgs, MongoArgs};
 use store::{MongoDocuments, Relational};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -37,8 +39,7 @@ impl Servers {
 /// # Errors
 /// When brokers are not set, or a property does not read.
 pub fn kafka_config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
-    let (properties, instance) = (arguments.properties()?, arguments.instance()?);
-    Ok(KafkaConfig { properties, instance, ..KafkaConfig::new(arguments.brokers()?) })
+    arguments.member_config()
 }
 
 /// Topics, a database and a folder that only one bench uses.

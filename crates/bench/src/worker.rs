@@ -29,11 +29,11 @@ mod speed;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bus::KafkaArgs;
 use clap::Args;
 use contracts::DetectorName;
 use detector_worker::config::ModelArgs;
 use detector_worker::runtime::ExecutionProvider;
-use platform::config::KafkaArgs;
 
 use super::RunLength;
 use super::child::ChildProcess;

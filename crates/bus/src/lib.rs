@@ -11,12 +11,14 @@
 //! - a full queue refuses ([`BusError::QueueFull`]) instead of growing, and a consumer holds a bounded number of messages;
 //! - retention drops the old; embedded, never what a group has yet to consume. A reader behind it is told ([`Incoming::Gap`]).
 
+mod args;
 pub mod embedded;
 mod in_flight;
 pub mod kafka;
 mod meters;
 mod seam;
 
+pub use args::{KafkaArgs, TopicArgs};
 pub use embedded::EmbeddedBus;
 pub use kafka::{KafkaBus, KafkaConfig};
 pub use seam::{

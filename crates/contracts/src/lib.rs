@@ -11,6 +11,7 @@
 
 pub mod alert;
 pub mod api;
+mod args;
 pub mod asyncapi;
 pub mod attributes;
 pub mod dead_letter;
@@ -28,6 +29,7 @@ pub mod topics;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
+pub use args::FrameArgs;
 pub use attributes::{AttributeName, AttributeValue, Attributes, Vehicle};
 pub use dead_letter::{Cause, DeadLetter, Origin};
 pub use detection::{BoundingBox, Detection, Point};

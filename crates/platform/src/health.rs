@@ -1,4 +1,4 @@
-//! Whether a service lives and is ready, for orchestrators and people.
+//! Liveness and readiness, for orchestrators and people.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use serde_json::{Map, Value, json};
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// How long one check may take before it counts as failed.
+/// Time limit of one check.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// The named checks that decide whether a service is ready.
+/// Named checks. A service is ready when all pass.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Vec<(String, Check)>,
 }
 
 impl Health {
-    /// The same checks and one more.
+    /// Adds a check.
     #[must_use]
     pub fn with<F, E>(mut self, name: &str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -42,7 +42,7 @@ impl Health {
         self
     }
 
-    /// These checks and those of another service; a name that both have is checked once.
+    /// Adds the checks of another service. A check whose name is there already is left out.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         for (name, check) in other.checks {
@@ -53,12 +53,12 @@ impl Health {
         self
     }
 
-    /// Runs all checks side by side: each name with `ok` or what is wrong.
+    /// Runs all checks concurrently. Each name comes with `Ok` or with the error.
     pub async fn run(&self) -> Vec<(String, Result<(), String>)> {
         join_all(self.checks.iter().map(|(name, check)| check().map(|result| (name.clone(), result)))).await
     }
 
-    /// `/healthz` (the process answers) and `/readyz` (every check passes, else 503).
+    /// Routes: `/healthz` answers 200 while the process runs; `/readyz` answers 200 when every check passes, else 503.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let health = self.clone();
         let ready = move || {

@@ -1,8 +1,8 @@
-//! HTTP serving with what a public port needs: TLS, deadlines for handshakes, heads and bodies, bounded buffers, bounded
-//! connections, an edge that every request passes, a clean close.
+//! HTTP serving for a public port: TLS, timeouts for handshakes, heads and bodies, bounded buffers and connections, request
+//! ids, access log, CORS, graceful shutdown.
 //!
-//! One path serves every service: [`listen`] opens the port as the settings say, [`serve`] answers on it. It speaks
-//! HTTP/1.1, with TLS 1.2 and 1.3 where a certificate is set.
+//! Every service uses the same code: [`listen`] opens the port, [`serve`] answers on it. It speaks HTTP/1.1, and TLS 1.2 and
+//! 1.3 where a certificate is set.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::routing::get;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,43 +24,45 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::Health;
 use crate::config::HttpArgs;
+use settings::{Check, Faults};
 
 mod access;
 mod cors;
 mod edge;
 mod min_rate_body;
+mod operator;
 mod request_id;
 mod tls;
 mod write_timeout;
 
 pub use access::note_tenant;
 pub use min_rate_body::{MinRate, TooSlow};
+pub use operator::OperatorPorts;
 pub use request_id::current as request_id;
 
 use edge::Edge;
 use tls::Tls;
 use write_timeout::WriteTimeout;
 
-/// What a port bears.
+/// Limits of a port.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long a connection may take to agree on TLS.
+    /// Timeout of a TLS handshake.
     pub handshake: Duration,
-    /// How long a connection may take to send a request's head, or nothing.
+    /// Timeout of a request head. It also bounds the idle time of a kept-alive connection.
     pub head: Duration,
-    /// How fast a request's body must come.
+    /// Minimum rate of a request body.
     pub body: MinRate,
     /// Bytes of buffer per connection; a longer head is refused.
     pub buffer: usize,
     /// Most connections; more wait in the kernel's queue.
     pub connections: usize,
-    /// How long a client may take no bytes of what is sent to it.
+    /// Longest time in which a client reads none of its answer.
     pub write: Duration,
-    /// Bytes that the kernel holds for a client that does not take them; as many as it likes, up to megabytes, when not set.
+    /// Bytes of the kernel's send buffer per connection. When not set the kernel chooses, up to megabytes.
     pub send_buffer: Option<usize>,
-    /// How long open requests may run on after a stop.
+    /// Time that open requests get after a stop.
     pub drain: Duration,
 }
 
@@ -80,7 +81,7 @@ impl Default for Limits {
     }
 }
 
-/// An open port, and how it is spoken on.
+/// An open port with its TLS and CORS settings.
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<Tls>,
@@ -88,24 +89,24 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The address that it has.
+    /// The local address.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the operating system does not report it.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
 
-    /// Where clients find it.
+    /// The address as a URL.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the operating system does not report it.
     pub fn url(&self) -> std::io::Result<String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         Ok(format!("{scheme}://{}", self.local_addr()?))
     }
 
-    /// The same without lines in the access log, for what is reached through a port that has them.
+    /// The same port without an access log, for requests that another port has logged already.
     #[must_use]
     pub fn unlogged(mut self) -> Self {
         self.edge.unlogged = true;
@@ -113,7 +114,7 @@ impl Listener {
     }
 }
 
-/// A port without TLS, and for no web page of others.
+/// A port without TLS and CORS.
 impl From<TcpListener> for Listener {
     fn from(tcp: TcpListener) -> Self {
         Self { tcp, tls: None, edge: Edge::default() }
@@ -123,12 +124,20 @@ impl From<TcpListener> for Listener {
 /// Opens the port for clients.
 ///
 /// # Errors
-/// When it is taken, not ours or no address, or the settings around it make no sense; the message names the setting.
+/// When the port cannot be opened or a setting is invalid. The message names the setting.
 pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
-    let (tls, cors) = (Tls::of(settings)?, cors::layer(&settings.cors_origins)?);
+    let (tls, cors) = (Tls::from_settings(settings)?, cors::layer(&settings.cors_origins)?);
     let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
     let edge = Edge { encrypted: tls.is_some(), cors, unlogged: false };
     Ok(Listener { tcp, tls, edge })
+}
+
+/// Certificates are readable and fit their key, origins are valid.
+impl Check for HttpArgs {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(Tls::from_settings(self));
+        faults.ok(cors::layer(&self.cors_origins));
+    }
 }
 
 async fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
@@ -155,20 +164,20 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listener { tcp, tls, edge } = listener.into();
-    descriptors(limits.connections);
-    // What goes on beside the serving ends with it.
+    raise_file_limit(limits.connections);
+    // The reload of certificates ends together with the port.
     let serving = stop.child_token();
     let _ended = serving.clone().drop_guard();
     if let Some(tls) = tls.clone() {
-        tokio::spawn(serving.clone().run_until_cancelled_owned(tls.keep_fresh()));
+        tokio::spawn(serving.clone().run_until_cancelled_owned(tls.reload_changes()));
     }
-    let port = Arc::new(Port { router: edge.before(router), protocol: protocol(&limits), limits, tls, stop: serving });
+    let port = Arc::new(Port { router: edge.around(router), protocol: protocol(&limits), limits, tls, stop: serving });
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(limits.connections));
-    while let Some(accepted) = next(&tcp, &places, &stop).await {
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    while let Some(accepted) = accept(&tcp, &permits, &stop).await {
         if port.bound(&accepted.stream) {
             let watcher = graceful.watcher();
-            // Apart, so that a plain connection does not take the memory of an encrypted one.
+            // Two futures, so that a plain connection does not take the memory of an encrypted one.
             match &port.tls {
                 Some(tls) => tokio::spawn(port.clone().encrypted(tls.acceptor(), accepted, watcher)),
                 None => tokio::spawn(port.clone().plain(accepted, watcher)),
@@ -188,14 +197,14 @@ fn protocol(limits: &Limits) -> http1::Builder {
     builder
 }
 
-/// A connection, with its place among those that there may be.
+/// A connection and its permit.
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// What all connections of a port share.
+/// State that all connections of a port share.
 struct Port {
     router: Router,
     protocol: http1::Builder,
@@ -205,35 +214,35 @@ struct Port {
 }
 
 impl Port {
-    /// Bounds what the kernel holds for a connection; whether it could.
+    /// Sets the kernel's send buffer. Returns whether it succeeded.
     fn bound(&self, stream: &TcpStream) -> bool {
         let Some(bytes) = self.limits.send_buffer else { return true };
-        // Of each connection: what the listener has is inherited only by those that come after it was set.
+        // Set per connection: one that waited in the queue does not inherit it from the listener.
         let bounded = SockRef::from(stream).set_send_buffer_size(bytes);
         if let Err(error) = &bounded {
-            tracing::warn!(%error, "a connection's buffer could not be bounded; it is closed");
+            tracing::warn!(%error, "the send buffer of a connection cannot be set; the connection is closed");
         }
         bounded.is_ok()
     }
 
     async fn plain(self: Arc<Self>, accepted: Accepted, watcher: Watcher) {
-        let Accepted { stream, peer, place } = accepted;
+        let Accepted { stream, peer, permit } = accepted;
         self.answer(WriteTimeout::new(stream, self.limits.write), peer, watcher).await;
-        drop(place);
+        drop(permit);
     }
 
-    /// Shakes hands first: here and not before the next connection is accepted, which need not wait for it.
+    /// The handshake runs here, so that the next connection is accepted meanwhile.
     async fn encrypted(self: Arc<Self>, acceptor: tokio_rustls::TlsAcceptor, accepted: Accepted, watcher: Watcher) {
-        let Accepted { stream, peer, place } = accepted;
-        let shaking = acceptor.accept(WriteTimeout::new(stream, self.limits.write));
-        let shaking = tokio::time::timeout(self.limits.handshake, shaking);
-        match self.stop.run_until_cancelled(shaking).await {
+        let Accepted { stream, peer, permit } = accepted;
+        let handshake = acceptor.accept(WriteTimeout::new(stream, self.limits.write));
+        let handshake = tokio::time::timeout(self.limits.handshake, handshake);
+        match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.answer(stream, peer, watcher).await,
-            Some(Ok(Err(error))) => tracing::debug!(%error, client = %peer, "no TLS connection came about"),
-            Some(Err(_)) => tracing::debug!(client = %peer, "a TLS handshake took too long"),
+            Some(Ok(Err(error))) => tracing::debug!(%error, client = %peer, "TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!(client = %peer, "TLS handshake timed out"),
             None => {}
         }
-        drop(place);
+        drop(permit);
     }
 
     async fn answer<I>(&self, io: I, peer: SocketAddr, watcher: Watcher)
@@ -247,20 +256,19 @@ impl Port {
             // A router is always ready, and each copy answers one request.
             router.clone().call(request)
         });
-        // A client that breaks off or talks nonsense is its own affair; hyper has answered what could be answered.
+        // A client that disconnects or sends no valid HTTP is not our fault; hyper has answered where it could.
         if let Err(error) = watcher.watch(self.protocol.serve_connection(TokioIo::new(io), service)).await {
             tracing::debug!(%error, client = %peer, "connection ended");
         }
     }
 }
 
-/// Every connection is a file to the system, which by default allows a program a thousand, and more if it asks.
-fn descriptors(connections: usize) {
+/// Raises the limit of open files. Each connection needs one, and the usual limit is 1024.
+fn raise_file_limit(connections: usize) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) if files < connections as u64 => {
             tracing::warn!(
-                "this process may open {files} files and take {connections} connections; raise the limit with `ulimit -n` \
-                 or LimitNOFILE"
+                "the limit of {files} open files is below {connections} connections; raise it with `ulimit -n` or LimitNOFILE"
             );
         }
         Ok(_) => {}
@@ -268,18 +276,17 @@ fn descriptors(connections: usize) {
     }
 }
 
-/// The next connection once there is a place for it, or nothing on `stop`. A failed accept (descriptors used up) is waited
-/// out: the service stays.
-async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Accepted> {
-    let next = async {
+/// Waits for a permit and then for a connection; `None` after `stop`. A failed accept (no file descriptors left) is retried.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Accepted> {
+    let accepted = async {
         // The semaphore is never closed.
-        let place = places.clone().acquire_owned().await.ok()?;
+        let permit = permits.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Alerts are small and late ones are worthless: never wait to fill a packet.
+                    // Alerts are small and urgent: do not wait to fill a packet.
                     drop(stream.set_nodelay(true));
-                    return Some(Accepted { stream, peer, place });
+                    return Some(Accepted { stream, peer, permit });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -288,34 +295,7 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &Cancellati
             }
         }
     };
-    stop.run_until_cancelled(next).await.flatten()
-}
-
-/// The operator's port: `/healthz`, `/readyz`, `/metrics`, and whatever `extra` adds; nothing when the address is `off`.
-///
-/// # Errors
-/// When the port cannot be opened.
-pub async fn admin(address: &str, health: &Health, extra: Router) -> anyhow::Result<Option<(TcpListener, Router)>> {
-    if address == "off" {
-        return Ok(None);
-    }
-    let listener = bind(address, "SIGHTLINE_ADMIN_ADDR").await?;
-    let metrics = get(|| async { crate::telemetry::metrics().render() });
-    Ok(Some((listener, health.router().route("/metrics", metrics).merge(extra))))
-}
-
-/// Serves the operator's port, if there is one, until `stop`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve_admin(port: Option<(TcpListener, Router)>, stop: CancellationToken) -> anyhow::Result<()> {
-    match port {
-        Some((listener, router)) => serve(listener, router, Limits::default(), stop).await,
-        None => {
-            stop.cancelled().await;
-            Ok(())
-        }
-    }
+    stop.run_until_cancelled(accepted).await.flatten()
 }
 
 #[cfg(test)]
@@ -325,6 +305,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::{Body, Bytes};
+    use axum::routing::get;
     use futures::stream;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpSocket;
@@ -333,7 +314,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_waits_for_a_client_that_reads_nothing_is_bounded() {
+    async fn memory_for_a_client_that_reads_nothing_is_bounded() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(AtomicUsize::new(0));
@@ -357,7 +338,7 @@ mod tests {
         socket.set_recv_buffer_size(4096).unwrap();
         let mut client = socket.connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
-        // The service gives the client up after a second, and stops; then nothing holds the stream any more.
+        // The write times out after a second; then the stream is dropped.
         while taken.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }

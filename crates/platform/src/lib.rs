@@ -1,7 +1,7 @@
-//! What every service needs to be one: configuration, telemetry, shutdown, health, HTTP serving.
+//! Runtime of a service: log and metrics, shutdown, health, HTTP serving.
 //!
-//! A service's `main` reads its settings ([`config::parse`]), starts the log ([`telemetry::init`]), connects, and runs the
-//! library's `run` until [`shutdown::on_signal`] fires. Nothing here knows what a frame is.
+//! A service's `main` reads its settings ([`settings::parse_and_check`]), starts the log ([`telemetry::init`]), connects, and
+//! runs the library's `run` until [`shutdown::on_signal`] fires. Nothing here knows frames, detectors or accounts.
 
 pub mod config;
 pub mod health;
@@ -13,5 +13,4 @@ pub mod shutdown;
 pub mod sse;
 pub mod telemetry;
 
-pub use config::{Common, Secret};
 pub use health::Health;

@@ -1,4 +1,4 @@
-//! The one form of a refusal: `application/problem+json`, as RFC 9457 has it.
+//! Error answers as `application/problem+json` (RFC 9457).
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -6,10 +6,10 @@ use contracts::api::Problem;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-/// Longest detail, in characters: it says what is wrong and does not send back all that was sent.
+/// Longest detail, in characters: a detail may quote input, which must not make the answer as large as the request.
 const LONGEST: usize = 500;
 
-/// The answer to a request that is refused: a status, a stable code for programs, and what to do, for people.
+/// An error answer: a status, a stable code for programs, and a detail for people that says what to do.
 pub fn response(status: StatusCode, code: &str, mut detail: String) -> Response {
     if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
         detail.truncate(end);

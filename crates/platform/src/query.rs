@@ -1,28 +1,25 @@
-//! The query of a request, read strictly: what is unknown, given twice or of a wrong value is refused and not overlooked.
-//!
-//! In: the URI. Out: one value for each parameter that is asked for, or a sentence that names the parameter and says what
-//! would be right; every service answers it with 422.
+//! Strict parsing of query strings: unknown, repeated and invalid parameters are refused, which services answer with 422.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use http::Uri;
 
-/// What is wrong with a query, in words for the client.
+/// An invalid query: names the parameter and says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
-/// Parameters of one kind of request.
+/// A set of parameters.
 pub trait Parameters: Sized {
-    /// Takes them out of the query.
+    /// Reads them from the query.
     ///
     /// # Errors
-    /// When a value makes no sense.
+    /// When a value is invalid.
     fn take(query: &mut Query) -> Result<Self, Invalid>;
 }
 
-/// No parameters at all.
+/// No parameters.
 impl Parameters for () {
     fn take(_: &mut Query) -> Result<Self, Invalid> {
         Ok(())
@@ -35,32 +32,32 @@ impl<A: Parameters, B: Parameters> Parameters for (A, B) {
     }
 }
 
-/// A query while it is read.
+/// A query that is being read. It records the requested names, so that all others are unknown.
 pub struct Query {
     given: Vec<(String, String)>,
-    asked_for: Vec<&'static str>,
+    requested: Vec<&'static str>,
 }
 
 impl Query {
-    /// Reads all of a URI's query as one kind of parameters.
+    /// Reads the query of a URI as `P`.
     ///
     /// # Errors
-    /// When a parameter is unknown, given twice, or its value makes no sense.
+    /// When a parameter is unknown, repeated or invalid.
     pub fn read<P: Parameters>(uri: &Uri) -> Result<P, Invalid> {
         let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let given: Vec<(String, String)> = given.into_owned().collect();
-        let mut query = Self { given, asked_for: Vec::new() };
+        let mut query = Self { given, requested: Vec::new() };
         let read = P::take(&mut query)?;
-        query.must_be_known()?;
+        query.refuse_unknown()?;
         Ok(read)
     }
 
-    /// The value of a parameter as it came.
+    /// The decoded value of a parameter.
     ///
     /// # Errors
-    /// When it is given twice.
+    /// When it is repeated.
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Invalid> {
-        self.asked_for.push(name);
+        self.requested.push(name);
         let mut values = self.given.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Invalid(format!("{name} is given twice; give it once"))),
@@ -68,23 +65,23 @@ impl Query {
         }
     }
 
-    /// The value of a parameter as a `T`.
+    /// The value of a parameter, parsed as `T`.
     ///
     /// # Errors
-    /// When it is given twice or is none; what a `T` is, its own error says.
+    /// When it is repeated or invalid. The message has the parser's error.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Invalid> {
         let text = self.text(name)?;
         text.map(|text| text.parse().map_err(|error| Invalid(format!("{name}: {error}")))).transpose()
     }
 
-    fn must_be_known(&self) -> Result<(), Invalid> {
-        let Some((unknown, _)) = self.given.iter().find(|(name, _)| !self.asked_for.contains(&name.as_str())) else {
+    fn refuse_unknown(&self) -> Result<(), Invalid> {
+        let Some((unknown, _)) = self.given.iter().find(|(name, _)| !self.requested.contains(&name.as_str())) else {
             return Ok(());
         };
-        if self.asked_for.is_empty() {
+        if self.requested.is_empty() {
             return Err(Invalid(format!("this path takes no parameters, so not {unknown:?} either")));
         }
-        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", self.asked_for.join(", "))))
+        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", self.requested.join(", "))))
     }
 }
 
@@ -110,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_read_and_nothing_else_may_be() {
+    fn unknown_repeated_and_invalid_parameters_are_refused() {
         assert_eq!(read("name=a%20b&limit=5"), Ok(Page { limit: Some(5), name: Some("a b".to_owned()) }));
         assert_eq!(read(""), Ok(Page { limit: None, name: None }));
         for (query, part) in [

@@ -1,8 +1,8 @@
-//! Growing pauses between tries.
+//! Exponential backoff.
 
 use std::time::Duration;
 
-/// Pauses that double from `first` to `longest`, each shortened at random by up to half so that replicas do not march in step.
+/// Pauses that double from `first` to `longest`. Jitter shortens each by up to half, so that replicas do not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -16,17 +16,17 @@ impl Backoff {
         Self { first, next: first, longest }
     }
 
-    /// How long to wait now.
+    /// The next pause.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (self.next * 2).min(self.longest);
-        // The clock's nanoseconds are random enough to spread replicas.
+        // The clock's nanoseconds are random enough for jitter.
         let nanos =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
         pause / 2 + pause.mul_f64(f64::from(nanos % 1000) / 2000.0)
     }
 
-    /// A try succeeded: the next failure starts from the first pause again.
+    /// Starts again with the first pause; call it after a success.
     pub const fn reset(&mut self) {
         self.next = self.first;
     }

@@ -1,39 +1,39 @@
-//! The end of a process: a signal asks, the work in hand is finished, a deadline holds.
+//! Graceful shutdown: a signal starts it, work in progress finishes, a deadline ends it.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled on SIGINT or SIGTERM. A second signal ends the process at once.
+/// Returns a token that SIGINT or SIGTERM cancels. A second signal ends the process at once with status 130.
 ///
 /// # Errors
-/// When the signals cannot be watched.
+/// When a signal handler cannot be installed.
 pub fn on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = CancellationToken::new();
-    let asked = stop.clone();
+    let token = stop.clone();
     tokio::spawn(async move {
-        for asked_before in [false, true] {
+        for second in [false, true] {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked_before {
+            if second {
                 tracing::warn!("second signal: ending at once");
                 std::process::exit(130);
             }
-            tracing::info!("stopping: finishing the work in hand");
-            asked.cancel();
+            tracing::info!("stopping; work in progress finishes first");
+            token.cancel();
         }
     });
     Ok(stop)
 }
 
-/// The end of a `main`: success, or one line on standard error that says what is wrong, and failure.
-pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
-    match ended {
+/// The exit status of a `main`. An error is printed to standard error as one line.
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -42,10 +42,10 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Waits for `work`; after `stop` is cancelled, at most `grace` longer.
+/// Waits for `work`, but at most `grace` after `stop`.
 ///
 /// # Errors
-/// The work's own, or that it did not end in time.
+/// That of `work`, or that it did not finish in time.
 pub async fn within(
     grace: Duration,
     stop: CancellationToken,
@@ -57,6 +57,6 @@ pub async fn within(
     };
     tokio::select! {
         result = work => result,
-        () = deadline => anyhow::bail!("the work in hand did not end within {grace:?} of the stop; it will be done again"),
+        () = deadline => anyhow::bail!("work in progress did not finish within {grace:?} after the stop; it will be repeated"),
     }
 }

@@ -1,4 +1,4 @@
-//! Logs and metrics of a process.
+//! Log and metrics of a process.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -15,13 +15,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log on standard error.
+/// Starts logging to standard error.
 ///
 /// # Errors
-/// When the filter does not read; the message names the setting.
+/// When the filter is invalid. The message names the setting.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("SIGHTLINE_LOG: {error}; it reads like `info` or `warn,indexer=debug`"))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        anyhow::anyhow!("SIGHTLINE_LOG: {error}; it must be a filter such as `info` or `warn,indexer=debug`")
+    })?;
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let started = match format {
@@ -31,13 +32,13 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
-/// Seconds at which histograms count, from a millisecond to half a minute.
+/// Bucket bounds of durations, in seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// Numbers of images at which histograms count.
+/// Bucket bounds of batch sizes, in images.
 const IMAGES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
-/// The metrics of this process, in Prometheus' text form. They are collected from the first call on.
+/// Handle that renders the metrics in the Prometheus text format. Metrics are recorded from the first call on.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -47,7 +48,7 @@ pub fn metrics() -> &'static PrometheusHandle {
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_pictures".to_owned()), &IMAGES));
         let recorder = builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
-        // Only another recorder could be in the way; then its metrics are not ours to show, and the page stays empty.
+        // Fails only if another recorder is installed; then this page stays empty.
         drop(metrics::set_global_recorder(recorder));
         handle
     })

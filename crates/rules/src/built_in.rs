@@ -1,5 +1,6 @@
 //! The rules that come with the product.
 
+use clap::{ArgAction, Args};
 use contracts::{Rule, RuleId};
 
 /// Name of the rule that raises an alert for every frame with a face.
@@ -7,14 +8,26 @@ pub const FACE_SEEN: &str = "face-seen";
 /// Name of the rule that raises an alert for every frame with a vehicle of the suspicious category.
 pub const SUSPICIOUS_VEHICLE: &str = "suspicious-vehicle";
 
-/// How the operator set the built-in rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Settings of the built-in rules.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct BuiltIns {
-    /// Whether *face seen* is in force.
+    /// Whether every face raises an alert
+    #[arg(long = "rule-face-seen", env = "SIGHTLINE_RULE_FACE_SEEN", default_value = "on", action = ArgAction::Set,
+        value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub face_seen: bool,
-    /// Whether *suspicious vehicle* is in force.
+
+    /// Whether every vehicle of the suspicious category raises an alert
+    #[arg(long = "rule-suspicious-vehicle", env = "SIGHTLINE_RULE_SUSPICIOUS_VEHICLE", default_value = "on",
+        action = ArgAction::Set, value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub suspicious_vehicle: bool,
-    /// The category that is suspicious, in any case of its (ASCII) letters.
+
+    /// Suspicious category of vehicles; upper and lower case (ASCII) are equal
+    #[arg(
+        long = "suspicious-vehicle",
+        env = "SIGHTLINE_SUSPICIOUS_VEHICLE",
+        default_value = "SUV",
+        value_name = "CATEGORY"
+    )]
     pub suspicious_category: String,
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::api::Problem;
-use platform::Secret;
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
+use settings::Secret;
 
 use crate::data_dir::{DataDir, token_file};
 

@@ -2,6 +2,7 @@
 
 mod certs;
 mod client;
+mod config_command;
 mod data_dir;
 mod dlq;
 mod migrate;
@@ -41,12 +42,25 @@ enum Command {
     Migrate(migrate::Migrate),
     /// List models, or download them
     Models(models::Models),
+    /// Check the settings, or print those in effect
+    #[command(subcommand)]
+    Config(config_command::ConfigCommand),
     /// Create certificates to try TLS with
     Certs(certs::Certs),
 }
 
+impl settings::Check for Cli {
+    fn check(&self, faults: &mut settings::Faults) {
+        match &self.command {
+            Command::Up(up) => up.check(faults),
+            Command::Config(config) => config.check(faults),
+            _ => {}
+        }
+    }
+}
+
 fn main() -> std::process::ExitCode {
-    let cli: Cli = platform::config::parse();
+    let cli: Cli = settings::parse_and_check();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return platform::shutdown::exit(Err(anyhow::anyhow!("no threads to run on: {error}"))),
@@ -61,6 +75,7 @@ fn main() -> std::process::ExitCode {
             Command::User(user) => user.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Models(models) => models.run().await,
+            Command::Config(config) => config.run::<Cli>(),
             Command::Certs(certs) => certs.run(),
         }
     });

@@ -2,7 +2,7 @@
 //! refuse to start on tables of another version.
 
 use clap::Args;
-use platform::config::DatabaseArgs;
+use store::DatabaseArgs;
 
 use crate::data_dir::DataDir;
 use crate::out;

@@ -2,11 +2,9 @@
 
 use anyhow::bail;
 use bus::kafka::{KafkaConfig, admin};
-use bus::{Bus, KafkaBus};
+use bus::{Bus, KafkaArgs, KafkaBus, TopicArgs};
 use clap::{Args, Subcommand};
 use contracts::Topics;
-use platform::Common;
-use platform::config::KafkaArgs;
 
 use crate::out;
 
@@ -39,7 +37,7 @@ struct KafkaTopics {
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
 }
 
 impl TopicsCommand {
@@ -47,7 +45,7 @@ impl TopicsCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Apply { replication, args } => {
-                let changes = admin::apply(&config(&args.kafka)?, &args.common.topics()?, replication).await?;
+                let changes = admin::apply(&config(&args.kafka)?, &args.topics.load()?, replication).await?;
                 changes.iter().try_for_each(out::line)?;
                 if changes.is_empty() {
                     out::line("nothing to do: the cluster matches the topics file")?;
@@ -55,7 +53,7 @@ impl TopicsCommand {
                 Ok(())
             }
             Action::Check { args } => {
-                let differences = admin::check(&config(&args.kafka)?, &args.common.topics()?).await?;
+                let differences = admin::check(&config(&args.kafka)?, &args.topics.load()?).await?;
                 differences.iter().try_for_each(out::line)?;
                 if !differences.is_empty() {
                     bail!(
@@ -76,6 +74,5 @@ pub async fn kafka(arguments: &KafkaArgs, topics: &Topics) -> anyhow::Result<imp
 
 /// The Kafka client's settings from the arguments.
 pub fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
-    let (properties, instance) = (arguments.properties()?, arguments.instance()?);
-    Ok(KafkaConfig { properties, instance, ..KafkaConfig::new(arguments.brokers()?) })
+    arguments.member_config()
 }

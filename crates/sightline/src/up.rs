@@ -7,15 +7,18 @@ pub mod dependencies;
 mod startup_message;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
 use anyhow::Context;
+use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
-use platform::config::{
-    AdminTokenArgs, BlobArgs, DatabaseArgs, HttpArgs, KafkaArgs, MongoArgs, OperatorArgs, RedisArgs, TokenArgs,
-};
-use platform::http::Listener;
-use platform::{Common, Health};
+use contracts::FrameArgs;
+use platform::Health;
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{Listener, OperatorPorts};
+use rules::BuiltIns;
+use settings::{Check, Faults};
+use store::{BlobArgs, DatabaseArgs, MongoArgs};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +36,13 @@ pub struct Up {
     operator: OperatorArgs,
 
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
+
+    #[command(flatten)]
+    frames: FrameArgs,
+
+    #[command(flatten)]
+    built_ins: BuiltIns,
 
     #[command(flatten, next_help_heading = "Where things are kept")]
     data_dir: DataDir,
@@ -75,6 +84,16 @@ pub struct Up {
     alerts: alert_stream::Config,
 }
 
+impl Check for Up {
+    fn check(&self, faults: &mut Faults) {
+        self.http.check(faults);
+        self.kafka.check(faults);
+        self.worker.check(faults);
+        let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
+        self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, faults);
+    }
+}
+
 impl Up {
     /// Runs until a signal, or until a part fails.
     pub async fn run(self) -> anyhow::Result<()> {
@@ -86,7 +105,7 @@ impl Up {
         let dependencies = Dependencies::open(&self).await?;
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
-        let grace = Duration::from_secs(self.operator.stop_grace_seconds);
+        let grace = self.operator.stop_grace;
         platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, dependencies, stop)).await
     }
 
@@ -102,22 +121,25 @@ impl Up {
         self.ingest.alert_stream_url = format!("http://{}", inner.local_addr()?).parse()?;
         let health = self.health(&dependencies);
         let extra = crate::dlq::admin::router(dependencies.bus.clone());
-        let admin = platform::http::admin(&self.operator.admin_addr, &health, extra).await?;
+        let ports = OperatorPorts::open(&self.operator, &health, extra).await?;
         // Requests to this port came through the public one, which has logged them.
         let inner = Listener::from(inner).unlogged();
-        let startup_message =
-            self.startup_message(&public, admin.as_ref().map(|(listener, _)| listener), &dependencies)?;
+        let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
 
         let mut parts = JoinSet::new();
-        let (common, bus) = (self.common, dependencies.bus.clone());
+        let bus = dependencies.bus.clone();
+        let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
+        let worker_shared =
+            detector_worker::SharedArgs { topics: shared.topics.clone(), frames: shared.frames.clone() };
+        let built_ins = shared.rules.clone();
         // `/readyz` of the public port answers for all services.
         let ingest = ingest_api::Deps { other_services: health.clone(), ..dependencies.ingest() };
-        parts.spawn(ingest_api::run(self.ingest, common.clone(), ingest, public, stop.clone()));
-        parts.spawn(detector_worker::run(self.worker, common.clone(), dependencies.worker(), stop.clone()));
-        parts.spawn(indexer::run(self.indexer, common.clone(), dependencies.indexer(), stop.clone()));
-        parts.spawn(alert_stream::run(self.alerts, common, dependencies.alerts(), inner, stop.clone()));
+        parts.spawn(ingest_api::run(self.ingest, shared, ingest, public, stop.clone()));
+        parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), stop.clone()));
+        parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), stop.clone()));
+        parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, stop.clone()));
         parts.spawn(dependencies.accounts_service.clone().run(stop.clone()));
-        parts.spawn(platform::http::serve_admin(admin, stop.clone()));
+        parts.spawn(ports.serve(stop.clone()));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 
         let mut outcome = Ok(());

@@ -6,6 +6,7 @@
 //! committed), the first result of a frame's detector wins, and nothing past its `expires_at` is ever returned, whether or
 //! not the database has swept it yet. One contract suite runs against every implementation.
 
+mod args;
 mod blobs;
 mod cursor;
 mod documents;
@@ -17,6 +18,7 @@ pub mod relational;
 mod shape;
 mod sqlite;
 
+pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::{Blobs, INBOX};
 pub use cursor::CursorError;
 pub use documents::{

@@ -13,8 +13,7 @@ use contracts::{
 };
 use detector_worker::inference::DetectorSpec;
 use detector_worker::model::{self, Detector, Image};
-use detector_worker::{Config, Deps};
-use platform::Common;
+use detector_worker::{Config, Deps, SharedArgs};
 use store::{Blobs, ObjectBlobs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +27,7 @@ pub struct Settings {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
-    pub common: Common,
+    pub common: SharedArgs,
 }
 
 pub fn settings(state: &Path, flags: &[&str]) -> Settings {

@@ -13,7 +13,7 @@ use contracts::{
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
-use platform::Common;
+use rules::BuiltIns;
 use store::{Documents, Scope, SqliteDocuments, StoredResult};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ struct Settings {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    built_ins: BuiltIns,
 }
 
 /// Everything around an indexer.
@@ -65,10 +65,10 @@ impl World {
 
     /// Starts an indexer that writes elsewhere.
     pub fn index_into(&self, documents: Arc<dyn Documents>, flags: &[&str]) -> Running {
-        let Settings { config, common } = Settings::parse_from([&["indexer"], flags].concat());
+        let Settings { config, built_ins } = Settings::parse_from([&["indexer"], flags].concat());
         let deps = Deps { bus: Arc::clone(&self.bus), documents };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(indexer::run(config, common, deps, stop.clone()));
+        let task = tokio::spawn(indexer::run(config, built_ins, deps, stop.clone()));
         Running { stop, task }
     }
 

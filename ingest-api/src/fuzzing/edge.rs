@@ -12,7 +12,7 @@ use contracts::{Message, TenantId};
 use http::header::{AUTHORIZATION, AsHeaderName};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
-use platform::{Common, Health};
+use platform::Health;
 use store::{Documents, ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use super::fakes::{AcceptAll, WriteOnlyLog, indexed_frames};
 use crate::http::App;
-use crate::{AccountsService, Config, Deps, Shared};
+use crate::{AccountsService, Config, Deps, Shared, SharedArgs};
 
 /// Largest image in pixels.
 pub const MAX_PIXELS: u64 = 1_000_000;
@@ -56,7 +56,7 @@ struct Settings {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    common: SharedArgs,
 }
 
 /// The HTTP service.

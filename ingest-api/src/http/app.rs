@@ -9,13 +9,12 @@ use anyhow::Context;
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
-use platform::Common;
-use rules::{BuiltIns, built_in};
+use rules::built_in;
 use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
-use crate::config::{Config, MULTIPART_OVERHEAD};
+use crate::config::{Config, MULTIPART_OVERHEAD, SharedArgs};
 use crate::deps::Deps;
 use crate::http::upload::{BodyLimits, BytesInFlight};
 use crate::openid::Provider;
@@ -96,8 +95,8 @@ impl App {
     ///
     /// # Errors
     /// When the topics cannot be read, an HTTP client cannot be made, or the settings of the OpenID provider are incomplete.
-    pub fn new(config: Config, common: &Common, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
-        let max_image = common.topics()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
+    pub fn new(config: Config, shared: &SharedArgs, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
+        let max_image = shared.topics.load()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
         // No proxy and no redirect: alert-stream is another service of the installation.
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -119,14 +118,10 @@ impl App {
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
             recent_keys: RecentKeys::new(),
-            detectors: common.detectors.clone(),
-            built_in_rules: built_in(&BuiltIns {
-                face_seen: common.rule_face_seen.is_on(),
-                suspicious_vehicle: common.rule_suspicious_vehicle.is_on(),
-                suspicious_category: common.suspicious_vehicle.clone(),
-            }),
-            max_pixels: common.max_frame_pixels,
-            max_bytes: common.max_frame_bytes,
+            detectors: shared.frames.detectors.clone(),
+            built_in_rules: built_in(&shared.rules),
+            max_pixels: shared.frames.max_frame_pixels,
+            max_bytes: shared.frames.max_frame_bytes,
             inline_bytes: max_image.min(INLINE_BYTES),
             openid,
             client,
@@ -158,6 +153,6 @@ impl App {
     }
 
     fn limits(&self, bytes: usize) -> BodyLimits {
-        BodyLimits { bytes, idle: self.config.idle(), total: self.config.upload() }
+        BodyLimits { bytes, idle: self.config.ingest_idle, total: self.config.ingest_upload }
     }
 }

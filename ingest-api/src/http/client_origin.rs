@@ -8,10 +8,10 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use platform::config::Network;
 
 use crate::http::app::App;
 use crate::http::describe::Argument;
+use crate::proxy_network::ProxyNetwork;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Most addresses of `X-Forwarded-For` that are read.
@@ -29,7 +29,7 @@ impl FromRequestParts<App> for ClientOrigin {
         // A test that calls the router without a connection counts as this machine.
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip().to_canonical());
-        let address = client_address(peer, &parts.headers, &app.config.accounts.trusted_proxies);
+        let address = client_address(peer, &parts.headers, &app.config.trusted_proxies);
         let client = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Self(Origin { address, client }))
     }
@@ -37,7 +37,7 @@ impl FromRequestParts<App> for ClientOrigin {
 
 /// The client's address: the last one in `X-Forwarded-For` that is no trusted proxy. A client may have written everything
 /// before that one.
-fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {
         return peer;
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_trusted_proxies_decide_the_client_address() {
-        let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
+        let trusted: Vec<ProxyNetwork> = vec!["10.0.0.0/8".parse().unwrap()];
         let client = |peer: &str, lines: &[&str]| {
             let value = |line: &str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
             let lines = lines.iter().map(|line| (FORWARDED_FOR.parse().unwrap(), value(line)));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use platform::config::OpenIdArgs;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 
-use crate::config::trust;
+use super::args::OpenIdArgs;
+use crate::pem_files::trust;
 
 /// Time limit for one answer. A sign-in needs up to four, which fit into the time limit of a route.
 const ANSWER: Duration = Duration::from_millis(4_500);

@@ -99,9 +99,9 @@ fn reason(error: DiscoveryError<HttpError>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::openid::OpenIdArgs;
     use axum::routing::get;
     use axum::{Json, Router};
-    use platform::config::OpenIdArgs;
     use serde_json::json;
     use tokio::net::TcpListener;
 

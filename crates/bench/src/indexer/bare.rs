@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Client, Database};
-use platform::config::MongoArgs;
+use store::MongoArgs;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
 use super::COLLECTIONS;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bus::Bus;
+use bus::TopicArgs;
 use bus::embedded::{EmbeddedBus, Options};
 use clap::Args;
 use contracts::{TopicRole, groups};
-use platform::Common;
+use rules::BuiltIns;
 use store::SqliteDocuments;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio_util::sync::CancellationToken;
@@ -32,20 +33,22 @@ pub struct EmbeddedIndexerChild {
     #[command(flatten)]
     config: indexer::Config,
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
+    #[command(flatten)]
+    built_ins: BuiltIns,
 }
 
 impl EmbeddedIndexerChild {
     /// Fills the log, waits for `go`, indexes everything, and prints `done`.
     pub async fn run(self) -> anyhow::Result<()> {
-        let bus = Arc::new(EmbeddedBus::open(&self.folder.join("log"), &self.common.topics()?, Options::default())?);
+        let bus = Arc::new(EmbeddedBus::open(&self.folder.join("log"), &self.topics.load()?, Options::default())?);
         let documents = Arc::new(SqliteDocuments::open(self.folder.join("documents.sqlite"))?);
         super::fill(&*bus.producer(), self.results).await?;
         println!("filled");
         let mut lines = BufReader::new(stdin()).lines();
         lines.next_line().await?;
         let (deps, stop) = (indexer::Deps { bus: bus.clone(), documents }, CancellationToken::new());
-        let running = tokio::spawn(indexer::run(self.config, self.common, deps, stop.clone()));
+        let running = tokio::spawn(indexer::run(self.config, self.built_ins, deps, stop.clone()));
         while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {
             anyhow::ensure!(!running.is_finished(), "the indexer ended");
             tokio::time::sleep(POLL_INTERVAL).await;

@@ -8,9 +8,8 @@ use alert_stream::{Config, Deps};
 use anyhow::Context;
 use bus::embedded::{EmbeddedBus, Options};
 use bus::{Bus, BusError};
-use clap::{Args, Parser};
+use clap::Args;
 use contracts::{Event, TopicRole, Topics};
-use platform::Common;
 use platform::telemetry::{self, LogFormat};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -87,12 +86,6 @@ pub struct ServiceChild {
     config: Config,
 }
 
-#[derive(Debug, Parser)]
-struct DefaultSettings {
-    #[command(flatten)]
-    common: Common,
-}
-
 impl ServiceChild {
     /// Runs until standard input ends.
     pub async fn run(self) -> anyhow::Result<()> {
@@ -106,8 +99,7 @@ impl ServiceChild {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let deps = Deps { bus: Arc::clone(&bus), accounts };
-        let DefaultSettings { common } = DefaultSettings::parse_from(["child"]);
-        let service = tokio::spawn(alert_stream::run(self.config, common, deps, listener, stop.clone()));
+        let service = tokio::spawn(alert_stream::run(self.config, deps, listener, stop.clone()));
         println!("{address} {token}");
         let mut told = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = told.next_line().await? {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bus::KafkaArgs;
 use bus::kafka::{KafkaBus, KafkaConfig, admin};
 use bytes::Bytes;
 use contracts::{DetectorName, Topics, groups};
-use platform::config::KafkaArgs;
 
 use super::load::Load;
 use super::measured::Cost;

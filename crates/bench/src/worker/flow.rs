@@ -7,10 +7,10 @@ use bus::embedded::Options;
 use bus::{Bus, ConsumerOptions, EmbeddedBus, Incoming};
 use clap::Args;
 use contracts::{Event, FrameEvent, Message, TopicRole, groups};
+use detector_worker::SharedArgs;
 use detector_worker::{Config, Deps};
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
-use platform::Common;
 use tokio_util::sync::CancellationToken;
 
 use super::images;
@@ -30,15 +30,15 @@ pub struct Flow {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    shared: SharedArgs,
 }
 
 impl Flow {
     /// Processes frames as standard input orders.
     pub async fn run(self) -> anyhow::Result<()> {
-        let group = groups::detector_worker(&self.common.detectors);
+        let group = groups::detector_worker(&self.shared.frames.detectors);
         let log = self.folder.join("log");
-        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&log, &self.common.topics()?, Options::default())?);
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&log, &self.shared.topics.load()?, Options::default())?);
         let blobs = Arc::new(store::ObjectBlobs::folder(self.folder.join("blobs"))?);
         let images = images::read(&self.images)?;
         let warm = images.len().max(64);
@@ -48,7 +48,7 @@ impl Flow {
                 return answer(&*bus, &group, self.config.capacity.worker_frames).await;
             }
             let deps = Deps::new(bus.clone(), blobs);
-            Box::pin(detector_worker::run(self.config, self.common, deps, CancellationToken::new())).await
+            Box::pin(detector_worker::run(self.config, self.shared, deps, CancellationToken::new())).await
         };
         let driving = async {
             load.go(warm).await?;

@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
+use contracts::FrameArgs;
 use detector_worker::Config;
 use detector_worker::media::{self, DecodeLimits};
 use detector_worker::model::{Detector, Image};
-use platform::Common;
 
 use super::images;
 use super::measured::{WorkDone, serve, stages};
@@ -26,7 +26,7 @@ pub struct Parts {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    frames: FrameArgs,
 }
 
 /// The detector of one thread, and the duration of its calls.
@@ -41,7 +41,7 @@ impl Parts {
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::metrics();
         let options = self.config.runtime();
-        let (registry, detector) = (self.config.models.registry()?, self.common.detectors.first());
+        let (registry, detector) = (self.config.models.registry()?, self.frames.detectors.first());
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
         let encoded = images::read(&self.images)?;
         let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;

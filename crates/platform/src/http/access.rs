@@ -1,8 +1,8 @@
-//! A line of the log for each request, written when its answer is out or its client has gone.
+//! The access log: one line per request, written when its answer is sent or its client has disconnected.
 //!
-//! In it: method, route, status, time, bytes, request id, the caller's tenant where a handler tells it, and the client's
-//! address. Never in it: the query, headers or bodies, which may hold credentials, and paths that are no route of ours,
-//! which may hold anything. `SIGHTLINE_LOG=info,access=off` leaves these lines out.
+//! A line has method, route, status, time, bytes, request id, the caller's tenant where a handler sets it, and the client's
+//! address. It never has query, headers or bodies, which may hold credentials, nor a path that is not a route.
+//! `SIGHTLINE_LOG=info,access=off` turns it off.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,24 +17,24 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
-/// What orchestrators ask all the time: not worth a line, unless it goes wrong.
+/// Routes that orchestrators call all the time. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Where a handler leaves whose request it is.
+/// Set by the handler that knows the caller.
 #[derive(Debug, Clone, Default)]
 struct Tenant(Arc<OnceLock<String>>);
 
-/// Tells the access log whose request this is.
-pub fn note_tenant(of_the_request: &Extensions, tenant: &str) {
-    if let Some(Tenant(place)) = of_the_request.get() {
-        // Told twice it is the same one: a request has one caller.
-        drop(place.set(tenant.to_owned()));
+/// Adds the caller's tenant to the access log line of a request.
+pub fn note_tenant(request: &Extensions, tenant: &str) {
+    if let Some(Tenant(cell)) = request.get() {
+        // A second call has the same value: a request has one caller.
+        drop(cell.set(tenant.to_owned()));
     }
 }
 
-/// A request's line, which is written when this is dropped.
+/// The line of one request, written on drop.
 pub struct Line {
-    began: Instant,
+    start: Instant,
     method: Method,
     route: Option<MatchedPath>,
     client: Option<SocketAddr>,
@@ -42,12 +42,12 @@ pub struct Line {
     id: HeaderValue,
     status: Option<StatusCode>,
     bytes: u64,
-    /// The client has all of the answer, as far as can be told from here.
+    /// Whether the whole answer was handed to the connection.
     complete: bool,
 }
 
 impl Line {
-    /// Of a request that has come in; nothing when nobody wants to read it.
+    /// Starts the line of a request; `None` when the access log is off.
     pub fn begin(request: &mut Request, id: &HeaderValue) -> Option<Self> {
         if !tracing::enabled!(target: "access", tracing::Level::INFO) {
             return None;
@@ -55,7 +55,7 @@ impl Line {
         let tenant = Tenant::default();
         request.extensions_mut().insert(tenant.clone());
         Some(Self {
-            began: Instant::now(),
+            start: Instant::now(),
             method: request.method().clone(),
             route: request.extensions().get().cloned(),
             client: request.extensions().get().map(|ConnectInfo(client)| *client),
@@ -67,14 +67,14 @@ impl Line {
         })
     }
 
-    /// Goes with an answer to its end.
-    pub fn follow(mut self, response: Response) -> Response {
+    /// Counts the body of the answer and writes the line at its end.
+    pub fn finish_with(mut self, response: Response) -> Response {
         let status = response.status();
         self.status = Some(status);
         let no_body =
             self.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         self.complete = no_body || response.body().is_end_stream();
-        response.map(|body| Body::new(Followed { body, line: self }))
+        response.map(|body| Body::new(CountedBody { body, line: self }))
     }
 
     fn is_quiet_probe(&self) -> bool {
@@ -88,10 +88,10 @@ impl Drop for Line {
         if self.is_quiet_probe() {
             return;
         }
-        let took = self.began.elapsed();
+        let took = self.start.elapsed();
         tracing::info!(
             target: "access",
-            method = usual(&self.method),
+            method = known_method(&self.method),
             route = self.route.as_ref().map_or("none", MatchedPath::as_str),
             status = self.status.map(|status| status.as_u16()),
             ?took,
@@ -105,19 +105,19 @@ impl Drop for Line {
     }
 }
 
-/// The method, if it is one of the usual: a client may invent any number of others.
-fn usual(method: &Method) -> &'static str {
+/// A known method or `other`: a client may invent methods.
+fn known_method(method: &Method) -> &'static str {
     let known = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
     known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
-/// An answer's body, counted.
-struct Followed {
+/// A body that counts its bytes.
+struct CountedBody {
     body: Body,
     line: Line,
 }
 
-impl HttpBody for Followed {
+impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -129,7 +129,7 @@ impl HttpBody for Followed {
         match &polled {
             Some(Ok(frame)) => {
                 self.line.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
-                // Who sends it does not ask again where the length is known.
+                // With a known length hyper does not poll again after the last byte.
                 self.line.complete = self.body.is_end_stream();
             }
             Some(Err(_)) => {}

@@ -1,7 +1,7 @@
-//! Which web pages may call from a browser (the Fetch standard's CORS protocol). None may, unless the operator names them.
+//! CORS (the Fetch standard): which web pages may call from a browser. By default none may.
 //!
-//! It protects people, not the server: a page that is not named can still send, its script only may not read the answer.
-//! Pages that are named may use the cookie of the alert stream; where any page may call, none may.
+//! CORS protects users, not the server: other pages can still send requests, but their scripts cannot read the answers. Pages of
+//! a listed origin may use the cookie of the alert stream. With `*` no page may use it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const REQUEST_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static("traceparent"),
     REQUEST_ID,
 ];
-/// What scripts may read of an answer, besides what they always may.
+/// Headers that scripts may read in answers, in addition to the CORS-safelisted ones.
 const RESPONSE_HEADERS: [HeaderName; 7] = [
     LOCATION,
     HeaderName::from_static("preference-applied"),
@@ -34,45 +34,45 @@ const RESPONSE_HEADERS: [HeaderName; 7] = [
     WWW_AUTHENTICATE,
     REQUEST_ID,
 ];
-/// How long a browser need not ask again.
+/// Time for which browsers cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Lets the pages of these origins call, or those of all where the only one is `*`; nothing when there is none.
+/// CORS for these origins, or for any where the only one is `*`; `None` without origins.
 ///
 /// # Errors
-/// When one is no origin; the message names the setting.
+/// When one is not an origin. The message names the setting.
 pub fn layer(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
     let layer = CorsLayer::new()
         .allow_methods(METHODS)
         .allow_headers(REQUEST_HEADERS)
         .expose_headers(RESPONSE_HEADERS)
         .max_age(MAX_AGE);
-    Ok(pages(origins)?.map(|pages| match pages {
-        Pages::Any => layer.allow_origin(AllowOrigin::any()).vary([]),
-        Pages::These(these) => layer.allow_origin(these).allow_credentials(true).vary([ORIGIN]),
+    Ok(parse_origins(origins)?.map(|origins| match origins {
+        Origins::Any => layer.allow_origin(AllowOrigin::any()).vary([]),
+        Origins::Listed(listed) => layer.allow_origin(listed).allow_credentials(true).vary([ORIGIN]),
     }))
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Pages {
+enum Origins {
     Any,
-    These(Vec<HeaderValue>),
+    Listed(Vec<HeaderValue>),
 }
 
-fn pages(origins: &[String]) -> anyhow::Result<Option<Pages>> {
+fn parse_origins(origins: &[String]) -> anyhow::Result<Option<Origins>> {
     let named: Vec<&str> = origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).collect();
     match named[..] {
         [] => Ok(None),
-        ["*"] => Ok(Some(Pages::Any)),
-        _ => Ok(Some(Pages::These(named.iter().map(|name| origin(name)).collect::<Result<_, _>>()?))),
+        ["*"] => Ok(Some(Origins::Any)),
+        _ => Ok(Some(Origins::Listed(named.iter().map(|name| origin(name)).collect::<Result<_, _>>()?))),
     }
 }
 
-/// An origin as browsers write it: scheme, host and, unless it is the usual one, port.
+/// An origin as browsers serialise it: scheme, host and, unless it is the default of the scheme, port.
 fn origin(text: &str) -> anyhow::Result<HeaderValue> {
     let wrong = || {
         anyhow::anyhow!(
-            "SIGHTLINE_CORS_ORIGINS: {text:?} is no origin; it reads like https://app.example.com, or * alone"
+            "SIGHTLINE_CORS_ORIGINS: {text:?} must be an origin such as https://app.example.com, or * alone"
         )
     };
     let uri: Uri = text.parse().map_err(|_| wrong())?;
@@ -90,22 +90,22 @@ fn origin(text: &str) -> anyhow::Result<HeaderValue> {
 mod tests {
     use super::*;
 
-    fn of(origins: &[&str]) -> anyhow::Result<Option<Pages>> {
-        pages(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>())
+    fn of(origins: &[&str]) -> anyhow::Result<Option<Origins>> {
+        parse_origins(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn origins_are_read_as_browsers_write_them() {
         assert_eq!(of(&[]).unwrap(), None);
         assert_eq!(of(&[""]).unwrap(), None);
-        assert_eq!(of(&["*"]).unwrap(), Some(Pages::Any));
-        let these = of(&["https://App.example.com:443/", " http://localhost:5173"]).unwrap();
+        assert_eq!(of(&["*"]).unwrap(), Some(Origins::Any));
+        let listed = of(&["https://App.example.com:443/", " http://localhost:5173"]).unwrap();
         let expected = ["https://app.example.com", "http://localhost:5173"].map(HeaderValue::from_static);
-        assert_eq!(these, Some(Pages::These(expected.to_vec())));
+        assert_eq!(listed, Some(Origins::Listed(expected.to_vec())));
     }
 
     #[test]
-    fn what_is_no_origin_stops_the_start() {
+    fn an_invalid_origin_stops_the_start() {
         for wrong in ["app.example.com", "https://a/path", "https://a?x", "ftp://a", "https://me@a", "null", "https://"]
         {
             let error = of(&[wrong]).unwrap_err().to_string();

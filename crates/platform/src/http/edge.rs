@@ -1,5 +1,4 @@
-//! What every request meets on its way in and every answer on its way out, whichever service it is for: a request id, the
-//! access log, CORS, and headers that tell browsers to be careful.
+//! Middleware that every service has: request id, access log, CORS, and security headers for browsers.
 
 use std::sync::Arc;
 
@@ -17,38 +16,38 @@ use tracing::Instrument;
 use super::access::Line;
 use super::request_id::{self, CURRENT, REQUEST_ID};
 
-/// What proxies tell services of the way that a request came by.
+/// Scheme of the client's request, set by proxies.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Of every answer: it is what it says it is, stands in no frame of another page, and is not told to other sites.
-const CAREFUL: [(HeaderName, HeaderValue); 3] = [
+/// Security headers of every answer: no content sniffing, no framing by other sites, no referrer.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
-/// For a year, this host by TLS only.
-const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// A year of HTTPS only.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// How a port treats what passes.
+/// Settings of the middleware of one port.
 #[derive(Debug, Clone, Default)]
 pub struct Edge {
-    /// Whether connections are encrypted.
+    /// Whether the port speaks TLS.
     pub encrypted: bool,
-    /// Web pages that may call.
+    /// CORS, when origins are set.
     pub cors: Option<CorsLayer>,
-    /// Whether requests are left out of the access log.
+    /// Whether the access log is off.
     pub unlogged: bool,
 }
 
 impl Edge {
-    /// The routes behind this edge.
-    pub fn before(self, routes: Router) -> Router {
+    /// Adds the middleware to `routes`.
+    pub fn around(self, routes: Router) -> Router {
         let routes = match &self.cors {
             Some(cors) => routes.layer(cors.clone()),
             None => routes,
         };
-        // Around each route and not around all of them: only there the route is known by its pattern.
+        // A layer per route: only there `MatchedPath` is known.
         routes.layer(from_fn_with_state(Arc::new(self), pass))
     }
 }
@@ -66,25 +65,25 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    for (name, value) in CAREFUL {
-        unless_set(headers, name, value);
+    for (name, value) in SECURITY_HEADERS {
+        insert_if_absent(headers, name, value);
     }
     if strict {
-        unless_set(headers, STRICT_TRANSPORT_SECURITY, BY_TLS_ONLY);
+        insert_if_absent(headers, STRICT_TRANSPORT_SECURITY, HSTS);
     }
     match line {
-        Some(line) => line.follow(response),
+        Some(line) => line.finish_with(response),
         None => response,
     }
 }
 
-fn unless_set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+fn insert_if_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     if let Entry::Vacant(place) = headers.entry(name) {
         place.insert(value);
     }
 }
 
-/// Whether the client calls this `localhost`: to bind that name to TLS would bind everything else that is tried out there.
+/// Whether the client calls this server `localhost`. HSTS for that name would also apply to every other local server.
 fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let name = host.split(|byte| *byte == b':').next().unwrap_or_default();

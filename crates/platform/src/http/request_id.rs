@@ -1,28 +1,28 @@
-//! The id that one request has in answers, problems and logs, here and in the services that it is passed on to.
+//! The id of a request in answers, problems and logs, also in the services that it is forwarded to.
 
 use axum::extract::Request;
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// Where it stands, in requests and answers.
+/// Header of requests and answers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest one that is taken from a client.
+/// Longest id that is accepted from a client.
 const LONGEST: usize = 128;
 
 tokio::task_local! {
-    /// That of the request which this task answers.
+    /// Id of the request that this task answers.
     pub static CURRENT: HeaderValue;
 }
 
-/// The id of the request that this task answers, if it does.
+/// Id of the request that this task answers; `None` outside of requests.
 pub fn current() -> Option<String> {
     CURRENT.try_with(|id| id.to_str().unwrap_or_default().to_owned()).ok()
 }
 
-/// The id that the client or a proxy gave, if it is fit for a log; else a new one, which the request bears from now on.
+/// The id in the request's header if it is valid; else a new one, which replaces the header.
 pub fn of(request: &mut Request) -> HeaderValue {
-    if let Some(given) = request.headers().get(REQUEST_ID).filter(|given| is_fit(given)) {
+    if let Some(given) = request.headers().get(REQUEST_ID).filter(|given| is_valid(given)) {
         return given.clone();
     }
     let new = HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"));
@@ -30,7 +30,7 @@ pub fn of(request: &mut Request) -> HeaderValue {
     new
 }
 
-fn is_fit(value: &HeaderValue) -> bool {
+fn is_valid(value: &HeaderValue) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/=+".contains(byte);
     (1..=LONGEST).contains(&value.len()) && value.as_bytes().iter().all(plain)
 }
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_id_is_kept_and_any_other_replaced() {
+    fn a_valid_id_is_kept_and_any_other_replaced() {
         assert_eq!(id_of(b"a-b_c.7").0, "a-b_c.7");
         for odd in [&b""[..], b"two words", b"\"quoted\"", b"\xfc", &[b'x'; 129]] {
             let (id, request) = id_of(odd);

@@ -1,8 +1,7 @@
-//! TLS on a port: certificate, key and, if clients must show certificates too, the authority that they come from.
+//! TLS on a port: certificate, key and, for mutual TLS, the authorities of clients' certificates.
 //!
-//! In: paths. Out: what a handshake needs, always of the files as they are now: they are looked at every two seconds, and
-//! new ones count for the connections that come next, while those that are open go on. Files that make no sense stop the
-//! start; later they are told of in the log, and what was in force stays in force.
+//! The files are read again every two seconds. Changed files apply to new connections; open connections continue. Invalid
+//! files stop the start. Invalid files while the service runs are logged, and the previous certificate stays in use.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,14 +19,14 @@ const CERT: &str = "SIGHTLINE_TLS_CERT";
 const KEY: &str = "SIGHTLINE_TLS_KEY";
 const CLIENT_CA: &str = "SIGHTLINE_TLS_CLIENT_CA";
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-/// How often a certificate that ends soon is told of.
-const REMIND: Duration = Duration::from_secs(24 * 3600);
-/// What "soon" is.
+/// Interval between reads of the files.
+const RELOAD: Duration = Duration::from_secs(2);
+/// Interval between warnings about a certificate that expires soon.
+const WARN_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// Remaining validity from which on a certificate expires soon.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Where the files are.
+/// Paths of the files.
 #[derive(Debug, Clone)]
 struct Files {
     cert: PathBuf,
@@ -35,7 +34,7 @@ struct Files {
     client_ca: Option<PathBuf>,
 }
 
-/// What is in them.
+/// Contents of the files.
 #[derive(PartialEq, Eq)]
 struct Contents {
     cert: Vec<u8>,
@@ -43,54 +42,54 @@ struct Contents {
     client_ca: Option<Vec<u8>>,
 }
 
-/// A certificate in force, and where it comes from. Cheap to clone.
+/// The server's TLS configuration and the files that it comes from. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
     files: Files,
-    /// What was in the files at the start.
+    /// Contents at the start.
     first: Arc<Contents>,
     in_force: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl Tls {
-    /// What the settings name; nothing when they name no certificate.
+    /// Reads the files that the settings name; `None` when they name no certificate.
     ///
     /// # Errors
-    /// When half of a pair is missing, a file cannot be read or is none, or the key is another certificate's. The message
-    /// names the setting.
-    pub fn of(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
-        let Some(files) = Files::of(settings)? else { return Ok(None) };
+    /// When certificate or key is missing, a file cannot be read or is invalid, or the key belongs to another certificate. The
+    /// message names the setting.
+    pub fn from_settings(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
+        let Some(files) = Files::from_settings(settings)? else { return Ok(None) };
         let first = Arc::new(files.read()?);
-        let in_force = Arc::new(RwLock::new(Arc::new(files.understand(&first)?)));
+        let in_force = Arc::new(RwLock::new(Arc::new(files.server_config(&first)?)));
         Ok(Some(Self { files, first, in_force }))
     }
 
-    /// Shakes hands by the files as they are now.
+    /// An acceptor with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Looks at the files for ever, and takes what is new.
-    pub async fn keep_fresh(self) {
+    /// Reloads changed files for ever.
+    pub async fn reload_changes(self) {
         let mut seen = Ok(self.first.clone());
-        let mut since_reminder = Duration::ZERO;
+        let mut since_warning = Duration::ZERO;
         loop {
-            tokio::time::sleep(LOOK).await;
-            since_reminder += LOOK;
-            let now = self.look().await;
+            tokio::time::sleep(RELOAD).await;
+            since_warning += RELOAD;
+            let now = self.read().await;
             if now != seen {
-                self.take(&now);
+                self.apply(&now);
                 seen = now;
-            } else if since_reminder >= REMIND {
-                since_reminder = Duration::ZERO;
+            } else if since_warning >= WARN_AGAIN {
+                since_warning = Duration::ZERO;
                 if let Ok(contents) = &seen {
-                    self.files.tell_validity(contents);
+                    self.files.warn_of_expiry(contents);
                 }
             }
         }
     }
 
-    async fn look(&self) -> Result<Arc<Contents>, String> {
+    async fn read(&self) -> Result<Arc<Contents>, String> {
         let files = self.files.clone();
         match tokio::task::spawn_blocking(move || files.read()).await {
             Ok(read) => read.map(Arc::new).map_err(|error| error.to_string()),
@@ -98,35 +97,35 @@ impl Tls {
         }
     }
 
-    fn take(&self, contents: &Result<Arc<Contents>, String>) {
-        let understood = match contents {
-            Ok(contents) => self.files.understand(contents),
+    fn apply(&self, contents: &Result<Arc<Contents>, String>) {
+        let config = match contents {
+            Ok(contents) => self.files.server_config(contents),
             Err(error) => Err(anyhow::anyhow!("{error}")),
         };
-        match understood {
+        match config {
             Ok(config) => {
                 *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                tracing::info!("the TLS files have changed and count from the next connection on");
+                tracing::info!("the TLS files have changed; new connections use them");
             }
-            // Also what is seen between the writing of one file and of the other: the next look finds both.
+            // This also happens between the writes of two files that belong together; the next read finds both.
             Err(error) => {
-                tracing::warn!("{error:#}; the TLS files have changed, and what was in force before stays in force");
+                tracing::warn!(
+                    "{error:#}; the TLS files have changed but are invalid; the previous certificate stays in use"
+                );
             }
         }
     }
 }
 
 impl Files {
-    fn of(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
+    fn from_settings(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
         let HttpArgs { tls_cert, tls_key, tls_client_ca, .. } = settings;
         match (tls_cert, tls_key, tls_client_ca) {
             (Some(cert), Some(key), client_ca) => {
                 Ok(Some(Self { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() }))
             }
             (None, None, None) => Ok(None),
-            (None, None, Some(_)) => anyhow::bail!(
-                "{CLIENT_CA} is set without {CERT} and {KEY}; clients show certificates to a server that has one, so set them too"
-            ),
+            (None, None, Some(_)) => anyhow::bail!("{CLIENT_CA} is set without {CERT} and {KEY}; set them too"),
             (Some(_), None, _) => {
                 anyhow::bail!("{KEY} is not set, but {CERT} is; set it to the file with the certificate's key")
             }
@@ -144,8 +143,8 @@ impl Files {
         })
     }
 
-    /// What a server with these contents says in a handshake.
-    fn understand(&self, contents: &Contents) -> anyhow::Result<ServerConfig> {
+    /// The server's side of a handshake.
+    fn server_config(&self, contents: &Contents) -> anyhow::Result<ServerConfig> {
         let chain = certificates(&contents.cert, &self.cert, CERT)?;
         let key = private_key(&contents.key, &self.key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -158,13 +157,13 @@ impl Files {
             }
             _ => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| self.misfit(&error))?;
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| self.invalid_pair(&error))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        self.tell_validity(contents);
+        self.warn_of_expiry(contents);
         Ok(config)
     }
 
-    fn misfit(&self, error: &Error) -> anyhow::Error {
+    fn invalid_pair(&self, error: &Error) -> anyhow::Error {
         let (cert, key) = (self.cert.display(), self.key.display());
         match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => anyhow::anyhow!(
@@ -175,9 +174,9 @@ impl Files {
         }
     }
 
-    /// Warns of a certificate that does not count, or soon will not. Clients refuse it, but that is no reason not to start:
-    /// without the server there would be nothing at all.
-    fn tell_validity(&self, contents: &Contents) {
+    /// Warns of a certificate that is not valid now or soon. This does not stop the start: some clients may ignore it, and a
+    /// new file is picked up.
+    fn warn_of_expiry(&self, contents: &Contents) {
         let first = CertificateDer::pem_slice_iter(&contents.cert).next();
         let Some(Ok(first)) = first else { return };
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&first) else { return };
@@ -185,15 +184,15 @@ impl Files {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and seconds are far below 2^52")]
         metrics::gauge!("sightline_tls_certificate_ends_seconds").set(ends.timestamp() as f64);
         let path = self.cert.display();
-        match standing(begins.timestamp(), ends.timestamp(), SystemTime::now()) {
-            Standing::Good => {}
-            Standing::EndsSoon => tracing::warn!("{CERT}: the certificate in {path} ends at {ends}; renew it"),
-            Standing::Ended => {
+        match validity(begins.timestamp(), ends.timestamp(), SystemTime::now()) {
+            Validity::Valid => {}
+            Validity::ExpiresSoon => tracing::warn!("{CERT}: the certificate in {path} expires at {ends}; renew it"),
+            Validity::Expired => {
                 tracing::warn!("{CERT}: the certificate in {path} expired at {ends}, and clients refuse it; renew it");
             }
-            Standing::NotYet => {
+            Validity::NotYetValid => {
                 tracing::warn!(
-                    "{CERT}: the certificate in {path} counts from {begins} on, and clients refuse it until then"
+                    "{CERT}: the certificate in {path} is valid from {begins} on; clients refuse it until then"
                 );
             }
         }
@@ -201,22 +200,22 @@ impl Files {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
-    NotYet,
-    Good,
-    EndsSoon,
-    Ended,
+enum Validity {
+    NotYetValid,
+    Valid,
+    ExpiresSoon,
+    Expired,
 }
 
-fn standing(begins: i64, ends: i64, now: SystemTime) -> Standing {
+fn validity(begins: i64, ends: i64, now: SystemTime) -> Validity {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     };
     match seconds(now) {
-        now if now < begins => Standing::NotYet,
-        now if now > ends => Standing::Ended,
-        _ if seconds(now + SOON) > ends => Standing::EndsSoon,
-        _ => Standing::Good,
+        now if now < begins => Validity::NotYetValid,
+        now if now > ends => Validity::Expired,
+        _ if seconds(now + SOON) > ends => Validity::ExpiresSoon,
+        _ => Validity::Valid,
     }
 }
 
@@ -227,7 +226,7 @@ fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
 fn certificates(pem: &[u8], path: &Path, key: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let path = path.display();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| anyhow::anyhow!("{key}: {path} is no PEM file: {error}"))?;
+    let found = found.map_err(|error| anyhow::anyhow!("{key}: {path} is not a PEM file: {error}"))?;
     anyhow::ensure!(!found.is_empty(), "{key}: {path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
     Ok(found)
 }
@@ -239,7 +238,7 @@ fn private_key(pem: &[u8], path: &Path) -> anyhow::Result<PrivateKeyDer<'static>
         !encrypted,
         "{KEY}: {path} is encrypted; write the key out with `openssl pkey -in {path} -out FILE`"
     );
-    // What went wrong is not shown: it might quote the file.
+    // The cause is not shown: it might quote the file.
     PrivateKeyDer::from_pem_slice(pem)
         .map_err(|_| anyhow::anyhow!("{KEY}: {path} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"))
 }
@@ -259,16 +258,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_is_told_of_before_it_ends() {
+    fn a_certificate_is_reported_before_it_expires() {
         let day = 24 * 3600;
         let now = UNIX_EPOCH + Duration::from_secs(1000 * 24 * 3600);
         for (begins, ends, expected) in [
-            (900, 1100, Standing::Good),
-            (900, 1010, Standing::EndsSoon),
-            (900, 999, Standing::Ended),
-            (1001, 1100, Standing::NotYet),
+            (900, 1100, Validity::Valid),
+            (900, 1010, Validity::ExpiresSoon),
+            (900, 999, Validity::Expired),
+            (1001, 1100, Validity::NotYetValid),
         ] {
-            assert_eq!(standing(begins * day, ends * day, now), expected, "{begins} to {ends}");
+            assert_eq!(validity(begins * day, ends * day, now), expected, "{begins} to {ends}");
         }
     }
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bus::Bus;
+use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use contracts::TopicRole;
-use platform::Common;
-use platform::config::KafkaArgs;
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
@@ -66,7 +65,7 @@ struct LogArgs {
     kafka: KafkaArgs,
 
     #[command(flatten)]
-    common: Common,
+    topics: TopicArgs,
 
     /// Operator's port of the running `sightline up`; not used with Kafka
     #[arg(long, env = "SIGHTLINE_ADMIN_ADDR", default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
@@ -114,7 +113,7 @@ impl LogArgs {
         if self.kafka.kafka_brokers.is_none() {
             return Ok(None);
         }
-        kafka(&self.kafka, &self.common.topics()?).await.map(Some)
+        kafka(&self.kafka, &self.topics.load()?).await.map(Some)
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: reqwest::Method, path: &str) -> anyhow::Result<T> {

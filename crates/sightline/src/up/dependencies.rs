@@ -9,7 +9,7 @@ use bus::embedded::{BusSync, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
 use ingest_api::{AccountsService, Shared};
-use platform::Secret;
+use settings::Secret;
 use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments};
 
 use super::Up;
@@ -64,7 +64,7 @@ impl Dependencies {
 }
 
 async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
-    let topics = up.common.topics()?;
+    let topics = up.topics.load()?;
     if up.kafka.kafka_brokers.is_some() {
         return Ok(Arc::new(topics::kafka(&up.kafka, &topics).await?));
     }
@@ -74,7 +74,7 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
     let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &topics, options)).await?;
     let bus = opened?;
     // Retention waits for every group that ever joined. The group of detectors that are no longer set would keep frames for ever.
-    let workers = contracts::groups::detector_worker(&up.common.detectors);
+    let workers = contracts::groups::detector_worker(&up.frames.detectors);
     for group in bus.forget_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
         tracing::info!(group, "the group is no longer set and was forgotten");
     }

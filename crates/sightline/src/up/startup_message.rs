@@ -8,7 +8,6 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use platform::Health;
 use platform::http::Listener;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, Up};
@@ -32,7 +31,7 @@ impl Up {
     pub(super) fn startup_message(
         &self,
         public: &Listener,
-        admin: Option<&TcpListener>,
+        admin: Option<SocketAddr>,
         dependencies: &Dependencies,
     ) -> anyhow::Result<StartupMessage> {
         let runs_on = vec![
@@ -51,7 +50,7 @@ impl Up {
         ];
         Ok(StartupMessage {
             url: public.url()?,
-            admin: admin.map(TcpListener::local_addr).transpose()?,
+            admin,
             token_file: dependencies.token_file.clone(),
             runs_on,
             program: std::env::args().next().unwrap_or_else(|| "sightline".to_owned()),
@@ -90,7 +89,7 @@ impl Up {
         let provider = models.execution_provider.to_possible_value();
         let provider = provider.as_ref().map_or("?", PossibleValue::get_name);
         let mut parts = Vec::new();
-        for detector in &self.common.detectors {
+        for detector in &self.frames.detectors {
             let model = registry.chosen(detector, &folder)?;
             let place = model.weights().map_or("elsewhere", |weights| &weights.file);
             parts.push(format!("{detector}: {} ({place}) on {provider}", model.name));

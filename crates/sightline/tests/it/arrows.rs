@@ -8,17 +8,17 @@ use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
 const ALLOWED: [(&str, &[&str]); 13] = [
-    ("contracts", &[]),
-    ("rules", &["contracts"]),
-    ("bus", &["contracts"]),
-    ("store", &["contracts"]),
-    ("accounts", &["contracts", "store"]),
-    ("platform", &["contracts"]),
+    ("contracts", &["settings"]),
+    ("rules", &["contracts", "settings"]),
+    ("bus", &["contracts", "settings"]),
+    ("store", &["contracts", "settings"]),
+    ("accounts", &["contracts", "settings", "store"]),
+    ("platform", &["contracts", "settings"]),
     ("settings", &[]),
-    ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "store"]),
-    ("detector-worker", &["bus", "contracts", "platform", "store"]),
-    ("indexer", &["bus", "contracts", "platform", "rules", "store"]),
-    ("alert-stream", &["accounts", "bus", "contracts", "platform", "store"]),
+    ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "settings", "store"]),
+    ("detector-worker", &["bus", "contracts", "platform", "settings", "store"]),
+    ("indexer", &["bus", "contracts", "platform", "rules", "settings", "store"]),
+    ("alert-stream", &["accounts", "bus", "contracts", "platform", "settings", "store"]),
     (
         "sightline",
         &[
@@ -30,10 +30,26 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "indexer",
             "ingest-api",
             "platform",
+            "rules",
+            "settings",
             "store",
         ],
     ),
-    ("bench", &["accounts", "alert-stream", "bus", "contracts", "detector-worker", "indexer", "platform", "store"]),
+    (
+        "bench",
+        &[
+            "accounts",
+            "alert-stream",
+            "bus",
+            "contracts",
+            "detector-worker",
+            "indexer",
+            "platform",
+            "rules",
+            "settings",
+            "store",
+        ],
+    ),
 ];
 
 /// Dependencies from outside the workspace that only these crates may have.

@@ -1,40 +1,96 @@
-//! The list of known settings matches the settings of all programs.
+//! The settings of all programs: their names, and `sightline config`.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SIGHTLINE: &str = env!("CARGO_BIN_EXE_sightline");
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs `sightline config ARGUMENTS` in an empty folder.
+fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(SIGHTLINE);
+    command.arg("config").args(arguments).env_clear().current_dir(folder.path());
+    command.envs(environment.iter().copied()).output().unwrap()
+}
 
 /// All variables that the `--help` of a program names.
-fn named_by(program: &str, arguments: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(program).args(arguments).arg("--help").env_clear().output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let help = String::from_utf8(output.stdout).unwrap();
+fn named_by_help(program: &str) -> BTreeSet<String> {
+    let output = Command::new(program).arg("--help").env_clear().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let help = text(&output.stdout);
     let names = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
     names.map(str::to_owned).collect()
 }
 
+/// `UPDATE_GOLDEN=1` writes the file.
 #[test]
-fn the_list_of_known_settings_is_that_of_the_settings_there_are() {
-    let mut there_are = BTreeSet::new();
-    for arguments in [
-        &["up"][..],
-        &["push"],
-        &["watch"],
-        &["topics", "apply"],
-        &["topics", "check"],
-        &["dlq", "list"],
-        &["dlq", "redrive"],
-        &["migrate"],
-        &["user", "add"],
-        &["user", "list"],
-        &["user", "set"],
-        &["models", "list"],
-        &["models", "pull"],
-    ] {
-        there_are.extend(named_by(env!("CARGO_BIN_EXE_sightline"), arguments));
+fn known_settings_are_those_of_all_programs() {
+    let keys = text(&config(&["keys"], &[]).stdout);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../settings/src/known.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &keys).unwrap();
     }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(written, keys, "{} is out of step; UPDATE_GOLDEN=1 writes it", path.display());
     for service in ["ingest-api", "detector-worker", "indexer", "alert-stream"] {
-        there_are.extend(named_by(&crate::processes::program(service), &[]));
+        let unknown: Vec<String> = named_by_help(&crate::processes::program(service))
+            .into_iter()
+            .filter(|name| !keys.lines().any(|key| key == name))
+            .collect();
+        assert!(unknown.is_empty(), "{service} has settings that `sightline` does not have: {unknown:?}");
     }
-    let known: BTreeSet<String> = platform::config::KEYS.iter().map(|key| (*key).to_owned()).collect();
-    assert_eq!(known, there_are);
+}
+
+#[test]
+fn config_check_lists_all_faults() {
+    let environment = [
+        ("SIGHTLINE_HTTP_ADRR", "127.0.0.1:80"),
+        ("SIGHTLINE_BATCH_WAIT_MS", "soon"),
+        ("SIGHTLINE_ADMIN_TOKEN_FILE", "/nowhere/token"),
+        ("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"),
+        ("SIGHTLINE_RESET_URL", "not an address"),
+        ("SIGHTLINE_KAFKA_PROPERTIES", "hunter2"),
+    ];
+    let output = config(&["check"], &environment);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    let faults: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(faults.len(), environment.len(), "{stderr}");
+    for (key, _) in environment {
+        assert!(faults.iter().any(|fault| fault.contains(key)), "{key}: {stderr}");
+    }
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
+fn config_check_accepts_valid_settings() {
+    let output = config(&["check"], &[("SIGHTLINE_SESSION_DAYS", "90d"), ("SIGHTLINE_ALERT_STALL_SECONDS", "45")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn config_print_masks_secrets_and_names_sources() {
+    let environment = [
+        ("SIGHTLINE_ADMIN_TOKEN", "0123456789-0123456789-0123456789"),
+        ("SIGHTLINE_KEEP_PICTURES", "off"),
+        ("SIGHTLINE_DATABASE_URL", "postgres://ann:hunter2@host/db"),
+    ];
+    let output = config(&["print", "--http-addr", "[::1]:443"], &environment);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    let line = |key: &str| {
+        let line = stdout.lines().find(|line| line.split(' ').next() == Some(key));
+        line.unwrap_or_else(|| panic!("{key} is missing in {stdout}")).split_whitespace().skip(1).collect::<Vec<_>>()
+    };
+    assert_eq!(line("SIGHTLINE_HTTP_ADDR"), ["[::1]:443", "(flag)"]);
+    assert_eq!(line("SIGHTLINE_ADMIN_TOKEN"), ["***", "(environment", "SIGHTLINE_ADMIN_TOKEN)"]);
+    assert_eq!(line("SIGHTLINE_KEEP_IMAGES"), ["off", "(environment", "SIGHTLINE_KEEP_PICTURES)"]);
+    assert_eq!(line("SIGHTLINE_RETENTION"), ["30d", "(default)"]);
+    assert_eq!(line("SIGHTLINE_MONGODB_URI"), ["-", "(default)"]);
+    assert!(!stdout.contains("hunter2") && !stdout.contains("0123456789"), "{stdout}");
 }

@@ -235,7 +235,7 @@ async fn sign_in(app: &App, provider: &Provider, user: ProviderUser, origin: &Or
     let ProviderUser { subject, email, full_name } = user;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject };
     let vouched = Vouched { identity, email, full_name };
-    let may_register = app.config.accounts.registration.is_on();
+    let may_register = app.config.accounts.registration;
     match app.users.sign_in_by_identity(&vouched, may_register, origin).await {
         Err(accounts::AccountError::EmailTaken) => Err(OidcError::NotLinked.into()),
         signed_in => Ok(signed_in?),

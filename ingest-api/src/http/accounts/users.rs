@@ -159,7 +159,7 @@ pub async fn add(
     new: &Registration,
     origin: &accounts::Origin,
 ) -> Result<UserRecord, ApiError> {
-    if caller.0.is_none() && !app.config.accounts.registration.is_on() {
+    if caller.0.is_none() && !app.config.accounts.registration {
         return Err(AccountsError::RegistrationClosed.into());
     }
     let actor = caller.0.as_ref().and_then(|caller| caller.user);

@@ -5,14 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{By, Clock, Granted, Hashing};
+use accounts::{By, Clock, Granted, Hashing, TokenArgs};
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::{Event, FrameEvent, Message, ResultEvent, TopicRole};
-use ingest_api::{AccountsService, Config, Deps};
+use ingest_api::{AccountsService, Config, Deps, SharedArgs};
 use jiff::Timestamp;
-use platform::config::TokenArgs;
-use platform::{Common, Health};
+use platform::Health;
 use reqwest::Client;
 use store::relational::UserRecord;
 use store::{ObjectBlobs, SqliteDocuments};
@@ -32,7 +31,7 @@ struct Settings {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    common: SharedArgs,
     #[command(flatten)]
     tokens: TokenArgs,
 }
@@ -77,7 +76,7 @@ impl TestServer {
         let arguments: Vec<String> =
             std::iter::once("ingest-api").chain(flags.iter().copied()).map(str::to_owned).collect();
         let settings = Settings::parse_from(&arguments);
-        let topics = settings.common.topics().unwrap();
+        let topics = settings.common.topics.load().unwrap();
         let (clock, mailer, stop) = (Clock::default(), Arc::new(TestMailer::default()), CancellationToken::new());
         let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone()).await;
         let refreshing = tokio::spawn(accounts_service.clone().run(stop.clone()));

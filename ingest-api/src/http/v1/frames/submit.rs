@@ -120,7 +120,7 @@ pub async fn submit(
     let caller = &sender.caller;
     let frame = Frame::new(&app, caller, &query, &request.headers)?;
     let has_key = request.headers.contains_key(IDEMPOTENCY_KEY);
-    let wait = prefer::wait(&request.headers).map(|wanted| wanted.min(app.config.longest_wait()));
+    let wait = prefer::wait(&request.headers).map(|wanted| wanted.min(app.config.ingest_wait));
     let image = image_body::receive(&app, request).await?;
     let NewFrame { stream, captured_at, detectors } = &query;
     let content = ("frame", stream, captured_at, detectors, &image.bytes);

@@ -1,0 +1,57 @@
+//! `sightline config`: checks and prints the settings of `up`, from the flags, the environment, files and `.env` here.
+
+use clap::{CommandFactory, Subcommand};
+use settings::{Check, Faults, InEffect};
+
+use crate::out;
+use crate::up::Up;
+
+/// Checks or prints settings
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// List everything that is wrong with the settings of `up`; the exit status is 2 if something is
+    Check(Box<Up>),
+    /// Print each setting in effect and where it comes from; secrets are masked
+    Print(Box<Up>),
+    /// Print the names of all settings of all programs, old names included
+    #[command(hide = true)]
+    Keys,
+}
+
+/// `check` finds the faults, as `up` does at its start; main has read the settings with it.
+impl Check for ConfigCommand {
+    fn check(&self, faults: &mut Faults) {
+        match self {
+            Self::Check(up) => up.check(faults),
+            Self::Print(_) | Self::Keys => {}
+        }
+    }
+}
+
+impl ConfigCommand {
+    /// Prints what was asked for. `P` is this program.
+    pub fn run<P: CommandFactory>(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Check(_) => out::line(format_args!("the settings are valid")),
+            Self::Print(_) => {
+                let settings = settings::in_effect(&P::command());
+                let settings = settings.map_err(|faults| anyhow::anyhow!("{}", joined(&faults)))?;
+                print(&settings)
+            }
+            Self::Keys => settings::keys_of(&P::command()).iter().try_for_each(|key| out::line(format_args!("{key}"))),
+        }
+    }
+}
+
+fn joined(faults: &Faults) -> String {
+    faults.iter().collect::<Vec<_>>().join("\n")
+}
+
+/// One line each: name, value, source. `-` stands for a setting without a value.
+fn print(settings: &[InEffect]) -> anyhow::Result<()> {
+    let name_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
+    settings.iter().try_for_each(|InEffect { key, value, source }| {
+        let value = value.as_deref().unwrap_or("-");
+        out::line(format_args!("{key:name_width$}  {value}  ({source})"))
+    })
+}

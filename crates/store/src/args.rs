@@ -1,0 +1,68 @@
+//! Settings of the stores: MongoDB, PostgreSQL and the image store.
+
+use clap::Args;
+use settings::{Secret, required};
+
+/// How to reach MongoDB.
+#[derive(Debug, Clone, Args)]
+pub struct MongoArgs {
+    /// Connection string of MongoDB
+    #[arg(long, env = "SIGHTLINE_MONGODB_URI", value_name = "URI")]
+    pub mongodb_uri: Option<Secret>,
+
+    /// MongoDB database; when not set, the one in the connection string, or `sightline`
+    #[arg(long, env = "SIGHTLINE_MONGODB_DATABASE", value_name = "NAME")]
+    pub mongodb_database: Option<String>,
+}
+
+impl MongoArgs {
+    /// The connection string.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn uri(&self) -> anyhow::Result<&Secret> {
+        required(self.mongodb_uri.as_ref(), "SIGHTLINE_MONGODB_URI", "mongodb://host:27017/?replicaSet=rs0")
+    }
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// Connection string of PostgreSQL, which keeps the accounts
+    #[arg(long, env = "SIGHTLINE_DATABASE_URL", value_name = "URL")]
+    pub database_url: Option<Secret>,
+
+    /// Most connections of this process to PostgreSQL
+    #[arg(long, env = "SIGHTLINE_DATABASE_CONNECTIONS", default_value_t = 10, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_connections: u32,
+}
+
+impl DatabaseArgs {
+    /// The connection string.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn url(&self) -> anyhow::Result<&Secret> {
+        let example = "postgres://sightline:password@host:5432/sightline";
+        required(self.database_url.as_ref(), "SIGHTLINE_DATABASE_URL", example)
+    }
+}
+
+/// Where images are stored.
+#[derive(Debug, Clone, Args)]
+pub struct BlobArgs {
+    /// Image store: file:///a/folder or s3://bucket/prefix
+    #[arg(long, env = "SIGHTLINE_BLOB_URL", value_name = "URL")]
+    pub blob_url: Option<String>,
+}
+
+impl BlobArgs {
+    /// The address of the image store.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn url(&self) -> anyhow::Result<&str> {
+        required(self.blob_url.as_deref(), "SIGHTLINE_BLOB_URL", "s3://sightline/images")
+    }
+}
