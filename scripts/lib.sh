@@ -1,5 +1,5 @@
-# Sourced by every script here: where things live, how a file is fetched and checked, how a Debian package is installed.
-# Promises: a second call finds everything in place and fetches nothing; a file with a wrong hash is never used.
+# Sourced by every script here: paths, checked downloads, Debian packages.
+# A second call downloads nothing again. A file with a wrong hash is never used.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -28,7 +28,7 @@ as_root() {
   fi
 }
 
-# Prints those of the named Debian packages that are not installed.
+# Prints the named Debian packages that are not installed.
 missing_packages() {
   local package
   for package in "$@"; do
@@ -36,7 +36,7 @@ missing_packages() {
   done
 }
 
-# Installs what is missing of the named Debian packages; asks the package index only then.
+# Installs the named Debian packages that are missing; updates the package index only then.
 need_packages() {
   local missing
   have dpkg-query || die "this is not a Debian system: install the equivalents of: $*"
@@ -58,7 +58,7 @@ refresh_package_index() {
 has_hash() { [ -f "$1" ] && printf '%s  %s\n' "$2" "$1" | sha256sum --check --status; }
 
 # fetch_wheel REQUIREMENT SHA256 PLATFORM PYTHON_VERSION: prints the path of the checked wheel.
-# Platform and Python are named, so that one hash holds whatever Python this machine has.
+# Platform and Python are fixed, so that one hash is valid for every Python on this machine.
 fetch_wheel() {
   local requirement=$1 sha256=$2 platform=$3 python=$4 folder=$downloads/$2 wheel
   wheel=$(find "$folder" -name '*.whl' 2>/dev/null | head -n 1)
@@ -84,12 +84,12 @@ extract_member() {
   mv "$target.part" "$target"
 }
 
-# Prints the path of a public-domain photograph with one face, which a Python package carries.
+# Prints the path of a public-domain photograph with one face, which is in a Python package.
 photograph() {
   local file=$cache/samples/astronaut.png wheel
   local sha256=88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5
   if ! has_hash "$file" "$sha256"; then
-    # Nothing of it is run, so one architecture's package serves all.
+    # None of its code is run, so the package of one architecture is enough.
     wheel=$(fetch_wheel scikit-image==0.26.0 7df650e79031634ac90b11e64a9eedaf5a5e06fcd09bcd03a34be01745744466 \
       manylinux_2_28_x86_64 3.12)
     extract_member "$wheel" skimage/data/astronaut.png "$file" "$sha256"
@@ -97,16 +97,15 @@ photograph() {
   printf '%s\n' "$file"
 }
 
-# A port that nobody listens on, from the given one upwards; callers start below the range from which the kernel takes
-# ports for outgoing connections.
+# Prints a free port, from the given one upwards. Callers start below the kernel's range of ports for outgoing connections.
 free_port() {
   local port=$1
   while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
   printf '%s\n' "$port"
 }
 
-# Debian's newer Rust is not always first on PATH, so the choice is made once and exported.
-# The same version must build and run: an older rustc next to a newer cargo fails late and obscurely.
+# Debian's newer Rust is not always first on PATH, so the choice is made once and exported. cargo and rustc must have the same
+# version: an older rustc beside a newer cargo fails late and with an unclear message.
 choose_rust() {
   local wanted folder
   wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)

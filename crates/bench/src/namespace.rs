@@ -102,9 +102,9 @@ impl TestNamespace {
         Ok(Self { topics, kafka: config, token, database: name, mongodb_uri, folder, settings })
     }
 
-    /// What a service is told, with what is said of it besides.
-    pub fn settings(&self, besides: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
-        [&self.settings, besides].concat()
+    /// The settings for a service, with additional ones.
+    pub fn settings(&self, additional: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        [&self.settings, additional].concat()
     }
 
     /// The database's name.

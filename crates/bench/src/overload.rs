@@ -136,9 +136,9 @@ fn memory(report: &mut Report, name: &str, services: &LimitedServices, seen: &Me
 fn answers(report: &mut Report, name: &str, outcome: &Outcome) {
     let share = |count: u64| count as f64 / outcome.due as f64;
     report.figure(format!("{name}: offered"), outcome.due as f64 / outcome.seconds, "frames/s");
-    report.figure(format!("{name}: accepted"), share(outcome.accepted), "of these");
-    report.figure(format!("{name}: refused with a time to come back"), share(outcome.refusals()), "of these");
-    report.figure(format!("{name}: not sent, too many answers out"), share(outcome.unsent), "of these");
+    report.figure(format!("{name}: accepted"), share(outcome.accepted), "of all");
+    report.figure(format!("{name}: refused with Retry-After"), share(outcome.refusals()), "of all");
+    report.figure(format!("{name}: not sent, too many requests open"), share(outcome.unsent), "of all");
     report.figure(format!("{name}: accepted under overload, p99"), outcome.p99, "ms");
     report.promised(format!("{name}: answered in another way"), outcome.wrong as f64, "", Goal::AtMost(0.0));
     let codes: Vec<String> = outcome.refused.iter().map(|(code, count)| format!("{count} × {code}")).collect();

@@ -31,7 +31,7 @@ impl Services {
     }
 
     /// [`Self::embedded`] with additional settings.
-    pub async fn embedded_with(engine: Option<&Engine>, besides: Settings) -> anyhow::Result<Self> {
+    pub async fn embedded_with(engine: Option<&Engine>, additional: Settings) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the embedded parts")?;
         let data = folder.path().join("data");
         let (url, metrics) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
@@ -41,7 +41,7 @@ impl Services {
             ("SIGHTLINE_HTTP_ADDR", url.clone()),
             ("SIGHTLINE_ADMIN_ADDR", metrics.clone()),
         ]);
-        settings.extend(besides);
+        settings.extend(additional);
         let (url, metrics) = (format!("http://{url}"), format!("http://{metrics}/metrics"));
         let mut up = ChildProcess::up(&settings)?;
         up.wait_until_ready(&url).await?;

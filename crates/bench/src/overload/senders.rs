@@ -134,7 +134,7 @@ impl SendersChild {
     /// Runs one schedule per line of standard input, until it ends.
     pub async fn run(self) -> anyhow::Result<()> {
         let token = std::env::var(TOKEN).with_context(|| format!("{TOKEN} is not set"))?;
-        let desk = Arc::new(SharedState {
+        let state = Arc::new(SharedState {
             http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?,
             url: self.url,
             token,
@@ -143,12 +143,12 @@ impl SendersChild {
             tally: Mutex::default(),
         });
         let mut timings = tokio::fs::File::options().create(true).append(true).open(&self.timings).await?;
-        let mut told = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(line) = told.next_line().await? {
+        let mut orders = BufReader::new(tokio::io::stdin()).lines();
+        while let Some(line) = orders.next_line().await? {
             let (per_second, seconds) = line.split_once(' ').context("two numbers are wanted")?;
             let begun = Instant::now();
-            desk.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
-            let Tally { mut outcome, times, ids } = std::mem::take(&mut *desk.tally());
+            state.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
+            let Tally { mut outcome, times, ids } = std::mem::take(&mut *state.tally());
             let times: Times = times.into_iter().collect();
             outcome.seconds = begun.elapsed().as_secs_f64();
             (outcome.p50, outcome.p99) = (times.ms(0.5), times.ms(0.99));
@@ -176,9 +176,9 @@ impl SharedState {
             while under_way.try_join_next().transpose()?.is_some() {}
             match Arc::clone(&self.places).try_acquire_owned() {
                 Ok(place) => {
-                    let desk = Arc::clone(self);
+                    let state = Arc::clone(self);
                     under_way.spawn(async move {
-                        desk.send(number, due).await;
+                        state.send(number, due).await;
                         drop(place);
                     });
                 }

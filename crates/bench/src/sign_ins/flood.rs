@@ -22,7 +22,7 @@ use crate::stats::Times;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Expected statuses and their names in the report.
 const ANSWERS: [(u16, &str); 4] =
-    [(200, "signed in (200)"), (400, "refused (400)"), (503, "told to come back (503)"), (429, "throttled (429)")];
+    [(200, "signed in (200)"), (400, "refused (400)"), (503, "busy (503)"), (429, "throttled (429)")];
 
 /// Client addresses of the sign-ins.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl Outcome {
             let Some(times) = self.times.get(&status) else { continue };
             let share = times.len() as f64 / all as f64;
             let times: Times = times.iter().map(|ms| Duration::from_secs_f64(ms / 1e3)).collect();
-            report.figure(format!("{name}: {meaning}"), share, "of these");
+            report.figure(format!("{name}: {meaning}"), share, "of all");
             report.figure(format!("{name}: {meaning}, p99"), times.ms(0.99), "ms");
         }
         report.promised(format!("{name}: answered in another way"), f64::from(self.wrong), "", Goal::AtMost(0.0));
@@ -130,8 +130,8 @@ impl SignInsChild {
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
         let client = Arc::new(SignInClient { http, arguments: self });
         let mut number = 0;
-        let mut told = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(line) = told.next_line().await? {
+        let mut orders = BufReader::new(tokio::io::stdin()).lines();
+        while let Some(line) = orders.next_line().await? {
             let (origin, seconds) = line.split_once(' ').context("two words are wanted")?;
             let origin = match origin {
                 "Many" => Origin::Many,

@@ -31,39 +31,39 @@ const ADDRESSES: usize = 0x00ff_0000;
 /// Times sign-ins with a wrong password.
 pub async fn sign_in(report: &mut Report, services: &Services, many: usize) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let mut looks = Vec::new();
-    for (look, order) in orders(many).into_iter().enumerate() {
+    let mut rounds = Vec::new();
+    for (round, order) in orders(many).into_iter().enumerate() {
         let mut seen = ResponseTimes::default();
         for (place, account) in order.into_iter().enumerate() {
             let form = [("grant_type", "password"), ("username", &account.name), ("password", "not the password")];
             let request = http.post(format!("{}/v1/token", services.url)).form(&form);
-            seen.note(&account, answered(from(request, look, place), 400).await?);
+            seen.note(&account, answered(from(request, round, place), 400).await?);
             tokio::time::sleep(PAUSE).await;
         }
-        looks.push(seen);
+        rounds.push(seen);
     }
-    told(report, "sign-in", &looks);
+    report_rounds(report, "sign-in", &rounds);
     Ok(())
 }
 
 /// Times requests for a password reset mail.
 pub async fn reset(report: &mut Report, services: &Services, mailbox: &Mailbox, many: usize) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let mut looks = Vec::new();
-    for (look, order) in orders(many).into_iter().enumerate() {
+    let mut rounds = Vec::new();
+    for (round, order) in orders(many).into_iter().enumerate() {
         let mut seen = ResponseTimes::default();
         for (place, account) in order.into_iter().enumerate() {
             let email = json!({"email": accounts::email(&account.name)});
             let request = http.post(format!("{}/v1/password/forgot", services.url)).json(&email);
-            seen.note(&account, answered(from(request, look, place), 202).await?);
-            let mails = look * many + seen.known.len();
+            seen.note(&account, answered(from(request, round, place), 202).await?);
+            let mails = round * many + seen.known.len();
             tokio::time::timeout(MAIL, mailbox.after(mails)).await.context("a mail was not sent")??;
             tokio::time::sleep(PAUSE).await;
         }
-        looks.push(seen);
+        rounds.push(seen);
     }
     ensure!(mailbox.mails() == ROUNDS * many, "{} mails for {ROUNDS} requests of {many} accounts", mailbox.mails());
-    told(report, "reset", &looks);
+    report_rounds(report, "reset", &rounds);
     Ok(())
 }
 
@@ -84,8 +84,8 @@ fn orders(many: usize) -> Vec<Vec<Account>> {
     (0..ROUNDS).map(order).collect()
 }
 
-fn from(request: RequestBuilder, look: usize, place: usize) -> RequestBuilder {
-    request.header("x-forwarded-for", accounts::address(ADDRESSES + (look << 12) + place))
+fn from(request: RequestBuilder, round: usize, place: usize) -> RequestBuilder {
+    request.header("x-forwarded-for", accounts::address(ADDRESSES + (round << 12) + place))
 }
 
 async fn answered(request: RequestBuilder, expected: u16) -> anyhow::Result<Duration> {
@@ -112,14 +112,14 @@ impl ResponseTimes {
     }
 }
 
-fn told(report: &mut Report, name: &str, looks: &[ResponseTimes]) {
-    let all = |of: fn(&ResponseTimes) -> &Vec<Duration>| looks.iter().flat_map(of).copied().collect::<Vec<Duration>>();
+fn report_rounds(report: &mut Report, name: &str, rounds: &[ResponseTimes]) {
+    let all = |of: fn(&ResponseTimes) -> &Vec<Duration>| rounds.iter().flat_map(of).copied().collect::<Vec<Duration>>();
     let (known, unknown) = (all(|seen| &seen.known), all(|seen| &seen.unknown));
     let area = area_under_the_curve(&known, &unknown);
     report.promised(format!("{name}: known accounts answered later than unknown ones"), area, "of pairs", ALIKE);
-    let each: Vec<f64> = looks.iter().map(|seen| area_under_the_curve(&seen.known, &seen.unknown)).collect();
+    let each: Vec<f64> = rounds.iter().map(|seen| area_under_the_curve(&seen.known, &seen.unknown)).collect();
     let Spread { least, most, .. } = Spread::of(&each);
-    let (many, in_look) = (known.len(), looks.first().map_or(0, |seen| seen.known.len()));
+    let (many, in_look) = (known.len(), rounds.first().map_or(0, |seen| seen.known.len()));
     report.note(format!("{name}: {many} answers of each kind; of {in_look} each, {least:.3} to {most:.3}"));
     for (kind, times) in [("known", known), ("unknown", unknown)] {
         let times: crate::stats::Times = times.into_iter().collect();

@@ -88,8 +88,8 @@ impl ClientsChild {
         let opening = stream::iter(0..self.subscribers).map(|_| Listener::connect(&self.address, &request));
         let mut listeners: Vec<Listener> = opening.buffer_unordered(OPENING).try_collect().await?;
         println!("connected");
-        let mut told = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(line) = told.next_line().await? {
+        let mut orders = BufReader::new(tokio::io::stdin()).lines();
+        while let Some(line) = orders.next_line().await? {
             let alerts: usize = line.parse().context("a number of alerts")?;
             let mut tasks: JoinSet<_> = listeners.drain(..).map(|listener| listener.receive(alerts)).collect();
             println!("listening");

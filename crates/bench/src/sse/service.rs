@@ -101,8 +101,8 @@ impl ServiceChild {
         let deps = Deps { bus: Arc::clone(&bus), accounts };
         let service = tokio::spawn(alert_stream::run(self.config, deps, listener, stop.clone()));
         println!("{address} {token}");
-        let mut told = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(line) = told.next_line().await? {
+        let mut orders = BufReader::new(tokio::io::stdin()).lines();
+        while let Some(line) = orders.next_line().await? {
             let numbers: Vec<u32> =
                 line.split(' ').map(str::parse).collect::<Result<_, _>>().context("three numbers")?;
             let [first, alerts, micros] = numbers[..] else { anyhow::bail!("three numbers are wanted") };

@@ -48,7 +48,7 @@ pub struct SlowReadersBench {
 #[derive(Debug, Default)]
 struct SlowOutcome {
     /// Received the event `slow`.
-    told: u32,
+    notified: u32,
     /// Disconnected without it, because they read nothing.
     cut: u32,
     missed: u32,
@@ -106,12 +106,12 @@ impl SlowReadersBench {
         );
         let slow = f64::from(half) * f64::from(rounds);
         report.promised(
-            "slow readers told or cut",
-            f64::from(outcome.told + outcome.cut) / slow,
+            "slow readers notified or disconnected",
+            f64::from(outcome.notified + outcome.cut) / slow,
             "of them",
             Goal::AtLeast(1.0),
         );
-        report.figure("of these told", f64::from(outcome.told) / slow, "of all slow");
+        report.figure("notified", f64::from(outcome.notified) / slow, "of all slow");
         report.promised("alerts missed after coming back", f64::from(outcome.missed), "", Goal::AtMost(0.0));
         report.promised("alerts seen twice", f64::from(outcome.repeated), "", Goal::AtMost(0.0));
         Ok(report)
@@ -184,8 +184,8 @@ impl Slow {
         self.0.send_line(&last.to_string()).await?;
         let line = self.0.read_line().await?;
         let numbers: Vec<u32> = line.split(' ').map(str::parse).collect::<Result<_, _>>().context("four numbers")?;
-        let [told, cut, missed, repeated] = numbers[..] else { anyhow::bail!("the slow readers said {line:?}") };
-        outcome.told += told;
+        let [notified, cut, missed, repeated] = numbers[..] else { anyhow::bail!("the slow readers printed {line:?}") };
+        outcome.notified += notified;
         outcome.cut += cut;
         outcome.missed += missed;
         outcome.repeated += repeated;
@@ -220,14 +220,14 @@ impl SlowReadersChild {
             readers.spawn(reader.run(number % 2 == 0, last.clone()));
         }
         println!("connected");
-        let told = BufReader::new(tokio::io::stdin()).lines().next_line().await?.context("the last alert's number")?;
-        let last: u32 = told.parse()?;
+        let line = BufReader::new(tokio::io::stdin()).lines().next_line().await?.context("the last alert's number")?;
+        let last: u32 = line.parse()?;
         hurry.send_replace(Some(last));
         let mut outcome = SlowOutcome::default();
         while let Some(ended) = readers.join_next().await {
             let reader = ended??;
-            outcome.told += u32::from(reader.told);
-            outcome.cut += u32::from(!reader.told && reader.comebacks > 0);
+            outcome.notified += u32::from(reader.notified);
+            outcome.cut += u32::from(!reader.notified && reader.reconnects > 0);
             let mut numbers = reader.numbers;
             let all = numbers.len();
             numbers.sort_unstable();
@@ -235,7 +235,7 @@ impl SlowReadersChild {
             outcome.repeated += u32::try_from(all - numbers.len())?;
             outcome.missed += last + 1 - self.first - u32::try_from(numbers.len())?;
         }
-        println!("{} {} {} {}", outcome.told, outcome.cut, outcome.missed, outcome.repeated);
+        println!("{} {} {} {}", outcome.notified, outcome.cut, outcome.missed, outcome.repeated);
         Ok(())
     }
 }
@@ -248,8 +248,8 @@ struct Reader {
     parser: SseParser,
     last_id: Option<String>,
     numbers: Vec<u32>,
-    told: bool,
-    comebacks: u32,
+    notified: bool,
+    reconnects: u32,
 }
 
 impl Reader {
@@ -261,8 +261,8 @@ impl Reader {
             parser: SseParser::default(),
             last_id: None,
             numbers: Vec::new(),
-            told: false,
-            comebacks: 0,
+            notified: false,
+            reconnects: 0,
         };
         // Reads the head of the response and the first block byte by byte, and nothing beyond.
         while reader.last_id.is_none() {
@@ -295,7 +295,7 @@ impl Reader {
         let mut bytes = vec![0; most];
         let read = self.stream.read(&mut bytes).await?;
         for event in self.parser.feed(bytes.get(..read).unwrap_or_default()) {
-            self.told |= event.event == "slow";
+            self.notified |= event.event == "slow";
             mark::find(event.data.as_bytes(), |mark| self.numbers.push(mark.number));
         }
         if let Some(id) = self.parser.last_id() {
@@ -305,7 +305,7 @@ impl Reader {
     }
 
     async fn reconnect(&mut self) -> anyhow::Result<()> {
-        self.comebacks += 1;
+        self.reconnects += 1;
         let id = self.last_id.as_deref().context("no id to come back with")?;
         let request = format!("{}Last-Event-ID: {id}\r\n", self.request);
         self.parser = SseParser::default();

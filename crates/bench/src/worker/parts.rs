@@ -30,7 +30,7 @@ pub struct Parts {
 }
 
 /// The detector of one thread, and the duration of its calls.
-struct Hand {
+struct ThreadDetector {
     detector: Box<dyn Detector>,
     calls: Vec<f64>,
     decoding: f64,
@@ -48,7 +48,7 @@ impl Parts {
         let threads = self.config.capacity.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
-                Ok(Mutex::new(Hand { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
+                Ok(Mutex::new(ThreadDetector { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
             };
             std::iter::repeat_with(open).take(threads).collect::<anyhow::Result<Vec<_>>>()
         });
@@ -72,7 +72,7 @@ fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Image>> {
 
 /// Processes this many frames on all threads; each takes the next free batch.
 fn work(
-    hands: &[Mutex<Hand>],
+    threads: &[Mutex<ThreadDetector>],
     images: &[Arc<Image>],
     frames: usize,
     batch: usize,
@@ -82,13 +82,13 @@ fn work(
     let next = Mutex::new((0..frames).step_by(batch));
     let next = &next;
     std::thread::scope(|scope| {
-        let works = hands.iter().map(|hand| {
+        let works = threads.iter().map(|thread| {
             scope.spawn(move || -> anyhow::Result<()> {
-                let mut hand = hand.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
                 loop {
                     let Some(start) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
                     let taken = (start..frames.min(start + batch)).map(|number| &images[number % images.len()]);
-                    hand.look(taken, decode)?;
+                    thread.look(taken, decode)?;
                 }
             })
         });
@@ -97,22 +97,22 @@ fn work(
     })?;
     let mut done = WorkDone {
         stages: stages(&platform::telemetry::metrics().render()),
-        threads: hands.len(),
+        threads: threads.len(),
         ..WorkDone::default()
     };
     for (stage, seconds) in &mut done.stages {
         *seconds -= before.get(stage).copied().unwrap_or_default();
     }
-    for hand in hands {
-        let mut hand = hand.lock().unwrap_or_else(PoisonError::into_inner);
-        done.calls.append(&mut hand.calls);
-        *done.stages.entry("decode".to_owned()).or_default() += std::mem::take(&mut hand.decoding);
+    for thread in threads {
+        let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+        done.calls.append(&mut thread.calls);
+        *done.stages.entry("decode".to_owned()).or_default() += std::mem::take(&mut thread.decoding);
     }
     done.calls.sort_by(f64::total_cmp);
     Ok(done)
 }
 
-impl Hand {
+impl ThreadDetector {
     /// One call of the detector.
     fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
         let begun = Instant::now();

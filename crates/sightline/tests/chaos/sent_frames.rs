@@ -149,8 +149,8 @@ impl SentFrames {
 
 fn expected_by<'a>(acknowledged: &'a Acknowledged, subscriber: &Subscriber) -> impl Iterator<Item = &'a FrameId> {
     let wanted = subscriber.stream;
-    let hears = move |stream: &Option<&str>| wanted.is_none() || *stream == wanted;
-    acknowledged.iter().filter(move |(_, stream)| hears(stream)).map(|(frame, _)| frame)
+    let receives = move |stream: &Option<&str>| wanted.is_none() || *stream == wanted;
+    acknowledged.iter().filter(move |(_, stream)| receives(stream)).map(|(frame, _)| frame)
 }
 
 /// The stored documents.
