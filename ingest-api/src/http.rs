@@ -14,6 +14,7 @@ mod openapi;
 mod rate_limit;
 mod request_metrics;
 mod scope;
+mod swagger_ui;
 mod upload;
 mod v1;
 

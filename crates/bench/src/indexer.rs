@@ -127,13 +127,13 @@ impl Rounds {
     }
 
     fn write(&self, report: &mut Report) {
-        let sides = [
+        let contenders = [
             ("indexer", &self.indexer),
             ("bare loop, in turn", &self.in_turn),
             ("bare loop, side by side", &self.side_by_side),
             ("indexer on SQLite", &self.sqlite),
         ];
-        for (name, works) in sides {
+        for (name, works) in contenders {
             let spread = |value: &dyn Fn(&Measurement) -> f64| Spread::of(&works.iter().map(value).collect::<Vec<_>>());
             report.figure(name, spread(&Measurement::rate).median, "documents/s");
             report.figure(format!("{name}, its own process"), spread(&Measurement::per_cpu).median, "documents/CPU-s");

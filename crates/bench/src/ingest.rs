@@ -95,21 +95,21 @@ impl IngestBench {
         for load in &LOADS {
             let image = clients::image(load.bytes);
             for _ in 0..rounds {
-                for side in [&mut ours, &mut peer] {
-                    let target = Target { port: side.port, token: namespace.token.clone(), image: image.clone() };
+                for service in [&mut ours, &mut peer] {
+                    let target = Target { port: service.port, token: namespace.token.clone(), image: image.clone() };
                     let clients = Clients::connect(target, load.clients).await?;
-                    let turn = side.turn(&bus, clients, length).await;
-                    turn.with_context(|| format!("{}, {}", side.name, load.name))?;
+                    let turn = service.turn(&bus, clients, length).await;
+                    turn.with_context(|| format!("{}, {}", service.name, load.name))?;
                 }
             }
             load.compare(&ours, &peer, &mut report);
             ours.report(&mut report, load.name);
             peer.report(&mut report, load.name);
         }
-        for side in [ours, peer] {
-            let peak = side.process.meter()?.peak()? as f64 / f64::from(1 << 20);
-            report.figure(format!("{}: most memory", side.name), peak, "MiB");
-            side.process.kill().await?;
+        for service in [ours, peer] {
+            let peak = service.process.meter()?.peak()? as f64 / f64::from(1 << 20);
+            report.figure(format!("{}: most memory", service.name), peak, "MiB");
+            service.process.kill().await?;
         }
         bus.close().await?;
         Ok(report)

@@ -51,10 +51,10 @@ pub enum Server {
     Nchan(Nchan),
 }
 
-/// One side with its subscribers, and what its rounds gave.
+/// One server with its subscribers, and what its rounds gave.
 struct Contender {
     name: &'static str,
-    side: Server,
+    server: Server,
     clients: Clients,
     per_subscriber: f64,
     paced: Rounds,
@@ -109,18 +109,18 @@ impl Contender {
         Self::connect("nchan", Server::Nchan(nchan), &request, subscribers).await
     }
 
-    async fn connect(name: &'static str, mut side: Server, request: &str, subscribers: u32) -> anyhow::Result<Self> {
+    async fn connect(name: &'static str, mut server: Server, request: &str, subscribers: u32) -> anyhow::Result<Self> {
         // A few come and go first: what is set up once is no subscriber's.
-        Clients::connect(side.address(), request, 16).await?.end().await?;
-        let before = side.child().meter()?.resident()?;
-        let mut clients = Clients::connect(side.address(), request, subscribers).await?;
+        Clients::connect(server.address(), request, 16).await?.end().await?;
+        let before = server.child().meter()?.resident()?;
+        let mut clients = Clients::connect(server.address(), request, subscribers).await?;
         // And each is sent something: what a delivery needs belongs to it.
         clients.expect(1).await?;
-        side.publish(1, Duration::ZERO).await?;
+        server.publish(1, Duration::ZERO).await?;
         clients.delivered().await?;
-        let after = side.child().meter()?.resident()?;
+        let after = server.child().meter()?.resident()?;
         let per_subscriber = after.saturating_sub(before) as f64 / f64::from(subscribers);
-        Ok(Self { name, side, clients, per_subscriber, paced: Rounds::default(), burst: Rounds::default() })
+        Ok(Self { name, server, clients, per_subscriber, paced: Rounds::default(), burst: Rounds::default() })
     }
 
     async fn round(&mut self, subscribers: u32, run_length: RunLength) -> anyhow::Result<()> {
@@ -139,16 +139,16 @@ impl Contender {
 
     async fn measure(&mut self, alerts: u32, between: Duration) -> anyhow::Result<(Duration, DeliveryTimes)> {
         self.clients.expect(alerts).await?;
-        let meter = self.side.child().meter()?;
+        let meter = self.server.child().meter()?;
         let before = meter.cpu()?;
-        self.side.publish(alerts, between).await?;
+        self.server.publish(alerts, between).await?;
         let delivered = self.clients.delivered().await?;
         Ok((meter.cpu()?.saturating_sub(before), delivered))
     }
 
     async fn end(self) -> anyhow::Result<()> {
         self.clients.end().await?;
-        self.side.end().await
+        self.server.end().await
     }
 }
 

@@ -3,7 +3,7 @@
 //! The operations come from the handlers ([`describe`](crate::http::describe)); here is what they have in common.
 
 use accounts::Right;
-use axum::Router;
+use axum::{Json, Router};
 use axum::response::Redirect;
 use axum::routing::get;
 use contracts::api::Problem;
@@ -12,7 +12,6 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
 };
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::http::app::App;
 
@@ -34,8 +33,10 @@ pub fn base() -> Document {
 
 /// `/openapi.json` and `/docs`, to which `/` redirects.
 pub fn pages(document: Document) -> Router<App> {
-    let pages: Router<App> = SwaggerUi::new("/docs").url("/openapi.json", document).into();
-    pages.route("/", get(|| async { Redirect::temporary("/docs/") }))
+    let document = Json(document);
+    crate::http::swagger_ui::router()
+        .route("/openapi.json", get(|| async { document }))
+        .route("/", get(|| async { Redirect::temporary("/docs/") }))
 }
 
 /// Declares the kinds of credentials, and the scopes.

@@ -128,4 +128,10 @@ async fn swagger_ui_is_served() {
     let page = server.get_as(ADMIN, "/docs/").await;
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.text().await.unwrap().contains("swagger-ui"));
+    for file in ["index.css", "swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js"] {
+        assert_eq!(server.get_as(ADMIN, &format!("/docs/{file}")).await.status(), StatusCode::OK, "{file}");
+    }
+    let start = server.get_as(ADMIN, "/docs/swagger-initializer.js").await.text().await.unwrap();
+    assert!(start.contains("/openapi.json"), "{start}");
+    assert_eq!(server.get_as(ADMIN, "/docs/swagger-ui.js").await.status(), StatusCode::NOT_FOUND);
 }

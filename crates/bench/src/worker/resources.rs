@@ -19,24 +19,24 @@ pub async fn sessions(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<
     let images = setup.images.display().to_string();
     let (rounds, frames) = setup.run_length.pick((5, setup.whole(180)), (1, setup.whole(60)));
     let ways = [(1, 1), (cores, 1), (1, cores), (cores, cores)];
-    let mut sides = Vec::new();
+    let mut contenders = Vec::new();
     for (sessions, threads) in ways {
         let settings =
             [("SIGHTLINE_INFERENCE_THREADS", sessions.to_string()), ("SIGHTLINE_SESSION_THREADS", threads.to_string())];
-        sides.push((
+        contenders.push((
             MeasuredChild::ready(setup.child(&["worker-parts", &images], &settings)?).await?,
             Vec::new(),
             Vec::new(),
         ));
     }
     for _ in 0..rounds {
-        for (side, rates, costs) in &mut sides {
-            let (spent, _) = side.go(frames).await?;
+        for (contender, rates, costs) in &mut contenders {
+            let (spent, _) = contender.go(frames).await?;
             rates.push(spent.per_second());
             costs.push(spent.per_cpu_second());
         }
     }
-    for ((sessions, threads), (_, rates, costs)) in ways.into_iter().zip(&sides) {
+    for ((sessions, threads), (_, rates, costs)) in ways.into_iter().zip(&contenders) {
         let way = format!("{sessions} session(s) of {threads} thread(s), decoded images");
         report.figure(&way, Spread::of(rates).median, "images/s");
         report.figure(way, Spread::of(costs).median, "images/CPU-s");
@@ -55,8 +55,8 @@ pub async fn batches(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<B
     for &batch in &setup.bench.batch {
         anyhow::ensure!(batch > 0, "--batch: sizes are 1 or more");
         let settings = [("SIGHTLINE_BATCH_SIZE", batch.to_string()), ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned())];
-        let mut side = MeasuredChild::ready(setup.child(&["worker-parts", &folder], &settings)?).await?;
-        let (spent, done) = side.go(batch * calls).await?;
+        let mut contender = MeasuredChild::ready(setup.child(&["worker-parts", &folder], &settings)?).await?;
+        let (spent, done) = contender.go(batch * calls).await?;
         let at = |share: f64| done.calls[((share * done.calls.len() as f64) as usize).min(done.calls.len() - 1)] * 1e3;
         let alone = spent.frames as f64 / done.stages.get("run").copied().unwrap_or(f64::INFINITY);
         report.figure(format!("batch of {batch}, 640x480, a call, p50"), at(0.5), "ms");
@@ -78,7 +78,7 @@ pub async fn share(setup: &Setup<'_>, best: Best, report: &mut Report) -> anyhow
     let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
     let folder = setup.path("uniform").display().to_string();
     let log = setup.path("share").display().to_string();
-    // One session on both sides, so that both compare with the throughput of one session.
+    // One session on both contenders, so that both compare with the throughput of one session.
     let settings = [
         ("SIGHTLINE_WORKER_STATE_DIR", setup.path("share-state").display().to_string()),
         ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned()),

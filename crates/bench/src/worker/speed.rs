@@ -25,7 +25,7 @@ struct Rounds {
 }
 
 /// The contenders.
-struct Sides {
+struct Contenders {
     embedded: MeasuredChild,
     log: MeasuredChild,
     parts: MeasuredChild,
@@ -38,12 +38,12 @@ pub async fn compare(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<(
     let (rounds, frames) = setup.run_length.pick((9, setup.whole(180)), (3, setup.whole(60)));
     report.setting("rounds", rounds);
     report.setting("frames_in_a_round", frames);
-    let mut sides = Sides::start(setup, report).await?;
+    let mut contenders = Contenders::start(setup, report).await?;
     let mut all = Rounds::default();
     for _ in 0..rounds {
-        sides.round(frames, &mut all).await?;
+        contenders.round(frames, &mut all).await?;
     }
-    if let Some((usual, bare)) = sides.kafka {
+    if let Some((usual, bare)) = contenders.kafka {
         usual.end().await?;
         bare.end().await?;
     }
@@ -52,7 +52,7 @@ pub async fn compare(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-impl Sides {
+impl Contenders {
     async fn start(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<Self> {
         let images = setup.images.display().to_string();
         let folder = |name: &str| setup.path(name).display().to_string();
@@ -117,23 +117,23 @@ impl Setup<'_> {
 }
 
 impl Rounds {
-    fn add(&mut self, side: &'static str, spent: Cost) {
-        self.spent.entry(side).or_default().push(spent);
+    fn add(&mut self, contender: &'static str, spent: Cost) {
+        self.spent.entry(contender).or_default().push(spent);
     }
 
-    fn of(&self, side: &str, value: impl Fn(&Cost) -> f64) -> Vec<f64> {
-        self.spent.get(side).into_iter().flatten().map(value).collect()
+    fn of(&self, contender: &str, value: impl Fn(&Cost) -> f64) -> Vec<f64> {
+        self.spent.get(contender).into_iter().flatten().map(value).collect()
     }
 
-    fn ms(&self, side: &str) -> f64 {
-        Spread::of(&self.of(side, Cost::ms)).median
+    fn ms(&self, contender: &str) -> f64 {
+        Spread::of(&self.of(contender, Cost::ms)).median
     }
 
     fn write(&self, report: &mut Report) {
-        for side in [KAFKA, KAFKA_BARE, EMBEDDED, PARTS, PYTHON] {
-            let rates = self.of(side, Cost::per_cpu_second);
+        for contender in [KAFKA, KAFKA_BARE, EMBEDDED, PARTS, PYTHON] {
+            let rates = self.of(contender, Cost::per_cpu_second);
             if !rates.is_empty() {
-                report.figure(format!("{side}: frames"), Spread::of(&rates).median, "frames/CPU-s");
+                report.figure(format!("{contender}: frames"), Spread::of(&rates).median, "frames/CPU-s");
             }
         }
         let (on_kafka, worker) = if self.spent.contains_key(KAFKA) { (true, KAFKA) } else { (false, EMBEDDED) };
