@@ -13,3 +13,4 @@ mod real_input;
 mod reference_flow;
 mod settings;
 mod tls;
+mod without_server;
