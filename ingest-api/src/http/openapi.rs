@@ -3,9 +3,9 @@
 //! The operations come from the handlers ([`describe`](crate::http::describe)); here is what they have in common.
 
 use accounts::Right;
-use axum::{Json, Router};
 use axum::response::Redirect;
 use axum::routing::get;
+use axum::{Json, Router};
 use contracts::api::Problem;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{

@@ -40,7 +40,9 @@ fn file(name: &str) -> Response {
         "index.css" => ("text/css; charset=utf-8", unpacked!("index.css")),
         "swagger-ui.css" => ("text/css; charset=utf-8", unpacked!("swagger-ui.css")),
         "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", unpacked!("swagger-ui-bundle.js")),
-        "swagger-ui-standalone-preset.js" => ("text/javascript; charset=utf-8", unpacked!("swagger-ui-standalone-preset.js")),
+        "swagger-ui-standalone-preset.js" => {
+            ("text/javascript; charset=utf-8", unpacked!("swagger-ui-standalone-preset.js"))
+        }
         "swagger-initializer.js" => ("text/javascript; charset=utf-8", INITIALIZER.as_bytes()),
         "favicon-16x16.png" => ("image/png", unpacked!("favicon-16x16.png")),
         "favicon-32x32.png" => ("image/png", unpacked!("favicon-32x32.png")),

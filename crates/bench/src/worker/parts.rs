@@ -48,7 +48,11 @@ impl Parts {
         let threads = self.config.capacity.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
-                Ok(Mutex::new(ThreadDetector { detector: registry.open(&detector, &options)?, calls: Vec::new(), decoding: 0.0 }))
+                Ok(Mutex::new(ThreadDetector {
+                    detector: registry.open(&detector, &options)?,
+                    calls: Vec::new(),
+                    decoding: 0.0,
+                }))
             };
             std::iter::repeat_with(open).take(threads).collect::<anyhow::Result<Vec<_>>>()
         });
