@@ -18,19 +18,22 @@ mod swagger_ui;
 mod upload;
 mod v1;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use platform::Health;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use describe::Routes;
+use drain::drain_on_drop;
 use error::{ApiError, RequestError, ServiceError};
+use rate_limit::StateSlot;
 use request_metrics::RequestMetrics;
 
 pub use app::App;
@@ -56,16 +59,27 @@ fn routes(older_clients: bool) -> Routes {
     OpenApiRouter::with_openapi(openapi::base()).merge(with_timeout(ANSWER_TIMEOUT, short)).merge(long)
 }
 
-/// The routes with the middleware of every request: problems for unknown paths, wrong methods and panics; rate limit headers;
-/// metrics.
+/// The routes with the middleware of every request, and problems for unknown paths and wrong methods.
 fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
-    let panicked = || ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response();
     routes
         .fallback(|| async { ApiError::from(RequestError::UnknownPath) })
         .method_not_allowed_fallback(|| async { ApiError::from(RequestError::MethodNotAllowed) })
-        .layer(CatchPanicLayer::custom(move |_| panicked()))
-        .layer(from_fn(rate_limit::rate_limit_headers))
-        .layer(from_fn_with_state(Arc::<RequestMetrics>::default(), request_metrics::record))
+        .layer(from_fn_with_state(Arc::<RequestMetrics>::default(), observe))
+}
+
+/// Turns a panic into a problem, sets the rate limit headers, and records metrics. One function, because each layer of
+/// middleware costs every request several allocations.
+async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let rate_limit = StateSlot::insert(&mut request);
+    let answering = AssertUnwindSafe(next.run(request.map(drain_on_drop))).catch_unwind();
+    let mut response = answering.await.unwrap_or_else(|_| {
+        ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
+    });
+    rate_limit.rate_limit_headers(response.headers_mut());
+    metrics.record(&method, route.as_ref(), response.status(), began.elapsed());
+    response
 }
 
 /// The routes, each with a time limit for its answer.
@@ -79,7 +93,6 @@ fn with_timeout<S: Clone + Send + Sync + 'static>(limit: Duration, routes: OpenA
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::response::Response;
     use axum::routing::get;
     use http::StatusCode;
     use tower::ServiceExt;
@@ -108,5 +121,11 @@ mod tests {
         let answer = ask(with_timeout(Duration::from_millis(10), hang.into()).into(), "/hang").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
+    }
+
+    #[test]
+    fn dump_the_document() {
+        let document = routes(true).merge(health::routes(&Health::default())).into_openapi();
+        std::fs::write("/tmp/edge-new.json", document.to_json().unwrap()).unwrap();
     }
 }

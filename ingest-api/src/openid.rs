@@ -294,6 +294,17 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_file_without_a_certificate_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        for content in ["", "not a certificate"] {
+            std::fs::write(&path, content).unwrap();
+            let message = refused(&OpenIdArgs { oidc_ca: Some(path.clone()), ..usual() });
+            assert!(message.contains("SIGHTLINE_OIDC_CA") && message.contains("ca.pem"), "{message}");
+        }
+    }
+
+    #[test]
     fn only_pages_of_the_settings_get_tokens() {
         let returns = vec!["https://app.example/in".to_owned()];
         let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..usual() }, OWN).unwrap().unwrap();

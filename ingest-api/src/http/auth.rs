@@ -145,7 +145,7 @@ impl From<AccessError> for ApiError {
 pub const CALLER_REFUSALS: [Refusal; 3] = [
     Refusal::with_header(
         "401",
-        "`unauthorized`: no credential; `invalid_token`: one that does not count",
+        "`unauthorized`: no credential; `invalid_token`: one that is not valid",
         "WWW-Authenticate",
         "`Bearer`, with what is wrong with the token",
     ),

@@ -63,10 +63,10 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Of then or later, in RFC 3339: when the image was taken; of alerts, when they were raised.
+    /// Not before this time, in RFC 3339: the capture time; of alerts, the time they were raised.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
-    /// Of before then, in RFC 3339.
+    /// Before this time, in RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Timestamp>,
     /// Of this stream.
@@ -90,7 +90,7 @@ impl Parameters for ListQuery {
 }
 
 impl ListQuery {
-    /// The query to the store. It asks for one item more than the page has: whether it is there tells whether a next page is.
+    /// The query to the store. It asks for one item more than the page has, which shows whether a next page exists.
     pub fn page_query(&self) -> Paged {
         Paged::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
     }

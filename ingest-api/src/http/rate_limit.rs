@@ -8,10 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::error::whole_seconds;
 
@@ -20,7 +18,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Holds the state of one request once it is known.
 #[derive(Clone, Default)]
-struct StateSlot(Arc<OnceLock<RateLimitState>>);
+pub struct StateSlot(Arc<OnceLock<RateLimitState>>);
 
 /// The rate limit of a caller.
 #[derive(Debug, Clone, Copy)]
@@ -40,19 +38,21 @@ pub fn set(extensions: &Extensions, state: RateLimitState) {
     }
 }
 
-/// Middleware that sets the two headers where the caller has a rate limit.
-pub async fn rate_limit_headers(mut request: Request, next: Next) -> Response {
-    let slot = StateSlot::default();
-    request.extensions_mut().insert(slot.clone());
-    let mut response = next.run(request).await;
-    if let Some(state) = slot.0.get() {
-        let headers = response.headers_mut();
-        if let Some((limit, policy)) = header_values(state) {
+impl StateSlot {
+    /// Gives a request its slot.
+    pub fn insert(request: &mut Request) -> Self {
+        let slot = Self::default();
+        request.extensions_mut().insert(slot.clone());
+        slot
+    }
+
+    /// Sets the two headers of the answer, if the caller has a rate limit.
+    pub fn rate_limit_headers(&self, headers: &mut HeaderMap) {
+        if let Some((limit, policy)) = self.0.get().and_then(header_values) {
             headers.insert(RATE_LIMIT, limit);
             headers.insert(POLICY, policy);
         }
     }
-    response
 }
 
 /// Both values in one allocation: every answer to an authenticated request has them.

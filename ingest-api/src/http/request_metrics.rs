@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::MatchedPath;
 use http::{Method, StatusCode};
 use metrics::{Counter, Histogram};
-
-use crate::http::drain::drain_on_drop;
 
 /// The metrics of one route, method and status.
 type Recorders = (Counter, Histogram);
@@ -23,7 +19,9 @@ pub struct RequestMetrics {
 }
 
 impl RequestMetrics {
-    fn record(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, seconds: f64) {
+    /// Records a request.
+    pub fn record(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, took: Duration) {
+        let seconds = took.as_secs_f64();
         // By pattern and not by path: each id would become a metric of its own.
         let (method, route) = (known_method(method), route.map_or("none", MatchedPath::as_str));
         if let Some((counter, histogram)) = self.known(method, route, status) {
@@ -48,16 +46,6 @@ fn recorders(method: &'static str, route: &str, status: StatusCode) -> Recorders
     let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
     let counter = metrics::counter!("sightline_http_requests_total", &labels);
     (counter, metrics::histogram!("sightline_http_request_seconds", "route" => route.to_owned()))
-}
-
-/// Middleware that records a request.
-pub async fn record(State(metrics): State<Arc<RequestMetrics>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request.map(drain_on_drop)).await;
-    metrics.record(&method, route.as_ref(), response.status(), began.elapsed().as_secs_f64());
-    response
 }
 
 /// The method, or `other`: a client may invent any number of methods.

@@ -7,6 +7,7 @@ mod arrows;
 mod bad_start;
 mod combinations;
 mod delivery;
+mod modules;
 mod nothing_lost;
 mod processes;
 mod real_input;

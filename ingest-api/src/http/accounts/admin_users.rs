@@ -65,7 +65,7 @@ impl Parameters for PageQuery {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UserSearch {
-    /// With this in a name or the address, in any case of the letters.
+    /// Part of a name or of the e-mail address, without regard to case.
     #[param(min_length = 1, max_length = 128)]
     search: Option<String>,
 }
@@ -99,7 +99,7 @@ pub async fn list(
     get, path = "/v1/users/{id}", operation_id = "get_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
     responses(
         (status = 200, body = UserView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no user has the id"),
     )
 )]
 pub async fn one(
@@ -112,35 +112,35 @@ pub async fn one(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// What to change of a user.
+/// The fields to change.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
-    /// Another role. Its sessions end.
+    /// A new role. The sessions of the user end.
     #[serde(default)]
     role: Option<RoleName>,
-    /// Frames and detections of a period: a number, `unlimited`, or `default` for what everybody has.
+    /// Frames and detections per period: a number, `unlimited`, or `default` for the limit of the settings.
     #[serde(default, deserialize_with = "allowance")]
     #[schema(value_type = Option<AllowanceText>)]
     api_request_quota: Option<Allowance>,
-    /// Requests a second: a number from 1, `unlimited`, or `default` for what everybody has.
+    /// Requests per second: a number from 1, `unlimited`, or `default` for the limit of the settings.
     #[serde(default, deserialize_with = "allowance")]
     #[schema(value_type = Option<AllowanceText>)]
     rate_limit_rps: Option<Allowance>,
-    /// Shut out, or let in again.
+    /// Whether the user is disabled.
     #[serde(default)]
     disabled: Option<bool>,
-    /// A new password. Its sessions end.
+    /// A new password. The sessions of the user end.
     #[serde(default)]
     #[schema(max_length = 128, format = Password)]
     password: Option<String>,
 }
 
-/// A limit as it is set.
+/// A limit.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum AllowanceText {
-    /// So many.
+    /// A number.
     Number(u32),
     /// `unlimited` or `default`.
     Word(AllowanceWord),
@@ -150,9 +150,9 @@ pub enum AllowanceText {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowanceWord {
-    /// Any number.
+    /// No limit.
     Unlimited,
-    /// What everybody has.
+    /// The limit of the settings.
     Default,
 }
 
@@ -166,13 +166,13 @@ fn allowance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Allowa
     }))
 }
 
-/// Changes what a user may, or its password.
+/// Changes role, limits, status or password of a user.
 #[utoipa::path(
     patch, path = "/v1/users/{id}", operation_id = "change_user", tag = "administration", request_body = UserChange,
     params(("id" = UserId, Path, description = "The user's id")),
     responses(
         (status = 200, body = UserView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no user has the id"),
     )
 )]
 pub async fn change(
@@ -199,15 +199,15 @@ pub async fn change(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// Deletes a user with all that is its own: sessions, API tokens, rules, what was seen for it, images. Cut off in between, it
-/// is shut out, and the same request goes on. What comes of frames that were on their way nobody but an admin sees, since no
-/// other user gets its tenant; it goes when its time is over.
+/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. When the request breaks off, the
+/// user is disabled, and the same request continues. Results of frames that are still processed are visible to admins only, and
+/// expire.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", operation_id = "delete_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the operator's own user stays"),
+        (status = 204, description = "The user is deleted"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no user has the id"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the operator's user cannot be deleted"),
     )
 )]
 pub async fn remove(
@@ -237,7 +237,7 @@ pub async fn remove(
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// What happened to this user; to anybody, where it is missing.
+    /// Entries about this user; about all users, if missing.
     #[param(value_type = Option<String>, format = Uuid)]
     user: Option<UserId>,
 }
@@ -248,23 +248,23 @@ impl Parameters for AuditQuery {
     }
 }
 
-/// One thing that happened to an account.
+/// An entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditView {
-    /// Its id.
+    /// The id.
     id: Uuid,
-    /// When.
+    /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What, in one word: `signed_in`, `sign_in_refused`, `access_changed` …
+    /// What happened: `signed_in`, `sign_in_refused`, `access_changed` …
     action: String,
-    /// To whom.
+    /// The user to whom it happened.
     user_id: Option<UserId>,
-    /// Who did it, where that is known.
+    /// The user who did it, if known.
     actor_id: Option<UserId>,
-    /// From which address.
+    /// The IP address of the client.
     address: Option<String>,
-    /// More about it.
+    /// Details.
     detail: Option<String>,
 }
 
@@ -275,7 +275,7 @@ impl From<AuditEntry> for AuditView {
     }
 }
 
-/// What happened to accounts, newest first: sign-ins, changes of passwords, tokens and roles.
+/// The audit log, newest first: sign-ins, changes of passwords, tokens and roles.
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "list_audit", tag = "administration", params(PageQuery, AuditQuery),
     responses((status = 200, body = Page<AuditView>))

@@ -27,22 +27,22 @@ pub fn routes() -> Routes {
     routes![list, create, remove]
 }
 
-/// An API token, without the token.
+/// An API token, without the secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiTokenView {
-    /// Its id.
+    /// The id.
     id: ApiTokenId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     name: String,
-    /// What it allows.
+    /// The scopes.
     scopes: Vec<String>,
-    /// Since when.
+    /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When it ends, if it does.
+    /// When it expires; never, if null.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
-    /// When it was last used, to the minute or so.
+    /// When it was last used, to about a minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
 }
@@ -63,25 +63,25 @@ impl From<ApiTokenRecord> for ApiTokenView {
 /// A new API token.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NewTokenView {
-    /// The token itself. It is shown this once.
+    /// The token. It is shown only this once.
     token: String,
-    /// What it is.
+    /// Its description.
     #[serde(flatten)]
     about: ApiTokenView,
 }
 
-/// An API token to be made.
+/// An API token to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApiToken {
-    /// What to call it.
+    /// The name.
     #[schema(min_length = 1, max_length = 100, example = "gate camera")]
     name: String,
-    /// What it shall allow: `frames:write`, `detections:read`, `alerts:read`, `rules:write`, `faces:write`, `faces:read`; of
+    /// The scopes: `frames:write`, `detections:read`, `alerts:read`, `rules:write`, `faces:write`, `faces:read`; for
     /// admins also `admin`.
     #[schema(min_items = 1, max_items = 16, example = json!(["frames:write"]))]
     scopes: Vec<String>,
-    /// When it shall end; never, where it is missing.
+    /// When it expires; never, if missing.
     #[serde(default, deserialize_with = "moment")]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
@@ -92,7 +92,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp
     Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
-/// One's own API tokens, newest first. They come whole.
+/// The API tokens of the current user, newest first, all on one page.
 #[utoipa::path(
     get, path = "/v1/api-tokens", operation_id = "list_api_tokens", tag = "tokens", responses((status = 200, body = Page<ApiTokenView>))
 )]
@@ -105,12 +105,12 @@ pub async fn list(
     Ok(Json(Page { items: tokens.into_iter().map(ApiTokenView::from).collect(), next_cursor: None }))
 }
 
-/// Makes an API token, which allows no more than its maker may.
+/// Makes an API token. Its scopes must be among those of the caller.
 #[utoipa::path(
     post, path = "/v1/api-tokens", operation_id = "make_api_token", tag = "tokens", request_body = NewApiToken,
     responses(
-        (status = 201, body = NewTokenView, description = "The token, this once", headers(("Cache-Control" = String, description = "`no-store`"))),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: there are too many"),
+        (status = 201, body = NewTokenView, description = "The token, shown only this once", headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the user has too many"),
     )
 )]
 pub async fn create(
@@ -133,12 +133,12 @@ pub async fn create(
     Ok((StatusCode::CREATED, NO_STORE, Json(view)).into_response())
 }
 
-/// Takes an API token back, within a second on every instance.
+/// Revokes an API token, within a second on every instance.
 #[utoipa::path(
     delete, path = "/v1/api-tokens/{id}", operation_id = "delete_api_token", tag = "tokens", params(("id" = ApiTokenId, Path, description = "The token's id")),
     responses(
-        (status = 204, description = "It is not valid any more"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 204, description = "The token is revoked"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no token has the id"),
     )
 )]
 pub async fn remove(

@@ -26,14 +26,14 @@ pub fn routes() -> Routes {
     routes![list, link, unlink]
 }
 
-/// A person as which one signs in.
+/// A linked identity.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct IdentityView {
-    /// By whose word.
+    /// The issuer identifier of the provider.
     issuer: String,
-    /// Who, in its own words.
+    /// The user's identifier at the provider (`sub`).
     subject: String,
-    /// Since when.
+    /// When it was linked.
     #[schema(value_type = String, format = DateTime)]
     linked_at: Timestamp,
 }
@@ -45,7 +45,7 @@ impl From<LinkedIdentity> for IdentityView {
     }
 }
 
-/// As whom one signs in by the word of an OpenID provider. They come whole.
+/// The linked identities of the current user, all on one page.
 #[utoipa::path(
     get, path = "/v1/users/me/identities", operation_id = "list_identities", tag = "users",
     responses((status = 200, body = Page<IdentityView>))
@@ -59,30 +59,30 @@ pub async fn list(
     Ok(Json(Page { items: linked.into_iter().map(IdentityView::from).collect(), next_cursor: None }))
 }
 
-/// A person at the OpenID provider, to sign in as.
+/// An identity to link.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewIdentity {
-    /// The person's ID token. It must be for `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
+    /// An ID token of the identity. Its audience must be `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
     #[schema(max_length = 16384)]
     id_token: String,
-    /// What the app asked for it with, if it did: the token must say the same.
+    /// The nonce with which the app requested the token, if it used one.
     #[serde(default)]
     #[schema(max_length = 512)]
     nonce: Option<String>,
-    /// The password; whoever has none leaves it out.
+    /// The present password. A user without a password leaves it out.
     #[serde(default)]
     #[schema(format = Password)]
     present_password: Option<String>,
 }
 
-/// Signs in by the word of the OpenID provider from now on, as the person whose ID token this is.
+/// Links the identity of an ID token: the current user can sign in with it from now on.
 #[utoipa::path(
     post, path = "/v1/users/me/identities", operation_id = "link_identity", tag = "users", request_body = NewIdentity,
     responses(
-        (status = 204, description = "It is linked; or was already"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: another user signs in as this person"),
+        (status = 204, description = "The identity is linked, or was already"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: no OpenID provider is set"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: another user is linked to the identity"),
     )
 )]
 pub async fn link(
@@ -110,12 +110,13 @@ pub async fn link(
     }
 }
 
-/// Signs in by password alone from now on. Whoever has none sets one first, by `/v1/password/forgot`.
+/// Unlinks all identities: the current user signs in by password alone. A user without a password sets one first, by
+/// `/v1/password/forgot`.
 #[utoipa::path(
     delete, path = "/v1/users/me/identities", operation_id = "unlink_identities", tag = "users",
     responses(
-        (status = 204, description = "None is left"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: there is no password to sign in with"),
+        (status = 204, description = "All identities are unlinked"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the user has no password"),
     )
 )]
 pub async fn unlink(

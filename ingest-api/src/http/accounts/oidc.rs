@@ -39,10 +39,10 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LoginQuery {
-    /// The page that is given the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`; without one they are answered as JSON.
+    /// The page that receives the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`. Without one, the callback answers them as JSON.
     #[param(max_length = 2000)]
     return_to: Option<String>,
-    /// What that page is given back, so that it knows the sign-in for its own.
+    /// A value that the page gets back, so that it recognises its own sign-in.
     #[param(min_length = 1, max_length = 512)]
     state: Option<String>,
 }
@@ -57,14 +57,14 @@ impl Parameters for LoginQuery {
     }
 }
 
-/// Begins a sign-in: leads the browser to the provider.
+/// Begins a sign-in: redirects the browser to the provider.
 #[utoipa::path(
     get, path = "/v1/oidc/login", operation_id = "begin_oidc_login", tag = "tokens", params(LoginQuery),
     responses(
-        (status = 303, description = "To the provider", headers(
+        (status = 303, description = "Redirect to the provider", headers(
             ("Location" = String, description = "The provider's page"),
-            ("Set-Cookie" = String, description = "What the browser brings along when it comes back"))),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
+            ("Set-Cookie" = String, description = "The state of the sign-in, which the browser sends to the callback"))),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: no OpenID provider is set"),
     )
 )]
 pub async fn login(State(app): State<App>, StrictQuery(query): StrictQuery<LoginQuery>) -> Result<Response, ApiError> {
@@ -80,17 +80,17 @@ pub async fn login(State(app): State<App>, StrictQuery(query): StrictQuery<Login
     Ok(private(cookie, Redirect::to(page.as_str())))
 }
 
-/// What the provider sends the browser back with. Providers add parameters of their own, which are passed over.
+/// The parameters of the callback. Other parameters of the provider are ignored.
 #[derive(Debug, Default, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CallbackQuery {
-    /// What the tokens are had for, once.
+    /// The authorisation code, valid once.
     code: Option<String>,
-    /// What the browser was sent with.
+    /// The `state` of the redirect.
     state: Option<String>,
-    /// Why there is no code.
+    /// The error of the provider.
     error: Option<String>,
-    /// Which provider says so (RFC 9207).
+    /// The issuer identifier of the provider (RFC 9207).
     iss: Option<String>,
 }
 
@@ -114,23 +114,23 @@ impl CallbackQuery {
     }
 }
 
-/// Ends a sign-in: the browser comes back from the provider. It must be the one that began it, within ten minutes. The tokens
-/// are answered here, or lie behind the `#` of the page that it began with, as does what went wrong (`error`).
+/// Ends a sign-in: the provider redirects the browser here. It must be the browser that began the sign-in, within ten minutes. The
+/// answer is the tokens, or a redirect to the page of the sign-in with the tokens, or an `error`, in its fragment.
 #[utoipa::path(
     get, path = "/v1/oidc/callback", operation_id = "end_oidc_login", tag = "tokens", params(CallbackQuery),
     responses(
         (status = 200, body = TokenAnswer, headers(
-            ("Cache-Control" = String, description = "`no-store`"), ("Set-Cookie" = String, description = "Takes the cookie away"))),
-        (status = 303, description = "To the page that it began with", headers(
-            ("Location" = String, description = "The page, with `access_token`, `refresh_token`, `expires_in`, `token_type`, `scope` and `state` behind a `#`; \
+            ("Cache-Control" = String, description = "`no-store`"), ("Set-Cookie" = String, description = "Deletes the cookie"))),
+        (status = 303, description = "Redirect to the page of the sign-in", headers(
+            ("Location" = String, description = "The page, with `access_token`, `refresh_token`, `expires_in`, `token_type`, `scope` and `state` in the fragment; \
                 or `error`, `error_description` and `state`"),
-            ("Set-Cookie" = String, description = "Takes the cookie away"))),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: the provider's token does not count",
+            ("Set-Cookie" = String, description = "Deletes the cookie"))),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: the ID token is not valid",
             headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
         (status = 403, body = Problem, content_type = "application/problem+json",
-            description = "`sign_in_not_begun`: not by this browser, or too long ago; `sign_in_refused`: by the provider; `not_registered`, `disabled`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user of this address is there, who is not linked"),
+            description = "`sign_in_not_begun`: not by this browser, or more than ten minutes ago; `sign_in_refused`: by the provider; `not_registered`, `disabled`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: no OpenID provider is set"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user has the e-mail address and is not linked"),
     )
 )]
 pub async fn callback(
@@ -185,29 +185,29 @@ async fn finish(
     sign_in(app, provider, user, origin).await
 }
 
-/// An ID token that an app had from the provider.
+/// An ID token that an app got from the provider.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdToken {
-    /// The token. It must be for `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
+    /// The token. Its audience must be `SIGHTLINE_OIDC_CLIENT_ID` or one of `SIGHTLINE_OIDC_AUDIENCES`.
     #[schema(max_length = 16384)]
     id_token: String,
-    /// What the app asked for it with, if it did: the token must say the same.
+    /// The nonce with which the app requested the token, if it used one.
     #[serde(default)]
     #[schema(max_length = 512)]
     nonce: Option<String>,
 }
 
-/// Signs in with an ID token, as mobile apps have it from the provider.
+/// Signs in with an ID token, which mobile apps get from the provider.
 #[utoipa::path(
     post, path = "/v1/oidc/id-token", operation_id = "sign_in_with_id_token", tag = "tokens", request_body = IdToken,
     responses(
         (status = 200, body = TokenAnswer, headers(("Cache-Control" = String, description = "`no-store`"))),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: it does not count; the detail says why",
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_id_token`: the token is not valid; the detail says why",
             headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "`not_registered`: only an admin adds users; `disabled`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: none is set here"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user of this address is there, who is not linked"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: no OpenID provider is set"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`: a user has the e-mail address and is not linked"),
     )
 )]
 pub async fn id_token(
@@ -223,10 +223,10 @@ pub async fn id_token(
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
 
-/// The provider that is set.
+/// The OpenID provider.
 ///
 /// # Errors
-/// When none is.
+/// When none is set.
 pub fn provider(app: &App) -> Result<&Provider, OidcError> {
     app.openid.as_ref().ok_or(OidcError::NoProvider)
 }

@@ -21,19 +21,19 @@ pub fn routes() -> Routes {
     routes![forgot, reset]
 }
 
-/// Whoever lost its password.
+/// A request for a new password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forgot {
-    /// The address that it registered with.
+    /// The e-mail address of the user.
     #[schema(max_length = 254, pattern = "@", example = "ann@example.org")]
     email: String,
 }
 
-/// Asks for a mail with a token for a new password. The answer, and its time, are the same whether or not there is such a user.
+/// Sends a mail with a token for a new password. Answer and response time do not tell whether the user exists.
 #[utoipa::path(
     post, path = "/v1/password/forgot", operation_id = "forgot_password", tag = "users", request_body = Forgot,
-    responses((status = 202, description = "If there is a user of this address, a mail is on its way"))
+    responses((status = 202, description = "If a user has the address, a mail is on its way"))
 )]
 pub async fn forgot(
     State(app): State<App>,
@@ -53,17 +53,17 @@ pub async fn forgot(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
-    /// What was mailed.
+    /// The token of the mail.
     token: String,
-    /// The password from now on.
+    /// The new password.
     #[schema(max_length = 128, format = Password)]
     password: String,
 }
 
-/// Sets a new password with a mailed token, once. Every session ends.
+/// Sets a new password with the token of a mail, which is valid once. All sessions end.
 #[utoipa::path(
     post, path = "/v1/password/reset", operation_id = "reset_password", tag = "users", request_body = Reset,
-    responses((status = 204, description = "It is set"))
+    responses((status = 204, description = "The password is set"))
 )]
 pub async fn reset(
     State(app): State<App>,

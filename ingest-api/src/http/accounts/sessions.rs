@@ -25,23 +25,23 @@ pub fn routes() -> Routes {
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionView {
-    /// Its id.
+    /// The id.
     id: SessionId,
-    /// Whether it is the one that this request was made with.
+    /// Whether this request uses the session.
     current: bool,
-    /// What it may be used for, separated by blanks.
+    /// The scopes, separated by spaces.
     scope: String,
-    /// The program that signed in, as it called itself.
+    /// The `User-Agent` of the client that signed in.
     client: Option<String>,
-    /// From where.
+    /// The IP address of the client.
     address: Option<String>,
-    /// Since when.
+    /// When the user signed in.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When it was last renewed.
+    /// When the session was last refreshed.
     #[schema(value_type = String, format = DateTime)]
     last_used_at: Timestamp,
-    /// When it ends, unless it is renewed.
+    /// When the session ends, unless it is refreshed.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -61,7 +61,7 @@ impl SessionView {
     }
 }
 
-/// One's own sessions, newest first. They come whole.
+/// The sessions of the current user, newest first, all on one page.
 #[utoipa::path(
     get, path = "/v1/sessions", operation_id = "list_sessions", tag = "users", responses((status = 200, body = Page<SessionView>))
 )]
@@ -75,10 +75,10 @@ pub async fn list(
     Ok(Json(Page { items, next_cursor: None }))
 }
 
-/// Signs out everywhere, here too: within a second, on every instance. API tokens stay.
+/// Ends all sessions, this one too, within a second on every instance. API tokens stay valid.
 #[utoipa::path(
     delete, path = "/v1/sessions", operation_id = "end_sessions", tag = "users",
-    responses((status = 204, description = "No session of before is left"))
+    responses((status = 204, description = "All sessions have ended"))
 )]
 pub async fn end_all(
     State(app): State<App>,
@@ -94,8 +94,8 @@ pub async fn end_all(
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", operation_id = "end_session", tag = "users", params(("id" = SessionId, Path, description = "The session's id")),
     responses(
-        (status = 204, description = "It has ended"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 204, description = "The session has ended"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no session has the id"),
     )
 )]
 pub async fn end(

@@ -30,7 +30,7 @@ pub fn routes() -> Routes {
     routes![token, revoke, introspect, keys]
 }
 
-/// What a token is asked for with. Further fields, such as `client_id`, are passed over: every client is a public one.
+/// A request for a token. Other fields such as `client_id` are ignored: every client is a public client.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described here, read field by field")]
 pub struct TokenForm {
@@ -42,24 +42,24 @@ pub struct TokenForm {
     /// For `password`.
     #[schema(format = Password)]
     password: Option<String>,
-    /// For `refresh_token`: the last one, which is spent by this.
+    /// For `refresh_token`: the last refresh token, which is valid once.
     refresh_token: Option<String>,
-    /// For `password`: what the token shall allow, separated by blanks; all that the user may, where it is missing.
+    /// For `password`: the scopes, separated by spaces; all scopes of the user, if missing.
     scope: Option<String>,
 }
 
-/// What a sign-in gives.
+/// The tokens of a sign-in.
 #[derive(Serialize, ToSchema)]
 pub struct TokenAnswer {
-    /// What requests are made with: `Authorization: Bearer <token>`.
+    /// The credential of requests: `Authorization: Bearer <token>`.
     access_token: String,
     /// `Bearer`.
     token_type: &'static str,
-    /// Seconds for which it is valid.
+    /// Lifetime of the access token, in seconds.
     expires_in: u64,
-    /// What the next access token is had with, once.
+    /// The token for the next access token, valid once.
     refresh_token: String,
-    /// What the access token allows.
+    /// The scopes of the access token, separated by spaces.
     scope: String,
 }
 
@@ -76,7 +76,7 @@ impl From<Grant> for TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// The same as the fields of a form.
+    /// The same as form fields.
     pub fn fields(self) -> Vec<(&'static str, String)> {
         vec![
             ("access_token", self.access_token),
@@ -88,7 +88,7 @@ impl TokenAnswer {
     }
 }
 
-/// Signs in by name and password, or renews a sign-in by its refresh token.
+/// Signs in by name and password, or refreshes a session by its refresh token.
 #[utoipa::path(
     post, path = "/v1/token", operation_id = "get_token", tag = "tokens",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
@@ -116,7 +116,7 @@ pub async fn token(
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
 
-/// A token that something is to be done with.
+/// A token to revoke or to inspect.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described here, read field by field")]
 pub struct OneToken {
@@ -126,11 +126,11 @@ pub struct OneToken {
     token_type_hint: Option<String>,
 }
 
-/// Takes a token back, whatever kind it is: of a refresh token the whole session. One that is none is taken back already.
+/// Revokes a token of any kind; with a refresh token, the whole session ends. An unknown token counts as revoked.
 #[utoipa::path(
     post, path = "/v1/token/revoke", operation_id = "revoke_token", tag = "tokens",
     request_body(content = OneToken, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "It is not valid any more; within a second, everywhere"))
+    responses((status = 200, description = "The token is revoked, within a second on every instance"))
 )]
 pub async fn revoke(
     State(app): State<App>,
@@ -146,39 +146,39 @@ pub async fn revoke(
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
 
-/// What a token is.
+/// The description of a token (RFC 7662).
 #[derive(Default, Serialize, ToSchema)]
 pub struct Introspected {
-    /// Whether it is valid. If it is not, nothing else is told.
+    /// Whether the token is valid. If not, the other fields are missing.
     active: bool,
-    /// What it allows.
+    /// The scopes, separated by spaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
-    /// Whose it is, by name.
+    /// The name of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    /// `Bearer`; or `refresh_token`, which makes no requests.
+    /// `Bearer`, or `refresh_token`, which is no credential for requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
-    /// When it ends, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    /// Since when there is it, in seconds since 1970.
+    /// When it was issued, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
-    /// Whose it is.
+    /// The id of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<UserId>,
-    /// For whom it is.
+    /// The audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
-    /// Who issued it.
+    /// The issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
-    /// Its id.
+    /// The id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<Uuid>,
-    /// Whose data it is for.
+    /// The tenant whose data it gives access to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     tenant: Option<TenantId>,
@@ -203,14 +203,14 @@ impl Introspected {
     }
 }
 
-/// Tells what a token is, to services that are shown one. A refresh token is told of only with `token_type_hint=refresh_token`:
-/// otherwise it might be taken for one that makes requests.
+/// Describes a token, for services that receive one. A refresh token is described only with `token_type_hint=refresh_token`:
+/// otherwise a service might accept it as a credential.
 #[utoipa::path(
     post, path = "/v1/token/introspect", operation_id = "introspect_token", tag = "tokens",
     request_body(content = OneToken, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, body = Introspected, headers(("Cache-Control" = String, description = "`no-store`"))),
-        (status = 401, body = ErrorBody, description = "`invalid_client`: no credential of the caller's own, or one that does not count",
+        (status = 401, body = ErrorBody, description = "`invalid_client`: the caller has no valid credential",
             headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
     )
 )]
@@ -239,7 +239,7 @@ pub struct Keys {
     keys: Vec<Key>,
 }
 
-/// A key of Ed25519.
+/// An Ed25519 key.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described here, made by accounts")]
 pub struct Key {
@@ -252,13 +252,13 @@ pub struct Key {
     usage: String,
     /// `EdDSA`.
     alg: String,
-    /// What the headers of tokens name it by.
+    /// The key id in the headers of tokens.
     kid: String,
     /// The public key.
     x: String,
 }
 
-/// The keys that access tokens can be verified with.
+/// The keys that verify access tokens.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", operation_id = "get_keys", tag = "tokens",
     responses((status = 200, body = Keys))

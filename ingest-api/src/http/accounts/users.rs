@@ -26,13 +26,13 @@ pub fn routes() -> Routes {
     routes![register, me, change_me, change_password, quota]
 }
 
-/// What a user is.
+/// The role of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleName {
-    /// Sees its own data and what is shared.
+    /// Reads and writes its own data, and reads shared data.
     User,
-    /// Sees everything and manages users.
+    /// Reads all data and manages users.
     Admin,
 }
 
@@ -57,32 +57,32 @@ impl From<RoleName> for Role {
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UserView {
-    /// Its id.
+    /// The id.
     pub id: UserId,
-    /// Its name for signing in.
+    /// The name for signing in.
     pub username: Option<String>,
-    /// Its address, which signs in as well.
+    /// The e-mail address, with which the user may also sign in.
     pub email: Option<String>,
-    /// Its name for people.
+    /// The full name.
     pub full_name: Option<String>,
-    /// What it is.
+    /// The role.
     pub role: RoleName,
-    /// Frames and detections it may send in a period; any number where this is null.
+    /// Frames and detections per period; null is unlimited.
     pub api_request_quota: Option<u32>,
-    /// Requests it may make in a second; any number where this is null.
+    /// Requests per second; null is unlimited.
     pub rate_limit_rps: Option<u32>,
-    /// Whether it is shut out.
+    /// Whether the user is disabled.
     pub disabled: bool,
-    /// Since when there is this user.
+    /// When the user was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last signed in.
+    /// When the user last signed in.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_sign_in_at: Option<Timestamp>,
 }
 
 impl UserView {
-    /// A user as clients see it, with the limits in force.
+    /// The user with its effective limits.
     pub fn of(app: &App, user: UserRecord) -> Self {
         let settings = &app.account_settings;
         Self {
@@ -100,32 +100,32 @@ impl UserView {
     }
 }
 
-/// Somebody who registers.
+/// A user to register.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// The address for mail, and for signing in.
+    /// The e-mail address, also for signing in.
     #[schema(max_length = 254, example = "ann@example.org")]
     email: String,
-    /// At least as many characters as the operator has set, 8 if nothing else; any characters.
+    /// Any characters. The operator sets the least number of them, 8 by default.
     #[schema(max_length = 128, format = Password, example = "lamp ostrich kettle")]
     password: String,
-    /// Another name for signing in.
+    /// A name for signing in.
     #[serde(default)]
     #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$", example = "ann")]
     username: Option<String>,
-    /// The name for people.
+    /// The full name.
     #[serde(default)]
     #[schema(max_length = 200, example = "Ann Miller")]
     full_name: Option<String>,
 }
 
-/// Registers a user. Where the operator has closed registration (`SIGHTLINE_REGISTRATION=off`) this takes an admin.
+/// Registers a user. With `SIGHTLINE_REGISTRATION=off`, only an admin may do so.
 #[utoipa::path(
     post, path = "/v1/users", operation_id = "register", tag = "users", request_body = NewUser,
     responses(
-        (status = 201, body = UserView, description = "It can sign in"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: a credential that does not count",
+        (status = 201, body = UserView, description = "The user is added and can sign in"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: the credential is not valid",
             headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "`registration_closed`: only an admin adds users"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it"),
@@ -167,7 +167,7 @@ pub async fn add(
     Ok(app.users.register(new, Granted::default(), &by).await?)
 }
 
-/// One's own profile.
+/// The profile of the current user.
 #[utoipa::path(
     get, path = "/v1/users/me", operation_id = "get_me", tag = "users", responses((status = 200, body = UserView))
 )]
@@ -176,29 +176,29 @@ pub async fn me(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<J
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// What to change of one's own profile.
+/// The fields to change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChange {
-    /// Another address.
+    /// A new e-mail address.
     #[serde(default)]
     #[schema(max_length = 254)]
     email: Option<String>,
-    /// Another name for signing in.
+    /// A new name for signing in.
     #[serde(default)]
     #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     username: Option<String>,
-    /// Another name for people; an empty one takes it away.
+    /// A new full name; an empty one deletes it.
     #[serde(default)]
     #[schema(max_length = 200)]
     full_name: Option<String>,
-    /// The password, for another address or name for signing in; whoever has none leaves it out.
+    /// The present password, required for a new e-mail address or name. A user without a password leaves it out.
     #[serde(default)]
     #[schema(format = Password)]
     present_password: Option<String>,
 }
 
-/// Changes one's own profile. Quota, limits and role are for admins to change.
+/// Changes the profile of the current user. Only admins change quota, limits and role.
 #[utoipa::path(
     patch, path = "/v1/users/me", operation_id = "change_me", tag = "users", request_body = ProfileChange,
     responses(
@@ -227,23 +227,23 @@ pub async fn change_me(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// A new password for oneself.
+/// A new password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
-    /// The password so far.
+    /// The present password.
     #[schema(format = Password)]
     present_password: String,
-    /// The password from now on.
+    /// The new password.
     #[schema(max_length = 128, format = Password)]
     new_password: String,
 }
 
-/// Changes one's own password. All other sessions end. Access tokens of before are taken back, this session's too: renew it by its
-/// refresh token. API tokens stay.
+/// Changes the password of the current user. All other sessions end. Earlier access tokens are revoked, also that of this session:
+/// use its refresh token. API tokens stay valid.
 #[utoipa::path(
     post, path = "/v1/users/me/password", operation_id = "change_password", tag = "users", request_body = PasswordChange,
-    responses((status = 204, description = "It is changed"))
+    responses((status = 204, description = "The password is changed"))
 )]
 pub async fn change_password(
     State(app): State<App>,
@@ -265,23 +265,23 @@ pub async fn change_password(
     }
 }
 
-/// What is left of a quota.
+/// The state of a quota.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct QuotaView {
-    /// Frames and detections of a period; any number where this is null, and then nothing is counted.
+    /// Frames and detections per period. Null is unlimited, and then nothing is counted.
     limit: Option<u32>,
-    /// How many count in this period.
+    /// Used in this period.
     used: u64,
-    /// How many are left.
+    /// Left in this period.
     remaining: Option<u64>,
-    /// What a period is, in UTC.
+    /// The length of a period; periods begin at midnight UTC.
     period: PeriodName,
-    /// When the next one begins.
+    /// When the next period begins.
     #[schema(value_type = Option<String>, format = DateTime)]
     resets_at: Option<Timestamp>,
 }
 
-/// What a quota is of.
+/// The length of a period.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PeriodName {
@@ -293,7 +293,7 @@ pub enum PeriodName {
     Total,
 }
 
-/// What is left of one's own quota.
+/// The quota of the current user.
 #[utoipa::path(
     get, path = "/v1/users/me/quota", operation_id = "get_quota", tag = "users", responses((status = 200, body = QuotaView))
 )]

@@ -38,11 +38,11 @@ pub struct OlderNewUser {
     /// The password.
     #[schema(max_length = 128, format = Password)]
     password: String,
-    /// The address.
+    /// The e-mail address.
     #[serde(default)]
     #[schema(max_length = 254)]
     email: Option<String>,
-    /// The name for people.
+    /// The full name.
     #[serde(default)]
     #[schema(max_length = 200)]
     full_name: Option<String>,
@@ -66,12 +66,12 @@ impl OlderUser {
     }
 }
 
-/// Registers a user; the name may be called `user_name` too.
+/// Registers a user. The name may also come as `user_name`.
 #[utoipa::path(
     post, path = "/users", operation_id = "older_register", tag = "older clients", request_body = OlderNewUser,
     responses(
-        (status = 201, body = OlderUser, description = "It can sign in"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: a credential that does not count",
+        (status = 201, body = OlderUser, description = "The user is added and can sign in"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "`invalid_token`: the credential is not valid",
             headers(("WWW-Authenticate" = String, description = "`Bearer`, with what is wrong with the token"))),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "`registration_closed`: only an admin adds users"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it"),
@@ -95,7 +95,7 @@ pub async fn register(
     Ok((StatusCode::CREATED, Json(OlderUser::of(&app, user))))
 }
 
-/// Signs in by a form; an empty `grant_type` is `password`. Further fields are passed over.
+/// A sign-in as a form. An empty `grant_type` is `password`. Other fields are ignored.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described here, read field by field")]
 pub struct OlderTokenForm {
@@ -107,7 +107,7 @@ pub struct OlderTokenForm {
     /// The password.
     #[schema(format = Password)]
     password: String,
-    /// What the token shall allow, separated by blanks.
+    /// The scopes of the token, separated by spaces.
     scope: Option<String>,
 }
 
@@ -139,7 +139,7 @@ pub async fn token(
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
 
-/// One's own profile.
+/// The profile of the current user.
 #[utoipa::path(
     get, path = "/users/me/", operation_id = "older_get_me", tag = "older clients", responses((status = 200, body = OlderUser))
 )]

@@ -11,7 +11,7 @@ use crate::http::describe::{Routes, routes};
 use crate::http::extract::{NoQuery, StrictQuery, text};
 use platform::query::{Invalid, Parameters, Query};
 
-/// HelloQuery to greet when nobody says so.
+/// The name to greet, if the client gives none.
 const DEFAULT_NAME: &str = "world";
 
 /// The routes of this file.
@@ -35,7 +35,7 @@ pub async fn first(_: NoQuery) -> Json<Hello> {
     Json(Hello { message: greeting(DEFAULT_NAME) })
 }
 
-/// HelloQuery to greet.
+/// The parameters of the second version.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct HelloQuery {
@@ -55,7 +55,7 @@ impl Parameters for HelloQuery {
 pub struct HelloTo {
     /// The greeting.
     message: String,
-    /// HelloQuery it greets.
+    /// The name that it greets.
     name: String,
 }
 

@@ -28,7 +28,7 @@ pub fn routes() -> Routes {
     routes![login, set_name, put_name, patch_name, name]
 }
 
-/// Who signs in.
+/// A sign-in.
 #[derive(Deserialize, ToSchema)]
 pub struct Login {
     /// The user name or e-mail address.
@@ -42,7 +42,7 @@ pub struct Login {
 /// A session.
 #[derive(Serialize, ToSchema)]
 pub struct LoggedIn {
-    /// The session: what `Authorization` carries from now on.
+    /// The session, to be sent in `Authorization`.
     token: String,
 }
 
@@ -68,7 +68,7 @@ pub async fn login(
     Ok((StatusCode::OK, NO_STORE, [(AUTHORIZATION, header)], body).into_response())
 }
 
-/// A name for people.
+/// A full name.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Name {
     /// The profile's `full_name`.
@@ -116,7 +116,7 @@ fn caller_of(user: &UserRecord, app: &App) -> Caller {
     }
 }
 
-/// Sets one's name for people.
+/// Sets the full name of the current user.
 #[utoipa::path(
     post, path = "/setName", operation_id = "older_set_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
@@ -139,7 +139,7 @@ pub async fn set_name(
     Ok(Json(named(user)))
 }
 
-/// Sets one's name for people.
+/// Sets the full name of the current user.
 #[utoipa::path(
     put, path = "/setName", operation_id = "older_put_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
@@ -155,7 +155,7 @@ pub async fn put_name(
     set_name(app, visitor, whence, query, name).await
 }
 
-/// Sets one's name for people.
+/// Sets the full name of the current user.
 #[utoipa::path(
     patch, path = "/setName", operation_id = "older_patch_name", tag = "older clients",
     request_body(content((Name = "application/json"), (Name = "application/x-www-form-urlencoded"))),
@@ -171,7 +171,7 @@ pub async fn patch_name(
     set_name(app, visitor, whence, query, name).await
 }
 
-/// One's name for people; empty where there is none.
+/// The full name of the current user; empty, if there is none.
 #[utoipa::path(
     get, path = "/getName", operation_id = "older_get_name", tag = "older clients",
     responses((status = 200, body = Name))
@@ -195,10 +195,10 @@ impl<T> Argument for JsonOrForm<T> {
 
 /// A body that may also come as a form.
 pub trait FromForm: Sized {
-    /// Takes the fields out of a form.
+    /// Reads the fields of a form.
     ///
     /// # Errors
-    /// Names what is missing or given twice.
+    /// When a field is missing or repeated; the message names it.
     fn from_form(form: &Form) -> Result<Self, RequestError>;
 }
 

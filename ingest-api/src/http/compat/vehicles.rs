@@ -29,10 +29,10 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct VehicleQuery {
-    /// How many to leave out.
+    /// Items to skip.
     #[param(required = false, minimum = 0, default = 0)]
     skip: u64,
-    /// How many to return.
+    /// Items to return.
     #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
 }
@@ -93,7 +93,7 @@ pub async fn detections(
     Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
 }
 
-/// How many detections there are of each make.
+/// Counts of detections by make.
 #[utoipa::path(
     get, path = "/stats", operation_id = "older_count_detections", tag = "older clients",
     responses((status = 200, body = BTreeMap<String, u64>))

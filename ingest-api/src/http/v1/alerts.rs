@@ -38,7 +38,7 @@ impl Parameters for AlertQuery {
     }
 }
 
-/// Alerts of the past, newest first.
+/// Past alerts, newest first.
 #[utoipa::path(
     get, path = "/v1/alerts/history", operation_id = "list_alerts", tag = "alerts", params(ListQuery, AlertQuery),
     responses((status = 200, body = Page<AlertView>))

@@ -68,7 +68,7 @@ pub struct DetectionQuery {
     /// Of this make.
     #[param(min_length = 1, max_length = 128)]
     make: Option<String>,
-    /// At least this sure.
+    /// With at least this confidence.
     #[param(minimum = 0, maximum = 1)]
     min_confidence: Option<f64>,
 }
@@ -114,7 +114,7 @@ pub async fn list(
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
     responses(
         (status = 200, body = DetectionView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no detection has the id"),
     )
 )]
 pub async fn one(
@@ -128,10 +128,10 @@ pub async fn one(
     Ok(Json(view::detection(found)))
 }
 
-/// Sends a detection made elsewhere through the same pipeline: it is kept, counted and may raise alerts.
+/// Sends a detection that was made elsewhere. It is stored and counted like others, and may raise alerts.
 #[utoipa::path(
     post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: sent again, it is the same one", pattern = "^[ -~]{1,255}$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: a repeated request is the same detection", pattern = "^[ -~]{1,255}$")),
     responses((status = 202, body = DetectionAccepted), SubmissionRefusals)
 )]
 pub async fn create(

@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
     routes![list, one, image]
 }
 
-/// Frames with their results, newest first; those with nothing found included.
+/// Frames with their results, newest first, also those without detections.
 #[utoipa::path(
     get, path = "/v1/frames", operation_id = "list_frames", tag = "frames", params(ListQuery),
     responses((status = 200, body = Page<FrameView>))
@@ -47,7 +47,7 @@ pub async fn list(
     Ok(Json(listed.page(items, |last| Cursor { at: last.captured_at, id: last.frame_id.to_string() })))
 }
 
-/// One frame with the results there are.
+/// One frame with the results so far.
 #[utoipa::path(
     get, path = "/v1/frames/{id}", operation_id = "get_frame", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(
@@ -67,7 +67,7 @@ pub async fn one(
     Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
 }
 
-/// A frame's image, while it is kept.
+/// The image of a frame, as long as it is kept.
 #[utoipa::path(
     get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(

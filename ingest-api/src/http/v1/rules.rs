@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
     routes![list, one, create, change, remove]
 }
 
-/// All rules: those that come with the product first, then the caller's by name.
+/// All rules: first those that come with the product, then those of the caller by name.
 #[utoipa::path(
     get, path = "/v1/rules", operation_id = "list_rules", tag = "rules", responses((status = 200, body = Page<RuleView>))
 )]
@@ -75,7 +75,7 @@ pub async fn list(
     get, path = "/v1/rules/{id}", operation_id = "get_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
     )
 )]
 pub async fn one(
@@ -90,14 +90,14 @@ pub async fn one(
     own(&app, &reader.caller, id).await.map(|rule| Json(view::rule(rule)))
 }
 
-/// Makes a rule. It is in force for every detection that is indexed from about now on.
+/// Makes a rule. It applies to all detections that are indexed from about now on.
 #[utoipa::path(
     post, path = "/v1/rules", operation_id = "make_rule", tag = "rules", request_body = NewRule,
     responses(
-        (status = 201, body = RuleView, description = "It is made",
-            headers(("Location" = String, description = "Where it is"))),
+        (status = 201, body = RuleView, description = "The rule is made",
+            headers(("Location" = String, description = "The path of the rule"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`rule_name_taken`: another rule has this name; `conflict`: there are too many"),
+            description = "`rule_name_taken`: another rule has this name; `conflict`: the tenant has too many"),
     )
 )]
 pub async fn create(
@@ -123,13 +123,13 @@ pub async fn create(
     Ok((StatusCode::CREATED, location, Json(view::rule(rule))).into_response())
 }
 
-/// Changes a rule of the caller's.
+/// Changes a rule of the caller.
 #[utoipa::path(
     patch, path = "/v1/rules/{id}", operation_id = "change_rule", tag = "rules", request_body = RuleChange,
     params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 200, body = RuleView),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`rule_name_taken`: another rule has this name; `conflict`: it comes with the product"),
     )
 )]
@@ -157,12 +157,12 @@ pub async fn change(
     Ok(Json(view::rule(rule)))
 }
 
-/// Deletes a rule of the caller's. The alerts that it raised stay.
+/// Deletes a rule of the caller. Its alerts stay.
 #[utoipa::path(
     delete, path = "/v1/rules/{id}", operation_id = "delete_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: there is none"),
+        (status = 204, description = "The rule is deleted"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: it comes with the product"),
     )
 )]

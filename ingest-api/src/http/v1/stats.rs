@@ -27,13 +27,13 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StatsQuery {
-    /// What the groups have in common.
+    /// The field by which detections are grouped.
     #[param(required = false, inline)]
     group_by: Group,
-    /// Captured then or later, in RFC 3339; 30 days before `to`, where it is missing.
+    /// Captured then or later, in RFC 3339; 30 days before `to`, if missing.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
-    /// Captured before, in RFC 3339; without an end, where it is missing.
+    /// Captured before, in RFC 3339; without an end, if missing.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
 }
@@ -46,7 +46,7 @@ impl Parameters for StatsQuery {
     }
 }
 
-/// What detections are counted by; those without the field are left out.
+/// A field to group by. Detections without it are not counted.
 #[derive(Debug, Clone, Copy, Default, ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Group {
@@ -86,7 +86,7 @@ impl From<Group> for GroupBy {
     }
 }
 
-/// Counts of detections by group, the largest first; hours in their order.
+/// Counts of detections by group: the largest first, hours in order.
 #[utoipa::path(
     get, path = "/v1/stats", operation_id = "count_detections", tag = "detections", params(StatsQuery),
     responses((status = 200, body = Stats))

@@ -47,14 +47,14 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct NewFrame {
-    /// Where it comes from: 1 to 64 characters out of A-Z a-z 0-9 . _ -; without one it has no order among other frames.
+    /// The source, such as a camera: 1 to 64 characters out of A-Z a-z 0-9 . _ -. Frames of one stream keep their order.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     stream: Option<StreamName>,
-    /// When the image was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, where it
-    /// is missing.
+    /// When the image was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, if
+    /// missing.
     #[param(value_type = Option<String>, format = DateTime)]
     captured_at: Option<Timestamp>,
-    /// Which detectors shall look at it, comma-separated; all there are, where it is missing.
+    /// The detectors to run, comma-separated; all, if missing.
     #[param(pattern = "^[a-z0-9_]{1,32}(,[a-z0-9_]{1,32})*$")]
     detectors: Option<String>,
 }
@@ -76,13 +76,13 @@ pub struct ImageBytes(Vec<u8>);
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described: the form is read field by field")]
 pub struct ImageForm {
-    /// The image; `image` and `frame` are as good names as `file`.
+    /// The image. The field may also be called `image` or `frame`.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }
 
-/// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It will be looked at even
-/// if everything stops right after the answer.
+/// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It is
+/// processed even if everything stops right after the answer.
 #[utoipa::path(
     post, path = "/v1/frames", operation_id = "send_frame", tag = "frames",
     params(
@@ -92,18 +92,18 @@ pub struct ImageForm {
              refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and no \
              longer than it runs; after that, and on another replica, it counts as a repeat"),
         ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: answer with the results, if they are there within N seconds"),
-        ("traceparent" = Option<String>, Header, description = "W3C trace context, passed on with the frame"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context, forwarded with the frame"),
     ),
     request_body(content(
         (ImageBytes = "image/jpeg"), (ImageBytes = "image/png"), (ImageBytes = "image/webp"), (ImageForm = "multipart/form-data")
     )),
     responses(
-        (status = 202, body = FrameAccepted, description = "The frame was taken",
+        (status = 202, body = FrameAccepted, description = "The frame is accepted",
             headers(
-                ("Location" = String, description = "Where its results will be"),
-                ("Preference-Applied" = Option<String>, description = "`wait=N`, where the request waited"),
+                ("Location" = String, description = "The path of its results"),
+                ("Preference-Applied" = Option<String>, description = "`wait=N`, if the request waited"),
             )),
-        (status = 200, body = FrameView, description = "The results, where the request waits for them and they came in time",
+        (status = 200, body = FrameView, description = "The results, if the request waited for them and they came in time",
             headers(("Preference-Applied" = String, description = "`wait=N`"))),
         SubmissionRefusals,
     )
@@ -129,7 +129,7 @@ pub async fn submit(
     }
     let Some(wait) = wait else {
         frame.send(&app, caller, image, None).await?;
-        return Ok(frame.accepted());
+        return Ok(frame.accepted(&app));
     };
     let deadline = Instant::now() + wait;
     if has_key && let Some(view) = frame.earlier_results(&app, caller).await? {
@@ -138,11 +138,11 @@ pub async fn submit(
     let waiter = app.replies.register(frame.id);
     frame.send(&app, caller, image, waiter.as_ref()).await?;
     // Too many requests wait already: the answer does not say that the preference was applied.
-    let Some(waiter) = waiter else { return Ok(frame.accepted()) };
-    let results = waiter.all(&frame.expected, deadline, &app.stop).await;
+    let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
+    let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let answer = match results.as_ref().and_then(view::frame) {
         Some(view) => Json(view).into_response(),
-        None => frame.accepted(),
+        None => frame.accepted(&app),
     };
     Ok(with_preference(answer, wait))
 }
@@ -164,8 +164,6 @@ struct Frame {
     known_captured_at: Option<Timestamp>,
     /// The detectors that the client asked for; empty for all.
     requested: Vec<DetectorName>,
-    /// The detectors whose results are to come.
-    expected: Vec<DetectorName>,
     traceparent: Option<String>,
 }
 
@@ -179,10 +177,14 @@ impl Frame {
             stream: query.stream.clone(),
             captured_at,
             known_captured_at: (!may_be_a_repeat).then_some(captured_at),
-            expected: if names.is_empty() { app.detectors.clone() } else { names.clone() },
             requested: names,
             traceparent: traceparent(headers),
         })
+    }
+
+    /// The detectors whose results are to come.
+    fn expected<'a>(&'a self, app: &'a App) -> &'a [DetectorName] {
+        if self.requested.is_empty() { &app.detectors } else { &self.requested }
     }
 
     /// Charges and publishes the frame; returns once the broker has stored it.
@@ -236,18 +238,18 @@ impl Frame {
     async fn earlier_results(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
         let stored = app.documents.frame(&Scope::Tenant(caller.tenant.clone()), self.id).await?;
         let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
-        let all = self.expected.iter().all(answered);
+        let all = self.expected(app).iter().all(answered);
         Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })
     }
 
-    fn accepted(&self) -> Response {
+    fn accepted(&self, app: &App) -> Response {
         let url = format!("/v1/frames/{}", self.id);
         let location = [(LOCATION, url.clone())];
         let body = FrameAccepted {
             frame_id: self.id,
             stream: self.stream.clone(),
             captured_at: self.known_captured_at,
-            detectors: self.expected.clone(),
+            detectors: self.expected(app).to_vec(),
             results_url: url,
         };
         (StatusCode::ACCEPTED, location, Json(body)).into_response()

@@ -19,7 +19,9 @@ async fn a_body_that_is_not_an_accepted_image_is_refused() {
     for (media_type, body, status, code) in [
         ("image/png", Vec::new(), 422, "empty_body"),
         ("text/plain", png(9, 9, 90), 415, "unsupported_media_type"),
-        ("", png(9, 9, 90), 415, "unsupported_media_type"),
+        ("", b"GIF89a".to_vec(), 415, "unsupported_media_type"),
+        ("application/octet-stream", b"GIF89a".to_vec(), 415, "unsupported_media_type"),
+        ("image/x-png", jpeg(9, 9, 90), 415, "unsupported_media_type"),
         ("application/x-www-form-urlencoded", png(9, 9, 90), 415, "unsupported_media_type"),
         ("image/gif", b"GIF89a".to_vec(), 415, "unsupported_media_type"),
         ("image/jpeg", b"GIF89a".to_vec(), 415, "unsupported_media_type"),

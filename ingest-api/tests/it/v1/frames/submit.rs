@@ -57,6 +57,45 @@ async fn a_large_frame_goes_to_the_blob_store() {
 }
 
 #[tokio::test]
+async fn the_bytes_decide_where_the_type_says_nothing() {
+    let server = TestServer::start().await;
+    for (media_type, image, kind) in [
+        (None, png(9, 9, 90), "image/png"),
+        (Some(""), jpeg(9, 9, 90), "image/jpeg"),
+        (Some("application/octet-stream"), png(9, 9, 90), "image/png"),
+        (Some("binary/octet-stream"), jpeg(9, 9, 90), "image/jpeg"),
+        (Some("image/jpg"), jpeg(9, 9, 90), "image/jpeg"),
+        (Some("image/pjpeg"), jpeg(9, 9, 90), "image/jpeg"),
+        (Some("image/x-png"), png(9, 9, 90), "image/png"),
+    ] {
+        let count = usize::try_from(server.message_count(TopicRole::Frames).await).unwrap();
+        let request = server.request(Method::POST, "/v1/frames?stream=types").body(image.clone());
+        let request = match media_type {
+            Some(media_type) => request.header("content-type", media_type),
+            None => request,
+        };
+        accepted(request.send().await.unwrap()).await;
+        let event = FrameEvent::from_message(&server.message(TopicRole::Frames, count).await).unwrap();
+        assert_eq!(event.content_type, kind, "{media_type:?}");
+        if let Some(media_type) = media_type.filter(|media_type| !media_type.is_empty()) {
+            let part = Part::bytes(image).mime_str(media_type).unwrap();
+            let form =
+                server.request(Method::POST, "/v1/frames?stream=types").multipart(Form::new().part("file", part));
+            accepted(form.send().await.unwrap()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_taken_whose_boundary_lacks_its_quotes() {
+    let server = TestServer::start().await;
+    let head = b"--==17==\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n";
+    let body = [&head[..], &png(9, 9, 90), b"\r\n--==17==--\r\n"].concat();
+    let request = server.request(Method::POST, "/v1/frames").body(body);
+    accepted(request.header("content-type", "multipart/form-data; boundary===17==").send().await.unwrap()).await;
+}
+
+#[tokio::test]
 async fn multipart_is_accepted_with_the_image_in_any_part() {
     let server = TestServer::start().await;
     for (number, (field, media_type)) in
