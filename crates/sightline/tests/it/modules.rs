@@ -192,10 +192,9 @@ fn crates() -> Vec<PathBuf> {
 
 #[test]
 fn no_modules_import_each_other_across_folders() {
-    for src in crates() {
-        let rings = Modules::of(&sources(&src)).rings();
-        assert!(rings.is_empty(), "{}: {rings:?}", src.display());
-    }
+    let rings: Vec<_> =
+        crates().into_iter().map(|src| (Modules::of(&sources(&src)).rings(), src)).filter(|(rings, _)| !rings.is_empty()).collect();
+    assert!(rings.is_empty(), "{rings:#?}");
 }
 
 #[test]
