@@ -9,14 +9,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bus::{Acknowledged, BusError, Finisher, Producer};
-use contracts::{Cause, DeadLetter, Event, FailureCode, Message, Origin, Outcome, TopicRole};
+use bus::{Acknowledged, BusError, Finisher, Position, Producer};
+use contracts::{Cause, DeadLetter, Event, FailureCode, Message, Origin, Outcome, ResultEvent, TopicRole};
 use futures::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 use platform::retry::Backoff;
 
 use crate::meters;
-use crate::worker::ProcessedFrame;
+
+/// Everything that is published about one message.
+pub struct ProcessedFrame {
+    /// Partition and offset of the message.
+    pub position: Position,
+    /// One result per requested detector; empty when the message is not a frame.
+    pub results: Vec<ResultEvent>,
+    /// Set when the message goes to the dead-letter topic: code and message of the cause.
+    pub dead_letter: Option<(String, String)>,
+    /// The message as received.
+    pub message: Message,
+}
 
 /// Publishes results and dead letters. All partitions share one.
 pub struct Publisher {

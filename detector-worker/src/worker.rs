@@ -23,7 +23,7 @@ use crate::meters;
 use crate::publisher::Publisher;
 
 use partition::PartitionTask;
-pub use processor::{FrameProcessor, ProcessedFrame};
+pub use processor::FrameProcessor;
 
 /// Consumes frames for a set of detectors.
 pub struct Worker {

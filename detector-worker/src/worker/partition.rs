@@ -14,9 +14,9 @@ use platform::retry::Backoff;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::processor::{FrameProcessor, ProcessedFrame};
+use super::processor::FrameProcessor;
 use crate::consumer::FrameTask;
-use crate::publisher::{PendingPublish, Published, Publisher};
+use crate::publisher::{PendingPublish, ProcessedFrame, Published, Publisher};
 
 /// Processes one partition until its channel closes.
 pub struct PartitionTask {

@@ -29,23 +29,12 @@ use crate::crash_log::{CrashLog, MAX_CRASHES};
 use crate::meters;
 use crate::model::Findings;
 use crate::pipeline::{Failure, Pipeline};
+use crate::publisher::ProcessedFrame;
 use native::NativeGate;
 
 /// Frames whose bytes come from the blob store, in flight at once. Each can have the largest allowed size, and the bus
 /// counts only their small messages.
 const MAX_FETCHED: usize = 8;
-
-/// Everything that is published about one message.
-pub struct ProcessedFrame {
-    /// Partition and offset of the message.
-    pub position: Position,
-    /// One result per requested detector; empty when the message is not a frame.
-    pub results: Vec<ResultEvent>,
-    /// Set when the message goes to the dead-letter topic: code and message of the cause.
-    pub dead_letter: Option<(String, String)>,
-    /// The message as received.
-    pub message: Message,
-}
 
 /// Processes frames. All partitions share one.
 pub struct FrameProcessor {

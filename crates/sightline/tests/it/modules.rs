@@ -192,8 +192,11 @@ fn crates() -> Vec<PathBuf> {
 
 #[test]
 fn no_modules_import_each_other_across_folders() {
-    let rings: Vec<_> =
-        crates().into_iter().map(|src| (Modules::of(&sources(&src)).rings(), src)).filter(|(rings, _)| !rings.is_empty()).collect();
+    let rings: Vec<_> = crates()
+        .into_iter()
+        .map(|src| (Modules::of(&sources(&src)).rings(), src))
+        .filter(|(rings, _)| !rings.is_empty())
+        .collect();
     assert!(rings.is_empty(), "{rings:#?}");
 }
 

@@ -6,11 +6,12 @@ use contracts::{FrameEvent, Message, Outcome, ResultEvent};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Analysis, FrameProcessor, ProcessedFrame};
+use super::{Analysis, FrameProcessor};
 use crate::inference::Inference;
 use crate::meters;
 use crate::model::Findings;
 use crate::pipeline::Failure;
+use crate::publisher::ProcessedFrame;
 
 impl FrameProcessor {
     /// One result per requested detector. The first failure becomes the cause of a dead letter.
