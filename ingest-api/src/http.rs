@@ -124,8 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn dump_the_document() {
-        let document = routes(true).merge(health::routes(&Health::default())).into_openapi();
-        std::fs::write("/tmp/edge-new.json", document.to_json().unwrap()).unwrap();
+    fn every_published_route_is_served_and_described() {
+        let document = |older_clients| {
+            let routes = routes(older_clients).merge(health::routes(&Health::default()));
+            routes.into_openapi().paths.paths
+        };
+        let (all, without_older) = (document(true), document(false));
+        assert!(all.len() >= 37, "{} paths", all.len());
+        for older in
+            ["/users", "/token", "/users/me/", "/login", "/setName", "/getName", "/detections", "/stats", "/alerts"]
+        {
+            assert!(all.contains_key(older) && !without_older.contains_key(older), "{older}");
+        }
+        assert!(without_older.keys().all(|path| all.contains_key(path)));
     }
 }

@@ -44,7 +44,8 @@ pub fn is_multipart(content_type: &str) -> bool {
 /// # Errors
 /// When the Content-Type is no `multipart/form-data` with a boundary.
 pub fn boundary(content_type: &str) -> Result<String, RequestError> {
-    multer::parse_boundary(content_type).ok().or_else(|| unquoted_boundary(content_type)).ok_or_else(|| {
+    let parsed = multer::parse_boundary(content_type).ok().filter(|boundary| !boundary.is_empty());
+    parsed.or_else(|| unquoted_boundary(content_type)).ok_or_else(|| {
         RequestError::UnsupportedMediaType(
             "a form must be multipart/form-data with a boundary; a boundary with other characters than letters, digits and \
              - needs quotes"

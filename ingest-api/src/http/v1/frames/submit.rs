@@ -66,9 +66,9 @@ impl Parameters for NewFrame {
     }
 }
 
-/// The bytes of an image.
+/// The bytes of an image. The schema keeps the name under which it was published.
 #[derive(ToSchema)]
-#[schema(as = Image, value_type = String, format = Binary)]
+#[schema(as = Picture, value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only described: the bytes are never parsed into it")]
 pub struct ImageBytes(Vec<u8>);
 
