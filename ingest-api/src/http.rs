@@ -130,7 +130,7 @@ mod tests {
             routes.into_openapi().paths.paths
         };
         let (all, without_older) = (document(true), document(false));
-        assert!(all.len() >= 37, "{} paths", all.len());
+        assert!(all.len() >= 44, "{} paths", all.len());
         for older in
             ["/users", "/token", "/users/me/", "/login", "/setName", "/getName", "/detections", "/stats", "/alerts"]
         {
