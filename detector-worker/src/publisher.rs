@@ -148,7 +148,7 @@ impl Publisher {
 /// Retains the results that were not acknowledged. Returns whether there are any.
 fn retain_unacknowledged(
     frame: &mut ProcessedFrame,
-    answers: Vec<Result<bus::Position, BusError>>,
+    answers: Vec<Result<Position, BusError>>,
 ) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
     for answer in answers {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Message, ResultEvent, TopicRole};
+use contracts::{Event, FailureCode, FrameContent, FrameEvent, ResultEvent, TopicRole};
 use platform::retry::Backoff;
 use store::Blobs;
 use tokio::sync::Semaphore;
