@@ -1,4 +1,4 @@
-//! A place in the stream, as the `id:` of its events: opaque to clients, understood by every replica.
+//! A client's position in the stream, sent as the `id:` of its events: opaque to clients, understood by every replica.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +7,26 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The form of a cursor, its first byte. Another form gets another number.
+/// Version of the encoding, its first byte.
 const VERSION: u8 = 1;
-/// Longest text that is looked at.
+/// Longest text that is decoded, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// Everything up to and including `offset` of this incarnation of the log was offered to the client.
+/// Everything up to and including `offset` of this incarnation of the topic was offered to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// Which log: a topic that was deleted and made anew is another.
+pub struct AlertCursor {
+    /// Incarnation of the alerts topic: a topic that was deleted and created again has another.
     pub incarnation: Arc<str>,
-    /// Where on it; -1 is before everything.
+    /// Offset in the topic; -1 stands before the first record.
     pub offset: i64,
 }
 
-/// A text is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no id of an event of this stream; leave it out to listen from now on")]
-pub struct NotCursor;
+#[error("this is no id of an event of this stream; leave it out to start with the next alert")]
+pub struct InvalidCursor;
 
-impl fmt::Display for Cursor {
+impl fmt::Display for AlertCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(9 + self.incarnation.len());
         bytes.push(VERSION);
@@ -36,20 +36,20 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl FromStr for Cursor {
-    type Err = NotCursor;
+impl FromStr for AlertCursor {
+    type Err = InvalidCursor;
 
-    fn from_str(text: &str) -> Result<Self, NotCursor> {
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         if text.len() > MAX_TEXT {
-            return Err(NotCursor);
+            return Err(InvalidCursor);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotCursor)?;
-        let (version, rest) = bytes.split_first().ok_or(NotCursor)?;
-        let (offset, incarnation) = rest.split_first_chunk::<8>().ok_or(NotCursor)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
+        let (version, rest) = bytes.split_first().ok_or(InvalidCursor)?;
+        let (offset, incarnation) = rest.split_first_chunk::<8>().ok_or(InvalidCursor)?;
         let offset = i64::from_be_bytes(*offset);
-        let incarnation = std::str::from_utf8(incarnation).map_err(|_| NotCursor)?;
+        let incarnation = std::str::from_utf8(incarnation).map_err(|_| InvalidCursor)?;
         if *version != VERSION || !(-1..i64::MAX).contains(&offset) || incarnation.is_empty() {
-            return Err(NotCursor);
+            return Err(InvalidCursor);
         }
         Ok(Self { incarnation: incarnation.into(), offset })
     }
@@ -62,21 +62,29 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_as_it_was_written() {
         for offset in [-1, 0, 1, 123_456_789, i64::MAX - 1] {
-            let cursor = Cursor { incarnation: "0c9d7f2e-topic".into(), offset };
+            let cursor = AlertCursor { incarnation: "0c9d7f2e-topic".into(), offset };
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
     }
 
     #[test]
     fn other_texts_are_refused() {
-        let good = Cursor { incarnation: "log".into(), offset: 7 }.to_string();
+        let good = AlertCursor { incarnation: "log".into(), offset: 7 }.to_string();
         let other_version = URL_SAFE_NO_PAD.encode([2, 0, 0, 0, 0, 0, 0, 0, 7, b'l']);
         let negative = URL_SAFE_NO_PAD.encode([1, 255, 255, 255, 255, 255, 255, 255, 254, b'l']);
-        let no_log = URL_SAFE_NO_PAD.encode([1, 0, 0, 0, 0, 0, 0, 0, 7]);
-        for text in
-            ["", "7", "ü", &good[1..], &format!("{good}="), &"A".repeat(5000), &other_version, &negative, &no_log]
-        {
-            assert_eq!(text.parse::<Cursor>(), Err(NotCursor), "{text}");
+        let no_incarnation = URL_SAFE_NO_PAD.encode([1, 0, 0, 0, 0, 0, 0, 0, 7]);
+        for text in [
+            "",
+            "7",
+            "ü",
+            &good[1..],
+            &format!("{good}="),
+            &"A".repeat(5000),
+            &other_version,
+            &negative,
+            &no_incarnation,
+        ] {
+            assert_eq!(text.parse::<AlertCursor>(), Err(InvalidCursor), "{text}");
         }
     }
 }

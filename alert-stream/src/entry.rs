@@ -1,4 +1,4 @@
-//! One alert as clients get it, serialised once for all of them.
+//! One alert in the form that clients get, serialised once for all of them.
 
 use std::sync::Arc;
 
@@ -8,56 +8,56 @@ use bytes::Bytes;
 use contracts::{AlertEvent, Event, StreamName, TenantId, Vehicle};
 use serde_json::json;
 
-use crate::cursor::Cursor;
-use crate::repeats::Repeats;
+use crate::cursor::AlertCursor;
+use crate::dedup::Deduplicator;
 use crate::sse;
 
 /// An alert of the log, ready to be sent.
-pub struct Entry {
+pub struct AlertEntry {
     tenant: TenantId,
     stream: Option<StreamName>,
     label: String,
     rule: String,
     block: Bytes,
-    /// The block for older clients, who know vehicles only.
+    /// The block for older clients, which only know vehicles.
     vehicle_block: Option<Bytes>,
 }
 
-/// In which shape a client wants alerts.
+/// The shape in which a client gets alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// `event: alert`, as contracts have it.
+pub enum AlertShape {
+    /// `event: alert`, the JSON of [`contracts::alert::AlertData`].
     Alert,
-    /// `event: new_alert`, a vehicle's fields flat.
+    /// `event: new_alert`, with the vehicle's fields at the top level.
     Vehicle,
 }
 
-/// What a client may see and wants to see.
+/// Which alerts a client may see, and which of them it wants.
 #[derive(Debug, Clone)]
-pub struct Filter {
-    /// Whose alerts besides the shared; none for everybody's.
+pub struct AlertFilter {
+    /// The tenant whose alerts are visible besides the shared ones; `None` for all tenants.
     tenant: Option<TenantId>,
     stream: Option<StreamName>,
     label: Option<String>,
     rule: Option<String>,
-    shape: Shape,
+    shape: AlertShape,
 }
 
-impl Filter {
+impl AlertFilter {
     /// Everything that a caller may see.
-    pub fn of(caller: &Caller, shape: Shape) -> Self {
+    pub fn of(caller: &Caller, shape: AlertShape) -> Self {
         let tenant = (!caller.sees_all).then(|| caller.tenant.clone());
         Self { tenant, stream: None, label: None, rule: None, shape }
     }
 
-    /// Of it, only what has these.
+    /// Narrows the filter to a stream, a label and a rule.
     #[must_use]
     pub fn only(self, stream: Option<StreamName>, label: Option<String>, rule: Option<String>) -> Self {
         Self { stream, label, rule, ..self }
     }
 
-    /// What is sent of an alert, if anything.
-    pub fn block<'a>(&self, entry: &'a Entry) -> Option<&'a Bytes> {
+    /// The block to send for an alert; `None` where the alert does not pass.
+    pub fn block<'a>(&self, entry: &'a AlertEntry) -> Option<&'a Bytes> {
         let may_see = self.tenant.as_ref().is_none_or(|own| *own == entry.tenant || entry.is_shared());
         let wants = self.stream.as_ref().is_none_or(|stream| entry.stream.as_ref() == Some(stream))
             && self.label.as_ref().is_none_or(|label| *label == entry.label)
@@ -66,18 +66,18 @@ impl Filter {
             return None;
         }
         match self.shape {
-            Shape::Alert => Some(&entry.block),
-            Shape::Vehicle => entry.vehicle_block.as_ref(),
+            AlertShape::Alert => Some(&entry.block),
+            AlertShape::Vehicle => entry.vehicle_block.as_ref(),
         }
     }
 }
 
-impl Entry {
+impl AlertEntry {
     fn is_shared(&self) -> bool {
         self.tenant.as_str() == "shared"
     }
 
-    fn new(alert: AlertEvent, cursor: &Cursor) -> Option<Self> {
+    fn new(alert: AlertEvent, cursor: &AlertCursor) -> Option<Self> {
         let AlertEvent { tenant, data, .. } = alert;
         let json = serde_json::to_string(&data).ok()?;
         let Vehicle { category, make, model, year } = data.attributes.vehicle();
@@ -102,36 +102,36 @@ impl Entry {
     }
 }
 
-/// What a record of the log turned out to be.
-pub enum Judged {
-    /// An alert that was not there before.
-    Alert(Entry),
-    /// An alert that was.
+/// What a record of the alerts topic is.
+pub enum DecodedRecord {
+    /// An alert.
+    New(AlertEntry),
+    /// A repeat of an alert.
     Repeat,
-    /// Not an alert at all.
+    /// Not an alert.
     Unreadable,
 }
 
-/// Judges the records of one log, in their order.
-pub struct Judge {
+/// Decodes the records of one alerts topic, in the order of their offsets.
+pub struct AlertDecoder {
     incarnation: Arc<str>,
-    repeats: Repeats,
+    dedup: Deduplicator,
 }
 
-impl Judge {
-    /// A judge that has seen nothing yet.
+impl AlertDecoder {
+    /// A decoder that has seen no record.
     pub fn new(incarnation: Arc<str>) -> Self {
-        Self { incarnation, repeats: Repeats::default() }
+        Self { incarnation, dedup: Deduplicator::default() }
     }
 
-    /// Judges the next record.
-    pub fn judge(&mut self, delivery: &Delivery) -> Judged {
+    /// Decodes the next record.
+    pub fn decode(&mut self, delivery: &Delivery) -> DecodedRecord {
         let offset = delivery.position.offset;
-        let Ok(alert) = AlertEvent::from_message(&delivery.message) else { return Judged::Unreadable };
-        if self.repeats.is_repeat(offset, alert.data.id) {
-            return Judged::Repeat;
+        let Ok(alert) = AlertEvent::from_message(&delivery.message) else { return DecodedRecord::Unreadable };
+        if self.dedup.is_repeat(offset, alert.data.id) {
+            return DecodedRecord::Repeat;
         }
-        let cursor = Cursor { incarnation: Arc::clone(&self.incarnation), offset };
-        Entry::new(alert, &cursor).map_or(Judged::Unreadable, Judged::Alert)
+        let cursor = AlertCursor { incarnation: Arc::clone(&self.incarnation), offset };
+        AlertEntry::new(alert, &cursor).map_or(DecodedRecord::Unreadable, DecodedRecord::New)
     }
 }

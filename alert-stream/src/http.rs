@@ -1,4 +1,4 @@
-//! The routes: `/v1/alerts`, its cookie, and the older clients' `/alerts`.
+//! The routes: `/v1/alerts`, its cookie, and `/alerts` for older clients.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,12 +17,12 @@ use platform::query::{Invalid, Parameters, Query};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cursor::Cursor;
-use crate::entry::{Filter, Shape};
-use crate::feed::Feed;
-use crate::resume::{Replay, begin};
-use crate::sessions::Sessions;
-use crate::subscription::{Client, Place, Subscription};
+use crate::cursor::AlertCursor;
+use crate::entry::{AlertFilter, AlertShape};
+use crate::resume::{Replay, stream_start};
+use crate::sessions::StreamSessions;
+use crate::subscription::{Subscriber, SubscriberSlot, Subscription};
+use crate::window::AlertWindow;
 use crate::{Config, Deps};
 
 mod credential;
@@ -31,9 +31,9 @@ mod error;
 use credential::Credential;
 use error::ApiError;
 
-/// Longest label or rule name to filter by, in characters.
+/// Longest label or rule name in a filter, in characters.
 const MAX_NAME: usize = 64;
-/// Proxies that hold back what they pass on (nginx) do not, where a response says so.
+/// Tells nginx not to buffer the response.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What the handlers share. Cheap to clone.
@@ -41,31 +41,31 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub struct App(Arc<Shared>);
 
 struct Shared {
-    feed: Arc<Feed>,
+    window: Arc<AlertWindow>,
     bus: Arc<dyn Bus>,
-    sessions: Arc<Sessions>,
-    places: Arc<Semaphore>,
+    sessions: Arc<StreamSessions>,
+    slots: Arc<Semaphore>,
     replays: Arc<Semaphore>,
     heartbeat: Duration,
     stop: CancellationToken,
 }
 
 impl App {
-    /// Handlers over a window, whose streams end with `stop`.
-    pub fn new(config: &Config, deps: &Deps, feed: Arc<Feed>, stop: CancellationToken) -> Self {
+    /// Handlers that read `window`; their streams end with `stop`.
+    pub fn new(config: &Config, deps: &Deps, window: Arc<AlertWindow>, stop: CancellationToken) -> Self {
         Self(Arc::new(Shared {
-            feed,
+            window,
             bus: Arc::clone(&deps.bus),
-            sessions: Arc::new(Sessions::new(Arc::clone(&deps.accounts), stop.clone())),
-            places: Arc::new(Semaphore::new(config.alert_subscribers)),
+            sessions: Arc::new(StreamSessions::new(Arc::clone(&deps.accounts), stop.clone())),
+            slots: Arc::new(Semaphore::new(config.alert_subscribers)),
             replays: Arc::new(Semaphore::new(config.alert_replays)),
             heartbeat: config.alert_heartbeat,
             stop,
         }))
     }
 
-    /// The credentials in use.
-    pub fn sessions(&self) -> Arc<Sessions> {
+    /// The credentials of open streams.
+    pub fn sessions(&self) -> Arc<StreamSessions> {
         Arc::clone(&self.0.sessions)
     }
 }
@@ -81,25 +81,33 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Which alerts, and from where on.
+/// The query of a stream: a filter, and where to start.
 #[derive(Debug)]
-struct Asked {
+struct AlertsQuery {
     stream: Option<StreamName>,
     label: Option<String>,
     rule: Option<String>,
     last_event_id: Option<String>,
 }
 
-impl Parameters for Asked {
+impl Parameters for AlertsQuery {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
         let (label, rule) = (name(query, "label")?, name(query, "rule")?);
         Ok(Self { stream: query.parsed("stream")?, label, rule, last_event_id: last_event_id(query)? })
     }
 }
 
-impl Asked {
-    /// The header counts for more: a browser that comes back by itself keeps the query it first came with.
-    fn cursor(&self, headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
+/// `lastEventId` and `lastEventID` are what widely used `EventSource` polyfills send. A polyfill adds its newest id to a URL
+/// that may have another spelling already, so one that is set wins over `last_event_id`.
+fn last_event_id(query: &mut Query) -> Result<Option<String>, Invalid> {
+    let plain = query.text("last_event_id")?;
+    let polyfill = [query.text("lastEventId")?, query.text("lastEventID")?];
+    Ok(polyfill.into_iter().flatten().find(|id| !id.is_empty()).or(plain))
+}
+
+impl AlertsQuery {
+    /// The header wins over the query: a browser that reconnects by itself repeats the query of its first request.
+    fn cursor(&self, headers: &HeaderMap) -> Result<Option<AlertCursor>, ApiError> {
         let header = match headers.get("last-event-id").map(HeaderValue::to_str) {
             Some(Ok(text)) => Some(text),
             Some(Err(_)) => return Err(ApiError::Invalid("Last-Event-ID is not readable".to_owned())),
@@ -109,16 +117,6 @@ impl Asked {
         let read = |text: &str| text.parse().map_err(|error| ApiError::Invalid(format!("last event id: {error}")));
         text.filter(|text| !text.is_empty()).map(read).transpose()
     }
-}
-
-/// The cursor in the query. EventSource polyfills send it as `lastEventId` or `lastEventID`.
-fn last_event_id(query: &mut Query) -> Result<Option<String>, Invalid> {
-    let mut found = None;
-    for name in ["last_event_id", "lastEventId", "lastEventID"] {
-        let value = query.text(name)?.filter(|value| !value.is_empty());
-        found = found.or(value);
-    }
-    Ok(found)
 }
 
 fn name(query: &mut Query, what: &'static str) -> Result<Option<String>, Invalid> {
@@ -136,12 +134,12 @@ async fn alerts(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    listen(&app, &credential, &headers, &uri, Shape::Alert).await
+    listen(&app, &credential, &headers, &uri, AlertShape::Alert).await
 }
 
-/// Where a client's stream begins, by its header and its query; or the status of the refusal.
+/// The cursor in a client's header or query, or the status of the refusal.
 #[cfg(any(test, fuzzing))]
-pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, StatusCode> {
+pub fn parse_start(header: HeaderValue, query: &str) -> Result<Option<AlertCursor>, StatusCode> {
     let caller = accounts::Caller {
         tenant: contracts::TenantId::shared(),
         user: None,
@@ -153,20 +151,20 @@ pub fn begins(header: HeaderValue, query: &str) -> Result<Option<Cursor>, Status
     };
     let invalid = StatusCode::UNPROCESSABLE_ENTITY;
     let uri: Uri = format!("/v1/alerts?{query}").parse().map_err(|_| invalid)?;
-    let asked: Asked = Query::read(&uri).map_err(|Invalid(_)| invalid)?;
-    let cursor = asked.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]));
-    drop(Filter::of(&caller, Shape::Alert).only(asked.stream, asked.label, asked.rule));
+    let query: AlertsQuery = Query::read(&uri).map_err(|Invalid(_)| invalid)?;
+    let cursor = query.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]));
+    drop(AlertFilter::of(&caller, AlertShape::Alert).only(query.stream, query.label, query.rule));
     cursor.map_err(|error| error.into_response().status())
 }
 
-/// Older clients know vehicles only: alerts of anything else are not for them.
+/// Older clients only know vehicles, and get no other alerts.
 async fn vehicles(
     State(app): State<App>,
     credential: Credential,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    listen(&app, &credential, &headers, &uri, Shape::Vehicle).await
+    listen(&app, &credential, &headers, &uri, AlertShape::Vehicle).await
 }
 
 async fn listen(
@@ -174,28 +172,28 @@ async fn listen(
     credential: &Credential,
     headers: &HeaderMap,
     uri: &Uri,
-    shape: Shape,
+    shape: AlertShape,
 ) -> Result<Response, ApiError> {
     let session = app.sessions.open(credential.token()).await?;
     if !session.caller.may(Right::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
-    let asked: Asked = Query::read(uri)?;
-    let cursor = asked.cursor(headers)?;
-    let filter = Filter::of(&session.caller, shape).only(asked.stream, asked.label, asked.rule);
-    let place = Arc::clone(&app.places).try_acquire_owned().map_err(|_| ApiError::Busy)?;
-    let place = Place::new(&app.feed, place);
+    let query: AlertsQuery = Query::read(uri)?;
+    let cursor = query.cursor(headers)?;
+    let filter = AlertFilter::of(&session.caller, shape).only(query.stream, query.label, query.rule);
+    let permit = Arc::clone(&app.slots).try_acquire_owned().map_err(|_| ApiError::Busy)?;
+    let slot = SubscriberSlot::new(&app.window, permit);
 
-    let beginning = begin(&app.feed, &*app.bus, cursor).await?;
-    let replay = if beginning.is_old {
+    let start = stream_start(&app.window, &*app.bus, cursor).await?;
+    let replay = if start.is_old {
         let permit = Arc::clone(&app.replays).try_acquire_owned().map_err(|_| ApiError::Busy)?;
-        Some(Replay::open(&app.feed, &*app.bus, beginning.offered, permit).await?)
+        Some(Replay::open(&app.window, &*app.bus, start.offered, permit).await?)
     } else {
         None
     };
-    let (feed, stop) = (Arc::clone(&app.feed), app.stop.clone());
-    let client = Client { filter, session, place };
-    let subscription = Subscription::new(feed, client, beginning, replay, app.heartbeat, stop);
+    let (window, stop) = (Arc::clone(&app.window), app.stop.clone());
+    let subscriber = Subscriber { filter, session, slot };
+    let subscription = Subscription::new(window, subscriber, start, replay, app.heartbeat, stop);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -204,7 +202,7 @@ async fn listen(
     Ok((headers, Body::from_stream(subscription.blocks())).into_response())
 }
 
-/// A browser's `EventSource` sends no headers of ours: it gets its credential as a cookie that no script can read.
+/// A browser's `EventSource` cannot send an `Authorization` header: it gets its credential as a cookie that no script reads.
 async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let credential = Credential::from_bearer(&headers)?;
     let session = app.sessions.open(credential.token()).await?;

@@ -1,32 +1,31 @@
 //! Alerts in; server-sent events out.
 //!
 //! ```text
-//! alerts (one partition) ─▶ tail: repeats dropped, serialised once ─▶ window: the newest alerts, in memory
+//! alerts (one partition) ─▶ consumer: drops repeats, serialises once ─▶ window: the newest alerts, in memory
 //!          │                                                            │ shared by all
-//!          └─▶ replay: a reader of its own, for who comes from further back ─▶ subscription ─▶ client
+//!          └─▶ replay: a reader for each client that resumes further back ─▶ subscription ─▶ client
 //! ```
 //!
-//! In: the log's alerts. Out: each as one SSE event to every client that may see it and asked for it, in the log's order.
+//! In: the alerts topic. Out: each alert as one SSE event to every client whose filter it passes, in the order of the log.
 //!
-//! Promised: the order is that of the log, the same on every replica. Which records are repeats follows from the log alone
-//! (`repeats.rs`), so a client that moves between replicas, or comes back after days, sees each alert once and misses none;
-//! where the log no longer has what it would have to see, it is told so (`event: reset`) before anything else. A client
-//! that does not keep up is told and cut, and costs the others nothing: its place is a number, and what it is sent is
-//! shared with everybody.
+//! Promised: every replica sends the same alerts in the same order. Which records are repeats follows from the log alone
+//! (`dedup.rs`), so a client that moves between replicas, or resumes after days, sees each alert once and misses none. Where
+//! the log no longer has the alerts after its cursor, it first gets `event: reset`. A client that does not keep up is told and
+//! disconnected. It costs the others nothing: its position is a number, and the blocks it is sent are shared.
 
 mod config;
+mod consumer;
 mod cursor;
+mod dedup;
 mod entry;
-mod feed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
-mod repeats;
 mod resume;
 mod sessions;
 mod sse;
 mod subscription;
-mod tail;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,16 +38,16 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 
+use crate::consumer::AlertTail;
 use crate::http::App;
-use crate::tail::Tail;
 
-/// Connections beyond the subscribers': for who is refused, asks for a cookie or looks after our health.
+/// Connections beyond the subscribers': for refusals, cookies and probes.
 const OTHER_CONNECTIONS: usize = 256;
-/// Largest head of a request.
+/// Largest head of a request, in bytes.
 const READ_BUFFER: usize = 16 << 10;
-/// What the kernel holds for a client that does not keep up: a few hundred alerts, and not the megabytes that it would take.
+/// Send buffer of a connection in the kernel, in bytes: some hundred alerts instead of the kernel's megabytes.
 const SEND_BUFFER: usize = 64 << 10;
-/// How long streams may take to say their last word after a stop.
+/// Time limit for streams to send their last block after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the stream works with.
@@ -56,28 +55,23 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Deps {
     /// The log.
     pub bus: Arc<dyn Bus>,
-    /// Who may listen.
+    /// Authenticates clients.
     pub accounts: Arc<dyn Accounts>,
 }
 
-/// The checks that decide whether the stream is ready.
+/// The service is ready when the log and the accounts can be reached.
 pub fn health(_config: &Config, deps: &Deps) -> Health {
-    let (bus, accounts) = (Arc::clone(&deps.bus), Arc::clone(&deps.accounts));
-    Health::default()
-        .with("bus", move || {
-            let bus = Arc::clone(&bus);
-            async move { bus.check().await }
-        })
-        .with("accounts", move || {
-            let accounts = Arc::clone(&accounts);
-            async move { accounts.check().await }
-        })
+    Health::default().with_shared("bus", &deps.bus, |bus| async move { bus.check().await }).with_shared(
+        "accounts",
+        &deps.accounts,
+        |accounts| async move { accounts.check().await },
+    )
 }
 
-/// Streams alerts to whoever connects to `listener`, until `stop`.
+/// Streams alerts to the clients of `listener`, until `stop`.
 ///
 /// # Errors
-/// When the settings make no sense, the log refuses for good or was replaced by another, or the listener fails.
+/// When a setting is invalid, the log refuses for good, the alerts topic was replaced, or the listener fails.
 pub async fn run(
     config: Config,
     deps: Deps,
@@ -85,8 +79,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = health(&config, &deps);
-    // Nobody is let in before the window is filled: "from now on" has to mean after all that is there.
-    let Some(tail) = Tail::open(&deps.bus, config.alert_window, &stop).await? else { return Ok(()) };
+    // A failure of the consumer ends the streams, and a failure of the server ends the consumer.
+    let stop = stop.child_token();
+    // Clients connect only when the window is filled: "from now on" means after every alert that is on the log.
+    let Some(tail) = AlertTail::open(&deps.bus, config.alert_window, &stop).await? else { return Ok(()) };
     let limits = Limits {
         connections: config.alert_subscribers + OTHER_CONNECTIONS,
         write: config.alert_stall,
@@ -95,9 +91,7 @@ pub async fn run(
         drain: DRAIN,
         ..Limits::default()
     };
-    // When the tail fails the streams end too.
-    let stop = stop.child_token();
-    let app = App::new(&config, &deps, tail.feed(), stop.clone());
+    let app = App::new(&config, &deps, tail.window(), stop.clone());
     let sessions = app.sessions();
     let router = http::router(app).merge(health.router());
     let following = async {

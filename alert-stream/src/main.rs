@@ -34,7 +34,7 @@ struct Program {
     operator: OperatorArgs,
 }
 
-/// How callers are told from strangers.
+/// How callers are authenticated.
 #[derive(Debug, clap::Args)]
 struct Callers {
     #[command(flatten)]
@@ -78,14 +78,14 @@ async fn run(program: Program) -> anyhow::Result<()> {
         tokio::try_join!(
             alert_stream::run(config, deps.clone(), listener, stop.clone()),
             ports.serve(stop.clone()),
-            listening(users, stop.clone())
+            watch_revocations(users, stop.clone())
         )?;
         Ok(deps.bus.close().await?)
     };
     shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
 }
 
-/// Those who sign in elsewhere: here their tokens are read.
+/// Verifies tokens that ingest-api issues.
 async fn users(callers: &Callers) -> anyhow::Result<Arc<StoredAccounts>> {
     let Callers { database, redis, tokens, .. } = callers;
     let (url, redis) = (database.url()?, redis.url()?);
@@ -107,8 +107,8 @@ async fn users(callers: &Callers) -> anyhow::Result<Arc<StoredAccounts>> {
     Ok(Arc::new(StoredAccounts::open(store, settings, deps).await.map_err(anyhow::Error::msg)?))
 }
 
-/// Hears what was taken back, until `stop`.
-async fn listening(users: Arc<StoredAccounts>, stop: CancellationToken) -> anyhow::Result<()> {
+/// Keeps revocations up to date until `stop`.
+async fn watch_revocations(users: Arc<StoredAccounts>, stop: CancellationToken) -> anyhow::Result<()> {
     users.run(stop).await;
     Ok(())
 }

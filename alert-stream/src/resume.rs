@@ -1,4 +1,4 @@
-//! Where a client's stream begins: at its cursor, if that can be, else with a `reset`.
+//! Where a client's stream starts: after its cursor where the log still has that, else with a `reset`.
 
 use std::sync::Arc;
 
@@ -8,125 +8,117 @@ use contracts::TopicRole;
 use metrics::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::cursor::Cursor;
-use crate::entry::{Filter, Judge, Judged};
-use crate::feed::Feed;
-use crate::repeats::REACH;
+use crate::consumer::alerts_range;
+use crate::cursor::AlertCursor;
+use crate::dedup::DEDUP_WINDOW;
+use crate::entry::{AlertDecoder, AlertFilter, DecodedRecord};
 use crate::sse;
-use crate::tail::extent;
+use crate::window::AlertWindow;
 
-/// Where a stream begins.
-pub struct Beginning {
-    /// Everything up to this offset was offered, or is not to be had.
+/// Where a stream starts.
+pub struct StreamStart {
+    /// Everything up to this offset was offered before, or is gone.
     pub offered: i64,
     /// The first block.
     pub block: Bytes,
-    /// Whether the client's place is before the window.
+    /// The next alert is no longer in the window.
     pub is_old: bool,
 }
 
-/// Decides where a client's stream begins.
+/// Decides where a client's stream starts.
 ///
-/// A cursor that the log cannot continue (of another incarnation, ahead of the log's end, or of alerts that retention
-/// dropped) gets `reset` and then the oldest that is kept: the client may see again what it knows, which ids tell it, but
-/// is not kept from anything that is there.
-pub async fn begin(feed: &Feed, bus: &dyn Bus, cursor: Option<Cursor>) -> Result<Beginning, BusError> {
-    let Some(cursor) = cursor else { return Ok(going_on(feed, feed.head())) };
-    if cursor.incarnation != *feed.incarnation() {
-        let (earliest, _) = extent(bus).await?;
-        return Ok(reset(
-            feed,
-            earliest,
-            "other_log",
-            "this id is of a log that is no more; what comes now is the oldest of the present one",
-        ));
+/// A cursor cannot be continued where it belongs to another incarnation, lies beyond the end of the log, or lies before what
+/// retention has kept. The client then gets a `reset` and the oldest alerts that are kept: it may see alerts again, which it
+/// recognises by their ids, and misses none that is there.
+pub async fn stream_start(
+    window: &AlertWindow,
+    bus: &dyn Bus,
+    cursor: Option<AlertCursor>,
+) -> Result<StreamStart, BusError> {
+    let Some(cursor) = cursor else { return Ok(continued(window, window.head())) };
+    if cursor.incarnation != *window.incarnation() {
+        let (earliest, _) = alerts_range(bus).await?;
+        let reason = "this id is of a log that is no more; what comes now is the oldest of the present one";
+        return Ok(reset(window, earliest, "other_log", reason));
     }
-    // The usual way back needs no question to the log.
-    if (feed.covered_from() - 1..=feed.head()).contains(&cursor.offset) {
-        return Ok(going_on(feed, cursor.offset));
+    // The usual case needs no request to the log.
+    if (window.covered_from() - 1..=window.head()).contains(&cursor.offset) {
+        return Ok(continued(window, cursor.offset));
     }
-    let (earliest, end) = extent(bus).await?;
+    let (earliest, end) = alerts_range(bus).await?;
     if cursor.offset + 1 < earliest {
-        return Ok(reset(
-            feed,
-            earliest,
-            "too_old",
-            "alerts after this id are no longer kept; what comes now is the oldest that is",
-        ));
+        let reason = "alerts after this id are no longer kept; what comes now is the oldest that is";
+        return Ok(reset(window, earliest, "too_old", reason));
     }
     if cursor.offset >= end {
-        return Ok(reset(
-            feed,
-            earliest,
-            "ahead",
-            "the log ends before this id; what comes now is the oldest that is kept",
-        ));
+        let reason = "the log ends before this id; what comes now is the oldest that is kept";
+        return Ok(reset(window, earliest, "ahead", reason));
     }
-    // Before the window, or handed out by a replica that is a little ahead of this one.
-    Ok(going_on(feed, cursor.offset))
+    // Before the window, or from a replica that has read a little further than this one.
+    Ok(continued(window, cursor.offset))
 }
 
-fn going_on(feed: &Feed, offered: i64) -> Beginning {
-    let is_old = offered + 1 < feed.covered_from();
-    Beginning { offered, block: sse::opening(&feed.cursor(offered)), is_old }
+fn continued(window: &AlertWindow, offered: i64) -> StreamStart {
+    let is_old = offered + 1 < window.covered_from();
+    StreamStart { offered, block: sse::opening(&window.cursor(offered)), is_old }
 }
 
-fn reset(feed: &Feed, earliest: i64, code: &str, reason: &str) -> Beginning {
-    feed.meters.resets.increment(1);
-    let beginning = going_on(feed, earliest - 1);
-    Beginning { block: sse::reset(&feed.cursor(earliest - 1), code, reason), ..beginning }
+fn reset(window: &AlertWindow, earliest: i64, code: &str, reason: &str) -> StreamStart {
+    window.meters.resets.increment(1);
+    let start = continued(window, earliest - 1);
+    StreamStart { block: sse::reset(&window.cursor(earliest - 1), code, reason), ..start }
 }
 
-/// Alerts out of the log, for one client that comes from before the window.
+/// Alerts from the log, for one client that starts before the window.
 pub struct Replay {
     reader: Box<dyn Reader>,
-    judge: Judge,
+    decoder: AlertDecoder,
     replays: Gauge,
     _permit: OwnedSemaphorePermit,
 }
 
-/// What a replay came upon.
+/// The next step of a replay.
 pub enum Replayed {
-    /// Everything up to this offset was offered; a block, where the client wants what stood there.
+    /// Everything up to this offset was offered; with a block where the record there passes the filter.
     UpTo(i64, Option<Bytes>),
-    /// The log dropped everything before this offset while it was read.
+    /// Retention dropped everything before this offset while it was read.
     Lost(i64),
 }
 
 impl Replay {
-    /// Reads from `offered` on, and the 2,000 records before it, which tell repeats.
+    /// Reads the records after `offered`, and those of the dedup window before it.
     pub async fn open(
-        feed: &Feed,
+        window: &AlertWindow,
         bus: &dyn Bus,
         offered: i64,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, BusError> {
-        let (earliest, _) = extent(bus).await?;
-        let start = earliest.max(offered + 1 - REACH);
+        let (earliest, _) = alerts_range(bus).await?;
+        let start = earliest.max(offered + 1 - DEDUP_WINDOW);
         let reader = bus.reader(TopicRole::Alerts, Start::Offset(start)).await?;
-        let replays = feed.meters.replays.clone();
+        let replays = window.meters.replays.clone();
         replays.increment(1);
-        Ok(Self { reader, judge: Judge::new(Arc::clone(feed.incarnation())), replays, _permit: permit })
+        Ok(Self { reader, decoder: AlertDecoder::new(Arc::clone(window.incarnation())), replays, _permit: permit })
     }
 
-    /// What comes after `offered`. Cancel-safe.
-    pub async fn next(&mut self, offered: i64, filter: &Filter) -> Result<Replayed, BusError> {
+    /// The next record after `offered`. Cancel-safe.
+    pub async fn next(&mut self, offered: i64, filter: &AlertFilter) -> Result<Replayed, BusError> {
         loop {
-            // The log may hand over a million records without a pause; others want to run too.
+            // The log may deliver a million records without a pause: let other tasks run.
             tokio::task::consume_budget().await;
             let delivery = match self.reader.next().await? {
                 ReaderItem::Gap { to, .. } if to > offered + 1 => return Ok(Replayed::Lost(to)),
                 ReaderItem::Gap { .. } => continue,
                 ReaderItem::Delivery(delivery) => delivery,
             };
-            let judged = self.judge.judge(&delivery);
+            let record = self.decoder.decode(&delivery);
             let offset = delivery.position.offset;
             if offset <= offered {
                 continue;
             }
-            let block = match &judged {
-                Judged::Alert(entry) => filter.block(entry).cloned(),
-                Judged::Repeat | Judged::Unreadable => None,
+            let block = match &record {
+                DecodedRecord::New(entry) => filter.block(entry).cloned(),
+                DecodedRecord::Repeat | DecodedRecord::Unreadable => None,
             };
             return Ok(Replayed::UpTo(offset, block));
         }

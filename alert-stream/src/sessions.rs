@@ -1,7 +1,7 @@
-//! Who listens, and for how long they may: a stream outlives the request that was authenticated.
+//! The credentials of open streams. A stream outlives the request that was authenticated, so its credential is checked again.
 //!
-//! Every credential in use is looked at again every two seconds, once for all of its streams, and its streams end when it
-//! does: when its time is over, when it is taken back, or when it comes to stand for somebody else.
+//! Every credential in use is verified every two seconds, once for all of its streams. Its streams end when it expires, when
+//! it is revoked, or when it comes to authenticate another caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,36 +11,37 @@ use accounts::{AccessError, Accounts, Caller};
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-/// How often credentials are looked at again. A stream has to be closed five seconds after its credential's end.
-const AGAIN: Duration = Duration::from_secs(2);
-/// How long one look may take.
-const LOOK: Duration = Duration::from_secs(2);
-/// How many looks are taken side by side.
-const SIDE_BY_SIDE: usize = 32;
+/// Pause between verifications. A stream must end within five seconds of its credential.
+const VERIFY_EVERY: Duration = Duration::from_secs(2);
+/// Time limit for one verification.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Verifications side by side.
+const MAX_CONCURRENT: usize = 32;
 
 /// One credential in use.
-pub struct Session {
-    /// Who it stands for.
+pub struct StreamSession {
+    /// The caller that it authenticates.
     pub caller: Caller,
-    /// Fires when it ends, and when the service does.
+    /// Cancelled when the credential or the service ends.
     pub ended: CancellationToken,
 }
 
-/// Every credential in use.
-pub struct Sessions {
+/// All credentials in use.
+pub struct StreamSessions {
     accounts: Arc<dyn Accounts>,
     stop: CancellationToken,
-    live: Mutex<HashMap<String, Arc<Session>>>,
+    /// By token.
+    live: Mutex<HashMap<String, Arc<StreamSession>>>,
 }
 
-impl Sessions {
-    /// Nobody listens yet.
+impl StreamSessions {
+    /// No session yet; all end with `stop`.
     pub fn new(accounts: Arc<dyn Accounts>, stop: CancellationToken) -> Self {
         Self { accounts, stop, live: Mutex::default() }
     }
 
-    /// The session of a credential, for a request, which counts among its caller's.
-    pub async fn open(&self, token: &str) -> Result<Arc<Session>, AccessError> {
+    /// The session of a credential. The request counts against its caller's rate limit.
+    pub async fn open(&self, token: &str) -> Result<Arc<StreamSession>, AccessError> {
         let caller = self.accounts.authenticate(token).await?;
         self.accounts.admit(&caller).await?;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,82 +51,76 @@ impl Sessions {
             }
             known.ended.cancel();
         }
-        let session = Arc::new(Session { caller, ended: self.stop.child_token() });
+        let session = Arc::new(StreamSession { caller, ended: self.stop.child_token() });
         live.insert(token.to_owned(), Arc::clone(&session));
         Ok(session)
     }
 
-    /// Looks at every credential again and again, until `stop`.
+    /// Verifies every credential in use again and again, until `stop`.
     pub async fn watch(&self, stop: &CancellationToken) {
-        let forever = async {
+        let verifying = async {
             loop {
-                tokio::time::sleep(AGAIN).await;
-                self.look_again().await;
+                tokio::time::sleep(VERIFY_EVERY).await;
+                self.verify_all().await;
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = forever => {}
-        }
+        stop.run_until_cancelled(verifying).await;
     }
 
-    async fn look_again(&self) {
-        let in_use: Vec<(String, Arc<Session>)> = {
+    async fn verify_all(&self) {
+        let in_use: Vec<(String, Arc<StreamSession>)> = {
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody else holds it: the last of its streams is gone.
+            // Only the map holds a session whose last stream has ended.
             live.retain(|_, session| Arc::strong_count(session) > 1 && !session.ended.is_cancelled());
             live.iter().map(|(token, session)| (token.clone(), Arc::clone(session))).collect()
         };
         let now = SystemTime::now();
-        for (_, session) in
-            in_use.iter().filter(|(_, session)| session.caller.valid_until.is_some_and(|end| end <= now))
-        {
+        let has_expired = |session: &StreamSession| session.caller.valid_until.is_some_and(|end| end <= now);
+        for (_, session) in in_use.iter().filter(|(_, session)| has_expired(session)) {
             session.ended.cancel();
         }
-        stream::iter(in_use).for_each_concurrent(SIDE_BY_SIDE, |(token, session)| self.look_at(token, session)).await;
+        stream::iter(in_use).for_each_concurrent(MAX_CONCURRENT, |(token, session)| self.verify(token, session)).await;
     }
 
-    async fn look_at(&self, token: String, session: Arc<Session>) {
-        match tokio::time::timeout(LOOK, self.accounts.authenticate(&token)).await {
-            Ok(Ok(now)) if now == session.caller => {}
-            Ok(
-                Ok(_)
-                | Err(
-                    AccessError::InvalidCredential
-                    | AccessError::QuotaExceeded { .. }
-                    | AccessError::RateLimited { .. },
-                ),
-            ) => session.ended.cancel(),
-            // Whoever was let in stays while nobody can say otherwise, to the end that was known.
-            Ok(Err(AccessError::Unavailable(reason))) => {
-                tracing::debug!(error = reason, "a credential cannot be looked at again");
+    async fn verify(&self, token: String, session: Arc<StreamSession>) {
+        let Ok(verified) = tokio::time::timeout(VERIFY_TIMEOUT, self.accounts.authenticate(&token)).await else {
+            return tracing::debug!("a credential was not verified in time");
+        };
+        match verified {
+            Ok(caller) if caller == session.caller => {}
+            // The accounts are out of reach: the stream goes on until the credential expires.
+            Err(AccessError::Unavailable(reason)) => {
+                tracing::debug!(error = reason, "a credential cannot be verified");
             }
-            Err(_) => tracing::debug!("a credential was not looked at again in time"),
+            Ok(_)
+            | Err(
+                AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } | AccessError::RateLimited { .. },
+            ) => session.ended.cancel(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use async_trait::async_trait;
     use contracts::{FrameId, TenantId};
 
     use super::*;
 
-    /// Knows the token `good` until it is told otherwise, and `brief` for a moment.
+    /// Accepts every token; `brief` has expired.
     #[derive(Default)]
-    struct Doorman {
-        refuses: std::sync::atomic::AtomicBool,
-        away: std::sync::atomic::AtomicBool,
-        asked: AtomicUsize,
+    struct FakeAccounts {
+        refuses: AtomicBool,
+        away: AtomicBool,
+        calls: AtomicUsize,
     }
 
     #[async_trait]
-    impl Accounts for Doorman {
+    impl Accounts for FakeAccounts {
         async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.calls.fetch_add(1, Ordering::SeqCst);
             if self.away.load(Ordering::SeqCst) {
                 return Err(AccessError::Unavailable("away".to_owned()));
             }
@@ -155,29 +150,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_credential_is_asked_about_once_for_all_its_streams_and_forgotten_after_the_last() {
-        let doorman = Arc::new(Doorman::default());
-        let sessions = Sessions::new(doorman.clone(), CancellationToken::new());
+    async fn a_credential_is_verified_once_for_all_its_streams() {
+        let accounts = Arc::new(FakeAccounts::default());
+        let sessions = StreamSessions::new(accounts.clone(), CancellationToken::new());
         let streams = [sessions.open("good").await.unwrap(), sessions.open("good").await.unwrap()];
-        sessions.look_again().await;
-        assert_eq!(doorman.asked.load(Ordering::SeqCst), 3);
+        sessions.verify_all().await;
+        assert_eq!(accounts.calls.load(Ordering::SeqCst), 3);
         drop(streams);
-        sessions.look_again().await;
-        assert_eq!(doorman.asked.load(Ordering::SeqCst), 3);
+        sessions.verify_all().await;
+        assert_eq!(accounts.calls.load(Ordering::SeqCst), 3, "forgotten after its last stream");
     }
 
     #[tokio::test]
-    async fn a_session_ends_with_its_credential_and_not_while_nobody_can_say() {
-        let doorman = Arc::new(Doorman::default());
-        let sessions = Sessions::new(doorman.clone(), CancellationToken::new());
+    async fn a_session_ends_with_its_credential_and_survives_an_outage() {
+        let accounts = Arc::new(FakeAccounts::default());
+        let sessions = StreamSessions::new(accounts.clone(), CancellationToken::new());
         let (good, brief) = (sessions.open("good").await.unwrap(), sessions.open("brief").await.unwrap());
-        doorman.away.store(true, Ordering::SeqCst);
-        sessions.look_again().await;
-        assert!(brief.ended.is_cancelled(), "its time is over, whoever is away");
+        accounts.away.store(true, Ordering::SeqCst);
+        sessions.verify_all().await;
+        assert!(brief.ended.is_cancelled(), "it has expired, whether the accounts answer or not");
         assert!(!good.ended.is_cancelled());
-        doorman.away.store(false, Ordering::SeqCst);
-        doorman.refuses.store(true, Ordering::SeqCst);
-        sessions.look_again().await;
+        accounts.away.store(false, Ordering::SeqCst);
+        accounts.refuses.store(true, Ordering::SeqCst);
+        sessions.verify_all().await;
         assert!(good.ended.is_cancelled());
     }
 }

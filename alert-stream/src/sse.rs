@@ -1,43 +1,43 @@
-//! Blocks of an event stream, as the HTML standard has them.
+//! Blocks of an event stream, as the HTML standard defines them.
 
 use std::fmt::Display;
 
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::cursor::Cursor;
+use crate::cursor::AlertCursor;
 
-/// How long a client should wait before it comes back, in milliseconds.
-const RETRY: u32 = 2_000;
+/// How long a client should wait before it reconnects, in milliseconds.
+const RETRY_MS: u32 = 2_000;
 
-/// An event with its data on one line. JSON has no line breaks of its own.
+/// An event with its data on one line: `data` must not contain line breaks, and JSON has none.
 pub fn event(name: &str, id: &impl Display, data: &impl Display) -> Bytes {
     format!("event: {name}\nid: {id}\ndata: {data}\n\n").into()
 }
 
-/// The first block: a client without alerts has a place too.
-pub fn opening(cursor: &Cursor) -> Bytes {
-    format!("retry: {RETRY}\nid: {cursor}\n\n").into()
+/// The first block: it gives a client without alerts a cursor too.
+pub fn opening(cursor: &AlertCursor) -> Bytes {
+    format!("retry: {RETRY_MS}\nid: {cursor}\n\n").into()
 }
 
-/// A block without an event: it only moves the client's place on, and shows that the line is alive.
-pub fn heartbeat(cursor: &Cursor) -> Bytes {
+/// A block without an event: it moves the client's cursor and keeps the connection alive.
+pub fn heartbeat(cursor: &AlertCursor) -> Bytes {
     format!(": still here\nid: {cursor}\n\n").into()
 }
 
-/// What came before `cursor` is not to be had: alerts may be missing between what the client saw and what comes now.
-pub fn reset(cursor: &Cursor, code: &str, reason: &str) -> Bytes {
+/// Tells the client that alerts before `cursor` are gone, so it may have missed some.
+pub fn reset(cursor: &AlertCursor, code: &str, reason: &str) -> Bytes {
     event("reset", cursor, &json!({"code": code, "reason": reason}))
 }
 
-/// The client did not keep up and is cut. It keeps its place: this block has no id.
+/// Tells the client that it is disconnected because it did not keep up. The block has no id: the client keeps its cursor.
 pub fn slow() -> Bytes {
     let data =
         json!({"code": "slow", "reason": "you did not keep up; come back with the last id to get what you missed"});
     format!("event: slow\ndata: {data}\n\n").into()
 }
 
-/// A last word without meaning to programs.
+/// A comment, which clients ignore.
 pub fn comment(text: &str) -> Bytes {
     format!(": {text}\n\n").into()
 }

@@ -1,8 +1,8 @@
-//! One client's stream: a place on the log, a filter, and what is ready to be sent.
+//! One client's stream: an offset on the log, a filter, and the blocks that are ready to be sent.
 //!
-//! It does nothing unless the connection wants bytes: a client that takes none costs none, and what it may have ready is
-//! bounded by [`Feed::take`]. It gives up a client whose place the window has left behind; one that takes no bytes at all
-//! is given up by the connection (`Limits::write`).
+//! It works only when the connection wants bytes: a client that reads nothing costs nothing, and [`AlertWindow::take`] bounds
+//! what is ready for it. A client whose next alert has left the window is disconnected here; one that reads no bytes at all is
+//! disconnected by the server (`Limits::write`).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,102 +17,104 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::entry::Filter;
-use crate::feed::{Feed, Taken};
-use crate::resume::{Beginning, Replay, Replayed};
-use crate::sessions::Session;
+use crate::entry::AlertFilter;
+use crate::resume::{Replay, Replayed, StreamStart};
+use crate::sessions::StreamSession;
 use crate::sse;
+use crate::window::{AlertWindow, WindowRead};
 
 /// One client's stream.
 pub struct Subscription {
-    feed: Arc<Feed>,
-    bell: watch::Receiver<i64>,
-    filter: Filter,
-    /// There while the client is behind the window.
+    window: Arc<AlertWindow>,
+    /// Changes when the window has more.
+    head: watch::Receiver<i64>,
+    filter: AlertFilter,
+    /// Reads the log while the client is behind the window.
     replay: Option<Box<Replay>>,
     ready: VecDeque<Bytes>,
-    /// Everything up to this offset is sent, ready, or not for this client.
+    /// Everything up to this offset is sent, ready, or does not pass the filter.
     offered: i64,
+    /// Longest silence before a heartbeat.
     heartbeat: Duration,
-    beat: Pin<Box<Sleep>>,
-    sent: Instant,
-    session: Arc<Session>,
-    /// Waits for the session's end. Kept, for all streams of a session share the list of who waits.
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    next_heartbeat: Pin<Box<Sleep>>,
+    last_sent: Instant,
+    session: Arc<StreamSession>,
+    /// Resolves when the session ends. Created once: registering anew for every wait would lock the token that all streams of
+    /// the session share.
+    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     stop: CancellationToken,
     over: bool,
-    _place: Place,
+    _slot: SubscriberSlot,
 }
 
-/// A client's place among those that may listen at once.
-pub struct Place {
+/// One of the connections that are allowed at once.
+pub struct SubscriberSlot {
     subscribers: Gauge,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
-    /// Takes a place.
-    pub fn new(feed: &Feed, permit: OwnedSemaphorePermit) -> Self {
-        let subscribers = feed.meters.subscribers.clone();
+impl SubscriberSlot {
+    /// Counts the client as connected until this is dropped.
+    pub fn new(window: &AlertWindow, permit: OwnedSemaphorePermit) -> Self {
+        let subscribers = window.meters.subscribers.clone();
         subscribers.increment(1);
         Self { subscribers, _permit: permit }
     }
 }
 
-impl Drop for Place {
+impl Drop for SubscriberSlot {
     fn drop(&mut self) {
         self.subscribers.decrement(1);
     }
 }
 
-/// Who listens, to what.
-pub struct Client {
-    /// What is sent to it.
-    pub filter: Filter,
-    /// Its credential, whose end is the stream's.
-    pub session: Arc<Session>,
-    /// Its place.
-    pub place: Place,
+/// A connected client.
+pub struct Subscriber {
+    /// Which alerts it gets.
+    pub filter: AlertFilter,
+    /// Its credential; the stream ends with it.
+    pub session: Arc<StreamSession>,
+    /// Its slot.
+    pub slot: SubscriberSlot,
 }
 
-/// What a stream waits for.
-enum Woken {
-    Bell,
+enum WakeReason {
+    NewAlerts,
     Replayed(Result<Replayed, bus::BusError>),
-    Beat,
-    Ended,
+    Heartbeat,
+    SessionEnded,
 }
 
 impl Subscription {
-    /// A stream from `beginning` on; with a `replay` where that is before the window.
+    /// A stream from `start` on. It needs a `replay` where that is before the window.
     pub fn new(
-        feed: Arc<Feed>,
-        client: Client,
-        beginning: Beginning,
+        window: Arc<AlertWindow>,
+        subscriber: Subscriber,
+        start: StreamStart,
         replay: Option<Replay>,
         heartbeat: Duration,
         stop: CancellationToken,
     ) -> Self {
-        let Client { filter, session, place } = client;
+        let Subscriber { filter, session, slot } = subscriber;
         Self {
-            bell: feed.bell(),
-            feed,
+            head: window.subscribe(),
+            window,
             filter,
             replay: replay.map(Box::new),
-            ready: VecDeque::from([beginning.block]),
-            offered: beginning.offered,
+            ready: VecDeque::from([start.block]),
+            offered: start.offered,
             heartbeat,
-            beat: Box::pin(sleep(heartbeat)),
-            sent: Instant::now(),
-            ended: Box::pin(session.ended.clone().cancelled_owned()),
+            next_heartbeat: Box::pin(sleep(heartbeat)),
+            last_sent: Instant::now(),
+            session_ended: Box::pin(session.ended.clone().cancelled_owned()),
             session,
             stop,
             over: false,
-            _place: place,
+            _slot: slot,
         }
     }
 
-    /// The blocks to send, one after another.
+    /// The blocks to send, in order.
     pub fn blocks(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
         stream::unfold(self, |mut subscription| async move {
             let block = subscription.next().await?;
@@ -123,7 +125,7 @@ impl Subscription {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(block) = self.ready.pop_front() {
-                self.sent = Instant::now();
+                self.last_sent = Instant::now();
                 return Some(block);
             }
             if self.over {
@@ -138,85 +140,85 @@ impl Subscription {
         if self.session.ended.is_cancelled() {
             return self.end();
         }
-        if self.replay.is_some() && self.offered + 1 >= self.feed.covered_from() {
-            // From here on the window has everything.
+        if self.replay.is_some() && self.offered + 1 >= self.window.covered_from() {
+            // The window has everything from here on.
             self.replay = None;
         }
         if self.replay.is_none() {
-            match self.feed.take(self.offered, &self.filter, &mut self.ready) {
-                Taken::Fallen => return self.cut(),
-                Taken::UpTo(offset) => self.offered = offset,
+            match self.window.take(self.offered, &self.filter, &mut self.ready) {
+                WindowRead::Behind => return self.disconnect_slow(),
+                WindowRead::UpTo(offset) => self.offered = offset,
             }
-            self.feed.meters.deliveries.increment(self.ready.len() as u64);
-            if !self.ready.is_empty() || self.offered < self.feed.head() {
-                // A filter that nothing passes may look through the whole window: others want to run too.
+            self.window.meters.deliveries.increment(self.ready.len() as u64);
+            if !self.ready.is_empty() || self.offered < self.window.head() {
+                // A filter that nothing passes may examine the whole window: let other tasks run.
                 return tokio::task::consume_budget().await;
             }
         }
         match self.wait().await {
-            Woken::Bell | Woken::Ended => {}
-            Woken::Beat => self.beat(),
-            Woken::Replayed(Ok(Replayed::UpTo(offset, block))) => {
+            WakeReason::NewAlerts | WakeReason::SessionEnded => {}
+            WakeReason::Heartbeat => self.send_heartbeat(),
+            WakeReason::Replayed(Ok(Replayed::UpTo(offset, block))) => {
                 self.offered = offset;
-                self.feed.meters.deliveries.increment(u64::from(block.is_some()));
+                self.window.meters.deliveries.increment(u64::from(block.is_some()));
                 self.ready.extend(block);
             }
-            Woken::Replayed(Ok(Replayed::Lost(to))) => {
+            WakeReason::Replayed(Ok(Replayed::Lost(to))) => {
                 self.offered = to - 1;
-                self.feed.meters.resets.increment(1);
+                self.window.meters.resets.increment(1);
                 let reason =
                     "alerts were dropped by retention while they were read; what comes now is the oldest that is kept";
-                self.ready.push_back(sse::reset(&self.feed.cursor(to - 1), "too_old", reason));
+                self.ready.push_back(sse::reset(&self.window.cursor(to - 1), "too_old", reason));
             }
-            Woken::Replayed(Err(error)) => {
-                tracing::warn!(%error, "a client's replay cannot be read on and is cut; it will come back with its last id");
-                self.last_word("the log cannot be read; come back with the last id");
+            WakeReason::Replayed(Err(error)) => {
+                tracing::warn!(%error, "a client's replay failed; the client is disconnected and resumes with its last id");
+                self.end_with("the log cannot be read; come back with the last id");
             }
         }
     }
 
-    async fn wait(&mut self) -> Woken {
-        let news = async {
+    async fn wait(&mut self) -> WakeReason {
+        let more = async {
             match &mut self.replay {
-                Some(replay) => Woken::Replayed(replay.next(self.offered, &self.filter).await),
-                // The feed outlives its subscriptions, so the bell is never taken away.
-                None => match self.bell.changed().await {
-                    Ok(()) => Woken::Bell,
-                    Err(_) => Woken::Ended,
+                Some(replay) => WakeReason::Replayed(replay.next(self.offered, &self.filter).await),
+                // The window outlives its subscriptions, so its sender is never dropped.
+                None => match self.head.changed().await {
+                    Ok(()) => WakeReason::NewAlerts,
+                    Err(_) => WakeReason::SessionEnded,
                 },
             }
         };
         tokio::select! {
             biased;
-            () = self.ended.as_mut() => Woken::Ended,
-            () = self.beat.as_mut() => Woken::Beat,
-            news = news => news,
+            () = self.session_ended.as_mut() => WakeReason::SessionEnded,
+            () = self.next_heartbeat.as_mut() => WakeReason::Heartbeat,
+            more = more => more,
         }
     }
 
-    /// Time for a heartbeat, if nothing else was sent meanwhile.
-    fn beat(&mut self) {
+    /// Sends a heartbeat where nothing else was sent for so long.
+    fn send_heartbeat(&mut self) {
         let now = Instant::now();
-        if now >= self.sent + self.heartbeat {
-            self.ready.push_back(sse::heartbeat(&self.feed.cursor(self.offered)));
-            self.sent = now;
+        if now >= self.last_sent + self.heartbeat {
+            self.ready.push_back(sse::heartbeat(&self.window.cursor(self.offered)));
+            self.last_sent = now;
         }
-        self.beat.as_mut().reset(self.sent + self.heartbeat);
+        self.next_heartbeat.as_mut().reset(self.last_sent + self.heartbeat);
     }
 
-    fn cut(&mut self) {
-        self.feed.meters.slow.increment(1);
+    fn disconnect_slow(&mut self) {
+        self.window.meters.slow.increment(1);
         self.ready.push_back(sse::slow());
         self.over = true;
     }
 
     fn end(&mut self) {
         let stopping = self.stop.is_cancelled();
-        self.last_word(if stopping { "closing; come back with the last id" } else { "the credential ended" });
+        self.end_with(if stopping { "closing; come back with the last id" } else { "the credential ended" });
     }
 
-    fn last_word(&mut self, text: &str) {
-        self.ready.push_back(sse::comment(text));
+    fn end_with(&mut self, comment: &str) {
+        self.ready.push_back(sse::comment(comment));
         self.over = true;
     }
 }

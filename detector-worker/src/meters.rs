@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::DetectorName;
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, counter, gauge, histogram};
 
 /// Counts a finished frame by its outcome: `ok`, `failed`, `skipped` (for other detectors) or `invalid` (not a frame).
 pub fn frame(outcome: &'static str) {
@@ -23,7 +23,12 @@ pub fn batch(detector: &DetectorName, size: usize) {
 
 /// Counts a retry of `fetch`, `infer`, `keep`, `publish` or `consume`.
 pub fn retry(what: &'static str) {
-    counter!("sightline_worker_retries_total", "what" => what).increment(1);
+    retries(what).increment(1);
+}
+
+/// The counter of [`retry`].
+pub fn retries(what: &'static str) -> Counter {
+    counter!("sightline_worker_retries_total", "what" => what)
 }
 
 /// Counts frames that retention dropped before this worker received them.

@@ -6,14 +6,14 @@
 //! retry, so a consumer can tell a repeated message from repeated work.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
-use bus::{Acknowledged, BusError, Finisher, Position, Producer};
-use contracts::{Cause, DeadLetter, Event, FailureCode, Message, Origin, Outcome, ResultEvent, TopicRole};
+use bus::{Acknowledged, Bus, BusError, Finisher, Position};
+use consumer_kit::{DeadLetterQueue, Interrupted, Sender, TooLarge};
+use contracts::{Cause, Event, FailureCode, Message, Outcome, ResultEvent, TopicRole};
 use futures::future::{BoxFuture, FutureExt, join_all};
-use jiff::Timestamp;
-use platform::retry::Backoff;
+use tokio_util::sync::CancellationToken;
 
 use crate::meters;
 
@@ -31,9 +31,9 @@ pub struct ProcessedFrame {
 
 /// Publishes results and dead letters. All partitions share one.
 pub struct Publisher {
-    producer: Arc<dyn Producer>,
+    sender: Sender,
     finisher: Arc<dyn Finisher>,
-    frames_topic: String,
+    dead_letters: DeadLetterQueue,
 }
 
 /// How publishing a frame ended.
@@ -48,9 +48,16 @@ pub enum Published {
 pub type PendingPublish = BoxFuture<'static, anyhow::Result<Published>>;
 
 impl Publisher {
-    /// `frames_topic` is the topic's name, which dead letters carry as their origin.
-    pub fn new(producer: Arc<dyn Producer>, finisher: Arc<dyn Finisher>, frames_topic: String) -> Self {
-        Self { producer, finisher, frames_topic }
+    /// Publishes on `bus` and marks frames as finished.
+    ///
+    /// # Errors
+    /// When the frames topic has no dead-letter topic.
+    pub fn new(bus: &dyn Bus, finisher: Arc<dyn Finisher>) -> anyhow::Result<Self> {
+        // Retries go on during a stop: the bus waits for unfinished frames up to its drain time.
+        let sender = Sender::new(bus.producer(), CancellationToken::new()).counted(meters::retries("publish"));
+        let dead_letters = DeadLetterQueue::of(bus, TopicRole::Frames, sender.clone())
+            .context("the frames topic has no dead-letter topic")?;
+        Ok(Self { sender, finisher, dead_letters })
     }
 
     /// Sends the frame's results to the producer in their order. Waits while its queue is full.
@@ -78,70 +85,30 @@ impl Publisher {
         Ok(pending.boxed())
     }
 
+    /// A result that is too large for its topic is replaced by a failed one.
     async fn send_result(&self, frame: &mut ProcessedFrame, index: usize) -> anyhow::Result<Acknowledged> {
-        let message = frame.results[index].to_message();
-        match self.send(TopicRole::Results, message).await {
-            Err(BusError::TooLarge { size, limit, .. }) => {
-                let reason = format!("the result of {size} bytes is over the topic's limit of {limit} bytes");
-                frame.dead_letter.get_or_insert((FailureCode::Rejected.as_str().to_owned(), reason.clone()));
-                frame.results[index].data.outcome = Outcome::Failed { code: FailureCode::Rejected, message: reason };
-                let message = frame.results[index].to_message();
-                self.send(TopicRole::Results, message).await.context("a result could not be sent")
-            }
-            sent => sent.context("a result could not be sent"),
-        }
+        let too_large = match self.queue(&frame.results[index]).await? {
+            Ok(acknowledged) => return Ok(acknowledged),
+            Err(too_large) => too_large,
+        };
+        let reason = format!("the result does not fit its topic: {}", too_large.error);
+        frame.dead_letter.get_or_insert((FailureCode::Rejected.as_str().to_owned(), reason.clone()));
+        frame.results[index].data.outcome = Outcome::Failed { code: FailureCode::Rejected, message: reason };
+        let queued = self.queue(&frame.results[index]).await?;
+        queued.map_err(|too_large| too_large.error).context("a result could not be sent")
     }
 
-    /// Passes a message to the producer and retries transient errors.
-    async fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
-        let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_secs(5));
-        loop {
-            match self.producer.send(role, message.clone()) {
-                Err(error) if error.is_transient() => {
-                    meters::retry("publish");
-                    if !matches!(error, BusError::QueueFull) {
-                        tracing::warn!(%error, topic = %role, "the bus takes no message; retrying");
-                    }
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                sent => return sent,
-            }
-        }
+    async fn queue(&self, result: &ResultEvent) -> anyhow::Result<Result<Acknowledged, TooLarge>> {
+        let queued = self.sender.queue(TopicRole::Results, result.to_message()).await;
+        queued.map_err(Interrupted::into_error).context("a result could not be sent")
     }
 
-    /// Sends the frame's dead letter, if there is one, and waits for the acknowledgement.
+    /// Sends the frame's dead letter, where it has one, and waits until the log has it.
     async fn send_dead_letter(&self, frame: &mut ProcessedFrame) -> anyhow::Result<()> {
         let Some((code, message)) = frame.dead_letter.take() else { return Ok(()) };
-        let (partition, offset) = (frame.position.partition, frame.position.offset);
-        let id = frame.message.headers.text("ce_id");
-        tracing::warn!(frame.id = id, partition, offset, cause = code, "a frame is dead-lettered: {message}");
-        let letter = DeadLetter {
-            cause: Cause { code, message },
-            origin: Origin { topic: self.frames_topic.clone(), partition, offset },
-            at: Timestamp::now(),
-            original: frame.message.clone(),
-        };
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
-        loop {
-            let sent = match self.send(TopicRole::FramesDlq, letter.to_message()).await {
-                Ok(acknowledged) => acknowledged.await,
-                Err(error) => Err(error),
-            };
-            match sent {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "a dead letter was not acknowledged; retrying");
-                    meters::retry("publish");
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                Err(error @ BusError::TooLarge { .. }) => {
-                    // The failed result is published; a message that never fits must not block its partition for ever.
-                    tracing::error!(%error, "a dead letter does not fit its topic and is dropped");
-                    return Ok(());
-                }
-                Err(error) => return Err(error).context("a dead letter could not be sent"),
-            }
-        }
+        let letter = self.dead_letters.letter(frame.position, frame.message.clone(), Cause { code, message });
+        let buried = self.dead_letters.bury(&letter).await;
+        buried.map_err(Interrupted::into_error).context("a dead letter could not be sent")
     }
 }
 

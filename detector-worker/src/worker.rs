@@ -8,12 +8,11 @@ mod processor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use bus::{Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming};
+use bus::{Bus, ConsumerOptions, Finisher, Incoming};
+use consumer_kit::{Group, GroupReader};
 use contracts::TopicRole;
-use platform::retry::Backoff;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,56 +53,29 @@ impl Worker {
     /// # Errors
     /// The worker cannot go on. Nothing is lost: unfinished frames are delivered again after the next start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let topic = self.bus.topic(TopicRole::Frames).to_owned();
-        let Some(mut consumer) = self.join(&stop).await.with_context(|| format!("cannot consume {topic}"))? else {
-            return Ok(());
+        let group = Group {
+            role: TopicRole::Frames,
+            name: self.group,
+            options: self.options,
+            retries: meters::retries("consume"),
         };
-        let finisher = consumer.finisher();
-        let publisher = Arc::new(Publisher::new(self.bus.producer(), finisher.clone(), topic));
+        let Some(mut reader) = GroupReader::join(&*self.bus, &group, &stop).await? else { return Ok(()) };
+        let finisher = reader.finisher();
+        let publisher = Arc::new(Publisher::new(&*self.bus, finisher.clone())?);
         let mut partitions = Partitions::new(self.processor, publisher, self.options.max_in_flight);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
         loop {
             let incoming = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
                 Some(ended) = partitions.tasks.join_next() => {
                     ended.context("a partition's task ended")??;
                     continue;
                 }
-                incoming = consumer.next() => incoming,
+                incoming = reader.next() => incoming?,
             };
-            match incoming {
-                Ok(incoming) => {
-                    backoff.reset();
-                    route(incoming, &self.parser, &*finisher, &mut partitions).await;
-                }
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "the bus delivers nothing; retrying");
-                    meters::retry("consume");
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                Err(error) => return Err(error).context("the bus delivers no more frames"),
-            }
+            let Some(incoming) = incoming else { break };
+            route(incoming, &self.parser, &*finisher, &mut partitions).await;
         }
-        partitions.finish(consumer).await
-    }
-
-    /// Joins the consumer group and retries transient errors, such as a full disk. `None` when `stop` comes first.
-    async fn join(&self, stop: &CancellationToken) -> Result<Option<Box<dyn Consumer>>, BusError> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        loop {
-            match self.bus.consumer(TopicRole::Frames, &self.group, self.options).await {
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "cannot join the consumer group; retrying");
-                    meters::retry("consume");
-                }
-                joined => return joined.map(Some),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(backoff.pause()) => {}
-            }
-        }
+        partitions.finish(reader).await
     }
 }
 
@@ -161,13 +133,13 @@ impl Partitions {
     }
 
     /// Finishes the frames in flight for as long as the bus waits for it, commits and leaves the consumer group.
-    async fn finish(mut self, consumer: Box<dyn Consumer>) -> anyhow::Result<()> {
+    async fn finish(mut self, reader: GroupReader) -> anyhow::Result<()> {
         self.open.clear();
-        let closing = consumer.close();
+        let closing = reader.close();
         tokio::pin!(closing);
         loop {
             tokio::select! {
-                closed = &mut closing => return closed.context("the last commit failed"),
+                closed = &mut closing => return closed,
                 Some(ended) = self.tasks.join_next() => ended.context("a partition's task ended")??,
             }
         }

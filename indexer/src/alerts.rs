@@ -1,26 +1,28 @@
-//! From a result to the alerts that the rules raise about it; the memory of what was raised already; and the alerts' way to
-//! the log, on which they wait for no document: somebody does.
+//! From a result to its alerts, and the alerts to the log.
+//!
+//! Alerts are sent as soon as they are known and do not wait for documents: subscribers wait for them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError, ReaderItem, Start};
+use consumer_kit::{Interrupted, PendingSend, Retry, Sender, backoff};
 use contracts::alert::AlertData;
 use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use metrics::counter;
 use rules::{DetectionSubject, Subject};
+use tokio_util::sync::CancellationToken;
 
-use crate::recent::Recent;
-use crate::rules_in_force::{ActiveRule, RuleSet};
-use crate::sending::{Interrupted, Sending, Sent, pauses};
+use crate::active_rules::{ActiveRule, RuleSet};
+use crate::bounded_map::BoundedMap;
 
-/// How many alerts are remembered, and read back from the log's end: many times what can be in flight when a member dies.
+/// Sent alerts that are remembered, and read back from the end of the log: far more than are in flight when a member dies.
 const REMEMBERED: usize = 20_000;
-/// How long the log may take to hand over what it says it has.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for each record when the end of the log is read back.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The alerts about a result: at most one a rule, about the most certain of the detections that match.
+/// The alerts of a result: at most one for each rule, about the matching detection with the highest confidence.
 pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<AlertEvent> {
     let Outcome::Ok { width, height, detections, .. } = &result.data.outcome else { return Vec::new() };
     let data = &result.data;
@@ -38,14 +40,14 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<Aler
     let of_rule = |rule: &ActiveRule| {
         let matching = (0_u32..).zip(detections).filter(|(_, detection)| rule.matches(&subject(detection)));
         let mut matches = 0;
-        let mut surest: Option<(u32, &Detection)> = None;
+        let mut best: Option<(u32, &Detection)> = None;
         for (index, detection) in matching {
             matches += 1;
-            if surest.is_none_or(|(_, best)| detection.confidence > best.confidence) {
-                surest = Some((index, detection));
+            if best.is_none_or(|(_, known)| detection.confidence > known.confidence) {
+                best = Some((index, detection));
             }
         }
-        surest.map(|(index, detection)| alert(rule, result, index, detection, matches, now))
+        best.map(|(index, detection)| alert(rule, result, index, detection, matches, now))
     };
     rules.of(&result.tenant).filter_map(of_rule).collect()
 }
@@ -82,37 +84,39 @@ fn alert(
     }
 }
 
-/// Sends alerts that the log does not have.
-pub struct Raising {
+/// Sends alerts that the log does not have yet.
+pub struct AlertPublisher {
     bus: Arc<dyn Bus>,
-    sending: Sending,
-    raised: Recent<AlertId, ()>,
+    sender: Sender,
+    sent: BoundedMap<AlertId, ()>,
+    stop: CancellationToken,
 }
 
-impl Raising {
-    /// Knows of none yet.
-    pub fn new(bus: Arc<dyn Bus>, sending: Sending) -> Self {
-        Self { bus, sending, raised: Recent::new(REMEMBERED) }
+impl AlertPublisher {
+    /// Remembers no alert yet.
+    pub fn new(bus: Arc<dyn Bus>, sender: Sender, stop: CancellationToken) -> Self {
+        Self { bus, sender, sent: BoundedMap::new(REMEMBERED), stop }
     }
 
-    /// Hands those to the log that it is not known to have. Who takes what comes back sees to it that the log gets them.
-    pub fn raise<'a>(&mut self, alerts: impl Iterator<Item = &'a AlertEvent>) -> Vec<Sent> {
-        let mut sent = Vec::new();
+    /// Puts the alerts that were not sent before into the producer's queue. The caller settles what this returns.
+    pub fn begin<'a>(&mut self, alerts: impl Iterator<Item = &'a AlertEvent>) -> Vec<PendingSend> {
+        let mut pending = Vec::new();
         for alert in alerts {
-            if !self.raised.contains(&alert.data.id) {
+            if !self.sent.contains(&alert.data.id) {
                 counter!("sightline_indexer_alerts_total").increment(1);
-                self.raised.first(alert.data.id, ());
-                sent.push(self.sending.begin(TopicRole::Alerts, alert.to_message()));
+                self.sent.first(alert.data.id, ());
+                pending.push(self.sender.begin(TopicRole::Alerts, alert.to_message()));
             }
         }
-        sent
+        pending
     }
 
-    /// Reads the end of the log: partitions that come from a member that died may bring results whose alerts it raised.
+    /// Reads the sent alerts back from the end of the log: partitions of a member that died may bring results whose alerts
+    /// it has sent.
     pub async fn recall(&mut self) -> Result<(), Interrupted> {
-        let mut pauses = pauses();
+        let mut retry = Retry::new("cannot read the end of the alerts topic", backoff::READ, &self.stop);
         while let Err(error) = self.read_end().await {
-            self.sending.wait_or_fail(error, "the end of the alerts cannot be read", &mut pauses).await?;
+            retry.wait_or_fail(error).await?;
         }
         Ok(())
     }
@@ -124,20 +128,20 @@ impl Raising {
         };
         let mut reader = self.bus.reader(TopicRole::Alerts, Start::Tail(REMEMBERED as u64)).await?;
         loop {
-            let item = tokio::time::timeout(PATIENCE, reader.next()).await;
-            let read_to = match item {
-                Err(_) => return Err(BusError::Unavailable(format!("no end of the alerts within {PATIENCE:?}"))),
+            let item = tokio::time::timeout(READ_TIMEOUT, reader.next()).await;
+            let next = match item {
+                Err(_) => return Err(BusError::Unavailable(format!("no record within {READ_TIMEOUT:?}"))),
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(ReaderItem::Gap { to, .. })) => to,
                 Ok(Ok(ReaderItem::Delivery(delivery))) => {
-                    // Whatever else somebody put there is no alert of ours.
+                    // Foreign records on the topic are no alerts of this indexer.
                     if let Ok(alert) = AlertEvent::from_message(&delivery.message) {
-                        self.raised.first(alert.data.id, ());
+                        self.sent.first(alert.data.id, ());
                     }
                     delivery.position.offset + 1
                 }
             };
-            if read_to >= end {
+            if next >= end {
                 return Ok(());
             }
         }

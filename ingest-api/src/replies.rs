@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bus::{Bus, BusError, ReaderItem, Start};
+use consumer_kit::{Retry, backoff};
 use contracts::{DetectorName, Event, FrameId, Message, ResultEvent, TopicRole};
 use metrics::Gauge;
-use platform::retry::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -152,26 +151,18 @@ impl Drop for ReplyWaiter {
 /// # Errors
 /// When the bus fails permanently.
 pub async fn follow(bus: Arc<dyn Bus>, waiting: Arc<Replies>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut retry = Retry::new("replies cannot be read; requests are not kept waiting", backoff::READ, &stop);
     loop {
-        let ended = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            ended = read(&*bus, &waiting, &mut backoff) => ended,
-        };
+        let ended = stop.run_until_cancelled(read(&*bus, &waiting, &mut retry)).await;
         waiting.listening.store(false, Ordering::Release);
-        if !ended.is_transient() {
-            return Err(anyhow::anyhow!("replies cannot be read: {ended}"));
-        }
-        tracing::warn!(error = %ended, "replies cannot be read for now; requests are not kept waiting");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(backoff.pause()) => {}
+        let Some(error) = ended else { return Ok(()) };
+        if let Err(interrupted) = retry.wait_or_fail(error).await {
+            return interrupted.end();
         }
     }
 }
 
-async fn read(bus: &dyn Bus, waiting: &Replies, backoff: &mut Backoff) -> BusError {
+async fn read(bus: &dyn Bus, waiting: &Replies, retry: &mut Retry) -> BusError {
     let mut reader = match bus.reader(TopicRole::Replies, Start::Latest).await {
         Ok(reader) => reader,
         Err(error) => return error,
@@ -184,12 +175,14 @@ async fn read(bus: &dyn Bus, waiting: &Replies, backoff: &mut Backoff) -> BusErr
             Ok(ReaderItem::Gap { .. }) => {}
             Err(error) => return error,
         }
-        backoff.reset();
+        retry.reset();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use contracts::result::ResultData;
     use contracts::{Outcome, TenantId};
     use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! The secret that a request carries: a bearer token, or, for browsers, the cookie that was made of one.
+//! The credential of a request: a bearer token, or, for browsers, the cookie that was made from one.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::http::error::ApiError;
 /// Name of the cookie.
 const COOKIE_NAME: &str = "sightline_alerts";
 
-/// A secret, as it came.
+/// A token that was not verified yet.
 pub struct Credential(String);
 
 impl Credential {
@@ -40,9 +40,9 @@ impl Credential {
         Some(Self(token.to_owned()))
     }
 
-    /// This credential as a cookie for the stream, as long as it has left.
+    /// The credential as a `Set-Cookie` value that expires after `left`.
     pub fn as_cookie(&self, headers: &HeaderMap, left: Option<Duration>) -> Result<HeaderValue, ApiError> {
-        // What a bearer token is made of by RFC 6750 may stand in a cookie too; anything else is no token of ours.
+        // The characters of a bearer token (RFC 6750) are legal in a cookie; no token of ours has others.
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if !self.0.bytes().all(legal) {
             return Err(ApiError::InvalidCredential);

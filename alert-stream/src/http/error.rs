@@ -1,4 +1,4 @@
-//! Why a request gets no stream, and what the client is told of it.
+//! Why a request gets no stream: status, code and text of each refusal.
 
 use std::time::Duration;
 
@@ -10,39 +10,39 @@ use http::{HeaderValue, StatusCode};
 use platform::problem;
 use platform::query::Invalid;
 
-/// Why a request gets no stream. The text is what the client reads.
+/// Why a request gets no stream. Clients read the text.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// A value makes no sense.
+    /// A parameter or header has an invalid value.
     #[error("{0}")]
     Invalid(String),
-    /// No credential.
+    /// The request has no credential.
     #[error("this needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie")]
     NoCredential,
-    /// A credential that does not count.
+    /// The credential is unknown, expired or revoked.
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,
-    /// A credential that does not allow this.
+    /// The credential lacks the right `alerts:read`.
     #[error("the token does not allow reading; use one that does")]
     Forbidden,
-    /// No such path.
+    /// No route has this path.
     #[error("there is nothing at this path; there are /v1/alerts and /v1/alerts/cookie")]
     UnknownPath,
-    /// The path takes other methods.
+    /// The path has other methods.
     #[error("this path does not take this method; the Allow header lists those it takes")]
     MethodNotAllowed,
-    /// Too many requests.
+    /// The caller exceeds its rate limit.
     #[error("there may be {limit} requests a second; wait and try again")]
     RateLimited {
         /// Requests a second.
         limit: u32,
-        /// When there may be another.
+        /// When the next request is allowed.
         retry_after: Duration,
     },
-    /// Too many listen already.
+    /// All connections are in use.
     #[error("too many clients listen at this moment; try again soon")]
     Busy,
-    /// Something that is needed is away.
+    /// The log or the accounts are out of reach.
     #[error("alerts cannot be streamed at this moment; try again soon")]
     Unavailable,
 }
@@ -89,7 +89,7 @@ impl From<AccessError> for ApiError {
             AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } => Self::InvalidCredential,
             AccessError::RateLimited { limit, retry_after } => Self::RateLimited { limit, retry_after },
             AccessError::Unavailable(reason) => {
-                tracing::warn!(error = reason, "callers cannot be told from strangers");
+                tracing::warn!(error = reason, "callers cannot be authenticated");
                 Self::Unavailable
             }
         }
@@ -98,7 +98,7 @@ impl From<AccessError> for ApiError {
 
 impl From<BusError> for ApiError {
     fn from(error: BusError) -> Self {
-        tracing::warn!(%error, "the log cannot be asked where a client's stream begins");
+        tracing::warn!(%error, "the log cannot be read for the start of a stream");
         Self::Unavailable
     }
 }

@@ -1,4 +1,4 @@
-//! A client of the stream, that notes what it is sent block by block.
+//! A client of the stream that parses it block by block.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-/// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step takes, so that a test fails instead of hanging.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One block of the stream.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -35,7 +35,7 @@ impl Block {
         block
     }
 
-    /// The number of the alert in it.
+    /// The number of its alert (see [`crate::test_stream::alert`]).
     pub fn number(&self) -> Option<u128> {
         let id = self.data.as_ref()?.get("id")?.as_str()?;
         Some(id.parse::<uuid::Uuid>().unwrap().as_u128())
@@ -46,11 +46,11 @@ impl Block {
     }
 }
 
-/// A stream that is listened to.
-pub struct Client {
+/// An open stream.
+pub struct SseClient {
     response: Response,
     text: Vec<u8>,
-    /// The id to come back with.
+    /// The id to resume with.
     pub last_id: Option<String>,
 }
 
@@ -59,25 +59,25 @@ pub fn request(address: SocketAddr, path_and_query: &str, token: &str) -> Reques
     reqwest::Client::new().get(format!("http://{address}{path_and_query}")).bearer_auth(token)
 }
 
-impl Client {
-    /// Listens to everything from now on.
+impl SseClient {
+    /// Streams everything from now on.
     pub async fn listen(address: SocketAddr, token: &str) -> Self {
         Self::send(request(address, "/v1/alerts", token)).await
     }
 
-    /// Listens on from an id.
+    /// Resumes after an id.
     pub async fn resume(address: SocketAddr, token: &str, id: &str) -> Self {
         Self::send(request(address, "/v1/alerts", token).header("Last-Event-ID", id)).await
     }
 
     pub async fn send(request: RequestBuilder) -> Self {
-        let response = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
+        let response = tokio::time::timeout(TIMEOUT, request.send()).await.unwrap().unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         let mut client = Self { response, text: Vec::new(), last_id: None };
-        // The first block says where the client stands.
+        // The first block has the client's cursor.
         let first = client.next().await.unwrap();
         assert!(first.id.is_some() && (first.event.is_none() || first.is("reset")), "{first:?}");
         if first.is("reset") {
@@ -92,9 +92,9 @@ impl Client {
         self.text.splice(0..0, text.into_bytes());
     }
 
-    /// The next block; nothing at the end of the stream.
+    /// The next block; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Block> {
-        tokio::time::timeout(PATIENCE, self.read()).await.expect("no block came")
+        tokio::time::timeout(TIMEOUT, self.read()).await.expect("no block came")
     }
 
     async fn read(&mut self) -> Option<Block> {
@@ -105,12 +105,12 @@ impl Client {
                 self.last_id = block.id.clone().or(self.last_id.take());
                 return Some(block);
             }
-            // A connection that breaks is an end like any other.
+            // A broken connection ends the stream, too.
             self.text.extend(self.response.chunk().await.ok()??);
         }
     }
 
-    /// The next so many alerts' numbers, whatever else comes between them.
+    /// The numbers of the next `count` alerts; other blocks are skipped.
     pub async fn numbers(&mut self, count: usize) -> Vec<u128> {
         let mut numbers = Vec::new();
         while numbers.len() < count {

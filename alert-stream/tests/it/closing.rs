@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::client::Client;
-use crate::world::{ADMIN, World, alerts, reader};
+use crate::client::SseClient;
+use crate::test_stream::{ADMIN, TestStream, alerts, reader};
 
 #[tokio::test]
-async fn a_stop_says_goodbye_and_closes_cleanly() {
-    let world = World::new();
-    let replica = world.replica(&[]).await;
-    let mut client = Client::listen(replica.address, ADMIN).await;
-    world.publish(alerts(0..3)).await;
+async fn a_stop_sends_a_last_comment_and_closes() {
+    let test = TestStream::new();
+    let replica = test.replica(&[]).await;
+    let mut client = SseClient::listen(replica.address, ADMIN).await;
+    test.publish(alerts(0..3)).await;
     assert_eq!(client.numbers(3).await, [0, 1, 2]);
     replica.ask_to_stop();
     let last = client.next().await.unwrap();
@@ -21,22 +21,22 @@ async fn a_stop_says_goodbye_and_closes_cleanly() {
 
 #[tokio::test]
 async fn a_stream_ends_within_five_seconds_of_its_credential() {
-    let world = World::new();
-    world.doorman.admit("taken-back", reader("alice", None));
+    let test = TestStream::new();
+    test.accounts.admit("revoked", reader("alice", None));
     let soon = SystemTime::now() + Duration::from_secs(2);
-    world.doorman.admit("brief", reader("bob", Some(soon)));
-    let replica = world.replica(&[]).await;
-    let mut lasting = Client::listen(replica.address, ADMIN).await;
-    for token in ["taken-back", "brief"] {
-        let mut client = Client::listen(replica.address, token).await;
-        world.doorman.forget(if token == "brief" { "nobody" } else { token });
+    test.accounts.admit("brief", reader("bob", Some(soon)));
+    let replica = test.replica(&[]).await;
+    let mut lasting = SseClient::listen(replica.address, ADMIN).await;
+    for token in ["revoked", "brief"] {
+        let mut client = SseClient::listen(replica.address, token).await;
+        test.accounts.forget(if token == "brief" { "nobody" } else { token });
         let begun = Instant::now();
         let last = client.next().await.unwrap();
         assert_eq!(last.comment.as_deref(), Some("the credential ended"));
         assert_eq!(client.next().await, None);
         assert!(begun.elapsed() < Duration::from_secs(5 + 2), "{token}: {:?}", begun.elapsed());
     }
-    world.publish(alerts(0..1)).await;
-    assert_eq!(lasting.numbers(1).await, [0], "others go on");
+    test.publish(alerts(0..1)).await;
+    assert_eq!(lasting.numbers(1).await, [0], "other streams go on");
     replica.stop().await;
 }

@@ -4,10 +4,10 @@
 
 mod client;
 mod closing;
+mod filtering;
 mod kafka;
 mod ordering;
 mod refusing;
 mod resuming;
-mod seeing;
 mod slow;
-mod world;
+mod test_stream;

@@ -1,4 +1,4 @@
-//! What gets no stream, and the way in for browsers.
+//! Requests that get no stream, and cookies for browsers.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use accounts::Caller;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::client::{Client, PATIENCE, request};
-use crate::world::{ADMIN, World, alerts, reader};
+use crate::client::{SseClient, TIMEOUT, request};
+use crate::test_stream::{ADMIN, TestStream, alerts, reader};
 
 #[tokio::test]
-async fn refusals_are_problems_that_say_what_would_be_right() {
-    let world = World::new();
-    world.doorman.admit("writes-only", Caller { rights: Vec::new(), ..reader("alice", None) });
-    let replica = world.replica(&[]).await;
+async fn refusals_are_problems_with_a_code() {
+    let test = TestStream::new();
+    test.accounts.admit("writes-only", Caller { rights: Vec::new(), ..reader("alice", None) });
+    let replica = test.replica(&[]).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", replica.address);
     let long = format!("/v1/alerts?label={}", "x".repeat(65));
@@ -51,9 +51,9 @@ async fn refusals_are_problems_that_say_what_would_be_right() {
 
 #[tokio::test]
 async fn who_asks_too_often_is_told_when_to_ask_again() {
-    let world = World::new();
-    world.doorman.admit("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
-    let replica = world.replica(&[]).await;
+    let test = TestStream::new();
+    test.accounts.admit("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
+    let replica = test.replica(&[]).await;
     for (method, path) in [(Method::GET, "/v1/alerts"), (Method::GET, "/alerts"), (Method::POST, "/v1/alerts/cookie")] {
         let url = format!("http://{}{path}", replica.address);
         let refused = reqwest::Client::new().request(method, url).bearer_auth("often").send().await.unwrap();
@@ -67,16 +67,16 @@ async fn who_asks_too_often_is_told_when_to_ask_again() {
 
 #[tokio::test]
 async fn more_clients_than_places_are_refused_until_one_leaves() {
-    let world = World::new();
-    let replica = world.replica(&["--alert-subscribers", "2", "--alert-heartbeat-seconds", "1"]).await;
-    let first = Client::listen(replica.address, ADMIN).await;
-    let _second = Client::listen(replica.address, ADMIN).await;
+    let test = TestStream::new();
+    let replica = test.replica(&["--alert-subscribers", "2", "--alert-heartbeat-seconds", "1"]).await;
+    let first = SseClient::listen(replica.address, ADMIN).await;
+    let _second = SseClient::listen(replica.address, ADMIN).await;
     let refused = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(first);
     let begun = Instant::now();
     loop {
-        assert!(begun.elapsed() < PATIENCE, "the place of who left is not given on");
+        assert!(begun.elapsed() < TIMEOUT, "the slot of a closed connection is not freed");
         // A client that is gone is noticed when something is sent to it, at the latest by a heartbeat.
         if request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap().status() == StatusCode::OK {
             break;
@@ -87,9 +87,9 @@ async fn more_clients_than_places_are_refused_until_one_leaves() {
 }
 
 #[tokio::test]
-async fn a_browser_gets_a_cookie_that_no_script_reads_and_listens_with_it() {
-    let world = World::new();
-    let replica = world.replica(&[]).await;
+async fn a_browser_listens_with_an_http_only_cookie() {
+    let test = TestStream::new();
+    let replica = test.replica(&[]).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", replica.address);
     let plain = http.post(url("/v1/alerts/cookie")).bearer_auth(ADMIN).send().await.unwrap();
@@ -104,8 +104,8 @@ async fn a_browser_gets_a_cookie_that_no_script_reads_and_listens_with_it() {
     assert!(secure.split("; ").any(|attribute| attribute == "Secure"), "{secure}");
 
     let pair = cookie.split("; ").next().unwrap();
-    let mut client = Client::send(http.get(url("/v1/alerts")).header("Cookie", format!("theme=dark; {pair}"))).await;
-    world.publish(alerts(0..1)).await;
+    let mut client = SseClient::send(http.get(url("/v1/alerts")).header("Cookie", format!("theme=dark; {pair}"))).await;
+    test.publish(alerts(0..1)).await;
     assert_eq!(client.numbers(1).await, [0]);
     let by_cookie = http.post(url("/v1/alerts/cookie")).header("Cookie", pair).send().await.unwrap();
     assert_eq!(by_cookie.status(), StatusCode::UNAUTHORIZED, "a cookie does not make another");

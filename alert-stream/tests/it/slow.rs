@@ -1,4 +1,4 @@
-//! A client that does not keep up is told and cut; the others do not notice.
+//! A client that does not keep up is disconnected; other clients are not affected.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -6,10 +6,10 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, PATIENCE, request};
-use crate::world::{ADMIN, World, alert};
+use crate::client::{SseClient, TIMEOUT, request};
+use crate::test_stream::{ADMIN, TestStream, alert};
 
-/// A client that asks and then reads nothing.
+/// A client that sends its request and reads nothing after the status.
 async fn lazy(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /v1/alerts HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {ADMIN}\r\n\r\n");
@@ -20,7 +20,7 @@ async fn lazy(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// More than the kernel buffers for a connection: alerts of 16 KiB.
+/// Alerts of 16 KiB, to exceed the buffers of a connection.
 fn heavy(count: u128) -> Vec<contracts::AlertEvent> {
     let heavy = |number| {
         let mut alert = alert(number);
@@ -31,18 +31,18 @@ fn heavy(count: u128) -> Vec<contracts::AlertEvent> {
 }
 
 #[tokio::test]
-async fn a_client_that_falls_behind_the_window_is_told_and_cut_and_a_fast_one_gets_everything() {
-    let world = World::new();
-    let replica = world.replica(&["--alert-window", "50"]).await;
+async fn a_client_behind_the_window_is_disconnected() {
+    let test = TestStream::new();
+    let replica = test.replica(&["--alert-window", "50"]).await;
     let mut slow = lazy(replica.address).await;
-    let mut fast = Client::listen(replica.address, ADMIN).await;
+    let mut fast = SseClient::listen(replica.address, ADMIN).await;
     for part in heavy(1_500).chunks(20) {
-        world.publish(part.to_vec()).await;
-        // The fast one keeps up by taking each part before the next is published.
+        test.publish(part.to_vec()).await;
+        // The fast client reads each part before the next is published.
         fast.numbers(part.len()).await;
     }
     let mut rest = Vec::new();
-    tokio::time::timeout(PATIENCE, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
+    tokio::time::timeout(TIMEOUT, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&rest);
     let last_event = text.rsplit("event: ").next().unwrap();
     assert!(last_event.starts_with("slow\n"), "{}", &last_event[..last_event.len().min(200)]);
@@ -51,13 +51,13 @@ async fn a_client_that_falls_behind_the_window_is_told_and_cut_and_a_fast_one_ge
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_bytes_gives_its_place_to_another() {
-    let world = World::new();
-    let replica = world
+async fn a_client_that_reads_nothing_frees_its_slot() {
+    let test = TestStream::new();
+    let replica = test
         .replica(&["--alert-subscribers", "1", "--alert-stall-seconds", "1", "--alert-heartbeat-seconds", "1"])
         .await;
     let stuck = lazy(replica.address).await;
-    world.publish(heavy(1_500)).await;
+    test.publish(heavy(1_500)).await;
     let begun = Instant::now();
     loop {
         let response = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
@@ -66,7 +66,7 @@ async fn a_client_that_takes_no_bytes_gives_its_place_to_another() {
         }
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
-        assert!(begun.elapsed() < PATIENCE, "the stuck client still has its place");
+        assert!(begun.elapsed() < TIMEOUT, "the stuck client still has its slot");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     drop(stuck);

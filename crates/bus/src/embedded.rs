@@ -1,26 +1,26 @@
-//! The embedded log: a durable log inside the process, for one machine with nothing installed.
+//! The embedded log: a durable log inside the process, for one machine without servers.
 //!
 //! ```text
-//! send ─▶ queue ─▶ writer (one thread a topic) ─▶ segment.db, segment.db, …  ─▶ keeper: seal, drop
+//! send ─▶ queue ─▶ writer (one thread per topic) ─▶ segment.db, segment.db, …  ─▶ maintenance: seal, drop
 //!                     └▶ newest messages in memory ─▶ cursors of consumers and readers ◀─ older ones from segments
-//!                                                        └ finished ─▶ ledger ─▶ groups.db (every 200 ms)
+//!                                                        └ finished ─▶ InFlight ─▶ groups.db (every 200 ms)
 //! ```
 //!
-//! Promised, beyond the seam: an acknowledged message survives kill -9, and the loss of power with [`BusSync::Full`]; what no group
-//! has consumed is never dropped; one folder belongs to one process; each group has one member. A folder holds `lock`, `groups.db`
-//! and a folder for each topic with one SQLite file for each segment. The choice of SQLite and its settings, with figures, are in
-//! `docs/decisions/embedded-log.md`.
+//! Promised, beyond the seam: an acknowledged message survives kill -9, and with [`BusSync::Full`] a power failure; messages that
+//! a group has not consumed are never dropped; one folder belongs to one process; each group has one member. A folder contains
+//! `lock`, `groups.db` and a folder for each topic with one SQLite file for each segment. A topic that an older version did not
+//! have is created. `docs/decisions/embedded-log.md` explains the choice of SQLite and its settings, with figures.
 
 mod consumer;
-mod cursor;
+mod disk_usage;
 mod groups;
-mod keeper;
+mod maintenance;
 mod partitioner;
 mod record;
 mod segment;
 mod settings;
 mod topic;
-mod usage;
+mod topic_cursor;
 mod writer;
 
 use std::fs::{self, File};
@@ -37,12 +37,12 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::consumer::{EmbeddedConsumer, EmbeddedReader, Membership};
-use self::cursor::Cursor;
+use self::disk_usage::DiskUsage;
 use self::groups::{Groups, Joined};
-use self::keeper::Keeper;
+use self::maintenance::Maintenance;
 pub use self::settings::{BusSync, Options};
 use self::topic::{Located, TopicLog};
-use self::usage::Usage;
+use self::topic_cursor::TopicCursor;
 use self::writer::{Queue, Writer};
 use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
 
@@ -57,13 +57,13 @@ pub struct EmbeddedBus {
     running: Arc<Mutex<Option<Running>>>,
 }
 
-/// What is there while the log is open.
+/// Threads and the lock of an open log.
 struct Running {
     writers: Vec<JoinHandle<()>>,
-    keeper: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
     storer: JoinHandle<()>,
     stop_storer: Sender<()>,
-    /// Locked until it is closed.
+    /// Locked until it is dropped.
     _lock: File,
 }
 
@@ -73,16 +73,17 @@ struct EmbeddedProducer {
 }
 
 impl EmbeddedBus {
-    /// Opens the log in a folder, or makes it. Reads the disk: call it at start.
+    /// Opens the log in a folder, and creates what is missing. Reads the disk: call it at start.
     ///
     /// # Errors
-    /// When the folder cannot be written or belongs to another process, when a file is damaged, or when a topic has another number
-    /// of partitions than it had. Each message says what to do.
+    /// When the folder cannot be written or belongs to another process, a file is damaged, or a topic's number of partitions has
+    /// changed. Each message says what to do.
     pub fn open(folder: &Path, topics: &Topics, options: Options) -> Result<Self, BusError> {
+        crate::log_defaulted(topics);
         fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
         let lock = lock_folder(folder)?;
-        let usage = Arc::new(Usage::new(options.disk_limit));
-        // Only whole segments are dropped, so the limit has to hold a good number of them.
+        let usage = Arc::new(DiskUsage::new(options.disk_limit));
+        // Only whole segments are dropped, so the limit must hold many of them.
         let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
         let mut logs = Vec::new();
         let mut appenders = Vec::new();
@@ -93,26 +94,28 @@ impl EmbeddedBus {
             logs.push(Arc::new(log));
             appenders.push(appender);
         }
-        // The names of what was made must outlast the power as well.
+        // New file names must survive a power failure too.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| unusable(folder, &error))?;
         let groups = Arc::new(Groups::open(&folder.join("groups.db"), options.sync, &logs)?);
         let queues: Vec<_> = logs.iter().map(|_| Arc::new(Queue::new(options))).collect();
 
-        let (jobs, for_keeper) = channel();
+        let (jobs, for_maintenance) = channel();
         let mut writers = Vec::new();
         for ((log, queue), appender) in logs.iter().zip(&queues).zip(appenders) {
-            let (log, queue, usage, keeper) = (Arc::clone(log), Arc::clone(queue), Arc::clone(&usage), jobs.clone());
+            let (log, queue, usage, maintenance) =
+                (Arc::clone(log), Arc::clone(queue), Arc::clone(&usage), jobs.clone());
             let name = format!("bus-{}", log.role);
-            let writer = Writer { log, queue, usage, keeper, options, appender };
+            let writer = Writer { log, queue, usage, maintenance, options, appender };
             writers.push(start_thread(name, move || writer.run())?);
         }
-        // Only the writers hold the sending end: when they are gone, so is the keeper.
+        // Only the writers hold the sending end: maintenance ends when they have ended.
         drop(jobs);
-        let keeper = Keeper { topics: logs.clone(), groups: Arc::clone(&groups), usage, sync: options.sync };
-        let keeper = start_thread("bus-keeper".to_owned(), move || keeper.run(&for_keeper))?;
+        let maintenance = Maintenance { topics: logs.clone(), groups: Arc::clone(&groups), usage, sync: options.sync };
+        let maintenance = start_thread("bus-maintenance".to_owned(), move || maintenance.run(&for_maintenance))?;
         let (stop_storer, stopped): (_, Receiver<()>) = channel();
         let stored_groups = Arc::clone(&groups);
-        let storer = start_thread("bus-groups".to_owned(), move || keeper::store_groups(&stored_groups, &stopped))?;
+        let storer =
+            start_thread("bus-groups".to_owned(), move || maintenance::store_groups(&stored_groups, &stopped))?;
 
         Ok(Self {
             folder: folder.to_owned(),
@@ -120,12 +123,12 @@ impl EmbeddedBus {
             topics: logs,
             groups,
             closed: CancellationToken::new(),
-            running: Arc::new(Mutex::new(Some(Running { writers, keeper, storer, stop_storer, _lock: lock }))),
+            running: Arc::new(Mutex::new(Some(Running { writers, maintenance, storer, stop_storer, _lock: lock }))),
         })
     }
 
-    /// Forgets the groups of a topic that have no member and are not among `keep`, and names them. Retention waits for every group
-    /// that ever joined, so a group that will not come back has to be forgotten.
+    /// Forgets the groups of a topic that have no member and are not among `keep`, and returns their names. Retention waits for every
+    /// group that ever joined, so a group that does not come back must be forgotten.
     ///
     /// # Errors
     /// When the file of groups cannot be written.
@@ -143,7 +146,7 @@ impl EmbeddedBus {
         if self.closed.is_cancelled() { Err(BusError::Closed) } else { Ok(&self.topics[role as usize]) }
     }
 
-    /// What [`Bus::close`] does, in the caller's thread.
+    /// [`Bus::close`] as a function to run on any thread.
     fn stopper(&self) -> impl FnOnce() -> Result<(), BusError> + Send + use<> {
         self.closed.cancel();
         self.producer.topics.iter().for_each(|(_, queue)| queue.close());
@@ -151,14 +154,14 @@ impl EmbeddedBus {
         move || {
             let Some(running) = lock(&running).take() else { return Ok(()) };
             drop(running.stop_storer);
-            let threads = running.writers.into_iter().chain([running.keeper, running.storer]);
+            let threads = running.writers.into_iter().chain([running.maintenance, running.storer]);
             let panicked = threads.map(JoinHandle::join).filter(Result::is_err).count();
             let stored = groups.store();
             groups.close();
             topics.iter().for_each(|log| log.close());
             stored?;
             if panicked > 0 {
-                return Err(BusError::Fatal("a thread of the log ended before its time".to_owned()));
+                return Err(BusError::Fatal("a thread of the log panicked".to_owned()));
             }
             Ok(())
         }
@@ -200,7 +203,7 @@ impl Bus for EmbeddedBus {
             let Joined { group, member, start } = groups.join(&log, &name)?;
             Ok(Box::new(EmbeddedConsumer {
                 unannounced: Some((0..log.topic.partitions).collect()),
-                cursor: Cursor::new(log, start, closed.clone()),
+                cursor: TopicCursor::new(log, start, closed.clone()),
                 options,
                 membership: Membership { groups, group, member },
                 waiting: None,
@@ -215,7 +218,7 @@ impl Bus for EmbeddedBus {
         let closed = self.closed.clone();
         blocking(spawn_blocking(move || {
             let next = log.start(start)?;
-            Ok(Box::new(EmbeddedReader(Cursor::new(log, next, closed))) as Box<dyn Reader>)
+            Ok(Box::new(EmbeddedReader(TopicCursor::new(log, next, closed))) as Box<dyn Reader>)
         }))
         .await
     }
@@ -257,7 +260,7 @@ impl Producer for EmbeddedProducer {
     }
 }
 
-/// When the oldest message at or after these offsets was taken.
+/// The time of the oldest message at or after these offsets.
 fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemTime>, BusError> {
     let ranges = log.ranges();
     let next = next.unwrap_or_else(|| ranges.iter().map(|range| range.earliest).collect());
@@ -268,7 +271,7 @@ fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemT
                 Located::Memory(deliveries) => break deliveries.first().map(|delivery| delivery.timestamp),
                 Located::Disk { path, from, end } => match segment::first_since(&path, from, end, i64::MIN) {
                     Ok(found) => break found.map(|(_, time)| record::system_time(time)),
-                    // The segment was dropped under our hands: the next look finds what came after it.
+                    // The segment was dropped meanwhile: the next round finds what comes after it.
                     Err(_) if !path.exists() => {}
                     Err(error) => return Err(error),
                 },
@@ -280,7 +283,7 @@ fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemT
     Ok(oldest)
 }
 
-/// Locks a folder for this process and leaves its number for whoever comes next.
+/// Locks a folder for this process, and writes the process id into the lock file for the error message of another process.
 fn lock_folder(folder: &Path) -> Result<File, BusError> {
     let path = folder.join("lock");
     let mut file = File::options()
@@ -321,12 +324,12 @@ fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> Result<Jo
     started.map_err(|error| BusError::Unavailable(format!("cannot start a thread of the log: {error}")))
 }
 
-/// The outcome of blocking work. Such a task is lost only when the runtime stops or it panics.
+/// The outcome of blocking work. It is lost only when the runtime stops or the work panics.
 async fn blocking<T>(task: tokio::task::JoinHandle<Result<T, BusError>>) -> Result<T, BusError> {
     task.await.unwrap_or(Err(BusError::Closed))
 }
 
-/// The state behind a lock. A thread that panicked with the lock held has left it whole: no lock here spans a half-done change.
+/// Locks a mutex. No lock in this module spans a half-done change, so the state is valid after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,17 @@
-//! The ledger of a group's member: what was delivered and is not finished, and how far each partition may be committed.
+//! The messages in flight of a group's member: delivered and not finished. They decide how far each partition may be committed.
 //!
-//! In: deliveries, marks of finished work in any order, partitions taken away. Out: the offset to commit (that of the lowest
-//! unfinished message), and whether there is room for more. Both buses use it; it does no I/O and knows no time.
+//! In: deliveries, finished positions in any order, revoked partitions. Out: the offset to commit (that of the lowest
+//! unfinished message), and whether another message may be delivered. Both buses use it; it does no I/O and reads no clock.
 //!
-//! A [`Position`] has no generation, and needs none: a mark says that the effects of the message at this offset are stored,
-//! which stays true when the partition went away and came back. So a mark counts when its offset is in flight here and now,
-//! and is ignored otherwise. A late mark that meets the second delivery of its message finishes it, rightly.
+//! A [`Position`] needs no generation: "finished" says that the effects of the message at this offset are stored, which
+//! stays true when its partition is revoked and assigned again. So it counts when the offset is in flight now, and is ignored
+//! otherwise. Where it comes late and meets the second delivery of its message, it rightly finishes that.
 
 use std::collections::BTreeMap;
 
 use crate::seam::{ConsumerOptions, Position};
 
-/// What one member of a group has in hand. Offsets of a partition are delivered in ascending order.
+/// The messages in flight of one member. Offsets of a partition are delivered in ascending order.
 #[derive(Debug, Default)]
 pub struct InFlight {
     partitions: BTreeMap<i32, Partition>,
@@ -21,11 +21,11 @@ pub struct InFlight {
 
 #[derive(Debug)]
 struct Partition {
-    /// Unfinished offsets with the bytes they count for.
+    /// Unfinished offsets with their weights in bytes.
     unfinished: BTreeMap<i64, usize>,
-    /// The offset after the last delivered one.
+    /// The offset after the last delivered message.
     next: i64,
-    /// What [`InFlight::committed`] last said, or where the member began.
+    /// The last committed offset, or the first delivered one.
     committed: i64,
 }
 
@@ -36,7 +36,7 @@ impl Partition {
 }
 
 impl InFlight {
-    /// A message is handed to the member; it counts for `weight` bytes until it is finished.
+    /// A message was delivered. It counts for `weight` bytes until it is finished.
     pub fn delivered(&mut self, position: Position, weight: usize) {
         let Position { partition, offset } = position;
         let partition = self.partitions.entry(partition).or_insert_with(|| Partition {
@@ -53,7 +53,7 @@ impl InFlight {
         self.messages += 1;
     }
 
-    /// The work on a message is done. Says whether the mark counted: `false` for what is not in flight here.
+    /// A message is finished. Returns `false` for one that is not in flight.
     pub fn finished(&mut self, position: Position) -> bool {
         let partition = self.partitions.get_mut(&position.partition);
         let Some(weight) = partition.and_then(|partition| partition.unfinished.remove(&position.offset)) else {
@@ -64,8 +64,7 @@ impl InFlight {
         true
     }
 
-    /// Forgets a partition that is no longer this member's; marks for it are ignored from now on. Gives the offset that should
-    /// still be committed for it, where that moved.
+    /// Forgets a revoked partition. Returns the offset that should still be committed for it, where that has changed.
     pub fn forget(&mut self, partition: i32) -> Option<Position> {
         let gone = self.partitions.remove(&partition)?;
         self.messages -= gone.unfinished.len();
@@ -74,32 +73,32 @@ impl InFlight {
         (offset > gone.committed).then_some(Position { partition, offset })
     }
 
-    /// For each partition whose commit moved since [`committed`](Self::committed): the offset of its lowest unfinished message,
-    /// or the one after its last delivered message when all are finished. A group that starts there misses nothing.
+    /// The offset to commit, for each partition where it changed since [`committed`](Self::committed): that of its lowest
+    /// unfinished message, or the one after its last delivered message. A group that starts there misses nothing.
     pub fn uncommitted(&self) -> Vec<Position> {
         let moved = self.partitions.iter().filter(|(_, partition)| partition.commit_offset() > partition.committed);
         moved.map(|(&partition, state)| Position { partition, offset: state.commit_offset() }).collect()
     }
 
-    /// The log took this commit.
+    /// The log has stored this commit.
     pub fn committed(&mut self, position: Position) {
         if let Some(partition) = self.partitions.get_mut(&position.partition) {
             partition.committed = partition.committed.max(position.offset);
         }
     }
 
-    /// Whether a message of `weight` bytes may be delivered within `options`. One message always may.
+    /// Whether a message of `weight` bytes may be delivered within `options`. A first one always may.
     pub fn has_room(&self, options: &ConsumerOptions, weight: usize) -> bool {
         let within = self.messages < options.max_in_flight && self.bytes + weight <= options.max_in_flight_bytes;
         self.messages == 0 || within
     }
 
-    /// Messages delivered and not finished.
+    /// Messages in flight.
     pub fn messages(&self) -> usize {
         self.messages
     }
 
-    /// Messages of one partition delivered and not finished.
+    /// Messages in flight of one partition.
     pub fn messages_of(&self, partition: i32) -> usize {
         self.partitions.get(&partition).map_or(0, |partition| partition.unfinished.len())
     }
@@ -113,7 +112,7 @@ mod tests {
         Position { partition, offset }
     }
 
-    /// Every order in which `rest` can be finished.
+    /// All permutations of `rest`.
     fn orders(rest: &[i64]) -> Vec<Vec<i64>> {
         if rest.is_empty() {
             return vec![Vec::new()];
@@ -127,89 +126,89 @@ mod tests {
     }
 
     #[test]
-    fn in_every_order_of_finishing_the_commit_is_the_lowest_unfinished_offset() {
+    fn the_commit_is_the_lowest_unfinished_offset_in_every_order() {
         let offsets = [7, 8, 10, 11, 15, 16];
         for order in orders(&offsets) {
-            let mut ledger = InFlight::default();
-            offsets.iter().for_each(|offset| ledger.delivered(at(3, *offset), 10));
+            let mut in_flight = InFlight::default();
+            offsets.iter().for_each(|offset| in_flight.delivered(at(3, *offset), 10));
             let mut done = Vec::new();
             for offset in &order {
-                assert!(ledger.finished(at(3, *offset)), "{order:?}");
+                assert!(in_flight.finished(at(3, *offset)), "{order:?}");
                 done.push(*offset);
                 let lowest = offsets.iter().copied().find(|offset| !done.contains(offset)).unwrap_or(17);
                 let expected = if lowest == 7 { vec![] } else { vec![at(3, lowest)] };
-                assert_eq!(ledger.uncommitted(), expected, "{order:?} after {done:?}");
-                assert_eq!(ledger.messages(), offsets.len() - done.len());
-                assert_eq!(ledger.bytes, 10 * (offsets.len() - done.len()));
+                assert_eq!(in_flight.uncommitted(), expected, "{order:?} after {done:?}");
+                assert_eq!(in_flight.messages(), offsets.len() - done.len());
+                assert_eq!(in_flight.bytes, 10 * (offsets.len() - done.len()));
             }
         }
     }
 
     #[test]
-    fn a_commit_is_offered_until_the_log_took_it() {
-        let mut ledger = InFlight::default();
-        ledger.delivered(at(0, 4), 1);
-        ledger.finished(at(0, 4));
-        assert_eq!(ledger.uncommitted(), [at(0, 5)]);
-        assert_eq!(ledger.uncommitted(), [at(0, 5)]);
-        ledger.committed(at(0, 5));
-        assert_eq!(ledger.uncommitted(), []);
+    fn a_commit_is_offered_until_it_is_stored() {
+        let mut in_flight = InFlight::default();
+        in_flight.delivered(at(0, 4), 1);
+        in_flight.finished(at(0, 4));
+        assert_eq!(in_flight.uncommitted(), [at(0, 5)]);
+        assert_eq!(in_flight.uncommitted(), [at(0, 5)]);
+        in_flight.committed(at(0, 5));
+        assert_eq!(in_flight.uncommitted(), []);
     }
 
     #[test]
     fn partitions_do_not_hold_each_other_back() {
-        let mut ledger = InFlight::default();
-        ledger.delivered(at(0, 1), 1);
-        ledger.delivered(at(1, 5), 2);
-        ledger.finished(at(1, 5));
-        assert_eq!(ledger.uncommitted(), [at(1, 6)]);
-        assert_eq!((ledger.messages_of(0), ledger.messages_of(1), ledger.messages_of(2)), (1, 0, 0));
+        let mut in_flight = InFlight::default();
+        in_flight.delivered(at(0, 1), 1);
+        in_flight.delivered(at(1, 5), 2);
+        in_flight.finished(at(1, 5));
+        assert_eq!(in_flight.uncommitted(), [at(1, 6)]);
+        assert_eq!((in_flight.messages_of(0), in_flight.messages_of(1), in_flight.messages_of(2)), (1, 0, 0));
     }
 
     #[test]
-    fn a_partition_taken_away_frees_its_room_gives_its_commit_and_ignores_late_marks() {
-        let mut ledger = InFlight::default();
+    fn a_revoked_partition_frees_its_room_and_gives_its_commit() {
+        let mut in_flight = InFlight::default();
         for offset in 0..3 {
-            ledger.delivered(at(0, offset), 100);
+            in_flight.delivered(at(0, offset), 100);
         }
-        ledger.delivered(at(1, 0), 7);
-        ledger.finished(at(0, 0));
-        ledger.finished(at(0, 2));
+        in_flight.delivered(at(1, 0), 7);
+        in_flight.finished(at(0, 0));
+        in_flight.finished(at(0, 2));
 
-        assert_eq!(ledger.forget(0), Some(at(0, 1)));
-        assert_eq!((ledger.messages(), ledger.bytes), (1, 7));
-        assert!(!ledger.finished(at(0, 1)));
-        assert_eq!(ledger.forget(0), None);
+        assert_eq!(in_flight.forget(0), Some(at(0, 1)));
+        assert_eq!((in_flight.messages(), in_flight.bytes), (1, 7));
+        assert!(!in_flight.finished(at(0, 1)));
+        assert_eq!(in_flight.forget(0), None);
 
-        // It comes back and continues at what was committed; only what is in flight again can be finished.
-        ledger.delivered(at(0, 1), 100);
-        assert!(!ledger.finished(at(0, 2)));
-        assert_eq!(ledger.uncommitted(), []);
-        assert!(ledger.finished(at(0, 1)));
-        assert_eq!(ledger.uncommitted(), [at(0, 2)]);
+        // It is assigned again and continues at the commit; only what is in flight again can be finished.
+        in_flight.delivered(at(0, 1), 100);
+        assert!(!in_flight.finished(at(0, 2)));
+        assert_eq!(in_flight.uncommitted(), []);
+        assert!(in_flight.finished(at(0, 1)));
+        assert_eq!(in_flight.uncommitted(), [at(0, 2)]);
     }
 
     #[test]
-    fn a_mark_counts_once() {
-        let mut ledger = InFlight::default();
-        ledger.delivered(at(0, 0), 5);
-        assert!(ledger.finished(at(0, 0)));
-        assert!(!ledger.finished(at(0, 0)));
-        assert_eq!((ledger.messages(), ledger.bytes), (0, 0));
+    fn finishing_twice_counts_once() {
+        let mut in_flight = InFlight::default();
+        in_flight.delivered(at(0, 0), 5);
+        assert!(in_flight.finished(at(0, 0)));
+        assert!(!in_flight.finished(at(0, 0)));
+        assert_eq!((in_flight.messages(), in_flight.bytes), (0, 0));
     }
 
     #[test]
-    fn room_is_bounded_by_count_and_bytes_and_one_message_always_passes() {
+    fn room_is_bounded_by_count_and_bytes_for_all_but_one() {
         let options = ConsumerOptions { max_in_flight: 3, max_in_flight_bytes: 100, ..ConsumerOptions::default() };
-        let mut ledger = InFlight::default();
-        assert!(ledger.has_room(&options, 1_000));
-        ledger.delivered(at(0, 0), 60);
-        assert!(ledger.has_room(&options, 40));
-        assert!(!ledger.has_room(&options, 41));
-        ledger.delivered(at(0, 1), 1);
-        ledger.delivered(at(0, 2), 1);
-        assert!(!ledger.has_room(&options, 1), "three are in flight");
-        ledger.finished(at(0, 1));
-        assert!(ledger.has_room(&options, 1));
+        let mut in_flight = InFlight::default();
+        assert!(in_flight.has_room(&options, 1_000));
+        in_flight.delivered(at(0, 0), 60);
+        assert!(in_flight.has_room(&options, 40));
+        assert!(!in_flight.has_room(&options, 41));
+        in_flight.delivered(at(0, 1), 1);
+        in_flight.delivered(at(0, 2), 1);
+        assert!(!in_flight.has_room(&options, 1), "three are in flight");
+        in_flight.finished(at(0, 1));
+        assert!(in_flight.has_room(&options, 1));
     }
 }

@@ -1,10 +1,10 @@
 //! The log on Apache Kafka.
 //!
-//! One idempotent producer with `acks=all` (`producer`); each member of a group polls on a thread of its own (`member`),
-//! with cooperative-sticky assignment and commits of the lowest finished offset only; readers stand alone (`reader`);
-//! [`admin`] makes the topics agree with `topics.yaml`. Needs brokers of 2.8 or newer, which give topics an id.
+//! There is one idempotent producer with `acks=all` (`producer`). Each group member polls on a thread of its own (`member`), with
+//! cooperative-sticky assignment, and commits only the lowest unfinished offset. Readers have no group (`reader`). [`admin`]
+//! makes the topics agree with `topics.yaml`. Brokers must be 2.8 or newer, which give topics an id.
 //!
-//! Retries are librdkafka's business: what it will try again is logged, what it gives up on comes back as a [`BusError`].
+//! librdkafka retries by itself: errors that it retries are logged, errors that it gives up on become a [`BusError`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,21 +22,21 @@ mod config;
 mod consumer;
 mod context;
 mod delivery;
-mod desk;
+mod group_probe;
 mod member;
+mod member_queue;
 mod native;
-mod probe;
 mod producer;
 mod reader;
 
 use cluster::Cluster;
 pub use config::KafkaConfig;
 use consumer::{KafkaConsumer, Membership};
-use probe::Probe;
+use group_probe::GroupProbe;
 use producer::KafkaProducer;
 use reader::KafkaReader;
 
-type Probes = HashMap<(TopicRole, String), Arc<Probe>>;
+type Probes = HashMap<(TopicRole, String), Arc<GroupProbe>>;
 
 /// The log on a Kafka cluster.
 pub struct KafkaBus {
@@ -50,12 +50,13 @@ pub struct KafkaBus {
 }
 
 impl KafkaBus {
-    /// Connects, and looks whether the topics are there.
+    /// Connects and checks that the topics exist.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] when no broker answers within [`KafkaConfig::timeout`], [`BusError::Fatal`] when a setting is
     /// wrong, access is refused or a topic is missing. The message says what to do.
     pub async fn connect(config: KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
+        crate::log_defaulted(topics);
         let cluster = Arc::new(Cluster::new(&config, topics)?);
         blocking({
             let cluster = cluster.clone();
@@ -73,34 +74,34 @@ impl KafkaBus {
         })
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Cluster) -> Result<T, BusError> + Send + 'static,
+        query: impl FnOnce(&Cluster) -> Result<T, BusError> + Send + 'static,
     ) -> Result<T, BusError> {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }
         let cluster = self.cluster.clone();
-        blocking(move || question(&cluster)).await
+        blocking(move || query(&cluster)).await
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Membership>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probe(&self, role: TopicRole, group: &str) -> Result<Arc<Probe>, BusError> {
+    fn probe(&self, role: TopicRole, group: &str) -> Result<Arc<GroupProbe>, BusError> {
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (role, group.to_owned());
         if let Some(probe) = probes.get(&key) {
             return Ok(probe.clone());
         }
-        let probe = Arc::new(Probe::new(&self.config, role, self.topic(role), group)?);
+        let probe = Arc::new(GroupProbe::new(&self.config, role, self.topic(role), group)?);
         probes.insert(key, probe.clone());
         Ok(probe)
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs blocking work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BusError> + Send + 'static,
 ) -> Result<T, BusError> {
@@ -135,7 +136,7 @@ impl Bus for KafkaBus {
         }
         let leaving: Vec<_> = self.members().iter().filter_map(|membership| membership.leaving(role, group)).collect();
         for left in leaving {
-            // Joining before it has left would move the partitions twice. Where that takes too long, they are.
+            // Joining before the old member has left would move the partitions twice. After the timeout that is accepted.
             drop(consumer::until_left(&left, Duration::ZERO).await);
         }
         let (consumer, membership) = KafkaConsumer::join(&self.config, role, self.topic(role), group, options)?;
@@ -146,18 +147,18 @@ impl Bus for KafkaBus {
     }
 
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
-        let beginnings = self.ask(move |cluster| cluster.beginnings(role, start)).await?;
+        let read_starts = self.query(move |cluster| cluster.read_starts(role, start)).await?;
         let (cluster, closed) = (self.cluster.clone(), self.closed.clone());
-        let reader = KafkaReader::open(&self.config, role, self.topic(role), &beginnings, cluster, closed)?;
+        let reader = KafkaReader::open(&self.config, role, self.topic(role), &read_starts, cluster, closed)?;
         Ok(Box::new(reader))
     }
 
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
-        self.ask(move |cluster| cluster.ranges(role)).await
+        self.query(move |cluster| cluster.ranges(role)).await
     }
 
     async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
-        let topic = self.ask(move |cluster| cluster.topic(role)).await?;
+        let topic = self.query(move |cluster| cluster.topic(role)).await?;
         match topic.id {
             Some(id) => Ok(id.simple().to_string()),
             None => Err(BusError::Fatal("the Kafka brokers give topics no id; use 2.8 or newer".to_owned())),
@@ -166,16 +167,16 @@ impl Bus for KafkaBus {
 
     async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
         let probe = self.probe(role, group)?;
-        self.ask(move |cluster| probe.progress(cluster)).await
+        self.query(move |cluster| probe.progress(cluster)).await
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
         let probe = self.probe(role, group)?;
-        self.ask(move |cluster| probe.oldest_unconsumed(cluster)).await
+        self.query(move |cluster| probe.oldest_unconsumed(cluster)).await
     }
 
     async fn check(&self) -> Result<(), BusError> {
-        self.ask(Cluster::check).await
+        self.query(Cluster::check).await
     }
 
     async fn close(&self) -> Result<(), BusError> {

@@ -1,15 +1,16 @@
-//! The log that carries events: Kafka in production, an embedded durable log in one process, behind one seam.
+//! The log that carries events, behind one seam: Kafka in production, an embedded durable log in a single process.
 //!
-//! In: [`Message`](contracts::Message)s for a [`TopicRole`](contracts::TopicRole)'s topic. Out: [`Delivery`]s, to the members of a
-//! group ([`Consumer`]) or to a [`Reader`] that stands alone.
+//! In: a [`Message`](contracts::Message) for the topic of a [`TopicRole`](contracts::TopicRole). Out: a [`Delivery`], to a member of a consumer group
+//! ([`Consumer`]) or to a [`Reader`] without a group.
 //!
-//! Promised, and held by one contract suite that runs against both:
-//! - what [`Producer::send`] acknowledged survives kill -9 of any process;
+//! Promised by both, and tested by one contract suite:
+//! - a message that [`Producer::send`] acknowledged survives kill -9 of any process;
 //! - messages of one key keep their order;
-//! - work that was not [`finished`](Finisher::finished) is delivered again after a crash, a stop or a move of its
-//!   partition; an offset is committed only when everything before it is finished;
+//! - a message that was not [`finished`](Finisher::finished) is delivered again after a crash, a stop or a rebalance; an offset
+//!   is committed only when every message before it is finished;
 //! - a full queue refuses ([`BusError::QueueFull`]) instead of growing, and a consumer holds a bounded number of messages;
-//! - retention drops the old; embedded, never what a group has yet to consume. A reader behind it is told ([`Incoming::Gap`]).
+//! - retention drops old messages; the embedded log keeps those that a group has yet to consume. A reader that retention has
+//!   overtaken gets a [`Gap`](Incoming::Gap).
 
 mod args;
 pub mod embedded;
@@ -18,6 +19,8 @@ pub mod kafka;
 mod meters;
 mod seam;
 
+use contracts::Topics;
+
 pub use args::{KafkaArgs, TopicArgs};
 pub use embedded::EmbeddedBus;
 pub use kafka::{KafkaBus, KafkaConfig};
@@ -25,3 +28,16 @@ pub use seam::{
     Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Producer, Progress,
     Range, Reader, ReaderItem, Start,
 };
+
+/// Logs the topics that are used by default because the topics file has no entry for their role.
+fn log_defaulted(topics: &Topics) {
+    for &role in topics.defaulted() {
+        let topic = topics.get(role);
+        tracing::warn!(
+            role = role.as_str(),
+            topic = topic.name,
+            partitions = topic.partitions,
+            "the topics file has no entry for this role; its default topic is used"
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! What both buses count, under one spelling: `sightline_bus_*` with the topic as label.
+//! The metrics of both buses: `sightline_bus_*` with the topic's role as label.
 
 use contracts::{Message, TopicRole};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -14,7 +14,7 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Meters with the topic's role as label.
+    /// The metrics of this role's topic.
     pub fn of(role: TopicRole) -> Self {
         let topic = role.as_str();
         Self {
@@ -27,19 +27,19 @@ impl Meters {
         }
     }
 
-    /// The log acknowledged this many messages of these bytes in sum.
+    /// The log acknowledged this many messages with these bytes in total.
     pub fn produced(&self, messages: usize, bytes: usize) {
         self.produced_messages.increment(messages as u64);
         self.produced_bytes.increment(bytes as u64);
     }
 
-    /// A message went to a consumer or reader.
+    /// A message was delivered to a consumer or reader.
     pub fn consumed(&self, message: &Message) {
         self.consumed_messages.increment(1);
         self.consumed_bytes.increment(message.weight() as u64);
     }
 
-    /// What waits for acknowledgement now.
+    /// Messages and bytes that are not acknowledged yet.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and a queue is far below 2^52 bytes")]
     pub fn queued(&self, messages: usize, bytes: usize) {
         self.queue_messages.set(messages as f64);

@@ -1,4 +1,4 @@
-//! The seam itself: what a service may ask of the log.
+//! The seam: the traits that both buses implement, and their types.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,52 +7,52 @@ use async_trait::async_trait;
 use contracts::{Message, TopicRole};
 use futures::future::BoxFuture;
 
-/// A place on a topic.
+/// The position of a message in a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
-    /// Partition, from 0.
+    /// Partition, 0 or more.
     pub partition: i32,
-    /// Offset in the partition, from 0; grows, with gaps allowed.
+    /// Offset in the partition, 0 or more. Offsets ascend and may have gaps.
     pub offset: i64,
 }
 
-/// A message with its place and time on the log.
+/// A message with its position and time on the log.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
-    /// When the log took it.
+    /// When the log accepted it.
     pub timestamp: SystemTime,
     /// The message.
     pub message: Message,
 }
 
-/// Resolves when the log has the message for good, with its place there.
+/// Resolves with the message's position when the log has stored it durably.
 pub type Acknowledged = BoxFuture<'static, Result<Position, BusError>>;
 
-/// Why the log did not do what it was asked.
+/// Why an operation of the log failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BusError {
-    /// Too much is waiting for acknowledgement; try again in a moment. Nothing was taken.
+    /// Too many messages are unacknowledged. Nothing was accepted; retry in a moment.
     #[error("the queue of unacknowledged messages is full")]
     QueueFull,
-    /// The message is larger than the topic allows; it never will be taken.
+    /// The message exceeds the limit of its topic. A retry cannot succeed.
     #[error("a message of {size} bytes is over the limit of {limit} bytes of topic {topic}")]
     TooLarge {
-        /// The topic.
+        /// Name of the topic.
         topic: String,
-        /// Bytes of the message, headers included.
+        /// Size of the message with its headers, in bytes.
         size: usize,
-        /// Bytes allowed.
+        /// The topic's `max_message_bytes`.
         limit: usize,
     },
-    /// The disk of the embedded log is full or over its limit. Nothing was taken.
+    /// The disk of the embedded log is full or over its limit. Nothing was accepted.
     #[error("no room on the disk for the log: {0}")]
     DiskFull(String),
-    /// The log cannot be reached or failed in a way that may pass.
+    /// The log is out of reach or failed for now.
     #[error("{0}")]
     Unavailable(String),
-    /// The log refused for good: no such topic, no permission, damaged data, a member fenced off.
+    /// The log refused for good: no such topic, no permission, damaged data, a fenced member.
     #[error("{0}")]
     Fatal(String),
     /// The bus was closed.
@@ -61,30 +61,30 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Whether the same call may succeed later.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::QueueFull | Self::DiskFull(_) | Self::Unavailable(_))
     }
 }
 
-/// Puts messages on the log. Shared by all tasks of a service.
+/// Sends messages. Shared by all tasks of a service.
 pub trait Producer: Send + Sync {
-    /// Hands a message over at once; the future resolves when the log has it. Calls for one key keep their order.
-    /// The future may be dropped: the message is sent all the same.
+    /// Queues a message and returns at once; the future resolves when the log has it. Messages of one key keep their order.
+    /// The message is sent even if the future is dropped.
     ///
     /// # Errors
-    /// At once when the queue is full or the message too large; through the future for everything later.
+    /// At once when the queue is full or the message is too large; through the future for later errors.
     fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError>;
 }
 
-/// How a group's member consumes.
+/// Limits of a member of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerOptions {
-    /// Most messages delivered and not finished; beyond it, partitions pause.
+    /// Most messages in flight (delivered and not finished). Partitions pause at this limit.
     pub max_in_flight: usize,
-    /// Most bytes delivered and not finished; beyond it, partitions pause. One message is always let through.
+    /// Most bytes in flight. Partitions pause at this limit; a single message may exceed it.
     pub max_in_flight_bytes: usize,
-    /// How long a partition that is taken away, or a stop, waits for the work in hand.
+    /// How long a revoked partition, or a stop, waits for messages in flight.
     pub drain: Duration,
 }
 
@@ -94,113 +94,113 @@ impl Default for ConsumerOptions {
     }
 }
 
-/// What a member of a group receives.
+/// What a member of a consumer group receives.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A message to work on. Say [`Finisher::finished`] of its position when its effects are stored.
+    /// A message. Pass its position to [`Finisher::finished`] when its effects are stored.
     Delivery(Delivery),
-    /// These partitions are this member's from now on; their first deliveries come after this.
+    /// Partitions were assigned to this member. Their deliveries come after this.
     Assigned(Vec<i32>),
-    /// These partitions are being taken away; nothing more of them comes. What is in hand should be finished soon:
-    /// the bus waits [`ConsumerOptions::drain`] for it. Work finished later is ignored and will be done again elsewhere.
+    /// Partitions are being revoked; they deliver no more. The bus waits up to [`ConsumerOptions::drain`] for their messages in
+    /// flight. A message that is finished later is delivered again to another member.
     Revoked(Vec<i32>),
-    /// Messages of a partition were dropped by retention before this group consumed them.
+    /// Retention dropped messages before this group consumed them.
     Gap {
         /// The partition.
         partition: i32,
-        /// First offset that is lost.
+        /// First offset that is gone.
         from: i64,
-        /// First offset that is still there.
+        /// First offset that is kept.
         to: i64,
     },
 }
 
-/// A member of a group. Groups start at the earliest message. Dropping it leaves the group without draining.
+/// A member of a consumer group. A new group starts at the earliest message. Dropping the member leaves the group at once.
 #[async_trait]
 pub trait Consumer: Send {
-    /// Waits for what comes next. Cancel-safe: nothing is lost when the future is dropped.
+    /// The next message or change of the assignment. Cancel-safe: nothing is lost when the future is dropped.
     async fn next(&mut self) -> Result<Incoming, BusError>;
 
-    /// The handle that marks work as done, for whoever finishes it.
+    /// Marks messages as finished.
     fn finisher(&self) -> Arc<dyn Finisher>;
 
-    /// Takes no more, waits up to [`ConsumerOptions::drain`] until everything delivered is finished, commits and leaves.
+    /// Stops reading, waits up to [`ConsumerOptions::drain`] until no message is in flight, commits and leaves the group.
     async fn close(self: Box<Self>) -> Result<(), BusError>;
 }
 
-/// Marks work as done. The bus commits, in the background, the lowest offset up to which everything is finished.
+/// Marks messages as finished. The bus commits in the background, per partition, the lowest offset up to which all are finished.
 pub trait Finisher: Send + Sync {
-    /// The effects of the message at this position are stored. Order does not matter; a position that is no longer this
-    /// member's is ignored.
+    /// The effects of the message at this position are stored. The order of calls does not matter. A position of a partition
+    /// that is no longer assigned to this member is ignored.
     fn finished(&self, position: Position);
 }
 
-/// Where a reader begins.
+/// Where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At the oldest message there is.
+    /// At the oldest message.
     Earliest,
-    /// After everything that is there now.
+    /// After the newest message at the time of the call.
     Latest,
-    /// At this offset, in every partition (for topics of one partition).
+    /// At this offset of every partition; meant for topics of one partition.
     Offset(i64),
-    /// This many messages before the end of each partition, or at the oldest.
+    /// This many messages before the end of each partition, or at its oldest.
     Tail(u64),
-    /// At the first message of this time or later.
+    /// At the first message of this time or a later one.
     Time(SystemTime),
 }
 
-/// What a reader sees.
+/// What a reader receives.
 #[derive(Debug)]
 pub enum ReaderItem {
     /// A message.
     Delivery(Delivery),
-    /// Retention dropped messages before this reader came to them; it goes on at `to`.
+    /// Retention dropped messages before this reader reached them. It continues at `to`.
     Gap {
         /// The partition.
         partition: i32,
-        /// First offset that is lost.
+        /// First offset that is gone.
         from: i64,
-        /// First offset that is still there.
+        /// First offset that is kept.
         to: i64,
     },
 }
 
-/// Reads a topic alone, in no group, all partitions, and leaves no trace.
+/// Reads all partitions of a topic without a consumer group. It commits nothing.
 #[async_trait]
 pub trait Reader: Send {
-    /// Waits for what comes next. Cancel-safe.
+    /// The next message or gap. Cancel-safe.
     async fn next(&mut self) -> Result<ReaderItem, BusError>;
 }
 
-/// What a partition holds: offsets `earliest..end`.
+/// The offsets that a partition holds: `earliest..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The partition.
     pub partition: i32,
     /// Offset of its oldest message.
     pub earliest: i64,
-    /// Offset that the next message will have.
+    /// Offset of the next message to come.
     pub end: i64,
 }
 
-/// How far a group has come on a topic, all partitions together.
+/// How far a group has consumed a topic, over all partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Messages that it has behind it; grows as it commits, and by what retention drops before it.
+    /// Messages before its committed offsets. Grows with every commit, and where retention overtakes the group.
     pub finished: u64,
-    /// Messages that it has before it.
+    /// Messages from its committed offsets to the end.
     pub waiting: u64,
 }
 
 impl Progress {
-    /// Of partitions with these ranges, where the group's next offset is what `next` says; none where it has none yet.
+    /// The progress over partitions with these ranges. `next` gives the committed offset of a partition, if there is one.
     pub(crate) fn of(ranges: &[Range], next: impl Fn(i32) -> Option<i64>) -> Self {
         let mut progress = Self { finished: 0, waiting: 0 };
         for range in ranges {
-            // An offset that is not there is of before retention, or of another topic of this name.
-            let there = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
-            let next = there.unwrap_or(range.earliest);
+            // An offset outside the range was overtaken by retention, or belongs to a deleted topic of the same name.
+            let valid = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
+            let next = valid.unwrap_or(range.earliest);
             progress.finished += next.unsigned_abs();
             progress.waiting += next.abs_diff(range.end);
         }
@@ -208,19 +208,19 @@ impl Progress {
     }
 }
 
-/// A log. Cheap to share as `Arc<dyn Bus>`.
+/// A log. Shared as `Arc<dyn Bus>`.
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// What it is, for a start-up line: `kafka at broker:9092`, `embedded in ./data`.
+    /// Its description for a log line at start: `kafka at broker:9092`, `embedded in ./data`.
     fn describe(&self) -> String;
 
-    /// The name that a role's topic has on this log.
+    /// The name of a role's topic on this log.
     fn topic(&self, role: TopicRole) -> &str;
 
-    /// The producer; always the same one.
+    /// The producer; every call returns the same one.
     fn producer(&self) -> Arc<dyn Producer>;
 
-    /// Joins a group.
+    /// Joins a consumer group.
     async fn consumer(
         &self,
         role: TopicRole,
@@ -228,25 +228,25 @@ pub trait Bus: Send + Sync {
         options: ConsumerOptions,
     ) -> Result<Box<dyn Consumer>, BusError>;
 
-    /// Reads alone.
+    /// Reads without a group.
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError>;
 
-    /// What each partition of a topic holds.
+    /// The offsets that each partition of a topic holds.
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError>;
 
-    /// Tells one topic from another that had the same name before it was deleted: stable over restarts, new on creation.
+    /// Id of the topic's incarnation: stable over restarts, and different for a topic that was deleted and created again.
     async fn incarnation(&self, role: TopicRole) -> Result<String, BusError>;
 
-    /// How far `group` has come; a group that does not exist yet has everything before it.
+    /// How far `group` has consumed a topic. A group that does not exist yet has consumed nothing.
     async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError>;
 
-    /// When the oldest message that `group` has not yet committed was taken, or nothing when it has all; a group that does not
-    /// exist yet has everything before it.
+    /// The time of the oldest message that `group` has not committed; `None` when it has committed all. A group that does not exist
+    /// yet has committed nothing.
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError>;
 
-    /// Succeeds when the log can be reached and has every topic.
+    /// Succeeds when the log is in reach and has every topic.
     async fn check(&self) -> Result<(), BusError>;
 
-    /// Sends what is queued, commits what is finished and closes files; what comes later gets [`BusError::Closed`].
+    /// Sends queued messages, commits finished ones and closes files. Later calls get [`BusError::Closed`].
     async fn close(&self) -> Result<(), BusError>;
 }

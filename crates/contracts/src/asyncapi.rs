@@ -1,10 +1,10 @@
-//! The AsyncAPI 3.0 document of the topics, made from `topics.yaml` and the events' schemas, so that it cannot drift.
+//! The AsyncAPI 3.0 document of the topics, generated from `topics.yaml` and the events' schemas.
 
 use serde_json::{Map, Value, json};
 
 use crate::topics::{Topic, Topics};
 
-/// Attributes of an event: header, meaning, whether it is always there.
+/// Attributes of an event: header, description, whether it is required.
 type Attributes = &'static [(&'static str, &'static str, bool)];
 
 const COMMON: Attributes = &[
@@ -38,7 +38,7 @@ const DEAD_LETTER: Attributes = &[
     ("ce_originoffset", "its offset", true),
 ];
 
-/// The document.
+/// The AsyncAPI document of these topics.
 pub fn document(topics: &Topics) -> Value {
     let channels: Map<String, Value> =
         topics.iter().map(|topic| (topic.role.as_str().to_owned(), channel(topic))).collect();
@@ -95,7 +95,7 @@ fn messages() -> Value {
 }
 
 fn message(event: &str, own: Attributes, payload: &Value) -> Value {
-    // A dead letter belongs to nobody before it is sent again.
+    // A dead letter has no tenant: its original may be unreadable.
     let tenantless = event == crate::dead_letter::TYPE;
     let common = COMMON.iter().filter(|(name, ..)| !(tenantless && ["ce_tenant", "ce_traceparent"].contains(name)));
     let attributes: Vec<_> = common.chain(own).collect();
@@ -111,7 +111,7 @@ fn message(event: &str, own: Attributes, payload: &Value) -> Value {
     })
 }
 
-/// `sightline.dead-letter.v1` is the message `dead-letter`.
+/// The message name of an event type: `dead-letter` for `sightline.dead-letter.v1`.
 fn message_name(event: &str) -> String {
     event.trim_start_matches("sightline.").split('.').next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! A message that can never be processed, kept with its cause and its origin, whole, so that it can be sent again.
+//! A message that can never be processed, kept with its cause and its origin, complete, so that it can be sent again.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,19 +8,19 @@ use crate::ids::FrameId;
 
 /// CloudEvents type of a dead letter.
 pub const TYPE: &str = "sightline.dead-letter.v1";
-/// The original's headers travel under this prefix, so that sending it again restores them exactly.
+/// Prefix of the original's headers. Sending the original again restores them exactly.
 const ORIGINAL: &str = "original_";
 
 /// A message that can never be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Why.
+    /// Why it cannot be processed.
     pub cause: Cause,
-    /// Where it stood.
+    /// Its position on the log.
     pub origin: Origin,
-    /// When it was given up.
+    /// When it was dead-lettered.
     pub at: Timestamp,
-    /// The message as it was.
+    /// The message itself.
     pub original: Message,
 }
 
@@ -29,14 +29,14 @@ pub struct DeadLetter {
 pub struct Cause {
     /// Stable code, such as `undecodable`.
     pub code: String,
-    /// The cause in words.
+    /// Description of the cause.
     pub message: String,
 }
 
-/// Where a message stood on the log.
+/// The position of a message on the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Topic by its name on the log.
+    /// Name of the topic on the log.
     pub topic: String,
     /// Partition.
     pub partition: i32,
@@ -45,7 +45,7 @@ pub struct Origin {
 }
 
 impl DeadLetter {
-    /// The dead letter as a message. Its id follows from its origin: burying the same message twice gives the same id.
+    /// The dead letter as a message. Its id follows from its origin: dead-lettering a message twice gives the same id.
     pub fn to_message(&self) -> Message {
         let id = FrameId::from_position(&self.origin.topic, self.origin.partition, self.origin.offset);
         let content_type = self.original.headers.text("content-type").unwrap_or("application/octet-stream").to_owned();
@@ -67,7 +67,7 @@ impl DeadLetter {
         Message { key: self.original.key.clone(), headers, value: self.original.value.clone() }
     }
 
-    /// The dead letter out of a message.
+    /// Decodes a message.
     ///
     /// # Errors
     /// When the message is not a dead letter.

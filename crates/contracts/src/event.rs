@@ -1,4 +1,4 @@
-//! A message of the log, and what makes a type an event that travels as one.
+//! Messages of the log, and the trait of the events that they carry.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,26 +9,26 @@ use jiff::Timestamp;
 
 use crate::topics::TopicRole;
 
-/// What the log carries: a key, headers and bytes. The log gives it a partition, an offset and a time.
+/// A message: key, headers and payload. The log adds partition, offset and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Messages of one key keep their order. Foreign producers may send none.
+    /// Messages of one key keep their order. `None` from some foreign producers.
     pub key: Option<Bytes>,
-    /// Attributes, in the order they were written.
+    /// CloudEvents attributes and others, in the order of writing.
     pub headers: Headers,
-    /// The payload.
+    /// The payload, such as the bytes of an image or JSON.
     pub value: Bytes,
 }
 
 impl Message {
-    /// How many bytes this message counts for in a bounded queue.
+    /// Bytes of key, headers and payload, as they count in a bounded queue.
     pub fn weight(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.key.as_ref().map_or(0, Bytes::len) + headers + self.value.len()
     }
 }
 
-/// Headers of a message: names with bytes. A name should occur once; of several, the last one counts, as in Kafka.
+/// Headers of a message: names with bytes. Where a name occurs more than once, the last value counts, as in Kafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
 
@@ -50,7 +50,7 @@ impl Headers {
         self
     }
 
-    /// The same headers and, where there is a value, one more.
+    /// The same headers, and one more where there is a value.
     #[must_use]
     pub fn with_some(self, name: &'static str, value: Option<impl Display>) -> Self {
         match value {
@@ -59,28 +59,28 @@ impl Headers {
         }
     }
 
-    /// The bytes under a name.
+    /// The value of a header.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// The text under a name; nothing where it is not UTF-8.
+    /// The value of a header as text; `None` where it is not UTF-8.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The text under a name as a `T`.
+    /// The value of a header, parsed as a `T`.
     ///
     /// # Errors
-    /// When the header is missing, is not UTF-8 or does not read as a `T`.
+    /// When the header is missing, is not UTF-8 or is no `T`.
     pub fn required<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<T, DecodeError> {
         self.optional(name)?.ok_or(DecodeError::Missing { header: name })
     }
 
-    /// The text under a name as a `T`, or nothing where the header is missing.
+    /// The value of a header, parsed as a `T`; `None` where the header is missing.
     ///
     /// # Errors
-    /// When the header is there and is not UTF-8 or does not read as a `T`.
+    /// When the header is not UTF-8 or is no `T`.
     pub fn optional<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, DecodeError> {
         let Some(bytes) = self.get(name) else { return Ok(None) };
         let text = std::str::from_utf8(bytes)
@@ -103,55 +103,55 @@ impl FromIterator<(String, Bytes)> for Headers {
     }
 }
 
-/// Why a message is not the event it was read as. Such a message never will be: it is dead-lettered.
+/// Why a message cannot be decoded as an event. A retry cannot succeed: such a message is dead-lettered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// A header that must be there is not.
+    /// A required header is missing.
     #[error("header {header} is missing")]
     Missing {
-        /// Its name.
+        /// Name of the header.
         header: &'static str,
     },
-    /// A header has a value that does not read.
+    /// The value of a header is invalid.
     #[error("header {header}: {reason}")]
     Header {
-        /// Its name.
+        /// Name of the header.
         header: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with its value.
         reason: String,
     },
     /// The CloudEvents type is another one.
     #[error("event type is {found:?}, expected {expected:?}")]
     Type {
-        /// The type in the header.
+        /// Value of `ce_type`.
         found: String,
-        /// The type that was expected.
+        /// The expected value.
         expected: &'static str,
     },
-    /// The payload does not read.
+    /// The payload is invalid.
     #[error("payload: {0}")]
     Payload(String),
 }
 
-/// Something that travels on the log. It knows its role, and `topics.yaml` knows the role's topic,
-/// so nobody passes a topic's name.
+/// A type that is sent on the log. It names its role, and `topics.yaml` maps the role to a topic, so code never passes a topic's
+/// name.
 pub trait Event: Sized {
-    /// Which topic carries it.
+    /// The role of its topic.
     const ROLE: TopicRole;
-    /// Its CloudEvents type, version included.
+    /// Its CloudEvents type with version, such as `sightline.frame.v1`.
     const TYPE: &'static str;
 
     /// The event as a message.
     fn to_message(&self) -> Message;
 
-    /// The event out of a message.
+    /// Decodes a message.
     ///
     /// # Errors
     /// When the message is not such an event.
     fn from_message(message: &Message) -> Result<Self, DecodeError>;
 }
 
-/// The CloudEvents attributes that every event has.
+/// The CloudEvents attributes of every event.
 pub(crate) fn cloud_event<E: Event>(
     id: impl Display,
     source: impl Into<Bytes>,
@@ -166,25 +166,25 @@ pub(crate) fn cloud_event<E: Event>(
     headers.with("ce_time", time).with("content-type", content_type)
 }
 
-/// Room for the attributes of any event of ours.
+/// More headers than any event has.
 const MOST_ATTRIBUTES: usize = 12;
 
-/// Checks that a message carries an `E`.
+/// Checks that the CloudEvents type is that of `E`.
 pub(crate) fn expect_type<E: Event>(headers: &Headers) -> Result<(), DecodeError> {
     expect_named(headers, E::TYPE)
 }
 
-/// Checks that a message carries an event of this type.
+/// Checks the CloudEvents type.
 pub(crate) fn expect_named(headers: &Headers, expected: &'static str) -> Result<(), DecodeError> {
     let found: String = headers.required("ce_type")?;
     if found == expected { Ok(()) } else { Err(DecodeError::Type { found: brief(&found), expected }) }
 }
 
-/// Longest reason that is kept of why something does not read, in characters.
+/// Longest text of [`brief`], in characters.
 const BRIEF: usize = 200;
 
-/// What others wrote, or what was said about it, on one line of bounded length: it goes into a line of the log and into
-/// the header of a dead letter, which may be little larger than what it buries.
+/// Foreign text as one line of bounded length: it goes into a log line and into a header of a dead letter, which must not be much
+/// larger than its original.
 pub(crate) fn brief(text: &impl Display) -> String {
     let text = text.to_string();
     let mut characters = text.chars().map(|character| if character.is_control() { ' ' } else { character });
@@ -195,7 +195,7 @@ pub(crate) fn brief(text: &impl Display) -> String {
     brief
 }
 
-/// Serialises a payload of ours. The types of this crate always serialise: their maps have text keys only.
+/// Serialises a payload. The types of this crate cannot fail to serialise: their maps have text keys only.
 pub(crate) fn json<T: serde::Serialize>(value: &T) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }

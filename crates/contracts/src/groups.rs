@@ -1,11 +1,11 @@
-//! The names of the consumer groups, which services must agree on: who consumes, and who asks how far a group has come.
+//! The names of the consumer groups. The service that consumes and the one that queries its progress must agree on them.
 
 use crate::ids::DetectorName;
 
-/// The group that turns results into documents and alerts.
+/// The indexer's group on the results topic.
 pub const INDEXER: &str = "sightline.indexer";
 
-/// The group of the workers that run this set of detectors, in whatever order the set is given.
+/// The group of the workers with this set of detectors on the frames topic. The order of the set does not matter.
 pub fn detector_worker(detectors: &[DetectorName]) -> String {
     let mut names: Vec<&str> = detectors.iter().map(DetectorName::as_str).collect();
     names.sort_unstable();

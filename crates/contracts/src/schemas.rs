@@ -1,4 +1,4 @@
-//! JSON Schemas of the events, for `docs/schemas/` and for anyone who writes or reads the topics in another language.
+//! JSON Schemas of the events, for `docs/schemas/` and for producers and consumers in other languages.
 
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use utoipa::openapi::schema::Schema;
 use crate::alert::AlertData;
 use crate::result::ResultData;
 
-/// The payload schemas by file name.
+/// File name and schema of each payload.
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         (
@@ -19,7 +19,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A stand-alone JSON Schema (2020-12) of `T`: the schemas it refers to stand under `$defs`.
+/// A self-contained JSON Schema (2020-12) of `T`: referenced schemas are under `$defs`.
 fn of<T: ToSchema>(title: &str, event: &str) -> Value {
     let mut referred: Vec<(String, RefOr<Schema>)> = Vec::new();
     T::schemas(&mut referred);
@@ -37,7 +37,7 @@ fn of<T: ToSchema>(title: &str, event: &str) -> Value {
     document
 }
 
-/// Turns OpenAPI's references into those of a stand-alone schema.
+/// Rewrites OpenAPI's references into those of a self-contained schema.
 fn relocate(value: &mut Value) {
     match value {
         Value::Object(object) => {

@@ -1,4 +1,7 @@
-//! `topics.yaml`: which topic plays which role, read once at start. In: its text. Out: [`Topics`], complete and sound.
+//! `topics.yaml`: which topic has which role, read once at start. In: its text. Out: [`Topics`], complete and valid.
+//!
+//! A role that the file lacks takes its default from the built-in file ([`DEFAULT`]), so that a file written for an older version
+//! still starts a newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::brief;
 
-/// The file as it comes with the product, for a start without one.
+/// The built-in file: used where the operator has none, and for the roles that the operator's file lacks.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 
 /// What a topic is for. Code names roles; only `topics.yaml` names topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum TopicRole {
     /// Images on their way to the detectors.
     Frames,
-    /// What detectors said.
+    /// Results of detectors.
     Results,
-    /// What rules raised.
+    /// Alerts of rules.
     Alerts,
     /// Results for HTTP requests that wait.
     Replies,
@@ -47,7 +50,7 @@ impl TopicRole {
         }
     }
 
-    /// Where messages of this role go that can never be processed. Only topics that a group consumes have such a place.
+    /// The dead-letter topic of this one. Only topics that a consumer group reads have one.
     pub const fn dead_letters(self) -> Option<Self> {
         match self {
             Self::Frames => Some(Self::FramesDlq),
@@ -74,50 +77,71 @@ impl FromStr for TopicRole {
     }
 }
 
+impl TryFrom<String> for TopicRole {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
-    /// What it is for.
+    /// What the topic is for.
     pub role: TopicRole,
-    /// Its name on the log.
+    /// Name on the log, 1 to 249 characters out of `A-Z a-z 0-9 . _ -`.
     pub name: String,
-    /// How many partitions it has.
+    /// Number of partitions, 1 or more.
     pub partitions: i32,
-    /// How long a message stays at least.
+    /// Shortest time that a message is kept, 1 s or more.
     #[serde(with = "duration")]
     pub retention: Duration,
-    /// Largest message, headers included.
+    /// Largest message with its key and headers, in bytes; 1024 or more.
     pub max_message_bytes: usize,
-    /// What its key is, in words.
+    /// Description of the message key.
     pub key: String,
-    /// CloudEvents type of what it carries.
+    /// CloudEvents type of the messages.
     pub event: String,
-    /// Who writes it.
+    /// Services that write the topic.
     pub writers: Vec<String>,
-    /// Who reads it.
+    /// Services that read the topic.
     pub readers: Vec<String>,
 }
 
 /// All topics, one for each role. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics(Arc<[Topic]>);
+pub struct Topics {
+    /// In the order of [`TopicRole::ALL`].
+    topics: Arc<[Topic]>,
+    defaulted: Arc<[TopicRole]>,
+}
 
 /// Why a `topics.yaml` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicsError {
-    /// It does not read.
+    /// It is not YAML of this shape.
     #[error("topics.yaml: {0}")]
     Syntax(String),
-    /// It reads and makes no sense.
+    /// The entry of a role is invalid.
     #[error("topics.yaml, role {role}: {reason}")]
     Role {
-        /// Which topic.
+        /// The role.
         role: TopicRole,
         /// What is wrong and what would be right.
         reason: String,
     },
 }
+
+impl TopicsError {
+    fn role(role: TopicRole, reason: impl Into<String>) -> Self {
+        Self::Role { role, reason: reason.into() }
+    }
+}
+
+/// Bytes that the headers of a dead letter add to its original, at most.
+const DEAD_LETTER_HEADERS: usize = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,71 +150,129 @@ struct File {
 }
 
 impl Topics {
-    /// Reads the text of a `topics.yaml`.
+    /// Reads the text of a `topics.yaml`. Roles that it lacks take their defaults.
     ///
     /// # Errors
-    /// When it does not read, a role is missing or there twice, a name is there twice, or numbers make no sense.
+    /// When the text is not YAML of this shape, names an unknown role, has a role or a name twice, a value is out of range, or the
+    /// default name of a role that it lacks is taken.
     pub fn parse(text: &str) -> Result<Self, TopicsError> {
-        let File { topics } = serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(brief(&error)))?;
-        let wrong = |role, reason: &str| Err(TopicsError::Role { role, reason: reason.to_owned() });
-        for topic in &topics {
-            if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
-                return wrong(topic.role, "its name is used twice; give every role a topic of its own");
-            }
-            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.bytes().all(legal) {
-                return wrong(topic.role, "name must be 1 to 249 characters out of A-Z a-z 0-9 . _ -");
-            }
-            if topic.partitions < 1 || topic.max_message_bytes < 1024 || topic.retention < Duration::from_secs(1) {
-                return wrong(
-                    topic.role,
-                    "partitions must be 1 or more, max_message_bytes 1024 or more, retention 1s or more",
-                );
-            }
-        }
-        let mut ordered = Vec::with_capacity(TopicRole::ALL.len());
+        let given = read(text)?;
+        check_each(&given)?;
+        let mut defaults = Vec::new();
         for role in TopicRole::ALL {
-            let mut of_role = topics.iter().filter(|topic| topic.role == role);
-            match (of_role.next(), of_role.next()) {
-                (Some(topic), None) => ordered.push(topic.clone()),
-                (None, _) => return wrong(role, "is missing; every role needs a topic"),
-                (Some(_), Some(_)) => return wrong(role, "is there twice; keep one"),
+            if given.iter().all(|topic| topic.role != role) {
+                defaults.push(default_for(role, &given)?);
             }
         }
-        let all = Self(ordered.into());
-        if all.get(TopicRole::Alerts).partitions != 1 {
-            return wrong(TopicRole::Alerts, "must have one partition: its order is total");
-        }
-        if all.get(TopicRole::Frames).partitions != all.get(TopicRole::Results).partitions {
-            return wrong(TopicRole::Results, "must have as many partitions as frames");
-        }
+        let defaulted = defaults.iter().map(|topic| topic.role).collect();
+        let mut topics: Vec<Topic> = given.into_iter().chain(defaults).collect();
+        // Now there is one topic for each role, so this is the order of `TopicRole::ALL`, which is that of the enum.
+        topics.sort_by_key(|topic| topic.role);
+        let all = Self { topics: topics.into(), defaulted };
+        all.check_together()?;
         Ok(all)
+    }
+
+    fn check_together(&self) -> Result<(), TopicsError> {
+        if self.get(TopicRole::Alerts).partitions != 1 {
+            return Err(TopicsError::role(TopicRole::Alerts, "must have one partition: its order is total"));
+        }
+        if self.get(TopicRole::Frames).partitions != self.get(TopicRole::Results).partitions {
+            return Err(TopicsError::role(TopicRole::Results, "must have as many partitions as frames"));
+        }
+        Ok(())
     }
 
     /// The topic of a role.
     pub fn get(&self, role: TopicRole) -> &Topic {
-        // `parse` puts one topic per role, in the order of `TopicRole::ALL`, which is that of the enum.
-        &self.0[role as usize]
+        &self.topics[role as usize]
     }
 
-    /// All topics.
+    /// The roles that the file lacks, which have their default topics.
+    pub fn defaulted(&self) -> &[TopicRole] {
+        &self.defaulted
+    }
+
+    /// All topics, in the order of [`TopicRole::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.0.iter()
+        self.topics.iter()
     }
 
-    /// The same topics with every name under a prefix: tests of one server stay apart by it.
+    /// The same topics with a prefix on every name, which keeps tests on one server apart.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
-        Self(self.0.iter().map(|topic| Topic { name: format!("{prefix}{}", topic.name), ..topic.clone() }).collect())
+        self.map(|topic| topic.name = format!("{prefix}{}", topic.name))
     }
 
     /// The same topics after `change` was applied to each.
     #[must_use]
     pub fn map(&self, change: impl Fn(&mut Topic)) -> Self {
-        let mut topics = self.0.to_vec();
+        let mut topics = self.topics.to_vec();
         topics.iter_mut().for_each(change);
-        Self(topics.into())
+        Self { topics: topics.into(), defaulted: Arc::clone(&self.defaulted) }
     }
+}
+
+fn read(text: &str) -> Result<Vec<Topic>, TopicsError> {
+    let File { topics } = serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(brief(&error)))?;
+    Ok(topics)
+}
+
+/// Checks each entry by itself, and that no role or name occurs twice.
+fn check_each(topics: &[Topic]) -> Result<(), TopicsError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    for topic in topics {
+        let wrong = |reason: &str| Err(TopicsError::role(topic.role, reason));
+        if topics.iter().filter(|other| other.role == topic.role).count() > 1 {
+            return wrong("is there twice; keep one");
+        }
+        if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
+            return wrong("its name is used twice; give every role a topic of its own");
+        }
+        if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.bytes().all(legal) {
+            return wrong("name must be 1 to 249 characters out of A-Z a-z 0-9 . _ -");
+        }
+        if topic.partitions < 1 || topic.max_message_bytes < 1024 || topic.retention < Duration::from_secs(1) {
+            return wrong("partitions must be 1 or more, max_message_bytes 1024 or more, retention 1s or more");
+        }
+    }
+    Ok(())
+}
+
+/// The default topic of a role that a file lacks, fitted to the topics that the file has.
+fn default_for(role: TopicRole, given: &[Topic]) -> Result<Topic, TopicsError> {
+    let built_in = read(DEFAULT)?.into_iter().find(|topic| topic.role == role);
+    let mut topic = built_in.ok_or_else(|| TopicsError::role(role, "is missing"))?;
+    if let Some(taken) = given.iter().find(|other| other.name == topic.name) {
+        let (name, other) = (&topic.name, taken.role);
+        let reason = format!(
+            "is missing, and its default topic {name} is already that of role {other}; add an entry for {role} with \
+             another name"
+        );
+        return Err(TopicsError::role(role, reason));
+    }
+    let find = |role| given.iter().find(|topic| topic.role == role);
+    let same_partitions = match role {
+        TopicRole::Frames => find(TopicRole::Results),
+        TopicRole::Results => find(TopicRole::Frames),
+        _ => None,
+    };
+    if let Some(other) = same_partitions {
+        topic.partitions = other.partitions;
+    }
+    // Whatever the source topic takes must fit: a dead letter is its original with headers added, a reply is a result.
+    let needed = match role {
+        TopicRole::FramesDlq => {
+            find(TopicRole::Frames).map(|frames| frames.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
+        }
+        TopicRole::ResultsDlq => {
+            find(TopicRole::Results).map(|results| results.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
+        }
+        TopicRole::Replies => find(TopicRole::Results).map(|results| results.max_message_bytes),
+        TopicRole::Frames | TopicRole::Results | TopicRole::Alerts => None,
+    };
+    topic.max_message_bytes = topic.max_message_bytes.max(needed.unwrap_or(0));
+    Ok(topic)
 }
 
 mod duration {
@@ -224,19 +306,28 @@ mod duration {
 mod tests {
     use super::*;
 
+    /// The built-in file without the entries of these roles.
+    fn without(roles: &[TopicRole]) -> String {
+        let mut entries = DEFAULT.split("  - role: ");
+        let head = entries.next().unwrap().to_owned();
+        let is_kept = |entry: &&str| !roles.iter().any(|role| entry.lines().next() == Some(role.as_str()));
+        entries.filter(is_kept).fold(head, |text, entry| format!("{text}  - role: {entry}"))
+    }
+
     #[test]
-    fn the_file_that_comes_with_the_product_is_sound() {
+    fn the_built_in_file_is_valid_and_complete() {
         let topics = Topics::parse(DEFAULT).unwrap();
         for role in TopicRole::ALL {
             assert_eq!(topics.get(role).role, role);
         }
         assert_eq!(topics.get(TopicRole::Alerts).retention, Duration::from_secs(7 * 86_400));
+        assert_eq!(topics.defaulted(), []);
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_is_refused_by_role() {
+    fn an_invalid_file_is_refused_by_role() {
         for (from, to, expected) in [
-            ("role: replies", "role: alerts", "twice"),
+            ("role: replies", "role: alerts", "role alerts: is there twice"),
             ("name: sightline.replies", "name: sightline.alerts", "used twice"),
             ("partitions: 12", "partitions: 0", "partitions"),
             ("retention: 7d", "retention: soon", "no duration"),
@@ -245,5 +336,50 @@ mod tests {
             let error = Topics::parse(&DEFAULT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{from} -> {to}: {error}");
         }
+    }
+
+    #[test]
+    fn a_role_that_the_file_lacks_takes_its_default() {
+        let built_in = Topics::parse(DEFAULT).unwrap();
+        for role in TopicRole::ALL {
+            let topics = Topics::parse(&without(&[role])).unwrap();
+            assert_eq!(topics.defaulted(), [role]);
+            assert!(topics.iter().eq(built_in.iter()), "{role}");
+        }
+        let none = Topics::parse("topics: []").unwrap();
+        assert_eq!(none.defaulted(), TopicRole::ALL);
+    }
+
+    #[test]
+    fn an_unknown_role_is_refused_with_the_known_ones() {
+        let error = Topics::parse(&DEFAULT.replace("role: replies", "role: answers")).unwrap_err().to_string();
+        let known = TopicRole::ALL.iter().all(|role| error.contains(role.as_str()));
+        assert!(error.contains("answers") && known, "{error}");
+    }
+
+    #[test]
+    fn a_default_has_the_partitions_of_its_counterpart() {
+        let text = |missing| without(&[missing]).replace("partitions: 12", "partitions: 5");
+        for (missing, given) in [(TopicRole::Results, TopicRole::Frames), (TopicRole::Frames, TopicRole::Results)] {
+            let topics = Topics::parse(&text(missing)).unwrap();
+            assert_eq!((topics.get(missing).partitions, topics.get(given).partitions), (5, 5));
+        }
+    }
+
+    #[test]
+    fn a_default_holds_the_largest_message_of_its_source() {
+        let missing = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::Replies];
+        let topics = Topics::parse(&without(&missing).replace("1310720", "8000000")).unwrap();
+        for role in [TopicRole::FramesDlq, TopicRole::ResultsDlq] {
+            assert!(topics.get(role).max_message_bytes > 8_000_000, "{role}");
+        }
+        assert_eq!(topics.get(TopicRole::Replies).max_message_bytes, 8_000_000);
+    }
+
+    #[test]
+    fn a_default_whose_name_is_taken_is_refused() {
+        let text = without(&[TopicRole::Replies]).replace("name: sightline.alerts", "name: sightline.replies");
+        let error = Topics::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("role replies") && error.contains("role alerts"), "{error}");
     }
 }

@@ -42,6 +42,23 @@ impl Health {
         self
     }
 
+    /// The same checks and one more, of a part that the service shares: `check` is called with its `Arc`.
+    #[must_use]
+    pub fn with_shared<T, F, E>(
+        self,
+        name: &str,
+        part: &Arc<T>,
+        check: impl Fn(Arc<T>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: ?Sized + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        let part = Arc::clone(part);
+        self.with(name, move || check(Arc::clone(&part)))
+    }
+
     /// Adds the checks of another service. A check whose name is there already is left out.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {

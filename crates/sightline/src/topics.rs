@@ -45,7 +45,8 @@ impl TopicsCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Apply { replication, args } => {
-                let changes = admin::apply(&config(&args.kafka)?, &args.topics.load()?, replication).await?;
+                let topics = topics(&args.topics)?;
+                let changes = admin::apply(&config(&args.kafka)?, &topics, replication).await?;
                 changes.iter().try_for_each(out::line)?;
                 if changes.is_empty() {
                     out::line("nothing to do: the cluster matches the topics file")?;
@@ -53,7 +54,7 @@ impl TopicsCommand {
                 Ok(())
             }
             Action::Check { args } => {
-                let differences = admin::check(&config(&args.kafka)?, &args.topics.load()?).await?;
+                let differences = admin::check(&config(&args.kafka)?, &topics(&args.topics)?).await?;
                 differences.iter().try_for_each(out::line)?;
                 if !differences.is_empty() {
                     bail!(
@@ -65,6 +66,16 @@ impl TopicsCommand {
             }
         }
     }
+}
+
+/// The topics; prints which roles the topics file lacks.
+fn topics(args: &TopicArgs) -> anyhow::Result<Topics> {
+    let topics = args.load()?;
+    for &role in topics.defaulted() {
+        let name = &topics.get(role).name;
+        out::line(format_args!("the topics file has no entry for role {role}: its default topic {name} is used"))?;
+    }
+    Ok(topics)
 }
 
 /// Connects to Kafka.

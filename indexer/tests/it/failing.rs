@@ -1,12 +1,12 @@
-//! What fails for a while loses nothing, what fails for good is buried or ends the service.
+//! A transient failure loses nothing; a permanent one is dead-lettered or ends the service.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use contracts::{Event, FrameId, ResultEvent};
 
-use crate::unsteady::Unsteady;
-use crate::world::{World, eventually, result, seen};
+use crate::flaky_store::FlakyStore;
+use crate::test_indexer::{TestIndexer, eventually, result, seen};
 
 fn faces(count: usize) -> (Vec<ResultEvent>, Vec<FrameId>) {
     let events: Vec<ResultEvent> = (0..count).map(|_| result(vec![seen("face", 0.9)])).collect();
@@ -15,98 +15,98 @@ fn faces(count: usize) -> (Vec<ResultEvent>, Vec<FrameId>) {
 }
 
 #[tokio::test]
-async fn a_store_out_of_reach_for_a_while_loses_nothing() {
-    let world = World::new();
-    let store = Arc::new(Unsteady::over(&world.documents));
-    let indexer = world.index_into(store.clone(), &[]);
+async fn an_unavailable_store_loses_nothing() {
+    let test = TestIndexer::new();
+    let store = Arc::new(FlakyStore::over(&test.documents));
+    let indexer = test.index_into(store.clone(), &[]);
     store.away.store(true, Ordering::SeqCst);
     let (events, frames) = faces(50);
     for event in &events {
-        world.publish(event.to_message()).await;
+        test.publish(event.to_message()).await;
     }
-    eventually("it is tried again", async || store.puts.load(Ordering::SeqCst) > 2).await;
+    eventually("the store is tried again", async || store.puts.load(Ordering::SeqCst) > 2).await;
     store.away.store(false, Ordering::SeqCst);
-    world.indexed(&frames).await;
-    world.all_finished().await;
+    test.indexed(&frames).await;
+    test.all_finished().await;
     indexer.stop().await;
-    assert_eq!(world.alerts().await.len(), 50);
-    assert!(world.dead_letters().await.is_empty());
+    assert_eq!(test.alerts().await.len(), 50);
+    assert!(test.dead_letters().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_crash_between_alert_and_document_repeats_no_alert_and_loses_no_document() {
-    crash_between(&World::new()).await;
+async fn a_crash_between_alert_and_document_loses_neither() {
+    crash_between(&TestIndexer::new()).await;
 }
 
-/// An indexer dies after its alerts and before its documents; another does its work.
-pub async fn crash_between(world: &World) {
-    let store = Arc::new(Unsteady::over(&world.documents));
+/// An indexer dies after sending its alerts and before storing its documents; another one repeats the work.
+pub async fn crash_between(test: &TestIndexer) {
+    let store = Arc::new(FlakyStore::over(&test.documents));
     store.away.store(true, Ordering::SeqCst);
-    let indexer = world.index_into(store, &[]);
+    let indexer = test.index_into(store, &[]);
     let (events, frames) = faces(20);
     for event in &events {
-        world.publish(event.to_message()).await;
+        test.publish(event.to_message()).await;
     }
-    eventually("an alert is on the log", async || !world.alerts().await.is_empty()).await;
-    let before = world.alerts().await.len();
+    eventually("an alert is on the log", async || !test.alerts().await.is_empty()).await;
+    let before = test.alerts().await.len();
     indexer.kill().await;
-    assert!(world.frame(frames[0]).await.is_empty(), "nothing was stored before the crash");
+    assert!(test.frame(frames[0]).await.is_empty(), "nothing was stored before the crash");
 
-    let indexer = world.index(&[]);
-    world.indexed(&frames).await;
-    world.all_finished().await;
+    let indexer = test.index(&[]);
+    test.indexed(&frames).await;
+    test.all_finished().await;
     indexer.stop().await;
-    let alerts = world.alerts().await;
+    let alerts = test.alerts().await;
     assert!(before > 0);
     assert_eq!(alerts.len(), 20, "each frame's alert once, {before} of them before the crash");
 }
 
 #[tokio::test]
-async fn a_stop_while_the_store_is_out_of_reach_is_clean_and_loses_nothing() {
-    let world = World::new();
-    let store = Arc::new(Unsteady::over(&world.documents));
-    let indexer = world.index_into(store.clone(), &[]);
+async fn a_stop_while_the_store_is_unavailable_is_clean() {
+    let test = TestIndexer::new();
+    let store = Arc::new(FlakyStore::over(&test.documents));
+    let indexer = test.index_into(store.clone(), &[]);
     store.away.store(true, Ordering::SeqCst);
     let (events, frames) = faces(5);
     for event in &events {
-        world.publish(event.to_message()).await;
+        test.publish(event.to_message()).await;
     }
-    eventually("it is tried", async || store.puts.load(Ordering::SeqCst) > 0).await;
+    eventually("the store is tried", async || store.puts.load(Ordering::SeqCst) > 0).await;
     indexer.stop().await;
 
-    let indexer = world.index(&[]);
-    world.indexed(&frames).await;
+    let indexer = test.index(&[]);
+    test.indexed(&frames).await;
     indexer.stop().await;
 }
 
 #[tokio::test]
-async fn a_document_that_the_store_never_takes_is_buried_alone() {
-    let world = World::new();
+async fn a_document_that_the_store_refuses_is_dead_lettered() {
+    let test = TestIndexer::new();
     let (events, frames) = faces(30);
-    let store = Unsteady { never: Some(frames[17]), ..Unsteady::over(&world.documents) };
+    let store = FlakyStore { never: Some(frames[17]), ..FlakyStore::over(&test.documents) };
     for event in &events {
-        world.publish(event.to_message()).await;
+        test.publish(event.to_message()).await;
     }
-    let indexer = world.index_into(Arc::new(store), &[]);
+    let indexer = test.index_into(Arc::new(store), &[]);
     let others: Vec<FrameId> = frames.iter().copied().filter(|frame| *frame != frames[17]).collect();
-    world.indexed(&others).await;
-    world.all_finished().await;
+    test.indexed(&others).await;
+    test.all_finished().await;
     indexer.stop().await;
 
-    assert!(world.frame(frames[17]).await.is_empty());
-    let letters = world.dead_letters().await;
+    assert!(test.frame(frames[17]).await.is_empty());
+    let letters = test.dead_letters().await;
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].cause.code.as_str(), &letters[0].original), ("unstorable", &events[17].to_message()));
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_everything_ends_the_service_loudly() {
-    let world = World::new();
-    let store = Unsteady::over(&world.documents);
+async fn a_store_that_refuses_everything_ends_the_service() {
+    let test = TestIndexer::new();
+    let store = FlakyStore::over(&test.documents);
     store.ruined.store(true, Ordering::SeqCst);
-    let indexer = world.index_into(Arc::new(store), &[]);
-    world.publish(result(vec![seen("face", 0.9)]).to_message()).await;
+    let indexer = test.index_into(Arc::new(store), &[]);
+    test.publish(result(vec![seen("face", 0.9)]).to_message()).await;
     let error = indexer.failed().await;
     assert!(error.contains("another program's data"), "{error}");
-    assert!(world.dead_letters().await.is_empty());
+    assert!(test.dead_letters().await.is_empty());
 }

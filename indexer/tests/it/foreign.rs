@@ -1,50 +1,49 @@
-//! The bare vehicle JSON of foreign producers.
+//! Bare vehicle JSON of foreign producers.
 
 use contracts::{Headers, Message, TenantId};
 use store::{DetectionFilter, GroupBy, Paged, Scope};
 
-use crate::world::{World, eventually};
+use crate::test_indexer::{TestIndexer, eventually};
 
 fn foreign(value: &str) -> Message {
     Message { key: None, headers: Headers::new(), value: value.to_owned().into() }
 }
 
 #[tokio::test]
-async fn vehicles_of_foreign_producers_are_kept_counted_and_alerted() {
-    vehicles(&World::new()).await;
+async fn foreign_vehicles_are_indexed() {
+    vehicles(&TestIndexer::new()).await;
 }
 
-/// Vehicles in every form, one of them twice.
-pub async fn vehicles(world: &World) {
-    let indexer = world.index(&[]);
+/// Vehicles in every shape, one of them twice.
+pub async fn vehicles(test: &TestIndexer) {
+    let indexer = test.index(&[]);
     for _ in 0..2 {
-        // The very same bytes twice are two vehicles: they stand at two places of the log.
-        world.publish(foreign(r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#)).await;
+        // The same bytes twice are two vehicles: they have two offsets.
+        test.publish(foreign(r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#)).await;
     }
-    world
-        .publish(foreign(
-            r#"{"year":1999,"make":"Fiat","model":"Punto","category":"Hatchback","created_at":"1999-05-01 12:00:00"}"#,
-        ))
-        .await;
+    test.publish(foreign(
+        r#"{"year":1999,"make":"Fiat","model":"Punto","category":"Hatchback","created_at":"1999-05-01 12:00:00"}"#,
+    ))
+    .await;
     let mut typed = foreign(
         r#"{"year":2021,"make":"Kia","model":"Niro","category":"suv","created_at":"2024-05-01T12:00:00+02:00"}"#,
     );
     typed.headers.push("ce_type", "com.example.vehicle");
-    world.publish(typed).await;
+    test.publish(typed).await;
     let shared = Scope::Tenant(TenantId::shared());
-    let by_make = async || world.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap();
+    let by_make = async || test.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap();
     eventually("four vehicles are there", async || by_make().await.iter().map(|group| group.count).sum::<u64>() == 4)
         .await;
-    world.all_finished().await;
+    test.all_finished().await;
     indexer.stop().await;
 
     let counts: Vec<(String, u64)> = by_make().await.into_iter().map(|group| (group.key, group.count)).collect();
     assert_eq!(counts, [("Audi".to_owned(), 2), ("Fiat".to_owned(), 1), ("Kia".to_owned(), 1)]);
     let oldest = Paged::Oldest { skip: 0, limit: 2 };
-    let detections = world.documents.detections(&shared, &DetectionFilter::default(), &oldest).await.unwrap();
+    let detections = test.documents.detections(&shared, &DetectionFilter::default(), &oldest).await.unwrap();
     let dates: Vec<String> = detections.iter().map(|detection| detection.captured_at.to_string()).collect();
     assert_eq!(dates, ["1999-05-01T12:00:00Z", "2024-05-01T10:00:00Z"]);
-    let alerts = world.alerts().await;
+    let alerts = test.alerts().await;
     assert_eq!(alerts.len(), 3, "one for each SUV in any case: {alerts:?}");
     assert!(alerts.iter().all(|alert| alert.data.rule == "suspicious-vehicle" && alert.tenant == TenantId::shared()));
 }

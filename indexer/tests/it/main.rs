@@ -4,8 +4,8 @@
 
 mod alerting;
 mod failing;
+mod flaky_store;
 mod foreign;
 mod real;
 mod storing;
-mod unsteady;
-mod world;
+mod test_indexer;

@@ -1,4 +1,4 @@
-//! The same on Kafka and MongoDB: `SIGHTLINE_TEST_KAFKA_BROKERS` and `SIGHTLINE_TEST_MONGODB_URI` say where they are.
+//! Scenarios of the other modules on Kafka and MongoDB. `SIGHTLINE_TEST_KAFKA_BROKERS` and `SIGHTLINE_TEST_MONGODB_URI` name them.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use contracts::Topics;
 use store::MongoDocuments;
 use uuid::Uuid;
 
-use crate::world::World;
+use crate::test_indexer::TestIndexer;
 use crate::{failing, foreign, storing};
 
-/// A log and a database of its own on the test servers.
-async fn world() -> World {
+/// New topics and a new database on the test servers.
+async fn on_servers() -> TestIndexer {
     let brokers =
         std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers");
     let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI names a replica set");
@@ -23,23 +23,23 @@ async fn world() -> World {
     admin::apply(&config, &topics, Some(1)).await.unwrap();
     let bus = KafkaBus::connect(config, &topics).await.unwrap();
     let documents = MongoDocuments::connect(&uri, Some(&format!("indexer_{id}"))).await.unwrap();
-    World::of(Arc::new(bus), Arc::new(documents))
+    TestIndexer::of(Arc::new(bus), Arc::new(documents))
 }
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn every_result_of_kafka_is_kept_once_in_mongodb_however_often_it_is_delivered() {
-    storing::kept_once(&world().await).await;
+async fn results_of_kafka_are_stored_once_in_mongodb() {
+    storing::stored_once(&on_servers().await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn vehicles_of_foreign_producers_on_kafka_are_kept_counted_and_alerted() {
-    foreign::vehicles(&world().await).await;
+async fn foreign_vehicles_on_kafka_are_indexed() {
+    foreign::vehicles(&on_servers().await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn a_crash_on_real_servers_repeats_no_alert_and_loses_no_document() {
-    failing::crash_between(&world().await).await;
+async fn a_crash_on_real_servers_loses_neither() {
+    failing::crash_between(&on_servers().await).await;
 }

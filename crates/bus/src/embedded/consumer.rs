@@ -1,4 +1,4 @@
-//! The two ways to read: as the one member of a group, and alone.
+//! The consumer, which is the only member of its group, and the reader.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::cursor::Cursor;
 use super::groups::{Group, Groups, Member};
+use super::topic_cursor::TopicCursor;
 use super::{blocking, lock};
 use crate::seam::{BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Reader, ReaderItem};
 
-/// A group's member. It has all partitions for as long as it lives.
+/// A group member. It has all partitions until it is dropped.
 pub struct EmbeddedConsumer {
-    pub cursor: Cursor,
+    pub cursor: TopicCursor,
     pub options: ConsumerOptions,
     pub membership: Membership,
-    /// Not yet told that all partitions are ours.
+    /// The assignment, until `next` has returned it.
     pub unannounced: Option<Vec<i32>>,
-    /// Taken from the cursor and waiting for room.
+    /// A message that waits until the limits allow it.
     pub waiting: Option<Delivery>,
     pub closed: CancellationToken,
 }
@@ -37,13 +37,13 @@ impl Drop for Membership {
 }
 
 impl EmbeddedConsumer {
-    /// Waits until `delivery` may be handed out, and hands it out.
+    /// Returns the waiting message as soon as the limits allow it; `None` where none waits.
     async fn deliver_waiting(&mut self) -> Result<Option<Incoming>, BusError> {
         let Some(delivery) = &self.waiting else { return Ok(None) };
         let weight = delivery.message.weight();
         loop {
             let changed = self.membership.member.changed.notified();
-            if lock(&self.membership.member.ledger).has_room(&self.options, weight) {
+            if lock(&self.membership.member.in_flight).has_room(&self.options, weight) {
                 break;
             }
             tokio::select! {
@@ -52,7 +52,7 @@ impl EmbeddedConsumer {
             }
         }
         let Some(delivery) = self.waiting.take() else { return Ok(None) };
-        lock(&self.membership.member.ledger).delivered(delivery.position, weight);
+        lock(&self.membership.member.in_flight).delivered(delivery.position, weight);
         Ok(Some(Incoming::Delivery(delivery)))
     }
 }
@@ -85,7 +85,7 @@ impl Consumer for EmbeddedConsumer {
         let drained = async {
             loop {
                 let changed = self.membership.member.changed.notified();
-                if lock(&self.membership.member.ledger).messages() == 0 {
+                if lock(&self.membership.member.in_flight).messages() == 0 {
                     return;
                 }
                 changed.await;
@@ -104,15 +104,15 @@ impl Consumer for EmbeddedConsumer {
 
 impl Finisher for Member {
     fn finished(&self, position: Position) {
-        if lock(&self.ledger).finished(position) {
-            // A permit is kept when nobody waits yet, so a mark between a look and a wait is not missed.
+        if lock(&self.in_flight).finished(position) {
+            // `notify_one` stores a permit, so a call between a check and a wait is not missed.
             self.changed.notify_one();
         }
     }
 }
 
-/// Reads alone.
-pub struct EmbeddedReader(pub Cursor);
+/// A reader without a group.
+pub struct EmbeddedReader(pub TopicCursor);
 
 #[async_trait]
 impl Reader for EmbeddedReader {

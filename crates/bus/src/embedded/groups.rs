@@ -1,7 +1,7 @@
-//! Groups: how far each has consumed each topic, kept in one small SQLite file, and who is a member now.
+//! Consumer groups: how far each has consumed each topic, stored in one small SQLite file, and its member.
 //!
-//! A member's finished work is collected from its [ledger](crate::in_flight) by [`Groups::store`], which the bus calls a few times
-//! a second. A group is known from the first time that it joined: retention waits for it from then on.
+//! [`Groups::store`] collects finished offsets from the members' [`InFlight`]; the bus calls it a few times a second. A group is
+//! known from its first join on, and retention waits for it from then on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use crate::seam::{BusError, Position};
 /// All groups of all topics.
 pub struct Groups {
     path: PathBuf,
-    /// Nothing once the bus is closed.
+    /// `None` after the bus was closed.
     connection: Mutex<Option<Connection>>,
     known: Mutex<BTreeMap<(TopicRole, String), Arc<Group>>>,
 }
 
-/// One group of one topic.
+/// A group of a topic.
 pub struct Group {
     role: TopicRole,
     name: String,
@@ -35,18 +35,18 @@ pub struct Group {
 }
 
 struct State {
-    /// The next offset of each partition, as it is on the disk.
+    /// The next offset of each partition, as stored on the disk.
     stored: Vec<i64>,
-    /// The same as it should be there soon.
+    /// The next offset of each partition, as it is to be stored.
     finished: Vec<i64>,
     member: Option<Arc<Member>>,
 }
 
-/// What the one member of a group has in hand.
+/// The only member of a group.
 #[derive(Default)]
 pub struct Member {
-    pub ledger: Mutex<InFlight>,
-    /// Something was finished.
+    pub in_flight: Mutex<InFlight>,
+    /// A message was finished.
     pub changed: Notify,
 }
 
@@ -54,23 +54,23 @@ pub struct Member {
 pub struct Joined {
     pub group: Arc<Group>,
     pub member: Arc<Member>,
-    /// The offset of each partition to start at.
+    /// The start offset of each partition.
     pub start: Vec<i64>,
 }
 
-/// Where a topic's groups stand against an offset of each partition.
+/// Whether a topic's groups have consumed everything before an offset of each partition.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Consumed {
-    /// There is no group.
+    /// The topic has no group.
     NoGroup,
-    /// Every group has consumed everything before.
+    /// Every group has.
     ByAll,
-    /// Some group has not.
+    /// At least one group has not.
     NotYet,
 }
 
 impl Groups {
-    /// Opens the file or makes it, and recalls the groups of these topics. Groups of topics that are gone are forgotten.
+    /// Opens or creates the file, and loads the groups of these topics. Groups of deleted topics are ignored.
     pub fn open(path: &Path, sync: BusSync, topics: &[Arc<TopicLog>]) -> Result<Self, BusError> {
         let open = || {
             let connection = Connection::open(path)?;
@@ -84,7 +84,7 @@ impl Groups {
             )?;
             let mut known = BTreeMap::new();
             for log in topics {
-                recall(&connection, log, &mut known)?;
+                load_groups(&connection, log, &mut known)?;
             }
             Ok((connection, known))
         };
@@ -92,7 +92,7 @@ impl Groups {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connection)), known: Mutex::new(known) })
     }
 
-    /// Makes the caller the one member of a group.
+    /// Makes the caller the member of a group.
     ///
     /// # Errors
     /// When the group has a member, or its start cannot be stored.
@@ -127,9 +127,9 @@ impl Groups {
         Ok(group)
     }
 
-    /// Stores what members have finished since the last time.
+    /// Stores what members have finished since the last call.
     pub fn store(&self) -> Result<(), BusError> {
-        // Held all along, so that stores happen one after the other.
+        // Locked throughout, so that calls do not overlap.
         let connection = lock(&self.connection);
         let groups: Vec<Arc<Group>> = lock(&self.known).values().cloned().collect();
         let moved: Vec<(&Group, Position)> =
@@ -165,11 +165,11 @@ impl Groups {
         let connection = lock(&self.connection);
         let connection = connection.as_ref().ok_or(BusError::Closed)?;
         let mut known = lock(&self.known);
-        let goes = |group: &Group| {
+        let is_forgotten = |group: &Group| {
             group.role == role && !keep.contains(&group.name.as_str()) && lock(&group.state).member.is_none()
         };
         let mut forgotten = Vec::new();
-        for group in known.values().filter(|group| goes(group)) {
+        for group in known.values().filter(|group| is_forgotten(group)) {
             let delete = "DELETE FROM consumed WHERE incarnation = ? AND name = ?";
             connection
                 .execute(delete, [&group.incarnation, &group.name])
@@ -180,24 +180,24 @@ impl Groups {
         Ok(forgotten)
     }
 
-    /// Closes the file; nothing is stored any more.
+    /// Closes the file. Nothing is stored after this.
     pub fn close(&self) {
         lock(&self.connection).take();
     }
 
-    /// Whether the groups of a topic have stored that they consumed everything before these offsets.
+    /// Whether the groups of a topic have consumed everything before these offsets, by what is stored.
     pub fn consumed(&self, role: TopicRole, ends: &[i64]) -> Consumed {
         let known = lock(&self.known);
         let mut groups = known.values().filter(|group| group.role == role).peekable();
         if groups.peek().is_none() {
             return Consumed::NoGroup;
         }
-        let has_all =
+        let has_consumed =
             |group: &Arc<Group>| lock(&group.state).stored.iter().zip(ends).all(|(stored, end)| stored >= end);
-        if groups.all(has_all) { Consumed::ByAll } else { Consumed::NotYet }
+        if groups.all(has_consumed) { Consumed::ByAll } else { Consumed::NotYet }
     }
 
-    /// The next offset of each partition that a group has stored, if it is known.
+    /// A group's stored next offset of each partition; `None` for an unknown group.
     pub fn stored(&self, role: TopicRole, name: &str) -> Option<Vec<i64>> {
         let known = lock(&self.known);
         known.get(&(role, name.to_owned())).map(|group| lock(&group.state).stored.clone())
@@ -210,12 +210,12 @@ impl Group {
         Self { role: log.role, name: name.to_owned(), incarnation: log.incarnation.clone(), state: Mutex::new(state) }
     }
 
-    /// The member leaves: what it finished counts, what it marks from now on does not.
+    /// The member leaves: what it has finished counts, what it finishes later does not.
     pub fn leave(&self) {
         let mut state = lock(&self.state);
         state.collect();
         if let Some(member) = state.member.take() {
-            *lock(&member.ledger) = InFlight::default();
+            *lock(&member.in_flight) = InFlight::default();
         }
     }
 
@@ -234,19 +234,19 @@ impl Group {
 }
 
 impl State {
-    /// Takes over what the member has finished.
+    /// Collects what the member has finished.
     fn collect(&mut self) {
         let Some(member) = &self.member else { return };
-        let mut ledger = lock(&member.ledger);
-        for position in ledger.uncommitted() {
+        let mut in_flight = lock(&member.in_flight);
+        for position in in_flight.uncommitted() {
             let finished = &mut self.finished[position.partition as usize];
             *finished = position.offset.max(*finished);
-            ledger.committed(position);
+            in_flight.committed(position);
         }
     }
 }
 
-fn recall(
+fn load_groups(
     connection: &Connection,
     log: &TopicLog,
     known: &mut BTreeMap<(TopicRole, String), Arc<Group>>,
@@ -259,7 +259,7 @@ fn recall(
         let (name, partition, next): (String, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let all = offsets.entry(name).or_insert_with(|| ranges.iter().map(|range| range.earliest).collect());
         if let (Some(offset), Some(range)) = (all.get_mut(partition as usize), ranges.get(partition as usize)) {
-            // Messages lost with the power come again under the same offsets: they must not count as consumed.
+            // After a power failure, new messages get the offsets of lost ones: they must not count as consumed.
             *offset = next.min(range.end);
         }
     }

@@ -1,4 +1,4 @@
-//! Which partition a message goes to: that of its key as Java's Kafka clients choose it, or the next in turn without a key.
+//! Chooses a message's partition: by its key as Kafka's Java client does, or in turn without a key.
 
 /// The partition of a key: MurmurHash2 (seed of Kafka's Java client), made positive, modulo the number of partitions.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
@@ -32,8 +32,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_are_those_of_kafkas_java_client() {
-        // The vectors of the Java client's own tests.
+    fn hashes_equal_those_of_kafkas_java_client() {
+        // Test vectors of Kafka's `UtilsTest.java`.
         for (key, hash) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),

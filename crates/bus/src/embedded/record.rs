@@ -1,4 +1,4 @@
-//! How a message lies in a segment: its place as one number, its headers as one blob, its time in microseconds.
+//! The columns of a message in a segment: its position as the row id, its headers as one blob, its time in microseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,27 +7,27 @@ use contracts::Headers;
 
 use crate::seam::Position;
 
-/// Bits of a place that are the offset; the partition stands above them. Seventeen trillion messages fit a partition.
+/// Lower bits of a row id, which are the offset; the partition is in the bits above. A partition holds 2^44 messages.
 const OFFSET_BITS: u32 = 44;
 
-/// Partition and offset in one number that sorts by partition, then offset: the row id.
-pub fn place(position: Position) -> i64 {
+/// The row id of a position. Row ids sort by partition, then offset.
+pub fn row_id(position: Position) -> i64 {
     (i64::from(position.partition) << OFFSET_BITS) | position.offset
 }
 
-/// The position that a place stands for.
-pub fn position(place: i64) -> Position {
-    let partition = i32::try_from(place >> OFFSET_BITS).unwrap_or(i32::MAX);
-    Position { partition, offset: place & ((1 << OFFSET_BITS) - 1) }
+/// The position of a row id.
+pub fn position(row_id: i64) -> Position {
+    let partition = i32::try_from(row_id >> OFFSET_BITS).unwrap_or(i32::MAX);
+    Position { partition, offset: row_id & ((1 << OFFSET_BITS) - 1) }
 }
 
-/// Headers as bytes: for each, the length of the name (u32, little endian), the name, the length of the value, the value.
+/// Headers as bytes. Each header is the length of its name (u32, little endian), the name, the length of its value, the value.
 pub fn encode_headers(headers: &Headers) -> Vec<u8> {
     let length = headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
     let mut encoded = Vec::with_capacity(length);
     for (name, value) in headers.iter() {
         for part in [name.as_bytes(), value] {
-            // A message is bounded by its topic's limit, far below 4 GiB.
+            // A topic's limit keeps messages far below 4 GiB.
             encoded.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
             encoded.extend_from_slice(part);
         }
@@ -35,7 +35,7 @@ pub fn encode_headers(headers: &Headers) -> Vec<u8> {
     encoded
 }
 
-/// Headers out of bytes, or nothing when they do not read.
+/// Decodes headers; `None` where the bytes are invalid.
 pub fn decode_headers(encoded: Bytes) -> Option<Headers> {
     let mut rest = encoded;
     let mut headers = Headers::new();
@@ -55,7 +55,7 @@ fn take(rest: &mut Bytes) -> Option<Bytes> {
     Some(part.split_off(4))
 }
 
-/// Microseconds since 1970; a time outside what fits becomes the nearest that does.
+/// Microseconds since 1970, saturating.
 pub fn micros(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
@@ -63,7 +63,7 @@ pub fn micros(time: SystemTime) -> i64 {
     }
 }
 
-/// The time of a message that was stored as microseconds.
+/// The time of stored microseconds.
 pub fn system_time(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_come_back_as_they_went() {
+    fn headers_decode_as_they_were_encoded() {
         let mut headers = Headers::new().with("ce_id", "1").with("", "empty name").with("ce_id", "again");
         headers.push("bytes", Bytes::from_static(&[0, 255, 128]));
         assert_eq!(decode_headers(encode_headers(&headers).into()), Some(headers));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_cut_anywhere_inside_do_not_read() {
+    fn truncated_headers_do_not_decode() {
         let encoded = Bytes::from(encode_headers(&Headers::new().with("name", "value")));
         for length in 1..encoded.len() {
             assert_eq!(decode_headers(encoded.slice(..length)), None, "{length}");
@@ -90,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn places_sort_by_partition_then_offset_and_come_back() {
+    fn row_ids_sort_by_partition_then_offset() {
         let ordered = [(0, 0), (0, 1), (0, (1 << OFFSET_BITS) - 1), (1, 0), (11, 5), (500_000, 7)];
         let ordered: Vec<Position> =
             ordered.into_iter().map(|(partition, offset)| Position { partition, offset }).collect();
-        assert!(ordered.windows(2).all(|pair| place(pair[0]) < place(pair[1])));
-        ordered.into_iter().for_each(|at| assert_eq!(position(place(at)), at));
+        assert!(ordered.windows(2).all(|pair| row_id(pair[0]) < row_id(pair[1])));
+        ordered.into_iter().for_each(|at| assert_eq!(position(row_id(at)), at));
     }
 }

@@ -1,7 +1,7 @@
-//! One segment of a topic: one SQLite file, written by one [`Appender`], read by anyone, sealed when full, dropped whole.
+//! A segment of a topic: one SQLite file with one [`Appender`] and any number of readers, sealed when it is full, dropped as a whole.
 //!
-//! While it is written it is in WAL mode without automatic checkpoints: an append is one sequential write. Sealing moves the WAL
-//! into the file once, in the background, and leaves a plain file. See `docs/decisions/embedded-log.md` for the figures.
+//! While it is written it is in WAL mode without automatic checkpoints, so an append is one sequential write. Sealing copies the WAL
+//! into the file once, in the background, and leaves a plain file. `docs/decisions/embedded-log.md` has the figures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use super::record;
 use super::settings::BusSync;
 use crate::seam::{BusError, Delivery, Position};
 
-/// Bytes `SLbs`: tells a file of ours from any other.
+/// The bytes `SLbs`, which mark a file of this log.
 const APPLICATION_ID: i32 = 0x534c_6273;
-/// Raised when the tables change.
+/// Version of the tables.
 const VERSION: i32 = 1;
 
 const TABLES: &str = "
@@ -28,34 +28,34 @@ const TABLES: &str = "
     );
 ";
 
-/// How much one read of a segment gives at most, so that a slow reader holds little.
+/// Most messages and bytes of one read, so that a slow reader holds little.
 const READ_MESSAGES: usize = 256;
 const READ_BYTES: usize = 2 << 20;
 
-/// A segment that is being written. There is one per topic.
+/// The segment that is being written. A topic has one.
 pub struct Appender {
     connection: Connection,
     path: PathBuf,
 }
 
-/// What a segment says about itself when a log is opened.
-pub struct Contents {
-    /// Of the topic it belongs to.
+/// What a segment contains.
+pub struct SegmentContents {
+    /// Incarnation of its topic.
     pub incarnation: String,
     /// The first offset of each partition.
     pub base: Vec<i64>,
-    /// The offset after the last one, of each partition.
+    /// The offset after the last one of each partition.
     pub end: Vec<i64>,
     /// Time of the newest message, in microseconds.
     pub newest: Option<i64>,
 }
 
 impl Appender {
-    /// Makes an empty segment. It counts only once [`begin`](Self::begin) gave it a place in the log.
+    /// Creates an empty segment. It is part of the log only after [`begin`](Self::begin).
     pub fn create(path: &Path, incarnation: &str, sync: BusSync) -> Result<Self, BusError> {
         let make = || {
             let connection = Connection::open(path)?;
-            // Large pages: an image then takes a few pages in a row, and 70 KB frames are written at twice the speed.
+            // With large pages an image takes a few consecutive pages, and 70 KB frames are written at twice the speed.
             connection.pragma_update(None, "page_size", 32_768)?;
             let transaction = connection.unchecked_transaction()?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -69,7 +69,7 @@ impl Appender {
         Self::with(connection, path, sync)
     }
 
-    /// Goes on writing a segment.
+    /// Opens a segment to continue writing it.
     pub fn open(path: &Path, sync: BusSync) -> Result<Self, BusError> {
         let connection = Connection::open(path).map_err(|error| failure(path, &error))?;
         Self::with(connection, path, sync)
@@ -87,7 +87,7 @@ impl Appender {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Makes this segment the one that holds what comes from these offsets on.
+    /// Makes the segment part of the log, with these first offsets.
     pub fn begin(&mut self, base: &[i64]) -> Result<(), BusError> {
         let mut write = || {
             let transaction = self.connection.transaction()?;
@@ -99,14 +99,14 @@ impl Appender {
         write().map_err(|error| failure(&self.path, &error))
     }
 
-    /// Writes all of these or none.
+    /// Writes all messages or none.
     pub fn append<'a>(&mut self, batch: impl Iterator<Item = &'a Delivery>) -> Result<(), BusError> {
         let write = || {
             let transaction = self.connection.transaction()?;
             let mut insert = transaction.prepare_cached("INSERT INTO message VALUES (?, ?, ?, ?, ?)")?;
             for Delivery { position, timestamp, message } in batch {
                 insert.execute(params![
-                    record::place(*position),
+                    record::row_id(*position),
                     record::micros(*timestamp),
                     message.key.as_deref(),
                     record::encode_headers(&message.headers),
@@ -124,7 +124,7 @@ impl Appender {
         &self.path
     }
 
-    /// Ends writing: moves everything into the one file. When a reader is in the way it fails and can be repeated.
+    /// Ends writing and moves everything into one file. Fails while a reader blocks it, and can be repeated.
     pub fn seal(self) -> Result<(), BusError> {
         let checkpoint = || {
             let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -138,8 +138,8 @@ impl Appender {
     }
 }
 
-/// What a segment holds; nothing when it never began, so that it can be removed.
-pub fn contents(path: &Path) -> Result<Option<Contents>, BusError> {
+/// What a segment contains; `None` for one that never began and can be removed.
+pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
     let connection = open_to_read(path)?;
     let read = || {
         let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -149,7 +149,7 @@ pub fn contents(path: &Path) -> Result<Option<Contents>, BusError> {
             return Ok(Ok(None));
         }
         if id != APPLICATION_ID || version != VERSION {
-            return Ok(Err("it was not written by this version"));
+            return Ok(Err("another version wrote it"));
         }
         let incarnation: String = connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
         let mut offsets = connection.prepare("SELECT first_offset FROM base ORDER BY partition")?;
@@ -157,14 +157,14 @@ pub fn contents(path: &Path) -> Result<Option<Contents>, BusError> {
         if base.is_empty() {
             return Ok(Ok(None));
         }
-        let mut contents = Contents { incarnation, end: base.clone(), base, newest: None };
+        let mut contents = SegmentContents { incarnation, end: base.clone(), base, newest: None };
         let mut last = connection
             .prepare("SELECT place, time FROM message WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1")?;
         for (partition, end) in (0..).zip(&mut contents.end) {
-            let within = [partition, partition + 1].map(|partition| record::place(Position { partition, offset: 0 }));
+            let within = [partition, partition + 1].map(|partition| record::row_id(Position { partition, offset: 0 }));
             let found = last.query_row(within, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            let Some((place, time)) = found else { continue };
-            *end = record::position(place).offset + 1;
+            let Some((row_id, time)) = found else { continue };
+            *end = record::position(row_id).offset + 1;
             contents.newest = contents.newest.max(Some(time));
         }
         Ok(Ok(Some(contents)))
@@ -172,7 +172,7 @@ pub fn contents(path: &Path) -> Result<Option<Contents>, BusError> {
     read().map_err(|error| failure(path, &error))?.map_err(|reason| damaged(path, reason))
 }
 
-/// The messages of a partition from `from` to before `end`, as many as one read gives; at least one if there is one.
+/// The messages of a partition from `from` to before `end`, limited to one read; at least one where there is one.
 pub fn read(path: &Path, from: Position, end: i64) -> Result<Vec<Delivery>, BusError> {
     let connection = open_to_read(path)?;
     let mut deliveries = Vec::new();
@@ -182,7 +182,7 @@ pub fn read(path: &Path, from: Position, end: i64) -> Result<Vec<Delivery>, BusE
         let mut select = connection.prepare(
             "SELECT place, time, key, headers, value FROM message WHERE place >= ? AND place < ? ORDER BY place",
         )?;
-        let mut rows = select.query([record::place(from), record::place(Position { offset: end, ..from })])?;
+        let mut rows = select.query([record::row_id(from), record::row_id(Position { offset: end, ..from })])?;
         while let Some(row) = rows.next()? {
             let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
             let Some(headers) = record::decode_headers(copied(row.get_ref(3)?.as_blob()?)) else {
@@ -210,33 +210,33 @@ pub fn read(path: &Path, from: Position, end: i64) -> Result<Vec<Delivery>, BusE
     Ok(deliveries)
 }
 
-/// The first message of a partition from `from` to before `end` that was taken at `since` or later (microseconds): offset and time.
+/// The first message of a partition from `from` to before `end` with a time of `since` or later: offset and time, in microseconds.
 pub fn first_since(path: &Path, from: Position, end: i64, since: i64) -> Result<Option<(i64, i64)>, BusError> {
     let connection = open_to_read(path)?;
     let find = || {
         let found = connection.query_row(
             "SELECT place, time FROM message WHERE place >= ? AND place < ? AND time >= ? ORDER BY place LIMIT 1",
-            [record::place(from), record::place(Position { offset: end, ..from }), since],
+            [record::row_id(from), record::row_id(Position { offset: end, ..from }), since],
             |row| Ok((row.get(0)?, row.get(1)?)),
         );
         found.optional()
     };
     let found = find().map_err(|error| failure(path, &error))?;
-    Ok(found.map(|(place, time)| (record::position(place).offset, time)))
+    Ok(found.map(|(row_id, time)| (record::position(row_id).offset, time)))
 }
 
-/// Bytes that a segment takes on the disk now.
+/// Bytes of a segment on the disk.
 pub fn disk_bytes(path: &Path) -> u64 {
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     size(path) + size(&beside(path, "-wal"))
 }
 
-/// Whether a segment is one plain file.
+/// Whether a segment is a plain file without a WAL.
 pub fn is_sealed(path: &Path) -> bool {
     !beside(path, "-wal").exists()
 }
 
-/// Removes a segment with everything beside it.
+/// Removes a segment and SQLite's files beside it.
 pub fn remove(path: &Path) -> Result<(), BusError> {
     for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, "-journal")] {
         match fs::remove_file(&path) {
@@ -249,7 +249,7 @@ pub fn remove(path: &Path) -> Result<(), BusError> {
     Ok(())
 }
 
-/// A failure of SQLite with this file as the seam's error.
+/// An error of SQLite with this file as a [`BusError`].
 pub fn failure(path: &Path, error: &rusqlite::Error) -> BusError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => BusError::DiskFull(format!("{}: {error}", path.display())),
@@ -266,7 +266,7 @@ fn damaged(path: &Path, reason: impl std::fmt::Display) -> BusError {
 }
 
 fn open_to_read(path: &Path) -> Result<Connection, BusError> {
-    // Not read-only: the first to open a segment after a kill has to recover its WAL.
+    // Not read-only: the first connection after a kill recovers the WAL.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
         let connection = Connection::open_with_flags(path, flags)?;

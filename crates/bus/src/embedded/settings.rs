@@ -1,4 +1,4 @@
-//! How the embedded log is kept.
+//! Settings of the embedded log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 /// What an acknowledgement survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusSync {
-    /// The end of the process, kill -9 included. After a loss of power the newest messages may be gone, never torn ones there.
+    /// The end of the process, also by kill -9. A power failure may lose the newest messages, but leaves no torn ones.
     #[default]
     Process,
-    /// Also the loss of power: the disk is waited for before every acknowledgement.
+    /// Also a power failure: every acknowledgement waits for the disk.
     Full,
 }
 
 impl BusSync {
-    /// As SQLite's pragma `synchronous` spells it.
+    /// The value of SQLite's pragma `synchronous`.
     pub(super) const fn pragma(self) -> &'static str {
         match self {
             Self::Process => "NORMAL",
@@ -49,18 +49,17 @@ impl fmt::Display for BusSync {
 pub struct Options {
     /// What an acknowledgement survives.
     pub sync: BusSync,
-    /// A segment is closed and the next begun when it has this many bytes. It is also closed by age, an eighth of the topic's
-    /// retention.
+    /// Bytes at which a segment is closed and the next one begun. It is also closed at the age of an eighth of the topic's retention.
     pub segment_bytes: u64,
-    /// Bytes that all topics together may take on the disk. Over four fifths of it, what every group of a topic has consumed is
-    /// dropped before its retention ends; over nine tenths, frames are refused ([`BusError::DiskFull`](crate::BusError::DiskFull)),
-    /// and the last tenth is for what follows from those that were taken.
+    /// Most bytes of all topics on the disk. Above four fifths, messages that every group has consumed are dropped before their
+    /// retention ends. Above nine tenths, frames are refused ([`BusError::DiskFull`](crate::BusError::DiskFull)); the last tenth is
+    /// for results and alerts of frames that were accepted.
     pub disk_limit: u64,
-    /// Messages of one topic that may wait for their acknowledgement.
+    /// Most unacknowledged messages of a topic.
     pub max_queue_messages: usize,
-    /// Bytes of one topic that may wait for their acknowledgement.
+    /// Most unacknowledged bytes of a topic.
     pub max_queue_bytes: usize,
-    /// Bytes of the newest messages of one topic that are kept in memory, so that who reads close behind does not read the disk.
+    /// Bytes of a topic's newest messages that are kept in memory, so that consumers close to the end do not read the disk.
     pub memory_bytes: usize,
 }
 

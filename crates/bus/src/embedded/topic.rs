@@ -1,7 +1,7 @@
-//! One topic: its segments on the disk, its newest messages in memory, and where each partition ends.
+//! A topic: its segments on the disk, its newest messages in memory, and the end of each partition.
 //!
-//! The [writer](super::writer) puts in what it has stored, [cursors](super::cursor) take out, the [keeper](super::keeper) seals
-//! and drops segments. All of them meet in one short lock; the disk is never touched under it.
+//! The [writer](super::writer) adds what it has stored, [cursors](super::topic_cursor) read, and
+//! [maintenance](super::maintenance) seals and drops segments. They share one lock, which is never held during disk access.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -14,15 +14,15 @@ use contracts::{Topic, TopicRole};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::disk_usage::DiskUsage;
 use super::lock;
 use super::record;
 use super::segment::{self, Appender};
 use super::settings::Options;
-use super::usage::Usage;
 use crate::meters::Meters;
 use crate::seam::{BusError, Delivery, Position, Range, Start};
 
-/// How many messages and bytes a cursor takes from memory at once.
+/// Most messages and bytes that a cursor takes from memory at once.
 const TAKE_MESSAGES: usize = 64;
 const TAKE_BYTES: usize = 1 << 20;
 
@@ -30,25 +30,25 @@ const TAKE_BYTES: usize = 1 << 20;
 pub struct TopicLog {
     pub role: TopicRole,
     pub topic: Topic,
-    /// Made when the topic was.
+    /// Created with the topic.
     pub incarnation: String,
     pub meters: Meters,
     directory: PathBuf,
     options: Options,
-    usage: Arc<Usage>,
+    usage: Arc<DiskUsage>,
     state: Mutex<State>,
-    /// A segment that was made ahead of need, with its number: making one waits for the disk, and no message should.
-    spare: Mutex<Option<Spare>>,
+    /// A segment created ahead of need, so that no message waits for its creation.
+    spare: Mutex<Option<SpareSegment>>,
     appended: watch::Sender<()>,
-    /// Why the last write failed for good, if it did.
+    /// The fatal error of the last write.
     failure: Mutex<Option<BusError>>,
 }
 
 struct State {
-    /// Oldest first; the last one is being written. Never empty.
+    /// Oldest first; the last one is being written. Empty only while the topic is opened.
     segments: VecDeque<Segment>,
     partitions: Vec<Partition>,
-    /// Partitions of the messages in memory, oldest message first.
+    /// The partition of each message in memory, oldest message first.
     remembered: VecDeque<usize>,
     remembered_bytes: usize,
     /// Time of the newest message, in microseconds: times never go back.
@@ -56,7 +56,7 @@ struct State {
 }
 
 struct Partition {
-    /// The offset that the next message gets.
+    /// The offset of the next message.
     end: i64,
     /// The messages before `end`, without a gap.
     newest: VecDeque<Delivery>,
@@ -71,26 +71,26 @@ struct Segment {
     sealed: bool,
 }
 
-struct Spare {
+struct SpareSegment {
     number: u64,
     path: PathBuf,
     appender: Appender,
 }
 
-/// Where the next message for a cursor is.
+/// Where a cursor finds its next message.
 pub enum Located {
-    /// Here it is, with those that follow it in its partition.
+    /// In memory, with those that follow it in its partition.
     Memory(Vec<Delivery>),
-    /// In this segment, in which the partition goes on to before `end`.
+    /// In this segment, which has the partition's messages to before `end`.
     Disk { path: PathBuf, from: Position, end: i64 },
-    /// Retention dropped it; the partition begins at `to`.
+    /// Retention dropped it; the partition starts at `to`.
     Gap { from: Position, to: i64 },
-    /// There is none yet.
+    /// There is no next message yet.
     Nowhere,
 }
 
 impl TopicLog {
-    /// Opens a topic's folder or makes it, and gives the segment to write on.
+    /// Opens or creates a topic's folder, and returns the segment to write.
     ///
     /// # Errors
     /// When the folder or a file in it cannot be used; the message names it.
@@ -98,10 +98,10 @@ impl TopicLog {
         topic: &Topic,
         directory: PathBuf,
         options: Options,
-        usage: Arc<Usage>,
+        usage: Arc<DiskUsage>,
     ) -> Result<(Self, Appender), BusError> {
         fs::create_dir_all(&directory).map_err(|error| super::unusable(&directory, &error))?;
-        let found = Found::in_folder(&directory, topic)?;
+        let found = FolderContents::in_folder(&directory, topic)?;
         let incarnation = found.incarnation.unwrap_or_else(|| Uuid::new_v4().to_string());
         let newest = found.segments.iter().filter_map(|segment| segment.newest).max().unwrap_or(0);
         let ends = found.end.into_iter().map(|end| Partition { end, newest: VecDeque::new() });
@@ -136,9 +136,9 @@ impl TopicLog {
         Ok((log, appender))
     }
 
-    // What the writer needs.
+    // For the writer.
 
-    /// The offset that each partition's next message gets, and the time before which no message may lie.
+    /// The next offset of each partition, and the earliest time that the next message may have.
     pub fn ends(&self) -> (Vec<i64>, SystemTime) {
         let state = lock(&self.state);
         (state.partitions.iter().map(|partition| partition.end).collect(), record::system_time(state.newest))
@@ -156,12 +156,12 @@ impl TopicLog {
             *slot = Some(spare);
             return Err(error);
         }
-        let Spare { number, path, appender } = spare;
+        let SpareSegment { number, path, appender } = spare;
         lock(&self.state).segments.push_back(Segment { number, path, base, newest: None, bytes: 0, sealed: false });
         Ok(appender)
     }
 
-    /// Makes a segment ahead of need.
+    /// Creates a segment ahead of need.
     pub fn prepare_segment(&self) -> Result<(), BusError> {
         let mut spare = lock(&self.spare);
         if spare.is_none() {
@@ -170,21 +170,21 @@ impl TopicLog {
         Ok(())
     }
 
-    /// Gives back the segment made ahead of need.
+    /// Closes the segment created ahead of need.
     pub fn close(&self) {
         lock(&self.spare).take();
     }
 
-    fn make_spare(&self) -> Result<Spare, BusError> {
+    fn make_spare(&self) -> Result<SpareSegment, BusError> {
         let number = lock(&self.state).segments.back().map_or(1, |last| last.number + 1);
         let path = self.directory.join(format!("{number:012}.db"));
-        // What a start or a full disk left behind half made.
+        // An unfinished file of an earlier start or of a full disk.
         segment::remove(&path)?;
         let appender = Appender::create(&path, &self.incarnation, self.options.sync)?;
-        Ok(Spare { number, path, appender })
+        Ok(SpareSegment { number, path, appender })
     }
 
-    /// Shows stored messages to readers.
+    /// Makes stored messages visible to readers.
     pub fn publish(&self, batch: Vec<Delivery>) {
         {
             let mut state = lock(&self.state);
@@ -202,12 +202,12 @@ impl TopicLog {
         self.appended.send_replace(());
     }
 
-    /// How the last write ended.
+    /// Remembers how the last write ended.
     pub fn set_failure(&self, error: Option<&BusError>) {
         *lock(&self.failure) = error.filter(|error| !error.is_transient()).cloned();
     }
 
-    /// Why writing fails for good, if it does.
+    /// The fatal error of the last write.
     pub fn failure(&self) -> Option<BusError> {
         lock(&self.failure).clone()
     }
@@ -222,9 +222,9 @@ impl TopicLog {
         self.usage.set(self.role, bytes);
     }
 
-    // What readers need.
+    // For readers.
 
-    /// Tells when something was appended.
+    /// Changes when messages were appended.
     pub fn watch(&self) -> watch::Receiver<()> {
         self.appended.subscribe()
     }
@@ -242,7 +242,7 @@ impl TopicLog {
         Located::Nowhere
     }
 
-    /// The message at an offset or, where that was dropped, the oldest after it.
+    /// The message at an offset, or the oldest after it where retention dropped it.
     pub fn locate_one(&self, partition: usize, offset: i64) -> Located {
         let state = lock(&self.state);
         match state.locate(partition, offset) {
@@ -251,7 +251,7 @@ impl TopicLog {
         }
     }
 
-    /// What each partition holds.
+    /// The offsets that each partition holds.
     pub fn ranges(&self) -> Vec<Range> {
         let state = lock(&self.state);
         let ends = (0..).zip(&state.partitions);
@@ -259,12 +259,12 @@ impl TopicLog {
             .collect()
     }
 
-    /// Where a reader begins in each partition. Reads the disk for a time.
+    /// The start offset of each partition. Reads the disk for [`Start::Time`].
     pub fn start(&self, start: Start) -> Result<Vec<i64>, BusError> {
         let begin = |range: Range| match start {
             Start::Earliest => Ok(range.earliest),
             Start::Latest => Ok(range.end),
-            // An offset after the end was lost with the power: what comes there now is new to the reader.
+            // An offset beyond the end belonged to a message lost in a power failure; the next one is new to the reader.
             Start::Offset(offset) => Ok(offset.clamp(0, range.end)),
             Start::Tail(count) => {
                 Ok(range.end.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX)).max(range.earliest))
@@ -277,13 +277,13 @@ impl TopicLog {
     fn first_since(&self, range: Range, since: i64) -> Result<i64, BusError> {
         let partition = range.partition as usize;
         let mut offset = range.earliest;
-        // Segments that ended before that time are passed over without a look at the disk.
+        // Segments that end before that time are skipped without disk access.
         while let Some((path, end)) = self.segment_that_may_hold(partition, &mut offset, since) {
             let from = Position { partition: range.partition, offset };
             match segment::first_since(&path, from, end, since) {
                 Ok(Some((found, _))) => return Ok(found),
                 Ok(None) => offset = end,
-                // The segment was dropped under our hands: what comes after it is looked at.
+                // The segment was dropped meanwhile: the search goes on after it.
                 Err(_) if !path.exists() => offset = end,
                 Err(error) => return Err(error),
             }
@@ -303,9 +303,9 @@ impl TopicLog {
         None
     }
 
-    // What the keeper needs.
+    // For maintenance.
 
-    /// Segments that are no longer written and not sealed.
+    /// Segments that are neither written nor sealed.
     pub fn unsealed(&self) -> Vec<PathBuf> {
         let state = lock(&self.state);
         let written = state.segments.len() - 1;
@@ -322,16 +322,16 @@ impl TopicLog {
         self.count_usage();
     }
 
-    /// Drops the oldest sealed segment if `may_go` agrees, and says whether it did. `may_go` gets the offset after the segment's
-    /// last, for each partition, and the time of its newest message.
-    pub fn drop_oldest(&self, may_go: impl FnOnce(&[i64], SystemTime) -> bool) -> Result<bool, BusError> {
+    /// Drops the oldest segment if it is sealed and `may_drop` agrees; returns whether it did. `may_drop` gets the offset after the
+    /// segment's last message of each partition, and the time of its newest message.
+    pub fn drop_oldest(&self, may_drop: impl FnOnce(&[i64], SystemTime) -> bool) -> Result<bool, BusError> {
         let path = {
             let mut state = lock(&self.state);
             if state.segments.len() < 2 || !state.segments[0].sealed {
                 return Ok(false);
             }
             let newest = record::system_time(state.segments[0].newest.unwrap_or(0));
-            if !may_go(&state.segments[1].base, newest) {
+            if !may_drop(&state.segments[1].base, newest) {
                 return Ok(false);
             }
             state.forget_first_segment()
@@ -341,7 +341,7 @@ impl TopicLog {
         Ok(true)
     }
 
-    /// How long a segment is written at most: retention drops whole segments, so a message stays at most that much too long.
+    /// Longest time that a segment is written. Retention drops whole segments, so a message stays at most that much too long.
     pub fn longest_writing(&self) -> Duration {
         self.topic.retention / 8
     }
@@ -352,7 +352,7 @@ impl State {
         self.segments.front().map_or(0, |oldest| oldest.base[partition])
     }
 
-    /// The offset after the last one that a segment has of a partition.
+    /// The offset after a segment's last message of a partition.
     fn end_of(&self, segment: usize, partition: usize) -> i64 {
         self.segments.get(segment + 1).map_or(self.partitions[partition].end, |next| next.base[partition])
     }
@@ -408,8 +408,7 @@ impl State {
             let earliest = self.earliest(partition);
             let at = &mut self.partitions[partition];
             let kept = usize::try_from(at.end - earliest).unwrap_or(0);
-            // What is dropped is dropped: a reader does not find it in memory either. `locate` sees to that by `earliest`; here
-            // the memory is given back, save the marks in `remembered`, which go when their turn comes.
+            // Dropped messages leave memory too. `locate` would not return them, since they are before `earliest`.
             while at.newest.len() > kept {
                 let Some(delivery) = at.newest.pop_front() else { break };
                 self.remembered_bytes -= weight(&delivery);
@@ -422,19 +421,19 @@ impl State {
     }
 }
 
-/// What a message in memory counts for: its bytes and about what its headers take besides.
+/// Bytes that a message in memory counts for, with an estimate of its overhead.
 fn weight(delivery: &Delivery) -> usize {
     delivery.message.weight() + 512
 }
 
-/// What a topic's folder holds.
-struct Found {
+/// What a topic's folder contains.
+struct FolderContents {
     segments: Vec<Segment>,
     end: Vec<i64>,
     incarnation: Option<String>,
 }
 
-impl Found {
+impl FolderContents {
     fn in_folder(directory: &Path, topic: &Topic) -> Result<Self, BusError> {
         let mut found = Self {
             segments: Vec::new(),
@@ -443,7 +442,7 @@ impl Found {
         };
         for (number, path) in numbered_files(directory)? {
             let Some(contents) = segment::contents(&path)? else {
-                // It was made ahead of need and never begun.
+                // Created ahead of need and never begun.
                 segment::remove(&path)?;
                 continue;
             };

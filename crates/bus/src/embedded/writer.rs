@@ -1,8 +1,8 @@
-//! Writing a topic: a bounded queue that producers fill and one thread that empties it.
+//! Writes a topic: a bounded queue that producers fill, and one thread that empties it.
 //!
-//! The thread takes everything that waits, up to a few megabytes, stores it in one transaction, shows it to readers and only then
-//! resolves the acknowledgements: the more is waiting, the less each message costs. A message's place is given here, in the order
-//! of the queue, so a batch that finds no room leaves no trace.
+//! The thread takes everything that waits, up to a few megabytes, stores it in one transaction, makes it visible to readers and
+//! only then resolves the acknowledgements: the more messages wait, the less each costs. Positions are assigned here, in the order
+//! of the queue, so a batch that fails leaves no gap.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -13,35 +13,35 @@ use contracts::{Message, Topic};
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 
-use super::keeper::Job;
+use super::disk_usage::DiskUsage;
+use super::maintenance::Job;
 use super::partitioner::partition_of;
 use super::segment::Appender;
 use super::settings::Options;
 use super::topic::TopicLog;
-use super::usage::Usage;
 use super::{lock, record};
 use crate::seam::{Acknowledged, BusError, Delivery, Position};
 
-/// How much goes into one transaction.
+/// Most messages and bytes of one transaction.
 const BATCH_MESSAGES: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Messages of a topic on their way to the disk.
+/// Messages of a topic that wait to be written.
 pub struct Queue {
     limits: Options,
-    state: Mutex<Waiting>,
+    state: Mutex<QueueState>,
     filled: Condvar,
 }
 
 type Acknowledge = oneshot::Sender<Result<Position, BusError>>;
 
 #[derive(Default)]
-struct Waiting {
+struct QueueState {
     messages: VecDeque<Queued>,
-    /// Not acknowledged: waiting here or being written.
+    /// Unacknowledged messages: those that wait and those being written.
     count: usize,
     bytes: usize,
-    /// The partition of the next message without a key.
+    /// Partition of the next message without a key.
     turn: i32,
     closed: bool,
 }
@@ -59,7 +59,7 @@ impl Queue {
         Self { limits, state: Mutex::default(), filled: Condvar::new() }
     }
 
-    /// Takes a message or refuses at once.
+    /// Accepts a message or refuses it at once.
     pub fn push(&self, topic: &Topic, message: Message) -> Result<Acknowledged, BusError> {
         let weight = message.weight();
         if weight > topic.max_message_bytes {
@@ -89,16 +89,16 @@ impl Queue {
         Ok(acknowledged.map(|answer| answer.unwrap_or(Err(BusError::Closed))).boxed())
     }
 
-    /// Takes no more; what waits is still written.
+    /// Accepts no more messages; those that wait are still written.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();
     }
 
-    /// What waits, up to a batch; empty after `patience` without any. Nothing once the queue is closed and empty.
-    fn take(&self, patience: Duration) -> Option<Vec<Queued>> {
-        let idle = |waiting: &mut Waiting| waiting.messages.is_empty() && !waiting.closed;
-        let waited = self.filled.wait_timeout_while(lock(&self.state), patience, idle);
+    /// The waiting messages, up to a batch; an empty batch after `timeout`. `None` when the queue is closed and empty.
+    fn take(&self, timeout: Duration) -> Option<Vec<Queued>> {
+        let idle = |waiting: &mut QueueState| waiting.messages.is_empty() && !waiting.closed;
+        let waited = self.filled.wait_timeout_while(lock(&self.state), timeout, idle);
         let mut waiting = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         if waiting.messages.is_empty() && waiting.closed {
             return None;
@@ -115,7 +115,7 @@ impl Queue {
         Some(batch)
     }
 
-    /// These were acknowledged or failed. Gives what is left.
+    /// Some messages were acknowledged or failed. Returns the unacknowledged messages and bytes.
     fn settle(&self, count: usize, bytes: usize) -> (usize, usize) {
         let mut waiting = lock(&self.state);
         waiting.count -= count;
@@ -124,7 +124,7 @@ impl Queue {
     }
 }
 
-impl Waiting {
+impl QueueState {
     fn next_in_turn(&mut self, partitions: i32) -> i32 {
         let partition = self.turn % partitions;
         self.turn = (partition + 1) % partitions;
@@ -136,8 +136,8 @@ impl Waiting {
 pub struct Writer {
     pub log: Arc<TopicLog>,
     pub queue: Arc<Queue>,
-    pub usage: Arc<Usage>,
-    pub keeper: Sender<Job>,
+    pub usage: Arc<DiskUsage>,
+    pub maintenance: Sender<Job>,
     pub options: Options,
     pub appender: Appender,
 }
@@ -146,11 +146,11 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub fn run(mut self) {
         let longest = self.log.longest_writing();
-        let patience = longest.min(Duration::from_secs(1));
-        // When the segment got its first message, as far as this process knows.
+        let timeout = longest.min(Duration::from_secs(1));
+        // When this process wrote the segment's first message, or opened it.
         let mut begun = (self.log.active_bytes() > 0).then(Instant::now);
         let mut prepared = false;
-        while let Some(batch) = self.queue.take(patience) {
+        while let Some(batch) = self.queue.take(timeout) {
             let age = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
             let bytes = self.log.active_bytes();
             if bytes >= self.options.segment_bytes || age >= longest {
@@ -159,7 +159,7 @@ impl Writer {
                     Err(error) => tracing::warn!(topic = self.log.topic.name, %error, "cannot begin a new segment"),
                 }
             } else if !prepared && (bytes >= self.options.segment_bytes / 2 || age >= longest / 2) {
-                prepared = self.keeper.send(Job::Prepare(Arc::clone(&self.log))).is_ok();
+                prepared = self.maintenance.send(Job::Prepare(Arc::clone(&self.log))).is_ok();
             }
             if !batch.is_empty() {
                 begun = begun.or_else(|| Some(Instant::now()));
@@ -170,15 +170,15 @@ impl Writer {
 
     fn next_segment(&mut self) -> Result<(), BusError> {
         let full = std::mem::replace(&mut self.appender, self.log.begin_segment()?);
-        // The keeper is gone only when the bus closes, and then the next start seals.
-        let _ = self.keeper.send(Job::Seal(Arc::clone(&self.log), full));
+        // Maintenance ends only when the bus closes; then the next start seals.
+        let _ = self.maintenance.send(Job::Seal(Arc::clone(&self.log), full));
         Ok(())
     }
 
     fn write(&mut self, batch: Vec<Queued>) {
         let count = batch.len();
         let bytes = batch.iter().map(|queued| queued.weight).sum();
-        let (deliveries, acknowledgements) = self.place(batch);
+        let (deliveries, acknowledgements) = self.assign_positions(batch);
         let stored = if self.usage.has_room(self.log.role, bytes) {
             self.appender.append(deliveries.iter())
         } else {
@@ -192,27 +192,27 @@ impl Writer {
             }
             Err(error) => Err(error),
         };
-        // Before the acknowledgements: who was acknowledged finds room again.
+        // Before the acknowledgements: a producer that was acknowledged finds room again.
         let (waiting, waiting_bytes) = self.queue.settle(count, bytes);
         self.log.meters.queued(waiting, waiting_bytes);
         self.log.set_failure(answer.as_ref().err());
         for (position, acknowledge) in acknowledgements {
-            // Nobody has to wait for an acknowledgement.
+            // The caller may have dropped its future.
             let _ = acknowledge.send(answer.clone().map(|()| position));
         }
     }
 
-    /// Gives each message its place and time.
-    fn place(&self, batch: Vec<Queued>) -> (Vec<Delivery>, Vec<(Position, Acknowledge)>) {
+    /// Gives each message its position and time.
+    fn assign_positions(&self, batch: Vec<Queued>) -> (Vec<Delivery>, Vec<(Position, Acknowledge)>) {
         let (mut next, newest) = self.log.ends();
-        // As precise as it is stored, so that memory and disk agree.
+        // Rounded as it is stored, so that memory and disk agree.
         let timestamp = record::system_time(record::micros(SystemTime::now().max(newest)));
-        let placed = batch.into_iter().map(|Queued { partition, message, acknowledge, .. }| {
+        let assigned = batch.into_iter().map(|Queued { partition, message, acknowledge, .. }| {
             let offset = &mut next[partition as usize];
             let position = Position { partition, offset: *offset };
             *offset += 1;
             (Delivery { position, timestamp, message }, (position, acknowledge))
         });
-        placed.unzip()
+        assigned.unzip()
     }
 }

@@ -1,7 +1,7 @@
-//! Makes a cluster's topics agree with `topics.yaml`, or says where they do not.
+//! Makes a cluster's topics agree with `topics.yaml`, or lists the differences.
 //!
-//! A topic that is missing is made; settings that differ are set, and other settings of the topic are left as they are. The
-//! number of partitions is never changed: keys would move to other partitions and lose their order.
+//! Missing topics are created. Settings that differ are set; other settings of the topic stay as they are. The number of
+//! partitions is never changed: keys would move to other partitions and lose their order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,37 +23,37 @@ use super::context::{Context, bus_error, of_code};
 use super::native::TopicDescription;
 use crate::seam::BusError;
 
-/// How long a broker may take to show a topic that was made.
-const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+/// Time limit for a broker to list a topic that was created.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where a cluster does not agree with `topics.yaml`.
+/// A difference between a cluster and `topics.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A topic is not there.
+    /// The topic does not exist.
     Missing {
         /// Its name.
         topic: String,
-        /// How many partitions it should have.
+        /// Number of partitions in `topics.yaml`.
         partitions: i32,
     },
-    /// A topic has another number of partitions.
+    /// The topic has another number of partitions.
     Partitions {
         /// Its name.
         topic: String,
-        /// How many it has.
+        /// Number of partitions on the cluster.
         found: i32,
-        /// How many it should have.
+        /// Number of partitions in `topics.yaml`.
         wanted: i32,
     },
-    /// A topic has another value for a setting.
+    /// A setting of the topic has another value.
     Setting {
         /// Its name.
         topic: String,
-        /// The setting as Kafka calls it.
+        /// Kafka's name of the setting.
         setting: &'static str,
-        /// Its value, nothing where the cluster does not tell.
+        /// The value on the cluster; `None` where the cluster does not report it.
         found: Option<String>,
-        /// The value it should have.
+        /// The value that follows from `topics.yaml`.
         wanted: String,
     },
 }
@@ -77,12 +77,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What [`apply`] did about a difference.
+/// The outcome of [`apply`] for one difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The difference.
     pub difference: Difference,
-    /// Whether it is gone now; another number of partitions never is.
+    /// Whether the difference was removed. The number of partitions is never changed.
     pub applied: bool,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Says where the cluster does not agree.
+/// Lists the differences.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses.
@@ -106,11 +106,12 @@ pub async fn check(config: &KafkaConfig, topics: &Topics) -> Result<Vec<Differen
     Admin::connect(config, topics)?.differences().await
 }
 
-/// Makes the cluster agree and says what was done. New topics get `replication` replicas: without it three where there are
-/// three brokers, else one. With three, one may be down: `min.insync.replicas` is two. Who connects after this finds them.
+/// Makes the cluster agree and returns what was done. New topics get `replication` replicas; without it, three where there are
+/// three brokers, else one. With three, one broker may be down: `min.insync.replicas` is two. New topics are visible to clients
+/// when this returns.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses, or does not show within a minute what it has made.
+/// When the cluster cannot be reached or refuses, or does not list a new topic within a minute.
 pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i32>) -> Result<Vec<Change>, BusError> {
     let admin = Admin::connect(config, topics)?;
     let differences = admin.differences().await?;
@@ -130,12 +131,12 @@ pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i3
         changes.push(Change { difference: difference.clone(), applied });
     }
     if differences.iter().any(|difference| matches!(difference, Difference::Missing { .. })) {
-        admin.wait_until_all_are_there().await?;
+        admin.wait_until_visible().await?;
     }
     Ok(changes)
 }
 
-/// Deletes the topics with all that is in them: for topics that were made to be thrown away, as by a bench.
+/// Deletes the topics and their messages. Meant for topics of benches and tests.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses; a topic that is not there is no error.
@@ -151,16 +152,16 @@ pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusErro
     }
 }
 
-/// What a topic's settings should be.
+/// The settings of a topic as they follow from `topics.yaml`.
 fn wanted(topic: &Topic) -> [(&'static str, String); 5] {
-    // Only closed segments can be dropped, so they must be much younger than what is kept.
+    // Retention drops closed segments only, so a segment must cover much less time than the retention.
     let segment = (topic.retention / 4).clamp(Duration::from_secs(60), Duration::from_secs(6 * 3600));
     [
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", topic.retention.as_millis().to_string()),
         ("segment.ms", segment.as_millis().to_string()),
         ("max.message.bytes", (topic.max_message_bytes + OVERHEAD_BYTES).to_string()),
-        // The broker's clock decides what is old, not that of whoever sent it.
+        // The broker's clock decides the age of a message, not the producer's.
         ("message.timestamp.type", "LogAppendTime".to_owned()),
     ]
 }
@@ -187,11 +188,11 @@ impl Admin {
 
     async fn differences(&self) -> Result<Vec<Difference>, BusError> {
         let cluster = self.cluster.clone();
-        let there = blocking(move || cluster.describe()).await?;
-        let settings = self.settings(&there).await?;
+        let found = blocking(move || cluster.describe()).await?;
+        let settings = self.settings(&found).await?;
         let mut differences = Vec::new();
         for topic in self.topics.iter() {
-            match there.iter().find(|found| found.name == topic.name) {
+            match found.iter().find(|found| found.name == topic.name) {
                 None => {
                     differences.push(Difference::Missing { topic: topic.name.clone(), partitions: topic.partitions });
                 }
@@ -201,17 +202,17 @@ impl Admin {
         Ok(differences)
     }
 
-    /// The settings of those topics that are there, by name.
-    async fn settings(&self, there: &[TopicDescription]) -> Result<HashMap<String, ConfigResource>, BusError> {
-        if there.is_empty() {
+    /// The settings of these topics, by name.
+    async fn settings(&self, found: &[TopicDescription]) -> Result<HashMap<String, ConfigResource>, BusError> {
+        if found.is_empty() {
             return Ok(HashMap::new());
         }
         let asked: Vec<ResourceSpecifier<'_>> =
-            there.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+            found.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
         let doing = "ask for the settings of the topics";
         let answers =
             self.client.describe_configs(&asked, &self.options).await.map_err(|error| bus_error(doing, &error))?;
-        let mut settings = HashMap::with_capacity(there.len());
+        let mut settings = HashMap::with_capacity(found.len());
         for answer in answers {
             let resource = answer.map_err(|code| of_code(doing, code))?;
             if let OwnedResourceSpecifier::Topic(name) = &resource.specifier {
@@ -236,19 +237,19 @@ impl Admin {
         let answers =
             self.client.create_topics([&new], &self.options).await.map_err(|error| bus_error(&doing, &error))?;
         match answers.into_iter().next() {
-            // Somebody else made it in the meantime.
+            // Another process created it in the meantime.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(true),
             Some(Err((_, code))) => Err(of_code(&doing, code)),
         }
     }
 
-    /// A controller answers when it has made a topic; a broker hears of it later, on a busy machine seconds later.
-    async fn wait_until_all_are_there(&self) -> Result<(), BusError> {
-        let deadline = Instant::now() + SHOWN_WITHIN;
+    /// The controller answers when it has created a topic; brokers list it later, on a busy machine by seconds.
+    async fn wait_until_visible(&self) -> Result<(), BusError> {
+        let deadline = Instant::now() + VISIBLE_TIMEOUT;
         loop {
             let cluster = self.cluster.clone();
-            let there = blocking(move || cluster.describe()).await?;
-            let missing = self.topics.iter().find(|topic| there.iter().all(|found| found.name != topic.name));
+            let found = blocking(move || cluster.describe()).await?;
+            let missing = self.topics.iter().find(|topic| found.iter().all(|found| found.name != topic.name));
             let Some(missing) = missing else { return Ok(()) };
             if Instant::now() > deadline {
                 let name = &missing.name;
@@ -260,11 +261,11 @@ impl Admin {
         }
     }
 
-    /// Sets a topic's differing settings. The call replaces all of them, so those that somebody else set are said again.
+    /// Sets a topic's differing settings. Kafka's call replaces all settings of the topic, so the operator's own are repeated.
     async fn set(&self, name: &str, differences: &[Difference]) -> Result<bool, BusError> {
         let doing = format!("set the settings of topic {name}");
-        let there = TopicDescription { name: name.to_owned(), id: None, partitions: 0 };
-        let settings = self.settings(&[there]).await?;
+        let topic = TopicDescription { name: name.to_owned(), id: None, partitions: 0 };
+        let settings = self.settings(&[topic]).await?;
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
         for entry in settings.get(name).into_iter().flat_map(|resource| &resource.entries) {
             if let (ConfigSource::DynamicTopic, Some(value)) = (&entry.source, &entry.value) {

@@ -1,5 +1,5 @@
-//! Questions to the cluster that need no group: which topics there are, what their partitions hold, where a reader begins.
-//! The calls block, up to the configured time; [`KafkaBus`](super::KafkaBus) makes them on threads made for that.
+//! Queries to the cluster that need no group: its topics, the offsets of their partitions, the start of a reader.
+//! Calls block, up to the configured timeout; [`KafkaBus`](super::KafkaBus) runs them on blocking threads.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,42 +14,42 @@ use super::context::{Context, bus_error};
 use super::native::{TopicDescription, describe_topics};
 use crate::seam::{BusError, Range, Start};
 
-/// A connection for questions.
+/// A connection for queries.
 pub struct Cluster {
     client: BaseConsumer<Context>,
     config: KafkaConfig,
     topics: Topics,
 }
 
-/// Where a reader begins in a partition.
+/// Where a reader starts in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beginning {
+pub struct ReadStart {
     /// The partition.
     pub partition: i32,
-    /// The offset that was asked for; below `from` where retention dropped it.
+    /// The requested offset; below `from` where retention dropped it.
     pub wanted: i64,
     /// The first offset to read.
     pub from: i64,
 }
 
 impl Cluster {
-    /// Makes the connection; it is used, and found wanting, only with the first question.
+    /// Creates the client. It connects with the first query.
     pub fn new(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
         let client = BaseConsumer::from_config_and_context(&config.query()?, Context::default())
             .map_err(|error| bus_error("make a Kafka client", &error))?;
         Ok(Self { client, config: config.clone(), topics: topics.clone() })
     }
 
-    /// Those of our topics that are there.
+    /// Those of the configured topics that exist.
     pub fn describe(&self) -> Result<Vec<TopicDescription>, BusError> {
         let names: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
-        self.ask("ask for the topics", |client| describe_topics(client.client(), &names, self.config.timeout))
+        self.query("list the topics", |client| describe_topics(client.client(), &names, self.config.timeout))
     }
 
-    /// Succeeds when every topic is there and `alerts` has the one partition that its order rests on.
+    /// Succeeds when every topic exists and `alerts` has one partition, which its total order needs.
     pub fn check(&self) -> Result<(), BusError> {
-        let there = self.describe()?;
-        let find = |name: &str| there.iter().find(|found| found.name == name);
+        let found = self.describe()?;
+        let find = |name: &str| found.iter().find(|topic| topic.name == name);
         let names = self.topics.iter().map(|topic| topic.name.as_str());
         let missing: Vec<&str> = names.filter(|name| find(name).is_none()).collect();
         if !missing.is_empty() {
@@ -70,49 +70,49 @@ impl Cluster {
         }
     }
 
-    /// How many brokers there are.
+    /// The number of brokers.
     pub fn brokers(&self) -> Result<usize, BusError> {
-        // Asking about one topic gives all brokers and spares the list of all topics.
+        // The metadata of one topic lists all brokers, without the list of all topics.
         let topic = self.topics.get(TopicRole::Frames).name.as_str();
-        let doing = "ask for the brokers";
-        self.ask(doing, |client| {
+        let doing = "list the brokers";
+        self.query(doing, |client| {
             client.fetch_metadata(Some(topic), self.config.timeout).map(|found| found.brokers().len())
         })
     }
 
-    /// What the cluster knows of a topic.
+    /// Describes a topic.
     pub fn topic(&self, role: TopicRole) -> Result<TopicDescription, BusError> {
         let name = self.topics.get(role).name.as_str();
-        let doing = format!("ask for topic {name}");
-        let found = self.ask(&doing, |client| describe_topics(client.client(), &[name], self.config.timeout))?;
+        let doing = format!("describe topic {name}");
+        let found = self.query(&doing, |client| describe_topics(client.client(), &[name], self.config.timeout))?;
         found
             .into_iter()
             .next()
             .ok_or_else(|| BusError::Fatal(format!("there is no topic {name}; run `sightline topics apply`")))
     }
 
-    /// What each partition of a topic holds.
+    /// The offsets that each partition of a topic holds.
     pub fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         (0..self.topic(role)?.partitions).map(|partition| self.range(role, partition)).collect()
     }
 
-    /// What a partition holds.
+    /// The offsets that a partition holds.
     pub fn range(&self, role: TopicRole, partition: i32) -> Result<Range, BusError> {
         let name = self.topics.get(role).name.as_str();
-        let doing = format!("ask what partition {partition} of topic {name} holds");
+        let doing = format!("query the offsets of partition {partition} of topic {name}");
         let (earliest, end) =
-            self.ask(&doing, |client| client.fetch_watermarks(name, partition, self.config.timeout))?;
+            self.query(&doing, |client| client.fetch_watermarks(name, partition, self.config.timeout))?;
         Ok(Range { partition, earliest, end })
     }
 
-    /// Where a reader that starts at `start` begins. The end is that of this moment, so nothing sent later is missed.
-    pub fn beginnings(&self, role: TopicRole, start: Start) -> Result<Vec<Beginning>, BusError> {
+    /// Where a reader with this `start` starts in each partition. Ends are those of this moment, so later messages are not missed.
+    pub fn read_starts(&self, role: TopicRole, start: Start) -> Result<Vec<ReadStart>, BusError> {
         let ranges = self.ranges(role)?;
         let by_time = match start {
             Start::Time(time) => Some(self.offsets_at(role, &ranges, time)?),
             _ => None,
         };
-        let begin = |(index, range): (usize, &Range)| {
+        let start_of = |(index, range): (usize, &Range)| {
             let wanted = match start {
                 Start::Earliest => range.earliest,
                 Start::Latest => range.end,
@@ -123,18 +123,18 @@ impl Cluster {
                 Start::Time(_) => by_time.as_ref().and_then(|offsets| offsets[index]).unwrap_or(range.end),
             };
             let from = wanted.clamp(range.earliest, range.end.max(range.earliest));
-            Beginning { partition: range.partition, wanted, from }
+            ReadStart { partition: range.partition, wanted, from }
         };
-        Ok(ranges.iter().enumerate().map(begin).collect())
+        Ok(ranges.iter().enumerate().map(start_of).collect())
     }
 
-    /// For each of these partitions, the first offset of this time or later. Kafka counts milliseconds: those of the same
-    /// one come too.
+    /// For each of these partitions, the first offset of this time or later. Kafka counts in milliseconds, so earlier messages of
+    /// the same millisecond are included.
     fn offsets_at(&self, role: TopicRole, ranges: &[Range], time: SystemTime) -> Result<Vec<Option<i64>>, BusError> {
         let name = self.topics.get(role).name.as_str();
         let millis = time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
-        let doing = format!("ask for a time in topic {name}");
-        let found = self.ask(&doing, |client| {
+        let doing = format!("look up a time in topic {name}");
+        let found = self.query(&doing, |client| {
             let mut times = TopicPartitionList::with_capacity(ranges.len());
             for range in ranges {
                 times.add_partition_offset(name, range.partition, Offset::Offset(millis))?;
@@ -148,14 +148,14 @@ impl Cluster {
         Ok(ranges.iter().map(offset).collect())
     }
 
-    /// Asks one question, and says why the cluster does not answer.
-    fn ask<T>(
+    /// Runs one query. Its error says why the cluster does not answer.
+    fn query<T>(
         &self,
         doing: &str,
-        question: impl FnOnce(&BaseConsumer<Context>) -> Result<T, KafkaError>,
+        query: impl FnOnce(&BaseConsumer<Context>) -> Result<T, KafkaError>,
     ) -> Result<T, BusError> {
-        let answer = question(&self.client);
-        // Log lines and errors wait in a queue until they are polled for.
+        let answer = query(&self.client);
+        // librdkafka queues log lines and errors until they are polled.
         for _ in 0..32 {
             drop(self.client.poll(Duration::ZERO));
         }

@@ -1,5 +1,5 @@
-//! How to reach a cluster. In: brokers and what the operator adds (TLS, SASL, tuning). Out: librdkafka's settings for each
-//! kind of client, with what the promises of this crate rest on held fast.
+//! How to connect to a cluster. In: brokers and the operator's properties (TLS, SASL, tuning). Out: librdkafka's settings for
+//! each kind of client. Settings that the promises of this crate depend on are fixed.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use rdkafka::ClientConfig;
 
 use crate::seam::BusError;
 
-/// How long a message may wait for its acknowledgement before it is given up.
+/// Time limit for the acknowledgement of a message.
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(45);
-/// What a batch of messages takes on the wire beside them, with room to spare: the limit of a topic is set higher by this.
+/// Bytes that a batch adds to its messages on the wire, with a margin. The limit of a Kafka topic is higher by this.
 pub(super) const OVERHEAD_BYTES: usize = 16 << 10;
-/// A broker that leaves a request without an answer for this long is given up, and asked again over a new connection.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A group's member that was not heard of for this long is dead, and its partitions go to others.
+/// Time limit for a broker's answer; then the connection is closed and the request repeated.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A group member without a heartbeat for this long is dead, and its partitions are assigned to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Settings that the promises of this crate rest on, so that nobody may change them.
-const HELD: [&str; 12] = [
+/// Properties that the operator must not change, because the promises of this crate depend on them.
+const FIXED: [&str; 12] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
@@ -34,29 +34,29 @@ const HELD: [&str; 12] = [
     "request.required.acks",
 ];
 
-/// How to reach a cluster.
+/// How to connect to a cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// `host:port`, several with commas.
     pub brokers: String,
-    /// What brokers see in their logs and quotas.
+    /// Name of this client in the brokers' logs and quotas.
     pub client_id: String,
-    /// Stands before the name of every group, so that installations on one cluster do not share groups; often empty.
+    /// Prefix of every group's name, which keeps installations on one cluster apart; often empty.
     pub group_prefix: String,
-    /// The name of this process in its groups, its own there and the same after a restart. A member with a name that dies takes
-    /// up its partitions as soon as it is back; without one they wait until it is missed. But it also keeps them when it
-    /// leaves, until it is missed.
+    /// Name of this process in its groups (Kafka's `group.instance.id`): unique there, and the same after a restart. A named member
+    /// that dies gets its partitions back as soon as it restarts; without a name they wait for the session timeout. A named
+    /// member that leaves for good keeps its partitions until that timeout, too.
     pub instance: Option<String>,
-    /// More settings of librdkafka by their own names, such as `security.protocol` and `sasl.password`. They may hold secrets.
+    /// Further properties of librdkafka, such as `security.protocol` and `sasl.password`. They may contain secrets.
     pub properties: Vec<(String, String)>,
-    /// Most bytes that wait for acknowledgement; what comes on top is refused.
+    /// Most unacknowledged bytes of the producer; further messages are refused.
     pub queue_bytes: usize,
-    /// How long start-up, queries and administration wait for the cluster.
+    /// Time limit for connecting, queries and administration.
     pub timeout: Duration,
 }
 
 impl KafkaConfig {
-    /// A plain connection to these brokers.
+    /// An unencrypted connection to these brokers.
     pub fn new(brokers: impl Into<String>) -> Self {
         Self {
             brokers: brokers.into(),
@@ -69,17 +69,17 @@ impl KafkaConfig {
         }
     }
 
-    /// What all clients share.
+    /// Settings of every kind of client.
     pub(super) fn client(&self) -> Result<ClientConfig, BusError> {
-        if let Some((held, _)) = self.properties.iter().find(|(key, _)| HELD.contains(&key.as_str())) {
-            return Err(BusError::Fatal(format!("the Kafka property {held} is fixed; remove it from the settings")));
+        if let Some((fixed, _)) = self.properties.iter().find(|(key, _)| FIXED.contains(&key.as_str())) {
+            return Err(BusError::Fatal(format!("the Kafka property {fixed} is fixed; remove it from the settings")));
         }
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
             .set("reconnect.backoff.max.ms", "1000")
-            .set("socket.timeout.ms", ANSWER_TIMEOUT.as_millis().to_string())
+            .set("socket.timeout.ms", REQUEST_TIMEOUT.as_millis().to_string())
             .set("socket.keepalive.enable", "true")
             .set("log.connection.close", "false");
         Ok(config)
@@ -89,7 +89,7 @@ impl KafkaConfig {
     pub(super) fn producer(&self, topics: &Topics) -> Result<ClientConfig, BusError> {
         let limits = || topics.iter().map(|topic| topic.max_message_bytes);
         let largest = limits().max().unwrap_or(1 << 20) + OVERHEAD_BYTES;
-        // A batch over a topic's limit is refused whole, so none may outgrow the smallest limit.
+        // A batch over a topic's limit is refused as a whole, so batches stay within the smallest limit.
         let batch = limits().min().unwrap_or(1 << 20).min(1_000_000);
         let mut config = self.client()?;
         config
@@ -105,7 +105,7 @@ impl KafkaConfig {
         Ok(self.with_properties(config))
     }
 
-    /// Settings of what reads: members of groups, readers and probes. `group` is needed even by those that join none.
+    /// Settings of members, readers and probes. librdkafka requires a `group` also of clients that join none.
     pub(super) fn consumer(&self, group: &str) -> Result<ClientConfig, BusError> {
         let mut config = self.client()?;
         config
@@ -116,7 +116,7 @@ impl KafkaConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            // What is fetched ahead is bounded, and fetched again soon when there is room.
+            // Bounds what is fetched ahead, and fetches again soon when there is room.
             .set("queued.max.messages.kbytes", "16384")
             .set("fetch.message.max.bytes", "2097152")
             .set("fetch.max.bytes", "16777216")
@@ -125,7 +125,7 @@ impl KafkaConfig {
         Ok(self.with_properties(config))
     }
 
-    /// Settings of a group's member.
+    /// Settings of a group member.
     pub(super) fn member(&self, group: &str) -> Result<ClientConfig, BusError> {
         let mut config = self.consumer(group)?;
         if let Some(instance) = &self.instance {
@@ -134,7 +134,7 @@ impl KafkaConfig {
         Ok(config)
     }
 
-    /// Settings of a client that only asks: no group, no messages.
+    /// Settings of a client for queries, which has no group and reads no messages.
     pub(super) fn query(&self) -> Result<ClientConfig, BusError> {
         Ok(self.with_properties(self.client()?))
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_promises_rest_on_cannot_be_changed() {
+    fn fixed_properties_are_refused() {
         for key in ["acks", "enable.idempotence", "enable.auto.commit"] {
             let error = with(key, "whatever").client().unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sasl_and_tls_need_reaches_every_kind_of_client() {
+    fn sasl_and_tls_properties_reach_every_kind_of_client() {
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
         for (key, value) in [
             ("security.protocol", "SASL_SSL"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_adds_wins_over_defaults_and_its_value_is_not_printed() {
+    fn the_operators_properties_win_and_are_not_printed() {
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
         assert_eq!(with("linger.ms", "7").producer(&topics).unwrap().get("linger.ms"), Some("7"));
         let printed = format!("{:?}", with("sasl.password", "hunter2"));

@@ -1,4 +1,4 @@
-//! What librdkafka tells us: its log lines go to `tracing`, its errors become [`BusError`]s.
+//! librdkafka's log lines go to `tracing`, its errors become [`BusError`]s.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,14 +10,14 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::seam::BusError;
 
-/// Passes log lines on and remembers the last error, which says why a cluster cannot be reached.
+/// Logs librdkafka's lines and remembers its last error, which says why a cluster cannot be reached.
 #[derive(Debug, Default)]
 pub struct Context {
     last_error: Mutex<Option<String>>,
 }
 
 impl Context {
-    /// What went wrong last, in librdkafka's words.
+    /// librdkafka's last error.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -38,8 +38,8 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// Passes a log line of librdkafka on. Its errors are warnings here: it retries by itself, and what it gives up on comes
-/// back as an error of the call.
+/// Logs a line of librdkafka. Its errors are logged as warnings: librdkafka retries by itself, and the call returns the error
+/// that it gives up on.
 pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
         RDKafkaLogLevel::Emerg
@@ -52,10 +52,10 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// An error of librdkafka as one of the seam's. `doing` says what failed.
+/// An error of librdkafka as a [`BusError`]. `doing` says what failed.
 pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
     match error {
-        // The value is left out: it may be a secret.
+        // The message leaves out the value: it may be a secret.
         KafkaError::ClientConfig(_, reason, key, _) => {
             return BusError::Fatal(format!("{doing}: Kafka property {key}: {reason}"));
         }
@@ -72,7 +72,7 @@ pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
     }
 }
 
-/// An error code of librdkafka or a broker as one of the seam's.
+/// An error code of librdkafka or a broker as a [`BusError`].
 pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
     use RDKafkaErrorCode as Code;
     match code {

@@ -1,4 +1,4 @@
-//! A record of Kafka as a [`Delivery`].
+//! Converts a record of Kafka into a [`Delivery`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use super::native;
 use crate::seam::{Delivery, Position};
 
-/// Copies a record out of librdkafka's buffers. A null value is read as an empty one.
+/// Copies a record out of librdkafka's buffers. A null value becomes an empty one.
 pub fn delivery(record: &BorrowedMessage<'_>) -> Delivery {
     Delivery {
         position: Position { partition: record.partition(), offset: record.offset() },
@@ -22,7 +22,7 @@ pub fn delivery(record: &BorrowedMessage<'_>) -> Delivery {
     }
 }
 
-/// When the log took a record.
+/// When the log accepted a record.
 pub fn timestamp(record: &BorrowedMessage<'_>) -> SystemTime {
     let millis = record.timestamp().to_millis().and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0);
     UNIX_EPOCH + Duration::from_millis(millis)

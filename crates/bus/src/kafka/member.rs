@@ -1,13 +1,13 @@
-//! A member of a group, on a thread of its own: it polls Kafka, follows the group's rebalancing and commits.
+//! A member of a consumer group, on a thread of its own: it polls Kafka, follows rebalances and commits.
 //!
 //! ```text
-//! brokers ──poll──▶ this thread ──put──▶ Desk ──take──▶ whoever works ──finished──▶ Desk
-//!                       └──── commits what the desk's ledger allows, every half second ◀──┘
+//! brokers ──poll──▶ this thread ──push──▶ MemberQueue ──take──▶ consumer ──finished──▶ MemberQueue
+//!                       └──── commits the lowest unfinished offsets, every half second ◀──┘
 //! ```
 //!
-//! The thread never waits for the work itself: a full desk pauses the partitions while polling goes on, so slow work is no
-//! reason to lose them. A partition that is taken away goes back only when what is in hand is finished or
-//! [`ConsumerOptions::drain`] is over. Whatever the brokers do for a while, librdkafka tries again.
+//! The thread never waits for a message to be finished: a full queue pauses the partitions while polling goes on, so slow work
+//! does not cost the member its partitions. A revoked partition is given up only when none of its messages is in flight or
+//! [`ConsumerOptions::drain`] is over. librdkafka retries while brokers are away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,31 +23,31 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use super::context::{bus_error, log};
 use super::delivery::delivery;
-use super::desk::{Desk, Stop};
+use super::member_queue::{MemberQueue, Stop};
 use crate::seam::{BusError, ConsumerOptions, Delivery, Incoming, Position};
 
-/// How long a poll waits for a message; also how soon a wish to stop is seen.
+/// How long a poll waits for a message, and the longest delay before a stop is seen.
 const POLL: Duration = Duration::from_millis(50);
-/// While something is awaited from the workers, polls are short.
-const BRIEF: Duration = Duration::from_millis(5);
-/// How long a full desk only stops the polling. Pausing throws away what was fetched ahead, so a short wait is cheaper.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often finished work is committed.
+/// How long a poll waits while partitions are paused or drained.
+const SHORT_POLL: Duration = Duration::from_millis(5);
+/// How long the queue is full before partitions are paused. Pausing discards what was fetched ahead, so a short wait is cheaper.
+const FULL_BEFORE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// How long a question on assignment may take.
-const ASK: Duration = Duration::from_secs(5);
+/// Time limit for a query about an assigned partition.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the group decided, noted while polling and acted on right after.
+/// A decision of the group, received while polling and carried out right after.
 enum Decision {
     Assign(Vec<i32>),
     Revoke { partitions: Vec<i32>, lost: bool },
 }
 
-/// What librdkafka calls while the thread polls.
+/// Callbacks of librdkafka, called while the thread polls.
 pub struct MemberContext {
-    desk: Arc<Desk>,
+    queue: Arc<MemberQueue>,
     decisions: Sender<Decision>,
-    /// Leaving: nothing is noted any more, partitions are handed back at once.
+    /// The member leaves: decisions are answered at once and not carried out.
     leaving: AtomicBool,
 }
 
@@ -68,7 +68,7 @@ impl ConsumerContext for MemberContext {
             let answered =
                 if assigned { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
             if let Err(error) = answered {
-                tracing::debug!(%error, "partitions could not be handed back while leaving");
+                tracing::debug!(%error, "partitions could not be given up while leaving");
             }
             return;
         }
@@ -79,50 +79,50 @@ impl ConsumerContext for MemberContext {
         } else {
             Decision::Revoke { partitions, lost: consumer.assignment_lost() }
         };
-        // The receiver lives as long as the thread that polls.
+        // The receiver lives in the thread that polls.
         drop(self.decisions.send(decision));
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         if let Err(error) = result {
-            tracing::debug!(%error, "a commit was not taken; the next one repeats it");
+            tracing::debug!(%error, "a commit failed; the next one repeats it");
             return;
         }
         for element in offsets.elements() {
             if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
-                self.desk.committed(Position { partition: element.partition(), offset });
+                self.queue.committed(Position { partition: element.partition(), offset });
             }
         }
     }
 }
 
-/// The thread's own side of a member.
+/// A member, as its thread sees it.
 pub struct Member {
     config: ClientConfig,
     consumer: BaseConsumer<MemberContext>,
     decisions: Receiver<Decision>,
-    desk: Arc<Desk>,
+    queue: Arc<MemberQueue>,
     topic: String,
     options: ConsumerOptions,
-    /// The partitions that are this member's, with the offset that should come next where it is known.
+    /// Assigned partitions, each with its next offset where that is known.
     owned: BTreeMap<i32, Option<i64>>,
-    /// Partitions that go back when their work is done, and when it is too late for that.
+    /// Revoked partitions that wait for their messages in flight, with their deadlines.
     draining: Vec<(Vec<i32>, Instant)>,
-    /// The group gave this member up; it is about to join anew.
+    /// The group removed this member; it is about to rejoin.
     lost: bool,
     full_since: Option<Instant>,
     paused: bool,
     last_commit: Instant,
 }
 
-/// Joins the group; what it decides comes out of the second.
+/// Joins the group. Its decisions come out of the receiver.
 fn join(
     config: &ClientConfig,
     topic: &str,
-    desk: &Arc<Desk>,
+    queue: &Arc<MemberQueue>,
 ) -> KafkaResult<(BaseConsumer<MemberContext>, Receiver<Decision>)> {
     let (sender, decisions) = channel();
-    let context = MemberContext { desk: desk.clone(), decisions: sender, leaving: AtomicBool::new(false) };
+    let context = MemberContext { queue: queue.clone(), decisions: sender, leaving: AtomicBool::new(false) };
     let consumer = BaseConsumer::from_config_and_context(config, context)?;
     consumer.subscribe(&[topic])?;
     Ok((consumer, decisions))
@@ -130,13 +130,18 @@ fn join(
 
 impl Member {
     /// Joins the group.
-    pub fn join(config: &ClientConfig, topic: &str, options: ConsumerOptions, desk: Arc<Desk>) -> KafkaResult<Self> {
-        let (consumer, decisions) = join(config, topic, &desk)?;
+    pub fn join(
+        config: &ClientConfig,
+        topic: &str,
+        options: ConsumerOptions,
+        queue: Arc<MemberQueue>,
+    ) -> KafkaResult<Self> {
+        let (consumer, decisions) = join(config, topic, &queue)?;
         Ok(Self {
             config: config.clone(),
             consumer,
             decisions,
-            desk,
+            queue,
             topic: topic.to_owned(),
             options,
             owned: BTreeMap::new(),
@@ -148,49 +153,50 @@ impl Member {
         })
     }
 
-    /// Works until it shall stop or cannot go on; then leaves the group.
+    /// Reads until it is asked to stop or fails, then leaves the group.
     pub fn run(mut self) {
-        let mut outcome = self.work();
-        while outcome.is_err() && self.is_fenced_by_itself() {
-            outcome = self.join_anew().and_then(|()| self.work());
+        let mut outcome = self.read();
+        while outcome.is_err() && self.was_fenced_by_own_commits() {
+            outcome = self.rejoin().and_then(|()| self.read());
         }
-        if outcome.is_ok() && self.desk.stopping() == Some(Stop::Drain) {
+        if outcome.is_ok() && self.queue.stopping() == Some(Stop::Drain) {
             self.drain_all();
         }
-        self.hand_in(&self.all());
-        self.desk.clear();
-        self.answer_what_is_open();
-        let desk = self.desk.clone();
+        self.commit_last(&self.all());
+        self.queue.clear();
+        self.answer_open_decisions();
+        let queue = self.queue.clone();
         drop(self);
-        desk.end(outcome.err().unwrap_or(BusError::Closed));
+        queue.end(outcome.err().unwrap_or(BusError::Closed));
     }
 
-    /// After the group gave up a member with a name, librdkafka sends the commits that still wait under the name alone, and the
-    /// brokers take that for another process of this name. Where it was not given up before, there is one.
-    fn is_fenced_by_itself(&self) -> bool {
+    /// When the group removes a member with an instance name, librdkafka sends its pending commits with the name alone. The brokers
+    /// take that for another process of this name and fence the member. A member that was fenced without having been removed
+    /// before was fenced by another process.
+    fn was_fenced_by_own_commits(&self) -> bool {
         let fenced = self.consumer.client().fatal_error();
         self.lost && fenced.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
     }
 
-    fn join_anew(&mut self) -> Result<(), BusError> {
-        tracing::info!(topic = self.topic, "joining the group anew");
+    fn rejoin(&mut self) -> Result<(), BusError> {
+        tracing::info!(topic = self.topic, "rejoining the group");
         let doing = format!("consume topic {}", self.topic);
-        let joined = join(&self.config, &self.topic, &self.desk).map_err(|error| bus_error(&doing, &error))?;
+        let joined = join(&self.config, &self.topic, &self.queue).map_err(|error| bus_error(&doing, &error))?;
         self.consumer.context().leaving.store(true, Ordering::Relaxed);
         (self.consumer, self.decisions) = joined;
         (self.lost, self.paused, self.full_since) = (false, false, None);
         Ok(())
     }
 
-    fn work(&mut self) -> Result<(), BusError> {
-        while self.desk.stopping().is_none() {
-            self.follow_the_group();
+    fn read(&mut self) -> Result<(), BusError> {
+        while self.queue.stopping().is_none() {
+            self.follow_decisions();
             self.finish_draining();
             self.commit_when_due();
-            if self.hold_while_full() {
+            if self.wait_while_full() {
                 continue;
             }
-            self.poll(if self.paused || !self.draining.is_empty() { BRIEF } else { POLL })?;
+            self.poll(if self.paused || !self.draining.is_empty() { SHORT_POLL } else { POLL })?;
         }
         Ok(())
     }
@@ -210,9 +216,9 @@ impl Member {
                     tracing::warn!(error = %unknown, "waiting for the topic");
                     Ok(())
                 }
-                // What it is about is in librdkafka's log.
-                passing => {
-                    tracing::debug!(error = %passing, "consuming from Kafka falters");
+                // librdkafka has logged the cause.
+                transient => {
+                    tracing::debug!(error = %transient, "consuming from Kafka falters");
                     Ok(())
                 }
             },
@@ -221,29 +227,29 @@ impl Member {
 
     fn receive(&mut self, delivery: Delivery) {
         let Position { partition, offset } = delivery.position;
-        // What is not ours any more was still on its way.
+        // A message of a revoked partition was still on its way.
         let Some(next) = self.owned.get_mut(&partition) else { return };
         if let Some(expected) = next.replace(offset + 1).filter(|expected| *expected < offset) {
-            self.explain_jump(partition, expected, offset);
+            self.report_gap(partition, expected, offset);
         }
-        self.desk.put(delivery);
+        self.queue.push(delivery);
     }
 
-    /// Retention may have dropped what was expected before `offset`; offsets may also just be unused.
-    fn explain_jump(&self, partition: i32, expected: i64, offset: i64) {
-        let earliest = match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
+    /// Reports a gap where retention dropped messages before `offset`. Offsets may also be unused.
+    fn report_gap(&self, partition: i32, expected: i64, offset: i64) {
+        let earliest = match self.consumer.fetch_watermarks(&self.topic, partition, QUERY_TIMEOUT) {
             Ok((earliest, _)) => earliest,
             Err(error) => {
-                tracing::warn!(%error, partition, "cannot tell whether retention dropped messages; taking it that it did");
+                tracing::warn!(%error, partition, "cannot tell whether retention dropped messages; reporting that it did");
                 offset
             }
         };
         if earliest > expected {
-            self.desk.tell(Incoming::Gap { partition, from: expected, to: earliest.min(offset) });
+            self.queue.push_event(Incoming::Gap { partition, from: expected, to: earliest.min(offset) });
         }
     }
 
-    fn follow_the_group(&mut self) {
+    fn follow_decisions(&mut self) {
         while let Ok(decision) = self.decisions.try_recv() {
             self.resume();
             match decision {
@@ -257,26 +263,26 @@ impl Member {
         tracing::info!(topic = self.topic, ?partitions, "partitions assigned");
         self.lost = false;
         if !partitions.is_empty() {
-            self.desk.tell(Incoming::Assigned(partitions.to_vec()));
+            self.queue.push_event(Incoming::Assigned(partitions.to_vec()));
         }
         let starts = self.starts(partitions).unwrap_or_else(|error| {
-            tracing::warn!(%error, topic = self.topic, "cannot read the group's offsets yet; librdkafka will");
+            tracing::warn!(%error, topic = self.topic, "cannot read the group's offsets yet; librdkafka reads them later");
             vec![None; partitions.len()]
         });
-        let mut places = TopicPartitionList::with_capacity(partitions.len());
+        let mut offsets = TopicPartitionList::with_capacity(partitions.len());
         for (&partition, start) in partitions.iter().zip(starts) {
             self.owned.insert(partition, start);
-            let place = start.map_or(Offset::Stored, Offset::Offset);
-            if let Err(error) = places.add_partition_offset(&self.topic, partition, place) {
+            let offset = start.map_or(Offset::Stored, Offset::Offset);
+            if let Err(error) = offsets.add_partition_offset(&self.topic, partition, offset) {
                 tracing::error!(%error, partition, "an offset was not accepted");
             }
         }
-        self.accept(&places);
+        self.accept(&offsets);
     }
 
-    /// Where to begin in each partition, where the brokers say.
+    /// The start offset of each partition; `None` where the brokers do not give the commit.
     fn starts(&self, partitions: &[i32]) -> KafkaResult<Vec<Option<i64>>> {
-        let committed = self.consumer.committed_offsets(self.list(partitions), ASK)?;
+        let committed = self.consumer.committed_offsets(self.list(partitions), QUERY_TIMEOUT)?;
         let start = |&partition: &i32| match committed.find_partition(&self.topic, partition) {
             Some(found) if found.error().is_ok() => self.start(partition, found.offset()).map(Some),
             _ => Ok(None),
@@ -284,38 +290,44 @@ impl Member {
         partitions.iter().map(start).collect()
     }
 
-    /// Where to begin in a partition; tells when retention was faster than the group.
+    /// The start offset of a partition. Reports a gap where retention has overtaken the group.
     fn start(&self, partition: i32, committed: Offset) -> KafkaResult<i64> {
-        let (earliest, end) = self.consumer.fetch_watermarks(&self.topic, partition, ASK)?;
+        let (earliest, end) = self.consumer.fetch_watermarks(&self.topic, partition, QUERY_TIMEOUT)?;
         Ok(match committed {
             Offset::Offset(next) if next < earliest => {
-                self.desk.tell(Incoming::Gap { partition, from: next, to: earliest });
+                self.queue.push_event(Incoming::Gap { partition, from: next, to: earliest });
                 earliest
             }
             Offset::Offset(next) if next <= end => next,
             Offset::Offset(next) => {
-                tracing::warn!(topic = self.topic, partition, next, end, "the topic was made anew; beginning anew");
+                tracing::warn!(
+                    topic = self.topic,
+                    partition,
+                    next,
+                    end,
+                    "the topic was created again; starting at its beginning"
+                );
                 earliest
             }
             _ => earliest,
         })
     }
 
-    /// librdkafka waits for an answer to each decision, and would never let go of a member that owes one.
-    fn answer_what_is_open(&mut self) {
+    /// librdkafka waits for an answer to each decision, and never closes a consumer that owes one.
+    fn answer_open_decisions(&mut self) {
         for (partitions, _) in std::mem::take(&mut self.draining) {
-            self.hand_back(&partitions);
+            self.unassign(&partitions);
         }
         while let Ok(decision) = self.decisions.try_recv() {
             match decision {
                 Decision::Assign(partitions) => self.accept(&self.list(&partitions)),
-                Decision::Revoke { partitions, .. } => self.hand_back(&partitions),
+                Decision::Revoke { partitions, .. } => self.unassign(&partitions),
             }
         }
     }
 
-    fn accept(&self, places: &TopicPartitionList) {
-        if let Err(error) = self.consumer.incremental_assign(places) {
+    fn accept(&self, offsets: &TopicPartitionList) {
+        if let Err(error) = self.consumer.incremental_assign(offsets) {
             tracing::error!(%error, topic = self.topic, "the assignment was not accepted");
         }
     }
@@ -324,13 +336,13 @@ impl Member {
         tracing::info!(topic = self.topic, ?partitions, lost, "partitions revoked");
         self.owned.retain(|partition, _| !partitions.contains(partition));
         if !partitions.is_empty() {
-            self.desk.revoke(&partitions);
+            self.queue.revoke(&partitions);
         }
         if lost {
             self.lost = true;
-            // They are another member's already; a commit would be refused.
-            self.desk.forget(&partitions);
-            self.hand_back(&partitions);
+            // The partitions belong to another member already: a commit would be refused.
+            self.queue.forget(&partitions);
+            self.unassign(&partitions);
         } else {
             self.draining.push((partitions, Instant::now() + self.options.drain));
         }
@@ -338,37 +350,37 @@ impl Member {
 
     fn finish_draining(&mut self) {
         for (partitions, deadline) in std::mem::take(&mut self.draining) {
-            let in_hand = self.desk.wait_for_work(&partitions, Duration::ZERO);
-            if in_hand > 0 && Instant::now() < deadline {
+            let in_flight = self.queue.wait_until_finished(&partitions, Duration::ZERO);
+            if in_flight > 0 && Instant::now() < deadline {
                 self.draining.push((partitions, deadline));
                 continue;
             }
-            if in_hand > 0 {
-                tracing::warn!(in_hand, ?partitions, "revoked before its work was finished; it will be done again");
+            if in_flight > 0 {
+                tracing::warn!(in_flight, ?partitions, "revoked with messages in flight; they will be delivered again");
             }
-            self.hand_in(&partitions);
-            self.hand_back(&partitions);
+            self.commit_last(&partitions);
+            self.unassign(&partitions);
         }
     }
 
-    /// Waits for all work in hand, taking no more; polling goes on, for the group's sake.
+    /// Waits until no message is in flight, taking no more. It goes on polling to stay in the group.
     fn drain_all(&mut self) {
-        self.desk.clear();
+        self.queue.clear();
         let deadline = Instant::now() + self.options.drain;
         self.pause();
         loop {
-            let in_hand = self.desk.wait_for_work(&self.all(), POLL);
-            let overruled = self.desk.stopping() == Some(Stop::Leave);
-            if in_hand == 0 || overruled || Instant::now() >= deadline {
-                if in_hand > 0 {
-                    tracing::warn!(in_hand, "stopped before its work was finished; it will be done again");
+            let in_flight = self.queue.wait_until_finished(&self.all(), POLL);
+            let overruled = self.queue.stopping() == Some(Stop::Leave);
+            if in_flight == 0 || overruled || Instant::now() >= deadline {
+                if in_flight > 0 {
+                    tracing::warn!(in_flight, "stopped with messages in flight; they will be delivered again");
                 }
                 return;
             }
             drop(self.consumer.poll(Duration::ZERO));
             while let Ok(decision) = self.decisions.try_recv() {
                 match decision {
-                    // Taken only to be given back: what comes of them is thrown away.
+                    // Accepted only to be given up: their messages are discarded.
                     Decision::Assign(partitions) => self.accept(&self.list(&partitions)),
                     Decision::Revoke { partitions, lost } => self.revoke(partitions, lost),
                 }
@@ -378,20 +390,20 @@ impl Member {
         }
     }
 
-    /// Commits what is finished of these partitions, for the last time, and forgets them.
-    fn hand_in(&self, partitions: &[i32]) {
-        let last = self.desk.forget(partitions);
+    /// Commits the finished messages of these partitions for the last time, and forgets them.
+    fn commit_last(&self, partitions: &[i32]) {
+        let last = self.queue.forget(partitions);
         if last.is_empty() {
             return;
         }
         if let Err(error) = self.consumer.commit(&self.offsets(&last), CommitMode::Sync) {
-            tracing::warn!(%error, "the last commit was not taken; some work will be done again");
+            tracing::warn!(%error, "the last commit failed; some messages will be delivered again");
         }
     }
 
-    fn hand_back(&self, partitions: &[i32]) {
+    fn unassign(&self, partitions: &[i32]) {
         if let Err(error) = self.consumer.incremental_unassign(&self.list(partitions)) {
-            tracing::warn!(%error, ?partitions, "partitions could not be handed back");
+            tracing::warn!(%error, ?partitions, "partitions could not be given up");
         }
     }
 
@@ -400,7 +412,7 @@ impl Member {
             return;
         }
         self.last_commit = Instant::now();
-        let uncommitted = self.desk.uncommitted();
+        let uncommitted = self.queue.uncommitted();
         if uncommitted.is_empty() {
             return;
         }
@@ -409,22 +421,22 @@ impl Member {
         }
     }
 
-    /// Says whether the desk is full and polling can wait a little; pauses the partitions when that lasts, until there is room
-    /// for many.
-    fn hold_while_full(&mut self) -> bool {
+    /// Returns `true` after it has waited for a full queue. Pauses the partitions when the queue stays full, until it is half
+    /// empty.
+    fn wait_while_full(&mut self) -> bool {
         if self.paused {
-            if self.desk.has_much_room() {
+            if self.queue.is_half_empty() {
                 self.resume();
             }
             return false;
         }
-        if !self.desk.is_full() {
+        if !self.queue.is_full() {
             self.full_since = None;
             return false;
         }
         let since = *self.full_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < PATIENCE {
-            self.desk.wait_for_room(POLL);
+        if since.elapsed() < FULL_BEFORE_PAUSE {
+            self.queue.wait_for_room(POLL);
             return true;
         }
         self.pause();
@@ -434,7 +446,7 @@ impl Member {
     fn pause(&mut self) {
         if !self.paused {
             self.paused = true;
-            self.switch("pause", self.consumer.pause(&self.owned_list()));
+            self.log_failure("pause", self.consumer.pause(&self.owned_list()));
         }
     }
 
@@ -442,17 +454,17 @@ impl Member {
         if self.paused {
             self.paused = false;
             self.full_since = None;
-            self.switch("resume", self.consumer.resume(&self.owned_list()));
+            self.log_failure("resume", self.consumer.resume(&self.owned_list()));
         }
     }
 
-    fn switch(&self, what: &str, outcome: KafkaResult<()>) {
+    fn log_failure(&self, what: &str, outcome: KafkaResult<()>) {
         if let Err(error) = outcome {
             tracing::warn!(%error, topic = self.topic, "could not {what} partitions");
         }
     }
 
-    /// The partitions that are this member's, those that go back included.
+    /// All partitions of this member, including those being revoked.
     fn all(&self) -> Vec<i32> {
         let going = self.draining.iter().flat_map(|(partitions, _)| partitions);
         self.owned.keys().chain(going).copied().collect()
@@ -473,7 +485,7 @@ impl Member {
     fn offsets(&self, positions: &[Position]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
-            // Only an offset below zero is refused, and the ledger has none.
+            // Only a negative offset is refused, and there is none.
             if list.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset)).is_err() {
                 tracing::error!(?position, "an offset was not accepted");
             }
@@ -484,7 +496,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // The consumer leaves the group when it is dropped, next; what the group still decides is answered by the context.
+        // Dropping the consumer, next, leaves the group; the context answers further decisions.
         self.consumer.context().leaving.store(true, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,9 @@
-//! The calls of librdkafka that the `rdkafka` crate does not offer safely; all `unsafe` of this crate is here.
+//! Calls of librdkafka that the `rdkafka` crate does not offer safely. All `unsafe` of this crate is here.
 //!
-//! [`describe_topics`] tells a topic's id, which is new whenever a topic of that name is created; the crate has no such call.
-//! [`headers`] reads headers whose names need not be UTF-8: the crate panics on them, and anybody may write to a topic.
-//! [`Bell`] says when a client has events, so that an event loop can wait for them; the crate can only block a thread.
+//! - [`describe_topics`] gives a topic's id, which changes when a topic is created again; the crate has no such call.
+//! - [`headers`] reads headers whose names are not UTF-8. The crate panics on them, and foreign producers may send them.
+//! - [`QueueNotifier`] signals a client's events on a file descriptor, so that an event loop can wait for them; the crate can only
+//!   block a thread.
 
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,18 +19,18 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
-/// What the cluster knows of a topic.
+/// A topic as the cluster describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// Its name.
+    /// Name of the topic.
     pub name: String,
-    /// What tells it from others that had its name; nothing where the brokers are too old to have ids.
+    /// Id of this incarnation of the topic; `None` from brokers older than 2.8.
     pub id: Option<Uuid>,
-    /// How many partitions it has.
+    /// Number of partitions.
     pub partitions: i32,
 }
 
-/// Something librdkafka gave us to free.
+/// An object of librdkafka that the caller must free.
 struct Owned<T> {
     pointer: *mut T,
     free: unsafe extern "C" fn(*mut T),
@@ -44,48 +45,48 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Rings when a client that had no event has one. It must be dropped before the client.
-pub struct Bell {
+/// Writes to a file descriptor when a client's empty event queue gets an event. It must be dropped before the client.
+pub struct QueueNotifier {
     queue: Owned<sys::rd_kafka_queue_t>,
-    // Closed only after `drop` has told librdkafka to write to it no more.
-    _rope: OwnedFd,
+    // Closed only after `drop` has told librdkafka to stop writing to it.
+    _fd: OwnedFd,
 }
 
 // SAFETY: librdkafka's queues are made for use by several threads at once; all calls take the queue's own lock.
-unsafe impl Send for Bell {}
+unsafe impl Send for QueueNotifier {}
 // SAFETY: as above.
-unsafe impl Sync for Bell {}
+unsafe impl Sync for QueueNotifier {}
 
-impl Bell {
-    /// From now on, one byte is written to `rope`, which must not block, when an event comes to the client's empty queue; the
-    /// next one only after somebody has looked into the queue.
-    pub fn hang<C: ClientContext>(client: &Client<C>, rope: OwnedFd) -> Self {
+impl QueueNotifier {
+    /// From now on, one byte is written to `fd` when an event comes to the client's empty queue, and the next one only after the queue
+    /// was polled. `fd` must be non-blocking.
+    pub fn new<C: ClientContext>(client: &Client<C>, fd: OwnedFd) -> Self {
         let byte = [1_u8];
         // SAFETY: the client outlives this call, and its queue is counted, so that it lives until `queue` is dropped. The byte
-        // is copied. `rope` stays open until `drop` has taken it away from librdkafka.
+        // is copied. `fd` stays open until `drop` has taken it away from librdkafka.
         let pointer = unsafe {
             let pointer = sys::rd_kafka_queue_get_main(client.native_ptr());
-            sys::rd_kafka_queue_io_event_enable(pointer, rope.as_raw_fd(), byte.as_ptr().cast(), byte.len());
+            sys::rd_kafka_queue_io_event_enable(pointer, fd.as_raw_fd(), byte.as_ptr().cast(), byte.len());
             pointer
         };
-        Self { queue: Owned { pointer, free: sys::rd_kafka_queue_destroy }, _rope: rope }
+        Self { queue: Owned { pointer, free: sys::rd_kafka_queue_destroy }, _fd: fd }
     }
 
-    /// Whether there is no event.
-    pub fn is_quiet(&self) -> bool {
+    /// Whether the queue has no event.
+    pub fn is_empty(&self) -> bool {
         // SAFETY: the queue lives as long as `self`.
         unsafe { sys::rd_kafka_queue_length(self.queue.pointer) == 0 }
     }
 }
 
-impl Drop for Bell {
+impl Drop for QueueNotifier {
     fn drop(&mut self) {
         // SAFETY: the queue lives as long as `self`; without a descriptor the call ends the writing.
         unsafe { sys::rd_kafka_queue_io_event_enable(self.queue.pointer, -1, ptr::null(), 0) }
     }
 }
 
-/// Asks the cluster for these topics; those that do not exist are left out. Blocks up to `timeout`.
+/// Describes these topics; those that do not exist are left out. Blocks up to `timeout`.
 pub fn describe_topics<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
@@ -112,7 +113,7 @@ pub fn describe_topics<C: ClientContext>(
         succeeded(set)?;
         let queue = Owned { pointer: sys::rd_kafka_queue_new(rk), free: sys::rd_kafka_queue_destroy };
         sys::rd_kafka_DescribeTopics(rk, topics.pointer, options.pointer, queue.pointer);
-        // librdkafka answers by itself when the time is up; the second more is for the answer to arrive.
+        // librdkafka answers by itself after `timeout`; the second more lets that answer arrive.
         let event = Owned {
             pointer: sys::rd_kafka_queue_poll(queue.pointer, millis.saturating_add(1_000)),
             free: sys::rd_kafka_event_destroy,
@@ -131,12 +132,12 @@ pub fn describe_topics<C: ClientContext>(
     }
 }
 
-/// Reads one description; nothing where the topic does not exist.
+/// Copies one description; `None` where the topic does not exist.
 ///
 /// # Safety
-/// `topic` must be of a result whose event is still there.
+/// `topic` must belong to a result whose event was not destroyed.
 unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> KafkaResult<Option<TopicDescription>> {
-    // SAFETY: the caller keeps the event, which owns everything read here; all of it is copied out.
+    // SAFETY: the caller keeps the event, which owns everything that is read here; all of it is copied.
     unsafe {
         match sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)).into() {
             RDKafkaErrorCode::NoError => {}
@@ -167,7 +168,7 @@ fn succeeded(code: sys::rd_kafka_resp_err_t) -> KafkaResult<()> {
     }
 }
 
-/// The headers of a message. A name that is not UTF-8 is read with replacement characters, a null value as empty.
+/// The headers of a message. Invalid UTF-8 in a name becomes replacement characters, a null value becomes an empty one.
 pub fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let mut all = Vec::new();
     // SAFETY: the message owns its headers and outlives this call; names end with a zero byte, values have the length that is

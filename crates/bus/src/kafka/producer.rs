@@ -1,6 +1,6 @@
-//! Messages in, acknowledgements out. Many messages wait for theirs at once: librdkafka sends them in batches, keeps each key's
-//! order through retries (idempotence), and rings when it has answers; a task on the event loop then resolves the futures. A
-//! thread that waits for answers would wake the event loop for each of them.
+//! Messages in, acknowledgements out. librdkafka sends many messages in one batch, keeps the order of each key through retries
+//! (idempotence), and notifies a file descriptor when it has acknowledgements. A task on the event loop then resolves the
+//! futures. A thread that waited for acknowledgements would wake the event loop for each of them.
 
 use std::io;
 use std::sync::Arc;
@@ -20,58 +20,58 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{DELIVERY_TIMEOUT, KafkaConfig};
 use super::context::{bus_error, log};
-use super::native::Bell;
+use super::native::QueueNotifier;
 use crate::meters::Meters;
 use crate::seam::{Acknowledged, BusError, Position, Producer};
 
 /// The producer of a [`KafkaBus`](super::KafkaBus).
 pub struct KafkaProducer {
-    native: Arc<BaseProducer<Deliveries>>,
+    native: Arc<BaseProducer<AckContext>>,
     topics: Topics,
-    lanes: Arc<[Lane]>,
+    queues: Arc<[TopicQueue]>,
     closed: AtomicBool,
     stop: CancellationToken,
 }
 
-/// What is counted for one topic.
-struct Lane {
+/// Unacknowledged messages of one topic, for the metrics.
+struct TopicQueue {
     meters: Meters,
     messages: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-impl Lane {
-    fn taken(&self, bytes: usize) {
+impl TopicQueue {
+    fn added(&self, bytes: usize) {
         let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.meters.queued(messages, bytes);
     }
 
-    fn left(&self, bytes: usize) {
+    fn removed(&self, bytes: usize) {
         let messages = self.messages.fetch_sub(1, Ordering::Relaxed) - 1;
         let bytes = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         self.meters.queued(messages, bytes);
     }
 }
 
-/// What waits for one message's acknowledgement.
-struct Waiting {
+/// An unacknowledged message.
+struct PendingAck {
     role: TopicRole,
     bytes: usize,
     answer: oneshot::Sender<Result<Position, BusError>>,
 }
 
-struct Deliveries {
+struct AckContext {
     topics: Topics,
-    lanes: Arc<[Lane]>,
+    queues: Arc<[TopicQueue]>,
 }
 
-impl Deliveries {
-    fn refusal(&self, waiting: &Waiting, error: &KafkaError) -> BusError {
-        let topic = self.topics.get(waiting.role);
+impl AckContext {
+    fn refusal(&self, pending: &PendingAck, error: &KafkaError) -> BusError {
+        let topic = self.topics.get(pending.role);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                BusError::TooLarge { topic: topic.name.clone(), size: waiting.bytes, limit: topic.max_message_bytes }
+                BusError::TooLarge { topic: topic.name.clone(), size: pending.bytes, limit: topic.max_message_bytes }
             }
             Some(RDKafkaErrorCode::MessageTimedOut) => BusError::Unavailable(format!(
                 "topic {}: not acknowledged within {} s; are the brokers up?",
@@ -83,7 +83,7 @@ impl Deliveries {
     }
 }
 
-impl ClientContext for Deliveries {
+impl ClientContext for AckContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         log(level, facility, line);
     }
@@ -93,69 +93,69 @@ impl ClientContext for Deliveries {
     }
 }
 
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Waiting>;
+impl ProducerContext for AckContext {
+    type DeliveryOpaque = Box<PendingAck>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Box<Waiting>) {
-        let lane = &self.lanes[waiting.role as usize];
-        lane.left(waiting.bytes);
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<PendingAck>) {
+        let queue = &self.queues[pending.role as usize];
+        queue.removed(pending.bytes);
         let answer = match result {
             Ok(message) => {
-                lane.meters.produced(1, waiting.bytes);
+                queue.meters.produced(1, pending.bytes);
                 Ok(Position { partition: message.partition(), offset: message.offset() })
             }
             Err((error, _)) => {
-                let refusal = self.refusal(&waiting, error);
-                tracing::warn!(topic = waiting.role.as_str(), error = %refusal, "a message was not taken");
+                let refusal = self.refusal(&pending, error);
+                tracing::warn!(topic = pending.role.as_str(), error = %refusal, "a message was not taken");
                 Err(refusal)
             }
         };
-        // The sender may have dropped its future: it was sent all the same.
-        drop(waiting.answer.send(answer));
+        // The caller may have dropped its future; the message is sent nevertheless.
+        drop(pending.answer.send(answer));
     }
 }
 
-/// Takes answers from librdkafka.
-struct Answers {
-    bell: Bell,
-    rung: pipe::Receiver,
-    native: Arc<BaseProducer<Deliveries>>,
+/// Polls librdkafka for acknowledgements.
+struct AckPoller {
+    notifier: QueueNotifier,
+    readable: pipe::Receiver,
+    native: Arc<BaseProducer<AckContext>>,
 }
 
-impl Answers {
-    fn of(native: Arc<BaseProducer<Deliveries>>) -> io::Result<Self> {
-        let (rope, rung) = pipe::pipe()?;
-        Ok(Self { bell: Bell::hang(native.client(), rope.into_nonblocking_fd()?), rung, native })
+impl AckPoller {
+    fn of(native: Arc<BaseProducer<AckContext>>) -> io::Result<Self> {
+        let (fd, readable) = pipe::pipe()?;
+        Ok(Self { notifier: QueueNotifier::new(native.client(), fd.into_nonblocking_fd()?), readable, native })
     }
 
-    /// Takes them until `stop`.
-    async fn take(self, stop: CancellationToken) {
+    /// Polls until `stop`.
+    async fn run(self, stop: CancellationToken) {
         loop {
-            // The bell rings only at a queue that was empty, and what came before it hung had none.
+            // The notifier writes only when an empty queue gets an event, so the queue is emptied before each wait.
             loop {
                 self.native.poll(Duration::ZERO);
-                if self.bell.is_quiet() {
+                if self.notifier.is_empty() {
                     break;
                 }
             }
-            match stop.run_until_cancelled(self.rung()).await {
+            match stop.run_until_cancelled(self.wait_readable()).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    // A pipe of our own does not fail; if it did, answers would come late instead of never.
-                    tracing::error!(%error, "the Kafka producer's bell cannot be heard");
+                    // A pipe of this process does not fail; if it did, acknowledgements would come late instead of never.
+                    tracing::error!(%error, "the notifications of the Kafka producer cannot be read");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 None => break,
             }
         }
-        // The last one to let go of the producer waits for it to end.
+        // Dropping the last reference waits for librdkafka's threads, which an async task must not.
         drop(tokio::task::spawn_blocking(move || drop(self)));
     }
 
-    async fn rung(&self) -> io::Result<()> {
+    async fn wait_readable(&self) -> io::Result<()> {
         loop {
-            self.rung.readable().await?;
-            match self.rung.try_read(&mut [0; 64]) {
+            self.readable.readable().await?;
+            match self.readable.try_read(&mut [0; 64]) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -165,24 +165,28 @@ impl Answers {
 }
 
 impl KafkaProducer {
-    /// Makes the producer and the task that takes answers; to be called on the event loop.
+    /// Creates the producer and the task that polls for acknowledgements. Call it inside the async runtime.
     pub fn start(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
-        let lanes: Arc<[Lane]> = TopicRole::ALL
+        let queues: Arc<[TopicQueue]> = TopicRole::ALL
             .into_iter()
-            .map(|role| Lane { meters: Meters::of(role), messages: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
+            .map(|role| TopicQueue {
+                meters: Meters::of(role),
+                messages: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+            })
             .collect();
-        let deliveries = Deliveries { topics: topics.clone(), lanes: lanes.clone() };
-        let native: BaseProducer<Deliveries, NoCustomPartitioner> =
-            BaseProducer::from_config_and_context(&config.producer(topics)?, deliveries)
+        let context = AckContext { topics: topics.clone(), queues: queues.clone() };
+        let native: BaseProducer<AckContext, NoCustomPartitioner> =
+            BaseProducer::from_config_and_context(&config.producer(topics)?, context)
                 .map_err(|error| bus_error("make a Kafka producer", &error))?;
         let (native, stop) = (Arc::new(native), CancellationToken::new());
-        let answers = Answers::of(native.clone())
+        let poller = AckPoller::of(native.clone())
             .map_err(|error| BusError::Fatal(format!("make a pipe for the Kafka producer: {error}")))?;
-        tokio::spawn(answers.take(stop.clone()));
-        Ok(Self { native, topics: topics.clone(), lanes, closed: AtomicBool::new(false), stop })
+        tokio::spawn(poller.run(stop.clone()));
+        Ok(Self { native, topics: topics.clone(), queues, closed: AtomicBool::new(false), stop })
     }
 
-    /// Sends what is queued, waiting as long as a message may wait, and takes no more. Blocks.
+    /// Accepts no more messages and sends those that are queued. Blocks up to [`DELIVERY_TIMEOUT`].
     pub fn close(&self) -> Result<(), BusError> {
         self.closed.store(true, Ordering::SeqCst);
         let flushed = self.native.flush(DELIVERY_TIMEOUT);
@@ -222,14 +226,14 @@ impl Producer for KafkaProducer {
             .iter()
             .fold(room, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) }));
         let (answer, acknowledged) = oneshot::channel();
-        let mut record = BaseRecord::with_opaque_to(&topic.name, Box::new(Waiting { role, bytes, answer }))
+        let mut record = BaseRecord::with_opaque_to(&topic.name, Box::new(PendingAck { role, bytes, answer }))
             .payload(message.value.as_ref())
             .headers(headers);
         record.key = message.key.as_deref();
-        let lane = &self.lanes[role as usize];
-        lane.taken(bytes);
+        let queue = &self.queues[role as usize];
+        queue.added(bytes);
         if let Err((error, _)) = self.native.send(record) {
-            lane.left(bytes);
+            queue.removed(bytes);
             return Err(self.refusal(&format!("send to topic {}", topic.name), &error));
         }
         Ok(Box::pin(async move { acknowledged.await.unwrap_or(Err(BusError::Closed)) }))

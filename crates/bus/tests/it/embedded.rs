@@ -1,5 +1,5 @@
-//! The contract suite on the embedded log, from memory and from the disk, and what only the embedded log has: retention that waits
-//! for groups, a limit on the disk, a folder that belongs to one process.
+//! The contract suite on the embedded log, from memory and from disk, and the promises of the embedded log alone: retention that
+//! waits for groups, a limit on the disk, a folder that belongs to one process.
 
 use std::fs::{self, OpenOptions};
 use std::future::Future;
@@ -15,17 +15,17 @@ use bus::{Bus, BusError, ConsumerOptions, ReaderItem, Start};
 use contracts::{TopicRole, Topics};
 use tempfile::TempDir;
 
-use crate::suite::{self, GROUP, Log, Member, PATIENCE, message, number, numbered, numbers, read, send};
+use crate::suite::{self, GROUP, TIMEOUT, TestLog, TestMember, message, number, numbered, numbers, read, send};
 
 const FOLDER: &str = "SIGHTLINE_TEST_EMBEDDED_FOLDER";
 
 /// A log in a folder of its own.
-struct Folder {
+struct TestFolder {
     folder: TempDir,
     options: Options,
 }
 
-impl Folder {
+impl TestFolder {
     fn new(options: Options) -> Self {
         Self { folder: tempfile::tempdir().unwrap(), options }
     }
@@ -36,7 +36,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl Log for Folder {
+impl TestLog for TestFolder {
     async fn open_with_queue(&self, bytes: usize) -> Arc<dyn Bus> {
         let options = Options { max_queue_bytes: bytes, ..self.options };
         Arc::new(EmbeddedBus::open(&self.path(), &topics(), options).unwrap())
@@ -55,7 +55,7 @@ fn topics() -> Topics {
         .map(|topic| topic.partitions = if topic.role == TopicRole::Alerts { 1 } else { 3 })
 }
 
-/// What another test starts as a process and kills.
+/// Started by another test as a process, and killed.
 #[tokio::test]
 async fn writing_process() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
@@ -64,29 +64,29 @@ async fn writing_process() {
 }
 
 mod from_memory {
-    use super::{Folder, Future, Options};
+    use super::{Future, Options, TestFolder};
 
-    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(Folder) -> F) {
-        scenario(Folder::new(Options::default())).await;
+    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(TestFolder) -> F) {
+        scenario(TestFolder::new(Options::default())).await;
     }
 
     contract_suite!(runner, []);
 }
 
-mod from_the_disk {
-    use super::{BusSync, Folder, Future, Options};
+mod from_disk {
+    use super::{BusSync, Future, Options, TestFolder};
 
-    /// Nothing is kept in memory, a segment holds a few messages, every commit waits for the disk.
-    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(Folder) -> F) {
+    /// Keeps nothing in memory, has a few messages in a segment, and waits for the disk with every commit.
+    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(TestFolder) -> F) {
         let options = Options { memory_bytes: 0, segment_bytes: 300_000, sync: BusSync::Full, ..Options::default() };
-        scenario(Folder::new(options)).await;
+        scenario(TestFolder::new(options)).await;
     }
 
     contract_suite!(runner, []);
 }
 
-/// Retention of a blink and segments of a few messages.
-fn short_lived(folder: &Folder) -> EmbeddedBus {
+/// A log with a retention of 200 ms and a few messages in a segment.
+fn short_lived(folder: &TestFolder) -> EmbeddedBus {
     let topics = topics().map(|topic| topic.retention = Duration::from_millis(200));
     EmbeddedBus::open(&folder.path(), &topics, Options { segment_bytes: 100_000, ..folder.options }).unwrap()
 }
@@ -96,7 +96,7 @@ async fn earliest(bus: &EmbeddedBus, role: TopicRole) -> i64 {
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds().await {
         assert!(Instant::now() < deadline, "never seen: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -104,11 +104,11 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
-    let folder = Folder::new(Options::default());
+async fn retention_drops_consumed_messages_and_reports_a_gap() {
+    let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);
     let mut behind = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
-    let mut member = Member::of(&bus).await;
+    let mut member = TestMember::of(&bus).await;
     let sent = send(&bus, TopicRole::Frames, (0..20).map(|number| numbered("k", number, 50_000))).await;
     let taken = member.take(20).await;
     member.finish(&taken);
@@ -118,12 +118,12 @@ async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
 
     send(&bus, TopicRole::Frames, [message("k", 20)]).await;
     let partition = sent[0].partition;
-    match tokio::time::timeout(PATIENCE, behind.next()).await.unwrap().unwrap() {
+    match tokio::time::timeout(TIMEOUT, behind.next()).await.unwrap().unwrap() {
         ReaderItem::Gap { partition: at, from: 0, to: 20 } if at == partition => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(number(&read(&mut *behind, 1).await[0]), 20);
-    // An offset that retention dropped is told as well, and offsets go on where they were, also after a reopen.
+    // Offsets go on where they were, also after the log was opened again.
     drop(member);
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
@@ -132,24 +132,24 @@ async fn retention_drops_what_was_consumed_and_a_reader_behind_it_is_told() {
 }
 
 #[tokio::test]
-async fn what_a_group_has_not_consumed_outlives_its_retention() {
-    let folder = Folder::new(Options::default());
+async fn retention_waits_for_the_slowest_group() {
+    let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);
-    // One by one: what is sent at once goes into one segment.
+    // One by one: messages that are sent at once go into one segment.
     for number in 0..20 {
         send(&bus, TopicRole::Frames, [numbered("k", number, 50_000)]).await;
     }
-    // Nobody has consumed frames yet; alerts are consumed by no group, so theirs go.
+    // No group has consumed frames yet. Alerts have no group, so they are dropped.
     send(&bus, TopicRole::Alerts, (0..20).map(|number| numbered("k", number, 50_000))).await;
     until("old alerts dropped", async || earliest(&bus, TopicRole::Alerts).await == 20).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
 
-    // Of two groups the slower one counts, also while it has no member and after a reopen.
-    let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
+    // Retention waits for the slower of two groups, also while it has no member and after the log was opened again.
+    let mut slow = TestMember::with(&bus, "slow", ConsumerOptions::default()).await;
     let taken = slow.take(20).await;
     slow.finish(&taken[..11]);
     drop(slow);
-    let mut quick = Member::of(&bus).await;
+    let mut quick = TestMember::of(&bus).await;
     let taken = quick.take(20).await;
     quick.finish(&taken);
     quick.consumer.close().await.unwrap();
@@ -159,16 +159,16 @@ async fn what_a_group_has_not_consumed_outlives_its_retention() {
     until("the eleven dropped, as far as segments go", async || earliest(&bus, TopicRole::Frames).await >= 8).await;
     until("old alerts dropped again", async || earliest(&bus, TopicRole::Alerts).await == 21).await;
     assert!(earliest(&bus, TopicRole::Frames).await <= 11);
-    let mut slow = Member::with(&bus, "slow", ConsumerOptions::default()).await;
+    let mut slow = TestMember::with(&bus, "slow", ConsumerOptions::default()).await;
     assert_eq!(numbers(&slow.take(9).await), (11..20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn a_group_that_is_forgotten_holds_nothing_back() {
-    let folder = Folder::new(Options::default());
+async fn retention_does_not_wait_for_a_forgotten_group() {
+    let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);
-    drop(Member::with(&bus, "gone", ConsumerOptions::default()).await);
-    let mut member = Member::of(&bus).await;
+    drop(TestMember::with(&bus, "gone", ConsumerOptions::default()).await);
+    let mut member = TestMember::of(&bus).await;
     send(&bus, TopicRole::Frames, (0..10).map(|number| numbered("k", number, 50_000))).await;
     let taken = member.take(10).await;
     member.finish(&taken);
@@ -179,10 +179,10 @@ async fn a_group_that_is_forgotten_holds_nothing_back() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_there_is_room() {
-    let folder = Folder::new(Options { disk_limit: 16 << 20, ..Options::default() });
+async fn a_full_disk_refuses_frames_until_there_is_room() {
+    let folder = TestFolder::new(Options { disk_limit: 16 << 20, ..Options::default() });
     let bus = EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap();
-    let mut member = Member::of(&bus).await;
+    let mut member = TestMember::of(&bus).await;
     let mut taken = 0;
     let refused = loop {
         match bus.producer().send(TopicRole::Frames, numbered("k", taken, 100_000)).unwrap().await {
@@ -192,13 +192,13 @@ async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_ther
         assert!(taken < 1000, "the limit does not hold");
     };
     assert!(matches!(refused, BusError::DiskFull(_)) && refused.is_transient(), "{refused:?}");
-    // What follows from frames still finds room, or nothing could ever be finished.
+    // Results of accepted frames still find room, or those frames could never be finished.
     send(&bus, TopicRole::Results, (0..5).map(|number| numbered("k", number, 100_000))).await;
 
-    // Everything that was taken is there; once it is consumed there is room again, long before retention ends.
-    let in_hand = member.take(taken).await;
-    assert_eq!(numbers(&in_hand), (0..taken).collect::<Vec<_>>());
-    member.finish(&in_hand);
+    // Every accepted frame is there. When they are consumed there is room again, long before retention ends.
+    let in_flight = member.take(taken).await;
+    assert_eq!(numbers(&in_flight), (0..taken).collect::<Vec<_>>());
+    member.finish(&in_flight);
     until("frames taken again", async || {
         bus.producer().send(TopicRole::Frames, numbered("k", taken, 100_000)).unwrap().await.is_ok()
     })
@@ -208,31 +208,31 @@ async fn a_full_disk_refuses_frames_loses_nothing_and_takes_them_again_when_ther
 
 #[tokio::test]
 async fn a_group_has_one_member() {
-    let folder = Folder::new(Options::default());
+    let folder = TestFolder::new(Options::default());
     let bus = folder.open().await;
-    let member = Member::of(&*bus).await;
+    let member = TestMember::of(&*bus).await;
     let refused = bus.consumer(TopicRole::Frames, GROUP, ConsumerOptions::default()).await.err().unwrap();
     assert!(matches!(&refused, BusError::Fatal(text) if text.contains(GROUP)), "{refused:?}");
     drop(member);
-    drop(Member::of(&*bus).await);
+    drop(TestMember::of(&*bus).await);
 }
 
 #[tokio::test]
 async fn a_folder_belongs_to_one_process_until_it_is_closed() {
-    let folder = Folder::new(Options::default());
+    let folder = TestFolder::new(Options::default());
     let bus = folder.open().await;
     let refused = EmbeddedBus::open(&folder.path(), &topics(), folder.options).err().unwrap().to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
     assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
-    // Closing frees it, though handles are still held; so does dropping.
+    // Closing unlocks the folder while handles are still held; so does dropping.
     bus.close().await.unwrap();
     drop(EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap());
     EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap();
 }
 
 #[tokio::test]
-async fn another_number_of_partitions_is_refused() {
-    let folder = Folder::new(Options::default());
+async fn a_changed_number_of_partitions_is_refused() {
+    let folder = TestFolder::new(Options::default());
     folder.open().await.close().await.unwrap();
     let grown = topics().map(|topic| topic.partitions += i32::from(topic.role == TopicRole::Replies));
     let refused = EmbeddedBus::open(&folder.path(), &grown, folder.options).err().unwrap().to_string();
@@ -240,8 +240,29 @@ async fn another_number_of_partitions_is_refused() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_named_and_nothing_is_thrown_away() {
-    let folder = Folder::new(Options::default());
+async fn a_folder_of_an_older_version_gets_the_topics_it_lacks() {
+    let folder = TestFolder::new(Options::default());
+    let bus = folder.open().await;
+    send(&*bus, TopicRole::Alerts, [message("k", 0)]).await;
+    let mut member = TestMember::of(&*bus).await;
+    send(&*bus, TopicRole::Frames, (1..4).map(|number| message("k", number))).await;
+    let taken = member.take(3).await;
+    member.finish(&taken[..1]);
+    drop(member);
+    bus.close().await.unwrap();
+    // The folder as a version without this role left it.
+    fs::remove_dir_all(folder.path().join("sightline.replies.topic")).unwrap();
+
+    let bus = folder.open().await;
+    bus.check().await.unwrap();
+    assert_eq!(send(&*bus, TopicRole::Replies, [message("k", 4)]).await[0].offset, 0);
+    assert_eq!(numbers(&read(&mut *bus.reader(TopicRole::Alerts, Start::Earliest).await.unwrap(), 1).await), [0]);
+    assert_eq!(numbers(&TestMember::of(&*bus).await.take(2).await), [2, 3]);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_and_kept() {
+    let folder = TestFolder::new(Options::default());
     let bus = folder.open().await;
     send(&*bus, TopicRole::Alerts, [message("k", 0)]).await;
     bus.close().await.unwrap();
@@ -257,12 +278,12 @@ async fn a_damaged_file_is_named_and_nothing_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
-    let folder = Folder::new(Options::default());
+async fn a_torn_end_is_cut_and_the_rest_is_kept() {
+    let folder = TestFolder::new(Options::default());
     let bus = folder.open().await;
     send(&*bus, TopicRole::Alerts, (0..10).map(|number| message("k", number))).await;
-    // The folder as a loss of power leaves it: the log of the open segment ends in bytes that were never wholly written.
-    let copy = Folder::new(Options::default());
+    // The folder after a power failure: the WAL of the open segment ends in bytes of an unfinished write.
+    let copy = TestFolder::new(Options::default());
     let topic = copy.path().join("sightline.alerts.topic");
     fs::create_dir_all(&topic).unwrap();
     for entry in fs::read_dir(folder.path().join("sightline.alerts.topic")).unwrap() {
@@ -283,7 +304,7 @@ async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_is_named_with_its_setting() {
+async fn an_unusable_folder_is_named_with_its_setting() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = EmbeddedBus::open(&file.path().join("bus"), &topics(), Options::default()).err().unwrap().to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");

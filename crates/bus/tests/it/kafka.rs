@@ -1,7 +1,7 @@
-//! What only Kafka has: members that share partitions and die, clusters that are wrong or gone, retention at the broker.
-//! The promises that both buses keep are in the contract suite, which runs here too.
+//! The contract suite on Kafka, and the promises of Kafka alone: members that share partitions and die, wrong or unreachable
+//! clusters, retention at the broker.
 
-mod ground;
+mod test_kafka;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
@@ -14,43 +14,43 @@ use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::suite::{self, GROUP};
-use ground::{Ground, PATIENCE, admin_client, key, message, on_kafka, send, text};
+use test_kafka::{TIMEOUT, TestKafka, admin_client, key, message, on_kafka, send, text};
 
 mod contract {
     use std::future::Future;
 
-    use super::ground::{Ground, on_kafka};
+    use super::test_kafka::{TestKafka, on_kafka};
 
-    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(Ground) -> F) {
+    async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(TestKafka) -> F) {
         on_kafka(3, scenario).await;
     }
 
     contract_suite!(runner, [#[ignore = "needs kafka"]]);
 }
 
-/// What a scenario of the suite starts as a process and kills.
+/// Started by a scenario of the suite as a process, and killed.
 #[tokio::test]
 #[ignore = "needs kafka; started by another test"]
 async fn writing_process() {
-    let Some(ground) = Ground::of_parent() else { return };
-    suite::write_until_killed(ground.bus().await).await;
+    let Some(kafka) = TestKafka::of_parent() else { return };
+    suite::write_until_killed(kafka.bus().await).await;
 }
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("stream-{number}")).collect()
 }
 
-/// Drops what stands before an offset, as retention does.
-async fn drop_before(ground: &Ground, role: TopicRole, partition: i32, offset: i64) {
+/// Deletes the messages before an offset, as retention does.
+async fn drop_before(kafka: &TestKafka, role: TopicRole, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(ground.name(role), partition, Offset::Offset(offset)).unwrap();
+    list.add_partition_offset(kafka.name(role), partition, Offset::Offset(offset)).unwrap();
     let dropped = admin_client().delete_records(&list, &AdminOptions::new()).await.unwrap();
     assert!(dropped.elements().iter().all(|element| element.error().is_ok()));
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_not_there_is_told_soon_and_by_the_name_of_its_setting() {
-    // A port that was free a moment ago, and refuses.
+async fn an_unreachable_cluster_fails_soon_and_names_the_setting() {
+    // A port that was free a moment ago and refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
     let started = Instant::now();
@@ -63,7 +63,7 @@ async fn a_cluster_that_is_not_there_is_told_soon_and_by_the_name_of_its_setting
 }
 
 #[tokio::test]
-async fn a_setting_that_kafka_does_not_know_is_named_and_its_value_is_not_shown() {
+async fn an_unknown_property_is_named_without_its_value() {
     let properties = vec![("sasl.pasword".to_owned(), "hunter2".to_owned())];
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
     let config = KafkaConfig { properties, ..KafkaConfig::new("127.0.0.1:1") };
@@ -73,51 +73,48 @@ async fn a_setting_that_kafka_does_not_know_is_named_and_its_value_is_not_shown(
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn missing_topics_are_named_with_the_command_that_makes_them() {
-    let ground = Ground::new(1);
-    let refused = KafkaBus::connect(ground.config.clone(), &ground.topics).await.err().unwrap().to_string();
-    assert!(
-        refused.contains(ground.name(TopicRole::Frames)) && refused.contains("sightline topics apply"),
-        "{refused}"
-    );
+async fn missing_topics_are_named_with_the_command_to_run() {
+    let kafka = TestKafka::new(1);
+    let refused = KafkaBus::connect(kafka.config.clone(), &kafka.topics).await.err().unwrap().to_string();
+    assert!(refused.contains(kafka.name(TopicRole::Frames)) && refused.contains("sightline topics apply"), "{refused}");
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn topics_are_made_and_corrected_and_a_keyed_topic_never_grows() {
-    let ground = Ground::new(2);
-    assert_eq!(admin::check(&ground.config, &ground.topics).await.unwrap().len(), TopicRole::ALL.len());
-    let made = admin::apply(&ground.config, &ground.topics, None).await.unwrap();
+async fn apply_creates_and_corrects_but_never_adds_partitions() {
+    let kafka = TestKafka::new(2);
+    assert_eq!(admin::check(&kafka.config, &kafka.topics).await.unwrap().len(), TopicRole::ALL.len());
+    let made = admin::apply(&kafka.config, &kafka.topics, None).await.unwrap();
     assert!(made.len() == TopicRole::ALL.len() && made.iter().all(|change| change.applied), "{made:?}");
-    assert_eq!(admin::check(&ground.config, &ground.topics).await.unwrap(), []);
+    assert_eq!(admin::check(&kafka.config, &kafka.topics).await.unwrap(), []);
 
-    // An operator's own setting stays, one of ours that differs is corrected, partitions are reported and left.
-    let frames = ground.name(TopicRole::Frames);
+    // The operator's own setting stays, a differing one is corrected, a differing number of partitions is reported and left.
+    let frames = kafka.name(TopicRole::Frames);
     let theirs = AlterConfig::new(ResourceSpecifier::Topic(frames)).set("retention.bytes", "123456789");
     admin_client().alter_configs([&theirs], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-    let wanted = ground.topics.map(|topic| {
+    let wanted = kafka.topics.map(|topic| {
         if topic.role == TopicRole::Frames {
             topic.retention = Duration::from_secs(7200);
             topic.partitions = 5;
         }
     });
-    let changes = admin::apply(&ground.config, &wanted, None).await.unwrap();
+    let changes = admin::apply(&kafka.config, &wanted, None).await.unwrap();
     let left: Vec<_> = changes.iter().filter(|change| !change.applied).map(|change| &change.difference).collect();
     let grown = Difference::Partitions { topic: frames.to_owned(), found: 2, wanted: 5 };
     assert_eq!(left, [&grown]);
-    assert_eq!(admin::check(&ground.config, &wanted).await.unwrap(), [grown]);
+    assert_eq!(admin::check(&kafka.config, &wanted).await.unwrap(), [grown]);
     let settings = admin_client().describe_configs([&ResourceSpecifier::Topic(frames)], &AdminOptions::new()).await;
     let settings = settings.unwrap().remove(0).unwrap();
     assert_eq!(settings.get("retention.bytes").unwrap().value.as_deref(), Some("123456789"));
     assert_eq!(settings.get("retention.ms").unwrap().value.as_deref(), Some("7200000"));
-    ground.delete().await;
+    kafka.delete().await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_key_goes_to_the_partition_that_java_clients_choose() {
-    on_kafka(7, |ground| async move {
-        let bus = ground.bus().await;
+async fn keys_are_partitioned_like_kafkas_java_client() {
+    on_kafka(7, |kafka| async move {
+        let bus = kafka.bus().await;
         // 32-bit murmur2 of these keys, as Java's client computes it.
         for (key, hash) in [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
         {
@@ -130,16 +127,16 @@ async fn a_key_goes_to_the_partition_that_java_clients_choose() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kafka"]
-async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_move() {
-    on_kafka(4, |ground| async move {
-        let (first, second) = (ground.bus().await, ground.bus().await);
+async fn a_rebalance_keeps_the_order_of_each_key() {
+    on_kafka(4, |kafka| async move {
+        let (first, second) = (kafka.bus().await, kafka.bus().await);
         let streams = names(12);
         let numbered = |numbers: std::ops::Range<u32>| {
             let streams = streams.clone();
             numbers.flat_map(move |number| streams.clone().into_iter().map(move |stream| message(&stream, number)))
         };
         send(&first, TopicRole::Frames, numbered(0..50)).await;
-        let mut one = ground.member(&first, ConsumerOptions::default()).await;
+        let mut one = kafka.member(&first, ConsumerOptions::default()).await;
         assert_eq!(one.assigned().await, BTreeSet::from([0, 1, 2, 3]));
         let mut seen: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut note = |delivery: &bus::Delivery| {
@@ -150,11 +147,11 @@ async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_m
             note(&delivery);
             one.finish([&delivery]);
         }
-        let mut two = ground.member(&second, ConsumerOptions::default()).await;
+        let mut two = kafka.member(&second, ConsumerOptions::default()).await;
         let (mut moved, mut taken) = (BTreeSet::new(), BTreeSet::new());
         let (mut count, all) = (200, 100 * streams.len());
         let mut sent_more = false;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while count < all {
             assert!(Instant::now() < deadline, "{count} of {all} came; moved {moved:?}, taken {taken:?}");
             let (member, incoming) = tokio::select! {
@@ -187,22 +184,22 @@ async fn two_members_share_the_partitions_and_each_keys_order_holds_across_the_m
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_partition_that_is_taken_away_waits_for_the_work_in_hand() {
-    on_kafka(2, |ground| async move {
-        let (first, second) = (ground.bus().await, ground.bus().await);
+async fn a_revoked_partition_waits_for_messages_in_flight() {
+    on_kafka(2, |kafka| async move {
+        let (first, second) = (kafka.bus().await, kafka.bus().await);
         send(&first, TopicRole::Frames, names(20).iter().map(|name| message(name, 1))).await;
-        let mut one = ground.member(&first, ConsumerOptions::default()).await;
-        let in_hand = one.deliveries(20).await;
-        let mut two = ground.member(&second, ConsumerOptions::default()).await;
+        let mut one = kafka.member(&first, ConsumerOptions::default()).await;
+        let in_flight = one.deliveries(20).await;
+        let mut two = kafka.member(&second, ConsumerOptions::default()).await;
         let moved = loop {
             tokio::select! {
                 incoming = one.next() => if let Incoming::Revoked(partitions) = incoming { break partitions },
-                early = two.next() => panic!("came before the work in hand was finished: {early:?}"),
+                early = two.next() => panic!("came before the messages in flight were finished: {early:?}"),
             }
         };
-        // The other member gets nothing of it while it is in hand, and only what is new when it is done.
+        // The other member gets nothing of the partition while its messages are in flight, and then only new ones.
         assert!(two.within(Duration::from_secs(2)).await.is_empty());
-        one.finish(&in_hand);
+        one.finish(&in_flight);
         assert_eq!(two.assigned().await, moved.iter().copied().collect());
         send(&first, TopicRole::Frames, names(20).iter().map(|name| message(name, 2))).await;
         let delivery = two.delivery().await;
@@ -214,29 +211,29 @@ async fn a_partition_that_is_taken_away_waits_for_the_work_in_hand() {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_member_that_is_dropped_has_its_unfinished_work_redone_at_once() {
-    on_kafka(2, |ground| async move {
-        let bus = ground.bus().await;
+async fn a_dropped_members_messages_are_redelivered_at_once() {
+    on_kafka(2, |kafka| async move {
+        let bus = kafka.bus().await;
         send(&bus, TopicRole::Frames, (0..10).map(|number| message("one-stream", number))).await;
-        let mut one = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut one = kafka.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(10).await;
-        // The third is missing, so all from it on is to be done again.
+        // The third is unfinished, so everything from it on is delivered again.
         one.finish(taken.iter().filter(|delivery| text(delivery) != "2"));
         drop(one);
-        let mut two = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut two = kafka.member(&bus, ConsumerOptions::default()).await;
         let again: Vec<String> = two.deliveries(8).await.iter().map(text).collect();
         assert_eq!(again, ["2", "3", "4", "5", "6", "7", "8", "9"]);
     })
     .await;
 }
 
-/// The life of a process that is killed: it takes what there is, finishes half and says so.
+/// The process that is killed: it takes ten messages and finishes half of them.
 #[tokio::test]
 #[ignore = "needs kafka; started by another test"]
 async fn member_process() {
-    let Some(ground) = Ground::of_parent() else { return };
-    let bus = ground.bus().await;
-    let mut member = ground.member(&bus, ConsumerOptions::default()).await;
+    let Some(kafka) = TestKafka::of_parent() else { return };
+    let bus = kafka.bus().await;
+    let mut member = kafka.member(&bus, ConsumerOptions::default()).await;
     let taken = member.deliveries(10).await;
     member.finish(&taken[..5]);
     loop {
@@ -244,46 +241,46 @@ async fn member_process() {
     }
 }
 
-async fn assert_the_next_member_redoes_what_a_killed_process_left(ground: Ground) {
-    let bus = ground.bus().await;
+async fn assert_a_killed_process_is_followed(kafka: TestKafka) {
+    let bus = kafka.bus().await;
     send(&bus, TopicRole::Frames, (0..10).map(|number| message("one-stream", number))).await;
-    let mut child = ground.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
-    // Half is committed in the end; until then everything is unconsumed.
+    let mut child = kafka.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
+    // Nothing is committed at first, half of the messages in the end.
     let first = bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap();
     assert!(first.is_some());
-    let deadline = Instant::now() + PATIENCE;
-    while committed(&ground, 0) != Some(5) {
+    let deadline = Instant::now() + TIMEOUT;
+    while committed(&kafka, 0) != Some(5) {
         assert!(Instant::now() < deadline, "the process never committed");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut member = ground.member(&bus, ConsumerOptions::default()).await;
+    let mut member = kafka.member(&bus, ConsumerOptions::default()).await;
     let again: Vec<String> = member.deliveries(5).await.iter().map(text).collect();
     assert_eq!(again, ["5", "6", "7", "8", "9"]);
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_process_that_is_killed_has_its_unfinished_work_redone_and_nothing_before_it() {
-    on_kafka(1, assert_the_next_member_redoes_what_a_killed_process_left).await;
+async fn a_killed_process_has_only_unfinished_messages_redelivered() {
+    on_kafka(1, assert_a_killed_process_is_followed).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_killed_process_with_a_name_is_followed_by_the_next_of_its_name_before_it_is_missed() {
-    on_kafka(1, |ground| assert_the_next_member_redoes_what_a_killed_process_left(ground.named("one"))).await;
+async fn a_named_successor_takes_over_before_the_session_timeout() {
+    on_kafka(1, |kafka| assert_a_killed_process_is_followed(kafka.named("one"))).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn of_two_members_with_one_name_the_first_ends_and_says_which_setting_to_change() {
-    on_kafka(1, |ground| async move {
-        let ground = ground.named("one");
-        let (first_bus, second_bus) = (ground.bus().await, ground.bus().await);
-        let mut first = ground.member(&first_bus, ConsumerOptions::default()).await;
+async fn a_fenced_member_names_the_setting_to_change() {
+    on_kafka(1, |kafka| async move {
+        let kafka = kafka.named("one");
+        let (first_bus, second_bus) = (kafka.bus().await, kafka.bus().await);
+        let mut first = kafka.member(&first_bus, ConsumerOptions::default()).await;
         first.assigned().await;
-        let mut second = ground.member(&second_bus, ConsumerOptions::default()).await;
+        let mut second = kafka.member(&second_bus, ConsumerOptions::default()).await;
         second.assigned().await;
         let refused = async {
             loop {
@@ -292,22 +289,22 @@ async fn of_two_members_with_one_name_the_first_ends_and_says_which_setting_to_c
                 }
             }
         };
-        let error = tokio::time::timeout(PATIENCE, refused).await.expect("the first should have been told by now");
+        let error = tokio::time::timeout(TIMEOUT, refused).await.expect("the first should have been fenced by now");
         assert!(error.to_string().contains("SIGHTLINE_KAFKA_INSTANCE"), "{error}");
         assert!(!error.is_transient(), "{error}");
     })
     .await;
 }
 
-/// What the group committed of a partition of `frames`.
-fn committed(ground: &Ground, partition: i32) -> Option<i64> {
+/// The group's committed offset of a partition of `frames`.
+fn committed(kafka: &TestKafka, partition: i32) -> Option<i64> {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
     let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", ground::brokers()).set("group.id", ground.group(GROUP));
+    config.set("bootstrap.servers", test_kafka::brokers()).set("group.id", kafka.group(GROUP));
     let consumer: BaseConsumer = config.create().unwrap();
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(ground.name(TopicRole::Frames), partition);
-    let found = consumer.committed_offsets(asked, PATIENCE).unwrap();
+    asked.add_partition(kafka.name(TopicRole::Frames), partition);
+    let found = consumer.committed_offsets(asked, TIMEOUT).unwrap();
     match found.elements()[0].offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,
@@ -316,20 +313,20 @@ fn committed(ground: &Ground, partition: i32) -> Option<i64> {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn what_was_finished_before_a_clean_close_is_not_done_again() {
-    on_kafka(2, |ground| async move {
-        let bus = ground.bus().await;
+async fn a_clean_close_commits_everything_finished() {
+    on_kafka(2, |kafka| async move {
+        let bus = kafka.bus().await;
         send(&bus, TopicRole::Frames, names(20).iter().map(|name| message(name, "before"))).await;
-        let mut one = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut one = kafka.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(20).await;
         let finisher = one.consumer.finisher();
         let closing = tokio::spawn(one.close());
-        // The close waits for what is in hand.
+        // Closing waits for messages in flight.
         taken.iter().for_each(|delivery| finisher.finished(delivery.position));
         closing.await.unwrap().unwrap();
         assert_eq!(bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap(), None);
         send(&bus, TopicRole::Frames, [message("another", "after")]).await;
-        let mut two = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut two = kafka.member(&bus, ConsumerOptions::default()).await;
         assert_eq!(text(&two.delivery().await), "after");
     })
     .await;
@@ -337,20 +334,20 @@ async fn what_was_finished_before_a_clean_close_is_not_done_again() {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn slow_work_holds_a_bounded_number_of_messages_and_everything_comes_once_and_in_order() {
-    on_kafka(1, |ground| async move {
-        let bus = ground.bus().await;
+async fn slow_work_is_bounded_and_delivered_once_in_order() {
+    on_kafka(1, |kafka| async move {
+        let bus = kafka.bus().await;
         send(&bus, TopicRole::Frames, (0..3000).map(|number| message("one-stream", number))).await;
-        let mut member = ground.member(&bus, ConsumerOptions { max_in_flight: 3, ..ConsumerOptions::default() }).await;
-        let mut in_hand = member.deliveries(3).await;
-        // Long enough for the partition to be paused; nothing more comes meanwhile.
+        let mut member = kafka.member(&bus, ConsumerOptions { max_in_flight: 3, ..ConsumerOptions::default() }).await;
+        let mut in_flight = member.deliveries(3).await;
+        // Long enough for the partition to be paused.
         assert!(member.within(Duration::from_millis(1500)).await.is_empty());
         for number in 0..3000 {
-            let done = in_hand.remove(0);
+            let done = in_flight.remove(0);
             assert_eq!(text(&done), number.to_string());
             member.finish([&done]);
             if number < 2997 {
-                in_hand.push(member.delivery().await);
+                in_flight.push(member.delivery().await);
             }
         }
         assert!(member.within(Duration::from_millis(500)).await.is_empty());
@@ -360,19 +357,18 @@ async fn slow_work_holds_a_bounded_number_of_messages_and_everything_comes_once_
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn whoever_is_behind_what_retention_dropped_is_told() {
-    on_kafka(1, |ground| async move {
-        let bus = ground.bus().await;
+async fn members_and_readers_overtaken_by_retention_get_a_gap() {
+    on_kafka(1, |kafka| async move {
+        let bus = kafka.bus().await;
         let numbered = |numbers: std::ops::Range<u32>| numbers.map(|number| message("one-stream", number));
         send(&bus, TopicRole::Frames, numbered(0..10)).await;
-        let mut one =
-            ground.member(&bus, ConsumerOptions { drain: Duration::ZERO, ..ConsumerOptions::default() }).await;
+        let mut one = kafka.member(&bus, ConsumerOptions { drain: Duration::ZERO, ..ConsumerOptions::default() }).await;
         let taken = one.deliveries(10).await;
         one.finish(&taken[..3]);
         one.close().await.unwrap();
-        drop_before(&ground, TopicRole::Frames, 0, 7).await;
+        drop_before(&kafka, TopicRole::Frames, 0, 7).await;
 
-        let mut two = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut two = kafka.member(&bus, ConsumerOptions::default()).await;
         two.assigned().await;
         let gap = two.next().await;
         assert!(matches!(gap, Incoming::Gap { partition: 0, from: 3, to: 7 }), "{gap:?}");
@@ -391,24 +387,24 @@ async fn whoever_is_behind_what_retention_dropped_is_told() {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_topic_made_anew_has_another_incarnation_and_groups_begin_anew() {
-    on_kafka(1, |ground| async move {
-        let bus = ground.bus().await;
+async fn a_recreated_topic_has_a_new_incarnation_and_new_groups() {
+    on_kafka(1, |kafka| async move {
+        let bus = kafka.bus().await;
         send(&bus, TopicRole::Frames, (0..5).map(|number| message("one-stream", number))).await;
-        let mut one = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut one = kafka.member(&bus, ConsumerOptions::default()).await;
         let taken = one.deliveries(5).await;
         one.finish(&taken);
         one.close().await.unwrap();
         let before = bus.incarnation(TopicRole::Frames).await.unwrap();
-        assert_eq!(ground.bus().await.incarnation(TopicRole::Frames).await.unwrap(), before);
+        assert_eq!(kafka.bus().await.incarnation(TopicRole::Frames).await.unwrap(), before);
         bus.close().await.unwrap();
 
-        ground.delete_topics().await;
-        ground.apply().await;
-        let bus = ground.bus().await;
+        kafka.delete_topics().await;
+        kafka.apply().await;
+        let bus = kafka.bus().await;
         assert_ne!(bus.incarnation(TopicRole::Frames).await.unwrap(), before);
         send(&bus, TopicRole::Frames, [message("one-stream", "new")]).await;
-        let mut two = ground.member(&bus, ConsumerOptions::default()).await;
+        let mut two = kafka.member(&bus, ConsumerOptions::default()).await;
         assert_eq!(text(&two.delivery().await), "new");
     })
     .await;
@@ -417,9 +413,9 @@ async fn a_topic_made_anew_has_another_incarnation_and_groups_begin_anew() {
 #[tokio::test]
 #[ignore = "needs kafka"]
 async fn closing_the_bus_ends_its_members() {
-    on_kafka(2, |ground| async move {
-        let bus = ground.bus().await;
-        let mut member = ground.member(&bus, ConsumerOptions::default()).await;
+    on_kafka(2, |kafka| async move {
+        let bus = kafka.bus().await;
+        let mut member = kafka.member(&bus, ConsumerOptions::default()).await;
         member.assigned().await;
         bus.close().await.unwrap();
         let ended = async {
@@ -429,17 +425,17 @@ async fn closing_the_bus_ends_its_members() {
                 }
             }
         };
-        assert!(matches!(tokio::time::timeout(PATIENCE, ended).await.unwrap(), BusError::Closed));
+        assert!(matches!(tokio::time::timeout(TIMEOUT, ended).await.unwrap(), BusError::Closed));
     })
     .await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn headers_that_are_not_utf8_and_values_that_are_null_do_no_harm() {
-    on_kafka(1, |ground| async move {
-        ground::send_foreign(ground.name(TopicRole::Results)).await;
-        let bus = ground.bus().await;
+async fn headers_that_are_not_utf8_and_null_values_are_read() {
+    on_kafka(1, |kafka| async move {
+        test_kafka::send_foreign(kafka.name(TopicRole::Results)).await;
+        let bus = kafka.bus().await;
         let mut reader = bus.reader(TopicRole::Results, Start::Earliest).await.unwrap();
         let ReaderItem::Delivery(delivery) = reader.next().await.unwrap() else { panic!("nothing was dropped") };
         assert_eq!((delivery.message.key, delivery.message.value.len()), (None, 0));
@@ -449,14 +445,14 @@ async fn headers_that_are_not_utf8_and_values_that_are_null_do_no_harm() {
     .await;
 }
 
-/// Needs a command that stops and starts the broker, for instance `kill -9` and a start.
-async fn assert_a_restart_of_the_broker_loses_nothing(ground: Ground) {
+/// Needs a command in SIGHTLINE_TEST_KAFKA_RESTART that stops and starts the broker, such as `kill -9` and a start.
+async fn assert_a_broker_restart_loses_nothing(kafka: TestKafka) {
     let Ok(restart) = std::env::var("SIGHTLINE_TEST_KAFKA_RESTART") else {
-        println!("skipped: a_broker_that_restarts_…: SIGHTLINE_TEST_KAFKA_RESTART is not set");
+        println!("skipped: a_broker_restart_…: SIGHTLINE_TEST_KAFKA_RESTART is not set");
         return;
     };
-    let bus = ground.bus().await;
-    let mut member = ground.member(&bus, ConsumerOptions::default()).await;
+    let bus = kafka.bus().await;
+    let mut member = kafka.member(&bus, ConsumerOptions::default()).await;
     member.assigned().await;
     let producer = bus.producer();
     let restarting = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &restart]).status().unwrap());
@@ -476,7 +472,7 @@ async fn assert_a_restart_of_the_broker_loses_nothing(ground: Ground) {
     while seen.values().map(BTreeSet::len).sum::<usize>() < 5 * count as usize {
         let delivery = member.delivery().await;
         let (stream, number): (String, u32) = (key(&delivery), text(&delivery).parse().unwrap());
-        // What was not committed may come again, and then in order again; nothing new comes before its turn.
+        // Uncommitted messages may come again, in order; a new message never comes too early.
         let next = highest.get(&stream).map_or(0, |highest| highest + 1);
         assert!(number <= next, "{stream}: {number} came before {next}");
         highest.insert(stream.clone(), number.max(next.saturating_sub(1)));
@@ -489,19 +485,19 @@ async fn assert_a_restart_of_the_broker_loses_nothing(ground: Ground) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kafka"]
-async fn a_broker_that_restarts_loses_nothing_acknowledged_and_everything_comes_in_order() {
-    on_kafka(3, assert_a_restart_of_the_broker_loses_nothing).await;
+async fn a_broker_restart_loses_nothing_and_keeps_the_order() {
+    on_kafka(3, assert_a_broker_restart_loses_nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kafka"]
-async fn a_broker_that_restarts_does_not_take_a_member_that_it_missed_for_another_of_its_name() {
-    on_kafka(3, |ground| async move {
-        let mut ground = ground.named("one");
-        // Less than the restart takes: the member is given up while it cannot say anything, and its commits wait.
+async fn a_broker_restart_does_not_fence_a_named_member() {
+    on_kafka(3, |kafka| async move {
+        let mut kafka = kafka.named("one");
+        // Shorter than the restart: the group removes the member, whose commits wait meanwhile.
         let soon = [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "500")];
-        ground.config.properties = soon.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        assert_a_restart_of_the_broker_loses_nothing(ground).await;
+        kafka.config.properties = soon.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        assert_a_broker_restart_loses_nothing(kafka).await;
     })
     .await;
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("contracts", &["settings"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
@@ -15,10 +15,11 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("accounts", &["contracts", "settings", "store"]),
     ("platform", &["contracts", "settings"]),
     ("settings", &[]),
-    ("ingest-api", &["accounts", "bus", "contracts", "platform", "rules", "settings", "store"]),
-    ("detector-worker", &["bus", "contracts", "platform", "settings", "store"]),
-    ("indexer", &["bus", "contracts", "platform", "rules", "settings", "store"]),
-    ("alert-stream", &["accounts", "bus", "contracts", "platform", "settings", "store"]),
+    ("consumer-kit", &["bus", "contracts", "platform"]),
+    ("ingest-api", &["accounts", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
+    ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
+    ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
+    ("alert-stream", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
     (
         "sightline",
         &[

@@ -1,26 +1,26 @@
-//! Housekeeping, on two threads: one stores how far groups have come, the other makes segments ahead of need, seals full ones and
-//! drops old ones. They are apart because sealing waits for the disk.
+//! Maintenance, on two threads: one stores the groups' offsets, the other creates segments ahead of need, seals full ones and drops
+//! old ones. They are separate because sealing waits for the disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::disk_usage::DiskUsage;
 use super::groups::{Consumed, Groups};
 use super::segment::Appender;
 use super::settings::BusSync;
 use super::topic::TopicLog;
-use super::usage::Usage;
 use crate::seam::BusError;
 
-/// How often groups are stored.
+/// Pause between stores of the groups' offsets.
 const STORE_EVERY: Duration = Duration::from_millis(200);
 
-/// What writers ask of the keeper.
+/// A request of a writer.
 pub enum Job {
-    /// A segment was closed.
+    /// Seal a segment that is no longer written.
     Seal(Arc<TopicLog>, Appender),
-    /// A topic will soon need its next segment.
+    /// Create the topic's next segment, which is needed soon.
     Prepare(Arc<TopicLog>),
 }
 
@@ -30,26 +30,26 @@ pub fn store_groups(groups: &Groups, stop: &Receiver<()>) {
     while stop.recv_timeout(STORE_EVERY) == Err(RecvTimeoutError::Timeout) {
         let stored = groups.store();
         if let (Err(error), false) = (&stored, failing) {
-            tracing::warn!(%error, "cannot store how far groups have consumed; their work would be done again");
+            tracing::warn!(%error, "cannot store how far groups have consumed; after a restart they would get messages again");
         }
         failing = stored.is_err();
     }
 }
 
-/// The thread that keeps segments.
-pub struct Keeper {
+/// The thread that maintains segments.
+pub struct Maintenance {
     pub topics: Vec<Arc<TopicLog>>,
     pub groups: Arc<Groups>,
-    pub usage: Arc<Usage>,
+    pub usage: Arc<DiskUsage>,
     pub sync: BusSync,
 }
 
-impl Keeper {
-    /// Keeps house until every writer is gone.
+impl Maintenance {
+    /// Runs until every writer has ended.
     pub fn run(self, jobs: &Receiver<Job>) {
         let shortest = self.topics.iter().map(|log| log.longest_writing()).min().unwrap_or(Duration::MAX);
         let every = shortest.clamp(Duration::from_millis(10), Duration::from_secs(1));
-        // What the last stop or a reader in the way left unsealed.
+        // Segments that a stop, or a reader during sealing, left unsealed.
         let mut unsealed: Vec<(Arc<TopicLog>, PathBuf)> = Vec::new();
         for log in &self.topics {
             unsealed.extend(log.unsealed().into_iter().map(|path| (Arc::clone(log), path)));
@@ -59,7 +59,7 @@ impl Keeper {
             match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Job::Prepare(log)) => {
                     if let Err(error) = log.prepare_segment() {
-                        tracing::debug!(%error, "a segment will be made when it is needed");
+                        tracing::debug!(%error, "a segment will be created when it is needed");
                     }
                 }
                 Ok(Job::Seal(log, appender)) => {
@@ -92,15 +92,15 @@ impl Keeper {
     fn drop_old(&self) -> Result<(), BusError> {
         let now = SystemTime::now();
         for log in &self.topics {
-            let is_over = |ends: &[i64], newest| newest + log.topic.retention <= now && self.is_free(log, ends);
-            while log.drop_oldest(is_over)? {}
+            let has_expired = |ends: &[i64], newest| newest + log.topic.retention <= now && self.is_consumed(log, ends);
+            while log.drop_oldest(has_expired)? {}
         }
         while self.usage.is_tight() && self.drop_early()? {}
         Ok(())
     }
 
-    /// Whether no group has yet to consume what lies before these offsets. A topic that groups consume waits for its first group.
-    fn is_free(&self, log: &TopicLog, ends: &[i64]) -> bool {
+    /// Whether no group has yet to consume messages before these offsets. A topic for consumer groups waits for its first group.
+    fn is_consumed(&self, log: &TopicLog, ends: &[i64]) -> bool {
         match self.groups.consumed(log.role, ends) {
             Consumed::NoGroup => log.role.dead_letters().is_none(),
             Consumed::ByAll => true,
@@ -108,7 +108,8 @@ impl Keeper {
         }
     }
 
-    /// The disk is nearly full: drops the oldest segment of each topic that its groups have consumed. Says whether one went.
+    /// Drops the oldest segment of each topic that its groups have consumed, before its retention ends: the disk is nearly full.
+    /// Returns whether one was dropped.
     fn drop_early(&self) -> Result<bool, BusError> {
         let mut dropped = false;
         for log in &self.topics {

@@ -1,4 +1,4 @@
-//! A log, a store and an indexer between them.
+//! An embedded log, a store, and indexers between them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step takes, so that a test fails instead of hanging.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 struct Settings {
@@ -31,8 +31,8 @@ struct Settings {
     built_ins: BuiltIns,
 }
 
-/// Everything around an indexer.
-pub struct World {
+/// A log and a store.
+pub struct TestIndexer {
     pub bus: Arc<dyn Bus>,
     pub documents: Arc<dyn Documents>,
     _folder: Option<TempDir>,
@@ -44,7 +44,7 @@ pub struct Running {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-impl World {
+impl TestIndexer {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
@@ -58,12 +58,12 @@ impl World {
         Self { bus, documents, _folder: None }
     }
 
-    /// Starts an indexer with these flags.
+    /// Starts an indexer with these command-line options.
     pub fn index(&self, flags: &[&str]) -> Running {
         self.index_into(Arc::clone(&self.documents), flags)
     }
 
-    /// Starts an indexer that writes elsewhere.
+    /// Starts an indexer that writes to another store.
     pub fn index_into(&self, documents: Arc<dyn Documents>, flags: &[&str]) -> Running {
         let Settings { config, built_ins } = Settings::parse_from([&["indexer"], flags].concat());
         let deps = Deps { bus: Arc::clone(&self.bus), documents };
@@ -72,19 +72,19 @@ impl World {
         Running { stop, task }
     }
 
-    /// Puts a message on `results`.
+    /// Publishes a message on `results`.
     pub async fn publish(&self, message: Message) {
         self.bus.producer().send(TopicRole::Results, message).unwrap().await.unwrap();
     }
 
-    /// Everything on a topic.
+    /// All messages of a topic.
     pub async fn read(&self, role: TopicRole) -> Vec<Message> {
         let ranges = self.bus.ranges(role).await.unwrap();
         let mut left: i64 = ranges.iter().map(|range| range.end - range.earliest).sum();
         let mut reader = self.bus.reader(role, Start::Earliest).await.unwrap();
         let mut messages = Vec::new();
         while left > 0 {
-            match tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap() {
+            match tokio::time::timeout(TIMEOUT, reader.next()).await.unwrap().unwrap() {
                 ReaderItem::Delivery(delivery) => messages.push(delivery.message),
                 ReaderItem::Gap { from, to, .. } => panic!("{from}..{to} is gone"),
             }
@@ -109,14 +109,14 @@ impl World {
         self.documents.frame(&Scope::All, id).await.unwrap()
     }
 
-    /// Waits until these frames have results.
+    /// Waits until these frames are stored.
     pub async fn indexed(&self, frames: &[FrameId]) {
         for frame in frames {
             eventually(&format!("frame {frame} is indexed"), async || !self.frame(*frame).await.is_empty()).await;
         }
     }
 
-    /// Waits until the group has finished everything.
+    /// Waits until the group has committed everything.
     pub async fn all_finished(&self) {
         eventually("everything is finished", async || {
             let oldest = self.bus.oldest_unconsumed(TopicRole::Results, contracts::groups::INDEXER).await.unwrap();
@@ -127,34 +127,34 @@ impl World {
 }
 
 impl Running {
-    /// Stops as a signal does, and waits for a clean end.
+    /// Stops the indexer as a signal does, and waits until it has ended without error.
     pub async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap();
     }
 
-    /// Ends as kill -9 does: nothing is finished, nothing said.
+    /// Ends the indexer as kill -9 does.
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
     }
 
-    /// Waits for an end of its own, with its error.
+    /// Waits until the indexer fails; returns its error.
     pub async fn failed(self) -> String {
-        format!("{:#}", tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap_err())
+        format!("{:#}", tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap_err())
     }
 }
 
-/// Waits until something is so.
-pub async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
+/// Waits until `holds`.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let begun = Instant::now();
-    while !so().await {
-        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+    while !holds().await {
+        assert!(begun.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Something seen, this sure.
+/// A detection with this confidence.
 pub fn seen(label: &str, confidence: f64) -> Detection {
     Detection {
         label: label.to_owned(),
@@ -165,7 +165,7 @@ pub fn seen(label: &str, confidence: f64) -> Detection {
     }
 }
 
-/// The admin's result of the detector `face` about a new frame.
+/// A result of the detector `face` for a new frame of the admin's tenant.
 pub fn result(detections: Vec<Detection>) -> ResultEvent {
     let frame_id = FrameId::now();
     let now = Timestamp::now().round(jiff::Unit::Millisecond).unwrap();

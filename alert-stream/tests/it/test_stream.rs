@@ -1,4 +1,4 @@
-//! A log, replicas of the stream on it, and a doorman.
+//! A log, replicas of the stream on it, and fake accounts.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::client::PATIENCE;
+use crate::client::TIMEOUT;
 
 #[derive(Parser)]
 struct Settings {
@@ -27,11 +27,11 @@ struct Settings {
     config: Config,
 }
 
-/// Knows the callers it is told of, by token.
+/// Accounts with the callers that a test admits, by token.
 #[derive(Default)]
-pub struct Doorman(Mutex<HashMap<String, Caller>>);
+pub struct FakeAccounts(Mutex<HashMap<String, Caller>>);
 
-impl Doorman {
+impl FakeAccounts {
     pub fn admit(&self, token: &str, caller: Caller) {
         self.0.lock().unwrap().insert(token.to_owned(), caller);
     }
@@ -42,12 +42,12 @@ impl Doorman {
 }
 
 #[async_trait]
-impl Accounts for Doorman {
+impl Accounts for FakeAccounts {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
         self.0.lock().unwrap().get(token).cloned().ok_or(AccessError::InvalidCredential)
     }
 
-    /// Who may make no requests at all has made too many.
+    /// A caller with a rate limit of 0 exceeds it.
     async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
         if caller.rate_limit == Some(0) {
             return Err(AccessError::RateLimited { limit: 0, retry_after: Duration::from_millis(1500) });
@@ -64,7 +64,7 @@ impl Accounts for Doorman {
     }
 }
 
-/// A caller of a tenant of this name, who reads.
+/// A caller of this tenant with the right to read alerts.
 pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
     let tenant = tenant.parse().unwrap();
     Caller {
@@ -78,17 +78,17 @@ pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
     }
 }
 
-/// Token of the one who sees everything.
+/// Token of a caller who sees all tenants.
 pub const ADMIN: &str = "admin";
 
-/// A log and a doorman.
-pub struct World {
+/// A log and a accounts.
+pub struct TestStream {
     pub bus: Arc<dyn Bus>,
-    pub doorman: Arc<Doorman>,
+    pub accounts: Arc<FakeAccounts>,
     _folder: Option<TempDir>,
 }
 
-impl World {
+impl TestStream {
     pub fn new() -> Self {
         Self::with(|topics| topics, Options::default())
     }
@@ -101,15 +101,15 @@ impl World {
     }
 
     pub fn on(bus: Arc<dyn Bus>) -> Self {
-        let doorman = Doorman::default();
-        doorman.admit(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
-        Self { bus, doorman: Arc::new(doorman), _folder: None }
+        let accounts = FakeAccounts::default();
+        accounts.admit(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
+        Self { bus, accounts: Arc::new(accounts), _folder: None }
     }
 
-    /// Starts a replica with these flags.
+    /// Starts a replica with these command-line options.
     pub async fn replica(&self, flags: &[&str]) -> Replica {
         let Settings { config } = Settings::parse_from([&["alert-stream"], flags].concat());
-        let accounts: Arc<dyn Accounts> = self.doorman.clone();
+        let accounts: Arc<dyn Accounts> = self.accounts.clone();
         let deps = Deps { bus: Arc::clone(&self.bus), accounts };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -118,7 +118,7 @@ impl World {
         Replica { address, stop, task }
     }
 
-    /// Puts alerts on the log, in this order.
+    /// Publishes alerts in this order.
     pub async fn publish(&self, alerts: impl IntoIterator<Item = AlertEvent>) {
         let producer = self.bus.producer();
         let mut sent = Vec::new();
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// A running replica of the stream.
+/// A running replica.
 pub struct Replica {
     pub address: SocketAddr,
     stop: CancellationToken,
@@ -140,14 +140,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Asks it to stop, as a signal does.
+    /// Stops the replica as a signal does.
     pub fn ask_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Waits for its clean end.
+    /// Waits until the replica has ended without error.
     pub async fn ended(self) {
-        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap();
     }
 
     pub async fn stop(self) {
@@ -156,7 +156,7 @@ impl Replica {
     }
 }
 
-/// An alert of the shared tenant with this number.
+/// An alert of the shared tenant with this number as its id.
 pub fn alert(number: u128) -> AlertEvent {
     let frame_id = FrameId::from_uuid(Uuid::from_u128(number));
     AlertEvent {
@@ -186,16 +186,16 @@ pub fn alerts(numbers: impl IntoIterator<Item = u128>) -> Vec<AlertEvent> {
     numbers.into_iter().map(alert).collect()
 }
 
-/// What is left of a log of these numbers when repeats within 2,000 places are dropped, by the plainest means.
+/// The numbers of a log without repeats within 2,000 records: a plain reference implementation.
 pub fn without_repeats(log: &[u128]) -> Vec<u128> {
     let is_new = |place: usize| !log[place.saturating_sub(2_000)..place].contains(&log[place]);
     (0..log.len()).filter(|place| is_new(*place)).map(|place| log[place]).collect()
 }
 
-/// Numbers that look random and are the same every time.
-pub struct Dice(pub u64);
+/// Pseudo-random numbers from a seed.
+pub struct TestRandom(pub u64);
 
-impl Dice {
+impl TestRandom {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound

@@ -1,4 +1,4 @@
-//! A place in every partition of a topic from which messages are taken: from memory where they are fresh, from the disk where not.
+//! Reads a topic from an offset in each partition: the newest messages from memory, older ones from the disk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use super::segment;
 use super::topic::{Located, TopicLog};
 use crate::seam::{BusError, Delivery, ReaderItem};
 
-/// Walks through a topic. Partitions take turns.
-pub struct Cursor {
+/// Reads a topic. Partitions take turns.
+pub struct TopicCursor {
     log: Arc<TopicLog>,
     /// The next offset of each partition.
     next: Vec<i64>,
-    /// The partition that is looked at first.
+    /// The partition to read first.
     turn: usize,
-    /// Taken and not yet given out; all of one partition.
+    /// Messages that were read and not returned yet, all of one partition.
     taken: VecDeque<Delivery>,
     appended: watch::Receiver<()>,
     closed: CancellationToken,
 }
 
-impl Cursor {
-    /// A cursor that begins at these offsets.
+impl TopicCursor {
+    /// A cursor that starts at these offsets.
     pub fn new(log: Arc<TopicLog>, next: Vec<i64>, closed: CancellationToken) -> Self {
         let appended = log.watch();
         Self { log, next, turn: 0, taken: VecDeque::new(), appended, closed }
     }
 
-    /// Waits for what comes next. Cancel-safe.
+    /// The next message or gap. Cancel-safe.
     pub async fn next(&mut self) -> Result<ReaderItem, BusError> {
         loop {
             if self.closed.is_cancelled() {
                 return Err(BusError::Closed);
             }
-            // Before looking, so that what comes while we look wakes us.
+            // Before reading, so that a message that comes meanwhile wakes this task.
             self.appended.borrow_and_update();
             if let Some(item) = self.take().await? {
                 return Ok(item);
             }
             tokio::select! {
                 () = self.closed.cancelled() => return Err(BusError::Closed),
-                // The sender lives in the log that this cursor holds.
+                // The cursor holds the log, and with it the sender.
                 _ = self.appended.changed() => {}
             }
         }
     }
 
-    /// What is there already. State changes only after the last await, so a dropped future loses nothing.
+    /// The next item that is there already. State changes only after the last await, so a dropped future loses nothing.
     async fn take(&mut self) -> Result<Option<ReaderItem>, BusError> {
         loop {
             if let Some(delivery) = self.taken.pop_front() {
@@ -70,7 +70,7 @@ impl Cursor {
                             return Ok(Some(self.skip(from.partition, from.offset, end)));
                         }
                         Ok(deliveries) => self.keep(deliveries),
-                        // The segment was dropped under our hands: the next look finds the gap.
+                        // The segment was dropped meanwhile: the next round finds the gap.
                         Err(_) if self.is_behind(from.partition, from.offset) => {}
                         Err(error) => return Err(error),
                     }

@@ -1,4 +1,4 @@
-//! Topics of its own for each scenario on a real cluster, deleted at the end.
+//! Topics for each scenario on a real cluster, deleted at its end.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -17,55 +17,55 @@ use rdkafka::client::DefaultClientContext;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::suite::{GROUP, Log};
+use crate::suite::{GROUP, TestLog};
 
-/// Longer than anything here may take, so that a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than any step takes, so that a test fails instead of hanging.
+pub const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Tells a process that a test starts which topics are its own, and its name in its group.
+/// Environment of a process that a test starts: the prefix of its topics, and its instance name in its group.
 const PREFIX: &str = "SIGHTLINE_TEST_KAFKA_PREFIX";
 const INSTANCE: &str = "SIGHTLINE_TEST_KAFKA_INSTANCE";
 
-/// A cluster with topics and groups that are this scenario's alone.
+/// A cluster with topics and groups for one scenario.
 #[derive(Clone)]
-pub struct Ground {
+pub struct TestKafka {
     pub config: KafkaConfig,
     pub topics: Topics,
 }
 
-/// The cluster that tests use.
+/// The brokers of the test cluster.
 pub fn brokers() -> String {
     std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS")
         .expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers of a test cluster")
 }
 
-/// Runs a scenario on topics of its own with this many partitions (`alerts` has one), and deletes them whatever happens.
-pub async fn on_kafka<F: Future<Output = ()>>(partitions: i32, scenario: impl FnOnce(Ground) -> F) {
-    let ground = Ground::new(partitions);
-    ground.apply().await;
-    let outcome = AssertUnwindSafe(scenario(ground.clone())).catch_unwind().await;
-    ground.delete().await;
+/// Runs a scenario on new topics with this many partitions (`alerts` has one), and deletes them also when it fails.
+pub async fn on_kafka<F: Future<Output = ()>>(partitions: i32, scenario: impl FnOnce(TestKafka) -> F) {
+    let kafka = TestKafka::new(partitions);
+    kafka.apply().await;
+    let outcome = AssertUnwindSafe(scenario(kafka.clone())).catch_unwind().await;
+    kafka.delete().await;
     if let Err(failed) = outcome {
         std::panic::resume_unwind(failed);
     }
 }
 
-impl Ground {
-    /// Names for topics that are not there yet.
+impl TestKafka {
+    /// Topics with new names, which do not exist yet.
     pub fn new(partitions: i32) -> Self {
         Self::with_prefix(&format!("test-{}.", Uuid::new_v4().simple()), partitions)
     }
 
-    /// That of the test which started this process; nothing where nobody did.
+    /// The topics of the test that started this process; `None` where none did.
     pub fn of_parent() -> Option<Self> {
-        let ground = Self::with_prefix(&std::env::var(PREFIX).ok()?, 1);
+        let kafka = Self::with_prefix(&std::env::var(PREFIX).ok()?, 1);
         Some(match std::env::var(INSTANCE) {
-            Ok(name) => ground.named(&name),
-            Err(_) => ground,
+            Ok(name) => kafka.named(&name),
+            Err(_) => kafka,
         })
     }
 
-    /// The same topics for members of this name, which are missed so late that no test waits for it.
+    /// The same topics for members of this instance name. Their session timeout is longer than any test.
     pub fn named(mut self, name: &str) -> Self {
         self.config.instance = Some(name.to_owned());
         self.config.properties = vec![("session.timeout.ms".to_owned(), "120000".to_owned())];
@@ -78,14 +78,14 @@ impl Ground {
         });
         let config = KafkaConfig {
             group_prefix: prefix.to_owned(),
-            // Members that died are missed sooner than in production.
+            // A shorter session timeout than in production.
             properties: vec![("session.timeout.ms".to_owned(), "6000".to_owned())],
             ..KafkaConfig::new(brokers())
         };
         Self { config, topics }
     }
 
-    /// This test binary, set to run one test on these topics.
+    /// A command that runs one test of this binary on these topics.
     pub fn process(&self, test: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--ignored", "--nocapture"]).env(PREFIX, &self.config.group_prefix);
@@ -93,7 +93,7 @@ impl Ground {
         command
     }
 
-    /// What a group of ours is called on the cluster.
+    /// The name of a group on the cluster.
     pub fn group(&self, group: &str) -> String {
         format!("{}{group}", self.config.group_prefix)
     }
@@ -107,8 +107,8 @@ impl Ground {
         Arc::new(KafkaBus::connect(self.config.clone(), &self.topics).await.unwrap())
     }
 
-    pub async fn member(&self, bus: &KafkaBus, options: ConsumerOptions) -> Member {
-        Member { consumer: bus.consumer(TopicRole::Frames, GROUP, options).await.unwrap() }
+    pub async fn member(&self, bus: &KafkaBus, options: ConsumerOptions) -> KafkaMember {
+        KafkaMember { consumer: bus.consumer(TopicRole::Frames, GROUP, options).await.unwrap() }
     }
 
     pub fn name(&self, role: TopicRole) -> &str {
@@ -122,7 +122,7 @@ impl Ground {
 
     pub async fn delete(&self) {
         self.delete_topics().await;
-        // A group that nobody joined is not there.
+        // A group without a member does not exist.
         for group in [GROUP, "another"] {
             drop(admin_client().delete_groups(&[&self.group(group)], &AdminOptions::new()).await);
         }
@@ -130,7 +130,7 @@ impl Ground {
 }
 
 #[async_trait]
-impl Log for Ground {
+impl TestLog for TestKafka {
     async fn open_with_queue(&self, bytes: usize) -> Arc<dyn Bus> {
         let config = KafkaConfig { queue_bytes: bytes, ..self.config.clone() };
         Arc::new(KafkaBus::connect(config, &self.topics).await.unwrap())
@@ -168,17 +168,17 @@ pub async fn send(bus: &KafkaBus, role: TopicRole, messages: impl IntoIterator<I
     futures::future::try_join_all(sent).await.unwrap()
 }
 
-/// A consumer whose waits have an end.
-pub struct Member {
+/// A group member whose waits time out.
+pub struct KafkaMember {
     pub consumer: Box<dyn Consumer>,
 }
 
-impl Member {
+impl KafkaMember {
     pub async fn next(&mut self) -> Incoming {
-        timeout(PATIENCE, self.consumer.next()).await.expect("something should have come by now").unwrap()
+        timeout(TIMEOUT, self.consumer.next()).await.expect("a message or event should have come by now").unwrap()
     }
 
-    /// The next message, whatever is told between.
+    /// The next message; events between are skipped.
     pub async fn delivery(&mut self) -> Delivery {
         loop {
             if let Incoming::Delivery(delivery) = self.next().await {
@@ -196,7 +196,7 @@ impl Member {
         all
     }
 
-    /// Waits until partitions were assigned or revoked, and gives them.
+    /// Waits for an assignment and returns its partitions.
     pub async fn assigned(&mut self) -> BTreeSet<i32> {
         loop {
             if let Incoming::Assigned(partitions) = self.next().await {
@@ -211,10 +211,10 @@ impl Member {
     }
 
     pub async fn close(self) -> Result<(), BusError> {
-        timeout(PATIENCE, self.consumer.close()).await.expect("closing should be over by now")
+        timeout(TIMEOUT, self.consumer.close()).await.expect("closing should be over by now")
     }
 
-    /// What comes within a while in which nothing should.
+    /// Everything that comes within `while_`; meant for times in which nothing should.
     pub async fn within(&mut self, while_: Duration) -> Vec<Incoming> {
         let mut all = Vec::new();
         let end = tokio::time::Instant::now() + while_;
@@ -241,5 +241,5 @@ pub async fn send_foreign(topic: &str) {
     let headers = headers.insert(Header { key: "empty", value: None::<&[u8]> });
     let producer: FutureProducer = rdkafka::ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
-    producer.send(record, PATIENCE).await.unwrap();
+    producer.send(record, TIMEOUT).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! How far a group is behind: its committed offsets, and the time of the message at each. It neither joins the group nor commits.
+//! How far a group is behind: its committed offsets and the time of the message at each. It neither joins the group nor commits.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,38 +17,38 @@ use super::context::{Context, bus_error};
 use super::delivery::timestamp;
 use crate::seam::{BusError, Progress, Range};
 
-/// Looks at one group's place in one topic. It keeps what it saw, so that asking often reads little.
-pub struct Probe {
+/// Queries the progress of one group in one topic. It caches what it read, so that frequent queries read little.
+pub struct GroupProbe {
     client: BaseConsumer<Context>,
     role: TopicRole,
     topic: String,
     timeout: Duration,
-    /// Held while messages are read, one look after the other; how far the group has come is told meanwhile.
+    /// Locked while messages are read, so that one query reads at a time. `progress` does not need it.
     seen: Mutex<Seen>,
 }
 
-/// By partition: an offset, and the time of the first message there; none where only unused offsets follow.
+/// By partition: an offset, and the time of the first message from there on; `None` where only unused offsets follow.
 type Seen = HashMap<i32, (i64, Option<SystemTime>)>;
 
-impl Probe {
+impl GroupProbe {
     /// A probe for a group.
     pub fn new(config: &KafkaConfig, role: TopicRole, topic: &str, group: &str) -> Result<Self, BusError> {
         let mut settings = config.consumer(group)?;
-        // It wants one message of each partition, not thousands.
+        // One message of each partition is needed, not thousands.
         settings
             .set("queued.min.messages", "1")
             .set("queued.max.messages.kbytes", "1")
             .set("fetch.message.max.bytes", "1024")
             .set("enable.partition.eof", "true");
         let client = BaseConsumer::from_config_and_context(&settings, Context::default())
-            .map_err(|error| bus_error(&format!("look at group {group}"), &error))?;
+            .map_err(|error| bus_error(&format!("query group {group}"), &error))?;
         Ok(Self { client, role, topic: topic.to_owned(), timeout: config.timeout, seen: Mutex::default() })
     }
 
-    /// When the oldest message that the group did not commit was taken. Blocks.
+    /// The time of the oldest message that the group has not committed. Blocks.
     pub fn oldest_unconsumed(&self, cluster: &Cluster) -> Result<Option<SystemTime>, BusError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // Log lines and errors wait in a queue until they are polled for.
+        // librdkafka queues log lines and errors until they are polled.
         for _ in 0..8 {
             drop(self.client.poll(Duration::ZERO));
         }
@@ -57,22 +57,22 @@ impl Probe {
         let unseen: HashMap<i32, i64> =
             next.into_iter().filter(|(partition, _)| !seen.contains_key(partition)).collect();
         if !unseen.is_empty() {
-            let looked = self.look(unseen, &mut seen);
-            // Otherwise it would go on fetching what nobody asked for.
+            let looked = self.read_first(unseen, &mut seen);
+            // Otherwise librdkafka would go on fetching.
             let left = self.client.unassign().map_err(|error| self.failed(&error));
             looked.and(left)?;
         }
         Ok(seen.values().filter_map(|(_, time)| *time).min())
     }
 
-    /// How far the group has come. Blocks.
+    /// How far the group has consumed the topic. Blocks.
     pub fn progress(&self, cluster: &Cluster) -> Result<Progress, BusError> {
         let ranges = cluster.ranges(self.role)?;
         let committed = self.committed(&ranges)?;
         Ok(Progress::of(&ranges, |partition| committed.get(&partition).copied()))
     }
 
-    /// The next offset that the group needs of each partition that still has something for it.
+    /// The group's next offset in each partition where it has not consumed everything.
     fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
         let ranges = cluster.ranges(self.role)?;
         let committed = self.committed(&ranges)?;
@@ -86,7 +86,7 @@ impl Probe {
         Ok(next.collect())
     }
 
-    /// What the group has committed, by partition.
+    /// The group's committed offsets, by partition.
     fn committed(&self, ranges: &[Range]) -> Result<HashMap<i32, i64>, BusError> {
         let mut asked = TopicPartitionList::with_capacity(ranges.len());
         for range in ranges {
@@ -101,7 +101,7 @@ impl Probe {
     }
 
     /// Reads the first message at each of these offsets.
-    fn look(&self, mut unseen: HashMap<i32, i64>, seen: &mut Seen) -> Result<(), BusError> {
+    fn read_first(&self, mut unseen: HashMap<i32, i64>, seen: &mut Seen) -> Result<(), BusError> {
         let mut places = TopicPartitionList::with_capacity(unseen.len());
         for (partition, offset) in &unseen {
             places
@@ -134,6 +134,6 @@ impl Probe {
     }
 
     fn failed(&self, error: &KafkaError) -> BusError {
-        bus_error(&format!("look how far topic {} was consumed", self.topic), error)
+        bus_error(&format!("query how far topic {} was consumed", self.topic), error)
     }
 }

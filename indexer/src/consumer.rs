@@ -1,29 +1,29 @@
-//! What a message on `results` is: a result of ours, a foreign producer's vehicle, or neither.
+//! Messages of the results topic in; results out, or the cause to dead-letter them with.
 
 use bus::Delivery;
 use contracts::{Cause, Event, FrameId, ResultEvent, TenantId, vehicle};
 use jiff::Timestamp;
 
-/// CloudEvents types of ours begin with this.
-const OURS: &str = "sightline.";
+/// Prefix of the CloudEvents types of this product.
+const OWN_TYPES: &str = "sightline.";
 
-/// What reading a foreign message takes beside the message.
+/// Decodes results of detectors and bare vehicle JSON of foreign producers.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ResultDecoder {
     /// Incarnation of the results topic: ids of foreign frames derive from it.
     pub incarnation: String,
-    /// Whose foreign vehicles are.
+    /// Tenant of foreign vehicles.
     pub foreign_tenant: TenantId,
 }
 
-impl Reading {
+impl ResultDecoder {
     /// The result in a delivery.
     ///
     /// # Errors
-    /// The cause to bury it with: it never will be a result.
-    pub fn result(&self, delivery: &Delivery) -> Result<ResultEvent, Cause> {
+    /// The cause, where the message can never be decoded.
+    pub fn decode(&self, delivery: &Delivery) -> Result<ResultEvent, Cause> {
         let message = &delivery.message;
-        if message.headers.text("ce_type").is_some_and(|kind| kind.starts_with(OURS)) {
+        if message.headers.text("ce_type").is_some_and(|kind| kind.starts_with(OWN_TYPES)) {
             return ResultEvent::from_message(message).map_err(|error| cause("undecodable", &error));
         }
         let position = delivery.position;

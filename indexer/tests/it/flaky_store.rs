@@ -1,4 +1,4 @@
-//! A store that fails when it is told to.
+//! A document store that fails on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,20 +11,20 @@ use store::{
     StoreError, StoredAlert, StoredDetection, StoredResult,
 };
 
-/// Passes everything on to another store, save what it is told to fail.
-pub struct Unsteady {
+/// Delegates to another store, and fails as its fields say.
+pub struct FlakyStore {
     pub inner: Arc<dyn Documents>,
-    /// Whether it cannot be reached.
+    /// The store is unavailable.
     pub away: AtomicBool,
-    /// Whether it is another program's.
+    /// The store refuses everything: it has another program's data.
     pub ruined: AtomicBool,
-    /// A frame that it never takes.
+    /// The store refuses this frame's documents.
     pub never: Option<FrameId>,
-    /// How often something was to be stored.
+    /// Number of calls of `put`.
     pub puts: AtomicUsize,
 }
 
-impl Unsteady {
+impl FlakyStore {
     pub fn over(inner: &Arc<dyn Documents>) -> Self {
         Self {
             inner: Arc::clone(inner),
@@ -44,9 +44,9 @@ impl Unsteady {
 }
 
 #[async_trait]
-impl Documents for Unsteady {
+impl Documents for FlakyStore {
     fn describe(&self) -> String {
-        "unsteady".to_owned()
+        "flaky".to_owned()
     }
 
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {

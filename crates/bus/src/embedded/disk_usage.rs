@@ -1,22 +1,22 @@
-//! How much of the disk the log takes, against its limit.
+//! The log's bytes on the disk, against its limit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use contracts::TopicRole;
 
 /// Bytes on the disk, by topic.
-pub struct Usage {
+pub struct DiskUsage {
     limit: u64,
     bytes: [AtomicU64; TopicRole::ALL.len()],
 }
 
-impl Usage {
+impl DiskUsage {
     /// Nothing used of `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self { limit, bytes: Default::default() }
     }
 
-    /// A topic takes this much now.
+    /// Sets the bytes of a topic.
     pub fn set(&self, role: TopicRole, bytes: u64) {
         self.bytes[role as usize].store(bytes, Ordering::Relaxed);
     }
@@ -25,14 +25,14 @@ impl Usage {
         self.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// Whether a topic may take `bytes` more. The last tenth is not for frames: what follows from those that were taken must find
-    /// room, or they could never be finished and dropped.
+    /// Whether a topic may take `bytes` more. The last tenth is not for frames: the results of accepted frames must fit, or those
+    /// frames could never be finished and dropped.
     pub fn has_room(&self, role: TopicRole, bytes: usize) -> bool {
         let limit = if role == TopicRole::Frames { self.limit / 10 * 9 } else { self.limit };
         self.total() + bytes as u64 <= limit
     }
 
-    /// Whether consumed messages should go before their time.
+    /// Whether consumed messages should be dropped before their retention ends.
     pub fn is_tight(&self) -> bool {
         self.total() > self.limit / 10 * 8
     }

@@ -1,40 +1,40 @@
-//! The rules in force now: those built in and the tenants', read again every second.
+//! The active rules: those built in and the tenants', read again every second.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use consumer_kit::{Retry, backoff};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
-use platform::retry::Backoff;
 use rules::{BuiltIns, Condition, Subject, built_in};
 use store::{Documents, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How long a change of a rule may take to be in force.
-const REFRESH: Duration = Duration::from_secs(1);
+/// Longest delay before a changed rule is active.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// A rule that is on and compiles.
+/// A rule that is enabled and compiles.
 pub struct ActiveRule {
     /// Its id.
     pub id: RuleId,
     /// Its name.
     pub name: String,
     condition: Condition,
-    complained: AtomicBool,
+    error_logged: AtomicBool,
 }
 
 impl ActiveRule {
-    /// Whether a subject matches. A condition that cannot be answered for it does not; the first time is logged.
+    /// Whether a subject matches. A condition that fails to evaluate does not match; its first error is logged.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
         match self.condition.matches(subject) {
             Ok(answer) => answer,
             Err(error) => {
                 counter!("sightline_indexer_rule_errors_total").increment(1);
-                if !self.complained.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(rule.id = %self.id, %error, "a rule cannot be answered for some detections; they do not match it");
+                if !self.error_logged.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(rule.id = %self.id, %error, "a rule fails for some detections; they do not match it");
                 }
                 false
             }
@@ -42,36 +42,36 @@ impl ActiveRule {
     }
 }
 
-/// The rules at one moment.
+/// The active rules at one moment.
 #[derive(Default)]
 pub struct RuleSet {
-    everybody: Vec<Arc<ActiveRule>>,
+    built_in: Vec<Arc<ActiveRule>>,
     tenants: HashMap<TenantId, Vec<Arc<ActiveRule>>>,
 }
 
 impl RuleSet {
-    /// The rules that look at a tenant's detections.
+    /// The rules that apply to a tenant's detections.
     pub fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &ActiveRule> {
         let own = self.tenants.get(tenant).map(Vec::as_slice).unwrap_or_default();
-        self.everybody.iter().chain(own).map(Arc::as_ref)
+        self.built_in.iter().chain(own).map(Arc::as_ref)
     }
 }
 
-/// The rules in force, kept fresh in the background.
-pub struct RulesInForce {
+/// The active rules, refreshed in the background.
+pub struct ActiveRules {
     built_in: Vec<Rule>,
     documents: Arc<dyn Documents>,
     current: watch::Sender<Arc<RuleSet>>,
-    compiled: tokio::sync::Mutex<Compiled>,
+    compiled: tokio::sync::Mutex<CompiledRules>,
 }
 
-impl RulesInForce {
-    /// Reads the rules for the first time; waits as long as the store is out of reach, for without the tenants' rules no
-    /// result may be indexed. Nothing, when `stop` comes first.
+impl ActiveRules {
+    /// Reads the rules for the first time, with retries: without the tenants' rules no result may be indexed. Returns `None`
+    /// when `stop` comes first.
     pub async fn start(
         settings: BuiltIns,
         documents: Arc<dyn Documents>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Option<Arc<Self>> {
         let rules = Arc::new(Self {
             built_in: built_in(&settings),
@@ -79,13 +79,10 @@ impl RulesInForce {
             current: watch::Sender::new(Arc::default()),
             compiled: tokio::sync::Mutex::default(),
         });
-        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut retry = Retry::new("the rules cannot be read", backoff::STORE, stop);
         while let Err(error) = rules.refresh().await {
             tracing::warn!(%error, "the rules cannot be read; trying again");
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(pauses.pause()) => {}
-            }
+            retry.wait().await.ok()?;
         }
         Some(rules)
     }
@@ -95,22 +92,16 @@ impl RulesInForce {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Reads the rules again and again, until `stop`. While they cannot be read the last ones stay in force.
-    pub async fn keep_fresh(&self, stop: CancellationToken) {
-        let forever = async {
-            let mut failing = false;
-            loop {
-                tokio::time::sleep(REFRESH).await;
-                let outcome = self.refresh().await;
-                if let (Err(error), false) = (&outcome, failing) {
-                    tracing::warn!(%error, "the rules cannot be read again; the last ones stay in force");
-                }
-                failing = outcome.is_err();
+    /// Reads the rules every second. While they cannot be read, the last ones stay active.
+    pub async fn keep_fresh(&self) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(REFRESH_EVERY).await;
+            let outcome = self.refresh().await;
+            if let (Err(error), false) = (&outcome, failing) {
+                tracing::warn!(%error, "the rules cannot be read; the last ones stay active");
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = forever => {}
+            failing = outcome.is_err();
         }
     }
 
@@ -124,15 +115,15 @@ impl RulesInForce {
     }
 }
 
-/// What was compiled before, so that an unchanged rule costs nothing, and a broken one is logged once.
+/// The rules compiled by the last refresh. An unchanged rule is not compiled again, and a broken one is logged once.
 #[derive(Default)]
-struct Compiled {
+struct CompiledRules {
     active: HashMap<RuleId, (Rule, Arc<ActiveRule>)>,
     broken: HashSet<(RuleId, String)>,
 }
 
-impl Compiled {
-    /// Compiles what is new or changed, and forgets what is gone.
+impl CompiledRules {
+    /// Compiles new and changed rules, and forgets deleted ones.
     async fn update(&mut self, rules: Vec<Rule>) -> RuleSet {
         let mut set = RuleSet::default();
         let (mut active, mut broken) = (HashMap::new(), HashSet::new());
@@ -143,19 +134,20 @@ impl Compiled {
                 broken.insert(key);
                 continue;
             }
-            let Some(rule_now) = (match known {
+            let compiled = match known {
                 Some(known) => Some(known),
                 None => compile(&rule).await,
-            }) else {
+            };
+            let Some(compiled) = compiled else {
                 broken.insert(key);
                 continue;
             };
-            let place = match &rule.tenant {
+            let rules = match &rule.tenant {
                 Some(tenant) => set.tenants.entry(tenant.clone()).or_default(),
-                None => &mut set.everybody,
+                None => &mut set.built_in,
             };
-            place.push(Arc::clone(&rule_now));
-            active.insert(rule.id, (rule, rule_now));
+            rules.push(Arc::clone(&compiled));
+            active.insert(rule.id, (rule, compiled));
         }
         gauge!("sightline_indexer_rules").set(u32::try_from(active.len()).unwrap_or(u32::MAX));
         gauge!("sightline_indexer_rules_broken").set(u32::try_from(broken.len()).unwrap_or(u32::MAX));
@@ -177,5 +169,5 @@ async fn compile(rule: &Rule) -> Option<Arc<ActiveRule>> {
             return None;
         }
     };
-    Some(Arc::new(ActiveRule { id: rule.id, name: rule.name.clone(), condition, complained: AtomicBool::new(false) }))
+    Some(Arc::new(ActiveRule { id: rule.id, name: rule.name.clone(), condition, error_logged: AtomicBool::new(false) }))
 }

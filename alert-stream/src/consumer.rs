@@ -1,0 +1,207 @@
+//! Follows the end of the alerts topic and keeps the window full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, BusError, Reader, ReaderItem, Start};
+use consumer_kit::{Interrupted, Retry, backoff};
+use contracts::TopicRole;
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::dedup::DEDUP_WINDOW;
+use crate::entry::{AlertDecoder, AlertEntry, DecodedRecord};
+use crate::window::AlertWindow;
+
+/// Most records that go into the window at once.
+const MAX_RECORDS: usize = 256;
+/// Time limit for each read of what the log says it has.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The reader at the end of the alerts topic.
+pub struct AlertTail {
+    bus: Arc<dyn Bus>,
+    reader: Box<dyn Reader>,
+    decoder: AlertDecoder,
+    window: Arc<AlertWindow>,
+    /// The first offset that clients get. Earlier records only serve to recognise repeats.
+    first_offset: i64,
+    /// The last offset that was read.
+    head: i64,
+    retry: Retry,
+}
+
+/// The records that were ready to be read.
+#[derive(Default)]
+struct ReadBatch {
+    alerts: Vec<(i64, AlertEntry)>,
+    /// Retention dropped everything before this offset.
+    gap: Option<i64>,
+}
+
+impl AlertTail {
+    /// Reads the end of the topic: enough to fill the window, and the dedup window before it. Retries while the log is out of
+    /// reach. Returns `None` when `stop` comes first.
+    ///
+    /// # Errors
+    /// When the log refuses for good.
+    pub async fn open(bus: &Arc<dyn Bus>, window: usize, stop: &CancellationToken) -> anyhow::Result<Option<Self>> {
+        let mut retry = retry(stop);
+        loop {
+            let opening = async {
+                let mut tail = Self::begin(bus, window, stop).await?;
+                tail.catch_up().await?;
+                Ok(tail)
+            };
+            let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(None) };
+            match opened {
+                Ok(tail) => return Ok(Some(tail)),
+                Err(error) => match retry.wait_or_fail(error).await {
+                    Ok(()) => {}
+                    Err(interrupted) => return interrupted.end().map(|()| None),
+                },
+            }
+        }
+    }
+
+    async fn begin(bus: &Arc<dyn Bus>, window: usize, stop: &CancellationToken) -> Result<Self, BusError> {
+        let incarnation: Arc<str> = bus.incarnation(TopicRole::Alerts).await?.into();
+        let (earliest, end) = alerts_range(&**bus).await?;
+        let records = DEDUP_WINDOW + i64::try_from(window).unwrap_or(i64::MAX / 2);
+        let start = earliest.max(end - records);
+        // Where the topic starts here there is nothing before it to be a repeat of.
+        let first_offset = if start == earliest { start } else { start + DEDUP_WINDOW };
+        Ok(Self {
+            bus: Arc::clone(bus),
+            reader: bus.reader(TopicRole::Alerts, Start::Offset(start)).await?,
+            decoder: AlertDecoder::new(Arc::clone(&incarnation)),
+            window: Arc::new(AlertWindow::new(incarnation, first_offset, window)),
+            first_offset,
+            head: start - 1,
+            retry: retry(stop),
+        })
+    }
+
+    /// The window that this keeps full.
+    pub fn window(&self) -> Arc<AlertWindow> {
+        Arc::clone(&self.window)
+    }
+
+    /// Reads what the topic holds now.
+    async fn catch_up(&mut self) -> Result<(), BusError> {
+        let (_, end) = alerts_range(&*self.bus).await?;
+        while self.head + 1 < end {
+            let batch = tokio::time::timeout(READ_TIMEOUT, self.read()).await;
+            let batch = batch.map_err(|_| BusError::Unavailable(format!("no record within {READ_TIMEOUT:?}")))??;
+            self.publish(batch);
+        }
+        Ok(())
+    }
+
+    /// Follows the topic until `stop`.
+    ///
+    /// # Errors
+    /// When the log refuses for good, or the topic was replaced by another.
+    pub async fn follow(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let Some(batch) = stop.run_until_cancelled(self.read()).await else { return Ok(()) };
+            match batch {
+                Ok(batch) => {
+                    self.retry.reset();
+                    self.publish(batch);
+                }
+                Err(error) => {
+                    if let Err(interrupted) = self.recover(error).await {
+                        return interrupted.end();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits after an error, then reads on with a new reader.
+    async fn recover(&mut self, error: BusError) -> Result<(), Interrupted> {
+        self.retry.wait_or_fail(error).await?;
+        while let Err(error) = self.reopen().await {
+            self.retry.wait_or_fail(error).await?;
+        }
+        Ok(())
+    }
+
+    async fn reopen(&mut self) -> Result<(), BusError> {
+        let incarnation = self.bus.incarnation(TopicRole::Alerts).await?;
+        if incarnation != **self.window.incarnation() {
+            return Err(replaced());
+        }
+        self.reader = self.bus.reader(TopicRole::Alerts, Start::Offset(self.head + 1)).await?;
+        Ok(())
+    }
+
+    /// Waits for the next record and reads those that are ready after it.
+    async fn read(&mut self) -> Result<ReadBatch, BusError> {
+        let mut batch = ReadBatch::default();
+        let mut item = self.reader.next().await?;
+        loop {
+            self.take(item, &mut batch)?;
+            if batch.alerts.len() >= MAX_RECORDS || batch.gap.is_some() {
+                return Ok(batch);
+            }
+            item = match self.reader.next().now_or_never() {
+                Some(Ok(item)) => item,
+                // An error comes again with the next read; what was read goes out first.
+                Some(Err(_)) | None => return Ok(batch),
+            };
+        }
+    }
+
+    fn take(&mut self, item: ReaderItem, batch: &mut ReadBatch) -> Result<(), BusError> {
+        match item {
+            ReaderItem::Gap { from, to, .. } => {
+                tracing::warn!(from, to, "retention dropped alerts before they were read");
+                self.head = to - 1;
+                batch.gap = Some(to);
+            }
+            ReaderItem::Delivery(delivery) => {
+                let offset = delivery.position.offset;
+                if offset <= self.head {
+                    return Err(replaced());
+                }
+                self.head = offset;
+                match self.decoder.decode(&delivery) {
+                    _ if offset < self.first_offset => {}
+                    DecodedRecord::New(entry) => batch.alerts.push((offset, entry)),
+                    DecodedRecord::Repeat => self.window.meters.repeats.increment(1),
+                    DecodedRecord::Unreadable => {
+                        self.window.meters.unreadable.increment(1);
+                        tracing::warn!(offset, "a record of the alerts topic is no alert and is left out");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, batch: ReadBatch) {
+        // A gap comes last: what was read before it leaves the window with it.
+        match batch.gap {
+            Some(to) => self.window.skip_to(to),
+            None if self.head < self.first_offset => {}
+            None => self.window.extend(batch.alerts, self.head),
+        }
+    }
+}
+
+/// The offsets of the oldest alert and of the next one.
+pub async fn alerts_range(bus: &dyn Bus) -> Result<(i64, i64), BusError> {
+    let ranges = bus.ranges(TopicRole::Alerts).await?;
+    let range = ranges.first().ok_or_else(|| BusError::Fatal("the alerts topic has no partition".to_owned()))?;
+    Ok((range.earliest, range.end))
+}
+
+fn replaced() -> BusError {
+    BusError::Fatal("the alerts topic was replaced by another; restart this service".to_owned())
+}
+
+fn retry(stop: &CancellationToken) -> Retry {
+    Retry::new("alerts cannot be read", backoff::READ, stop)
+}

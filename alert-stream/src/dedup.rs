@@ -1,0 +1,74 @@
+//! Recognises repeats on the log. The answer depends on the log alone, so that every replica drops the same records.
+//!
+//! The indexer publishes at least once, so the same alert may stand on the log twice. A record is a repeat when its alert's
+//! id occurs at one of the 2,000 offsets before it. To decide about a record it is enough to have seen those offsets.
+
+use std::collections::{HashMap, VecDeque};
+
+use contracts::AlertId;
+
+/// How many offsets before a record decide whether it is a repeat.
+pub const DEDUP_WINDOW: i64 = 2_000;
+
+/// The ids at the last [`DEDUP_WINDOW`] offsets.
+#[derive(Default)]
+pub struct Deduplicator {
+    ids: VecDeque<(i64, AlertId)>,
+    /// For each id, its latest offset.
+    latest: HashMap<AlertId, i64>,
+}
+
+impl Deduplicator {
+    /// Whether the alert at this offset is a repeat. Offsets must ascend.
+    pub fn is_repeat(&mut self, offset: i64, id: AlertId) -> bool {
+        while let Some((at, old)) = self.ids.front().copied().filter(|(at, _)| *at < offset - DEDUP_WINDOW) {
+            self.ids.pop_front();
+            if self.latest.get(&old) == Some(&at) {
+                self.latest.remove(&old);
+            }
+        }
+        self.ids.push_back((offset, id));
+        self.latest.insert(id, offset).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u128) -> AlertId {
+        AlertId::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn an_id_is_a_repeat_within_the_window_only() {
+        let mut dedup = Deduplicator::default();
+        assert!(!dedup.is_repeat(10, id(1)));
+        assert!(dedup.is_repeat(10 + DEDUP_WINDOW, id(1)));
+        assert!(dedup.is_repeat(11 + DEDUP_WINDOW, id(1)), "a repeat counts as an occurrence too");
+        assert!(!dedup.is_repeat(12 + 2 * DEDUP_WINDOW, id(1)));
+        assert!(dedup.ids.len() <= 2 && dedup.latest.len() <= 2);
+    }
+
+    #[test]
+    fn starting_one_window_earlier_gives_the_same_answers() {
+        // A log of few ids, with repeats at every distance, inside the window and beyond.
+        let mut random = 7_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            id(u128::from((random >> 33) % 1_500))
+        };
+        let log: Vec<AlertId> = (0..9_000).map(|_| next()).collect();
+        let repeats = |from: usize| {
+            let mut dedup = Deduplicator::default();
+            let records = (0_i64..).zip(&log).skip(from);
+            records.map(|(offset, id)| dedup.is_repeat(offset, *id)).collect::<Vec<bool>>()
+        };
+        let all = repeats(0);
+        assert!(all.iter().any(|repeat| *repeat) && all.iter().any(|repeat| !*repeat));
+        for start in [1_usize, 999, 4_000] {
+            let window = usize::try_from(DEDUP_WINDOW).unwrap();
+            assert_eq!(repeats(start)[window..], all[start + window..]);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Backoff policies by name. Each constant is a fresh [`Backoff`]: its first and its longest pause.
+
+use std::time::Duration;
+
+use platform::retry::Backoff;
+
+/// Joining a group and reading a topic, 0.1 s to 5 s. A broker that restarts is back within seconds.
+pub const READ: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// Sending a message, 2 ms to 5 s. A full queue has room again within milliseconds.
+pub const SEND: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_secs(5));
+/// Writing to a database and handling a message, 50 ms to 5 s.
+pub const STORE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));

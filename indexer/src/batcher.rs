@@ -1,0 +1,325 @@
+//! Groups results into batches by count or age: read, decoded and matched against the rules, ready to be written.
+//!
+//! It runs in a task of its own. While one batch is written the next is read and decoded, so that the store never waits for
+//! decoding. A batch is handed over as soon as a write permit is free, however small it is: batches grow only while the store
+//! is slow. Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::{ConsumerOptions, Delivery, Finisher, Incoming};
+use consumer_kit::{DeadLetterQueue, Group, GroupReader, Interrupted, PendingSend, Sender};
+use contracts::{Cause, DeadLetter, DetectorName, FrameId, Outcome, TenantId, TopicRole, groups};
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use metrics::{Counter, counter, histogram};
+use store::Indexed;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use crate::active_rules::ActiveRules;
+use crate::alerts::{AlertPublisher, alerts};
+use crate::bounded_map::BoundedMap;
+use crate::consumer::{ResultDecoder, cause};
+use crate::{Config, Deps};
+
+/// Results whose ids are remembered, to recognise repeats of a detector's work.
+const REMEMBERED_RESULTS: usize = 20_000;
+/// Most messages taken before the next look for a write permit.
+const MAX_READY: usize = 32;
+/// Batches written side by side, so that one is prepared while the store syncs its journal for another.
+const MAX_WRITES: usize = 2;
+
+/// The results of some messages, ready to be written.
+#[derive(Default)]
+pub struct Batch {
+    /// Documents for the store.
+    pub documents: Vec<Indexed>,
+    /// For each document, the index of its message in `deliveries`.
+    pub delivery_of: Vec<usize>,
+    /// Messages that cannot be indexed.
+    pub dead_letters: Vec<DeadLetter>,
+    /// All messages of the batch.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A batch with its alerts and the permit to write it.
+pub struct ReadyBatch {
+    /// What to write.
+    pub batch: Batch,
+    /// Its alerts, in the producer's queue.
+    pub alerts: Vec<PendingSend>,
+    /// Frees a place for another batch when it is dropped.
+    pub permit: WritePermit,
+}
+
+/// Permit to write one batch.
+pub type WritePermit = OwnedSemaphorePermit;
+
+/// Receives batches from the task that reads them.
+pub struct BatchReader {
+    batches: mpsc::Receiver<ReadyBatch>,
+    finisher: Arc<dyn Finisher>,
+    /// Aborted on drop: dropping the service leaves the consumer group.
+    task: AbortOnDropHandle<anyhow::Result<GroupReader>>,
+}
+
+impl BatchReader {
+    /// Joins the indexers' consumer group and reads until `stop`. Returns `None` when `stop` comes before it has joined.
+    ///
+    /// # Errors
+    /// When the log refuses for good.
+    pub async fn join(
+        config: &Config,
+        deps: &Deps,
+        rules: Arc<ActiveRules>,
+        sender: &Sender,
+        dead_letters: DeadLetterQueue,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        let incarnation = deps.bus.incarnation(TopicRole::Results).await.context("the results topic")?;
+        let group = Group {
+            role: TopicRole::Results,
+            name: groups::INDEXER.to_owned(),
+            // Some batches are written, one is gathered, and the rest lets the log deliver ahead.
+            options: ConsumerOptions {
+                max_in_flight: (MAX_WRITES + 3) * config.index_batch,
+                ..ConsumerOptions::default()
+            },
+            retries: Counter::noop(),
+        };
+        let Some(reader) = GroupReader::join(&*deps.bus, &group, &stop).await? else { return Ok(None) };
+        let finisher = reader.finisher();
+        let (sender_of_batches, batches) = mpsc::channel(1);
+        let task = BatchTask {
+            reader,
+            batches: sender_of_batches,
+            write_permits: Arc::new(Semaphore::new(MAX_WRITES)),
+            batch: Batch::default(),
+            alerts: Vec::new(),
+            alerted: 0,
+            publisher: AlertPublisher::new(Arc::clone(&deps.bus), sender.clone(), stop),
+            due: None,
+            size: config.index_batch,
+            wait: config.index_wait,
+            builder: BatchBuilder {
+                decoder: ResultDecoder { incarnation, foreign_tenant: config.foreign_tenant.clone() },
+                dead_letters,
+                rules,
+                retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
+                first_results: BoundedMap::new(REMEMBERED_RESULTS),
+            },
+        };
+        Ok(Some(Self { batches, finisher, task: AbortOnDropHandle::new(tokio::spawn(task.run())) }))
+    }
+
+    /// The next batch; `None` after `stop`, when every message that was read has been handed over.
+    pub async fn next(&mut self) -> Option<ReadyBatch> {
+        self.batches.recv().await
+    }
+
+    /// Marks messages as finished.
+    pub fn finisher(&self) -> Arc<dyn Finisher> {
+        Arc::clone(&self.finisher)
+    }
+
+    /// Commits what is finished and leaves the group.
+    ///
+    /// # Errors
+    /// The error that ended reading, if it was not `stop`.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        self.batches.close();
+        let reader = self.task.await.context("the task that reads results")??;
+        reader.close().await
+    }
+}
+
+struct BatchTask {
+    reader: GroupReader,
+    batches: mpsc::Sender<ReadyBatch>,
+    write_permits: Arc<Semaphore>,
+    batch: Batch,
+    /// The alerts of the first `alerted` documents of the batch.
+    alerts: Vec<PendingSend>,
+    alerted: usize,
+    publisher: AlertPublisher,
+    /// When the batch is handed over, however small it is.
+    due: Option<Instant>,
+    /// Most messages of a batch.
+    size: usize,
+    /// Longest wait of a batch's first message.
+    wait: Duration,
+    builder: BatchBuilder,
+}
+
+impl BatchTask {
+    /// Reads until the service stops, hands over the rest and returns the reader.
+    async fn run(mut self) -> anyhow::Result<GroupReader> {
+        loop {
+            let full = self.batch.deliveries.len() >= self.size;
+            let incoming = tokio::select! {
+                biased;
+                permit = write_permit(self.due, full, &self.write_permits) => {
+                    if !self.hand_over(permit).await { break }
+                    continue;
+                }
+                incoming = self.reader.next(), if !full => incoming?,
+                // No result is ready to be read: subscribers must not wait for the next one.
+                () = std::future::ready(()), if self.alerted < self.batch.documents.len() => {
+                    self.send_alerts();
+                    continue;
+                }
+            };
+            let Some(incoming) = incoming else { break };
+            if !self.take(incoming).await? || !self.take_ready().await? {
+                break;
+            }
+        }
+        self.flush().await;
+        Ok(self.reader)
+    }
+
+    /// Takes messages that are ready to be read. They cost less here than one by one in the loop above, with its timer and its
+    /// wait for a permit. Returns `false` when reading ends.
+    async fn take_ready(&mut self) -> anyhow::Result<bool> {
+        for _ in 0..MAX_READY {
+            if self.batch.deliveries.len() >= self.size {
+                break;
+            }
+            let Some(incoming) = self.reader.next().now_or_never() else { break };
+            let Some(incoming) = incoming? else { return Ok(false) };
+            if !self.take(incoming).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns `false` when reading ends: the receiver of batches is gone, or the service stops.
+    async fn take(&mut self, incoming: Incoming) -> anyhow::Result<bool> {
+        Ok(match incoming {
+            Incoming::Delivery(delivery) => {
+                self.due.get_or_insert_with(|| Instant::now() + self.wait);
+                self.builder.add(&mut self.batch, delivery);
+                true
+            }
+            Incoming::Assigned(partitions) => {
+                tracing::info!(?partitions, "partitions of the results topic assigned");
+                // Before any result of theirs is read: which of their alerts are on the log already?
+                match self.publisher.recall().await {
+                    Ok(()) => self.flush().await,
+                    Err(Interrupted::Stop) => false,
+                    Err(Interrupted::Failure(error)) => return Err(error),
+                }
+            }
+            Incoming::Revoked(partitions) => {
+                tracing::info!(?partitions, "partitions of the results topic revoked");
+                self.flush().await
+            }
+            Incoming::Gap { partition, from, to } => {
+                counter!("sightline_indexer_lost_results_total").increment(u64::try_from(to - from).unwrap_or(0));
+                tracing::error!(
+                    partition,
+                    from,
+                    to,
+                    "retention dropped results before they were indexed; raise the topic's retention or add indexers"
+                );
+                true
+            }
+        })
+    }
+
+    /// Sends the alerts of those documents of the batch whose alerts were not sent yet.
+    fn send_alerts(&mut self) {
+        let documents = self.batch.documents.get(self.alerted..).unwrap_or_default();
+        let alerts = documents.iter().flat_map(|document| &document.alerts);
+        self.alerts.extend(self.publisher.begin(alerts));
+        self.alerted = self.batch.documents.len();
+    }
+
+    /// Hands over the batch, however small it is. Returns `false` when the receiver is gone.
+    async fn flush(&mut self) -> bool {
+        if self.batch.deliveries.is_empty() {
+            return true;
+        }
+        let permit = write_permit(self.due, true, &self.write_permits).await;
+        self.hand_over(permit).await
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a batch has far less than 2^52 results")]
+    async fn hand_over(&mut self, permit: Option<WritePermit>) -> bool {
+        self.send_alerts();
+        (self.due, self.alerted) = (None, 0);
+        let (batch, alerts) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.alerts));
+        histogram!("sightline_indexer_batch_results").record(batch.deliveries.len() as f64);
+        let Some(permit) = permit else { return false };
+        self.batches.send(ReadyBatch { batch, alerts, permit }).await.is_ok()
+    }
+}
+
+/// Waits until a batch is full or due, and then for its permit. Never resolves for an empty batch, which has no `due`.
+async fn write_permit(due: Option<Instant>, full: bool, permits: &Arc<Semaphore>) -> Option<WritePermit> {
+    match due {
+        None => std::future::pending().await,
+        Some(_) if full => {}
+        Some(due) => tokio::time::sleep_until(due).await,
+    }
+    Arc::clone(permits).acquire_owned().await.ok()
+}
+
+/// Turns messages into the parts of a batch.
+struct BatchBuilder {
+    decoder: ResultDecoder,
+    dead_letters: DeadLetterQueue,
+    rules: Arc<ActiveRules>,
+    retention: SignedDuration,
+    /// The event id of the first result of each frame and detector.
+    first_results: BoundedMap<(TenantId, FrameId, DetectorName), Uuid>,
+}
+
+impl BatchBuilder {
+    fn add(&mut self, batch: &mut Batch, delivery: Delivery) {
+        match self.document(&delivery) {
+            Ok(document) => {
+                batch.documents.push(document);
+                batch.delivery_of.push(batch.deliveries.len());
+            }
+            Err(cause) => {
+                let original = delivery.message.clone();
+                batch.dead_letters.push(self.dead_letters.letter(delivery.position, original, cause));
+            }
+        }
+        batch.deliveries.push(delivery);
+    }
+
+    fn document(&mut self, delivery: &Delivery) -> Result<Indexed, Cause> {
+        let result = self.decoder.decode(delivery)?;
+        // Stores keep milliseconds: an alert has the same time on the log and in the store.
+        let now = Timestamp::now();
+        let indexed_at = now.round(jiff::Unit::Millisecond).unwrap_or(now);
+        // Retention counts from now and not from the capture: an old photograph is not deleted on arrival.
+        let expires_at = indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?;
+        let alerts =
+            if self.is_repeated_work(&result) { Vec::new() } else { alerts(&self.rules.now(), &result, indexed_at) };
+        Ok(Indexed { result, alerts, indexed_at, expires_at })
+    }
+
+    /// Whether the detector did this work before and published it under another event id, as after a crash. The store ignores
+    /// such a result, and it raises no alert.
+    ///
+    /// The store decides only with the write, and alerts do not wait for it, so this process decides by what it remembers.
+    /// Where it has forgotten (it crashed too), the repeat's alert has the id of the first one, since both follow from rule
+    /// and frame, and readers of the log drop it. A failure is not remembered: the store replaces it by a later result, whose
+    /// alerts are then the first.
+    fn is_repeated_work(&mut self, result: &contracts::ResultEvent) -> bool {
+        if matches!(result.data.outcome, Outcome::Failed { .. }) {
+            return false;
+        }
+        let key = (result.tenant.clone(), result.data.frame_id, result.data.detector.clone());
+        self.first_results.first(key, result.id) != result.id
+    }
+}
