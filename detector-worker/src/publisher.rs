@@ -113,10 +113,7 @@ impl Publisher {
 }
 
 /// Retains the results that were not acknowledged. Returns whether there are any.
-fn retain_unacknowledged(
-    frame: &mut ProcessedFrame,
-    answers: Vec<Result<Position, BusError>>,
-) -> anyhow::Result<bool> {
+fn retain_unacknowledged(frame: &mut ProcessedFrame, answers: Vec<Result<Position, BusError>>) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
     for answer in answers {
         match answer {
