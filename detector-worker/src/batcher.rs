@@ -6,7 +6,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+/// What a batcher returns.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// At least one job.
+    Batch(Vec<T>),
+    /// No job came in time.
+    Idle,
+    /// The channel is closed and empty.
+    Closed,
+}
 
 /// Takes batches from a channel. Clones share the channel. Only one clone collects at a time, so that two threads do not
 /// split a batch between them.
@@ -31,13 +42,20 @@ impl<T> Batcher<T> {
         Self { jobs, collecting: Arc::default(), max: max.max(1), wait }
     }
 
-    /// The next batch, never empty. `None` once the channel is closed and empty. Blocks.
-    pub fn next(&self) -> Option<Vec<T>> {
+    /// The next batch, or [`Next::Idle`] after `idle` without a job; `None` waits for ever. Blocks.
+    pub fn next(&self, idle: Option<Duration>) -> Next<T> {
+        let receive = || match idle {
+            Some(idle) => self.jobs.recv_timeout(idle),
+            None => self.jobs.recv().map_err(RecvTimeoutError::from),
+        };
         if self.max == 1 {
-            return self.jobs.recv().ok().map(|job| vec![job]);
+            return Next::of(receive().map(|job| vec![job]));
         }
         let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = vec![self.jobs.recv().ok()?];
+        let mut batch = match receive() {
+            Ok(job) => vec![job],
+            Err(error) => return Next::of(Err(error)),
+        };
         let deadline = Instant::now() + self.wait;
         while batch.len() < self.max {
             match self.jobs.recv_deadline(deadline) {
@@ -45,7 +63,17 @@ impl<T> Batcher<T> {
                 Err(_) => break,
             }
         }
-        Some(batch)
+        Next::Batch(batch)
+    }
+}
+
+impl<T> Next<T> {
+    fn of(received: Result<Vec<T>, RecvTimeoutError>) -> Self {
+        match received {
+            Ok(batch) => Self::Batch(batch),
+            Err(RecvTimeoutError::Timeout) => Self::Idle,
+            Err(RecvTimeoutError::Disconnected) => Self::Closed,
+        }
     }
 }
 
@@ -58,9 +86,9 @@ mod tests {
         let (sender, jobs) = crossbeam_channel::unbounded();
         (0..5).for_each(|job| sender.send(job).unwrap());
         let slow = Batcher::new(jobs.clone(), 3, Duration::from_secs(3600));
-        assert_eq!(slow.next(), Some(vec![0, 1, 2]));
+        assert_eq!(slow.next(None), Next::Batch(vec![0, 1, 2]));
         let fast = Batcher::new(jobs, 3, Duration::ZERO);
-        assert_eq!(fast.next(), Some(vec![3, 4]));
+        assert_eq!(fast.next(None), Next::Batch(vec![3, 4]));
     }
 
     #[test]
@@ -69,8 +97,17 @@ mod tests {
         sender.send(1).unwrap();
         drop(sender);
         let batcher = Batcher::new(jobs, 2, Duration::from_secs(3600));
-        assert_eq!(batcher.clone().next(), Some(vec![1]));
-        assert_eq!(batcher.next(), None);
+        assert_eq!(batcher.clone().next(None), Next::Batch(vec![1]));
+        assert_eq!(batcher.next(None), Next::Closed);
+    }
+
+    #[test]
+    fn a_batcher_without_jobs_is_idle_after_the_given_time() {
+        let (_sender, jobs) = crossbeam_channel::unbounded::<u32>();
+        for max in [1, 2] {
+            let batcher = Batcher::new(jobs.clone(), max, Duration::ZERO);
+            assert_eq!(batcher.next(Some(Duration::from_millis(1))), Next::Idle);
+        }
     }
 
     #[test]
@@ -80,7 +117,11 @@ mod tests {
         let threads = [(); 2].map(|()| {
             let batcher = batcher.clone();
             std::thread::spawn(move || {
-                std::iter::from_fn(|| batcher.next()).map(|batch| batch.len()).collect::<Vec<_>>()
+                let next = || match batcher.next(None) {
+                    Next::Batch(batch) => Some(batch.len()),
+                    Next::Idle | Next::Closed => None,
+                };
+                std::iter::from_fn(next).collect::<Vec<_>>()
             })
         });
         (0..8).for_each(|job| sender.send(job).unwrap());

@@ -13,9 +13,13 @@ use bytes::Bytes;
 use contracts::DetectorName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Next};
 use crate::model::{DetectError, Detector, Image, Outcome};
 use crate::pixels::Pixels;
+
+/// A session without jobs for this long releases the memory of earlier ones. It is long enough that a busy worker never
+/// pays for allocating it again. `docs/decisions/memory.md` has the figures.
+pub const RELEASE_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens a detector for the calling thread, which is not a thread of an async runtime.
 pub type Open = Arc<dyn Fn() -> anyhow::Result<Box<dyn Detector>> + Send + Sync>;
@@ -40,6 +44,8 @@ pub struct InferenceSettings {
     pub batch_size: Option<usize>,
     /// Longest time that the first image of a batch waits for others.
     pub batch_wait: Duration,
+    /// Idle time after which a session releases memory, usually [`RELEASE_AFTER`].
+    pub release_after: Duration,
 }
 
 /// A running detector. Dropping it ends its threads after the jobs they have.
@@ -72,14 +78,14 @@ impl Inference {
     pub async fn start(spec: DetectorSpec, settings: InferenceSettings) -> anyhow::Result<Self> {
         let (jobs, queue) = crossbeam_channel::unbounded();
         // The first thread reports the batch size, and reports an error once instead of once per thread.
-        let (first, opened) = spawn(&spec, 0, None)?;
+        let (first, opened) = spawn(&spec, settings, 0, None)?;
         let opened = opened.await.context("the inference thread ended while it opened the detector")??;
         let batch = settings.batch_size.unwrap_or(opened.max_batch).max(1);
         let batcher = Batcher::new(queue, batch, settings.batch_wait);
         // Fails only when the thread is gone, and then `detect` reports it.
         drop(first.send(batcher.clone()));
         for number in 1..settings.threads {
-            let (ready, opened) = spawn(&spec, number, Some(batcher.clone()))?;
+            let (ready, opened) = spawn(&spec, settings, number, Some(batcher.clone()))?;
             drop(ready);
             opened.await.context("the inference thread ended while it opened the detector")??;
         }
@@ -130,7 +136,13 @@ impl Inference {
 type Ready = (std::sync::mpsc::SyncSender<Batcher<Job>>, oneshot::Receiver<anyhow::Result<Opened>>);
 
 /// Starts a thread that opens the detector, reports it, and processes the batches of `batcher`, which may be sent later.
-fn spawn(spec: &DetectorSpec, number: usize, batcher: Option<Batcher<Job>>) -> anyhow::Result<Ready> {
+fn spawn(
+    spec: &DetectorSpec,
+    settings: InferenceSettings,
+    number: usize,
+    batcher: Option<Batcher<Job>>,
+) -> anyhow::Result<Ready> {
+    let release_after = settings.release_after;
     let (report, opened) = oneshot::channel();
     let (later, received) = std::sync::mpsc::sync_channel(1);
     let open = spec.open.clone();
@@ -144,7 +156,19 @@ fn spawn(spec: &DetectorSpec, number: usize, batcher: Option<Batcher<Job>>) -> a
             return;
         }
         let Some(batcher) = batcher.or_else(|| received.recv().ok()) else { return };
-        while let Some(batch) = batcher.next() {
+        // Memory is released once after work, not again until there was more.
+        let mut idle = Some(release_after);
+        loop {
+            let batch = match batcher.next(idle) {
+                Next::Batch(batch) => batch,
+                Next::Idle => {
+                    detector.release_memory();
+                    idle = None;
+                    continue;
+                }
+                Next::Closed => return,
+            };
+            idle = Some(release_after);
             if run_batch(&mut *detector, batch) {
                 continue;
             }
@@ -185,4 +209,120 @@ fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
         drop(job.answer.send(outcome));
     }
     complete
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::model::Findings;
+
+    /// A detector that waits in each call until `open` is set, and counts its calls.
+    #[derive(Default)]
+    struct Counters {
+        open: Mutex<bool>,
+        opened: Condvar,
+        images: AtomicUsize,
+        releases: AtomicUsize,
+    }
+
+    struct CountingDetector {
+        name: DetectorName,
+        counters: Arc<Counters>,
+    }
+
+    impl Detector for CountingDetector {
+        fn name(&self) -> &DetectorName {
+            &self.name
+        }
+
+        fn model(&self) -> &str {
+            "counting"
+        }
+
+        fn max_batch(&self) -> usize {
+            1
+        }
+
+        fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {
+            self.counters.images.fetch_add(batch.len(), Ordering::SeqCst);
+            let closed = self.counters.open.lock().unwrap();
+            drop(self.counters.opened.wait_while(closed, |open| !*open).unwrap());
+            batch.iter().map(|_| Ok(Findings::default())).collect()
+        }
+
+        fn release_memory(&mut self) {
+            self.counters.releases.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Counters {
+        fn open(&self) {
+            *self.open.lock().unwrap() = true;
+            self.opened.notify_all();
+        }
+
+        async fn until(&self, condition: impl Fn(&Self) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !condition(self) {
+                assert!(Instant::now() < deadline, "timed out");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+
+    async fn start(counters: &Arc<Counters>, release_after: Duration) -> Inference {
+        let (name, counters): (DetectorName, _) = ("face".parse().unwrap(), counters.clone());
+        let opened = name.clone();
+        let open: Open =
+            Arc::new(move || Ok(Box::new(CountingDetector { name: opened.clone(), counters: counters.clone() })));
+        let settings =
+            InferenceSettings { threads: 1, batch_size: None, batch_wait: Duration::ZERO, release_after };
+        Inference::start(DetectorSpec { name, description: "counting".to_owned(), open }, settings).await.unwrap()
+    }
+
+    fn image() -> Arc<Image> {
+        let pixels = Pixels::from_rgb(1, 1, vec![0; 3]).unwrap();
+        Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png" })
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_caller_is_gone_costs_no_inference() {
+        let counters = Arc::new(Counters::default());
+        let inference = Arc::new(start(&counters, RELEASE_AFTER).await);
+        let detect = || {
+            let inference = inference.clone();
+            tokio::spawn(async move { inference.detect(image()).await.unwrap() })
+        };
+        let first = detect();
+        counters.until(|counters| counters.images.load(Ordering::SeqCst) == 1).await;
+        let abandoned = detect();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while inference.jobs.is_empty() {
+            assert!(Instant::now() < deadline, "the second job is not queued");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        abandoned.abort();
+        assert!(abandoned.await.unwrap_err().is_cancelled());
+        counters.open();
+        first.await.unwrap().unwrap();
+        detect().await.unwrap().unwrap();
+        assert_eq!(counters.images.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn an_idle_session_releases_its_memory_once_after_work() {
+        let counters = Arc::new(Counters::default());
+        counters.open();
+        let inference = start(&counters, Duration::from_millis(10)).await;
+        for releases in 1..=2 {
+            inference.detect(image()).await.unwrap().unwrap();
+            counters.until(|counters| counters.releases.load(Ordering::SeqCst) >= releases).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(counters.releases.load(Ordering::SeqCst), releases);
+        }
+    }
 }

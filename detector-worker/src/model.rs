@@ -70,6 +70,9 @@ pub trait Detector: Send {
 
     /// Detects in every image. Returns one outcome per image, in the order of the images. Blocks.
     fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome>;
+
+    /// Releases memory that earlier calls needed. Called when there is no work.
+    fn release_memory(&mut self) {}
 }
 
 /// Why a detector has no answer about an image.

@@ -15,7 +15,7 @@ use futures::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Config, SharedArgs};
-use crate::inference::{DetectorSpec, Inference, InferenceSettings};
+use crate::inference::{self, DetectorSpec, Inference, InferenceSettings};
 use crate::media::{self, DecodeLimits, Header};
 use crate::model::{self, Image};
 
@@ -63,6 +63,7 @@ impl Pipeline {
             threads: config.capacity.inference_threads(config.models.execution_provider),
             batch_size: config.capacity.batch_size,
             batch_wait: config.capacity.batch_wait,
+            release_after: inference::RELEASE_AFTER,
         };
         let mut inferences = Vec::new();
         for spec in detectors {

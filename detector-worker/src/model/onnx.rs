@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contracts::DetectorName;
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::value::TensorRef;
 
 use super::head::{Head, Outputs};
@@ -17,7 +17,7 @@ use super::nms::{Candidate, suppress};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::meters;
-use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions};
+use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, one_line};
 
 /// The settings of a model in `models.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +96,19 @@ impl OnnxDetector {
         })
     }
 
+    /// ONNX Runtime releases an arena only at the end of a run, so this runs the network on its smallest input.
+    fn shrink_arena(&mut self) -> Result<(), ort::Error> {
+        let stride = self.head.stride();
+        let Size { width, height } = self.shape.size.unwrap_or(Size { width: stride, height: stride });
+        let shape = [self.shape.batch.unwrap_or(1), 3, height as usize, width as usize];
+        let blank = vec![0_f32; shape.iter().product()];
+        let mut options = RunOptions::new()?;
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+        let input = TensorRef::from_array_view((shape, &blank[..]))?;
+        self.session.run_with_options(ort::inputs![input], &options)?;
+        Ok(())
+    }
+
     fn fit(&self, image: &Image) -> Fit {
         let original = Size { width: image.pixels.width(), height: image.pixels.height() };
         match self.shape.size {
@@ -152,6 +165,16 @@ impl Detector for OnnxDetector {
 
     fn max_batch(&self) -> usize {
         self.batch
+    }
+
+    fn release_memory(&mut self) {
+        self.input = Vec::new();
+        self.preparer = Preparer::default();
+        if self.provider == ExecutionProvider::Cpu
+            && let Err(error) = self.shrink_arena()
+        {
+            tracing::warn!(error = one_line(&error), "ONNX Runtime did not release memory");
+        }
     }
 
     fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {

@@ -1,7 +1,7 @@
 //! `detector-worker serve`, and a worker whose detector is such an engine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,6 +100,36 @@ async fn a_full_engine_refuses_with_retry_after() {
     open.store(true, Ordering::SeqCst);
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(engine.post("", png(10, 10)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_disconnects_while_queued_costs_no_inference() {
+    let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counted, opened) = (calls.clone(), open.clone());
+    let slow = fake("face", move |image| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        while !opened.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(vec![detection("face", image)].into())
+    });
+    let engine = TestEngine::start(vec![slow], &["--inference-threads", "1", "--worker-frames", "2"]).await;
+    let post = |width| {
+        let (address, body) = (engine.address.clone(), png(width, 10));
+        tokio::spawn(async move { Client::new().post(address).body(body).send().await.unwrap().status() })
+    };
+    let first = post(10);
+    until("the engine is busy", async || calls.load(Ordering::SeqCst) == 1).await;
+    let abandoned = post(11);
+    // Without a free permit a request is refused before its body is read.
+    let probe = async || engine.post("", Bytes::from_static(b"no image")).await.status();
+    until("both requests are in flight", async || probe().await == StatusCode::SERVICE_UNAVAILABLE).await;
+    abandoned.abort();
+    until("the abandoned request is dropped", async || probe().await == StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(first.await.unwrap(), StatusCode::OK);
+    assert_eq!(engine.post("", png(10, 10)).await.status(), StatusCode::OK);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

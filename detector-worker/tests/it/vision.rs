@@ -184,6 +184,8 @@ fn an_image_has_the_same_outcome_in_a_batch_and_alone() {
         let together = detector.detect(&batch);
         let alone: Vec<_> = batch.iter().flat_map(|image| detector.detect(std::slice::from_ref(image))).collect();
         assert_eq!(together, alone, "{model}");
+        detector.release_memory();
+        assert_eq!(detector.detect(&batch), together, "{model}, after it released its memory");
         let found = together.iter().map(|outcome| outcome.as_ref().unwrap().detections.len());
         assert!(counts.is_none_or(|counts| found.eq(counts)), "{model}: {together:?}");
     }
