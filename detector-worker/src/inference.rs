@@ -279,8 +279,7 @@ mod tests {
         let opened = name.clone();
         let open: Open =
             Arc::new(move || Ok(Box::new(CountingDetector { name: opened.clone(), counters: counters.clone() })));
-        let settings =
-            InferenceSettings { threads: 1, batch_size: None, batch_wait: Duration::ZERO, release_after };
+        let settings = InferenceSettings { threads: 1, batch_size: None, batch_wait: Duration::ZERO, release_after };
         Inference::start(DetectorSpec { name, description: "counting".to_owned(), open }, settings).await.unwrap()
     }
 

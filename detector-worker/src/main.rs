@@ -1,4 +1,4 @@
-//! The detector worker of an installation with Kafka; with `serve`, an engine behind HTTP without one.
+//! The detector worker for Kafka. With `serve`, the detectors behind HTTP, without Kafka.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! Encoded image bytes in; an upright [`Pixels`] out.
+//! Encoded image in, upright [`Pixels`] out.
 //!
-//! The format is told by the first bytes, never by what the sender claims. Sizes are read from the header and checked
-//! before anything of their order is allocated, so a small file cannot ask for a large buffer. Decoding is strict: a
-//! truncated or damaged file is an error and not a half-grey image, because a detector would answer "nothing there" for
-//! what nobody saw. No input makes [`decode`] panic.
+//! The first bytes decide the format, not what the client declares. The size in the header is checked before a buffer is
+//! allocated, so a small file cannot request a large buffer. Decoding is strict: a truncated or damaged file is an error and
+//! not a half-grey image, because a detector would find nothing in the grey half. Faults that change no pixel are tolerated.
+//! No input makes [`decode`] panic.
 
 mod jpeg;
 mod orientation;
@@ -18,19 +18,19 @@ use contracts::FailureCode;
 use crate::pixels::Pixels;
 use orientation::Orientation;
 
-/// The encodings this crate reads.
+/// The supported encodings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Baseline, progressive or arithmetic JPEG.
     Jpeg,
-    /// PNG of any depth; of an animated one the default image.
+    /// PNG of any depth. An animated one gives its default image.
     Png,
-    /// Lossy or lossless WebP; of an animated one the first image.
+    /// Lossy or lossless WebP. An animated one gives its first frame, at its place on the canvas.
     Webp,
 }
 
 impl Format {
-    /// Tells the format by the first bytes.
+    /// The format of a file, from its first bytes.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
             Some(Self::Jpeg)
@@ -63,10 +63,10 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a decode may cost at most.
+/// Limits of one decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Width times height of the image. A decode needs up to about ten bytes of memory for each.
+    /// Largest width times height. A decode needs up to about ten bytes of memory per pixel.
     pub max_pixels: u64,
 }
 
@@ -76,28 +76,28 @@ impl Default for DecodeLimits {
     }
 }
 
-/// What the header says of an image.
+/// The header of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// How it is encoded.
+    /// The encoding.
     pub format: Format,
-    /// Stored width in pixels, before it is turned upright.
+    /// Stored width in pixels, before the EXIF orientation is applied.
     pub width: u32,
-    /// Stored height in pixels, before it is turned upright.
+    /// Stored height in pixels, before the EXIF orientation is applied.
     pub height: u32,
 }
 
 impl Header {
-    /// Width times height: what a decode costs.
+    /// Width times height.
     pub fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 }
 
-/// Why bytes gave no image. Every cause is permanent: the same bytes fail again.
+/// Why an image cannot be decoded. Every cause is permanent: the same bytes fail again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The first bytes are those of no format read here.
+    /// The format is not supported.
     #[error("not a JPEG, PNG or WebP image")]
     Unsupported,
     /// The header announces more pixels than the limits allow.
@@ -107,21 +107,21 @@ pub enum DecodeError {
         width: u32,
         /// Height in the header.
         height: u32,
-        /// The most pixels allowed.
+        /// Largest allowed number of pixels.
         limit: u64,
     },
-    /// Damaged, truncated, or of a kind the decoder does not know.
+    /// Damaged, truncated, or of a kind that the decoder does not support.
     #[error("cannot decode {format} image: {cause}")]
     Undecodable {
-        /// What the first bytes announced.
+        /// Format of the first bytes.
         format: Format,
-        /// What the decoder said.
+        /// The decoder's error.
         cause: String,
     },
 }
 
 impl DecodeError {
-    /// What the failed result says.
+    /// The code of the failed result.
     pub fn failure(&self) -> FailureCode {
         match self {
             Self::TooLarge { .. } => FailureCode::TooLarge,
@@ -133,7 +133,7 @@ impl DecodeError {
 /// Reads format and size from the header, in microseconds and without touching the pixels.
 ///
 /// # Errors
-/// As [`decode`], as far as the header betrays it; sizes above any limit are reported, not refused.
+/// As [`decode`], as far as the header shows. A size above the limits is no error.
 pub fn probe(bytes: &[u8]) -> Result<Header, DecodeError> {
     let format = Format::of(bytes).ok_or(DecodeError::Unsupported)?;
     let (width, height) = guarded(format, || match format {
@@ -144,12 +144,12 @@ pub fn probe(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(Header { format, width, height })
 }
 
-/// Decodes a JPEG, PNG or WebP image and turns it upright as its EXIF orientation says.
+/// Decodes a JPEG, PNG or WebP image and applies its EXIF orientation.
 ///
-/// Grey and palette images become RGB, 16 bits become 8, alpha is dropped, CMYK is converted without colour management.
+/// Grey and palette images become RGB, 16 bits become 8, alpha is dropped, and CMYK is converted without colour management.
 ///
 /// # Errors
-/// Always permanent; see [`DecodeError`].
+/// See [`DecodeError`]. All are permanent.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Pixels, DecodeError> {
     let Header { format, width, height } = probe(bytes).and_then(|header| within(header, limits))?;
     let (pixels, orientation) = guarded(format, || match format {
@@ -159,7 +159,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Pixels, DecodeError
     })?;
     let image = Pixels::from_rgb(width, height, pixels).ok_or_else(|| DecodeError::Undecodable {
         format,
-        cause: "the image is not as large as its header says".to_owned(),
+        cause: "the image has another size than its header".to_owned(),
     })?;
     Ok(orientation.upright(image))
 }
@@ -171,13 +171,13 @@ fn within(header: Header, limits: &DecodeLimits) -> Result<Header, DecodeError> 
     Err(DecodeError::TooLarge { width: header.width, height: header.height, limit: limits.max_pixels })
 }
 
-/// Packed RGB rows as stored, and how to turn them upright.
+/// Packed RGB rows as stored, and their orientation.
 type Decoded = (Vec<u8>, Orientation);
 
-/// Runs a decoder so that even its panic is an error of this image alone.
+/// Runs a decoder. Its panic is an error of this image.
 fn guarded<T>(format: Format, decoder: impl FnOnce() -> Result<T, String>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(decoder))
-        .unwrap_or_else(|_| Err("the decoder gave up".to_owned()))
+        .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
         .map_err(|cause| DecodeError::Undecodable { format, cause })
 }
 

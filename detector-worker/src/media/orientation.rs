@@ -1,30 +1,30 @@
-//! EXIF orientation: where it stands, and how to undo it.
+//! EXIF orientation: read it, and turn pixels upright.
 
 use crate::pixels::Pixels;
 
 const ORIENTATION_TAG: u16 = 0x0112;
 const TYPE_SHORT: u16 = 3;
 
-/// How the stored image lies: the EXIF values 1 to 8.
+/// The EXIF orientation of stored pixels, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orientation(u16);
 
 impl Orientation {
-    /// Stored as it is seen.
+    /// Stored upright.
     pub const UPRIGHT: Self = Self(1);
 
     /// Reads the tag from an EXIF block (a TIFF file, with or without the `Exif\0\0` that precedes it in JPEG).
-    /// Anything unreadable counts as upright, as in every viewer.
+    /// An unreadable block means upright, as in every viewer.
     pub fn from_exif(block: &[u8]) -> Self {
         let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
         find_orientation(tiff).filter(|value| (1..=8).contains(value)).map_or(Self::UPRIGHT, Self)
     }
 
-    /// The image as it should be seen.
+    /// The upright pixels.
     pub fn upright(self, pixels: Pixels) -> Pixels {
         let (width, height) = (pixels.width(), pixels.height());
         let (right, bottom) = (width as usize - 1, height as usize - 1);
-        // Each arm says which stored pixel (x, y) is seen at column c of row r.
+        // Each arm maps an upright column c and row r to the stored (x, y).
         match self.0 {
             2 => pixels.rearranged(width, height, |c, r| (right - c, r)),
             3 => pixels.rearranged(width, height, |c, r| (right - c, bottom - r)),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn each_of_the_eight_orientations_is_undone() {
-        // Seen upright: a b c / d e f; stored as the EXIF standard's letter F images show.
+        // Upright: a b c / d e f. Stored as in the EXIF standard's drawings of the letter F.
         let stored: [(u16, u32, &[u8]); 8] = [
             (1, 3, b"abcdef"),
             (2, 3, b"cbafed"),

@@ -1,4 +1,4 @@
-//! PNG of every colour type and depth.
+//! PNG of every colour type and depth. Wrong checksums of ancillary chunks are tolerated, those of the image are not.
 
 use std::io::Cursor;
 
@@ -7,10 +7,10 @@ use png::{ColorType, Decoder, Limits, Reader, Transformations};
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Row buffers and tables beside the image itself.
+/// Bytes for row buffers and tables beside the image itself.
 const WORKING_BYTES: usize = 16 << 20;
 
-/// Bytes of a pixel at 16 bits with alpha, the most a row buffer holds.
+/// Bytes per pixel of a row buffer: at most four samples of 16 bits.
 const MAX_BYTES_PER_PIXEL: u64 = 8;
 
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
@@ -24,7 +24,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, String> {
     let length = reader.output_buffer_size().ok_or("the header announces an impossible size")?;
     let mut samples = vec![0; length];
     let frame = reader.next_frame(&mut samples).map_err(|error| error.to_string())?;
-    // Reads on to the end mark, so that a file cut behind its image data is noticed too.
+    // Reads to the end chunk, so that a file truncated behind its image data is an error too.
     reader.finish().map_err(|error| error.to_string())?;
     samples.truncate(frame.buffer_size());
     let orientation =
@@ -38,7 +38,7 @@ fn reader<'b>(bytes: &'b [u8], limits: &DecodeLimits) -> Result<Reader<Cursor<&'
         Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: budget.saturating_add(WORKING_BYTES) });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     decoder.ignore_checksums(false);
-    // Neither is looked at, and both may be compressed far beyond their size.
+    // Neither is used, and both can decompress to many times their size.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.read_info()
@@ -49,7 +49,7 @@ fn to_rgb(samples: Vec<u8>, colours: ColorType) -> Vec<u8> {
         ColorType::Rgba => samples.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
         ColorType::Grayscale => samples.iter().flat_map(|&grey| [grey; 3]).collect(),
         ColorType::GrayscaleAlpha => samples.chunks_exact(2).flat_map(|pixel| [pixel[0]; 3]).collect(),
-        // A palette was expanded above.
+        // EXPAND has turned a palette into RGB.
         ColorType::Rgb | ColorType::Indexed => samples,
     }
 }

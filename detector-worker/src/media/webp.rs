@@ -7,7 +7,7 @@ use image_webp::WebPDecoder;
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Bytes the lossless decoder needs for a pixel beside the image itself, with room to spare.
+/// Bytes per pixel that the lossless decoder may use beside the image itself; generous.
 const BYTES_PER_PIXEL: u64 = 16;
 
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
@@ -28,10 +28,10 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, String> {
 }
 
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, String> {
-    // The container names its length; less than that is a truncated file, even where the cut hits only trailing chunks.
+    // The container has a length field. A shorter file is truncated, even if only trailing chunks are missing.
     let announced = bytes.get(4..8).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
     if announced.is_none_or(|length| bytes.len() as u64 - 8 < u64::from(length)) {
-        return Err("the file is shorter than it says".to_owned());
+        return Err("the file is shorter than its header says".to_owned());
     }
     WebPDecoder::new(Cursor::new(bytes)).map_err(|error| error.to_string())
 }

@@ -87,7 +87,7 @@ def main():
             numbers = (f"{lowest:.4f}", f"{points:.3f}", f"{score:.5f}", f"{alone} without partner" if alone else "")
             print(line.format(base, f"{apart.max()} / {apart.mean():.2f}", len(ours), len(reference), *numbers))
     if compared == 0:
-        sys.exit("nothing was compared: no model in the folder, or no face in the pictures")
+        sys.exit("nothing was compared: no model in the folder, or no face in the images")
     print(f"\n{compared} faces compared: {'all agree' if agrees else 'SOME DIFFER'}")
     sys.exit(0 if agrees else 1)
 

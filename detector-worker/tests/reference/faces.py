@@ -28,7 +28,7 @@ class Faces:
         self.is_yunet = name == "yunet_n"
 
     def detect(self, rgb, shrink):
-        """Faces of an RGB picture as rows of score, left, top, right, bottom and five points; `shrink(rgb, size)` scales."""
+        """Faces of an RGB image as rows of score, left, top, right, bottom and five points; `shrink(rgb, size)` scales."""
         height, width = rgb.shape[:2]
         shown, across, down = rgb, 1.0, 1.0
         if max(width, height) > self.largest_side:

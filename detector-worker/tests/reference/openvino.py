@@ -2,8 +2,8 @@
 
 Usage: openvino.py MODELS_DIR ROUNDS FILE...   in an environment with openvino-requirements.txt
 
-One thread. For each picture the providers take turns; times are CPU time of this process. Prints a row for each model and
-way: the first time over all pictures (each with a shape that may be new), then the mean of the rounds, then how the
+One thread. For each image the providers take turns; times are CPU time of this process. Prints a row for each model and
+way: the first time over all images (each with a shape that may be new), then the mean of the rounds, then how the
 detections differ from those of the CPU provider over the same pixels.
 """
 
@@ -72,8 +72,8 @@ class Difference:
 def main():
     models_dir, rounds, *files = sys.argv[1:]
     cv2.setNumThreads(1)
-    pictures = [cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files]
-    print(f"ONNX Runtime {onnxruntime.__version__}, {len(pictures)} pictures, {rounds} rounds")
+    images = [cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files]
+    print(f"ONNX Runtime {onnxruntime.__version__}, {len(images)} images, {rounds} rounds")
     line = "{:<11} {:<14} {:>9} {:>9} {:>7} {:>6} {:>5} {:>6} {:>8} {:>10} {:>11}"
     print(line.format("model", "way", "first ms", "ms", "ratio", "pairs", "lost", "added", "IoU >=", "IoU mean", "scores <="))
     for name in [name for name in FACE_LIMITS if pathlib.Path(models_dir, FILES[name]).exists()]:
@@ -85,21 +85,21 @@ def main():
                 sys.exit(f"{way}: this ONNX Runtime does not start the {wanted}")
             faces.session = Timed(faces.session)
         first, differences = {}, {way: Difference() for way in ways}
-        for rgb in pictures:
+        for rgb in images:
             found = {way: faces.detect(rgb, shrink) for way, faces in ways.items()}
             for way, difference in differences.items():
                 difference.add(found["CPU"], found[way])
         for way, faces in ways.items():
             first[way], faces.session.seconds = faces.session.seconds, 0.0
         for _ in range(int(rounds)):
-            for rgb in pictures:
+            for rgb in images:
                 for faces in ways.values():
                     faces.detect(rgb, shrink)
         for way, faces in ways.items():
-            mean = faces.session.seconds / int(rounds) / len(pictures)
+            mean = faces.session.seconds / int(rounds) / len(images)
             ratio = ways["CPU"].session.seconds / faces.session.seconds
             seen = differences[way]
-            numbers = (f"{1e3 * first[way] / len(pictures):.2f}", f"{1e3 * mean:.2f}", f"{ratio:.2f}", seen.paired, seen.lost)
+            numbers = (f"{1e3 * first[way] / len(images):.2f}", f"{1e3 * mean:.2f}", f"{ratio:.2f}", seen.paired, seen.lost)
             overlaps = (f"{min(seen.overlaps):.4f}", f"{np.mean(seen.overlaps):.5f}", f"{max(seen.scores):.5f}")
             print(line.format(name, way, *numbers, seen.added, *overlaps), flush=True)
 
