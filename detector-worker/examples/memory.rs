@@ -13,10 +13,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Parser;
-use detector_worker::Config;
+use detector_worker::{Config, SharedArgs};
 use detector_worker::pipeline::Pipeline;
 use futures::future::try_join_all;
-use platform::Common;
 
 /// Time in which a detector without work has returned its memory.
 const IDLE: Duration = Duration::from_secs(5);
@@ -26,7 +25,7 @@ struct Settings {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    common: Common,
+    shared: SharedArgs,
     /// Number of passes over the files
     passes: u32,
     /// Image files
@@ -35,12 +34,12 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Settings { config, common, passes, files } = Settings::parse();
+    let Settings { config, shared, passes, files } = Settings::parse();
     let images: Vec<Bytes> = files
         .iter()
         .map(|file| Ok(fs::read(file).with_context(|| file.clone())?.into()))
         .collect::<anyhow::Result<_>>()?;
-    let pipeline = Arc::new(Pipeline::start(detector_worker::detectors(&config, &common)?, &config, &common).await?);
+    let pipeline = Arc::new(Pipeline::start(detector_worker::detectors(&config, &shared)?, &config, &shared).await?);
     let opened = status("VmRSS")?;
     pass(&pipeline, &images).await?;
     let started = cpu_time()?;
