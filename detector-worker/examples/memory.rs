@@ -3,7 +3,7 @@
 //!
 //! The settings are the worker's, such as `--models-file` and `--inference-threads`. In every pass each file is decoded and
 //! given to the detector, all files at once. The example prints the memory before the first pass, the peak, the memory
-//! after the last pass and after five idle seconds, and the CPU time (user and system) per image.
+//! after the last pass and after twelve idle seconds, and the CPU time (user and system) per image.
 //! `docs/decisions/memory.md` has the figures.
 
 use std::fs;
@@ -18,7 +18,7 @@ use detector_worker::pipeline::Pipeline;
 use futures::future::try_join_all;
 
 /// Time in which a detector without work has returned its memory.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Parser)]
 struct Settings {

@@ -19,7 +19,7 @@ use crate::pixels::Pixels;
 
 /// A session without jobs for this long releases the memory of earlier ones. It is long enough that a busy worker never
 /// pays for allocating it again. `docs/decisions/memory.md` has the figures.
-pub const RELEASE_AFTER: Duration = Duration::from_secs(2);
+pub const RELEASE_AFTER: Duration = Duration::from_secs(10);
 
 /// Opens a detector for the calling thread, which is not a thread of an async runtime.
 pub type Open = Arc<dyn Fn() -> anyhow::Result<Box<dyn Detector>> + Send + Sync>;
