@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Parser;
-use detector_worker::{Config, SharedArgs};
 use detector_worker::pipeline::Pipeline;
+use detector_worker::{Config, SharedArgs};
 use futures::future::try_join_all;
 
 /// Time in which a detector without work has returned its memory.
