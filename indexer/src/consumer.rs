@@ -3,6 +3,7 @@
 use bus::Delivery;
 use contracts::{Cause, Event, FrameId, ResultEvent, TenantId, vehicle};
 use jiff::Timestamp;
+use metrics::counter;
 
 /// Prefix of the CloudEvents types of this product.
 const OWN_TYPES: &str = "sightline.";
@@ -29,8 +30,12 @@ impl ResultDecoder {
         let position = delivery.position;
         let frame_id = FrameId::from_position(&self.incarnation, position.partition, position.offset);
         let arrived = Timestamp::try_from(delivery.timestamp).unwrap_or_else(|_| Timestamp::now());
-        vehicle::from_foreign(&message.value, frame_id, self.foreign_tenant.clone(), arrived)
-            .map_err(|error| cause("unknown", &error))
+        let foreign = vehicle::from_foreign(&message.value, frame_id, self.foreign_tenant.clone(), arrived)
+            .map_err(|error| cause("unknown", &error))?;
+        if foreign.impossible_time {
+            counter!("sightline_indexer_impossible_times_total").increment(1);
+        }
+        Ok(foreign.result)
     }
 }
 

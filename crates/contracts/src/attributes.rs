@@ -15,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -374,16 +375,20 @@ where
 }
 
 /// Schema of the object `attributes`.
-pub(crate) fn others_schema() -> RefOr<Schema> {
-    let schema = serde_json::json!({
-        "type": "object",
-        "description": "Further attributes by name: texts of at most 256 bytes, finite numbers, true or false. At most 16, a \
-                        vehicle's fields included.",
-        "maxProperties": MAX_ATTRIBUTES,
-        "propertyNames": { "pattern": "^[a-z][a-z0-9_]{0,31}$" },
-        "additionalProperties": { "type": ["string", "number", "boolean"], "maxLength": MAX_TEXT_BYTES },
-    });
-    serde_json::from_value(schema).unwrap_or_else(|_| RefOr::T(Schema::default()))
+pub(crate) fn others_schema() -> Schema {
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][a-z0-9_]{0,31}$"));
+    let value = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]))
+        .max_length(Some(MAX_TEXT_BYTES));
+    ObjectBuilder::new()
+        .description(Some(
+            "Further attributes by name: texts of at most 256 bytes, finite numbers, true or false. At most 16, a vehicle's \
+             fields included.",
+        ))
+        .max_properties(Some(MAX_ATTRIBUTES))
+        .property_names(Some(name))
+        .additional_properties(Some(value))
+        .into()
 }
 
 impl PartialSchema for Attributes {
@@ -417,7 +422,7 @@ mod tests {
             "{}",
             r#"{"category":"SUV","make":"Audi","model":"Q3","year":2020}"#,
             r#"{"make":"","attributes":{"colour":"red","doors":4,"height":1.5,"parked":true}}"#,
-            r#"{"attributes":{"n":-3,"large":1e300,"text":"4"}}"#,
+            r#"{"attributes":{"large":1e300,"n":-3,"text":"4"}}"#,
         ] {
             assert_eq!(serde_json::to_string(&read(json).unwrap()).unwrap(), json.replace("1e300", "1e+300"));
         }

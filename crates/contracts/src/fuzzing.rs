@@ -41,9 +41,10 @@ pub fn events(data: &[u8]) {
 pub fn vehicle(data: &[u8]) {
     let frame = FrameId::from_position("topic", 0, 7);
     match vehicle::from_foreign(data, frame, TenantId::shared(), Timestamp::UNIX_EPOCH) {
-        Ok(result) => {
-            assert_sound(&result);
-            assert_eq!(ResultEvent::from_message(&result.to_message()).as_ref(), Ok(&result));
+        Ok(foreign) => {
+            assert_sound(&foreign.result);
+            let read = ResultEvent::from_message(&foreign.result.to_message());
+            assert_eq!(read.as_ref(), Ok(&foreign.result));
         }
         Err(error) => assert_clean(&error),
     }

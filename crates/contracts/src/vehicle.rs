@@ -1,10 +1,24 @@
 //! The bare vehicle JSON of a foreign producer, as it may appear on the `results` topic.
 //!
-//! In: `{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}`, keys in any case, with or without `created_at`,
-//! which is UTC when it has no zone. Out: a result of the detector `vehicle` with one detection.
+//! In: `{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}`, keys in any case, with or without `created_at`.
+//! Out: a result of the detector `vehicle` with one detection.
+//!
+//! Producers differ, so values are read generously. An odd value of one field never loses the vehicle: the field then counts
+//! as absent. A message is refused only when it is no JSON object or nothing of a vehicle is left.
+//!
+//! | in | read as |
+//! |---|---|
+//! | a byte-order mark before the object, NULs after it or after a text | not there |
+//! | an empty text, `null`, `none`, `nil`, `n/a`, `na`, `nan`, `unknown`, `undefined`, `-` or `?` in any case | absent |
+//! | a year as `2020`, `2020.0`, `"2020"` or `"2020.0"`, 1 to 9999 | 2020 |
+//! | a number as make, model or category | its text; `3.0` as `3` |
+//! | a make, model or category over 128 characters | its first 128 |
+//! | `created_at` as RFC 3339; without a zone it is UTC | that time |
+//! | `created_at` as a number or numeric text | seconds since 1970 below 100,000,000,000, else milliseconds |
+//! | `created_at` before 1970, over an hour ahead of the arrival, or unreadable | the time of arrival |
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use serde_json::{Map, Value};
 
 use crate::attributes::Vehicle;
 use crate::detection::Detection;
@@ -14,38 +28,51 @@ use crate::result::{Outcome, ResultData, ResultEvent};
 
 /// Label of a foreign vehicle.
 pub const LABEL: &str = "vehicle";
-/// What stands where a model's name would.
+/// Model name of a foreign result.
 pub const MODEL: &str = "foreign";
+/// Texts, in lower case, with which producers say that they know nothing.
+const ABSENT: [&str; 11] = ["", "null", "none", "nil", "n/a", "na", "nan", "unknown", "undefined", "-", "?"];
+/// Longest make, model or category in characters.
+const MAX_TEXT: usize = 128;
+/// Numbers below this are seconds since 1970 (up to the year 5138), others milliseconds (from the year 1973).
+const FIRST_MILLISECONDS: f64 = 1e11;
+/// How far ahead of its arrival a time may be: clocks of producers differ.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
+
+/// A foreign vehicle, and how it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignVehicle {
+    /// The result.
+    pub result: ResultEvent,
+    /// Whether the message has a `created_at` that no capture can have; the time of arrival stands in for it.
+    pub impossible_time: bool,
+}
 
 /// Reads the value of a foreign producer's message as a result of `tenant`.
 ///
-/// `frame_id` must follow from the message's place on the log, so that a repeat is the same frame; `arrived` is its
-/// time on the log, which counts when it brings none of its own.
+/// `frame_id` must follow from the message's place on the log, so that a repeat is the same frame. `arrived` is the time at
+/// which the log got the message.
 ///
 /// # Errors
-/// When the value is not a JSON object with at least one of `year`, `make`, `model` and `category`, or one of them has a
-/// type or length that a vehicle cannot have.
+/// When the value is not a JSON object with at least one of `year`, `make`, `model` and `category`.
 pub fn from_foreign(
     value: &[u8],
     frame_id: FrameId,
     tenant: TenantId,
     arrived: Timestamp,
-) -> Result<ResultEvent, DecodeError> {
-    let object: serde_json::Map<String, Value> = serde_json::from_slice(value)
+) -> Result<ForeignVehicle, DecodeError> {
+    let object: Map<String, Value> = serde_json::from_slice(bare(value))
         .map_err(|error| payload(&format!("neither an event nor a vehicle: {}", brief(&error))))?;
-    let field = |name: &str| {
-        object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).filter(|v| !v.is_null())
-    };
     let vehicle = Vehicle {
-        category: field("category").map(|value| text("category", value)).transpose()?,
-        make: field("make").map(|value| text("make", value)).transpose()?,
-        model: field("model").map(|value| text("model", value)).transpose()?,
-        year: field("year").map(year).transpose()?,
+        category: field(&object, "category").and_then(text),
+        make: field(&object, "make").and_then(text),
+        model: field(&object, "model").and_then(text),
+        year: field(&object, "year").and_then(year),
     };
     if vehicle == Vehicle::default() {
         return Err(payload("neither an event nor a vehicle: none of year, make, model, category is there"));
     }
-    let captured_at = field("created_at").map(time).transpose()?.unwrap_or(arrived);
+    let created_at = field(&object, "created_at").map(|value| possible_time(value, arrived));
     let detection = Detection {
         label: LABEL.to_owned(),
         confidence: 1.0,
@@ -55,109 +82,225 @@ pub fn from_foreign(
     };
     detection.check().map_err(DecodeError::Payload)?;
     let detector: DetectorName = LABEL.parse().map_err(|error| payload(&format!("{error}")))?;
-    Ok(ResultEvent {
-        id: frame_id.uuid(),
-        tenant,
-        key: frame_id.to_string(),
-        traceparent: None,
-        reply_to: None,
-        data: ResultData {
-            frame_id,
-            stream: None,
-            detector,
-            model: MODEL.to_owned(),
-            captured_at,
-            processed_at: arrived,
-            outcome: Outcome::Ok { width: 0, height: 0, detections: vec![detection], image: None },
-        },
-    })
+    let data = ResultData {
+        frame_id,
+        stream: None,
+        detector,
+        model: MODEL.to_owned(),
+        captured_at: created_at.flatten().unwrap_or(arrived),
+        processed_at: arrived,
+        outcome: Outcome::Ok { width: 0, height: 0, detections: vec![detection], image: None },
+    };
+    let (id, key) = (frame_id.uuid(), frame_id.to_string());
+    let result = ResultEvent { id, tenant, key, traceparent: None, reply_to: None, data };
+    Ok(ForeignVehicle { result, impossible_time: created_at == Some(None) })
 }
 
 fn payload(reason: &str) -> DecodeError {
     DecodeError::Payload(reason.to_owned())
 }
 
-fn text(name: &str, value: &Value) -> Result<String, DecodeError> {
-    match value {
-        Value::String(text) if !text.trim().is_empty() => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        _ => Err(payload(&format!("{name} must be a text that is not empty"))),
+/// The value without a byte-order mark before it and NULs after it.
+fn bare(value: &[u8]) -> &[u8] {
+    let mut value = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
+    while let Some(rest) = value.strip_suffix(b"\0") {
+        value = rest;
     }
+    value
 }
 
-fn year(value: &Value) -> Result<i32, DecodeError> {
-    let number = match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
+/// The field of this name in any case, where it says anything.
+fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let same = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    same.into_iter().find(|value| match value {
+        Value::Null => false,
+        Value::String(text) => !ABSENT.contains(&trimmed(text).to_lowercase().as_str()),
+        _ => true,
+    })
+}
+
+/// A text without the white space around it and the NULs behind it.
+fn trimmed(text: &str) -> &str {
+    text.trim_end_matches('\0').trim()
+}
+
+fn text(value: &Value) -> Option<String> {
+    let whole = |number: f64| (number.fract() == 0.0).then(|| format!("{number:.0}"));
+    let text = match value {
+        Value::String(text) => trimmed(text).to_owned(),
+        Value::Number(number) if number.is_f64() => number.as_f64().and_then(whole).unwrap_or(number.to_string()),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
     };
-    number
-        .filter(|year| (1..=9999).contains(year))
-        .and_then(|year| i32::try_from(year).ok())
-        .ok_or_else(|| payload("year must be a whole number from 1 to 9999"))
+    Some(text.chars().take(MAX_TEXT).collect())
 }
 
-fn time(value: &Value) -> Result<Timestamp, DecodeError> {
-    let wrong = || payload("created_at must be a date and time such as 2024-05-01T12:00:00Z");
-    let text = value.as_str().ok_or_else(wrong)?.trim();
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Ok(timestamp);
+/// The number that a value is or is written as.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => trimmed(text).parse().ok(),
+        _ => None,
     }
-    let civil: DateTime = text.parse().map_err(|_| wrong())?;
-    Ok(civil.to_zoned(TimeZone::UTC).map_err(|_| wrong())?.timestamp())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+fn year(value: &Value) -> Option<i32> {
+    let year = number(value).filter(|year| year.fract() == 0.0 && (1.0..=9999.0).contains(year))?;
+    Some(year as i32)
+}
+
+/// The time of a value, unless no image can have been taken then.
+fn possible_time(value: &Value, arrived: Timestamp) -> Option<Timestamp> {
+    let latest = arrived.checked_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
+    time(value).filter(|time| (Timestamp::UNIX_EPOCH..=latest).contains(time))
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    if let Some(number) = number(value) {
+        return epoch(number);
+    }
+    let text = trimmed(value.as_str()?);
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Some(timestamp);
+    }
+    let civil: DateTime = text.parse().ok()?;
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "out of range it saturates, and jiff refuses it")]
+fn epoch(number: f64) -> Option<Timestamp> {
+    let milliseconds = if number.abs() < FIRST_MILLISECONDS { number * 1e3 } else { number };
+    number.is_finite().then_some(())?;
+    Timestamp::from_millisecond(milliseconds.round() as i64).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(value: &str) -> Result<ResultEvent, DecodeError> {
-        let arrived = "2026-01-02T03:04:05Z".parse().unwrap();
-        from_foreign(value.as_bytes(), FrameId::from_position("t", 0, 7), TenantId::shared(), arrived)
+    const ARRIVED: &str = "2026-01-02T03:04:05Z";
+
+    fn read_bytes(value: &[u8]) -> Result<ForeignVehicle, DecodeError> {
+        let arrived = ARRIVED.parse().unwrap();
+        from_foreign(value, FrameId::from_position("t", 0, 7), TenantId::shared(), arrived)
     }
 
-    fn vehicle(event: &ResultEvent) -> Vehicle {
-        match &event.data.outcome {
+    fn read(value: &str) -> Result<ForeignVehicle, DecodeError> {
+        read_bytes(value.as_bytes())
+    }
+
+    fn vehicle(foreign: &ForeignVehicle) -> Vehicle {
+        match &foreign.result.data.outcome {
             Outcome::Ok { detections, .. } => detections[0].attributes.vehicle(),
             Outcome::Failed { .. } => panic!("a vehicle is no failure"),
         }
     }
 
-    #[test]
-    fn keys_count_in_any_case() {
-        let upper = read(r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#).unwrap();
-        let lower = read(r#"{"year":2020,"make":"Audi","model":"Q3","category":"SUV"}"#).unwrap();
-        assert_eq!(vehicle(&upper), vehicle(&lower));
-        assert_eq!(vehicle(&upper).make.as_deref(), Some("Audi"));
-        assert_eq!(vehicle(&upper).year, Some(2020));
+    fn audi() -> Vehicle {
+        let text = |text: &str| Some(text.to_owned());
+        Vehicle { category: text("SUV"), make: text("Audi"), model: text("Q3"), year: Some(2020) }
     }
 
     #[test]
-    fn a_date_without_a_zone_is_utc_and_no_date_is_the_arrival() {
+    fn one_vehicle_is_read_however_it_is_written() {
+        for value in [
+            r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#,
+            r#"{"year":2020.0,"make":"Audi","model":"Q3","category":"SUV"}"#,
+            r#"{"year":"2020","make":" Audi ","model":"Q3\u0000\u0000","category":"SUV"}"#,
+            r#"{"year":"2020.0 ","make":null,"MAKE":"Audi","model":"Q3","category":"SUV"}"#,
+            "\u{feff}{\"Year\":2020,\"Make\":\"Audi\",\"Model\":\"Q3\",\"Category\":\"SUV\"}\0\0",
+        ] {
+            assert_eq!(vehicle(&read(value).unwrap()), audi(), "{value}");
+        }
+        let numbers = read(r#"{"make":"Mazda","model":3,"category":3.0}"#).unwrap();
+        assert_eq!((vehicle(&numbers).model.as_deref(), vehicle(&numbers).category.as_deref()), (Some("3"), Some("3")));
+    }
+
+    #[test]
+    fn a_text_that_says_nothing_is_absent() {
+        for text in ["", "  ", "null", "NULL", "None", "unknown", "Unknown\\u0000", "n/a", "N/A ", "NaN", "-", "?"] {
+            let foreign = read(&format!(r#"{{"make":"{text}","category":"SUV","created_at":"{text}"}}"#)).unwrap();
+            assert_eq!(vehicle(&foreign), Vehicle { category: audi().category, ..Vehicle::default() }, "{text:?}");
+            assert!(!foreign.impossible_time, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_odd_field_never_loses_the_vehicle() {
+        let long = format!("\"{}\"", "x".repeat(500));
+        for (field, odd) in [
+            ("year", "2020.5"),
+            ("year", "\"new\""),
+            ("year", "99999999999999999999"),
+            ("year", "{}"),
+            ("make", "{}"),
+            ("make", "[1]"),
+            ("model", "true"),
+            ("model", long.as_str()),
+            ("created_at", "\"yesterday\""),
+            ("created_at", "{}"),
+            ("created_at", "1e300"),
+        ] {
+            let foreign = read(&format!(r#"{{"category":"SUV","{field}":{odd}}}"#)).unwrap();
+            let read = vehicle(&foreign);
+            assert_eq!((read.category.as_deref(), read.year, read.make), (Some("SUV"), None, None), "{field} {odd}");
+            assert!(read.model.is_none_or(|model| model.len() == MAX_TEXT));
+            assert_eq!(foreign.impossible_time, field == "created_at", "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_as_text_seconds_or_milliseconds() {
         for (date, expected) in [
             (r#","created_at":"2024-05-01T12:00:00""#, "2024-05-01T12:00:00Z"),
             (r#","created_at":"2024-05-01 12:00:00.250""#, "2024-05-01T12:00:00.25Z"),
             (r#","CREATED_AT":"2024-05-01T12:00:00+02:00""#, "2024-05-01T10:00:00Z"),
-            (r#","created_at":null"#, "2026-01-02T03:04:05Z"),
-            ("", "2026-01-02T03:04:05Z"),
+            (r#","created_at":1714564800"#, "2024-05-01T12:00:00Z"),
+            (r#","created_at":1714564800.25"#, "2024-05-01T12:00:00.25Z"),
+            (r#","created_at":1714564800000"#, "2024-05-01T12:00:00Z"),
+            (r#","created_at":"1714564800000""#, "2024-05-01T12:00:00Z"),
+            (r#","created_at":0"#, "1970-01-01T00:00:00Z"),
+            (r#","created_at":"2026-01-02T04:04:05Z""#, "2026-01-02T04:04:05Z"),
+            (r#","created_at":null"#, ARRIVED),
+            ("", ARRIVED),
         ] {
-            let event = read(&format!(r#"{{"make":"Audi"{date}}}"#)).unwrap();
-            assert_eq!(event.data.captured_at.to_string(), expected, "{date}");
+            let foreign = read(&format!(r#"{{"make":"Audi"{date}}}"#)).unwrap();
+            assert_eq!(foreign.result.data.captured_at.to_string(), expected, "{date}");
+            assert!(!foreign.impossible_time, "{date}");
         }
     }
 
     #[test]
-    fn what_is_neither_an_event_nor_a_vehicle_is_refused_with_the_reason() {
+    fn an_impossible_time_becomes_the_time_of_arrival() {
+        for date in [
+            r#""0001-01-01T00:00:00""#,
+            r#""0000-12-31T23:00:00.000Z""#,
+            r#""1969-12-31T23:59:59Z""#,
+            r#""2026-01-02T04:04:06Z""#,
+            r#""2099-01-01T00:00:00Z""#,
+            "-1",
+            "99999999999999",
+        ] {
+            let foreign = read(&format!(r#"{{"make":"Audi","created_at":{date}}}"#)).unwrap();
+            assert_eq!(foreign.result.data.captured_at.to_string(), ARRIVED, "{date}");
+            assert!(foreign.impossible_time, "{date}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
         for (value, reason) in [
             ("", "neither an event nor a vehicle"),
             ("[1]", "neither an event nor a vehicle"),
+            (r#""{\"make\":\"Audi\"}""#, "neither an event nor a vehicle"),
             ("{}", "none of year, make, model, category"),
-            (r#"{"make":{}}"#, "make must be a text"),
-            (r#"{"make":"Audi","year":2020.5}"#, "year must be a whole number"),
-            (r#"{"make":"Audi","created_at":"yesterday"}"#, "created_at must be a date"),
+            (r#"{"make":{}}"#, "none of year, make, model, category"),
+            (r#"{"make":"unknown","year":null}"#, "none of year, make, model, category"),
         ] {
             let error = read(value).unwrap_err().to_string();
             assert!(error.contains(reason), "{value}: {error}");
         }
+        assert!(read_bytes(b"\xef\xbb\xbf\0").is_err());
     }
 }

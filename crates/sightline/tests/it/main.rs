@@ -9,6 +9,7 @@ mod combinations;
 mod delivery;
 mod modules;
 mod nothing_lost;
+mod old_data;
 mod processes;
 mod real_input;
 mod reference_flow;

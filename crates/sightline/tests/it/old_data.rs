@@ -1,0 +1,246 @@
+//! What an older version left behind is opened by this one: its data folder, and the content of its topics.
+//!
+//! `tests/data/schema-1` holds both, as the version with schema 1 of the documents left them when it was killed with work
+//! pending; `README.md` there says how it was made. Each later schema change keeps these tests.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bus::{Bus, EmbeddedBus};
+use contracts::{Headers, Message, TopicRole, Topics};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::processes::Up;
+
+/// Time limit for the pending work.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Lists whose items have ids.
+const LISTS: [&str; 4] = [
+    "/v1/frames?limit=100",
+    "/v1/detections?limit=100",
+    "/v1/alerts/history?limit=100",
+    "/v1/rules",
+];
+
+fn old(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/schema-1").join(name)
+}
+
+fn expected(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(old(name)).unwrap()).unwrap()
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn unpacked(name: &str) -> Vec<u8> {
+    let output = Command::new("gzip").arg("-dc").arg(old(name)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Settings with which old data does not expire.
+fn settings() -> Vec<(&'static str, String)> {
+    vec![
+        ("SIGHTLINE_TOPICS_FILE", old("topics.yaml").to_str().unwrap().to_owned()),
+        ("SIGHTLINE_RETENTION", "36500d".to_owned()),
+        ("SIGHTLINE_PICTURE_RETENTION", "36500d".to_owned()),
+        ("SIGHTLINE_RATE_LIMIT_RPS", "1000".to_owned()),
+    ]
+}
+
+struct Client {
+    url: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    fn new(url: &str, token: &str) -> Self {
+        Self { url: url.to_owned(), token: token.to_owned(), http: reqwest::Client::new() }
+    }
+
+    async fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await.unwrap();
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return None;
+        }
+        Some(answer.error_for_status().unwrap().bytes().await.unwrap().to_vec())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let bytes = self.bytes(path).await.unwrap_or_else(|| panic!("{path} is not found"));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// The frame, once it has a result.
+    async fn processed(&self, id: &str) -> Value {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if let Some(bytes) = self.bytes(&format!("/v1/frames/{id}")).await {
+                let frame: Value = serde_json::from_slice(&bytes).unwrap();
+                if frame["results"].as_array().is_some_and(|results| !results.is_empty()) {
+                    return frame;
+                }
+            }
+            assert!(Instant::now() < deadline, "frame {id} was acknowledged and has no result");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Names of the rules that raised an alert about a frame, once there are `count`.
+    async fn rules_raised_about(&self, frame: &str, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let alerts = self.json("/v1/alerts/history?limit=200").await;
+            let items = alerts["items"].as_array().unwrap();
+            let about = items.iter().filter(|alert| alert["frame_id"] == frame);
+            let rules: Vec<String> = about.map(|alert| alert["rule"].as_str().unwrap().to_owned()).collect();
+            if rules.len() >= count {
+                return rules;
+            }
+            assert!(Instant::now() < deadline, "frame {frame} has only the alerts {rules:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// What the old program answered is among what this one answers.
+async fn assert_answers_kept(client: &Client, answers: &Value) {
+    for path in LISTS {
+        let now = client.json(path).await;
+        let now = now["items"].as_array().unwrap();
+        for item in answers[path]["items"].as_array().unwrap() {
+            assert!(now.contains(item), "{path} has lost or changed {item}");
+        }
+    }
+    for detection in answers[LISTS[1]]["items"].as_array().unwrap() {
+        let path = format!("/v1/detections/{}", detection["id"].as_str().unwrap());
+        assert_eq!(client.json(&path).await, *detection);
+    }
+    let older = client.json("/detections?limit=1000").await;
+    for vehicle in answers["/detections"].as_array().unwrap() {
+        assert!(older.as_array().unwrap().contains(vehicle), "the older route has lost or changed {vehicle}");
+    }
+}
+
+/// Every acknowledged frame has a result; one with a face or a suspicious vehicle has its alert, once.
+async fn assert_pending_finished(client: &Client, pending: &[String]) {
+    for id in pending {
+        let frame = client.processed(id).await;
+        assert_eq!(frame["results"].as_array().unwrap().len(), 1, "{frame}");
+        assert_eq!(frame["results"][0]["status"], "ok", "{frame}");
+        let found = frame["detections"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{frame}");
+        let rule = if found[0]["label"] == "face" { "face-seen" } else { "suspicious-vehicle" };
+        let rules = client.rules_raised_about(id, 2).await;
+        assert_eq!(rules.iter().filter(|raised| *raised == rule).count(), 1, "{id}: {rules:?}");
+        assert_eq!(rules.iter().collect::<BTreeSet<_>>().len(), rules.len(), "{id}: {rules:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_data_folder_opens_with_nothing_lost() {
+    let expected = expected("expected.json");
+    let folder = tempfile::tempdir().unwrap();
+    let unpack = Command::new("tar").arg("-xzf").arg(old("folder.tar.gz")).arg("-C").arg(folder.path()).status();
+    assert!(unpack.unwrap().success());
+
+    let mut up = Up::start_in(folder, &settings()).await;
+
+    // An API token of before is taken.
+    let accounts = &expected["accounts"];
+    let ada = Client::new(&up.url, accounts["api_token"].as_str().unwrap());
+    assert_pending_finished(&ada, &texts(&expected["pending"])).await;
+    assert_answers_kept(&ada, &expected["answers"]).await;
+    for (id, sha256) in expected["images"].as_object().unwrap() {
+        let image = ada.bytes(&format!("/v1/frames/{id}/image")).await.unwrap();
+        let sum: String = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum, sha256.as_str().unwrap(), "the image of {id}");
+    }
+    let form = [
+        ("grant_type", "password"),
+        ("username", accounts["email"].as_str().unwrap()),
+        ("password", accounts["password"].as_str().unwrap()),
+    ];
+    let signed_in = ada.http.post(format!("{}/v1/token", up.url)).form(&form).send().await.unwrap();
+    assert_eq!(signed_in.status(), 200);
+    let listed = up.command(&["dlq", "list", "frames"]);
+    for letter in texts(&expected["dead_letters"]) {
+        assert!(listed.contains(&letter), "{letter}\n{listed}");
+    }
+    assert!(up.process.stop(), "{}", up.process.said());
+}
+
+/// Puts every message of the old topics on a log of this version, and the blobs that they refer to in a folder.
+async fn replay(bus: &dyn Bus, blobs: &std::path::Path, expected: &Value) {
+    for line in unpacked("topics.jsonl.gz").split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: Value = serde_json::from_slice(line).unwrap();
+        let decoded = |value: &Value| value.as_str().map(|text| STANDARD.decode(text).unwrap());
+        let mut headers = Headers::new();
+        for header in message["headers"].as_array().unwrap() {
+            headers.push(header[0].as_str().unwrap().to_owned(), decoded(&header[1]).unwrap());
+        }
+        let role: TopicRole = message["role"].as_str().unwrap().parse().unwrap();
+        let key = decoded(&message["key"]).map(Into::into);
+        let message = Message { key, headers, value: decoded(&message["value"]).unwrap().into() };
+        bus.send(role, message).unwrap().await.unwrap();
+    }
+    let image = unpacked("inbox.png.gz");
+    for key in texts(&expected["inbox"]) {
+        let path = blobs.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &image).unwrap();
+    }
+}
+
+/// All that the old topics hold is processed, with the ids that the old program gave.
+async fn assert_topics_read(client: &Client, expected: &Value) {
+    let pending = texts(&expected["pending"]);
+    let acknowledged = texts(&expected["settled"]).into_iter().chain(pending);
+    for id in acknowledged {
+        client.processed(&id).await;
+    }
+    let answers = &expected["answers"];
+    for detection in answers[LISTS[1]]["items"].as_array().unwrap() {
+        let foreign = detection["detector"] == "vehicle";
+        let id = detection["id"].as_str().unwrap();
+        assert!(foreign || client.json(&format!("/v1/detections/{id}")).await == *detection, "{detection}");
+    }
+    for vehicle in expected["foreign"].as_array().unwrap() {
+        let make = vehicle.get("Make").or(vehicle.get("make")).and_then(Value::as_str).unwrap();
+        let found = client.json(&format!("/v1/detections?label=vehicle&make={make}")).await;
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{make}: {found}");
+    }
+    // An alert of before and the same alert raised again are one: their ids are equal.
+    let now = client.json("/v1/alerts/history?limit=1000").await;
+    let ids = |alerts: &Value| -> BTreeSet<String> {
+        let alerts = alerts["items"].as_array().unwrap().iter();
+        let built_in = alerts.filter(|alert| alert["rule"] == "face-seen" && alert["detector"] == "face");
+        built_in.map(|alert| alert["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let lost: Vec<String> = ids(&answers[LISTS[2]]).difference(&ids(&now)).cloned().collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[tokio::test]
+async fn older_topics_are_read_on_the_embedded_log() {
+    let expected = expected("expected-topics.json");
+    let folder = tempfile::tempdir().unwrap();
+    let topics = Topics::parse(&std::fs::read_to_string(old("topics.yaml")).unwrap()).unwrap();
+    let bus = EmbeddedBus::open(&folder.path().join("data/log"), &topics, Default::default()).unwrap();
+    replay(&bus, &folder.path().join("data/blobs"), &expected).await;
+    drop(bus);
+
+    let mut up = Up::start_in(folder, &settings()).await;
+
+    assert_topics_read(&Client::new(&up.url, &up.token), &expected).await;
+    assert!(up.process.stop(), "{}", up.process.said());
+}
