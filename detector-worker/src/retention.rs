@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError};
-use contracts::TopicRole;
-use store::{Blobs, INBOX};
+use contracts::{BlobKind, TopicRole};
+use store::Blobs;
 
 /// Time between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -31,8 +31,8 @@ impl Sweeper {
         let mut hourly = tokio::time::interval(INTERVAL);
         loop {
             hourly.tick().await;
-            self.sweep("frames", Ok(self.kept_images)).await;
-            self.sweep(INBOX, self.inbox_age().await).await;
+            self.sweep(BlobKind::Frames, Ok(self.kept_images)).await;
+            self.sweep(BlobKind::Inbox, self.inbox_age().await).await;
         }
     }
 
@@ -43,15 +43,15 @@ impl Sweeper {
         Ok(self.inbox.max(waiting))
     }
 
-    async fn sweep(&self, kind: &str, age: Result<Duration, BusError>) {
+    async fn sweep(&self, kind: BlobKind, age: Result<Duration, BusError>) {
         let swept = match age {
             Ok(age) => self.blobs.sweep(kind, age).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match swept {
             Ok(0) => {}
-            Ok(deleted) => tracing::info!(kind, deleted, "deleted old images"),
-            Err(error) => tracing::warn!(kind, error, "old images could not be deleted; retrying in an hour"),
+            Ok(deleted) => tracing::info!(kind = kind.as_str(), deleted, "deleted old images"),
+            Err(error) => tracing::warn!(kind = kind.as_str(), error, "old images could not be deleted; retrying in an hour"),
         }
     }
 }

@@ -4,24 +4,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::TenantId;
+use contracts::{BlobKind, TenantId};
 
 use crate::StoreError;
 
-/// The kind of frames on their way. Their senders were told that they are taken; a kept image is a copy of what was seen.
-pub const INBOX: &str = "inbox";
-
-/// Images by key. A key is `/`-separated and made by us, never by a client. Cheap to share as `Arc<dyn Blobs>`.
+/// Images by key. Cheap to share as `Arc<dyn Blobs>`.
 ///
-/// Keys begin with a kind and the UTC day of writing, as in `frames/2026-01-02/<tenant>/<frame id>` for kept images and
-/// `inbox/2026-01-02/<frame id>` for large frames on their way, so that what is too old goes by whole days.
+/// A key is the text of a [`contracts::BlobKey`]: a kind, the UTC day of writing, the tenant, the frame. Retention deletes whole
+/// days. A key from the log or from a document is checked as a `BlobKey` before it comes here.
 #[async_trait]
 pub trait Blobs: Send + Sync {
     /// What it is, for a start-up line, without secrets.
     fn describe(&self) -> String;
 
     /// Stores a blob before it returns, so that it outlives this process; the same key again replaces it whole, never in part.
-    /// One of the kind [`INBOX`] outlives a power cut as well.
+    /// A blob of [`BlobKind::Inbox`] outlives a power cut as well: its sender was told that the frame is accepted.
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError>;
 
     /// A blob, or nothing when it is gone.
@@ -31,11 +28,10 @@ pub trait Blobs: Send + Sync {
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
     /// Deletes every blob of a kind whose day ended longer ago than `age`; returns how many.
-    async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError>;
+    async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError>;
 
-    /// Deletes every blob of a kind that is kept for a tenant; returns how many. For kinds whose keys name the tenant after the
-    /// day.
-    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError>;
+    /// Deletes every blob of a kind of a tenant; returns how many.
+    async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError>;
 
     /// Succeeds when blobs can be written.
     async fn check(&self) -> Result<(), StoreError>;

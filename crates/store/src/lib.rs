@@ -19,7 +19,7 @@ mod shape;
 mod sqlite;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
-pub use blobs::{Blobs, INBOX};
+pub use blobs::Blobs;
 pub use cursor::CursorError;
 pub use documents::{
     AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome,

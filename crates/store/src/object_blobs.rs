@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::TenantId;
+use contracts::{BlobKind, TenantId};
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -18,7 +18,6 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::blobs::INBOX;
 use crate::{Blobs, StoreError};
 
 /// Longest key that is taken.
@@ -114,8 +113,8 @@ impl ObjectBlobs {
     }
 
     /// The days of a kind.
-    async fn days(&self, kind: &str) -> Result<Vec<Path>, StoreError> {
-        let place = self.place(kind)?;
+    async fn days(&self, kind: BlobKind) -> Result<Vec<Path>, StoreError> {
+        let place = self.place(kind.as_str())?;
         let listed = self.store.list_with_delimiter(Some(&place)).await;
         Ok(listed.map_err(|error| self.failed("listing blobs", &error))?.common_prefixes)
     }
@@ -146,7 +145,7 @@ impl Blobs for ObjectBlobs {
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
         let place = self.place(key)?;
-        let store = if key.split('/').next() == Some(INBOX) { &self.flushing } else { &self.store };
+        let store = if key.split('/').next() == Some(BlobKind::Inbox.as_str()) { &self.flushing } else { &self.store };
         store.put(&place, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
     }
@@ -171,7 +170,7 @@ impl Blobs for ObjectBlobs {
         }
     }
 
-    async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError> {
+    async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError> {
         let mut swept = 0;
         for day in self.days(kind).await? {
             if day.filename().is_some_and(|name| ended_longer_ago(name, age, Timestamp::now())) {
@@ -181,7 +180,7 @@ impl Blobs for ObjectBlobs {
         Ok(swept)
     }
 
-    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError> {
+    async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for day in self.days(kind).await? {
             deleted += self.delete_under(&day.join(tenant.as_str())).await?;

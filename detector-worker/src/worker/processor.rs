@@ -155,7 +155,7 @@ impl FrameProcessor {
     async fn image_bytes(&self, frame: &FrameEvent) -> anyhow::Result<Result<Bytes, Failure>> {
         match &frame.content {
             FrameContent::Inline(bytes) => Ok(Ok(bytes.clone())),
-            FrameContent::Blob(key) => blobs::fetch(&*self.blobs, key).await,
+            FrameContent::Blob(key) => blobs::fetch(&*self.blobs, frame, key).await,
         }
     }
 

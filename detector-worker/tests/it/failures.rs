@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups};
+use contracts::{BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups};
 use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
@@ -97,7 +97,9 @@ async fn a_missing_image_is_dead_lettered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_outside_the_inbox_is_never_read() {
-    for key in ["frames/2026-01-02/tenant/secret", "inbox/../frames/x", "inbox//x", "inbox/ü"] {
+    let other = frame("gate", Bytes::new());
+    let kept = inbox(&other).replacen("inbox", "frames", 1);
+    for key in ["frames/2026-01-02/tenant/secret", "inbox/../frames/x", "inbox//x", "inbox/ü", &inbox(&other), &kept] {
         let mut forged = frame("gate", Bytes::new());
         forged.content = FrameContent::Blob(key.to_owned());
         assert_fails(forged, FailureCode::Missing, &[]).await;
@@ -255,12 +257,12 @@ impl Blobs for FlakyBlobs {
         self.inner.delete(key).await
     }
 
-    async fn sweep(&self, kind: &str, age: Duration) -> Result<u64, StoreError> {
+    async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError> {
         self.sweeps.fetch_add(1, Ordering::SeqCst);
         self.inner.sweep(kind, age).await
     }
 
-    async fn delete_tenant(&self, kind: &str, tenant: &TenantId) -> Result<u64, StoreError> {
+    async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError> {
         self.inner.delete_tenant(kind, tenant).await
     }
 

@@ -8,7 +8,7 @@ use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::{
-    Attributes, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome,
+    Attributes, BlobKey, BlobKind, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome,
     ResultEvent, TenantId, TopicRole, Topics, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
@@ -106,8 +106,7 @@ pub fn png(width: u32, height: u32) -> Bytes {
 
 /// Key under which ingest-api stores the image of a large frame.
 pub fn inbox(frame: &FrameEvent) -> String {
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    format!("inbox/{today}/{}", frame.id)
+    BlobKey::new(BlobKind::Inbox, jiff::Timestamp::now(), &frame.tenant, frame.id).to_string()
 }
 
 pub fn frame(stream: &str, image: Bytes) -> FrameEvent {

@@ -14,9 +14,8 @@ use bus::{Bus, EmbeddedBus};
 use contracts::{Headers, Message, TopicRole, Topics};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
-use crate::processes::Up;
+use crate::processes::TestServer;
 
 /// Time limit for the pending work.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -153,11 +152,11 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
     let unpack = Command::new("tar").arg("-xzf").arg(old("folder.tar.gz")).arg("-C").arg(folder.path()).status();
     assert!(unpack.unwrap().success());
 
-    let mut up = Up::start_in(folder, &settings()).await;
+    let mut server = TestServer::start_in(folder, &settings()).await;
 
     // An API token of before is taken.
     let accounts = &expected["accounts"];
-    let ada = Client::new(&up.url, accounts["api_token"].as_str().unwrap());
+    let ada = Client::new(&server.url, accounts["api_token"].as_str().unwrap());
     assert_pending_finished(&ada, &texts(&expected["pending"])).await;
     assert_answers_kept(&ada, &expected["answers"]).await;
     for (id, sha256) in expected["images"].as_object().unwrap() {
@@ -170,17 +169,18 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
         ("username", accounts["email"].as_str().unwrap()),
         ("password", accounts["password"].as_str().unwrap()),
     ];
-    let signed_in = ada.http.post(format!("{}/v1/token", up.url)).form(&form).send().await.unwrap();
+    let signed_in = ada.http.post(format!("{}/v1/token", server.url)).form(&form).send().await.unwrap();
     assert_eq!(signed_in.status(), 200);
-    let listed = up.command(&["dlq", "list", "frames"]);
+    let listed = server.command(&["dlq", "list", "frames"]);
     for letter in texts(&expected["dead_letters"]) {
         assert!(listed.contains(&letter), "{letter}\n{listed}");
     }
-    assert!(up.process.stop(), "{}", up.process.said());
+    assert!(server.process.stop(), "{}", server.process.output());
 }
 
 /// Puts every message of the old topics on a log of this version, and the blobs that they refer to in a folder.
 async fn replay(bus: &dyn Bus, blobs: &std::path::Path, expected: &Value) {
+    let producer = bus.producer();
     for line in unpacked("topics.jsonl.gz").split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let message: Value = serde_json::from_slice(line).unwrap();
         let decoded = |value: &Value| value.as_str().map(|text| STANDARD.decode(text).unwrap());
@@ -191,7 +191,7 @@ async fn replay(bus: &dyn Bus, blobs: &std::path::Path, expected: &Value) {
         let role: TopicRole = message["role"].as_str().unwrap().parse().unwrap();
         let key = decoded(&message["key"]).map(Into::into);
         let message = Message { key, headers, value: decoded(&message["value"]).unwrap().into() };
-        bus.send(role, message).unwrap().await.unwrap();
+        producer.send(role, message).unwrap().await.unwrap();
     }
     let image = unpacked("inbox.png.gz");
     for key in texts(&expected["inbox"]) {
@@ -239,8 +239,8 @@ async fn older_topics_are_read_on_the_embedded_log() {
     replay(&bus, &folder.path().join("data/blobs"), &expected).await;
     drop(bus);
 
-    let mut up = Up::start_in(folder, &settings()).await;
+    let mut server = TestServer::start_in(folder, &settings()).await;
 
-    assert_topics_read(&Client::new(&up.url, &up.token), &expected).await;
-    assert!(up.process.stop(), "{}", up.process.said());
+    assert_topics_read(&Client::new(&server.url, &server.token), &expected).await;
+    assert!(server.process.stop(), "{}", server.process.output());
 }

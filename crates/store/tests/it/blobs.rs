@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use contracts::BlobKind;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use store::{Blobs, ObjectBlobs};
@@ -100,7 +101,7 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
         blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
     }
 
-    let swept = blobs.sweep("frames", Duration::from_secs(7 * 86_400)).await.unwrap();
+    let swept = blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap();
 
     assert_eq!(swept, 2);
     for key in old {
@@ -109,8 +110,7 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
     for key in recent.iter().chain(&inbox) {
         assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
     }
-    assert_eq!(blobs.sweep("frames", Duration::from_secs(7 * 86_400)).await.unwrap(), 0);
-    assert_eq!(blobs.sweep("nothing", Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap(), 0);
 }
 
 async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &ObjectBlobs) {
@@ -121,7 +121,7 @@ async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &Obje
         blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
     }
 
-    assert_eq!(blobs.delete_tenant("frames", &gone).await.unwrap(), 2);
+    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &gone).await.unwrap(), 2);
 
     for key in gones {
         assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
@@ -129,8 +129,7 @@ async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &Obje
     for key in others.iter().chain(&elsewhere) {
         assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
     }
-    assert_eq!(blobs.delete_tenant("frames", &gone).await.unwrap(), 0);
-    assert_eq!(blobs.delete_tenant("nothing", &gone).await.unwrap(), 0);
+    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &gone).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -141,7 +140,7 @@ async fn a_sweep_takes_with_it_what_a_kill_left_half_written() {
     let half_written = folder.path().join(format!("blobs/frames/{}/a/3#1", day(9)));
     std::fs::write(&half_written, "half").unwrap();
 
-    assert_eq!(blobs.sweep("frames", Duration::from_secs(7 * 86_400)).await.unwrap(), 1);
+    assert_eq!(blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap(), 1);
 
     assert!(!half_written.exists());
 }

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use contracts::{FailureCode, FrameEvent};
+use contracts::{BlobKey, BlobKind, FailureCode, FrameEvent};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use store::{Blobs, StoreError};
 
 use super::backoff;
@@ -17,8 +16,10 @@ use crate::pipeline::Failure;
 /// # Errors
 /// The inner one when there is nothing to fetch: a foreign key, or a deleted image. The outer one when the store refuses for
 /// good.
-pub async fn fetch(blobs: &dyn Blobs, key: &str) -> anyhow::Result<Result<Bytes, Failure>> {
-    if !is_inbox_key(key) {
+pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &str) -> anyhow::Result<Result<Bytes, Failure>> {
+    // Anybody may write to the topic: a producer must not read other frames or kept images by a key of its choice.
+    let of_frame = |key: BlobKey| key.is_of(BlobKind::Inbox, &frame.tenant, frame.id);
+    if !key.parse().is_ok_and(of_frame) {
         let message = format!("{key:?} is no key of a frame's image");
         return Ok(Err(Failure { code: FailureCode::Missing, message }));
     }
@@ -35,19 +36,10 @@ pub async fn fetch(blobs: &dyn Blobs, key: &str) -> anyhow::Result<Result<Bytes,
 /// The store refuses for good.
 pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<String> {
     let started = Instant::now();
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let key = format!("frames/{today}/{}/{}", frame.tenant, frame.id);
+    let key = BlobKey::new(BlobKind::Frames, Timestamp::now(), &frame.tenant, frame.id).to_string();
     retry("keep", || blobs.put(&key, encoded.clone())).await?;
     meters::stage("keep", started.elapsed());
     Ok(key)
-}
-
-/// Whether a key can be one that ingest-api wrote. A producer that is not ours must neither read kept images by a key of its
-/// choice nor end the worker by a key that the store refuses.
-fn is_inbox_key(key: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let valid = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(allowed);
-    key.len() <= 256 && key.starts_with("inbox/") && key.split('/').all(valid)
 }
 
 /// Calls the blob store until it answers.

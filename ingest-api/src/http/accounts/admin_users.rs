@@ -6,14 +6,14 @@ use accounts::Secret;
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{Page, Problem};
-use contracts::{TenantId, UserId};
+use contracts::{BlobKind, TenantId, UserId};
 use http::StatusCode;
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
-use store::{Cursor, INBOX};
+use store::Cursor;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,8 +27,6 @@ use crate::http::error::{ApiError, RequestError};
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, text};
 
-/// The folder of kept images in the blob store.
-const IMAGES: &str = "frames";
 /// After this time every instance refuses the credentials of a disabled user.
 const REVOCATION_DELAY: Duration = Duration::from_secs(1);
 
@@ -226,7 +224,7 @@ pub async fn remove(
     users.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, &by).await?;
     tokio::time::sleep(REVOCATION_DELAY).await;
     app.documents.delete_tenant(&user.tenant).await?;
-    for kind in [IMAGES, INBOX] {
+    for kind in BlobKind::ALL {
         app.blobs.delete_tenant(kind, &user.tenant).await?;
     }
     users.delete_user(id, &by).await?;

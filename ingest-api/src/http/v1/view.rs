@@ -1,7 +1,7 @@
 //! Stored results, detections and rules as the API shows them.
 
 use contracts::api::{DetectionView, FrameView, ResultError, ResultStatus, ResultView, RuleView};
-use contracts::{DetectionId, Outcome, ResultEvent, Rule};
+use contracts::{BlobKey, BlobKind, DetectionId, Outcome, ResultEvent, Rule};
 use store::StoredDetection;
 
 /// A frame from its results; `None` without any.
@@ -62,10 +62,12 @@ fn add(view: &mut FrameView, event: &ResultEvent) {
 }
 
 /// The blob key of the frame's image, if one of the results kept it.
-pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<&'a str> {
-    results.into_iter().find_map(|event| match &event.data.outcome {
-        Outcome::Ok { image, .. } => image.as_deref(),
-        Outcome::Failed { .. } => None,
+pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<BlobKey> {
+    results.into_iter().find_map(|event| {
+        let Outcome::Ok { image: Some(key), .. } = &event.data.outcome else { return None };
+        // A foreign result may name any key: only the image of this frame is served.
+        let of_frame = |key: &BlobKey| key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id);
+        key.parse().ok().filter(of_frame)
     })
 }
 

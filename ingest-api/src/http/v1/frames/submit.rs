@@ -8,13 +8,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::api::{FrameAccepted, FrameView};
-use contracts::{DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
+use contracts::{BlobKey, BlobKind, DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use platform::query::{Invalid, Parameters, Query};
-use store::{INBOX, Scope};
+use store::Scope;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -214,7 +213,7 @@ impl Frame {
         waiter: Option<&ReplyWaiter>,
     ) -> Result<(), ApiError> {
         let content = if image.len() > app.inline_bytes {
-            let key = format!("{INBOX}/{}/{}/{}", today(), caller.tenant, self.id);
+            let key = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id).to_string();
             app.blobs.put(&key, image).await?;
             FrameContent::Blob(key)
         } else {
@@ -270,8 +269,4 @@ fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiEr
         }
     }
     Ok(names)
-}
-
-fn today() -> String {
-    Timestamp::now().to_zoned(TimeZone::UTC).date().to_string()
 }

@@ -57,19 +57,34 @@ async fn a_frame_and_a_detection_are_found_by_id() {
 #[tokio::test]
 async fn a_kept_image_is_served() {
     let server = TestServer::start().await;
-    let (key, image) = ("frames/2026-01-02/a/b", jpeg(64, 48, 2000));
+    let image = jpeg(64, 48, 2000);
     let mut result = numbered_result(1);
+    let key = format!("frames/2026-01-02/{}/{}", result.tenant, result.data.frame_id);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {
-        *image = Some(key.to_owned());
+        *image = Some(key.clone());
     }
     server.index(result).await;
     assert_eq!(problem(server.get_as(ADMIN, &path).await).await.1, "not_found");
-    server.deps.blobs.put(key, image.clone().into()).await.unwrap();
+    server.deps.blobs.put(&key, image.clone().into()).await.unwrap();
     let response = server.get_as(ADMIN, &path).await;
     assert_eq!(response.headers()["content-type"], "image/jpeg");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert_eq!(response.bytes().await.unwrap(), image);
     let frames = server.get("/v1/frames").await;
     assert_eq!(frames["items"][0]["image_url"], path);
+}
+
+#[tokio::test]
+async fn a_result_cannot_name_the_image_of_another_frame() {
+    let server = TestServer::start().await;
+    let (mut result, other) = (numbered_result(1), numbered_result(2));
+    let key = format!("frames/2026-01-02/{}/{}", other.tenant, other.data.frame_id);
+    let path = format!("/v1/frames/{}/image", result.data.frame_id);
+    if let Outcome::Ok { image, .. } = &mut result.data.outcome {
+        *image = Some(key.clone());
+    }
+    server.index(result).await;
+    server.deps.blobs.put(&key, jpeg(64, 48, 2000).into()).await.unwrap();
+    assert_eq!(problem(server.get_as(ADMIN, &path).await).await.1, "not_found");
 }
