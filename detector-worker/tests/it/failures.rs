@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups};
+use contracts::{
+    BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups,
+};
 use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};

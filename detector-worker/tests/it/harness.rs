@@ -8,8 +8,8 @@ use bus::{Bus, BusError, Delivery, EmbeddedBus, Position, ReaderItem, Start};
 use bytes::Bytes;
 use clap::Parser;
 use contracts::{
-    Attributes, BlobKey, BlobKind, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId, Message, Outcome,
-    ResultEvent, TenantId, TopicRole, Topics, groups, topics,
+    Attributes, BlobKey, BlobKind, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId,
+    Message, Outcome, ResultEvent, TenantId, TopicRole, Topics, groups, topics,
 };
 use detector_worker::inference::DetectorSpec;
 use detector_worker::model::{self, Detector, Image};

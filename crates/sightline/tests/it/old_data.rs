@@ -20,12 +20,8 @@ use crate::processes::TestServer;
 /// Time limit for the pending work.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Lists whose items have ids.
-const LISTS: [&str; 4] = [
-    "/v1/frames?limit=100",
-    "/v1/detections?limit=100",
-    "/v1/alerts/history?limit=100",
-    "/v1/rules",
-];
+const LISTS: [&str; 4] =
+    ["/v1/frames?limit=100", "/v1/detections?limit=100", "/v1/alerts/history?limit=100", "/v1/rules"];
 
 fn old(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/schema-1").join(name)

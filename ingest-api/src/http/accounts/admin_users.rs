@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
 use store::Cursor;
+use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
