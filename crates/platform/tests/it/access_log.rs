@@ -1,4 +1,4 @@
-//! What the log says of requests, and what it never says.
+//! The access log: its lines, and what it must not contain.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,12 +10,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::certificates::Authority;
 use crate::test_server::{TIMEOUT, TestServer, encrypted, plain};
 
-/// A log that can be read.
+/// A log in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Takes what this thread logs, and with it all that a test does on its one thread.
+    /// Captures the log of this thread, on which the whole test runs.
     fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
@@ -26,7 +26,7 @@ impl Log {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Waits for the line with this in it.
+    /// Waits for the line that contains `part`.
     async fn line(&self, part: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -90,11 +90,11 @@ async fn each_request_is_a_line_without_its_secrets() {
     log.line("request.id=\"id-4\"").await;
     let text = log.text();
     assert!(!text.contains("secret"), "{text}");
-    assert!(!text.contains("id-3"), "a probe that went well has no line: {text}");
+    assert!(!text.contains("id-3"), "a successful probe has no line: {text}");
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_told_of_and_does_not_stop_the_start() {
+async fn an_expired_certificate_causes_a_warning_and_no_failure() {
     let (log, _guard) = Log::begin();
     let folder = tempfile::tempdir().unwrap();
     let settings = encrypted(folder.path(), &Authority::new().expired_server());

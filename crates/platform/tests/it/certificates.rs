@@ -1,4 +1,4 @@
-//! Authorities and what they issue, made for one test.
+//! Certificate authorities and certificates for one test.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// Somebody who issues certificates.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, both PEM.
@@ -29,12 +29,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// For a server on this machine.
+    /// A certificate for a server on this machine.
     pub fn server(&self) -> Pair {
         self.issue(&params(ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// The same, of long ago.
+    /// An expired certificate for a server on this machine.
     pub fn expired_server(&self) -> Pair {
         let mut params = params(ExtendedKeyUsagePurpose::ServerAuth);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 2, 2));
@@ -58,7 +58,7 @@ fn params(usage: ExtendedKeyUsagePurpose) -> CertificateParams {
 }
 
 impl Pair {
-    /// Puts it into a folder, over what is there.
+    /// Writes both files to a folder, replacing those there.
     pub fn write(&self, folder: &Path) -> (PathBuf, PathBuf) {
         let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&key, &self.key).unwrap();
@@ -66,7 +66,7 @@ impl Pair {
         (cert, key)
     }
 
-    /// As a client shows it.
+    /// As reqwest takes a client certificate.
     pub fn identity(&self) -> reqwest::Identity {
         reqwest::Identity::from_pem(format!("{}\n{}", self.cert, self.key).as_bytes()).unwrap()
     }

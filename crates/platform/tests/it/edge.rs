@@ -1,4 +1,4 @@
-//! What every answer bears: an id, headers for careful browsers, and leave for the pages that may call.
+//! Headers of every answer: request id, security headers, CORS.
 
 use http::Method;
 use platform::config::HttpArgs;
@@ -18,7 +18,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn a_request_has_one_id_in_its_answer_and_in_its_problem() {
+async fn answer_and_problem_have_the_same_request_id() {
     let server = TestServer::start(&plain(), Limits::default()).await;
     let client = any_client();
     let given = client.get(server.url("http", "/refused")).header("x-request-id", "camera-7/42").send().await.unwrap();
@@ -26,17 +26,17 @@ async fn a_request_has_one_id_in_its_answer_and_in_its_problem() {
     let problem: Value = serde_json::from_str(&given.text().await.unwrap()).unwrap();
     assert_eq!(problem["request_id"], "camera-7/42");
 
-    let insane = client.get(server.url("http", "/refused")).header("x-request-id", "a b\"c").send().await.unwrap();
-    let made = header(&insane, "x-request-id").unwrap().to_owned();
+    let invalid = client.get(server.url("http", "/refused")).header("x-request-id", "a b\"c").send().await.unwrap();
+    let made = header(&invalid, "x-request-id").unwrap().to_owned();
     assert_eq!(made.len(), 36, "{made}");
-    let problem: Value = serde_json::from_str(&insane.text().await.unwrap()).unwrap();
+    let problem: Value = serde_json::from_str(&invalid.text().await.unwrap()).unwrap();
     assert_eq!(problem["request_id"], made.as_str());
     let nowhere = client.get(server.url("http", "/nowhere")).send().await.unwrap();
     assert!(header(&nowhere, "x-request-id").is_some());
 }
 
 #[tokio::test]
-async fn browsers_are_told_to_be_careful_and_to_insist_on_tls_only_where_there_is_tls() {
+async fn security_headers_are_set_and_hsts_only_over_tls() {
     let server = TestServer::start(&plain(), Limits::default()).await;
     let answer = any_client().get(server.url("http", "/")).send().await.unwrap();
     assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
@@ -52,21 +52,21 @@ async fn browsers_are_told_to_be_careful_and_to_insist_on_tls_only_where_there_i
     assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
     let url = format!("https://localhost:{}/", server.address.port());
     let answer = client.get(url).send().await.unwrap();
-    assert_eq!(header(&answer, "strict-transport-security"), None, "localhost is everybody's");
+    assert_eq!(header(&answer, "strict-transport-security"), None, "all servers on localhost share that name");
 }
 
 #[tokio::test]
-async fn handlers_learn_that_the_client_speaks_tls() {
+async fn handlers_see_that_the_client_uses_tls() {
     let authority = Authority::new();
     let (server, _folder) = TestServer::encrypted(&authority).await;
-    let asked = client(&authority).build().unwrap().get(server.url("https", "/proto"));
-    assert_eq!(asked.header("x-forwarded-proto", "http").send().await.unwrap().text().await.unwrap(), "https");
+    let request = client(&authority).build().unwrap().get(server.url("https", "/proto"));
+    assert_eq!(request.header("x-forwarded-proto", "http").send().await.unwrap().text().await.unwrap(), "https");
 }
 
-/// A browser asks whether a page may post.
+/// The preflight of a POST.
 async fn preflight(server: &TestServer, origin: &str) -> Response {
-    let asked = any_client().request(Method::OPTIONS, server.url("http", "/length"));
-    asked.header("origin", origin).header("access-control-request-method", "POST").send().await.unwrap()
+    let request = any_client().request(Method::OPTIONS, server.url("http", "/length"));
+    request.header("origin", origin).header("access-control-request-method", "POST").send().await.unwrap()
 }
 
 async fn get_from(server: &TestServer, origin: &str) -> Response {
@@ -74,7 +74,7 @@ async fn get_from(server: &TestServer, origin: &str) -> Response {
 }
 
 #[tokio::test]
-async fn no_page_may_call_unless_it_is_named() {
+async fn without_origins_no_page_may_call() {
     let server = TestServer::start(&plain(), Limits::default()).await;
     assert_eq!(preflight(&server, "https://app.example.com").await.status(), 405);
     let answer = get_from(&server, "https://app.example.com").await;
@@ -83,7 +83,7 @@ async fn no_page_may_call_unless_it_is_named() {
 }
 
 #[tokio::test]
-async fn the_pages_that_are_named_may_call_and_no_others() {
+async fn only_pages_of_listed_origins_may_call() {
     let cors_origins = vec!["https://app.example.com".to_owned(), "http://localhost:5173".to_owned()];
     let server = TestServer::start(&HttpArgs { cors_origins, ..plain() }, Limits::default()).await;
     let allowed = preflight(&server, "https://app.example.com").await;
@@ -107,7 +107,7 @@ async fn the_pages_that_are_named_may_call_and_no_others() {
 }
 
 #[tokio::test]
-async fn any_page_may_call_without_credentials_where_the_operator_says_so() {
+async fn with_a_star_any_page_may_call_without_credentials() {
     let server =
         TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
     let answer = get_from(&server, "https://app.example.com").await;

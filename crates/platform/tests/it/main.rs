@@ -1,4 +1,4 @@
-//! A port as clients meet it: real sockets, real certificates.
+//! The HTTP ports, over real sockets and with real certificates.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 

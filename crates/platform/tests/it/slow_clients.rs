@@ -1,4 +1,4 @@
-//! Clients that take their time, ask too much, or are too many.
+//! Slow clients, oversized requests, too many connections.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::test_server::{TIMEOUT, TestServer, plain};
 const SOON: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn a_head_that_does_not_come_or_drips_is_given_up() {
+async fn a_slow_head_times_out() {
     let server = TestServer::start(&plain(), Limits { head: SOON, ..Limits::default() }).await;
     for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
@@ -23,7 +23,7 @@ async fn a_head_that_does_not_come_or_drips_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_is_given_up_with_a_problem() {
+async fn a_slow_body_times_out_with_a_problem() {
     let body = MinRate { grace: SOON, bytes_per_second: 1024 };
     let server = TestServer::start(&plain(), Limits { body, ..Limits::default() }).await;
     for drip in [&b""[..], b"x"] {
@@ -44,7 +44,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_limit_waits_until_another_has_gone() {
+async fn a_connection_beyond_the_limit_waits_for_another_to_close() {
     let limits = Limits { connections: 1, head: TIMEOUT, ..Limits::default() };
     let server = TestServer::start(&plain(), limits).await;
     let first = TcpStream::connect(server.address).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_connection_beyond_the_limit_waits_until_another_has_gone() {
 }
 
 #[tokio::test]
-async fn a_stop_is_heard_while_every_place_is_taken() {
+async fn a_stop_works_while_all_permits_are_taken() {
     let limits = Limits { connections: 1, head: TIMEOUT * 2, drain: SOON, ..Limits::default() };
     let mut server = TestServer::start(&plain(), limits).await;
     let mut first = asked(TcpStream::connect(server.address).await.unwrap()).await;
@@ -66,7 +66,7 @@ async fn a_stop_is_heard_while_every_place_is_taken() {
     tokio::time::timeout(TIMEOUT, &mut server.serving).await.expect("the service to stop").unwrap().unwrap();
 }
 
-/// Sends a drop now and then until the service closes the connection; what it said before.
+/// Sends `drip` again and again until the service closes the connection. Returns the answer.
 async fn closed_while_dripping(mut client: TcpStream, drip: &[u8]) -> String {
     let (begun, mut said) = (Instant::now(), Vec::new());
     let mut piece = [0; 1024];
@@ -79,7 +79,7 @@ async fn closed_while_dripping(mut client: TcpStream, drip: &[u8]) -> String {
             Err(_) => drop(client.write_all(drip).await),
         }
     }
-    assert!(begun.elapsed() >= SOON / 2, "closed before its time");
+    assert!(begun.elapsed() >= SOON / 2, "closed too early");
     String::from_utf8(said).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! A service of a few routes, gone when dropped.
+//! A service with a few routes, which stops when it is dropped.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificates::{Authority, Pair};
 
-/// How long anything may take before a test fails.
+/// Time limit of every step of a test.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct TestServer {
@@ -35,7 +35,7 @@ impl Drop for TestServer {
     }
 }
 
-/// A plain port on this machine, for no web page.
+/// A port without TLS and CORS.
 pub fn plain() -> HttpArgs {
     HttpArgs {
         http_addr: "127.0.0.1:0".to_owned(),
@@ -46,7 +46,7 @@ pub fn plain() -> HttpArgs {
     }
 }
 
-/// The same with TLS, by the files in this folder.
+/// A port with TLS; writes the files to `folder`.
 pub fn encrypted(folder: &Path, pair: &Pair) -> HttpArgs {
     let (cert, key) = pair.write(folder);
     HttpArgs { tls_cert: Some(cert), tls_key: Some(key), ..plain() }
@@ -60,7 +60,7 @@ impl TestServer {
         Self { address, stop, serving }
     }
 
-    /// With TLS and a certificate of this authority; the folder has its files.
+    /// A server with TLS and a certificate of `authority`. The folder holds its files.
     pub async fn encrypted(authority: &Authority) -> (Self, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let settings = encrypted(folder.path(), &authority.server());
@@ -72,7 +72,7 @@ impl TestServer {
     }
 }
 
-/// A client that trusts this authority and nobody else.
+/// A client that trusts only this authority.
 pub fn client(authority: &Authority) -> reqwest::ClientBuilder {
     let authority = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
     reqwest::Client::builder().no_proxy().tls_built_in_root_certs(false).add_root_certificate(authority)
@@ -88,7 +88,7 @@ fn routes() -> Router {
         .route("/healthz", get(|| async { "well" }))
 }
 
-/// How long the body was.
+/// Answers with the length of the body.
 async fn length(request: Request) -> Response {
     match to_bytes(request.into_body(), 1 << 20).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
@@ -104,7 +104,7 @@ async fn of_a_tenant(request: Request) -> Body {
     Body::from("a thing")
 }
 
-/// What a proxy is said to have been spoken to.
+/// Answers with `X-Forwarded-Proto`.
 async fn proto(request: Request) -> String {
     request.headers().get("x-forwarded-proto").map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Who gets through to whom, and what becomes of new files.
+//! TLS: which handshakes succeed, and changed files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::certificates::{Authority, Pair};
 use crate::test_server::{TIMEOUT, TestServer, client, encrypted, plain};
 
 #[tokio::test]
-async fn a_client_that_trusts_the_authority_is_served_and_any_other_is_not() {
+async fn a_client_must_trust_the_authority() {
     let authority = Authority::new();
     let (server, _folder) = TestServer::encrypted(&authority).await;
     let trusting = client(&authority).build().unwrap();
@@ -33,7 +33,7 @@ async fn a_client_that_trusts_the_authority_is_served_and_any_other_is_not() {
 }
 
 #[tokio::test]
-async fn only_clients_with_a_certificate_of_the_clients_authority_come_in_where_one_is_set() {
+async fn with_a_client_ca_clients_need_a_certificate_of_it() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
     let client_ca = folder.path().join("clients.pem");
@@ -50,7 +50,7 @@ async fn only_clients_with_a_certificate_of_the_clients_authority_come_in_where_
 }
 
 #[tokio::test]
-async fn new_files_count_for_new_connections_and_open_ones_go_on() {
+async fn changed_files_apply_to_new_connections_only() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (authority.server(), authority.server());
@@ -69,14 +69,14 @@ async fn new_files_count_for_new_connections_and_open_ones_go_on() {
     second.write(folder.path());
     let begun = Instant::now();
     while shown(&connect(&server, &authority).await) != der(&second) {
-        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not taken");
+        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not in use");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(hello(&mut open).await);
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_go_on_is_given_up_and_holds_up_nobody() {
+async fn a_stalled_handshake_times_out_and_blocks_nobody() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let settings = encrypted(folder.path(), &authority.server());
@@ -97,7 +97,7 @@ async fn a_handshake_that_does_not_go_on_is_given_up_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_files_is_told_in_a_line_that_names_the_setting() {
+async fn faults_of_the_files_name_the_setting() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let (pair, other) = (authority.server(), authority.server());
     let good = encrypted(folder.path(), &pair);
@@ -128,7 +128,7 @@ async fn what_is_wrong_with_the_files_is_told_in_a_line_that_names_the_setting()
     listen(&good).await.unwrap();
 }
 
-/// The certificate that the server showed.
+/// The server's certificate.
 fn shown(connection: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     connection.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
@@ -147,7 +147,7 @@ async fn connect(server: &TestServer, authority: &Authority) -> TlsStream<TcpStr
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
-/// Asks on an open connection; whether it was answered.
+/// Sends a request on an open connection. Returns whether it was answered.
 async fn hello(connection: &mut TlsStream<TcpStream>) -> bool {
     connection.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
