@@ -53,7 +53,7 @@ impl Check for Program {
         faults.ok(self.callers.database.url());
         faults.ok(self.callers.redis.url());
         faults.ok(self.callers.token.token());
-        self.kafka.check(faults);
+        self.callers.token.check(faults);
         self.topics.check(faults);
         self.http.check(faults);
     }

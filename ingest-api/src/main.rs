@@ -64,6 +64,7 @@ impl Check for Connections {
         faults.ok(self.database.url());
         faults.ok(self.redis.url());
         faults.ok(self.token.token());
+        self.token.check(faults);
     }
 }
 

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use settings::{Secret, required};
+use settings::{Check, Faults, Secret, required};
 
-use crate::QuotaPeriod;
+use crate::{AdminToken, QuotaPeriod};
 
 /// How to reach Redis.
 #[derive(Debug, Clone, Args)]
@@ -41,6 +41,16 @@ impl AdminTokenArgs {
     /// When it is not set.
     pub fn token(&self) -> anyhow::Result<&Secret> {
         required(self.admin_token.as_ref(), "SIGHTLINE_ADMIN_TOKEN", "a random text of 32 characters or more")
+    }
+}
+
+/// A token that is set is long enough.
+impl Check for AdminTokenArgs {
+    fn check(&self, faults: &mut Faults) {
+        if let Some(token) = &self.admin_token {
+            let valid = AdminToken::new(token.expose());
+            faults.ok(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
+        }
     }
 }
 

@@ -88,6 +88,7 @@ impl Check for Up {
     fn check(&self, faults: &mut Faults) {
         self.http.check(faults);
         self.kafka.check(faults);
+        self.admin_token.check(faults);
         self.worker.check(faults);
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
         self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, faults);

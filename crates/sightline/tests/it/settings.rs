@@ -51,9 +51,10 @@ fn config_check_lists_all_faults() {
     let environment = [
         ("SIGHTLINE_HTTP_ADRR", "127.0.0.1:80"),
         ("SIGHTLINE_BATCH_WAIT_MS", "soon"),
-        ("SIGHTLINE_ADMIN_TOKEN_FILE", "/nowhere/token"),
+        ("SIGHTLINE_SMTP_URL_FILE", "/nowhere/smtp"),
         ("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"),
         ("SIGHTLINE_RESET_URL", "not an address"),
+        ("SIGHTLINE_ADMIN_TOKEN", "too short"),
         ("SIGHTLINE_KAFKA_PROPERTIES", "hunter2"),
     ];
     let output = config(&["check"], &environment);
