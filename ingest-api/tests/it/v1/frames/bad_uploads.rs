@@ -137,9 +137,10 @@ async fn an_endless_body_is_refused_with_bounded_memory() {
     for sending in sending {
         sending.await.unwrap();
     }
-    // Eight bodies of at most 8 MiB each, doubled for reallocation, are far from eight times 100 MB.
+    // Eight bodies of at most 8 MiB each, doubled for reallocation, are far from eight times 100 MB. Other tests of this process
+    // may hold memory too.
     let grown = peak_memory().saturating_sub(before);
-    assert!(grown < 200 << 20, "{grown} bytes more are held");
+    assert!(grown < 400 << 20, "the peak grew by {grown} bytes");
 }
 
 /// Peak resident memory of this process, in bytes.

@@ -46,6 +46,27 @@ async fn an_accepted_frame_is_published_unchanged() {
 }
 
 #[tokio::test]
+async fn other_names_of_a_type_and_no_type_are_accepted() {
+    let server = TestServer::start().await;
+    let (jpeg, png) = (jpeg(64, 48, 900), png(64, 48, 900));
+    for (number, (declared, image, media_type)) in [
+        ("image/jpg", &jpeg, "image/jpeg"),
+        ("image/pjpeg", &jpeg, "image/jpeg"),
+        ("image/x-png", &png, "image/png"),
+        ("application/octet-stream", &png, "image/png"),
+        ("", &jpeg, "image/jpeg"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = server.request(Method::POST, "/v1/frames?stream=gate-1").header("content-type", declared);
+        let body = accepted(request.body(image.clone()).send().await.unwrap()).await;
+        let event = FrameEvent::from_message(&server.message(TopicRole::Frames, number).await).unwrap();
+        assert_eq!((event.id, event.content_type.as_str()), (body.frame_id, media_type), "{declared:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_frame_goes_to_the_blob_store() {
     let server = TestServer::start().await;
     let image = png(2000, 1000, (1 << 20) + 1);
