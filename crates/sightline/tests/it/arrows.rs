@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("contracts", &["settings"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
@@ -36,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "store",
         ],
     ),
+    ("service-template", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings"]),
     (
         "bench",
         &[

@@ -1,0 +1,74 @@
+//! The service on Kafka. It accepts the operator's token; a service for users verifies tokens with `accounts::TokenVerifier`,
+//! as `alert-stream/src/main.rs` does.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use accounts::{AdminToken, AdminTokenArgs};
+use bus::{KafkaArgs, KafkaBus, TopicArgs};
+use clap::Parser;
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{self, OperatorPorts};
+use platform::{shutdown, telemetry};
+use service_template::{Config, Deps};
+use settings::{Check, Faults};
+
+/// Results in; counts by detector out
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Program {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    topics: TopicArgs,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    token: AdminTokenArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+impl Check for Program {
+    fn check(&self, faults: &mut Faults) {
+        faults.ok(self.kafka.member_config());
+        faults.ok(self.token.token());
+        self.topics.check(faults);
+        self.http.check(faults);
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    shutdown::exit(Box::pin(run(settings::parse_and_check())).await)
+}
+
+async fn run(program: Program) -> anyhow::Result<()> {
+    let Program { config, topics, kafka, token, http: listen, operator } = program;
+    telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::metrics();
+    let deps = connect(&topics, &kafka, &token).await?;
+    let listener = http::listen(&listen).await?;
+    let health = service_template::health(&config, &deps);
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
+    let stop = shutdown::on_signal()?;
+    let running = async {
+        tokio::try_join!(
+            service_template::run(config, deps.clone(), listener, stop.clone()),
+            ports.serve(stop.clone())
+        )?;
+        Ok(deps.bus.close().await?)
+    };
+    shutdown::within(operator.stop_grace, stop.clone(), running).await
+}
+
+async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {
+    let config = kafka.member_config()?;
+    let token = token.token()?;
+    let accounts =
+        AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+    let bus = KafkaBus::connect(config, &topics.load()?).await?;
+    Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(accounts) })
+}
