@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use accounts::Right;
+use accounts::Scope;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -140,15 +140,7 @@ async fn alerts(
 /// The cursor in a client's header or query, or the status of the refusal.
 #[cfg(any(test, fuzzing))]
 pub fn parse_start(header: HeaderValue, query: &str) -> Result<Option<AlertCursor>, StatusCode> {
-    let caller = accounts::Caller {
-        tenant: contracts::TenantId::shared(),
-        user: None,
-        session: None,
-        sees_all: false,
-        rights: Vec::new(),
-        rate_limit: None,
-        valid_until: None,
-    };
+    let caller = accounts::Caller::new(contracts::TenantId::shared(), Vec::new());
     let invalid = StatusCode::UNPROCESSABLE_ENTITY;
     let uri: Uri = format!("/v1/alerts?{query}").parse().map_err(|_| invalid)?;
     let query: AlertsQuery = Query::read(&uri).map_err(|Invalid(_)| invalid)?;
@@ -175,7 +167,7 @@ async fn listen(
     shape: AlertShape,
 ) -> Result<Response, ApiError> {
     let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Right::AlertsRead) {
+    if !session.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
     let query: AlertsQuery = Query::read(uri)?;
@@ -206,7 +198,7 @@ async fn listen(
 async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let credential = Credential::from_bearer(&headers)?;
     let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Right::AlertsRead) {
+    if !session.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
     let left = session.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use accounts::{AdminToken, Clock, LogMailer, RedisLimits, RedisSessions, Settings, StoredAccounts, WithOperator};
+use accounts::{AdminToken, Clock, RedisLimits, TokenVerifier, VerifierSettings, WithAdminToken};
 use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
 use alert_stream::{Config, Deps};
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
@@ -68,8 +68,8 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, callers, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
-    let users = users(&callers).await?;
-    let deps = connect(&topics, &kafka, &callers, users.clone()).await?;
+    let verifier = verifier(&callers).await?;
+    let deps = connect(&topics, &kafka, &callers, verifier.clone()).await?;
     let listener = http::listen(&listen).await?;
     let health = alert_stream::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
@@ -78,38 +78,32 @@ async fn run(program: Program) -> anyhow::Result<()> {
         tokio::try_join!(
             alert_stream::run(config, deps.clone(), listener, stop.clone()),
             ports.serve(stop.clone()),
-            watch_revocations(users, stop.clone())
+            watch_revocations(verifier, stop.clone())
         )?;
         Ok(deps.bus.close().await?)
     };
     shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
 }
 
-/// Verifies tokens that ingest-api issues.
-async fn users(callers: &Callers) -> anyhow::Result<Arc<StoredAccounts>> {
+/// Verifies tokens that ingest-api issues. This service hashes no passwords, rotates no keys and sends no mail.
+async fn verifier(callers: &Callers) -> anyhow::Result<Arc<TokenVerifier>> {
     let Callers { database, redis, tokens, .. } = callers;
     let (url, redis) = (database.url()?, redis.url()?);
     let store = Relational::postgres(url.expose(), database.database_connections).await?;
     store.check_schema().await?;
-    let deps = accounts::Deps {
-        limits: Arc::new(RedisLimits::new(redis.expose()).map_err(anyhow::Error::msg)?),
-        sessions: Arc::new(RedisSessions::new(redis.expose()).map_err(anyhow::Error::msg)?),
-        mailer: Arc::new(LogMailer),
-        clock: Clock::default(),
-    };
-    let settings = Settings {
+    let limits = RedisLimits::new(redis.expose()).map_err(anyhow::Error::msg)?;
+    let settings = VerifierSettings {
         issuer: tokens.token_issuer.clone(),
         audience: tokens.token_audience.clone(),
-        access_token_life: tokens.access_token_life,
         rate_limit: tokens.rate_limit_rps.0,
-        ..Settings::default()
+        ..VerifierSettings::default()
     };
-    Ok(Arc::new(StoredAccounts::open(store, settings, deps).await.map_err(anyhow::Error::msg)?))
+    Ok(TokenVerifier::open(store, settings, Arc::new(limits), Clock::default()).await?)
 }
 
 /// Keeps revocations up to date until `stop`.
-async fn watch_revocations(users: Arc<StoredAccounts>, stop: CancellationToken) -> anyhow::Result<()> {
-    users.run(stop).await;
+async fn watch_revocations(verifier: Arc<TokenVerifier>, stop: CancellationToken) -> anyhow::Result<()> {
+    verifier.run(stop).await;
     Ok(())
 }
 
@@ -117,12 +111,12 @@ async fn connect(
     topics: &TopicArgs,
     kafka: &KafkaArgs,
     callers: &Callers,
-    users: Arc<StoredAccounts>,
+    verifier: Arc<TokenVerifier>,
 ) -> anyhow::Result<Deps> {
     let kafka = kafka.config()?;
     let token = callers.token.token()?;
     let operator =
         AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
-    Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(WithOperator::new(operator, users)) })
+    Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(WithAdminToken::new(operator, verifier)) })
 }

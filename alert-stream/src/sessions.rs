@@ -129,15 +129,7 @@ mod tests {
             }
             let valid_until = (token == "brief").then_some(SystemTime::UNIX_EPOCH);
             let tenant = TenantId::shared();
-            Ok(Caller {
-                tenant,
-                user: None,
-                session: None,
-                sees_all: false,
-                rights: Vec::new(),
-                rate_limit: None,
-                valid_until,
-            })
+            Ok(Caller { valid_until, ..Caller::new(tenant, Vec::new()) })
         }
 
         async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

@@ -162,4 +162,10 @@ CREATE INDEX audit_log_by_time ON audit_log (at, id);
 INSERT INTO sightline_schema (version, name, checksum, applied_at)
 VALUES (1, 'accounts', '5fe8e35c2f913fee03124324499fd2a4f93b1c2d6f7638f90612c50fd52be9a9', now());
 
+-- E-mail addresses are found by their mailbox: Normalization Form C, lower case, the domain in the ASCII form of IDNA. The program
+-- computes `users.email_folded` again in this step, because no database knows IDNA. No table changes.
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at)
+VALUES (2, 'email_keys', 'f132889535c4dbd4d9f8418e37c17894401beb255affac41ace3848113aea389', now());
+
 COMMIT;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use accounts::Accounts;
+use accounts::{Accounts, AccountsService};
 use bus::Bus;
 use platform::Health;
 use store::{Blobs, Documents};
-
-use crate::accounts_service::AccountsService;
 
 /// The seams that the service works with.
 #[derive(Clone)]
@@ -21,7 +19,7 @@ pub struct Deps {
     /// Authenticates callers and counts their requests.
     pub accounts: Arc<dyn Accounts>,
     /// The users, for the routes about accounts. Its creator runs its background tasks.
-    pub accounts_service: AccountsService,
+    pub accounts_service: Arc<AccountsService>,
     /// Health checks of the other services in this process; `/readyz` includes them.
     pub other_services: Health,
 }

@@ -12,7 +12,7 @@
 //! memory is bounded, and beyond the bound clients get 503 with `Retry-After`. Images are never decoded here: input from
 //! strangers may crash a decoder, and a crash must not take the API down.
 
-mod accounts_service;
+mod account_settings;
 mod backlog;
 mod config;
 mod deps;
@@ -32,7 +32,7 @@ use platform::http::{Limits, Listener, serve};
 use settings::Faults;
 use tokio_util::sync::CancellationToken;
 
-pub use accounts_service::{AccountsService, Shared, mailer, settings};
+pub use account_settings::{mailer, settings};
 pub use config::{Config, SharedArgs, WorkerGroup};
 pub use deps::Deps;
 

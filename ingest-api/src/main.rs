@@ -4,15 +4,18 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use accounts::{AdminTokenArgs, Clock, RedisArgs, TokenArgs};
+use accounts::{AccountsService, AdminTokenArgs, Clock, RedisArgs, SharedState, TokenArgs};
 use bus::{KafkaArgs, KafkaBus};
 use clap::Parser;
-use ingest_api::{AccountsService, Config, Deps, Shared, SharedArgs, mailer, settings};
+use ingest_api::{Config, Deps, SharedArgs, mailer, settings};
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, Faults};
-use store::{BlobArgs, DatabaseArgs, MongoArgs, MongoDocuments, ObjectBlobs, Relational};
+use store::{
+    BlobArgs, Blobs, DatabaseArgs, Documents, MongoArgs, MongoDocuments, ObjectBlobs, Relational, tenant_erasers,
+};
+use tokio_util::sync::CancellationToken;
 
 /// The HTTP edge: frames in, answers out
 #[derive(Debug, Parser)]
@@ -104,11 +107,17 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let running = async {
         tokio::try_join!(
             ingest_api::run(config, shared, deps, listener, stop.clone()),
-            accounts_service.run(stop.clone()),
+            maintain(accounts_service, stop.clone()),
             ports.serve(stop.clone())
         )
     };
     shutdown::within(operator.stop_grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
+}
+
+/// Runs the maintenance of accounts until `stop`.
+async fn maintain(accounts_service: Arc<AccountsService>, stop: CancellationToken) -> anyhow::Result<()> {
+    accounts_service.run(stop).await;
+    Ok(())
 }
 
 async fn connect(
@@ -120,21 +129,18 @@ async fn connect(
     let Connections { kafka, mongo, blobs, database, redis, token } = connections;
     let kafka = kafka.config()?;
     let (uri, blob_url, token) = (mongo.uri()?, blobs.url()?, token.token()?);
-    let (database_url, shared) = (database.url()?, Shared::redis(redis.url()?.expose())?);
+    let database_url = database.url()?;
+    let shared = SharedState::redis(redis.url()?.expose()).map_err(anyhow::Error::msg)?;
     let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
     let database = Relational::postgres(database_url.expose(), database.database_connections).await?;
     database.check_schema().await?;
-    let accounts_service = AccountsService::open(database, settings, shared, mailer, Clock::default()).await?;
-    let accounts = accounts_service.with_operator(token.expose())?;
     let bus = KafkaBus::connect(kafka, &shared_args.topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
-    let blobs = ObjectBlobs::open(blob_url)?;
-    Ok(Deps {
-        bus: Arc::new(bus),
-        documents: Arc::new(documents),
-        blobs: Arc::new(blobs),
-        accounts,
-        accounts_service,
-        other_services: Health::default(),
-    })
+    let (documents, blobs): (Arc<dyn Documents>, Arc<dyn Blobs>) =
+        (Arc::new(documents), Arc::new(ObjectBlobs::open(blob_url)?));
+    let erasers = tenant_erasers(&documents, &blobs);
+    let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
+    let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
+    let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
+    Ok(Deps { bus: Arc::new(bus), documents, blobs, accounts, accounts_service, other_services: Health::default() })
 }

@@ -11,3 +11,4 @@ mod refusing;
 mod resuming;
 mod slow;
 mod test_stream;
+mod verifier;

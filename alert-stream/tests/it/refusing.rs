@@ -12,7 +12,7 @@ use crate::test_stream::{ADMIN, TestStream, alerts, reader};
 #[tokio::test]
 async fn refusals_are_problems_with_a_code() {
     let test = TestStream::new();
-    test.accounts.admit("writes-only", Caller { rights: Vec::new(), ..reader("alice", None) });
+    test.accounts.admit("writes-only", Caller { scopes: Vec::new(), ..reader("alice", None) });
     let replica = test.replica(&[]).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", replica.address);

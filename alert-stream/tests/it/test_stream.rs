@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use accounts::{AccessError, Accounts, Caller, Decision, Right};
+use accounts::{AccessError, Accounts, Caller, Decision, Scope};
 use alert_stream::{Config, Deps};
 use async_trait::async_trait;
 use bus::embedded::Options;
@@ -67,15 +67,7 @@ impl Accounts for FakeAccounts {
 /// A caller of this tenant with the right to read alerts.
 pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
     let tenant = tenant.parse().unwrap();
-    Caller {
-        tenant,
-        user: None,
-        session: None,
-        sees_all: false,
-        rights: vec![Right::AlertsRead],
-        rate_limit: None,
-        valid_until,
-    }
+    Caller { valid_until, ..Caller::new(tenant, vec![Scope::AlertsRead]) }
 }
 
 /// Token of a caller who sees all tenants.

@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens by RFC 9068, signed with Ed25519, that anybody can verify by the published keys.
+//! Access tokens: JSON Web Tokens (RFC 9068), signed with Ed25519. The published keys verify them.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use store::relational::{Role, UserRecord};
 use uuid::Uuid;
 
-use crate::caller::Right;
+use crate::caller::Scope;
+use crate::credential::Credential;
 use crate::error::AccountError;
 use crate::keyring::Keyring;
-use crate::secret::Secret;
-use crate::settings::Settings;
+use crate::settings::{Settings, VerifierSettings};
 
-/// How far the clocks of two instances may be apart.
+/// Largest difference of the clocks of two instances.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
-/// Longest that is looked at: ours have some 600 characters.
+/// Longest token that is parsed, in bytes. An issued one has about 600.
 const MAX_LENGTH: usize = 4_096;
-/// By this header a token of another kind that the same keys sign, such as an ID token, is told from an access token.
+/// Header `typ` of an access token. It tells it from other tokens that the same keys might sign, such as ID tokens.
 const TYPE: &str = "at+jwt";
 
-/// What a token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     iss: String,
@@ -37,38 +37,38 @@ pub(crate) struct Claims {
     scope: String,
     pub tenant: TenantId,
     role: String,
-    /// The last revocation before it was issued: a later one that takes back all of a user's tokens means this one too. Times
-    /// could not tell, because they are whole seconds and clocks differ.
+    /// The last revocation before the issue. A later revocation of all of a user's tokens includes this one. Times would not do:
+    /// they are whole seconds, and clocks differ.
     pub rev: i64,
 }
 
 impl Claims {
-    /// What it allows.
-    pub(crate) fn rights(&self) -> Vec<Right> {
-        Right::known_in(&self.scope)
+    /// The scopes.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        Scope::known_in(&self.scope)
     }
 
-    /// When it ends.
-    pub(crate) fn ends(&self) -> Timestamp {
+    /// End of its validity.
+    pub(crate) fn expires_at(&self) -> Timestamp {
         Timestamp::from_second(self.exp).unwrap_or(Timestamp::MIN)
     }
 }
 
-/// What a token is issued about.
-pub(crate) struct Issue<'a> {
+/// User, session and scopes of a new access token.
+pub(crate) struct TokenSubject<'a> {
     pub user: &'a UserRecord,
     pub session: SessionId,
-    pub rights: &'a [Right],
+    pub scopes: &'a [Scope],
     pub revision: i64,
 }
 
-/// Issues a token.
+/// Signs an access token.
 pub(crate) fn issue(
     keys: &Keyring,
     settings: &Settings,
-    about: &Issue<'_>,
+    about: &TokenSubject<'_>,
     now: Timestamp,
-) -> Result<Secret, AccountError> {
+) -> Result<Credential, AccountError> {
     let iat = now.as_second();
     let claims = Claims {
         iss: settings.issuer.clone(),
@@ -80,7 +80,7 @@ pub(crate) fn issue(
         iat,
         nbf: iat,
         exp: (now + settings.access_token_life).as_second(),
-        scope: Right::list(about.rights),
+        scope: Scope::list(about.scopes),
         tenant: about.user.tenant.clone(),
         role: Role::name(about.user.role).to_owned(),
         rev: about.revision,
@@ -89,18 +89,18 @@ pub(crate) fn issue(
     let key = keys.signing(now).ok_or_else(|| AccountError::Unavailable("there is no key to sign with".to_owned()))?;
     let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
     let token = jsonwebtoken::encode(&header, &claims, &key.private);
-    token.map(Secret::new).map_err(|error| AccountError::Internal(format!("no token can be signed: {error}")))
+    token.map(Credential::new).map_err(|error| AccountError::Internal(format!("no token can be signed: {error}")))
 }
 
-/// What a token says, if it is one of ours and its time is not over. Whether it was taken back is another matter.
-pub(crate) fn verify(keys: &Keyring, settings: &Settings, token: &str, now: Timestamp) -> Option<Claims> {
+/// The claims of a token that is signed by one of our keys and has not expired. Revocations are not checked here.
+pub(crate) fn verify(keys: &Keyring, settings: &VerifierSettings, token: &str, now: Timestamp) -> Option<Claims> {
     if token.len() > MAX_LENGTH {
         return None;
     }
     let header = jsonwebtoken::decode_header(token).ok()?;
     let is_ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE);
     let keys = keys.now();
-    // The key is one of ours by its name; whatever else the header says about keys is not looked at.
+    // The key is found by its id alone. Other header fields about keys, such as `jwk` or `jku`, are ignored.
     let key = keys.verifying(header.kid.as_deref().filter(|_| is_ours)?, now)?;
     let claims = jsonwebtoken::decode::<Claims>(token, &key.public, &validation(settings)).ok()?.claims;
     let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
@@ -108,12 +108,12 @@ pub(crate) fn verify(keys: &Keyring, settings: &Settings, token: &str, now: Time
     (claims.exp > now && claims.nbf <= now + leeway && claims.iat <= now + leeway).then_some(claims)
 }
 
-fn validation(settings: &Settings) -> Validation {
+fn validation(settings: &VerifierSettings) -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[&settings.issuer]);
     validation.set_audience(&[&settings.audience]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    // By our own clock, above.
+    // Checked by the accounts' own clock, in `verify`.
     validation.validate_exp = false;
     validation
 }
@@ -124,12 +124,12 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::EncodingKey;
     use serde_json::{Value, json};
-    use store::relational::{Allowance, SigningKeyRecord};
+    use store::relational::{SigningKeyRecord, UserLimit};
 
     use super::*;
     use crate::keyring;
 
-    struct Site {
+    struct Fixture {
         keys: Keyring,
         record: SigningKeyRecord,
         settings: Settings,
@@ -137,7 +137,7 @@ mod tests {
         now: Timestamp,
     }
 
-    fn site() -> Site {
+    fn fixture() -> Fixture {
         let now = Timestamp::now();
         let record = keyring::new_key(now);
         let user = UserRecord {
@@ -147,29 +147,29 @@ mod tests {
             email: None,
             full_name: None,
             role: Role::User,
-            quota: Allowance::Configured,
-            rate_limit: Allowance::Configured,
+            quota: UserLimit::Configured,
+            rate_limit: UserLimit::Configured,
             disabled: false,
             created_at: now,
             last_sign_in_at: None,
         };
         let keys = Keyring::default();
         keys.replace(std::slice::from_ref(&record)).unwrap();
-        Site { keys, record, settings: Settings::default(), user, now }
+        Fixture { keys, record, settings: Settings::default(), user, now }
     }
 
-    impl Site {
+    impl Fixture {
         fn issue(&self) -> String {
-            let rights = [Right::FramesWrite, Right::AlertsRead];
-            let about = Issue { user: &self.user, session: SessionId::now(), rights: &rights, revision: 7 };
+            let scopes = [Scope::FramesWrite, Scope::AlertsRead];
+            let about = TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revision: 7 };
             issue(&self.keys, &self.settings, &about, self.now).unwrap().expose().to_owned()
         }
 
         fn verify(&self, token: &str) -> Option<Claims> {
-            verify(&self.keys, &self.settings, token, self.now)
+            verify(&self.keys, &self.settings.verifier(), token, self.now)
         }
 
-        /// A token of ours with another header and other claims, signed with our very key.
+        /// A token with this header and these claims, signed with the fixture's key.
         fn signed(&self, header: &Value, claims: &Value) -> String {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
             let message = format!("{}.{}", part(header), part(claims));
@@ -200,43 +200,43 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_it_is_about_and_what_it_allows() {
-        let site = site();
-        let claims = site.verify(&site.issue()).unwrap();
-        assert_eq!((claims.sub, &claims.tenant, claims.rev), (site.user.id, &site.user.tenant, 7));
-        assert_eq!(claims.rights(), [Right::FramesWrite, Right::AlertsRead]);
+    fn a_token_carries_user_tenant_and_scopes() {
+        let fixture = fixture();
+        let claims = fixture.verify(&fixture.issue()).unwrap();
+        assert_eq!((claims.sub, &claims.tenant, claims.rev), (fixture.user.id, &fixture.user.tenant, 7));
+        assert_eq!(claims.scopes(), [Scope::FramesWrite, Scope::AlertsRead]);
         assert_eq!(claims.exp - claims.iat, 900);
-        let (header, claims) = site.parts();
-        assert_eq!(header["kid"], site.record.kid);
+        let (header, claims) = fixture.parts();
+        assert_eq!(header["kid"], fixture.record.kid);
         assert_eq!((&header["alg"], &header["typ"]), (&json!("EdDSA"), &json!("at+jwt")));
         assert_eq!((&claims["iss"], &claims["aud"]), (&json!("http://127.0.0.1:8080"), &json!("sightline")));
-        assert!(site.verify(&site.signed(&header, &claims)).is_some(), "what the forgeries below are made of");
+        assert!(fixture.verify(&fixture.signed(&header, &claims)).is_some(), "the forgeries below start from this");
     }
 
     #[test]
     fn every_forged_token_is_refused() {
-        let site = site();
-        let (header, claims) = site.parts();
-        for (kind, token) in forgeries(&site, &header, &claims) {
-            assert_eq!(site.verify(&token), None, "{kind}: {token}");
+        let fixture = fixture();
+        let (header, claims) = fixture.parts();
+        for (kind, token) in forgeries(&fixture, &header, &claims) {
+            assert_eq!(fixture.verify(&token), None, "{kind}: {token}");
         }
     }
 
     #[test]
-    fn a_token_of_another_key_pair_is_refused_under_our_keys_name() {
-        let stolen = Site { record: keyring::new_key(Timestamp::now()), ..site() };
-        let site = site();
-        let (header, claims) = site.parts();
+    fn another_key_pair_under_our_key_id_is_refused() {
+        let stolen = Fixture { record: keyring::new_key(Timestamp::now()), ..fixture() };
+        let fixture = fixture();
+        let (header, claims) = fixture.parts();
         let x = URL_SAFE_NO_PAD.encode(&stolen.record.public);
-        let embedded = with(&header, "jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": site.record.kid}));
+        let embedded = with(&header, "jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": fixture.record.kid}));
         for header in [&header, &embedded, &with(&header, "jku", json!("https://thief/jwks.json"))] {
-            assert_eq!(site.verify(&stolen.signed(header, &claims)), None, "{header}");
+            assert_eq!(fixture.verify(&stolen.signed(header, &claims)), None, "{header}");
         }
     }
 
-    fn forgeries(site: &Site, header: &Value, claims: &Value) -> Vec<(&'static str, String)> {
+    fn forgeries(fixture: &Fixture, header: &Value, claims: &Value) -> Vec<(&'static str, String)> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let token = site.issue();
+        let token = fixture.issue();
         let (message, signature) = token.rsplit_once('.').unwrap();
         let mut forged = vec![
             ("empty", String::new()),
@@ -257,16 +257,16 @@ mod tests {
         for alg in ["none", "None", "NONE", "HS256", "HS512", "RS256", "PS256", "ES256", "", "eddsa"] {
             let header = with(header, "alg", json!(alg));
             forged.push(("another algorithm, unsigned", format!("{}.{}.", part(&header), part(claims))));
-            forged.push(("another algorithm, our signature", site.signed(&header, claims)));
+            forged.push(("another algorithm, our signature", fixture.signed(&header, claims)));
         }
-        forged.extend(confused(site, header, claims));
+        forged.extend(confused(fixture, header, claims));
         for kid in [json!("other"), json!(""), json!("../../dev/null"), json!("' OR 1=1 --"), json!(1), Value::Null] {
-            forged.push(("another kid", site.signed(&with(header, "kid", kid), claims)));
+            forged.push(("another kid", fixture.signed(&with(header, "kid", kid), claims)));
         }
         for typ in [json!("JWT"), json!("id+jwt"), json!("dpop+jwt"), json!(""), Value::Null] {
-            forged.push(("another type", site.signed(&with(header, "typ", typ), claims)));
+            forged.push(("another type", fixture.signed(&with(header, "typ", typ), claims)));
         }
-        let now = site.now.as_second();
+        let now = fixture.now.as_second();
         for (key, new) in [
             ("aud", json!("another")),
             ("aud", json!([])),
@@ -284,22 +284,22 @@ mod tests {
             ("sid", json!(7)),
             ("tenant", json!("NOT A TENANT")),
         ] {
-            forged.push((key, site.signed(header, &with(claims, key, new))));
+            forged.push((key, fixture.signed(header, &with(claims, key, new))));
         }
         for key in ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "scope", "tenant", "rev"] {
-            forged.push(("a claim missing", site.signed(header, &without(claims, key))));
+            forged.push(("a claim missing", fixture.signed(header, &without(claims, key))));
         }
         for key in ["alg", "typ", "kid"] {
-            forged.push(("a header missing", site.signed(&without(header, key), claims)));
+            forged.push(("a header missing", fixture.signed(&without(header, key), claims)));
         }
         forged
     }
 
     /// Our public key, which everybody knows, taken for the secret of a symmetric algorithm.
-    fn confused(site: &Site, header: &Value, claims: &Value) -> Vec<(&'static str, String)> {
-        let jwks = site.keys.now().jwks(site.now).to_string();
-        let x = URL_SAFE_NO_PAD.encode(&site.record.public);
-        let secrets = [site.record.public.clone(), x.into_bytes(), jwks.into_bytes()];
+    fn confused(fixture: &Fixture, header: &Value, claims: &Value) -> Vec<(&'static str, String)> {
+        let jwks = fixture.keys.now().jwks(fixture.now).to_string();
+        let x = URL_SAFE_NO_PAD.encode(&fixture.record.public);
+        let secrets = [fixture.record.public.clone(), x.into_bytes(), jwks.into_bytes()];
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let sign = |secret: &Vec<u8>| {
             let message = format!("{}.{}", part(&with(header, "alg", json!("HS256"))), part(claims));

@@ -1,26 +1,26 @@
-//! The operator's own credential: one random token, known by its hash.
+//! The operator's own credential: one random token, kept as a hash.
 
 use async_trait::async_trait;
 use contracts::{FrameId, TenantId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccessError, Accounts, Caller, Right, Secret};
+use crate::{AccessError, Accounts, Caller, Credential, Scope};
 
-/// Least length of a token that an operator may set, in bytes: 128 bits in hexadecimal digits.
+/// Least length of the token, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
 
-/// Accepts one token, which may do everything, without quota or rate limit.
+/// Accepts one token, which has every scope and no quota or rate limit.
 pub struct AdminToken {
     hash: [u8; 32],
     tenant: TenantId,
 }
 
 impl AdminToken {
-    /// Accepts `token` from now on; keeps only its hash.
+    /// Accepts `token`. Keeps only its hash.
     ///
     /// # Errors
-    /// When the token is too short to be safe.
+    /// The token is too short to be safe.
     pub fn new(token: &str) -> Result<Self, String> {
         let token = token.trim();
         if token.len() < MIN_LENGTH {
@@ -30,9 +30,9 @@ impl AdminToken {
     }
 }
 
-/// A new random token of 256 bits, with a prefix by which secret scanners know it.
+/// A random admin token of 256 bits.
 pub fn generate_token() -> String {
-    Secret::random("sl_").expose().to_owned()
+    Credential::random("sl_").expose().to_owned()
 }
 
 #[async_trait]
@@ -42,15 +42,7 @@ impl Accounts for AdminToken {
         if !bool::from(hash.ct_eq(&self.hash)) {
             return Err(AccessError::InvalidCredential);
         }
-        Ok(Caller {
-            tenant: self.tenant.clone(),
-            user: None,
-            session: None,
-            sees_all: true,
-            rights: Right::ALL.to_vec(),
-            rate_limit: None,
-            valid_until: None,
-        })
+        Ok(Caller { sees_all: true, ..Caller::new(self.tenant.clone(), Scope::ALL.to_vec()) })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
@@ -67,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_very_token_is_accepted() {
+    async fn only_the_token_itself_is_accepted() {
         let token = generate_token();
         let accounts = AdminToken::new(&format!("{token}\n")).unwrap();
         assert!(accounts.authenticate(&token).await.is_ok());
@@ -77,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_could_be_guessed_is_refused() {
+    fn a_short_token_is_refused() {
         assert!(AdminToken::new("secret").is_err());
     }
 }

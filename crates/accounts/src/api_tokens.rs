@@ -1,40 +1,41 @@
-//! API tokens: what programs use in place of a sign-in. Shown once, kept as a hash.
+//! API tokens: the credentials of programs. Shown once, stored as a hash.
 
 use contracts::{ApiTokenId, UserId};
 use jiff::Timestamp;
 use store::relational::{ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 
-use crate::caller::{Caller, Right};
+use crate::audit::Actor;
+use crate::caller::{Caller, Scope};
+use crate::credential::Credential;
 use crate::error::AccountError;
-use crate::secret::Secret;
-use crate::stored::{By, StoredAccounts};
+use crate::service::AccountsService;
 
-/// What an API token begins with.
+/// Prefix of API tokens.
 pub(crate) const PREFIX: &str = "sl_";
 /// Longest name, in characters.
 const MAX_NAME: usize = 100;
 
-impl StoredAccounts {
-    /// Makes an API token for a caller, which may pass on what it may itself; the token is nowhere to be had again.
+impl AccountsService {
+    /// Creates an API token with scopes of the caller. The token is returned once and cannot be read again.
     pub async fn add_api_token(
         &self,
         caller: &Caller,
         name: &str,
-        rights: &[Right],
+        scopes: &[Scope],
         expires_at: Option<Timestamp>,
-        by: &By,
-    ) -> Result<(ApiTokenRecord, Secret), AccountError> {
+        actor: &Actor,
+    ) -> Result<(ApiTokenRecord, Credential), AccountError> {
         let user = caller.user.ok_or(AccountError::NotFound("user"))?;
         let now = self.clock.now();
-        check(caller, name, rights, expires_at, now)?;
-        let token = Secret::random(PREFIX);
+        check(caller, name, scopes, expires_at, now)?;
+        let token = Credential::random(PREFIX);
         let new = NewApiToken {
             id: ApiTokenId::now(),
             user,
             name: name.to_owned(),
             token: token.hash(),
-            scopes: Right::list(rights),
-            // As the database keeps it.
+            scopes: Scope::list(scopes),
+            // In whole microseconds, as the database stores it.
             expires_at: expires_at.and_then(|end| Timestamp::from_microsecond(end.as_microsecond()).ok()),
             by_session: caller.session,
         };
@@ -43,7 +44,7 @@ impl StoredAccounts {
             ApiTokenPut::TooMany => return Err(AccountError::TooMany(MAX_API_TOKENS)),
             ApiTokenPut::SignedOut => return Err(AccountError::SignedOut),
         }
-        self.note("api_token_added", Some(user), by, Some(format!("{name}: {}", new.scopes))).await;
+        self.audit("api_token_added", Some(user), actor, Some(format!("{name}: {}", new.scopes))).await;
         let NewApiToken { id, name, scopes, expires_at, .. } = new;
         Ok((ApiTokenRecord { id, name, scopes, created_at: now, expires_at, last_used_at: None }, token))
     }
@@ -53,14 +54,14 @@ impl StoredAccounts {
         Ok(self.store.api_tokens(user).await?)
     }
 
-    /// Takes an API token of a user back, within a second on every instance.
-    pub async fn delete_api_token(&self, user: UserId, id: ApiTokenId, by: &By) -> Result<(), AccountError> {
-        let until = self.settings.all_over(self.clock.now());
+    /// Deletes an API token of a user. Every instance refuses it within a second.
+    pub async fn delete_api_token(&self, user: UserId, id: ApiTokenId, actor: &Actor) -> Result<(), AccountError> {
+        let until = self.settings.access_tokens_expired_by(self.clock.now());
         if !self.store.delete_api_token(user, id, until).await? {
             return Err(AccountError::NotFound("API token"));
         }
-        self.note("api_token_deleted", Some(user), by, Some(id.to_string())).await;
-        self.hear().await;
+        self.audit("api_token_deleted", Some(user), actor, Some(id.to_string())).await;
+        self.verifier.refresh_best_effort().await;
         Ok(())
     }
 }
@@ -68,7 +69,7 @@ impl StoredAccounts {
 fn check(
     caller: &Caller,
     name: &str,
-    rights: &[Right],
+    scopes: &[Scope],
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), AccountError> {
@@ -76,11 +77,11 @@ fn check(
     if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         return invalid("name", "a token's name must be 1 to 100 characters without control characters");
     }
-    if rights.is_empty() {
+    if scopes.is_empty() {
         return invalid("scopes", "a token needs at least one scope");
     }
-    if let Some(right) = rights.iter().find(|right| !caller.may(**right)) {
-        return Err(AccountError::ScopeNotAllowed(*right));
+    if let Some(scope) = scopes.iter().find(|scope| !caller.may(**scope)) {
+        return Err(AccountError::ScopeNotAllowed(*scope));
     }
     if expires_at.is_some_and(|end| end <= now) {
         return invalid("expires_at", "the token's end must lie ahead");

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use contracts::{SessionId, TenantId, UserId};
 use store::relational::Role;
 
-/// Something a credential allows: a scope of OAuth 2.0.
+/// A scope of OAuth 2.0 (RFC 6749, 3.3): one kind of operation that a credential allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Right {
+pub enum Scope {
     /// Send frames and detections.
     FramesWrite,
     /// Read frames, detections and statistics.
@@ -21,12 +21,12 @@ pub enum Right {
     FacesWrite,
     /// Verify and search faces.
     FacesRead,
-    /// See everybody's data and manage users.
+    /// Read every tenant's data and manage users.
     Admin,
 }
 
-impl Right {
-    /// All there are, in the order in which they are listed.
+impl Scope {
+    /// All scopes, in the order in which they are listed.
     pub const ALL: [Self; 7] = [
         Self::FramesWrite,
         Self::DetectionsRead,
@@ -37,7 +37,7 @@ impl Right {
         Self::Admin,
     ];
 
-    /// The scope's name.
+    /// The name in tokens and in the public interface.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FramesWrite => "frames:write",
@@ -63,7 +63,7 @@ impl Right {
         }
     }
 
-    /// What a user of this role may be allowed.
+    /// The scopes that a user of this role may have.
     pub const fn of(role: Role) -> &'static [Self] {
         match role {
             Role::User => &[
@@ -78,74 +78,83 @@ impl Right {
         }
     }
 
-    /// The rights that a list of scopes names; names that are none are left out, as those of a later version would be.
+    /// The scopes in a stored list. Unknown names are ignored: a later version may have written them.
     pub(crate) fn known_in(scopes: &str) -> Vec<Self> {
         scopes.split(' ').filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The list of scopes that names these rights.
-    pub fn list(rights: &[Self]) -> String {
-        rights.iter().map(|right| right.name()).collect::<Vec<_>>().join(" ")
+    /// Those of `of` that are among `named`, in the order of `of`.
+    pub(crate) fn intersect(of: &[Self], named: &[Self]) -> Vec<Self> {
+        of.iter().copied().filter(|scope| named.contains(scope)).collect()
     }
 
-    /// The rights that a client's list of scopes names, each once, in their order.
+    /// The list of names, separated by blanks.
+    pub fn list(scopes: &[Self]) -> String {
+        scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The scopes in a client's list, each once, in the order of [`Self::ALL`].
     ///
     /// # Errors
-    /// Names the first that is none.
+    /// Names the first unknown one.
     pub fn parse_list(scopes: &str) -> Result<Vec<Self>, UnknownScope> {
         let names = scopes.split_ascii_whitespace();
-        let mut rights = names.map(str::parse).collect::<Result<Vec<Self>, _>>()?;
-        rights.sort_unstable();
-        rights.dedup();
-        Ok(rights)
+        let mut scopes = names.map(str::parse).collect::<Result<Vec<Self>, _>>()?;
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(scopes)
     }
 }
 
-/// A scope that there is none of.
+/// A name of no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scope {0:?}; there are {all}", all = Right::list(&Right::ALL))]
+#[error("there is no scope {0:?}; there are {all}", all = Scope::list(&Scope::ALL))]
 pub struct UnknownScope(String);
 
-impl FromStr for Right {
+impl FromStr for Scope {
     type Err = UnknownScope;
 
     fn from_str(name: &str) -> Result<Self, UnknownScope> {
-        let known = Self::ALL.into_iter().find(|right| right.name() == name);
-        // What a client made up may be long and is shown back to it.
+        let known = Self::ALL.into_iter().find(|scope| scope.name() == name);
+        // A client may send a long name, and the answer repeats it.
         known.ok_or_else(|| UnknownScope(name.chars().take(64).collect()))
     }
 }
 
-impl fmt::Display for Right {
+impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// Who makes a request, and what the credential allows. Handlers take it as an argument: without one there is no tenant to
-/// act for.
+/// The caller of a request: tenant, user and scopes. Handlers take it as an argument, so none runs without a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose data it writes.
+    /// The tenant whose data it writes.
     pub tenant: TenantId,
-    /// Which account it is; none for the operator's own token.
+    /// The user; `None` for the operator's own token.
     pub user: Option<UserId>,
-    /// The sign-in that the credential came from, where it came from one.
+    /// The session of an access token; `None` for other credentials.
     pub session: Option<SessionId>,
-    /// Whether it reads everybody's data.
+    /// Whether it reads every tenant's data.
     pub sees_all: bool,
-    /// What the credential allows.
-    pub rights: Vec<Right>,
-    /// Most requests a second; none without a limit.
+    /// The scopes of the credential.
+    pub scopes: Vec<Scope>,
+    /// Most requests per second; `None` without a limit.
     pub rate_limit: Option<u32>,
-    /// When the credential ends, if it does: a stream opened with it closes then.
+    /// End of the credential's validity, at which a stream that it opened closes; `None` without an end.
     pub valid_until: Option<std::time::SystemTime>,
 }
 
 impl Caller {
-    /// Whether the credential allows this.
-    pub fn may(&self, right: Right) -> bool {
-        self.rights.contains(&right)
+    /// A caller of a tenant with these scopes: without user, session, rate limit or expiry, and limited to its tenant.
+    pub const fn new(tenant: TenantId, scopes: Vec<Scope>) -> Self {
+        Self { tenant, user: None, session: None, sees_all: false, scopes, rate_limit: None, valid_until: None }
+    }
+
+    /// Whether the credential has a scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
     }
 }
 
@@ -155,22 +164,22 @@ mod tests {
 
     #[test]
     fn scopes_read_back_as_they_are_listed() {
-        let rights = Right::parse_list(" alerts:read frames:write  alerts:read").unwrap();
-        assert_eq!(rights, [Right::FramesWrite, Right::AlertsRead]);
-        assert_eq!(Right::known_in(&Right::list(&rights)), rights);
-        assert_eq!(Right::known_in("frames:write later:scope"), [Right::FramesWrite]);
+        let scopes = Scope::parse_list(" alerts:read frames:write  alerts:read").unwrap();
+        assert_eq!(scopes, [Scope::FramesWrite, Scope::AlertsRead]);
+        assert_eq!(Scope::known_in(&Scope::list(&scopes)), scopes);
+        assert_eq!(Scope::known_in("frames:write later:scope"), [Scope::FramesWrite]);
     }
 
     #[test]
     fn a_scope_that_is_none_is_named_with_those_that_are() {
-        let refused = Right::parse_list("frames:write root").unwrap_err().to_string();
+        let refused = Scope::parse_list("frames:write root").unwrap_err().to_string();
         assert!(refused.contains("\"root\"") && refused.contains("faces:read admin"), "{refused}");
-        assert!(Right::parse_list(&"x".repeat(10_000)).unwrap_err().to_string().len() < 300);
+        assert!(Scope::parse_list(&"x".repeat(10_000)).unwrap_err().to_string().len() < 300);
     }
 
     #[test]
     fn only_an_admin_may_be_allowed_to_administrate() {
-        assert!(!Right::of(Role::User).contains(&Right::Admin));
-        assert_eq!(Right::of(Role::User).len() + 1, Right::of(Role::Admin).len());
+        assert!(!Scope::of(Role::User).contains(&Scope::Admin));
+        assert_eq!(Scope::of(Role::User).len() + 1, Scope::of(Role::Admin).len());
     }
 }

@@ -1,4 +1,4 @@
-//! The time of day, which a test may set.
+//! The time, which a test may advance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Tells the time.
+/// The time of day. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// How far it is ahead of the system's, in microseconds.
+    /// Lead over the system's clock, in microseconds.
     ahead: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// Goes ahead by so much, for everybody who has this clock.
+    /// Advances this clock and its clones.
     pub fn advance(&self, by: Duration) {
-        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        self.ahead.fetch_add(by, Ordering::SeqCst);
+        let actor = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.ahead.fetch_add(actor, Ordering::SeqCst);
     }
 
-    /// The time, to the microsecond: as the databases keep it.
+    /// The time, in whole microseconds, as the databases store it.
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now().as_microsecond().saturating_add(self.ahead.load(Ordering::SeqCst));
         Timestamp::from_microsecond(now).unwrap_or(Timestamp::MAX)

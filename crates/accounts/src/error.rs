@@ -1,74 +1,80 @@
-//! Why something with an account did not come about.
+//! Errors of operations on accounts.
 
 use std::time::Duration;
 
 use store::StoreError;
 
-use crate::caller::Right;
+use crate::caller::Scope;
 
-/// Why something with an account did not come about.
+/// An operation on an account failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// There is no such user, or its password is another, or it is shut out: which of them is not told.
+    /// A sign-in was refused: no such user, another password, or a disabled user. The answer does not tell which.
     #[error("the name or the password is wrong")]
     WrongPassword,
-    /// The refresh token is unknown, spent or past its time.
+    /// The present password, which a change of the account requires, is wrong.
+    #[error("the present password is wrong")]
+    WrongPresentPassword,
+    /// The refresh token is unknown, spent or expired.
     #[error("the refresh token is not valid; sign in again")]
     InvalidGrant,
-    /// Whoever asks was signed out or shut out meanwhile.
+    /// The session ended, or the user was disabled, during the request.
     #[error("the sign-in has ended; sign in again")]
     SignedOut,
-    /// The token for setting a password is unknown, spent or past its time.
+    /// The reset token is unknown, spent or expired.
     #[error("this link is not valid any more; ask for another one")]
     InvalidReset,
-    /// Too many attempts.
+    /// A limit on attempts is reached.
     #[error("there were too many attempts; wait and try again")]
     Throttled {
-        /// When there may be another.
+        /// Time until the next attempt may pass.
         retry_after: Duration,
     },
-    /// A value cannot be used.
+    /// A value is not valid.
     #[error("{reason}")]
     Invalid {
-        /// Which.
+        /// The field's name in the public interface.
         field: &'static str,
-        /// What would be right.
+        /// What a valid value is.
         reason: String,
     },
-    /// Another user has the name.
+    /// Another user has the user name.
     #[error("this user name is taken")]
     UsernameTaken,
-    /// Another user has the address.
+    /// Another user has the e-mail address.
     #[error("this e-mail address is taken")]
     EmailTaken,
-    /// Nobody signs in as this person, and only an admin adds users.
+    /// No user is linked to the federated identity, and registration is closed.
     #[error("nobody here signs in this way yet, and only an admin adds users")]
     NotRegistered,
-    /// An admin has shut the user out.
+    /// The user is disabled. Only a federated sign-in tells so: the provider has proven who asks.
     #[error("this user is disabled; ask the operator")]
-    ShutOut,
-    /// Another user signs in as this person.
+    Disabled,
+    /// Another user is linked to the federated identity.
     #[error("another user signs in this way")]
     IdentityTaken,
-    /// There is none of this id, or it is somebody else's.
+    /// The operator's own user cannot be deleted.
+    #[error("the operator's own user stays; it can be disabled")]
+    OperatorUser,
+    /// Nothing of this kind has the id, or it is another user's.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// There are as many as there may be.
+    /// The user has the most API tokens that it may have.
     #[error("there are {0} already; delete one first")]
     TooMany(u32),
-    /// The user may not pass this on.
+    /// The caller does not have a scope that it asks for.
     #[error("the scope {0} is not yours to give")]
-    ScopeNotAllowed(Right),
-    /// The user may do nothing of what it asks for.
+    ScopeNotAllowed(Scope),
+    /// The user has none of the scopes that it asks for.
     #[error("none of the scopes is this user's; leave them out for all that it may")]
     NothingAllowed,
-    /// More sign in at this moment than can be served.
+    /// The queue of the hashing threads is full.
     #[error("too many sign in at this moment; try again soon")]
     Busy,
-    /// What accounts are kept in cannot be reached.
+    /// The store cannot be reached.
     #[error("{0}")]
     Unavailable(String),
-    /// A defect of ours, or of what is stored.
+    /// A defect of this program or of stored data.
     #[error("{0}")]
     Internal(String),
 }

@@ -1,7 +1,7 @@
-//! The keys that access tokens are signed and verified with.
+//! Signing keys of access tokens, and their rotation.
 //!
-//! A new key is published a while before it signs, and an old one verifies until the last token that it signed is over: so
-//! no token is refused because of a change of keys, neither here nor by whoever keeps a copy of the published ones.
+//! A new key is published for some time before it signs. An old key verifies until the last token that it signed has expired. So
+//! no token is refused because of a rotation, neither here nor by a client that caches the published keys.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,35 +15,35 @@ use serde_json::{Value, json};
 use store::relational::{KeyChange, SigningKeyRecord};
 
 use crate::access_tokens::LEEWAY;
-use crate::secret::random;
+use crate::credential::random;
 use crate::settings::Settings;
 
-/// One key, ready for use.
+/// One parsed key pair.
 pub(crate) struct Key {
     pub kid: String,
     pub private: EncodingKey,
     pub public: DecodingKey,
-    /// The public half as it is published.
+    /// The public key in base64url, as it is published.
     x: String,
     signs_from: Timestamp,
     verifies_until: Option<Timestamp>,
 }
 
-/// The keys at one moment.
+/// A snapshot of the keys.
 #[derive(Default)]
 pub(crate) struct Keys(Vec<Key>);
 
-/// The keys as they change.
+/// The current keys. Readers take a snapshot.
 #[derive(Default)]
 pub(crate) struct Keyring(RwLock<Arc<Keys>>);
 
 impl Keyring {
-    /// The keys that there are now.
+    /// A snapshot of the current keys.
     pub(crate) fn now(&self) -> Arc<Keys> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the stored keys in place of those there were.
+    /// Replaces the keys by stored ones.
     pub(crate) fn replace(&self, records: &[SigningKeyRecord]) -> Result<(), String> {
         let keys = records.iter().map(Key::read).collect::<Result<_, _>>()?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys(keys));
@@ -52,12 +52,12 @@ impl Keyring {
 }
 
 impl Keys {
-    /// The key that signs at this time: the newest whose time has come.
+    /// The key that signs at this time: the newest with `signs_from` in the past.
     pub(crate) fn signing(&self, now: Timestamp) -> Option<&Key> {
         self.0.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
     }
 
-    /// The key of this name, while it verifies.
+    /// The key with this id, while it verifies.
     pub(crate) fn verifying(&self, kid: &str, now: Timestamp) -> Option<&Key> {
         self.0.iter().find(|key| key.kid == kid && key.verifies(now))
     }
@@ -91,20 +91,19 @@ impl Key {
     }
 }
 
-/// A new key pair.
+/// A random Ed25519 key pair.
 pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
     let key = SigningKey::from_bytes(&random::<32>());
     SigningKeyRecord {
         kid: URL_SAFE_NO_PAD.encode(random::<12>()),
         public: key.verifying_key().to_bytes().to_vec(),
-        private: key.to_pkcs8_der().expect("an Ed25519 key can be written").as_bytes().to_vec(),
+        private: key.to_pkcs8_der().expect("an Ed25519 key can be encoded").as_bytes().to_vec(),
         signs_from,
         verifies_until: None,
     }
 }
 
-/// What is to be done about the keys that there are: nothing until the newest has signed for its time, less the time that
-/// the next one is to be published before it signs.
+/// The rotation that is due: a new key when the newest one has less than the lead time left to sign, otherwise `None`.
 pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyChange> {
     let Some(newest) = keys.iter().max_by_key(|key| key.signs_from) else {
         return Some(KeyChange { add: new_key(now), others_until: now });
@@ -113,7 +112,7 @@ pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp
         return None;
     }
     let signs_from = (newest.signs_from + settings.signing_key_life).max(now + settings.signing_key_lead);
-    // Twice the leeway: an instance whose clock is behind signs with the old key for as long.
+    // Twice the leeway: an instance whose clock is behind still signs with the old key.
     let others_until = signs_from + settings.access_token_life + 2 * LEEWAY;
     Some(KeyChange { add: new_key(signs_from), others_until })
 }
@@ -134,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_keys_refuses_no_token_and_surprises_nobody() {
+    fn a_rotation_refuses_no_token_and_publishes_keys_early() {
         let settings = Settings::default();
         let (mut keys, mut now, ring) = (Vec::new(), Timestamp::now(), Keyring::default());
         assert!(change(&mut keys, &settings, now), "the first key signs at once");
         let mut signed: Vec<(Timestamp, String)> = Vec::new();
         let mut published_at =
             std::collections::HashMap::from([(keys[0].kid.clone(), now - settings.signing_key_lead)]);
-        // Three months, by ten minutes.
+        // Three months in steps of ten minutes.
         for _ in 0..(90 * 24 * 6) {
             if change(&mut keys, &settings, now) {
                 published_at.insert(keys.last().unwrap().kid.clone(), now);
@@ -149,7 +148,10 @@ mod tests {
             ring.replace(&keys).unwrap();
             let present = ring.now();
             let signing = present.signing(now).unwrap();
-            assert!(published_at[&signing.kid] + settings.signing_key_lead <= now, "nobody could know this key");
+            assert!(
+                published_at[&signing.kid] + settings.signing_key_lead <= now,
+                "it signs before clients can know it"
+            );
             signed.push((now, signing.kid.clone()));
             signed.retain(|(at, _)| *at + settings.access_token_life > now);
             for (_, kid) in &signed {
@@ -157,13 +159,13 @@ mod tests {
             }
             now += Duration::from_secs(600);
         }
-        assert_eq!(keys.len(), 4, "a key a month, and the next one");
-        assert_eq!(ring.now().jwks(now)["keys"].as_array().unwrap().len(), 2, "the one that signs, and the one before");
-        assert!(ring.now().verifying(&keys[0].kid, now).is_none(), "an old key ends");
+        assert_eq!(keys.len(), 4, "one key a month, and the next one");
+        assert_eq!(ring.now().jwks(now)["keys"].as_array().unwrap().len(), 2, "the signing key and the one before it");
+        assert!(ring.now().verifying(&keys[0].kid, now).is_none(), "an old key expires");
     }
 
     #[test]
-    fn the_published_keys_have_no_private_half() {
+    fn published_keys_have_no_private_part() {
         let (ring, now) = (Keyring::default(), Timestamp::now());
         ring.replace(&[new_key(now)]).unwrap();
         let published = &ring.now().jwks(now)["keys"][0];

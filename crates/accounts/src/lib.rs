@@ -1,109 +1,123 @@
-//! Who may do what: the caller behind a credential, with tenant, scopes, quota and limits. No HTTP.
+//! Accounts: users, credentials, scopes, quotas and limits. No HTTP.
 //!
 //! ```text
-//!                  ┌ AdminToken        the operator's own token
+//!                  ┌ AdminToken     the operator's own token
 //! token ─▶ Accounts┤
-//!    Caller ◀─     └ StoredAccounts ─▶ access token: Keyring verifies, Feed tells whether it was taken back
-//!                                   └▶ API token: the store, by its hash
+//!    Caller ◀─     └ TokenVerifier ─▶ access token: Keyring verifies, RevocationCache knows what is revoked
+//!                                  └▶ API token: the store, by its hash
+//!
+//! registration, sign-in, reset, administration ─▶ AccountsService (contains a TokenVerifier) ─▶ store::Relational
 //! ```
 //!
-//! In: the secret that a request carries, or a name and password. Out: a [`Caller`], or why not. Services know only the seam
-//! [`Accounts`]; who registers, signs in and manages users talks to [`StoredAccounts`], which keeps everything in
-//! [`store::Relational`]. Promised: no secret is kept or logged in the clear; what was taken back is refused by every instance
-//! within a second, and while nobody can tell what was, everything is refused; a request whose token is good costs no query
-//! of the database; many who sign in do not slow down who is signed in.
+//! In: the credential of a request, or a name and password. Out: a [`Caller`], or the reason for a refusal. A service that only
+//! verifies runs a [`TokenVerifier`]; a service that registers users and issues credentials runs an [`AccountsService`].
+//! Promised: no credential is stored or logged in the clear; every instance refuses a revoked credential within a second, and
+//! refuses every credential while revocations cannot be read; a request with a valid token costs no query; many sign-ins do not
+//! slow down requests.
 
 mod access_tokens;
 mod admin_token;
 mod api_tokens;
 mod args;
-mod background;
+mod audit;
 mod caller;
 mod clock;
+mod credential;
+mod erasure;
 mod error;
-mod feed;
+mod federated;
+mod interval;
+mod introspection;
 mod keyring;
 pub mod limits;
 mod mail;
+mod maintenance;
+mod names;
 mod opaque;
 mod passwords;
+mod profile;
 mod quota;
 mod resets;
-mod secret;
+mod revocation_cache;
+mod service;
+mod sessions;
 mod settings;
 mod sign_in;
-mod stored;
 mod throttle;
 mod users;
-mod vouched;
-mod with_operator;
+mod verifier;
+mod with_admin_token;
 
 pub use admin_token::{AdminToken, generate_token};
 pub use args::{AccountArgs, AdminTokenArgs, LimitOrNone, RedisArgs, TokenArgs};
-pub use caller::{Caller, Right, UnknownScope};
+pub use audit::Actor;
+pub use caller::{Caller, Scope, UnknownScope};
 pub use clock::Clock;
+pub use credential::Credential;
 pub use error::AccountError;
+pub use federated::FederatedIdentity;
+pub use introspection::TokenState;
 pub use limits::{Decision, LocalLimits, Rate, RateLimits, RedisLimits};
 pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};
+pub use profile::Profile;
 pub use quota::QuotaState;
-pub use secret::Secret;
-pub use settings::{Hashing, PasswordRules, QuotaPeriod, Settings, Throttle};
-pub use sign_in::{Grant, Origin, TokenState};
-pub use stored::{By, Deps, StoredAccounts};
-pub use users::{Granted, Profile, Registration};
-pub use vouched::Vouched;
-pub use with_operator::WithOperator;
+pub use service::{AccountsService, Deps, SharedState};
+pub use settings::{Hashing, PasswordRules, QuotaPeriod, Settings, Throttle, VerifierSettings};
+pub use sign_in::{IssuedTokens, Origin};
+pub use users::{Registration, UserAccess};
+pub use verifier::TokenVerifier;
+pub use with_admin_token::WithAdminToken;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::FrameId;
 
-/// Why a caller may not go on.
+/// A caller is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// No such credential, or one that ended.
+    /// The credential is unknown, revoked or expired.
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,
-    /// The caller used up what it may send.
+    /// The caller's quota is used up.
     #[error("the quota is used up; ask the operator for more")]
     QuotaExceeded {
-        /// When it may send again, if ever.
+        /// Start of the next period; `None` for a quota of all time.
         resets_at: Option<jiff::Timestamp>,
     },
-    /// The caller asks too often.
+    /// The caller's rate limit is reached.
     #[error("there may be {limit} requests a second; wait and try again")]
     RateLimited {
-        /// Requests a second.
+        /// Requests per second.
         limit: u32,
-        /// When the next one may come.
+        /// Time until the next request may pass.
         retry_after: Duration,
     },
-    /// Whether the caller may go on cannot be found out now.
+    /// The store or Redis cannot be read, so the caller cannot be verified.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// The seam to everything that knows accounts. Cheap to share as `Arc<dyn Accounts>`.
+/// Verifies callers and limits what they send. Shared as `Arc<dyn Accounts>`.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Who stands behind a bearer token.
+    /// The caller behind a bearer token.
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError>;
 
-    /// Counts one request of a caller; what is left, if there is a limit.
+    /// Counts one request of a caller. Returns the state of its rate limit; `None` without one.
     async fn admit(&self, _caller: &Caller) -> Result<Option<Decision>, AccessError> {
         Ok(None)
     }
 
-    /// Charges one frame to the caller's quota. The same frame id again costs nothing.
+    /// Charges one frame to the caller's quota. A repeat with the same frame id costs nothing.
     async fn charge(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError>;
 
-    /// Gives back what one charge took, for a request that was refused after all.
+    /// Gives back one charge, for a request that failed afterwards.
     async fn refund(&self, _caller: &Caller, _frame: FrameId) -> Result<(), AccessError> {
         Ok(())
     }
 
-    /// Succeeds when callers can be told from strangers.
+    /// Succeeds while callers can be verified.
     async fn check(&self) -> Result<(), AccessError>;
 }

@@ -1,8 +1,8 @@
-//! Limits on how often something may happen: requests of a user, sign-ins on an account.
+//! Rate limits: on requests of a user, on sign-ins to an account.
 //!
-//! In: a key and a rate. Out: whether there is room, and what to tell the client. The generic cell rate algorithm: a key has
-//! one number, the time at which it would be idle, so it costs the same however high the rate is. In one process
-//! ([`LocalLimits`]), or shared by all through Redis ([`RedisLimits`]).
+//! In: a key and a rate. Out: allowed or not, with the numbers for the client. The generic cell rate algorithm (GCRA): a key has
+//! one number, the time at which it becomes idle, so its cost does not depend on the rate. Within one process ([`LocalLimits`]),
+//! or shared by all instances through Redis ([`RedisLimits`]).
 
 mod local;
 mod shared;
@@ -15,37 +15,37 @@ pub use local::LocalLimits;
 pub use shared::RedisLimits;
 pub(crate) use shared::connect;
 
-/// How often something may happen.
+/// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Time for one.
+    /// Time per event.
     interval: Duration,
-    /// How many at once.
+    /// Events at once after a pause.
     burst: u32,
 }
 
 impl Rate {
-    /// One in each interval, and so many at once after a pause.
+    /// One event per interval, and `burst` at once after a pause.
     pub const fn new(interval: Duration, burst: u32) -> Self {
         Self { interval, burst }
     }
 
-    /// So many a second, and as many at once.
+    /// `many` events per second, and as many at once.
     pub fn per_second(many: u32) -> Self {
         Self::new(Duration::from_secs(1) / many.max(1), many)
     }
 
-    /// How many at once.
+    /// Events at once after a pause.
     pub const fn burst(&self) -> u32 {
         self.burst
     }
 
-    /// How far ahead of the clock a key may be.
+    /// Longest time that a key may be busy ahead of the clock.
     fn ahead(&self) -> Duration {
         self.interval * self.burst
     }
 
-    /// Whether one more has room, when the key will be idle after `busy`; and how long it is busy then.
+    /// The decision for a key that is busy for `busy`, and the time for which it is busy afterwards.
     fn take(&self, busy: Duration) -> (Decision, Duration) {
         let next = busy + self.interval;
         if next > self.ahead() {
@@ -59,28 +59,28 @@ impl Rate {
     }
 
     fn allowed(&self, busy: Duration) -> Decision {
-        let room = self.ahead().saturating_sub(busy).as_nanos() / self.interval.as_nanos().max(1);
-        let remaining = u32::try_from(room).unwrap_or(u32::MAX);
+        let free = self.ahead().saturating_sub(busy).as_nanos() / self.interval.as_nanos().max(1);
+        let remaining = u32::try_from(free).unwrap_or(u32::MAX);
         Decision { allowed: true, remaining, retry_after: Duration::ZERO, resets_in: busy }
     }
 }
 
-/// What came of asking for room.
+/// The decision about one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether there was room; it is taken then.
+    /// Whether the event is allowed; it counts then.
     pub allowed: bool,
-    /// How many more have room now.
+    /// Further events that would be allowed now.
     pub remaining: u32,
-    /// When there is room again, where there was none.
+    /// Time until the next event is allowed; zero for an allowed one.
     pub retry_after: Duration,
-    /// When there is room for a whole burst again.
+    /// Time until a whole burst is allowed.
     pub resets_in: Duration,
 }
 
-/// The seam. Cheap to share as `Arc<dyn RateLimits>`.
+/// Counts events under keys. Shared as `Arc<dyn RateLimits>`.
 #[async_trait]
 pub trait RateLimits: Send + Sync {
-    /// Asks for room under a key.
+    /// Counts one event under a key, if the rate allows it.
     async fn take(&self, key: &str, rate: Rate) -> Decision;
 }

@@ -1,4 +1,4 @@
-//! What is mailed to users.
+//! Mail to users.
 
 mod smtp;
 
@@ -6,14 +6,14 @@ use async_trait::async_trait;
 
 pub use smtp::SmtpMailer;
 
-/// One mail, in plain text.
+/// A mail in plain text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// To which address.
+    /// Address of the recipient.
     pub to: String,
-    /// What it is about.
+    /// Subject line.
     pub subject: String,
-    /// What it says; it may have a secret in it.
+    /// Body; it may contain a reset token.
     pub text: String,
 }
 
@@ -23,14 +23,17 @@ impl std::fmt::Debug for Mail {
     }
 }
 
-/// The seam to whatever delivers mail. Cheap to share as `Arc<dyn Mailer>`.
+/// Delivers mail. Shared as `Arc<dyn Mailer>`.
 #[async_trait]
 pub trait Mailer: Send + Sync {
-    /// Delivers a mail, or says why not.
+    /// Delivers a mail.
+    ///
+    /// # Errors
+    /// Says what failed, without the body.
     async fn send(&self, mail: &Mail) -> Result<(), String>;
 }
 
-/// Writes mails to the log instead of sending them: for development, because whoever reads the log can use what is in them.
+/// Writes mails to the log instead of sending them. For development only: a reader of the log can use the reset tokens.
 pub struct LogMailer;
 
 #[async_trait]

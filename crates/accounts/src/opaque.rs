@@ -1,7 +1,7 @@
-//! Opaque sessions, for clients that hold a UUID in place of a token: kept with a lifetime in Redis, or in this process.
+//! Opaque sessions of older clients, which hold a UUID in place of a token. Kept in Redis, or in this process, with an expiry.
 //!
-//! What is kept says whose the session is and which revocation was the last before it: so whatever takes back all of a user's
-//! tokens ends these sessions too, though nobody knows where they are.
+//! A session stores its user and the last revocation before it. So a revocation of all of a user's tokens ends the user's opaque
+//! sessions too, without a list of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,32 +16,32 @@ use store::relational::{RevocationKind, UserRecord};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::AccessError;
+use crate::credential::Credential;
 use crate::error::AccountError;
 use crate::limits;
-use crate::secret::Secret;
+use crate::service::AccountsService;
 use crate::sign_in::Origin;
-use crate::stored::StoredAccounts;
+use crate::{AccessError, Accounts};
 
-/// How long Redis may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Sessions after which those that are over are looked for.
-const FEW: usize = 1_024;
+/// Time limit of one command of Redis.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of sessions from which on expired ones are removed.
+const SWEEP_FROM: usize = 1_024;
 
-/// The seam: texts under keys, with a lifetime. Cheap to share as `Arc<dyn SessionCache>`.
+/// Texts under keys, with an expiry. Shared as `Arc<dyn SessionCache>`.
 #[async_trait]
 pub trait SessionCache: Send + Sync {
-    /// Keeps a text for so long.
+    /// Stores a text for `life`.
     async fn put(&self, key: &str, value: &str, life: Duration) -> Result<(), String>;
 
-    /// The text, while it lives.
+    /// The text; `None` for an unknown or expired key.
     async fn get(&self, key: &str) -> Result<Option<String>, String>;
 
-    /// Ends it; one that is not there is no failure.
+    /// Removes a key. An unknown key is no error.
     async fn remove(&self, key: &str) -> Result<(), String>;
 }
 
-/// Sessions of this process, gone with it.
+/// Sessions in the memory of this process.
 #[derive(Default)]
 pub struct LocalSessions(Mutex<HashMap<String, (String, Instant)>>);
 
@@ -50,8 +50,8 @@ impl SessionCache for LocalSessions {
     async fn put(&self, key: &str, value: &str, life: Duration) -> Result<(), String> {
         let now = Instant::now();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // At every power of two: so a session costs as much as one look, however many there are.
-        if sessions.len() >= FEW && sessions.len().is_power_of_two() {
+        // At every power of two, so that the cost per session stays constant.
+        if sessions.len() >= SWEEP_FROM && sessions.len().is_power_of_two() {
             sessions.retain(|_, (_, ends)| *ends > now);
         }
         sessions.insert(key.to_owned(), (value.to_owned(), now + life));
@@ -69,21 +69,21 @@ impl SessionCache for LocalSessions {
     }
 }
 
-/// Sessions that all instances share.
+/// Sessions in Redis, which all instances share.
 pub struct RedisSessions(ConnectionManager);
 
 impl RedisSessions {
-    /// Uses the Redis at this address, whether or not it is there yet.
+    /// Uses the Redis at this address, whether or not it answers yet.
     ///
     /// # Errors
-    /// When the address is none.
+    /// The address is not one of Redis.
     pub fn new(url: &str) -> Result<Self, String> {
         limits::connect(url).map(Self)
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, String> {
         let mut connection = self.0.clone();
-        match tokio::time::timeout(PATIENCE, command.query_async(&mut connection)).await {
+        match tokio::time::timeout(REDIS_TIMEOUT, command.query_async(&mut connection)).await {
             Ok(answer) => answer.map_err(|error| format!("Redis cannot be used now: {error}; see SIGHTLINE_REDIS_URL")),
             Err(_) => Err("Redis does not answer; see SIGHTLINE_REDIS_URL".to_owned()),
         }
@@ -110,47 +110,54 @@ impl SessionCache for RedisSessions {
     }
 }
 
-impl StoredAccounts {
-    /// Signs somebody in by name or address and password, for an opaque session.
-    pub async fn open_opaque(&self, login: &str, password: &Secret, origin: &Origin) -> Result<Secret, AccountError> {
-        // Before the password is looked at: whatever is taken back from now on ends the session.
-        let number = self.store.last_revocation().await?;
-        let (user, _) = self.verified(login, password, origin).await?;
+impl AccountsService {
+    /// Signs a user in by user name or e-mail address and password, for an opaque session.
+    pub async fn open_opaque(
+        &self,
+        login: &str,
+        password: &Credential,
+        origin: &Origin,
+    ) -> Result<Credential, AccountError> {
+        // Read before the password is verified: a later revocation ends the session.
+        let revision = self.store.last_revocation().await?;
+        let (user, _) = self.verify_password(login, password, origin).await?;
         if user.disabled {
-            return Err(self.refused(Some(user.id), origin).await);
+            return Err(self.refuse_sign_in(Some(user.id), origin).await);
         }
-        let session = Secret::new(Uuid::new_v4().to_string());
-        let kept = format!("{} {number}", user.id);
-        let put = self.opaque.put(&cache_key(&session), &kept, self.settings.opaque_session_life).await;
+        let session = Credential::new(Uuid::new_v4().to_string());
+        let value = format!("{} {revision}", user.id);
+        let put = self.opaque.put(&cache_key(&session), &value, self.settings.opaque_session_life).await;
         put.map_err(AccountError::Unavailable)?;
-        self.note("signed_in", Some(user.id), &origin.by(Some(user.id)), Some("opaque session".to_owned())).await;
+        let detail = Some("opaque session".to_owned());
+        self.audit("signed_in", Some(user.id), &origin.actor(Some(user.id)), detail).await;
         Ok(session)
     }
 
-    /// Who stands behind an opaque session.
-    pub async fn opaque_user(&self, session: &Secret) -> Result<Arc<UserRecord>, AccessError> {
-        self.feed.check(self.settings.closed_after)?;
-        let kept = self.opaque.get(&cache_key(session)).await.map_err(AccessError::Unavailable)?;
-        let (user, number) = kept.as_deref().and_then(read).ok_or(AccessError::InvalidCredential)?;
-        if self.feed.has_since(RevocationKind::User, user.uuid(), number) {
+    /// The user of an opaque session.
+    pub async fn opaque_user(&self, session: &Credential) -> Result<Arc<UserRecord>, AccessError> {
+        let verifier = &self.verifier;
+        verifier.check().await?;
+        let value = self.opaque.get(&cache_key(session)).await.map_err(AccessError::Unavailable)?;
+        let (user, revision) = value.as_deref().and_then(parse).ok_or(AccessError::InvalidCredential)?;
+        if verifier.revocations.has_since(RevocationKind::User, user.uuid(), revision) {
             return Err(AccessError::InvalidCredential);
         }
-        let user = self.user_now(user).await?.filter(|user| !user.disabled);
-        user.ok_or(AccessError::InvalidCredential)
+        verifier.active_user(user).await
     }
 
     /// Ends an opaque session.
-    pub async fn end_opaque(&self, session: &Secret) -> Result<(), AccountError> {
+    pub async fn end_opaque(&self, session: &Credential) -> Result<(), AccountError> {
         self.opaque.remove(&cache_key(session)).await.map_err(AccountError::Unavailable)
     }
 }
 
-/// What is kept is found by a hash: whoever reads the cache has no session.
-fn cache_key(session: &Secret) -> String {
+/// A hash: a reader of the cache has no session.
+fn cache_key(session: &Credential) -> String {
     URL_SAFE_NO_PAD.encode(session.hash().0)
 }
 
-fn read(kept: &str) -> Option<(UserId, i64)> {
-    let (user, number) = kept.split_once(' ')?;
-    Some((user.parse().ok()?, number.parse().ok()?))
+/// User and revision of a stored session.
+fn parse(value: &str) -> Option<(UserId, i64)> {
+    let (user, revision) = value.split_once(' ')?;
+    Some((user.parse().ok()?, revision.parse().ok()?))
 }

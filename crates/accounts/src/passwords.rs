@@ -1,24 +1,27 @@
-//! Passwords: what they must be, and how they are kept.
+//! Passwords: rules, normalisation and hashing.
 
 mod common;
 mod hasher;
+mod normalise;
+mod priority;
 
-pub(crate) use hasher::{Hasher, Verified};
+pub(crate) use hasher::{Hasher, Verification};
 
+use crate::credential::Credential;
 use crate::error::AccountError;
-use crate::secret::Secret;
 use crate::settings::PasswordRules;
 
-/// Most characters: enough for any sentence, and a bound for what is hashed.
+/// Most characters, after normalisation: enough for any sentence, and a bound for hashing.
 pub const MAX_LENGTH: usize = 128;
 
 impl PasswordRules {
-    /// Whether this may be a password of somebody about whom these texts are known.
+    /// Checks a new password of a user with these names.
     ///
     /// # Errors
-    /// Says what a password must be.
-    pub fn check(&self, password: &Secret, about: &[&str]) -> Result<(), AccountError> {
+    /// `Invalid`, with the rule that it breaks.
+    pub fn check(&self, password: &Credential, names: &[&str]) -> Result<(), AccountError> {
         let refused = |reason: String| Err(AccountError::Invalid { field: "password", reason });
+        let password = normalise::normalised(password);
         let length = password.expose().chars().count();
         if length < self.min_length {
             return refused(format!("the password must have at least {} characters", self.min_length));
@@ -26,7 +29,7 @@ impl PasswordRules {
         if length > MAX_LENGTH {
             return refused(format!("the password must have at most {MAX_LENGTH} characters"));
         }
-        if self.refuse_common && common::is_easily_guessed(password.expose(), about) {
+        if self.refuse_common && common::is_easily_guessed(password.expose(), names) {
             return refused(
                 "the password is too easily guessed; several words that do not go together are better".to_owned(),
             );
@@ -42,7 +45,7 @@ mod tests {
     const ABOUT: [&str; 2] = ["Ann.Miller", "ann@example.org"];
 
     fn refusal(rules: PasswordRules, password: &str) -> Option<String> {
-        rules.check(&Secret::new(password), &ABOUT).err().map(|error| error.to_string())
+        rules.check(&Credential::new(password), &ABOUT).err().map(|error| error.to_string())
     }
 
     #[test]

@@ -1,23 +1,63 @@
-//! Periods of the quota.
+//! The quota of a user: frames per period, counted in the store.
 
+use contracts::{FrameId, UserId};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use store::relational::{Charge, Charged};
 
+use crate::AccessError;
+use crate::caller::Caller;
 use crate::settings::QuotaPeriod;
+use crate::verifier::{TokenVerifier, unavailable};
 
-/// What is left of a user's quota.
+/// A user's quota and what of it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaState {
-    /// Most frames of a period; none without a limit, and then nothing is counted.
+    /// Most frames of a period; `None` without a limit, and then nothing is counted.
     pub limit: Option<u32>,
-    /// How many count in this one.
+    /// Frames charged in this period.
     pub used: u64,
-    /// When the next one begins, if there is a next one.
+    /// Start of the next period; `None` for the period `Total`.
     pub resets_at: Option<Timestamp>,
 }
 
+impl TokenVerifier {
+    /// The quota of a caller.
+    pub async fn quota(&self, caller: &Caller) -> Result<QuotaState, AccessError> {
+        let (now, period) = (self.clock.now(), self.settings.quota_period);
+        let unlimited = QuotaState { limit: None, used: 0, resets_at: None };
+        let Some((user, limit)) = self.quota_limit(caller).await? else { return Ok(unlimited) };
+        let used = self.store.used(user, &period.name(now)).await.map_err(unavailable)?;
+        Ok(QuotaState { limit: Some(limit), used, resets_at: period.ends(now) })
+    }
+
+    pub(crate) async fn charge_quota(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        let Some((user, limit)) = self.quota_limit(caller).await? else { return Ok(()) };
+        let (now, period) = (self.clock.now(), self.settings.quota_period);
+        let charge = Charge { user, frame, period: &period.name(now), limit };
+        match self.store.charge(&charge, now).await.map_err(unavailable)? {
+            Charged::Admitted { .. } => Ok(()),
+            Charged::Refused => Err(AccessError::QuotaExceeded { resets_at: period.ends(now) }),
+            Charged::UnknownUser => Err(AccessError::InvalidCredential),
+        }
+    }
+
+    pub(crate) async fn refund_quota(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        let Some((user, _)) = self.quota_limit(caller).await? else { return Ok(()) };
+        self.store.refund(user, frame, self.clock.now()).await.map_err(unavailable)
+    }
+
+    /// The user to charge and its limit; `None` for a caller without a quota.
+    async fn quota_limit(&self, caller: &Caller) -> Result<Option<(UserId, u32)>, AccessError> {
+        let Some(id) = caller.user else { return Ok(None) };
+        // The user may have been disabled while the body of the request arrived.
+        let user = self.active_user(id).await?;
+        Ok(user.quota.in_force(self.settings.quota).map(|limit| (id, limit)))
+    }
+}
+
 impl QuotaPeriod {
-    /// The name of the period of a time: what its count is kept under.
+    /// The name of the period at a time: `2026-11-21`, `2026-11` or `total`. The store keeps counts under it.
     pub(crate) fn name(self, at: Timestamp) -> String {
         let date = at.to_zoned(TimeZone::UTC).date();
         match self {
@@ -27,7 +67,7 @@ impl QuotaPeriod {
         }
     }
 
-    /// When the period of a time is over.
+    /// The end of the period at a time; `None` for `Total`.
     pub(crate) fn ends(self, at: Timestamp) -> Option<Timestamp> {
         let date = at.to_zoned(TimeZone::UTC).date();
         let next = match self {

@@ -1,48 +1,74 @@
-//! How accounts behave, with what is usual.
+//! Settings of accounts, with their defaults.
 
 use std::time::Duration;
 
 use crate::limits::Rate;
 
-/// How accounts behave.
+/// Settings of accounts, issuing included.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who issues access tokens: the address under which clients know this system.
+    /// `iss` of access tokens: the address under which clients know this system.
     pub issuer: String,
-    /// For whom they are.
+    /// `aud` of access tokens.
     pub audience: String,
-    /// How long an access token is valid.
+    /// Validity of an access token.
     pub access_token_life: Duration,
-    /// How long a session lives on after it was last renewed.
+    /// Validity of a session after its last renewal.
     pub session_life: Duration,
-    /// How long after a refresh token was spent its use again is taken for two tabs or a lost answer.
+    /// Time after a refresh token was spent in which a second use is refused and does not end the session: two tabs, or a lost
+    /// answer.
     pub refresh_grace: Duration,
-    /// How long an opaque session lives.
+    /// Validity of an opaque session.
     pub opaque_session_life: Duration,
-    /// How long a token for setting a new password is valid.
+    /// Validity of a reset token.
     pub reset_life: Duration,
-    /// The page that a mailed reset token is appended to.
+    /// Address of the page for a new password; the reset token is appended to it.
     pub reset_url: String,
-    /// How long a signing key signs before the next one does.
+    /// Time for which a signing key signs.
     pub signing_key_life: Duration,
-    /// How long a signing key is published before it signs: longer than anybody keeps a copy of the published ones.
+    /// Time for which a signing key is published before it signs. Longer than clients cache the published keys.
     pub signing_key_lead: Duration,
-    /// How often instances ask what was taken back.
-    pub poll: Duration,
-    /// How long nobody may be able to tell what was taken back before nothing is accepted any more.
-    pub closed_after: Duration,
-    /// What a password must be.
+    /// Period of reading the revocations.
+    pub revocation_poll: Duration,
+    /// Age of the last read of revocations at which every credential is refused.
+    pub revocations_stale_after: Duration,
+    /// Rules for new passwords.
     pub passwords: PasswordRules,
-    /// How passwords are hashed.
+    /// Cost of hashing passwords.
     pub hashing: Hashing,
-    /// Requests of a period where a user has no quota of its own; none without a limit.
+    /// Frames per period of a user without a quota of its own; `None` without a limit.
     pub quota: Option<u32>,
-    /// What a period is.
+    /// The period of quotas.
     pub quota_period: QuotaPeriod,
-    /// Requests a second where a user has no limit of its own; none without a limit.
+    /// Requests per second of a user without a limit of its own; `None` without a limit.
     pub rate_limit: Option<u32>,
-    /// How sign-ins are slowed down.
+    /// Limits on sign-ins.
     pub throttle: Throttle,
+}
+
+/// Settings of a [`TokenVerifier`](crate::TokenVerifier).
+#[derive(Debug, Clone)]
+pub struct VerifierSettings {
+    /// `iss` of access tokens.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// Period of reading the revocations.
+    pub revocation_poll: Duration,
+    /// Age of the last read of revocations at which every credential is refused.
+    pub revocations_stale_after: Duration,
+    /// Frames per period of a user without a quota of its own; `None` without a limit.
+    pub quota: Option<u32>,
+    /// The period of quotas.
+    pub quota_period: QuotaPeriod,
+    /// Requests per second of a user without a limit of its own; `None` without a limit.
+    pub rate_limit: Option<u32>,
+}
+
+impl Default for VerifierSettings {
+    fn default() -> Self {
+        Settings::default().verifier()
+    }
 }
 
 impl Default for Settings {
@@ -60,8 +86,8 @@ impl Default for Settings {
             reset_url: "http://127.0.0.1:8080/reset".to_owned(),
             signing_key_life: Duration::from_secs(30 * DAY),
             signing_key_lead: Duration::from_secs(60 * MINUTE),
-            poll: Duration::from_millis(500),
-            closed_after: Duration::from_secs(30),
+            revocation_poll: Duration::from_millis(500),
+            revocations_stale_after: Duration::from_secs(30),
             passwords: PasswordRules::default(),
             hashing: Hashing::default(),
             quota: Some(100),
@@ -73,24 +99,38 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// When no access token that is issued now is valid any more, on any instance's clock.
-    pub(crate) fn all_over(&self, now: jiff::Timestamp) -> jiff::Timestamp {
-        // What is cached of an API token lives no longer than an access token, and no shorter than this.
-        now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::stored::CACHED)
+    /// The part that verifying needs.
+    pub fn verifier(&self) -> VerifierSettings {
+        VerifierSettings {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            revocation_poll: self.revocation_poll,
+            revocations_stale_after: self.revocations_stale_after,
+            quota: self.quota,
+            quota_period: self.quota_period,
+            rate_limit: self.rate_limit,
+        }
     }
 
-    /// When nothing that a user can have now is valid any more.
-    pub(crate) fn user_over(&self, now: jiff::Timestamp) -> jiff::Timestamp {
-        self.all_over(now).max(now + self.opaque_session_life + crate::access_tokens::LEEWAY)
+    /// The time at which every access token of now has expired, on every instance's clock.
+    pub(crate) fn access_tokens_expired_by(&self, now: jiff::Timestamp) -> jiff::Timestamp {
+        // An API token stays cached no longer than an access token lives, and at least for the cache's lifetime.
+        now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::verifier::CACHE_TTL)
+    }
+
+    /// The time at which every access token and opaque session of now has expired.
+    pub(crate) fn all_credentials_expired_by(&self, now: jiff::Timestamp) -> jiff::Timestamp {
+        let opaque_sessions = now + self.opaque_session_life + crate::access_tokens::LEEWAY;
+        self.access_tokens_expired_by(now).max(opaque_sessions)
     }
 }
 
-/// What a password must be.
+/// Rules for new passwords.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordRules {
-    /// Fewest characters.
+    /// Fewest characters, after normalisation.
     pub min_length: usize,
-    /// Whether those that many people use are refused.
+    /// Whether commonly used passwords are refused.
     pub refuse_common: bool,
 }
 
@@ -100,23 +140,23 @@ impl Default for PasswordRules {
     }
 }
 
-/// The cost of Argon2id, as the Open Worldwide Application Security Project advises, and what may be spent on it.
+/// Cost of Argon2id, as the Open Worldwide Application Security Project advises, and the threads for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Hashing {
     /// Memory, in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub passes: u32,
     /// Threads that hash.
     pub threads: usize,
-    /// Passwords that may wait for one of them; more are refused.
+    /// Passwords that may wait for a thread; more are refused.
     pub waiting: usize,
 }
 
 impl Default for Hashing {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // A quarter of the machine: the rest is for frames.
+        // A quarter of the cores: the rest is for frames.
         Self { memory_kib: 19_456, passes: 2, threads: (cores / 4).max(1), waiting: 64 }
     }
 }
@@ -132,26 +172,26 @@ pub enum QuotaPeriod {
     Total,
 }
 
-/// How sign-ins are slowed down. An attempt must find room in all that concern it.
+/// Limits on sign-ins. An attempt passes only if every limit that concerns it has room.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle {
     /// On one account from one address.
     pub pair: Rate,
     /// From one address.
     pub address: Rate,
-    /// From one address, with refresh tokens and tokens to be taken back. Those who have one are many behind one address, and no
-    /// password is hashed.
+    /// Renewals and revocations from one address. Higher than `address`: one address stands for many users, and no password is
+    /// hashed.
     pub tokens: Rate,
-    /// On one account, from all addresses from which it has not been signed in lately.
+    /// On one account from all addresses from which it was not signed in to lately.
     pub account: Rate,
-    /// Mails to one user for setting a new password. Whoever has as many is mailed no more for a while; those are still good.
+    /// Reset mails to one user. Beyond it no further mail is sent; the tokens sent before stay valid.
     pub mails: Rate,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
         Self {
-            // Slower than an account's own, so that one address alone does not use that up.
+            // Slower than the account's limit, so that one address alone does not use that up.
             pair: Rate::new(Duration::from_secs(60), 10),
             address: Rate::new(Duration::from_millis(500), 100),
             tokens: Rate::new(Duration::from_millis(50), 1000),

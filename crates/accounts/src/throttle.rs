@@ -1,7 +1,7 @@
-//! Slows sign-ins down, by account and by address, without shutting the owner out.
+//! Limits sign-ins by account and by address, without locking the owner out.
 //!
-//! Whoever guesses at an account from many addresses fills what strangers may try on it; the owner, who has signed in from
-//! its address lately, is no stranger there and has room of its own.
+//! Guesses at one account from many addresses use up the account's limit. The limit does not apply to an address from which the
+//! owner has signed in lately.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,41 +12,42 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::UserId;
 use jiff::{SignedDuration, Timestamp};
 use store::Relational;
+use store::relational::login_key;
 use uuid::Uuid;
 
+use crate::credential::hash;
 use crate::error::AccountError;
 use crate::limits::{Rate, RateLimits};
-use crate::secret::hash;
 use crate::settings::Throttle;
 
-/// How long an address from which the owner signed in is known.
-const KNOWN: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// Time for which an address of a sign-in counts as the owner's.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// Counts attempts.
-pub(crate) struct Attempts {
+/// Counts attempts against their limits.
+pub(crate) struct SignInThrottle {
     pub(crate) limits: Arc<dyn RateLimits>,
     pub(crate) rates: Throttle,
     pub(crate) store: Relational,
 }
 
-/// An attempt to sign in, or to have a reset mailed.
+/// An attempt to sign in or to have a reset mailed.
 pub(crate) struct Attempt<'a> {
-    /// What is attempted: each has room of its own.
+    /// The kind of attempt; each kind has its own limits.
     pub(crate) kind: &'static str,
-    /// The name or address that was given, whether or not it is anybody's.
+    /// The given user name or e-mail address, whether or not a user has it.
     pub(crate) login: &'a str,
-    /// Whose it is.
+    /// The user with this name, if there is one.
     pub(crate) user: Option<UserId>,
-    /// From where.
+    /// The client's address.
     pub(crate) address: IpAddr,
 }
 
-impl Attempts {
-    /// Whether an attempt may go on.
+impl SignInThrottle {
+    /// Counts an attempt. Fails with `Throttled` when a limit is reached.
     pub(crate) async fn admit(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<(), AccountError> {
         let Attempt { kind, login, address, .. } = attempt;
-        // What strangers type goes into keys as a hash: of one length, and no names in Redis.
-        let account = URL_SAFE_NO_PAD.encode(hash(&login.to_lowercase()).0);
+        // Hashed: keys have one length, and no names reach Redis.
+        let account = URL_SAFE_NO_PAD.encode(hash(&login_key(login)).0);
         let from = network(*address);
         self.admit_address(kind, *address).await?;
         self.take(&format!("{kind}:pair:{account}:{from}"), self.rates.pair).await?;
@@ -57,12 +58,12 @@ impl Attempts {
         full
     }
 
-    /// Whether an attempt from an address may go on, on whatever account.
+    /// Counts an attempt against the limit of its address alone.
     pub(crate) async fn admit_address(&self, kind: &str, address: IpAddr) -> Result<(), AccountError> {
         self.take(&format!("{kind}:from:{}", network(address)), self.rates.address).await
     }
 
-    /// Whether this address may go on with tokens that it has: renewing them, or taking them back.
+    /// Counts a renewal or revocation against the limit of its address.
     pub(crate) async fn admit_token(&self, address: IpAddr) -> Result<(), AccountError> {
         self.take(&format!("token:from:{}", network(address)), self.rates.tokens).await
     }
@@ -76,16 +77,16 @@ impl Attempts {
         Err(AccountError::Throttled { retry_after: decision.retry_after.max(Duration::from_secs(1)) })
     }
 
-    /// Asks about nobody too, so that an account that there is cannot be told from one that there is not.
+    /// Queries also without a user, so that the time does not tell whether an account exists.
     async fn is_known(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<bool, AccountError> {
         let user = attempt.user.unwrap_or(UserId::from_uuid(Uuid::nil()));
-        let known = self.store.signed_in_from(user, now - KNOWN).await?;
+        let known = self.store.signed_in_from(user, now - KNOWN_FOR).await?;
         let here = network(attempt.address);
         Ok(known.iter().any(|address| address.parse().is_ok_and(|address| network(address) == here)))
     }
 }
 
-/// What an address counts as: of IPv6, the network that one customer has.
+/// The network that an address counts as: the address itself, or the /64 of an IPv6 address, which one customer has.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_addresses_of_one_customer_count_as_one() {
+    fn addresses_of_one_customer_count_as_one() {
         let counts_as = |address: &str| network(address.parse().unwrap()).to_string();
         assert_eq!(counts_as("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(counts_as("2001:db8:1:2:ffff::1"), "2001:db8:1:2::");

@@ -139,7 +139,11 @@ impl Up {
         parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), stop.clone()));
         parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, stop.clone()));
-        parts.spawn(dependencies.accounts_service.clone().run(stop.clone()));
+        let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), stop.clone());
+        parts.spawn(async move {
+            accounts_service.run(accounts_stop).await;
+            Ok(())
+        });
         parts.spawn(ports.serve(stop.clone()));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 

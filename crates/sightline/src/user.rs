@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::client::{Client, ClientArgs, Refusal, refusal};
 use crate::out;
 
-/// Adds users, lists them, changes their rights
+/// Adds users, lists them, changes their scopes
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
@@ -47,7 +47,7 @@ enum Action {
         #[command(flatten)]
         server: ClientArgs,
     },
-    /// Change the rights or the password of a user
+    /// Change the scopes or the password of a user
     Set {
         /// User name or e-mail address
         #[arg(value_name = "USER")]

@@ -10,6 +10,7 @@ mod args;
 mod blobs;
 mod cursor;
 mod documents;
+mod eraser;
 mod frames;
 mod mongo;
 mod object_blobs;
@@ -25,6 +26,7 @@ pub use documents::{
     AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome,
     RulePut, Scope, StoreError, StoredAlert, StoredDetection, StoredResult,
 };
+pub use eraser::{Erased, TenantEraser, tenant_erasers};
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
 pub use relational::Relational;

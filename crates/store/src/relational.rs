@@ -1,18 +1,18 @@
-//! Accounts in PostgreSQL or SQLite: users, what they sign in with, what was taken back and what they used.
+//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log.
 //!
-//! In: facts that `accounts` has decided on. Out: facts. No password or token comes here, only their hashes. Promised: what
-//! is answered is committed; of several that spend, charge or claim the same thing at once exactly one succeeds, on either
-//! database and from several processes; [`Relational::revocations_after`] leaves nothing out.
+//! In and out: facts that `accounts` decides on. Passwords and tokens arrive as hashes only. Promised: an answered write is
+//! committed; of several concurrent attempts to spend, charge or claim the same thing exactly one succeeds, on either database and
+//! from several processes; [`Relational::revocations_after`] leaves no revocation out.
 //!
-//! Every statement is written once and runs on both databases. What differs between them is in two places: their types
-//! (`database.rs`) and their tables (`migrations/`), so that PostgreSQL has a UUID and a time where SQLite has a text and a
-//! number.
+//! Every statement is written once and runs on both databases. They differ in two places: types (`database.rs`) and tables
+//! (`migrations/`), so that PostgreSQL has a UUID and a time where SQLite has a text and a number.
 
 mod api_tokens;
 mod audit;
 mod database;
 mod failure;
 mod identities;
+mod login_keys;
 mod migrations;
 mod passwords;
 mod quota;
@@ -20,6 +20,7 @@ mod revocations;
 mod sessions;
 mod signing_keys;
 mod sweep;
+mod user_records;
 mod users;
 mod values;
 
@@ -32,10 +33,11 @@ pub use api_tokens::{ApiTokenOwner, ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS,
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
+pub use login_keys::login_key;
 pub use migrations::init_sql;
-pub use passwords::{PasswordHash, TokenHash};
+pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, Charged};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, Rotation, SessionRecord};
 pub use signing_keys::{KeyChange, SigningKeyRecord};
-pub use users::{AccessChange, Allowance, NewUser, ProfileChange, Role, UserPut, UserRecord};
+pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserPut, UserRecord};

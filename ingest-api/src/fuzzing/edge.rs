@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use accounts::{Clock, Hashing, LogMailer, Rate, Settings as AccountSettings, Throttle};
+use accounts::{AccountsService, Clock, Hashing, LogMailer, Rate, Settings as AccountSettings, SharedState, Throttle};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use super::fakes::{AcceptAll, WriteOnlyLog, indexed_frames};
 use crate::http::App;
-use crate::{AccountsService, Config, Deps, Shared, SharedArgs};
+use crate::{Config, Deps, SharedArgs};
 
 /// Largest image in pixels.
 pub const MAX_PIXELS: u64 = 1_000_000;
@@ -135,11 +135,13 @@ impl Edge {
 }
 
 /// Accounts with a cheap password hash, and without limits on sign-ins.
-async fn open_accounts(folder: &TempDir) -> anyhow::Result<AccountsService> {
+async fn open_accounts(folder: &TempDir) -> anyhow::Result<Arc<AccountsService>> {
     let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await?;
     database.migrate().await?;
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 64 };
     let throttle = Throttle { address: Rate::new(Duration::from_nanos(1), u32::MAX), ..Throttle::default() };
     let settings = AccountSettings { hashing, throttle, ..AccountSettings::default() };
-    AccountsService::open(database, settings, Shared::in_process(), Arc::new(LogMailer), Clock::default()).await
+    let (shared, mailer) = (SharedState::in_process(), Arc::new(LogMailer));
+    let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers: Vec::new() };
+    AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)
 }

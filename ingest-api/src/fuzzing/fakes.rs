@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use accounts::{AccessError, Accounts, Caller, Right};
+use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
 use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Position, Producer, Progress, Range, Reader, Start};
 use contracts::alert::AlertData;
@@ -69,16 +69,8 @@ pub struct AcceptAll;
 #[async_trait]
 impl Accounts for AcceptAll {
     async fn authenticate(&self, _: &str) -> Result<Caller, AccessError> {
-        let rights = Right::of(store::relational::Role::User).to_vec();
-        Ok(Caller {
-            tenant: TenantId::admin(),
-            user: None,
-            session: None,
-            sees_all: true,
-            rights,
-            rate_limit: None,
-            valid_until: None,
-        })
+        let scopes = Scope::of(store::relational::Role::User).to_vec();
+        Ok(Caller { sees_all: true, ..Caller::new(TenantId::admin(), scopes) })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

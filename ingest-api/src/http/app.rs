@@ -4,13 +4,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{Accounts, Settings as AccountSettings, StoredAccounts};
+use accounts::{Accounts, AccountsService};
 use anyhow::Context;
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
 use rules::built_in;
-use store::{Blobs, Documents, Relational};
+use store::{Blobs, Documents};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
@@ -45,11 +45,7 @@ pub struct Inner {
     /// Authenticates callers and counts their requests.
     pub accounts: Arc<dyn Accounts>,
     /// Users and what they sign in with.
-    pub users: Arc<StoredAccounts>,
-    /// The settings of accounts.
-    pub account_settings: Arc<AccountSettings>,
-    /// The database of accounts.
-    pub accounts_database: Relational,
+    pub users: Arc<AccountsService>,
     /// Requests that wait for results.
     pub replies: Arc<Replies>,
     /// Whether workers keep up.
@@ -105,15 +101,13 @@ impl App {
         let client = config.alert_stream_tls.apply(client)?.build();
         let client =
             client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
-        let openid = Provider::new(&config.openid, &deps.accounts_service.settings.issuer)?;
+        let openid = Provider::new(&config.openid, &deps.accounts_service.settings().issuer)?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),
             documents: deps.documents.clone(),
             blobs: deps.blobs.clone(),
             accounts: deps.accounts.clone(),
-            users: deps.accounts_service.users.clone(),
-            account_settings: deps.accounts_service.settings.clone(),
-            accounts_database: deps.accounts_service.database.clone(),
+            users: deps.accounts_service.clone(),
             replies: Replies::new(config.ingest_waiting),
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),

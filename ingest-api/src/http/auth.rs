@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use accounts::{AccessError, By, Caller, Decision, Origin, Right};
+use accounts::{AccessError, Actor, Caller, Decision, Origin, Scope};
 use axum::extract::FromRequestParts;
 use contracts::UserId;
 use http::StatusCode;
@@ -21,7 +21,7 @@ use crate::http::app::App;
 use crate::http::describe::{Argument, Demands, Refusal, requires};
 use crate::http::error::{ApiError, HttpError, ServiceError, whole_seconds};
 use crate::http::rate_limit::{self, RateLimitState};
-use crate::http::scope::{self, Scope};
+use crate::http::scope::{self, RequiredScope};
 
 /// A caller whose credential allows the scope `S`.
 pub struct Authorized<S> {
@@ -57,15 +57,15 @@ impl<S> Authorized<S> {
 
 impl FullSession {
     /// The actor, for the audit log.
-    pub fn by(&self, origin: &Origin) -> By {
-        By { user: Some(self.0.id), address: Some(origin.address) }
+    pub fn by(&self, origin: &Origin) -> Actor {
+        Actor { user: Some(self.0.id), address: Some(origin.address) }
     }
 }
 
 impl Admin {
     /// The actor, for the audit log.
-    pub fn by(&self, origin: &Origin) -> By {
-        By { user: self.0.user, address: Some(origin.address) }
+    pub fn by(&self, origin: &Origin) -> Actor {
+        Actor { user: self.0.user, address: Some(origin.address) }
     }
 }
 
@@ -153,9 +153,9 @@ pub const CALLER_REFUSALS: [Refusal; 3] = [
     Refusal::with_retry("429", "`rate_limited`: too many requests; `throttled`: too many attempts"),
 ];
 
-impl<S: Scope> Argument for Authorized<S> {
+impl<S: RequiredScope> Argument for Authorized<S> {
     fn describe(demands: &mut Demands) {
-        demands.security = Some(requires(S::RIGHT).into());
+        demands.security = Some(requires(S::SCOPE).into());
         demands.refusals.extend(CALLER_REFUSALS);
     }
 }
@@ -182,16 +182,16 @@ impl Argument for FullSession {
 impl Argument for OptionalAdmin {
     fn describe(demands: &mut Demands) {
         let none = SecurityRequirement::default();
-        demands.security = Some([none].into_iter().chain(requires(Right::Admin)).collect());
+        demands.security = Some([none].into_iter().chain(requires(Scope::Admin)).collect());
     }
 }
 
-impl<S: Scope> FromRequestParts<App> for Authorized<S> {
+impl<S: RequiredScope> FromRequestParts<App> for Authorized<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        if !caller.may(S::RIGHT) {
+        if !caller.may(S::SCOPE) {
             return Err(AuthError::Forbidden(S::ACTION).into());
         }
         Ok(Self { caller, scope: PhantomData })
@@ -211,7 +211,7 @@ impl FromRequestParts<App> for FullSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        let has_all_scopes = Right::of(Role::User).iter().all(|right| caller.may(*right));
+        let has_all_scopes = Scope::of(Role::User).iter().all(|right| caller.may(*right));
         let is_operator = caller.user.is_none();
         if !is_operator && !(has_all_scopes && caller.session.is_some()) {
             let action = "changing an account, which takes a sign-in without narrower scopes";
@@ -238,7 +238,7 @@ impl FromRequestParts<App> for OptionalAdmin {
             return Ok(Self(None));
         }
         let caller = authenticate(parts, app).await?;
-        if !caller.may(Right::Admin) {
+        if !caller.may(Scope::Admin) {
             return Ok(Self(None));
         }
         Ok(Self(Some(CurrentUser::of(caller, app).await?.caller)))

@@ -4,7 +4,7 @@
 //! credential it demands and which refusals it may cause ([`Argument`]), the return type says in which form refusals are
 //! sent ([`Answer`]). `routes!` builds router and document from the same handler, so they cannot differ.
 
-use accounts::Right;
+use accounts::Scope;
 use axum::Json;
 use axum::extract::{Request, State};
 use http::{HeaderMap, Uri};
@@ -113,7 +113,7 @@ pub struct Demands {
 }
 
 /// The credentials with which a scope may be shown.
-pub fn requires(right: Right) -> [SecurityRequirement; 2] {
+pub fn requires(right: Scope) -> [SecurityRequirement; 2] {
     [
         SecurityRequirement::new("oauth2", [right.name()]),
         SecurityRequirement::new::<&str, [&str; 0], &str>("bearer", []),

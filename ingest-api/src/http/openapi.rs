@@ -2,7 +2,7 @@
 //!
 //! The operations come from the handlers ([`describe`](crate::http::describe)); here is what they have in common.
 
-use accounts::Right;
+use accounts::Scope;
 use axum::response::Redirect;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -48,7 +48,7 @@ impl Modify for Credentials {
         let scheme = scheme.description(Some("An access token of /v1/token, or an API token")).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
-        let scopes = Scopes::from_iter(Right::ALL.map(|right| (right.name(), right.meaning())));
+        let scopes = Scopes::from_iter(Scope::ALL.map(|right| (right.name(), right.meaning())));
         let flow = Flow::Password(Password::with_refresh_url("/v1/token", scopes, "/v1/token"));
         let about = "By name and password; the client needs no id and no secret";
         components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::with_description([flow], about)));

@@ -1,13 +1,13 @@
 //! The scopes that handlers demand, as types for [`Authorized`](crate::http::auth::Authorized).
 //!
-//! The scopes themselves are `accounts::Right`. A scope that only one resource uses may be declared in the resource's file.
+//! The scopes themselves are `accounts::Scope`. A scope that only one resource uses may be declared in the resource's file.
 
-use accounts::Right;
+use accounts::Scope;
 
 /// A scope as a type.
-pub trait Scope: Send + 'static {
+pub trait RequiredScope: Send + 'static {
     /// What the credential must allow.
-    const RIGHT: Right;
+    const SCOPE: Scope;
     /// What the client is told that its token does not allow: "the token does not allow …".
     const ACTION: &'static str;
 }
@@ -15,39 +15,39 @@ pub trait Scope: Send + 'static {
 /// `frames:write`
 pub struct FramesWrite;
 
-impl Scope for FramesWrite {
-    const RIGHT: Right = Right::FramesWrite;
+impl RequiredScope for FramesWrite {
+    const SCOPE: Scope = Scope::FramesWrite;
     const ACTION: &'static str = "sending";
 }
 
 /// `detections:read`
 pub struct DetectionsRead;
 
-impl Scope for DetectionsRead {
-    const RIGHT: Right = Right::DetectionsRead;
+impl RequiredScope for DetectionsRead {
+    const SCOPE: Scope = Scope::DetectionsRead;
     const ACTION: &'static str = "reading";
 }
 
 /// `alerts:read`
 pub struct AlertsRead;
 
-impl Scope for AlertsRead {
-    const RIGHT: Right = Right::AlertsRead;
+impl RequiredScope for AlertsRead {
+    const SCOPE: Scope = Scope::AlertsRead;
     const ACTION: &'static str = "reading alerts";
 }
 
 /// `rules:write`
 pub struct RulesWrite;
 
-impl Scope for RulesWrite {
-    const RIGHT: Right = Right::RulesWrite;
+impl RequiredScope for RulesWrite {
+    const SCOPE: Scope = Scope::RulesWrite;
     const ACTION: &'static str = "changing rules";
 }
 
 /// `admin`
 pub struct Admin;
 
-impl Scope for Admin {
-    const RIGHT: Right = Right::Admin;
+impl RequiredScope for Admin {
+    const SCOPE: Scope = Scope::Admin;
     const ACTION: &'static str = "managing users";
 }

@@ -16,7 +16,7 @@ async fn router_and_document_agree_on_methods() {
     assert_eq!(schemes["oauth2"]["flows"]["password"]["tokenUrl"], "/v1/token");
     let scopes = schemes["oauth2"]["flows"]["password"]["scopes"].as_object().unwrap();
     let documented: Vec<&str> = scopes.keys().map(String::as_str).collect();
-    let mut known: Vec<&str> = accounts::Right::ALL.iter().map(|right| right.name()).collect();
+    let mut known: Vec<&str> = accounts::Scope::ALL.iter().map(|right| right.name()).collect();
     known.sort_unstable();
     assert_eq!(documented, known);
     let paths = document["paths"].as_object().unwrap();

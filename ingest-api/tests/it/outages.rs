@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use testing::Relay;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::{PASSWORD, TIMEOUT, TestRelay, TestServer, backend_addresses};
+use crate::support::{PASSWORD, TIMEOUT, TestServer, backend_addresses};
 
 /// A user with an access token and an opaque session.
 struct SignedInUser {
@@ -69,18 +70,18 @@ async fn wait_for_status(status: StatusCode, request: impl AsyncFn() -> Response
 #[ignore = "needs postgres and redis"]
 async fn postgres_outage_gives_503_and_recovery_is_automatic() {
     let (database, redis) = backend_addresses();
-    let relay = TestRelay::to(&database).await;
+    let mut relay = Relay::to(&database).await;
     let server = TestServer::on_backends_at(&relay.url(), &redis).await;
     let ann = SignedInUser::create(&server).await;
     assert_eq!(ann.send_frame(&server).await.status(), StatusCode::ACCEPTED);
 
-    let (target, port) = relay.cut().await;
+    relay.cut().await;
     assert_eq!(assert_retry_later(ann.send_frame(&server)).await["code"], "unavailable");
     assert_eq!(assert_retry_later(ann.sign_in(&server)).await["error"], "temporarily_unavailable");
     let list = server.get_as(&ann.token, "/v1/frames").await;
     assert_eq!(list.status(), StatusCode::OK, "reads need no accounts database");
 
-    let _relay = TestRelay::open(target, port).await;
+    relay.restore().await;
     wait_for_status(StatusCode::ACCEPTED, async || ann.send_frame(&server).await).await;
     wait_for_status(StatusCode::OK, async || ann.sign_in(&server).await).await;
 }
@@ -89,16 +90,16 @@ async fn postgres_outage_gives_503_and_recovery_is_automatic() {
 #[ignore = "needs postgres and redis"]
 async fn redis_outage_affects_opaque_sessions_only() {
     let (database, redis) = backend_addresses();
-    let relay = TestRelay::to(&redis).await;
+    let mut relay = Relay::to(&redis).await;
     let server = TestServer::on_backends_at(&database, &relay.url()).await;
     let ann = SignedInUser::create(&server).await;
     assert_eq!(ann.get_name(&server).await.status(), StatusCode::OK);
 
-    let (target, port) = relay.cut().await;
+    relay.cut().await;
     assert_eq!(assert_retry_later(ann.get_name(&server)).await["code"], "unavailable");
     assert_eq!(ann.send_frame(&server).await.status(), StatusCode::ACCEPTED);
     assert_eq!(ann.sign_in(&server).await.status(), StatusCode::OK);
 
-    let _relay = TestRelay::open(target, port).await;
+    relay.restore().await;
     wait_for_status(StatusCode::OK, async || ann.get_name(&server).await).await;
 }

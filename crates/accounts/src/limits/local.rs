@@ -1,4 +1,4 @@
-//! Limits of one process.
+//! Rate limits within one process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,10 @@ use async_trait::async_trait;
 
 use super::{Decision, Rate, RateLimits};
 
-/// Fewest keys that are looked through for those that are idle.
-const FEW: usize = 1_024;
+/// Number of keys from which on idle ones are removed.
+const SWEEP_FROM: usize = 1_024;
 
-/// Limits that every process has for itself.
+/// Rate limits of this process alone.
 #[derive(Default)]
 pub struct LocalLimits {
     keys: Mutex<Keys>,
@@ -20,30 +20,30 @@ pub struct LocalLimits {
 #[derive(Default)]
 struct Keys {
     idle_at: HashMap<String, Instant>,
-    /// How many there were when the idle ones were last forgotten.
-    lately: usize,
+    /// Number of keys after the last removal of idle ones.
+    after_sweep: usize,
 }
 
 impl Keys {
-    /// Forgets keys that are idle, whenever there are twice as many as after the last time: a key costs as much as one
-    /// look, however many strangers make up keys.
-    fn forget_idle(&mut self, now: Instant) {
-        if self.idle_at.len() >= 2 * self.lately.max(FEW) {
+    /// Removes idle keys whenever their number has doubled since the last time, so that the cost per key stays constant however
+    /// many keys clients make up.
+    fn sweep_idle(&mut self, now: Instant) {
+        if self.idle_at.len() >= 2 * self.after_sweep.max(SWEEP_FROM) {
             self.idle_at.retain(|_, idle_at| *idle_at > now);
-            self.lately = self.idle_at.len();
+            self.after_sweep = self.idle_at.len();
         }
     }
 }
 
 impl LocalLimits {
-    /// Asks for room under a key.
+    /// Counts one event under a key, if the rate allows it.
     pub fn take_now(&self, key: &str, rate: Rate) -> Decision {
         self.take_at(Instant::now(), key, rate)
     }
 
     fn take_at(&self, now: Instant, key: &str, rate: Rate) -> Decision {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.forget_idle(now);
+        keys.sweep_idle(now);
         let busy = keys.idle_at.get(key).map_or_else(Default::default, |idle_at| idle_at.duration_since(now));
         let (decision, busy) = rate.take(busy);
         if decision.allowed {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_room_is_told_when_it_will_have() {
+    fn a_refusal_says_when_the_next_event_is_allowed() {
         let (limits, rate, start) = (LocalLimits::default(), Rate::per_second(4), Instant::now());
         let after = |millis| start + Duration::from_millis(millis);
         let left: Vec<u32> = (0..4).map(|_| limits.take_at(start, "a", rate).remaining).collect();
@@ -75,7 +75,7 @@ mod tests {
         let refused = limits.take_at(start, "a", rate);
         assert!(!refused.allowed);
         assert_eq!((refused.retry_after, refused.resets_in), (Duration::from_millis(250), Duration::from_secs(1)));
-        assert!(limits.take_at(start, "b", rate).allowed, "another key has room of its own");
+        assert!(limits.take_at(start, "b", rate).allowed, "another key has a limit of its own");
 
         assert!(!limits.take_at(after(249), "a", rate).allowed);
         assert!(limits.take_at(after(250), "a", rate).allowed);
@@ -84,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_idle_are_forgotten() {
+    fn idle_keys_are_removed() {
         let (limits, rate, start) = (LocalLimits::default(), Rate::per_second(1), Instant::now());
         for n in 0..100_000 {
             limits.take_at(start + Duration::from_millis(10 * n), &n.to_string(), rate);
         }
-        assert!(limits.keys.lock().unwrap().idle_at.len() <= 2 * FEW);
+        assert!(limits.keys.lock().unwrap().idle_at.len() <= 2 * SWEEP_FROM);
     }
 }

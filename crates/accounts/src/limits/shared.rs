@@ -1,4 +1,4 @@
-//! Limits that all instances share through Redis; while it is away, each instance has its own.
+//! Rate limits that all instances share through Redis. While Redis does not answer, each instance has its own.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use super::{Decision, LocalLimits, Rate, RateLimits};
 
-/// How long a request waits for Redis before it goes by this instance's own count.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long Redis is left alone after it did not answer.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Time limit of one question to Redis; after it the instance's own count decides.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(100);
+/// Pause before Redis is asked again after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The algorithm of `Rate::take` by Redis's own clock, so that instances need not agree about the time. Microseconds stay
-/// exact in Lua's numbers until the year 2255.
+/// The algorithm of `Rate::take` by the clock of Redis, so that the instances' clocks do not matter. Microseconds are exact in
+/// Lua's numbers until the year 2255.
 const TAKE: &str = "
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -30,26 +30,26 @@ redis.call('SET', KEYS[1], string.format('%.0f', now + next), 'PX', math.max(mat
 return {1, 0, next}
 ";
 
-/// Limits that all instances share.
+/// Rate limits in Redis, which all instances share.
 pub struct RedisLimits {
     connection: ConnectionManager,
     take: Script,
     own: LocalLimits,
-    /// Until when Redis is left alone.
-    away: Mutex<Option<Instant>>,
+    /// Time before which Redis is not asked, after a failure.
+    failed_until: Mutex<Option<Instant>>,
 }
 
 impl RedisLimits {
-    /// Uses the Redis at this address, whether or not it is there yet.
+    /// Uses the Redis at this address, whether or not it answers yet.
     ///
     /// # Errors
-    /// When the address is none.
+    /// The address is not one of Redis.
     pub fn new(url: &str) -> Result<Self, String> {
         Ok(Self {
             connection: connect(url)?,
             take: Script::new(TAKE),
             own: LocalLimits::default(),
-            away: Mutex::default(),
+            failed_until: Mutex::default(),
         })
     }
 
@@ -63,22 +63,22 @@ impl RedisLimits {
         Ok(if allowed == 1 { rate.allowed(busy) } else { rate.refused(Duration::from_micros(retry_after), busy) })
     }
 
-    fn is_left_alone(&self) -> bool {
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.is_some_and(|until| Instant::now() < until)
+    fn is_paused(&self) -> bool {
+        let failed_until = self.failed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Notes whether Redis answered; says so once whenever that changes.
-    fn note(&self, answered: Result<(), &str>) {
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records whether Redis answered. Logs every change once.
+    fn record(&self, answered: Result<(), &str>) {
+        let mut failed_until = self.failed_until.lock().unwrap_or_else(PoisonError::into_inner);
         match answered {
             Ok(()) => {
-                if away.take().is_some() {
+                if failed_until.take().is_some() {
                     tracing::info!("Redis is back: limits are shared by all instances again");
                 }
             }
             Err(error) => {
-                if away.replace(Instant::now() + PAUSE).is_none() {
+                if failed_until.replace(Instant::now() + RETRY_AFTER).is_none() {
                     tracing::warn!(
                         error,
                         "Redis is away: until it is back, each instance limits requests by its own count"
@@ -92,29 +92,29 @@ impl RedisLimits {
 #[async_trait]
 impl RateLimits for RedisLimits {
     async fn take(&self, key: &str, rate: Rate) -> Decision {
-        if self.is_left_alone() {
+        if self.is_paused() {
             return self.own.take_now(key, rate);
         }
-        match tokio::time::timeout(PATIENCE, self.ask(key, rate)).await {
+        match tokio::time::timeout(REDIS_TIMEOUT, self.ask(key, rate)).await {
             Ok(Ok(decision)) => {
-                self.note(Ok(()));
+                self.record(Ok(()));
                 decision
             }
             Ok(Err(error)) => {
-                self.note(Err(&error.to_string()));
+                self.record(Err(&error.to_string()));
                 self.own.take_now(key, rate)
             }
             Err(_) => {
-                self.note(Err("no answer in time"));
+                self.record(Err("no answer in time"));
                 self.own.take_now(key, rate)
             }
         }
     }
 }
 
-/// A connection that is made when it is needed and made anew when it breaks.
+/// A connection that opens on first use and reconnects after a failure.
 pub(crate) fn connect(url: &str) -> Result<ConnectionManager, String> {
-    // The cause might quote the address, and with it the password.
+    // The cause may quote the address, which contains the password.
     let client = Client::open(url).map_err(|_| {
         "SIGHTLINE_REDIS_URL is no address of Redis; it reads redis://user:password@host:6379".to_owned()
     })?;

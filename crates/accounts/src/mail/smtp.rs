@@ -1,4 +1,4 @@
-//! Mail through a server that speaks SMTP.
+//! Mail over SMTP.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executo
 
 use super::{Mail, Mailer};
 
-/// How long a mail may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit of sending one mail.
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 const EXAMPLE: &str =
     "smtps://user:password@host:465, or smtp://user:password@host:587?tls=required, or smtp://localhost:25";
 
-/// Hands mails to a server.
+/// Sends mails to an SMTP server.
 pub struct SmtpMailer {
     server: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
 }
 
 impl SmtpMailer {
-    /// Mails through the server at this address, whether or not it is there yet, in the name of `from`.
+    /// Sends from `from` through the server at this address, whether or not it answers yet.
     ///
     /// # Errors
-    /// When either is none, or a password would travel in the clear.
+    /// An address is not valid, or a password would be sent in the clear.
     pub fn new(url: &str, from: &str) -> Result<Self, String> {
-        // The cause might quote the address, and with it the password.
-        let none = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it reads {EXAMPLE}");
-        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| none())?;
+        // The cause may quote the address, which contains the password.
+        let invalid = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it reads {EXAMPLE}");
+        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
         if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
             return Err(format!("SIGHTLINE_SMTP_URL would send its password in the clear; it reads {EXAMPLE}"));
         }
         let from = from.parse().map_err(|_| {
             "SIGHTLINE_MAIL_FROM must be a mail address, such as Sightline <no-reply@example.org>".to_owned()
         })?;
-        Ok(Self { server: server.timeout(Some(PATIENCE)).build(), from })
+        Ok(Self { server: server.timeout(Some(SEND_TIMEOUT)).build(), from })
     }
 
-    async fn hand_over(&self, mail: &Mail) -> Result<(), String> {
+    async fn submit(&self, mail: &Mail) -> Result<(), String> {
         let to: Address = mail.to.parse().map_err(|error| format!("nothing can be mailed to this address: {error}"))?;
         let message = Message::builder()
             .from(self.from.clone())
@@ -56,7 +56,7 @@ impl SmtpMailer {
 #[async_trait]
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), String> {
-        match tokio::time::timeout(PATIENCE, self.hand_over(mail)).await {
+        match tokio::time::timeout(SEND_TIMEOUT, self.submit(mail)).await {
             Ok(sent) => sent,
             Err(_) => Err("the mail server takes too long; see SIGHTLINE_SMTP_URL".to_owned()),
         }
@@ -70,14 +70,14 @@ mod tests {
 
     use super::*;
 
-    /// A server that takes one mail, unless it is told to refuse all; what was said to it.
+    /// A server that accepts one mail, or refuses every recipient. Returns its port and what it received.
     async fn server(refuses: bool) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let heard = tokio::spawn(async move {
+        let received = tokio::spawn(async move {
             let (client, _) = listener.accept().await.unwrap();
             let (read, mut write) = client.into_split();
-            let (mut lines, mut heard, mut in_mail) = (BufReader::new(read).lines(), Vec::new(), false);
+            let (mut lines, mut received, mut in_mail) = (BufReader::new(read).lines(), Vec::new(), false);
             write.write_all(b"220 mail.example\r\n").await.unwrap();
             while let Some(line) = lines.next_line().await.unwrap_or_default() {
                 let answer = match line.as_str() {
@@ -89,14 +89,14 @@ mod tests {
                     _ => "250 mail.example",
                 };
                 in_mail = line == "DATA" || (in_mail && line != ".");
-                heard.push(line);
+                received.push(line);
                 if !answer.is_empty() {
                     write.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
                 }
             }
-            heard
+            received
         });
-        (port, heard)
+        (port, received)
     }
 
     fn mailer(port: u16) -> SmtpMailer {
@@ -109,11 +109,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_reaches_the_server_as_it_was_written() {
-        let (port, heard) = server(false).await;
+    async fn a_mail_reaches_the_server_unchanged() {
+        let (port, received) = server(false).await;
         mailer(port).send(&mail()).await.unwrap();
-        let heard = heard.await.unwrap();
-        for line in [
+        let received = received.await.unwrap();
+        for expected in [
             "MAIL FROM:<no-reply@example.org>",
             "RCPT TO:<ann@example.org>",
             "From: Sightline <no-reply@example.org>",
@@ -121,12 +121,12 @@ mod tests {
             "Subject: Set a new password",
             "https://example.org/reset#token=slp_x",
         ] {
-            assert!(heard.iter().any(|said| said.trim_end() == line), "{line} is not in {heard:#?}");
+            assert!(received.iter().any(|line| line.trim_end() == expected), "{expected} is not in {received:#?}");
         }
     }
 
     #[tokio::test]
-    async fn a_mail_that_is_not_taken_is_an_error_that_names_the_setting() {
+    async fn a_refused_mail_is_an_error_that_names_the_setting() {
         let (port, _heard) = server(true).await;
         let refused = mailer(port).send(&mail()).await.unwrap_err();
         assert!(refused.contains("nobody here") && refused.contains("SIGHTLINE_SMTP_URL"), "{refused}");
@@ -137,18 +137,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_writes_headers_by_an_address_or_a_subject() {
-        let (port, heard) = server(false).await;
+    async fn neither_address_nor_subject_can_add_headers() {
+        let (port, received) = server(false).await;
         let subject = "a\r\nBcc: eve@example.org".to_owned();
         drop(mailer(port).send(&Mail { subject, ..mail() }).await);
         let to = "ann@example.org>\r\nRCPT TO:<eve@example.org".to_owned();
         assert!(mailer(port).send(&Mail { to, ..mail() }).await.is_err());
-        let heard = heard.await.unwrap();
-        assert!(!heard.iter().any(|said| said.starts_with("Bcc:") || said.contains("<eve@")), "{heard:#?}");
+        let received = received.await.unwrap();
+        assert!(!received.iter().any(|line| line.starts_with("Bcc:") || line.contains("<eve@")), "{received:#?}");
     }
 
     #[test]
-    fn a_password_in_the_clear_and_addresses_that_are_none_are_refused_without_quoting_them() {
+    fn a_password_in_the_clear_and_wrong_addresses_are_refused() {
         for url in [
             "",
             "mail.example",

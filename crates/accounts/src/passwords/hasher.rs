@@ -1,4 +1,4 @@
-//! Hashing on threads of its own: a few, at a low priority, with a short queue, so that however many sign in, frames go on.
+//! Hashing on threads of their own: few, at idle priority, with a short queue, so that many sign-ins do not slow down frames.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,51 +10,50 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use store::relational::PasswordHash;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::normalise::{Candidates, normalised};
+use super::priority;
+use crate::credential::{Credential, random};
 use crate::error::AccountError;
-use crate::secret::{Secret, random};
 use crate::settings::Hashing;
-
-/// How much lower than the rest of the program.
-const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
 
-/// What came of a password.
+/// The result of verifying a password.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verified {
-    /// It is not the one.
-    Wrong,
-    /// It is the one.
-    Right {
-        /// The hash by the present cost, where the stored one is by another.
+pub(crate) enum Verification {
+    /// It is another password.
+    Mismatch,
+    /// It is the password.
+    Match {
+        /// A new hash, where the stored one has another cost or is of a password that was not normalised.
         rehashed: Option<PasswordHash>,
     },
 }
 
-/// Room for one password among those that are hashed or wait. Whoever gets none is told to come back before anything else is
-/// done for it, so that what cannot be served costs next to nothing.
-pub(crate) struct Place {
+/// A place in the queue of the hashing threads. It is taken before anything else is done for a request, so that a refused one costs
+/// next to nothing.
+pub(crate) struct HashPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Hashes passwords and compares them.
+/// Hashes and verifies passwords.
 pub(crate) struct Hasher {
     jobs: Sender<Job>,
-    places: Arc<Semaphore>,
-    /// The hash of nobody's password, which is compared where there is no user: that takes as long.
-    nobodys: Arc<str>,
+    permits: Arc<Semaphore>,
+    /// A hash of a random password. Verified in place of a missing user's, so that both take the same time.
+    decoy: Arc<str>,
 }
 
 impl Hasher {
-    /// Starts the threads; they end when this is dropped.
+    /// Starts the threads. They end when this is dropped.
     ///
     /// # Errors
-    /// When the cost is none that Argon2 knows, or there are no threads.
+    /// Argon2 does not accept the cost, or a thread cannot be started.
     pub(crate) fn start(settings: Hashing) -> Result<Self, String> {
         let params = Params::new(settings.memory_kib, settings.passes, 1, None)
             .map_err(|error| format!("the cost of hashing passwords cannot be used: {error}"))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobodys = hash(&argon2, &Secret::random("")).ok_or("no password can be hashed")?;
+        let decoy = hash(&argon2, &Credential::random("")).ok_or("no password can be hashed")?;
         let (jobs, queue) = channel();
         let (queue, threads) = (Arc::new(Mutex::new(queue)), settings.threads.max(1));
         for _ in 0..threads {
@@ -63,61 +62,53 @@ impl Hasher {
             let spawned = thread::Builder::new().name("passwords".to_owned()).spawn(run);
             spawned.map_err(|error| format!("no thread for hashing passwords: {error}"))?;
         }
-        let places = Arc::new(Semaphore::new(threads + settings.waiting));
-        Ok(Self { jobs, places, nobodys: nobodys.expose().into() })
+        let permits = Arc::new(Semaphore::new(threads + settings.waiting));
+        Ok(Self { jobs, permits, decoy: decoy.expose().into() })
     }
 
-    /// A place for one password.
+    /// A permit for one password.
     ///
     /// # Errors
-    /// `Busy` when as many wait as may.
-    pub(crate) fn place(&self) -> Result<Place, AccountError> {
-        let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit.map(|_permit| Place { _permit }).map_err(|_| AccountError::Busy)
+    /// `Busy` when the queue is full.
+    pub(crate) fn permit(&self) -> Result<HashPermit, AccountError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map(|_permit| HashPermit { _permit }).map_err(|_| AccountError::Busy)
     }
 
-    /// The hash of a new password.
-    pub(crate) async fn hash(&self, password: &Secret) -> Result<PasswordHash, AccountError> {
-        let password = password.clone();
-        let hashed = self.run(self.place()?, move |argon2| hash(argon2, &password)).await?;
+    /// The hash of a new password, which is normalised first.
+    pub(crate) async fn hash(&self, password: &Credential) -> Result<PasswordHash, AccountError> {
+        let password = normalised(password);
+        let hashed = self.run(self.permit()?, move |argon2| hash(argon2, &password)).await?;
         hashed.ok_or_else(|| AccountError::Internal("a password could not be hashed".to_owned()))
     }
 
-    /// Whether a password is the one with this hash; without a hash it is not, and takes as long to tell.
+    /// Verifies a password: the normalised one, then the typed one, which older hashes are of. Without a stored hash it takes the same
+    /// time and does not match.
     pub(crate) async fn verify(
         &self,
-        place: Place,
-        password: &Secret,
+        permit: HashPermit,
+        password: &Credential,
         stored: Option<&PasswordHash>,
-    ) -> Result<Verified, AccountError> {
+    ) -> Result<Verification, AccountError> {
         let exists = stored.is_some();
-        let stored = stored.map_or_else(|| Arc::clone(&self.nobodys), |stored| stored.expose().into());
-        let password = password.clone();
-        let compare = move |argon2: &Argon2<'static>| {
-            let phc = Phc::new(&stored).ok()?;
-            // By the cost that the hash names, which need not be the present one.
-            if argon2.verify_password(password.expose().as_bytes(), &phc).is_err() || !exists {
-                return Some(Verified::Wrong);
-            }
-            let present = Params::try_from(&phc).is_ok_and(|params| is_same_cost(&params, argon2.params()));
-            Some(Verified::Right { rehashed: if present { None } else { hash(argon2, &password) } })
-        };
-        let verified = self.run(place, compare).await?;
+        let stored = stored.map_or_else(|| Arc::clone(&self.decoy), |stored| stored.expose().into());
+        let candidates = Candidates::of(password);
+        let verified = self.run(permit, move |argon2| verify(argon2, &candidates, &stored, exists)).await?;
         verified.ok_or_else(|| AccountError::Internal("the stored hash of a password cannot be read".to_owned()))
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        permit: HashPermit,
         work: impl FnOnce(&Argon2<'static>) -> T + Send + 'static,
     ) -> Result<T, AccountError> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |argon2| {
-            // Nobody waits any more: the time is better spent on who does.
+            // A client that has gone costs no hashing.
             if !reply.is_closed() {
                 drop(reply.send(work(argon2)));
             }
-            drop(place);
+            drop(permit);
         });
         self.jobs.send(job).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())
@@ -132,19 +123,32 @@ fn is_same_cost(one: &Params, other: &Params) -> bool {
     (one.m_cost(), one.t_cost(), one.p_cost()) == (other.m_cost(), other.t_cost(), other.p_cost())
 }
 
-fn hash(argon2: &Argon2<'_>, password: &Secret) -> Option<PasswordHash> {
+fn hash(argon2: &Argon2<'_>, password: &Credential) -> Option<PasswordHash> {
     let salt = SaltString::encode_b64(&random::<16>()).ok()?;
     let phc = argon2.hash_password(password.expose().as_bytes(), &salt).ok()?;
     Some(PasswordHash::new(phc.to_string()))
 }
 
+/// `None` when the stored hash cannot be parsed.
+fn verify(argon2: &Argon2<'_>, candidates: &Candidates, stored: &str, exists: bool) -> Option<Verification> {
+    let phc = Phc::new(stored).ok()?;
+    // By the cost in the hash, which may differ from the current one.
+    let matches = |password: &Credential| argon2.verify_password(password.expose().as_bytes(), &phc).is_ok();
+    let is_normalised = matches(&candidates.normalised);
+    let is_match = is_normalised || candidates.typed.as_ref().is_some_and(matches);
+    if !is_match || !exists {
+        return Some(Verification::Mismatch);
+    }
+    let is_current = is_normalised && Params::try_from(&phc).is_ok_and(|params| is_same_cost(&params, argon2.params()));
+    Some(Verification::Match { rehashed: if is_current { None } else { hash(argon2, &candidates.normalised) } })
+}
+
 fn work(argon2: &Argon2<'static>, queue: &Mutex<Receiver<Job>>) {
-    // On Linux a priority is a thread's own. Where it cannot be lowered there is still no more than a few of them.
-    let _ = rustix::process::nice(NICE);
+    priority::lower();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // Whoever waits for it is told by the end of its channel; the thread is there for the next one.
+        // The request sees its channel close; the thread continues with the next job.
         if catch_unwind(AssertUnwindSafe(|| job(argon2))).is_err() {
             tracing::error!("hashing a password panicked");
         }
@@ -161,54 +165,92 @@ mod tests {
 
     async fn verify(
         hasher: &Hasher,
-        password: &Secret,
+        password: &Credential,
         stored: Option<&PasswordHash>,
-    ) -> Result<Verified, AccountError> {
-        hasher.verify(hasher.place()?, password, stored).await
+    ) -> Result<Verification, AccountError> {
+        hasher.verify(hasher.permit()?, password, stored).await
     }
 
     #[tokio::test]
-    async fn only_the_very_password_is_right() {
+    async fn only_the_password_itself_matches() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let password = Secret::new("lamp \0 ostrich ü");
+        let password = Credential::new("lamp \0 ostrich ü");
         let stored = hasher.hash(&password).await.unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         assert_ne!(stored, hasher.hash(&password).await.unwrap(), "a salt of its own");
         let right = verify(&hasher, &password, Some(&stored)).await.unwrap();
-        assert_eq!(right, Verified::Right { rehashed: None });
+        assert_eq!(right, Verification::Match { rehashed: None });
         for wrong in ["", "lamp ", "lamp \0 ostrich u"] {
-            assert_eq!(verify(&hasher, &Secret::new(wrong), Some(&stored)).await.unwrap(), Verified::Wrong);
+            assert_eq!(verify(&hasher, &Credential::new(wrong), Some(&stored)).await.unwrap(), Verification::Mismatch);
         }
-        assert_eq!(verify(&hasher, &password, None).await.unwrap(), Verified::Wrong);
+        assert_eq!(verify(&hasher, &password, None).await.unwrap(), Verification::Mismatch);
         assert!(verify(&hasher, &password, Some(&PasswordHash::new("none".to_owned()))).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_cost_is_right_and_made_anew() {
-        let (before, password) = (Hasher::start(cheap()).unwrap(), Secret::new("lamp ostrich"));
+    async fn a_hash_of_another_cost_matches_and_is_replaced() {
+        let (before, password) = (Hasher::start(cheap()).unwrap(), Credential::new("lamp ostrich"));
         let stored = before.hash(&password).await.unwrap();
         let now = Hasher::start(Hashing { passes: 2, ..cheap() }).unwrap();
-        let Verified::Right { rehashed: Some(rehashed) } = verify(&now, &password, Some(&stored)).await.unwrap() else {
-            panic!("it is right, by another cost")
+        let Verification::Match { rehashed: Some(rehashed) } = verify(&now, &password, Some(&stored)).await.unwrap()
+        else {
+            panic!("it matches, at another cost")
         };
         assert!(rehashed.expose().contains("t=2"));
-        assert_eq!(verify(&now, &password, Some(&rehashed)).await.unwrap(), Verified::Right { rehashed: None });
+        assert_eq!(verify(&now, &password, Some(&rehashed)).await.unwrap(), Verification::Match { rehashed: None });
     }
 
     #[tokio::test]
-    async fn what_panics_is_an_error_and_the_next_password_is_hashed() {
+    async fn a_password_typed_decomposed_is_the_same() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let fallen = hasher.run(hasher.place().unwrap(), |_| -> () { panic!("on purpose") }).await;
-        assert!(matches!(fallen, Err(AccountError::Internal(_))), "{fallen:?}");
-        hasher.hash(&Secret::new("x")).await.expect("the thread is still there");
+        let stored = hasher.hash(&Credential::new("cafe\u{301} 71 lampe")).await.unwrap();
+        for spelling in ["café 71 lampe", "cafe\u{301} 71 lampe", "café\u{a0}71 lampe"] {
+            let verified = verify(&hasher, &Credential::new(spelling), Some(&stored)).await.unwrap();
+            assert_eq!(verified, Verification::Match { rehashed: None }, "{spelling:?}");
+        }
     }
 
     #[tokio::test]
-    async fn more_than_can_wait_are_refused_at_once() {
+    async fn a_hash_from_before_normalisation_matches_and_is_replaced() {
+        let (hasher, typed) = (Hasher::start(cheap()).unwrap(), Credential::new("cafe\u{301} 71 lampe"));
+        let params = Params::new(8, 1, 1, None).unwrap();
+        let old = hash(&Argon2::new(Algorithm::Argon2id, Version::V0x13, params), &typed).unwrap();
+        let composed = Credential::new("café 71 lampe");
+        assert_eq!(verify(&hasher, &composed, Some(&old)).await.unwrap(), Verification::Mismatch);
+        let Verification::Match { rehashed: Some(rehashed) } = verify(&hasher, &typed, Some(&old)).await.unwrap()
+        else {
+            panic!("the old hash is of the typed text")
+        };
+        assert_eq!(
+            verify(&hasher, &composed, Some(&rehashed)).await.unwrap(),
+            Verification::Match { rehashed: None },
+            "every spelling matches afterwards"
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn hashing_threads_run_at_idle_priority() {
+        let hasher = Hasher::start(cheap()).unwrap();
+        // SAFETY: 0 is the calling thread; nothing is written.
+        let policy = hasher.run(hasher.permit().unwrap(), |_| unsafe { libc::sched_getscheduler(0) }).await.unwrap();
+        assert_eq!(policy, libc::SCHED_IDLE);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_thread_continues() {
+        let hasher = Hasher::start(cheap()).unwrap();
+        let panicked = hasher.run(hasher.permit().unwrap(), |_| -> () { panic!("on purpose") }).await;
+        assert!(matches!(panicked, Err(AccountError::Internal(_))), "{panicked:?}");
+        hasher.hash(&Credential::new("x")).await.expect("the thread continues");
+    }
+
+    #[tokio::test]
+    async fn more_than_the_queue_holds_are_refused_at_once() {
         let hasher = Hasher::start(cheap()).unwrap();
         let (hold, held) = channel::<()>();
         let (begun, begins) = oneshot::channel();
-        let busy = hasher.run(hasher.place().unwrap(), move |_| {
+        let busy = hasher.run(hasher.permit().unwrap(), move |_| {
             begun.send(()).unwrap();
             held.recv().unwrap();
         });
@@ -217,7 +259,7 @@ mod tests {
             _ = &mut busy => panic!("it is held"),
             begun = begins => begun.unwrap(),
         }
-        let password = Secret::new("x");
+        let password = Credential::new("x");
         let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(hasher.hash(&password))).collect();
         for one in &mut waiting {
             assert!(futures::poll!(one.as_mut()).is_pending());

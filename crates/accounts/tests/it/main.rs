@@ -6,9 +6,9 @@
 mod busy;
 mod postgres;
 mod redis;
-mod site;
 mod sqlite;
 mod suite;
+mod test_accounts;
 #[path = "../../../store/src/relational/test_database.rs"]
 mod test_database;
 mod timing;

@@ -2,17 +2,17 @@
 
 use store::Relational;
 
-use crate::site::Site;
 use crate::suite::for_every_promise;
+use crate::test_accounts::TestAccounts;
 use crate::test_database::on_fresh;
 
-async fn on_two_instances(test: impl AsyncFnOnce(&mut Site)) {
+async fn on_two_instances(test: impl AsyncFnOnce(&mut TestAccounts)) {
     on_fresh(async |url| {
         let stores = [Relational::postgres(&url, 8).await.unwrap(), Relational::postgres(&url, 8).await.unwrap()];
         stores[0].migrate().await.unwrap();
-        let mut site = Site::on(stores).await;
-        test(&mut site).await;
-        site.stop().await;
+        let mut accounts = TestAccounts::on(stores).await;
+        test(&mut accounts).await;
+        accounts.stop().await;
     })
     .await;
 }
@@ -23,7 +23,7 @@ macro_rules! on_postgresql {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs postgres"]
             async fn $promise() {
-                on_two_instances(async |site| crate::suite::$room::$promise(site).await).await;
+                on_two_instances(async |accounts| crate::suite::$room::$promise(accounts).await).await;
             }
         )*
     };

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use accounts::{Accounts, Caller, Decision, Rate, RateLimits, RedisLimits, RedisSessions, SessionCache};
 use futures::future::join_all;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use testing::Relay;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::site::{Site, eventually, settings};
 use crate::sqlite::stores;
+use testing::eventually;
+
+use crate::test_accounts::{TestAccounts, settings};
 
 fn url() -> String {
     std::env::var("SIGHTLINE_TEST_REDIS_URL").expect("SIGHTLINE_TEST_REDIS_URL names a server")
@@ -59,55 +60,22 @@ async fn share(one: &RedisLimits, other: &RedisLimits) -> bool {
     other.take(&key, rate).await.remaining == 3
 }
 
-/// A way to Redis that can be cut.
-struct Relay {
-    port: u16,
-    running: JoinHandle<()>,
-}
-
-impl Relay {
-    async fn open(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let target = url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
-        let running = tokio::spawn(async move {
-            let mut carried = tokio::task::JoinSet::new();
-            loop {
-                let Ok((mut client, _)) = listener.accept().await else { return };
-                let target = target.clone();
-                carried.spawn(async move {
-                    if let Ok(mut server) = TcpStream::connect(target).await {
-                        drop(copy_bidirectional(&mut client, &mut server).await);
-                    }
-                });
-            }
-        });
-        Self { port, running }
-    }
-
-    async fn cut(self) -> u16 {
-        self.running.abort();
-        drop(self.running.await);
-        self.port
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis"]
-async fn without_redis_each_instance_has_its_own_limit_until_it_is_back() {
-    let relay = Relay::open(0).await;
-    let limits = RedisLimits::new(&format!("redis://127.0.0.1:{}", relay.port)).unwrap();
+async fn without_redis_each_instance_has_its_own_limit() {
+    let mut relay = Relay::to(&url()).await;
+    let limits = RedisLimits::new(&relay.url()).unwrap();
     let beside = RedisLimits::new(&url()).unwrap();
     let rate = Rate::new(Duration::from_secs(60), 5);
     eventually("the limit is shared", async || share(&beside, &limits).await).await;
 
-    let port = relay.cut().await;
+    relay.cut().await;
     let key = fresh_key();
     let began = Instant::now();
     assert_eq!(allowed(&limits, &key, rate, 20).await, 5, "it still limits, by its own count");
     assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for it: {:?}", began.elapsed());
 
-    let _relay = Relay::open(port).await;
+    relay.restore().await;
     eventually("the limit is shared again", async || share(&beside, &limits).await).await;
 }
 
@@ -116,25 +84,25 @@ async fn without_redis_each_instance_has_its_own_limit_until_it_is_back() {
 async fn two_instances_enforce_one_rate_of_a_user() {
     let folder = TempDir::new().unwrap();
     let limits = || -> Arc<dyn RateLimits> { Arc::new(RedisLimits::new(&url()).unwrap()) };
-    let mut site = Site::with(stores(&folder).await, settings(), limits).await;
-    site.register("ann").await;
-    let caller = site.caller("ann").await;
+    let mut accounts = TestAccounts::with(stores(&folder).await, settings(), limits).await;
+    accounts.register("ann").await;
+    let caller = accounts.caller("ann").await;
     let both_count = async || {
         let stranger = Caller { user: Some(contracts::UserId::now()), ..caller.clone() };
-        site.one.admit(&stranger).await.unwrap();
-        site.other.admit(&stranger).await.unwrap().unwrap().remaining == 8
+        accounts.one.admit(&stranger).await.unwrap();
+        accounts.other.admit(&stranger).await.unwrap().unwrap().remaining == 8
     };
     eventually("both instances count together", both_count).await;
     let began = Instant::now();
-    let attempts = (0..60).map(|n| if n % 2 == 0 { &site.one } else { &site.other }.admit(&caller));
+    let attempts = (0..60).map(|n| if n % 2 == 0 { &accounts.one } else { &accounts.other }.admit(&caller));
     let admitted = join_all(attempts).await.into_iter().filter(Result::is_ok).count();
     let most = 10 + began.elapsed().as_millis() as usize / 100 + 1;
     assert!((10..=most).contains(&admitted), "{admitted} of 60");
-    site.stop().await;
+    accounts.stop().await;
 }
 
 #[tokio::test]
-async fn without_any_redis_requests_are_limited_at_once() {
+async fn a_redis_that_never_answers_delays_no_request() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let limits = RedisLimits::new(&format!("redis://:secret@{free}")).unwrap();
     let began = Instant::now();
@@ -146,7 +114,7 @@ async fn without_any_redis_requests_are_limited_at_once() {
 
 #[tokio::test]
 #[ignore = "needs redis"]
-async fn an_opaque_session_is_there_for_every_instance_until_it_is_ended_or_its_time_is_over() {
+async fn an_opaque_session_is_shared_until_it_ends_or_expires() {
     let (one, other) = (RedisSessions::new(&url()).unwrap(), RedisSessions::new(&url()).unwrap());
     let (ended, short) = (fresh_key(), fresh_key());
     one.put(&ended, "ann 7", Duration::from_secs(60)).await.unwrap();

@@ -3,8 +3,8 @@
 use store::Relational;
 use tempfile::TempDir;
 
-use crate::site::Site;
 use crate::suite::for_every_promise;
+use crate::test_accounts::TestAccounts;
 
 pub async fn stores(folder: &TempDir) -> [Relational; 2] {
     let path = folder.path().join("accounts.sqlite");
@@ -19,9 +19,9 @@ macro_rules! on_sqlite {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
                 let folder = TempDir::new().unwrap();
-                let mut site = Site::on(stores(&folder).await).await;
-                crate::suite::$room::$promise(&mut site).await;
-                site.stop().await;
+                let mut accounts = TestAccounts::on(stores(&folder).await).await;
+                crate::suite::$room::$promise(&mut accounts).await;
+                accounts.stop().await;
             }
         )*
     };

@@ -8,8 +8,8 @@ use accounts::{Hashing, LocalLimits, Rate, Settings, Throttle};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::site::{Site, home, settings, sign_in};
 use crate::sqlite::stores;
+use crate::test_accounts::{TestAccounts, home, settings, sign_in};
 
 /// How many of each are looked at together.
 const MANY: usize = 500;
@@ -25,7 +25,7 @@ fn area_under_the_curve(first: &[Duration], second: &[Duration]) -> f64 {
     all / (first.len() * second.len()) as f64
 }
 
-async fn site(folder: &TempDir) -> Site {
+async fn site(folder: &TempDir) -> TestAccounts {
     let freely = Rate::new(Duration::from_micros(1), 1_000_000);
     let settings = Settings {
         // A tenth of what is usual, so that a sign-in takes a tenth of the time, and hides a tenth as much.
@@ -33,7 +33,7 @@ async fn site(folder: &TempDir) -> Site {
         throttle: Throttle { pair: freely, address: freely, tokens: freely, account: freely, mails: freely },
         ..settings()
     };
-    Site::with(stores(folder).await, settings, || Arc::new(LocalLimits::default())).await
+    TestAccounts::with(stores(folder).await, settings, || Arc::new(LocalLimits::default())).await
 }
 
 /// What is asked about who there is and about who there is not.
@@ -75,11 +75,11 @@ async fn time(asked: impl Future<Output = ()>) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_time_of_a_refused_sign_in_does_not_tell_whether_there_is_such_a_user() {
+async fn the_time_of_a_refused_sign_in_does_not_tell_who_exists() {
     let folder = TempDir::new().unwrap();
-    let mut site = site(&folder).await;
-    site.register("ann").await;
-    let refused = async |login: &str| drop(sign_in(&site.one, login, "not the password").await.unwrap_err());
+    let mut accounts = site(&folder).await;
+    accounts.register("ann").await;
+    let refused = async |login: &str| drop(sign_in(&accounts.one, login, "not the password").await.unwrap_err());
     let asked = Asked {
         known: async || refused("ann").await,
         unknown: async |n: usize| refused(&format!("b{n}")).await,
@@ -87,25 +87,25 @@ async fn the_time_of_a_refused_sign_in_does_not_tell_whether_there_is_such_a_use
     };
     let told = asked.told_apart().await;
     assert!(ALIKE.contains(&told), "{told}");
-    site.stop().await;
+    accounts.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_time_of_a_request_for_a_reset_does_not_tell_whether_there_is_such_a_user() {
+async fn the_time_of_a_reset_request_does_not_tell_who_exists() {
     let folder = TempDir::new().unwrap();
-    let mut site = site(&folder).await;
-    site.register("ann").await;
-    let asked = async |email: &str| site.one.ask_for_reset(email, &home()).await.unwrap();
+    let mut accounts = site(&folder).await;
+    accounts.register("ann").await;
+    let asked = async |email: &str| accounts.one.ask_for_reset(email, &home()).await.unwrap();
     let asked = Asked {
         known: async || asked("ann@example.org").await,
         unknown: async |n: usize| asked(&format!("b{n}@example.org")).await,
         // What is done about a question after it was answered must not fall on the next one.
         settled: async |mails: usize| {
-            site.mails.after(mails).await;
+            accounts.mails.after(mails).await;
             tokio::time::sleep(Duration::from_millis(3)).await;
         },
     };
     let told = asked.told_apart().await;
     assert!(ALIKE.contains(&told), "{told}");
-    site.stop().await;
+    accounts.stop().await;
 }

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use accounts::{Accounts, Clock};
+use accounts::{Accounts, AccountsService, Clock, SharedState};
 use anyhow::Context;
 use bus::embedded::{BusSync, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
-use ingest_api::{AccountsService, Shared};
 use settings::Secret;
-use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments};
+use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments, TenantEraser, tenant_erasers};
 
 use super::Up;
 use crate::{data_dir, topics};
@@ -34,7 +33,7 @@ pub struct Dependencies {
     pub blobs: Arc<dyn Blobs>,
     pub accounts: Arc<dyn Accounts>,
     /// The users.
-    pub accounts_service: AccountsService,
+    pub accounts_service: Arc<AccountsService>,
     /// Where rate limits and sessions are kept, for the startup message.
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
@@ -55,8 +54,8 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let accounts_service = accounts_service(up, &folder).await?;
-        let accounts = accounts_service.with_operator(token.expose())?;
+        let accounts_service = accounts_service(up, &folder, tenant_erasers(&documents, &blobs)).await?;
+        let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
         Ok(Self { bus, documents, blobs, accounts, accounts_service, limits, worker, folder, token_file })
@@ -98,17 +97,22 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
 }
 
 /// Opens accounts, migrates their tables and creates the operator's user.
-async fn accounts_service(up: &Up, folder: &Path) -> anyhow::Result<AccountsService> {
+async fn accounts_service(
+    up: &Up,
+    folder: &Path,
+    erasers: Vec<Arc<dyn TenantEraser>>,
+) -> anyhow::Result<Arc<AccountsService>> {
     let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
     database.migrate().await?;
     let shared = match &up.redis.redis_url {
-        Some(url) => Shared::redis(url.expose())?,
-        None => Shared::in_process(),
+        Some(url) => SharedState::redis(url.expose()).map_err(anyhow::Error::msg)?,
+        None => SharedState::in_process(),
     };
     let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
     let mailer = ingest_api::mailer(&up.ingest.accounts)?;
-    let accounts_service = AccountsService::open(database, settings, shared, mailer, Clock::default()).await?;
-    accounts_service.users.operator().await.context("the operator's own user cannot be made")?;
+    let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
+    let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
+    accounts_service.operator().await.context("the operator's own user cannot be made")?;
     Ok(accounts_service)
 }
 

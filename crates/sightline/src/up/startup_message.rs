@@ -42,7 +42,7 @@ impl Up {
                 "accounts",
                 format!(
                     "{}; limits and sessions {}",
-                    dependencies.accounts_service.database.describe(),
+                    dependencies.accounts_service.describe_database(),
                     dependencies.limits
                 ),
             ),

@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("accounts", &["contracts", "settings", "store"]),
     ("platform", &["contracts", "settings"]),
     ("settings", &[]),
+    ("testing", &[]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
     ("ingest-api", &["accounts", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
     ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store"]),

@@ -1,70 +1,70 @@
-//! API tokens: what programs use in place of a sign-in.
+//! API tokens: the credentials of programs.
 
 use contracts::{ApiTokenId, SessionId, UserId};
 use jiff::Timestamp;
 
 use super::database::Relational;
 use super::passwords::TokenHash;
-use super::users::{UserRecord, user_columns};
+use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;
 
-/// Most API tokens of a user: more than anybody can tell apart, and a bound for the list.
+/// Most API tokens of a user, a bound for the list.
 pub const MAX_API_TOKENS: u32 = 100;
 
-/// An API token to be.
+/// An API token to add.
 #[derive(Debug, Clone)]
 pub struct NewApiToken {
-    /// Its id.
+    /// The id.
     pub id: ApiTokenId,
-    /// Whose it is.
+    /// The owner.
     pub user: UserId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// The token's hash.
+    /// The hash of the token.
     pub token: TokenHash,
-    /// What it may be used for, as one text.
+    /// The scopes, separated by blanks.
     pub scopes: String,
-    /// When it ends, if it does.
+    /// End of its validity; `None` without an end.
     pub expires_at: Option<Timestamp>,
-    /// The sign-in by which it is made, if it is by one.
+    /// The session that creates it; `None` for another credential.
     pub by_session: Option<SessionId>,
 }
 
-/// What came of an API token to be.
+/// The outcome of adding an API token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiTokenPut {
-    /// It is there.
+    /// Stored.
     Stored,
-    /// Its owner has as many as there may be.
+    /// The owner has [`MAX_API_TOKENS`].
     TooMany,
-    /// Its owner is shut out or gone, or the sign-in has ended.
+    /// The owner is disabled or gone, or the session has ended.
     SignedOut,
 }
 
 /// An API token, without the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiTokenRecord {
-    /// Its id.
+    /// The id.
     pub id: ApiTokenId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// What it may be used for, as one text.
+    /// The scopes, separated by blanks.
     pub scopes: String,
-    /// Since when.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it ends, if it does.
+    /// End of its validity; `None` without an end.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to the minute or so.
+    /// Time of the last use, to about a minute.
     pub last_used_at: Option<Timestamp>,
 }
 
 /// An API token with its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiTokenOwner {
-    /// The token.
+    /// The API token.
     pub token: ApiTokenRecord,
-    /// Whose it is.
+    /// The owner.
     pub user: UserRecord,
 }
 
@@ -81,7 +81,7 @@ impl ApiTokenRecord {
     }
 }
 
-/// The columns of an API token, for every statement that reads one.
+/// The columns of an API token in every statement that reads one.
 macro_rules! token_columns {
     () => {
         "api_tokens.id AS token_id, api_tokens.name, api_tokens.scopes, api_tokens.created_at AS token_created_at, \
@@ -90,10 +90,10 @@ macro_rules! token_columns {
 }
 
 impl Relational {
-    /// Adds an API token, unless whoever makes it was signed out or shut out meanwhile: nothing taken back makes something new.
+    /// Adds an API token, unless the session ended or the owner was disabled meanwhile: a revoked credential creates none.
     pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<ApiTokenPut, StoreError> {
         let mut transaction = self.begin().await?;
-        // Whoever ends sessions of a user or shuts it out locks it too.
+        // Ending sessions and disabling lock the user too.
         transaction.lock_user(new.user).await?;
         let sql = "SELECT id FROM users WHERE id = $1 AND NOT disabled \
                    AND ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $2 AND ended_at IS NULL))";
@@ -113,7 +113,7 @@ impl Relational {
         Ok(ApiTokenPut::Stored)
     }
 
-    /// The token with this hash and its owner, whether or not its time is over.
+    /// The token with this hash and its owner, also after its expiry.
     pub async fn api_token(&self, token: &TokenHash) -> Result<Option<ApiTokenOwner>, StoreError> {
         let sql = concat!(
             "SELECT ",
@@ -136,7 +136,7 @@ impl Relational {
         self.rows(sql, values![user]).await?.iter().map(ApiTokenRecord::read).collect()
     }
 
-    /// Takes an API token of a user back. False when the user has no such token.
+    /// Deletes an API token of a user and revokes it. `false` when the user has no such token.
     pub async fn delete_api_token(&self, user: UserId, id: ApiTokenId, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let sql = "DELETE FROM api_tokens WHERE id = $1 AND user_id = $2";
@@ -148,12 +148,12 @@ impl Relational {
         Ok(true)
     }
 
-    /// Notes when API tokens were last used; an earlier time than is noted already changes nothing.
-    pub async fn note_used(&self, used: &[(ApiTokenId, Timestamp)]) -> Result<(), StoreError> {
+    /// Records the last use of API tokens. A time before the recorded one changes nothing.
+    pub async fn record_token_use(&self, used: &[(ApiTokenId, Timestamp)]) -> Result<(), StoreError> {
         if used.is_empty() {
             return Ok(());
         }
-        // In one order everywhere, so that two instances that note the same tokens do not wait for each other in a ring.
+        // In one order on every instance: otherwise two that record the same tokens could deadlock.
         let mut used = used.to_vec();
         used.sort_unstable_by_key(|(id, _)| *id);
         let mut transaction = self.begin().await?;

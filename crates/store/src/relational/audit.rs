@@ -1,4 +1,4 @@
-//! Who did what to accounts, for whoever must find out later. Nothing in it signs anybody in.
+//! The audit log of accounts. It contains no credentials.
 
 use contracts::UserId;
 use jiff::Timestamp;
@@ -8,22 +8,22 @@ use super::database::Relational;
 use super::values::{Row, after, values};
 use crate::{Cursor, StoreError};
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its id, of its time.
+    /// A UUIDv7 of its time.
     pub id: Uuid,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// What, in one word.
+    /// Name of the event, such as `signed_in`.
     pub action: String,
-    /// To whom.
+    /// The user whom it concerns.
     pub user: Option<UserId>,
-    /// By whom, where it was somebody else or nobody signed in.
+    /// The signed-in user who did it, where there was one.
     pub actor: Option<UserId>,
-    /// From which address.
+    /// Address of the client.
     pub address: Option<String>,
-    /// More about it.
+    /// Further text.
     pub detail: Option<String>,
 }
 
@@ -42,15 +42,15 @@ impl AuditEntry {
 }
 
 impl Relational {
-    /// Notes what happened.
-    pub async fn note(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+    /// Adds an entry.
+    pub async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         let sql = "INSERT INTO audit_log (id, at, action, user_id, actor_id, address, detail) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let AuditEntry { id, at, action, user, actor, address, detail } = entry;
         self.execute(sql, values![*id, *at, action, *user, *actor, address, detail]).await.map(drop)
     }
 
-    /// What happened, newest first, after a cursor; to one user, if it is given.
+    /// Entries, newest first, after a cursor; of one user, where one is given.
     pub async fn audit_log(
         &self,
         user: Option<UserId>,

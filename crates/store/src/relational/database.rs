@@ -1,4 +1,4 @@
-//! The connections, and statements on them: outside of a transaction and within one.
+//! Connections, and statements on them, within and outside of transactions.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -8,24 +8,23 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-use super::failure::{Place, failure, within};
+use super::failure::{DatabaseLabel, failure, within};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
 
-/// How long a free connection, or another process's lock, is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long PostgreSQL may work on one statement, in milliseconds: less than the caller waits, so that the server is rid of
-/// it first.
+/// Time limit of waiting for a free connection, or for another process's lock.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time limit of one statement in PostgreSQL, in milliseconds: less than the caller's, so that the server gives up first.
 const STATEMENT_LIMIT: &str = "4000";
-/// Connections that read a SQLite file side by side; one more writes.
+/// Connections that read a SQLite file concurrently. One more writes.
 const SQLITE_READERS: u32 = 4;
 
 /// The accounts' database. Cheap to clone.
 #[derive(Clone)]
 pub struct Relational {
     pools: Pools,
-    pub(super) place: Place,
+    pub(super) label: DatabaseLabel,
     #[cfg(test)]
     pub(super) seen: super::plans::Seen,
 }
@@ -33,8 +32,8 @@ pub struct Relational {
 #[derive(Clone)]
 enum Pools {
     Postgres(PgPool),
-    /// SQLite takes one writer at a time: with a single connection for it they queue here, in their order, instead of
-    /// trying again and again.
+    /// SQLite allows one writer at a time. With a single connection for it, writers queue in their order instead of polling for
+    /// the lock.
     Sqlite {
         readers: SqlitePool,
         writer: SqlitePool,
@@ -42,13 +41,13 @@ enum Pools {
 }
 
 impl Relational {
-    /// Connects to PostgreSQL with at most so many connections. The tables are another matter: see [`Self::migrate`] and
+    /// Connects to PostgreSQL with at most `connections`. Neither creates nor checks tables: see [`Self::migrate`] and
     /// [`Self::check_schema`].
     ///
     /// # Errors
-    /// `Fatal` when the address is none, `Unavailable` when nobody answers there.
+    /// `Fatal` for an invalid address, `Unavailable` when no server answers.
     pub async fn postgres(url: &str, connections: u32) -> Result<Self, StoreError> {
-        // The cause might quote the address, and with it the password.
+        // The cause may quote the address, which contains the password.
         let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         let options = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres).ok_or_else(|| {
             let example = "postgres://user:password@host:5432/database";
@@ -56,51 +55,50 @@ impl Relational {
         })?;
         let options = options.application_name("sightline").options([("statement_timeout", STATEMENT_LIMIT)]);
         let database = options.get_database().unwrap_or_else(|| options.get_username());
-        let place = Place::postgres(&format!("{}:{}/{database}", options.get_host(), options.get_port()));
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-        let pool = within(&place, pool.connect_with(options)).await?;
-        Ok(Self::on(Pools::Postgres(pool), place))
+        let label = DatabaseLabel::postgres(&format!("{}:{}/{database}", options.get_host(), options.get_port()));
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = within(&label, pool.connect_with(options)).await?;
+        Ok(Self::on(Pools::Postgres(pool), label))
     }
 
-    /// Opens a SQLite file, making it where there is none. The tables are another matter: see [`Self::migrate`].
+    /// Opens a SQLite file, and creates a missing one. Creates no tables: see [`Self::migrate`].
     ///
     /// # Errors
-    /// `Fatal` when the file is another program's: it is left as it was. `Unavailable` when it is locked or cannot be
-    /// written.
+    /// `Fatal` for another program's file, which stays unchanged. `Unavailable` when it is locked or cannot be written.
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let place = Place::sqlite(&path.display().to_string());
+        let label = DatabaseLabel::sqlite(&path.display().to_string());
         let plain = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(true);
-        let plain = plain.busy_timeout(PATIENCE);
-        migrations::refuse_foreign_file(&plain, &place).await?;
-        // Only now: the journal's mode is written into the file.
+        let plain = plain.busy_timeout(ACQUIRE_TIMEOUT);
+        migrations::refuse_foreign_file(&plain, &label).await?;
+        // Only after that check: the journal mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-        let writer = within(&place, pool(1).connect_with(options.clone())).await?;
-        let readers = within(&place, pool(SQLITE_READERS).connect_with(options)).await?;
-        Ok(Self::on(Pools::Sqlite { readers, writer }, place))
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = within(&label, pool(1).connect_with(options.clone())).await?;
+        let readers = within(&label, pool(SQLITE_READERS).connect_with(options)).await?;
+        Ok(Self::on(Pools::Sqlite { readers, writer }, label))
     }
 
-    fn on(pools: Pools, place: Place) -> Self {
+    fn on(pools: Pools, label: DatabaseLabel) -> Self {
         Self {
             pools,
-            place,
+            label,
             #[cfg(test)]
             seen: super::plans::Seen::default(),
         }
     }
 
-    /// What it is, for a start-up line, without secrets.
+    /// The database for a start-up line, without secrets.
     pub fn describe(&self) -> String {
-        self.place.to_string()
+        self.label.to_string()
     }
 
-    /// Succeeds when it can be reached and has our tables.
+    /// Succeeds when the database answers and has the tables.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.last_revocation().await.map(drop)
     }
 
-    /// Ends all connections; what is under way on them is waited for.
+    /// Closes all connections. Statements that run are waited for.
     pub async fn close(&self) {
         match &self.pools {
             Pools::Postgres(pool) => pool.close().await,
@@ -114,31 +112,31 @@ impl Relational {
     /// Begins a transaction that may write.
     pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
         let begun = match &self.pools {
-            Pools::Postgres(pool) => Begun::Postgres(within(&self.place, pool.begin()).await?),
-            // A transaction that reads first and then writes would fail where another wrote in between.
+            Pools::Postgres(pool) => Begun::Postgres(within(&self.label, pool.begin()).await?),
+            // A deferred transaction that reads and then writes would fail when another one wrote in between.
             Pools::Sqlite { writer, .. } => {
-                Begun::Sqlite(within(&self.place, writer.begin_with("BEGIN IMMEDIATE")).await?)
+                Begun::Sqlite(within(&self.label, writer.begin_with("BEGIN IMMEDIATE")).await?)
             }
         };
         Ok(Transaction {
             begun,
-            place: self.place.clone(),
+            label: self.label.clone(),
             #[cfg(test)]
             seen: self.seen.clone(),
         })
     }
 
-    /// Runs one statement that writes, in a transaction of its own; returns how many rows it concerned.
+    /// Runs one writing statement in its own transaction. Returns the number of affected rows.
     pub(super) async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
         self.seen.note(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
-                let done = within(&self.place, bind_postgres!(sqlx::query(sql), values).execute(pool)).await?;
+                let done = within(&self.label, bind_postgres!(sqlx::query(sql), values).execute(pool)).await?;
                 Ok(done.rows_affected())
             }
             Pools::Sqlite { writer, .. } => {
-                let done = within(&self.place, bind_sqlite!(sqlx::query(sql), values).execute(writer)).await?;
+                let done = within(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(writer)).await?;
                 Ok(done.rows_affected())
             }
         }
@@ -150,26 +148,26 @@ impl Relational {
         self.seen.note(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
-                let rows = within(&self.place, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
+                let rows = within(&self.label, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Pools::Sqlite { readers, .. } => {
-                let rows = within(&self.place, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
+                let rows = within(&self.label, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
     }
 
-    /// Reads the one row that there can be.
+    /// Reads the first row.
     pub(super) async fn row(&self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 }
 
-/// Statements that take effect together, at [`Self::commit`], or not at all.
+/// A transaction. Dropping it without [`Self::commit`] rolls it back.
 pub(super) struct Transaction {
     begun: Begun,
-    place: Place,
+    label: DatabaseLabel,
     #[cfg(test)]
     seen: super::plans::Seen,
 }
@@ -182,17 +180,17 @@ enum Begun {
 impl Transaction {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self.begun {
-            Begun::Postgres(begun) => within(&self.place, begun.commit()).await,
-            Begun::Sqlite(begun) => within(&self.place, begun.commit()).await,
+            Begun::Postgres(begun) => within(&self.label, begun.commit()).await,
+            Begun::Sqlite(begun) => within(&self.label, begun.commit()).await,
         }
     }
 
-    /// Whether this is PostgreSQL, for what only one of the two has.
+    /// Whether this is PostgreSQL, for features that SQLite lacks.
     pub(super) const fn is_postgres(&self) -> bool {
         matches!(self.begun, Begun::Postgres(_))
     }
 
-    /// Runs several statements without arguments, for as long as they take.
+    /// Runs several statements without arguments and without a time limit.
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
         if self.is_postgres() {
             self.execute("SET LOCAL statement_timeout = 0", Vec::new()).await?;
@@ -201,20 +199,20 @@ impl Transaction {
             Begun::Postgres(begun) => sqlx::raw_sql(sql).execute(&mut **begun).await.map(drop),
             Begun::Sqlite(begun) => sqlx::raw_sql(sql).execute(&mut **begun).await.map(drop),
         };
-        done.map_err(|error| failure(&self.place, &error))
+        done.map_err(|error| failure(&self.label, &error))
     }
 
-    /// Runs one statement that writes; returns how many rows it concerned.
+    /// Runs one writing statement. Returns the number of affected rows.
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
         self.seen.note(sql, &values);
         match &mut self.begun {
             Begun::Postgres(begun) => {
-                let done = within(&self.place, bind_postgres!(sqlx::query(sql), values).execute(&mut **begun)).await?;
+                let done = within(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **begun)).await?;
                 Ok(done.rows_affected())
             }
             Begun::Sqlite(begun) => {
-                let done = within(&self.place, bind_sqlite!(sqlx::query(sql), values).execute(&mut **begun)).await?;
+                let done = within(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(&mut **begun)).await?;
                 Ok(done.rows_affected())
             }
         }
@@ -227,18 +225,18 @@ impl Transaction {
         match &mut self.begun {
             Begun::Postgres(begun) => {
                 let query = bind_postgres!(sqlx::query(sql), values);
-                let rows = within(&self.place, query.fetch_all(&mut **begun)).await?;
+                let rows = within(&self.label, query.fetch_all(&mut **begun)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Begun::Sqlite(begun) => {
                 let query = bind_sqlite!(sqlx::query(sql), values);
-                let rows = within(&self.place, query.fetch_all(&mut **begun)).await?;
+                let rows = within(&self.label, query.fetch_all(&mut **begun)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
     }
 
-    /// Reads the one row that there can be.
+    /// Reads the first row.
     pub(super) async fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
@@ -246,20 +244,20 @@ impl Transaction {
 
 #[cfg(test)]
 impl Transaction {
-    /// How the database would go about a statement, step by step. PostgreSQL is told to read a whole table only where there is
-    /// no other way: with few rows it would do so anyway.
+    /// The query plan of a statement, step by step. PostgreSQL scans a whole table only where it has no other way; otherwise it would do
+    /// so with few rows.
     pub(super) async fn explain(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<String>, StoreError> {
         let rows = match &mut self.begun {
             Begun::Postgres(begun) => {
                 let off = "SET LOCAL enable_seqscan = off";
-                within(&self.place, sqlx::raw_sql(off).execute(&mut **begun)).await?;
+                within(&self.label, sqlx::raw_sql(off).execute(&mut **begun)).await?;
                 let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN {sql}")));
-                let rows = within(&self.place, bind_postgres!(query, values).fetch_all(&mut **begun)).await?;
+                let rows = within(&self.label, bind_postgres!(query, values).fetch_all(&mut **begun)).await?;
                 rows.into_iter().map(Row::Postgres).collect::<Vec<_>>()
             }
             Begun::Sqlite(begun) => {
                 let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
-                let rows = within(&self.place, bind_sqlite!(query, values).fetch_all(&mut **begun)).await?;
+                let rows = within(&self.label, bind_sqlite!(query, values).fetch_all(&mut **begun)).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
         };

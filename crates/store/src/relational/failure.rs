@@ -1,4 +1,4 @@
-//! What a failure of either database means to a caller.
+//! Errors of both databases, as a caller handles them.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use crate::StoreError;
 
-/// How long one step may take before the database counts as away.
-const STEP: Duration = Duration::from_secs(5);
+/// Time limit of one step; after it the database counts as unavailable.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which database, for messages, without secrets.
+/// The database for messages, without secrets.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct DatabaseLabel {
     shown: Arc<str>,
     setting: &'static str,
 }
 
-impl Place {
+impl DatabaseLabel {
     pub(super) fn postgres(at: &str) -> Self {
         Self { shown: format!("PostgreSQL at {at}").into(), setting: "SIGHTLINE_DATABASE_URL" }
     }
@@ -26,7 +26,7 @@ impl Place {
         Self { shown: format!("SQLite at {at}").into(), setting: "SIGHTLINE_DATA_DIR" }
     }
 
-    /// The setting that names it.
+    /// The setting with its address.
     pub(super) const fn setting(&self) -> &'static str {
         self.setting
     }
@@ -40,46 +40,44 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DatabaseLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-/// One step on the database, within a time that a caller can wait. In a box, because the driver's steps are large, and whoever
-/// takes several of them would have room for each on its stack.
+/// Runs one step with a time limit. Boxed: the futures of the driver are large, and a caller of several would hold each of them.
 pub(super) fn within<T>(
-    place: &Place,
+    label: &DatabaseLabel,
     step: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Pin<Box<impl Future<Output = Result<T, StoreError>>>> {
     Box::pin(async move {
-        match tokio::time::timeout(STEP, step).await {
-            Ok(done) => done.map_err(|error| failure(place, &error)),
-            Err(_) => Err(place.unavailable(&format!("no answer within {} s", STEP.as_secs()))),
+        match tokio::time::timeout(STEP_TIMEOUT, step).await {
+            Ok(done) => done.map_err(|error| failure(label, &error)),
+            Err(_) => Err(label.unavailable(&format!("no answer within {} s", STEP_TIMEOUT.as_secs()))),
         }
     })
 }
 
-/// What an error of the driver means.
-pub(super) fn failure(place: &Place, error: &sqlx::Error) -> StoreError {
+/// Maps an error of the driver.
+pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(refused) if is_lasting(refused.code().as_deref().unwrap_or_default()) => {
-            place.fatal(refused)
+            label.fatal(refused)
         }
-        sqlx::Error::Database(refused) => place.unavailable(refused),
+        sqlx::Error::Database(refused) => label.unavailable(refused),
         sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Decode(_)
         | sqlx::Error::Encode(_)
-        | sqlx::Error::TypeNotFound { .. } => place.fatal(error),
-        _ => place.unavailable(error),
+        | sqlx::Error::TypeNotFound { .. } => label.fatal(error),
+        _ => label.unavailable(error),
     }
 }
 
-/// Whether the same statement would be refused again. PostgreSQL's codes have five characters, of which the first two name
-/// the kind: 22 wrong data, 23 a broken constraint, 42 a wrong statement or missing table. SQLite's are numbers, of which the low
-/// byte names the kind: 1 a wrong statement or missing table, 11 a damaged file, 18 too big, 19 a broken constraint, 20 a
-/// wrong type, 26 no database.
+/// Whether a repeat would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
+/// constraint violation, 42 syntax error or missing table. Codes of SQLite are numbers; the low byte is the primary code: 1 error in
+/// the statement or missing table, 11 damaged file, 18 too big, 19 constraint violation, 20 type mismatch, 26 not a database.
 fn is_lasting(code: &str) -> bool {
     if code.len() == 5 && !code.starts_with('0') {
         return ["22", "23", "42"].contains(&&code[..2]);
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_fail_again_is_told_from_what_may_pass() {
+    fn lasting_failures_differ_from_passing_ones() {
         // A unique violation, a missing table, a wrong byte in a text; SQLite's constraint and missing table.
         for lasting in ["23505", "42P01", "22021", "2067", "1"] {
             assert!(is_lasting(lasting), "{lasting}");

@@ -4,30 +4,30 @@ use contracts::UserId;
 use jiff::Timestamp;
 
 use super::database::{Relational, Transaction};
-use super::users::{UserRecord, user_columns};
+use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;
 
 /// A person as a provider knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Which provider.
+    /// The provider's issuer URL.
     pub issuer: String,
-    /// Who, in the provider's own words: an address may change hands, this does not.
+    /// The provider's id of the person. Unlike an e-mail address, it never changes hands.
     pub subject: String,
 }
 
-/// A person as which a user signs in.
+/// A federated identity that is linked to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedIdentity {
-    /// Who.
+    /// Issuer and subject.
     pub identity: Identity,
-    /// Since when.
+    /// Time of the link.
     pub linked_at: Timestamp,
 }
 
 impl Relational {
-    /// The user that signs in as this person.
+    /// The user that an identity is linked to.
     pub async fn user_by_identity(&self, identity: &Identity) -> Result<Option<UserRecord>, StoreError> {
         let sql = concat!(
             "SELECT ",
@@ -37,7 +37,7 @@ impl Relational {
         self.row(sql, values![&identity.issuer, &identity.subject]).await?.as_ref().map(UserRecord::read).transpose()
     }
 
-    /// Lets a user sign in as this person too. False when the person signs in as another user, or there is no such user.
+    /// Links an identity to a user. `false` when it is linked to another user, or the user is unknown.
     pub async fn link_identity(&self, user: UserId, identity: &Identity, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         if !transaction.lock_user(user).await? || !transaction.link(user, identity, now).await? {
@@ -47,7 +47,7 @@ impl Relational {
         Ok(true)
     }
 
-    /// As whom a user signs in, in the order in which that was linked.
+    /// The identities of a user, oldest link first.
     pub async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         let sql =
             "SELECT issuer, subject, linked_at FROM identities WHERE user_id = $1 ORDER BY linked_at, issuer, subject";
@@ -58,7 +58,7 @@ impl Relational {
         self.rows(sql, values![user]).await?.iter().map(read).collect()
     }
 
-    /// Lets a user sign in by nobody's word any more. False when it has no password: it could not sign in at all.
+    /// Unlinks every identity of a user. `false` when the user has no password: it could not sign in any more.
     pub async fn unlink_identities(&self, user: UserId) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let sql = "UPDATE users SET password_hash = password_hash WHERE id = $1 AND password_hash IS NOT NULL";

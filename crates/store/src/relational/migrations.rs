@@ -1,4 +1,4 @@
-//! The tables, version by version, and whether a database is ours to put them in.
+//! The tables, version by version, and the check that a database is empty or ours.
 
 use sha2::{Digest, Sha256};
 use sqlx::ConnectOptions;
@@ -6,11 +6,13 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::database::{Relational, Transaction};
-use super::failure::{Place, within};
+use super::failure::{DatabaseLabel, within};
+use super::login_keys::login_key;
 use super::values::values;
 use crate::StoreError;
+use uuid::Uuid;
 
-/// One step from a version to the next. Never changed once it was released: its checksum is stored where it was applied.
+/// One step from a version to the next. Never changed after its release: databases store its checksum.
 struct Migration {
     version: i64,
     name: &'static str,
@@ -18,12 +20,25 @@ struct Migration {
     sqlite: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "accounts",
-    postgres: include_str!("../../migrations/postgres/0001_accounts.sql"),
-    sqlite: include_str!("../../migrations/sqlite/0001_accounts.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "accounts",
+        postgres: include_str!("../../migrations/postgres/0001_accounts.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0001_accounts.sql"),
+    },
+    // The keys themselves are computed by `recompute_email_keys`: no database knows IDNA.
+    Migration {
+        version: 2,
+        name: "email_keys",
+        postgres: include_str!("../../migrations/postgres/0002_email_keys.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0002_email_keys.sql"),
+    },
+];
+/// The version from which on e-mail addresses are found by [`login_key`].
+const EMAIL_KEYS: i64 = 2;
+/// Users that are read at once.
+const PAGE: i64 = 1_000;
 
 const VERSIONS_POSTGRES: &str = "\
 CREATE TABLE sightline_schema (
@@ -46,8 +61,8 @@ CREATE TABLE sightline_schema (
 PRAGMA application_id = 1397514595;
 ";
 
-/// Held by whoever migrates a PostgreSQL database, so that several processes may start on one at once. Any number that no
-/// other program is likely to take.
+/// Advisory lock of a migration of PostgreSQL, so that several processes may start at once. Any number that no other program is
+/// likely to use.
 const LOCK: i64 = 0x534c_6163_0000_0001;
 
 impl Migration {
@@ -78,11 +93,15 @@ pub fn init_sql() -> String {
 }
 
 impl Relational {
-    /// Brings the tables to this program's version; returns how many steps that took. Several processes may do so at once.
+    /// Migrates the tables to this program's version. Returns the number of steps. Several processes may do so at once.
     ///
     /// # Errors
-    /// `Fatal`, with nothing changed, when the database is another program's or a later version's.
+    /// `Fatal` when the database is another program's or a later version's; nothing is changed then.
     pub async fn migrate(&self) -> Result<usize, StoreError> {
+        self.migrate_to(MIGRATIONS.len()).await
+    }
+
+    async fn migrate_to(&self, version: usize) -> Result<usize, StoreError> {
         let mut transaction = self.begin().await?;
         if transaction.is_postgres() {
             transaction.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
@@ -93,23 +112,23 @@ impl Relational {
                 applied.len()
             }
             None => {
-                transaction.refuse_foreign(&self.place).await?;
+                transaction.refuse_foreign(&self.label).await?;
                 let versions = if transaction.is_postgres() { VERSIONS_POSTGRES } else { VERSIONS_SQLITE };
                 transaction.script(versions).await?;
                 0
             }
         };
-        for migration in &MIGRATIONS[applied..] {
+        for migration in &MIGRATIONS[applied.min(version)..version] {
             transaction.apply(migration).await?;
         }
         transaction.commit().await?;
-        Ok(MIGRATIONS.len() - applied)
+        Ok(version.saturating_sub(applied))
     }
 
-    /// Succeeds when the tables are of this program's version.
+    /// Succeeds when the tables have this program's version.
     ///
     /// # Errors
-    /// `Fatal` when they are not, saying what to do.
+    /// `Fatal` otherwise, with what to do.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let applied = transaction.applied().await?.unwrap_or_default();
@@ -117,7 +136,7 @@ impl Relational {
         if applied.len() < MIGRATIONS.len() {
             return Err(StoreError::Fatal(format!(
                 "{} has schema version {}, this program needs {}; run `sightline migrate`",
-                self.place,
+                self.label,
                 applied.len(),
                 MIGRATIONS.len()
             )));
@@ -125,16 +144,16 @@ impl Relational {
         Ok(())
     }
 
-    /// Whether what was applied is the beginning of what this program knows.
+    /// Checks that the applied versions are the first of this program's.
     fn same_versions(&self, applied: &[(i64, String)], postgres: bool) -> Result<(), StoreError> {
         if applied.len() > MIGRATIONS.len() {
             return Err(StoreError::Fatal(format!(
                 "{} has schema version {}, this program knows {}; run the version that wrote it or choose another \
                  database with {} (nothing was changed)",
-                self.place,
+                self.label,
                 applied.len(),
                 MIGRATIONS.len(),
-                self.place.setting()
+                self.label.setting()
             )));
         }
         for ((version, sum), known) in applied.iter().zip(&MIGRATIONS) {
@@ -142,8 +161,8 @@ impl Relational {
                 return Err(StoreError::Fatal(format!(
                     "{} was made by another program's version {version} of the schema; choose another database with {} \
                      (nothing was changed)",
-                    self.place,
-                    self.place.setting()
+                    self.label,
+                    self.label.setting()
                 )));
             }
         }
@@ -152,7 +171,7 @@ impl Relational {
 }
 
 impl Transaction {
-    /// The versions that were applied, with their checksums; none where the table of them is missing.
+    /// The applied versions with their checksums; `None` without a table of them.
     async fn applied(&mut self) -> Result<Option<Vec<(i64, String)>>, StoreError> {
         let known = if self.is_postgres() {
             "SELECT count(*) AS known FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'sightline_schema'"
@@ -172,8 +191,8 @@ impl Transaction {
         self.row(sql, values![]).await?.map_or(Ok(0), |row| row.get("known"))
     }
 
-    /// A database with anything in it that we did not put there is left alone. What extensions brought does not count.
-    async fn refuse_foreign(&mut self, place: &Place) -> Result<(), StoreError> {
+    /// Refuses a database with tables of another program. Those of extensions do not count.
+    async fn refuse_foreign(&mut self, label: &DatabaseLabel) -> Result<(), StoreError> {
         let theirs = if self.is_postgres() {
             "SELECT relname::TEXT AS theirs FROM pg_class c WHERE relnamespace = current_schema()::regnamespace
              AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
@@ -182,7 +201,7 @@ impl Transaction {
             "SELECT name AS theirs FROM sqlite_schema LIMIT 1"
         };
         match self.row(theirs, values![]).await? {
-            Some(row) => Err(not_ours(place, Some(&row.get::<String>("theirs")?))),
+            Some(row) => Err(not_ours(label, Some(&row.get::<String>("theirs")?))),
             None => Ok(()),
         }
     }
@@ -190,28 +209,62 @@ impl Transaction {
     async fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
         let sql = migration.sql(self.is_postgres());
         self.script(sql).await?;
+        if migration.version == EMAIL_KEYS {
+            self.recompute_email_keys().await?;
+        }
         let noted = "INSERT INTO sightline_schema (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
         let now = jiff::Timestamp::now();
         self.execute(noted, values![migration.version, migration.name, checksum(sql), now]).await?;
         Ok(())
     }
+
+    /// Computes the key of every e-mail address again, oldest user first. An account whose new key another one has keeps its key
+    /// and is found by its own spelling of the address, as before: both still sign in.
+    async fn recompute_email_keys(&mut self) -> Result<(), StoreError> {
+        let mut after = Uuid::nil();
+        loop {
+            let sql = "SELECT id, email, email_folded FROM users WHERE id > $1 ORDER BY id LIMIT $2";
+            let page = self.rows(sql, values![after, PAGE]).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.get("id")?;
+            for row in &page {
+                let (email, key): (Option<String>, Option<String>) = (row.get("email")?, row.get("email_folded")?);
+                let new = email.as_deref().map(login_key);
+                if new != key {
+                    self.replace_email_key(row.get("id")?, new).await?;
+                }
+            }
+        }
+    }
+
+    async fn replace_email_key(&mut self, user: Uuid, key: Option<String>) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET email_folded = $2 WHERE id = $1 \
+                   AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.email_folded = $2)";
+        if self.execute(sql, values![user, key.as_deref()]).await? == 0 {
+            tracing::warn!(
+                user.id = %user,
+                "another account has this mailbox in another spelling; this one is found by its own spelling alone"
+            );
+        }
+        Ok(())
+    }
 }
 
-fn not_ours(place: &Place, theirs: Option<&str>) -> StoreError {
+fn not_ours(label: &DatabaseLabel, theirs: Option<&str>) -> StoreError {
     let such = theirs.map(|name| format!(" (it has {name})")).unwrap_or_default();
     StoreError::Fatal(format!(
-        "{place} is not empty and not an account database of Sightline{such}; choose another with {} (nothing was changed)",
-        place.setting()
+        "{label} is not empty and not an account database of Sightline{such}; choose another with {} (nothing was changed)",
+        label.setting()
     ))
 }
 
-/// A file with anything in it that we did not put there is left alone.
-pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, place: &Place) -> Result<(), StoreError> {
-    let mut connection = within(place, file.connect()).await?;
+/// Refuses a file with tables of another program.
+pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &DatabaseLabel) -> Result<(), StoreError> {
+    let mut connection = within(label, file.connect()).await?;
     let sql = "SELECT (SELECT application_id FROM pragma_application_id) AS owner, (SELECT count(*) FROM sqlite_schema) AS objects";
-    let row = within(place, sqlx::query(sql).fetch_one(&mut connection)).await;
+    let row = within(label, sqlx::query(sql).fetch_one(&mut connection)).await;
     let row = row.map_err(|error| match error {
-        StoreError::Fatal(_) => not_ours(place, None),
+        StoreError::Fatal(_) => not_ours(label, None),
         passing => passing,
     })?;
     let (owner, objects): (i64, i64) = (
@@ -221,14 +274,14 @@ pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, place: &Pla
     if owner == APPLICATION_ID || (owner == 0 && objects == 0) {
         return Ok(());
     }
-    Err(not_ours(place, None))
+    Err(not_ours(label, None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Table by table: its columns with what may be missing, and its indexes.
+    /// The columns of every table with `NOT NULL` and `UNIQUE`, and the indexes.
     fn outline(sql: &str) -> Vec<String> {
         let mut table = "";
         let mut found = Vec::new();
@@ -253,16 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn both_databases_have_the_same_tables_columns_and_indexes() {
+    fn both_databases_have_the_same_tables() {
         for migration in &MIGRATIONS {
             let (postgres, sqlite) = (outline(migration.postgres), outline(migration.sqlite));
-            assert!(postgres.len() > 80, "the outline of {} was not read", migration.name);
+            assert!(migration.version > 1 || postgres.len() > 80, "the outline was not parsed");
             assert_eq!(postgres, sqlite, "{}", migration.name);
         }
     }
 
     #[test]
-    fn the_script_for_a_new_postgresql_is_what_the_migrations_make() {
+    fn init_sql_equals_the_migrations() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/postgres/init.sql");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(path, init_sql()).unwrap();
@@ -272,8 +325,58 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_numbered_without_a_gap() {
+    fn versions_have_no_gap() {
         let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
         assert_eq!(versions, (1..).take(MIGRATIONS.len()).collect::<Vec<_>>());
+    }
+
+    /// Users as schema version 1 kept them: the second and third have one mailbox.
+    const BEFORE: [(&str, &str); 3] = [
+        ("Zoë@Example.org", "zoë@example.org"),
+        ("ann@bücher.example", "ann@bücher.example"),
+        ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+    ];
+
+    async fn every_account_of_version_1_still_signs_in(store: &Relational) {
+        assert_eq!(store.migrate_to(1).await.unwrap(), 1);
+        let mut ids = Vec::new();
+        for (email, key) in BEFORE {
+            let (id, now) = (Uuid::now_v7(), jiff::Timestamp::now());
+            let mut transaction = store.begin().await.unwrap();
+            let sql = "INSERT INTO users (id, tenant, email, email_folded, role, disabled, created_at, search) \
+                       VALUES ($1, $1, $2, $3, 'user', $4, $5, $2)";
+            transaction.execute(sql, values![id, email, key, false, now]).await.unwrap();
+            transaction.commit().await.unwrap();
+            ids.push(contracts::UserId::from_uuid(id));
+        }
+
+        assert_eq!(store.migrate().await.unwrap(), MIGRATIONS.len() - 1);
+
+        let found = async |login: &str| store.user_by_login(login).await.unwrap().map(|(user, _)| user.id);
+        for ((email, _), id) in BEFORE.iter().zip(&ids) {
+            assert_eq!(found(email).await, Some(*id), "{email}");
+            assert_eq!(found(&email.to_uppercase()).await, Some(*id), "{email} in upper case");
+        }
+        assert_eq!(found("zoe\u{308}@example.org").await, Some(ids[0]));
+        assert_eq!(found("ann@bu\u{308}cher.example").await, Some(ids[2]), "by the mailbox's key");
+        store.check_schema().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn accounts_of_version_1_still_sign_in_on_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+        every_account_of_version_1_still_signs_in(&store).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn accounts_of_version_1_still_sign_in_on_postgresql() {
+        super::super::test_database::on_fresh(async |url| {
+            let store = Relational::postgres(&url, 2).await.unwrap();
+            every_account_of_version_1_still_signs_in(&store).await;
+            store.close().await;
+        })
+        .await;
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of secrets: their hashes, which print as `***`.
+//! Hashes of passwords and tokens, which print as `***`, and setting passwords.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use crate::StoreError;
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// A hash that was made before.
+    /// Wraps a hash.
     pub const fn new(phc: String) -> Self {
         Self(phc)
     }
 
-    /// The hash as text.
+    /// The hash as a PHC string.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -41,23 +41,32 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// A reset that was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordReset {
+    /// The user.
+    pub user: UserId,
+    /// Number of API tokens that were deleted.
+    pub api_tokens: u64,
+}
+
 impl Relational {
-    /// A user's password hash; none where the user has no password or is none.
+    /// The hash of a user's password; `None` for an unknown user and one without a password.
     pub async fn password(&self, user: UserId) -> Result<Option<PasswordHash>, StoreError> {
         let row = self.row("SELECT password_hash FROM users WHERE id = $1", values![user]).await?;
         let hash = row.map(|row| row.get::<Option<String>>("password_hash")).transpose()?.flatten();
         Ok(hash.map(PasswordHash))
     }
 
-    /// Replaces a hash by another of the same password; nothing happens where the password was changed meanwhile.
+    /// Replaces a hash by another of the same password, unless the password was changed meanwhile.
     pub async fn rehash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
         let sql = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
         self.execute(sql, values![user, old.expose(), new.expose()]).await?;
         Ok(())
     }
 
-    /// Keeps the hash of a token that lets its bearer set a new password once, and that will be mailed to this address. False
-    /// when the user has another address by now, is shut out or gone.
+    /// Stores the hash of a reset token that is mailed to this address. `false` when the user has another address now, is disabled
+    /// or gone.
     pub async fn add_reset(
         &self,
         user: UserId,
@@ -66,7 +75,7 @@ impl Relational {
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        // Whoever changes the address locks the user too, and then drops what was mailed to the one before.
+        // A change of the address locks the user too, and then drops the tokens that were mailed to the previous one.
         transaction.lock_user(user).await?;
         let sql = "INSERT INTO password_resets (hash, user_id, expires_at) \
                    SELECT $1, id, $3 FROM users WHERE id = $2 AND email = $4 AND NOT disabled";
@@ -75,21 +84,21 @@ impl Relational {
         Ok(added)
     }
 
-    /// Spends a reset token: sets the password, ends every session, drops the user's other reset tokens and by whose word it
-    /// signs in: who owns the address must not share the account with whoever had it before. None when the token is unknown,
-    /// spent or past its time. `until` is when no access token of now is valid any more.
+    /// Spends a reset token: sets the password, ends every session, deletes the user's API tokens, federated identities and other
+    /// reset tokens. The owner of the mailbox must not share the account with anybody who had access before. `None` when the
+    /// token is unknown, spent or expired. `until` is the time at which every credential of now has expired.
     pub async fn reset_password(
         &self,
         token: &TokenHash,
         new: &PasswordHash,
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Option<UserId>, StoreError> {
+    ) -> Result<Option<PasswordReset>, StoreError> {
         let mut transaction = self.begin().await?;
         let sql = "SELECT user_id FROM password_resets WHERE hash = $1";
         let Some(row) = transaction.row(sql, values![token]).await? else { return Ok(None) };
         let user = UserId::from_uuid(row.get("user_id")?);
-        // The user before its tokens, as everybody takes them; the other way round two could wait for each other.
+        // The user before its tokens, as every transaction locks them: otherwise two could deadlock.
         transaction.lock_user(user).await?;
         let sql = "DELETE FROM password_resets WHERE hash = $1 AND expires_at > $2";
         if transaction.execute(sql, values![token, now]).await? == 0 {
@@ -97,13 +106,15 @@ impl Relational {
         }
         transaction.set_password(user, new).await?;
         transaction.unlink(user).await?;
+        let api_tokens = transaction.execute("DELETE FROM api_tokens WHERE user_id = $1", values![user]).await?;
+        // Its revocation of the user drops cached API tokens too.
         transaction.end_sessions(user, None, now, until).await?;
         transaction.commit().await?;
-        Ok(Some(user))
+        Ok(Some(PasswordReset { user, api_tokens }))
     }
 
-    /// Sets a password in place of the one whose hash was `old`, ends every session but `keep`, and drops reset tokens. False
-    /// when the password was changed meanwhile or the user is gone.
+    /// Replaces the password with the hash `old`, ends every session but `keep`, and deletes reset tokens. `false` when the password
+    /// was changed meanwhile or the user is gone.
     pub async fn change_password(
         &self,
         user: UserId,

@@ -1,12 +1,11 @@
-//! Every statement is looked up by an index: the planner of each database is asked about all that the others of this room
-//! run, as they run it.
+//! Every statement uses an index: the planner of each database explains every statement of this module, as it is run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::values::Value;
 
-/// Every statement that was run, with arguments that it was run with.
+/// The statements that were run, each with the arguments of its last run.
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
 
@@ -29,7 +28,7 @@ mod tests {
     use super::super::test_database::on_fresh;
     use super::super::*;
 
-    /// Runs every statement of this room once, on a user with one of everything.
+    /// Runs every statement of this module once, on a user with one of everything.
     async fn run_everything(store: &Relational) {
         let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
         let hash = |byte| TokenHash([byte; 32]);
@@ -44,8 +43,8 @@ mod tests {
             password: Some(password.clone()),
             identity: Some(identity.clone()),
             role: Role::User,
-            quota: Allowance::AtMost(1),
-            rate_limit: Allowance::Configured,
+            quota: UserLimit::AtMost(1),
+            rate_limit: UserLimit::Configured,
         };
         assert_eq!(store.add_user(&user, now).await.unwrap(), UserPut::Stored);
         let other = NewUser { id: UserId::now(), tenant: Uuid::new_v4(), ..user.clone() };
@@ -105,7 +104,7 @@ mod tests {
         store.add_api_token(&new, now).await.unwrap();
         store.api_token(&hash(4)).await.unwrap().unwrap();
         store.api_tokens(id).await.unwrap();
-        store.note_used(&[(token, now)]).await.unwrap();
+        store.record_token_use(&[(token, now)]).await.unwrap();
         store.delete_api_token(id, token, later).await.unwrap();
 
         let frames = [FrameId::now(), FrameId::now()];
@@ -137,7 +136,7 @@ mod tests {
             address: None,
             detail: None,
         };
-        store.note(&entry).await.unwrap();
+        store.add_audit_entry(&entry).await.unwrap();
         for user in [None, Some(id)] {
             assert_eq!(store.audit_log(user, None, 9).await.unwrap().len(), 1);
         }
@@ -145,7 +144,7 @@ mod tests {
         store.delete_user(id, later).await.unwrap();
     }
 
-    /// Tables of a handful of rows, which are read whole, and what runs once at the start.
+    /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.
     const WHOLE: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
 
     async fn every_statement_has_an_index(store: &Relational, reads_all: impl Fn(&str) -> bool) {
@@ -184,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs postgres"]
-    async fn the_admins_search_among_many_users_goes_by_trigrams() {
+    async fn the_search_among_many_users_uses_trigrams() {
         on_fresh(async |url| {
             let store = Relational::postgres(&url, 2).await.unwrap();
             store.migrate().await.unwrap();

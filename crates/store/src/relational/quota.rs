@@ -1,7 +1,7 @@
-//! What users used of their quota: a count for each user and period, and the frames that it counts.
+//! Quotas: a counter per user and period, and the frames that it counts.
 //!
-//! A frame counts once, however often and however simultaneously it is sent. It counts for as long as at least one request
-//! that was admitted for it has not been refunded, so a request that fails gives back only what it took itself.
+//! A frame counts once, however often and however concurrently it is sent. It counts while at least one admitted request for it is
+//! not refunded, so a failed request gives back its own charge only.
 
 use contracts::{FrameId, UserId};
 use jiff::Timestamp;
@@ -10,37 +10,37 @@ use super::database::{Relational, Transaction};
 use super::values::values;
 use crate::StoreError;
 
-/// What is to be charged.
+/// A charge of one frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
-    /// To whom.
+    /// The user.
     pub user: UserId,
-    /// What for.
+    /// The frame.
     pub frame: FrameId,
-    /// The present period's name.
+    /// The name of the current period.
     pub period: &'a str,
-    /// Most frames of a period.
+    /// Most frames per period.
     pub limit: u32,
 }
 
-/// What came of a charge.
+/// The outcome of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charged {
     /// The frame is admitted.
     Admitted {
-        /// How many frames of this period count by now.
+        /// Frames of this period that count now.
         used: u64,
     },
-    /// The quota is used up; nothing was charged.
+    /// The quota is used up. Nothing is charged.
     Refused,
-    /// There is no such user.
+    /// No user has the id.
     UnknownUser,
 }
 
 impl Relational {
     /// Charges a frame.
     pub async fn charge(&self, charge: &Charge<'_>, now: Timestamp) -> Result<Charged, StoreError> {
-        // Whoever goes on sending with nothing left costs a look, no write.
+        // A client that keeps sending with a used-up quota costs a read and no write.
         if self.used(charge.user, charge.period).await? >= u64::from(charge.limit)
             && self.charged_period(charge.user, charge.frame).await?.is_none()
         {
@@ -51,14 +51,14 @@ impl Relational {
             Ok(charged @ Charged::Admitted { .. }) => transaction.commit().await.map(|()| charged),
             Err(refused @ StoreError::Fatal(_)) => {
                 drop(transaction);
-                // In the midst of being deleted, the user was still there for one statement and not for the next.
+                // The user may have been deleted between two statements.
                 if self.user(charge.user).await?.is_none() { Ok(Charged::UnknownUser) } else { Err(refused) }
             }
             other => other,
         }
     }
 
-    /// Gives back what one admitted request took. Only for a request that was refused after all.
+    /// Gives back the charge of one admitted request that failed afterwards.
     pub async fn refund(&self, user: UserId, frame: FrameId, now: Timestamp) -> Result<(), StoreError> {
         let Some(period) = self.charged_period(user, frame).await? else { return Ok(()) };
         let mut transaction = self.begin().await?;
@@ -74,7 +74,7 @@ impl Relational {
         transaction.commit().await
     }
 
-    /// How many frames of a period count.
+    /// Number of frames of a period that count.
     pub async fn used(&self, user: UserId, period: &str) -> Result<u64, StoreError> {
         let sql = "SELECT used FROM quota_counters WHERE user_id = $1 AND period = $2";
         let row = self.row(sql, values![user, period]).await?;

@@ -1,7 +1,7 @@
-//! What every instance must hear of soon: credentials that were taken back, users that changed, new signing keys.
+//! Revocations: changes that every instance must know soon. Revoked credentials, changed users, new signing keys.
 //!
-//! Instances read it by number ([`Relational::revocations_after`]). A number is given while the one row of
-//! `revocation_sequence` is locked, so numbers become visible in their order: who has read up to one has missed none.
+//! Instances read them by number ([`Relational::revocations_after`]). A number is assigned while the one row of
+//! `revocation_sequence` is locked, so numbers become visible in order: a reader that has read up to one has missed none.
 
 use contracts::{ApiTokenId, SessionId};
 use jiff::Timestamp;
@@ -11,23 +11,23 @@ use super::database::{Relational, Transaction};
 use super::values::{unreadable, values};
 use crate::StoreError;
 
-/// Most that one reading returns.
+/// Most revocations that one read returns.
 const PAGE: i64 = 1_000;
 
-/// What a revocation is about.
+/// The kind of a revocation, and its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RevocationKind {
-    /// One access token was taken back; the subject is its id.
+    /// One access token; the subject is its `jti`.
     AccessToken,
-    /// A session ended, and with it its access tokens.
+    /// A session and its access tokens; the subject is the session.
     Session,
-    /// All access tokens of a user were taken back.
+    /// All access tokens of a user; the subject is the user.
     User,
-    /// Something about a user changed; its tokens stay.
+    /// A change of a user whose tokens stay valid; the subject is the user.
     UserChanged,
-    /// An API token was taken back.
+    /// An API token; the subject is its id.
     ApiToken,
-    /// There is a new signing key; the subject is nil.
+    /// A new signing key; the subject is nil.
     SigningKeys,
 }
 
@@ -47,16 +47,16 @@ impl RevocationKind {
     }
 }
 
-/// One of them.
+/// One revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// Its number; later ones have higher ones.
+    /// The number; later revocations have higher ones.
     pub sequence: i64,
-    /// What it is about.
+    /// The kind.
     pub kind: RevocationKind,
-    /// Whom or which.
+    /// The subject, by kind.
     pub subject: Uuid,
-    /// From when on it need not be known any more.
+    /// The time from which on the subject would be refused anyway.
     pub expires_at: Timestamp,
 }
 
@@ -67,7 +67,7 @@ impl Relational {
         row.map_or_else(|| Err(unreadable("revocation sequence", &"it is missing")), |row| row.get("last"))
     }
 
-    /// The next revocations after a number, in their order: at most a thousand, so ask again until there are none.
+    /// The revocations after a number, in order, at most a thousand. Repeat until it returns none.
     pub async fn revocations_after(&self, sequence: i64) -> Result<Vec<Revocation>, StoreError> {
         let sql = "SELECT sequence, kind, subject, expires_at FROM revocations WHERE sequence > $1 ORDER BY sequence LIMIT $2";
         let rows = self.rows(sql, values![sequence, PAGE]).await?;
@@ -84,7 +84,7 @@ impl Relational {
         read.collect()
     }
 
-    /// Takes back one access token, which would be valid until `expires_at`.
+    /// Revokes one access token, which would be valid until `expires_at`.
     pub async fn revoke_access_token(&self, id: Uuid, expires_at: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         transaction.revoke(RevocationKind::AccessToken, id, expires_at).await?;
@@ -93,12 +93,12 @@ impl Relational {
 }
 
 impl Transaction {
-    /// Takes the lock under which numbers are given, without giving one.
+    /// Takes the lock under which numbers are assigned.
     pub(super) async fn lock_sequence(&mut self) -> Result<(), StoreError> {
         self.execute("UPDATE revocation_sequence SET last = last WHERE id = 1", values![]).await.map(drop)
     }
 
-    /// Notes a revocation. The last thing of a transaction, because everybody else's wait for its end.
+    /// Adds a revocation. The last statement of a transaction, because other revocations wait for its end.
     pub(super) async fn revoke(
         &mut self,
         kind: RevocationKind,
@@ -119,7 +119,7 @@ impl Transaction {
         self.revoke(RevocationKind::ApiToken, id.uuid(), until).await
     }
 
-    /// The number of the last revocation that a token issued now must not fear.
+    /// The number of the last revocation. It does not concern a token that is issued now.
     pub(super) async fn last_revocation(&mut self) -> Result<i64, StoreError> {
         let row = self.row("SELECT last FROM revocation_sequence WHERE id = 1", values![]).await?;
         row.map_or_else(|| Err(unreadable("revocation sequence", &"it is missing")), |row| row.get("last"))

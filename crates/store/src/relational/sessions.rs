@@ -1,6 +1,6 @@
-//! Sessions: one sign-in and the family of refresh tokens that it is renewed with.
+//! Sessions: one sign-in and its family of refresh tokens.
 //!
-//! A family has one token that is not spent. Spending it makes the next; the database decides who of several was first.
+//! A family has one unspent token. Spending it creates the next one. Of several concurrent attempts the database decides which is first.
 
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
@@ -8,47 +8,47 @@ use jiff::{SignedDuration, Timestamp};
 use super::database::{Relational, Transaction};
 use super::passwords::{PasswordHash, TokenHash};
 use super::revocations::RevocationKind;
-use super::users::{UserRecord, user_columns};
+use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;
 
-/// A session to be.
+/// A session to open.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Its id.
+    /// The id.
     pub id: SessionId,
-    /// Who signs in.
+    /// The user.
     pub user: UserId,
-    /// What it may be used for, as one text.
+    /// The scopes, separated by blanks.
     pub scopes: String,
-    /// The program that signs in, for the owner to know it by.
+    /// The program that signs in, for the owner to recognise the session.
     pub client: Option<String>,
-    /// From where.
+    /// Address of the client.
     pub address: Option<String>,
     /// The first refresh token.
     pub token: TokenHash,
-    /// When it ends, unless it is renewed.
+    /// Expiry, unless it is renewed.
     pub expires_at: Timestamp,
 }
 
 /// A session that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Its id.
+    /// The id.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// What it may be used for, as one text.
+    /// The scopes, separated by blanks.
     pub scopes: String,
     /// The program that signed in.
     pub client: Option<String>,
-    /// From where.
+    /// Address of the client.
     pub address: Option<String>,
-    /// Since when.
+    /// Time of the sign-in.
     pub created_at: Timestamp,
-    /// When it was last renewed.
+    /// Time of the last renewal.
     pub last_used_at: Timestamp,
-    /// When it ends, unless it is renewed.
+    /// Expiry, unless it is renewed.
     pub expires_at: Timestamp,
 }
 
@@ -67,7 +67,7 @@ impl SessionRecord {
     }
 }
 
-/// The columns of a session, for every statement that reads one.
+/// The columns of a session in every statement that reads one.
 macro_rules! session_columns {
     () => {
         "sessions.id AS session_id, sessions.user_id AS session_user, sessions.scopes, sessions.client, sessions.address, \
@@ -75,34 +75,34 @@ macro_rules! session_columns {
     };
 }
 
-/// What came of a refresh token.
+/// The outcome of spending a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was spent now, and the next one is in its place.
+    /// It is spent, and the next one is stored.
     Rotated {
-        /// Its session.
+        /// The session.
         session: Box<SessionRecord>,
-        /// Whose it is.
+        /// The user.
         user: Box<UserRecord>,
-        /// The last revocation that an access token issued now need not fear.
+        /// The last revocation, which does not concern an access token that is issued now.
         revision: i64,
     },
-    /// It had been spent within the grace: two at once, or an answer that was lost. The session lives on.
+    /// It was spent within the grace period: two tabs, or a lost answer. The session continues.
     Spent,
-    /// It had been spent before that: somebody has a copy. The session ended.
+    /// It was spent earlier: somebody has a copy. The session ended.
     Reused {
         /// The session that ended.
         session: SessionId,
-        /// Whose it was.
+        /// The user.
         user: UserId,
     },
-    /// There is no such token, its time is over, its session ended or its user is shut out.
+    /// It is unknown or expired, its session ended, or its user is disabled.
     Unknown,
 }
 
 impl Relational {
-    /// Opens a session for a user that may sign in and whose password is still the one that was `verified`; returns the last
-    /// revocation that an access token issued now need not fear. None when the user may not.
+    /// Opens a session, if the user is not disabled and its password is still the `verified` one. Returns the last revocation, which
+    /// does not concern an access token that is issued now; `None` without a session.
     pub async fn open_session(
         &self,
         new: &NewSession,
@@ -110,7 +110,7 @@ impl Relational {
         now: Timestamp,
     ) -> Result<Option<i64>, StoreError> {
         let mut transaction = self.begin().await?;
-        // Locks the user: whoever shuts it out or changes its password meanwhile finds this session, or stops it here.
+        // Locks the user: a concurrent disabling or change of the password ends this session, or prevents it here.
         let sql = "UPDATE users SET last_sign_in_at = $2 WHERE id = $1 AND NOT disabled \
                    AND ($3 IS NULL OR password_hash = $3)";
         if transaction.execute(sql, values![new.user, now, verified.map(PasswordHash::expose)]).await? == 0 {
@@ -126,8 +126,8 @@ impl Relational {
         Ok(Some(revision))
     }
 
-    /// Spends a refresh token for the next one. `grace` is how long after it was spent its use again is no theft; `until` is
-    /// when no access token of now is valid any more, and `expires_at` when the next one is not.
+    /// Spends a refresh token for the next one. Within `grace` of its spending, a reuse does not end the session. `until` is the time at
+    /// which every access token of now has expired, `expires_at` the expiry of the next refresh token.
     pub async fn rotate(
         &self,
         spent: &TokenHash,
@@ -138,7 +138,7 @@ impl Relational {
         expires_at: Timestamp,
     ) -> Result<Rotation, StoreError> {
         let mut transaction = self.begin().await?;
-        // The session before its token, as whoever deletes it takes them; the other way round the two could wait for each other.
+        // The session before its token, as a deletion locks them: otherwise the two could deadlock.
         let sql = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE ended_at IS NULL \
                    AND id = (SELECT session_id FROM refresh_tokens WHERE hash = $1) RETURNING id";
         let Some(row) = transaction.row(sql, values![spent, now, expires_at]).await? else {
@@ -147,7 +147,7 @@ impl Relational {
         let id = SessionId::from_uuid(row.get("id")?);
         let sql = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2";
         if transaction.execute(sql, values![spent, now]).await? == 0 {
-            // The session was not used by that.
+            // Rolls back the use of the session.
             drop(transaction);
             return self.begin().await?.refuse_rotation(spent, now, grace, until).await;
         }
@@ -166,7 +166,7 @@ impl Relational {
         Ok(Rotation::Rotated { session, user, revision })
     }
 
-    /// The session that a refresh token keeps alive: only of one that is neither spent nor past its time.
+    /// The session of a refresh token that is neither spent nor expired.
     pub async fn session_by_token(
         &self,
         token: &TokenHash,
@@ -181,7 +181,7 @@ impl Relational {
         self.row(sql, values![token, now]).await?.as_ref().map(SessionRecord::read).transpose()
     }
 
-    /// The session that has not ended and that a refresh token keeps alive or kept alive before it was spent, and whose it is.
+    /// The session of a refresh token, also a spent one, and its user; `None` when the session has ended.
     pub async fn session_of_token(&self, token: &TokenHash) -> Result<Option<(SessionId, UserId)>, StoreError> {
         let sql = "SELECT session_id, user_id FROM refresh_tokens JOIN sessions ON sessions.id = refresh_tokens.session_id \
                    WHERE hash = $1 AND ended_at IS NULL";
@@ -189,7 +189,7 @@ impl Relational {
         Ok(Some((SessionId::from_uuid(row.get("session_id")?), UserId::from_uuid(row.get("user_id")?))))
     }
 
-    /// A user's sessions that have not ended, newest first.
+    /// A user's open sessions, newest first, at most a thousand.
     pub async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
         let sql = concat!(
             "SELECT ",
@@ -200,14 +200,14 @@ impl Relational {
         self.rows(sql, values![user, now]).await?.iter().map(SessionRecord::read).collect()
     }
 
-    /// From which addresses a user signed in for the sessions that it used since then; of very many some.
+    /// The addresses of a user's sessions that were used since a time; at most 200.
     pub async fn signed_in_from(&self, user: UserId, since: Timestamp) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT DISTINCT address FROM sessions WHERE user_id = $1 AND last_used_at > $2 AND address IS NOT NULL \
                    LIMIT 200";
         self.rows(sql, values![user, since]).await?.iter().map(|row| row.get("address")).collect()
     }
 
-    /// Ends a session of a user, with its access tokens. False when the user has no such session, or it has ended.
+    /// Ends a session of a user and revokes its access tokens. `false` when the user has no such open session.
     pub async fn end_session(
         &self,
         user: UserId,
@@ -225,7 +225,7 @@ impl Relational {
         Ok(true)
     }
 
-    /// Ends all sessions of a user, with all its access tokens. False when there is no such user.
+    /// Ends every session of a user and revokes its access tokens. `false` for an unknown user.
     pub async fn end_all_sessions(&self, user: UserId, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         if !transaction.lock_user(user).await? {
@@ -248,7 +248,7 @@ impl Transaction {
         self.execute(sql, values![token, session, expires_at]).await.map(drop)
     }
 
-    /// Why a token could not be spent; ends its session when it is a copy.
+    /// The reason why a token could not be spent. Ends the session of a reused one.
     async fn refuse_rotation(
         mut self,
         token: &TokenHash,
@@ -273,7 +273,7 @@ impl Transaction {
         Ok(Rotation::Reused { session, user })
     }
 
-    /// Ends all sessions of a user but one, and takes back all its access tokens.
+    /// Ends every session of a user but `keep`, and revokes all its access tokens.
     pub(super) async fn end_sessions(
         &mut self,
         user: UserId,

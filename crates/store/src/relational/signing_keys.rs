@@ -1,4 +1,4 @@
-//! The keys that access tokens are signed with.
+//! Signing keys of access tokens.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use crate::StoreError;
 /// An Ed25519 key pair.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKeyRecord {
-    /// Its name in tokens.
+    /// The key id (`kid`) in tokens.
     pub kid: String,
-    /// The half that everybody may know.
+    /// The public key, 32 bytes.
     pub public: Vec<u8>,
-    /// The half that signs.
+    /// The private key, PKCS #8 in DER.
     pub private: Vec<u8>,
-    /// From when on it signs; known to everybody before that, so that no token is signed with a key that is news.
+    /// The time from which on it signs. It is published before, so that every client knows it by then.
     pub signs_from: Timestamp,
-    /// From when on nothing signed with it is taken, once that is decided.
+    /// The time from which on its signatures are refused; `None` while it is not decided.
     pub verifies_until: Option<Timestamp>,
 }
 
@@ -48,12 +48,12 @@ impl SigningKeyRecord {
     }
 }
 
-/// What to do about the keys that there are.
+/// A rotation.
 #[derive(Debug, Clone)]
 pub struct KeyChange {
     /// The key to add.
     pub add: SigningKeyRecord,
-    /// From when on nothing is taken that was signed with the others.
+    /// The time from which on signatures of the other keys are refused.
     pub others_until: Timestamp,
 }
 
@@ -61,13 +61,13 @@ const ALL: &str =
     "SELECT kid, public_key, private_key, signs_from, verifies_until FROM signing_keys ORDER BY signs_from, kid";
 
 impl Relational {
-    /// All keys, the one that signs first before the one that signs next.
+    /// All keys, by `signs_from`.
     pub async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>, StoreError> {
         self.rows(ALL, values![]).await?.iter().map(SigningKeyRecord::read).collect()
     }
 
-    /// Has `decide` look at the keys and carries out what it says, with no other instance deciding meanwhile; returns the keys
-    /// that there are then. `until` is when every instance has looked for new keys by itself.
+    /// Carries out the rotation that `decide` returns for the stored keys. Only one instance decides at a time. Returns the keys
+    /// afterwards. `until` is the expiry of the revocation that announces the new key.
     pub async fn change_signing_keys<D>(&self, decide: D, until: Timestamp) -> Result<Vec<SigningKeyRecord>, StoreError>
     where
         D: FnOnce(&[SigningKeyRecord]) -> Option<KeyChange> + Send,

@@ -1,4 +1,4 @@
-//! Deletes what nothing needs any more.
+//! Deletes expired rows.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,16 +6,16 @@ use super::database::Relational;
 use super::values::values;
 use crate::StoreError;
 
-/// Rows that one statement deletes, so that others get their turn.
+/// Most rows that one statement deletes, so that it does not block others for long.
 const AT_ONCE: i64 = 1_000;
-/// How long the count of a frame is known: longer than any log keeps a frame, so nothing sends it again after that.
+/// Retention of the charge of a frame: longer than any log retains a frame, so no repeat comes later.
 const CHARGES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 62);
-/// How long the counts of past periods are kept.
+/// Retention of the counters of past periods.
 const COUNTERS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// How long what happened is kept.
+/// Retention of the audit log.
 const AUDIT_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// Each with what it deletes and how long that stays.
+/// The statements, with the retention after expiry.
 const SWEPT: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
@@ -34,7 +34,7 @@ const SWEPT: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM api_tokens WHERE id IN \
          (SELECT id FROM api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
-        // Its owner still finds in the list why a program stopped working.
+        // The owner still finds an expired token in the list, which explains why a program stopped working.
         SignedDuration::from_hours(24 * 31),
     ),
     (
@@ -57,7 +57,7 @@ const SWEPT: [(&str, SignedDuration); 8] = [
 ];
 
 impl Relational {
-    /// Deletes what is past its time; returns how many rows. Keys that verify nothing any more go too.
+    /// Deletes expired rows and keys. Returns the number of rows.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut swept = self.execute("DELETE FROM signing_keys WHERE verifies_until < $1", values![now]).await?;
         for (sql, kept) in SWEPT {

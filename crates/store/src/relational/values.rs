@@ -1,4 +1,4 @@
-//! What goes into a statement and comes out of a row, in the types of either database.
+//! Arguments of statements and columns of rows, in the types of both databases.
 
 use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UserId};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::passwords::TokenHash;
 use crate::{Cursor, StoreError};
 
-/// An argument of a statement. Some are hashes of secrets, so none prints.
+/// An argument of a statement. Without `Debug`, because some are hashes of secrets.
 #[derive(Clone)]
 pub(super) enum Value {
     Text(Option<String>),
@@ -106,18 +106,18 @@ impl Row {
     }
 }
 
-/// A stored value that is none that this program writes.
+/// The error of a stored value that this program never writes.
 pub(super) fn unreadable(what: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Fatal(format!("the stored {what} cannot be read: {error}"))
 }
 
-/// A type that a column can have.
+/// A type of a column.
 pub(super) trait Column: Sized {
     fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error>;
     fn of_sqlite(row: &SqliteRow, column: &str) -> Result<Self, sqlx::Error>;
 }
 
-/// Types that both databases know.
+/// Types that both databases have.
 macro_rules! plain_column {
     ($($type:ty),*) => {
         $(impl Column for $type {
@@ -157,7 +157,7 @@ impl Column for Option<Timestamp> {
     }
 }
 
-/// A column that always has a value.
+/// Columns without NULL.
 macro_rules! required_column {
     ($($type:ty),*) => {
         $(impl Column for $type {
@@ -178,21 +178,20 @@ pub(super) fn tenant(row: &Row) -> Result<TenantId, StoreError> {
     Ok(TenantId::from_uuid(row.get("tenant")?))
 }
 
-/// The time as PostgreSQL's driver takes it.
+/// A time in the type of PostgreSQL's driver.
 pub(super) fn to_postgres(at: Timestamp) -> OffsetDateTime {
-    // Whole microseconds, as both databases keep them; jiff's range lies within the other's up to the year 9999.
+    // Whole microseconds, as both databases store them. Both types cover the years up to 9999.
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.as_microsecond()) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Where a page of a list that is ordered by time, newest first, begins; without a cursor before everything there can be. A
-/// cursor that a client made up is a place like any other: its time is one that both databases know, and an id that is none
-/// lies before all others of its time.
+/// The position of a cursor in a list that is ordered by time, newest first; without a cursor, the start. A made-up cursor is a
+/// position like any other: its time is clamped to what both databases know, and an invalid id counts as nil.
 pub(super) fn after(cursor: Option<&Cursor>) -> (Timestamp, Uuid) {
     let Some(cursor) = cursor else { return (END_OF_TIME, Uuid::max()) };
     let id = Uuid::try_parse(&cursor.id).unwrap_or_default();
     (cursor.at.clamp(Timestamp::UNIX_EPOCH, END_OF_TIME), id)
 }
 
-/// Later than anything that is kept.
+/// Later than every stored time.
 const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);

@@ -57,7 +57,7 @@ async fn refusal(uri: &str, database: &str) -> StoreError {
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn another_programs_database_is_refused_and_left_as_it_was() {
+async fn another_programs_database_is_refused_unchanged() {
     let name = fresh_name();
     let database = Client::with_uri_str(uri()).await.unwrap().database(&name);
     database.collection::<Document>("theirs").insert_one(doc! { "a": 1 }).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_server_that_is_not_there_is_told_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_without_its_password() {
+async fn an_invalid_address_is_refused_without_its_password() {
     for address in ["", "localhost:27017", "mongodb://user:se@cret@host", "mongodb://user:sec/ret@host:27017"] {
         let refused = refusal(address, "sightline").await;
         assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");

@@ -9,7 +9,7 @@ mod test_database;
 
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
-use store::relational::{Allowance, NewSession, NewUser, PasswordHash, Relational, Role, TokenHash, UserPut};
+use store::relational::{NewSession, NewUser, PasswordHash, Relational, Role, TokenHash, UserLimit, UserPut};
 use uuid::Uuid;
 
 /// Two programs on one database.
@@ -48,8 +48,8 @@ pub fn named(name: &str) -> NewUser {
         password: Some(password()),
         identity: None,
         role: Role::User,
-        quota: Allowance::Configured,
-        rate_limit: Allowance::Configured,
+        quota: UserLimit::Configured,
+        rate_limit: UserLimit::Configured,
     }
 }
 

@@ -29,7 +29,7 @@ fn refusal(path: &Path) -> StoreError {
 }
 
 #[test]
-fn another_programs_database_is_refused_and_left_as_it_was() {
+fn another_programs_database_is_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
@@ -44,7 +44,7 @@ fn another_programs_database_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
+fn a_file_that_is_no_database_is_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
     let text = "not a database, but longer than the header of one; ".repeat(100);
@@ -83,7 +83,7 @@ fn a_locked_database_is_refused_with_one_clear_line() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_refused_naming_the_setting() {
+fn a_missing_folder_is_refused_with_the_setting() {
     let folder = TempDir::new().unwrap();
     let refused = refusal(&folder.path().join("missing/documents.db")).to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");

@@ -1,23 +1,20 @@
 //! Managing users, and the audit log. For admins.
 
-use std::time::Duration;
-
-use accounts::Secret;
+use accounts::Credential;
 use axum::Json;
 use axum::extract::State;
+use contracts::UserId;
 use contracts::api::{Page, Problem};
-use contracts::{BlobKind, TenantId, UserId};
 use http::StatusCode;
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use store::Cursor;
-use store::relational::{AccessChange, Allowance, AuditEntry, UserRecord};
+use store::relational::{AccessChange, AuditEntry, UserLimit, UserRecord};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::accounts::error::AccountsError;
 use crate::http::accounts::users::{RoleName, UserView};
 use crate::http::app::App;
 use crate::http::auth::Admin;
@@ -26,9 +23,6 @@ use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, RequestError};
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, text};
-
-/// After this time every instance refuses the credentials of a disabled user.
-const REVOCATION_DELAY: Duration = Duration::from_secs(1);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -120,11 +114,11 @@ pub struct UserChange {
     /// Frames and detections per period: a number, `unlimited`, or `default` for the limit of the settings.
     #[serde(default, deserialize_with = "allowance")]
     #[schema(value_type = Option<AllowanceText>)]
-    api_request_quota: Option<Allowance>,
+    api_request_quota: Option<UserLimit>,
     /// Requests per second: a number from 1, `unlimited`, or `default` for the limit of the settings.
     #[serde(default, deserialize_with = "allowance")]
     #[schema(value_type = Option<AllowanceText>)]
-    rate_limit_rps: Option<Allowance>,
+    rate_limit_rps: Option<UserLimit>,
     /// Whether the user is disabled.
     #[serde(default)]
     disabled: Option<bool>,
@@ -154,13 +148,13 @@ pub enum AllowanceWord {
     Default,
 }
 
-fn allowance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Allowance>, D::Error> {
+fn allowance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UserLimit>, D::Error> {
     let wrong = |_| D::Error::custom("must be a whole number up to 4294967295, \"unlimited\" or \"default\"");
     let given = Option::<AllowanceText>::deserialize(deserializer).map_err(wrong)?;
     Ok(given.map(|given| match given {
-        AllowanceText::Number(number) => Allowance::AtMost(number),
-        AllowanceText::Word(AllowanceWord::Unlimited) => Allowance::Unlimited,
-        AllowanceText::Word(AllowanceWord::Default) => Allowance::Configured,
+        AllowanceText::Number(number) => UserLimit::AtMost(number),
+        AllowanceText::Word(AllowanceWord::Unlimited) => UserLimit::Unlimited,
+        AllowanceText::Word(AllowanceWord::Default) => UserLimit::Configured,
     }))
 }
 
@@ -182,14 +176,14 @@ pub async fn change(
     JsonBody(change): JsonBody<UserChange>,
 ) -> Result<Json<UserView>, ApiError> {
     let UserChange { role, api_request_quota, rate_limit_rps, disabled, password } = change;
-    if rate_limit_rps == Some(Allowance::AtMost(0)) {
+    if rate_limit_rps == Some(UserLimit::AtMost(0)) {
         let reason = "rate_limit_rps: must be at least 1; to shut a user out, disable it".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
     let (users, by) = (&app.users, admin.by(&origin));
     // The password comes first: when it is refused, nothing else is changed.
     if let Some(password) = password {
-        users.set_password(id, &Secret::new(password), &by).await?;
+        users.set_password(id, &Credential::new(password), &by).await?;
     }
     let access =
         AccessChange { role: role.map(Into::into), quota: api_request_quota, rate_limit: rate_limit_rps, disabled };
@@ -215,19 +209,7 @@ pub async fn remove(
     PathId(id): PathId<UserId>,
     _: NoQuery,
 ) -> Result<StatusCode, ApiError> {
-    let (users, by) = (&app.users, admin.by(&origin));
-    let user = users.user(id).await?;
-    if user.tenant == TenantId::admin() {
-        return Err(AccountsError::Conflict("the operator's own user stays; it can be disabled".to_owned()).into());
-    }
-    // Disabled first: otherwise a request of the user could make another rule meanwhile.
-    users.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, &by).await?;
-    tokio::time::sleep(REVOCATION_DELAY).await;
-    app.documents.delete_tenant(&user.tenant).await?;
-    for kind in BlobKind::ALL {
-        app.blobs.delete_tenant(kind, &user.tenant).await?;
-    }
-    users.delete_user(id, &by).await?;
+    app.users.delete_user(id, &admin.by(&origin)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -283,8 +265,7 @@ pub async fn audit(
     _: Admin,
     StrictQuery((page_query, filter)): StrictQuery<(PageQuery, AuditQuery)>,
 ) -> Result<Json<Page<AuditView>>, ApiError> {
-    let entries =
-        app.accounts_database.audit_log(filter.user, page_query.cursor.as_ref(), page_query.limit + 1).await?;
+    let entries = app.users.audit_log(filter.user, page_query.cursor.as_ref(), page_query.limit + 1).await?;
     let found = page(page_query.limit, entries, |last: &AuditEntry| Cursor { at: last.at, id: last.id.to_string() });
     let items = found.items.into_iter().map(AuditView::from).collect();
     Ok(Json(Page { items, next_cursor: found.next_cursor }))

@@ -1,6 +1,6 @@
 //! API tokens: credentials for programs.
 
-use accounts::Right;
+use accounts::Scope;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -120,15 +120,15 @@ pub async fn create(
     _: NoQuery,
     JsonBody(new): JsonBody<NewApiToken>,
 ) -> Result<Response, ApiError> {
-    let mut rights = Vec::new();
+    let mut scopes = Vec::new();
     for scope in &new.scopes {
-        let right: Right = scope.parse().map_err(|error| RequestError::Invalid(format!("scopes: {error}")))?;
-        if !rights.contains(&right) {
-            rights.push(right);
+        let right: Scope = scope.parse().map_err(|error| RequestError::Invalid(format!("scopes: {error}")))?;
+        if !scopes.contains(&right) {
+            scopes.push(right);
         }
     }
     let (users, by) = (&app.users, owner.by(&origin));
-    let (record, token) = users.add_api_token(&owner.0.caller, &new.name, &rights, new.expires_at, &by).await?;
+    let (record, token) = users.add_api_token(&owner.0.caller, &new.name, &scopes, new.expires_at, &by).await?;
     let view = NewTokenView { token: token.expose().to_owned(), about: record.into() };
     Ok((StatusCode::CREATED, NO_STORE, Json(view)).into_response())
 }

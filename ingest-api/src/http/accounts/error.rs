@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts::{AccountError, Right};
+use accounts::{AccountError, Scope};
 use http::StatusCode;
 
 use crate::http::auth::AuthError;
@@ -25,7 +25,7 @@ pub enum AccountsError {
     RegistrationClosed,
     /// The caller lacks a scope that it would give to a token.
     #[error("scopes: {0} is not yours to give; name scopes that your own credential has")]
-    ScopeNotAllowed(Right),
+    ScopeNotAllowed(Scope),
     /// Another user has the name.
     #[error("username: another user has this name; choose another one")]
     UsernameTaken,
@@ -86,12 +86,14 @@ impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::WrongPassword => AccountsError::WrongPassword.into(),
+            AccountError::WrongPresentPassword => AccountsError::WrongPresentPassword.into(),
+            AccountError::OperatorUser => AccountsError::Conflict(error.to_string()).into(),
             AccountError::InvalidGrant | AccountError::SignedOut => AuthError::InvalidCredential.into(),
             AccountError::InvalidReset => AccountsError::InvalidReset.into(),
             AccountError::Throttled { retry_after } => AccountsError::Throttled { retry_after }.into(),
             AccountError::Invalid { field, reason } => RequestError::Invalid(format!("{field}: {reason}")).into(),
             AccountError::NotRegistered => AccountsError::NotRegistered.into(),
-            AccountError::ShutOut => AccountsError::Disabled.into(),
+            AccountError::Disabled => AccountsError::Disabled.into(),
             AccountError::UsernameTaken => AccountsError::UsernameTaken.into(),
             AccountError::EmailTaken => AccountsError::EmailTaken.into(),
             AccountError::IdentityTaken | AccountError::TooMany(_) => AccountsError::Conflict(error.to_string()).into(),

@@ -1,6 +1,6 @@
 //! Linked identities: the users of an OpenID provider as which the current user may sign in.
 
-use accounts::{AccountError, Secret};
+use accounts::{AccountError, Credential};
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{Page, Problem};
@@ -99,9 +99,8 @@ pub async fn link(
         error => ApiError::from(error),
     })?;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject: user.subject };
-    let password = shown.present_password.map(Secret::new);
+    let password = shown.present_password.map(Credential::new);
     match app.users.link_identity(owner.0.id, &identity, password.as_ref(), &origin).await {
-        Err(AccountError::WrongPassword) => Err(AccountsError::WrongPresentPassword.into()),
         Err(AccountError::IdentityTaken) => {
             let reason = "another user signs in as this person; sign in that way".to_owned();
             Err(AccountsError::Conflict(reason).into())

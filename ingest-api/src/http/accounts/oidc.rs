@@ -1,7 +1,7 @@
 //! Signing in with an OpenID provider: browsers use the code flow with PKCE, apps send the ID token that they got from the
 //! provider. Both get the same tokens as from `/v1/token`.
 
-use accounts::{Grant, Origin, Vouched};
+use accounts::{FederatedIdentity, IssuedTokens, Origin};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -169,7 +169,7 @@ async fn finish(
     flow: &Flow,
     came: CallbackQuery,
     origin: &Origin,
-) -> Result<Grant, ApiError> {
+) -> Result<IssuedTokens, ApiError> {
     if came.iss.is_some_and(|issuer| issuer != provider.issuer()) {
         return Err(OidcError::Refused("the answer is of another provider; begin again".to_owned()).into());
     }
@@ -231,12 +231,17 @@ pub fn provider(app: &App) -> Result<&Provider, OidcError> {
     app.openid.as_ref().ok_or(OidcError::NoProvider)
 }
 
-async fn sign_in(app: &App, provider: &Provider, user: ProviderUser, origin: &Origin) -> Result<Grant, ApiError> {
+async fn sign_in(
+    app: &App,
+    provider: &Provider,
+    user: ProviderUser,
+    origin: &Origin,
+) -> Result<IssuedTokens, ApiError> {
     let ProviderUser { subject, email, full_name } = user;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject };
-    let vouched = Vouched { identity, email, full_name };
+    let federated = FederatedIdentity { identity, email, full_name };
     let may_register = app.config.accounts.registration;
-    match app.users.sign_in_by_identity(&vouched, may_register, origin).await {
+    match app.users.sign_in_by_identity(&federated, may_register, origin).await {
         Err(accounts::AccountError::EmailTaken) => Err(OidcError::NotLinked.into()),
         signed_in => Ok(signed_in?),
     }

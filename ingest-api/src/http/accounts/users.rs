@@ -1,6 +1,6 @@
 //! Registering, and the current user's profile, password and quota.
 
-use accounts::{AccountError, Granted, Profile, QuotaPeriod, Registration, Secret};
+use accounts::{AccountError, Credential, Profile, QuotaPeriod, Registration, UserAccess};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -84,7 +84,7 @@ pub struct UserView {
 impl UserView {
     /// The user with its effective limits.
     pub fn of(app: &App, user: UserRecord) -> Self {
-        let settings = &app.account_settings;
+        let settings = app.users.settings();
         Self {
             id: user.id,
             username: user.username,
@@ -142,7 +142,7 @@ pub async fn register(
         username: new.username,
         email: Some(new.email),
         full_name: new.full_name,
-        password: Some(Secret::new(new.password)),
+        password: Some(Credential::new(new.password)),
         identity: None,
     };
     let user = add(&app, &caller, &registration, &origin).await?;
@@ -163,8 +163,8 @@ pub async fn add(
         return Err(AccountsError::RegistrationClosed.into());
     }
     let actor = caller.0.as_ref().and_then(|caller| caller.user);
-    let by = accounts::By { user: actor, address: Some(origin.address) };
-    Ok(app.users.register(new, Granted::default(), &by).await?)
+    let by = accounts::Actor { user: actor, address: Some(origin.address) };
+    Ok(app.users.register(new, UserAccess::default(), &by).await?)
 }
 
 /// The profile of the current user.
@@ -218,12 +218,8 @@ pub async fn change_me(
         // The operator's user is found by its name.
         return Err(AccountsError::Conflict("username: the operator's own user keeps its name".to_owned()).into());
     }
-    let profile = Profile { username, email, full_name, present_password: present_password.map(Secret::new) };
-    let changed = app.users.change_profile(owner.0.id, &profile, &origin).await;
-    let user = changed.map_err(|error| match error {
-        AccountError::WrongPassword => AccountsError::WrongPresentPassword.into(),
-        error => ApiError::from(error),
-    })?;
+    let profile = Profile { username, email, full_name, present_password: present_password.map(Credential::new) };
+    let user = app.users.change_profile(owner.0.id, &profile, &origin).await?;
     Ok(Json(UserView::of(&app, user)))
 }
 
@@ -252,12 +248,11 @@ pub async fn change_password(
     _: NoQuery,
     JsonBody(change): JsonBody<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
-    let (present, new) = (Secret::new(change.present_password), Secret::new(change.new_password));
+    let (present, new) = (Credential::new(change.present_password), Credential::new(change.new_password));
     let session = owner.0.caller.session;
     let changed = app.users.change_password(owner.0.id, &present, &new, session, &origin).await;
     match changed {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(AccountError::WrongPassword) => Err(AccountsError::WrongPresentPassword.into()),
         Err(AccountError::Invalid { reason, .. }) => {
             Err(RequestError::Invalid(format!("new_password: {reason}")).into())
         }
@@ -299,7 +294,7 @@ pub enum PeriodName {
 )]
 pub async fn quota(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Response, ApiError> {
     let state = app.users.quota(&me.caller).await?;
-    let period = match app.account_settings.quota_period {
+    let period = match app.users.settings().quota_period {
         QuotaPeriod::Day => PeriodName::Day,
         QuotaPeriod::Month => PeriodName::Month,
         QuotaPeriod::Total => PeriodName::Total,

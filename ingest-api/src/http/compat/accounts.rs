@@ -1,6 +1,6 @@
 //! Accounts as older clients know them: `/users`, `/token`, `/users/me/`.
 
-use accounts::{Registration, Right, Secret};
+use accounts::{Credential, Registration, Scope};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -88,7 +88,7 @@ pub async fn register(
         username: Some(new.username),
         email: new.email.filter(|email| !email.is_empty()),
         full_name: new.full_name,
-        password: Some(Secret::new(new.password)),
+        password: Some(Credential::new(new.password)),
         identity: None,
     };
     let user = add(&app, &caller, &registration, &origin).await?;
@@ -131,10 +131,10 @@ pub async fn token(
         let reason = "grant_type: must be password or empty; /v1/token knows others".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
-    let (username, password) = (form.required("username")?, Secret::new(form.required("password")?));
+    let (username, password) = (form.required("username")?, Credential::new(form.required("password")?));
     // Their other scopes are names of another system.
-    let known = |scopes: &str| scopes.split_ascii_whitespace().filter_map(|name| name.parse::<Right>().ok()).collect();
-    let scopes = form.text("scope")?.map(known).filter(|scopes: &Vec<Right>| !scopes.is_empty());
+    let known = |scopes: &str| scopes.split_ascii_whitespace().filter_map(|name| name.parse::<Scope>().ok()).collect();
+    let scopes = form.text("scope")?.map(known).filter(|scopes: &Vec<Scope>| !scopes.is_empty());
     let grant = app.users.sign_in(username, &password, scopes.as_deref(), &origin).await?;
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }

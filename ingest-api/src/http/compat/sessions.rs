@@ -1,6 +1,6 @@
 //! Opaque sessions, as one older system has them: `/login` gives a UUID, `/setName` and `/getName` take it, bare or as Bearer.
 
-use accounts::{AccountError, Caller, Profile, Secret};
+use accounts::{AccountError, Caller, Credential, Profile};
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -62,7 +62,7 @@ pub async fn login(
     _: NoQuery,
     JsonOrForm(Login { username, password }): JsonOrForm<Login>,
 ) -> Result<Response, ApiError> {
-    let session = app.users.open_opaque(&username, &Secret::new(password), &origin).await?;
+    let session = app.users.open_opaque(&username, &Credential::new(password), &origin).await?;
     let header = HeaderValue::from_str(session.expose()).map_err(|error| ServiceError::Internal(error.into()))?;
     let body = Json(LoggedIn { token: session.expose().to_owned() });
     Ok((StatusCode::OK, NO_STORE, [(AUTHORIZATION, header)], body).into_response())
@@ -97,7 +97,7 @@ impl FromRequestParts<App> for SessionUser {
             Some(_) => return Err(AuthError::NoCredential.into()),
             None => text,
         };
-        let user = app.users.opaque_user(&Secret::new(session)).await?;
+        let user = app.users.opaque_user(&Credential::new(session)).await?;
         count_request(parts, app, &caller_of(&user, app)).await?;
         Ok(Self(UserRecord::clone(&user)))
     }
@@ -106,13 +106,9 @@ impl FromRequestParts<App> for SessionUser {
 /// The caller for the rate limit. It has no scopes.
 fn caller_of(user: &UserRecord, app: &App) -> Caller {
     Caller {
-        tenant: user.tenant.clone(),
         user: Some(user.id),
-        session: None,
-        sees_all: false,
-        rights: Vec::new(),
-        rate_limit: user.rate_limit.in_force(app.account_settings.rate_limit),
-        valid_until: None,
+        rate_limit: user.rate_limit.in_force(app.users.settings().rate_limit),
+        ..Caller::new(user.tenant.clone(), Vec::new())
     }
 }
 

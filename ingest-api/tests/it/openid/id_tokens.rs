@@ -237,7 +237,7 @@ async fn closed_registration_and_disabled_users_are_refused() {
     let server = server_with(&provider, &[]).await;
     let ann = me(&server, &token).await["id"].as_str().unwrap().parse().unwrap();
     let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
-    server.deps.accounts_service.users.change_access(ann, &shut_out, &accounts::By::default()).await.unwrap();
+    server.deps.accounts_service.change_access(ann, &shut_out, &accounts::Actor::default()).await.unwrap();
     assert_eq!(refused(&server, &token).await, (StatusCode::FORBIDDEN, "disabled".to_owned()));
 }
 

@@ -1,12 +1,12 @@
 //! Images, events and users that tests build.
 
-use accounts::{Caller, Granted, Registration, Right, Secret};
+use accounts::{Caller, Credential, Registration, Scope, UserAccess};
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{AlertEvent, AlertId, Attributes, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId};
 use jiff::Timestamp;
 use serde_json::json;
-use store::relational::{Allowance, UserRecord};
+use store::relational::{UserLimit, UserRecord};
 
 /// The password of every user that a test creates.
 pub const PASSWORD: &str = "lamp ostrich kettle";
@@ -17,27 +17,19 @@ pub fn registration(name: &str) -> Registration {
         username: Some(name.to_owned()),
         email: Some(format!("{name}@example.org")),
         full_name: None,
-        password: Some(Secret::new(PASSWORD)),
+        password: Some(Credential::new(PASSWORD)),
         identity: None,
     }
 }
 
 /// This frame quota, and no rate limit.
-pub fn quota_of(frames: u32) -> Granted {
-    Granted { quota: Allowance::AtMost(frames), rate_limit: Allowance::Unlimited, ..Granted::default() }
+pub fn quota_of(frames: u32) -> UserAccess {
+    UserAccess { quota: UserLimit::AtMost(frames), rate_limit: UserLimit::Unlimited, ..UserAccess::default() }
 }
 
-/// A caller who is this user, with these rights.
-pub fn caller_of(user: &UserRecord, rights: &[Right]) -> Caller {
-    Caller {
-        tenant: user.tenant.clone(),
-        user: Some(user.id),
-        session: None,
-        sees_all: false,
-        rights: rights.to_vec(),
-        rate_limit: None,
-        valid_until: None,
-    }
+/// A caller who is this user, with these scopes.
+pub fn caller_of(user: &UserRecord, scopes: &[Scope]) -> Caller {
+    Caller { user: Some(user.id), ..Caller::new(user.tenant.clone(), scopes.to_vec()) }
 }
 
 /// A PNG header, padded to `length` bytes.

@@ -4,7 +4,6 @@ mod builders;
 mod client;
 mod mailer;
 pub mod provider;
-mod relay;
 mod storage;
 mod test_server;
 mod token_aliases;
@@ -14,7 +13,6 @@ pub use builders::{
 };
 pub use client::{json_of, problem};
 pub use mailer::TestMailer;
-pub use relay::TestRelay;
 pub use storage::{TestStorage, backend_addresses};
 pub use test_server::{ADMIN, TIMEOUT, TestServer};
 pub use token_aliases::{OTHER, READER, TokenAliases};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ingest_api::Shared;
+use accounts::SharedState;
 use store::Relational;
 use tempfile::TempDir;
 
@@ -34,14 +34,14 @@ impl TestStorage {
     }
 
     /// The accounts' database and limits.
-    pub async fn accounts(&self) -> (Relational, Shared) {
+    pub async fn accounts(&self) -> (Relational, SharedState) {
         match &self.backends {
             Some((database, redis)) => {
-                (Relational::postgres(database, 8).await.unwrap(), Shared::redis(redis).unwrap())
+                (Relational::postgres(database, 8).await.unwrap(), SharedState::redis(redis).unwrap())
             }
             None => {
                 let database = Relational::sqlite(self.folder.path().join("accounts.sqlite")).await.unwrap();
-                (database, Shared::in_process())
+                (database, SharedState::in_process())
             }
         }
     }

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{By, Clock, Granted, Hashing, TokenArgs};
+use accounts::{AccountsService, Actor, Clock, Hashing, TokenArgs, UserAccess};
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::{Event, FrameEvent, Message, ResultEvent, TopicRole};
-use ingest_api::{AccountsService, Config, Deps, SharedArgs};
+use ingest_api::{Config, Deps, SharedArgs};
 use jiff::Timestamp;
 use platform::Health;
 use reqwest::Client;
 use store::relational::UserRecord;
-use store::{ObjectBlobs, SqliteDocuments};
+use store::{Blobs, Documents, ObjectBlobs, SqliteDocuments, TenantEraser, tenant_erasers};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -78,17 +78,20 @@ impl TestServer {
         let settings = Settings::parse_from(&arguments);
         let topics = settings.common.topics.load().unwrap();
         let (clock, mailer, stop) = (Clock::default(), Arc::new(TestMailer::default()), CancellationToken::new());
-        let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone()).await;
-        let refreshing = tokio::spawn(accounts_service.clone().run(stop.clone()));
         let folder = storage.folder();
+        let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(folder.join("documents.db")).unwrap());
+        let blobs: Arc<dyn Blobs> = Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap());
+        let erasers = tenant_erasers(&documents, &blobs);
+        let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone(), erasers).await;
+        let maintenance = tokio::spawn(maintain(accounts_service.clone(), stop.clone()));
         let bus = EmbeddedBus::open(&folder.join("bus"), &topics, bus::embedded::Options::default()).unwrap();
         let deps = Deps {
             bus: Arc::new(bus),
-            documents: Arc::new(SqliteDocuments::open(folder.join("documents.db")).unwrap()),
-            blobs: Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap()),
+            documents,
+            blobs,
             // A database that tests share has users of other tests, so no user of a fixed name.
             accounts: if storage.is_shared() {
-                accounts_service.with_operator(ADMIN).unwrap()
+                accounts_service.with_admin_token(ADMIN).unwrap()
             } else {
                 Arc::new(TokenAliases::create(&accounts_service).await)
             },
@@ -97,7 +100,7 @@ impl TestServer {
         };
         let client = Client::builder().no_proxy().build().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
-        let tasks = vec![refreshing];
+        let tasks = vec![maintenance];
         let mut server = Self { deps, address, client, clock, mailer, stop, tasks, arguments, storage };
         server.address = server.replica().await;
         server
@@ -111,9 +114,11 @@ impl TestServer {
     /// A second HTTP server on the same log and stores, with accounts of its own, as another process has them.
     pub async fn second_instance(&mut self) -> SocketAddr {
         let settings = Settings::parse_from(&self.arguments);
-        let accounts_service = open_accounts(&settings, &self.storage, self.mailer.clone(), self.clock.clone()).await;
-        self.tasks.push(tokio::spawn(accounts_service.clone().run(self.stop.clone())));
-        let accounts = accounts_service.with_operator(ADMIN).unwrap();
+        let erasers = tenant_erasers(&self.deps.documents, &self.deps.blobs);
+        let (mailer, clock) = (self.mailer.clone(), self.clock.clone());
+        let accounts_service = open_accounts(&settings, &self.storage, mailer, clock, erasers).await;
+        self.tasks.push(tokio::spawn(maintain(accounts_service.clone(), self.stop.clone())));
+        let accounts = accounts_service.with_admin_token(ADMIN).unwrap();
         self.serve(Deps { accounts, accounts_service, ..self.deps.clone() }).await
     }
 
@@ -126,14 +131,14 @@ impl TestServer {
         address
     }
 
-    /// Creates a user of this name with the default rights and [`super::PASSWORD`].
+    /// Creates a user of this name with the default scopes and [`super::PASSWORD`].
     pub async fn create_user(&self, name: &str) -> UserRecord {
-        self.create_user_with(name, Granted::default()).await
+        self.create_user_with(name, UserAccess::default()).await
     }
 
-    /// Creates a user of this name with these rights and [`super::PASSWORD`].
-    pub async fn create_user_with(&self, name: &str, granted: Granted) -> UserRecord {
-        self.deps.accounts_service.users.register(&registration(name), granted, &By::default()).await.unwrap()
+    /// Creates a user of this name with these scopes and [`super::PASSWORD`].
+    pub async fn create_user_with(&self, name: &str, granted: UserAccess) -> UserRecord {
+        self.deps.accounts_service.register(&registration(name), granted, &Actor::default()).await.unwrap()
     }
 
     /// The folder of all embedded stores.
@@ -217,17 +222,25 @@ impl Drop for TestServer {
     }
 }
 
+/// Runs the maintenance of accounts until `stop`.
+async fn maintain(accounts_service: Arc<AccountsService>, stop: CancellationToken) -> anyhow::Result<()> {
+    accounts_service.run(stop).await;
+    Ok(())
+}
+
 async fn open_accounts(
     settings: &Settings,
     storage: &TestStorage,
     mailer: Arc<TestMailer>,
     clock: Clock,
-) -> AccountsService {
+    erasers: Vec<Arc<dyn TenantEraser>>,
+) -> Arc<AccountsService> {
     let (database, shared) = storage.accounts().await;
     database.migrate().await.unwrap();
     // The defaults, except for the cost of a password hash and for pauses that a test would wait for.
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
     let defaults = ingest_api::settings(&settings.tokens, &settings.config.accounts);
-    let settings = accounts::Settings { hashing, poll: Duration::from_millis(50), ..defaults };
-    AccountsService::open(database, settings, shared, mailer, clock).await.unwrap()
+    let settings = accounts::Settings { hashing, revocation_poll: Duration::from_millis(50), ..defaults };
+    let deps = accounts::Deps { shared, mailer, clock, erasers };
+    AccountsService::open(database, settings, deps).await.unwrap()
 }

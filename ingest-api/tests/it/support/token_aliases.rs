@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use accounts::{AccessError, Accounts, By, Caller, Decision, Granted, Right};
+use accounts::{AccessError, Accounts, AccountsService, Actor, Caller, Decision, Scope, UserAccess};
 use async_trait::async_trait;
 use contracts::FrameId;
-use ingest_api::AccountsService;
-use store::relational::{Allowance, Role, UserRecord};
+use store::relational::{Role, UserLimit, UserRecord};
 
 use super::{ADMIN, caller_of, registration};
 
@@ -24,22 +23,21 @@ pub struct TokenAliases {
 
 impl TokenAliases {
     /// Creates the tokens, and the user `other`.
-    pub async fn create(accounts_service: &AccountsService) -> Self {
-        let operator = accounts_service.users.operator().await.unwrap();
-        let unlimited = Granted { role: Role::User, quota: Allowance::Unlimited, rate_limit: Allowance::Unlimited };
-        let other = accounts_service.users.register(&registration("other"), unlimited, &By::default()).await.unwrap();
+    pub async fn create(accounts_service: &Arc<AccountsService>) -> Self {
+        let operator = accounts_service.operator().await.unwrap();
+        let unlimited = UserAccess { role: Role::User, quota: UserLimit::Unlimited, rate_limit: UserLimit::Unlimited };
+        let other = accounts_service.register(&registration("other"), unlimited, &Actor::default()).await.unwrap();
         Self {
-            accounts: accounts_service.with_operator(ADMIN).unwrap(),
-            reader: create_token(accounts_service, &operator, &[Right::DetectionsRead]).await,
-            other: create_token(accounts_service, &other, Right::of(Role::User)).await,
+            accounts: accounts_service.with_admin_token(ADMIN).unwrap(),
+            reader: create_token(accounts_service, &operator, &[Scope::DetectionsRead]).await,
+            other: create_token(accounts_service, &other, Scope::of(Role::User)).await,
         }
     }
 }
 
-async fn create_token(accounts_service: &AccountsService, user: &UserRecord, rights: &[Right]) -> String {
-    let caller = caller_of(user, rights);
-    let (_, token) =
-        accounts_service.users.add_api_token(&caller, "alias", rights, None, &By::default()).await.unwrap();
+async fn create_token(accounts_service: &Arc<AccountsService>, user: &UserRecord, scopes: &[Scope]) -> String {
+    let caller = caller_of(user, scopes);
+    let (_, token) = accounts_service.add_api_token(&caller, "alias", scopes, None, &Actor::default()).await.unwrap();
     token.expose().to_owned()
 }
 

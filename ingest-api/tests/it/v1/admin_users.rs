@@ -1,11 +1,11 @@
 //! User administration and the audit log.
 
-use accounts::Granted;
+use accounts::UserAccess;
 use contracts::FrameId;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use store::Scope;
-use store::relational::{Allowance, Role};
+use store::relational::{Role, UserLimit};
 
 use crate::support::{ADMIN, OTHER, PASSWORD, READER, TestServer, face, json_of, problem, result_of};
 
@@ -170,7 +170,7 @@ async fn the_audit_log_is_readable_and_has_no_secrets() {
 #[tokio::test]
 async fn an_admin_token_of_less_scope_sees_only_its_own() {
     let server = TestServer::start().await;
-    let granted = Granted { role: Role::Admin, quota: Allowance::Unlimited, rate_limit: Allowance::Unlimited };
+    let granted = UserAccess { role: Role::Admin, quota: UserLimit::Unlimited, rate_limit: UserLimit::Unlimited };
     server.create_user_with("boss", granted).await;
     server.index(result_of(FrameId::now(), vec![face(0.9)])).await;
     let seen = async |scope: &str| {

@@ -161,7 +161,7 @@ async fn a_database_outage_keeps_signed_in_users_working() {
     let token = server.access_token("ann").await;
     let me = server.get_as(&token, "/v1/users/me").await;
     assert_eq!(me.status(), StatusCode::OK);
-    server.deps.accounts_service.database.close().await;
+    server.deps.accounts_service.close().await;
 
     let list = server.get_as(&token, "/v1/frames").await;
     assert_eq!(list.status(), StatusCode::OK, "a verified access token needs no database");

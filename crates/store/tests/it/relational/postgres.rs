@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
 use store::{Relational, StoreError};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use testing::Relay;
+use tokio::net::TcpListener;
 
 use super::suite::for_every_promise;
 use super::test_database::on_fresh;
@@ -45,7 +44,7 @@ async fn run(url: &str, sql: &'static str) {
 
 #[tokio::test]
 #[ignore = "needs postgres"]
-async fn another_programs_database_is_refused_and_left_as_it_was() {
+async fn another_programs_database_is_refused_unchanged() {
     on_fresh(async |url| {
         run(&url, "CREATE TABLE theirs (a INT)").await;
         let refused = connect(&url).await.migrate().await.unwrap_err();
@@ -107,49 +106,16 @@ async fn the_script_for_a_new_database_makes_what_the_migrations_make() {
     assert!(made.len() > 100, "{made:?}");
 }
 
-/// A way to a server that can be cut.
-struct Relay {
-    port: u16,
-    running: JoinHandle<()>,
-}
-
-impl Relay {
-    async fn open(port: u16, server: &str) -> Self {
-        let (listener, server) = (TcpListener::bind(("127.0.0.1", port)).await.unwrap(), server.to_owned());
-        let port = listener.local_addr().unwrap().port();
-        let running = tokio::spawn(async move {
-            // Dropped with this task, which cuts what they carry.
-            let mut carried = JoinSet::new();
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let server = server.clone();
-                carried.spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
-                    drop(copy_bidirectional(&mut client, &mut server).await);
-                });
-            }
-        });
-        Self { port, running }
-    }
-
-    async fn cut(self) -> u16 {
-        self.running.abort();
-        drop(self.running.await);
-        self.port
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs postgres"]
-async fn a_server_that_goes_away_is_told_in_time_and_works_again_by_itself() {
+async fn a_server_outage_is_reported_in_time_and_ends_by_itself() {
     on_fresh(async |url| {
-        let (server, _) = url.rsplit_once('@').unwrap().1.split_once('/').unwrap();
-        let relay = Relay::open(0, server).await;
-        let store = connect(&url.replace(server, &format!("127.0.0.1:{}", relay.port))).await;
+        let mut relay = Relay::to(&url).await;
+        let store = connect(&relay.url()).await;
         store.migrate().await.unwrap();
         let user = add(&store, "ann").await;
 
-        let port = relay.cut().await;
+        relay.cut().await;
         for _ in 0..3 {
             let began = Instant::now();
             let refused = store.user(user).await.unwrap_err();
@@ -158,7 +124,7 @@ async fn a_server_that_goes_away_is_told_in_time_and_works_again_by_itself() {
             assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
         }
 
-        let _relay = Relay::open(port, server).await;
+        relay.restore().await;
         let began = Instant::now();
         while store.user(user).await.is_err() {
             assert!(began.elapsed() < Duration::from_secs(20), "it does not come back");
@@ -170,7 +136,7 @@ async fn a_server_that_goes_away_is_told_in_time_and_works_again_by_itself() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_without_its_password() {
+async fn a_missing_server_is_reported_without_its_password() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let started = Instant::now();
 
@@ -184,7 +150,7 @@ async fn a_server_that_is_not_there_is_told_without_its_password() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_without_its_password() {
+async fn an_invalid_address_is_refused_without_its_password() {
     for address in ["", "localhost:5432", "postgres://user:se cret@host:port/db"] {
         let refused = Relational::postgres(address, 2).await.err().unwrap();
         assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");

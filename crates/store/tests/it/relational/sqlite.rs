@@ -33,7 +33,7 @@ async fn refusal(path: &Path) -> StoreError {
 }
 
 #[tokio::test]
-async fn another_programs_database_is_refused_and_left_as_it_was() {
+async fn another_programs_database_is_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("accounts.sqlite");
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
@@ -48,7 +48,7 @@ async fn another_programs_database_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
+async fn a_file_that_is_no_database_is_refused_unchanged() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("accounts.sqlite");
     let text = "not a database, but longer than the header of one; ".repeat(100);
@@ -61,20 +61,20 @@ async fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_later_versions_database_is_refused_naming_both_versions() {
+async fn a_later_versions_database_is_refused_with_both_versions() {
     let folder = TempDir::new().unwrap();
     let Two { one, .. } = two_on(&folder).await;
     let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
-    file.execute_batch("INSERT INTO sightline_schema VALUES (2, 'later', 'x', 0), (3, 'later', 'x', 0)").unwrap();
+    file.execute_batch("INSERT INTO sightline_schema VALUES (3, 'later', 'x', 0), (4, 'later', 'x', 0)").unwrap();
 
     for refused in [one.migrate().await.map(drop), one.check_schema().await] {
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("schema version 3, this program knows 1"), "{refused}");
+        assert!(refused.contains("schema version 4, this program knows 2"), "{refused}");
     }
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_refused_naming_the_setting() {
+async fn a_missing_folder_is_refused_with_the_setting() {
     let folder = TempDir::new().unwrap();
     let refused = refusal(&folder.path().join("missing/accounts.sqlite")).await.to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");

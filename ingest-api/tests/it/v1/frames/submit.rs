@@ -249,6 +249,6 @@ async fn only_callers_with_frames_write_send_frames() {
     let sent = server.client.post(&url).bearer_auth(OTHER).header("content-type", "image/png").body(png(9, 9, 90));
     accepted(sent.send().await.unwrap()).await;
     let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
-    let other = server.deps.accounts_service.users.user_named("other").await.unwrap();
+    let other = server.deps.accounts_service.user_named("other").await.unwrap();
     assert_eq!(event.tenant, other.tenant);
 }

@@ -31,7 +31,7 @@ async fn signed_in(store: &Relational, user: UserId) -> (SessionId, TokenHash) {
     (new.id, new.token)
 }
 
-pub async fn of_fifty_at_once_one_spends_a_refresh_token_and_the_session_lives_on(two: &Two) {
+pub async fn of_fifty_concurrent_renewals_one_spends_the_token(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (id, first) = signed_in(&two.one, user).await;
     let attempts = (0..50).map(|n| async move {
@@ -53,7 +53,7 @@ pub async fn of_fifty_at_once_one_spends_a_refresh_token_and_the_session_lives_o
     assert!(two.one.session_by_token(&first, now()).await.unwrap().is_none());
 }
 
-pub async fn a_copy_of_a_spent_token_ends_the_session_after_the_grace(two: &Two) {
+pub async fn a_reused_token_ends_the_session_after_the_grace(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (id, first) = signed_in(&two.one, user).await;
     let (second, third, at) = (token(), token(), now());
@@ -70,7 +70,7 @@ pub async fn a_copy_of_a_spent_token_ends_the_session_after_the_grace(two: &Two)
     assert_eq!((last.kind, last.subject), (RevocationKind::Session, id.uuid()));
 }
 
-pub async fn a_session_that_ended_is_not_renewed(two: &Two) {
+pub async fn an_ended_session_is_not_renewed(two: &Two) {
     let (ann, bob) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let (id, refresh) = signed_in(&two.one, ann).await;
     assert!(!two.other.end_session(bob, id, now(), later()).await.unwrap(), "it is not bob's");
@@ -91,7 +91,7 @@ pub async fn a_session_that_ended_is_not_renewed(two: &Two) {
     assert_eq!(rotate(&two.one, &late, &token(), over).await, Rotation::Unknown);
 }
 
-pub async fn who_is_shut_out_is_not_signed_in_nor_renewed(two: &Two) {
+pub async fn a_disabled_user_neither_signs_in_nor_renews(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (_, refresh) = signed_in(&two.one, user).await;
     let set = |disabled| AccessChange { disabled: Some(disabled), ..Default::default() };
@@ -106,7 +106,7 @@ pub async fn who_is_shut_out_is_not_signed_in_nor_renewed(two: &Two) {
     assert!(!two.other.change_access(UserId::now(), &set(true), now(), later()).await.unwrap());
 }
 
-pub async fn a_password_that_was_changed_meanwhile_signs_nobody_in(two: &Two) {
+pub async fn a_password_changed_meanwhile_does_not_sign_in(two: &Two) {
     let user = add(&two.one, "ann").await;
     let new = PasswordHash::new("new".to_owned());
     assert!(two.other.change_password(user, Some(&password()), &new, None, now(), later()).await.unwrap());
@@ -129,7 +129,7 @@ pub async fn changing_the_password_ends_the_other_sessions(two: &Two) {
     assert_eq!(two.one.reset_password(&reset, &password(), now(), later()).await.unwrap(), None);
 }
 
-pub async fn of_many_at_once_one_spends_a_reset_token(two: &Two) {
+pub async fn of_many_concurrent_resets_one_spends_the_token(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (_, refresh) = signed_in(&two.one, user).await;
     let (reset, late) = (token(), token());
@@ -143,20 +143,20 @@ pub async fn of_many_at_once_one_spends_a_reset_token(two: &Two) {
     let outcomes = join_all(attempts).await;
     let won: Vec<_> = outcomes.iter().filter(|(set, _)| set.is_some()).collect();
     assert_eq!(won.len(), 1);
-    assert_eq!(won[0].0, Some(user));
+    assert_eq!(won[0].0.map(|reset| reset.user), Some(user));
     assert_eq!(two.other.password(user).await.unwrap().as_ref(), Some(&won[0].1));
     assert_eq!(rotate(&two.one, &refresh, &token(), now()).await, Rotation::Unknown);
     assert_eq!(two.one.reset_password(&late, &password(), now(), later()).await.unwrap(), None);
 }
 
-pub async fn a_new_address_ends_the_reset_tokens_mailed_to_the_one_before(two: &Two) {
+pub async fn a_new_address_ends_earlier_reset_tokens(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (first, second) = (token(), token());
     two.one.add_reset(user, "ann@example.org", &first, later()).await.unwrap();
     let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
     two.other.change_profile(user, &named, later()).await.unwrap();
     let set = two.one.reset_password(&first, &password(), now(), later()).await.unwrap();
-    assert_eq!(set, Some(user), "another name changes nothing about that");
+    assert_eq!(set.map(|reset| reset.user), Some(user), "another name changes nothing about that");
 
     two.one.add_reset(user, "ann@example.org", &second, later()).await.unwrap();
     let moved = ProfileChange { email: Some("ann@example.com".to_owned()), ..Default::default() };
@@ -177,7 +177,7 @@ fn api_token(user: UserId, expires_at: Option<Timestamp>) -> NewApiToken {
     }
 }
 
-pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
+pub async fn api_tokens_are_found_listed_and_deleted(two: &Two) {
     let (ann, bob) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let new = [api_token(ann, None), api_token(ann, Some(later()))];
     let at = now();
@@ -190,8 +190,8 @@ pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
     assert_eq!((found.token.name, found.token.scopes), (new[1].name.clone(), new[1].scopes.clone()));
     assert!(two.other.api_token(&token()).await.unwrap().is_none());
 
-    two.one.note_used(&[(new[0].id, at + GRACE)]).await.unwrap();
-    two.other.note_used(&[(new[0].id, at)]).await.unwrap();
+    two.one.record_token_use(&[(new[0].id, at + GRACE)]).await.unwrap();
+    two.other.record_token_use(&[(new[0].id, at)]).await.unwrap();
     let listed = two.other.api_tokens(ann).await.unwrap();
     assert_eq!(listed.iter().map(|token| token.id).collect::<Vec<_>>(), [new[1].id, new[0].id]);
     assert_eq!(listed[1].last_used_at, Some(at + GRACE));
@@ -203,7 +203,7 @@ pub async fn api_tokens_are_found_listed_and_taken_back(two: &Two) {
     assert_eq!((last.kind, last.subject), (RevocationKind::ApiToken, new[0].id.uuid()));
 }
 
-pub async fn no_user_has_more_api_tokens_than_there_may_be(two: &Two) {
+pub async fn a_user_has_at_most_the_allowed_api_tokens(two: &Two) {
     let user = add(&two.one, "ann").await;
     for _ in 0..MAX_API_TOKENS - 1 {
         assert_eq!(two.one.add_api_token(&api_token(user, None), now()).await.unwrap(), ApiTokenPut::Stored);
@@ -215,7 +215,7 @@ pub async fn no_user_has_more_api_tokens_than_there_may_be(two: &Two) {
     assert_eq!(join_all(attempts).await.into_iter().filter(|added| *added == ApiTokenPut::Stored).count(), 1);
 }
 
-pub async fn who_reads_revocations_by_number_misses_none(two: &Two) {
+pub async fn reading_revocations_by_number_misses_none(two: &Two) {
     const EACH: usize = 60;
     let (mut read, done, written) = (Vec::new(), AtomicBool::new(false), AtomicUsize::new(0));
     let write = async |store: &Relational| {
@@ -247,7 +247,7 @@ pub async fn who_reads_revocations_by_number_misses_none(two: &Two) {
     assert_eq!(two.one.last_revocation().await.unwrap(), *all.last().unwrap());
 }
 
-pub async fn of_many_that_see_no_key_one_adds_it(two: &Two) {
+pub async fn of_many_instances_without_a_key_one_adds_it(two: &Two) {
     let attempts = (0..8).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         let decide = |keys: &[SigningKeyRecord]| {
@@ -272,7 +272,7 @@ pub async fn of_many_that_see_no_key_one_adds_it(two: &Two) {
     assert!(shown.contains("***") && !shown.contains("[2]"), "{shown}");
 }
 
-pub async fn a_sweep_deletes_only_what_is_over(two: &Two) {
+pub async fn a_sweep_deletes_only_expired_rows(two: &Two) {
     let store = &two.one;
     let user = add(store, "ann").await;
     let (id, refresh) = signed_in(store, user).await;

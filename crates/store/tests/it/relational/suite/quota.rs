@@ -13,7 +13,7 @@ fn charge(user: UserId, frame: FrameId, limit: u32) -> Charge<'static> {
     Charge { user, frame, period: PERIOD, limit }
 }
 
-pub async fn of_a_thousand_at_once_as_many_as_the_quota_are_admitted(two: &Two) {
+pub async fn of_a_thousand_concurrent_charges_the_quota_is_admitted(two: &Two) {
     let user = add(&two.one, "ann").await;
     let attempts = (0..1000).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
@@ -41,7 +41,7 @@ pub async fn a_frame_counts_once_however_often_it_is_sent(two: &Two) {
     assert_eq!(two.one.charge(&charge(user, FrameId::now(), 1), now()).await.unwrap(), Charged::Refused);
 }
 
-pub async fn a_refund_gives_back_what_its_own_request_took(two: &Two) {
+pub async fn a_refund_gives_back_its_own_charge(two: &Two) {
     let user = add(&two.one, "ann").await;
     let (alone, twice) = (FrameId::now(), FrameId::now());
     for frame in [alone, twice, twice] {
@@ -66,13 +66,13 @@ pub async fn a_frame_of_the_last_period_does_not_count_again(two: &Two) {
     assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1);
 }
 
-pub async fn nobody_is_charged_who_is_gone(two: &Two) {
+pub async fn a_deleted_user_is_not_charged(two: &Two) {
     let charged = two.one.charge(&charge(UserId::now(), FrameId::now(), 1), now()).await.unwrap();
     assert_eq!(charged, Charged::UnknownUser);
 }
 
 /// None of them waits for another in a ring, and none fails.
-pub async fn a_user_is_deleted_in_the_midst_of_its_requests(two: &Two) {
+pub async fn a_user_is_deleted_during_its_requests(two: &Two) {
     for _ in 0..20 {
         let user = add(&two.one, "ann").await;
         let session = session(user);

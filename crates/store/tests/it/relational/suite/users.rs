@@ -5,7 +5,7 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::Cursor;
 use store::relational::{
-    AccessChange, Allowance, ApiTokenPut, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role,
+    AccessChange, ApiTokenPut, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserLimit,
     UserPut,
 };
 use uuid::Uuid;
@@ -14,10 +14,10 @@ use crate::relational::{Two, add, later, named, now, password, session, token};
 
 pub async fn a_user_reads_back_as_it_was(two: &Two) {
     let full_name = "Ann O'Neil \u{1F600} % _ \\ \" ; --";
-    let new = NewUser { full_name: Some(full_name.to_owned()), quota: Allowance::AtMost(7), ..named("Ann") };
+    let new = NewUser { full_name: Some(full_name.to_owned()), quota: UserLimit::AtMost(7), ..named("Ann") };
     let at = now();
     assert_eq!(two.one.add_user(&new, at).await.unwrap(), UserPut::Stored);
-    let change = AccessChange { rate_limit: Some(Allowance::Unlimited), role: Some(Role::Admin), ..Default::default() };
+    let change = AccessChange { rate_limit: Some(UserLimit::Unlimited), role: Some(Role::Admin), ..Default::default() };
     assert!(two.one.change_access(new.id, &change, at, later()).await.unwrap());
 
     let user = two.other.user(new.id).await.unwrap().unwrap();
@@ -25,12 +25,12 @@ pub async fn a_user_reads_back_as_it_was(two: &Two) {
     assert_eq!((user.id, user.tenant.to_string(), user.created_at), (new.id, new.tenant.to_string(), at));
     assert_eq!((user.username.as_deref(), user.email.as_deref()), (Some("Ann"), Some("Ann@example.org")));
     assert_eq!(user.full_name.as_deref(), Some(full_name));
-    assert_eq!((user.role, user.quota, user.rate_limit), (Role::Admin, Allowance::AtMost(7), Allowance::Unlimited));
+    assert_eq!((user.role, user.quota, user.rate_limit), (Role::Admin, UserLimit::AtMost(7), UserLimit::Unlimited));
     assert!(!user.disabled && user.last_sign_in_at.is_none());
     assert_eq!(two.other.user(UserId::now()).await.unwrap(), None);
 }
 
-pub async fn names_and_addresses_are_one_users_in_any_case_of_their_letters(two: &Two) {
+pub async fn a_name_or_mailbox_belongs_to_one_user(two: &Two) {
     let ann = add(&two.one, "Ann").await;
     let same_name = NewUser { email: None, ..named("aNN") };
     assert_eq!(two.other.add_user(&same_name, now()).await.unwrap(), UserPut::UsernameTaken);
@@ -43,7 +43,7 @@ pub async fn names_and_addresses_are_one_users_in_any_case_of_their_letters(two:
     assert!(two.other.user_by_login("an").await.unwrap().is_none());
 }
 
-pub async fn of_many_who_want_a_name_at_once_one_gets_it(two: &Two) {
+pub async fn of_many_concurrent_claims_of_a_name_one_succeeds(two: &Two) {
     let attempts = (0..20).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         let name = if n % 3 == 0 { "ANN" } else { "ann" };
@@ -83,7 +83,7 @@ pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &Two) {
     assert!(listed.is_sorted_by(|a, b| a > b), "newest first");
 }
 
-pub async fn the_search_takes_every_letter_as_itself(two: &Two) {
+pub async fn the_search_treats_every_character_literally(two: &Two) {
     for (name, full_name) in [("ann", "100% Ann"), ("bob", "Bob_1"), ("cem", "Cem\\"), ("dee", "Dée")] {
         let user = NewUser { full_name: Some(full_name.to_owned()), ..named(name) };
         two.one.add_user(&user, now()).await.unwrap();
@@ -97,7 +97,7 @@ pub async fn the_search_takes_every_letter_as_itself(two: &Two) {
     }
 }
 
-pub async fn a_cursor_that_a_client_made_up_is_a_place_like_any_other(two: &Two) {
+pub async fn a_made_up_cursor_is_a_position_like_any_other(two: &Two) {
     add(&two.one, "ann").await;
     let at = |at, id: &str| Cursor { at, id: id.to_owned() };
     for (cursor, found) in [
@@ -133,7 +133,7 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
     let frame = FrameId::now();
     let charge = Charge { user, frame, period: "total", limit: 1 };
     store.charge(&charge, now()).await.unwrap();
-    store.note(&entry(user, "deleted")).await.unwrap();
+    store.add_audit_entry(&entry(user, "deleted")).await.unwrap();
 
     assert!(store.delete_user(user, later()).await.unwrap());
 
@@ -153,7 +153,7 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
     assert_eq!((last.kind, last.subject), (store::relational::RevocationKind::User, user.uuid()));
 }
 
-pub async fn a_person_at_a_provider_is_one_user(two: &Two) {
+pub async fn a_federated_identity_belongs_to_one_user(two: &Two) {
     let identity = Identity { issuer: "https://issuer".to_owned(), subject: "42".to_owned() };
     let ann = NewUser { identity: Some(identity.clone()), password: None, ..named("ann") };
     assert_eq!(two.one.add_user(&ann, now()).await.unwrap(), UserPut::Stored);
@@ -181,7 +181,7 @@ fn entry(user: UserId, action: &str) -> AuditEntry {
     }
 }
 
-pub async fn what_happened_is_listed_newest_first(two: &Two) {
+pub async fn the_audit_log_is_listed_newest_first(two: &Two) {
     let (ann, bob) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let mut noted = Vec::new();
     for n in 0..7 {
@@ -189,7 +189,7 @@ pub async fn what_happened_is_listed_newest_first(two: &Two) {
         noted.push(AuditEntry { at, ..entry(if n % 2 == 0 { ann } else { bob }, "sign_in") });
     }
     for entry in &noted {
-        two.one.note(entry).await.unwrap();
+        two.one.add_audit_entry(entry).await.unwrap();
     }
     noted.reverse();
     noted.sort_by(|a, b| b.at.cmp(&a.at).then(b.id.cmp(&a.id)));

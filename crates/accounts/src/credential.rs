@@ -1,4 +1,4 @@
-//! Secrets: texts that print as `***` and are wiped from memory, and random tokens that are known by their hashes.
+//! Passwords and tokens in memory: they print as `***`, and their memory is wiped.
 
 use std::fmt;
 
@@ -8,44 +8,44 @@ use sha2::{Digest, Sha256};
 use store::relational::TokenHash;
 use zeroize::Zeroizing;
 
-/// A password or token in the clear.
+/// A password or token in the clear. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Credential(Zeroizing<String>);
 
-impl Secret {
-    /// Takes a text in.
+impl Credential {
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself; what it is passed to must not log it.
+    /// The text. It must not be logged.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A new random token of 256 bits behind a prefix, by which secret scanners know it and we know its kind.
+    /// A random token of 256 bits after a prefix, which tells secret scanners and this program its kind.
     pub(crate) fn random(prefix: &str) -> Self {
         Self::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random::<32>())))
     }
 
-    /// The hash that a random token is stored and found by. Not for passwords: those can be guessed.
+    /// The hash under which a random token is stored. Not for passwords: those can be guessed.
     pub(crate) fn hash(&self) -> TokenHash {
         hash(self.expose())
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-/// The hash that a random token is stored and found by.
+/// The hash under which a random token is stored.
 pub(crate) fn hash(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token).into())
 }
 
-/// Random bytes from the operating system. One that has none can keep no secret: nothing may go on there.
+/// Random bytes from the operating system. Panics without them: no secret could be created.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
@@ -57,10 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_never_prints() {
-        let secret = Secret::random("sl_");
-        assert_eq!(format!("{secret:?} {:?}", secret.hash()), "*** ***");
-        assert!(secret.expose().starts_with("sl_") && secret.expose().len() == 46);
-        assert_ne!(secret, Secret::random("sl_"));
+    fn a_credential_never_prints() {
+        let credential = Credential::random("sl_");
+        assert_eq!(format!("{credential:?} {:?}", credential.hash()), "*** ***");
+        assert!(credential.expose().starts_with("sl_") && credential.expose().len() == 46);
+        assert_ne!(credential, Credential::random("sl_"));
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's own token beside everybody's accounts.
+//! The operator's own token besides the users' credentials.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use crate::caller::Caller;
 use crate::limits::Decision;
 use crate::{AccessError, Accounts};
 
-/// Accepts the operator's token, whatever becomes of the database, and whatever the accounts accept.
-pub struct WithOperator {
-    operator: AdminToken,
+/// Accepts the operator's token, also while the database is away, and every credential of the accounts.
+pub struct WithAdminToken {
+    admin_token: AdminToken,
     accounts: Arc<dyn Accounts>,
 }
 
-impl WithOperator {
-    /// The two side by side.
-    pub fn new(operator: AdminToken, accounts: Arc<dyn Accounts>) -> Self {
-        Self { operator, accounts }
+impl WithAdminToken {
+    /// Accepts `admin_token` and what `accounts` accepts.
+    pub fn new(admin_token: AdminToken, accounts: Arc<dyn Accounts>) -> Self {
+        Self { admin_token, accounts }
     }
 }
 
 #[async_trait]
-impl Accounts for WithOperator {
+impl Accounts for WithAdminToken {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
-        match self.operator.authenticate(token).await {
+        match self.admin_token.authenticate(token).await {
             Err(AccessError::InvalidCredential) => self.accounts.authenticate(token).await,
-            told => told,
+            outcome => outcome,
         }
     }
 

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, By, Caller, Clock, Deps, Grant, Granted, Hashing, LocalLimits, LocalSessions,
-    Mail, Mailer, Origin, RateLimits, Registration, Secret, SessionCache, Settings, StoredAccounts,
+    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, Credential, Deps, Hashing,
+    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, SessionCache, Settings,
+    SharedState, UserAccess,
 };
 use async_trait::async_trait;
 use store::Relational;
-use store::relational::{Allowance, UserRecord};
+use store::relational::{UserLimit, UserRecord};
+use testing::eventually;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +21,9 @@ pub const PASSWORD: &str = "lamp ostrich kettle";
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// Two instances, which share nothing but a database and the time.
-pub struct Site {
-    pub one: Arc<StoredAccounts>,
-    pub other: Arc<StoredAccounts>,
+pub struct TestAccounts {
+    pub one: Arc<AccountsService>,
+    pub other: Arc<AccountsService>,
     pub store: Relational,
     pub clock: Clock,
     pub mails: Arc<Mails>,
@@ -53,10 +55,15 @@ impl Mails {
 /// Settings that cost a test no time.
 pub fn settings() -> Settings {
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
-    Settings { hashing, poll: Duration::from_millis(50), closed_after: Duration::from_secs(5), ..Settings::default() }
+    Settings {
+        hashing,
+        revocation_poll: Duration::from_millis(50),
+        revocations_stale_after: Duration::from_secs(5),
+        ..Settings::default()
+    }
 }
 
-impl Site {
+impl TestAccounts {
     pub async fn on(stores: [Relational; 2]) -> Self {
         Self::with(stores, settings(), || Arc::new(LocalLimits::default())).await
     }
@@ -65,9 +72,9 @@ impl Site {
         let (clock, mails, stop) = (Clock::default(), Arc::new(Mails::default()), CancellationToken::new());
         let sessions: Arc<dyn SessionCache> = Arc::new(LocalSessions::default());
         let open = async |store: &Relational| {
-            let deps =
-                Deps { limits: limits(), sessions: Arc::clone(&sessions), mailer: mails.clone(), clock: clock.clone() };
-            Arc::new(StoredAccounts::open(store.clone(), settings.clone(), deps).await.unwrap())
+            let shared = SharedState::new(limits(), Arc::clone(&sessions));
+            let deps = Deps { shared, mailer: mails.clone(), clock: clock.clone(), erasers: Vec::new() };
+            AccountsService::open(store.clone(), settings.clone(), deps).await.unwrap()
         };
         let (one, other) = (open(&stores[0]).await, open(&stores[1]).await);
         let running = [&one, &other].map(|accounts| tokio::spawn(Arc::clone(accounts).run(stop.clone())));
@@ -85,30 +92,30 @@ impl Site {
 
     /// Registers a user of this name with the usual password.
     pub async fn register(&self, name: &str) -> UserRecord {
-        self.register_with(name, Granted::default()).await
+        self.register_with(name, UserAccess::default()).await
     }
 
-    pub async fn register_with(&self, name: &str, granted: Granted) -> UserRecord {
-        self.one.register(&registration(name), granted, &By::default()).await.unwrap()
+    pub async fn register_with(&self, name: &str, access: UserAccess) -> UserRecord {
+        self.one.register(&registration(name), access, &Actor::default()).await.unwrap()
     }
 
     /// A user of this name with a quota.
-    pub async fn with_quota(&self, name: &str, quota: Allowance) -> UserRecord {
-        self.register_with(name, Granted { quota, ..Granted::default() }).await
+    pub async fn with_quota(&self, name: &str, quota: UserLimit) -> UserRecord {
+        self.register_with(name, UserAccess { quota, ..UserAccess::default() }).await
     }
 
-    pub async fn sign_in(&self, name: &str) -> Grant {
+    pub async fn sign_in(&self, name: &str) -> IssuedTokens {
         sign_in(&self.one, name, PASSWORD).await.unwrap()
     }
 
     /// The caller that signs in under this name.
     pub async fn caller(&self, name: &str) -> Caller {
-        let grant = self.sign_in(name).await;
-        self.one.authenticate(grant.access_token.expose()).await.unwrap()
+        let tokens = self.sign_in(name).await;
+        self.one.authenticate(tokens.access_token.expose()).await.unwrap()
     }
 
     /// Checks that both instances refuse a token within a second.
-    pub async fn refused_within_a_second(&self, token: &Secret) {
+    pub async fn refused_within_a_second(&self, token: &Credential) {
         let began = tokio::time::Instant::now();
         for accounts in [&self.one, &self.other] {
             let refused = async || accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential);
@@ -118,7 +125,7 @@ impl Site {
     }
 
     /// Checks that both instances accept a token.
-    pub async fn accepted(&self, token: &Secret) {
+    pub async fn accepted(&self, token: &Credential) {
         for accounts in [&self.one, &self.other] {
             accounts.authenticate(token.expose()).await.unwrap();
         }
@@ -130,7 +137,7 @@ pub fn registration(name: &str) -> Registration {
         username: Some(name.to_owned()),
         email: Some(format!("{name}@example.org")),
         full_name: None,
-        password: Some(Secret::new(PASSWORD)),
+        password: Some(Credential::new(PASSWORD)),
         identity: None,
     }
 }
@@ -143,16 +150,6 @@ pub fn home() -> Origin {
     from("192.0.2.1")
 }
 
-pub async fn sign_in(accounts: &StoredAccounts, login: &str, password: &str) -> Result<Grant, AccountError> {
-    accounts.sign_in(login, &Secret::new(password), None, &home()).await
-}
-
-/// Waits until something holds.
-pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(20), async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "never: {what}");
+pub async fn sign_in(accounts: &AccountsService, login: &str, password: &str) -> Result<IssuedTokens, AccountError> {
+    accounts.sign_in(login, &Credential::new(password), None, &home()).await
 }

@@ -1,0 +1,48 @@
+//! The audit log: what happened to accounts, and who did it.
+
+use std::net::IpAddr;
+
+use contracts::UserId;
+use store::Cursor;
+use store::relational::AuditEntry;
+use uuid::Uuid;
+
+use crate::error::AccountError;
+use crate::service::AccountsService;
+
+/// Who does something to an account, for the audit log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Actor {
+    /// The signed-in user, if any.
+    pub user: Option<UserId>,
+    /// The client's address; `None` for what does not come over the network.
+    pub address: Option<IpAddr>,
+}
+
+impl AccountsService {
+    /// Entries of the audit log, newest first, after a cursor; of one user, where one is given.
+    pub async fn audit_log(
+        &self,
+        user: Option<UserId>,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, AccountError> {
+        Ok(self.store.audit_log(user, after, limit).await?)
+    }
+
+    /// Adds an entry. A failure is logged and does not fail the operation.
+    pub(crate) async fn audit(&self, action: &str, user: Option<UserId>, actor: &Actor, detail: Option<String>) {
+        let entry = AuditEntry {
+            id: Uuid::now_v7(),
+            at: self.clock.now(),
+            action: action.to_owned(),
+            user,
+            actor: actor.user,
+            address: actor.address.map(|address| address.to_string()),
+            detail,
+        };
+        if let Err(error) = self.store.add_audit_entry(&entry).await {
+            tracing::warn!(error = error.to_string(), action, "the audit log could not be written");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Signing in by a federated identity, such as an OpenID Connect provider proves it.
+//!
+//! In: an identity that the provider has proven. Out: a session of the user that is linked to it. Promised: a person is
+//! recognised by issuer and subject, never by an e-mail address. Registering here does not prove that an address is one's own,
+//! so anybody may have registered with somebody else's address: a federated sign-in never signs in to that account. The
+//! address's owner sets a new password by mail, which ends every session and every link, and then links the identity.
+
+use store::relational::{Identity, UserRecord};
+use uuid::Uuid;
+
+use crate::error::AccountError;
+use crate::names::is_email;
+use crate::service::AccountsService;
+use crate::sign_in::{IssuedTokens, Origin, allowed};
+use crate::users::{Registration, UserAccess};
+
+/// An identity that a provider has proven.
+#[derive(Debug, Clone)]
+pub struct FederatedIdentity {
+    /// Issuer and subject.
+    pub identity: Identity,
+    /// The e-mail address, if the provider verified it.
+    pub email: Option<String>,
+    /// The name that people see.
+    pub full_name: Option<String>,
+}
+
+impl AccountsService {
+    /// Counts a federated attempt against the limit of its address, which sign-ins by password share.
+    pub async fn admit_sign_in(&self, origin: &Origin) -> Result<(), AccountError> {
+        self.throttle.admit_address("sign-in", origin.address).await
+    }
+
+    /// Signs in the user that is linked to the identity. Without one, a user is registered if `may_register`.
+    ///
+    /// # Errors
+    /// `NotRegistered` when registration is closed; `EmailTaken` when another user has the e-mail address.
+    pub async fn sign_in_by_identity(
+        &self,
+        federated: &FederatedIdentity,
+        may_register: bool,
+        origin: &Origin,
+    ) -> Result<IssuedTokens, AccountError> {
+        let user = match self.store.user_by_identity(&federated.identity).await? {
+            Some(user) => user,
+            None if may_register => self.register_federated(federated, origin).await?,
+            None => {
+                let issuer = Some(federated.identity.issuer.clone());
+                self.audit("sign_in_refused", None, &origin.actor(None), issuer).await;
+                return Err(AccountError::NotRegistered);
+            }
+        };
+        self.sign_in_federated(&user, origin).await
+    }
+
+    /// Signs in a user whose identity is proven.
+    ///
+    /// # Errors
+    /// `Disabled` for a disabled user. Telling so is safe here: the provider has proven who asks.
+    pub async fn sign_in_federated(&self, user: &UserRecord, origin: &Origin) -> Result<IssuedTokens, AccountError> {
+        let tokens = self.open_session(user, &allowed(user, None), None, origin).await?;
+        let Some(tokens) = tokens else {
+            self.audit("sign_in_refused", Some(user.id), &origin.actor(None), None).await;
+            return Err(AccountError::Disabled);
+        };
+        Ok(tokens)
+    }
+
+    async fn register_federated(
+        &self,
+        federated: &FederatedIdentity,
+        origin: &Origin,
+    ) -> Result<UserRecord, AccountError> {
+        let email = federated.email.clone().filter(|email| is_email(email.trim()));
+        // A user has a user name or an e-mail address. This name can be changed.
+        let username = email.is_none().then(|| format!("user-{}", &Uuid::new_v4().simple().to_string()[..12]));
+        let new = Registration {
+            username,
+            email: email.clone(),
+            full_name: federated.full_name.clone(),
+            password: None,
+            identity: Some(federated.identity.clone()),
+        };
+        let (actor, issuer) = (origin.actor(None), Some(federated.identity.issuer.clone()));
+        let refused = match self.register(&new, UserAccess::default(), &actor).await {
+            Ok(user) => {
+                self.audit("identity_linked", Some(user.id), &actor, issuer).await;
+                return Ok(user);
+            }
+            Err(refused @ (AccountError::IdentityTaken | AccountError::EmailTaken)) => refused,
+            Err(error) => return Err(error),
+        };
+        // The same person may have signed in twice at once.
+        if let Some(user) = self.store.user_by_identity(&federated.identity).await? {
+            return Ok(user);
+        }
+        self.audit("sign_in_refused", self.owner_of(email.as_deref()).await?, &actor, issuer).await;
+        Err(refused)
+    }
+
+    async fn owner_of(&self, email: Option<&str>) -> Result<Option<contracts::UserId>, AccountError> {
+        let Some(email) = email else { return Ok(None) };
+        Ok(self.user_by_login(email).await?.map(|(user, _)| user.id))
+    }
+}

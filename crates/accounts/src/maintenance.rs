@@ -1,0 +1,62 @@
+//! Work of an issuing service beside requests: reset mails, key rotation, deletion of expired rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::AccountError;
+use crate::interval::{every, tick};
+use crate::resets::ResetRequest;
+use crate::service::AccountsService;
+
+/// Period of key rotation and sweeps.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Time limit of a stop for the mails that were promised.
+const LAST_MAILS_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl AccountsService {
+    /// Runs the verifier and the maintenance until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(self.verifier.run(stop.clone()), self.send_reset_mails(&stop), self.maintain(&stop));
+    }
+
+    async fn send_reset_mails(&self, stop: &CancellationToken) {
+        let mut requests = self.reset_requests.lock().await;
+        while let Some(Some(next)) = stop.run_until_cancelled(requests.recv()).await {
+            self.answer_reset_or_log(&next).await;
+        }
+        // A client that was promised a mail gets it, unless the mail server takes too long.
+        requests.close();
+        let rest = async {
+            while let Some(next) = requests.recv().await {
+                self.answer_reset_or_log(&next).await;
+            }
+        };
+        if tokio::time::timeout(LAST_MAILS_TIMEOUT, rest).await.is_err() {
+            tracing::error!(waiting = requests.len(), "stopped before all mails for a new password were sent");
+        }
+    }
+
+    async fn answer_reset_or_log(&self, request: &ResetRequest) {
+        if let Err(error) = self.answer_reset(request).await {
+            tracing::error!(error = error.to_string(), "a request for a new password failed");
+        }
+    }
+
+    async fn maintain(&self, stop: &CancellationToken) {
+        let mut interval = every(MAINTAIN_EVERY);
+        while tick(&mut interval, stop).await {
+            if let Err(error) = self.maintain_once().await {
+                tracing::warn!(error = error.to_string(), "the maintenance of accounts failed and is retried");
+            }
+        }
+    }
+
+    /// Adds a signing key when one is due, and deletes expired rows.
+    pub async fn maintain_once(&self) -> Result<(), AccountError> {
+        self.rotate_keys().await?;
+        self.store.sweep(self.clock.now()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Issues credentials and manages users. Verifying is [`TokenVerifier`]'s, which this service contains.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::FrameId;
+use jiff::Timestamp;
+use serde_json::Value;
+use store::{Relational, StoreError, TenantEraser};
+use tokio::sync::mpsc;
+
+use crate::admin_token::AdminToken;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::keyring;
+use crate::limits::{Decision, LocalLimits, RateLimits, RedisLimits};
+use crate::mail::Mailer;
+use crate::opaque::{LocalSessions, RedisSessions, SessionCache};
+use crate::passwords::Hasher;
+use crate::quota::QuotaState;
+use crate::resets::{self, ResetRequest};
+use crate::settings::Settings;
+use crate::throttle::SignInThrottle;
+use crate::verifier::TokenVerifier;
+use crate::with_admin_token::WithAdminToken;
+use crate::{AccessError, Accounts};
+
+/// Accounts in PostgreSQL or SQLite. [`Self::run`] must run beside its use.
+pub struct AccountsService {
+    pub(crate) verifier: Arc<TokenVerifier>,
+    pub(crate) store: Relational,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) hasher: Hasher,
+    pub(crate) throttle: SignInThrottle,
+    pub(crate) mailer: Arc<dyn Mailer>,
+    pub(crate) opaque: Arc<dyn SessionCache>,
+    pub(crate) erasers: Vec<Arc<dyn TenantEraser>>,
+    /// Requests for reset mails, which [`Self::run`] answers.
+    pub(crate) resets: mpsc::Sender<ResetRequest>,
+    pub(crate) reset_requests: tokio::sync::Mutex<mpsc::Receiver<ResetRequest>>,
+}
+
+/// What accounts need besides their database.
+pub struct Deps {
+    /// Request limits and opaque sessions.
+    pub shared: SharedState,
+    /// Delivers mail.
+    pub mailer: Arc<dyn Mailer>,
+    /// The time; a test may advance it.
+    pub clock: Clock,
+    /// The erasers of everything that is kept of a tenant outside the accounts' database. They run in this order.
+    pub erasers: Vec<Arc<dyn TenantEraser>>,
+}
+
+/// Request limits and opaque sessions: shared by all instances through Redis, or of this process alone.
+pub struct SharedState {
+    limits: Arc<dyn RateLimits>,
+    sessions: Arc<dyn SessionCache>,
+}
+
+impl SharedState {
+    /// State of this process alone: for a product that is one process.
+    pub fn in_process() -> Self {
+        Self::new(Arc::new(LocalLimits::default()), Arc::new(LocalSessions::default()))
+    }
+
+    /// State in the Redis at this address, whether or not it answers yet.
+    ///
+    /// # Errors
+    /// The address is not one of Redis.
+    pub fn redis(url: &str) -> Result<Self, String> {
+        Ok(Self::new(Arc::new(RedisLimits::new(url)?), Arc::new(RedisSessions::new(url)?)))
+    }
+
+    /// State in these two parts.
+    pub fn new(limits: Arc<dyn RateLimits>, sessions: Arc<dyn SessionCache>) -> Self {
+        Self { limits, sessions }
+    }
+}
+
+impl AccountsService {
+    /// Accounts in a database whose tables exist. Creates the first signing key and starts the hashing threads.
+    ///
+    /// # Errors
+    /// Names what cannot be used or reached.
+    pub async fn open(store: Relational, settings: Settings, deps: Deps) -> Result<Arc<Self>, String> {
+        let Deps { shared: SharedState { limits, sessions }, mailer, clock, erasers } = deps;
+        let hasher = Hasher::start(settings.hashing)?;
+        let (resets, reset_requests) = mpsc::channel(resets::QUEUE);
+        let throttle = SignInThrottle { limits: limits.clone(), rates: settings.throttle, store: store.clone() };
+        let verifier = TokenVerifier::open(store.clone(), settings.verifier(), limits, clock.clone()).await;
+        let accounts = Self {
+            verifier: verifier.map_err(|error| error.to_string())?,
+            store,
+            settings,
+            clock,
+            hasher,
+            throttle,
+            mailer,
+            opaque: sessions,
+            erasers,
+            resets,
+            reset_requests: tokio::sync::Mutex::new(reset_requests),
+        };
+        accounts.rotate_keys().await.map_err(|error| error.to_string())?;
+        Ok(Arc::new(accounts))
+    }
+
+    /// Accepts the operator's own token besides the users' credentials.
+    ///
+    /// # Errors
+    /// The token is too short to be safe.
+    pub fn with_admin_token(self: &Arc<Self>, token: &str) -> Result<Arc<dyn Accounts>, String> {
+        let admin_token = AdminToken::new(token).map_err(|error| format!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+        Ok(Arc::new(WithAdminToken::new(admin_token, self.clone())))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The database for a start-up line, without secrets.
+    pub fn describe_database(&self) -> String {
+        self.store.describe()
+    }
+
+    /// Closes the connections to the database. Statements that run are waited for.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// The accounts' time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The published keys, as a JSON Web Key Set (RFC 7517).
+    pub fn jwks(&self) -> Value {
+        self.verifier.keys.now().jwks(self.clock.now())
+    }
+
+    /// The quota of a caller.
+    pub async fn quota(&self, caller: &Caller) -> Result<QuotaState, AccessError> {
+        self.verifier.quota(caller).await
+    }
+
+    /// Adds a signing key when one is due, and loads the keys.
+    pub(crate) async fn rotate_keys(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let decide = |keys: &[_]| keyring::due(keys, &self.settings, now);
+        let records = self.store.change_signing_keys(decide, self.settings.access_tokens_expired_by(now)).await?;
+        self.verifier.keys.replace(&records).map_err(StoreError::Fatal)
+    }
+}
+
+#[async_trait]
+impl Accounts for AccountsService {
+    async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
+        self.verifier.authenticate(token).await
+    }
+
+    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+        self.verifier.admit(caller).await
+    }
+
+    async fn charge(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        self.verifier.charge(caller, frame).await
+    }
+
+    async fn refund(&self, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
+        self.verifier.refund(caller, frame).await
+    }
+
+    async fn check(&self) -> Result<(), AccessError> {
+        self.verifier.check().await
+    }
+}

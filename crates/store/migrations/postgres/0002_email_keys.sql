@@ -1,0 +1,2 @@
+-- E-mail addresses are found by their mailbox: Normalization Form C, lower case, the domain in the ASCII form of IDNA. The program
+-- computes `users.email_folded` again in this step, because no database knows IDNA. No table changes.

@@ -1,0 +1,60 @@
+//! Erasing a tenant: every store of a tenant's data gives an eraser, and the accounts run them all when a user is deleted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::{BlobKind, TenantId};
+
+use crate::{Blobs, Documents, StoreError};
+
+/// What one eraser deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// The kind of data, as the audit log names it.
+    pub what: &'static str,
+    /// Number of documents or blobs.
+    pub count: u64,
+}
+
+/// Deletes everything that one store keeps of a tenant.
+#[async_trait]
+pub trait TenantEraser: Send + Sync {
+    /// Deletes the tenant's data. A repeat after a failure deletes the rest.
+    async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError>;
+}
+
+/// The erasers of documents and blobs.
+pub fn tenant_erasers(documents: &Arc<dyn Documents>, blobs: &Arc<dyn Blobs>) -> Vec<Arc<dyn TenantEraser>> {
+    let documents: Arc<dyn TenantEraser> = Arc::new(DocumentsEraser(Arc::clone(documents)));
+    let blobs = BlobKind::ALL.into_iter().map(|kind| -> Arc<dyn TenantEraser> {
+        Arc::new(BlobsEraser { kind, blobs: Arc::clone(blobs) })
+    });
+    std::iter::once(documents).chain(blobs).collect()
+}
+
+/// Erases results, detections, alerts and rules.
+struct DocumentsEraser(Arc<dyn Documents>);
+
+#[async_trait]
+impl TenantEraser for DocumentsEraser {
+    async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
+        Ok(Erased { what: "documents", count: self.0.delete_tenant(tenant).await? })
+    }
+}
+
+/// Erases the blobs of one kind.
+struct BlobsEraser {
+    kind: BlobKind,
+    blobs: Arc<dyn Blobs>,
+}
+
+#[async_trait]
+impl TenantEraser for BlobsEraser {
+    async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
+        let what = match self.kind {
+            BlobKind::Frames => "kept images",
+            BlobKind::Inbox => "images in the inbox",
+        };
+        Ok(Erased { what, count: self.blobs.delete_tenant(self.kind, tenant).await? })
+    }
+}
