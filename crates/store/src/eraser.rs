@@ -26,9 +26,9 @@ pub trait TenantEraser: Send + Sync {
 /// The erasers of documents and blobs.
 pub fn tenant_erasers(documents: &Arc<dyn Documents>, blobs: &Arc<dyn Blobs>) -> Vec<Arc<dyn TenantEraser>> {
     let documents: Arc<dyn TenantEraser> = Arc::new(DocumentsEraser(Arc::clone(documents)));
-    let blobs = BlobKind::ALL.into_iter().map(|kind| -> Arc<dyn TenantEraser> {
-        Arc::new(BlobsEraser { kind, blobs: Arc::clone(blobs) })
-    });
+    let blobs = BlobKind::ALL
+        .into_iter()
+        .map(|kind| -> Arc<dyn TenantEraser> { Arc::new(BlobsEraser { kind, blobs: Arc::clone(blobs) }) });
     std::iter::once(documents).chain(blobs).collect()
 }
 
