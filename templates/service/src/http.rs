@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use accounts::{AccessError, Accounts, Right};
+use accounts::{AccessError, Accounts, Scope};
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -63,7 +63,7 @@ impl FromRequestParts<App> for MayRead {
         let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or(ApiError::NoCredential)?;
         let caller = app.accounts.authenticate(token).await?;
         app.accounts.admit(&caller).await?;
-        if caller.may(Right::DetectionsRead) { Ok(Self) } else { Err(ApiError::Forbidden) }
+        if caller.may(Scope::DetectionsRead) { Ok(Self) } else { Err(ApiError::Forbidden) }
     }
 }
 

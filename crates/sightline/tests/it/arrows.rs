@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("contracts", &["settings"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
