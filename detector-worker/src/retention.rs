@@ -52,7 +52,7 @@ impl Sweeper {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(kind = kind.as_str(), deleted, "deleted old images"),
             Err(error) => {
-                tracing::warn!(kind = kind.as_str(), error, "old images could not be deleted; retrying in an hour")
+                tracing::warn!(kind = kind.as_str(), error, "old images could not be deleted; retrying in an hour");
             }
         }
     }

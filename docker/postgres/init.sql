@@ -9,7 +9,7 @@ CREATE TABLE sightline_schema (
     applied_at TIMESTAMPTZ NOT NULL
 );
 
--- Accounts: users, their ways to sign in, revocations, and usage.
+-- Accounts: who there is, by what they sign in, what was taken back, and what they used.
 
 -- Finds users by a part of their name or address, for the admin's list.
 CREATE EXTENSION IF NOT EXISTS pg_trgm;

@@ -211,9 +211,10 @@ impl FromRequestParts<App> for FullSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        let has_all_scopes = Scope::of(Role::User).iter().all(|right| caller.may(*right));
+        let has_all_scopes = Scope::of(Role::User).iter().all(|scope| caller.may(*scope));
         let is_operator = caller.user.is_none();
-        if !is_operator && !(has_all_scopes && caller.session.is_some()) {
+        let is_full_session = has_all_scopes && caller.session.is_some();
+        if !(is_operator || is_full_session) {
             let action = "changing an account, which takes a sign-in without narrower scopes";
             return Err(AuthError::Forbidden(action).into());
         }

@@ -11,11 +11,14 @@ use metrics::{Counter, Histogram};
 /// The metrics of one route, method and status.
 type Recorders = (Counter, Histogram);
 
+/// Recorders by the route's pattern.
+type ByRoute = HashMap<Arc<str>, Recorders>;
+
 /// Recorders that were used before. Making one costs several allocations and a lookup in the registry; routes, methods and
 /// statuses are few.
 #[derive(Default)]
 pub struct RequestMetrics {
-    by_route: RwLock<HashMap<(&'static str, StatusCode), HashMap<Arc<str>, Recorders>>>,
+    known: RwLock<HashMap<(&'static str, StatusCode), ByRoute>>,
 }
 
 impl RequestMetrics {
@@ -32,12 +35,12 @@ impl RequestMetrics {
         let (counter, histogram) = recorders(method, route, status);
         counter.increment(1);
         histogram.record(seconds);
-        let mut known = self.by_route.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.entry((method, status)).or_default().insert(route.into(), (counter, histogram));
     }
 
     fn known(&self, method: &'static str, route: &str, status: StatusCode) -> Option<Recorders> {
-        let known = self.by_route.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&(method, status))?.get(route).cloned()
     }
 }

@@ -61,7 +61,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(operator.stop_grace, stop.clone(), running).await
+    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {

@@ -116,7 +116,8 @@ impl<'b> RestartScan<'b> {
 
     /// An image of `count` MCUs with the data of one interval.
     fn image_of(&self, data: &[u8], count: usize, layout: &Layout) -> Option<Vec<u8>> {
-        let across = (1..=count).rev().find(|across| count % across == 0 && across * layout.width <= MAX_SIDE)?;
+        let across =
+            (1..=count).rev().find(|across| count.is_multiple_of(*across) && across * layout.width <= MAX_SIDE)?;
         let (width, height) = (across * layout.width, count / across * layout.height);
         if height > MAX_SIDE {
             return None;

@@ -186,13 +186,16 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
     }
 }
 
+/// Filters by attribute, and the numbers of the detections that match.
+type Case = (&'static [(&'static str, &'static str)], &'static [u32]);
+
 pub async fn attributes_filter_by_their_value_and_kind(store: &dyn Documents) {
     let red = with(with(car("SUV", "Audi", "Q3"), "colour", "red"), "doors", 4);
     let four = with(with(face(0.5), "doors", "4"), "parked", true);
     let one = with(with(face(0.5), "doors", 1), "weight", 1.5);
     let put = result("2026-01-02T10:00:00Z", vec![red, four, one, face(0.5)]).of("a").on("gate-1");
     store.put(std::slice::from_ref(&put)).await.unwrap();
-    let cases: [(&[(&str, &str)], &[u32]); 14] = [
+    let cases: [Case; 14] = [
         (&[("colour", "red")], &[0]),
         (&[("colour", "Red")], &[]),
         (&[("colour", "$exists")], &[]),
