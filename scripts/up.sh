@@ -51,7 +51,7 @@ prepare_up() {
       *) unset "$name" ;;
     esac
   done
-  cd "$work"
+  cd "$work" || die "cannot enter $work"
   "$sightline" models pull
 }
 
