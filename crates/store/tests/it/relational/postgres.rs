@@ -62,7 +62,7 @@ async fn several_processes_may_migrate_an_empty_database_at_once() {
     on_fresh(async |url| {
         let migrate = async || connect(&url).await.migrate().await.unwrap();
         let steps = futures::future::join_all((0..4).map(|_| migrate())).await;
-        assert_eq!(steps.into_iter().sum::<usize>(), 1);
+        assert_eq!(steps.iter().filter(|&&steps| steps > 0).count(), 1, "one process migrates: {steps:?}");
     })
     .await;
 }
