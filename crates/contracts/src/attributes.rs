@@ -374,13 +374,14 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Schema of the object `attributes`.
+/// Schema of the object `attributes`; null is an empty one, as for the other optional fields.
 pub(crate) fn others_schema() -> Schema {
     let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][a-z0-9_]{0,31}$"));
     let value = ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]))
         .max_length(Some(MAX_TEXT_BYTES));
     ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
         .description(Some(
             "Further attributes by name: texts of at most 256 bytes, finite numbers, true or false. At most 16, a vehicle's \
              fields included.",
