@@ -1,4 +1,4 @@
-//! Ids and names, checked once at the edge: whoever holds one of these types holds a valid value.
+//! Ids and names, checked once at the edge: a value of these types is valid.
 
 use std::fmt;
 use std::str::FromStr;

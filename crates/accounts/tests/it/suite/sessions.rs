@@ -221,7 +221,7 @@ pub async fn without_the_database_tokens_are_refused_once_stale(accounts: &mut T
     accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
     accounts.accepted(&tokens.access_token).await;
-    // Nobody asks any more what was taken back, as when the database is out of reach.
+    // Revocations are no longer read, as when the database is unreachable.
     accounts.stop().await;
     accounts.accepted(&tokens.access_token).await;
     tokio::time::sleep(crate::test_accounts::settings().revocations_stale_after).await;

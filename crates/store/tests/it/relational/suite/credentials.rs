@@ -1,4 +1,4 @@
-//! Sessions, passwords, API tokens, signing keys and what was taken back of them.
+//! Sessions, passwords, API tokens, signing keys and revocations.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -17,7 +17,7 @@ pub async fn of_a_thousand_concurrent_charges_the_quota_is_admitted(two: &Two) {
     let user = add(&two.one, "ann").await;
     let attempts = (0..1000).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
-        // A pool that is exhausted answers that it is away; whoever is told so asks again.
+        // An exhausted pool answers `Unavailable`; the caller retries.
         loop {
             if let Ok(charged) = store.charge(&charge(user, FrameId::now(), 100), now()).await {
                 return charged;
