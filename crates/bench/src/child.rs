@@ -41,9 +41,21 @@ impl ChildProcess {
         Self::start(&program(name)?, &[], settings)
     }
 
-    /// A program with these settings. It inherits the environment without Sightline's own variables, except the paths of
-    /// the models and of ONNX Runtime. Its log goes to this process's standard error.
+    /// A service's program with the default log, which includes the access log. The log goes to a temporary file.
+    pub fn service_with_access_log(name: &str, settings: &[(&str, String)]) -> anyhow::Result<Self> {
+        let log = tempfile::tempfile().context("a file for the log")?;
+        let settings = [settings, &[("SIGHTLINE_LOG", "info".to_owned())]].concat();
+        Self::spawn(&program(name)?, &[], &settings, Stdio::from(log))
+    }
+
+    /// A program with these settings, which logs warnings only, to this process's standard error.
     pub fn start(program: &Path, arguments: &[&str], settings: &[(&str, String)]) -> anyhow::Result<Self> {
+        Self::spawn(program, arguments, settings, Stdio::inherit())
+    }
+
+    /// The child inherits the environment without Sightline's own variables, except the paths of the models and of ONNX
+    /// Runtime.
+    fn spawn(program: &Path, arguments: &[&str], settings: &[(&str, String)], log: Stdio) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         let kept = ["SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"];
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SIGHTLINE_")) {
@@ -53,7 +65,7 @@ impl ChildProcess {
         }
         let quiet = ("SIGHTLINE_LOG", "warn".to_owned());
         command.args(arguments).envs([quiet]).envs(settings.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let name = program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut process = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let input = process.stdin.take().context("the child's input")?;

@@ -3,7 +3,8 @@
 //! Each runs as one process, publishes to the same topic with `acks=all` and an idempotent producer, and responds with 202 after
 //! the broker's acknowledgement. Clients in this process send frames to each in turn on persistent connections. Every response
 //! must be 202, and after every turn the topic must have that many more records. The comparison is in requests per second of the
-//! service's processor time, with the threads of its Kafka client, without broker and clients.
+//! service's processor time, with the threads of its Kafka client, without broker and clients. ingest-api writes its access log,
+//! the peer has none.
 //!
 //! The number of clients matters: concurrent requests are batched, and a service that wakes up for each request pays for it. The
 //! goal is for 128 clients; 32 clients show the cost of fewer.
@@ -135,7 +136,7 @@ async fn ours(namespace: &TestNamespace) -> anyhow::Result<Contender> {
     let port = free_port()?;
     let settings = namespace
         .settings(&[("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")), ("SIGHTLINE_ADMIN_ADDR", "off".to_owned())]);
-    let mut process = ChildProcess::service("ingest-api", &settings)?;
+    let mut process = ChildProcess::service_with_access_log("ingest-api", &settings)?;
     process.wait_until_ready(&format!("http://127.0.0.1:{port}")).await?;
     Ok(Contender { name: "ingest-api", port, process, turns: Vec::new() })
 }

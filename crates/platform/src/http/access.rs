@@ -17,6 +17,9 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
+/// Target of its lines.
+pub const ACCESS_TARGET: &str = "access";
+
 /// Routes that orchestrators call all the time. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
@@ -49,7 +52,7 @@ pub struct Line {
 impl Line {
     /// Starts the line of a request; `None` when the access log is off.
     pub fn begin(request: &mut Request, id: &HeaderValue) -> Option<Self> {
-        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+        if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
             return None;
         }
         let tenant = Tenant::default();
@@ -90,7 +93,7 @@ impl Drop for Line {
         }
         let took = self.start.elapsed();
         tracing::info!(
-            target: "access",
+            target: ACCESS_TARGET,
             method = known_method(&self.method),
             route = self.route.as_ref().map_or("none", MatchedPath::as_str),
             status = self.status.map(|status| status.as_u16()),
