@@ -38,7 +38,7 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         anyhow::anyhow!("SIGHTLINE_LOG: {error}; it must be a filter such as `info` or `warn,indexer=debug`")
     })?;
-    let colours = std::io::stderr().is_terminal();
+    let colours = stderr().is_terminal();
     let access = NonBlockingBuilder::default().lossy(false).thread_name("access-log");
     let (access, guard) = access.finish(BufWriter::with_capacity(ACCESS_BUFFER, stderr()));
     let writer = access.with_filter(|line| line.target() == ACCESS_TARGET).or_else(stderr);
