@@ -1,6 +1,8 @@
-//! From a result to its alerts, and the alerts to the log.
+//! Evaluates the rules over a result and publishes the alerts.
 //!
-//! Alerts are sent as soon as they are known and do not wait for documents: subscribers wait for them.
+//! Alerts are published as soon as they are raised and do not wait for documents: subscribers wait for them. The id of an alert
+//! follows from the rule and from what the rule was evaluated over ([`Subject::alert_subject`]), so a repeated result raises
+//! the same alert.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::active_rules::{ActiveRule, RuleSet};
 use crate::bounded_map::BoundedMap;
 
-/// Sent alerts that are remembered, and read back from the end of the log: far more than are in flight when a member dies.
+/// Published alerts whose ids are remembered, and read back from the end of the topic: far more than are in flight when a
+/// member of the consumer group dies.
 const REMEMBERED: usize = 20_000;
-/// Time limit for each record when the end of the log is read back.
+/// Time limit for each record when the end of the topic is read back.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The alerts of a result: at most one for each rule, about the matching detection with the highest confidence.
@@ -38,35 +41,46 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<Aler
         })
     };
     let of_rule = |rule: &ActiveRule| {
-        let matching = (0_u32..).zip(detections).filter(|(_, detection)| rule.matches(&subject(detection)));
         let mut matches = 0;
-        let mut best: Option<(u32, &Detection)> = None;
-        for (index, detection) in matching {
+        let mut best: Option<Match<'_>> = None;
+        for (index, detection) in (0..).zip(detections) {
+            let subject = subject(detection);
+            if !rule.matches(&subject) {
+                continue;
+            }
             matches += 1;
-            if best.is_none_or(|(_, known)| detection.confidence > known.confidence) {
-                best = Some((index, detection));
+            if best.as_ref().is_none_or(|known| detection.confidence > known.detection.confidence) {
+                best = Some(Match { index, detection, subject });
             }
         }
-        best.map(|(index, detection)| alert(rule, result, index, detection, matches, now))
+        best.map(|best| alert(rule, result, &best, matches, now))
     };
     rules.of(&result.tenant).filter_map(of_rule).collect()
+}
+
+/// A detection that matches a rule.
+struct Match<'a> {
+    /// Its place among the detections of the result.
+    index: u32,
+    detection: &'a Detection,
+    /// What the rule was evaluated over.
+    subject: Subject<'a>,
 }
 
 fn alert(
     rule: &ActiveRule,
     result: &ResultEvent,
-    index: u32,
-    detection: &Detection,
+    best: &Match<'_>,
     matches: u32,
     raised_at: Timestamp,
 ) -> AlertEvent {
-    let data = &result.data;
-    let id = DetectionId { frame: data.frame_id, detector: data.detector.clone(), index };
+    let (data, detection) = (&result.data, best.detection);
+    let id = DetectionId { frame: data.frame_id, detector: data.detector.clone(), index: best.index };
     AlertEvent {
         tenant: result.tenant.clone(),
         traceparent: result.traceparent.clone(),
         data: AlertData {
-            id: AlertId::of(&rule.id, &data.frame_id),
+            id: AlertId::of(&rule.id, best.subject.alert_subject()),
             rule: rule.name.clone(),
             rule_id: rule.id,
             frame_id: data.frame_id,
@@ -84,7 +98,7 @@ fn alert(
     }
 }
 
-/// Sends alerts that the log does not have yet.
+/// Publishes alerts that are not on the topic yet.
 pub struct AlertPublisher {
     bus: Arc<dyn Bus>,
     sender: Sender,
@@ -93,12 +107,12 @@ pub struct AlertPublisher {
 }
 
 impl AlertPublisher {
-    /// Remembers no alert yet.
+    /// A publisher that remembers no alert yet.
     pub fn new(bus: Arc<dyn Bus>, sender: Sender, stop: CancellationToken) -> Self {
         Self { bus, sender, sent: BoundedMap::new(REMEMBERED), stop }
     }
 
-    /// Puts the alerts that were not sent before into the producer's queue. The caller settles what this returns.
+    /// Puts the alerts that were not published before into the producer's queue. The caller awaits their acknowledgements.
     pub fn begin<'a>(&mut self, alerts: impl Iterator<Item = &'a AlertEvent>) -> Vec<PendingSend> {
         let mut pending = Vec::new();
         for alert in alerts {
@@ -111,8 +125,8 @@ impl AlertPublisher {
         pending
     }
 
-    /// Reads the sent alerts back from the end of the log: partitions of a member that died may bring results whose alerts
-    /// it has sent.
+    /// Reads published alerts back from the end of the topic. The partitions of a member that died may bring results whose
+    /// alerts it has published.
     pub async fn recall(&mut self) -> Result<(), Interrupted> {
         let mut retry = Retry::new("cannot read the end of the alerts topic", backoff::READ, &self.stop);
         while let Err(error) = self.read_end().await {

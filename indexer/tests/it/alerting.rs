@@ -47,6 +47,25 @@ async fn an_alert_names_the_best_match_and_is_stored_as_sent() {
     assert_eq!(kept[0].alert.data, *data);
 }
 
+/// The values are those of the golden file of alerts in `contracts`: an id must never change, or a repeated result would
+/// raise a second alert.
+#[tokio::test]
+async fn an_alerts_id_follows_from_rule_and_frame() {
+    let test = TestIndexer::new();
+    let mut suv = seen("vehicle", 0.75);
+    suv.attributes.set("category".parse().unwrap(), "SUV");
+    let mut event = result(vec![seen("person", 0.5), suv]);
+    event.data.frame_id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+    let indexer = test.index(&[]);
+    test.publish(event.to_message()).await;
+    test.indexed(&[event.data.frame_id]).await;
+    test.all_finished().await;
+    indexer.stop().await;
+    let alerts = test.alerts().await;
+    assert_eq!(rules_of(&alerts), ["suspicious-vehicle"]);
+    assert_eq!(alerts[0].data.id.to_string(), "f3ea00d9-36d1-8c0a-8c4d-a9ea4697597d");
+}
+
 #[tokio::test]
 async fn alerts_do_not_wait_for_documents() {
     let test = TestIndexer::new();
