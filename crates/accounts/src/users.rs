@@ -213,12 +213,21 @@ impl AccountsService {
 fn describe(change: &AccessChange) -> String {
     let AccessChange { role, quota, rate_limit, disabled } = change;
     let parts = [
-        role.map(|role| format!("role {}", role.name())),
-        quota.map(|quota| format!("quota {quota:?}")),
-        rate_limit.map(|limit| format!("rate limit {limit:?}")),
+        role.map(|role| format!("role: {}", role.name())),
+        quota.map(|quota| format!("quota: {}", limit_text(quota, "per period"))),
+        rate_limit.map(|rate| format!("rate limit: {}", limit_text(rate, "per second"))),
         disabled.map(|disabled| if disabled { "disabled" } else { "enabled" }.to_owned()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A limit for the audit log.
+fn limit_text(limit: UserLimit, per: &str) -> String {
+    match limit {
+        UserLimit::Configured => "default".to_owned(),
+        UserLimit::Unlimited => "unlimited".to_owned(),
+        UserLimit::AtMost(most) => format!("{most} {per}"),
+    }
 }
 
 /// The error of a user that was not stored.
@@ -229,5 +238,24 @@ pub(crate) fn check_stored(outcome: UserPut) -> Result<(), AccountError> {
         UserPut::EmailTaken => Err(AccountError::EmailTaken),
         UserPut::IdentityTaken => Err(AccountError::IdentityTaken),
         UserPut::Unknown => Err(AccountError::NotFound("user")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_log_describes_a_change_in_words() {
+        let (configured, unlimited) = (Some(UserLimit::Configured), Some(UserLimit::Unlimited));
+        let three = Some(UserLimit::AtMost(3));
+        for (change, expected) in [
+            (AccessChange { role: Some(Role::Admin), disabled: Some(true), ..Default::default() }, "role: admin, disabled"),
+            (AccessChange { quota: three, rate_limit: unlimited, ..Default::default() }, "quota: 3 per period, rate limit: unlimited"),
+            (AccessChange { quota: configured, rate_limit: three, ..Default::default() }, "quota: default, rate limit: 3 per second"),
+            (AccessChange { disabled: Some(false), ..Default::default() }, "enabled"),
+        ] {
+            assert_eq!(describe(&change), expected);
+        }
     }
 }

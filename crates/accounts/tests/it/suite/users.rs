@@ -307,7 +307,7 @@ pub async fn the_audit_log_has_every_event_and_no_secret(accounts: &mut TestAcco
     let expected =
         ["registered", "signed_in", "sign_in_refused", "api_token_added", "api_token_deleted", "access_changed"];
     assert_eq!(actions, expected);
-    assert_eq!(log[0].detail.as_deref(), Some("role admin, quota AtMost(5)"));
+    assert_eq!(log[0].detail.as_deref(), Some("role: admin, quota: 5 per period"));
     assert_eq!((log[0].actor, log[0].address.as_deref()), (Some(ann.id), Some("192.0.2.1")));
     let shown = format!("{log:?}");
     for secret in [&tokens.access_token, &tokens.refresh_token, &token, &Credential::new(PASSWORD)] {
