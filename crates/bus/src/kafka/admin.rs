@@ -61,12 +61,10 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { topic, partitions } => write!(f, "topic {topic} is missing ({partitions} partitions)"),
+            Self::Missing { topic, partitions } => write!(f, "topic {topic} is missing ({})", counted(*partitions)),
             Self::Partitions { topic, found, wanted } => {
-                write!(
-                    f,
-                    "topic {topic} has {found} partitions, topics.yaml says {wanted}; keys would lose their order, so "
-                )?;
+                let found = counted(*found);
+                write!(f, "topic {topic} has {found}, topics.yaml says {wanted}; keys would lose their order, so ")?;
                 f.write_str("change topics.yaml, or create the topic anew under another name")
             }
             Self::Setting { topic, setting, found, wanted } => {
@@ -89,13 +87,20 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.difference, self.applied) {
-            (Difference::Missing { topic, partitions }, true) => write!(f, "created {topic} ({partitions} partitions)"),
+            (Difference::Missing { topic, partitions }, true) => {
+                write!(f, "created {topic} ({})", counted(*partitions))
+            }
             (Difference::Setting { topic, setting, wanted, .. }, true) => {
                 write!(f, "set {setting} of {topic} to {wanted}")
             }
             (difference, _) => write!(f, "left: {difference}"),
         }
     }
+}
+
+/// `1 partition`, `2 partitions`.
+fn counted(partitions: i32) -> String {
+    format!("{partitions} partition{}", if partitions == 1 { "" } else { "s" })
 }
 
 /// Lists the differences.

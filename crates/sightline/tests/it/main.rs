@@ -15,4 +15,5 @@ mod real_input;
 mod reference_flow;
 mod settings;
 mod tls;
+mod topics;
 mod without_server;
