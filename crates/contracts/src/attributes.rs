@@ -42,6 +42,27 @@ impl AttributeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether an attribute of this name may have `value`: its kind and its size.
+    ///
+    /// # Errors
+    /// Says what would be right, such as `must be a whole number`.
+    pub fn check(&self, value: &AttributeValue) -> Result<(), String> {
+        match (self.as_str(), value) {
+            ("category" | "make" | "model", AttributeValue::Text(text)) => {
+                let fits = text.chars().count() <= MAX_VEHICLE_CHARS;
+                if fits { Ok(()) } else { Err(format!("must have at most {MAX_VEHICLE_CHARS} characters")) }
+            }
+            ("category" | "make" | "model", _) => Err("must be a text".to_owned()),
+            ("year", AttributeValue::Number(number)) if whole(*number).is_some() => Ok(()),
+            ("year", _) => Err("must be a whole number".to_owned()),
+            (_, AttributeValue::Text(text)) if text.len() > MAX_TEXT_BYTES => {
+                Err(format!("must have at most {MAX_TEXT_BYTES} bytes"))
+            }
+            (_, AttributeValue::Number(number)) if !number.is_finite() => Err("must be a finite number".to_owned()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl FromStr for AttributeName {
@@ -262,28 +283,9 @@ impl Attributes {
         if self.0.len() > MAX_ATTRIBUTES {
             return Err(format!("attributes must be at most {MAX_ATTRIBUTES}"));
         }
-        for name in ["category", "make", "model"] {
-            match self.get(name) {
-                Some(AttributeValue::Text(text)) if text.chars().count() > MAX_VEHICLE_CHARS => {
-                    return Err("category, make and model must have at most 128 characters".to_owned());
-                }
-                None | Some(AttributeValue::Text(_)) => {}
-                Some(_) => return Err(format!("{name} must be a text")),
-            }
-        }
-        if self.get("year").is_some() && self.year().is_none() {
-            return Err("year must be a whole number".to_owned());
-        }
-        for (name, value) in self.others() {
-            match value {
-                AttributeValue::Text(text) if text.len() > MAX_TEXT_BYTES => {
-                    return Err(format!("attributes.{name} must have at most {MAX_TEXT_BYTES} bytes"));
-                }
-                AttributeValue::Number(number) if !number.is_finite() => {
-                    return Err(format!("attributes.{name} must be a finite number"));
-                }
-                _ => {}
-            }
+        for (name, value) in &self.0 {
+            let place = if Vehicle::NAMES.contains(&name.as_str()) { "" } else { "attributes." };
+            name.check(value).map_err(|reason| format!("{place}{name} {reason}"))?;
         }
         Ok(())
     }
@@ -448,7 +450,7 @@ mod tests {
             (r#"{"attributes":{"make":1}}"#.to_owned(), "make must be a text"),
             (r#"{"attributes":{"year":2020.5}}"#.to_owned(), "year must be a whole number"),
             (format!(r#"{{"attributes":{{"a":"{}"}}}}"#, "x".repeat(257)), "attributes.a must have at most 256 bytes"),
-            (format!(r#"{{"make":"{}"}}"#, "x".repeat(129)), "at most 128 characters"),
+            (format!(r#"{{"make":"{}"}}"#, "x".repeat(129)), "make must have at most 128 characters"),
             (format!(r#"{{"attributes":{{{}}}}}"#, many.join(",")), "at most 16"),
         ] {
             let error = read(&json).unwrap_err();

@@ -1,9 +1,15 @@
 //! Strict parsing of query strings: unknown, repeated and invalid parameters are refused, which services answer with 422.
+//!
+//! A parameter has a fixed name ([`Query::text`]), or a name of the client's choice behind a fixed prefix
+//! ([`Query::prefixed`]).
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use http::Uri;
+
+/// Most characters of a parameter's name that a message repeats.
+const SHOWN_CHARS: usize = 80;
 
 /// An invalid query: names the parameter and says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,10 +38,11 @@ impl<A: Parameters, B: Parameters> Parameters for (A, B) {
     }
 }
 
-/// A query that is being read. It records the requested names, so that all others are unknown.
+/// A query that is being read. It records the requested names and prefixes, so that all others are unknown.
 pub struct Query {
     given: Vec<(String, String)>,
-    requested: Vec<&'static str>,
+    names: Vec<&'static str>,
+    prefixes: Vec<&'static str>,
 }
 
 impl Query {
@@ -46,7 +53,7 @@ impl Query {
     pub fn read<P: Parameters>(uri: &Uri) -> Result<P, Invalid> {
         let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let given: Vec<(String, String)> = given.into_owned().collect();
-        let mut query = Self { given, requested: Vec::new() };
+        let mut query = Self { given, names: Vec::new(), prefixes: Vec::new() };
         let read = P::take(&mut query)?;
         query.refuse_unknown()?;
         Ok(read)
@@ -57,7 +64,7 @@ impl Query {
     /// # Errors
     /// When it is repeated.
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Invalid> {
-        self.requested.push(name);
+        self.names.push(name);
         let mut values = self.given.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Invalid(format!("{name} is given twice; give it once"))),
@@ -74,15 +81,45 @@ impl Query {
         text.map(|text| text.parse().map_err(|error| Invalid(format!("{name}: {error}")))).transpose()
     }
 
+    /// The parameters whose names begin with `prefix`, in their order: the rest of each name, and the decoded value.
+    ///
+    /// # Errors
+    /// When there are more than `most`, or a name is repeated.
+    pub fn prefixed(&mut self, prefix: &'static str, most: usize) -> Result<Vec<(String, String)>, Invalid> {
+        self.prefixes.push(prefix);
+        let mut found: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.given {
+            let Some(name) = name.strip_prefix(prefix) else { continue };
+            if found.len() == most {
+                return Err(Invalid(format!("there may be at most {most} parameters {prefix}NAME")));
+            }
+            if found.iter().any(|(known, _)| known == name) {
+                return Err(Invalid(format!("{prefix}{} is given twice; give it once", shown(name))));
+            }
+            found.push((name.to_owned(), value.clone()));
+        }
+        Ok(found)
+    }
+
     fn refuse_unknown(&self) -> Result<(), Invalid> {
-        let Some((unknown, _)) = self.given.iter().find(|(name, _)| !self.requested.contains(&name.as_str())) else {
-            return Ok(());
-        };
-        if self.requested.is_empty() {
+        let Some((unknown, _)) = self.given.iter().find(|(name, _)| !self.is_known(name)) else { return Ok(()) };
+        let unknown = shown(unknown);
+        let names = self.names.iter().copied().map(str::to_owned);
+        let known: Vec<String> = names.chain(self.prefixes.iter().map(|prefix| format!("{prefix}NAME"))).collect();
+        if known.is_empty() {
             return Err(Invalid(format!("this path takes no parameters, so not {unknown:?} either")));
         }
-        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", self.requested.join(", "))))
+        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", known.join(", "))))
     }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.names.contains(&name) || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+}
+
+/// The beginning of a client's text, for a message.
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -122,5 +159,38 @@ mod tests {
         }
         let none = Query::read::<()>(&"/a?x=1".parse().unwrap()).unwrap_err().to_string();
         assert!(none.contains("takes no parameters"), "{none}");
+        let long = read(&format!("{}=1", "n".repeat(9_000))).unwrap_err();
+        assert!(long.len() < 200, "{long}");
+    }
+
+    #[derive(Debug)]
+    struct Prefixed(Vec<(String, String)>);
+
+    impl Parameters for Prefixed {
+        fn take(query: &mut Query) -> Result<Self, Invalid> {
+            Ok(Self(query.prefixed("a.", 3)?))
+        }
+    }
+
+    #[test]
+    fn prefixed_parameters_keep_their_names_order_and_bound() {
+        let read = |query: &str| {
+            let read = Query::read::<(Page, Prefixed)>(&format!("/a?{query}").parse().unwrap());
+            read.map(|(_, Prefixed(found))| found).map_err(|error| error.to_string())
+        };
+        let pairs = |pairs: &[(&str, &str)]| {
+            Ok(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>())
+        };
+        assert_eq!(read("a.y=1&limit=5&a.x=b%20c&a.=z"), pairs(&[("y", "1"), ("x", "b c"), ("", "z")]));
+        assert_eq!(read("limit=5"), pairs(&[]));
+        for (query, part) in [
+            ("a.x=1&a.y=2&a.x=3", "a.x is given twice"),
+            ("a.1=&a.2=&a.3=&a.4=", "at most 3 parameters a.NAME"),
+            ("a=1", "there is no parameter \"a\"; there are limit, name, a.NAME"),
+            ("b.x=1", "there is no parameter \"b.x\""),
+        ] {
+            let refused = read(query).unwrap_err();
+            assert!(refused.contains(part), "{query}: {refused}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the edge under test stands on: documents with some items, a caller with every scope, a log that accepts everything.
+//! Fakes behind the HTTP service under test: documents with some items, a caller with every scope, a log without readers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -23,7 +23,8 @@ fn indexed(number: i64) -> anyhow::Result<Indexed> {
     let at = Timestamp::from_second(1_767_225_600 + number)?;
     let detections: Vec<Detection> = serde_json::from_value(serde_json::json!([
         {"label": "face", "confidence": 0.5, "box": {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0}},
-        {"label": "car", "confidence": 0.9, "category": "SUV", "make": "Audi", "model": "Q3", "year": 2020},
+        {"label": "car", "confidence": 0.9, "category": "SUV", "make": "Audi", "model": "Q3", "year": 2020,
+            "attributes": {"colour": "red", "doors": 4, "parked": true}},
     ]))?;
     let (tenant, rule_id) = (TenantId::admin(), RuleId::built_in("face-seen"));
     let alert = AlertData {

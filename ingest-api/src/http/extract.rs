@@ -1,6 +1,7 @@
-//! Arguments of handlers that read the query, the path and the body. Each refuses what is invalid with a problem that says
-//! what would be right.
+//! Arguments of handlers that read the query, the path and the body. Each refuses an invalid value with a problem that says
+//! what is allowed.
 
+pub mod attributes;
 pub mod form;
 pub mod json;
 
@@ -19,7 +20,7 @@ use crate::http::app::App;
 use crate::http::describe::Argument;
 use crate::http::error::{ApiError, RequestError};
 
-/// Items of a page, where the client does not say how many.
+/// Items of a page where the client sends no `limit`.
 pub const DEFAULT_LIMIT: u32 = 50;
 /// Most items of a page.
 const MAX_LIMIT: u32 = 1000;
@@ -53,7 +54,7 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Path(text) = Path::<String>::from_request_parts(parts, app)
             .await
-            .map_err(|_| RequestError::Malformed("what the path has percent-encoded is no UTF-8".to_owned()))?;
+            .map_err(|_| RequestError::Malformed("the path is not UTF-8 after percent-decoding".to_owned()))?;
         let id = text.parse().map_err(|error: T::Err| RequestError::Invalid(error.to_string()))?;
         Ok(Self(id))
     }
@@ -63,10 +64,10 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Not before this time, in RFC 3339: the capture time; of alerts, the time they were raised.
+    /// Captured then or later, in RFC 3339; for alerts, raised then or later.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
-    /// Before this time, in RFC 3339.
+    /// Captured before, in RFC 3339; for alerts, raised before.
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Timestamp>,
     /// Of this stream.
@@ -137,7 +138,7 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
 pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
     if moment.duration_since(Timestamp::now()) > MAX_AHEAD {
         return Err(Invalid(format!(
-            "captured_at lies in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
+            "captured_at is in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
         )));
     }
     since_1970("captured_at", moment)

@@ -9,6 +9,9 @@ use crate::support::{ADMIN, TestServer, png, problem};
 #[tokio::test]
 async fn bad_parameters_are_refused_with_a_hint() {
     let server = TestServer::start().await;
+    let filters: Vec<String> = (0..17).map(|number| format!("attributes.a{number}=1")).collect();
+    let many_filters = format!("/v1/detections?{}", filters.join("&"));
+    let long_value = format!("/v1/detections?attributes.a={}", "x".repeat(257));
     for (method, path, hint) in [
         ("POST", "/v1/frames?stream=a%20b", "A-Z a-z 0-9"),
         ("POST", "/v1/frames?stream=", "1 to 64"),
@@ -35,7 +38,21 @@ async fn bad_parameters_are_refused_with_a_hint() {
         ("GET", "/v1/detections?label=", "1 to 128"),
         ("GET", "/v1/detections?make=%00", "1 to 128"),
         ("GET", "/v1/detections/17", "<frame id>-<detector>-<number>"),
+        ("GET", "/v1/detections?attributes.Colour=red", "attributes.Colour: the name of an attribute must be"),
+        ("GET", "/v1/detections?attributes.=red", "1 to 32 characters"),
+        ("GET", "/v1/detections?attributes.year=new", "attributes.year must be a whole number"),
+        ("GET", "/v1/detections?attributes.a=1&attributes.a=1", "attributes.a is given twice"),
+        ("GET", &many_filters, "at most 16 parameters attributes.NAME"),
+        ("GET", &long_value, "attributes.a must have at most 256 bytes"),
+        ("GET", "/v1/detections?attributes=red", "min_confidence, attributes.NAME"),
+        ("GET", "/v1/frames?attributes.colour=red", "there is no parameter"),
+        ("GET", "/v1/stats?attributes.colour=red", "there is no parameter"),
+        ("GET", "/v1/alerts/history?attributes.colour=red", "there is no parameter"),
+        ("GET", "/detections?attributes.colour=red", "there is no parameter"),
         ("GET", "/v1/stats?group_by=colour", "must be make, model"),
+        ("GET", "/v1/stats?group_by=attributes.", "group_by: attributes.: the name"),
+        ("GET", "/v1/stats?group_by=attributes.a-b", "group_by: attributes.a-b: the name"),
+        ("GET", "/v1/stats?group_by=", "or attributes.NAME"),
         ("GET", "/v1/alerts/history?rule=", "1 to 128"),
         ("GET", "/v1/rules/17", "UUID"),
         ("DELETE", "/v1/rules/17", "UUID"),
@@ -167,6 +184,9 @@ async fn no_query_string_causes_a_5xx() {
         "category",
         "make",
         "min_confidence",
+        "attributes.colour",
+        "attributes.year",
+        "attributes.x'",
         "limit",
         "cursor",
         "group_by",
@@ -196,6 +216,8 @@ async fn no_query_string_causes_a_5xx() {
         "%7B%22$ne%22:1%7D",
         "hour",
         "make",
+        "attributes.colour",
+        "attributes.x'",
         "MS4wLmE",
         "MS45MjIzMzcyMDM2ODU0Nzc1ODA3LmE",
         "1;2",

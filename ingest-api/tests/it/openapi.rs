@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use crate::support::{ADMIN, TestServer};
 
@@ -63,6 +64,34 @@ async fn operations_have_unique_ids_and_documented_errors() {
         }
     }
     assert!(names.len() >= 50, "{names:?}");
+}
+
+#[tokio::test]
+async fn attribute_parameters_are_documented() {
+    let server = TestServer::start().await;
+    let document = server.get("/openapi.json").await;
+    let parameter = |path: &str, name: &str| {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        parameters.iter().find(|parameter| parameter["name"] == name).unwrap().clone()
+    };
+    let pattern = r"^attributes\.[a-z][a-z0-9_]{0,31}$";
+    let filters = parameter("/v1/detections", "attributes");
+    assert_eq!(
+        (&filters["in"], &filters["style"], &filters["explode"], &filters["required"]),
+        (&json!("query"), &json!("form"), &json!(true), &json!(false))
+    );
+    assert_eq!(
+        filters["schema"],
+        json!({
+            "type": "object", "propertyNames": {"type": "string", "pattern": pattern},
+            "additionalProperties": {"type": "string", "maxLength": 256}, "maxProperties": 16,
+        })
+    );
+    let group = parameter("/v1/stats", "group_by");
+    assert_eq!(group["required"], false);
+    let fields = ["make", "model", "category", "label", "stream", "hour"];
+    let expected = json!([{"type": "string", "enum": fields}, {"type": "string", "pattern": pattern}]);
+    assert_eq!((&group["schema"]["anyOf"], &group["schema"]["default"]), (&expected, &json!("make")));
 }
 
 /// Whether an operation needs no credential.

@@ -18,11 +18,12 @@ use crate::http::app::App;
 use crate::http::auth::Authorized;
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
+use crate::http::extract::attributes::AttributeFilters;
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
 use crate::http::scope::{DetectionsRead, FramesWrite};
 use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionError, SubmissionRefusals, charged, frame_id, publish, traceparent,
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, frame_id, publish, traceparent,
 };
 use crate::http::v1::view;
 
@@ -91,18 +92,27 @@ fn confidence(text: &str) -> Result<f64, Invalid> {
 
 /// Detections, newest first.
 #[utoipa::path(
-    get, path = "/v1/detections", operation_id = "list_detections", tag = "detections", params(ListQuery, DetectionQuery),
+    get, path = "/v1/detections", operation_id = "list_detections", tag = "detections",
+    params(ListQuery, DetectionQuery, AttributeFilters),
     responses((status = 200, body = Page<DetectionView>))
 )]
 pub async fn list(
     State(app): State<App>,
     reader: Authorized<DetectionsRead>,
-    StrictQuery((listed, query)): StrictQuery<(ListQuery, DetectionQuery)>,
+    StrictQuery((listed, filters)): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
-    let DetectionQuery { label, category, make, min_confidence } = query;
-    let (from, to, stream) = (listed.from, listed.to, listed.stream.clone());
-    let filter =
-        DetectionFilter { from, to, stream, label, category, make, min_confidence, ..DetectionFilter::default() };
+    let (DetectionQuery { label, category, make, min_confidence }, AttributeFilters(attributes)) = filters;
+    let filter = DetectionFilter {
+        from: listed.from,
+        to: listed.to,
+        stream: listed.stream.clone(),
+        label,
+        category,
+        make,
+        attributes,
+        min_confidence,
+        vehicles_only: false,
+    };
     let stored = app.documents.detections(&reader.visible(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(view::detection).collect();
     Ok(Json(listed.page(items, |last: &DetectionView| Cursor { at: last.captured_at, id: last.id.clone() })))
@@ -132,7 +142,7 @@ pub async fn one(
 #[utoipa::path(
     post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: a repeated request is the same detection", pattern = "^[ -~]{1,255}$")),
-    responses((status = 202, body = DetectionAccepted), SubmissionRefusals)
+    responses((status = 202, body = DetectionAccepted), SubmissionErrors)
 )]
 pub async fn create(
     State(app): State<App>,

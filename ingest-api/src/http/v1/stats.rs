@@ -6,16 +6,18 @@ use contracts::api::Stats;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
 use store::{DetectionFilter, GroupBy};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
+use crate::http::describe::{Routes, routes, string};
 use crate::http::error::ApiError;
+use crate::http::extract::attributes::{PATTERN, attribute};
 use crate::http::extract::{StrictQuery, span};
 use crate::http::scope::DetectionsRead;
 
-/// The time span that is counted, where the client gives none.
+/// The time span that is counted where the client sends no `from`.
 const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The routes of this file.
@@ -27,7 +29,7 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StatsQuery {
-    /// The field by which detections are grouped.
+    /// What detections are grouped by. Numbers and booleans are grouped by how they are written.
     #[param(required = false, inline)]
     group_by: Group,
     /// Captured then or later, in RFC 3339; 30 days before `to`, if missing.
@@ -40,51 +42,56 @@ pub struct StatsQuery {
 
 impl Parameters for StatsQuery {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
-        let group_by = query.text("group_by")?.as_deref().map(Group::read).transpose()?;
+        let group_by = Group::read(query.text("group_by")?.as_deref().unwrap_or(DEFAULT_FIELD))?;
         let (from, to) = span(query)?;
-        Ok(Self { group_by: group_by.unwrap_or_default(), from, to })
+        Ok(Self { group_by, from, to })
     }
 }
 
-/// A field to group by. Detections without it are not counted.
-#[derive(Debug, Clone, Copy, Default, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum Group {
-    #[default]
-    Make,
-    Model,
-    Category,
-    Label,
-    Stream,
-    Hour,
-}
+/// What detections are grouped by: one of [`FIELDS`], or an attribute.
+#[derive(Debug)]
+struct Group(GroupBy);
+
+/// The fields to group by, with their names.
+const FIELDS: [(&str, GroupBy); 6] = [
+    (DEFAULT_FIELD, GroupBy::Make),
+    ("model", GroupBy::Model),
+    ("category", GroupBy::Category),
+    ("label", GroupBy::Label),
+    ("stream", GroupBy::Stream),
+    ("hour", GroupBy::Hour),
+];
+
+/// The field that is used where the client names none.
+const DEFAULT_FIELD: &str = "make";
 
 impl Group {
     fn read(name: &str) -> Result<Self, Invalid> {
-        match name {
-            "make" => Ok(Self::Make),
-            "model" => Ok(Self::Model),
-            "category" => Ok(Self::Category),
-            "label" => Ok(Self::Label),
-            "stream" => Ok(Self::Stream),
-            "hour" => Ok(Self::Hour),
-            _ => Err(Invalid("group_by must be make, model, category, label, stream or hour".to_owned())),
+        if let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == name) {
+            return Ok(Self(field.clone()));
         }
+        let Some(attribute) = attribute(name) else {
+            let fields = FIELDS.map(|(name, _)| name).join(", ");
+            return Err(Invalid(format!("group_by must be {fields} or attributes.NAME")));
+        };
+        let attribute = attribute.map_err(|Invalid(reason)| Invalid(format!("group_by: {reason}")))?;
+        Ok(Self(GroupBy::Attribute(attribute)))
     }
 }
 
-impl From<Group> for GroupBy {
-    fn from(group: Group) -> Self {
-        match group {
-            Group::Make => Self::Make,
-            Group::Model => Self::Model,
-            Group::Category => Self::Category,
-            Group::Label => Self::Label,
-            Group::Stream => Self::Stream,
-            Group::Hour => Self::Hour,
-        }
+impl utoipa::PartialSchema for Group {
+    fn schema() -> RefOr<Schema> {
+        let field = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(FIELDS.map(|(name, _)| name)));
+        AnyOfBuilder::new()
+            .item(field)
+            .item(string(Some(PATTERN)))
+            .default(Some(DEFAULT_FIELD.into()))
+            .description(Some("A field, or an attribute such as `attributes.colour`. Detections without it are not counted."))
+            .into()
     }
 }
+
+impl utoipa::ToSchema for Group {}
 
 /// Counts of detections by group: the largest first, hours in order.
 #[utoipa::path(
@@ -100,6 +107,6 @@ pub async fn stats(
     let before = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
     let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
-    let items = app.documents.count(&reader.visible(), &filter, group_by.into()).await?;
+    let items = app.documents.count(&reader.visible(), &filter, group_by.0).await?;
     Ok(Json(Stats { items }))
 }

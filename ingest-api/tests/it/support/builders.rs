@@ -5,7 +5,7 @@ use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{AlertEvent, AlertId, Attributes, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::relational::{UserLimit, UserRecord};
 
 /// The password of every user that a test creates.
@@ -94,6 +94,14 @@ pub fn car_result(number: i64, make: &str, category: &str) -> ResultEvent {
     result.data.outcome =
         Outcome::Ok { width: 0, height: 0, detections: vec![serde_json::from_value(vehicle).unwrap()], image: None };
     result
+}
+
+/// A result with a detection for each of these attributes, captured now, for the frame `number` of this tenant.
+pub fn attributed_result(tenant: &TenantId, number: i64, attributes: &[Value]) -> ResultEvent {
+    let detection = |attributes| json!({"label": "thing", "confidence": 0.7, "attributes": attributes});
+    let detections = attributes.iter().map(|attributes| serde_json::from_value(detection(attributes)).unwrap());
+    let result = result_of(FrameId::from_position("attributes", 0, number), detections.collect());
+    ResultEvent { tenant: tenant.clone(), ..result }
 }
 
 /// An alert of the built-in rule `face-seen` about a frame of the operator's tenant.

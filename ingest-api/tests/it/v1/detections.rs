@@ -1,10 +1,10 @@
-//! `POST /v1/detections`.
+//! `POST /v1/detections`, and the filters of `GET /v1/detections` by attribute.
 
-use contracts::{Event, Outcome, ResultEvent, TopicRole};
+use contracts::{Event, Outcome, ResultEvent, TenantId, TopicRole};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::TestServer;
+use crate::support::{TestServer, attributed_result, json_of};
 
 #[tokio::test]
 async fn a_posted_detection_is_published_as_a_result() {
@@ -25,4 +25,63 @@ async fn a_posted_detection_is_published_as_a_result() {
     assert!((detections[0].confidence - 1.0).abs() < f64::EPSILON);
     let again = ResultEvent::from_message(&server.message(TopicRole::Results, 1).await).unwrap();
     assert_eq!(again.id, event.id, "a repeat is the same result");
+}
+
+#[tokio::test]
+async fn attributes_filter_texts_numbers_and_booleans() {
+    let server = TestServer::start().await;
+    let attributes = [
+        json!({"colour": "red", "doors": 4, "make": "Audi", "year": 2020}),
+        json!({"colour": "sky blue", "doors": "4", "parked": true}),
+        json!({"colour": "", "weight": 1.5, "parked": "true", "stolen": false}),
+        json!({}),
+    ];
+    server.index(attributed_result(&TenantId::admin(), 1, &attributes)).await;
+    let cases: [(&str, &[usize]); 16] = [
+        ("attributes.colour=red", &[0]),
+        ("attributes.colour=sky%20blue", &[1]),
+        ("attributes.colour=", &[2]),
+        ("attributes.colour=Red", &[]),
+        ("attributes.doors=4", &[0, 1]),
+        ("attributes.doors=4.0", &[0]),
+        ("attributes.doors=5", &[]),
+        ("attributes.weight=1.5", &[2]),
+        ("attributes.parked=true", &[1, 2]),
+        ("attributes.parked=1", &[]),
+        ("attributes.stolen=false", &[2]),
+        ("attributes.missing=0", &[]),
+        ("attributes.make=Audi&make=Audi", &[0]),
+        ("attributes.year=2020", &[0]),
+        ("attributes.doors=4&attributes.parked=true", &[1]),
+        ("label=thing&attributes.doors=4&min_confidence=0.8", &[]),
+    ];
+    for (filters, expected) in cases {
+        let items = server.all_items(&format!("/v1/detections?{filters}"), 1).await;
+        let mut found: Vec<usize> =
+            items.iter().map(|item| item["id"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{filters}");
+    }
+}
+
+#[tokio::test]
+async fn attribute_filters_show_only_the_callers_detections() {
+    let server = TestServer::start().await;
+    let ann = server.create_user("ann").await;
+    server.create_user("bob").await;
+    server.index(attributed_result(&ann.tenant, 1, &[json!({"colour": "red", "doors": 4, "parked": true})])).await;
+    server.index(attributed_result(&TenantId::shared(), 2, &[json!({"colour": "red"})])).await;
+    for (user, filter, expected) in [
+        ("ann", "attributes.colour=red", 2),
+        ("ann", "attributes.doors=4", 1),
+        ("ann", "attributes.parked=true", 1),
+        ("bob", "attributes.colour=red", 1),
+        ("bob", "attributes.doors=4", 0),
+        ("bob", "attributes.parked=true", 0),
+    ] {
+        let token = server.access_token(user).await;
+        let page = server.get_as(&token, &format!("/v1/detections?{filter}")).await;
+        let page = json_of(page, StatusCode::OK).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), expected, "{user} {filter}: {page}");
+    }
 }
