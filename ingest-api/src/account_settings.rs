@@ -1,4 +1,4 @@
-//! Maps the settings of accounts to what `accounts` takes.
+//! Converts the settings of this service to those of the crate `accounts`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub fn mailer(accounts: &AccountArgs) -> anyhow::Result<Arc<dyn Mailer>> {
 
 /// The settings of accounts, from those of the service.
 pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
-    let usual = Settings::default();
+    let defaults = Settings::default();
     Settings {
         issuer: tokens.token_issuer.clone(),
         audience: tokens.token_audience.clone(),
@@ -37,17 +37,17 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
         hashing: Hashing {
             memory_kib: accounts.password_hash_memory_kib,
             passes: accounts.password_hash_passes,
-            threads: accounts.password_hash_threads.map_or(usual.hashing.threads, std::num::NonZero::get),
-            ..usual.hashing
+            threads: accounts.password_hash_threads.map_or(defaults.hashing.threads, std::num::NonZero::get),
+            ..defaults.hashing
         },
         quota: accounts.api_request_quota.0,
         quota_period: accounts.api_request_quota_period,
         throttle: Throttle {
             address: per_minute(accounts.sign_ins_per_address),
             tokens: per_minute(accounts.sign_ins_per_address.saturating_mul(TOKENS_PER_SIGN_IN)),
-            ..usual.throttle
+            ..defaults.throttle
         },
-        ..usual
+        ..defaults
     }
 }
 
@@ -55,6 +55,6 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
 const TOKENS_PER_SIGN_IN: u32 = 10;
 
 /// A rate per minute, five sixths of which may come at once.
-fn per_minute(many: u32) -> Rate {
-    Rate::new(Duration::from_secs(60) / many.max(1), (many / 6 * 5).max(1))
+fn per_minute(count: u32) -> Rate {
+    Rate::new(Duration::from_secs(60) / count.max(1), (count / 6 * 5).max(1))
 }

@@ -24,15 +24,15 @@ use tokio_util::sync::CancellationToken;
 const PERIOD: Duration = Duration::from_millis(500);
 /// Time between two measurements of the oldest frame, which read frames from the bus.
 const AGE_PERIOD: Duration = Duration::from_secs(3);
-/// Time span over which throughput is measured, and after which a group without progress counts as stopped.
+/// Time span over which throughput is measured, and after which a group without progress is considered stopped.
 const WINDOW: Duration = Duration::from_secs(5);
 /// Factor by which the throughput decays with each slower sample: a short stop is no lower throughput.
 const DECAY: f64 = 0.99;
-/// Time without refusals after which an overload counts as over. During one, frames are refused and accepted in turns of
+/// Time without refusals after which an overload has ended. During an overload, frames are refused and accepted in turns of
 /// seconds, and the log shows it as one event.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
-/// The flag.
+/// The flag that refuses new frames.
 #[derive(Default)]
 pub struct Backlog {
     behind: AtomicBool,
@@ -48,7 +48,7 @@ struct Group {
 /// Turns refusals into two log lines for each overload.
 #[derive(Default)]
 struct Overload {
-    /// The last refusal of the present overload.
+    /// The last refusal of the current overload.
     last_refusal: Option<Instant>,
 }
 
@@ -65,7 +65,7 @@ struct Throughput {
     samples: VecDeque<(Instant, Progress)>,
     /// Frames per second.
     per_second: Option<f64>,
-    /// When the present number of finished frames was first seen, and that number.
+    /// When the current number of finished frames was first measured, and that number.
     last_progress: Option<(Instant, u64)>,
 }
 
@@ -151,8 +151,8 @@ impl Backlog {
         let mut ticks = every(PERIOD);
         loop {
             ticks.tick().await;
-            let asked = groups.iter().map(|group| bus.progress(TopicRole::Frames, &group.name));
-            match try_join_all(asked).await {
+            let requests = groups.iter().map(|group| bus.progress(TopicRole::Frames, &group.name));
+            match try_join_all(requests).await {
                 Ok(progress) => {
                     let now = Instant::now();
                     let waits =
@@ -197,7 +197,7 @@ async fn measure_age(bus: &dyn Bus, groups: &[Group]) {
 
 async fn oldest(bus: &dyn Bus, group: &Group) -> Result<Duration, BusError> {
     let accepted = bus.oldest_unconsumed(TopicRole::Frames, &group.name).await?;
-    // After a clock was set back, a frame may lie in the future: it counts as new.
+    // After a clock was set back, a frame's time may be in the future; its age is then 0.
     let age =
         accepted.map(|accepted| SystemTime::now().duration_since(accepted).unwrap_or_default()).unwrap_or_default();
     group.oldest.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -72,7 +72,7 @@ pub struct Config {
         value_name = "DURATION", value_parser = settings::seconds(1..=3600))]
     pub ingest_upload: Duration,
 
-    /// Longest wait for a result that `Prefer: wait` may ask for; a bare number is in seconds
+    /// Longest wait for a result with `Prefer: wait`; a bare number is in seconds
     #[arg(long = "ingest-wait-seconds", env = "SIGHTLINE_INGEST_WAIT_SECONDS", default_value = "30s",
         value_name = "DURATION", value_parser = settings::seconds(0..=3600))]
     pub ingest_wait: Duration,
@@ -94,7 +94,7 @@ pub struct Config {
     pub openid: OpenIdArgs,
 }
 
-/// TLS towards an alert-stream whose address begins with https.
+/// TLS towards alert-stream, for an address that begins with https.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AlertStreamTls {
     /// Certificate authority of alert-stream, in addition to the public ones; PEM file
@@ -171,7 +171,7 @@ impl Config {
         shared.topics.check(faults);
     }
 
-    /// The workers' consumer groups whose lag counts.
+    /// The consumer groups of workers whose lag stops new frames.
     pub fn worker_groups(&self, shared: &SharedArgs) -> Vec<String> {
         if self.ingest_worker_groups.is_empty() {
             return vec![contracts::groups::detector_worker(&shared.frames.detectors)];

@@ -1,4 +1,4 @@
-//! What the service is given at its start.
+//! The dependencies of the service.
 
 use std::sync::Arc;
 

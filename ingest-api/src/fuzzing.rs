@@ -1,5 +1,5 @@
 //! Fuzz targets of this crate: each function takes any bytes and panics where a promise is broken. `scripts/fuzz` runs them
-//! over generated inputs, the tests below over the inputs in `fuzz/corpus`. Compiled for these two only.
+//! on generated inputs, the tests below on the inputs in `fuzz/corpus`. Compiled only for fuzzing and tests.
 
 mod edge;
 mod fakes;
@@ -26,8 +26,8 @@ const PROXIED: [&str; 3] = ["/v1/alerts", "/v1/alerts/cookie", "/alerts"];
 /// Routes whose errors follow RFC 6749.
 const OAUTH: [&str; 3] = ["/v1/token", "/v1/token/revoke", "/v1/token/introspect"];
 
-/// The first bytes of a file: its type and size are found at one byte and do not change with the bytes that follow, whatever
-/// the size of the chunks.
+/// The first bytes of a file. Once its type and size are found, further bytes do not change them. The size of the chunks makes
+/// no difference.
 pub fn probing(data: &[u8]) {
     let whole = Probe::default().update(data);
     let mut growing = Probe::default();

@@ -1,4 +1,4 @@
-//! The HTTP edge: frames in, answers out.
+//! The HTTP edge: accepts frames, and serves results and alerts.
 //!
 //! ```text
 //!             ┌─ POST /v1/frames ──▶ header probed ──▶ charged ──▶ frames ──▶ acknowledged ──▶ 202
@@ -10,7 +10,7 @@
 //! In: images, detections made elsewhere, rules, queries. Out: frame and result events on the bus; pages, counts and images.
 //! Promised: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes show it;
 //! memory is bounded, and beyond the bound clients get 503 with `Retry-After`. Images are never decoded here: input from
-//! strangers may crash a decoder, and a crash must not take the API down.
+//! strangers may crash a decoder, and a crash must not stop the API.
 
 mod account_settings;
 mod backlog;

@@ -84,9 +84,9 @@ fn main() -> ExitCode {
 /// Threads for requests: half of the cores, or `TOKIO_WORKER_THREADS`. librdkafka has its own threads, and with more of these
 /// they would mostly wake each other.
 fn workers() -> usize {
-    let asked = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|text| text.parse().ok());
+    let requested = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|text| text.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    asked.filter(|number| *number > 0).unwrap_or(cores.div_ceil(2))
+    requested.filter(|number| *number > 0).unwrap_or(cores.div_ceil(2))
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {

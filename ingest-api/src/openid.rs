@@ -7,9 +7,9 @@
 //! ```
 //!
 //! In: the settings, the redirects of a browser, ID tokens. Out: the provider's user; `accounts` maps it to a user of this
-//! system. Promised: an ID token counts only when the provider signed it for this client and it has not expired; no claim is
-//! read before that is checked. The provider is called only when somebody signs in, so the service starts while the provider
-//! is down; its metadata is cached for an hour. Every call has a time limit and a size limit.
+//! system. Promised: an ID token is accepted only when the provider signed it for this client and it has not expired; no claim is
+//! read before that is checked. The provider is called only for a sign-in, so the service starts while the provider is
+//! down; its metadata is cached for an hour. Every call has a time limit and a size limit.
 
 mod args;
 mod client;
@@ -45,8 +45,8 @@ pub enum OpenIdError {
     /// The provider cannot be reached, or its configuration does not fit the settings.
     #[error("the OpenID provider cannot be used now: {0}")]
     Unavailable(String),
-    /// The provider gives no tokens for the code.
-    #[error("the provider does not take this sign-in any more; begin again")]
+    /// The provider issues no tokens for the code.
+    #[error("the provider no longer accepts this sign-in; begin again")]
     Refused,
     /// The ID token is invalid.
     #[error(transparent)]
@@ -66,11 +66,11 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The provider of the settings, if they name one. `own` is the public URL of this system.
+    /// The provider of the settings, if they name one. `public_url` is that of this system.
     ///
     /// # Errors
     /// When settings are invalid or incomplete; the message names them.
-    pub fn new(settings: &OpenIdArgs, own: &str) -> anyhow::Result<Option<Self>> {
+    pub fn new(settings: &OpenIdArgs, public_url: &str) -> anyhow::Result<Option<Self>> {
         let (issuer, client_id) = match (&settings.oidc_issuer, &settings.oidc_client_id) {
             (Some(issuer), Some(client_id)) => (issuer.trim(), client_id),
             (None, None) => {
@@ -87,7 +87,7 @@ impl Provider {
         ensure!(issuer_url.query().is_none(), "SIGHTLINE_OIDC_ISSUER must be without a ?");
         let callback = match &settings.oidc_callback_url {
             Some(url) => url.clone(),
-            None => format!("{}/v1/oidc/callback", own.trim_end_matches('/')),
+            None => format!("{}/v1/oidc/callback", public_url.trim_end_matches('/')),
         };
         secure_url("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &callback)?;
         let returns = settings
@@ -139,7 +139,7 @@ impl Provider {
         Ok(request.add_scopes(self.scopes.iter().cloned()).url().0)
     }
 
-    /// The user for whom the provider gave a code, in the flow that this browser began.
+    /// The user for whom the provider issued the code, in the flow that this browser began.
     pub async fn finish(&self, flow: &Flow, code: String) -> Result<ProviderUser, OpenIdError> {
         let client = self.client(&*self.discovery.metadata().await?);
         let request = client.exchange_code(AuthorizationCode::new(code));
@@ -166,7 +166,7 @@ impl Provider {
         let info: CoreUserInfoClaims = request
             .request_async(self.discovery.client())
             .await
-            .map_err(|_| OpenIdError::Unavailable("it does not tell who signed in".to_owned()))?;
+            .map_err(|_| OpenIdError::Unavailable("its userinfo endpoint failed".to_owned()))?;
         Ok(user.with_claims(info.email(), info.email_verified(), info.name()))
     }
 
@@ -205,8 +205,8 @@ fn secure_url(key: &str, address: &str) -> anyhow::Result<Url> {
     let wrong =
         || format!("{key} must be an address that begins with https:// (http:// on this machine only), without a #");
     let url: Url = address.trim().parse().with_context(wrong)?;
-    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && here);
+    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
     ensure!(is_safe && url.fragment().is_none(), wrong());
     Ok(url)
 }
@@ -220,22 +220,22 @@ fn client_authentication(metadata: &Metadata) -> AuthType {
 
 type ExchangeError = RequestTokenError<client::HttpError, StandardErrorResponse<CoreErrorResponseType>>;
 
-/// The message never quotes the answer of the provider, which may contain tokens.
+/// The message never quotes the provider's response, which may contain tokens.
 fn exchange_error(error: ExchangeError) -> OpenIdError {
     use CoreErrorResponseType::{InvalidClient, UnauthorizedClient};
     match error {
         RequestTokenError::ServerResponse(refusal) => match refusal.error() {
             InvalidClient | UnauthorizedClient => OpenIdError::Unavailable(
-                "it does not know this client or its secret; check SIGHTLINE_OIDC_CLIENT_ID and _SECRET".to_owned(),
+                "it refuses this client or its secret; check SIGHTLINE_OIDC_CLIENT_ID and _SECRET".to_owned(),
             ),
             code => {
-                tracing::info!(code = code.as_ref(), "the OpenID provider gave no tokens for a code");
+                tracing::info!(code = code.as_ref(), "the OpenID provider issued no tokens for a code");
                 OpenIdError::Refused
             }
         },
         RequestTokenError::Request(error) => OpenIdError::Unavailable(error.to_string()),
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            OpenIdError::Unavailable("its answer to a code does not read".to_owned())
+            OpenIdError::Unavailable("its token response cannot be parsed".to_owned())
         }
     }
 }
@@ -244,9 +244,9 @@ fn exchange_error(error: ExchangeError) -> OpenIdError {
 mod tests {
     use super::*;
 
-    const OWN: &str = "https://sightline.example.org/";
+    const PUBLIC_URL: &str = "https://sightline.example.org/";
 
-    fn usual() -> OpenIdArgs {
+    fn google() -> OpenIdArgs {
         OpenIdArgs {
             oidc_issuer: Some("https://accounts.google.com".to_owned()),
             oidc_client_id: Some("web".to_owned()),
@@ -256,18 +256,18 @@ mod tests {
     }
 
     fn refused(settings: &OpenIdArgs) -> String {
-        Provider::new(settings, OWN).err().expect("it is refused").to_string()
+        Provider::new(settings, PUBLIC_URL).err().expect("it is refused").to_string()
     }
 
     #[test]
     fn a_provider_needs_all_of_its_settings() {
-        assert!(Provider::new(&OpenIdArgs::default(), OWN).unwrap().is_none());
-        let provider = Provider::new(&usual(), OWN).unwrap().unwrap();
+        assert!(Provider::new(&OpenIdArgs::default(), PUBLIC_URL).unwrap().is_none());
+        let provider = Provider::new(&google(), PUBLIC_URL).unwrap().unwrap();
         assert_eq!(provider.callback.as_str(), "https://sightline.example.org/v1/oidc/callback");
         assert!(provider.is_secure());
         for half in [
-            OpenIdArgs { oidc_client_id: None, ..usual() },
-            OpenIdArgs { oidc_issuer: None, ..usual() },
+            OpenIdArgs { oidc_client_id: None, ..google() },
+            OpenIdArgs { oidc_issuer: None, ..google() },
             OpenIdArgs { oidc_client_secret: Some("secret".parse().unwrap()), ..OpenIdArgs::default() },
         ] {
             let said = refused(&half);
@@ -280,16 +280,16 @@ mod tests {
         for address in ["http://accounts.example", "accounts.example", "https://a.example/#b", "ftp://a.example"] {
             let text = || Some(address.to_owned());
             for (key, settings) in [
-                ("SIGHTLINE_OIDC_ISSUER", OpenIdArgs { oidc_issuer: text(), ..usual() }),
-                ("SIGHTLINE_OIDC_CALLBACK_URL", OpenIdArgs { oidc_callback_url: text(), ..usual() }),
-                ("SIGHTLINE_OIDC_RETURN_URLS", OpenIdArgs { oidc_return_urls: vec![address.to_owned()], ..usual() }),
+                ("SIGHTLINE_OIDC_ISSUER", OpenIdArgs { oidc_issuer: text(), ..google() }),
+                ("SIGHTLINE_OIDC_CALLBACK_URL", OpenIdArgs { oidc_callback_url: text(), ..google() }),
+                ("SIGHTLINE_OIDC_RETURN_URLS", OpenIdArgs { oidc_return_urls: vec![address.to_owned()], ..google() }),
             ] {
                 assert!(refused(&settings).contains(key), "{key} {address}");
             }
         }
-        let here = OpenIdArgs { oidc_issuer: Some("http://127.0.0.1:8081/realms/a".to_owned()), ..usual() };
+        let here = OpenIdArgs { oidc_issuer: Some("http://127.0.0.1:8081/realms/a".to_owned()), ..google() };
         assert!(Provider::new(&here, "http://localhost:8080").unwrap().is_some_and(|provider| !provider.is_secure()));
-        let missing = OpenIdArgs { oidc_ca: Some("/nowhere.pem".into()), ..usual() };
+        let missing = OpenIdArgs { oidc_ca: Some("/nowhere.pem".into()), ..google() };
         assert!(refused(&missing).contains("SIGHTLINE_OIDC_CA"));
     }
 
@@ -299,7 +299,7 @@ mod tests {
         let path = folder.path().join("ca.pem");
         for content in ["", "not a certificate"] {
             std::fs::write(&path, content).unwrap();
-            let message = refused(&OpenIdArgs { oidc_ca: Some(path.clone()), ..usual() });
+            let message = refused(&OpenIdArgs { oidc_ca: Some(path.clone()), ..google() });
             assert!(message.contains("SIGHTLINE_OIDC_CA") && message.contains("ca.pem"), "{message}");
         }
     }
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn only_pages_of_the_settings_get_tokens() {
         let returns = vec!["https://app.example/in".to_owned()];
-        let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..usual() }, OWN).unwrap().unwrap();
+        let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..google() }, PUBLIC_URL).unwrap().unwrap();
         assert!(provider.page("https://app.example/in").is_some());
         for other in
             ["https://app.example/in/", "https://app.example/in?a=b", "https://app.example/in#a", "https://app.example"]

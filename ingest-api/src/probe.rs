@@ -1,9 +1,9 @@
 //! Type and size of an image from its first bytes. Nothing is decoded.
 //!
-//! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as they are there, or that this
-//! is no image that is taken. Each byte is read once, however small the chunks.
+//! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as the bytes show them, or that
+//! this is not an accepted image. Each byte is read once, however small the chunks.
 
-/// The image types that are taken.
+/// The accepted image types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageType {
     /// JPEG.
@@ -27,13 +27,13 @@ impl ImageType {
     /// The type by the first bytes.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         match recognise(bytes) {
-            Begins::With(kind) => Some(kind),
-            Begins::Incomplete | Begins::Otherwise => None,
+            Signature::Of(kind) => Some(kind),
+            Signature::Incomplete | Signature::Unknown => None,
         }
     }
 }
 
-/// What the bytes so far say.
+/// The result for the bytes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// More bytes are needed.
@@ -47,9 +47,9 @@ pub enum Finding {
         /// Height in pixels.
         height: u32,
     },
-    /// None of the types that are taken.
+    /// None of the accepted types.
     NotAnImage,
-    /// It begins like this type, and its header is invalid.
+    /// It begins like this type, but its header is invalid.
     Broken(ImageType),
 }
 
@@ -64,9 +64,9 @@ impl Probe {
     /// Parses all bytes that have arrived so far.
     pub fn update(&mut self, bytes: &[u8]) -> Finding {
         let kind = match recognise(bytes) {
-            Begins::With(kind) => kind,
-            Begins::Incomplete => return Finding::Incomplete,
-            Begins::Otherwise => return Finding::NotAnImage,
+            Signature::Of(kind) => kind,
+            Signature::Incomplete => return Finding::Incomplete,
+            Signature::Unknown => return Finding::NotAnImage,
         };
         let size = match kind {
             ImageType::Jpeg => self.jpeg(bytes),
@@ -74,7 +74,7 @@ impl Probe {
             ImageType::Webp => webp(bytes),
         };
         match size {
-            Size::Is(width, height) => Finding::Image { kind, width, height },
+            Size::Known(width, height) => Finding::Image { kind, width, height },
             Size::Incomplete => Finding::Incomplete,
             Size::Broken => Finding::Broken(kind),
         }
@@ -98,7 +98,7 @@ impl Probe {
                 0xd9 | 0xda => return Size::Broken,
                 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     return match segment.get(5..9) {
-                        Some(size) => Size::Is(be16(&size[2..]), be16(size)),
+                        Some(size) => Size::Known(be16(&size[2..]), be16(size)),
                         None => Size::Incomplete,
                     };
                 }
@@ -112,30 +112,31 @@ impl Probe {
     }
 }
 
-/// The first bytes.
-enum Begins {
-    With(ImageType),
+/// The file signature at the beginning of the bytes.
+enum Signature {
+    Of(ImageType),
     Incomplete,
-    Otherwise,
+    Unknown,
 }
 
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-fn recognise(bytes: &[u8]) -> Begins {
+fn recognise(bytes: &[u8]) -> Signature {
     let could_be = |magic: &[u8]| bytes.iter().zip(magic).all(|(byte, expected)| byte == expected);
     let webp = could_be(b"RIFF") && bytes.iter().skip(8).zip(b"WEBP").all(|(byte, expected)| byte == expected);
     let (kind, length) = match () {
         () if could_be(JPEG) => (ImageType::Jpeg, JPEG.len()),
         () if could_be(PNG) => (ImageType::Png, PNG.len()),
         () if webp => (ImageType::Webp, 12),
-        () => return Begins::Otherwise,
+        () => return Signature::Unknown,
     };
-    if bytes.len() >= length { Begins::With(kind) } else { Begins::Incomplete }
+    if bytes.len() >= length { Signature::Of(kind) } else { Signature::Incomplete }
 }
 
+/// Width and height in pixels.
 enum Size {
-    Is(u32, u32),
+    Known(u32, u32),
     Incomplete,
     Broken,
 }
@@ -143,7 +144,7 @@ enum Size {
 fn png(bytes: &[u8]) -> Size {
     match (bytes.get(8..16), bytes.get(16..24)) {
         (Some(head), _) if head != b"\0\0\0\x0dIHDR" => Size::Broken,
-        (Some(_), Some(size)) => Size::Is(be32(size), be32(&size[4..])),
+        (Some(_), Some(size)) => Size::Known(be32(size), be32(&size[4..])),
         _ => Size::Incomplete,
     }
 }
@@ -153,16 +154,16 @@ fn webp(bytes: &[u8]) -> Size {
     match &bytes[12..16] {
         b"VP8 " => match (data.get(3..6), data.get(6..10)) {
             (Some(start), _) if start != [0x9d, 0x01, 0x2a] => Size::Broken,
-            (Some(_), Some(size)) => Size::Is(le(&size[..2]) & 0x3fff, le(&size[2..]) & 0x3fff),
+            (Some(_), Some(size)) => Size::Known(le(&size[..2]) & 0x3fff, le(&size[2..]) & 0x3fff),
             _ => Size::Incomplete,
         },
         b"VP8L" => match (data.first(), data.get(1..5).map(le)) {
             (Some(signature), _) if *signature != 0x2f => Size::Broken,
-            (Some(_), Some(bits)) => Size::Is((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1),
+            (Some(_), Some(bits)) => Size::Known((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1),
             _ => Size::Incomplete,
         },
         b"VP8X" => match data.get(4..10) {
-            Some(size) => Size::Is(le(&size[..3]) + 1, le(&size[3..]) + 1),
+            Some(size) => Size::Known(le(&size[..3]) + 1, le(&size[3..]) + 1),
             None => Size::Incomplete,
         },
         _ => Size::Broken,

@@ -1,8 +1,8 @@
-//! Remembers which request came under an idempotency key, to refuse another request under the same key.
+//! Remembers the request of each idempotency key, to refuse another request with the same key.
 //!
 //! A frame's id follows from tenant and key, so a repeated request is the same frame on every replica and after a restart. A
-//! key that comes with another image or other parameters is a mistake of the client, which this memory detects. It is bounded
-//! and local to the process: a request beyond it counts as a repeat of the first.
+//! key with another image or other parameters is a mistake of the client, which this memory detects. It is bounded and local
+//! to the process: a request whose key it has forgotten is treated as a repeat of the first.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use contracts::FrameId;
 
-/// At least so many keys are remembered, and at most twice as many: some 5 MB.
+/// Least number of keys that are remembered; the most is twice that, some 5 MB.
 const GENERATION: usize = 50_000;
 
 /// Hashes of recent requests by frame id.

@@ -2,8 +2,8 @@
 //!
 //! A request with `Prefer: wait` registers a [`ReplyWaiter`] and publishes its frame with the name of this replica in
 //! `ce_replyto`. Workers publish the results of such frames to the topic `replies` too. Every replica reads all of `replies`
-//! ([`follow`]) and delivers the results with its own name to the waiters of the frame. Replicas do not know one another, so
-//! there may be any number.
+//! ([`follow`]) and delivers the results with its own name to the waiters of the frame. Replicas do not know one another, so any
+//! number of them can run.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const RESULTS_PER_WAITER: usize = 64;
 /// The waiting requests of this replica.
 pub struct Replies {
     replica: String,
-    most: usize,
+    max_waiters: usize,
     listening: AtomicBool,
     numbers: AtomicU64,
     waiters: Mutex<Waiters>,
@@ -38,18 +38,18 @@ struct Waiters {
 
 /// A waiting request. Dropping it unregisters it.
 pub struct ReplyWaiter {
-    of: Arc<Replies>,
+    replies: Arc<Replies>,
     frame: FrameId,
     number: u64,
     results: mpsc::Receiver<ResultEvent>,
 }
 
 impl Replies {
-    /// No waiters yet; at most `most` at the same time.
-    pub fn new(most: usize) -> Arc<Self> {
+    /// Accepts at most `max_waiters` waiters at the same time.
+    pub fn new(max_waiters: usize) -> Arc<Self> {
         Arc::new(Self {
             replica: uuid::Uuid::new_v4().to_string(),
-            most,
+            max_waiters,
             listening: AtomicBool::new(false),
             numbers: AtomicU64::new(0),
             waiters: Mutex::default(),
@@ -66,7 +66,7 @@ impl Replies {
     /// published: the result may come before the broker's acknowledgement.
     pub fn register(self: &Arc<Self>, frame: FrameId) -> Option<ReplyWaiter> {
         let mut waiters = self.lock();
-        if waiters.count >= self.most || !self.listening.load(Ordering::Acquire) {
+        if waiters.count >= self.max_waiters || !self.listening.load(Ordering::Acquire) {
             return None;
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl Replies {
         waiters.by_frame.entry(frame).or_default().push((number, sender));
         waiters.count += 1;
         self.set_gauge(waiters.count);
-        Some(ReplyWaiter { of: self.clone(), frame, number, results })
+        Some(ReplyWaiter { replies: self.clone(), frame, number, results })
     }
 
     /// Delivers a message of `replies` to the waiters of its frame.
@@ -117,7 +117,7 @@ impl Replies {
 }
 
 impl ReplyWaiter {
-    /// One result of each of these detectors; `None` when they are not all there by `deadline`, or the service stops.
+    /// One result of each of these detectors; `None` when one is missing at `deadline`, or the service stops.
     pub async fn all(
         mut self,
         detectors: &[DetectorName],
@@ -141,20 +141,20 @@ impl ReplyWaiter {
 
 impl Drop for ReplyWaiter {
     fn drop(&mut self) {
-        self.of.unregister(self.frame, self.number);
+        self.replies.unregister(self.frame, self.number);
     }
 }
 
-/// Reads `replies` from now on and delivers what is for this replica, until `stop`. Transient errors are retried; meanwhile
-/// no request waits.
+/// Reads `replies` from now on and delivers the results for this replica, until `stop`. Transient errors are retried; until a
+/// retry succeeds, no request waits.
 ///
 /// # Errors
 /// When the bus fails permanently.
-pub async fn follow(bus: Arc<dyn Bus>, waiting: Arc<Replies>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn follow(bus: Arc<dyn Bus>, replies: Arc<Replies>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut retry = Retry::new("replies cannot be read; requests are not kept waiting", backoff::READ, &stop);
     loop {
-        let ended = stop.run_until_cancelled(read(&*bus, &waiting, &mut retry)).await;
-        waiting.listening.store(false, Ordering::Release);
+        let ended = stop.run_until_cancelled(read(&*bus, &replies, &mut retry)).await;
+        replies.listening.store(false, Ordering::Release);
         let Some(error) = ended else { return Ok(()) };
         if let Err(interrupted) = retry.wait_or_fail(error).await {
             return interrupted.end();
@@ -162,15 +162,15 @@ pub async fn follow(bus: Arc<dyn Bus>, waiting: Arc<Replies>, stop: Cancellation
     }
 }
 
-async fn read(bus: &dyn Bus, waiting: &Replies, retry: &mut Retry) -> BusError {
+async fn read(bus: &dyn Bus, replies: &Replies, retry: &mut Retry) -> BusError {
     let mut reader = match bus.reader(TopicRole::Replies, Start::Latest).await {
         Ok(reader) => reader,
         Err(error) => return error,
     };
-    waiting.listening.store(true, Ordering::Release);
+    replies.listening.store(true, Ordering::Release);
     loop {
         match reader.next().await {
-            Ok(ReaderItem::Delivery(delivery)) => waiting.deliver(&delivery.message),
+            Ok(ReaderItem::Delivery(delivery)) => replies.deliver(&delivery.message),
             // Replies were lost before they were read: their requests end at their deadlines.
             Ok(ReaderItem::Gap { .. }) => {}
             Err(error) => return error,
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    fn reply(waiting: &Replies, frame_id: FrameId, detector: &str) -> Message {
+    fn reply(replies: &Replies, frame_id: FrameId, detector: &str) -> Message {
         let data = ResultData {
             frame_id,
             stream: None,
@@ -200,43 +200,43 @@ mod tests {
             outcome: Outcome::Ok { width: 1, height: 1, detections: Vec::new(), image: None },
         };
         let (id, key) = (uuid::Uuid::new_v4(), frame_id.to_string());
-        let reply_to = Some(waiting.replica().to_owned());
+        let reply_to = Some(replies.replica().to_owned());
         ResultEvent { id, tenant: TenantId::shared(), key, traceparent: None, reply_to, data }.to_message()
     }
 
-    fn listening(most: usize) -> Arc<Replies> {
-        let waiting = Replies::new(most);
-        waiting.listening.store(true, Ordering::Release);
-        waiting
+    fn listening(max_waiters: usize) -> Arc<Replies> {
+        let replies = Replies::new(max_waiters);
+        replies.listening.store(true, Ordering::Release);
+        replies
     }
 
     #[tokio::test]
     async fn a_waiter_gets_one_result_of_every_detector() {
-        let (waiting, stop, frame) = (listening(8), CancellationToken::new(), FrameId::now());
+        let (replies, stop, frame) = (listening(8), CancellationToken::new(), FrameId::now());
         let detectors = ["face".parse().unwrap(), "vehicle".parse().unwrap()];
         let deadline = Instant::now() + Duration::from_secs(20);
-        let (first, second) = (waiting.register(frame).unwrap(), waiting.register(frame).unwrap());
+        let (first, second) = (replies.register(frame).unwrap(), replies.register(frame).unwrap());
         for detector in ["face", "face"] {
-            waiting.deliver(&reply(&waiting, frame, detector));
+            replies.deliver(&reply(&replies, frame, detector));
         }
-        waiting.deliver(&reply(&waiting, FrameId::now(), "vehicle"));
-        waiting.deliver(&reply(&Replies::new(1), frame, "vehicle"));
+        replies.deliver(&reply(&replies, FrameId::now(), "vehicle"));
+        replies.deliver(&reply(&Replies::new(1), frame, "vehicle"));
         let soon = Instant::now() + Duration::from_millis(20);
         assert!(first.all(&detectors, soon, &stop).await.is_none(), "one detector is still to answer");
-        waiting.deliver(&reply(&waiting, frame, "vehicle"));
+        replies.deliver(&reply(&replies, frame, "vehicle"));
         let results = second.all(&detectors, deadline, &stop).await.unwrap();
         assert_eq!(results.len(), 2);
-        assert!(waiting.lock().by_frame.is_empty(), "a waiter that is done is unregistered");
+        assert!(replies.lock().by_frame.is_empty(), "a waiter that is done is unregistered");
     }
 
     #[test]
     fn waiters_are_bounded_and_need_a_reader() {
-        let waiting = listening(1);
-        let waiter = waiting.register(FrameId::now()).unwrap();
-        assert!(waiting.register(FrameId::now()).is_none());
+        let replies = listening(1);
+        let waiter = replies.register(FrameId::now()).unwrap();
+        assert!(replies.register(FrameId::now()).is_none());
         drop(waiter);
-        assert!(waiting.register(FrameId::now()).is_some());
-        waiting.listening.store(false, Ordering::Release);
-        assert!(waiting.register(FrameId::now()).is_none());
+        assert!(replies.register(FrameId::now()).is_some());
+        replies.listening.store(false, Ordering::Release);
+        assert!(replies.register(FrameId::now()).is_none());
     }
 }

@@ -65,8 +65,8 @@ pub struct Edge {
     router: Router,
     documents: Arc<dyn Documents>,
     log: Arc<WriteOnlyLog>,
-    /// Held for one request, so that the messages published meanwhile belong to it.
-    turn: Mutex<()>,
+    /// Locked for each request, so that the messages published during it are its own.
+    one_request: Mutex<()>,
     _folder: TempDir,
 }
 
@@ -105,7 +105,7 @@ impl Edge {
         let health = crate::health(&config, &deps);
         let app = App::new(config, &common, &deps, CancellationToken::new())?;
         let router = crate::http::router(app, &health);
-        Ok(Self { runtime, router, documents, log, turn: Mutex::default(), _folder: folder })
+        Ok(Self { runtime, router, documents, log, one_request: Mutex::default(), _folder: folder })
     }
 
     /// The response to a request, with a token of every scope.
@@ -116,7 +116,7 @@ impl Edge {
 
     /// The response to a request as it is.
     pub fn ask_anonymously(&self, request: Request<Body>) -> Answer {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_request = self.one_request.lock().unwrap_or_else(PoisonError::into_inner);
         self.runtime.block_on(async {
             let Ok(response) = self.router.clone().oneshot(request).await;
             let (parts, body) = response.into_parts();
@@ -126,7 +126,7 @@ impl Edge {
         })
     }
 
-    /// So that every request meets the same state.
+    /// Deletes the rules that a request created, so that every request meets the same state.
     async fn delete_rules(&self) {
         for rule in self.documents.rules(&TenantId::admin()).await.unwrap_or_default() {
             drop(self.documents.delete_rule(&TenantId::admin(), rule.id).await);

@@ -37,7 +37,8 @@ const ISSUER_OF: &str = "{issuer}";
 const TIMES: [(&str, i64); 3] = [("{past}", -3600), ("{now}", 0), ("{future}", 3600)];
 
 /// A sign-in, in four parts that end with a line feed each: query of the callback, cookies, header of the ID token, its claims.
-/// With an empty header the claims are the whole token. Placeholders stand for what a browser and a provider would know.
+/// With an empty header, the claims are the whole token. Placeholders stand for values that only the browser or the provider
+/// knows.
 ///
 /// Promised: a user is signed in only by a token that the provider signed for this client, with the nonce of this sign-in, and
 /// only in the browser that began it; nothing else reaches the provider; every other response is a problem without the token.
@@ -87,7 +88,7 @@ fn callback(query: &str, cookies: &str) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// A token with this header and these claims, signed by the provider whatever they are.
+/// A token with this header and these claims, signed with the provider's key.
 fn sign(header: &str, claims: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature =
@@ -95,7 +96,7 @@ fn sign(header: &str, claims: &str) -> String {
     format!("{message}.{}", signature.unwrap_or_default())
 }
 
-/// Whether these claims may sign somebody in, as OpenID Connect Core has it in 3.1.3.7.
+/// Whether these claims may sign a user in (OpenID Connect Core, 3.1.3.7).
 fn is_good(claims: &str, issuer: &str, nonce: Option<&str>) -> bool {
     let Ok(claims) = serde_json::from_str::<Value>(claims) else { return false };
     let audience = &claims["aud"];
@@ -150,7 +151,7 @@ struct FakeProvider {
     next: Arc<NextToken>,
 }
 
-/// The ID token of the next answer of the token endpoint, until it was asked for.
+/// The ID token of the next response of the token endpoint; empty once it was requested.
 #[derive(Default)]
 struct NextToken(Mutex<Option<String>>);
 
@@ -193,7 +194,7 @@ impl FakeProvider {
         *self.next.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.to_owned());
     }
 
-    /// Whether the token endpoint was asked since the last [`Self::answer_with`].
+    /// Whether the token endpoint was called since the last [`Self::answer_with`].
     fn was_asked(&self) -> bool {
         self.next.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }

@@ -18,7 +18,7 @@ use store::relational::Role;
 use utoipa::openapi::security::SecurityRequirement;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Demands, Refusal, requires};
+use crate::http::describe::{Argument, Requirements, ErrorResponse, requires};
 use crate::http::error::{ApiError, HttpError, ServiceError, whole_seconds};
 use crate::http::rate_limit::{self, RateLimitState};
 use crate::http::scope::{self, RequiredScope};
@@ -30,11 +30,11 @@ pub struct Authorized<S> {
     scope: PhantomData<fn() -> S>,
 }
 
-/// A user, by whatever credential. The operator's own token stands for the operator's user.
+/// A user with any kind of credential. The operator's own token authenticates the operator's user.
 pub struct CurrentUser {
-    /// Which user.
+    /// The user's id.
     pub id: UserId,
-    /// What its credential allows; its `user` is always set.
+    /// The caller with its scopes; `user` is always set.
     pub caller: Caller,
 }
 
@@ -42,10 +42,10 @@ pub struct CurrentUser {
 /// must not be enough to make other tokens, or to take over the account by another e-mail address.
 pub struct FullSession(pub CurrentUser);
 
-/// A caller who manages users; its `user` is always set.
+/// A caller with the scope `admin`; `user` is always set.
 pub struct Admin(pub Caller);
 
-/// An admin; none for a request without a credential, or with one of another user.
+/// A caller with the scope `admin`; `None` for a request without a credential or without that scope.
 pub struct OptionalAdmin(pub Option<Caller>);
 
 impl<S> Authorized<S> {
@@ -82,7 +82,7 @@ pub enum AuthError {
     #[error("the token does not allow {0}; use one that does")]
     Forbidden(&'static str),
     /// The rate limit is reached.
-    #[error("there may be {limit} requests a second; wait and try again")]
+    #[error("the rate limit is {limit} requests per second; wait and try again")]
     RateLimited {
         /// Requests per second.
         limit: u32,
@@ -90,7 +90,7 @@ pub enum AuthError {
         retry_after: Duration,
     },
     /// The quota is used up.
-    #[error("the quota is used up; GET /v1/users/me/quota tells when there is more, and the operator may give more")]
+    #[error("the quota is used up; GET /v1/users/me/quota shows when it resets, and the operator can raise it")]
     QuotaExceeded {
         /// When the next period begins, if there is one.
         resets_at: Option<Timestamp>,
@@ -141,48 +141,48 @@ impl From<AccessError> for ApiError {
     }
 }
 
-/// What a request with a credential may be refused with.
-pub const CALLER_REFUSALS: [Refusal; 3] = [
-    Refusal::with_header(
+/// The error responses to a request with a credential.
+pub const CALLER_ERRORS: [ErrorResponse; 3] = [
+    ErrorResponse::with_header(
         "401",
         "`unauthorized`: no credential; `invalid_token`: one that is not valid",
         "WWW-Authenticate",
         "`Bearer`, with what is wrong with the token",
     ),
-    Refusal::new("403", "`forbidden`, `scope_not_allowed`, `wrong_password`: the credential does not allow it"),
-    Refusal::with_retry("429", "`rate_limited`: too many requests; `throttled`: too many attempts"),
+    ErrorResponse::new("403", "`forbidden`, `scope_not_allowed`, `wrong_password`: the credential does not allow it"),
+    ErrorResponse::with_retry("429", "`rate_limited`: too many requests; `throttled`: too many attempts"),
 ];
 
 impl<S: RequiredScope> Argument for Authorized<S> {
-    fn describe(demands: &mut Demands) {
-        demands.security = Some(requires(S::SCOPE).into());
-        demands.refusals.extend(CALLER_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.security = Some(requires(S::SCOPE).into());
+        requirements.errors.extend(CALLER_ERRORS);
     }
 }
 
 impl Argument for Admin {
-    fn describe(demands: &mut Demands) {
-        Authorized::<scope::Admin>::describe(demands);
+    fn describe(requirements: &mut Requirements) {
+        Authorized::<scope::Admin>::describe(requirements);
     }
 }
 
 impl Argument for CurrentUser {
-    fn describe(demands: &mut Demands) {
-        demands.security = None;
-        demands.refusals.extend(CALLER_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.security = None;
+        requirements.errors.extend(CALLER_ERRORS);
     }
 }
 
 impl Argument for FullSession {
-    fn describe(demands: &mut Demands) {
-        CurrentUser::describe(demands);
+    fn describe(requirements: &mut Requirements) {
+        CurrentUser::describe(requirements);
     }
 }
 
 impl Argument for OptionalAdmin {
-    fn describe(demands: &mut Demands) {
+    fn describe(requirements: &mut Requirements) {
         let none = SecurityRequirement::default();
-        demands.security = Some([none].into_iter().chain(requires(Scope::Admin)).collect());
+        requirements.security = Some([none].into_iter().chain(requires(Scope::Admin)).collect());
     }
 }
 
@@ -215,7 +215,7 @@ impl FromRequestParts<App> for FullSession {
         let is_operator = caller.user.is_none();
         let is_full_session = has_all_scopes && caller.session.is_some();
         if !(is_operator || is_full_session) {
-            let action = "changing an account, which takes a sign-in without narrower scopes";
+            let action = "changing an account, which needs a sign-in with all scopes";
             return Err(AuthError::Forbidden(action).into());
         }
         CurrentUser::of(caller, app).await.map(Self)
@@ -267,7 +267,7 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     Ok(caller)
 }
 
-/// Counts a request against the caller's rate limit, whose state goes into the answer's headers.
+/// Counts a request against the caller's rate limit and stores the limit's state for the response headers.
 ///
 /// # Errors
 /// When the limit is reached.

@@ -26,7 +26,7 @@ impl FromRequestParts<App> for ClientOrigin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        // A test that calls the router without a connection counts as this machine.
+        // Without a connection, as in a test that calls the router, the address is this machine's.
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip().to_canonical());
         let address = client_address(peer, &parts.headers, &app.config.trusted_proxies);
@@ -42,7 +42,7 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -
     if !is_trusted(peer) {
         return peer;
     }
-    // As bytes: what the client wrote in front need not be UTF-8.
+    // As bytes: the part that the client wrote may not be UTF-8.
     let lines = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     let hops: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
     let mut nearest = peer;

@@ -8,12 +8,12 @@ mod vehicles;
 use crate::http::describe::Routes;
 use crate::http::v1::alerts::stream;
 
-/// Routes that answer soon.
+/// Routes with the usual time limit.
 pub fn routes() -> Routes {
     vehicles::routes().merge(accounts::routes()).merge(sessions::routes()).merge(hello::routes())
 }
 
-/// Streams. alert-stream knows the older shape too.
+/// Event streams, which alert-stream serves in the older shape too.
 pub fn long_routes() -> Routes {
     stream::older_routes()
 }

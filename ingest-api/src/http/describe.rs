@@ -1,8 +1,8 @@
 //! What a handler's type adds to the OpenAPI document.
 //!
 //! `#[utoipa::path]` gives path, method, parameters and bodies. The rest follows from the signature: an argument says which
-//! credential it demands and which refusals it may cause ([`Argument`]), the return type says in which form refusals are
-//! sent ([`Answer`]). `routes!` builds router and document from the same handler, so they cannot differ.
+//! credential it requires and which error responses it may cause ([`Argument`]), the return type says which body these have
+//! ([`HandlerOutput`]). `routes!` builds router and document from the same handler, so they cannot differ.
 
 use accounts::Scope;
 use axum::Json;
@@ -29,9 +29,9 @@ macro_rules! routes {
 }
 pub(crate) use routes;
 
-/// A refusal in the document.
+/// An error response in the document.
 #[derive(Clone, Copy)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: &'static str,
     /// The codes with their meaning.
@@ -40,13 +40,13 @@ pub struct Refusal {
     pub header: Option<(&'static str, &'static str)>,
 }
 
-impl Refusal {
-    /// A refusal without a header of its own.
+impl ErrorResponse {
+    /// An error response without a header of its own.
     pub const fn new(status: &'static str, description: &'static str) -> Self {
         Self { status, description, header: None }
     }
 
-    /// A refusal with a header.
+    /// An error response with a header.
     pub const fn with_header(
         status: &'static str,
         description: &'static str,
@@ -56,7 +56,7 @@ impl Refusal {
         Self { status, description, header: Some((name, meaning)) }
     }
 
-    /// A refusal with `Retry-After`.
+    /// An error response with `Retry-After`.
     pub const fn with_retry(status: &'static str, description: &'static str) -> Self {
         Self::with_header(status, description, "Retry-After", "Seconds after which to try again")
     }
@@ -86,33 +86,33 @@ pub fn string(pattern: Option<&str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).pattern(pattern).build()
 }
 
-/// What every path answers to a method that it does not take.
-pub const METHOD_NOT_ALLOWED: Refusal = Refusal::with_header(
+/// The response of every path to a method that it does not accept.
+pub const METHOD_NOT_ALLOWED: ErrorResponse = ErrorResponse::with_header(
     "405",
-    "`method_not_allowed`: the path does not take the method",
+    "`method_not_allowed`: the path does not accept the method",
     "Allow",
-    "The methods that it takes",
+    "The methods that it accepts",
 );
 
-/// What every operation may answer.
-const COMMON: [Refusal; 6] = [
-    Refusal::new("400", "`malformed`: the request cannot be read"),
+/// The error responses of every operation.
+const COMMON: [ErrorResponse; 6] = [
+    ErrorResponse::new("400", "`malformed`: the request cannot be read"),
     METHOD_NOT_ALLOWED,
-    Refusal::new("422", "`invalid`: a value is out of its range; the detail says what would be right"),
-    Refusal::with_retry("429", "`throttled`: too many attempts"),
-    Refusal::new("500", "`internal`: a defect of the service, which was logged"),
-    Refusal::with_retry("503", "`unavailable`, `timeout`: not now"),
+    ErrorResponse::new("422", "`invalid`: a value is out of its range; the detail says what would be right"),
+    ErrorResponse::with_retry("429", "`throttled`: too many attempts"),
+    ErrorResponse::new("500", "`internal`: a defect of the service, which was logged"),
+    ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now"),
 ];
 
-/// What the arguments of one handler demand and may refuse.
-pub struct Demands {
-    /// The credentials that are taken; none means those that the document names for all operations.
+/// The credentials that the arguments of one handler require, and their error responses.
+pub struct Requirements {
+    /// The accepted credentials; `None` means those that the document names for all operations.
     pub security: Option<Vec<SecurityRequirement>>,
-    /// Refusals. A later one of the same status replaces an earlier one.
-    pub refusals: Vec<Refusal>,
+    /// Error responses. A later one of the same status replaces an earlier one.
+    pub errors: Vec<ErrorResponse>,
 }
 
-/// The credentials with which a scope may be shown.
+/// The credentials that can carry a scope.
 pub fn requires(right: Scope) -> [SecurityRequirement; 2] {
     [
         SecurityRequirement::new("oauth2", [right.name()]),
@@ -122,8 +122,8 @@ pub fn requires(right: Scope) -> [SecurityRequirement; 2] {
 
 /// An argument of a handler.
 pub trait Argument {
-    /// Adds what the argument demands and may refuse.
-    fn describe(_: &mut Demands) {}
+    /// Adds the credential that the argument requires, and its error responses.
+    fn describe(_: &mut Requirements) {}
 }
 
 impl Argument for State<App> {}
@@ -131,24 +131,24 @@ impl Argument for HeaderMap {}
 impl Argument for Uri {}
 impl Argument for Request {}
 
-/// A handler that takes the refusal itself to answer it.
+/// An argument whose error the handler turns into a response itself.
 impl<T: Argument> Argument for Result<T, ApiError> {
-    fn describe(demands: &mut Demands) {
-        T::describe(demands);
+    fn describe(requirements: &mut Requirements) {
+        T::describe(requirements);
     }
 }
 
 /// What a handler returns.
-pub trait Answer {
-    /// The responses to requests that are refused, for these refusals of the arguments.
-    fn refusals(of_arguments: Vec<Refusal>) -> Vec<(String, RefOr<Response>)> {
-        COMMON.into_iter().chain(of_arguments).map(Refusal::problem).collect()
+pub trait HandlerOutput {
+    /// The error responses, given those of the arguments.
+    fn errors(of_arguments: Vec<ErrorResponse>) -> Vec<(String, RefOr<Response>)> {
+        COMMON.into_iter().chain(of_arguments).map(ErrorResponse::problem).collect()
     }
 }
 
-impl<T> Answer for Result<T, ApiError> {}
-impl<T> Answer for Json<T> {}
-impl<H, T> Answer for (H, Json<T>) {}
+impl<T> HandlerOutput for Result<T, ApiError> {}
+impl<T> HandlerOutput for Json<T> {}
+impl<H, T> HandlerOutput for (H, Json<T>) {}
 
 /// A handler with its arguments `A`.
 pub trait Handler<A> {
@@ -161,14 +161,14 @@ macro_rules! handler {
         impl<F, R, $($argument),*> Handler<($($argument,)*)> for F
         where
             F: Fn($($argument),*) -> R,
-            R: Future<Output: Answer>,
+            R: Future<Output: HandlerOutput>,
             $($argument: Argument,)*
         {
             fn describe(operation: &mut Operation) {
-                // Without a credential among the arguments, the operation is open to everybody.
-                let mut demands = Demands { security: Some(vec![SecurityRequirement::default()]), refusals: Vec::new() };
-                $($argument::describe(&mut demands);)*
-                complete(operation, demands.security, R::Output::refusals(demands.refusals));
+                // Without a credential among the arguments, the operation is open to anonymous clients.
+                let mut requirements = Requirements { security: Some(vec![SecurityRequirement::default()]), errors: Vec::new() };
+                $($argument::describe(&mut requirements);)*
+                complete(operation, requirements.security, R::Output::errors(requirements.errors));
             }
         }
     };
@@ -180,18 +180,18 @@ handler!(A, B, C, D);
 handler!(A, B, C, D, E);
 handler!(A, B, C, D, E, G);
 
-/// What the attribute says itself stays.
+/// Adds the security and the error responses that the attribute does not name itself.
 fn complete(
     operation: &mut Operation,
     security: Option<Vec<SecurityRequirement>>,
-    refusals: Vec<(String, RefOr<Response>)>,
+    errors: Vec<(String, RefOr<Response>)>,
 ) {
     if operation.security.is_none() {
         operation.security = security;
     }
     let mut responses = std::mem::take(&mut operation.responses.responses);
     let written: Vec<String> = responses.keys().cloned().collect();
-    for (status, response) in refusals {
+    for (status, response) in errors {
         if !written.contains(&status) {
             responses.insert(status, response);
         }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_names_the_scope_that_its_handler_demands() {
+    fn an_operation_names_the_scope_that_its_handler_requires() {
         let document = serde_json::to_value(routes![open, any, scoped].into_openapi()).unwrap();
         let operation = |path: &str| document["paths"][path]["get"].clone();
         assert_eq!(operation("/open")["security"], serde_json::json!([{}]));

@@ -1,6 +1,6 @@
-//! From an error of any domain to the problem that the client reads (RFC 9457).
+//! Turns the errors of all domains into the problems that clients receive (RFC 9457).
 //!
-//! Each domain has an enum that implements [`HttpError`]: the sentence, the status and the code of a variant stand together.
+//! Each domain has an enum that implements [`HttpError`]: the message, the status and the code of a variant are in one place.
 //! Handlers return [`ApiError`], to which each of these enums converts with `?`.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use platform::problem;
 use platform::query::Invalid;
 use store::StoreError;
 
-/// An error that a client is told about. Its `Display` is the problem's `detail` and says what would be right.
+/// An error that a client receives. Its `Display` is the problem's `detail` and says what is allowed.
 pub trait HttpError: std::error::Error + Send + Sync + 'static {
     /// The status, and the stable code for programs.
     fn status_and_code(&self) -> (StatusCode, &'static str);
@@ -58,7 +58,7 @@ impl ApiError {
         self.0.challenge()
     }
 
-    /// Logs a failure of the service. To be called once, by what answers the client.
+    /// Logs a failure of the service. The code that responds to the client calls it once.
     pub fn log(&self) {
         self.0.log();
     }
@@ -93,7 +93,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A request that no handler can take.
+/// A request that no handler accepts.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The request cannot be parsed.
@@ -102,14 +102,14 @@ pub enum RequestError {
     /// A value is out of its range.
     #[error("{0}")]
     Invalid(String),
-    /// The body has a type that the path does not take.
+    /// The path does not accept the body's type.
     #[error("{0}")]
     UnsupportedMediaType(String),
     /// The path is no route.
-    #[error("there is nothing at this path; /docs lists what there is")]
+    #[error("this path does not exist; /docs lists all paths")]
     UnknownPath,
     /// The route has other methods.
-    #[error("this path does not take this method; the Allow header lists those it takes")]
+    #[error("this path does not accept this method; the Allow header lists the accepted ones")]
     MethodNotAllowed,
 }
 
@@ -129,16 +129,16 @@ impl HttpError for RequestError {
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// A defect of the service. The cause is logged and not sent.
-    #[error("something went wrong here; it was logged")]
+    #[error("internal error; it was logged")]
     Internal(#[source] anyhow::Error),
     /// Something that the request needs cannot be reached. The cause is logged and not sent.
-    #[error("something that this needs cannot be reached now; try again soon")]
+    #[error("a server that this request needs cannot be reached; try again soon")]
     Unavailable(String),
     /// Too many requests at the same time.
-    #[error("too much is on its way at this moment; try again soon")]
+    #[error("too many requests are in progress; try again soon")]
     Busy,
-    /// The answer took too long.
-    #[error("the answer took too long; ask for less, or try again soon")]
+    /// The response took too long.
+    #[error("the response took too long; request less, or try again soon")]
     Timeout,
 }
 

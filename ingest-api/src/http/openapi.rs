@@ -1,6 +1,6 @@
 //! The OpenAPI document at `/openapi.json` and Swagger UI at `/docs`.
 //!
-//! The operations come from the handlers ([`describe`](crate::http::describe)); here is what they have in common.
+//! The operations come from the handlers ([`describe`](crate::http::describe)). Here are the parts that they share.
 
 use accounts::Scope;
 use axum::response::Redirect;
@@ -18,8 +18,8 @@ use crate::http::app::App;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sightline", description = "Frames in, alerts out. Errors are problems (RFC 9457) with a stable `code`; only a \
-        request that does not read as HTTP/1.1, or whose head is too long, is answered 400, 414 or 431 without a body, and its \
-        connection closed. A path that is none is answered 404 `unknown_path`."),
+        request that is not HTTP/1.1, or whose head is too long, gets 400, 414 or 431 without a body, and its connection is \
+        closed. A path that does not exist gets 404 `unknown_path`."),
     components(schemas(Problem)),
     modifiers(&Credentials),
     security(("oauth2" = []), ("bearer" = [])),
@@ -52,10 +52,10 @@ impl Modify for Credentials {
         let flow = Flow::Password(Password::with_refresh_url("/v1/token", scopes, "/v1/token"));
         let about = "By name and password; the client needs no id and no secret";
         components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::with_description([flow], about)));
-        let session = "What POST /login gave, bare or as Bearer";
+        let session = "The session of POST /login, bare or as Bearer";
         let session = ApiKey::Header(ApiKeyValue::with_description("Authorization", session));
         components.add_security_scheme("session", SecurityScheme::ApiKey(session));
-        let cookie = "What POST /v1/alerts/cookie sets, for the streams alone";
+        let cookie = "The cookie of POST /v1/alerts/cookie, for the event streams only";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description("sightline_alerts", cookie));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
     }

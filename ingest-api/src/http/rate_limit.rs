@@ -1,6 +1,6 @@
-//! The fields `RateLimit` and `RateLimit-Policy` of an answer: what is left of the caller's requests.
+//! The response headers `RateLimit` and `RateLimit-Policy`: how many requests the caller has left.
 //!
-//! The state becomes known where the caller is authenticated, inside the handler's arguments. The headers are set outside of
+//! The state is known once the handler's arguments have authenticated the caller. The headers are set by the middleware around
 //! the handler. The request carries a slot from one to the other.
 
 use std::fmt::Write;
@@ -31,7 +31,7 @@ pub struct RateLimitState {
     pub resets_in: Duration,
 }
 
-/// Stores the state for the answer to this request. The first call counts: a request has one caller.
+/// Stores the state for the response to this request. Later calls do nothing: a request has one caller.
 pub fn set(extensions: &Extensions, state: RateLimitState) {
     if let Some(StateSlot(slot)) = extensions.get() {
         let _ = slot.set(state);

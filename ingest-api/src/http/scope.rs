@@ -8,7 +8,7 @@ use accounts::Scope;
 pub trait RequiredScope: Send + 'static {
     /// What the credential must allow.
     const SCOPE: Scope;
-    /// What the client is told that its token does not allow: "the token does not allow …".
+    /// The end of the error message "the token does not allow …".
     const ACTION: &'static str;
 }
 

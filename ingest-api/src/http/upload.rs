@@ -2,8 +2,8 @@
 //!
 //! In: the body of one request. Out: its chunks as they arrive. Promised: a body that is too long is refused as soon as its
 //! length is declared or reached; one that stalls or takes too long is refused; the bytes of all bodies never exceed a fixed
-//! number. A declared length is reserved before the first byte, so that a request that was let in is not refused halfway; a
-//! body without one reserves as it grows.
+//! number. A declared length is reserved before the first byte, so that the body is not refused after a part of it has
+//! arrived; a body without a declared length reserves as it grows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,14 +17,14 @@ use metrics::Gauge;
 use platform::http::TooSlow;
 use tokio::time::Instant;
 
-use crate::http::describe::Refusal;
+use crate::http::describe::ErrorResponse;
 use crate::http::error::HttpError;
 
-/// Why a body is not taken.
+/// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// It is too long.
-    #[error("the body is over the limit of {limit} bytes; send a smaller one")]
+    #[error("the body is larger than the limit of {limit} bytes; send a smaller one")]
     TooLarge {
         /// Bytes allowed.
         limit: usize,
@@ -33,10 +33,10 @@ pub enum BodyError {
     #[error("the body took too long to arrive; send it again without pauses")]
     TooSlow,
     /// The client closed the connection.
-    #[error("the body broke off before its end")]
+    #[error("the connection closed before the end of the body")]
     Incomplete,
-    /// Other bodies hold all the bytes that there may be.
-    #[error("too much is on its way at this moment; try again soon")]
+    /// Other bodies hold all bytes that the limit allows.
+    #[error("too many requests are in progress; try again soon")]
     Busy,
 }
 
@@ -55,12 +55,12 @@ impl HttpError for BodyError {
     }
 }
 
-/// What a request with a body may be refused with.
-pub const BODY_REFUSALS: [Refusal; 4] = [
-    Refusal::new("408", "`slow_upload`: the body took too long to arrive, or came too slowly"),
-    Refusal::new("413", "`too_large`: the body is too long"),
-    Refusal::new("415", "`unsupported_media_type`: the body is of a type that is not taken"),
-    Refusal::with_retry("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way"),
+/// The error responses to a request with a body.
+pub const BODY_ERRORS: [ErrorResponse; 4] = [
+    ErrorResponse::new("408", "`slow_upload`: the body took too long to arrive, or came too slowly"),
+    ErrorResponse::new("413", "`too_large`: the body is too long"),
+    ErrorResponse::new("415", "`unsupported_media_type`: the body's type is not accepted"),
+    ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once"),
 ];
 
 /// The bytes that all bodies hold, and their limit.
@@ -72,7 +72,7 @@ pub struct BytesInFlight {
 
 /// Reserved bytes of [`BytesInFlight`], released on drop.
 pub struct Reservation {
-    of: Arc<BytesInFlight>,
+    bytes_in_flight: Arc<BytesInFlight>,
     bytes: usize,
 }
 
@@ -88,13 +88,13 @@ impl BytesInFlight {
     /// # Errors
     /// `Busy` when fewer are left.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, BodyError> {
-        let mut reservation = Reservation { of: self.clone(), bytes: 0 };
+        let mut reservation = Reservation { bytes_in_flight: self.clone(), bytes: 0 };
         reservation.grow_to(bytes)?;
         Ok(reservation)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and memory is far below 2^52 bytes")]
-    fn show(&self, used: usize) {
+    fn set_gauge(&self, used: usize) {
         self.gauge.set(used as f64);
     }
 }
@@ -105,19 +105,19 @@ impl Reservation {
         if more == 0 {
             return Ok(());
         }
-        let fits = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.of.limit);
-        let taken = self.of.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        let fits = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.bytes_in_flight.limit);
+        let taken = self.bytes_in_flight.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         let before = taken.map_err(|_| BodyError::Busy)?;
         self.bytes += more;
-        self.of.show(before + more);
+        self.bytes_in_flight.set_gauge(before + more);
         Ok(())
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let before = self.of.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.of.show(before.saturating_sub(self.bytes));
+        let before = self.bytes_in_flight.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.bytes_in_flight.set_gauge(before.saturating_sub(self.bytes));
     }
 }
 

@@ -11,12 +11,12 @@ mod view;
 
 use crate::http::describe::Routes;
 
-/// Routes that answer soon.
+/// Routes with the usual time limit.
 pub fn routes() -> Routes {
     frames::routes().merge(detections::routes()).merge(stats::routes()).merge(rules::routes()).merge(alerts::routes())
 }
 
-/// Routes that may take long: uploads, requests that wait for results, and streams.
+/// Routes with time limits of their own: uploads, requests that wait for results, and event streams.
 pub fn long_routes() -> Routes {
     frames::submit::routes().merge(alerts::stream::routes())
 }

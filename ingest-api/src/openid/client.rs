@@ -11,11 +11,11 @@ use reqwest::{Client, Response, Url};
 use super::args::OpenIdArgs;
 use crate::pem_files::trust;
 
-/// Time limit for one answer. A sign-in needs up to four, which fit into the time limit of a route.
+/// Time limit for one response. A sign-in needs up to four, which fit into the time limit of a route.
 const ANSWER: Duration = Duration::from_millis(4_500);
 /// Time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Largest answer, in bytes: keys with long certificate chains have some 50 KiB.
+/// Largest response, in bytes: keys with long certificate chains have some 50 KiB.
 const MAX_BYTES: usize = 512 << 10;
 
 /// Calls the provider.
@@ -27,11 +27,11 @@ pub enum HttpError {
     /// No connection, or a broken one.
     #[error("{}", root(.0))]
     Failed(#[from] reqwest::Error),
-    /// The answer is too large.
-    #[error("its answer has more than {MAX_BYTES} bytes")]
+    /// The response is too large.
+    #[error("its response has more than {MAX_BYTES} bytes")]
     TooLong,
-    /// The answer is no valid HTTP.
-    #[error("its answer does not read")]
+    /// The response is not valid HTTP.
+    #[error("its response is invalid")]
     Unreadable(#[from] http::Error),
 }
 
@@ -55,7 +55,7 @@ impl ProviderClient {
             // The metadata must not name endpoints without TLS.
             client = client.https_only(true);
         } else {
-            // The provider runs on this machine, to which no proxy leads.
+            // The provider runs on this machine, which a proxy cannot reach.
             client = client.no_proxy();
         }
         if let Some(path) = &settings.oidc_ca {

@@ -1,6 +1,6 @@
 //! The provider's metadata, its endpoints and keys: fetched at first use and cached.
 //!
-//! Tokens with unknown keys cause at most one fetch in [`MIN_REFRESH_INTERVAL`]. While the provider is down, requests that wait
+//! Tokens with unknown keys cause at most one fetch per [`MIN_REFRESH_INTERVAL`]. While the provider is down, waiting requests
 //! share one attempt.
 
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Discovery {
     pub async fn refreshed_since(&self, seen: &Arc<Metadata>) -> Result<Option<Arc<Metadata>>, OpenIdError> {
         let mut known = self.known.lock().await;
         match &known.metadata {
-            // Another request has fetched it meanwhile.
+            // Another request has fetched it since.
             Some((metadata, _)) if !Arc::ptr_eq(metadata, seen) => Ok(Some(Arc::clone(metadata))),
             Some((_, at)) if at.elapsed() < self.min_refresh_interval => Ok(None),
             _ => self.fetch(&mut known).await.map(Some),
@@ -92,7 +92,7 @@ impl Discovery {
 fn reason(error: DiscoveryError<HttpError>) -> String {
     match error {
         DiscoveryError::Request(error) => error.to_string(),
-        DiscoveryError::Parse(error) => format!("what it publishes of itself does not read: {error}"),
+        DiscoveryError::Parse(error) => format!("its metadata cannot be parsed: {error}"),
         error => error.to_string(),
     }
 }

@@ -106,7 +106,7 @@ impl Flow {
     }
 }
 
-/// With the prefix `__Host-`, browsers take the cookie only over TLS and only from this host.
+/// With the prefix `__Host-`, browsers accept the cookie only over TLS and only from this host.
 const fn name(secure: bool) -> &'static str {
     if secure { "__Host-sightline_oidc" } else { "sightline_oidc" }
 }
@@ -143,7 +143,7 @@ mod tests {
         let found = |cookies: &str, state: &str| Flow::find(&headers(cookies), state, false, now);
         assert_eq!(found(&sent(&one, false), &one.state()), Some(one.clone()));
         let both = format!("a=b; {}; {}", sent(&other, false), sent(&one, false));
-        assert_eq!(found(&both, &one.state()), Some(one.clone()), "whatever else the browser keeps");
+        assert_eq!(found(&both, &one.state()), Some(one.clone()), "another cookie makes no difference");
         for (cookies, state) in [
             (sent(&one, false), other.state()),
             (sent(&one, false), String::new()),
@@ -188,6 +188,6 @@ mod tests {
         for part in ["; Path=/;", "; HttpOnly;", "; SameSite=Lax;", "; Max-Age=600;"] {
             assert!(line.contains(part), "{line}");
         }
-        assert_eq!((flow.state().len(), flow.verifier().len()), (43, 43), "what PKCE takes");
+        assert_eq!((flow.state().len(), flow.verifier().len()), (43, 43), "the lengths that PKCE allows");
     }
 }

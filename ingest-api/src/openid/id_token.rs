@@ -1,7 +1,7 @@
 //! Verifies ID tokens and reads the user from them.
 //!
 //! The library checks issuer, signature, expiry and nonce (OpenID Connect Core, 3.1.3.7). Here are the checks that depend on the
-//! installation: which clients' tokens count, and how far clocks may differ.
+//! installation: which clients' tokens are accepted, and how far clocks may differ.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ const MAX_NAME: usize = 200;
 /// How far the provider's clock may be ahead, in seconds.
 const MAX_CLOCK_SKEW: i64 = 60;
 
-/// Asymmetric algorithms only. With a shared secret, anybody who knows the client secret could sign tokens.
+/// Asymmetric algorithms only. With a shared secret, everyone with the client secret could sign tokens.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
@@ -40,32 +40,32 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-/// Why an ID token is invalid, as the client is told.
+/// Why an ID token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
     /// No valid JWT.
-    #[error("id_token: this is no ID token")]
+    #[error("id_token: not an ID token")]
     NotAToken,
     /// Signed with a key that the provider does not publish.
     #[error("id_token: it is not signed with a key of the provider")]
     UnknownKey,
     /// The signature does not match, or its algorithm is not allowed.
-    #[error("id_token: its signature does not count")]
+    #[error("id_token: its signature is wrong, or its algorithm is not accepted")]
     Signature,
     /// Another issuer.
-    #[error("id_token: it is of another issuer")]
+    #[error("id_token: another provider issued it")]
     Issuer,
     /// Another audience.
-    #[error("id_token: it was made for another client (SIGHTLINE_OIDC_CLIENT_ID and _AUDIENCES name those that count)")]
+    #[error("id_token: it was issued for another client (SIGHTLINE_OIDC_CLIENT_ID and _AUDIENCES name the accepted ones)")]
     Audience,
     /// Expired, or not valid yet.
-    #[error("id_token: its time is over or has not come; sign in with the provider again")]
+    #[error("id_token: it has expired or is not valid yet; sign in with the provider again")]
     Time,
     /// Another nonce.
-    #[error("nonce: the ID token was not made for this one")]
+    #[error("nonce: the ID token has another one")]
     Nonce,
     /// The hash is that of another access token.
-    #[error("id_token: it does not belong to the access token that came with it")]
+    #[error("id_token: it does not belong to the access token of the same response")]
     AccessToken,
 }
 
@@ -164,7 +164,7 @@ fn verifier(client_id: &str, provider: &Metadata, now: i64) -> CoreIdTokenVerifi
     let (client_id, issuer) = (ClientId::new(client_id.to_owned()), provider.issuer().clone());
     CoreIdTokenVerifier::new_public_client(client_id, issuer, provider.jwks().clone())
         .set_allowed_algs(ALGORITHMS)
-        // The library knows one client; `check_audience` knows all.
+        // The library checks for one client; `check_audience` checks for all.
         .require_audience_match(false)
         .set_issue_time_verifier_fn(move |issued| {
             if issued.timestamp() <= now + MAX_CLOCK_SKEW { Ok(()) } else { Err("issued in the future".to_owned()) }

@@ -191,8 +191,8 @@ pub async fn change(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. When the request breaks off, the
-/// user is disabled, and the same request continues. Results of frames that are still processed are visible to admins only, and
+/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. When the request is interrupted, the
+/// user is disabled, and a repeated request continues. Results of frames that are still being processed are visible to admins only, and
 /// expire.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", operation_id = "delete_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),

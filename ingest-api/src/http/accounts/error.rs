@@ -11,29 +11,29 @@ use crate::http::error::{ApiError, HttpError, RequestError, ServiceError, whole_
 /// Why a request about an account is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
-    /// No user has the name, or the password is another one. The client does not learn which.
+    /// No user has the name, or the password is wrong. The response does not reveal which.
     #[error("the name or the password is wrong")]
     WrongPassword,
     /// The present password is wrong. Not 401: that would say that the credential of the request is invalid.
-    #[error("present_password: this is not the password; sign in by a reset of the password if it is lost")]
+    #[error("present_password: the password is wrong; if it is lost, reset it by POST /v1/password/forgot")]
     WrongPresentPassword,
     /// The token for a new password is unknown, used or expired.
-    #[error("token: it is not valid any more; ask for another one by POST /v1/password/forgot")]
+    #[error("token: it is no longer valid; request another one by POST /v1/password/forgot")]
     InvalidReset,
     /// Only admins add users.
-    #[error("only an admin adds users here; ask the operator")]
+    #[error("only an admin can add users; ask the operator")]
     RegistrationClosed,
-    /// The caller lacks a scope that it would give to a token.
-    #[error("scopes: {0} is not yours to give; name scopes that your own credential has")]
+    /// The caller lacks a scope that the new token would have.
+    #[error("scopes: your credential does not have {0}; request only scopes that it has")]
     ScopeNotAllowed(Scope),
     /// Another user has the name.
     #[error("username: another user has this name; choose another one")]
     UsernameTaken,
     /// Another user has the e-mail address.
-    #[error("email: another user has this address; sign in, or have the password reset")]
+    #[error("email: another user has this address; sign in, or reset the password")]
     EmailTaken,
     /// No user is linked to the provider's user, and only admins add users.
-    #[error("nobody here signs in this way yet, and only an admin adds users; ask the operator")]
+    #[error("no user is linked to this identity, and only an admin can add users; ask the operator")]
     NotRegistered,
     /// The user is disabled.
     #[error("this user is disabled; ask the operator")]

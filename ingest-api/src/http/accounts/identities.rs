@@ -1,4 +1,4 @@
-//! Linked identities: the users of an OpenID provider as which the current user may sign in.
+//! Linked identities: users of an OpenID provider with which the current user can sign in.
 
 use accounts::{AccountError, Credential};
 use axum::Json;
@@ -90,19 +90,19 @@ pub async fn link(
     owner: FullSession,
     ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
-    JsonBody(shown): JsonBody<NewIdentity>,
+    JsonBody(new): JsonBody<NewIdentity>,
 ) -> Result<StatusCode, ApiError> {
     let provider = provider(&app)?;
-    let user = provider.user(&shown.id_token, shown.nonce.as_deref()).await.map_err(|error| match error {
+    let user = provider.user(&new.id_token, new.nonce.as_deref()).await.map_err(|error| match error {
         // Not 401: that would say that the credential of the request is invalid.
         OpenIdError::Token(rejected) => RequestError::Invalid(rejected.to_string()).into(),
         error => ApiError::from(error),
     })?;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject: user.subject };
-    let password = shown.present_password.map(Credential::new);
+    let password = new.present_password.map(Credential::new);
     match app.users.link_identity(owner.0.id, &identity, password.as_ref(), &origin).await {
         Err(AccountError::IdentityTaken) => {
-            let reason = "another user signs in as this person; sign in that way".to_owned();
+            let reason = "another user is linked to this identity; sign in as that user".to_owned();
             Err(AccountsError::Conflict(reason).into())
         }
         linked => Ok(linked.map(|()| StatusCode::NO_CONTENT)?),

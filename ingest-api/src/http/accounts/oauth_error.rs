@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Response as Described};
 
-use crate::http::describe::{Answer, METHOD_NOT_ALLOWED, Refusal};
+use crate::http::describe::{HandlerOutput, METHOD_NOT_ALLOWED, ErrorResponse};
 use crate::http::error::{ApiError, RequestError};
 
 /// Keeps tokens out of caches.
@@ -46,7 +46,7 @@ impl OAuthError {
     /// A grant type that is not supported.
     pub fn unsupported_grant(given: &str) -> Self {
         let given: String = given.chars().take(64).collect();
-        let known = "there are password and refresh_token";
+        let known = "the grants are password and refresh_token";
         Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", format!("there is no grant {given:?}; {known}"))
     }
 
@@ -56,25 +56,25 @@ impl OAuthError {
     }
 }
 
-/// What the token endpoints may answer. A request that does not reach them is answered with a problem.
-const TOKEN_REFUSALS: [Refusal; 6] = [
-    Refusal::new("400", "`invalid_request`, `invalid_grant`, `invalid_scope`, `unsupported_grant_type`"),
-    Refusal::new("408", "`invalid_request`: the form took too long to arrive"),
-    Refusal::new("413", "`invalid_request`: the form is too long"),
-    Refusal::with_retry("429", "`slow_down`: too many attempts"),
-    Refusal::new("500", "`server_error`: a defect of the service, which was logged"),
-    Refusal::with_retry(
+/// The error responses of the token endpoints. A request that does not reach them gets a problem.
+const TOKEN_ERRORS: [ErrorResponse; 6] = [
+    ErrorResponse::new("400", "`invalid_request`, `invalid_grant`, `invalid_scope`, `unsupported_grant_type`"),
+    ErrorResponse::new("408", "`invalid_request`: the form took too long to arrive"),
+    ErrorResponse::new("413", "`invalid_request`: the form is too long"),
+    ErrorResponse::with_retry("429", "`slow_down`: too many attempts"),
+    ErrorResponse::new("500", "`server_error`: a defect of the service, which was logged"),
+    ErrorResponse::with_retry(
         "503",
-        "`temporarily_unavailable`: not now; a problem `timeout` where the answer takes too long",
+        "`temporarily_unavailable`: not now; a problem `timeout` where the response takes too long",
     ),
 ];
 
-/// The media types of a refusal with their schemas.
+/// The media types of an error response with their schemas.
 const BODIES: [(&str, &str); 2] = [("application/json", "OAuthError"), ("application/problem+json", "Problem")];
 
-impl<T> Answer for Result<T, OAuthError> {
-    fn refusals(_: Vec<Refusal>) -> Vec<(String, RefOr<Described>)> {
-        let own = TOKEN_REFUSALS.into_iter().map(|refusal| refusal.response(&BODIES));
+impl<T> HandlerOutput for Result<T, OAuthError> {
+    fn errors(_: Vec<ErrorResponse>) -> Vec<(String, RefOr<Described>)> {
+        let own = TOKEN_ERRORS.into_iter().map(|error| error.response(&BODIES));
         own.chain([METHOD_NOT_ALLOWED.problem()]).collect()
     }
 }
@@ -86,7 +86,7 @@ impl From<ApiError> for OAuthError {
         let (status, code, challenge) = match error.code() {
             "unauthorized" | "invalid_token" => (status, "invalid_client", error.challenge()),
             "rate_limited" | "throttled" => (status, "slow_down", None),
-            // RFC 6749 knows only 400 for an invalid form.
+            // RFC 6749 has only 400 for an invalid form.
             "invalid" | "unsupported_media_type" => (StatusCode::BAD_REQUEST, "invalid_request", None),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => (status, "temporarily_unavailable", None),
             _ if status.is_server_error() => (status, "server_error", None),

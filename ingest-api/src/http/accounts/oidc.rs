@@ -39,7 +39,7 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LoginQuery {
-    /// The page that receives the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`. Without one, the callback answers them as JSON.
+    /// The page that receives the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`. Without it, the callback responds with JSON.
     #[param(max_length = 2000)]
     return_to: Option<String>,
     /// A value that the page gets back, so that it recognises its own sign-in.
@@ -70,7 +70,7 @@ impl Parameters for LoginQuery {
 pub async fn login(State(app): State<App>, StrictQuery(query): StrictQuery<LoginQuery>) -> Result<Response, ApiError> {
     let provider = provider(&app)?;
     if query.return_to.as_ref().is_some_and(|page| provider.page(page).is_none()) {
-        let known = "it must be one of SIGHTLINE_OIDC_RETURN_URLS, to the letter";
+        let known = "it must be exactly one of SIGHTLINE_OIDC_RETURN_URLS";
         return Err(RequestError::Invalid(format!("return_to: {known}")).into());
     }
     let flow = Flow::begin(query.return_to, query.state, app.users.now());
@@ -95,18 +95,18 @@ pub struct CallbackQuery {
 }
 
 impl CallbackQuery {
-    /// Refuses repeated parameters: of two codes or states neither is the right one.
+    /// Refuses repeated parameters: which of two codes or states is right is unknown.
     fn parse(uri: &Uri) -> Result<Self, RequestError> {
         let mut read = Self::default();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-            let place = match &*name {
+            let field = match &*name {
                 "code" => &mut read.code,
                 "state" => &mut read.state,
                 "error" => &mut read.error,
                 "iss" => &mut read.iss,
                 _ => continue,
             };
-            if place.replace(value.into_owned()).is_some() {
+            if field.replace(value.into_owned()).is_some() {
                 return Err(RequestError::Invalid(format!("{name} is given twice; give it once")));
             }
         }
@@ -141,12 +141,12 @@ pub async fn callback(
 ) -> Result<Response, ApiError> {
     let provider = provider(&app)?;
     app.users.admit_sign_in(&origin).await?;
-    let came = CallbackQuery::parse(&uri)?;
+    let query = CallbackQuery::parse(&uri)?;
     let (secure, now) = (provider.is_secure(), app.users.now());
-    let flow = came.state.as_deref().and_then(|state| Flow::find(&headers, state, secure, now));
+    let flow = query.state.as_deref().and_then(|state| Flow::find(&headers, state, secure, now));
     // Before this check any page may have sent the browser here. After it, this browser began the flow.
     let flow = flow.ok_or(OidcError::NotBegun)?;
-    let signed_in = finish(&app, provider, &flow, came, &origin).await;
+    let signed_in = finish(&app, provider, &flow, query, &origin).await;
     let forget = Flow::forget(secure);
     // The setting may have changed since the flow began.
     let Some(page) = flow.page().and_then(|page| provider.page(page)) else {
@@ -167,20 +167,20 @@ async fn finish(
     app: &App,
     provider: &Provider,
     flow: &Flow,
-    came: CallbackQuery,
+    query: CallbackQuery,
     origin: &Origin,
 ) -> Result<IssuedTokens, ApiError> {
-    if came.iss.is_some_and(|issuer| issuer != provider.issuer()) {
-        return Err(OidcError::Refused("the answer is of another provider; begin again".to_owned()).into());
+    if query.iss.is_some_and(|issuer| issuer != provider.issuer()) {
+        return Err(OidcError::Refused("the response is from another provider; begin again".to_owned()).into());
     }
-    if let Some(error) = came.error {
-        // Only names as in the standards are shown: anybody may have written the rest.
+    if let Some(error) = query.error {
+        // Only names as in the standards are shown: a stranger may have written any other text.
         let known = error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let error = if known { error.as_str() } else { "an error" };
-        return Err(OidcError::Refused(format!("the provider refused with {error}; begin again")).into());
+        return Err(OidcError::Refused(format!("the provider refused the sign-in with {error}; begin again")).into());
     }
-    let code = came.code.filter(|code| !code.is_empty());
-    let code = code.ok_or_else(|| OidcError::Refused("the provider gave no code; begin again".to_owned()))?;
+    let code = query.code.filter(|code| !code.is_empty());
+    let code = code.ok_or_else(|| OidcError::Refused("the provider sent no code; begin again".to_owned()))?;
     let user = provider.finish(flow, code).await?;
     sign_in(app, provider, user, origin).await
 }
@@ -214,11 +214,11 @@ pub async fn id_token(
     State(app): State<App>,
     ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
-    JsonBody(shown): JsonBody<IdToken>,
+    JsonBody(body): JsonBody<IdToken>,
 ) -> Result<Response, ApiError> {
     let provider = provider(&app)?;
     app.users.admit_sign_in(&origin).await?;
-    let user = provider.user(&shown.id_token, shown.nonce.as_deref()).await?;
+    let user = provider.user(&body.id_token, body.nonce.as_deref()).await?;
     let grant = sign_in(&app, provider, user, &origin).await?;
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
@@ -247,7 +247,7 @@ async fn sign_in(
     }
 }
 
-/// An answer that no cache keeps. Other pages do not learn its URL, which may contain a code.
+/// A response that no cache keeps. It hides its URL, which may contain a code, from other pages.
 fn private(cookie: Option<HeaderValue>, answer: impl IntoResponse) -> Response {
     let mut response = (NO_STORE, answer).into_response();
     let headers = response.headers_mut();
@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn a_repeated_callback_parameter_is_refused() {
         let parse = |query: &str| CallbackQuery::parse(&format!("/v1/oidc/callback?{query}").parse().unwrap());
-        let came = parse("state=a%20b&code=c&session_state=x&session_state=y").unwrap();
-        assert_eq!((came.state.as_deref(), came.code.as_deref(), came.error), (Some("a b"), Some("c"), None));
+        let query = parse("state=a%20b&code=c&session_state=x&session_state=y").unwrap();
+        assert_eq!((query.state.as_deref(), query.code.as_deref(), query.error), (Some("a b"), Some("c"), None));
         for twice in ["code=a&code=b", "state=a&state=a", "error=a&error=", "iss=a&iss=b"] {
             assert!(matches!(parse(twice), Err(RequestError::Invalid(_))), "{twice}");
         }

@@ -5,14 +5,14 @@ use http::StatusCode;
 use crate::http::error::{ApiError, HttpError, ServiceError};
 use crate::openid::{IdTokenError, OpenIdError};
 
-/// Why nobody is signed in.
+/// Why a sign-in fails.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
     /// No provider is set.
-    #[error("there is no sign-in by an OpenID provider here; the operator sets one with SIGHTLINE_OIDC_ISSUER")]
+    #[error("no OpenID provider is set; the operator sets one with SIGHTLINE_OIDC_ISSUER")]
     NoProvider,
-    /// The browser did not begin this sign-in, or more than ten minutes ago.
-    #[error("this browser has not begun this sign-in, or more than ten minutes ago; begin again at /v1/oidc/login")]
+    /// The browser did not begin this sign-in, or began it more than ten minutes ago.
+    #[error("this browser did not begin this sign-in, or began it more than ten minutes ago; begin again at /v1/oidc/login")]
     NotBegun,
     /// The provider refused.
     #[error("{0}")]
@@ -22,8 +22,8 @@ pub enum OidcError {
     InvalidIdToken(IdTokenError),
     /// A user has the e-mail address and is not linked to the provider's user.
     #[error(
-        "a user of this e-mail address is there already: sign in as it by password (POST /v1/password/forgot sets a new one), \
-         then link this way by POST /v1/users/me/identities"
+        "a user with this e-mail address exists: sign in with its password (POST /v1/password/forgot sets a new one), then link \
+         the identity by POST /v1/users/me/identities"
     )]
     NotLinked,
 }

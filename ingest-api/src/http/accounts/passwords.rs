@@ -30,7 +30,7 @@ pub struct Forgot {
     email: String,
 }
 
-/// Sends a mail with a token for a new password. Answer and response time do not tell whether the user exists.
+/// Sends a mail with a token for a new password. Response and response time do not reveal whether the user exists.
 #[utoipa::path(
     post, path = "/v1/password/forgot", operation_id = "forgot_password", tag = "users", request_body = Forgot,
     responses((status = 202, description = "If a user has the address, a mail is on its way"))
@@ -42,7 +42,7 @@ pub async fn forgot(
     JsonBody(Forgot { email }): JsonBody<Forgot>,
 ) -> Result<StatusCode, ApiError> {
     if !email.contains('@') || email.len() > MAX_EMAIL || email.chars().any(char::is_control) {
-        let reason = "email: an e-mail address reads name@example.org".to_owned();
+        let reason = "email: must be an e-mail address such as name@example.org".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
     app.users.ask_for_reset(&email, &origin).await?;

@@ -22,7 +22,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::NoQuery;
 use crate::http::extract::form::Form;
 
-/// How long caches may keep the keys: much shorter than a new key is published before it signs.
+/// How long caches may keep the keys: much shorter than the time between the publication of a key and its first use.
 const KEYS_CACHE_CONTROL: &str = "public, max-age=300";
 
 /// The routes of this file.
@@ -126,7 +126,7 @@ pub struct OneToken {
     token_type_hint: Option<String>,
 }
 
-/// Revokes a token of any kind; with a refresh token, the whole session ends. An unknown token counts as revoked.
+/// Revokes a token of any kind; with a refresh token, the whole session ends. An unknown token is treated as revoked.
 #[utoipa::path(
     post, path = "/v1/token/revoke", operation_id = "revoke_token", tag = "tokens",
     request_body(content = OneToken, content_type = "application/x-www-form-urlencoded"),
@@ -141,7 +141,7 @@ pub async fn revoke(
     query?;
     let form = form?;
     form.text("token_type_hint")?;
-    // No other credential: who has the token could also use it.
+    // No other credential is needed: the holder of the token could also use it.
     app.users.revoke(&Credential::new(form.required("token")?), &origin).await?;
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
@@ -178,7 +178,7 @@ pub struct Introspected {
     /// The id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<Uuid>,
-    /// The tenant whose data it gives access to.
+    /// The tenant whose data it can access.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     tenant: Option<TenantId>,
@@ -226,9 +226,9 @@ pub async fn introspect(
     let token = Credential::new(form.required("token")?);
     let refresh = form.text("token_type_hint")? == Some("refresh_token");
     let state = app.users.token_state(&token).await.map_err(ApiError::from)?;
-    let told = state.filter(|state| state.makes_requests || refresh);
-    let told = told.map_or_else(Introspected::default, |state| Introspected::of(state, &app));
-    Ok((NO_STORE, Json(told)).into_response())
+    let shown = state.filter(|state| state.makes_requests || refresh);
+    let introspected = shown.map_or_else(Introspected::default, |state| Introspected::of(state, &app));
+    Ok((NO_STORE, Json(introspected)).into_response())
 }
 
 /// A JSON Web Key Set.

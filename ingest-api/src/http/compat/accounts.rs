@@ -1,4 +1,4 @@
-//! Accounts as older clients know them: `/users`, `/token`, `/users/me/`.
+//! Accounts of older clients: `/users`, `/token`, `/users/me/`.
 
 use accounts::{Credential, Registration, Scope};
 use axum::Json;
@@ -48,7 +48,7 @@ pub struct OlderNewUser {
     full_name: Option<String>,
 }
 
-/// A user as older clients know it.
+/// A user in the shape of older clients.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OlderUser {
     id: UserId,
@@ -128,11 +128,11 @@ pub async fn token(
     form: Form,
 ) -> Result<Response, ApiError> {
     if form.text("grant_type")?.is_some_and(|grant| grant != "password") {
-        let reason = "grant_type: must be password or empty; /v1/token knows others".to_owned();
+        let reason = "grant_type: must be password or empty; /v1/token accepts others".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
     let (username, password) = (form.required("username")?, Credential::new(form.required("password")?));
-    // Their other scopes are names of another system.
+    // Older clients also send scopes of another system, which are ignored.
     let known = |scopes: &str| scopes.split_ascii_whitespace().filter_map(|name| name.parse::<Scope>().ok()).collect();
     let scopes = form.text("scope")?.map(known).filter(|scopes: &Vec<Scope>| !scopes.is_empty());
     let grant = app.users.sign_in(username, &password, scopes.as_deref(), &origin).await?;

@@ -11,7 +11,7 @@ use crate::http::describe::{Routes, routes};
 use crate::http::extract::{NoQuery, StrictQuery, text};
 use platform::query::{Invalid, Parameters, Query};
 
-/// The name to greet, if the client gives none.
+/// The name to greet if the client sends none.
 const DEFAULT_NAME: &str = "world";
 
 /// The routes of this file.

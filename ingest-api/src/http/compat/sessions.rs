@@ -1,4 +1,4 @@
-//! Opaque sessions, as one older system has them: `/login` gives a UUID, `/setName` and `/getName` take it, bare or as Bearer.
+//! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, bare or as Bearer.
 
 use accounts::{AccountError, Caller, Credential, Profile};
 use axum::Json;
@@ -15,9 +15,9 @@ use utoipa::openapi::security::SecurityRequirement;
 
 use crate::http::accounts::oauth_error::NO_STORE;
 use crate::http::app::App;
-use crate::http::auth::{AuthError, CALLER_REFUSALS, count_request};
+use crate::http::auth::{AuthError, CALLER_ERRORS, count_request};
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Argument, Demands, Routes, routes};
+use crate::http::describe::{Argument, Requirements, Routes, routes};
 use crate::http::error::{ApiError, RequestError, ServiceError};
 use crate::http::extract::NoQuery;
 use crate::http::extract::form::{self, FORM, Form};
@@ -80,9 +80,9 @@ pub struct Name {
 pub struct SessionUser(UserRecord);
 
 impl Argument for SessionUser {
-    fn describe(demands: &mut Demands) {
-        demands.security = Some(vec![SecurityRequirement::new::<&str, [&str; 0], &str>("session", [])]);
-        demands.refusals.extend(CALLER_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.security = Some(vec![SecurityRequirement::new::<&str, [&str; 0], &str>("session", [])]);
+        requirements.errors.extend(CALLER_ERRORS);
     }
 }
 
@@ -128,7 +128,7 @@ pub async fn set_name(
     let profile = Profile { full_name: Some(name), ..Profile::default() };
     let changed = app.users.change_profile(user.id, &profile, &origin).await;
     let user = changed.map_err(|error| match error {
-        // Their name of the field.
+        // Older clients call the field `name`.
         AccountError::Invalid { reason, .. } => RequestError::Invalid(format!("name: {reason}")).into(),
         error => ApiError::from(error),
     })?;
@@ -143,12 +143,12 @@ pub async fn set_name(
 )]
 pub async fn put_name(
     app: State<App>,
-    visitor: SessionUser,
-    whence: ClientOrigin,
+    user: SessionUser,
+    origin: ClientOrigin,
     query: NoQuery,
     name: JsonOrForm<Name>,
 ) -> Result<Json<Name>, ApiError> {
-    set_name(app, visitor, whence, query, name).await
+    set_name(app, user, origin, query, name).await
 }
 
 /// Sets the full name of the current user.
@@ -159,12 +159,12 @@ pub async fn put_name(
 )]
 pub async fn patch_name(
     app: State<App>,
-    visitor: SessionUser,
-    whence: ClientOrigin,
+    user: SessionUser,
+    origin: ClientOrigin,
     query: NoQuery,
     name: JsonOrForm<Name>,
 ) -> Result<Json<Name>, ApiError> {
-    set_name(app, visitor, whence, query, name).await
+    set_name(app, user, origin, query, name).await
 }
 
 /// The full name of the current user; empty, if there is none.
@@ -184,8 +184,8 @@ fn named(user: UserRecord) -> Name {
 pub struct JsonOrForm<T>(pub T);
 
 impl<T> Argument for JsonOrForm<T> {
-    fn describe(demands: &mut Demands) {
-        JsonBody::<T>::describe(demands);
+    fn describe(requirements: &mut Requirements) {
+        JsonBody::<T>::describe(requirements);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/detections` and `/stats` as older clients know them: vehicles with flat fields.
+//! `/detections` and `/stats` of older clients: vehicles with flat fields.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::{NoQuery, StrictQuery, limit};
 use crate::http::scope::DetectionsRead;
 
-/// Items of a list, where the client does not say how many.
+/// Items of a list where the client sends no `limit`.
 const DEFAULT_LIMIT: u32 = 100;
 
 /// The routes of this file.
@@ -25,7 +25,7 @@ pub fn routes() -> Routes {
     routes![detections, stats]
 }
 
-/// The part of a list.
+/// The parameters of a list.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct VehicleQuery {
@@ -45,12 +45,12 @@ impl Parameters for VehicleQuery {
 }
 
 fn from_zero(name: &str, text: &str) -> Result<u64, Invalid> {
-    // Databases count in signed numbers.
+    // Databases have signed numbers only.
     let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
     number.ok_or_else(|| Invalid(format!("{name} must be a whole number from 0")))
 }
 
-/// A detection as older clients know it.
+/// A detection in the shape of older clients.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FlatVehicle {
     id: String,
@@ -87,7 +87,7 @@ pub async fn detections(
     StrictQuery(query): StrictQuery<VehicleQuery>,
 ) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
     let page = Paged::Oldest { skip: query.skip, limit: query.limit };
-    // Older clients know vehicles only.
+    // Older clients expect vehicles only.
     let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
     let stored = app.documents.detections(&reader.visible(), &vehicles, &page).await?;
     Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))

@@ -4,9 +4,9 @@ use axum::extract::{FromRequest, Request};
 use http::header::CONTENT_TYPE;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Demands};
+use crate::http::describe::{Argument, Requirements};
 use crate::http::error::{ApiError, RequestError};
-use crate::http::upload::{BODY_REFUSALS, IncomingBody};
+use crate::http::upload::{BODY_ERRORS, IncomingBody};
 
 /// The media type of a form.
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -15,8 +15,8 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 pub struct Form(Vec<(String, String)>);
 
 impl Argument for Form {
-    fn describe(demands: &mut Demands) {
-        demands.refusals.extend(BODY_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.errors.extend(BODY_ERRORS);
     }
 }
 
@@ -39,7 +39,7 @@ impl Form {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
-    /// The value of a field. An empty value counts as missing (RFC 6749, 3.1).
+    /// The value of a field; `None` where it is missing or empty (RFC 6749, 3.1).
     ///
     /// # Errors
     /// When it is given twice.
@@ -60,7 +60,7 @@ impl Form {
     }
 }
 
-/// Whether the Content-Type of a request is `media_type`, parameters aside.
+/// Whether the Content-Type of a request is `media_type`, without regard to parameters.
 pub fn is(request: &Request, media_type: &str) -> bool {
     let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     declared.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)

@@ -6,16 +6,16 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Demands};
+use crate::http::describe::{Argument, Requirements};
 use crate::http::error::{ApiError, RequestError};
-use crate::http::upload::{BODY_REFUSALS, IncomingBody};
+use crate::http::upload::{BODY_ERRORS, IncomingBody};
 
 /// The body as a `T`.
 pub struct JsonBody<T>(pub T);
 
 impl<T> Argument for JsonBody<T> {
-    fn describe(demands: &mut Demands) {
-        demands.refusals.extend(BODY_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.errors.extend(BODY_ERRORS);
     }
 }
 
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
     match bytes.trim_ascii_start().first() {
         None => return Err(RequestError::Malformed("the body is empty; send JSON".to_owned())),
-        // serde would take a list for an object whose fields have no names.
+        // serde would read a list as an object whose fields have no names.
         Some(b'[') => return Err(RequestError::Invalid("the body must be a JSON object".to_owned())),
         Some(_) => {}
     }
@@ -53,8 +53,8 @@ fn invalid(path: &str, error: &serde_json::Error) -> RequestError {
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {
         Category::Data => RequestError::Invalid(reworded(path, &error.to_string())),
-        Category::Eof => RequestError::Malformed(format!("the body is not JSON: it breaks off at {place}")),
-        Category::Syntax | Category::Io => RequestError::Malformed(format!("the body is not JSON: look at {place}")),
+        Category::Eof => RequestError::Malformed(format!("the body is not JSON: it ends early at {place}")),
+        Category::Syntax | Category::Io => RequestError::Malformed(format!("the body is not JSON: syntax error at {place}")),
     }
 }
 
@@ -90,7 +90,7 @@ fn within(path: &str) -> String {
 fn kind(expected: &str) -> &'static str {
     match expected {
         "f64" | "f32" => "a number",
-        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of a sensible size",
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number within its range",
         "a string" => "a text",
         "a boolean" => "true or false",
         "a sequence" => "a list",
@@ -119,8 +119,8 @@ mod tests {
             (r#"{"label": "x", "box": {"x": 1}}"#, "y is missing in box"),
             (r#"{"label": 7}"#, "label must be a text"),
             (r#"{"label": "x", "confidence": "high"}"#, "confidence must be a number"),
-            (r#"{"label": "x", "year": 2020.5}"#, "year must be a whole number of a sensible size"),
-            (r#"{"label": "x", "year": 99999999999}"#, "year must be a whole number of a sensible size"),
+            (r#"{"label": "x", "year": 2020.5}"#, "year must be a whole number within its range"),
+            (r#"{"label": "x", "year": 99999999999}"#, "year must be a whole number within its range"),
             (r#"{"label": "x", "landmarks": {}}"#, "landmarks must be a list"),
             (r#"{"label": "x", "landmarks": [{"x": 1, "y": 2}, 5]}"#, "landmarks[1] must be an object with its fields"),
             (r#"{"label": "x", "box": 5}"#, "box must be an object with its fields"),
@@ -128,9 +128,9 @@ mod tests {
             (r#"{"label": "x", "captured_at": "soon"}"#, "captured_at: must be a time such as 2026-01-02T03:04:05Z"),
             (r#"{"label": "x", "captured_at": 5}"#, "captured_at must be a text"),
             ("5", "the body must be an object with its fields"),
-            (r#"{"label": "x""#, "the body is not JSON: it breaks off at line 1, column 13"),
-            (r#"{"label": NaN}"#, "the body is not JSON: look at line 1, column 11"),
-            (r#"{"label": "x"} {}"#, "the body is not JSON: look at line 1, column 16"),
+            (r#"{"label": "x""#, "the body is not JSON: it ends early at line 1, column 13"),
+            (r#"{"label": NaN}"#, "the body is not JSON: syntax error at line 1, column 11"),
+            (r#"{"label": "x"} {}"#, "the body is not JSON: syntax error at line 1, column 16"),
         ] {
             assert_eq!(refusal::<NewDetection>(body), expected, "{body}");
         }

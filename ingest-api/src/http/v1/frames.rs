@@ -53,7 +53,7 @@ pub async fn list(
     responses(
         (status = 200, body = FrameView),
         (status = 404, body = Problem, content_type = "application/problem+json",
-            description = "`not_indexed`: no results, or none yet: Retry-After tells when to ask again",
+            description = "`not_indexed`: no results, or not yet; retry after Retry-After",
             headers(("Retry-After" = u32, description = "Seconds"))),
     )
 )]
@@ -75,8 +75,8 @@ pub async fn one(
             (ImageBytes = "image/jpeg"), (ImageBytes = "image/png"), (ImageBytes = "image/webp")
         )),
         (status = 404, body = Problem, content_type = "application/problem+json",
-            description = "`not_indexed`: no results yet; `not_found`: the image is not kept, or no longer",
-            headers(("Retry-After" = Option<u32>, description = "Seconds, where there may be one soon"))),
+            description = "`not_indexed`: no results yet; `not_found`: the image was not kept, or was deleted",
+            headers(("Retry-After" = Option<u32>, description = "Seconds; missing where no image will come"))),
     )
 )]
 pub async fn image(

@@ -30,13 +30,13 @@ enum RuleError {
     #[error("there is no rule {0}")]
     NotFound(RuleId),
     /// Another rule has the name.
-    #[error("there is a rule called {0:?} already; alerts tell rules by their names, so give this one another")]
+    #[error("there is a rule called {0:?} already; alerts show the rule's name, so choose another one")]
     NameTaken(String),
     /// The tenant has [`MAX_RULES`].
     #[error("there are {MAX_RULES} rules already; delete one first")]
     TooMany,
     /// The rule comes with the product.
-    #[error("the rule {0} comes with the product; the operator switches it by the settings")]
+    #[error("the rule {0} is built in; the operator switches it on and off in the settings")]
     BuiltIn(String),
 }
 
@@ -66,7 +66,7 @@ pub async fn list(
 ) -> Result<Json<Page<RuleView>>, ApiError> {
     let own = app.documents.rules(&reader.caller.tenant).await?;
     let items = app.built_in_rules.iter().cloned().chain(own).map(view::rule).collect();
-    // At most a hundred and a few: always one page.
+    // Little more than MAX_RULES: always one page.
     Ok(Json(Page { items, next_cursor: None }))
 }
 
@@ -87,7 +87,7 @@ pub async fn one(
     if let Some(built_in) = app.built_in_rules.iter().find(|rule| rule.id == id) {
         return Ok(Json(view::rule(built_in.clone())));
     }
-    own(&app, &reader.caller, id).await.map(|rule| Json(view::rule(rule)))
+    own_rule(&app, &reader.caller, id).await.map(|rule| Json(view::rule(rule)))
 }
 
 /// Makes a rule. It applies to all detections that are indexed from about now on.
@@ -141,7 +141,7 @@ pub async fn change(
     JsonBody(change): JsonBody<RuleChange>,
 ) -> Result<Json<RuleView>, ApiError> {
     check_editable(&app, id)?;
-    let before = own(&app, &editor.caller, id).await?;
+    let before = own_rule(&app, &editor.caller, id).await?;
     let renamed = change.name.as_ref().is_some_and(|name| *name != before.name);
     let rule = Rule {
         name: change.name.unwrap_or(before.name),
@@ -177,7 +177,7 @@ pub async fn remove(
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(RuleError::NotFound(id).into()) }
 }
 
-async fn own(app: &App, caller: &Caller, id: RuleId) -> Result<Rule, ApiError> {
+async fn own_rule(app: &App, caller: &Caller, id: RuleId) -> Result<Rule, ApiError> {
     let rules = app.documents.rules(&caller.tenant).await?;
     Ok(rules.into_iter().find(|rule| rule.id == id).ok_or(RuleError::NotFound(id))?)
 }

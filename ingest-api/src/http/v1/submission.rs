@@ -1,4 +1,4 @@
-//! What sending a frame and sending a detection have in common: the id, the charge against the quota, and publishing.
+//! Shared by `POST /v1/frames` and `POST /v1/detections`: the id, the charge against the quota, and publishing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
 use crate::http::app::App;
-use crate::http::describe::Refusal;
+use crate::http::describe::ErrorResponse;
 use crate::http::error::{ApiError, HttpError, ServiceError};
 
 /// Names a frame, so that a repeated request is the same frame.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Why a frame or a detection is not taken.
+/// Why a frame or a detection is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmissionError {
-    /// The idempotency key came with another request before.
+    /// The idempotency key was used for another request.
     #[error(
-        "this idempotency key came with another image, body or parameters before; send the same again, or use a new key"
+        "this idempotency key was used with another image, body or parameters; repeat that request, or use a new key"
     )]
     KeyReused,
     /// The workers are too far behind.
-    #[error("the detectors are too far behind to take more frames; try again later")]
+    #[error("the detectors are too far behind to accept more frames; try again later")]
     Backlog,
     /// The disk of the bus is full.
-    #[error("there is no room for more frames; the operator must make some")]
+    #[error("the disk is full; the operator must free space")]
     DiskFull,
 }
 
@@ -52,31 +52,31 @@ impl HttpError for SubmissionError {
     }
 }
 
-/// The responses to a submission that is refused, where they say more than those of other requests.
-pub struct SubmissionRefusals;
+/// The error responses that say more than those of other requests.
+pub struct SubmissionErrors;
 
-impl IntoResponses for SubmissionRefusals {
+impl IntoResponses for SubmissionErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         [
-            Refusal::new(
+            ErrorResponse::new(
                 "422",
-                "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no image that is \
-                 taken; `idempotency_key_reused`: the key came with another image, body or parameters before",
+                "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no accepted \
+                 image; `idempotency_key_reused`: the key was used with another image, body or parameters",
             ),
-            Refusal::with_header(
+            ErrorResponse::with_header(
                 "429",
                 "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests",
                 "Retry-After",
-                "Seconds after which to try again; missing where a quota does not come back",
+                "Seconds after which to try again; missing for a quota without a period",
             ),
-            Refusal::with_retry(
+            ErrorResponse::with_retry(
                 "503",
-                "`unavailable`, `timeout`: not now; `busy`: too many bodies are on their way; `backlog`, `disk_full`: no more \
-                 frames until the detectors or the operator have made room",
+                "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `backlog`, `disk_full`: no more \
+                 frames until the detectors catch up, or the operator frees space",
             ),
         ]
         .into_iter()
-        .map(Refusal::problem)
+        .map(ErrorResponse::problem)
         .collect()
     }
 }
@@ -144,7 +144,7 @@ impl From<BusError> for ApiError {
             BusError::QueueFull => ServiceError::Busy.into(),
             BusError::DiskFull(_) => SubmissionError::DiskFull.into(),
             BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()).into(),
-            // The size was checked before: the topic takes less than its settings say, which the operator must correct.
+            // The size was checked before. The topic accepts less than the topics file says, which the operator must correct.
             BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()).into(),
         }
     }

@@ -14,8 +14,8 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Object, ObjectBuilder, RefOr, Required, Response as Described, Type};
 
 use crate::http::app::App;
-use crate::http::auth::CALLER_REFUSALS;
-use crate::http::describe::{Refusal, Routes, routes, string};
+use crate::http::auth::CALLER_ERRORS;
+use crate::http::describe::{ErrorResponse, Routes, routes, string};
 use crate::http::error::{ApiError, ServiceError};
 
 /// The routes of this file.
@@ -31,10 +31,10 @@ pub fn older_routes() -> Routes {
 /// Streams alerts.
 #[utoipa::path(
     get, path = "/v1/alerts", operation_id = "stream_alerts", tag = "alerts", params(StreamParameters),
-    summary = "Alerts as they are raised, as server-sent events: `event: alert`, `id` a cursor, `data` an AlertData. A stream does \
-        not end before its credential does, or the service",
+    summary = "Alerts as they are raised, as server-sent events: `event: alert`, `id` a cursor, `data` an AlertData. A stream ends \
+        when its credential expires or is revoked, or the service stops",
     security(("oauth2" = ["alerts:read"]), ("bearer" = []), ("cookie" = [])),
-    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamRefusals)
+    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamErrors)
 )]
 async fn alerts(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     proxy(&app, request).await
@@ -43,10 +43,10 @@ async fn alerts(State(app): State<App>, request: Request) -> Result<Response, Ap
 /// Streams alerts in the older shape.
 #[utoipa::path(
     get, path = "/alerts", operation_id = "older_stream_alerts", tag = "older clients", params(StreamParameters),
-    summary = "Alerts about vehicles as older clients know them: `event: new_alert`, the vehicle's fields flat. A stream does not \
-        end before its credential does, or the service",
+    summary = "Alerts about vehicles in the shape of older clients: `event: new_alert`, the vehicle's fields flat. A stream ends \
+        when its credential expires or is revoked, or the service stops",
     security(("oauth2" = ["alerts:read"]), ("bearer" = []), ("cookie" = [])),
-    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamRefusals)
+    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), StreamErrors)
 )]
 async fn older_alerts(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     proxy(&app, request).await
@@ -59,15 +59,15 @@ async fn older_alerts(State(app): State<App>, request: Request) -> Result<Respon
     security(("oauth2" = ["alerts:read"]), ("bearer" = [])),
     responses(
         (status = 204, description = "The cookie is set", headers(("Set-Cookie" = String, description = "The cookie"))),
-        CookieRefusals,
+        CookieErrors,
     )
 )]
 async fn cookie(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     proxy(&app, request).await
 }
 
-/// The parameters of a stream, which alert-stream reads. Also read, and not described: the names that other libraries use
-/// for `last_event_id`.
+/// The parameters of a stream, which alert-stream reads. It also reads the names that other libraries use for `last_event_id`;
+/// they are not documented.
 struct StreamParameters;
 
 impl utoipa::IntoParams for StreamParameters {
@@ -78,33 +78,33 @@ impl utoipa::IntoParams for StreamParameters {
         };
         let query = |name, schema, description| parameter(name, ParameterIn::Query, schema, description);
         let name = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64)).build();
-        let resume = "The id of the last event that was seen: what came after it follows";
+        let resume = "The id of the last event that the client received; the stream continues after it";
         vec![
             query("stream", string(Some("^[A-Za-z0-9._-]{1,64}$")), "Of this stream"),
             query("label", name(), "With this label"),
             query("rule", name(), "Of the rule with this name"),
             query("last_event_id", string(None), resume),
-            parameter("Last-Event-ID", ParameterIn::Header, string(None), "The same, and counts for more"),
+            parameter("Last-Event-ID", ParameterIn::Header, string(None), "The same; takes precedence over `last_event_id`"),
         ]
     }
 }
 
 /// The responses to a refused stream. alert-stream checks the credential.
-struct StreamRefusals;
+struct StreamErrors;
 
-impl IntoResponses for StreamRefusals {
+impl IntoResponses for StreamErrors {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        let busy = Refusal::with_retry("503", "`busy`, `unavailable`: not now");
-        CALLER_REFUSALS.into_iter().chain([busy]).map(Refusal::problem).collect()
+        let busy = ErrorResponse::with_retry("503", "`busy`, `unavailable`: not now");
+        CALLER_ERRORS.into_iter().chain([busy]).map(ErrorResponse::problem).collect()
     }
 }
 
 /// The responses to a refused cookie. alert-stream checks the credential.
-struct CookieRefusals;
+struct CookieErrors;
 
-impl IntoResponses for CookieRefusals {
+impl IntoResponses for CookieErrors {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        CALLER_REFUSALS.into_iter().map(Refusal::problem).collect()
+        CALLER_ERRORS.into_iter().map(ErrorResponse::problem).collect()
     }
 }
 

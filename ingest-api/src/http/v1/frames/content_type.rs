@@ -3,7 +3,7 @@
 use crate::http::error::RequestError;
 use crate::probe::ImageType;
 
-/// The media types that are taken, as messages list them.
+/// The accepted media types, as messages list them.
 pub const TYPES: &str = "image/jpeg, image/png or image/webp";
 /// Longest boundary, in characters (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
@@ -15,12 +15,12 @@ pub enum Declared {
     Image(ImageType),
     /// Nothing: the bytes decide.
     Unknown,
-    /// A type that is not taken.
+    /// A type that is not accepted.
     Other,
 }
 
 impl Declared {
-    /// Reads a Content-Type; an empty one is a missing one.
+    /// Parses a Content-Type. An empty text means that the header is missing.
     pub fn of(content_type: &str) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
@@ -38,7 +38,7 @@ pub fn is_multipart(content_type: &str) -> bool {
     content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("multipart"))
 }
 
-/// The boundary of a form. One that should be quoted and is not is taken where that is unambiguous: some clients make
+/// The boundary of a form. A boundary without its required quotes is accepted where it is unambiguous: some clients generate
 /// boundaries with `=` and do not quote them.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boundary_without_its_quotes_is_taken() {
+    fn a_boundary_without_its_quotes_is_accepted() {
         for (text, expected) in [
             ("multipart/form-data; boundary=abc", "abc"),
             ("multipart/form-data; boundary=\"a b:c\"", "a b:c"),

@@ -7,11 +7,11 @@ use crate::http::error::HttpError;
 /// Why a frame or its image is refused or not found.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// No result is there, or none yet.
-    #[error("no detector has answered for this frame yet, or there is no such frame")]
+    /// No result is stored, or not yet.
+    #[error("this frame has no results yet, or does not exist")]
     NotIndexed,
     /// The image was not kept, or is deleted.
-    #[error("the image of this frame is not kept, or no longer")]
+    #[error("the image of this frame was not kept, or was deleted")]
     ImageNotKept,
     /// The body has no bytes.
     #[error("the body is empty; send the image's bytes as the body")]
@@ -20,7 +20,7 @@ pub enum FrameError {
     #[error("{0}")]
     InvalidImage(String),
     /// The image has too many pixels.
-    #[error("the image has {width} x {height} pixels, over the limit of {limit} in all; send a smaller one")]
+    #[error("the image has {width} x {height} pixels, more than the limit of {limit}; send a smaller one")]
     ImageTooLarge {
         /// Width in pixels.
         width: u32,

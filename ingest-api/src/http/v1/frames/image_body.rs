@@ -12,9 +12,9 @@ use multer::{Field, Multipart};
 use tokio::sync::Mutex;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Demands};
+use crate::http::describe::{Argument, Requirements};
 use crate::http::error::{ApiError, RequestError, ServiceError};
-use crate::http::upload::{BODY_REFUSALS, BodyBuffer, BodyError, IncomingBody, Reservation};
+use crate::http::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
 use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multipart};
 use crate::http::v1::frames::error::FrameError;
 use crate::probe::{Finding, ImageType, Probe};
@@ -33,15 +33,15 @@ pub struct ImageRequest {
 pub struct Image {
     /// The type, by the first bytes.
     pub kind: ImageType,
-    /// The bytes as they came.
+    /// The bytes as the client sent them.
     pub bytes: Bytes,
-    /// Held as long as the bytes are.
+    /// Held as long as the bytes.
     pub reservation: Reservation,
 }
 
 impl Argument for ImageRequest {
-    fn describe(demands: &mut Demands) {
-        demands.refusals.extend(BODY_REFUSALS);
+    fn describe(requirements: &mut Requirements) {
+        requirements.errors.extend(BODY_ERRORS);
     }
 }
 
@@ -57,7 +57,8 @@ impl FromRequest<App> for ImageRequest {
 /// Reads the image of a request.
 ///
 /// # Errors
-/// As soon as the bytes that have arrived are not the beginning of an image that is taken.
+/// When the body is too large or too slow, or is not an accepted image. Checked with each chunk, so a refusal does not wait for
+/// the whole body.
 pub async fn receive(app: &App, request: ImageRequest) -> Result<Image, ApiError> {
     let content_type = content_type(&request.headers);
     if is_multipart(content_type) {
@@ -123,12 +124,12 @@ impl IncomingImage {
         match self.probe.update(self.buffer.bytes()) {
             Finding::Incomplete => Ok(None),
             Finding::NotAnImage => Err(RequestError::UnsupportedMediaType(format!(
-                "the bytes do not begin like an image that is taken: {TYPES}"
+                "the bytes do not begin like an accepted image type: {TYPES}"
             ))
             .into()),
             Finding::Broken(kind) => {
                 let name = kind.media_type();
-                let reason = format!("the image begins as {name} and its header makes no sense");
+                let reason = format!("the image begins like {name}, but its header is invalid");
                 Err(FrameError::InvalidImage(reason).into())
             }
             Finding::Image { kind, width, height } => self.check_size(kind, width, height).map(Some),
@@ -140,11 +141,11 @@ impl IncomingImage {
             && declared != kind
         {
             let (declared, actual) = (declared.media_type(), kind.media_type());
-            let reason = format!("the Content-Type says {declared} and the bytes are {actual}");
+            let reason = format!("the Content-Type is {declared}, but the bytes are {actual}");
             return Err(RequestError::UnsupportedMediaType(reason).into());
         }
         if width == 0 || height == 0 {
-            let reason = format!("the image has {width} x {height} pixels: none at all");
+            let reason = format!("the image has {width} x {height} pixels; both must be at least 1");
             return Err(FrameError::InvalidImage(reason).into());
         }
         if u64::from(width) * u64::from(height) > self.max_pixels {
@@ -157,7 +158,7 @@ impl IncomingImage {
         match self.kind {
             Some(kind) => Ok((kind, self.buffer.into_bytes())),
             None if self.buffer.bytes().is_empty() => Err(FrameError::EmptyBody.into()),
-            None => Err(FrameError::InvalidImage("the image ends before its size is told".to_owned()).into()),
+            None => Err(FrameError::InvalidImage("the image ends before its header gives its size".to_owned()).into()),
         }
     }
 }
@@ -182,14 +183,14 @@ async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, A
     }
     drop(form);
     let (kind, bytes) = found.ok_or_else(|| {
-        RequestError::Invalid(format!("the form has no image; put it in a field called {}", FIELDS.join(" or ")))
+        RequestError::Invalid(format!("the form has no image; send it in a field called {}", FIELDS.join(" or ")))
     })?;
     let upload =
         Arc::into_inner(upload).ok_or_else(|| ServiceError::Internal(anyhow::anyhow!("a form is still read")))?;
     Ok(Image { kind, bytes, reservation: upload.into_inner().into_reservation() })
 }
 
-/// The body as the stream that `multer` reads. [`form_error`] takes its errors out again.
+/// The body as the stream that `multer` reads. [`form_error`] extracts its errors again.
 fn chunks(upload: Arc<Mutex<IncomingBody>>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     stream::unfold(upload, |upload| async {
         let chunk = upload.lock().await.chunk().await.transpose();
@@ -215,12 +216,12 @@ async fn skip(mut field: Field<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What is wrong with a form: the error of the body, or how the form is written.
+/// The error of a form: that of its body, or a description of its syntax error.
 fn form_error(error: multer::Error) -> ApiError {
     let reason = match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
             Ok(refused) => return (*refused).into(),
-            Err(_) => "it broke off",
+            Err(_) => "it ended early",
         },
         multer::Error::IncompleteFieldData { .. } | multer::Error::IncompleteStream => {
             "it ends before its last boundary"
@@ -228,7 +229,7 @@ fn form_error(error: multer::Error) -> ApiError {
         multer::Error::IncompleteHeaders
         | multer::Error::ReadHeaderFailed(_)
         | multer::Error::DecodeHeaderName { .. }
-        | multer::Error::DecodeHeaderValue { .. } => "the head of one of its fields makes no sense",
+        | multer::Error::DecodeHeaderValue { .. } => "the header of one of its fields is invalid",
         _ => "it is not written as multipart/form-data",
     };
     RequestError::Malformed(format!("the form cannot be read: {reason}")).into()

@@ -1,4 +1,4 @@
-//! `POST /v1/frames`: takes an image, publishes a frame event, and answers 202 once the broker has stored it.
+//! `POST /v1/frames`: accepts an image, publishes a frame event, and responds 202 once the broker has stored it.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::http::scope::FramesWrite;
 use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
 use crate::http::v1::frames::prefer;
 use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionError, SubmissionRefusals, charged, frame_id, publish, traceparent,
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, frame_id, publish, traceparent,
 };
 use crate::http::v1::view;
 use crate::probe::ImageType;
@@ -60,8 +60,8 @@ pub struct NewFrame {
 
 impl Parameters for NewFrame {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
-        let taken = moment(query, "captured_at")?.map(captured_at).transpose()?;
-        Ok(Self { stream: query.parsed("stream")?, captured_at: taken, detectors: query.text("detectors")? })
+        let captured_at = moment(query, "captured_at")?.map(captured_at).transpose()?;
+        Ok(Self { stream: query.parsed("stream")?, captured_at, detectors: query.text("detectors")? })
     }
 }
 
@@ -81,16 +81,16 @@ pub struct ImageForm {
 }
 
 /// Sends a frame: the image as the body, or a form with the image in `file`, `image` or `frame`. It is
-/// processed even if everything stops right after the answer.
+/// processed even if the whole system stops right after the response.
 #[utoipa::path(
     post, path = "/v1/frames", operation_id = "send_frame", tag = "frames",
     params(
         NewFrame,
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
             "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another image or other parameters it is \
-             refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and no \
-             longer than it runs; after that, and on another replica, it counts as a repeat"),
-        ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: answer with the results, if they are there within N seconds"),
+             refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and at most \
+             until it restarts; after that, and on another replica, it is a repeat of the first"),
+        ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: respond with the results if they are complete within N seconds"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, forwarded with the frame"),
     ),
     request_body(content(
@@ -102,9 +102,9 @@ pub struct ImageForm {
                 ("Location" = String, description = "The path of its results"),
                 ("Preference-Applied" = Option<String>, description = "`wait=N`, if the request waited"),
             )),
-        (status = 200, body = FrameView, description = "The results, if the request waited for them and they came in time",
+        (status = 200, body = FrameView, description = "The results, if the request waited for them and they were complete in time",
             headers(("Preference-Applied" = String, description = "`wait=N`"))),
-        SubmissionRefusals,
+        SubmissionErrors,
     )
 )]
 pub async fn submit(
@@ -136,7 +136,7 @@ pub async fn submit(
     }
     let waiter = app.replies.register(frame.id);
     frame.send(&app, caller, image, waiter.as_ref()).await?;
-    // Too many requests wait already: the answer does not say that the preference was applied.
+    // Too many requests wait already. The response does not say that the preference was applied.
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let answer = match results.as_ref().and_then(view::frame) {
@@ -158,10 +158,10 @@ struct Frame {
     id: FrameId,
     stream: Option<StreamName>,
     captured_at: Timestamp,
-    /// `captured_at` of the answer. None under an idempotency key without a time: the frame may be there already, with the time
+    /// `captured_at` of the response. `None` for an idempotency key without a time: the frame may exist already, with the time
     /// of its first request.
     known_captured_at: Option<Timestamp>,
-    /// The detectors that the client asked for; empty for all.
+    /// The detectors that the client requested; empty for all.
     requested: Vec<DetectorName>,
     traceparent: Option<String>,
 }
@@ -181,7 +181,7 @@ impl Frame {
         })
     }
 
-    /// The detectors whose results are to come.
+    /// The detectors that process the frame.
     fn expected<'a>(&'a self, app: &'a App) -> &'a [DetectorName] {
         if self.requested.is_empty() { &app.detectors } else { &self.requested }
     }
@@ -233,7 +233,7 @@ impl Frame {
         publish(app, &event, ACK_TIMEOUT).await
     }
 
-    /// The results of an earlier request with the same key, if every detector has answered.
+    /// The results of an earlier request with the same key, if they are complete.
     async fn earlier_results(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
         let stored = app.documents.frame(&Scope::Tenant(caller.tenant.clone()), self.id).await?;
         let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
