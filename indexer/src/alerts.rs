@@ -67,13 +67,7 @@ struct Match<'a> {
     subject: Subject<'a>,
 }
 
-fn alert(
-    rule: &ActiveRule,
-    result: &ResultEvent,
-    best: &Match<'_>,
-    matches: u32,
-    raised_at: Timestamp,
-) -> AlertEvent {
+fn alert(rule: &ActiveRule, result: &ResultEvent, best: &Match<'_>, matches: u32, raised_at: Timestamp) -> AlertEvent {
     let (data, detection) = (&result.data, best.detection);
     let id = DetectionId { frame: data.frame_id, detector: data.detector.clone(), index: best.index };
     AlertEvent {

@@ -307,7 +307,8 @@ mod tests {
     #[test]
     fn only_pages_of_the_settings_get_tokens() {
         let returns = vec!["https://app.example/in".to_owned()];
-        let provider = Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..google() }, PUBLIC_URL).unwrap().unwrap();
+        let provider =
+            Provider::new(&OpenIdArgs { oidc_return_urls: returns, ..google() }, PUBLIC_URL).unwrap().unwrap();
         assert!(provider.page("https://app.example/in").is_some());
         for other in
             ["https://app.example/in/", "https://app.example/in?a=b", "https://app.example/in#a", "https://app.example"]

@@ -250,9 +250,18 @@ mod tests {
         let (configured, unlimited) = (Some(UserLimit::Configured), Some(UserLimit::Unlimited));
         let three = Some(UserLimit::AtMost(3));
         for (change, expected) in [
-            (AccessChange { role: Some(Role::Admin), disabled: Some(true), ..Default::default() }, "role: admin, disabled"),
-            (AccessChange { quota: three, rate_limit: unlimited, ..Default::default() }, "quota: 3 per period, rate limit: unlimited"),
-            (AccessChange { quota: configured, rate_limit: three, ..Default::default() }, "quota: default, rate limit: 3 per second"),
+            (
+                AccessChange { role: Some(Role::Admin), disabled: Some(true), ..Default::default() },
+                "role: admin, disabled",
+            ),
+            (
+                AccessChange { quota: three, rate_limit: unlimited, ..Default::default() },
+                "quota: 3 per period, rate limit: unlimited",
+            ),
+            (
+                AccessChange { quota: configured, rate_limit: three, ..Default::default() },
+                "quota: default, rate limit: 3 per second",
+            ),
             (AccessChange { disabled: Some(false), ..Default::default() }, "enabled"),
         ] {
             assert_eq!(describe(&change), expected);

@@ -18,7 +18,7 @@ use store::relational::Role;
 use utoipa::openapi::security::SecurityRequirement;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Requirements, ErrorResponse, requires};
+use crate::http::describe::{Argument, ErrorResponse, Requirements, requires};
 use crate::http::error::{ApiError, HttpError, ServiceError, whole_seconds};
 use crate::http::rate_limit::{self, RateLimitState};
 use crate::http::scope::{self, RequiredScope};

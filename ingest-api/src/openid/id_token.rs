@@ -56,7 +56,9 @@ pub enum IdTokenError {
     #[error("id_token: another provider issued it")]
     Issuer,
     /// Another audience.
-    #[error("id_token: it was issued for another client (SIGHTLINE_OIDC_CLIENT_ID and _AUDIENCES name the accepted ones)")]
+    #[error(
+        "id_token: it was issued for another client (SIGHTLINE_OIDC_CLIENT_ID and _AUDIENCES name the accepted ones)"
+    )]
     Audience,
     /// Expired, or not valid yet.
     #[error("id_token: it has expired or is not valid yet; sign in with the provider again")]

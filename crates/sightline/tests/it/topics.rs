@@ -37,7 +37,8 @@ async fn the_log_names_the_default_topic_of_a_missing_role() {
     let output = up.process.output();
     let lines: Vec<&str> = output.lines().filter(|line| line.contains("topics file has no entry")).collect();
     assert_eq!(lines.len(), 1, "{output}");
-    for part in ["WARN", "its default topic is used", "role=\"replies\"", "topic=\"sightline.replies\"", "partitions=1"] {
+    for part in ["WARN", "its default topic is used", "role=\"replies\"", "topic=\"sightline.replies\"", "partitions=1"]
+    {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
 }
@@ -61,7 +62,8 @@ fn partitions(topic: &Topic) -> String {
 #[tokio::test]
 #[ignore = "needs kafka"]
 async fn topics_apply_and_check_print_a_line_for_each_difference() {
-    let brokers = std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers");
+    let brokers =
+        std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers");
     let (folder, run) = (tempfile::tempdir().unwrap(), uuid::Uuid::now_v7().simple().to_string());
     let file = contracts::topics::DEFAULT.replace("name: sightline", &format!("name: t{run}"));
     let file = file.replace("partitions: 12", "partitions: 2");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Response as Described};
 
-use crate::http::describe::{HandlerOutput, METHOD_NOT_ALLOWED, ErrorResponse};
+use crate::http::describe::{ErrorResponse, HandlerOutput, METHOD_NOT_ALLOWED};
 use crate::http::error::{ApiError, RequestError};
 
 /// Keeps tokens out of caches.

@@ -12,7 +12,9 @@ pub enum OidcError {
     #[error("no OpenID provider is set; the operator sets one with SIGHTLINE_OIDC_ISSUER")]
     NoProvider,
     /// The browser did not begin this sign-in, or began it more than ten minutes ago.
-    #[error("this browser did not begin this sign-in, or began it more than ten minutes ago; begin again at /v1/oidc/login")]
+    #[error(
+        "this browser did not begin this sign-in, or began it more than ten minutes ago; begin again at /v1/oidc/login"
+    )]
     NotBegun,
     /// The provider refused.
     #[error("{0}")]

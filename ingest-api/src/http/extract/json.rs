@@ -54,7 +54,9 @@ fn invalid(path: &str, error: &serde_json::Error) -> RequestError {
     match error.classify() {
         Category::Data => RequestError::Invalid(reworded(path, &error.to_string())),
         Category::Eof => RequestError::Malformed(format!("the body is not JSON: it ends early at {place}")),
-        Category::Syntax | Category::Io => RequestError::Malformed(format!("the body is not JSON: syntax error at {place}")),
+        Category::Syntax | Category::Io => {
+            RequestError::Malformed(format!("the body is not JSON: syntax error at {place}"))
+        }
     }
 }
 

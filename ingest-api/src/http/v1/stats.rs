@@ -86,7 +86,9 @@ impl utoipa::PartialSchema for Group {
             .item(field)
             .item(string(Some(PATTERN)))
             .default(Some(DEFAULT_FIELD.into()))
-            .description(Some("A field, or an attribute such as `attributes.colour`. Detections without it are not counted."))
+            .description(Some(
+                "A field, or an attribute such as `attributes.colour`. Detections without it are not counted.",
+            ))
             .into()
     }
 }

@@ -57,8 +57,10 @@ async fn attributes_filter_texts_numbers_and_booleans() {
     ];
     for (filters, expected) in cases {
         let items = server.all_items(&format!("/v1/detections?{filters}"), 1).await;
-        let mut found: Vec<usize> =
-            items.iter().map(|item| item["id"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap()).collect();
+        let mut found: Vec<usize> = items
+            .iter()
+            .map(|item| item["id"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap())
+            .collect();
         found.sort_unstable();
         assert_eq!(found, expected, "{filters}");
     }

@@ -84,7 +84,12 @@ impl utoipa::IntoParams for StreamParameters {
             query("label", name(), "With this label"),
             query("rule", name(), "Of the rule with this name"),
             query("last_event_id", string(None), resume),
-            parameter("Last-Event-ID", ParameterIn::Header, string(None), "The same; takes precedence over `last_event_id`"),
+            parameter(
+                "Last-Event-ID",
+                ParameterIn::Header,
+                string(None),
+                "The same; takes precedence over `last_event_id`",
+            ),
         ]
     }
 }
