@@ -13,9 +13,9 @@ use crate::dedup::DEDUP_WINDOW;
 use crate::entry::{AlertDecoder, AlertEntry, DecodedRecord};
 use crate::window::AlertWindow;
 
-/// Most records that go into the window at once.
+/// Most records of one batch.
 const MAX_RECORDS: usize = 256;
-/// Time limit for each read of what the log says it has.
+/// Time limit for a read of records that the log reports as present.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The reader at the end of the alerts topic.
@@ -24,10 +24,10 @@ pub struct AlertTail {
     reader: Box<dyn Reader>,
     decoder: AlertDecoder,
     window: Arc<AlertWindow>,
-    /// The first offset that clients get. Earlier records only serve to recognise repeats.
+    /// The first offset that clients get. Earlier records are read only to recognise duplicates.
     first_offset: i64,
     /// The last offset that was read.
-    head: i64,
+    read_up_to: i64,
     retry: Retry,
 }
 
@@ -65,19 +65,19 @@ impl AlertTail {
     }
 
     async fn begin(bus: &Arc<dyn Bus>, window: usize, stop: &CancellationToken) -> Result<Self, BusError> {
-        let incarnation: Arc<str> = bus.incarnation(TopicRole::Alerts).await?.into();
+        let topic_id: Arc<str> = bus.topic_id(TopicRole::Alerts).await?.into();
         let (earliest, end) = alerts_range(&**bus).await?;
         let records = DEDUP_WINDOW + i64::try_from(window).unwrap_or(i64::MAX / 2);
         let start = earliest.max(end - records);
-        // Where the topic starts here there is nothing before it to be a repeat of.
+        // Nothing precedes the start of the topic, so its records need no dedup window before them.
         let first_offset = if start == earliest { start } else { start + DEDUP_WINDOW };
         Ok(Self {
             bus: Arc::clone(bus),
             reader: bus.reader(TopicRole::Alerts, Start::Offset(start)).await?,
-            decoder: AlertDecoder::new(Arc::clone(&incarnation)),
-            window: Arc::new(AlertWindow::new(incarnation, first_offset, window)),
+            decoder: AlertDecoder::new(Arc::clone(&topic_id)),
+            window: Arc::new(AlertWindow::new(topic_id, first_offset, window)),
             first_offset,
-            head: start - 1,
+            read_up_to: start - 1,
             retry: retry(stop),
         })
     }
@@ -87,10 +87,10 @@ impl AlertTail {
         Arc::clone(&self.window)
     }
 
-    /// Reads what the topic holds now.
+    /// Reads the records that the topic has now.
     async fn catch_up(&mut self) -> Result<(), BusError> {
         let (_, end) = alerts_range(&*self.bus).await?;
-        while self.head + 1 < end {
+        while self.read_up_to + 1 < end {
             let batch = tokio::time::timeout(READ_TIMEOUT, self.read()).await;
             let batch = batch.map_err(|_| BusError::Unavailable(format!("no record within {READ_TIMEOUT:?}")))??;
             self.publish(batch);
@@ -129,11 +129,11 @@ impl AlertTail {
     }
 
     async fn reopen(&mut self) -> Result<(), BusError> {
-        let incarnation = self.bus.incarnation(TopicRole::Alerts).await?;
-        if incarnation != **self.window.incarnation() {
+        let topic_id = self.bus.topic_id(TopicRole::Alerts).await?;
+        if topic_id != **self.window.topic_id() {
             return Err(replaced());
         }
-        self.reader = self.bus.reader(TopicRole::Alerts, Start::Offset(self.head + 1)).await?;
+        self.reader = self.bus.reader(TopicRole::Alerts, Start::Offset(self.read_up_to + 1)).await?;
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl AlertTail {
             }
             item = match self.reader.next().now_or_never() {
                 Some(Ok(item)) => item,
-                // An error comes again with the next read; what was read goes out first.
+                // The next read returns the error again; the batch goes out first.
                 Some(Err(_)) | None => return Ok(batch),
             };
         }
@@ -158,22 +158,22 @@ impl AlertTail {
         match item {
             ReaderItem::Gap { from, to, .. } => {
                 tracing::warn!(from, to, "retention dropped alerts before they were read");
-                self.head = to - 1;
+                self.read_up_to = to - 1;
                 batch.gap = Some(to);
             }
             ReaderItem::Delivery(delivery) => {
                 let offset = delivery.position.offset;
-                if offset <= self.head {
+                if offset <= self.read_up_to {
                     return Err(replaced());
                 }
-                self.head = offset;
+                self.read_up_to = offset;
                 match self.decoder.decode(&delivery) {
                     _ if offset < self.first_offset => {}
                     DecodedRecord::New(entry) => batch.alerts.push((offset, entry)),
-                    DecodedRecord::Repeat => self.window.meters.repeats.increment(1),
+                    DecodedRecord::Duplicate => self.window.metrics.duplicates.increment(1),
                     DecodedRecord::Unreadable => {
-                        self.window.meters.unreadable.increment(1);
-                        tracing::warn!(offset, "a record of the alerts topic is no alert and is left out");
+                        self.window.metrics.unreadable.increment(1);
+                        tracing::warn!(offset, "skipped a record of the alerts topic that is not an alert");
                     }
                 }
             }
@@ -182,11 +182,11 @@ impl AlertTail {
     }
 
     fn publish(&self, batch: ReadBatch) {
-        // A gap comes last: what was read before it leaves the window with it.
+        // A gap is the last item of a batch: the alerts before it leave the window with it.
         match batch.gap {
-            Some(to) => self.window.skip_to(to),
-            None if self.head < self.first_offset => {}
-            None => self.window.extend(batch.alerts, self.head),
+            Some(to) => self.window.clear_before(to),
+            None if self.read_up_to < self.first_offset => {}
+            None => self.window.extend(batch.alerts, self.read_up_to),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One alert in the form that clients get, serialised once for all of them.
+//! One alert as an event of the stream, serialised once for all clients.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ pub struct AlertEntry {
     stream: Option<StreamName>,
     label: String,
     rule: String,
-    block: Bytes,
-    /// The block for older clients, which only know vehicles.
-    vehicle_block: Option<Bytes>,
+    event: Bytes,
+    /// The event for older clients, which only know vehicles.
+    vehicle_event: Option<Bytes>,
 }
 
 /// The shape in which a client gets alerts.
@@ -32,7 +32,7 @@ pub enum AlertShape {
     Vehicle,
 }
 
-/// Which alerts a client may see, and which of them it wants.
+/// The alerts that a client may read and asked for.
 #[derive(Debug, Clone)]
 pub struct AlertFilter {
     /// The tenant whose alerts are visible besides the shared ones; `None` for all tenants.
@@ -44,7 +44,7 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
-    /// Everything that a caller may see.
+    /// All alerts that a caller may read.
     pub fn of(caller: &Caller, shape: AlertShape) -> Self {
         let tenant = (!caller.sees_all).then(|| caller.tenant.clone());
         Self { tenant, stream: None, label: None, rule: None, shape }
@@ -56,8 +56,8 @@ impl AlertFilter {
         Self { stream, label, rule, ..self }
     }
 
-    /// The block to send for an alert; `None` where the alert does not pass.
-    pub fn block<'a>(&self, entry: &'a AlertEntry) -> Option<&'a Bytes> {
+    /// The event to send for an alert; `None` where the alert does not pass.
+    pub fn event<'a>(&self, entry: &'a AlertEntry) -> Option<&'a Bytes> {
         let may_see = self.tenant.as_ref().is_none_or(|own| *own == entry.tenant || entry.is_shared());
         let wants = self.stream.as_ref().is_none_or(|stream| entry.stream.as_ref() == Some(stream))
             && self.label.as_ref().is_none_or(|label| *label == entry.label)
@@ -66,8 +66,8 @@ impl AlertFilter {
             return None;
         }
         match self.shape {
-            AlertShape::Alert => Some(&entry.block),
-            AlertShape::Vehicle => entry.vehicle_block.as_ref(),
+            AlertShape::Alert => Some(&entry.event),
+            AlertShape::Vehicle => entry.vehicle_event.as_ref(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl AlertEntry {
         let AlertEvent { tenant, data, .. } = alert;
         let json = serde_json::to_string(&data).ok()?;
         let Vehicle { category, make, model, year } = data.attributes.vehicle();
-        let vehicle_block = data.attributes.is_vehicle().then(|| {
+        let vehicle_event = data.attributes.is_vehicle().then(|| {
             let flat = json!({
                 "id": data.id,
                 "year": year,
@@ -97,41 +97,41 @@ impl AlertEntry {
             });
             sse::event("new_alert", cursor, &flat)
         });
-        let block = sse::event("alert", cursor, &json);
-        Some(Self { tenant, stream: data.stream, label: data.label, rule: data.rule, block, vehicle_block })
+        let event = sse::event("alert", cursor, &json);
+        Some(Self { tenant, stream: data.stream, label: data.label, rule: data.rule, event, vehicle_event })
     }
 }
 
-/// What a record of the alerts topic is.
+/// A record of the alerts topic, decoded.
 pub enum DecodedRecord {
     /// An alert.
     New(AlertEntry),
-    /// A repeat of an alert.
-    Repeat,
+    /// A duplicate of an alert.
+    Duplicate,
     /// Not an alert.
     Unreadable,
 }
 
 /// Decodes the records of one alerts topic, in the order of their offsets.
 pub struct AlertDecoder {
-    incarnation: Arc<str>,
+    topic_id: Arc<str>,
     dedup: Deduplicator,
 }
 
 impl AlertDecoder {
     /// A decoder that has seen no record.
-    pub fn new(incarnation: Arc<str>) -> Self {
-        Self { incarnation, dedup: Deduplicator::default() }
+    pub fn new(topic_id: Arc<str>) -> Self {
+        Self { topic_id, dedup: Deduplicator::default() }
     }
 
     /// Decodes the next record.
     pub fn decode(&mut self, delivery: &Delivery) -> DecodedRecord {
         let offset = delivery.position.offset;
         let Ok(alert) = AlertEvent::from_message(&delivery.message) else { return DecodedRecord::Unreadable };
-        if self.dedup.is_repeat(offset, alert.data.id) {
-            return DecodedRecord::Repeat;
+        if self.dedup.is_duplicate(offset, alert.data.id) {
+            return DecodedRecord::Duplicate;
         }
-        let cursor = AlertCursor { incarnation: Arc::clone(&self.incarnation), offset };
+        let cursor = AlertCursor { topic_id: Arc::clone(&self.topic_id), offset };
         AlertEntry::new(alert, &cursor).map_or(DecodedRecord::Unreadable, DecodedRecord::New)
     }
 }

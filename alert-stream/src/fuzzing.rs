@@ -1,12 +1,12 @@
-//! What must hold for any `Last-Event-ID` and any query: the body of the fuzz target. `scripts/fuzz` runs it on generated inputs,
-//! the test below on those in `fuzz/corpus`. It is compiled for these two only.
+//! Body of the fuzz target `sse`: invariants for any `Last-Event-ID` and any query. `scripts/fuzz` runs it on generated inputs,
+//! the test below on the inputs in `fuzz/corpus`. Only these two builds compile it.
 
 use http::{HeaderValue, StatusCode};
 
 use crate::cursor::AlertCursor;
 use crate::http::parse_start;
 
-/// Input: a `Last-Event-ID` in the first line and a query in the second. A cursor that parses is written as it was read.
+/// Input: a `Last-Event-ID` in the first line, a query in the second. Asserts that a parsed cursor formats to the same text.
 pub fn sse(data: &[u8]) {
     let (header, query) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
     if let Ok(text) = std::str::from_utf8(header) {
@@ -16,7 +16,7 @@ pub fn sse(data: &[u8]) {
     let Ok(query) = std::str::from_utf8(query.get(1..).unwrap_or_default()) else { return };
     match parse_start(header.clone(), query) {
         Ok(Some(cursor)) => assert_eq!(cursor.to_string().parse(), Ok(cursor)),
-        Ok(None) => assert!(header.is_empty(), "a header that is no cursor was taken as one"),
+        Ok(None) => assert!(header.is_empty(), "an invalid header was accepted as a cursor"),
         Err(status) => assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY),
     }
 }
@@ -24,7 +24,7 @@ pub fn sse(data: &[u8]) {
 fn cursor(text: &str) {
     if let Ok(cursor) = text.parse::<AlertCursor>() {
         assert!((-1..i64::MAX).contains(&cursor.offset));
-        assert_eq!(cursor.to_string(), text, "a cursor has one text");
+        assert_eq!(cursor.to_string(), text, "a cursor has one spelling");
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
     use super::replay::replay;
 
     #[test]
-    fn a_cursor_is_taken_as_written_or_refused() {
+    fn every_input_is_a_canonical_cursor_or_rejected() {
         replay("sse", super::sse);
     }
 }

@@ -191,7 +191,7 @@ async fn listen(
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(subscription.blocks())).into_response())
+    Ok((headers, Body::from_stream(subscription.events())).into_response())
 }
 
 /// A browser's `EventSource` cannot send an `Authorization` header: it gets its credential as a cookie that no script reads.

@@ -1,17 +1,17 @@
 //! Alerts in; server-sent events out.
 //!
 //! ```text
-//! alerts (one partition) ─▶ consumer: drops repeats, serialises once ─▶ window: the newest alerts, in memory
-//!          │                                                            │ shared by all
+//! alerts (one partition) ─▶ consumer: drops duplicates, serialises once ─▶ window: the newest alerts, in memory
+//!          │                                                               │ shared by all
 //!          └─▶ replay: a reader for each client that resumes further back ─▶ subscription ─▶ client
 //! ```
 //!
 //! In: the alerts topic. Out: each alert as one SSE event to every client whose filter it passes, in the order of the log.
 //!
-//! Promised: every replica sends the same alerts in the same order. Which records are repeats follows from the log alone
-//! (`dedup.rs`), so a client that moves between replicas, or resumes after days, sees each alert once and misses none. Where
-//! the log no longer has the alerts after its cursor, it first gets `event: reset`. A client that does not keep up is told and
-//! disconnected. It costs the others nothing: its position is a number, and the blocks it is sent are shared.
+//! Guarantees: every replica sends the same alerts in the same order. The log alone decides which records are duplicates
+//! (`dedup.rs`), so a client that moves between replicas, or resumes after days, gets each alert once and misses none. Where
+//! the log no longer has the alerts after its cursor, the client first gets `event: reset`. A client that does not keep up gets
+//! `event: slow` and is disconnected. It costs the others nothing: its position is a number, and all clients share the events.
 
 mod config;
 mod consumer;
@@ -41,13 +41,13 @@ pub use config::Config;
 use crate::consumer::AlertTail;
 use crate::http::App;
 
-/// Connections beyond the subscribers': for refusals, cookies and probes.
+/// Connections beyond those of subscribers: for error responses, cookies and probes.
 const OTHER_CONNECTIONS: usize = 256;
-/// Largest head of a request, in bytes.
+/// Largest size of a request's headers, in bytes.
 const READ_BUFFER: usize = 16 << 10;
 /// Send buffer of a connection in the kernel, in bytes: some hundred alerts instead of the kernel's megabytes.
 const SEND_BUFFER: usize = 64 << 10;
-/// Time limit for streams to send their last block after a stop.
+/// Time limit for streams to send their last event after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the stream works with.
@@ -81,7 +81,7 @@ pub async fn run(
     let health = health(&config, &deps);
     // A failure of the consumer ends the streams, and a failure of the server ends the consumer.
     let stop = stop.child_token();
-    // Clients connect only when the window is filled: "from now on" means after every alert that is on the log.
+    // Listen only when the window is filled: a client without a cursor starts after every alert on the log.
     let Some(tail) = AlertTail::open(&deps.bus, config.alert_window, &stop).await? else { return Ok(()) };
     let limits = Limits {
         connections: config.alert_subscribers + OTHER_CONNECTIONS,

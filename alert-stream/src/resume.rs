@@ -1,4 +1,4 @@
-//! Where a client's stream starts: after its cursor where the log still has that, else with a `reset`.
+//! Where a client's stream starts: after its cursor where the log still has the next alert, else with a `reset`.
 
 use std::sync::Arc;
 
@@ -17,41 +17,41 @@ use crate::window::AlertWindow;
 
 /// Where a stream starts.
 pub struct StreamStart {
-    /// Everything up to this offset was offered before, or is gone.
+    /// Alerts up to this offset were offered before, or are no longer kept.
     pub offered: i64,
-    /// The first block.
-    pub block: Bytes,
+    /// The first event to send.
+    pub event: Bytes,
     /// The next alert is no longer in the window.
     pub is_old: bool,
 }
 
 /// Decides where a client's stream starts.
 ///
-/// A cursor cannot be continued where it belongs to another incarnation, lies beyond the end of the log, or lies before what
-/// retention has kept. The client then gets a `reset` and the oldest alerts that are kept: it may see alerts again, which it
-/// recognises by their ids, and misses none that is there.
+/// A stream cannot resume at a cursor that belongs to another topic id, lies beyond the end of the log, or lies before the
+/// oldest record that retention kept. The client then gets a `reset` and all alerts from the oldest kept one on. It may get
+/// alerts again, which it recognises by their ids.
 pub async fn stream_start(
     window: &AlertWindow,
     bus: &dyn Bus,
     cursor: Option<AlertCursor>,
 ) -> Result<StreamStart, BusError> {
-    let Some(cursor) = cursor else { return Ok(continued(window, window.head())) };
-    if cursor.incarnation != *window.incarnation() {
+    let Some(cursor) = cursor else { return Ok(continued(window, window.read_up_to())) };
+    if cursor.topic_id != *window.topic_id() {
         let (earliest, _) = alerts_range(bus).await?;
-        let reason = "this id is of a log that is no more; what comes now is the oldest of the present one";
+        let reason = "the alerts topic of this id was deleted; the stream starts with the oldest alert of the new topic";
         return Ok(reset(window, earliest, "other_log", reason));
     }
     // The usual case needs no request to the log.
-    if (window.covered_from() - 1..=window.head()).contains(&cursor.offset) {
+    if (window.covered_from() - 1..=window.read_up_to()).contains(&cursor.offset) {
         return Ok(continued(window, cursor.offset));
     }
     let (earliest, end) = alerts_range(bus).await?;
     if cursor.offset + 1 < earliest {
-        let reason = "alerts after this id are no longer kept; what comes now is the oldest that is";
+        let reason = "alerts after this id are no longer kept; the stream starts with the oldest kept alert";
         return Ok(reset(window, earliest, "too_old", reason));
     }
     if cursor.offset >= end {
-        let reason = "the log ends before this id; what comes now is the oldest that is kept";
+        let reason = "this id is after the end of the log; the stream starts with the oldest kept alert";
         return Ok(reset(window, earliest, "ahead", reason));
     }
     // Before the window, or from a replica that has read a little further than this one.
@@ -60,13 +60,13 @@ pub async fn stream_start(
 
 fn continued(window: &AlertWindow, offered: i64) -> StreamStart {
     let is_old = offered + 1 < window.covered_from();
-    StreamStart { offered, block: sse::opening(&window.cursor(offered)), is_old }
+    StreamStart { offered, event: sse::opening(&window.cursor(offered)), is_old }
 }
 
 fn reset(window: &AlertWindow, earliest: i64, code: &str, reason: &str) -> StreamStart {
-    window.meters.resets.increment(1);
+    window.metrics.resets.increment(1);
     let start = continued(window, earliest - 1);
-    StreamStart { block: sse::reset(&window.cursor(earliest - 1), code, reason), ..start }
+    StreamStart { event: sse::reset(&window.cursor(earliest - 1), code, reason), ..start }
 }
 
 /// Alerts from the log, for one client that starts before the window.
@@ -79,9 +79,9 @@ pub struct Replay {
 
 /// The next step of a replay.
 pub enum Replayed {
-    /// Everything up to this offset was offered; with a block where the record there passes the filter.
+    /// The records up to this offset were read; the event is there when the record at the offset passes the filter.
     UpTo(i64, Option<Bytes>),
-    /// Retention dropped everything before this offset while it was read.
+    /// Retention dropped every record before this offset during the replay.
     Lost(i64),
 }
 
@@ -96,9 +96,9 @@ impl Replay {
         let (earliest, _) = alerts_range(bus).await?;
         let start = earliest.max(offered + 1 - DEDUP_WINDOW);
         let reader = bus.reader(TopicRole::Alerts, Start::Offset(start)).await?;
-        let replays = window.meters.replays.clone();
+        let replays = window.metrics.replays.clone();
         replays.increment(1);
-        Ok(Self { reader, decoder: AlertDecoder::new(Arc::clone(window.incarnation())), replays, _permit: permit })
+        Ok(Self { reader, decoder: AlertDecoder::new(Arc::clone(window.topic_id())), replays, _permit: permit })
     }
 
     /// The next record after `offered`. Cancel-safe.
@@ -116,11 +116,11 @@ impl Replay {
             if offset <= offered {
                 continue;
             }
-            let block = match &record {
-                DecodedRecord::New(entry) => filter.block(entry).cloned(),
-                DecodedRecord::Repeat | DecodedRecord::Unreadable => None,
+            let event = match &record {
+                DecodedRecord::New(entry) => filter.event(entry).cloned(),
+                DecodedRecord::Duplicate | DecodedRecord::Unreadable => None,
             };
-            return Ok(Replayed::UpTo(offset, block));
+            return Ok(Replayed::UpTo(offset, event));
         }
     }
 }

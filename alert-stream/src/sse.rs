@@ -1,4 +1,4 @@
-//! Blocks of an event stream, as the HTML standard defines them.
+//! Events of an event stream in the text format of the HTML standard ("Server-sent events").
 
 use std::fmt::Display;
 
@@ -10,27 +10,27 @@ use crate::cursor::AlertCursor;
 /// How long a client should wait before it reconnects, in milliseconds.
 const RETRY_MS: u32 = 2_000;
 
-/// An event with its data on one line: `data` must not contain line breaks, and JSON has none.
+/// An event with a name, an id and data on one line: `data` must not contain line breaks, and JSON has none.
 pub fn event(name: &str, id: &impl Display, data: &impl Display) -> Bytes {
     format!("event: {name}\nid: {id}\ndata: {data}\n\n").into()
 }
 
-/// The first block: it gives a client without alerts a cursor too.
+/// The first event of a stream: an id without data, so that a client without alerts has a cursor too.
 pub fn opening(cursor: &AlertCursor) -> Bytes {
     format!("retry: {RETRY_MS}\nid: {cursor}\n\n").into()
 }
 
-/// A block without an event: it moves the client's cursor and keeps the connection alive.
+/// An id and a comment without data: it moves the client's cursor and keeps the connection alive.
 pub fn heartbeat(cursor: &AlertCursor) -> Bytes {
     format!(": still here\nid: {cursor}\n\n").into()
 }
 
-/// Tells the client that alerts before `cursor` are gone, so it may have missed some.
+/// The event `reset`: alerts before `cursor` are no longer kept, so the client may have missed some.
 pub fn reset(cursor: &AlertCursor, code: &str, reason: &str) -> Bytes {
     event("reset", cursor, &json!({"code": code, "reason": reason}))
 }
 
-/// Tells the client that it is disconnected because it did not keep up. The block has no id: the client keeps its cursor.
+/// The event `slow`: the server disconnects the client because it did not keep up. It has no id: the client keeps its cursor.
 pub fn slow() -> Bytes {
     let data =
         json!({"code": "slow", "reason": "you did not keep up; come back with the last id to get what you missed"});

@@ -1,8 +1,8 @@
-//! One client's stream: an offset on the log, a filter, and the blocks that are ready to be sent.
+//! One client's stream: an offset on the log, a filter, and the events that are ready to be sent.
 //!
-//! It works only when the connection wants bytes: a client that reads nothing costs nothing, and [`AlertWindow::take`] bounds
-//! what is ready for it. A client whose next alert has left the window is disconnected here; one that reads no bytes at all is
-//! disconnected by the server (`Limits::write`).
+//! It works only when the connection can send: a client that reads nothing costs nothing, and [`AlertWindow::take`] bounds the
+//! events ready for it. `Subscription` disconnects a client whose next alert has left the window. The HTTP server disconnects
+//! one that reads no bytes at all (`Limits::write`).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,12 +27,12 @@ use crate::window::{AlertWindow, WindowRead};
 pub struct Subscription {
     window: Arc<AlertWindow>,
     /// Changes when the window has more.
-    head: watch::Receiver<i64>,
+    read_up_to: watch::Receiver<i64>,
     filter: AlertFilter,
     /// Reads the log while the client is behind the window.
     replay: Option<Box<Replay>>,
     ready: VecDeque<Bytes>,
-    /// Everything up to this offset is sent, ready, or does not pass the filter.
+    /// Every alert up to this offset was sent, is ready to be sent, or does not pass the filter.
     offered: i64,
     /// Longest silence before a heartbeat.
     heartbeat: Duration,
@@ -56,7 +56,7 @@ pub struct SubscriberSlot {
 impl SubscriberSlot {
     /// Counts the client as connected until this is dropped.
     pub fn new(window: &AlertWindow, permit: OwnedSemaphorePermit) -> Self {
-        let subscribers = window.meters.subscribers.clone();
+        let subscribers = window.metrics.subscribers.clone();
         subscribers.increment(1);
         Self { subscribers, _permit: permit }
     }
@@ -97,11 +97,11 @@ impl Subscription {
     ) -> Self {
         let Subscriber { filter, session, slot } = subscriber;
         Self {
-            head: window.subscribe(),
+            read_up_to: window.subscribe(),
             window,
             filter,
             replay: replay.map(Box::new),
-            ready: VecDeque::from([start.block]),
+            ready: VecDeque::from([start.event]),
             offered: start.offered,
             heartbeat,
             next_heartbeat: Box::pin(sleep(heartbeat)),
@@ -114,19 +114,19 @@ impl Subscription {
         }
     }
 
-    /// The blocks to send, in order.
-    pub fn blocks(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    /// The events to send, in order.
+    pub fn events(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
         stream::unfold(self, |mut subscription| async move {
-            let block = subscription.next().await?;
-            Some((Ok(block), subscription))
+            let event = subscription.next().await?;
+            Some((Ok(event), subscription))
         })
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(block) = self.ready.pop_front() {
+            if let Some(event) = self.ready.pop_front() {
                 self.last_sent = Instant::now();
-                return Some(block);
+                return Some(event);
             }
             if self.over {
                 return None;
@@ -135,13 +135,13 @@ impl Subscription {
         }
     }
 
-    /// Waits until there is something to send, or the stream is over.
+    /// Waits until an event is ready, or the stream is over.
     async fn refill(&mut self) {
         if self.session.ended.is_cancelled() {
             return self.end();
         }
         if self.replay.is_some() && self.offered + 1 >= self.window.covered_from() {
-            // The window has everything from here on.
+            // The window has all alerts from here on.
             self.replay = None;
         }
         if self.replay.is_none() {
@@ -149,8 +149,8 @@ impl Subscription {
                 WindowRead::Behind => return self.disconnect_slow(),
                 WindowRead::UpTo(offset) => self.offered = offset,
             }
-            self.window.meters.deliveries.increment(self.ready.len() as u64);
-            if !self.ready.is_empty() || self.offered < self.window.head() {
+            self.window.metrics.deliveries.increment(self.ready.len() as u64);
+            if !self.ready.is_empty() || self.offered < self.window.read_up_to() {
                 // A filter that nothing passes may examine the whole window: let other tasks run.
                 return tokio::task::consume_budget().await;
             }
@@ -158,16 +158,15 @@ impl Subscription {
         match self.wait().await {
             WakeReason::NewAlerts | WakeReason::SessionEnded => {}
             WakeReason::Heartbeat => self.send_heartbeat(),
-            WakeReason::Replayed(Ok(Replayed::UpTo(offset, block))) => {
+            WakeReason::Replayed(Ok(Replayed::UpTo(offset, event))) => {
                 self.offered = offset;
-                self.window.meters.deliveries.increment(u64::from(block.is_some()));
-                self.ready.extend(block);
+                self.window.metrics.deliveries.increment(u64::from(event.is_some()));
+                self.ready.extend(event);
             }
             WakeReason::Replayed(Ok(Replayed::Lost(to))) => {
                 self.offered = to - 1;
-                self.window.meters.resets.increment(1);
-                let reason =
-                    "alerts were dropped by retention while they were read; what comes now is the oldest that is kept";
+                self.window.metrics.resets.increment(1);
+                let reason = "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
                 self.ready.push_back(sse::reset(&self.window.cursor(to - 1), "too_old", reason));
             }
             WakeReason::Replayed(Err(error)) => {
@@ -182,7 +181,7 @@ impl Subscription {
             match &mut self.replay {
                 Some(replay) => WakeReason::Replayed(replay.next(self.offered, &self.filter).await),
                 // The window outlives its subscriptions, so its sender is never dropped.
-                None => match self.head.changed().await {
+                None => match self.read_up_to.changed().await {
                     Ok(()) => WakeReason::NewAlerts,
                     Err(_) => WakeReason::SessionEnded,
                 },
@@ -196,7 +195,7 @@ impl Subscription {
         }
     }
 
-    /// Sends a heartbeat where nothing else was sent for so long.
+    /// Sends a heartbeat when nothing else was sent for `self.heartbeat`.
     fn send_heartbeat(&mut self) {
         let now = Instant::now();
         if now >= self.last_sent + self.heartbeat {
@@ -207,7 +206,7 @@ impl Subscription {
     }
 
     fn disconnect_slow(&mut self) {
-        self.window.meters.slow.increment(1);
+        self.window.metrics.slow.increment(1);
         self.ready.push_back(sse::slow());
         self.over = true;
     }

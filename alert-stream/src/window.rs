@@ -10,20 +10,19 @@ use tokio::sync::watch;
 use crate::cursor::AlertCursor;
 use crate::entry::{AlertEntry, AlertFilter};
 
-/// Most blocks taken for one client at once.
+/// Most events that one call of [`AlertWindow::take`] returns, give or take the last alert.
 const MAX_TAKEN: usize = 32;
-/// Most alerts examined for one client at once. The writer waits for the lock meanwhile.
+/// Most alerts that one call of [`AlertWindow::take`] examines. The writer waits for the lock meanwhile.
 const MAX_EXAMINED: usize = 1_000;
 
-/// The newest alerts, and a signal when there are more.
+/// The newest alerts. Subscriptions are notified when there are more.
 pub struct AlertWindow {
-    incarnation: Arc<str>,
+    topic_id: Arc<str>,
     /// Most alerts in the window.
     capacity: usize,
     state: RwLock<State>,
-    head: watch::Sender<i64>,
-    /// Metrics of all subscriptions together.
-    pub meters: Meters,
+    read_up_to: watch::Sender<i64>,
+    pub metrics: StreamMetrics,
 }
 
 struct State {
@@ -32,33 +31,33 @@ struct State {
     /// `entries` has all alerts from this offset on.
     covered_from: i64,
     /// The last offset that was read.
-    head: i64,
+    read_up_to: i64,
 }
 
-/// The metrics of this service.
-pub struct Meters {
+/// Metrics of the service, for all subscriptions together.
+pub struct StreamMetrics {
     /// Alerts handed to connections.
     pub deliveries: Counter,
     /// Connected clients.
     pub subscribers: Gauge,
-    /// Clients that are served from the log.
+    /// Clients served from the log, because they resumed before the window.
     pub replays: Gauge,
-    /// `reset` events: the client may have missed alerts.
+    /// `reset` events sent: the client may have missed alerts.
     pub resets: Counter,
     /// Clients disconnected because they did not keep up.
     pub slow: Counter,
     /// Alerts read from the log.
     pub alerts: Counter,
-    /// Repeats read from the log.
-    pub repeats: Counter,
-    /// Records of the log that are no alerts.
+    /// Duplicates read from the log.
+    pub duplicates: Counter,
+    /// Records of the alerts topic that cannot be decoded as an alert.
     pub unreadable: Counter,
 }
 
 /// What [`AlertWindow::take`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WindowRead {
-    /// Everything up to this offset was examined, and what passes the filter was taken.
+    /// Every alert up to this offset was examined; those that pass the filter were returned.
     UpTo(i64),
     /// The next alert for the client is no longer in the window.
     Behind,
@@ -66,44 +65,44 @@ pub enum WindowRead {
 
 impl AlertWindow {
     /// An empty window whose first alert has the offset `covered_from` or a later one.
-    pub fn new(incarnation: Arc<str>, covered_from: i64, capacity: usize) -> Self {
-        let head = covered_from - 1;
+    pub fn new(topic_id: Arc<str>, covered_from: i64, capacity: usize) -> Self {
+        let read_up_to = covered_from - 1;
         Self {
-            incarnation,
+            topic_id,
             capacity,
-            state: RwLock::new(State { entries: VecDeque::new(), covered_from, head }),
-            head: watch::Sender::new(head),
-            meters: Meters {
+            state: RwLock::new(State { entries: VecDeque::new(), covered_from, read_up_to }),
+            read_up_to: watch::Sender::new(read_up_to),
+            metrics: StreamMetrics {
                 deliveries: counter!("sightline_alert_stream_deliveries_total"),
                 subscribers: gauge!("sightline_alert_stream_subscribers"),
                 replays: gauge!("sightline_alert_stream_replays"),
                 resets: counter!("sightline_alert_stream_resets_total"),
                 slow: counter!("sightline_alert_stream_cuts_total", "reason" => "slow"),
                 alerts: counter!("sightline_alert_stream_alerts_total"),
-                repeats: counter!("sightline_alert_stream_repeats_total"),
+                duplicates: counter!("sightline_alert_stream_repeats_total"),
                 unreadable: counter!("sightline_alert_stream_unreadable_total"),
             },
         }
     }
 
-    /// Incarnation of the alerts topic.
-    pub fn incarnation(&self) -> &Arc<str> {
-        &self.incarnation
+    /// Id of the alerts topic.
+    pub fn topic_id(&self) -> &Arc<str> {
+        &self.topic_id
     }
 
     /// The cursor at an offset of this topic.
     pub fn cursor(&self, offset: i64) -> AlertCursor {
-        AlertCursor { incarnation: Arc::clone(&self.incarnation), offset }
+        AlertCursor { topic_id: Arc::clone(&self.topic_id), offset }
     }
 
-    /// Changes whenever more of the log was read.
+    /// A receiver of the last offset that was read.
     pub fn subscribe(&self) -> watch::Receiver<i64> {
-        self.head.subscribe()
+        self.read_up_to.subscribe()
     }
 
     /// The last offset that was read.
-    pub fn head(&self) -> i64 {
-        *self.head.borrow()
+    pub fn read_up_to(&self) -> i64 {
+        *self.read_up_to.borrow()
     }
 
     /// The window has all alerts from this offset on.
@@ -111,52 +110,52 @@ impl AlertWindow {
         self.state.read().unwrap_or_else(PoisonError::into_inner).covered_from
     }
 
-    /// Adds the new alerts of the log, which was read up to `head`.
-    pub fn extend(&self, alerts: impl IntoIterator<Item = (i64, AlertEntry)>, head: i64) {
+    /// Adds new alerts. `read_up_to` is the last offset that was read.
+    pub fn extend(&self, alerts: impl IntoIterator<Item = (i64, AlertEntry)>, read_up_to: i64) {
         // Dropped after the lock is released.
-        let mut forgotten = Vec::new();
+        let mut evicted = Vec::new();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (offset, entry) in alerts {
-            self.meters.alerts.increment(1);
+            self.metrics.alerts.increment(1);
             state.entries.push_back((offset, entry));
             if state.entries.len() > self.capacity
                 && let Some((oldest, entry)) = state.entries.pop_front()
             {
                 state.covered_from = oldest + 1;
-                forgotten.push(entry);
+                evicted.push(entry);
             }
         }
-        state.head = head;
+        state.read_up_to = read_up_to;
         drop(state);
-        self.head.send_replace(head);
+        self.read_up_to.send_replace(read_up_to);
     }
 
-    /// Empties the window: retention dropped what comes before `offset`.
-    pub fn skip_to(&self, offset: i64) {
+    /// Empties the window, because retention dropped every record before `offset`.
+    pub fn clear_before(&self, offset: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.entries.clear();
         state.covered_from = offset;
-        state.head = offset - 1;
+        state.read_up_to = offset - 1;
         drop(state);
-        self.head.send_replace(offset - 1);
+        self.read_up_to.send_replace(offset - 1);
     }
 
-    /// Takes the alerts after an offset that pass a filter.
+    /// Appends to `into` the alerts after an offset that pass a filter.
     pub fn take(&self, after: i64, filter: &AlertFilter, into: &mut VecDeque<Bytes>) -> WindowRead {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if after + 1 < state.covered_from {
             return WindowRead::Behind;
         }
-        if after >= state.head {
+        if after >= state.read_up_to {
             return WindowRead::UpTo(after);
         }
         let first = state.entries.partition_point(|(offset, _)| *offset <= after);
-        for (examined, (offset, entry)) in state.entries.iter().skip(first).enumerate() {
-            into.extend(filter.block(entry).cloned());
+        for (examined, (offset, entry)) in (1..).zip(state.entries.iter().skip(first)) {
+            into.extend(filter.event(entry).cloned());
             if into.len() >= MAX_TAKEN || examined >= MAX_EXAMINED {
                 return WindowRead::UpTo(*offset);
             }
         }
-        WindowRead::UpTo(state.head)
+        WindowRead::UpTo(state.read_up_to)
     }
 }

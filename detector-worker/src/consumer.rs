@@ -3,7 +3,7 @@
 use bus::{Delivery, Position};
 use contracts::{DetectorName, Event, FrameEvent, Message};
 
-use crate::meters::InFlight;
+use crate::metrics::InFlight;
 
 /// One message that the worker processes.
 pub struct FrameTask {

@@ -23,7 +23,7 @@ pub const MAX_CRASHES: u32 = 3;
 
 /// Bytes of a line, with its end.
 const LINE_BYTES: usize = 64;
-/// Bytes of the first line, which names the incarnation of the topic.
+/// Bytes of the first line, which has the topic id.
 const HEADER_BYTES: usize = 256;
 /// Files per consumer group and machine. More processes than this are a mistake.
 const MAX_FILES: usize = 256;
@@ -81,12 +81,12 @@ pub struct NativeSection<'l> {
 impl CrashLog {
     /// Opens the file of this process in `folder`, which is created if needed, and reads the files of crashed processes.
     ///
-    /// Records of another incarnation of the topic are dropped: their offsets mean other frames. So are records before
+    /// Records of another topic id are dropped: their offsets mean other frames. So are records before
     /// `earliest` of their partition, which are never delivered again.
     ///
     /// # Errors
     /// The folder or the file cannot be created or written.
-    pub fn open(folder: &Path, group: &str, incarnation: &str, earliest: impl Fn(i32) -> i64) -> io::Result<Self> {
+    pub fn open(folder: &Path, group: &str, topic_id: &str, earliest: impl Fn(i32) -> i64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut own = None;
         let mut crashes: BTreeMap<Position, u32> = BTreeMap::new();
@@ -96,7 +96,7 @@ impl CrashLog {
                 break;
             }
             let Some(file) = lock(&path)? else { continue };
-            for (position, count) in read(&file, incarnation)? {
+            for (position, count) in read(&file, topic_id)? {
                 let known = crashes.entry(position).or_default();
                 *known = count.max(*known);
             }
@@ -108,12 +108,12 @@ impl CrashLog {
         }
         let file = own.ok_or_else(|| io::Error::other(format!("{MAX_FILES} files of this group are in use")))?;
         crashes.retain(|position, _| position.offset >= earliest(position.partition));
-        Self::start(file, incarnation, crashes)
+        Self::start(file, topic_id, crashes)
     }
 
-    fn start(file: File, incarnation: &str, crashes: BTreeMap<Position, u32>) -> io::Result<Self> {
+    fn start(file: File, topic_id: &str, crashes: BTreeMap<Position, u32>) -> io::Result<Self> {
         file.set_len(0)?;
-        let header = format!("{:<width$}\n", header(incarnation), width = HEADER_BYTES - 1);
+        let header = format!("{:<width$}\n", header(topic_id), width = HEADER_BYTES - 1);
         file.write_all_at(header.as_bytes(), 0)?;
         let log = Self { file, state: Mutex::default() };
         for (position, crashes) in crashes {
@@ -218,8 +218,8 @@ fn lock(path: &PathBuf) -> io::Result<Option<File>> {
     }
 }
 
-fn header(incarnation: &str) -> String {
-    let text = format!("frames in native code, topic {incarnation}");
+fn header(topic_id: &str) -> String {
+    let text = format!("frames in native code, topic {topic_id}");
     text.chars().filter(char::is_ascii_graphic).take(HEADER_BYTES - 1).collect()
 }
 
@@ -233,13 +233,13 @@ fn blank() -> String {
 }
 
 /// The frames in a file, each with its crashes including the one that ended the file's process.
-fn read(file: &File, incarnation: &str) -> io::Result<Vec<(Position, u32)>> {
+fn read(file: &File, topic_id: &str) -> io::Result<Vec<(Position, u32)>> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines();
-    if lines.next().map(str::trim_end) != Some(&header(incarnation)) {
+    if lines.next().map(str::trim_end) != Some(&header(topic_id)) {
         return Ok(Vec::new());
     }
     Ok(lines.filter_map(parse_line).collect())

@@ -193,13 +193,13 @@ fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
         return true;
     }
     for job in &batch {
-        crate::meters::stage("queue", started - job.queued_at);
+        crate::metrics::stage("queue", started - job.queued_at);
     }
-    crate::meters::batch(detector.name(), batch.len());
+    crate::metrics::batch(detector.name(), batch.len());
     let images: Vec<Arc<Image>> = batch.iter().map(|job| job.image.clone()).collect();
     let outcomes = catch_unwind(AssertUnwindSafe(|| detector.detect(&images)));
     let complete = outcomes.as_ref().is_ok_and(|outcomes| outcomes.len() == batch.len());
-    crate::meters::stage("infer", started.elapsed());
+    crate::metrics::stage("infer", started.elapsed());
     drop(images);
     let mut outcomes = outcomes.unwrap_or_default().into_iter();
     for job in batch {

@@ -30,7 +30,7 @@ pub mod crash_log;
 pub mod fuzzing;
 pub mod inference;
 pub mod media;
-mod meters;
+mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod pixels;
@@ -174,12 +174,12 @@ pub async fn run_with(
 }
 
 async fn open_crash_log(config: &Config, deps: &Deps, group: &str) -> anyhow::Result<CrashLog> {
-    let incarnation = deps.bus.incarnation(TopicRole::Frames).await.context("cannot query the frames topic")?;
+    let topic_id = deps.bus.topic_id(TopicRole::Frames).await.context("cannot query the frames topic")?;
     let ranges = deps.bus.ranges(TopicRole::Frames).await.context("cannot query the frames topic")?;
     let earliest =
         |partition| ranges.iter().find(|range| range.partition == partition).map_or(i64::MAX, |range| range.earliest);
     let folder = config.state_dir();
-    CrashLog::open(&folder, group, &incarnation, earliest).with_context(|| {
+    CrashLog::open(&folder, group, &topic_id, earliest).with_context(|| {
         format!(
             "SIGHTLINE_WORKER_STATE_DIR: cannot write to {}; set it to a folder that this worker can write",
             folder.display()

@@ -118,7 +118,7 @@ impl Pipeline {
         let (limits, bytes, started) = (self.limits, encoded.clone(), Instant::now());
         let decoded =
             tokio::task::spawn_blocking(move || media::decode(&bytes, &limits)).await.context("the decode pool")?;
-        crate::meters::stage("decode", started.elapsed());
+        crate::metrics::stage("decode", started.elapsed());
         Ok(decoded.map_err(Failure::from).map(|pixels| Decoded {
             image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type() }),
             _permit: permit,

@@ -15,7 +15,7 @@ use contracts::{Cause, Event, FailureCode, Message, Outcome, ResultEvent, TopicR
 use futures::future::{BoxFuture, FutureExt, join_all};
 use tokio_util::sync::CancellationToken;
 
-use crate::meters;
+use crate::metrics;
 
 /// Everything that is published about one message.
 pub struct ProcessedFrame {
@@ -54,7 +54,7 @@ impl Publisher {
     /// When the frames topic has no dead-letter topic.
     pub fn new(bus: &dyn Bus, finisher: Arc<dyn Finisher>) -> anyhow::Result<Self> {
         // Retries go on during a stop: the bus waits for unfinished frames up to its drain time.
-        let sender = Sender::new(bus.producer(), CancellationToken::new()).counted(meters::retries("publish"));
+        let sender = Sender::new(bus.producer(), CancellationToken::new()).counted(metrics::retries("publish"));
         let dead_letters = DeadLetterQueue::of(bus, TopicRole::Frames, sender.clone())
             .context("the frames topic has no dead-letter topic")?;
         Ok(Self { sender, finisher, dead_letters })
@@ -79,7 +79,7 @@ impl Publisher {
             }
             publisher.send_dead_letter(&mut frame).await?;
             publisher.finisher.finished(frame.position);
-            meters::stage("publish", started.elapsed());
+            metrics::stage("publish", started.elapsed());
             Ok(Published::Finished)
         };
         Ok(pending.boxed())
@@ -120,7 +120,7 @@ fn retain_unacknowledged(frame: &mut ProcessedFrame, answers: Vec<Result<Positio
             Ok(_) => failed.push(false),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "a result was not acknowledged; retrying");
-                meters::retry("publish");
+                metrics::retry("publish");
                 failed.push(true);
             }
             Err(error) => return Err(error).context("a result could not be sent"),

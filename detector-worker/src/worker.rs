@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{FrameParser, FrameTask};
-use crate::meters;
+use crate::metrics;
 use crate::publisher::Publisher;
 
 use partition::PartitionTask;
@@ -57,7 +57,7 @@ impl Worker {
             role: TopicRole::Frames,
             name: self.group,
             options: self.options,
-            retries: meters::retries("consume"),
+            retries: metrics::retries("consume"),
         };
         let Some(mut reader) = GroupReader::join(&*self.bus, &group, &stop).await? else { return Ok(()) };
         let finisher = reader.finisher();
@@ -86,7 +86,7 @@ async fn route(incoming: Incoming, parser: &FrameParser, finisher: &dyn Finisher
             match parser.parse(delivery) {
                 Some(task) => partitions.send(task).await,
                 None => {
-                    meters::frame("skipped");
+                    metrics::frame("skipped");
                     finisher.finished(position);
                 }
             }
@@ -98,7 +98,7 @@ async fn route(incoming: Incoming, parser: &FrameParser, finisher: &dyn Finisher
         }
         Incoming::Gap { partition, from, to } => {
             tracing::error!(partition, from, to, "frames were dropped by retention before they were processed");
-            meters::lost(to - from);
+            metrics::lost(to - from);
         }
     }
 }

@@ -81,7 +81,7 @@ impl BatchReader {
         dead_letters: DeadLetterQueue,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let incarnation = deps.bus.incarnation(TopicRole::Results).await.context("the results topic")?;
+        let topic_id = deps.bus.topic_id(TopicRole::Results).await.context("the results topic")?;
         let group = Group {
             role: TopicRole::Results,
             name: groups::INDEXER.to_owned(),
@@ -107,7 +107,7 @@ impl BatchReader {
             size: config.index_batch,
             wait: config.index_wait,
             builder: BatchBuilder {
-                decoder: ResultDecoder { incarnation, foreign_tenant: config.foreign_tenant.clone() },
+                decoder: ResultDecoder { topic_id, foreign_tenant: config.foreign_tenant.clone() },
                 dead_letters,
                 rules,
                 retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),

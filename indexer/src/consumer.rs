@@ -12,7 +12,7 @@ const OWN_TYPES: &str = "sightline.";
 #[derive(Debug, Clone)]
 pub struct ResultDecoder {
     /// Incarnation of the results topic: ids of foreign frames derive from it.
-    pub incarnation: String,
+    pub topic_id: String,
     /// Tenant of foreign vehicles.
     pub foreign_tenant: TenantId,
 }
@@ -28,7 +28,7 @@ impl ResultDecoder {
             return ResultEvent::from_message(message).map_err(|error| cause("undecodable", &error));
         }
         let position = delivery.position;
-        let frame_id = FrameId::from_position(&self.incarnation, position.partition, position.offset);
+        let frame_id = FrameId::from_position(&self.topic_id, position.partition, position.offset);
         let arrived = Timestamp::try_from(delivery.timestamp).unwrap_or_else(|_| Timestamp::now());
         let foreign = vehicle::from_foreign(&message.value, frame_id, self.foreign_tenant.clone(), arrived)
             .map_err(|error| cause("unknown", &error))?;

@@ -1,4 +1,4 @@
-//! A client of the stream that parses it block by block.
+//! A client of the stream that parses it event by event.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,33 +6,33 @@ use std::time::Duration;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-/// Longer than any step takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One block of the stream.
+/// One event of the stream.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Block {
-    pub event: Option<String>,
+pub struct SseEvent {
+    pub name: Option<String>,
     pub id: Option<String>,
     pub data: Option<Value>,
     pub comment: Option<String>,
 }
 
-impl Block {
+impl SseEvent {
     fn read(text: &str) -> Self {
-        let mut block = Self::default();
+        let mut event = Self::default();
         for line in text.lines() {
             let (field, value) = line.split_once(": ").unwrap();
             match field {
-                "" => block.comment = Some(value.to_owned()),
-                "event" => block.event = Some(value.to_owned()),
-                "id" => block.id = Some(value.to_owned()),
-                "data" => block.data = Some(serde_json::from_str(value).unwrap()),
+                "" => event.comment = Some(value.to_owned()),
+                "event" => event.name = Some(value.to_owned()),
+                "id" => event.id = Some(value.to_owned()),
+                "data" => event.data = Some(serde_json::from_str(value).unwrap()),
                 "retry" => {}
                 other => panic!("unknown field {other}"),
             }
         }
-        block
+        event
     }
 
     /// The number of its alert (see [`crate::test_stream::alert`]).
@@ -42,7 +42,7 @@ impl Block {
     }
 
     pub fn is(&self, event: &str) -> bool {
-        self.event.as_deref() == Some(event)
+        self.name.as_deref() == Some(event)
     }
 }
 
@@ -77,56 +77,56 @@ impl SseClient {
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         let mut client = Self { response, text: Vec::new(), last_id: None };
-        // The first block has the client's cursor.
+        // The first event has the client's cursor.
         let first = client.next().await.unwrap();
-        assert!(first.id.is_some() && (first.event.is_none() || first.is("reset")), "{first:?}");
+        assert!(first.id.is_some() && (first.name.is_none() || first.is("reset")), "{first:?}");
         if first.is("reset") {
             client.unread(&first);
         }
         client
     }
 
-    fn unread(&mut self, block: &Block) {
-        let data = block.data.as_ref().unwrap();
-        let text = format!("event: reset\nid: {}\ndata: {data}\n\n", block.id.as_ref().unwrap());
+    fn unread(&mut self, event: &SseEvent) {
+        let data = event.data.as_ref().unwrap();
+        let text = format!("event: reset\nid: {}\ndata: {data}\n\n", event.id.as_ref().unwrap());
         self.text.splice(0..0, text.into_bytes());
     }
 
-    /// The next block; `None` at the end of the stream.
-    pub async fn next(&mut self) -> Option<Block> {
-        tokio::time::timeout(TIMEOUT, self.read()).await.expect("no block came")
+    /// The next event; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<SseEvent> {
+        tokio::time::timeout(TIMEOUT, self.read()).await.expect("no event came")
     }
 
-    async fn read(&mut self) -> Option<Block> {
+    async fn read(&mut self) -> Option<SseEvent> {
         loop {
             if let Some(end) = self.text.windows(2).position(|pair| pair == b"\n\n") {
                 let text: Vec<u8> = self.text.drain(..end + 2).collect();
-                let block = Block::read(std::str::from_utf8(&text[..end]).unwrap());
-                self.last_id = block.id.clone().or(self.last_id.take());
-                return Some(block);
+                let event = SseEvent::read(std::str::from_utf8(&text[..end]).unwrap());
+                self.last_id = event.id.clone().or(self.last_id.take());
+                return Some(event);
             }
             // A broken connection ends the stream, too.
             self.text.extend(self.response.chunk().await.ok()??);
         }
     }
 
-    /// The numbers of the next `count` alerts; other blocks are skipped.
+    /// The numbers of the next `count` alerts; other events are skipped.
     pub async fn numbers(&mut self, count: usize) -> Vec<u128> {
         let mut numbers = Vec::new();
         while numbers.len() < count {
-            let block = self.next().await.expect("the stream ended");
-            assert!(!block.is("reset") && !block.is("slow"), "{block:?}");
-            numbers.extend(block.number());
+            let event = self.next().await.expect("the stream ended");
+            assert!(!event.is("reset") && !event.is("slow"), "{event:?}");
+            numbers.extend(event.number());
         }
         numbers
     }
 
-    /// The next block with an event.
-    pub async fn event(&mut self) -> Block {
+    /// The next event with a name.
+    pub async fn named_event(&mut self) -> SseEvent {
         loop {
-            let block = self.next().await.expect("the stream ended");
-            if block.event.is_some() {
-                return block;
+            let event = self.next().await.expect("the stream ended");
+            if event.name.is_some() {
+                return event;
             }
         }
     }

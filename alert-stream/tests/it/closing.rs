@@ -22,14 +22,14 @@ async fn a_stop_sends_a_last_comment_and_closes() {
 #[tokio::test]
 async fn a_stream_ends_within_five_seconds_of_its_credential() {
     let test = TestStream::new();
-    test.accounts.admit("revoked", reader("alice", None));
+    test.accounts.add("revoked", reader("alice", None));
     let soon = SystemTime::now() + Duration::from_secs(2);
-    test.accounts.admit("brief", reader("bob", Some(soon)));
+    test.accounts.add("brief", reader("bob", Some(soon)));
     let replica = test.replica(&[]).await;
     let mut lasting = SseClient::listen(replica.address, ADMIN).await;
     for token in ["revoked", "brief"] {
         let mut client = SseClient::listen(replica.address, token).await;
-        test.accounts.forget(if token == "brief" { "nobody" } else { token });
+        test.accounts.remove(if token == "brief" { "nobody" } else { token });
         let begun = Instant::now();
         let last = client.next().await.unwrap();
         assert_eq!(last.comment.as_deref(), Some("the credential ended"));

@@ -18,7 +18,7 @@ fn alert_of(number: u128, tenant: &str, stream: &str, label: &str, rule: &str) -
 #[tokio::test]
 async fn a_tenant_sees_own_and_shared_alerts_and_an_admin_all() {
     let test = TestStream::new();
-    test.accounts.admit("of-alice", reader("alice", None));
+    test.accounts.add("of-alice", reader("alice", None));
     let replica = test.replica(&[]).await;
     let (mut alice, mut admin) =
         (SseClient::listen(replica.address, "of-alice").await, SseClient::listen(replica.address, ADMIN).await);
@@ -66,10 +66,10 @@ async fn heartbeats_move_the_cursor_of_a_client_without_alerts() {
     let beat = loop {
         beats += 1;
         assert!(beats < 20, "the heartbeats do not move the cursor");
-        let block = idle.next().await.unwrap();
-        assert!(block.event.is_none() && block.comment.is_some(), "{block:?}");
-        if block.id.as_ref() != Some(&first) {
-            break block.id.unwrap();
+        let event = idle.next().await.unwrap();
+        assert!(event.name.is_none() && event.comment.is_some(), "{event:?}");
+        if event.id.as_ref() != Some(&first) {
+            break event.id.unwrap();
         }
     };
     test.publish(alerts(5..6)).await;
@@ -93,9 +93,9 @@ async fn older_clients_get_flat_vehicles_only() {
     }
     .into();
     test.publish([alert(1), vehicle]).await;
-    let block = client.event().await;
-    assert!(block.is("new_alert"), "{block:?}");
-    let data = block.data.unwrap();
+    let event = client.named_event().await;
+    assert!(event.is("new_alert"), "{event:?}");
+    let data = event.data.unwrap();
     for (field, expected) in [
         ("year", json!(2020)),
         ("make", json!("Audi")),

@@ -3,10 +3,10 @@
 use contracts::{Headers, Message, TopicRole};
 
 use crate::client::SseClient;
-use crate::test_stream::{ADMIN, TestRandom, TestStream, alert, alerts, without_repeats};
+use crate::test_stream::{ADMIN, TestRandom, TestStream, alert, alerts, without_duplicates};
 
-/// A log in which every fifth record is a repeat, some just inside the dedup window and some just outside.
-fn log_with_repeats(length: usize, random: &mut TestRandom) -> Vec<u128> {
+/// A log in which every fifth record is a duplicate, some just inside the dedup window and some just outside.
+fn log_with_duplicates(length: usize, random: &mut TestRandom) -> Vec<u128> {
     let mut log: Vec<u128> = Vec::new();
     for place in 0..length {
         let back = match random.below(15) {
@@ -23,7 +23,7 @@ fn log_with_repeats(length: usize, random: &mut TestRandom) -> Vec<u128> {
 }
 
 #[tokio::test]
-async fn two_replicas_show_one_order() {
+async fn two_replicas_have_one_order() {
     one_order(&TestStream::new()).await;
 }
 
@@ -46,21 +46,21 @@ pub async fn one_order(test: &TestStream) {
 }
 
 #[tokio::test]
-async fn repeats_are_dropped_live_and_in_replays() {
-    repeats_alike(&TestStream::new()).await;
+async fn duplicates_are_dropped_live_and_in_replays() {
+    same_duplicates_everywhere(&TestStream::new()).await;
 }
 
-/// Replicas with windows of every size on a log full of repeats.
-pub async fn repeats_alike(test: &TestStream) {
+/// Replicas with windows of several sizes on a log with many duplicates.
+pub async fn same_duplicates_everywhere(test: &TestStream) {
     let live = test.replica(&[]).await;
     let mut listener = SseClient::listen(live.address, ADMIN).await;
     let beginning = listener.last_id.clone().unwrap();
-    let log = log_with_repeats(7_000, &mut TestRandom(7));
-    let expected = without_repeats(&log);
+    let log = log_with_duplicates(7_000, &mut TestRandom(7));
+    let expected = without_duplicates(&log);
     let distinct: std::collections::HashSet<&u128> = log.iter().collect();
     assert!(
         expected.len() < log.len() - 500 && expected.len() > distinct.len(),
-        "repeats inside the window and outside"
+        "duplicates inside the window and outside"
     );
 
     // In parts, so that the live client keeps up.
@@ -81,7 +81,7 @@ pub async fn repeats_alike(test: &TestStream) {
 }
 
 #[tokio::test]
-async fn records_that_are_no_alerts_are_left_out() {
+async fn records_that_are_not_alerts_are_skipped() {
     let test = TestStream::new();
     let replica = test.replica(&[]).await;
     let mut client = SseClient::listen(replica.address, ADMIN).await;

@@ -1,4 +1,4 @@
-//! Requests that get no stream, and cookies for browsers.
+//! Error responses, and cookies for browsers.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::client::{SseClient, TIMEOUT, request};
 use crate::test_stream::{ADMIN, TestStream, alerts, reader};
 
 #[tokio::test]
-async fn refusals_are_problems_with_a_code() {
+async fn every_error_is_a_problem_with_a_code() {
     let test = TestStream::new();
-    test.accounts.admit("writes-only", Caller { scopes: Vec::new(), ..reader("alice", None) });
+    test.accounts.add("no-scopes", Caller { scopes: Vec::new(), ..reader("alice", None) });
     let replica = test.replica(&[]).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", replica.address);
     let long = format!("/v1/alerts?label={}", "x".repeat(65));
     for (method, path, token, status, code) in [
         (Method::GET, "/v1/alerts", None, 401, "unauthorized"),
-        (Method::GET, "/v1/alerts", Some("stranger"), 401, "invalid_token"),
-        (Method::GET, "/v1/alerts", Some("writes-only"), 403, "forbidden"),
+        (Method::GET, "/v1/alerts", Some("unknown"), 401, "invalid_token"),
+        (Method::GET, "/v1/alerts", Some("no-scopes"), 403, "forbidden"),
         (Method::GET, "/v1/alerts?last_event_id=nonsense", Some(ADMIN), 422, "invalid"),
         (Method::GET, "/v1/alerts?stream=a%20b", Some(ADMIN), 422, "invalid"),
         (Method::GET, "/v1/alerts?steam=gate-1", Some(ADMIN), 422, "invalid"),
@@ -50,9 +50,9 @@ async fn refusals_are_problems_with_a_code() {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_ask_again() {
+async fn a_rate_limited_request_gets_429_with_retry_after() {
     let test = TestStream::new();
-    test.accounts.admit("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
+    test.accounts.add("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
     let replica = test.replica(&[]).await;
     for (method, path) in [(Method::GET, "/v1/alerts"), (Method::GET, "/alerts"), (Method::POST, "/v1/alerts/cookie")] {
         let url = format!("http://{}{path}", replica.address);
@@ -66,7 +66,7 @@ async fn who_asks_too_often_is_told_when_to_ask_again() {
 }
 
 #[tokio::test]
-async fn more_clients_than_places_are_refused_until_one_leaves() {
+async fn a_client_over_the_limit_gets_503_until_another_disconnects() {
     let test = TestStream::new();
     let replica = test.replica(&["--alert-subscribers", "2", "--alert-heartbeat-seconds", "1"]).await;
     let first = SseClient::listen(replica.address, ADMIN).await;
@@ -77,7 +77,7 @@ async fn more_clients_than_places_are_refused_until_one_leaves() {
     let begun = Instant::now();
     loop {
         assert!(begun.elapsed() < TIMEOUT, "the slot of a closed connection is not freed");
-        // A client that is gone is noticed when something is sent to it, at the latest by a heartbeat.
+        // The server notices a closed connection when it sends, at the latest a heartbeat.
         if request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap().status() == StatusCode::OK {
             break;
         }
@@ -108,6 +108,6 @@ async fn a_browser_listens_with_an_http_only_cookie() {
     test.publish(alerts(0..1)).await;
     assert_eq!(client.numbers(1).await, [0]);
     let by_cookie = http.post(url("/v1/alerts/cookie")).header("Cookie", pair).send().await.unwrap();
-    assert_eq!(by_cookie.status(), StatusCode::UNAUTHORIZED, "a cookie does not make another");
+    assert_eq!(by_cookie.status(), StatusCode::UNAUTHORIZED, "a cookie cannot be exchanged for a cookie");
     replica.stop().await;
 }

@@ -6,7 +6,7 @@ use bus::embedded::Options;
 use contracts::TopicRole;
 
 use crate::client::{SseClient, TIMEOUT, request};
-use crate::test_stream::{ADMIN, TestRandom, TestStream, alerts, without_repeats};
+use crate::test_stream::{ADMIN, TestRandom, TestStream, alerts, without_duplicates};
 
 #[tokio::test]
 async fn a_client_that_reconnects_sees_each_alert_once() {
@@ -27,7 +27,7 @@ pub async fn reconnects(test: &TestStream, seed: u64) {
             (0..random.below(120)).map(|_| u128::from(random.below(600)) + u128::from(round) * 200).collect();
         test.publish(alerts(part.iter().copied())).await;
         log.extend(part);
-        let due = without_repeats(&log).len() - seen.len();
+        let due = without_duplicates(&log).len() - seen.len();
         let take = usize::try_from(random.below(due as u64 + 1)).unwrap();
         if let Some(event) = take_up_to(&mut client, take, &mut seen).await {
             assert_eq!(event, "slow");
@@ -37,7 +37,7 @@ pub async fn reconnects(test: &TestStream, seed: u64) {
         drop(client);
         client = SseClient::resume(at, ADMIN, &id).await;
     }
-    let expected = without_repeats(&log);
+    let expected = without_duplicates(&log);
     while seen.len() < expected.len() {
         let left = expected.len() - seen.len();
         if take_up_to(&mut client, left, &mut seen).await.is_some() {
@@ -55,10 +55,10 @@ pub async fn reconnects(test: &TestStream, seed: u64) {
 async fn take_up_to(client: &mut SseClient, count: usize, seen: &mut Vec<u128>) -> Option<String> {
     let end = seen.len() + count;
     while seen.len() < end {
-        let block = client.event().await;
-        match block.number() {
+        let event = client.named_event().await;
+        match event.number() {
             Some(number) => seen.push(number),
-            None => return block.event,
+            None => return event.name,
         }
     }
     None
@@ -86,7 +86,7 @@ async fn a_client_resumes_on_another_replica() {
 }
 
 #[tokio::test]
-async fn the_parameters_of_event_source_polyfills_are_taken() {
+async fn the_parameters_of_event_source_polyfills_are_accepted() {
     let test = TestStream::new();
     let replica = test.replica(&[]).await;
     let mut client = SseClient::listen(replica.address, ADMIN).await;
@@ -109,16 +109,16 @@ async fn the_parameters_of_event_source_polyfills_are_taken() {
 }
 
 #[tokio::test]
-async fn an_id_of_another_log_gets_a_reset() {
-    let (test, elsewhere) = (TestStream::new(), TestStream::new());
-    let foreign = elsewhere.replica(&[]).await;
-    let id = SseClient::listen(foreign.address, ADMIN).await.last_id.unwrap();
-    foreign.stop().await;
+async fn an_id_of_another_topic_gets_a_reset() {
+    let (test, other_log) = (TestStream::new(), TestStream::new());
+    let other = other_log.replica(&[]).await;
+    let id = SseClient::listen(other.address, ADMIN).await.last_id.unwrap();
+    other.stop().await;
     test.publish(alerts(0..5)).await;
     for window in ["1", "100"] {
         let replica = test.replica(&["--alert-window", window]).await;
         let mut client = SseClient::resume(replica.address, ADMIN, &id).await;
-        let reset = client.event().await;
+        let reset = client.named_event().await;
         assert!(reset.is("reset"), "{reset:?}");
         assert_eq!(reset.data.unwrap()["code"], "other_log");
         assert_eq!(client.numbers(5).await, [0, 1, 2, 3, 4]);
@@ -144,13 +144,13 @@ async fn an_id_that_retention_dropped_gets_a_reset() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut client = SseClient::resume(replica.address, ADMIN, &id).await;
-    let reset = client.event().await;
+    let reset = client.named_event().await;
     assert!(reset.is("reset"), "{reset:?}");
     assert_eq!(reset.data.unwrap()["code"], "too_old");
     // Retention may drop more before it is read, which is another reset.
-    let mut first = client.event().await;
+    let mut first = client.named_event().await;
     while first.is("reset") {
-        first = client.event().await;
+        first = client.named_event().await;
     }
     let first = first.number().unwrap();
     assert!(first > 0 && first < next);

@@ -1,4 +1,4 @@
-//! A log, replicas of the stream on it, and fake accounts.
+//! A log, replicas of alert-stream that read it, and fake accounts.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,16 +27,16 @@ struct Settings {
     config: Config,
 }
 
-/// Accounts with the callers that a test admits, by token.
+/// Accounts that know the callers added by a test, by token.
 #[derive(Default)]
 pub struct FakeAccounts(Mutex<HashMap<String, Caller>>);
 
 impl FakeAccounts {
-    pub fn admit(&self, token: &str, caller: Caller) {
+    pub fn add(&self, token: &str, caller: Caller) {
         self.0.lock().unwrap().insert(token.to_owned(), caller);
     }
 
-    pub fn forget(&self, token: &str) {
+    pub fn remove(&self, token: &str) {
         self.0.lock().unwrap().remove(token);
     }
 }
@@ -64,16 +64,16 @@ impl Accounts for FakeAccounts {
     }
 }
 
-/// A caller of this tenant with the right to read alerts.
+/// A caller of this tenant with the scope `alerts:read`.
 pub fn reader(tenant: &str, valid_until: Option<SystemTime>) -> Caller {
     let tenant = tenant.parse().unwrap();
     Caller { valid_until, ..Caller::new(tenant, vec![Scope::AlertsRead]) }
 }
 
-/// Token of a caller who sees all tenants.
+/// Token of a caller who reads all tenants' alerts.
 pub const ADMIN: &str = "admin";
 
-/// A log and a accounts.
+/// A log and accounts.
 pub struct TestStream {
     pub bus: Arc<dyn Bus>,
     pub accounts: Arc<FakeAccounts>,
@@ -94,7 +94,7 @@ impl TestStream {
 
     pub fn on(bus: Arc<dyn Bus>) -> Self {
         let accounts = FakeAccounts::default();
-        accounts.admit(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
+        accounts.add(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
         Self { bus, accounts: Arc::new(accounts), _folder: None }
     }
 
@@ -178,8 +178,8 @@ pub fn alerts(numbers: impl IntoIterator<Item = u128>) -> Vec<AlertEvent> {
     numbers.into_iter().map(alert).collect()
 }
 
-/// The numbers of a log without repeats within 2,000 records: a plain reference implementation.
-pub fn without_repeats(log: &[u128]) -> Vec<u128> {
+/// The numbers of a log without duplicates within 2,000 records: a plain reference implementation.
+pub fn without_duplicates(log: &[u128]) -> Vec<u128> {
     let is_new = |place: usize| !log[place.saturating_sub(2_000)..place].contains(&log[place]);
     (0..log.len()).filter(|place| is_new(*place)).map(|place| log[place]).collect()
 }

@@ -227,8 +227,8 @@ impl Bus for EmbeddedBus {
         Ok(self.log(role)?.ranges())
     }
 
-    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
-        Ok(self.log(role)?.incarnation.clone())
+    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
+        Ok(self.log(role)?.topic_id.clone())
     }
 
     async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {

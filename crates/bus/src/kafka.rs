@@ -157,7 +157,7 @@ impl Bus for KafkaBus {
         self.query(move |cluster| cluster.ranges(role)).await
     }
 
-    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
+    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
         let topic = self.query(move |cluster| cluster.topic(role)).await?;
         match topic.id {
             Some(id) => Ok(id.simple().to_string()),

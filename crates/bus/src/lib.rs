@@ -16,7 +16,7 @@ mod args;
 pub mod embedded;
 mod in_flight;
 pub mod kafka;
-mod meters;
+mod metrics;
 mod seam;
 
 use contracts::Topics;

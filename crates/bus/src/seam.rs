@@ -234,8 +234,8 @@ pub trait Bus: Send + Sync {
     /// The offsets that each partition of a topic holds.
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError>;
 
-    /// Id of the topic's incarnation: stable over restarts, and different for a topic that was deleted and created again.
-    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError>;
+    /// Topic id: stable over restarts, and different for a topic that was deleted and created again.
+    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError>;
 
     /// How far `group` has consumed a topic. A group that does not exist yet has consumed nothing.
     async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError>;

@@ -145,8 +145,8 @@ impl FrameId {
     }
 
     /// The id of what stands at one place of the log: for messages of producers that know no frames.
-    pub fn from_position(incarnation: &str, partition: i32, offset: i64) -> Self {
-        let parts: [&[u8]; 3] = [incarnation.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()];
+    pub fn from_position(topic_id: &str, partition: i32, offset: i64) -> Self {
+        let parts: [&[u8]; 3] = [topic_id.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()];
         Self(Uuid::new_v8(hashed("position", &parts)))
     }
 }

@@ -16,7 +16,7 @@ use super::head::{Head, Outputs};
 use super::nms::{Candidate, suppress};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
-use crate::meters;
+use crate::metrics;
 use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, one_line};
 
 /// The settings of a model in `models.yaml`.
@@ -215,7 +215,7 @@ impl InputShape {
 /// Records the time of a stage and returns the start of the next one.
 fn record_stage(name: &'static str, started: Instant) -> Instant {
     let now = Instant::now();
-    meters::stage(name, now - started);
+    metrics::stage(name, now - started);
     now
 }
 

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::consumer::{Content, FrameTask};
 use crate::crash_log::{CrashLog, MAX_CRASHES};
-use crate::meters;
+use crate::metrics;
 use crate::model::Findings;
 use crate::pipeline::{Failure, Pipeline};
 use crate::publisher::ProcessedFrame;
@@ -78,7 +78,7 @@ impl FrameProcessor {
         let (frame, detectors) = match content {
             Content::Frame { frame, detectors } => (frame, detectors),
             Content::Invalid(reason) => {
-                meters::frame("invalid");
+                metrics::frame("invalid");
                 let dead_letter = Some(("invalid_event".to_owned(), reason));
                 return Ok(ProcessedFrame { position, results: Vec::new(), dead_letter, message });
             }

@@ -167,8 +167,8 @@ async fn a_suspect_without_pixels_does_not_block_a_retry() {
     let position = setup.send(&suspect).await;
     // An earlier process crashed while the second frame was in native code.
     let group = groups::detector_worker(&["face".parse().unwrap()]);
-    let incarnation = setup.bus.incarnation(TopicRole::Frames).await.unwrap();
-    let earlier = CrashLog::open(&setup.folder.path().join("state"), &group, &incarnation, |_| 0).unwrap();
+    let topic_id = setup.bus.topic_id(TopicRole::Frames).await.unwrap();
+    let earlier = CrashLog::open(&setup.folder.path().join("state"), &group, &topic_id, |_| 0).unwrap();
     std::mem::forget(earlier.enter(position));
     drop(earlier);
 

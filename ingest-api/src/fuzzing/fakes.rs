@@ -130,7 +130,7 @@ impl Bus for WriteOnlyLog {
         Ok(Vec::new())
     }
 
-    async fn incarnation(&self, _: TopicRole) -> Result<String, BusError> {
+    async fn topic_id(&self, _: TopicRole) -> Result<String, BusError> {
         Ok("log".to_owned())
     }
 

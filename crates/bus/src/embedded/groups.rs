@@ -30,7 +30,7 @@ pub struct Groups {
 pub struct Group {
     role: TopicRole,
     name: String,
-    incarnation: String,
+    topic_id: String,
     state: Mutex<State>,
 }
 
@@ -152,7 +152,7 @@ impl Groups {
             let transaction = connection.unchecked_transaction()?;
             let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO consumed VALUES (?, ?, ?, ?)")?;
             for (group, Position { partition, offset }) in offsets {
-                upsert.execute(params![group.incarnation, group.name, partition, offset])?;
+                upsert.execute(params![group.topic_id, group.name, partition, offset])?;
             }
             drop(upsert);
             transaction.commit()
@@ -172,7 +172,7 @@ impl Groups {
         for group in known.values().filter(|group| is_forgotten(group)) {
             let delete = "DELETE FROM consumed WHERE incarnation = ? AND name = ?";
             connection
-                .execute(delete, [&group.incarnation, &group.name])
+                .execute(delete, [&group.topic_id, &group.name])
                 .map_err(|error| failure(&self.path, &error))?;
             forgotten.push(group.name.clone());
         }
@@ -207,7 +207,7 @@ impl Groups {
 impl Group {
     fn new(log: &TopicLog, name: &str, next: Vec<i64>) -> Self {
         let state = State { stored: next.clone(), finished: next, member: None };
-        Self { role: log.role, name: name.to_owned(), incarnation: log.incarnation.clone(), state: Mutex::new(state) }
+        Self { role: log.role, name: name.to_owned(), topic_id: log.topic_id.clone(), state: Mutex::new(state) }
     }
 
     /// The member leaves: what it has finished counts, what it finishes later does not.
@@ -253,7 +253,7 @@ fn load_groups(
 ) -> rusqlite::Result<()> {
     let ranges = log.ranges();
     let mut select = connection.prepare("SELECT name, partition, next_offset FROM consumed WHERE incarnation = ?")?;
-    let mut rows = select.query([&log.incarnation])?;
+    let mut rows = select.query([&log.topic_id])?;
     let mut offsets: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let (name, partition, next): (String, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);

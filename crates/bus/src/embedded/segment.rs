@@ -41,7 +41,7 @@ pub struct Appender {
 /// What a segment contains.
 pub struct SegmentContents {
     /// Incarnation of its topic.
-    pub incarnation: String,
+    pub topic_id: String,
     /// The first offset of each partition.
     pub base: Vec<i64>,
     /// The offset after the last one of each partition.
@@ -52,7 +52,7 @@ pub struct SegmentContents {
 
 impl Appender {
     /// Creates an empty segment. It is part of the log only after [`begin`](Self::begin).
-    pub fn create(path: &Path, incarnation: &str, sync: BusSync) -> Result<Self, BusError> {
+    pub fn create(path: &Path, topic_id: &str, sync: BusSync) -> Result<Self, BusError> {
         let make = || {
             let connection = Connection::open(path)?;
             // With large pages an image takes a few consecutive pages, and 70 KB frames are written at twice the speed.
@@ -61,7 +61,7 @@ impl Appender {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.execute_batch(TABLES)?;
-            transaction.execute("INSERT INTO belongs VALUES (?)", [incarnation])?;
+            transaction.execute("INSERT INTO belongs VALUES (?)", [topic_id])?;
             transaction.commit()?;
             Ok(connection)
         };
@@ -151,13 +151,13 @@ pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
         if id != APPLICATION_ID || version != VERSION {
             return Ok(Err("another version wrote it"));
         }
-        let incarnation: String = connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
+        let topic_id: String = connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
         let mut offsets = connection.prepare("SELECT first_offset FROM base ORDER BY partition")?;
         let base = offsets.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
         if base.is_empty() {
             return Ok(Ok(None));
         }
-        let mut contents = SegmentContents { incarnation, end: base.clone(), base, newest: None };
+        let mut contents = SegmentContents { topic_id, end: base.clone(), base, newest: None };
         let mut last = connection
             .prepare("SELECT place, time FROM message WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1")?;
         for (partition, end) in (0..).zip(&mut contents.end) {

@@ -19,7 +19,7 @@ use super::lock;
 use super::record;
 use super::segment::{self, Appender};
 use super::settings::Options;
-use crate::meters::Meters;
+use crate::metrics::TopicMetrics;
 use crate::seam::{BusError, Delivery, Position, Range, Start};
 
 /// Most messages and bytes that a cursor takes from memory at once.
@@ -31,8 +31,8 @@ pub struct TopicLog {
     pub role: TopicRole,
     pub topic: Topic,
     /// Created with the topic.
-    pub incarnation: String,
-    pub meters: Meters,
+    pub topic_id: String,
+    pub metrics: TopicMetrics,
     directory: PathBuf,
     options: Options,
     usage: Arc<DiskUsage>,
@@ -102,14 +102,14 @@ impl TopicLog {
     ) -> Result<(Self, Appender), BusError> {
         fs::create_dir_all(&directory).map_err(|error| super::unusable(&directory, &error))?;
         let found = FolderContents::in_folder(&directory, topic)?;
-        let incarnation = found.incarnation.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let topic_id = found.topic_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let newest = found.segments.iter().filter_map(|segment| segment.newest).max().unwrap_or(0);
         let ends = found.end.into_iter().map(|end| Partition { end, newest: VecDeque::new() });
         let log = Self {
             role: topic.role,
             topic: topic.clone(),
-            incarnation,
-            meters: Meters::of(topic.role),
+            topic_id,
+            metrics: TopicMetrics::of(topic.role),
             directory,
             options,
             usage,
@@ -180,7 +180,7 @@ impl TopicLog {
         let path = self.directory.join(format!("{number:012}.db"));
         // An unfinished file of an earlier start or of a full disk.
         segment::remove(&path)?;
-        let appender = Appender::create(&path, &self.incarnation, self.options.sync)?;
+        let appender = Appender::create(&path, &self.topic_id, self.options.sync)?;
         Ok(SpareSegment { number, path, appender })
     }
 
@@ -430,7 +430,7 @@ fn weight(delivery: &Delivery) -> usize {
 struct FolderContents {
     segments: Vec<Segment>,
     end: Vec<i64>,
-    incarnation: Option<String>,
+    topic_id: Option<String>,
 }
 
 impl FolderContents {
@@ -438,7 +438,7 @@ impl FolderContents {
         let mut found = Self {
             segments: Vec::new(),
             end: vec![0; usize::try_from(topic.partitions).unwrap_or(0)],
-            incarnation: None,
+            topic_id: None,
         };
         for (number, path) in numbered_files(directory)? {
             let Some(contents) = segment::contents(&path)? else {
@@ -456,13 +456,13 @@ impl FolderContents {
                     found.end.len(),
                 )));
             }
-            if found.incarnation.as_ref().is_some_and(|incarnation| *incarnation != contents.incarnation) {
+            if found.topic_id.as_ref().is_some_and(|topic_id| *topic_id != contents.topic_id) {
                 return Err(BusError::Fatal(format!(
                     "{} belongs to another log than the files beside it; put the folder back from one copy",
                     path.display()
                 )));
             }
-            found.incarnation = Some(contents.incarnation);
+            found.topic_id = Some(contents.topic_id);
             found.end = contents.end;
             found.segments.push(Segment {
                 number,

@@ -54,7 +54,7 @@ impl TopicCursor {
     async fn take(&mut self) -> Result<Option<ReaderItem>, BusError> {
         loop {
             if let Some(delivery) = self.taken.pop_front() {
-                self.log.meters.consumed(&delivery.message);
+                self.log.metrics.consumed(&delivery.message);
                 return Ok(Some(ReaderItem::Delivery(delivery)));
             }
             match self.log.locate(&self.next, self.turn) {

@@ -187,14 +187,14 @@ impl Writer {
         let answer = match stored {
             Ok(()) => {
                 self.log.publish(deliveries);
-                self.log.meters.produced(count, bytes);
+                self.log.metrics.produced(count, bytes);
                 Ok(())
             }
             Err(error) => Err(error),
         };
         // Before the acknowledgements: a producer that was acknowledged finds room again.
         let (waiting, waiting_bytes) = self.queue.settle(count, bytes);
-        self.log.meters.queued(waiting, waiting_bytes);
+        self.log.metrics.queued(waiting, waiting_bytes);
         self.log.set_failure(answer.as_ref().err());
         for (position, acknowledge) in acknowledgements {
             // The caller may have dropped its future.

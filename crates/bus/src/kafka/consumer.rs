@@ -11,7 +11,7 @@ use super::config::KafkaConfig;
 use super::context::bus_error;
 use super::member::Member;
 use super::member_queue::{MemberQueue, Stop};
-use crate::meters::Meters;
+use crate::metrics::TopicMetrics;
 use crate::seam::{BusError, Consumer, ConsumerOptions, Finisher, Incoming};
 
 /// Time limit for leaving a group after the drain.
@@ -23,7 +23,7 @@ pub struct KafkaConsumer {
     /// Cancelled when the member has left its group.
     left: CancellationToken,
     options: ConsumerOptions,
-    meters: Meters,
+    metrics: TopicMetrics,
 }
 
 /// The bus's handle of a member.
@@ -62,7 +62,7 @@ impl KafkaConsumer {
             .map_err(|error| BusError::Fatal(format!("{doing}: {error}")))?;
         let membership =
             Membership { role, group: group.to_owned(), queue: Arc::downgrade(&queue), left: left.clone() };
-        Ok((Self { queue, left, options, meters: Meters::of(role) }, membership))
+        Ok((Self { queue, left, options, metrics: TopicMetrics::of(role) }, membership))
     }
 }
 
@@ -119,7 +119,7 @@ impl Consumer for KafkaConsumer {
     async fn next(&mut self) -> Result<Incoming, BusError> {
         let incoming = self.queue.take().await?;
         if let Incoming::Delivery(delivery) = &incoming {
-            self.meters.consumed(&delivery.message);
+            self.metrics.consumed(&delivery.message);
         }
         Ok(incoming)
     }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 pub struct TopicDescription {
     /// Name of the topic.
     pub name: String,
-    /// Id of this incarnation of the topic; `None` from brokers older than 2.8.
+    /// Topic id; `None` from brokers older than 2.8.
     pub id: Option<Uuid>,
     /// Number of partitions.
     pub partitions: i32,

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{DELIVERY_TIMEOUT, KafkaConfig};
 use super::context::{bus_error, log};
 use super::native::QueueNotifier;
-use crate::meters::Meters;
+use crate::metrics::TopicMetrics;
 use crate::seam::{Acknowledged, BusError, Position, Producer};
 
 /// The producer of a [`KafkaBus`](super::KafkaBus).
@@ -35,7 +35,7 @@ pub struct KafkaProducer {
 
 /// Unacknowledged messages of one topic, for the metrics.
 struct TopicQueue {
-    meters: Meters,
+    metrics: TopicMetrics,
     messages: AtomicUsize,
     bytes: AtomicUsize,
 }
@@ -44,13 +44,13 @@ impl TopicQueue {
     fn added(&self, bytes: usize) {
         let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.meters.queued(messages, bytes);
+        self.metrics.queued(messages, bytes);
     }
 
     fn removed(&self, bytes: usize) {
         let messages = self.messages.fetch_sub(1, Ordering::Relaxed) - 1;
         let bytes = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        self.meters.queued(messages, bytes);
+        self.metrics.queued(messages, bytes);
     }
 }
 
@@ -101,7 +101,7 @@ impl ProducerContext for AckContext {
         queue.removed(pending.bytes);
         let answer = match result {
             Ok(message) => {
-                queue.meters.produced(1, pending.bytes);
+                queue.metrics.produced(1, pending.bytes);
                 Ok(Position { partition: message.partition(), offset: message.offset() })
             }
             Err((error, _)) => {
@@ -170,7 +170,7 @@ impl KafkaProducer {
         let queues: Arc<[TopicQueue]> = TopicRole::ALL
             .into_iter()
             .map(|role| TopicQueue {
-                meters: Meters::of(role),
+                metrics: TopicMetrics::of(role),
                 messages: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
             })

@@ -15,7 +15,7 @@ use super::cluster::{Cluster, ReadStart};
 use super::config::KafkaConfig;
 use super::context::{Context, bus_error};
 use super::delivery::delivery;
-use crate::meters::Meters;
+use crate::metrics::TopicMetrics;
 use crate::seam::{BusError, Delivery, Position, Reader, ReaderItem};
 
 /// A reader of a [`KafkaBus`](super::KafkaBus).
@@ -25,7 +25,7 @@ pub struct KafkaReader {
     role: TopicRole,
     cluster: Arc<Cluster>,
     closed: CancellationToken,
-    meters: Meters,
+    metrics: TopicMetrics,
     /// The next offset of each partition.
     expected: HashMap<i32, i64>,
     /// What [`Reader::next`] returns before it reads on.
@@ -63,7 +63,7 @@ impl KafkaReader {
             role,
             cluster,
             closed,
-            meters: Meters::of(role),
+            metrics: TopicMetrics::of(role),
             expected: read_starts.iter().map(|start| (start.partition, start.from)).collect(),
             ready: lost.map(gap).collect(),
             after_gap: None,
@@ -82,7 +82,7 @@ impl KafkaReader {
 
     fn give(&mut self, delivery: Delivery) {
         self.expected.insert(delivery.position.partition, delivery.position.offset + 1);
-        self.meters.consumed(&delivery.message);
+        self.metrics.consumed(&delivery.message);
         self.ready.push_back(ReaderItem::Delivery(delivery));
     }
 

@@ -387,7 +387,7 @@ async fn members_and_readers_overtaken_by_retention_get_a_gap() {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn a_recreated_topic_has_a_new_incarnation_and_new_groups() {
+async fn a_recreated_topic_has_a_new_id_and_new_groups() {
     on_kafka(1, |kafka| async move {
         let bus = kafka.bus().await;
         send(&bus, TopicRole::Frames, (0..5).map(|number| message("one-stream", number))).await;
@@ -395,14 +395,14 @@ async fn a_recreated_topic_has_a_new_incarnation_and_new_groups() {
         let taken = one.deliveries(5).await;
         one.finish(&taken);
         one.close().await.unwrap();
-        let before = bus.incarnation(TopicRole::Frames).await.unwrap();
-        assert_eq!(kafka.bus().await.incarnation(TopicRole::Frames).await.unwrap(), before);
+        let before = bus.topic_id(TopicRole::Frames).await.unwrap();
+        assert_eq!(kafka.bus().await.topic_id(TopicRole::Frames).await.unwrap(), before);
         bus.close().await.unwrap();
 
         kafka.delete_topics().await;
         kafka.apply().await;
         let bus = kafka.bus().await;
-        assert_ne!(bus.incarnation(TopicRole::Frames).await.unwrap(), before);
+        assert_ne!(bus.topic_id(TopicRole::Frames).await.unwrap(), before);
         send(&bus, TopicRole::Frames, [message("one-stream", "new")]).await;
         let mut two = kafka.member(&bus, ConsumerOptions::default()).await;
         assert_eq!(text(&two.delivery().await), "new");

@@ -62,7 +62,7 @@ macro_rules! contract_suite {
             ranges_are_the_offsets_of_each_partition
             the_oldest_unconsumed_is_the_first_uncommitted
             progress_counts_finished_and_waiting_messages
-            the_incarnation_survives_a_restart
+            the_topic_id_survives_a_restart
             a_closed_bus_has_sent_its_queue_and_answers_closed
         );
     };
@@ -482,15 +482,15 @@ pub async fn progress_counts_finished_and_waiting_messages(log: impl TestLog) {
     }
 }
 
-pub async fn the_incarnation_survives_a_restart(log: impl TestLog) {
+pub async fn the_topic_id_survives_a_restart(log: impl TestLog) {
     let bus = log.open().await;
-    let frames = bus.incarnation(TopicRole::Frames).await.unwrap();
-    let alerts = bus.incarnation(TopicRole::Alerts).await.unwrap();
+    let frames = bus.topic_id(TopicRole::Frames).await.unwrap();
+    let alerts = bus.topic_id(TopicRole::Alerts).await.unwrap();
     assert_ne!(frames, alerts);
     bus.close().await.unwrap();
     let bus = log.open().await;
-    assert_eq!(bus.incarnation(TopicRole::Frames).await.unwrap(), frames);
-    assert_eq!(bus.incarnation(TopicRole::Alerts).await.unwrap(), alerts);
+    assert_eq!(bus.topic_id(TopicRole::Frames).await.unwrap(), frames);
+    assert_eq!(bus.topic_id(TopicRole::Alerts).await.unwrap(), alerts);
 }
 
 pub async fn a_closed_bus_has_sent_its_queue_and_answers_closed(log: impl TestLog) {

@@ -147,8 +147,8 @@ impl Bus for FlakyBus {
         self.inner.ranges(role).await
     }
 
-    async fn incarnation(&self, role: TopicRole) -> Result<String, BusError> {
-        self.inner.incarnation(role).await
+    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
+        self.inner.topic_id(role).await
     }
 
     async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {

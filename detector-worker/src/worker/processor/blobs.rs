@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use store::{Blobs, StoreError};
 
 use super::backoff;
-use crate::meters;
+use crate::metrics;
 use crate::pipeline::Failure;
 
 /// Fetches the bytes of a frame that was too large for its message.
@@ -25,7 +25,7 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &str) -> anyhow::
     }
     let started = Instant::now();
     let fetched = retry("fetch", || blobs.get(key)).await?;
-    meters::stage("fetch", started.elapsed());
+    metrics::stage("fetch", started.elapsed());
     let missing = || Failure { code: FailureCode::Missing, message: format!("the image {key} is gone") };
     Ok(fetched.ok_or_else(missing))
 }
@@ -38,7 +38,7 @@ pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyh
     let started = Instant::now();
     let key = BlobKey::new(BlobKind::Frames, Timestamp::now(), &frame.tenant, frame.id).to_string();
     retry("keep", || blobs.put(&key, encoded.clone())).await?;
-    meters::stage("keep", started.elapsed());
+    metrics::stage("keep", started.elapsed());
     Ok(key)
 }
 
@@ -55,7 +55,7 @@ where
             Err(error) => {
                 let pause = backoff.pause();
                 tracing::warn!(%error, ?pause, "the blob store failed; retrying");
-                meters::retry(what);
+                metrics::retry(what);
                 tokio::time::sleep(pause).await;
             }
         }

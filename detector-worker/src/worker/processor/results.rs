@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Analysis, FrameProcessor};
 use crate::inference::Inference;
-use crate::meters;
+use crate::metrics;
 use crate::model::Findings;
 use crate::pipeline::Failure;
 use crate::publisher::ProcessedFrame;
@@ -38,7 +38,7 @@ impl FrameProcessor {
                 })
                 .collect(),
         };
-        meters::frame(if dead_letter.is_some() { "failed" } else { "ok" });
+        metrics::frame(if dead_letter.is_some() { "failed" } else { "ok" });
         let inferences = detectors.iter().filter_map(|&detector| self.pipeline.inferences().get(detector));
         let results = inferences.zip(outcomes).map(|(inference, outcome)| result(frame, &message, inference, outcome));
         ProcessedFrame { position, results: results.collect(), dead_letter, message }

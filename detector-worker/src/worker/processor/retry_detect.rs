@@ -8,7 +8,7 @@ use contracts::FailureCode;
 
 use super::{FrameProcessor, backoff};
 use crate::inference::Inference;
-use crate::meters;
+use crate::metrics;
 use crate::model::{self, DetectError, Findings, Image};
 use crate::pipeline::Failure;
 
@@ -42,7 +42,7 @@ impl FrameProcessor {
             }
             let pause = backoff.pause();
             tracing::warn!(detector = %inference.name(), %error, ?pause, "the detector failed; retrying");
-            meters::retry("infer");
+            metrics::retry("infer");
             tokio::time::sleep(pause).await;
             let _native = self.native.enter(position).await;
             outcome = inference.detect(image.clone()).await?;

@@ -3,8 +3,8 @@
 use contracts::{Message, TopicRole};
 use metrics::{Counter, Gauge, counter, gauge};
 
-/// The meters of one topic.
-pub struct Meters {
+/// The metrics of one topic.
+pub struct TopicMetrics {
     produced_messages: Counter,
     produced_bytes: Counter,
     consumed_messages: Counter,
@@ -13,7 +13,7 @@ pub struct Meters {
     queue_bytes: Gauge,
 }
 
-impl Meters {
+impl TopicMetrics {
     /// The metrics of this role's topic.
     pub fn of(role: TopicRole) -> Self {
         let topic = role.as_str();
