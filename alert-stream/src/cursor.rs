@@ -73,17 +73,9 @@ mod tests {
         let other_version = URL_SAFE_NO_PAD.encode([2, 0, 0, 0, 0, 0, 0, 0, 7, b'l']);
         let negative = URL_SAFE_NO_PAD.encode([1, 255, 255, 255, 255, 255, 255, 255, 254, b'l']);
         let no_topic_id = URL_SAFE_NO_PAD.encode([1, 0, 0, 0, 0, 0, 0, 0, 7]);
-        for text in [
-            "",
-            "7",
-            "ü",
-            &good[1..],
-            &format!("{good}="),
-            &"A".repeat(5000),
-            &other_version,
-            &negative,
-            &no_topic_id,
-        ] {
+        for text in
+            ["", "7", "ü", &good[1..], &format!("{good}="), &"A".repeat(5000), &other_version, &negative, &no_topic_id]
+        {
             assert_eq!(text.parse::<AlertCursor>(), Err(InvalidCursor), "{text}");
         }
     }

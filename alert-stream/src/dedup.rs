@@ -45,7 +45,10 @@ mod tests {
         let mut dedup = Deduplicator::default();
         assert!(!dedup.is_duplicate(10, id(1)));
         assert!(dedup.is_duplicate(10 + DEDUP_WINDOW, id(1)));
-        assert!(dedup.is_duplicate(11 + DEDUP_WINDOW, id(1)), "the last occurrence decides, also where it is a duplicate");
+        assert!(
+            dedup.is_duplicate(11 + DEDUP_WINDOW, id(1)),
+            "the last occurrence decides, also where it is a duplicate"
+        );
         assert!(!dedup.is_duplicate(12 + 2 * DEDUP_WINDOW, id(1)));
         assert!(dedup.ids.len() <= 2 && dedup.latest.len() <= 2);
     }

@@ -38,7 +38,8 @@ pub async fn stream_start(
     let Some(cursor) = cursor else { return Ok(continued(window, window.read_up_to())) };
     if cursor.topic_id != *window.topic_id() {
         let (earliest, _) = alerts_range(bus).await?;
-        let reason = "the alerts topic of this id was deleted; the stream starts with the oldest alert of the new topic";
+        let reason =
+            "the alerts topic of this id was deleted; the stream starts with the oldest alert of the new topic";
         return Ok(reset(window, earliest, "other_log", reason));
     }
     // The usual case needs no request to the log.

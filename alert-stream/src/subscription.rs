@@ -166,7 +166,8 @@ impl Subscription {
             WakeReason::Replayed(Ok(Replayed::Lost(to))) => {
                 self.offered = to - 1;
                 self.window.metrics.resets.increment(1);
-                let reason = "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
+                let reason =
+                    "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
                 self.ready.push_back(sse::reset(&self.window.cursor(to - 1), "too_old", reason));
             }
             WakeReason::Replayed(Err(error)) => {

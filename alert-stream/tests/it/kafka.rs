@@ -13,8 +13,7 @@ use crate::{ordering, resuming};
 
 /// New topics on the test cluster.
 async fn on_kafka() -> TestStream {
-    let brokers =
-        std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
+    let brokers = std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
     let prefix = format!("stream-{}-", Uuid::now_v7());
     let topics = topics.prefixed(&prefix).map(|topic| topic.partitions = 1);

@@ -171,9 +171,7 @@ impl Groups {
         let mut forgotten = Vec::new();
         for group in known.values().filter(|group| is_forgotten(group)) {
             let delete = "DELETE FROM consumed WHERE incarnation = ? AND name = ?";
-            connection
-                .execute(delete, [&group.topic_id, &group.name])
-                .map_err(|error| failure(&self.path, &error))?;
+            connection.execute(delete, [&group.topic_id, &group.name]).map_err(|error| failure(&self.path, &error))?;
             forgotten.push(group.name.clone());
         }
         known.retain(|_, group| group.role != role || !forgotten.contains(&group.name));

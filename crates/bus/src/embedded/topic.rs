@@ -435,11 +435,8 @@ struct FolderContents {
 
 impl FolderContents {
     fn in_folder(directory: &Path, topic: &Topic) -> Result<Self, BusError> {
-        let mut found = Self {
-            segments: Vec::new(),
-            end: vec![0; usize::try_from(topic.partitions).unwrap_or(0)],
-            topic_id: None,
-        };
+        let mut found =
+            Self { segments: Vec::new(), end: vec![0; usize::try_from(topic.partitions).unwrap_or(0)], topic_id: None };
         for (number, path) in numbered_files(directory)? {
             let Some(contents) = segment::contents(&path)? else {
                 // Created ahead of need and never begun.
