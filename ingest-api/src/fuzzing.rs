@@ -12,7 +12,7 @@ use contracts::{Event, FrameContent, FrameEvent};
 use futures::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use store::Cursor;
+use store::PageCursor;
 
 use crate::probe::{Finding, ImageType, Probe};
 use edge::{Answer, Edge, MAX_PIXELS};
@@ -158,7 +158,7 @@ fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
 fn assert_page(answer: &Answer, path: &str) {
     let Ok(page) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return };
     let Some(next) = page.get("next_cursor").and_then(|next| next.as_str()) else { return };
-    assert_eq!(Cursor::decode(next).map(|cursor| cursor.encode()).as_deref(), Ok(next));
+    assert_eq!(PageCursor::decode(next).map(|cursor| cursor.encode()).as_deref(), Ok(next));
     let Ok(uri) = format!("{path}?cursor={next}").parse::<Uri>() else { return };
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = uri;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use contracts::UserId;
-use store::Cursor;
+use store::PageCursor;
 use store::relational::AuditEntry;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ impl AccountsService {
     pub async fn audit_log(
         &self,
         user: Option<UserId>,
-        after: Option<&Cursor>,
+        after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, AccountError> {
         Ok(self.store.audit_log(user, after, limit).await?)

@@ -1,7 +1,7 @@
 //! Users: registration, lists, and what an admin changes.
 
 use contracts::{TenantId, UserId};
-use store::Cursor;
+use store::PageCursor;
 use store::relational::{
     AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserPut, UserRecord,
 };
@@ -182,7 +182,7 @@ impl AccountsService {
     pub async fn users(
         &self,
         part: Option<&str>,
-        after: Option<&Cursor>,
+        after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, AccountError> {
         // No name contains it, and not every database accepts it in a query.

@@ -123,7 +123,7 @@ pub enum AttributeValue {
 
 impl AttributeValue {
     /// What a text in a query string may stand for: the text itself, and the number or boolean that is written like it.
-    pub fn readings(text: &str) -> Vec<Self> {
+    pub fn possible_values(text: &str) -> Vec<Self> {
         let number = text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number);
         let boolean = text.parse().ok().map(Self::Bool);
         [Some(Self::Text(text.to_owned())), number, boolean].into_iter().flatten().collect()
@@ -461,9 +461,9 @@ mod tests {
     #[test]
     fn a_text_of_a_query_may_be_a_number_or_a_boolean() {
         let text = |text: &str| AttributeValue::from(text);
-        assert_eq!(AttributeValue::readings("red"), [text("red")]);
-        assert_eq!(AttributeValue::readings("4"), [text("4"), AttributeValue::Number(4.0)]);
-        assert_eq!(AttributeValue::readings("true"), [text("true"), AttributeValue::Bool(true)]);
-        assert_eq!(AttributeValue::readings("nan"), [text("nan")]);
+        assert_eq!(AttributeValue::possible_values("red"), [text("red")]);
+        assert_eq!(AttributeValue::possible_values("4"), [text("4"), AttributeValue::Number(4.0)]);
+        assert_eq!(AttributeValue::possible_values("true"), [text("true"), AttributeValue::Bool(true)]);
+        assert_eq!(AttributeValue::possible_values("nan"), [text("nan")]);
     }
 }

@@ -20,14 +20,14 @@ pub enum StoreError {
 
 /// Whose data a query sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub enum TenantScope {
     /// Everybody's: an admin's view.
     All,
     /// A tenant's own and the shared.
     Tenant(TenantId),
 }
 
-impl Scope {
+impl TenantScope {
     /// Whether data of `tenant` is in it.
     pub fn sees(&self, tenant: &TenantId) -> bool {
         match self {
@@ -62,7 +62,7 @@ pub enum PutOutcome {
 
 /// What came of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RulePut {
+pub enum PutRuleOutcome {
     /// It is stored.
     Stored,
     /// Another rule of the tenant has its name; nothing was stored.
@@ -102,7 +102,7 @@ pub struct StoredAlert {
 
 /// A place in a list that is ordered by time, then id; what `cursor=` carries, opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
+pub struct PageCursor {
     /// Time of the last item of the page before.
     pub at: Timestamp,
     /// Id of the last item of the page before.
@@ -111,11 +111,11 @@ pub struct Cursor {
 
 /// Which part of a list to return.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Paged {
+pub enum PageRequest {
     /// Newest first, after a cursor.
     Newest {
         /// Where the page before ended.
-        after: Option<Cursor>,
+        after: Option<PageCursor>,
         /// Most items.
         limit: u32,
     },
@@ -202,7 +202,7 @@ pub(crate) const MAX_GROUPS: u32 = 1_000;
 
 /// Groups with their counts, the largest first, equals by key. Hours in their order. At most 1,000 groups: the largest,
 /// of hours the latest.
-pub type Counted = Vec<Count>;
+pub type GroupCounts = Vec<Count>;
 
 /// The documents. Cheap to share as `Arc<dyn Documents>`.
 #[async_trait]
@@ -222,33 +222,43 @@ pub trait Documents: Send + Sync {
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError>;
 
     /// All results of one frame, with their detections; empty when there is none in scope.
-    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError>;
+    async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError>;
 
     /// Frames with their results, in pages: each inner list is one frame. Ordered by capture time and frame id, which is
     /// the cursor's id. All results of a frame carry the frame's capture time.
     async fn frames(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &FrameFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<Vec<StoredResult>>, StoreError>;
 
     /// One detection.
-    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError>;
+    async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError>;
 
     /// Detections in pages, ordered by capture time and id.
     async fn detections(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &DetectionFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<StoredDetection>, StoreError>;
 
     /// How many detections there are by group.
-    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError>;
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &DetectionFilter,
+        group_by: GroupBy,
+    ) -> Result<GroupCounts, StoreError>;
 
     /// Alerts in pages, ordered by time raised and id.
-    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError>;
+    async fn alerts(
+        &self,
+        scope: &TenantScope,
+        filter: &AlertFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<StoredAlert>, StoreError>;
 
     /// All tenants' rules (not the built-in ones), for the indexer.
     async fn all_rules(&self) -> Result<Vec<Rule>, StoreError>;
@@ -257,7 +267,7 @@ pub trait Documents: Send + Sync {
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError>;
 
     /// Makes or replaces a rule. No two rules of a tenant get the same name; those that have it from before keep it.
-    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError>;
+    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
 
     /// Deletes a tenant's rule; whether it was there.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
@@ -284,6 +294,6 @@ pub(crate) fn owner(rule: &Rule) -> Result<&TenantId, StoreError> {
 }
 
 /// A rule's id that another tenant's rule has.
-pub(crate) fn anothers_rule(id: &str) -> StoreError {
+pub(crate) fn rule_of_other_tenant(id: &str) -> StoreError {
     StoreError::Fatal(format!("the rule {id} belongs to another tenant"))
 }

@@ -8,26 +8,26 @@
 
 mod args;
 mod blobs;
-mod cursor;
 mod documents;
 mod eraser;
-mod frames;
+mod frame_pages;
 mod mongo;
 mod object_blobs;
+mod page_cursor;
 mod query;
 pub mod relational;
-mod shape;
 mod sqlite;
+mod stored_docs;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
-pub use cursor::CursorError;
 pub use documents::{
-    AlertFilter, Counted, Cursor, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome,
-    RulePut, Scope, StoreError, StoredAlert, StoredDetection, StoredResult,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageCursor, PageRequest,
+    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
+pub use page_cursor::CursorError;
 pub use relational::Relational;
 pub use sqlite::SqliteDocuments;

@@ -5,7 +5,7 @@
 //! results, which decides whose they are, one for all detections and alerts side by side.
 
 mod connect;
-mod failure;
+mod errors;
 mod find;
 mod migrations;
 mod put;
@@ -20,15 +20,15 @@ use mongodb::{Client, Collection, Database};
 use serde::{Deserialize, Serialize};
 
 use crate::query::{self, Query};
-use crate::shape::{AlertDoc, DetectionDoc};
+use crate::stored_docs::{AlertDoc, DetectionDoc};
 use crate::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
-    StoreError, StoredAlert, StoredDetection, StoredResult, documents,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
+    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope, documents,
 };
-use failure::Failure;
+use errors::CallError;
 
 /// Longest time for one call; a server that stands still without closing its connections would hold us for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Documents in a MongoDB database.
 pub struct MongoDocuments {
@@ -76,7 +76,7 @@ impl MongoDocuments {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn drop_database(&self) -> Result<(), StoreError> {
-        self.within(Box::pin(async { Ok(self.database.drop().await?) })).await
+        self.with_timeout(Box::pin(async { Ok(self.database.drop().await?) })).await
     }
 
     fn collection<T: Send + Sync>(&self, collection: query::Collection) -> Collection<T> {
@@ -88,13 +88,13 @@ impl MongoDocuments {
     }
 
     /// Waits for an answer, but not for ever, and says what went wrong in terms of the setting.
-    async fn within<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(answer) => answer.map_err(|failure| failure.at(&self.shown)),
+    async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+            Ok(answer) => answer.map_err(|failure| failure.into_store_error(&self.shown)),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "{} did not answer within {} s (SIGHTLINE_MONGODB_URI)",
                 self.shown,
-                PATIENCE.as_secs()
+                CALL_TIMEOUT.as_secs()
             ))),
         }
     }
@@ -107,81 +107,91 @@ impl Documents for MongoDocuments {
     }
 
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
-        self.within(Box::pin(self.put_batch(batch))).await
+        self.with_timeout(Box::pin(self.put_batch(batch))).await
     }
 
-    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
-        let mut stored = self.within(Box::pin(self.find_frame(id))).await?;
+    async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+        let mut stored = self.with_timeout(Box::pin(self.find_frame(id))).await?;
         stored.retain(|stored| scope.sees(&stored.result.tenant));
         Ok(stored)
     }
 
     async fn frames(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &FrameFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
         let query = Query::frames(scope, filter);
-        self.within(Box::pin(self.find_frames(&query, page))).await
+        self.with_timeout(Box::pin(self.find_frames(&query, page))).await
     }
 
-    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+    async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
         let filter = doc! { "_id": id.to_string(), "expires_at": { "$gt": date(Timestamp::now()) } };
         let detections = self.collection::<DetectionDoc<'static>>(query::Collection::Detections);
-        let found = self.within(async { Ok(detections.find_one(filter).await?) }).await?;
+        let found = self.with_timeout(async { Ok(detections.find_one(filter).await?) }).await?;
         let stored = found.map(DetectionDoc::into_stored).transpose()?;
         Ok(stored.filter(|stored| scope.sees(&stored.tenant)))
     }
 
     async fn detections(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &DetectionFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<StoredDetection>, StoreError> {
         let query = Query::detections(scope, filter);
-        let docs: Vec<DetectionDoc<'static>> = self.within(Box::pin(self.find_page(&query, page))).await?;
+        let docs: Vec<DetectionDoc<'static>> = self.with_timeout(Box::pin(self.find_page(&query, page))).await?;
         docs.into_iter().map(DetectionDoc::into_stored).collect()
     }
 
-    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &DetectionFilter,
+        group_by: GroupBy,
+    ) -> Result<GroupCounts, StoreError> {
         let query = Query::detections(scope, filter).grouped(&group_by);
-        self.within(Box::pin(self.count_groups(&query, &group_by))).await
+        self.with_timeout(Box::pin(self.count_groups(&query, &group_by))).await
     }
 
-    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+    async fn alerts(
+        &self,
+        scope: &TenantScope,
+        filter: &AlertFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<StoredAlert>, StoreError> {
         let query = Query::alerts(scope, filter);
-        let docs: Vec<AlertDoc<'static>> = self.within(Box::pin(self.find_page(&query, page))).await?;
+        let docs: Vec<AlertDoc<'static>> = self.with_timeout(Box::pin(self.find_page(&query, page))).await?;
         docs.into_iter().map(AlertDoc::into_stored).collect()
     }
 
     async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
-        self.within(Box::pin(self.find_rules(doc! {}))).await
+        self.with_timeout(Box::pin(self.find_rules(doc! {}))).await
     }
 
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
-        self.within(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
+        self.with_timeout(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
         let rule = RuleDoc::of(rule)?;
-        self.within(Box::pin(self.replace_rule(&rule))).await
+        self.with_timeout(Box::pin(self.replace_rule(&rule))).await
     }
 
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
         let rules = self.rule_docs();
         let own = doc! { "_id": id.to_string(), "tenant": tenant.as_str() };
-        self.within(async { Ok(rules.delete_one(own).await?.deleted_count == 1) }).await
+        self.with_timeout(async { Ok(rules.delete_one(own).await?.deleted_count == 1) }).await
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let own = doc! { "tenant": tenant.as_str() };
         let rules = self.rule_docs();
-        let mut deleted = self.within(async { Ok(rules.delete_many(own.clone()).await?.deleted_count) }).await?;
+        let mut deleted = self.with_timeout(async { Ok(rules.delete_many(own.clone()).await?.deleted_count) }).await?;
         for collection in query::Collection::ALL {
             let documents = self.collection::<bson::Document>(collection);
-            deleted += self.within(async { Ok(documents.delete_many(own.clone()).await?.deleted_count) }).await?;
+            deleted += self.with_timeout(async { Ok(documents.delete_many(own.clone()).await?.deleted_count) }).await?;
         }
         Ok(deleted)
     }
@@ -193,7 +203,7 @@ impl Documents for MongoDocuments {
 
     async fn check(&self) -> Result<(), StoreError> {
         let asked = async { Ok(self.client.database("admin").run_command(doc! { "hello": 1 }).await?) };
-        let answer = self.within(Box::pin(asked)).await?;
+        let answer = self.with_timeout(Box::pin(asked)).await?;
         if answer.get_bool("isWritablePrimary").unwrap_or(false) {
             return Ok(());
         }

@@ -23,7 +23,7 @@ use crate::{Blobs, StoreError};
 /// Longest key that is taken.
 const MAX_KEY: usize = 512;
 /// How long a bucket that does not answer is asked again.
-const RETRIES: Duration = Duration::from_secs(10);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Kind of the blob that [`Blobs::check`] writes.
 const CHECK_KEY: &str = "check/writable";
 
@@ -32,13 +32,13 @@ pub struct ObjectBlobs {
     store: Arc<dyn ObjectStore>,
     /// The same, but what is put there is on the disk when that is done. It takes a folder's disk some milliseconds, and all
     /// that write to it wait.
-    flushing: Arc<dyn ObjectStore>,
+    synced_store: Arc<dyn ObjectStore>,
     /// What all keys are under, in a bucket.
     prefix: Path,
     /// The folder, when it is one.
     folder: Option<PathBuf>,
     /// The address, without secrets.
-    shown: String,
+    description: String,
 }
 
 impl ObjectBlobs {
@@ -58,7 +58,7 @@ impl ObjectBlobs {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             return Self::bucket(bucket, prefix);
         }
-        Err(bad_address())
+        Err(invalid_url())
     }
 
     /// Opens a folder, making it where there is none.
@@ -67,7 +67,7 @@ impl ObjectBlobs {
     /// When the path is not absolute, or the folder cannot be made.
     pub fn folder(path: PathBuf) -> Result<Self, StoreError> {
         if !path.is_absolute() {
-            return Err(bad_address());
+            return Err(invalid_url());
         }
         let failed = |error: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!(
@@ -77,29 +77,29 @@ impl ObjectBlobs {
         };
         std::fs::create_dir_all(&path).map_err(|error| failed(&error))?;
         let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| failed(&error))?;
-        let flushing = Arc::new(store.clone().with_fsync(true));
-        let shown = format!("folder {}", path.display());
-        Ok(Self { store: Arc::new(store), flushing, prefix: Path::default(), folder: Some(path), shown })
+        let synced_store = Arc::new(store.clone().with_fsync(true));
+        let description = format!("folder {}", path.display());
+        Ok(Self { store: Arc::new(store), synced_store, prefix: Path::default(), folder: Some(path), description })
     }
 
     fn bucket(bucket: &str, prefix: &str) -> Result<Self, StoreError> {
         if bucket.is_empty() {
-            return Err(bad_address());
+            return Err(invalid_url());
         }
-        let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| bad_address())?;
+        let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| invalid_url())?;
         let store: Arc<dyn ObjectStore> = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
-            .with_http_connector(http::Connector)
-            .with_retry(RetryConfig { max_retries: 3, retry_timeout: RETRIES, ..RetryConfig::default() })
+            .with_http_connector(http::ReqwestConnector)
+            .with_retry(RetryConfig { max_retries: 3, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() })
             .build()
             .map(Arc::new)
             .map_err(|error| StoreError::Fatal(format!("the blob bucket {bucket} cannot be used: {error}")))?;
-        let shown = format!("S3 bucket {bucket}, keys under \"{prefix}\"");
-        Ok(Self { flushing: store.clone(), store, prefix, folder: None, shown })
+        let description = format!("S3 bucket {bucket}, keys under \"{prefix}\"");
+        Ok(Self { synced_store: store.clone(), store, prefix, folder: None, description })
     }
 
     /// The place of a key, which must be one that we make.
-    fn place(&self, key: &str) -> Result<Path, StoreError> {
+    fn object_path(&self, key: &str) -> Result<Path, StoreError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let sound = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(allowed);
         if key.len() > MAX_KEY || !key.split('/').all(sound) {
@@ -109,50 +109,51 @@ impl ObjectBlobs {
     }
 
     fn failed(&self, doing: &str, error: &object_store::Error) -> StoreError {
-        StoreError::Unavailable(format!("{doing} in the {} failed: {error}", self.shown))
+        StoreError::Unavailable(format!("{doing} in the {} failed: {error}", self.description))
     }
 
     /// The days of a kind.
     async fn days(&self, kind: BlobKind) -> Result<Vec<Path>, StoreError> {
-        let place = self.place(kind.as_str())?;
-        let listed = self.store.list_with_delimiter(Some(&place)).await;
+        let path = self.object_path(kind.as_str())?;
+        let listed = self.store.list_with_delimiter(Some(&path)).await;
         Ok(listed.map_err(|error| self.failed("listing blobs", &error))?.common_prefixes)
     }
 
     /// Deletes all blobs under a place, such as those of a day.
-    async fn delete_under(&self, place: &Path) -> Result<u64, StoreError> {
+    async fn delete_under(&self, path: &Path) -> Result<u64, StoreError> {
         let failed = |error| self.failed("deleting blobs", &error);
-        let places = self.store.list(Some(place)).map_ok(|blob| blob.location).boxed();
+        let paths = self.store.list(Some(path)).map_ok(|blob| blob.location).boxed();
         let deleted =
-            self.store.delete_stream(places).try_fold(0, async |count, _| Ok(count + 1)).await.map_err(failed)?;
+            self.store.delete_stream(paths).try_fold(0, async |count, _| Ok(count + 1)).await.map_err(failed)?;
         if let Some(folder) = &self.folder {
             // What is left are empty folders and what a kill left half written; should it stay, it is no blob.
-            drop(tokio::fs::remove_dir_all(folder.join(place.as_ref())).await);
+            drop(tokio::fs::remove_dir_all(folder.join(path.as_ref())).await);
         }
         Ok(deleted)
     }
 }
 
-fn bad_address() -> StoreError {
+fn invalid_url() -> StoreError {
     StoreError::Fatal("SIGHTLINE_BLOB_URL must be file:///absolute/path or s3://bucket/prefix".to_owned())
 }
 
 #[async_trait]
 impl Blobs for ObjectBlobs {
     fn describe(&self) -> String {
-        self.shown.clone()
+        self.description.clone()
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
-        let place = self.place(key)?;
-        let store = if key.split('/').next() == Some(BlobKind::Inbox.as_str()) { &self.flushing } else { &self.store };
-        store.put(&place, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
+        let path = self.object_path(key)?;
+        let store =
+            if key.split('/').next() == Some(BlobKind::Inbox.as_str()) { &self.synced_store } else { &self.store };
+        store.put(&path, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let place = self.place(key)?;
-        let read = async { self.store.get(&place).await?.bytes().await };
+        let path = self.object_path(key)?;
+        let read = async { self.store.get(&path).await?.bytes().await };
         match read.await {
             // What a power cut left of a blob that was not on the disk yet.
             Ok(content) if content.is_empty() => Ok(None),
@@ -163,8 +164,8 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let place = self.place(key)?;
-        match self.store.delete(&place).await {
+        let path = self.object_path(key)?;
+        match self.store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("deleting a blob", &error)),
         }
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_days_past_their_age_are_old() {
+    fn only_days_past_their_age_are_expired() {
         let now = "2026-01-10T12:00:00Z".parse().unwrap();
         let week = Duration::from_secs(7 * 86_400);
         for (name, old) in [
@@ -232,15 +233,15 @@ mod tests {
         let blobs = ObjectBlobs::folder(folder.clone()).unwrap();
         for key in ["", "/", "a//b", "../a", "a/../b", "a/.", "/etc/passwd", "a\\b", "a b", "ü", "a%2e", "a\0", "a#1"]
         {
-            assert!(matches!(blobs.place(key), Err(StoreError::Fatal(_))), "{key:?}");
+            assert!(matches!(blobs.object_path(key), Err(StoreError::Fatal(_))), "{key:?}");
         }
-        assert!(blobs.place(&"a".repeat(513)).is_err());
-        assert_eq!(blobs.place("frames/2026-01-02/shared/1").unwrap().as_ref(), "frames/2026-01-02/shared/1");
+        assert!(blobs.object_path(&"a".repeat(513)).is_err());
+        assert_eq!(blobs.object_path("frames/2026-01-02/shared/1").unwrap().as_ref(), "frames/2026-01-02/shared/1");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn an_address_of_another_form_is_refused_naming_the_setting() {
+    fn an_invalid_url_error_names_the_setting() {
         for address in ["", "/tmp/x", "file://relative", "http://x/y", "s3://", "s3:///x", "gs://b/x"] {
             let refused = ObjectBlobs::open(address).err().map(|error| error.to_string());
             assert!(refused.is_some_and(|line| line.contains("SIGHTLINE_BLOB_URL")), "{address}");

@@ -6,7 +6,7 @@
 use contracts::{AttributeName, AttributeValue, StreamName, TenantId};
 use jiff::Timestamp;
 
-use crate::{AlertFilter, DetectionFilter, FrameFilter, GroupBy, Scope};
+use crate::{AlertFilter, DetectionFilter, FrameFilter, GroupBy, TenantScope};
 
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Collection {
 
 /// Which index serves a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
+pub(crate) enum ListIndex {
     /// `(at, id)`: everybody's.
     Time,
     /// `(tenant, at, id)`: one run per tenant, merged.
@@ -41,8 +41,8 @@ pub(crate) enum Path {
     Attributes,
 }
 
-impl Path {
-    pub(crate) const fn index(self) -> &'static str {
+impl ListIndex {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Time => "by_time",
             Self::Tenant => "by_tenant",
@@ -96,24 +96,24 @@ impl Field {
     }
 
     /// Of the values that a text may stand for, those that the field can have.
-    fn readings(&self, text: &str) -> Vec<AttributeValue> {
-        let mut readings = AttributeValue::readings(text);
-        readings.retain(|value| match self {
+    fn possible_values(&self, text: &str) -> Vec<AttributeValue> {
+        let mut values = AttributeValue::possible_values(text);
+        values.retain(|value| match self {
             Self::Column(_) => matches!(value, AttributeValue::Text(_)),
             Self::Year => matches!(value, AttributeValue::Number(_)),
             Self::Attribute(_) => true,
         });
-        readings
+        values
     }
 }
 
 /// What the groups of a count have in common.
-pub(crate) enum Key {
+pub(crate) enum GroupKey {
     Field(Field),
     Hour,
 }
 
-impl Key {
+impl GroupKey {
     pub(crate) fn of(group_by: &GroupBy) -> Self {
         match group_by {
             GroupBy::Make => Self::Field(Field::Column("make")),
@@ -128,35 +128,35 @@ impl Key {
 }
 
 impl Query {
-    pub(crate) fn frames(scope: &Scope, filter: &FrameFilter) -> Self {
+    pub(crate) fn frames(scope: &TenantScope, filter: &FrameFilter) -> Self {
         Self::new(Collection::Results, scope, filter.from, filter.to, filter.stream.as_ref())
     }
 
-    pub(crate) fn detections(scope: &Scope, filter: &DetectionFilter) -> Self {
+    pub(crate) fn detections(scope: &TenantScope, filter: &DetectionFilter) -> Self {
         let mut query = Self::new(Collection::Detections, scope, filter.from, filter.to, filter.stream.as_ref());
-        query.must_equal("label", filter.label.as_deref());
-        query.must_equal("category_folded", filter.category.as_deref().map(folded).as_deref());
-        query.must_equal("make", filter.make.as_deref());
+        query.add_equals("label", filter.label.as_deref());
+        query.add_equals("category_folded", filter.category.as_deref().map(folded).as_deref());
+        query.add_equals("make", filter.make.as_deref());
         for (name, text) in &filter.attributes {
             let field = Field::of(name);
             query.needs_attributes |= matches!(field, Field::Attribute(_));
-            query.equals.push((field.clone(), field.readings(text)));
+            query.equals.push((field.clone(), field.possible_values(text)));
         }
         query.min_confidence = filter.min_confidence;
         query.vehicles_only = filter.vehicles_only;
         query
     }
 
-    pub(crate) fn alerts(scope: &Scope, filter: &AlertFilter) -> Self {
+    pub(crate) fn alerts(scope: &TenantScope, filter: &AlertFilter) -> Self {
         let mut query = Self::new(Collection::Alerts, scope, filter.from, filter.to, filter.stream.as_ref());
-        query.must_equal("label", filter.label.as_deref());
-        query.must_equal("rule", filter.rule.as_deref());
+        query.add_equals("label", filter.label.as_deref());
+        query.add_equals("rule", filter.rule.as_deref());
         query
     }
 
     fn new(
         collection: Collection,
-        scope: &Scope,
+        scope: &TenantScope,
         from: Option<Timestamp>,
         to: Option<Timestamp>,
         stream: Option<&StreamName>,
@@ -174,32 +174,32 @@ impl Query {
         }
     }
 
-    fn must_equal(&mut self, field: &'static str, text: Option<&str>) {
+    fn add_equals(&mut self, field: &'static str, text: Option<&str>) {
         self.equals.extend(text.map(|text| (Field::Column(field), vec![text.into()])));
     }
 
     /// The query of a count, which leaves out what has no key.
     pub(crate) fn grouped(mut self, group_by: &GroupBy) -> Self {
-        self.needs_attributes |= matches!(Key::of(group_by), Key::Field(Field::Attribute(_)));
+        self.needs_attributes |= matches!(GroupKey::of(group_by), GroupKey::Field(Field::Attribute(_)));
         self
     }
 
-    pub(crate) fn path(&self) -> Path {
+    pub(crate) fn index(&self) -> ListIndex {
         match (&self.stream, &self.tenants) {
-            (Some(_), _) => Path::Stream,
-            (None, Some(_)) if self.needs_attributes => Path::Attributes,
-            (None, Some(_)) => Path::Tenant,
-            (None, None) => Path::Time,
+            (Some(_), _) => ListIndex::Stream,
+            (None, Some(_)) if self.needs_attributes => ListIndex::Attributes,
+            (None, Some(_)) => ListIndex::Tenant,
+            (None, None) => ListIndex::Time,
         }
     }
 }
 
 /// The tenants whose data a scope sees; none for everybody's.
-pub(crate) fn tenants(scope: &Scope) -> Option<Vec<String>> {
+pub(crate) fn tenants(scope: &TenantScope) -> Option<Vec<String>> {
     match scope {
-        Scope::All => None,
-        Scope::Tenant(own) if *own == TenantId::shared() => Some(vec![own.to_string()]),
-        Scope::Tenant(own) => Some(vec![own.to_string(), TenantId::shared().to_string()]),
+        TenantScope::All => None,
+        TenantScope::Tenant(own) if *own == TenantId::shared() => Some(vec![own.to_string()]),
+        TenantScope::Tenant(own) => Some(vec![own.to_string(), TenantId::shared().to_string()]),
     }
 }
 

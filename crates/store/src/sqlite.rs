@@ -3,7 +3,7 @@
 //! One thread writes and commits in groups, flushed to the disk, so an answered write survives a power loss. Reads run on
 //! blocking threads with connections of their own and, thanks to the write-ahead log, never wait for the writer.
 
-mod failure;
+mod errors;
 mod migrations;
 mod put;
 mod reader;
@@ -22,20 +22,20 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use crate::query::{Collection, Query};
-use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
+use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
 use crate::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
-    StoreError, StoredAlert, StoredDetection, StoredResult,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
+    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
-use failure::failure;
+use errors::store_error;
 use reader::Readers;
 use select::Select;
 use writer::Writer;
 
 /// How long another process's lock is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Documents that one transaction deletes.
-const DELETED_AT_ONCE: usize = 2_000;
+const DELETE_BATCH: usize = 2_000;
 
 /// Documents in a SQLite file.
 pub struct SqliteDocuments {
@@ -56,7 +56,7 @@ impl SqliteDocuments {
         let mut connection = connect(path)?;
         migrations::migrate(&mut connection, path)?;
         // Only now: this too writes into the file.
-        let failed = |error| failure(path, &error);
+        let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         let readers = Readers::open(path)?;
@@ -66,19 +66,19 @@ impl SqliteDocuments {
     async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        Q: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        Q: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     {
         let path = self.path.clone();
-        self.readers.read(move |connection| query(connection).map_err(|error| error.at(&path))).await
+        self.readers.read(move |connection| query(connection).map_err(|error| error.into_store_error(&path))).await
     }
 
     async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     {
         let path = self.path.clone();
-        self.writer.write(move |connection| work(connection).map_err(|error| error.at(&path))).await
+        self.writer.write(move |connection| work(connection).map_err(|error| error.into_store_error(&path))).await
     }
 
     /// Deletes the rows of a table of which a condition holds, some at a time, so that writes get their turn.
@@ -94,13 +94,13 @@ impl SqliteDocuments {
             let some = self.write(move |connection| {
                 let sql = format!(
                     "DELETE FROM {table} WHERE rowid IN
-                     (SELECT rowid FROM {table} WHERE {condition} LIMIT {DELETED_AT_ONCE})"
+                     (SELECT rowid FROM {table} WHERE {condition} LIMIT {DELETE_BATCH})"
                 );
                 Ok(connection.prepare_cached(&sql)?.execute([value])?)
             });
             let some = some.await?;
             deleted += some as u64;
-            if some < DELETED_AT_ONCE {
+            if some < DELETE_BATCH {
                 return Ok(deleted);
             }
         }
@@ -109,7 +109,7 @@ impl SqliteDocuments {
     async fn page<D: DeserializeOwned + Send + 'static>(
         &self,
         query: Query,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<D>, StoreError> {
         let Select { sql, params } = Select::page(&query, page, Timestamp::now(), true);
         self.read(move |connection| {
@@ -119,11 +119,11 @@ impl SqliteDocuments {
         .await
     }
 
-    async fn results(&self, query: Query, page: Paged) -> Result<Vec<Vec<StoredResult>>, StoreError> {
+    async fn results(&self, query: Query, page: PageRequest) -> Result<Vec<Vec<StoredResult>>, StoreError> {
         let Select { sql, params } = Select::page(&query, &page, Timestamp::now(), false);
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
-            let mut frames = crate::frames::Gathered::new(&page);
+            let mut frames = crate::frame_pages::FramePageBuilder::new(&page);
             for doc in statement.query_and_then(params_from_iter(params), document)? {
                 if frames.add(doc?).is_break() {
                     break;
@@ -141,57 +141,57 @@ impl SqliteDocuments {
 
 /// A connection with the settings that all have.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |error| failure(path, &error);
+    let failed = |error| store_error(path, &error);
     let connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.busy_timeout(LOCK_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
 /// What goes wrong inside a read or a write.
-enum Failure {
+enum CallError {
     Sqlite(rusqlite::Error),
     Store(StoreError),
 }
 
-impl Failure {
-    fn at(self, path: &Path) -> StoreError {
+impl CallError {
+    fn into_store_error(self, path: &Path) -> StoreError {
         match self {
-            Self::Sqlite(error) => failure(path, &error),
+            Self::Sqlite(error) => store_error(path, &error),
             Self::Store(error) => error,
         }
     }
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for CallError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for CallError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
 /// The document in a row's column `doc`.
-fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, Failure> {
+fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, CallError> {
     let doc = row.get_ref("doc")?.as_str().map_err(rusqlite::Error::from)?;
     serde_json::from_str(doc)
         .map_err(|error| StoreError::Fatal(format!("a stored document cannot be read: {error}")).into())
 }
 
 /// The detections of a result, in their order.
-fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Detection>, Failure> {
+fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Detection>, CallError> {
     if result.count == 0 {
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare_cached("SELECT doc FROM detections WHERE id > ? AND id < ?")?;
-    let [from, to] = crate::frames::detection_range(&result.id);
+    let [from, to] = crate::frame_pages::detection_range(&result.id);
     let docs = statement.query_and_then([from, to], document::<DetectionDoc<'static>>)?;
-    let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, Failure>>()?;
-    Ok(crate::frames::in_order(stored))
+    let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, CallError>>()?;
+    Ok(crate::frame_pages::sorted_by_index(stored))
 }
 
 #[async_trait]
@@ -208,12 +208,12 @@ impl Documents for SqliteDocuments {
         self.write(move |connection| put::put(connection, &batch)).await
     }
 
-    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+    async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
         let scope = scope.clone();
         self.read(move |connection| {
             let mut statement = connection
                 .prepare_cached("SELECT doc FROM results WHERE id > ? AND id < ? AND expires_at > ? ORDER BY id")?;
-            let [from, to] = crate::frames::result_range(&id);
+            let [from, to] = crate::frame_pages::result_range(&id);
             let docs = statement.query_and_then(params![from, to, now()], document::<ResultDoc<'static>>)?;
             let mut results = Vec::new();
             for doc in docs {
@@ -229,14 +229,14 @@ impl Documents for SqliteDocuments {
 
     async fn frames(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &FrameFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
         self.results(Query::frames(scope, filter), page.clone()).await
     }
 
-    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+    async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
         let id = id.to_string();
         let read = self.read(move |connection| {
             let mut statement =
@@ -250,15 +250,20 @@ impl Documents for SqliteDocuments {
 
     async fn detections(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &DetectionFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<StoredDetection>, StoreError> {
         let docs: Vec<DetectionDoc<'static>> = self.page(Query::detections(scope, filter), page).await?;
         docs.into_iter().map(DetectionDoc::into_stored).collect()
     }
 
-    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &DetectionFilter,
+        group_by: GroupBy,
+    ) -> Result<GroupCounts, StoreError> {
         let query = Query::detections(scope, filter).grouped(&group_by);
         let Select { sql, params } = Select::count(&query, &group_by, Timestamp::now());
         self.read(move |connection| {
@@ -278,7 +283,12 @@ impl Documents for SqliteDocuments {
         .await
     }
 
-    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+    async fn alerts(
+        &self,
+        scope: &TenantScope,
+        filter: &AlertFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<StoredAlert>, StoreError> {
         let docs: Vec<AlertDoc<'static>> = self.page(Query::alerts(scope, filter), page).await?;
         docs.into_iter().map(AlertDoc::into_stored).collect()
     }
@@ -301,7 +311,7 @@ impl Documents for SqliteDocuments {
         .await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
         let tenant = crate::documents::owner(rule)?.to_string();
         let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), put::json(rule)?);
         self.write(move |connection| {
@@ -313,7 +323,7 @@ impl Documents for SqliteDocuments {
                 )?
                 .query_row([&id, &tenant, &name], |row| row.get(0))?;
             if taken {
-                return Ok(RulePut::NameTaken);
+                return Ok(PutRuleOutcome::NameTaken);
             }
             let written = connection
                 .prepare_cached(
@@ -322,7 +332,11 @@ impl Documents for SqliteDocuments {
                      WHERE tenant = excluded.tenant",
                 )?
                 .execute([&id, &tenant, &name, &doc])?;
-            if written == 1 { Ok(RulePut::Stored) } else { Err(crate::documents::anothers_rule(&id).into()) }
+            if written == 1 {
+                Ok(PutRuleOutcome::Stored)
+            } else {
+                Err(crate::documents::rule_of_other_tenant(&id).into())
+            }
         })
         .await
     }

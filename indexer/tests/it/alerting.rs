@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
-use store::{AlertFilter, Paged, Scope};
+use store::{AlertFilter, PageRequest, TenantScope};
 
 use crate::flaky_store::FlakyStore;
 use crate::test_indexer::{TestIndexer, eventually, result, seen};
@@ -41,8 +41,8 @@ async fn an_alert_names_the_best_match_and_is_stored_as_sent() {
     assert_eq!((data.confidence, data.matches), (0.75, 3));
     assert_eq!(data.detection_id, format!("{}-face-2", event.data.frame_id));
     assert_eq!(alerts[0].traceparent, event.traceparent);
-    let page = Paged::Newest { after: None, limit: 10 };
-    let kept = test.documents.alerts(&Scope::All, &AlertFilter::default(), &page).await.unwrap();
+    let page = PageRequest::Newest { after: None, limit: 10 };
+    let kept = test.documents.alerts(&TenantScope::All, &AlertFilter::default(), &page).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].alert.data, *data);
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
 use jiff::Timestamp;
 use store::{
-    AlertFilter, Counted, DetectionFilter, Documents, FrameFilter, GroupBy, Indexed, Paged, PutOutcome, RulePut, Scope,
-    StoreError, StoredAlert, StoredDetection, StoredResult,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
+    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 
 /// Delegates to another store, and fails as its fields say.
@@ -58,37 +58,47 @@ impl Documents for FlakyStore {
         self.inner.put(batch).await
     }
 
-    async fn frame(&self, scope: &Scope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
+    async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
         self.inner.frame(scope, id).await
     }
 
     async fn frames(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &FrameFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<Vec<StoredResult>>, StoreError> {
         self.inner.frames(scope, filter, page).await
     }
 
-    async fn detection(&self, scope: &Scope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
+    async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
         self.inner.detection(scope, id).await
     }
 
     async fn detections(
         &self,
-        scope: &Scope,
+        scope: &TenantScope,
         filter: &DetectionFilter,
-        page: &Paged,
+        page: &PageRequest,
     ) -> Result<Vec<StoredDetection>, StoreError> {
         self.inner.detections(scope, filter, page).await
     }
 
-    async fn count(&self, scope: &Scope, filter: &DetectionFilter, group_by: GroupBy) -> Result<Counted, StoreError> {
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &DetectionFilter,
+        group_by: GroupBy,
+    ) -> Result<GroupCounts, StoreError> {
         self.inner.count(scope, filter, group_by).await
     }
 
-    async fn alerts(&self, scope: &Scope, filter: &AlertFilter, page: &Paged) -> Result<Vec<StoredAlert>, StoreError> {
+    async fn alerts(
+        &self,
+        scope: &TenantScope,
+        filter: &AlertFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<StoredAlert>, StoreError> {
         self.inner.alerts(scope, filter, page).await
     }
 
@@ -104,7 +114,7 @@ impl Documents for FlakyStore {
         self.inner.rules(tenant).await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<RulePut, StoreError> {
+    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
         self.inner.put_rule(rule).await
     }
 

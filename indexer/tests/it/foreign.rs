@@ -1,7 +1,7 @@
 //! Bare vehicle JSON of foreign producers.
 
 use contracts::{Headers, Message, TenantId};
-use store::{DetectionFilter, GroupBy, Paged, Scope};
+use store::{DetectionFilter, GroupBy, PageRequest, TenantScope};
 
 use crate::test_indexer::{TestIndexer, eventually};
 
@@ -30,7 +30,7 @@ pub async fn vehicles(test: &TestIndexer) {
     );
     typed.headers.push("ce_type", "com.example.vehicle");
     test.publish(typed).await;
-    let shared = Scope::Tenant(TenantId::shared());
+    let shared = TenantScope::Tenant(TenantId::shared());
     let by_make = async || test.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap();
     eventually("four vehicles are there", async || by_make().await.iter().map(|group| group.count).sum::<u64>() == 4)
         .await;
@@ -39,7 +39,7 @@ pub async fn vehicles(test: &TestIndexer) {
 
     let counts: Vec<(String, u64)> = by_make().await.into_iter().map(|group| (group.key, group.count)).collect();
     assert_eq!(counts, [("Audi".to_owned(), 2), ("Fiat".to_owned(), 1), ("Kia".to_owned(), 1)]);
-    let oldest = Paged::Oldest { skip: 0, limit: 2 };
+    let oldest = PageRequest::Oldest { skip: 0, limit: 2 };
     let detections = test.documents.detections(&shared, &DetectionFilter::default(), &oldest).await.unwrap();
     let dates: Vec<String> = detections.iter().map(|detection| detection.captured_at.to_string()).collect();
     assert_eq!(dates, ["1999-05-01T12:00:00Z", "2024-05-01T10:00:00Z"]);

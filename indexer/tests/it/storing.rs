@@ -2,11 +2,11 @@
 
 use contracts::{Event, FailureCode, FrameId, Outcome, TopicRole};
 use jiff::{SignedDuration, Timestamp};
-use store::{DetectionFilter, FrameFilter, Paged, Scope};
+use store::{DetectionFilter, FrameFilter, PageRequest, TenantScope};
 
 use crate::test_indexer::{TestIndexer, eventually, result, seen};
 
-const NEWEST: Paged = Paged::Newest { after: None, limit: 500 };
+const NEWEST: PageRequest = PageRequest::Newest { after: None, limit: 500 };
 
 #[tokio::test]
 async fn a_result_delivered_twice_is_stored_once() {
@@ -25,9 +25,9 @@ pub async fn stored_once(test: &TestIndexer) {
     test.all_finished().await;
     indexer.stop().await;
 
-    let kept = test.documents.frames(&Scope::All, &FrameFilter::default(), &NEWEST).await.unwrap();
+    let kept = test.documents.frames(&TenantScope::All, &FrameFilter::default(), &NEWEST).await.unwrap();
     assert_eq!(kept.len(), 200);
-    let detections = test.documents.detections(&Scope::All, &DetectionFilter::default(), &NEWEST).await.unwrap();
+    let detections = test.documents.detections(&TenantScope::All, &DetectionFilter::default(), &NEWEST).await.unwrap();
     assert_eq!(detections.len(), 400);
     assert_eq!(test.alerts().await.len(), 200);
 }

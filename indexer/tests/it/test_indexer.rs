@@ -14,7 +14,7 @@ use contracts::{
 use indexer::{Config, Deps};
 use jiff::Timestamp;
 use rules::BuiltIns;
-use store::{Documents, Scope, SqliteDocuments, StoredResult};
+use store::{Documents, SqliteDocuments, StoredResult, TenantScope};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -106,7 +106,7 @@ impl TestIndexer {
     }
 
     pub async fn frame(&self, id: FrameId) -> Vec<StoredResult> {
-        self.documents.frame(&Scope::All, id).await.unwrap()
+        self.documents.frame(&TenantScope::All, id).await.unwrap()
     }
 
     /// Waits until these frames are stored.

@@ -50,8 +50,12 @@ pub struct OptionalAdmin(pub Option<Caller>);
 
 impl<S> Authorized<S> {
     /// The data that the caller may read.
-    pub fn visible(&self) -> store::Scope {
-        if self.caller.sees_all { store::Scope::All } else { store::Scope::Tenant(self.caller.tenant.clone()) }
+    pub fn visible(&self) -> store::TenantScope {
+        if self.caller.sees_all {
+            store::TenantScope::All
+        } else {
+            store::TenantScope::Tenant(self.caller.tenant.clone())
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use contracts::api::Page;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
-use store::{Cursor, Paged};
+use store::{PageCursor, PageRequest};
 
 use crate::http::app::App;
 use crate::http::describe::Argument;
@@ -78,13 +78,13 @@ pub struct ListQuery {
     limit: u32,
     /// The `next_cursor` of the page before.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
-    cursor: Option<Cursor>,
+    cursor: Option<PageCursor>,
 }
 
 impl Parameters for ListQuery {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
         let (from, to) = span(query)?;
-        let cursor = query.text("cursor")?.as_deref().map(Cursor::decode).transpose();
+        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
         let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
         Ok(Self { from, to, stream: query.parsed("stream")?, limit: limit(query, DEFAULT_LIMIT)?, cursor })
     }
@@ -92,18 +92,18 @@ impl Parameters for ListQuery {
 
 impl ListQuery {
     /// The query to the store. It asks for one item more than the page has, which shows whether a next page exists.
-    pub fn page_query(&self) -> Paged {
-        Paged::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
+    pub fn page_query(&self) -> PageRequest {
+        PageRequest::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
     }
 
     /// The page, from what [`Self::page_query`] found.
-    pub fn page<T>(&self, items: Vec<T>, cursor_of: impl FnOnce(&T) -> Cursor) -> Page<T> {
+    pub fn page<T>(&self, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
         page(self.limit, items, cursor_of)
     }
 }
 
 /// A page of `limit` items. `items` may have one more, which means that there is a next page.
-pub fn page<T>(limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> Cursor) -> Page<T> {
+pub fn page<T>(limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next_cursor = items.last().filter(|_| more).map(|last| cursor_of(last).encode());

@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use mongodb::error::ErrorKind;
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 
-use super::failure::Failure;
+use super::errors::CallError;
 use super::{MongoDocuments, migrations};
 use crate::StoreError;
 
@@ -31,7 +31,7 @@ impl MongoDocuments {
         let database = database(named, in_address.as_deref())?;
         let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
         let shown = format!("MongoDB at {}, database {database}", hosts.join(","));
-        let client = Client::with_options(options).map_err(|error| Failure::from(error).at(&shown))?;
+        let client = Client::with_options(options).map_err(|error| CallError::from(error).into_store_error(&shown))?;
         // One handle is never dropped: the last one's end starts a task that panics where the runtime ends before it, as it
         // does when a start fails. The server ends the sessions of a closed connection by itself.
         std::mem::forget(client.clone());
@@ -40,11 +40,11 @@ impl MongoDocuments {
             connected.must_be_replicated().await?;
             migrations::migrate(&connected.database, &connected.shown).await
         };
-        connected.within(Box::pin(ready)).await?;
+        connected.with_timeout(Box::pin(ready)).await?;
         Ok(connected)
     }
 
-    async fn must_be_replicated(&self) -> Result<(), Failure> {
+    async fn must_be_replicated(&self) -> Result<(), CallError> {
         let hello = self.client.database("admin").run_command(doc! { "hello": 1 }).await?;
         let sharded = hello.get_str("msg").is_ok_and(|kind| kind == "isdbgrid");
         if sharded || hello.contains_key("setName") {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_database_is_the_one_that_is_named_and_two_names_are_refused() {
+    fn contradicting_database_names_are_refused() {
         for (named, in_address, expected) in [
             (None, None, "sightline"),
             (Some("a"), None, "a"),

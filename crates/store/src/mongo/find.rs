@@ -11,19 +11,19 @@ use mongodb::options::Hint;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::failure::Failure;
+use super::errors::CallError;
 use super::{MongoDocuments, date};
 use crate::documents::MAX_GROUPS;
-use crate::frames::{Gathered, detection_range, in_order, result_range};
-use crate::query::{Collection, Field, Key, Query};
-use crate::shape::{DetectionDoc, ResultDoc, detections_of, hour_key};
-use crate::{GroupBy, Paged, StoreError, StoredDetection, StoredResult};
+use crate::frame_pages::{FramePageBuilder, detection_range, result_range, sorted_by_index};
+use crate::query::{Collection, Field, GroupKey, Query};
+use crate::stored_docs::{DetectionDoc, ResultDoc, detections_of, hour_key};
+use crate::{GroupBy, PageRequest, StoreError, StoredDetection, StoredResult};
 
 /// Most documents that one answer of the server carries.
-const BATCH: u32 = 2_000;
+const CURSOR_BATCH: u32 = 2_000;
 /// Results whose detections are asked for at once.
-const RANGES: usize = 100;
-const HOUR: i64 = 3_600_000_000;
+const RANGES_PER_QUERY: usize = 100;
+const HOUR_MICROS: i64 = 3_600_000_000;
 
 #[derive(Debug, Deserialize)]
 struct Group {
@@ -33,13 +33,13 @@ struct Group {
 }
 
 impl MongoDocuments {
-    pub(super) async fn find_page<D>(&self, query: &Query, page: &Paged) -> Result<Vec<D>, Failure>
+    pub(super) async fn find_page<D>(&self, query: &Query, page: &PageRequest) -> Result<Vec<D>, CallError>
     where
         D: DeserializeOwned + Send + Sync,
     {
         let (limit, skip) = match page {
-            Paged::Newest { limit, .. } => (*limit, 0),
-            Paged::Oldest { skip, limit } => (*limit, *skip),
+            PageRequest::Newest { limit, .. } => (*limit, 0),
+            PageRequest::Oldest { skip, limit } => (*limit, *skip),
         };
         if limit == 0 {
             // For MongoDB that would be no limit at all.
@@ -49,18 +49,18 @@ impl MongoDocuments {
             .collection::<D>(query.collection)
             .find(filter(query, page, Timestamp::now()))
             .sort(order(page))
-            .hint(Hint::Name(query.path().index().to_owned()))
+            .hint(Hint::Name(query.index().name().to_owned()))
             .limit(i64::from(limit))
             // The server adds skip and limit and must not overflow.
             .skip(skip.min(i64::MAX as u64 / 2))
-            .batch_size(limit.min(BATCH))
+            .batch_size(limit.min(CURSOR_BATCH))
             .await?;
         Ok(found.try_collect().await?)
     }
 
     /// A result is written before its detections. Between the two it would look as if less had been seen, so it counts as not
     /// there; lists show it, as they are no answer about one frame.
-    pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, Failure> {
+    pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, CallError> {
         let [from, to] = result_range(&id);
         let filter = doc! {
             "_id": { "$gt": from, "$lt": to },
@@ -77,60 +77,64 @@ impl MongoDocuments {
             .collect())
     }
 
-    pub(super) async fn find_frames(&self, query: &Query, page: &Paged) -> Result<Vec<Vec<StoredResult>>, Failure> {
+    pub(super) async fn find_frames(
+        &self,
+        query: &Query,
+        page: &PageRequest,
+    ) -> Result<Vec<Vec<StoredResult>>, CallError> {
         let limit = match page {
-            Paged::Newest { limit, .. } | Paged::Oldest { limit, .. } => *limit,
+            PageRequest::Newest { limit, .. } | PageRequest::Oldest { limit, .. } => *limit,
         };
         let mut found = self
             .collection::<ResultDoc<'static>>(query.collection)
             .find(filter(query, page, Timestamp::now()))
             .sort(order(page))
-            .hint(Hint::Name(query.path().index().to_owned()))
+            .hint(Hint::Name(query.index().name().to_owned()))
             // Some frames have results of several detectors; what is read too much is thrown away.
-            .batch_size(limit.saturating_mul(2).clamp(16, BATCH))
+            .batch_size(limit.saturating_mul(2).clamp(16, CURSOR_BATCH))
             .await?;
-        let mut gathered = Gathered::new(page);
+        let mut builder = FramePageBuilder::new(page);
         while let Some(doc) = found.try_next().await? {
-            if gathered.add(doc).is_break() {
+            if builder.add(doc).is_break() {
                 break;
             }
         }
-        let frames: Vec<Vec<ResultDoc<'static>>> = gathered.into_frames().collect();
+        let frames: Vec<Vec<ResultDoc<'static>>> = builder.into_frames().collect();
         let sizes: Vec<usize> = frames.iter().map(Vec::len).collect();
         let mut stored = self.with_detections(frames.into_iter().flatten().collect()).await?.into_iter();
         Ok(sizes.into_iter().map(|size| stored.by_ref().take(size).collect()).collect())
     }
 
     /// Results with the detections that belong to them.
-    async fn with_detections(&self, results: Vec<ResultDoc<'static>>) -> Result<Vec<StoredResult>, Failure> {
+    async fn with_detections(&self, results: Vec<ResultDoc<'static>>) -> Result<Vec<StoredResult>, CallError> {
         let ids: Vec<&str> = results.iter().filter(|doc| doc.count > 0).map(|doc| doc.id.as_str()).collect();
         let mut detections: HashMap<String, Vec<StoredDetection>> = HashMap::with_capacity(ids.len());
-        for some in ids.chunks(RANGES) {
+        for some in ids.chunks(RANGES_PER_QUERY) {
             let ranges = some.iter().map(|id| detection_range(id));
             let ranges: Vec<Document> = ranges.map(|[from, to]| doc! { "_id": { "$gt": from, "$lt": to } }).collect();
             let mut found = self
                 .collection::<DetectionDoc<'static>>(Collection::Detections)
                 .find(doc! { "$or": ranges })
-                .batch_size(BATCH)
+                .batch_size(CURSOR_BATCH)
                 .await?;
             while let Some(doc) = found.try_next().await? {
                 let stored = doc.into_stored()?;
-                let result = crate::shape::result_id(&stored.id.frame, &stored.id.detector);
+                let result = crate::stored_docs::result_id(&stored.id.frame, &stored.id.detector);
                 detections.entry(result).or_default().push(stored);
             }
         }
-        let with_theirs = |doc: ResultDoc<'static>| {
-            let theirs = detections.remove(&doc.id).unwrap_or_default();
-            doc.into_stored(in_order(theirs))
+        let add_detections = |doc: ResultDoc<'static>| {
+            let own = detections.remove(&doc.id).unwrap_or_default();
+            doc.into_stored(sorted_by_index(own))
         };
-        Ok(results.into_iter().map(with_theirs).collect::<Result<_, StoreError>>()?)
+        Ok(results.into_iter().map(add_detections).collect::<Result<_, StoreError>>()?)
     }
 
-    pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<Vec<Count>, Failure> {
+    pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<Vec<Count>, CallError> {
         let found = self
             .collection::<Document>(query.collection)
             .aggregate(groups(query, group_by, Timestamp::now()))
-            .hint(Hint::Name(query.path().index().to_owned()))
+            .hint(Hint::Name(query.index().name().to_owned()))
             .with_type::<Group>()
             .await?;
         let groups: Vec<Group> = found.try_collect().await?;
@@ -141,7 +145,7 @@ impl MongoDocuments {
         Ok(counted)
     }
 
-    pub(super) async fn find_rules(&self, filter: Document) -> Result<Vec<Rule>, Failure> {
+    pub(super) async fn find_rules(&self, filter: Document) -> Result<Vec<Rule>, CallError> {
         let mut rules: Vec<_> = self.rule_docs().find(filter).await?.try_collect().await?;
         rules.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
         Ok(rules.into_iter().map(super::RuleDoc::into_rule).collect::<Result<_, _>>()?)
@@ -158,14 +162,14 @@ fn counted(group: Group) -> Result<Count, StoreError> {
     Ok(Count { key, count: group.n.unsigned_abs() })
 }
 
-fn order(page: &Paged) -> Document {
+fn order(page: &PageRequest) -> Document {
     match page {
-        Paged::Newest { .. } => doc! { "at": -1, "_id": -1 },
-        Paged::Oldest { .. } => doc! { "at": 1, "_id": 1 },
+        PageRequest::Newest { .. } => doc! { "at": -1, "_id": -1 },
+        PageRequest::Oldest { .. } => doc! { "at": 1, "_id": 1 },
     }
 }
 
-fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
+fn filter(query: &Query, page: &PageRequest, now: Timestamp) -> Document {
     let mut filter = doc! { "expires_at": { "$gt": date(now) } };
     if let Some(tenants) = &query.tenants {
         filter.insert("tenant", doc! { "$in": tenants });
@@ -180,7 +184,7 @@ fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
     if let Some(to) = query.to {
         at.insert("$lt", to);
     }
-    if let Paged::Newest { after: Some(after), .. } = page {
+    if let PageRequest::Newest { after: Some(after), .. } = page {
         // Bounds of the index come from `$lte`; among the equals of the last item the ids decide.
         let last = after.at.as_microsecond();
         at.insert("$lte", last);
@@ -195,7 +199,7 @@ fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
     let mut all = Vec::new();
     for (field, values) in &query.equals {
         let values: Vec<Bson> = values.iter().map(bson).collect();
-        all.push(doc! { path_of(field): { "$in": values } });
+        all.push(doc! { field_path(field): { "$in": values } });
     }
     if let Some(least) = query.min_confidence {
         filter.insert("confidence", doc! { "$gte": least });
@@ -211,7 +215,7 @@ fn filter(query: &Query, page: &Paged, now: Timestamp) -> Document {
 }
 
 /// Where a document has a field.
-fn path_of(field: &Field) -> String {
+fn field_path(field: &Field) -> String {
     match field {
         Field::Column(column) => (*column).to_owned(),
         Field::Year => "year".to_owned(),
@@ -228,11 +232,11 @@ fn bson(value: &AttributeValue) -> Bson {
 }
 
 fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
-    let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
-    let (field, key, order) = match Key::of(group_by) {
-        Key::Hour => ("at".to_owned(), hour_of("$at"), doc! { "_id": -1 }),
-        Key::Field(field) => {
-            let path = path_of(&field);
+    let whole_list = PageRequest::Oldest { skip: 0, limit: u32::MAX };
+    let (field, key, order) = match GroupKey::of(group_by) {
+        GroupKey::Hour => ("at".to_owned(), hour_of("$at"), doc! { "_id": -1 }),
+        GroupKey::Field(field) => {
+            let path = field_path(&field);
             let value = format!("${path}");
             let key = match field {
                 Field::Column(_) => Bson::String(value),
@@ -252,7 +256,7 @@ fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
 
 /// The beginning of the hour in whole numbers, also before 1970, where a remainder is negative.
 fn hour_of(at: &str) -> Bson {
-    let remainder = doc! { "$mod": [{ "$add": [{ "$mod": [at, HOUR] }, HOUR] }, HOUR] };
+    let remainder = doc! { "$mod": [{ "$add": [{ "$mod": [at, HOUR_MICROS] }, HOUR_MICROS] }, HOUR_MICROS] };
     Bson::Document(doc! { "$subtract": [at, remainder] })
 }
 
@@ -262,7 +266,7 @@ mod tests {
     use mongodb::Client;
 
     use super::*;
-    use crate::{AlertFilter, DetectionFilter, Documents, FrameFilter, Scope};
+    use crate::{AlertFilter, DetectionFilter, Documents, FrameFilter, TenantScope};
 
     /// All stages of a plan, and how many keys and documents it read.
     fn stages(plan: &Document, found: &mut Vec<String>) {
@@ -280,7 +284,9 @@ mod tests {
     fn queries() -> Vec<Query> {
         let stream = Some("gate-1".parse().unwrap());
         let mut queries = Vec::new();
-        for scope in [Scope::All, Scope::Tenant("a".parse().unwrap()), Scope::Tenant(TenantId::shared())] {
+        for scope in
+            [TenantScope::All, TenantScope::Tenant("a".parse().unwrap()), TenantScope::Tenant(TenantId::shared())]
+        {
             for stream in [None, stream.clone()] {
                 let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };
                 let labelled = DetectionFilter { label: Some("face".to_owned()), ..detections.clone() };
@@ -303,18 +309,18 @@ mod tests {
         let store = MongoDocuments::connect(&uri, Some(&name)).await.unwrap();
         store.check().await.unwrap();
         let database = Client::with_uri_str(&uri).await.unwrap().database(&name);
-        let after = crate::Cursor { at: Timestamp::now(), id: "x".to_owned() };
+        let after = crate::PageCursor { at: Timestamp::now(), id: "x".to_owned() };
         let pages = [
-            Paged::Newest { after: None, limit: 20 },
-            Paged::Newest { after: Some(after), limit: 20 },
-            Paged::Oldest { skip: 5, limit: 20 },
+            PageRequest::Newest { after: None, limit: 20 },
+            PageRequest::Newest { after: Some(after), limit: 20 },
+            PageRequest::Oldest { skip: 5, limit: 20 },
         ];
         for (query, page) in queries().iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
             let asked = doc! {
                 "find": query.collection.name(),
                 "filter": filter(query, page, Timestamp::now()),
                 "sort": order(page),
-                "hint": query.path().index(),
+                "hint": query.index().name(),
                 "limit": 20,
             };
             let plan = database.run_command(doc! { "explain": asked, "verbosity": "queryPlanner" }).await.unwrap();

@@ -13,9 +13,9 @@ use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
-use super::failure::{DUPLICATE_KEY, Failure, shortened, write_error_code};
+use super::errors::{CallError, DUPLICATE_KEY, shortened, write_error_code};
 use crate::StoreError;
-use crate::query::{Collection, Path};
+use crate::query::{Collection, ListIndex};
 
 /// The version that this program reads and writes. Version 1 has the collections and their indexes, version 2 the attributes
 /// of detections: older documents have none and read as they are.
@@ -27,7 +27,7 @@ const MARKER: &str = "sightline";
 ///
 /// # Errors
 /// `Fatal`, with nothing changed, when the database is another program's or a later version's.
-pub(super) async fn migrate(database: &Database, shown: &str) -> Result<(), Failure> {
+pub(super) async fn migrate(database: &Database, shown: &str) -> Result<(), CallError> {
     let recorded = recorded_version(database, shown).await?;
     for version in 1..=VERSION {
         step(database, version).await?;
@@ -39,11 +39,11 @@ pub(super) async fn migrate(database: &Database, shown: &str) -> Result<(), Fail
 }
 
 /// The database's version, 0 for an empty one.
-async fn recorded_version(database: &Database, shown: &str) -> Result<i32, Failure> {
+async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallError> {
     let names = database.list_collection_names().await?;
-    let theirs = names.iter().find(|name| *name != META && !name.starts_with("system."));
+    let foreign = names.iter().find(|name| *name != META && !name.starts_with("system."));
     let marker = database.collection::<Document>(META).find_one(doc! { "_id": MARKER }).await?;
-    match (marker.map(|marker| marker.get_i32("version")), theirs) {
+    match (marker.map(|marker| marker.get_i32("version")), foreign) {
         (Some(Ok(version)), _) if (0..=VERSION).contains(&version) => Ok(version),
         (Some(version), _) => Err(StoreError::Fatal(format!(
             "{shown} has schema version {}, this program knows {VERSION}; run the version that wrote it, or name another \
@@ -61,7 +61,7 @@ async fn recorded_version(database: &Database, shown: &str) -> Result<i32, Failu
 }
 
 /// Notes that a database has `version`, unless another process has already noted a later one.
-async fn record(database: &Database, version: i32) -> Result<(), Failure> {
+async fn record(database: &Database, version: i32) -> Result<(), CallError> {
     let meta = database.collection::<Document>(META);
     let grown = doc! { "$max": { "version": version } };
     match meta.update_one(doc! { "_id": MARKER }, grown).upsert(true).await {
@@ -72,7 +72,7 @@ async fn record(database: &Database, version: i32) -> Result<(), Failure> {
 }
 
 /// One step. A released step stays as it is; it may be taken again at any time.
-async fn step(database: &Database, version: i32) -> Result<(), Failure> {
+async fn step(database: &Database, version: i32) -> Result<(), CallError> {
     match version {
         1 => list_indexes(database).await,
         2 => attribute_index(database).await,
@@ -89,28 +89,28 @@ fn index(keys: Document, options: IndexOptions) -> IndexModel {
 }
 
 /// Five indexes for each collection, `_id` included: three to page by, one to delete by.
-async fn list_indexes(database: &Database) -> Result<(), Failure> {
+async fn list_indexes(database: &Database) -> Result<(), CallError> {
     for collection in Collection::ALL {
         // Most frames of programs have no stream and cost this index nothing.
-        let mut streamed = named(Path::Stream.index());
+        let mut streamed = named(ListIndex::Stream.name());
         streamed.partial_filter_expression = Some(doc! { "stream": { "$exists": true } });
         let mut expiring = named("by_expiry");
         expiring.expire_after = Some(Duration::ZERO);
         let indexes = [
-            index(doc! { "at": 1, "_id": 1 }, named(Path::Time.index())),
-            index(doc! { "tenant": 1, "at": 1, "_id": 1 }, named(Path::Tenant.index())),
+            index(doc! { "at": 1, "_id": 1 }, named(ListIndex::Time.name())),
+            index(doc! { "tenant": 1, "at": 1, "_id": 1 }, named(ListIndex::Tenant.name())),
             index(doc! { "stream": 1, "at": 1, "_id": 1 }, streamed),
             index(doc! { "expires_at": 1 }, expiring),
         ];
-        database.collection::<Document>(collection.name()).create_indexes(indexes).await.map_err(differing)?;
+        database.collection::<Document>(collection.name()).create_indexes(indexes).await.map_err(index_conflict)?;
     }
     rule_indexes(database).await
 }
 
-async fn rule_indexes(database: &Database) -> Result<(), Failure> {
+async fn rule_indexes(database: &Database) -> Result<(), CallError> {
     let rules = database.collection::<Document>("rules");
     let by_tenant = index(doc! { "tenant": 1, "name": 1, "_id": 1 }, named("by_tenant"));
-    rules.create_index(by_tenant).await.map_err(differing)?;
+    rules.create_index(by_tenant).await.map_err(index_conflict)?;
     let mut unique = named("by_name");
     unique.unique = Some(true);
     match rules.create_index(index(doc! { "tenant": 1, "name": 1 }, unique)).await {
@@ -119,17 +119,17 @@ async fn rule_indexes(database: &Database) -> Result<(), Failure> {
             tracing::warn!("rules of one tenant have the same name; rename or delete all but one of them");
             Ok(())
         }
-        made => made.map(drop).map_err(differing),
+        made => made.map(drop).map_err(index_conflict),
     }
 }
 
 /// The detections that have attributes beside the vehicle's four; all others cost it nothing.
-async fn attribute_index(database: &Database) -> Result<(), Failure> {
-    let mut options = named(Path::Attributes.index());
+async fn attribute_index(database: &Database) -> Result<(), CallError> {
+    let mut options = named(ListIndex::Attributes.name());
     options.partial_filter_expression = Some(doc! { "attributes": { "$exists": true } });
     let by_attributes = index(doc! { "tenant": 1, "at": 1, "_id": 1 }, options);
     let detections = database.collection::<Document>(Collection::Detections.name());
-    detections.create_index(by_attributes).await.map(drop).map_err(differing)
+    detections.create_index(by_attributes).await.map(drop).map_err(index_conflict)
 }
 
 fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {
@@ -137,7 +137,7 @@ fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {
 }
 
 /// The failure where an index of the same name has other keys or options.
-fn differing(error: mongodb::error::Error) -> Failure {
+fn index_conflict(error: mongodb::error::Error) -> CallError {
     match error.kind.as_ref() {
         ErrorKind::Command(command) if [85, 86].contains(&command.code) => StoreError::Fatal(format!(
             "an index of the database of SIGHTLINE_MONGODB_DATABASE is not as it was made; drop that index, it is made \

@@ -12,9 +12,9 @@ use object_store::{ClientConfigKey, ClientOptions};
 
 /// Makes clients for the object store.
 #[derive(Debug)]
-pub(super) struct Connector;
+pub(super) struct ReqwestConnector;
 
-impl HttpConnector for Connector {
+impl HttpConnector for ReqwestConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
         let client = reqwest::Client::builder()
@@ -23,15 +23,15 @@ impl HttpConnector for Connector {
             .read_timeout(Duration::from_secs(30))
             .build()
             .map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })?;
-        Ok(HttpClient::new(Client(client)))
+        Ok(HttpClient::new(ReqwestClient(client)))
     }
 }
 
 #[derive(Debug)]
-struct Client(reqwest::Client);
+struct ReqwestClient(reqwest::Client);
 
 #[async_trait]
-impl HttpService for Client {
+impl HttpService for ReqwestClient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (head, body) = request.into_parts();
         let length = body.content_length();

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::database::Relational;
 use super::values::{Row, after, values};
-use crate::{Cursor, StoreError};
+use crate::{PageCursor, StoreError};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Relational {
     pub async fn audit_log(
         &self,
         user: Option<UserId>,
-        cursor: Option<&Cursor>,
+        cursor: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let ((at, id), limit) = (after(cursor), i64::from(limit));

@@ -9,7 +9,7 @@ use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
 use super::user_records::{AccessChange, NewUser, ProfileChange, UserPut, UserRecord, user_columns};
 use super::values::values;
-use crate::{Cursor, StoreError};
+use crate::{PageCursor, StoreError};
 
 impl Relational {
     /// Adds a user.
@@ -79,7 +79,7 @@ impl Relational {
     pub async fn users(
         &self,
         part: Option<&str>,
-        after: Option<&Cursor>,
+        after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
         let (at, id) = super::values::after(after);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::failure::{failure, not_ours};
+use super::errors::{foreign_file, store_error};
 use crate::StoreError;
 
 /// "SLdc" in the file's header: documents of Sightline.
@@ -33,7 +33,7 @@ const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// # Errors
 /// `Fatal`, with nothing changed, when the file is another program's or a later version's.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let failed = |error| failure(path, &error);
+    let failed = |error| store_error(path, &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version = version(&transaction, path)?;
     if version > VERSION {
@@ -51,7 +51,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 
 /// The file's version, 0 for an empty one.
 fn version(transaction: &Transaction<'_>, path: &Path) -> Result<i32, StoreError> {
-    let failed = |error| failure(path, &error);
+    let failed = |error| store_error(path, &error);
     let number = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let owner = number("application_id").map_err(failed)?;
     let version = number("user_version").map_err(failed)?;
@@ -61,7 +61,7 @@ fn version(transaction: &Transaction<'_>, path: &Path) -> Result<i32, StoreError
     let objects: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     if owner != 0 || version != 0 || objects != 0 {
-        return Err(not_ours(path));
+        return Err(foreign_file(path));
     }
     Ok(0)
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_older_version_becomes_the_present_one() {
+    fn every_older_version_is_migrated() {
         let folder = tempfile::TempDir::new().unwrap();
         let fresh = folder.path().join("fresh.db");
         migrate(&mut Connection::open(&fresh).unwrap(), &fresh).unwrap();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_that_is_interrupted_is_repeated() {
+    fn an_interrupted_migration_is_repeated() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("documents.db");
         file_at(&path, 1);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn several_may_migrate_one_file_at_once() {
+    fn concurrent_migrations_succeed() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("documents.db");
         file_at(&path, 1);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn released_steps_never_change() {
+    fn released_migrations_never_change() {
         let sums: Vec<String> = MIGRATIONS
             .iter()
             .map(|migration| Sha256::digest(migration.sql).iter().take(6).map(|byte| format!("{byte:02x}")).collect())

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
-use super::Failure;
-use crate::shape::{AlertDoc, DetectionDoc, ResultDoc, check};
+use super::CallError;
+use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, check};
 use crate::{Indexed, PutOutcome, StoreError};
 
 /// The first one wins, unless it is a failure and this one is none: a frame sent again once the cause is gone.
@@ -21,12 +21,12 @@ const ALERT: &str = "INSERT INTO alerts (id, tenant, stream, at, expires_at, lab
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
 
 /// Writes a batch inside the caller's transaction.
-pub(super) fn put(connection: &Connection, batch: &[Indexed]) -> Result<Vec<PutOutcome>, Failure> {
+pub(super) fn put(connection: &Connection, batch: &[Indexed]) -> Result<Vec<PutOutcome>, CallError> {
     check(batch)?;
     batch.iter().map(|indexed| put_one(connection, indexed)).collect()
 }
 
-fn put_one(connection: &Connection, indexed: &Indexed) -> Result<PutOutcome, Failure> {
+fn put_one(connection: &Connection, indexed: &Indexed) -> Result<PutOutcome, CallError> {
     let result = ResultDoc::of(indexed);
     if put_result(connection, &result)? == PutOutcome::Superseded {
         return Ok(PutOutcome::Superseded);
@@ -40,7 +40,7 @@ fn put_one(connection: &Connection, indexed: &Indexed) -> Result<PutOutcome, Fai
     Ok(PutOutcome::Stored)
 }
 
-fn put_result(connection: &Connection, doc: &ResultDoc<'_>) -> Result<PutOutcome, Failure> {
+fn put_result(connection: &Connection, doc: &ResultDoc<'_>) -> Result<PutOutcome, CallError> {
     let expires_at = doc.expires_at.as_microsecond();
     let row = params![doc.id, doc.tenant, doc.stream, doc.at, expires_at, doc.ce_id, json(doc)?];
     let written = connection.prepare_cached(RESULT).and_then(|mut insert| insert.execute(row))?;
@@ -53,7 +53,7 @@ fn put_result(connection: &Connection, doc: &ResultDoc<'_>) -> Result<PutOutcome
     Ok(if first.as_ref() == Some(&doc.ce_id) { PutOutcome::Stored } else { PutOutcome::Superseded })
 }
 
-fn put_detection(connection: &Connection, doc: &DetectionDoc<'_>) -> Result<(), Failure> {
+fn put_detection(connection: &Connection, doc: &DetectionDoc<'_>) -> Result<(), CallError> {
     let row = params![
         doc.id,
         doc.tenant,
@@ -73,7 +73,7 @@ fn put_detection(connection: &Connection, doc: &DetectionDoc<'_>) -> Result<(), 
     Ok(())
 }
 
-fn put_alert(connection: &Connection, doc: &AlertDoc<'_>) -> Result<(), Failure> {
+fn put_alert(connection: &Connection, doc: &AlertDoc<'_>) -> Result<(), CallError> {
     let expires_at = doc.expires_at.as_microsecond();
     let row = params![doc.id, doc.tenant, doc.stream, doc.at, expires_at, doc.label, doc.rule, json(doc)?];
     connection.prepare_cached(ALERT).and_then(|mut insert| insert.execute(row))?;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::failure::failure;
+use super::errors::store_error;
 use crate::StoreError;
 
 /// Reads at a time; more wait for their turn.
-const READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
@@ -19,13 +19,13 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let mut idle = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
+        let mut idle = Vec::with_capacity(MAX_READERS);
+        for _ in 0..MAX_READERS {
             let connection = super::connect(path)?;
-            connection.pragma_update(None, "query_only", true).map_err(|error| failure(path, &error))?;
+            connection.pragma_update(None, "query_only", true).map_err(|error| store_error(path, &error))?;
             idle.push(connection);
         }
-        Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(READERS)) }))
+        Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(MAX_READERS)) }))
     }
 
     /// Runs `query` on a blocking thread, in one snapshot per statement.

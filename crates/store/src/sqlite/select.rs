@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 
 use crate::documents::MAX_GROUPS;
-use crate::query::{Field, Key, Path, Query};
-use crate::{GroupBy, Paged};
+use crate::query::{Field, GroupKey, ListIndex, Query};
+use crate::{GroupBy, PageRequest};
 
 /// The beginning of the hour, also before 1970, where a remainder is negative.
 const HOUR: &str = "at - ((at % 3600000000) + 3600000000) % 3600000000";
@@ -20,12 +20,12 @@ pub(super) struct Select {
 
 impl Select {
     /// `doc` of a page's documents; all from the page's beginning on for a reader that stops by itself.
-    pub(super) fn page(query: &Query, page: &Paged, now: Timestamp, limited: bool) -> Self {
+    pub(super) fn page(query: &Query, page: &PageRequest, now: Timestamp, limited: bool) -> Self {
         let mut select = Self::default();
         select.runs("at, id, doc", query, page, now);
         let (order, limit, skip) = match page {
-            Paged::Newest { limit, .. } => (" ORDER BY at DESC, id DESC", *limit, 0),
-            Paged::Oldest { skip, limit } => (" ORDER BY at, id", *limit, *skip),
+            PageRequest::Newest { limit, .. } => (" ORDER BY at DESC, id DESC", *limit, 0),
+            PageRequest::Oldest { skip, limit } => (" ORDER BY at, id", *limit, *skip),
         };
         select.sql.push_str(order);
         if limited {
@@ -37,10 +37,10 @@ impl Select {
 
     /// Keys and numbers of the groups.
     pub(super) fn count(query: &Query, group_by: &GroupBy, now: Timestamp) -> Self {
-        let whole_list = Paged::Oldest { skip: 0, limit: u32::MAX };
-        let (key, order) = match Key::of(group_by) {
-            Key::Field(field) => (key_of(&field), "n DESC, key"),
-            Key::Hour => (HOUR.to_owned(), "key DESC"),
+        let whole_list = PageRequest::Oldest { skip: 0, limit: u32::MAX };
+        let (key, order) = match GroupKey::of(group_by) {
+            GroupKey::Field(field) => (group_key_sql(&field), "n DESC, key"),
+            GroupKey::Hour => (HOUR.to_owned(), "key DESC"),
         };
         let mut select = Self::default();
         select.sql.push_str("SELECT key, count(*) AS n FROM (");
@@ -50,13 +50,13 @@ impl Select {
     }
 
     /// One run over the index, or one per tenant, which SQLite merges in order.
-    fn runs(&mut self, columns: &str, query: &Query, page: &Paged, now: Timestamp) {
-        let path = query.path();
-        let tenants: Vec<Option<&String>> = match (path, &query.tenants) {
-            (Path::Tenant | Path::Attributes, Some(tenants)) => tenants.iter().map(Some).collect(),
+    fn runs(&mut self, columns: &str, query: &Query, page: &PageRequest, now: Timestamp) {
+        let index = query.index();
+        let tenants: Vec<Option<&String>> = match (index, &query.tenants) {
+            (ListIndex::Tenant | ListIndex::Attributes, Some(tenants)) => tenants.iter().map(Some).collect(),
             _ => vec![None],
         };
-        let (table, index) = (query.collection.name(), path.index());
+        let (table, index) = (query.collection.name(), index.name());
         for (number, tenant) in tenants.into_iter().enumerate() {
             let union = if number > 0 { " UNION ALL " } else { "" };
             let run = format!("{union}SELECT {columns} FROM {table} INDEXED BY {table}_{index} WHERE expires_at > ?");
@@ -68,7 +68,7 @@ impl Select {
         }
     }
 
-    fn conditions(&mut self, query: &Query, page: &Paged) {
+    fn conditions(&mut self, query: &Query, page: &PageRequest) {
         if let Some(stream) = &query.stream {
             self.add(" AND stream = ?", [stream.clone().into()]);
             if let Some(tenants) = &query.tenants {
@@ -82,14 +82,14 @@ impl Select {
         if let Some(to) = query.to {
             self.add(" AND at < ?", [to.into()]);
         }
-        if let Paged::Newest { after: Some(after), .. } = page {
+        if let PageRequest::Newest { after: Some(after), .. } = page {
             self.add(" AND (at, id) < (?, ?)", [after.at.as_microsecond().into(), after.id.clone().into()]);
         }
         if query.needs_attributes {
             self.add(" AND attributes IS NOT NULL", []);
         }
         for (field, values) in &query.equals {
-            let (sql, params): (Vec<String>, Vec<Value>) = values.iter().map(|value| equal(field, value)).unzip();
+            let (sql, params): (Vec<String>, Vec<Value>) = values.iter().map(|value| equals_sql(field, value)).unzip();
             let sql = if sql.is_empty() { "FALSE".to_owned() } else { sql.join(" OR ") };
             self.add(&format!(" AND ({sql})"), params);
         }
@@ -109,7 +109,7 @@ impl Select {
 }
 
 /// A field as the text of a group's key, NULL where it is missing. The name of an attribute is safe to stand in SQL.
-fn key_of(field: &Field) -> String {
+fn group_key_sql(field: &Field) -> String {
     match field {
         Field::Column(column) => (*column).to_owned(),
         Field::Year => "CAST(doc ->> 'year' AS TEXT)".to_owned(),
@@ -121,7 +121,7 @@ fn key_of(field: &Field) -> String {
 }
 
 /// Whether a field has a value, with the value's parameter. SQLite holds booleans for 0 and 1, so the kinds are compared too.
-fn equal(field: &Field, value: &AttributeValue) -> (String, Value) {
+fn equals_sql(field: &Field, value: &AttributeValue) -> (String, Value) {
     let param = match value {
         AttributeValue::Text(text) => Value::from(text.clone()),
         AttributeValue::Number(number) => Value::from(*number),
@@ -146,7 +146,7 @@ mod tests {
     use rusqlite::{Connection, params_from_iter};
 
     use super::*;
-    use crate::{AlertFilter, Cursor, DetectionFilter, FrameFilter, Scope, SqliteDocuments};
+    use crate::{AlertFilter, DetectionFilter, FrameFilter, PageCursor, SqliteDocuments, TenantScope};
 
     fn plan(connection: &Connection, select: Select) -> Vec<String> {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql)).unwrap();
@@ -160,15 +160,15 @@ mod tests {
         let path = folder.path().join("documents.db");
         let _store = SqliteDocuments::open(&path).unwrap();
         let connection = Connection::open(&path).unwrap();
-        let after = Cursor { at: Timestamp::now(), id: "x".to_owned() };
+        let after = PageCursor { at: Timestamp::now(), id: "x".to_owned() };
         let pages = [
-            Paged::Newest { after: None, limit: 20 },
-            Paged::Newest { after: Some(after), limit: 20 },
-            Paged::Oldest { skip: 5, limit: 20 },
+            PageRequest::Newest { after: None, limit: 20 },
+            PageRequest::Newest { after: Some(after), limit: 20 },
+            PageRequest::Oldest { skip: 5, limit: 20 },
         ];
         let stream = Some("gate-1".parse().unwrap());
         let red = vec![("colour".parse().unwrap(), "red".to_owned())];
-        for scope in [Scope::All, Scope::Tenant("a".parse().unwrap())] {
+        for scope in [TenantScope::All, TenantScope::Tenant("a".parse().unwrap())] {
             for stream in [None, stream.clone()] {
                 let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };
                 let queries = [
@@ -183,7 +183,7 @@ mod tests {
                 ];
                 for (query, page) in queries.iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
                     let plan = plan(&connection, Select::page(query, page, Timestamp::now(), true));
-                    let index = format!("USING INDEX {}_{}", query.collection.name(), query.path().index());
+                    let index = format!("USING INDEX {}_{}", query.collection.name(), query.index().name());
                     assert!(plan.iter().any(|line| line.contains(&index)), "{plan:?}");
                     assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:?} {query:?}");
                     let scans = plan.iter().filter(|line| line.starts_with("SCAN") && !line.contains("USING INDEX"));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn indexes_stay_few_and_the_expiry_serves_the_sweep() {
+    async fn the_sweep_uses_the_expiry_index() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("documents.db");
         let _store = SqliteDocuments::open(&path).unwrap();

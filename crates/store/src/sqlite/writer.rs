@@ -7,15 +7,15 @@ use std::thread;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::failure::failure;
+use super::errors::store_error;
 use crate::StoreError;
 
 /// Writes that may wait; more make their callers wait.
-const QUEUE: usize = 64;
+const QUEUE_CAPACITY: usize = 64;
 
 /// Runs in the transaction, if there is one; hands back what to do once it is known whether that was committed.
-type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Result<Answer, Answer> + Send>;
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Result<Reply, Reply> + Send>;
+type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// The handle of the writing thread, which ends when its last handle is gone.
 pub(super) struct Writer {
@@ -24,7 +24,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (jobs, queue) = mpsc::channel(QUEUE_CAPACITY);
         let run = move || write_all(&connection, &path, queue);
         thread::Builder::new()
             .name("documents".to_owned())
@@ -44,7 +44,7 @@ impl Writer {
         let job: Job = Box::new(move |connection| {
             let outcome = connection.and_then(work);
             let failed = outcome.is_err();
-            let answer: Answer = Box::new(move |committed| {
+            let answer: Reply = Box::new(move |committed| {
                 // A caller that no longer waits is no failure.
                 drop(reply.send(outcome.and_then(|value| committed.map(|()| value))));
             });
@@ -59,8 +59,8 @@ impl Writer {
 fn write_all(connection: &Connection, path: &Path, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            let (Ok(answer) | Err(answer)) = first(Err(failure(path, &error)));
-            answer(Err(failure(path, &error)));
+            let (Ok(answer) | Err(answer)) = first(Err(store_error(path, &error)));
+            answer(Err(store_error(path, &error)));
             continue;
         }
         let answers = run_waiting(connection, first, &mut queue);
@@ -70,15 +70,15 @@ fn write_all(connection: &Connection, path: &Path, mut queue: mpsc::Receiver<Job
             drop(connection.execute_batch("ROLLBACK"));
         }
         for answer in answers {
-            answer(committed.as_ref().copied().map_err(|error| failure(path, error)));
+            answer(committed.as_ref().copied().map_err(|error| store_error(path, error)));
         }
     }
 }
 
 /// Runs `first` and what else is waiting by now.
-fn run_waiting(connection: &Connection, first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Answer> {
+fn run_waiting(connection: &Connection, first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Reply> {
     let mut answers = vec![run(connection, first)];
-    while answers.len() < QUEUE
+    while answers.len() < QUEUE_CAPACITY
         && let Ok(job) = queue.try_recv()
     {
         answers.push(run(connection, job));
@@ -87,7 +87,7 @@ fn run_waiting(connection: &Connection, first: Job, queue: &mut mpsc::Receiver<J
 }
 
 /// One job, undone alone when it fails.
-fn run(connection: &Connection, job: Job) -> Answer {
+fn run(connection: &Connection, job: Job) -> Reply {
     // A full disk ends the whole transaction inside a job: the marks below then fail, and so does the commit.
     drop(connection.execute_batch("SAVEPOINT job"));
     match job(Ok(connection)) {

@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 /// Calls every promise on blobs of its own.
 macro_rules! on_blobs {
-    ($($promise:ident,)*) => {
+    ($($test:ident,)*) => {
         mod in_a_folder {
             $(
                 #[tokio::test]
-                async fn $promise() {
+                async fn $test() {
                     let folder = tempfile::TempDir::new().unwrap();
-                    super::$promise(&super::open(&folder)).await;
+                    super::$test(&super::open(&folder)).await;
                 }
             )*
         }
@@ -26,9 +26,9 @@ macro_rules! on_blobs {
             $(
                 #[tokio::test]
                 #[ignore = "needs s3"]
-                async fn $promise() {
-                    if let Some(blobs) = super::open_bucket(stringify!($promise)) {
-                        super::$promise(&blobs).await;
+                async fn $test() {
+                    if let Some(blobs) = super::open_bucket(stringify!($test)) {
+                        super::$test(&blobs).await;
                     }
                 }
             )*
@@ -37,9 +37,9 @@ macro_rules! on_blobs {
 }
 on_blobs! {
     a_blob_reads_back_until_it_is_deleted,
-    a_reader_never_sees_half_a_blob,
+    a_reader_never_sees_a_partial_blob,
     a_sweep_deletes_whole_days_of_one_kind,
-    what_a_tenant_had_is_deleted_on_every_day_and_nothing_else,
+    deleting_a_tenant_deletes_only_its_blobs,
 }
 
 fn open(folder: &TempDir) -> ObjectBlobs {
@@ -76,7 +76,7 @@ async fn a_blob_reads_back_until_it_is_deleted(blobs: &ObjectBlobs) {
     assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), None);
 }
 
-async fn a_reader_never_sees_half_a_blob(blobs: &ObjectBlobs) {
+async fn a_reader_never_sees_a_partial_blob(blobs: &ObjectBlobs) {
     let (zeros, ones) = (Bytes::from(vec![0; 1 << 20]), Bytes::from(vec![1; 1 << 20]));
     blobs.put("inbox/2026-01-02/1", zeros.clone()).await.unwrap();
     let writing = async {
@@ -113,7 +113,7 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
     assert_eq!(blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap(), 0);
 }
 
-async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &ObjectBlobs) {
+async fn deleting_a_tenant_deletes_only_its_blobs(blobs: &ObjectBlobs) {
     let (gone, longer) = ("a".parse().unwrap(), "a-1");
     let keys = |kind: &str, tenant: &str| ["2026-01-02", "2026-01-03"].map(|day| format!("{kind}/{day}/{tenant}/1"));
     let (gones, others, elsewhere) = (keys("frames", "a"), keys("frames", longer), keys("faces", "a"));
@@ -133,7 +133,7 @@ async fn what_a_tenant_had_is_deleted_on_every_day_and_nothing_else(blobs: &Obje
 }
 
 #[tokio::test]
-async fn a_sweep_takes_with_it_what_a_kill_left_half_written() {
+async fn a_sweep_deletes_partial_files_of_a_killed_process() {
     let folder = TempDir::new().unwrap();
     let blobs = open(&folder);
     blobs.put(&format!("frames/{}/a/1", day(9)), Bytes::from_static(b"x")).await.unwrap();
@@ -146,14 +146,14 @@ async fn a_sweep_takes_with_it_what_a_kill_left_half_written() {
 }
 
 #[tokio::test]
-async fn blobs_are_there_after_opening_again() {
+async fn blobs_survive_reopening() {
     let folder = TempDir::new().unwrap();
     open(&folder).put("inbox/2026-01-02/1", Bytes::from_static(b"x")).await.unwrap();
     assert_eq!(open(&folder).get("inbox/2026-01-02/1").await.unwrap().as_deref(), Some(&b"x"[..]));
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_used_is_refused_naming_the_setting() {
+async fn an_unusable_folder_error_names_the_setting() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let address = format!("file://{}/blobs", folder.path().join("file").display());

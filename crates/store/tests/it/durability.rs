@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use store::{Documents, Scope, SqliteDocuments};
+use store::{Documents, SqliteDocuments, TenantScope};
 use tempfile::TempDir;
 
-use crate::fixture::{But, face, result};
+use crate::fixture::{IndexedBuilder, face, result};
 
 const FILE: &str = "SIGHTLINE_TEST_DURABILITY_FILE";
 
@@ -17,16 +17,17 @@ async fn child_process_that_is_killed() {
     let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
     let store = SqliteDocuments::open(path).unwrap();
     loop {
-        let batch: Vec<_> = (0..20).map(|_| result("2026-01-02T03:04:05Z", vec![face(0.5); 3]).alerting("r")).collect();
+        let batch: Vec<_> =
+            (0..20).map(|_| result("2026-01-02T03:04:05Z", vec![face(0.5); 3]).with_alert("r")).collect();
         store.put(&batch).await.unwrap();
         for put in batch {
-            println!("answered {}", put.frame());
+            println!("answered {}", put.frame_id());
         }
     }
 }
 
 #[tokio::test]
-async fn what_was_answered_survives_a_kill() {
+async fn acknowledged_writes_survive_kill_9() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
     let mut answered = Vec::new();
@@ -47,7 +48,7 @@ async fn what_was_answered_survives_a_kill() {
 
     let store = SqliteDocuments::open(&path).unwrap();
     for id in answered {
-        let [read] = store.frame(&Scope::All, id.parse().unwrap()).await.unwrap().try_into().unwrap();
+        let [read] = store.frame(&TenantScope::All, id.parse().unwrap()).await.unwrap().try_into().unwrap();
         let contracts::Outcome::Ok { detections, .. } = read.result.data.outcome else { panic!("{id} was no failure") };
         assert_eq!(detections.len(), 3, "{id}");
     }

@@ -6,13 +6,12 @@ use contracts::alert::AlertData;
 use contracts::result::{FailureCode, ResultData};
 use contracts::{
     AlertEvent, AlertId, AttributeValue, Attributes, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent,
-    RuleId, TenantId, Vehicle,
+    Rule, RuleId, TenantId, Vehicle,
 };
 use jiff::Timestamp;
-use store::{Indexed, Scope};
+use store::{Indexed, TenantScope};
 use uuid::Uuid;
 
-/// Some time in the past, so that nothing depends on today.
 pub fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -21,8 +20,8 @@ pub fn tenant(name: &str) -> TenantId {
     name.parse().unwrap()
 }
 
-pub fn scope(name: &str) -> Scope {
-    Scope::Tenant(tenant(name))
+pub fn scope(name: &str) -> TenantScope {
+    TenantScope::Tenant(tenant(name))
 }
 
 pub fn face(confidence: f64) -> Detection {
@@ -47,9 +46,20 @@ pub fn car(category: &str, make: &str, model: &str) -> Detection {
 }
 
 /// A detection with an attribute.
-pub fn with(mut detection: Detection, name: &str, value: impl Into<AttributeValue>) -> Detection {
+pub fn with_attribute(mut detection: Detection, name: &str, value: impl Into<AttributeValue>) -> Detection {
     detection.attributes.set(name.parse().unwrap(), value);
     detection
+}
+
+/// An enabled rule of a tenant with a new id.
+pub fn rule(owner: &str, name: &str) -> Rule {
+    Rule {
+        id: RuleId::now(),
+        tenant: Some(tenant(owner)),
+        name: name.to_owned(),
+        condition: "true".to_owned(),
+        enabled: true,
+    }
 }
 
 /// One result of a new frame of the tenant `shared`, kept for an hour.
@@ -78,43 +88,43 @@ pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
     }
 }
 
-/// What tests change of a result, in the order of a sentence: `of("a").on("gate-1").by("vehicle")`.
-pub trait But: Sized {
-    fn of(self, owner: &str) -> Self;
-    fn on(self, stream: &str) -> Self;
-    fn by(self, detector: &str) -> Self;
-    fn again(&self) -> Self;
-    fn failed(self, code: FailureCode, message: &str) -> Self;
+/// What tests change of a result, in the order of a sentence: `of("a").with_stream("gate-1").with_detector("vehicle")`.
+pub trait IndexedBuilder: Sized {
+    fn with_tenant(self, owner: &str) -> Self;
+    fn with_stream(self, stream: &str) -> Self;
+    fn with_detector(self, detector: &str) -> Self;
+    fn reprocessed(&self) -> Self;
+    fn with_failure(self, code: FailureCode, message: &str) -> Self;
     fn expired(self) -> Self;
-    fn alerting(self, rule: &str) -> Self;
-    fn frame(&self) -> FrameId;
+    fn with_alert(self, rule: &str) -> Self;
+    fn frame_id(&self) -> FrameId;
     fn detections(&self) -> &[Detection];
 }
 
-impl But for Indexed {
-    fn of(mut self, owner: &str) -> Self {
+impl IndexedBuilder for Indexed {
+    fn with_tenant(mut self, owner: &str) -> Self {
         self.result.tenant = tenant(owner);
         self
     }
 
-    fn on(mut self, stream: &str) -> Self {
+    fn with_stream(mut self, stream: &str) -> Self {
         self.result.data.stream = Some(stream.parse().unwrap());
         self
     }
 
-    fn by(mut self, detector: &str) -> Self {
+    fn with_detector(mut self, detector: &str) -> Self {
         self.result.data.detector = detector.parse().unwrap();
         self
     }
 
-    /// The work done again: another result about the same frame.
-    fn again(&self) -> Self {
+    /// Another result about the same frame, as from a worker that processed it twice.
+    fn reprocessed(&self) -> Self {
         let mut other = self.clone();
         other.result.id = Uuid::now_v7();
         other
     }
 
-    fn failed(mut self, code: FailureCode, message: &str) -> Self {
+    fn with_failure(mut self, code: FailureCode, message: &str) -> Self {
         self.result.data.outcome = Outcome::Failed { code, message: message.to_owned() };
         self
     }
@@ -124,8 +134,8 @@ impl But for Indexed {
         self
     }
 
-    /// With an alert about its first detection, raised when the image was taken.
-    fn alerting(mut self, rule: &str) -> Self {
+    /// Adds an alert about the first detection, raised at the capture time.
+    fn with_alert(mut self, rule: &str) -> Self {
         let ResultEvent { tenant, traceparent, data, .. } = &self.result;
         let (frame_id, rule_id) = (data.frame_id, RuleId::built_in(rule));
         let first = self.detections()[0].clone();
@@ -150,7 +160,7 @@ impl But for Indexed {
         self
     }
 
-    fn frame(&self) -> FrameId {
+    fn frame_id(&self) -> FrameId {
         self.result.data.frame_id
     }
 

@@ -6,9 +6,9 @@
 
 mod blobs;
 mod durability;
+mod fake_mongod;
 mod fixture;
 mod mongo;
 mod relational;
 mod sqlite;
-mod standalone;
 mod suite;

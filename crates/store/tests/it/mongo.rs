@@ -7,13 +7,13 @@ use contracts::{Rule, RuleId};
 use futures::FutureExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use store::{Documents, FrameFilter, MongoDocuments, Paged, RulePut, Scope, StoreError};
+use store::{Documents, FrameFilter, MongoDocuments, PageRequest, PutRuleOutcome, StoreError, TenantScope};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::fixture::{But, face, result};
-use crate::standalone;
-use crate::suite::for_every_promise;
+use crate::fake_mongod;
+use crate::fixture::{IndexedBuilder, face, result};
+use crate::suite::for_each_contract_test;
 
 fn uri() -> String {
     std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI names a replica set")
@@ -39,17 +39,17 @@ async fn on_fresh_database(test: impl AsyncFnOnce(&MongoDocuments, &str)) {
 }
 
 macro_rules! on_mongodb {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$test:ident,)*) => {
         $(
             #[tokio::test]
             #[ignore = "needs mongodb"]
-            async fn $promise() {
-                on_fresh_database(async |store, _| crate::suite::$room::$promise(store).await).await;
+            async fn $test() {
+                on_fresh_database(async |store, _| crate::suite::$module::$test(store).await).await;
             }
         )*
     };
 }
-for_every_promise!(on_mongodb);
+for_each_contract_test!(on_mongodb);
 
 async fn refusal(uri: &str, database: &str) -> StoreError {
     MongoDocuments::connect(uri, Some(database)).await.err().expect("the connection is refused")
@@ -85,7 +85,7 @@ async fn another_versions_database_is_refused_naming_both_versions() {
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn several_processes_may_start_on_an_empty_database_at_once() {
+async fn concurrent_starts_on_an_empty_database_succeed() {
     let name = fresh_name();
     let uri = uri();
     let connect = || MongoDocuments::connect(&uri, Some(&name));
@@ -98,7 +98,7 @@ async fn several_processes_may_start_on_an_empty_database_at_once() {
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn a_write_that_is_not_known_to_be_durable_is_no_success() {
+async fn a_write_concern_error_is_not_a_success() {
     let name = fresh_name();
     // A name of its own, so that the failure hits no other test's inserts.
     let separator = if uri().contains('?') { '&' } else { '?' };
@@ -117,7 +117,7 @@ async fn a_write_that_is_not_known_to_be_durable_is_no_success() {
 
     if let Err(error) = set {
         println!(
-            "skipped: a_write_that_is_not_known_to_be_durable_is_no_success: mongod has no fail points (start it with \
+            "skipped: a_write_concern_error_is_not_a_success: mongod has no fail points (start it with \
              --setParameter enableTestCommands=1): {error}"
         );
         return;
@@ -128,7 +128,7 @@ async fn a_write_that_is_not_known_to_be_durable_is_no_success() {
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn a_result_is_not_shown_as_its_frames_before_all_of_its_detections_are_there() {
+async fn a_frame_hides_results_with_missing_detections() {
     on_fresh_database(async |store, name| {
         let put = result("2026-01-02T03:04:05Z", vec![face(0.5), face(0.75)]);
         store.put(std::slice::from_ref(&put)).await.unwrap();
@@ -136,13 +136,15 @@ async fn a_result_is_not_shown_as_its_frames_before_all_of_its_detections_are_th
         for left in [1, 0] {
             detections.delete_one(doc! {}).await.unwrap();
             assert_eq!(detections.count_documents(doc! {}).await.unwrap(), left);
-            assert_eq!(store.frame(&Scope::All, put.frame()).await.unwrap(), []);
+            assert_eq!(store.frame(&TenantScope::All, put.frame_id()).await.unwrap(), []);
         }
-        let listed = store.frames(&Scope::All, &FrameFilter::default(), &Paged::Newest { after: None, limit: 9 }).await;
+        let listed = store
+            .frames(&TenantScope::All, &FrameFilter::default(), &PageRequest::Newest { after: None, limit: 9 })
+            .await;
         assert_eq!(listed.unwrap().len(), 1, "lists go by the results alone");
 
         store.put(std::slice::from_ref(&put)).await.unwrap();
-        let whole = store.frame(&Scope::All, put.frame()).await.unwrap();
+        let whole = store.frame(&TenantScope::All, put.frame_id()).await.unwrap();
         assert_eq!(whole.iter().map(|stored| &stored.result).collect::<Vec<_>>(), [&put.result]);
     })
     .await;
@@ -150,7 +152,7 @@ async fn a_result_is_not_shown_as_its_frames_before_all_of_its_detections_are_th
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn rules_with_one_name_from_before_stop_no_start_and_can_be_renamed() {
+async fn old_duplicate_rule_names_do_not_prevent_a_start() {
     on_fresh_database(async |_, name| {
         let rules = Client::with_uri_str(uri()).await.unwrap().database(name).collection::<Document>("rules");
         rules.drop_index("by_name").await.unwrap();
@@ -168,17 +170,17 @@ async fn rules_with_one_name_from_before_stop_no_start_and_can_be_renamed() {
             condition: "true".to_owned(),
             enabled: false,
         };
-        assert_eq!(store.put_rule(&twin).await.unwrap(), RulePut::Stored);
+        assert_eq!(store.put_rule(&twin).await.unwrap(), PutRuleOutcome::Stored);
         let third = Rule { id: RuleId::now(), ..twin.clone() };
-        assert_eq!(store.put_rule(&third).await.unwrap(), RulePut::NameTaken);
-        assert_eq!(store.put_rule(&Rule { name: "single".to_owned(), ..twin }).await.unwrap(), RulePut::Stored);
+        assert_eq!(store.put_rule(&third).await.unwrap(), PutRuleOutcome::NameTaken);
+        assert_eq!(store.put_rule(&Rule { name: "single".to_owned(), ..twin }).await.unwrap(), PutRuleOutcome::Stored);
     })
     .await;
 }
 
 #[tokio::test]
 #[ignore = "needs mongodb"]
-async fn the_database_of_the_address_is_used_and_another_in_the_setting_is_refused() {
+async fn contradicting_database_names_are_refused() {
     let name = fresh_name();
     let (server, options) =
         uri().split_once('?').map(|(s, o)| (s.to_owned(), format!("?{o}"))).unwrap_or((uri(), String::new()));
@@ -191,8 +193,8 @@ async fn the_database_of_the_address_is_used_and_another_in_the_setting_is_refus
 }
 
 #[tokio::test]
-async fn a_server_alone_is_refused_with_one_line_that_names_the_remedy() {
-    let refused = refusal(&standalone::start().await, "sightline").await;
+async fn a_standalone_server_is_refused_with_a_remedy() {
+    let refused = refusal(&fake_mongod::start().await, "sightline").await;
 
     assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
     let line = refused.to_string();
@@ -203,7 +205,7 @@ async fn a_server_alone_is_refused_with_one_line_that_names_the_remedy() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_within_ten_seconds() {
+async fn an_unreachable_server_fails_within_ten_seconds() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let started = Instant::now();
 
@@ -217,7 +219,7 @@ async fn a_server_that_is_not_there_is_told_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn an_invalid_address_is_refused_without_its_password() {
+async fn an_invalid_uri_error_hides_the_password() {
     for address in ["", "localhost:27017", "mongodb://user:se@cret@host", "mongodb://user:sec/ret@host:27017"] {
         let refused = refusal(address, "sightline").await;
         assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");

@@ -5,24 +5,24 @@ use std::path::Path;
 use store::{Documents, SqliteDocuments, StoreError};
 use tempfile::TempDir;
 
-use crate::suite::for_every_promise;
+use crate::suite::for_each_contract_test;
 
 fn open(folder: &TempDir) -> SqliteDocuments {
     SqliteDocuments::open(folder.path().join("documents.db")).unwrap()
 }
 
 macro_rules! on_sqlite {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$test:ident,)*) => {
         $(
             #[tokio::test]
-            async fn $promise() {
+            async fn $test() {
                 let folder = TempDir::new().unwrap();
-                crate::suite::$room::$promise(&open(&folder)).await;
+                crate::suite::$module::$test(&open(&folder)).await;
             }
         )*
     };
 }
-for_every_promise!(on_sqlite);
+for_each_contract_test!(on_sqlite);
 
 fn refusal(path: &Path) -> StoreError {
     SqliteDocuments::open(path).err().expect("the file is refused")
@@ -69,7 +69,7 @@ async fn another_versions_database_is_refused_naming_both_versions() {
 }
 
 #[test]
-fn a_locked_database_is_refused_with_one_clear_line() {
+fn a_locked_database_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
     let other = rusqlite::Connection::open(&path).unwrap();
@@ -83,19 +83,19 @@ fn a_locked_database_is_refused_with_one_clear_line() {
 }
 
 #[test]
-fn a_missing_folder_is_refused_with_the_setting() {
+fn a_missing_folder_error_names_the_setting() {
     let folder = TempDir::new().unwrap();
     let refused = refusal(&folder.path().join("missing/documents.db")).to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
 }
 
 #[tokio::test]
-async fn what_was_put_is_there_after_opening_again() {
+async fn documents_survive_reopening() {
     let folder = TempDir::new().unwrap();
     let put = crate::fixture::result("2026-01-02T03:04:05Z", vec![crate::fixture::face(0.5)]);
     open(&folder).put(std::slice::from_ref(&put)).await.unwrap();
 
-    let frame = open(&folder).frame(&store::Scope::All, put.result.data.frame_id).await.unwrap();
+    let frame = open(&folder).frame(&store::TenantScope::All, put.result.data.frame_id).await.unwrap();
 
     assert_eq!(frame[0].result, put.result);
 }

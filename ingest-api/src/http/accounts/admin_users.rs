@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::Cursor;
+use store::PageCursor;
 use store::relational::{AccessChange, AuditEntry, UserLimit, UserRecord};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -38,12 +38,12 @@ pub struct PageQuery {
     limit: u32,
     /// The `next_cursor` of the page before.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
-    cursor: Option<Cursor>,
+    cursor: Option<PageCursor>,
 }
 
 impl Parameters for PageQuery {
     fn take(query: &mut Query) -> Result<Self, Invalid> {
-        let cursor = query.text("cursor")?.as_deref().map(Cursor::decode).transpose();
+        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
         let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
         // The ids of other lists have another form.
         if cursor.as_ref().is_some_and(|cursor| Uuid::try_parse(&cursor.id).is_err()) {
@@ -81,7 +81,7 @@ pub async fn list(
     let (search, cursor) = (filter.search.as_deref(), page_query.cursor.as_ref());
     let found = app.users.users(search, cursor, page_query.limit + 1).await?;
     let found =
-        page(page_query.limit, found, |last: &UserRecord| Cursor { at: last.created_at, id: last.id.to_string() });
+        page(page_query.limit, found, |last: &UserRecord| PageCursor { at: last.created_at, id: last.id.to_string() });
     let items = found.items.into_iter().map(|user| UserView::of(&app, user)).collect();
     Ok(Json(Page { items, next_cursor: found.next_cursor }))
 }
@@ -266,7 +266,8 @@ pub async fn audit(
     StrictQuery((page_query, filter)): StrictQuery<(PageQuery, AuditQuery)>,
 ) -> Result<Json<Page<AuditView>>, ApiError> {
     let entries = app.users.audit_log(filter.user, page_query.cursor.as_ref(), page_query.limit + 1).await?;
-    let found = page(page_query.limit, entries, |last: &AuditEntry| Cursor { at: last.at, id: last.id.to_string() });
+    let found =
+        page(page_query.limit, entries, |last: &AuditEntry| PageCursor { at: last.at, id: last.id.to_string() });
     let items = found.items.into_iter().map(AuditView::from).collect();
     Ok(Json(Page { items, next_cursor: found.next_cursor }))
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::Serialize;
-use store::{DetectionFilter, GroupBy, Paged, StoredDetection};
+use store::{DetectionFilter, GroupBy, PageRequest, StoredDetection};
 use utoipa::ToSchema;
 
 use crate::http::app::App;
@@ -86,7 +86,7 @@ pub async fn detections(
     reader: Authorized<DetectionsRead>,
     StrictQuery(query): StrictQuery<VehicleQuery>,
 ) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
-    let page = Paged::Oldest { skip: query.skip, limit: query.limit };
+    let page = PageRequest::Oldest { skip: query.skip, limit: query.limit };
     // Older clients expect vehicles only.
     let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
     let stored = app.documents.detections(&reader.visible(), &vehicles, &page).await?;

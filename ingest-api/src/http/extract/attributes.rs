@@ -28,7 +28,7 @@ impl Parameters for AttributeFilters {
 fn filter(name: &str, text: String) -> Result<(AttributeName, String), Invalid> {
     let name = parse_name(name)?;
     let mut reason = String::new();
-    for value in AttributeValue::readings(&text) {
+    for value in AttributeValue::possible_values(&text) {
         match name.check(&value) {
             Ok(()) => return Ok((name, text)),
             Err(refused) => reason = refused,

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use contracts::api::{AlertView, Page};
 use platform::query::{Invalid, Parameters, Query};
-use store::{AlertFilter, Cursor};
+use store::{AlertFilter, PageCursor};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -52,5 +52,5 @@ pub async fn history(
     let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
     let stored = app.documents.alerts(&reader.visible(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(|stored| stored.alert.data).collect();
-    Ok(Json(listed.page(items, |last: &AlertView| Cursor { at: last.raised_at, id: last.id.to_string() })))
+    Ok(Json(listed.page(items, |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() })))
 }

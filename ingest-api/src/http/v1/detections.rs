@@ -12,7 +12,7 @@ use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outc
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
-use store::{Cursor, DetectionFilter};
+use store::{DetectionFilter, PageCursor};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -115,7 +115,7 @@ pub async fn list(
     };
     let stored = app.documents.detections(&reader.visible(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(view::detection).collect();
-    Ok(Json(listed.page(items, |last: &DetectionView| Cursor { at: last.captured_at, id: last.id.clone() })))
+    Ok(Json(listed.page(items, |last: &DetectionView| PageCursor { at: last.captured_at, id: last.id.clone() })))
 }
 
 /// One detection.

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::FrameId;
 use contracts::api::{FrameView, Page, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use store::{Cursor, FrameFilter, StoredResult};
+use store::{FrameFilter, PageCursor, StoredResult};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -44,7 +44,7 @@ pub async fn list(
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
     let frames = app.documents.frames(&reader.visible(), &filter, &listed.page_query()).await?;
     let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
-    Ok(Json(listed.page(items, |last| Cursor { at: last.captured_at, id: last.frame_id.to_string() })))
+    Ok(Json(listed.page(items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() })))
 }
 
 /// One frame with the results so far.

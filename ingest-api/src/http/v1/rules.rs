@@ -9,7 +9,7 @@ use contracts::{Rule, RuleId};
 use http::StatusCode;
 use http::header::LOCATION;
 use rules::Condition;
-use store::RulePut;
+use store::PutRuleOutcome;
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -191,8 +191,8 @@ fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
 
 async fn put(app: &App, rule: &Rule) -> Result<(), ApiError> {
     match app.documents.put_rule(rule).await? {
-        RulePut::Stored => Ok(()),
-        RulePut::NameTaken => Err(RuleError::NameTaken(rule.name.clone()).into()),
+        PutRuleOutcome::Stored => Ok(()),
+        PutRuleOutcome::NameTaken => Err(RuleError::NameTaken(rule.name.clone()).into()),
     }
 }
 

@@ -4,7 +4,7 @@ use accounts::UserAccess;
 use contracts::FrameId;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use store::Scope;
+use store::TenantScope;
 use store::relational::{Role, UserLimit};
 
 use crate::support::{ADMIN, OTHER, PASSWORD, READER, TestServer, face, json_of, problem, result_of};
@@ -28,7 +28,7 @@ async fn only_admins_list_and_search_users() {
     assert_eq!(names(&server.get("/v1/users?search=bob@example").await), ["bob"]);
     assert!(names(&server.get("/v1/users?search=%25").await).is_empty(), "a percent sign is no wildcard");
 
-    let detections = store::Cursor { at: jiff::Timestamp::now(), id: "x-face-0".to_owned() }.encode();
+    let detections = store::PageCursor { at: jiff::Timestamp::now(), id: "x-face-0".to_owned() }.encode();
     for path in [format!("/v1/users?cursor={detections}"), format!("/v1/audit?cursor={detections}")] {
         assert_eq!(problem(server.get_as(ADMIN, &path).await).await.1, "invalid", "{path}");
     }
@@ -121,12 +121,12 @@ async fn deleting_a_user_erases_every_store() {
     }
     let documents = &server.deps.documents;
     assert!(documents.rules(&user.tenant).await.unwrap().is_empty());
-    assert!(documents.frame(&Scope::All, result.data.frame_id).await.unwrap().is_empty());
+    assert!(documents.frame(&TenantScope::All, result.data.frame_id).await.unwrap().is_empty());
     for key in [&image, &inbox] {
         assert!(server.deps.blobs.get(key).await.unwrap().is_none(), "{key}");
     }
     assert!(
-        !documents.frame(&Scope::All, others.data.frame_id).await.unwrap().is_empty(),
+        !documents.frame(&TenantScope::All, others.data.frame_id).await.unwrap().is_empty(),
         "other users keep their frames"
     );
     assert_eq!(server.sign_in_with("ann", PASSWORD).await.status(), StatusCode::BAD_REQUEST);

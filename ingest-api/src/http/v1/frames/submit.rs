@@ -13,7 +13,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
-use store::Scope;
+use store::TenantScope;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -235,7 +235,7 @@ impl Frame {
 
     /// The results of an earlier request with the same key, if they are complete.
     async fn earlier_results(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
-        let stored = app.documents.frame(&Scope::Tenant(caller.tenant.clone()), self.id).await?;
+        let stored = app.documents.frame(&TenantScope::Tenant(caller.tenant.clone()), self.id).await?;
         let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
         let all = self.expected(app).iter().all(answered);
         Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })

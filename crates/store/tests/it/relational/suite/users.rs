@@ -3,7 +3,7 @@
 use contracts::{ApiTokenId, FrameId, UserId};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use store::Cursor;
+use store::PageCursor;
 use store::relational::{
     AccessChange, ApiTokenPut, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserLimit,
     UserPut,
@@ -76,7 +76,7 @@ pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &Two) {
     loop {
         let page = two.other.users(None, cursor.as_ref(), 5).await.unwrap();
         let Some(last) = page.last() else { break };
-        cursor = Some(Cursor { at: last.created_at, id: last.id.to_string() });
+        cursor = Some(PageCursor { at: last.created_at, id: last.id.to_string() });
         listed.extend(page.into_iter().map(|user| user.id));
     }
     assert_eq!(listed.len(), 23);
@@ -99,7 +99,7 @@ pub async fn the_search_treats_every_character_literally(two: &Two) {
 
 pub async fn a_made_up_cursor_is_a_position_like_any_other(two: &Two) {
     add(&two.one, "ann").await;
-    let at = |at, id: &str| Cursor { at, id: id.to_owned() };
+    let at = |at, id: &str| PageCursor { at, id: id.to_owned() };
     for (cursor, found) in [
         (at(Timestamp::MAX, "no id"), 1),
         (at(Timestamp::MIN, "no id"), 0),
@@ -196,7 +196,7 @@ pub async fn the_audit_log_is_listed_newest_first(two: &Two) {
     assert_eq!(two.other.audit_log(None, None, 9).await.unwrap(), noted);
     let anns: Vec<_> = noted.iter().filter(|entry| entry.user == Some(ann)).cloned().collect();
     let first = two.other.audit_log(Some(ann), None, 2).await.unwrap();
-    let cursor = Cursor { at: first[1].at, id: first[1].id.to_string() };
+    let cursor = PageCursor { at: first[1].at, id: first[1].id.to_string() };
     let rest = two.other.audit_log(Some(ann), Some(&cursor), 9).await.unwrap();
     assert_eq!([first, rest].concat(), anns);
 }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use crate::Cursor;
+use crate::PageCursor;
 
 const VERSION: &str = "1";
 /// Longest text that is looked at. Ours are below 150 characters.
@@ -20,7 +20,7 @@ const MAX_ID: usize = 96;
 #[error("cursor must be the next_cursor of the page before, unchanged; without one the list begins at the newest")]
 pub struct CursorError;
 
-impl Cursor {
+impl PageCursor {
     /// The text for `next_cursor`.
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{}", self.at.as_microsecond(), self.id))
@@ -29,7 +29,7 @@ impl Cursor {
     /// The place that a text stands for.
     ///
     /// # Errors
-    /// When the text is none that [`Cursor::encode`] makes.
+    /// When the text is none that [`PageCursor::encode`] makes.
     pub fn decode(text: &str) -> Result<Self, CursorError> {
         if text.len() > MAX_TEXT {
             return Err(CursorError);
@@ -56,19 +56,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_reads_back_as_it_was_written() {
+    fn a_cursor_round_trips() {
         for at in ["2026-01-02T03:04:05.123456Z", "1969-12-31T23:59:59.999999Z", "9999-12-30T00:00:00Z"] {
             let id = "01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295".to_owned();
-            let cursor = Cursor { at: at.parse().unwrap(), id };
+            let cursor = PageCursor { at: at.parse().unwrap(), id };
             let text = cursor.encode();
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
             assert!(text.len() <= MAX_TEXT, "{}", text.len());
-            assert_eq!(Cursor::decode(&text), Ok(cursor));
+            assert_eq!(PageCursor::decode(&text), Ok(cursor));
         }
     }
 
     #[test]
-    fn whatever_else_clients_send_is_refused() {
+    fn any_other_text_is_refused() {
         let plain = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let hostile = [
             String::new(),
@@ -91,7 +91,7 @@ mod tests {
             format!("{}==", plain("1.0.abcd")),
         ];
         for text in hostile {
-            assert_eq!(Cursor::decode(&text), Err(CursorError), "{}", text.chars().take(80).collect::<String>());
+            assert_eq!(PageCursor::decode(&text), Err(CursorError), "{}", text.chars().take(80).collect::<String>());
         }
     }
 }

@@ -14,34 +14,34 @@ const FORBIDDEN: [i32; 2] = [13, 18];
 const MAX_CAUSE: usize = 400;
 
 /// What goes wrong inside a call.
-pub(super) enum Failure {
+pub(super) enum CallError {
     Mongo(Error),
     Store(StoreError),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CallError {
     fn from(error: Error) -> Self {
         Self::Mongo(error)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for CallError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl Failure {
+impl CallError {
     /// For the caller; `shown` names the server without secrets.
-    pub(super) fn at(self, shown: &str) -> StoreError {
+    pub(super) fn into_store_error(self, shown: &str) -> StoreError {
         match self {
-            Self::Mongo(error) => told(shown, &error),
+            Self::Mongo(error) => store_error(shown, &error),
             Self::Store(error) => error,
         }
     }
 }
 
-fn told(shown: &str, error: &Error) -> StoreError {
+fn store_error(shown: &str, error: &Error) -> StoreError {
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => forbidden(shown),
         ErrorKind::ServerSelection { message, .. } => StoreError::Unavailable(format!(
@@ -54,7 +54,7 @@ fn told(shown: &str, error: &Error) -> StoreError {
             Some(code) if REFUSED.contains(&code) => {
                 StoreError::Fatal(format!("{shown} refused a document: {}", shortened(&kind.to_string())))
             }
-            _ if is_ours(kind) => {
+            _ if is_client_error(kind) => {
                 StoreError::Fatal(format!("a document of {shown} cannot be used: {}", shortened(&kind.to_string())))
             }
             _ => StoreError::Unavailable(format!("{shown} failed: {}", shortened(&kind.to_string()))),
@@ -70,7 +70,7 @@ fn forbidden(shown: &str) -> StoreError {
 }
 
 /// Whether the document or the call is at fault, not the server.
-fn is_ours(kind: &ErrorKind) -> bool {
+fn is_client_error(kind: &ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::BsonSerialization(_)
@@ -93,11 +93,11 @@ pub(super) fn write_error_code(error: &Error) -> Option<i32> {
     code(&error.kind)
 }
 
-/// Of an unordered insert, the places of the documents that were there already.
+/// Of an unordered insert, the positions of the documents that were there already.
 ///
 /// # Errors
 /// When anything else happened to any document, or the write is not known to be durable.
-pub(super) fn already_there(error: Error) -> Result<Vec<usize>, Failure> {
+pub(super) fn duplicate_positions(error: Error) -> Result<Vec<usize>, CallError> {
     let ErrorKind::InsertMany(InsertManyError { write_errors, write_concern_error, .. }) = error.kind.as_ref() else {
         return Err(error.into());
     };
@@ -105,16 +105,16 @@ pub(super) fn already_there(error: Error) -> Result<Vec<usize>, Failure> {
         let cause = shortened(&concern.message);
         return Err(StoreError::Unavailable(format!("MongoDB did not make a write durable: {cause}")).into());
     }
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for error in write_errors.iter().flatten() {
         if error.code != DUPLICATE_KEY {
             let line = format!("MongoDB refused a document: {} (code {})", shortened(&error.message), error.code);
             let passing = !REFUSED.contains(&error.code);
             return Err(if passing { StoreError::Unavailable(line) } else { StoreError::Fatal(line) }.into());
         }
-        places.push(error.index);
+        positions.push(error.index);
     }
-    Ok(places)
+    Ok(positions)
 }
 
 /// One line of bounded length.

@@ -1,47 +1,47 @@
 //! What the lists promise.
 
 use contracts::FrameId;
-use store::{AlertFilter, Cursor, DetectionFilter, Documents, FrameFilter, Paged, Scope};
+use store::{AlertFilter, DetectionFilter, Documents, FrameFilter, PageCursor, PageRequest, TenantScope};
 
-use crate::fixture::{But, car, face, result, scope, time, with};
+use crate::fixture::{IndexedBuilder, car, face, result, scope, time, with_attribute};
 
-/// A page that holds everything a test puts.
-pub const NEWEST: Paged = Paged::Newest { after: None, limit: 1_000 };
-const OLDEST: Paged = Paged::Oldest { skip: 0, limit: 1_000 };
+/// A page that holds document_counts a test puts.
+pub const NEWEST: PageRequest = PageRequest::Newest { after: None, limit: 1_000 };
+const OLDEST: PageRequest = PageRequest::Oldest { skip: 0, limit: 1_000 };
 
 /// All detections in pages of `limit`, each page asked for with the cursor of the one before, as text.
-async fn paged(store: &dyn Documents, scope: &Scope, filter: &DetectionFilter, limit: u32) -> Vec<String> {
+async fn paged(store: &dyn Documents, scope: &TenantScope, filter: &DetectionFilter, limit: u32) -> Vec<String> {
     let mut ids = Vec::new();
     let mut after = None;
     loop {
-        let page = store.detections(scope, filter, &Paged::Newest { after, limit }).await.unwrap();
+        let page = store.detections(scope, filter, &PageRequest::Newest { after, limit }).await.unwrap();
         let Some(last) = page.last() else { return ids };
         assert!(page.len() <= limit as usize);
-        let cursor = Cursor { at: last.captured_at, id: last.id.to_string() };
-        after = Some(Cursor::decode(&cursor.encode()).unwrap());
+        let cursor = PageCursor { at: last.captured_at, id: last.id.to_string() };
+        after = Some(PageCursor::decode(&cursor.encode()).unwrap());
         ids.extend(page.iter().map(|detection| detection.id.to_string()));
         assert!(ids.len() < 10_000, "the pages come to an end");
     }
 }
 
-pub async fn pages_have_no_gap_and_no_repeat_under_ties(store: &dyn Documents) {
+pub async fn pages_with_equal_times_have_no_gap_or_repeat(store: &dyn Documents) {
     let mut batch = Vec::new();
     for n in 0..20 {
         let at = format!("2026-01-02T12:00:0{}Z", n / 7);
         let owner = ["a", "shared", "b"][n % 3];
-        batch.push(result(&at, vec![face(0.5); 12]).of(owner).on(["gate-1", "gate-2"][n % 2]));
+        batch.push(result(&at, vec![face(0.5); 12]).with_tenant(owner).with_stream(["gate-1", "gate-2"][n % 2]));
     }
     store.put(&batch).await.unwrap();
     let stream = DetectionFilter { stream: Some("gate-1".parse().unwrap()), ..Default::default() };
 
-    for scope in [Scope::All, scope("a"), scope("b"), scope("shared"), scope("nobody")] {
+    for scope in [TenantScope::All, scope("a"), scope("b"), scope("shared"), scope("nobody")] {
         for filter in [DetectionFilter::default(), stream.clone()] {
             let mut expected: Vec<(jiff::Timestamp, String)> = batch
                 .iter()
                 .filter(|put| scope.sees(&put.result.tenant))
                 .filter(|put| filter.stream.is_none() || put.result.data.stream == filter.stream)
                 .flat_map(|put| {
-                    let ids = (0..12).map(|n| format!("{}-face-{n}", put.frame()));
+                    let ids = (0..12).map(|n| format!("{}-face-{n}", put.frame_id()));
                     ids.map(|id| (put.result.data.captured_at, id))
                 })
                 .collect();
@@ -54,37 +54,37 @@ pub async fn pages_have_no_gap_and_no_repeat_under_ties(store: &dyn Documents) {
     }
 }
 
-pub async fn times_closer_than_a_millisecond_keep_their_order(store: &dyn Documents) {
+pub async fn sub_millisecond_times_keep_their_order(store: &dyn Documents) {
     let times = ["12:00:00.0004Z", "12:00:00.0001Z", "12:00:00.000101Z", "12:00:00.0003Z", "12:00:00.0002Z"];
     let at = |time: &str| format!("2026-01-02T{time}");
     let batch: Vec<_> = times.iter().map(|time| result(&at(time), vec![face(0.5)])).collect();
     store.put(&batch).await.unwrap();
 
-    let ids = paged(store, &Scope::All, &DetectionFilter::default(), 2).await;
+    let ids = paged(store, &TenantScope::All, &DetectionFilter::default(), 2).await;
 
-    let expected = [0, 3, 4, 2, 1].map(|n| format!("{}-face-0", batch[n].frame()));
+    let expected = [0, 3, 4, 2, 1].map(|n| format!("{}-face-0", batch[n].frame_id()));
     assert_eq!(ids, expected);
     let between = DetectionFilter {
         from: Some(time(&at("12:00:00.000101Z"))),
         to: Some(time(&at("12:00:00.0004Z"))),
         ..Default::default()
     };
-    assert_eq!(paged(store, &Scope::All, &between, 2).await, expected[1..4]);
+    assert_eq!(paged(store, &TenantScope::All, &between, 2).await, expected[1..4]);
 
     // What is finer than a microsecond is cut off.
     let fine = result(&at("13:00:00.123456789Z"), vec![face(0.5)]);
     store.put(std::slice::from_ref(&fine)).await.unwrap();
-    let [read] = store.frame(&Scope::All, fine.frame()).await.unwrap().try_into().unwrap();
+    let [read] = store.frame(&TenantScope::All, fine.frame_id()).await.unwrap().try_into().unwrap();
     assert_eq!(read.result.data.captured_at, time(&at("13:00:00.123456Z")));
 }
 
-pub async fn oldest_first_pages_by_number(store: &dyn Documents) {
+pub async fn oldest_first_pages_skip_by_number(store: &dyn Documents) {
     let batch: Vec<_> = (0..10).map(|n| result(&format!("2026-01-02T12:00:0{n}Z"), vec![face(0.5)])).collect();
     store.put(&batch).await.unwrap();
-    let expected: Vec<FrameId> = batch.iter().map(But::frame).collect();
+    let expected: Vec<FrameId> = batch.iter().map(IndexedBuilder::frame_id).collect();
 
     for (skip, limit) in [(0, 3), (3, 3), (9, 3), (10, 3), (0, 100), (u64::MAX, 1), (2, 0)] {
-        let page = Paged::Oldest { skip, limit };
+        let page = PageRequest::Oldest { skip, limit };
         let read = store.detections(&scope("a"), &DetectionFilter::default(), &page).await.unwrap();
         let read: Vec<FrameId> = read.iter().map(|detection| detection.id.frame).collect();
         let skip = usize::try_from(skip).unwrap().min(10);
@@ -93,15 +93,15 @@ pub async fn oldest_first_pages_by_number(store: &dyn Documents) {
     }
 }
 
-pub async fn frames_come_whole_and_in_pages(store: &dyn Documents) {
+pub async fn frame_pages_never_split_a_frame(store: &dyn Documents) {
     let mut expected = Vec::new();
     for n in 0..9 {
         // Three frames at each time, each looked at by two detectors; every third with nothing found.
         let found = if n % 3 == 0 { vec![] } else { vec![face(0.5), face(0.25)] };
-        let one = result(&format!("2026-01-02T12:00:0{}Z", n / 3), found).of("a");
-        let other = one.again().by("vehicle");
+        let one = result(&format!("2026-01-02T12:00:0{}Z", n / 3), found).with_tenant("a");
+        let other = one.reprocessed().with_detector("vehicle");
         store.put(&[one.clone(), other.clone()]).await.unwrap();
-        expected.push((one.result.data.captured_at, one.frame(), [one.result, other.result]));
+        expected.push((one.result.data.captured_at, one.frame_id(), [one.result, other.result]));
     }
     expected.sort_by_key(|(at, id, _)| std::cmp::Reverse((*at, *id)));
 
@@ -109,11 +109,13 @@ pub async fn frames_come_whole_and_in_pages(store: &dyn Documents) {
         let mut read = Vec::new();
         let mut after = None;
         loop {
-            let page =
-                store.frames(&scope("a"), &FrameFilter::default(), &Paged::Newest { after, limit }).await.unwrap();
+            let page = store
+                .frames(&scope("a"), &FrameFilter::default(), &PageRequest::Newest { after, limit })
+                .await
+                .unwrap();
             let Some(last) = page.last() else { break };
             let last = &last[0].result.data;
-            after = Some(Cursor { at: last.captured_at, id: last.frame_id.to_string() });
+            after = Some(PageCursor { at: last.captured_at, id: last.frame_id.to_string() });
             read.extend(
                 page.into_iter().map(|frame| frame.into_iter().map(|stored| stored.result).collect::<Vec<_>>()),
             );
@@ -123,16 +125,16 @@ pub async fn frames_come_whole_and_in_pages(store: &dyn Documents) {
     }
 }
 
-pub async fn frames_oldest_first_skip_whole_frames(store: &dyn Documents) {
+pub async fn oldest_first_frames_skip_whole_frames(store: &dyn Documents) {
     let mut expected = Vec::new();
     for n in 0..5 {
         let one = result(&format!("2026-01-02T12:00:0{n}Z"), vec![face(0.5)]);
-        store.put(&[one.clone(), one.again().by("vehicle")]).await.unwrap();
-        expected.push(one.frame());
+        store.put(&[one.clone(), one.reprocessed().with_detector("vehicle")]).await.unwrap();
+        expected.push(one.frame_id());
     }
     for (skip, limit) in [(0, 2), (2, 2), (4, 2), (5, 2), (1, 0)] {
-        let page = Paged::Oldest { skip, limit };
-        let frames = store.frames(&Scope::All, &FrameFilter::default(), &page).await.unwrap();
+        let page = PageRequest::Oldest { skip, limit };
+        let frames = store.frames(&TenantScope::All, &FrameFilter::default(), &page).await.unwrap();
         let start = skip as usize;
         let end = (start + limit as usize).min(5);
         assert_eq!(frames.iter().map(|frame| frame[0].result.data.frame_id).collect::<Vec<_>>(), expected[start..end]);
@@ -140,13 +142,14 @@ pub async fn frames_oldest_first_skip_whole_frames(store: &dyn Documents) {
     }
 }
 
-pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Documents) {
+pub async fn each_detection_filter_selects_only_matches(store: &dyn Documents) {
     let mut sure = car("Straße", "Audi", "Q3");
     sure.confidence = 0.9;
     store
         .put(&[
-            result("2026-01-02T10:00:00Z", vec![car("SUV", "Audi", "Q3"), car("suv", "BMW", "X1")]).on("gate-1"),
-            result("2026-01-02T11:00:00Z", vec![sure, face(0.25)]).on("gate-2"),
+            result("2026-01-02T10:00:00Z", vec![car("SUV", "Audi", "Q3"), car("suv", "BMW", "X1")])
+                .with_stream("gate-1"),
+            result("2026-01-02T11:00:00Z", vec![sure, face(0.25)]).with_stream("gate-2"),
             result("2026-01-02T12:00:00Z", vec![car("", "audi", "")]),
             result("2026-01-02T13:00:00Z", vec![car("", "", "")]),
         ])
@@ -177,7 +180,7 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
         (DetectionFilter { min_confidence: Some(1.0), ..none.clone() }, 0),
     ];
     for (filter, expected) in cases {
-        for scope in [Scope::All, scope("a")] {
+        for scope in [TenantScope::All, scope("a")] {
             for page in [NEWEST, OLDEST] {
                 let read = store.detections(&scope, &filter, &page).await.unwrap();
                 assert_eq!(read.len(), expected, "{filter:?} {page:?}");
@@ -189,11 +192,11 @@ pub async fn each_filter_of_detections_leaves_out_what_it_should(store: &dyn Doc
 /// Filters by attribute, and the numbers of the detections that match.
 type Case = (&'static [(&'static str, &'static str)], &'static [u32]);
 
-pub async fn attributes_filter_by_their_value_and_kind(store: &dyn Documents) {
-    let red = with(with(car("SUV", "Audi", "Q3"), "colour", "red"), "doors", 4);
-    let four = with(with(face(0.5), "doors", "4"), "parked", true);
-    let one = with(with(face(0.5), "doors", 1), "weight", 1.5);
-    let put = result("2026-01-02T10:00:00Z", vec![red, four, one, face(0.5)]).of("a").on("gate-1");
+pub async fn attribute_filters_match_value_and_type(store: &dyn Documents) {
+    let red = with_attribute(with_attribute(car("SUV", "Audi", "Q3"), "colour", "red"), "doors", 4);
+    let four = with_attribute(with_attribute(face(0.5), "doors", "4"), "parked", true);
+    let one = with_attribute(with_attribute(face(0.5), "doors", 1), "weight", 1.5);
+    let put = result("2026-01-02T10:00:00Z", vec![red, four, one, face(0.5)]).with_tenant("a").with_stream("gate-1");
     store.put(std::slice::from_ref(&put)).await.unwrap();
     let cases: [Case; 14] = [
         (&[("colour", "red")], &[0]),
@@ -215,7 +218,7 @@ pub async fn attributes_filter_by_their_value_and_kind(store: &dyn Documents) {
         let attributes = attributes.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect();
         let filter = DetectionFilter { attributes, ..Default::default() };
         let on_stream = DetectionFilter { stream: put.result.data.stream.clone(), ..filter.clone() };
-        for (scope, filter) in [(Scope::All, &filter), (scope("a"), &filter), (scope("a"), &on_stream)] {
+        for (scope, filter) in [(TenantScope::All, &filter), (scope("a"), &filter), (scope("a"), &on_stream)] {
             let read = store.detections(&scope, filter, &NEWEST).await.unwrap();
             assert_eq!(read.iter().map(|seen| seen.id.index).collect::<Vec<_>>(), expected, "{scope:?} {filter:?}");
         }
@@ -223,21 +226,21 @@ pub async fn attributes_filter_by_their_value_and_kind(store: &dyn Documents) {
     }
 }
 
-pub async fn each_filter_of_frames_leaves_out_what_it_should(store: &dyn Documents) {
-    let early = result("2026-01-02T10:00:00Z", vec![]).on("gate-1");
-    let late = result("2026-01-02T11:00:00Z", vec![face(0.5)]).on("gate-2");
+pub async fn each_frame_filter_selects_only_matches(store: &dyn Documents) {
+    let early = result("2026-01-02T10:00:00Z", vec![]).with_stream("gate-1");
+    let late = result("2026-01-02T11:00:00Z", vec![face(0.5)]).with_stream("gate-2");
     store.put(&[early.clone(), late.clone()]).await.unwrap();
     let none = FrameFilter::default();
     let (ten, eleven) = (early.result.data.captured_at, late.result.data.captured_at);
     let cases = [
-        (none.clone(), vec![late.frame(), early.frame()]),
-        (FrameFilter { from: Some(eleven), ..none.clone() }, vec![late.frame()]),
-        (FrameFilter { to: Some(eleven), ..none.clone() }, vec![early.frame()]),
+        (none.clone(), vec![late.frame_id(), early.frame_id()]),
+        (FrameFilter { from: Some(eleven), ..none.clone() }, vec![late.frame_id()]),
+        (FrameFilter { to: Some(eleven), ..none.clone() }, vec![early.frame_id()]),
         (FrameFilter { from: Some(ten), to: Some(ten), ..none.clone() }, vec![]),
-        (FrameFilter { stream: early.result.data.stream.clone(), ..none.clone() }, vec![early.frame()]),
+        (FrameFilter { stream: early.result.data.stream.clone(), ..none.clone() }, vec![early.frame_id()]),
     ];
     for (filter, expected) in cases {
-        for scope in [Scope::All, scope("a")] {
+        for scope in [TenantScope::All, scope("a")] {
             let frames = store.frames(&scope, &filter, &NEWEST).await.unwrap();
             let ids: Vec<_> = frames.iter().map(|frame| frame[0].result.data.frame_id).collect();
             assert_eq!(ids, expected, "{filter:?}");
@@ -246,8 +249,9 @@ pub async fn each_filter_of_frames_leaves_out_what_it_should(store: &dyn Documen
 }
 
 pub async fn alerts_are_listed_and_filtered(store: &dyn Documents) {
-    let ten = result("2026-01-02T10:00:00Z", vec![face(0.5)]).of("a").on("gate-1").alerting("face seen");
-    let eleven = result("2026-01-02T11:00:00Z", vec![car("SUV", "Audi", "Q3")]).alerting("suspicious vehicle");
+    let ten =
+        result("2026-01-02T10:00:00Z", vec![face(0.5)]).with_tenant("a").with_stream("gate-1").with_alert("face seen");
+    let eleven = result("2026-01-02T11:00:00Z", vec![car("SUV", "Audi", "Q3")]).with_alert("suspicious vehicle");
     let [ten_id, eleven_id] = [&ten, &eleven].map(|put| put.alerts[0].data.id);
     store.put(&[ten.clone(), eleven.clone()]).await.unwrap();
     let none = AlertFilter::default();
@@ -269,34 +273,34 @@ pub async fn alerts_are_listed_and_filtered(store: &dyn Documents) {
     }
     let others = store.alerts(&scope("b"), &none, &NEWEST).await.unwrap();
     assert_eq!(others.len(), 1, "the shared one only");
-    let cursor = Cursor { at: eleven.result.data.captured_at, id: eleven_id.to_string() };
-    let rest = store.alerts(&scope("a"), &none, &Paged::Newest { after: Some(cursor), limit: 5 }).await.unwrap();
+    let cursor = PageCursor { at: eleven.result.data.captured_at, id: eleven_id.to_string() };
+    let rest = store.alerts(&scope("a"), &none, &PageRequest::Newest { after: Some(cursor), limit: 5 }).await.unwrap();
     assert_eq!(rest.iter().map(|stored| stored.alert.data.id).collect::<Vec<_>>(), [ten_id]);
 }
 
-pub async fn a_tenant_sees_its_own_and_the_shared(store: &dyn Documents) {
-    let own = result("2026-01-02T10:00:00Z", vec![face(0.5)]).of("a").on("gate-1");
-    let shared = result("2026-01-02T11:00:00Z", vec![face(0.5)]).on("gate-1");
-    let foreign = result("2026-01-02T12:00:00Z", vec![face(0.5)]).of("b").on("gate-1");
+pub async fn a_tenant_sees_its_own_and_shared_data(store: &dyn Documents) {
+    let own = result("2026-01-02T10:00:00Z", vec![face(0.5)]).with_tenant("a").with_stream("gate-1");
+    let shared = result("2026-01-02T11:00:00Z", vec![face(0.5)]).with_stream("gate-1");
+    let foreign = result("2026-01-02T12:00:00Z", vec![face(0.5)]).with_tenant("b").with_stream("gate-1");
     store.put(&[own.clone(), shared.clone(), foreign.clone()]).await.unwrap();
     let on_stream = DetectionFilter { stream: Some("gate-1".parse().unwrap()), ..Default::default() };
 
     for (scope, expected) in [
-        (Scope::All, vec![&foreign, &shared, &own]),
+        (TenantScope::All, vec![&foreign, &shared, &own]),
         (scope("a"), vec![&shared, &own]),
         (scope("b"), vec![&foreign, &shared]),
         (scope("shared"), vec![&shared]),
     ] {
-        let expected: Vec<FrameId> = expected.into_iter().map(But::frame).collect();
+        let expected: Vec<FrameId> = expected.into_iter().map(IndexedBuilder::frame_id).collect();
         for filter in [DetectionFilter::default(), on_stream.clone()] {
             let read = store.detections(&scope, &filter, &NEWEST).await.unwrap();
             assert_eq!(read.iter().map(|seen| seen.id.frame).collect::<Vec<_>>(), expected, "{scope:?}");
         }
         for put in [&own, &shared, &foreign] {
-            let in_scope = expected.contains(&put.frame());
-            let id = format!("{}-face-0", put.frame()).parse().unwrap();
+            let in_scope = expected.contains(&put.frame_id());
+            let id = format!("{}-face-0", put.frame_id()).parse().unwrap();
             assert_eq!(store.detection(&scope, &id).await.unwrap().is_some(), in_scope, "{scope:?}");
-            assert_eq!(store.frame(&scope, put.frame()).await.unwrap().len(), usize::from(in_scope), "{scope:?}");
+            assert_eq!(store.frame(&scope, put.frame_id()).await.unwrap().len(), usize::from(in_scope), "{scope:?}");
         }
     }
 }

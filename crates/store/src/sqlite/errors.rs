@@ -7,14 +7,14 @@ use rusqlite::ErrorCode;
 use crate::StoreError;
 
 /// Translates a failure of SQLite; the message names the file and the setting that chooses it.
-pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path_shown = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unavailable(format!(
             "the document database {path_shown} is locked by another process; stop it or choose another folder with \
              SIGHTLINE_DATA_DIR"
         )),
-        Some(ErrorCode::NotADatabase) => not_ours(path),
+        Some(ErrorCode::NotADatabase) => foreign_file(path),
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Fatal(format!(
             "the document database {path_shown} is damaged ({error}); restore it from a copy or remove it"
         )),
@@ -34,7 +34,7 @@ pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
 }
 
 /// The refusal of a file that another program wrote.
-pub(super) fn not_ours(path: &Path) -> StoreError {
+pub(super) fn foreign_file(path: &Path) -> StoreError {
     StoreError::Fatal(format!(
         "{} is not a document database of Sightline; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)",
         path.display()

@@ -5,22 +5,22 @@ use std::ops::ControlFlow;
 
 use contracts::{Detection, FrameId};
 
-use crate::shape::ResultDoc;
-use crate::{Paged, StoredDetection};
+use crate::stored_docs::ResultDoc;
+use crate::{PageRequest, StoredDetection};
 
 /// Gathers results, as they come in the order of a list, into frames of one page.
-pub(crate) struct Gathered {
+pub(crate) struct FramePageBuilder {
     to_skip: u64,
     limit: usize,
     skipping: Option<String>,
     frames: Vec<Vec<ResultDoc<'static>>>,
 }
 
-impl Gathered {
-    pub(crate) fn new(page: &Paged) -> Self {
+impl FramePageBuilder {
+    pub(crate) fn new(page: &PageRequest) -> Self {
         let (to_skip, limit) = match page {
-            Paged::Newest { limit, .. } => (0, *limit),
-            Paged::Oldest { skip, limit } => (*skip, *limit),
+            PageRequest::Newest { limit, .. } => (0, *limit),
+            PageRequest::Oldest { skip, limit } => (*skip, *limit),
         };
         Self { to_skip, limit: limit as usize, skipping: None, frames: Vec::new() }
     }
@@ -68,7 +68,7 @@ pub(crate) fn detection_range(result_id: &str) -> [String; 2] {
 }
 
 /// Detections of one result in the order of their numbers, which is not that of their ids.
-pub(crate) fn in_order(mut stored: Vec<StoredDetection>) -> Vec<Detection> {
+pub(crate) fn sorted_by_index(mut stored: Vec<StoredDetection>) -> Vec<Detection> {
     stored.sort_by_key(|stored| stored.id.index);
     stored.into_iter().map(|stored| stored.detection).collect()
 }
