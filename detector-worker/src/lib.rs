@@ -81,21 +81,12 @@ impl Deps {
 
 /// Readiness: the bus and the blob store answer, and the models are loaded.
 pub fn health(_config: &Config, deps: &Deps) -> Health {
-    let Deps { bus, blobs, models_loaded } = deps.clone();
-    let loaded = move || {
-        let loaded = models_loaded.load(Ordering::Relaxed);
-        async move { if loaded { Ok(()) } else { Err("the models are not loaded yet") } }
-    };
     Health::default()
-        .with("bus", move || {
-            let bus = bus.clone();
-            async move { bus.check().await }
+        .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
+        .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })
+        .with_shared("model loaded", &deps.models_loaded, |loaded| async move {
+            if loaded.load(Ordering::Relaxed) { Ok(()) } else { Err("the models are not loaded yet") }
         })
-        .with("blobs", move || {
-            let blobs = blobs.clone();
-            async move { blobs.check().await }
-        })
-        .with("model loaded", loaded)
 }
 
 /// Runs the detectors of the settings until `stop`.

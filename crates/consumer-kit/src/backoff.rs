@@ -8,5 +8,7 @@ use platform::retry::Backoff;
 pub const READ: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// Sending a message, 2 ms to 5 s. A full queue has room again within milliseconds.
 pub const SEND: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_secs(5));
+/// Calls to a blob store or a detector while a message is processed, 100 ms to 15 s. They may be far away and slow to recover.
+pub const PROCESS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
 /// Writing to a database and handling a message, 50 ms to 5 s.
 pub const STORE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));

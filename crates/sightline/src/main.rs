@@ -38,7 +38,7 @@ enum Command {
     Dlq(dlq::command::Dlq),
     /// Add users, list them, change their rights
     User(user::User),
-    /// Create or upgrade the tables of accounts for this version
+    /// Migrate accounts and documents to this version
     Migrate(migrate::Migrate),
     /// List models, or download them
     Models(models::Models),

@@ -1,38 +1,59 @@
-//! `sightline migrate`: creates or upgrades the tables of accounts for this version. `up` does so at its start. The services
-//! refuse to start on tables of another version.
+//! `sightline migrate`: brings accounts and documents to the schema of this version, before its services start.
+//!
+//! The services refuse to start on accounts of another version. Documents are also migrated by the first service that opens
+//! them, and `up` migrates both at its start.
+
+use std::path::Path;
 
 use clap::Args;
-use store::DatabaseArgs;
+use store::{DatabaseArgs, MongoArgs};
 
 use crate::data_dir::DataDir;
 use crate::out;
-use crate::up::dependencies::database;
+use crate::up::dependencies::{ACCOUNTS_FILE, DOCUMENTS_FILE, database, documents};
 
-/// Creates or upgrades the tables of accounts for this version: in PostgreSQL if its address is set, else in the data folder
+/// Migrate accounts and documents to this version: in PostgreSQL and MongoDB where their addresses are set, else in the data
+/// folder
 #[derive(Debug, Args)]
 pub struct Migrate {
     #[command(flatten)]
     database: DatabaseArgs,
 
     #[command(flatten)]
+    mongo: MongoArgs,
+
+    #[command(flatten)]
     data_dir: DataDir,
 }
 
 impl Migrate {
-    /// Runs the command and prints the result.
+    /// Runs the command and prints a line for accounts and one for documents.
     pub async fn run(self) -> anyhow::Result<()> {
-        let folder = match &self.database.database_url {
-            Some(_) => self.data_dir.path()?,
-            None => self.data_dir.create()?,
-        };
-        let database =
-            database(self.database.database_url.as_ref(), self.database.database_connections, &folder).await?;
-        let applied = database.migrate().await?;
+        let server = self.database.database_url.is_some() || self.mongo.mongodb_uri.is_some();
+        let folder = if server { self.data_dir.path()? } else { self.data_dir.create()? };
+        // Beside a server, a file that is missing in the data folder is not in use, and the folder may be read-only.
+        let is_missing = |file: &str| server && !folder.join(file).exists();
+        if self.database.database_url.is_none() && is_missing(ACCOUNTS_FILE) {
+            out::line("accounts: skipped, SIGHTLINE_DATABASE_URL is not set")?;
+        } else {
+            out::line(format_args!("accounts: {}", self.migrate_accounts(&folder).await?))?;
+        }
+        if self.mongo.mongodb_uri.is_none() && is_missing(DOCUMENTS_FILE) {
+            out::line("documents: skipped, SIGHTLINE_MONGODB_URI is not set")
+        } else {
+            out::line(format_args!("documents: {}", self.migrate_documents(&folder).await?))
+        }
+    }
+
+    async fn migrate_accounts(&self, folder: &Path) -> anyhow::Result<String> {
+        let database = database(&self.database, folder).await?;
+        let migrated = database.migrate().await?;
         database.close().await;
-        let done = match applied {
-            0 => "nothing to do".to_owned(),
-            _ => format!("applied {}", out::counted(applied, "migration", "migrations")),
-        };
-        out::line(format_args!("{}: {done}", database.describe()))
+        Ok(format!("{}: {migrated}", database.describe()))
+    }
+
+    async fn migrate_documents(&self, folder: &Path) -> anyhow::Result<String> {
+        let (documents, migrated) = documents(&self.mongo, folder).await?;
+        Ok(format!("{}: {migrated}", documents.describe()))
     }
 }

@@ -11,6 +11,7 @@ mod blobs;
 mod documents;
 mod eraser;
 mod frame_pages;
+mod migrated;
 mod mongo;
 mod object_blobs;
 mod page_cursor;
@@ -26,6 +27,7 @@ pub use documents::{
     PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
+pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
 pub use page_cursor::CursorError;

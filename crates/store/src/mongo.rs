@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::query::{self, Query};
 use crate::stored_docs::{AlertDoc, DetectionDoc};
 use crate::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
-    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope, documents,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest,
+    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope, documents,
 };
 use errors::CallError;
 
@@ -36,6 +36,7 @@ pub struct MongoDocuments {
     database: Database,
     /// Hosts and database, without secrets.
     shown: String,
+    migrated: Migrated,
 }
 
 /// A rule as it is kept.
@@ -71,6 +72,11 @@ impl RuleDoc {
 }
 
 impl MongoDocuments {
+    /// What connecting did to the schema.
+    pub const fn migrated(&self) -> Migrated {
+        self.migrated
+    }
+
     /// Drops the database with all that is in it: for one that was made to be thrown away, as by a bench.
     ///
     /// # Errors

@@ -24,8 +24,8 @@ use serde::de::DeserializeOwned;
 use crate::query::{Collection, Query};
 use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
 use crate::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
-    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest,
+    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 use errors::store_error;
 use reader::Readers;
@@ -42,6 +42,7 @@ pub struct SqliteDocuments {
     path: PathBuf,
     writer: Writer,
     readers: Arc<Readers>,
+    migrated: Migrated,
 }
 
 impl SqliteDocuments {
@@ -54,13 +55,21 @@ impl SqliteDocuments {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let mut connection = connect(path)?;
-        migrations::migrate(&mut connection, path)?;
+        let migrated = migrations::migrate(&mut connection, path)?;
         // Only now: this too writes into the file.
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         let readers = Readers::open(path)?;
-        Ok(Self { path: path.to_owned(), writer: Writer::start(connection, path.to_owned())?, readers })
+        let writer = Writer::start(connection, path.to_owned())?;
+        let opened = Self { path: path.to_owned(), writer, readers, migrated };
+        migrated.log(&opened.describe());
+        Ok(opened)
+    }
+
+    /// What opening did to the schema.
+    pub const fn migrated(&self) -> Migrated {
+        self.migrated
     }
 
     async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>

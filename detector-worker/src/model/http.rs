@@ -164,6 +164,9 @@ mod tests {
     const FACE: &str = r#"{"model":"m","width":2,"height":1,"detections":
         [{"label":"face","confidence":0.9,"box":{"x":0,"y":0,"width":1,"height":1}}]}"#;
 
+    /// Further fields of a detection.
+    const CAR: &str = r#""make":"Audi","year":2020,"attributes":{"colour":"red","doors":4,"plated":true},"box""#;
+
     /// An engine whose answer depends on the first byte of the image.
     fn engine() -> String {
         let handler = |headers: HeaderMap, body: Bytes| async move {
@@ -172,6 +175,8 @@ mod tests {
                 Some(b'f') => (StatusCode::OK, FACE.to_owned()),
                 Some(b's') => (StatusCode::OK, FACE.replace("\"width\":2", "\"width\":9")),
                 Some(b'n') => (StatusCode::OK, FACE.replace("0.9", "7.5")),
+                Some(b'a') => (StatusCode::OK, FACE.replace("\"box\"", CAR)),
+                Some(b'l') => (StatusCode::OK, FACE.replace("\"box\"", CAR).replace("red", &"r".repeat(300))),
                 Some(b'h') => (StatusCode::OK, "<html>".to_owned()),
                 Some(b'r') => (StatusCode::UNPROCESSABLE_ENTITY, String::new()),
                 _ => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
@@ -213,6 +218,20 @@ mod tests {
         for answer in [busy, html] {
             assert_eq!(answer.as_ref().unwrap_err().failure(), None, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn attributes_of_an_engine_are_kept_within_their_bounds() {
+        let answers = detector(&engine()).detect(&["a", "l"].map(image));
+        let found = &answers[0].as_ref().unwrap().detections[0].attributes;
+        assert_eq!((found.make(), found.vehicle().year), (Some("Audi"), Some(2020)));
+        let expected: [(&str, contracts::AttributeValue); 3] =
+            [("colour", "red".into()), ("doors", 4.into()), ("plated", true.into())];
+        for (name, value) in expected {
+            assert_eq!(found.get(name), Some(&value));
+        }
+        let refused = answers[1].as_ref().unwrap_err();
+        assert!(matches!(refused, DetectError::Refused(reason) if reason.contains("colour")), "{refused}");
     }
 
     #[test]

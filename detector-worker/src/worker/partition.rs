@@ -6,11 +6,10 @@
 //! one, in order, and only then continues.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
+use consumer_kit::backoff;
 use futures::stream::{FuturesOrdered, StreamExt};
-use platform::retry::Backoff;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -73,7 +72,7 @@ impl PartitionTask {
                 unpublished.push(*next);
             }
         }
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
+        let mut backoff = backoff::SEND;
         for mut frame in unpublished {
             while let Published::Retry(same) = self.publisher.publish(frame).await?.await? {
                 frame = *same;

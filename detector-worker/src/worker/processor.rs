@@ -14,13 +14,11 @@ mod results;
 mod retry_detect;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
 use contracts::{Event, FailureCode, FrameContent, FrameEvent, ResultEvent, TopicRole};
-use platform::retry::Backoff;
 use store::Blobs;
 use tokio::sync::Semaphore;
 
@@ -162,9 +160,4 @@ impl FrameProcessor {
     async fn keep_image(&self, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<String> {
         blobs::keep(&*self.blobs, frame, encoded).await
     }
-}
-
-/// Backoff of everything that is retried while a frame is processed.
-fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(100), Duration::from_secs(15))
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use contracts::{Event, FrameContent, Outcome, ResultEvent, TopicRole};
+use contracts::{Attributes, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle};
 use detector_worker::health;
 use detector_worker::model::Findings;
 
@@ -26,6 +26,22 @@ async fn frames_for_other_detectors_are_skipped() {
     let results = setup.results().await;
     let [only] = results.as_slice() else { panic!("one result, not {}", results.len()) };
     assert_eq!((only.data.frame_id, only.data.detector.as_str()), (both.id, "vehicle"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_of_a_detection_are_published() {
+    let setup = TestWorker::new();
+    setup.send(&frame("gate", png(50, 10))).await;
+    let mut attributes = Attributes::from(Vehicle { make: Some("Audi".to_owned()), ..Vehicle::default() });
+    attributes.set("colour".parse().unwrap(), "red");
+    let expected = attributes.clone();
+    let car = fake("vehicle", move |image| {
+        Ok(vec![Detection { attributes: attributes.clone(), ..detection("car", image) }].into())
+    });
+    let worker = setup.start(vec![car], &[]);
+    worker.caught_up().await;
+    worker.stop().await;
+    assert_eq!(detections(&setup.results().await[0])[0].attributes, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

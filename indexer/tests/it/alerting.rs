@@ -7,7 +7,7 @@ use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
 use store::{AlertFilter, PageRequest, TenantScope};
 
 use crate::flaky_store::FlakyStore;
-use crate::test_indexer::{TestIndexer, eventually, result, seen};
+use crate::test_indexer::{TestIndexer, eventually, red_audi, result, seen};
 
 fn rule(tenant: &TenantId, name: &str, condition: &str) -> Rule {
     Rule {
@@ -64,6 +64,38 @@ async fn an_alerts_id_follows_from_rule_and_frame() {
     let alerts = test.alerts().await;
     assert_eq!(rules_of(&alerts), ["suspicious-vehicle"]);
     assert_eq!(alerts[0].data.id.to_string(), "f3ea00d9-36d1-8c0a-8c4d-a9ea4697597d");
+}
+
+#[tokio::test]
+async fn rules_read_attributes_and_alerts_carry_them() {
+    let test = TestIndexer::new();
+    let conditions = [
+        ("by attribute", r#"attributes.colour == "red" && attributes.doors == 4.0 && attributes.plated == true"#),
+        ("by old name", r#"make == "Audi" && year >= 2020"#),
+        ("another colour", r#"attributes.colour == "blue""#),
+    ];
+    for (name, condition) in conditions {
+        test.documents.put_rule(&rule(&TenantId::admin(), name, condition)).await.unwrap();
+    }
+    // Only the second has attributes.
+    let event = result(vec![seen("car", 0.99), red_audi()]);
+    let indexer = test.index(&["--rule-suspicious-vehicle", "off"]);
+    test.publish(event.to_message()).await;
+    test.indexed(&[event.data.frame_id]).await;
+    test.all_finished().await;
+    indexer.stop().await;
+
+    let alerts = test.alerts().await;
+    assert_eq!(rules_of(&alerts), ["by attribute", "by old name"]);
+    for alert in &alerts {
+        assert_eq!((&alert.data.attributes, alert.data.matches), (&red_audi().attributes, 1));
+    }
+    let page = Paged::Newest { after: None, limit: 10 };
+    for kept in test.documents.alerts(&Scope::All, &AlertFilter::default(), &page).await.unwrap() {
+        assert_eq!(kept.alert.data.attributes, red_audi().attributes);
+    }
+    let kept = test.frame(event.data.frame_id).await;
+    assert_eq!(kept[0].result.data.outcome, event.data.outcome);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use clap::Parser;
 use contracts::result::ResultData;
 use contracts::{
     AlertEvent, Attributes, DeadLetter, Detection, Event, FrameId, Message, Outcome, ResultEvent, TenantId, TopicRole,
-    Topics,
+    Topics, Vehicle,
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
@@ -163,6 +163,16 @@ pub fn seen(label: &str, confidence: f64) -> Detection {
         landmarks: Vec::new(),
         attributes: Attributes::default(),
     }
+}
+
+/// A red Audi with a text, a number and a boolean beside the vehicle's own fields.
+pub fn red_audi() -> Detection {
+    let vehicle = Vehicle { category: Some("suv".to_owned()), make: Some("Audi".to_owned()), ..Vehicle::default() };
+    let mut attributes = Attributes::from(Vehicle { year: Some(2020), ..vehicle });
+    attributes.set("colour".parse().unwrap(), "red");
+    attributes.set("doors".parse().unwrap(), 4);
+    attributes.set("plated".parse().unwrap(), true);
+    Detection { attributes, ..seen("car", 0.9) }
 }
 
 /// A result of the detector `face` for a new frame of the admin's tenant.

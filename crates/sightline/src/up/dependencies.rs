@@ -9,10 +9,18 @@ use bus::embedded::{BusSync, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
 use settings::Secret;
-use store::{Blobs, Documents, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments, TenantEraser, tenant_erasers};
+use store::{
+    Blobs, DatabaseArgs, Documents, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments,
+    TenantEraser, tenant_erasers,
+};
 
 use super::Up;
 use crate::{data_dir, topics};
+
+/// The file of the accounts in the data folder.
+pub const ACCOUNTS_FILE: &str = "accounts.sqlite";
+/// The file of the documents in the data folder.
+pub const DOCUMENTS_FILE: &str = "documents.sqlite";
 
 /// Settings of the embedded parts.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +56,7 @@ impl Dependencies {
     pub async fn open(up: &Up) -> anyhow::Result<Self> {
         let folder = up.data_dir.create()?;
         let bus = bus(up, &folder).await?;
-        let documents = documents(up, &folder).await?;
+        let (documents, _) = documents(&up.mongo, &folder).await?;
         let blobs = blobs(up, &folder)?;
         let (token, token_file) = match &up.admin_token.admin_token {
             Some(token) => (token.clone(), None),
@@ -80,12 +88,17 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
     Ok(Arc::new(bus))
 }
 
-async fn documents(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Documents>> {
-    if let Some(uri) = &up.mongo.mongodb_uri {
-        return Ok(Arc::new(MongoDocuments::connect(uri.expose(), up.mongo.mongodb_database.as_deref()).await?));
+/// The documents, migrated, and what that did: MongoDB if its address is set, else a file in the data folder.
+pub async fn documents(mongo: &MongoArgs, folder: &Path) -> anyhow::Result<(Arc<dyn Documents>, Migrated)> {
+    if let Some(uri) = &mongo.mongodb_uri {
+        let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
+        let migrated = documents.migrated();
+        return Ok((Arc::new(documents), migrated));
     }
-    let file = folder.join("documents.sqlite");
-    Ok(Arc::new(tokio::task::spawn_blocking(move || SqliteDocuments::open(file)).await??))
+    let file = folder.join(DOCUMENTS_FILE);
+    let documents = tokio::task::spawn_blocking(move || SqliteDocuments::open(file)).await??;
+    let migrated = documents.migrated();
+    Ok((Arc::new(documents), migrated))
 }
 
 fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
@@ -102,8 +115,11 @@ async fn accounts_service(
     folder: &Path,
     erasers: Vec<Arc<dyn TenantEraser>>,
 ) -> anyhow::Result<Arc<AccountsService>> {
-    let database = database(up.database.database_url.as_ref(), up.database.database_connections, folder).await?;
-    database.migrate().await?;
+    let database = database(&up.database, folder).await?;
+    let migrated = database.migrate().await?;
+    if migrated.is_changed() {
+        tracing::info!("{}: {migrated}", database.describe());
+    }
     let shared = match &up.redis.redis_url {
         Some(url) => SharedState::redis(url.expose()).map_err(anyhow::Error::msg)?,
         None => SharedState::in_process(),
@@ -117,9 +133,9 @@ async fn accounts_service(
 }
 
 /// The database of accounts: PostgreSQL if its address is set, else a file in the data folder.
-pub async fn database(url: Option<&Secret>, connections: u32, folder: &Path) -> anyhow::Result<Relational> {
-    Ok(match url {
-        Some(url) => Relational::postgres(url.expose(), connections).await?,
-        None => Relational::sqlite(folder.join("accounts.sqlite")).await?,
+pub async fn database(arguments: &DatabaseArgs, folder: &Path) -> anyhow::Result<Relational> {
+    Ok(match &arguments.database_url {
+        Some(url) => Relational::postgres(url.expose(), arguments.database_connections).await?,
+        None => Relational::sqlite(folder.join(ACCOUNTS_FILE)).await?,
     })
 }

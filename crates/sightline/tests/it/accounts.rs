@@ -116,20 +116,6 @@ async fn who_is_disabled_loses_its_open_stream() {
 }
 
 #[test]
-fn migrate_makes_the_tables_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let migrate = || {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sightline"));
-        command.args(["migrate", "--data-dir"]).arg(folder.path().join("data")).env_clear();
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert!(migrate().contains("applied"));
-    assert!(migrate().contains("nothing to do"));
-}
-
-#[test]
 fn the_services_refuse_to_start_without_database_and_redis() {
     let nobody = format!("127.0.0.1:{}", free_port());
     for service in ["ingest-api", "alert-stream"] {

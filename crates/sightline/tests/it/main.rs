@@ -4,9 +4,11 @@
 
 mod accounts;
 mod arrows;
+mod attributes;
 mod bad_start;
 mod combinations;
 mod delivery;
+mod migrate;
 mod modules;
 mod nothing_lost;
 mod old_data;

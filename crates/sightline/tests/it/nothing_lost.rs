@@ -86,13 +86,18 @@ pub struct TestNamespace {
 }
 
 impl TestNamespace {
-    /// Creates the topics with `sightline topics apply`. Panics if no servers are set.
+    /// Creates the default topics with `sightline topics apply`. Panics if no servers are set.
     pub fn create(folder: &std::path::Path) -> Self {
+        Self::with_topics(folder, contracts::topics::DEFAULT)
+    }
+
+    /// The same with the topics of a topics file.
+    pub fn with_topics(folder: &std::path::Path, topics: &str) -> Self {
         let set =
             |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run `make test-real`"));
         let run = uuid::Uuid::now_v7().simple().to_string();
         let file = folder.join("topics.yaml");
-        let prefixed = contracts::topics::DEFAULT.replace("name: sightline", &format!("name: t{run}"));
+        let prefixed = topics.replace("name: sightline", &format!("name: t{run}"));
         std::fs::write(&file, prefixed.replace("partitions: 12", "partitions: 4")).unwrap();
         let token = format!("token-{run}");
         let settings = vec![
@@ -132,11 +137,20 @@ impl TestServices {
     pub async fn start() -> (Self, TestNamespace) {
         let folder = tempfile::tempdir().unwrap();
         let namespace = TestNamespace::create(folder.path());
+        (Self::start_in(folder, &namespace, &[]).await, namespace)
+    }
+
+    /// Starts them in a namespace, with further settings for all.
+    pub async fn start_in(
+        folder: tempfile::TempDir,
+        namespace: &TestNamespace,
+        further: &[(&'static str, String)],
+    ) -> Self {
         let (port, alerts_port) = (free_port(), free_port());
         let start = |name: &str, own: &[(&'static str, String)]| {
             let mut settings = namespace.settings.clone();
             settings.push(("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{}", free_port())));
-            settings.extend(own.iter().cloned());
+            settings.extend(further.iter().chain(own).cloned());
             Process::start(&program(name), &[], &settings, &folder.path().join(format!("{name}.log")))
         };
         let alerts = start("alert-stream", &[("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{alerts_port}"))]);
@@ -152,7 +166,14 @@ impl TestServices {
         let mut services = Self { ingest, worker, indexer, alerts, url, _folder: folder };
         wait_until_ready(&mut services.alerts, &format!("http://127.0.0.1:{alerts_port}")).await;
         wait_until_ready(&mut services.ingest, &services.url).await;
-        (services, namespace)
+        services
+    }
+
+    /// Stops all of them; fails the test unless each ends well.
+    pub fn stop(&mut self) {
+        for service in [&mut self.ingest, &mut self.worker, &mut self.indexer, &mut self.alerts] {
+            assert!(service.stop(), "{}", service.output());
+        }
     }
 }
 
@@ -178,7 +199,5 @@ async fn nothing_is_lost_when_services_are_killed_one_by_one() {
     let cuts = subscriber.cuts.clone();
     assert_nothing_lost(&client, &acknowledged, subscriber).await;
     assert_eq!(*cuts.lock().unwrap(), 5);
-    for service in [&mut services.ingest, &mut services.worker, &mut services.indexer, &mut services.alerts] {
-        assert!(service.stop(), "{}", service.output());
-    }
+    services.stop();
 }

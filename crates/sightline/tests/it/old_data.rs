@@ -3,7 +3,9 @@
 //! `tests/data/schema-1` holds both, as the version with schema 1 of the documents left them when it was killed with work
 //! pending; `README.md` there says how it was made. Each later schema change keeps these tests.
 
-use std::collections::BTreeSet;
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bus::{Bus, EmbeddedBus};
 use contracts::{Headers, Message, TopicRole, Topics};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::processes::TestServer;
@@ -70,6 +72,12 @@ impl Client {
         Some(answer.error_for_status().unwrap().bytes().await.unwrap().to_vec())
     }
 
+    /// Answer of `/v1/token`.
+    async fn token(&self, form: &[(&str, &str)]) -> Value {
+        let answer = self.http.post(format!("{}/v1/token", self.url)).form(form).send().await.unwrap();
+        answer.error_for_status().unwrap().json().await.unwrap()
+    }
+
     async fn json(&self, path: &str) -> Value {
         let bytes = self.bytes(path).await.unwrap_or_else(|| panic!("{path} is not found"));
         serde_json::from_slice(&bytes).unwrap()
@@ -107,6 +115,32 @@ impl Client {
     }
 }
 
+/// Vehicles by make, as older clients ask for them: what the old program answered, and the vehicles that were pending.
+async fn assert_counts_kept(client: &Client, expected: &Value) {
+    let mut counts: BTreeMap<String, u64> = serde_json::from_value(expected["answers"]["/stats"].clone()).unwrap();
+    for id in texts(&expected["pending"]) {
+        for detection in client.processed(&id).await["detections"].as_array().unwrap() {
+            if let Some(make) = detection["make"].as_str() {
+                *counts.entry(make.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(client.json("/stats").await, json!(counts));
+}
+
+/// The refresh token rotates, and so does the one that it is exchanged for.
+async fn assert_session_continues(client: &Client, refresh_token: &str) {
+    let mut token = refresh_token.to_owned();
+    for _ in 0..2 {
+        let answer = client.token(&[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
+        let next = answer["refresh_token"].as_str().unwrap();
+        assert_ne!(next, token);
+        let session = Client::new(&client.url, answer["access_token"].as_str().unwrap());
+        assert_eq!(session.json("/v1/users/me").await["email"], "ada@example.com");
+        token = next.to_owned();
+    }
+}
+
 /// What the old program answered is among what this one answers.
 async fn assert_answers_kept(client: &Client, answers: &Value) {
     for path in LISTS {
@@ -141,12 +175,28 @@ async fn assert_pending_finished(client: &Client, pending: &[String]) {
     }
 }
 
-#[tokio::test]
-async fn an_older_data_folder_opens_with_nothing_lost() {
-    let expected = expected("expected.json");
+/// A folder with the old data folder as `data`.
+pub fn unpacked_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let unpack = Command::new("tar").arg("-xzf").arg(old("folder.tar.gz")).arg("-C").arg(folder.path()).status();
     assert!(unpack.unwrap().success());
+    folder
+}
+
+/// Moves the end of all sessions to the year 2100: they last for 30 days, and the old data is older.
+fn extend_sessions(folder: &std::path::Path) {
+    let accounts = rusqlite::Connection::open(folder.join("data/accounts.sqlite")).unwrap();
+    const END: i64 = 4_102_444_800_000_000;
+    for table in ["sessions", "refresh_tokens"] {
+        assert!(accounts.execute(&format!("UPDATE {table} SET expires_at = ?"), [END]).unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn an_older_data_folder_opens_with_nothing_lost() {
+    let expected = expected("expected.json");
+    let folder = unpacked_folder();
+    extend_sessions(folder.path());
 
     let mut server = TestServer::start_in(folder, &settings()).await;
 
@@ -155,6 +205,8 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
     let ada = Client::new(&server.url, accounts["api_token"].as_str().unwrap());
     assert_pending_finished(&ada, &texts(&expected["pending"])).await;
     assert_answers_kept(&ada, &expected["answers"]).await;
+    assert_counts_kept(&ada, &expected).await;
+    assert_session_continues(&ada, accounts["refresh_token"].as_str().unwrap()).await;
     for (id, sha256) in expected["images"].as_object().unwrap() {
         let image = ada.bytes(&format!("/v1/frames/{id}/image")).await.unwrap();
         let sum: String = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -165,8 +217,7 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
         ("username", accounts["email"].as_str().unwrap()),
         ("password", accounts["password"].as_str().unwrap()),
     ];
-    let signed_in = ada.http.post(format!("{}/v1/token", server.url)).form(&form).send().await.unwrap();
-    assert_eq!(signed_in.status(), 200);
+    assert!(ada.token(&form).await["access_token"].is_string());
     let listed = server.command(&["dlq", "list", "frames"]);
     for letter in texts(&expected["dead_letters"]) {
         assert!(listed.contains(&letter), "{letter}\n{listed}");
@@ -224,6 +275,7 @@ async fn assert_topics_read(client: &Client, expected: &Value) {
     };
     let lost: Vec<String> = ids(&answers[LISTS[2]]).difference(&ids(&now)).cloned().collect();
     assert!(lost.is_empty(), "{lost:?}");
+    assert_counts_kept(client, expected).await;
 }
 
 #[tokio::test]

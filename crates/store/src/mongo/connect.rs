@@ -9,7 +9,7 @@ use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreferenc
 
 use super::errors::CallError;
 use super::{MongoDocuments, migrations};
-use crate::StoreError;
+use crate::{Migrated, StoreError};
 
 /// Time limit for finding a server.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,13 +35,14 @@ impl MongoDocuments {
         // One handle is never dropped: the last one's end starts a task that panics where the runtime ends before it, as it
         // does when a start fails. The server ends the sessions of a closed connection by itself.
         std::mem::forget(client.clone());
-        let connected = Self { database: client.database(database), client, shown };
+        let connected = Self { database: client.database(database), client, shown, migrated: Migrated::default() };
         let ready = async {
             connected.must_be_replicated().await?;
             migrations::migrate(&connected.database, &connected.shown).await
         };
-        connected.with_timeout(Box::pin(ready)).await?;
-        Ok(connected)
+        let migrated = connected.with_timeout(Box::pin(ready)).await?;
+        migrated.log(&connected.shown);
+        Ok(Self { migrated, ..connected })
     }
 
     async fn must_be_replicated(&self) -> Result<(), CallError> {

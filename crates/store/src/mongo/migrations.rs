@@ -14,8 +14,8 @@ use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
 use super::errors::{CallError, DUPLICATE_KEY, shortened, write_error_code};
-use crate::StoreError;
 use crate::query::{Collection, ListIndex};
+use crate::{Migrated, StoreError};
 
 /// The version that this program reads and writes. Version 1 has the collections and their indexes, version 2 the attributes
 /// of detections: older documents have none and read as they are.
@@ -27,7 +27,7 @@ const MARKER: &str = "sightline";
 ///
 /// # Errors
 /// `Fatal`, with nothing changed, when the database is another program's or a later version's.
-pub(super) async fn migrate(database: &Database, shown: &str) -> Result<(), CallError> {
+pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated, CallError> {
     let recorded = recorded_version(database, shown).await?;
     for version in 1..=VERSION {
         step(database, version).await?;
@@ -35,7 +35,7 @@ pub(super) async fn migrate(database: &Database, shown: &str) -> Result<(), Call
             record(database, version).await?;
         }
     }
-    Ok(())
+    Ok(Migrated { from: i64::from(recorded), to: i64::from(VERSION) })
 }
 
 /// The database's version, 0 for an empty one.

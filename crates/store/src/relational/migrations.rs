@@ -9,7 +9,7 @@ use super::database::{Relational, Transaction};
 use super::failure::{DatabaseLabel, within};
 use super::login_keys::login_key;
 use super::values::values;
-use crate::StoreError;
+use crate::{Migrated, StoreError};
 use uuid::Uuid;
 
 /// One step from a version to the next. Never changed after its release: databases store its checksum.
@@ -93,15 +93,15 @@ pub fn init_sql() -> String {
 }
 
 impl Relational {
-    /// Migrates the tables to this program's version. Returns the number of steps. Several processes may do so at once.
+    /// Migrates the tables to this program's version. Several processes may do so at once.
     ///
     /// # Errors
     /// `Fatal` when the database is another program's or a later version's; nothing is changed then.
-    pub async fn migrate(&self) -> Result<usize, StoreError> {
+    pub async fn migrate(&self) -> Result<Migrated, StoreError> {
         self.migrate_to(MIGRATIONS.len()).await
     }
 
-    async fn migrate_to(&self, version: usize) -> Result<usize, StoreError> {
+    async fn migrate_to(&self, version: usize) -> Result<Migrated, StoreError> {
         let mut transaction = self.begin().await?;
         if transaction.is_postgres() {
             transaction.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
@@ -122,7 +122,8 @@ impl Relational {
             transaction.apply(migration).await?;
         }
         transaction.commit().await?;
-        Ok(version.saturating_sub(applied))
+        let number = |steps: usize| MIGRATIONS[..steps].last().map_or(0, |migration| migration.version);
+        Ok(Migrated { from: number(applied), to: number(version.max(applied)) })
     }
 
     /// Succeeds when the tables have this program's version.
@@ -338,7 +339,7 @@ mod tests {
     ];
 
     async fn every_account_of_version_1_still_signs_in(store: &Relational) {
-        assert_eq!(store.migrate_to(1).await.unwrap(), 1);
+        assert_eq!(store.migrate_to(1).await.unwrap(), Migrated { from: 0, to: 1 });
         let mut ids = Vec::new();
         for (email, key) in BEFORE {
             let (id, now) = (Uuid::now_v7(), jiff::Timestamp::now());
@@ -350,7 +351,7 @@ mod tests {
             ids.push(contracts::UserId::from_uuid(id));
         }
 
-        assert_eq!(store.migrate().await.unwrap(), MIGRATIONS.len() - 1);
+        assert_eq!(store.migrate().await.unwrap(), Migrated { from: 1, to: MIGRATIONS[MIGRATIONS.len() - 1].version });
 
         let found = async |login: &str| store.user_by_login(login).await.unwrap().map(|(user, _)| user.id);
         for ((email, _), id) in BEFORE.iter().zip(&ids) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::errors::{foreign_file, store_error};
-use crate::StoreError;
+use crate::{Migrated, StoreError};
 
 /// "SLdc" in the file's header: documents of Sightline.
 const APPLICATION_ID: i32 = 0x534c_6463;
@@ -32,7 +32,7 @@ const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 ///
 /// # Errors
 /// `Fatal`, with nothing changed, when the file is another program's or a later version's.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, StoreError> {
     let failed = |error| store_error(path, &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version = version(&transaction, path)?;
@@ -46,7 +46,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
         apply(&transaction, migration).map_err(failed)?;
     }
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(failed)?;
+    Ok(Migrated { from: i64::from(version), to: i64::from(VERSION) })
 }
 
 /// The file's version, 0 for an empty one.
@@ -107,7 +108,8 @@ mod tests {
         for version in 1..=VERSION {
             let path = folder.path().join(format!("{version}.db"));
             file_at(&path, version);
-            migrate(&mut Connection::open(&path).unwrap(), &path).unwrap();
+            let migrated = migrate(&mut Connection::open(&path).unwrap(), &path).unwrap();
+            assert_eq!(migrated, Migrated { from: i64::from(version), to: i64::from(VERSION) });
             assert_eq!((version_of(&path), tables(&path)), (VERSION, tables(&fresh)), "from version {version}");
         }
     }

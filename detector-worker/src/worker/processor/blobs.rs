@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use consumer_kit::backoff;
 use contracts::{BlobKey, BlobKind, FailureCode, FrameEvent};
 use jiff::Timestamp;
 use store::{Blobs, StoreError};
 
-use super::backoff;
 use crate::metrics;
 use crate::pipeline::Failure;
 
@@ -47,7 +47,7 @@ async fn retry<T, F>(what: &'static str, call: impl Fn() -> F) -> anyhow::Result
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let mut backoff = backoff();
+    let mut backoff = backoff::PROCESS;
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),

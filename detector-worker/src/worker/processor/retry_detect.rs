@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bus::Position;
+use consumer_kit::backoff;
 use contracts::FailureCode;
 
-use super::{FrameProcessor, backoff};
+use super::FrameProcessor;
 use crate::inference::Inference;
 use crate::metrics;
 use crate::model::{self, DetectError, Findings, Image};
@@ -28,7 +29,7 @@ impl FrameProcessor {
         mut outcome: model::Outcome,
     ) -> anyhow::Result<Result<Findings, Failure>> {
         let inference = self.pipeline.inferences().get(detector).context("no such detector")?;
-        let (mut tries, mut backoff) = (1, backoff());
+        let (mut tries, mut backoff) = (1, backoff::PROCESS);
         loop {
             let error = match outcome {
                 Ok(findings) => return Ok(Ok(findings)),
