@@ -14,6 +14,7 @@ use contracts::DetectorName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::batcher::{Batcher, Next};
+use crate::idle_memory;
 use crate::model::{DetectError, Detector, Image, Outcome};
 use crate::pixels::Pixels;
 
@@ -163,6 +164,7 @@ fn spawn(
                 Next::Batch(batch) => batch,
                 Next::Idle => {
                     detector.release_memory();
+                    idle_memory::release();
                     idle = None;
                     continue;
                 }

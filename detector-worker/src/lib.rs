@@ -28,6 +28,7 @@ pub mod consumer;
 pub mod crash_log;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod idle_memory;
 pub mod inference;
 pub mod media;
 mod metrics;

@@ -6,7 +6,7 @@
 mod buffers;
 
 pub use buffers::BUFFER_POOL_BYTES;
-pub(crate) use buffers::buffer;
+pub(crate) use buffers::{buffer, release as release_buffers};
 
 /// The pixels of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contracts::DetectorName;
-use ort::session::{RunOptions, Session};
-use ort::value::TensorRef;
+use ort::memory::Allocator;
+use ort::session::{OutputSelector, RunOptions, Session};
+use ort::value::{Tensor, TensorRef};
 
 use super::head::{Head, Outputs};
 use super::nms::{Candidate, suppress};
@@ -102,10 +103,21 @@ impl OnnxDetector {
         let Size { width, height } = self.shape.size.unwrap_or(Size { width: stride, height: stride });
         let shape = [self.shape.batch.unwrap_or(1), 3, height as usize, width as usize];
         let blank = vec![0_f32; shape.iter().product()];
-        let mut options = RunOptions::new()?;
+        let input = || TensorRef::from_array_view((shape, &blank[..]));
+        // An output inside the arena keeps its region, however large that is. So the outputs get memory of their own.
+        let mut outputs = OutputSelector::no_default();
+        let sample = self.session.run(ort::inputs![input()?])?;
+        for name in self.head.outputs() {
+            if let Some(value) = sample.get(name) {
+                let (dimensions, _) = value.try_extract_tensor::<f32>()?;
+                let own = Tensor::<f32>::new(&Allocator::default(), dimensions.clone())?;
+                outputs = outputs.with(*name).preallocate(*name, own);
+            }
+        }
+        drop(sample);
+        let mut options = RunOptions::new()?.with_outputs(outputs);
         options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-        let input = TensorRef::from_array_view((shape, &blank[..]))?;
-        self.session.run_with_options(ort::inputs![input], &options)?;
+        self.session.run_with_options(ort::inputs![input()?], &options)?;
         Ok(())
     }
 

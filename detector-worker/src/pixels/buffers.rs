@@ -29,6 +29,11 @@ pub fn recycle(buffer: Vec<u8>) {
     let _dropped = put(&mut pool(), buffer);
 }
 
+/// Frees all buffers of the pool.
+pub fn release() {
+    let _dropped = std::mem::take(&mut *pool());
+}
+
 fn pool() -> MutexGuard<'static, Vec<Vec<u8>>> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
