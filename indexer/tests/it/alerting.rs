@@ -90,8 +90,8 @@ async fn rules_read_attributes_and_alerts_carry_them() {
     for alert in &alerts {
         assert_eq!((&alert.data.attributes, alert.data.matches), (&red_audi().attributes, 1));
     }
-    let page = Paged::Newest { after: None, limit: 10 };
-    for kept in test.documents.alerts(&Scope::All, &AlertFilter::default(), &page).await.unwrap() {
+    let page = PageRequest::Newest { after: None, limit: 10 };
+    for kept in test.documents.alerts(&TenantScope::All, &AlertFilter::default(), &page).await.unwrap() {
         assert_eq!(kept.alert.data.attributes, red_audi().attributes);
     }
     let kept = test.frame(event.data.frame_id).await;
