@@ -60,11 +60,7 @@ mod tests {
 
     fn delivery(value: &str, offset: i64) -> Delivery {
         let message = Message { key: None, headers: Headers::new(), value: value.to_owned().into() };
-        Delivery {
-            position: Position { partition: 3, offset },
-            timestamp: SystemTime::UNIX_EPOCH + ARRIVED,
-            message,
-        }
+        Delivery { position: Position { partition: 3, offset }, timestamp: SystemTime::UNIX_EPOCH + ARRIVED, message }
     }
 
     fn decode(value: &str, offset: i64) -> ResultEvent {

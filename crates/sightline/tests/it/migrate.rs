@@ -28,7 +28,10 @@ fn migrate_creates_what_is_missing_once() {
     let data = folder.path().join("data");
     let [accounts, documents] = migrate(&data, &[]);
     assert!(accounts.starts_with("accounts: ") && accounts.ends_with(": created with schema version 2"), "{accounts}");
-    assert!(documents.starts_with("documents: ") && documents.ends_with(": created with schema version 2"), "{documents}");
+    assert!(
+        documents.starts_with("documents: ") && documents.ends_with(": created with schema version 2"),
+        "{documents}"
+    );
     for line in migrate(&data, &[]) {
         assert!(line.ends_with(": schema version 2, up to date"), "{line}");
     }
