@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    const INCARNATION: &str = "of a topic";
+    const TOPIC_ID: &str = "of a topic";
     /// When the log got the message: 2023-11-14T22:13:20Z.
     const ARRIVED: Duration = Duration::from_secs(1_700_000_000);
 
@@ -65,7 +65,7 @@ mod tests {
 
     fn decode(value: &str, offset: i64) -> ResultEvent {
         let foreign_tenant = "fleet".parse().unwrap();
-        let decoder = ResultDecoder { incarnation: INCARNATION.to_owned(), foreign_tenant };
+        let decoder = ResultDecoder { topic_id: TOPIC_ID.to_owned(), foreign_tenant };
         decoder.decode(&delivery(value, offset)).unwrap()
     }
 
@@ -73,7 +73,7 @@ mod tests {
     fn a_foreign_frame_is_named_by_its_place_on_the_log() {
         let (first, repeat, next) =
             (decode(r#"{"make":"Kia"}"#, 7), decode(r#"{"make":"Kia"}"#, 7), decode(r#"{"make":"Kia"}"#, 8));
-        assert_eq!(first.data.frame_id, FrameId::from_position(INCARNATION, 3, 7));
+        assert_eq!(first.data.frame_id, FrameId::from_position(TOPIC_ID, 3, 7));
         assert_eq!(repeat.id, first.id);
         assert_ne!(next.data.frame_id, first.data.frame_id);
     }
