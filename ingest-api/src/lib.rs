@@ -38,25 +38,12 @@ pub use deps::Deps;
 
 /// The readiness checks of the service.
 pub fn health(_: &Config, deps: &Deps) -> Health {
-    let Deps { bus, documents, blobs, accounts, other_services, .. } = deps.clone();
     Health::default()
-        .with("bus", move || {
-            let bus = bus.clone();
-            async move { bus.check().await }
-        })
-        .with("documents", move || {
-            let documents = documents.clone();
-            async move { documents.check().await }
-        })
-        .with("blobs", move || {
-            let blobs = blobs.clone();
-            async move { blobs.check().await }
-        })
-        .with("accounts", move || {
-            let accounts = accounts.clone();
-            async move { accounts.check().await }
-        })
-        .and(other_services)
+        .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
+        .with_shared("documents", &deps.documents, |documents| async move { documents.check().await })
+        .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })
+        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
+        .and(deps.other_services.clone())
 }
 
 /// Serves `listener` until `stop`.
