@@ -17,7 +17,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The HTTP edge: frames in, answers out
+/// The HTTP edge: accepts frames, and serves results and alerts
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Program {

@@ -85,18 +85,20 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
     assert_eq!(run_with(&file, "check"), (true, matches.clone(), String::new()));
     assert_eq!(run_with(&file, "apply"), (true, format!("nothing to do: {matches}"), String::new()));
 
-    let (frames, alerts) = (&wanted.get(TopicRole::Frames).name, &wanted.get(TopicRole::Alerts).name);
-    let changed = file.replacen("partitions: 2", "partitions: 3", 1).replacen("retention: 7d", "retention: 8d", 1);
+    let (alerts, dlq) = (&wanted.get(TopicRole::Alerts).name, &wanted.get(TopicRole::FramesDlq).name);
+    let changed = file.replacen("retention: 7d", "retention: 8d", 1);
+    let entry = |partitions: u8| format!("name: {dlq}\n    partitions: {partitions}\n");
+    let changed = changed.replace(&entry(1), &entry(2));
     let grown = format!(
-        "topic {frames} has 2 partitions, topics.yaml says 3; keys would lose their order, so change topics.yaml, or create \
-         the topic anew under another name\n"
+        "topic {dlq} has 1 partition, topics.yaml says 2; keys would lose their order, so change topics.yaml, or create the \
+         topic anew under another name\n"
     );
     let (success, printed, said) = run_with(&changed, "check");
     assert!(!success && said.contains("the cluster has 2 differences"), "{said}");
-    assert_eq!(printed, format!("{grown}topic {alerts}: retention.ms is 604800000, should be 691200000\n"));
+    assert_eq!(printed, format!("topic {alerts}: retention.ms is 604800000, should be 691200000\n{grown}"));
     let (success, printed, _) = run_with(&changed, "apply");
     assert!(success);
-    assert_eq!(printed, format!("left: {grown}set retention.ms of {alerts} to 691200000\n"));
+    assert_eq!(printed, format!("set retention.ms of {alerts} to 691200000\nleft: {grown}"));
     let (success, printed, said) = run_with(&changed, "check");
     assert!(!success && said.contains("the cluster has 1 difference from the topics file"), "{said}");
     assert_eq!(printed, grown);
