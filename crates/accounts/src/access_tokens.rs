@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::caller::Scope;
 use crate::credential::Credential;
 use crate::error::AccountError;
-use crate::keyring::Keyring;
 use crate::settings::{Settings, VerifierSettings};
+use crate::signing_keys::SigningKeyring;
+use crate::verifying_keys::VerifyingKeyring;
 
 /// Largest difference of the clocks of two instances.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ pub(crate) struct TokenSubject<'a> {
 
 /// Signs an access token.
 pub(crate) fn issue(
-    keys: &Keyring,
+    keys: &SigningKeyring,
     settings: &Settings,
     about: &TokenSubject<'_>,
     now: Timestamp,
@@ -86,14 +87,19 @@ pub(crate) fn issue(
         rev: about.revision,
     };
     let keys = keys.now();
-    let key = keys.signing(now).ok_or_else(|| AccountError::Unavailable("there is no key to sign with".to_owned()))?;
+    let key = keys.at(now).ok_or_else(|| AccountError::Unavailable("there is no key to sign with".to_owned()))?;
     let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
-    let token = jsonwebtoken::encode(&header, &claims, &key.private);
+    let token = jsonwebtoken::encode(&header, &claims, &key.key);
     token.map(Credential::new).map_err(|error| AccountError::Internal(format!("no token can be signed: {error}")))
 }
 
 /// The claims of a token that is signed by one of our keys and has not expired. Revocations are not checked here.
-pub(crate) fn verify(keys: &Keyring, settings: &VerifierSettings, token: &str, now: Timestamp) -> Option<Claims> {
+pub(crate) fn verify(
+    keys: &VerifyingKeyring,
+    settings: &VerifierSettings,
+    token: &str,
+    now: Timestamp,
+) -> Option<Claims> {
     if token.len() > MAX_LENGTH {
         return None;
     }
@@ -101,8 +107,8 @@ pub(crate) fn verify(keys: &Keyring, settings: &VerifierSettings, token: &str, n
     let is_ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE);
     let keys = keys.now();
     // The key is found by its id alone. Other header fields about keys, such as `jwk` or `jku`, are ignored.
-    let key = keys.verifying(header.kid.as_deref().filter(|_| is_ours)?, now)?;
-    let claims = jsonwebtoken::decode::<Claims>(token, &key.public, &validation(settings)).ok()?.claims;
+    let key = keys.find(header.kid.as_deref().filter(|_| is_ours)?, now)?;
+    let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &validation(settings)).ok()?.claims;
     let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
     let now = now.as_second();
     (claims.exp > now && claims.nbf <= now + leeway && claims.iat <= now + leeway).then_some(claims)
@@ -127,10 +133,11 @@ mod tests {
     use store::relational::{SigningKeyRecord, UserLimit};
 
     use super::*;
-    use crate::keyring;
+    use crate::signing_keys::new_key;
 
     struct Fixture {
-        keys: Keyring,
+        signing: SigningKeyring,
+        verifying: VerifyingKeyring,
         record: SigningKeyRecord,
         settings: Settings,
         user: UserRecord,
@@ -139,7 +146,7 @@ mod tests {
 
     fn fixture() -> Fixture {
         let now = Timestamp::now();
-        let record = keyring::new_key(now);
+        let record = new_key(now);
         let user = UserRecord {
             id: UserId::now(),
             tenant: TenantId::from_uuid(Uuid::new_v4()),
@@ -153,20 +160,21 @@ mod tests {
             created_at: now,
             last_sign_in_at: None,
         };
-        let keys = Keyring::default();
-        keys.replace(std::slice::from_ref(&record)).unwrap();
-        Fixture { keys, record, settings: Settings::default(), user, now }
+        let (signing, verifying) = (SigningKeyring::default(), VerifyingKeyring::default());
+        signing.replace(std::slice::from_ref(&record));
+        verifying.replace(vec![record.verifying()]).unwrap();
+        Fixture { signing, verifying, record, settings: Settings::default(), user, now }
     }
 
     impl Fixture {
         fn issue(&self) -> String {
             let scopes = [Scope::FramesWrite, Scope::AlertsRead];
             let about = TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revision: 7 };
-            issue(&self.keys, &self.settings, &about, self.now).unwrap().expose().to_owned()
+            issue(&self.signing, &self.settings, &about, self.now).unwrap().expose().to_owned()
         }
 
         fn verify(&self, token: &str) -> Option<Claims> {
-            verify(&self.keys, &self.settings.verifier(), token, self.now)
+            verify(&self.verifying, &self.settings.verifier(), token, self.now)
         }
 
         /// A token with this header and these claims, signed with the fixture's key.
@@ -224,7 +232,7 @@ mod tests {
 
     #[test]
     fn another_key_pair_under_our_key_id_is_refused() {
-        let stolen = Fixture { record: keyring::new_key(Timestamp::now()), ..fixture() };
+        let stolen = Fixture { record: new_key(Timestamp::now()), ..fixture() };
         let fixture = fixture();
         let (header, claims) = fixture.parts();
         let x = URL_SAFE_NO_PAD.encode(&stolen.record.public);
@@ -297,7 +305,7 @@ mod tests {
 
     /// Our public key, which everybody knows, taken for the secret of a symmetric algorithm.
     fn confused(fixture: &Fixture, header: &Value, claims: &Value) -> Vec<(&'static str, String)> {
-        let jwks = fixture.keys.now().jwks(fixture.now).to_string();
+        let jwks = fixture.verifying.now().jwks(fixture.now).to_string();
         let x = URL_SAFE_NO_PAD.encode(&fixture.record.public);
         let secrets = [fixture.record.public.clone(), x.into_bytes(), jwks.into_bytes()];
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -3,7 +3,7 @@
 //! ```text
 //!                  ┌ AdminToken     the operator's own token
 //! token ─▶ Accounts┤
-//!    Caller ◀─     └ TokenVerifier ─▶ access token: Keyring verifies, RevocationCache knows what is revoked
+//!    Caller ◀─     └ TokenVerifier ─▶ access token: public keys verify it; RevocationCache knows what is revoked
 //!                                  └▶ API token: the store, by its hash
 //!
 //! registration, sign-in, reset, administration ─▶ AccountsService (contains a TokenVerifier) ─▶ store::Relational
@@ -28,7 +28,6 @@ mod error;
 mod federated;
 mod interval;
 mod introspection;
-mod keyring;
 pub mod limits;
 mod mail;
 mod maintenance;
@@ -43,9 +42,11 @@ mod service;
 mod sessions;
 mod settings;
 mod sign_in;
+mod signing_keys;
 mod throttle;
 mod users;
 mod verifier;
+mod verifying_keys;
 mod with_admin_token;
 
 pub use admin_token::{AdminToken, generate_token};

@@ -12,13 +12,34 @@ use crate::service::AccountsService;
 
 /// Period of key rotation and sweeps.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Pause after a failed read of the signing keys.
+const RETRY_KEYS_AFTER: Duration = Duration::from_secs(1);
 /// Time limit of a stop for the mails that were promised.
 const LAST_MAILS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AccountsService {
     /// Runs the verifier and the maintenance until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.verifier.run(stop.clone()), self.send_reset_mails(&stop), self.maintain(&stop));
+        tokio::join!(
+            self.verifier.run(stop.clone()),
+            self.follow_key_changes(&stop),
+            self.send_reset_mails(&stop),
+            self.maintain(&stop)
+        );
+    }
+
+    /// Loads the signing keys whenever the verifier has read other public keys: another instance added a key, or the database was
+    /// restored to an earlier state.
+    async fn follow_key_changes(&self, stop: &CancellationToken) {
+        let mut changes = self.verifier.keys.changes();
+        while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+            while let Err(error) = self.load_signing_keys().await {
+                tracing::warn!(error = error.to_string(), "the signing keys could not be read; reading them is retried");
+                if stop.run_until_cancelled(tokio::time::sleep(RETRY_KEYS_AFTER)).await.is_none() {
+                    return;
+                }
+            }
+        }
     }
 
     async fn send_reset_mails(&self, stop: &CancellationToken) {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::AccessError;
-use crate::keyring::Keyring;
+use crate::verifying_keys::VerifyingKeyring;
 
 /// The revocations that still matter.
 #[derive(Default)]
@@ -35,20 +35,25 @@ struct State {
 }
 
 impl RevocationCache {
-    /// Reads the revocations after the last one that was read, and the signing keys when they changed.
-    pub(crate) async fn refresh(&self, store: &Relational, keys: &Keyring, now: Timestamp) -> Result<(), StoreError> {
+    /// Reads the revocations after the last one that was read, and the public keys when they changed.
+    pub(crate) async fn refresh(
+        &self,
+        store: &Relational,
+        keys: &VerifyingKeyring,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let _reading = self.reading.lock().await;
         let started = Instant::now();
         let last = store.last_revocation().await?;
         if last < self.last_read() {
             // The database was restored to an earlier state: its numbers continue from there, and its keys are older too.
             *self.write() = State::default();
-            keys.replace(&store.signing_keys().await?).map_err(StoreError::Fatal)?;
+            keys.replace(store.verifying_keys().await?).map_err(StoreError::Fatal)?;
         }
         while self.last_read() < last {
             let page = store.revocations_after(self.last_read()).await?;
             if page.iter().any(|revocation| revocation.kind == RevocationKind::SigningKeys) {
-                keys.replace(&store.signing_keys().await?).map_err(StoreError::Fatal)?;
+                keys.replace(store.verifying_keys().await?).map_err(StoreError::Fatal)?;
             }
             let mut state = self.write();
             state.add(&page, now);

@@ -1,4 +1,4 @@
-//! Issues credentials and manages users. Verifying is [`TokenVerifier`]'s, which this service contains.
+//! Issues credentials and manages users. It contains a [`TokenVerifier`], which verifies them.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use contracts::FrameId;
 use jiff::Timestamp;
 use serde_json::Value;
+use store::relational::SigningKeyRecord;
 use store::{Relational, StoreError, TenantEraser};
 use tokio::sync::mpsc;
 
 use crate::admin_token::AdminToken;
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::keyring;
 use crate::limits::{Decision, LocalLimits, RateLimits, RedisLimits};
 use crate::mail::Mailer;
 use crate::opaque::{LocalSessions, RedisSessions, SessionCache};
@@ -20,6 +20,7 @@ use crate::passwords::Hasher;
 use crate::quota::QuotaState;
 use crate::resets::{self, ResetRequest};
 use crate::settings::Settings;
+use crate::signing_keys::{self, SigningKeyring};
 use crate::throttle::SignInThrottle;
 use crate::verifier::TokenVerifier;
 use crate::with_admin_token::WithAdminToken;
@@ -30,6 +31,7 @@ pub struct AccountsService {
     pub(crate) verifier: Arc<TokenVerifier>,
     pub(crate) store: Relational,
     pub(crate) settings: Settings,
+    pub(crate) signing_keys: SigningKeyring,
     pub(crate) clock: Clock,
     pub(crate) hasher: Hasher,
     pub(crate) throttle: SignInThrottle,
@@ -94,6 +96,7 @@ impl AccountsService {
             verifier: verifier.map_err(|error| error.to_string())?,
             store,
             settings,
+            signing_keys: SigningKeyring::default(),
             clock,
             hasher,
             throttle,
@@ -149,9 +152,19 @@ impl AccountsService {
     /// Adds a signing key when one is due, and loads the keys.
     pub(crate) async fn rotate_keys(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let decide = |keys: &[_]| keyring::due(keys, &self.settings, now);
+        let decide = |keys: &[_]| signing_keys::due(keys, &self.settings, now);
         let records = self.store.change_signing_keys(decide, self.settings.access_tokens_expired_by(now)).await?;
-        self.verifier.keys.replace(&records).map_err(StoreError::Fatal)
+        // Public keys first: this instance never signs with a key that it does not verify.
+        let public = records.iter().map(SigningKeyRecord::verifying).collect();
+        self.verifier.keys.replace(public).map_err(StoreError::Fatal)?;
+        self.signing_keys.replace(&records);
+        Ok(())
+    }
+
+    /// Loads the signing keys.
+    pub(crate) async fn load_signing_keys(&self) -> Result<(), StoreError> {
+        self.signing_keys.replace(&self.store.signing_keys().await?);
+        Ok(())
     }
 }
 

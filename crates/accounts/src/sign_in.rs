@@ -158,7 +158,7 @@ impl AccountsService {
         let subject = TokenSubject { user, session, scopes, revision };
         let now = self.clock.now();
         Ok(IssuedTokens {
-            access_token: access_tokens::issue(&self.verifier.keys, &self.settings, &subject, now)?,
+            access_token: access_tokens::issue(&self.signing_keys, &self.settings, &subject, now)?,
             expires_in: self.settings.access_token_life,
             refresh_token,
             scopes: scopes.to_vec(),

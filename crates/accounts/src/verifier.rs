@@ -2,8 +2,8 @@
 //!
 //! In: a token. Out: a [`Caller`], or the reason for a refusal. An access token is verified by its signature; an API token is
 //! read from the store by its hash and cached for a minute. Promised: a revoked credential is refused within a second on every
-//! instance; while revocations cannot be read, every credential is refused. A verifier creates no keys, starts no threads,
-//! sends no mail and deletes nothing: a service that only verifies runs one alone.
+//! instance; while revocations cannot be read, every credential is refused. A verifier reads no private key, creates no
+//! keys, starts no threads, sends no mail and deletes nothing: a service that only verifies runs one alone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +21,10 @@ use crate::access_tokens::{self, Claims};
 use crate::caller::{Caller, Scope};
 use crate::clock::Clock;
 use crate::interval::{every, tick};
-use crate::keyring::Keyring;
 use crate::limits::{Decision, Rate, RateLimits};
 use crate::revocation_cache::RevocationCache;
 use crate::settings::VerifierSettings;
+use crate::verifying_keys::VerifyingKeyring;
 use crate::{AccessError, Accounts, api_tokens, credential};
 
 /// How long an unchanged user or API token stays cached.
@@ -39,7 +39,7 @@ pub struct TokenVerifier {
     pub(crate) store: Relational,
     pub(crate) settings: VerifierSettings,
     pub(crate) clock: Clock,
-    pub(crate) keys: Keyring,
+    pub(crate) keys: VerifyingKeyring,
     pub(crate) revocations: RevocationCache,
     pub(crate) limits: Arc<dyn RateLimits>,
     /// Last use of API tokens, since it was last written to the store.
@@ -56,7 +56,7 @@ struct Cached<T> {
 }
 
 impl TokenVerifier {
-    /// Verifies against a database whose tables exist. Reads the signing keys and the revocations.
+    /// Verifies against a database whose tables exist. Reads the public keys and the revocations.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -70,7 +70,7 @@ impl TokenVerifier {
             store,
             settings,
             clock,
-            keys: Keyring::default(),
+            keys: VerifyingKeyring::default(),
             revocations: RevocationCache::default(),
             limits,
             used: Mutex::default(),
@@ -78,8 +78,8 @@ impl TokenVerifier {
             tokens: Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_TTL).build(),
         };
         // Keys first: a key that is added in between has a revocation of its own, which is read next.
-        let keys = verifier.store.signing_keys().await?;
-        verifier.keys.replace(&keys).map_err(StoreError::Fatal)?;
+        let keys = verifier.store.verifying_keys().await?;
+        verifier.keys.replace(keys).map_err(StoreError::Fatal)?;
         verifier.refresh().await?;
         Ok(Arc::new(verifier))
     }

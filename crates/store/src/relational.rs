@@ -39,5 +39,5 @@ pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, Charged};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, Rotation, SessionRecord};
-pub use signing_keys::{KeyChange, SigningKeyRecord};
+pub use signing_keys::{KeyChange, SigningKeyRecord, VerifyingKeyRecord};
 pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserPut, UserRecord};

@@ -12,3 +12,4 @@ mod test_accounts;
 #[path = "../../../store/src/relational/test_database.rs"]
 mod test_database;
 mod timing;
+mod verifier;

@@ -6,24 +6,25 @@ use crate::suite::for_every_promise;
 use crate::test_accounts::TestAccounts;
 use crate::test_database::on_fresh;
 
-async fn on_two_instances(test: impl AsyncFnOnce(&mut TestAccounts)) {
+/// Runs a test with two instances on a database of its own, whose address it gets too.
+pub async fn on_two_instances(test: impl AsyncFnOnce(&mut TestAccounts, &str)) {
     on_fresh(async |url| {
         let stores = [Relational::postgres(&url, 8).await.unwrap(), Relational::postgres(&url, 8).await.unwrap()];
         stores[0].migrate().await.unwrap();
         let mut accounts = TestAccounts::on(stores).await;
-        test(&mut accounts).await;
+        test(&mut accounts, &url).await;
         accounts.stop().await;
     })
     .await;
 }
 
 macro_rules! on_postgresql {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$promise:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs postgres"]
             async fn $promise() {
-                on_two_instances(async |accounts| crate::suite::$room::$promise(accounts).await).await;
+                on_two_instances(async |accounts, _| crate::suite::$module::$promise(accounts).await).await;
             }
         )*
     };

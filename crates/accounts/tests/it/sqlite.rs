@@ -14,13 +14,13 @@ pub async fn stores(folder: &TempDir) -> [Relational; 2] {
 }
 
 macro_rules! on_sqlite {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$promise:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
                 let folder = TempDir::new().unwrap();
                 let mut accounts = TestAccounts::on(stores(&folder).await).await;
-                crate::suite::$room::$promise(&mut accounts).await;
+                crate::suite::$module::$promise(&mut accounts).await;
                 accounts.stop().await;
             }
         )*

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use accounts::{
     AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, Credential, Deps, Hashing,
-    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, SessionCache, Settings,
+    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SessionCache, Settings,
     SharedState, UserAccess,
 };
 use async_trait::async_trait;
-use store::Relational;
+use store::{Relational, TenantEraser};
 use store::relational::{UserLimit, UserRecord};
 use testing::eventually;
 use tokio::task::JoinHandle;
@@ -90,6 +90,13 @@ impl TestAccounts {
         }
     }
 
+    /// A further instance on the same database, which reads revocations only once, at its start.
+    pub async fn open(&self, settings: Settings, erasers: Vec<Arc<dyn TenantEraser>>) -> Arc<AccountsService> {
+        let (shared, mailer, clock) = (SharedState::in_process(), self.mails.clone(), self.clock.clone());
+        let deps = Deps { shared, mailer, clock, erasers };
+        AccountsService::open(self.store.clone(), settings, deps).await.unwrap()
+    }
+
     /// Registers a user of this name with the usual password.
     pub async fn register(&self, name: &str) -> UserRecord {
         self.register_with(name, UserAccess::default()).await
@@ -112,6 +119,12 @@ impl TestAccounts {
     pub async fn caller(&self, name: &str) -> Caller {
         let tokens = self.sign_in(name).await;
         self.one.authenticate(tokens.access_token.expose()).await.unwrap()
+    }
+
+    /// An API token of this caller.
+    pub async fn api_token(&self, caller: &Caller, scopes: &[Scope]) -> Credential {
+        let (_, token) = self.one.add_api_token(caller, "token", scopes, None, &Actor::default()).await.unwrap();
+        token
     }
 
     /// Checks that both instances refuse a token within a second.

@@ -127,6 +127,7 @@ mod tests {
         };
         store.change_signing_keys(|_| Some(KeyChange { add: key, others_until: later }), later).await.unwrap();
         store.signing_keys().await.unwrap();
+        store.verifying_keys().await.unwrap();
         let entry = AuditEntry {
             id: Uuid::now_v7(),
             at: now,

@@ -37,12 +37,39 @@ impl fmt::Debug for SigningKeyRecord {
 }
 
 impl SigningKeyRecord {
+    /// The public half.
+    pub fn verifying(&self) -> VerifyingKeyRecord {
+        let Self { kid, public, verifies_until, .. } = self;
+        VerifyingKeyRecord { kid: kid.clone(), public: public.clone(), verifies_until: *verifies_until }
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             kid: row.get("kid")?,
             public: row.get("public_key")?,
             private: row.get("private_key")?,
             signs_from: row.get("signs_from")?,
+            verifies_until: row.get("verifies_until")?,
+        })
+    }
+}
+
+/// A public key, without its private half.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyingKeyRecord {
+    /// The key id (`kid`) in tokens.
+    pub kid: String,
+    /// The public key, 32 bytes.
+    pub public: Vec<u8>,
+    /// The time from which on its signatures are refused; `None` while it is not decided.
+    pub verifies_until: Option<Timestamp>,
+}
+
+impl VerifyingKeyRecord {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            kid: row.get("kid")?,
+            public: row.get("public_key")?,
             verifies_until: row.get("verifies_until")?,
         })
     }
@@ -57,13 +84,19 @@ pub struct KeyChange {
     pub others_until: Timestamp,
 }
 
-const ALL: &str =
+const KEY_PAIRS: &str =
     "SELECT kid, public_key, private_key, signs_from, verifies_until FROM signing_keys ORDER BY signs_from, kid";
+const PUBLIC_KEYS: &str = "SELECT kid, public_key, verifies_until FROM signing_keys ORDER BY signs_from, kid";
 
 impl Relational {
-    /// All keys, by `signs_from`.
+    /// All public keys, by `signs_from`. Needs no right to read the private keys.
+    pub async fn verifying_keys(&self) -> Result<Vec<VerifyingKeyRecord>, StoreError> {
+        self.rows(PUBLIC_KEYS, values![]).await?.iter().map(VerifyingKeyRecord::read).collect()
+    }
+
+    /// All key pairs, by `signs_from`.
     pub async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>, StoreError> {
-        self.rows(ALL, values![]).await?.iter().map(SigningKeyRecord::read).collect()
+        self.rows(KEY_PAIRS, values![]).await?.iter().map(SigningKeyRecord::read).collect()
     }
 
     /// Carries out the rotation that `decide` returns for the stored keys. Only one instance decides at a time. Returns the keys
@@ -74,14 +107,14 @@ impl Relational {
     {
         let mut transaction = self.begin().await?;
         transaction.lock_sequence().await?;
-        let rows = transaction.rows(ALL, values![]).await?;
+        let rows = transaction.rows(KEY_PAIRS, values![]).await?;
         let keys = rows.iter().map(SigningKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
         let Some(KeyChange { add, others_until }) = decide(&keys) else { return Ok(keys) };
         let sql = "UPDATE signing_keys SET verifies_until = $1 WHERE verifies_until IS NULL OR verifies_until > $1";
         transaction.execute(sql, values![others_until]).await?;
         let sql = "INSERT INTO signing_keys (kid, public_key, private_key, signs_from) VALUES ($1, $2, $3, $4)";
         transaction.execute(sql, values![&add.kid, &add.public[..], &add.private[..], add.signs_from]).await?;
-        let rows = transaction.rows(ALL, values![]).await?;
+        let rows = transaction.rows(KEY_PAIRS, values![]).await?;
         transaction.revoke(RevocationKind::SigningKeys, uuid::Uuid::nil(), until).await?;
         transaction.commit().await?;
         rows.iter().map(SigningKeyRecord::read).collect()

@@ -25,12 +25,12 @@ async fn on_two(test: impl AsyncFnOnce(&Two)) {
 }
 
 macro_rules! on_postgresql {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$promise:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs postgres"]
             async fn $promise() {
-                on_two(async |two| super::suite::$room::$promise(two).await).await;
+                on_two(async |two| super::suite::$module::$promise(two).await).await;
             }
         )*
     };

@@ -16,12 +16,12 @@ async fn two_on(folder: &TempDir) -> Two {
 }
 
 macro_rules! on_sqlite {
-    ($($room:ident::$promise:ident,)*) => {
+    ($($module:ident::$promise:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
                 let folder = TempDir::new().unwrap();
-                super::suite::$room::$promise(&two_on(&folder).await).await;
+                super::suite::$module::$promise(&two_on(&folder).await).await;
             }
         )*
     };

@@ -268,6 +268,7 @@ pub async fn of_many_instances_without_a_key_one_adds_it(two: &Two) {
     assert!(seen.iter().all(|keys| keys.len() == 1 && *keys == seen[0]), "{seen:?}");
     let keys = two.other.signing_keys().await.unwrap();
     assert_eq!(keys, seen[0]);
+    assert_eq!(two.other.verifying_keys().await.unwrap(), [keys[0].verifying()]);
     let shown = format!("{keys:?}");
     assert!(shown.contains("***") && !shown.contains("[2]"), "{shown}");
 }

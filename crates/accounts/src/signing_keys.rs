@@ -1,4 +1,4 @@
-//! Signing keys of access tokens, and their rotation.
+//! Private keys of access tokens, and their rotation. Only an issuing service loads them.
 //!
 //! A new key is published for some time before it signs. An old key verifies until the last token that it signed has expired. So
 //! no token is refused because of a rotation, neither here nor by a client that caches the published keys.
@@ -7,93 +7,63 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jiff::Timestamp;
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use serde_json::{Value, json};
+use jsonwebtoken::EncodingKey;
 use store::relational::{KeyChange, SigningKeyRecord};
 
 use crate::access_tokens::LEEWAY;
 use crate::credential::random;
 use crate::settings::Settings;
 
-/// One parsed key pair.
-pub(crate) struct Key {
+/// A private key, ready to sign.
+pub(crate) struct SigningKey {
     pub kid: String,
-    pub private: EncodingKey,
-    pub public: DecodingKey,
-    /// The public key in base64url, as it is published.
-    x: String,
+    pub key: EncodingKey,
     signs_from: Timestamp,
-    verifies_until: Option<Timestamp>,
 }
 
-/// A snapshot of the keys.
+/// A snapshot of the private keys.
 #[derive(Default)]
-pub(crate) struct Keys(Vec<Key>);
+pub(crate) struct SigningKeys(Vec<SigningKey>);
 
-/// The current keys. Readers take a snapshot.
+/// The current private keys. Readers take a snapshot.
 #[derive(Default)]
-pub(crate) struct Keyring(RwLock<Arc<Keys>>);
+pub(crate) struct SigningKeyring(RwLock<Arc<SigningKeys>>);
 
-impl Keyring {
+impl SigningKeyring {
     /// A snapshot of the current keys.
-    pub(crate) fn now(&self) -> Arc<Keys> {
+    pub(crate) fn now(&self) -> Arc<SigningKeys> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the keys by stored ones.
-    pub(crate) fn replace(&self, records: &[SigningKeyRecord]) -> Result<(), String> {
-        let keys = records.iter().map(Key::read).collect::<Result<_, _>>()?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys(keys));
-        Ok(())
+    pub(crate) fn replace(&self, records: &[SigningKeyRecord]) {
+        let keys = SigningKeys(records.iter().map(SigningKey::read).collect());
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 }
 
-impl Keys {
+impl SigningKeys {
     /// The key that signs at this time: the newest with `signs_from` in the past.
-    pub(crate) fn signing(&self, now: Timestamp) -> Option<&Key> {
+    pub(crate) fn at(&self, now: Timestamp) -> Option<&SigningKey> {
         self.0.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
     }
-
-    /// The key with this id, while it verifies.
-    pub(crate) fn verifying(&self, kid: &str, now: Timestamp) -> Option<&Key> {
-        self.0.iter().find(|key| key.kid == kid && key.verifies(now))
-    }
-
-    /// The published keys, as a JSON Web Key Set.
-    pub(crate) fn jwks(&self, now: Timestamp) -> Value {
-        let published = self.0.iter().filter(|key| key.verifies(now)).map(
-            |key| json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.kid, "x": key.x}),
-        );
-        json!({"keys": published.collect::<Vec<_>>()})
-    }
 }
 
-impl Key {
-    fn read(record: &SigningKeyRecord) -> Result<Self, String> {
-        let x = URL_SAFE_NO_PAD.encode(&record.public);
-        let readable = record.public.len() == ed25519_dalek::PUBLIC_KEY_LENGTH;
-        let public = DecodingKey::from_ed_components(&x).ok().filter(|_| readable);
-        Ok(Self {
+impl SigningKey {
+    fn read(record: &SigningKeyRecord) -> Self {
+        Self {
             kid: record.kid.clone(),
-            private: EncodingKey::from_ed_der(&record.private),
-            public: public.ok_or_else(|| format!("the signing key {} cannot be read", record.kid))?,
-            x,
+            key: EncodingKey::from_ed_der(&record.private),
             signs_from: record.signs_from,
-            verifies_until: record.verifies_until,
-        })
-    }
-
-    fn verifies(&self, now: Timestamp) -> bool {
-        self.verifies_until.is_none_or(|until| now < until)
+        }
     }
 }
 
 /// A random Ed25519 key pair.
 pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
-    let key = SigningKey::from_bytes(&random::<32>());
+    let key = ed25519_dalek::SigningKey::from_bytes(&random::<32>());
     SigningKeyRecord {
         kid: URL_SAFE_NO_PAD.encode(random::<12>()),
         public: key.verifying_key().to_bytes().to_vec(),
@@ -122,6 +92,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::verifying_keys::VerifyingKeyring;
 
     fn change(keys: &mut Vec<SigningKeyRecord>, settings: &Settings, now: Timestamp) -> bool {
         let Some(KeyChange { add, others_until }) = due(keys, settings, now) else { return false };
@@ -135,7 +106,8 @@ mod tests {
     #[test]
     fn a_rotation_refuses_no_token_and_publishes_keys_early() {
         let settings = Settings::default();
-        let (mut keys, mut now, ring) = (Vec::new(), Timestamp::now(), Keyring::default());
+        let (mut keys, mut now) = (Vec::new(), Timestamp::now());
+        let (private, public) = (SigningKeyring::default(), VerifyingKeyring::default());
         assert!(change(&mut keys, &settings, now), "the first key signs at once");
         let mut signed: Vec<(Timestamp, String)> = Vec::new();
         let mut published_at =
@@ -145,32 +117,22 @@ mod tests {
             if change(&mut keys, &settings, now) {
                 published_at.insert(keys.last().unwrap().kid.clone(), now);
             }
-            ring.replace(&keys).unwrap();
-            let present = ring.now();
-            let signing = present.signing(now).unwrap();
+            private.replace(&keys);
+            public.replace(keys.iter().map(SigningKeyRecord::verifying).collect()).unwrap();
+            let signing = private.now().at(now).unwrap().kid.clone();
             assert!(
-                published_at[&signing.kid] + settings.signing_key_lead <= now,
+                published_at[&signing] + settings.signing_key_lead <= now,
                 "it signs before clients can know it"
             );
-            signed.push((now, signing.kid.clone()));
+            signed.push((now, signing));
             signed.retain(|(at, _)| *at + settings.access_token_life > now);
             for (_, kid) in &signed {
-                assert!(present.verifying(kid, now).is_some(), "a token in use was refused");
+                assert!(public.now().find(kid, now).is_some(), "a token in use was refused");
             }
             now += Duration::from_secs(600);
         }
         assert_eq!(keys.len(), 4, "one key a month, and the next one");
-        assert_eq!(ring.now().jwks(now)["keys"].as_array().unwrap().len(), 2, "the signing key and the one before it");
-        assert!(ring.now().verifying(&keys[0].kid, now).is_none(), "an old key expires");
-    }
-
-    #[test]
-    fn published_keys_have_no_private_part() {
-        let (ring, now) = (Keyring::default(), Timestamp::now());
-        ring.replace(&[new_key(now)]).unwrap();
-        let published = &ring.now().jwks(now)["keys"][0];
-        let mut fields: Vec<_> = published.as_object().unwrap().keys().map(String::as_str).collect();
-        fields.sort_unstable();
-        assert_eq!(fields, ["alg", "crv", "kid", "kty", "use", "x"]);
+        assert_eq!(public.now().jwks(now)["keys"].as_array().unwrap().len(), 2, "the signing key and the one before it");
+        assert!(public.now().find(&keys[0].kid, now).is_none(), "an old key expires");
     }
 }
