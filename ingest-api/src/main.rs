@@ -55,6 +55,7 @@ impl Check for Program {
     fn check(&self, faults: &mut Faults) {
         self.connections.check(faults);
         self.config.check(&self.shared, faults);
+        self.config.openid.check(&self.tokens.token_issuer, faults);
         self.http.check(faults);
     }
 }

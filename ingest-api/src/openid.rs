@@ -17,7 +17,7 @@ mod discovery;
 mod flow;
 mod id_token;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType, CoreUserInfoClaims,
 };
@@ -27,6 +27,7 @@ use openidconnect::{
     RequestTokenError, Scope, StandardErrorResponse, SubjectIdentifier, TokenResponse,
 };
 use reqwest::Url;
+use settings::Faults;
 
 use discovery::{Discovery, Metadata};
 use id_token::IdTokenVerifier;
@@ -71,43 +72,24 @@ impl Provider {
     /// # Errors
     /// When settings are invalid or incomplete; the message names them.
     pub fn new(settings: &OpenIdArgs, public_url: &str) -> anyhow::Result<Option<Self>> {
-        let (issuer, client_id) = match (&settings.oidc_issuer, &settings.oidc_client_id) {
-            (Some(issuer), Some(client_id)) => (issuer.trim(), client_id),
-            (None, None) => {
-                let rest = settings.oidc_client_secret.is_none();
-                ensure!(
-                    rest,
-                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither"
-                );
-                return Ok(None);
-            }
-            _ => anyhow::bail!("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none"),
+        Faults::result_of(|faults| settings.check(public_url, faults))?;
+        let (Some(issuer), Some(client_id)) = (&settings.oidc_issuer, &settings.oidc_client_id) else {
+            return Ok(None);
         };
-        let issuer_url = secure_url("SIGHTLINE_OIDC_ISSUER", issuer)?;
-        ensure!(issuer_url.query().is_none(), "SIGHTLINE_OIDC_ISSUER must be without a ?");
-        let callback = match &settings.oidc_callback_url {
-            Some(url) => url.clone(),
-            None => format!("{}/v1/oidc/callback", public_url.trim_end_matches('/')),
-        };
-        secure_url("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &callback)?;
-        let returns = settings
-            .oidc_return_urls
-            .iter()
-            .filter(|url| !url.is_empty())
-            .map(|url| secure_url("SIGHTLINE_OIDC_RETURN_URLS", url));
         let scopes = settings.oidc_scopes.split_ascii_whitespace().filter(|scope| *scope != "openid");
         let audiences = settings.oidc_audiences.iter().filter(|audience| !audience.is_empty());
         Ok(Some(Self {
-            issuer: issuer.to_owned(),
+            issuer: issuer.trim().to_owned(),
             client_id: ClientId::new(client_id.clone()),
             client_secret: settings.oidc_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().into())),
             scopes: scopes.map(|scope| Scope::new(scope.to_owned())).collect(),
-            callback: RedirectUrl::new(callback).context("SIGHTLINE_OIDC_CALLBACK_URL")?,
-            returns: returns.collect::<Result<_, _>>()?,
+            callback: RedirectUrl::new(settings.callback_url(public_url)).context("SIGHTLINE_OIDC_CALLBACK_URL")?,
+            returns: settings.return_urls().collect::<Result<_, _>>()?,
             verifier: IdTokenVerifier::new(client_id, audiences.cloned()),
             discovery: Discovery::new(
-                IssuerUrl::new(issuer.to_owned())?,
-                client::ProviderClient::new(&issuer_url, settings)?,
+                IssuerUrl::new(issuer.trim().to_owned())?,
+                client::ProviderClient::new(&args::issuer_url(issuer)?, settings)?,
+                discovery::FAILURE_CACHE_TIME,
             ),
         }))
     }
@@ -198,17 +180,6 @@ impl Provider {
         let newer = self.discovery.refreshed_since(&metadata).await?.ok_or(IdTokenError::UnknownKey)?;
         Ok(verifier.verify(id_token, binding, &newer)?)
     }
-}
-
-/// A URL with TLS; without TLS only one of this machine.
-fn secure_url(key: &str, address: &str) -> anyhow::Result<Url> {
-    let wrong =
-        || format!("{key} must be an address that begins with https:// (http:// on this machine only), without a #");
-    let url: Url = address.trim().parse().with_context(wrong)?;
-    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
-    ensure!(is_safe && url.fragment().is_none(), wrong());
-    Ok(url)
 }
 
 /// HTTP Basic, which every provider must support, unless its metadata says that it does not.

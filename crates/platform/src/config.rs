@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat};
 
 /// The port for clients.
 #[derive(Debug, Clone, Args)]
@@ -45,7 +45,8 @@ pub struct OperatorArgs {
     pub probe_addr: String,
 
     /// Log filter, such as `info` or `warn,indexer=debug`
-    #[arg(long, env = "SIGHTLINE_LOG", default_value = "info,ort=warn", value_name = "FILTER")]
+    #[arg(long, env = "SIGHTLINE_LOG", default_value = "info,ort=warn", value_name = "FILTER",
+        value_parser = telemetry::log_filter)]
     pub log: String,
 
     /// Format of log lines

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, IsTerminal, stderr};
 use std::sync::OnceLock;
 
+use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -26,6 +27,17 @@ const ACCESS_BUFFER: usize = 64 << 10;
 #[must_use = "without it the access log is not written"]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
 
+/// Parses a log filter such as `info` or `warn,indexer=debug`, for a setting.
+///
+/// # Errors
+/// When the filter is invalid.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; it must be a filter such as `info` or `warn,indexer=debug`")),
+    }
+}
+
 /// Starts logging to standard error.
 ///
 /// A thread writes the lines of the access log, as many at once as there are: under load, one system call per line would be
@@ -33,11 +45,9 @@ pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGua
 /// are written at once, so that they are there also after a crash.
 ///
 /// # Errors
-/// When the filter is invalid. The message names the setting.
+/// When the filter is invalid, or a log was started before.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<LogGuard> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        anyhow::anyhow!("SIGHTLINE_LOG: {error}; it must be a filter such as `info` or `warn,indexer=debug`")
-    })?;
+    let filter = EnvFilter::try_new(filter).context("SIGHTLINE_LOG")?;
     let colours = stderr().is_terminal();
     let access = NonBlockingBuilder::default().lossy(false).thread_name("access-log");
     let (access, guard) = access.finish(BufWriter::with_capacity(ACCESS_BUFFER, stderr()));

@@ -91,6 +91,7 @@ impl Check for Up {
         self.admin_token.check(faults);
         self.worker.check(faults);
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
+        self.ingest.openid.check(&self.tokens.token_issuer, faults);
         self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, faults);
     }
 }

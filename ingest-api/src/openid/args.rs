@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context, ensure};
 use clap::Args;
-use settings::Secret;
+use reqwest::{Client, ClientBuilder, Url};
+use settings::{Faults, Secret};
+
+use crate::pem_files::trust;
 
 /// The provider, and this system as its client.
 #[derive(Debug, Clone, Default, Args)]
@@ -39,4 +43,67 @@ pub struct OpenIdArgs {
     /// Certificate authority of the provider, in addition to the public ones; PEM file
     #[arg(long, env = "SIGHTLINE_OIDC_CA", value_name = "FILE")]
     pub oidc_ca: Option<PathBuf>,
+}
+
+impl OpenIdArgs {
+    /// Checks the values against each other, and reads the file that they name. `public_url` is the address of this system.
+    pub fn check(&self, public_url: &str, faults: &mut Faults) {
+        let issuer = match (&self.oidc_issuer, &self.oidc_client_id) {
+            (Some(issuer), Some(_)) => issuer,
+            (None, None) => {
+                faults.ensure(self.oidc_client_secret.is_none(), || {
+                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither".to_owned()
+                });
+                return;
+            }
+            _ => {
+                faults.add("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none");
+                return;
+            }
+        };
+        faults.ok(issuer_url(issuer));
+        faults.ok(secure_url("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &self.callback_url(public_url)));
+        for url in self.return_urls() {
+            faults.ok(url);
+        }
+        faults.ok(self.trust_authority(Client::builder()));
+    }
+
+    /// The redirect URI.
+    pub(super) fn callback_url(&self, public_url: &str) -> String {
+        let default = || format!("{}/v1/oidc/callback", public_url.trim_end_matches('/'));
+        self.oidc_callback_url.clone().unwrap_or_else(default)
+    }
+
+    /// The pages that may receive tokens.
+    pub(super) fn return_urls(&self) -> impl Iterator<Item = anyhow::Result<Url>> {
+        let urls = self.oidc_return_urls.iter().filter(|url| !url.is_empty());
+        urls.map(|url| secure_url("SIGHTLINE_OIDC_RETURN_URLS", url))
+    }
+
+    /// Adds the provider's certificate authority to `client`, if there is one.
+    pub(super) fn trust_authority(&self, client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
+        match &self.oidc_ca {
+            Some(path) => trust(client, path, "SIGHTLINE_OIDC_CA"),
+            None => Ok(client),
+        }
+    }
+}
+
+/// The issuer's URL.
+pub(super) fn issuer_url(issuer: &str) -> anyhow::Result<Url> {
+    let url = secure_url("SIGHTLINE_OIDC_ISSUER", issuer)?;
+    ensure!(url.query().is_none(), "SIGHTLINE_OIDC_ISSUER must be without a ?");
+    Ok(url)
+}
+
+/// A URL with TLS; without TLS only one of this machine.
+fn secure_url(key: &str, address: &str) -> anyhow::Result<Url> {
+    let wrong =
+        || format!("{key} must be an address that begins with https:// (http:// on this machine only), without a #");
+    let url: Url = address.trim().parse().with_context(wrong)?;
+    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_local);
+    ensure!(is_safe && url.fragment().is_none(), wrong());
+    Ok(url)
 }

@@ -9,7 +9,6 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 
 use super::args::OpenIdArgs;
-use crate::pem_files::trust;
 
 /// Time limit for one response. A sign-in needs up to four, which fit into the time limit of a route.
 const ANSWER: Duration = Duration::from_millis(4_500);
@@ -58,9 +57,7 @@ impl ProviderClient {
             // The provider runs on this machine, which a proxy cannot reach.
             client = client.no_proxy();
         }
-        if let Some(path) = &settings.oidc_ca {
-            client = trust(client, path, "SIGHTLINE_OIDC_CA")?;
-        }
+        let client = settings.trust_authority(client)?;
         Ok(Self(client.build().context("no client of the OpenID provider can be made")?))
     }
 

@@ -56,16 +56,45 @@ fn config_check_lists_all_faults() {
         ("SIGHTLINE_RESET_URL", "not an address"),
         ("SIGHTLINE_ADMIN_TOKEN", "too short"),
         ("SIGHTLINE_KAFKA_PROPERTIES", "hunter2"),
+        ("SIGHTLINE_LOG", "info,indexer=loud"),
     ];
-    let output = config(&["check"], &environment);
-    assert_eq!(output.status.code(), Some(2));
+    let stderr = reported(&environment, &environment.map(|(key, _)| key));
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+    assert!(stderr.contains("a filter such as `info`"), "{stderr}");
+}
+
+/// Checks that `config check` reports one fault for each of these settings. Returns all it says.
+fn reported(environment: &[(&str, &str)], faulty: &[&str]) -> String {
+    let output = config(&["check"], environment);
     let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
     let faults: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(faults.len(), environment.len(), "{stderr}");
-    for (key, _) in environment {
+    assert_eq!(faults.len(), faulty.len(), "{stderr}");
+    for key in faulty {
         assert!(faults.iter().any(|fault| fault.contains(key)), "{key}: {stderr}");
     }
-    assert!(!stderr.contains("hunter2"), "{stderr}");
+    stderr
+}
+
+#[test]
+fn config_check_reports_each_wrong_openid_setting() {
+    let (issuer, client) = (("SIGHTLINE_OIDC_ISSUER", "https://a.example"), ("SIGHTLINE_OIDC_CLIENT_ID", "web"));
+    let wrong = [
+        ("SIGHTLINE_OIDC_ISSUER", "http://a.example"),
+        ("SIGHTLINE_OIDC_CALLBACK_URL", "sightline.example/callback"),
+        ("SIGHTLINE_OIDC_RETURN_URLS", "https://app.example/#tokens"),
+        ("SIGHTLINE_OIDC_CA", "/nowhere/ca.pem"),
+    ];
+    let stderr = reported(&[&[client][..], &wrong].concat(), &wrong.map(|(key, _)| key));
+    assert!(stderr.contains("https://"), "it says what would be right: {stderr}");
+    for (half, missing) in [(issuer, client.0), (client, issuer.0)] {
+        assert!(reported(&[half], &[missing]).contains("set both or none"));
+    }
+    let alone = ("SIGHTLINE_OIDC_CLIENT_SECRET", "hunter2");
+    assert!(!reported(&[alone], &[alone.0]).contains("hunter2"));
+    let below_issuer = reported(&[issuer, client, ("SIGHTLINE_TOKEN_ISSUER", "here")], &["SIGHTLINE_TOKEN_ISSUER"]);
+    assert!(below_issuer.contains("SIGHTLINE_OIDC_CALLBACK_URL"), "{below_issuer}");
+    assert!(config(&["check"], &[issuer, client, alone]).status.success());
 }
 
 #[test]
@@ -80,6 +109,9 @@ fn config_print_masks_secrets_and_names_sources() {
         ("SIGHTLINE_ADMIN_TOKEN", "0123456789-0123456789-0123456789"),
         ("SIGHTLINE_KEEP_PICTURES", "off"),
         ("SIGHTLINE_DATABASE_URL", "postgres://ann:hunter2@host/db"),
+        ("SIGHTLINE_OIDC_ISSUER", "https://a.example"),
+        ("SIGHTLINE_OIDC_CLIENT_SECRET", "hunter2"),
+        ("SIGHTLINE_LOG", "warn,indexer=debug"),
     ];
     let output = config(&["print", "--http-addr", "[::1]:443"], &environment);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -92,6 +124,9 @@ fn config_print_masks_secrets_and_names_sources() {
     assert_eq!(line("SIGHTLINE_ADMIN_TOKEN"), ["***", "(environment", "SIGHTLINE_ADMIN_TOKEN)"]);
     assert_eq!(line("SIGHTLINE_KEEP_IMAGES"), ["off", "(environment", "SIGHTLINE_KEEP_PICTURES)"]);
     assert_eq!(line("SIGHTLINE_RETENTION"), ["30d", "(default)"]);
+    assert_eq!(line("SIGHTLINE_OIDC_ISSUER"), ["https://a.example", "(environment", "SIGHTLINE_OIDC_ISSUER)"]);
+    assert_eq!(line("SIGHTLINE_OIDC_CLIENT_SECRET"), ["***", "(environment", "SIGHTLINE_OIDC_CLIENT_SECRET)"]);
+    assert_eq!(line("SIGHTLINE_LOG"), ["warn,indexer=debug", "(environment", "SIGHTLINE_LOG)"]);
     assert_eq!(line("SIGHTLINE_MONGODB_URI"), ["-", "(default)"]);
     assert!(!stdout.contains("hunter2") && !stdout.contains("0123456789"), "{stdout}");
 }
