@@ -50,6 +50,8 @@ use write_timeout::WriteTimeout;
 pub struct Limits {
     /// Timeout of a TLS handshake.
     pub handshake: Duration,
+    /// Period of reading the TLS files again.
+    pub tls_reload: Duration,
     /// Timeout of a request head. It also bounds the idle time of a kept-alive connection.
     pub head: Duration,
     /// Minimum rate of a request body.
@@ -70,6 +72,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
+            tls_reload: Duration::from_secs(2),
             head: Duration::from_secs(10),
             body: MinRate { grace: Duration::from_secs(10), bytes_per_second: 1024 },
             buffer: 64 << 10,
@@ -169,7 +172,7 @@ pub async fn serve(
     let serving = stop.child_token();
     let _ended = serving.clone().drop_guard();
     if let Some(tls) = tls.clone() {
-        tokio::spawn(serving.clone().run_until_cancelled_owned(tls.reload_changes()));
+        tokio::spawn(serving.clone().run_until_cancelled_owned(tls.reload_changes(limits.tls_reload)));
     }
     let port = Arc::new(Port { router: edge.around(router), protocol: protocol(&limits), limits, tls, stop: serving });
     let graceful = GracefulShutdown::new();

@@ -1,6 +1,6 @@
 //! TLS on a port: certificate, key and, for mutual TLS, the authorities of clients' certificates.
 //!
-//! The files are read again every two seconds. Changed files apply to new connections; open connections continue. Invalid
+//! The files are read again every two seconds ([`super::Limits::tls_reload`]). Changed files apply to new connections; open connections continue. Invalid
 //! files stop the start. Invalid files while the service runs are logged, and the previous certificate stays in use.
 
 use std::path::{Path, PathBuf};
@@ -19,8 +19,6 @@ const CERT: &str = "SIGHTLINE_TLS_CERT";
 const KEY: &str = "SIGHTLINE_TLS_KEY";
 const CLIENT_CA: &str = "SIGHTLINE_TLS_CLIENT_CA";
 
-/// Interval between reads of the files.
-const RELOAD: Duration = Duration::from_secs(2);
 /// Interval between warnings about a certificate that expires soon.
 const WARN_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Remaining validity from which on a certificate expires soon.
@@ -69,13 +67,13 @@ impl Tls {
         TlsAcceptor::from(self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Reloads changed files for ever.
-    pub async fn reload_changes(self) {
+    /// Reads the files every `period`, and applies changed ones, for ever.
+    pub async fn reload_changes(self, period: Duration) {
         let mut seen = Ok(self.first.clone());
         let mut since_warning = Duration::ZERO;
         loop {
-            tokio::time::sleep(RELOAD).await;
-            since_warning += RELOAD;
+            tokio::time::sleep(period).await;
+            since_warning += period;
             let now = self.read().await;
             if now != seen {
                 self.apply(&now);

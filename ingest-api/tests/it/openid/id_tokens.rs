@@ -258,7 +258,7 @@ async fn provider_keys_are_refetched_at_a_limited_rate() {
 }
 
 #[tokio::test]
-async fn a_faulty_provider_gives_503_until_it_recovers() {
+async fn a_faulty_provider_gives_503() {
     let provider = TestProvider::start().await;
     let token = provider.key.token(&provider.claims());
     for fault in
@@ -271,9 +271,6 @@ async fn a_faulty_provider_gives_503_until_it_recovers() {
         assert_eq!(problem(answer).await.1, "unavailable");
         let login = server.anonymous(Method::GET, "/v1/oidc/login").send().await.unwrap();
         assert_eq!(problem(login).await.1, "unavailable");
-        provider.set_fault(ProviderFault::None);
-        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
-        me(&server, &token).await;
     }
     let nowhere = ["--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "sightline-web"];
     let server = TestServer::with_flags(&nowhere).await;

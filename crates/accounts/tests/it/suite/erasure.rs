@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use accounts::{AccountError, AccountsService, Actor, Deps, SharedState};
+use accounts::{AccountError, Actor};
 use async_trait::async_trait;
 use contracts::TenantId;
 use store::{Erased, StoreError, TenantEraser};
@@ -37,13 +37,7 @@ impl TenantEraser for TestEraser {
 pub async fn a_failed_deletion_can_be_repeated_and_returns_receipts(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let erasers: Vec<Arc<dyn TenantEraser>> = vec![TestEraser::new("documents", 3, 0), TestEraser::new("images", 2, 1)];
-    let deps = Deps {
-        shared: SharedState::in_process(),
-        mailer: accounts.mails.clone(),
-        clock: accounts.clock.clone(),
-        erasers,
-    };
-    let service = AccountsService::open(accounts.store.clone(), settings(), deps).await.unwrap();
+    let service = accounts.open(settings(), erasers).await;
 
     let failed = service.delete_user(ann.id, &Actor::default()).await.unwrap_err();
     assert_eq!(failed, AccountError::Unavailable("the store is away".to_owned()));
