@@ -46,7 +46,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// The scopes.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
-        Scope::known_in(&self.scope)
+        Scope::parse_known(&self.scope)
     }
 
     /// End of its validity.

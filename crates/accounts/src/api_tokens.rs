@@ -2,7 +2,7 @@
 
 use contracts::{ApiTokenId, UserId};
 use jiff::Timestamp;
-use store::relational::{ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+use store::relational::{ApiTokenWriteOutcome, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 
 use crate::audit::Actor;
 use crate::caller::{Caller, Scope};
@@ -40,9 +40,9 @@ impl AccountsService {
             by_session: caller.session,
         };
         match self.store.add_api_token(&new, now).await? {
-            ApiTokenPut::Stored => {}
-            ApiTokenPut::TooMany => return Err(AccountError::TooMany(MAX_API_TOKENS)),
-            ApiTokenPut::SignedOut => return Err(AccountError::SignedOut),
+            ApiTokenWriteOutcome::Stored => {}
+            ApiTokenWriteOutcome::TooMany => return Err(AccountError::TooMany(MAX_API_TOKENS)),
+            ApiTokenWriteOutcome::SignedOut => return Err(AccountError::SignedOut),
         }
         self.audit("api_token_added", Some(user), actor, Some(format!("{name}: {}", new.scopes))).await;
         let NewApiToken { id, name, scopes, expires_at, .. } = new;

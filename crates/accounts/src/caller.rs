@@ -64,7 +64,7 @@ impl Scope {
     }
 
     /// The scopes that a user of this role may have.
-    pub const fn of(role: Role) -> &'static [Self] {
+    pub const fn allowed_for(role: Role) -> &'static [Self] {
         match role {
             Role::User => &[
                 Self::FramesWrite,
@@ -79,7 +79,7 @@ impl Scope {
     }
 
     /// The scopes in a stored list. Unknown names are ignored: a later version may have written them.
-    pub(crate) fn known_in(scopes: &str) -> Vec<Self> {
+    pub(crate) fn parse_known(scopes: &str) -> Vec<Self> {
         scopes.split(' ').filter_map(|name| name.parse().ok()).collect()
     }
 
@@ -166,8 +166,8 @@ mod tests {
     fn scopes_read_back_as_they_are_listed() {
         let scopes = Scope::parse_list(" alerts:read frames:write  alerts:read").unwrap();
         assert_eq!(scopes, [Scope::FramesWrite, Scope::AlertsRead]);
-        assert_eq!(Scope::known_in(&Scope::list(&scopes)), scopes);
-        assert_eq!(Scope::known_in("frames:write later:scope"), [Scope::FramesWrite]);
+        assert_eq!(Scope::parse_known(&Scope::list(&scopes)), scopes);
+        assert_eq!(Scope::parse_known("frames:write later:scope"), [Scope::FramesWrite]);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_an_admin_may_be_allowed_to_administrate() {
-        assert!(!Scope::of(Role::User).contains(&Scope::Admin));
-        assert_eq!(Scope::of(Role::User).len() + 1, Scope::of(Role::Admin).len());
+        assert!(!Scope::allowed_for(Role::User).contains(&Scope::Admin));
+        assert_eq!(Scope::allowed_for(Role::User).len() + 1, Scope::allowed_for(Role::Admin).len());
     }
 }

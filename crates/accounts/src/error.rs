@@ -47,7 +47,7 @@ pub enum AccountError {
     /// No user is linked to the federated identity, and registration is closed.
     #[error("nobody here signs in this way yet, and only an admin adds users")]
     NotRegistered,
-    /// The user is disabled. Only a federated sign-in tells so: the provider has proven who asks.
+    /// The user is disabled. Only a federated sign-in returns it, after the provider has verified the user.
     #[error("this user is disabled; ask the operator")]
     Disabled,
     /// Another user is linked to the federated identity.
@@ -62,10 +62,10 @@ pub enum AccountError {
     /// The user has the most API tokens that it may have.
     #[error("there are {0} already; delete one first")]
     TooMany(u32),
-    /// The caller does not have a scope that it asks for.
+    /// The caller requests a scope that it does not have.
     #[error("the scope {0} is not yours to give")]
     ScopeNotAllowed(Scope),
-    /// The user has none of the scopes that it asks for.
+    /// The user has none of the requested scopes.
     #[error("none of the scopes is this user's; leave them out for all that it may")]
     NothingAllowed,
     /// The queue of the hashing threads is full.

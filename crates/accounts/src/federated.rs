@@ -1,9 +1,9 @@
-//! Signing in by a federated identity, such as an OpenID Connect provider proves it.
+//! Signing in by a federated identity, which an OpenID Connect provider has verified.
 //!
-//! In: an identity that the provider has proven. Out: a session of the user that is linked to it. Promised: a person is
-//! recognised by issuer and subject, never by an e-mail address. Registering here does not prove that an address is one's own,
-//! so anybody may have registered with somebody else's address: a federated sign-in never signs in to that account. The
-//! address's owner sets a new password by mail, which ends every session and every link, and then links the identity.
+//! In: an identity that the provider has verified. Out: a session of the user that is linked to it. Promised: a user is found by
+//! issuer and subject, never by e-mail address. Registration does not prove that an address belongs to the user, so an attacker may
+//! have registered with the address of a victim: a federated sign-in never signs in to that account. The owner of the address sets a
+//! new password by mail, which ends every session and every link, and then links the identity.
 
 use store::relational::{Identity, UserRecord};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::service::AccountsService;
 use crate::sign_in::{IssuedTokens, Origin, allowed};
 use crate::users::{Registration, UserAccess};
 
-/// An identity that a provider has proven.
+/// An identity that a provider has verified.
 #[derive(Debug, Clone)]
 pub struct FederatedIdentity {
     /// Issuer and subject.
@@ -53,10 +53,10 @@ impl AccountsService {
         self.sign_in_federated(&user, origin).await
     }
 
-    /// Signs in a user whose identity is proven.
+    /// Signs in a user whose identity the provider has verified.
     ///
     /// # Errors
-    /// `Disabled` for a disabled user. Telling so is safe here: the provider has proven who asks.
+    /// `Disabled` for a disabled user. This reveals nothing to strangers, because the provider has verified the user.
     pub async fn sign_in_federated(&self, user: &UserRecord, origin: &Origin) -> Result<IssuedTokens, AccountError> {
         let tokens = self.open_session(user, &allowed(user, None), None, origin).await?;
         let Some(tokens) = tokens else {

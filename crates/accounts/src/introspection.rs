@@ -69,7 +69,7 @@ impl AccountsService {
             expires_at: owner.token.expires_at,
             id: Some(owner.token.id.uuid()),
             makes_requests: true,
-            ..state_of(&owner.user, &Scope::known_in(&owner.token.scopes))
+            ..state_of(&owner.user, &Scope::parse_known(&owner.token.scopes))
         })
     }
 
@@ -81,7 +81,7 @@ impl AccountsService {
         Ok(Some(TokenState {
             issued_at: Some(session.last_used_at),
             expires_at: Some(session.expires_at),
-            ..state_of(&user, &Scope::known_in(&session.scopes))
+            ..state_of(&user, &Scope::parse_known(&session.scopes))
         }))
     }
 }
@@ -91,7 +91,7 @@ fn state_of(user: &UserRecord, named: &[Scope]) -> TokenState {
         user: user.id,
         name: user.username.clone().or_else(|| user.email.clone()),
         tenant: user.tenant.clone(),
-        scopes: Scope::intersect(Scope::of(user.role), named),
+        scopes: Scope::intersect(Scope::allowed_for(user.role), named),
         issued_at: None,
         expires_at: None,
         id: None,

@@ -43,7 +43,7 @@ impl Mailer for LogMailer {
             to = mail.to,
             subject = mail.subject,
             text = mail.text,
-            "no mail server is set: this was to be mailed"
+            "SIGHTLINE_SMTP_URL is not set: this mail is logged instead of sent"
         );
         Ok(())
     }

@@ -45,13 +45,13 @@ impl AccountsService {
     async fn send_reset_mails(&self, stop: &CancellationToken) {
         let mut requests = self.reset_requests.lock().await;
         while let Some(Some(next)) = stop.run_until_cancelled(requests.recv()).await {
-            self.answer_reset_or_log(&next).await;
+            self.send_reset_mail_or_log(&next).await;
         }
         // A client that was promised a mail gets it, unless the mail server takes too long.
         requests.close();
         let rest = async {
             while let Some(next) = requests.recv().await {
-                self.answer_reset_or_log(&next).await;
+                self.send_reset_mail_or_log(&next).await;
             }
         };
         if tokio::time::timeout(LAST_MAILS_TIMEOUT, rest).await.is_err() {
@@ -59,8 +59,8 @@ impl AccountsService {
         }
     }
 
-    async fn answer_reset_or_log(&self, request: &ResetRequest) {
-        if let Err(error) = self.answer_reset(request).await {
+    async fn send_reset_mail_or_log(&self, request: &ResetRequest) {
+        if let Err(error) = self.send_reset_mail(request).await {
             tracing::error!(error = error.to_string(), "a request for a new password failed");
         }
     }

@@ -81,7 +81,7 @@ impl RedisSessions {
         limits::connect(url).map(Self)
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, String> {
+    async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, String> {
         let mut connection = self.0.clone();
         match tokio::time::timeout(REDIS_TIMEOUT, command.query_async(&mut connection)).await {
             Ok(answer) => answer.map_err(|error| format!("Redis cannot be used now: {error}; see SIGHTLINE_REDIS_URL")),
@@ -98,15 +98,15 @@ fn redis_key(key: &str) -> String {
 impl SessionCache for RedisSessions {
     async fn put(&self, key: &str, value: &str, life: Duration) -> Result<(), String> {
         let seconds = life.as_secs().max(1);
-        self.ask(redis::cmd("SET").arg(redis_key(key)).arg(value).arg("EX").arg(seconds)).await
+        self.run(redis::cmd("SET").arg(redis_key(key)).arg(value).arg("EX").arg(seconds)).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<String>, String> {
-        self.ask(redis::cmd("GET").arg(redis_key(key))).await
+        self.run(redis::cmd("GET").arg(redis_key(key))).await
     }
 
     async fn remove(&self, key: &str) -> Result<(), String> {
-        self.ask(redis::cmd("DEL").arg(redis_key(key))).await
+        self.run(redis::cmd("DEL").arg(redis_key(key))).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What users change of themselves: names, e-mail address and password.
+//! Changes of one's own names, e-mail address and password.
 
 use contracts::{SessionId, TenantId, UserId};
 use store::relational::{PasswordHash, ProfileChange, UserRecord};
@@ -11,7 +11,7 @@ use crate::passwords::Verification;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
 use crate::throttle::Attempt;
-use crate::users::check_stored;
+use crate::users::check_written;
 
 /// A change of one's own profile. `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ impl AccountsService {
         let email = change.email.as_deref().map(str::trim);
         check_names(change.username.as_deref(), email, change.full_name.as_deref())?;
         if email.is_some() || change.username.is_some() {
-            self.own_password(id, change.present_password.as_ref(), origin).await?;
+            self.check_present_password(id, change.present_password.as_ref(), origin).await?;
         }
         let takes_operator_name = change.username.as_deref().is_some_and(is_operator_name);
         if takes_operator_name && self.user(id).await?.tenant != TenantId::admin() {
@@ -47,7 +47,7 @@ impl AccountsService {
         let full_name = change.full_name.clone().map(|name| Some(name).filter(|name| !name.is_empty()));
         let stored = ProfileChange { username: change.username.clone(), email: email.map(str::to_owned), full_name };
         let until = self.settings.all_credentials_expired_by(self.clock.now());
-        check_stored(self.store.change_profile(id, &stored, until).await?)?;
+        check_written(self.store.change_profile(id, &stored, until).await?)?;
         self.audit("profile_changed", Some(id), &origin.actor(Some(id)), None).await;
         self.verifier.refresh_best_effort().await;
         self.user(id).await
@@ -66,7 +66,7 @@ impl AccountsService {
         origin: &Origin,
     ) -> Result<(), AccountError> {
         let user = self.user(id).await?;
-        let stored = self.own_password(id, Some(present), origin).await?;
+        let stored = self.check_present_password(id, Some(present), origin).await?;
         let stored = stored.ok_or(AccountError::WrongPresentPassword)?;
         match self.replace_password(&user, Some(&stored), new, keep, &origin.actor(Some(id))).await? {
             true => Ok(()),
@@ -78,14 +78,14 @@ impl AccountsService {
     ///
     /// # Errors
     /// `WrongPresentPassword`; `Invalid` when the user has a password and gives none.
-    pub(crate) async fn own_password(
+    pub(crate) async fn check_present_password(
         &self,
         id: UserId,
         present: Option<&Credential>,
         origin: &Origin,
     ) -> Result<Option<PasswordHash>, AccountError> {
         let Some(stored) = self.store.password(id).await? else { return Ok(None) };
-        let present = present.ok_or_else(|| invalid("present_password", "this takes the password so far"))?;
+        let present = present.ok_or_else(|| invalid("present_password", "this change requires the present password"))?;
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.throttle.admit(&attempt, self.clock.now()).await?;
         match self.hasher.verify(self.hasher.permit()?, present, Some(&stored)).await? {

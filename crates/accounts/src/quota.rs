@@ -3,14 +3,14 @@
 use contracts::{FrameId, UserId};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use store::relational::{Charge, Charged};
+use store::relational::{Charge, ChargeOutcome};
 
 use crate::AccessError;
 use crate::caller::Caller;
 use crate::settings::QuotaPeriod;
 use crate::verifier::{TokenVerifier, unavailable};
 
-/// A user's quota and what of it is used.
+/// A user's quota and the part of it that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaState {
     /// Most frames of a period; `None` without a limit, and then nothing is counted.
@@ -36,9 +36,9 @@ impl TokenVerifier {
         let (now, period) = (self.clock.now(), self.settings.quota_period);
         let charge = Charge { user, frame, period: &period.name(now), limit };
         match self.store.charge(&charge, now).await.map_err(unavailable)? {
-            Charged::Admitted { .. } => Ok(()),
-            Charged::Refused => Err(AccessError::QuotaExceeded { resets_at: period.ends(now) }),
-            Charged::UnknownUser => Err(AccessError::InvalidCredential),
+            ChargeOutcome::Admitted { .. } => Ok(()),
+            ChargeOutcome::Refused => Err(AccessError::QuotaExceeded { resets_at: period.ends(now) }),
+            ChargeOutcome::UnknownUser => Err(AccessError::InvalidCredential),
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct ResetRequest {
 
 impl AccountsService {
     /// Requests a mail with a reset token for the user with this e-mail address, if there is one.
-    pub async fn ask_for_reset(&self, email: &str, origin: &Origin) -> Result<(), AccountError> {
+    pub async fn request_reset(&self, email: &str, origin: &Origin) -> Result<(), AccountError> {
         let attempt = Attempt { kind: "reset", login: email, user: None, address: origin.address };
         self.throttle.admit(&attempt, self.clock.now()).await?;
         match self.resets.try_send(ResetRequest { email: email.to_owned(), address: origin.address }) {
@@ -64,7 +64,7 @@ impl AccountsService {
     }
 
     /// Mails a reset token, if the user exists.
-    pub(crate) async fn answer_reset(&self, request: &ResetRequest) -> Result<(), AccountError> {
+    pub(crate) async fn send_reset_mail(&self, request: &ResetRequest) -> Result<(), AccountError> {
         let found = self.user_by_login(&request.email).await?.map(|(user, _)| user).filter(|user| !user.disabled);
         let Some((user, to)) = found.and_then(|user| Some((user.clone(), user.email?))) else { return Ok(()) };
         if !self.throttle.limits.take(&format!("mails:{}", user.id), self.settings.throttle.mails).await.allowed {

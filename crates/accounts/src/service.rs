@@ -49,7 +49,7 @@ pub struct Deps {
     pub shared: SharedState,
     /// Delivers mail.
     pub mailer: Arc<dyn Mailer>,
-    /// The time; a test may advance it.
+    /// The clock; a test may advance it.
     pub clock: Clock,
     /// The erasers of everything that is kept of a tenant outside the accounts' database. They run in this order.
     pub erasers: Vec<Arc<dyn TenantEraser>>,
@@ -134,7 +134,7 @@ impl AccountsService {
         self.store.close().await;
     }
 
-    /// The accounts' time.
+    /// The present time by the accounts' clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -153,7 +153,7 @@ impl AccountsService {
     pub(crate) async fn rotate_keys(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let decide = |keys: &[_]| signing_keys::due(keys, &self.settings, now);
-        let records = self.store.change_signing_keys(decide, self.settings.access_tokens_expired_by(now)).await?;
+        let records = self.store.rotate_signing_keys(decide, self.settings.access_tokens_expired_by(now)).await?;
         // Public keys first: this instance never signs with a key that it does not verify.
         let public = records.iter().map(SigningKeyRecord::verifying).collect();
         self.verifier.keys.replace(public).map_err(StoreError::Fatal)?;

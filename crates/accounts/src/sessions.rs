@@ -1,7 +1,7 @@
 //! Sessions: renewal, revocation and their ends.
 
 use contracts::{SessionId, UserId};
-use store::relational::{Rotation, SessionRecord};
+use store::relational::{RotationOutcome, SessionRecord};
 
 use crate::access_tokens;
 use crate::api_tokens;
@@ -30,12 +30,12 @@ impl AccountsService {
         let (until, expires_at) = (self.settings.access_tokens_expired_by(now), now + self.settings.session_life);
         let rotation = self.store.rotate(&refresh_token.hash(), &next.hash(), now, grace, until, expires_at).await?;
         match rotation {
-            Rotation::Rotated { session, user, revision } => {
-                let stored = Scope::known_in(&session.scopes);
+            RotationOutcome::Rotated { session, user, revision } => {
+                let stored = Scope::parse_known(&session.scopes);
                 self.issue_tokens(&user, session.id, &allowed(&user, Some(&stored)), revision, next)
             }
-            Rotation::Spent | Rotation::Unknown => Err(AccountError::InvalidGrant),
-            Rotation::Reused { session, user } => {
+            RotationOutcome::Spent | RotationOutcome::Unknown => Err(AccountError::InvalidGrant),
+            RotationOutcome::Reused { session, user } => {
                 tracing::warn!(user.id = %user, session.id = %session, "a spent refresh token was reused: the session ended");
                 let detail = Some(session.to_string());
                 self.audit("refresh_token_reused", Some(user), &origin.actor(None), detail).await;

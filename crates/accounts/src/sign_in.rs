@@ -88,7 +88,7 @@ impl AccountsService {
         password: &Credential,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
-        // First: a client that finds the queue full costs no query and no attempt.
+        // First: when the queue is full, the request costs no query and counts as no attempt.
         let permit = self.hasher.permit()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
@@ -105,7 +105,7 @@ impl AccountsService {
         Ok((user, rehashed))
     }
 
-    /// Notes a refused sign-in. The error is the same for every reason.
+    /// Records a refused sign-in. The error is the same for every reason.
     pub(crate) async fn refuse_sign_in(&self, user: Option<UserId>, origin: &Origin) -> AccountError {
         self.audit("sign_in_refused", user, &origin.actor(None), None).await;
         AccountError::WrongPassword
@@ -117,7 +117,7 @@ impl AccountsService {
         login: &str,
     ) -> Result<Option<(UserRecord, Option<PasswordHash>)>, AccountError> {
         let login = login.trim();
-        // No name is like that; PostgreSQL refuses a NUL.
+        // No name has such a form, and PostgreSQL refuses NUL characters.
         if login.len() > MAX_EMAIL || login.chars().any(char::is_control) {
             return Ok(None);
         }
@@ -168,8 +168,8 @@ impl AccountsService {
     }
 }
 
-/// The scopes of a session: all that the user may have, or those of them that are requested.
+/// The scopes of a session: all scopes of the user, or the requested ones among them.
 pub(crate) fn allowed(user: &UserRecord, requested: Option<&[Scope]>) -> Vec<Scope> {
-    let may = Scope::of(user.role);
+    let may = Scope::allowed_for(user.role);
     requested.map_or_else(|| may.to_vec(), |requested| Scope::intersect(may, requested))
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jiff::Timestamp;
 use jsonwebtoken::EncodingKey;
-use store::relational::{KeyChange, SigningKeyRecord};
+use store::relational::{KeyRotation, SigningKeyRecord};
 
 use crate::access_tokens::LEEWAY;
 use crate::credential::random;
@@ -74,9 +74,9 @@ pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
 }
 
 /// The rotation that is due: a new key when the newest one has less than the lead time left to sign, otherwise `None`.
-pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyChange> {
+pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyRotation> {
     let Some(newest) = keys.iter().max_by_key(|key| key.signs_from) else {
-        return Some(KeyChange { add: new_key(now), others_until: now });
+        return Some(KeyRotation { add: new_key(now), others_until: now });
     };
     if newest.signs_from + settings.signing_key_life > now + settings.signing_key_lead {
         return None;
@@ -84,7 +84,7 @@ pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp
     let signs_from = (newest.signs_from + settings.signing_key_life).max(now + settings.signing_key_lead);
     // Twice the leeway: an instance whose clock is behind still signs with the old key.
     let others_until = signs_from + settings.access_token_life + 2 * LEEWAY;
-    Some(KeyChange { add: new_key(signs_from), others_until })
+    Some(KeyRotation { add: new_key(signs_from), others_until })
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     use crate::verifying_keys::VerifyingKeyring;
 
     fn change(keys: &mut Vec<SigningKeyRecord>, settings: &Settings, now: Timestamp) -> bool {
-        let Some(KeyChange { add, others_until }) = due(keys, settings, now) else { return false };
+        let Some(KeyRotation { add, others_until }) = due(keys, settings, now) else { return false };
         for key in keys.iter_mut().filter(|key| key.verifies_until.is_none_or(|until| until > others_until)) {
             key.verifies_until = Some(others_until);
         }

@@ -3,7 +3,7 @@
 use contracts::{TenantId, UserId};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserPut, UserRecord,
+    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserWriteOutcome, UserRecord,
 };
 use uuid::Uuid;
 
@@ -106,7 +106,7 @@ impl AccountsService {
             quota: access.quota,
             rate_limit: access.rate_limit,
         };
-        check_stored(self.store.add_user(&user, self.clock.now()).await?)?;
+        check_written(self.store.add_user(&user, self.clock.now()).await?)?;
         self.audit("registered", Some(user.id), actor, None).await;
         self.user(user.id).await
     }
@@ -147,8 +147,8 @@ impl AccountsService {
         Ok(self.store.user_by_identity(identity).await?)
     }
 
-    /// Links a federated identity to a user. A user with a password gives it: otherwise a stolen access token could become a
-    /// lasting way to sign in.
+    /// Links a federated identity to a user. It requires the present password, if the user has one: otherwise a thief with a stolen
+    /// access token could add a permanent way to sign in.
     pub async fn link_identity(
         &self,
         user: UserId,
@@ -156,7 +156,7 @@ impl AccountsService {
         present_password: Option<&Credential>,
         origin: &Origin,
     ) -> Result<(), AccountError> {
-        self.own_password(user, present_password, origin).await?;
+        self.check_present_password(user, present_password, origin).await?;
         if !self.store.link_identity(user, identity, self.clock.now()).await? {
             return Err(AccountError::IdentityTaken);
         }
@@ -178,7 +178,7 @@ impl AccountsService {
         Ok(unlinked)
     }
 
-    /// Users, newest first, after a cursor; with `part`, those whose names or address contain it.
+    /// Users, newest first, after a cursor; with `part`, only users whose names or address contain it.
     pub async fn users(
         &self,
         part: Option<&str>,
@@ -231,13 +231,13 @@ fn limit_text(limit: UserLimit, per: &str) -> String {
 }
 
 /// The error of a user that was not stored.
-pub(crate) fn check_stored(outcome: UserPut) -> Result<(), AccountError> {
+pub(crate) fn check_written(outcome: UserWriteOutcome) -> Result<(), AccountError> {
     match outcome {
-        UserPut::Stored => Ok(()),
-        UserPut::UsernameTaken => Err(AccountError::UsernameTaken),
-        UserPut::EmailTaken => Err(AccountError::EmailTaken),
-        UserPut::IdentityTaken => Err(AccountError::IdentityTaken),
-        UserPut::Unknown => Err(AccountError::NotFound("user")),
+        UserWriteOutcome::Stored => Ok(()),
+        UserWriteOutcome::UsernameTaken => Err(AccountError::UsernameTaken),
+        UserWriteOutcome::EmailTaken => Err(AccountError::EmailTaken),
+        UserWriteOutcome::IdentityTaken => Err(AccountError::IdentityTaken),
+        UserWriteOutcome::Unknown => Err(AccountError::NotFound("user")),
     }
 }
 

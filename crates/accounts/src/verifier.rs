@@ -1,4 +1,4 @@
-//! Verifies credentials: the caller behind an access token or API token, and what the caller may still send.
+//! Verifies credentials: the caller of an access token or API token, its rate limit and its quota.
 //!
 //! In: a token. Out: a [`Caller`], or the reason for a refusal. An access token is verified by its signature; an API token is
 //! read from the store by its hash and cached for a minute. Promised: a revoked credential is refused within a second on every
@@ -223,12 +223,12 @@ impl TokenVerifier {
     async fn caller_by_api_token(&self, token: &str) -> Result<Caller, AccessError> {
         let owner = self.active_api_token(token).await?;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(owner.token.id, self.clock.now());
-        Ok(self.caller(&owner.user, &Scope::known_in(&owner.token.scopes), owner.token.expires_at))
+        Ok(self.caller(&owner.user, &Scope::parse_known(&owner.token.scopes), owner.token.expires_at))
     }
 
     fn caller(&self, user: &UserRecord, named: &[Scope], expires_at: Option<Timestamp>) -> Caller {
         // A credential never allows more than its owner may at this moment.
-        let scopes = Scope::intersect(Scope::of(user.role), named);
+        let scopes = Scope::intersect(Scope::allowed_for(user.role), named);
         Caller {
             tenant: user.tenant.clone(),
             user: Some(user.id),

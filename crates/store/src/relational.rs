@@ -1,8 +1,8 @@
 //! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log.
 //!
-//! In and out: facts that `accounts` decides on. Passwords and tokens arrive as hashes only. Promised: an answered write is
-//! committed; of several concurrent attempts to spend, charge or claim the same thing exactly one succeeds, on either database and
-//! from several processes; [`Relational::revocations_after`] leaves no revocation out.
+//! In and out: the records of `accounts`, which makes the decisions. Passwords and tokens arrive as hashes only. Promised: a write
+//! is committed before its call returns; of several concurrent attempts to spend, charge or claim the same thing exactly one
+//! succeeds, on either database and from several processes; [`Relational::revocations_after`] leaves no revocation out.
 //!
 //! Every statement is written once and runs on both databases. They differ in two places: types (`database.rs`) and tables
 //! (`migrations/`), so that PostgreSQL has a UUID and a time where SQLite has a text and a number.
@@ -29,15 +29,15 @@ mod plans;
 #[cfg(test)]
 mod test_database;
 
-pub use api_tokens::{ApiTokenOwner, ApiTokenPut, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+pub use api_tokens::{ApiTokenOwner, ApiTokenWriteOutcome, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
 pub use migrations::init_sql;
 pub use passwords::{PasswordHash, PasswordReset, TokenHash};
-pub use quota::{Charge, Charged};
+pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
-pub use sessions::{NewSession, Rotation, SessionRecord};
-pub use signing_keys::{KeyChange, SigningKeyRecord, VerifyingKeyRecord};
-pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserPut, UserRecord};
+pub use sessions::{NewSession, RotationOutcome, SessionRecord};
+pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
+pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserWriteOutcome, UserRecord};

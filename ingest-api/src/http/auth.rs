@@ -215,7 +215,7 @@ impl FromRequestParts<App> for FullSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        let has_all_scopes = Scope::of(Role::User).iter().all(|scope| caller.may(*scope));
+        let has_all_scopes = Scope::allowed_for(Role::User).iter().all(|scope| caller.may(*scope));
         let is_operator = caller.user.is_none();
         let is_full_session = has_all_scopes && caller.session.is_some();
         if !(is_operator || is_full_session) {

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{Decision, LocalLimits, Rate, RateLimits};
 
-/// Time limit of one question to Redis; after it the instance's own count decides.
+/// Time limit of one call of Redis; then this instance counts for itself.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(100);
-/// Pause before Redis is asked again after a failure.
+/// Pause after a failed call of Redis.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The algorithm of `Rate::take` by the clock of Redis, so that the instances' clocks do not matter. Microseconds are exact in
@@ -34,8 +34,9 @@ return {1, 0, next}
 pub struct RedisLimits {
     connection: ConnectionManager,
     take: Script,
-    own: LocalLimits,
-    /// Time before which Redis is not asked, after a failure.
+    /// Counts while Redis does not answer.
+    fallback: LocalLimits,
+    /// End of the pause after a failed call.
     failed_until: Mutex<Option<Instant>>,
 }
 
@@ -48,12 +49,12 @@ impl RedisLimits {
         Ok(Self {
             connection: connect(url)?,
             take: Script::new(TAKE),
-            own: LocalLimits::default(),
+            fallback: LocalLimits::default(),
             failed_until: Mutex::default(),
         })
     }
 
-    async fn ask(&self, key: &str, rate: Rate) -> Result<Decision, RedisError> {
+    async fn take_in_redis(&self, key: &str, rate: Rate) -> Result<Decision, RedisError> {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let mut invocation = self.take.key(format!("sightline:limit:{key}"));
         invocation.arg(micros(rate.interval)).arg(micros(rate.ahead()));
@@ -74,14 +75,14 @@ impl RedisLimits {
         match answered {
             Ok(()) => {
                 if failed_until.take().is_some() {
-                    tracing::info!("Redis is back: limits are shared by all instances again");
+                    tracing::info!("Redis answers again: all instances share their limits");
                 }
             }
             Err(error) => {
                 if failed_until.replace(Instant::now() + RETRY_AFTER).is_none() {
                     tracing::warn!(
                         error,
-                        "Redis is away: until it is back, each instance limits requests by its own count"
+                        "Redis is unreachable: until it answers again, each instance counts requests for itself"
                     );
                 }
             }
@@ -93,20 +94,20 @@ impl RedisLimits {
 impl RateLimits for RedisLimits {
     async fn take(&self, key: &str, rate: Rate) -> Decision {
         if self.is_paused() {
-            return self.own.take_now(key, rate);
+            return self.fallback.take_now(key, rate);
         }
-        match tokio::time::timeout(REDIS_TIMEOUT, self.ask(key, rate)).await {
+        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis(key, rate)).await {
             Ok(Ok(decision)) => {
                 self.record(Ok(()));
                 decision
             }
             Ok(Err(error)) => {
                 self.record(Err(&error.to_string()));
-                self.own.take_now(key, rate)
+                self.fallback.take_now(key, rate)
             }
             Err(_) => {
                 self.record(Err("no answer in time"));
-                self.own.take_now(key, rate)
+                self.fallback.take_now(key, rate)
             }
         }
     }

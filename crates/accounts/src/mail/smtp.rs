@@ -27,10 +27,10 @@ impl SmtpMailer {
     /// An address is not valid, or a password would be sent in the clear.
     pub fn new(url: &str, from: &str) -> Result<Self, String> {
         // The cause may quote the address, which contains the password.
-        let invalid = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it reads {EXAMPLE}");
+        let invalid = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it must have the form {EXAMPLE}");
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
         if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
-            return Err(format!("SIGHTLINE_SMTP_URL would send its password in the clear; it reads {EXAMPLE}"));
+            return Err(format!("SIGHTLINE_SMTP_URL would send its password in the clear; it must have the form {EXAMPLE}"));
         }
         let from = from.parse().map_err(|_| {
             "SIGHTLINE_MAIL_FROM must be a mail address, such as Sightline <no-reply@example.org>".to_owned()
@@ -39,7 +39,7 @@ impl SmtpMailer {
     }
 
     async fn submit(&self, mail: &Mail) -> Result<(), String> {
-        let to: Address = mail.to.parse().map_err(|error| format!("nothing can be mailed to this address: {error}"))?;
+        let to: Address = mail.to.parse().map_err(|error| format!("this address is not valid: {error}"))?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
@@ -49,7 +49,7 @@ impl SmtpMailer {
             .body(mail.text.clone())
             .map_err(|error| format!("the mail cannot be written: {error}"))?;
         let sent = self.server.send(message).await;
-        sent.map(drop).map_err(|error| format!("the mail server did not take it: {error}; see SIGHTLINE_SMTP_URL"))
+        sent.map(drop).map_err(|error| format!("the mail server refused the mail: {error}; see SIGHTLINE_SMTP_URL"))
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) enum Verification {
     },
 }
 
-/// A place in the queue of the hashing threads. It is taken before anything else is done for a request, so that a refused one costs
-/// next to nothing.
+/// A permit for one password in the queue of the hashing threads. A request acquires it before any other work, so a refused request
+/// costs almost nothing.
 pub(crate) struct HashPermit {
     _permit: OwnedSemaphorePermit,
 }

@@ -1,4 +1,4 @@
-//! More sign-ins than can be hashed.
+//! Sign-ins while the queue of the hashing threads is full.
 
 use std::sync::Arc;
 

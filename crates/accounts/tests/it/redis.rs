@@ -1,4 +1,4 @@
-//! Limits and sessions that instances share through Redis, and what becomes of limits while it is away.
+//! Limits and sessions that instances share through Redis, and limits while Redis is unreachable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn url() -> String {
     std::env::var("SIGHTLINE_TEST_REDIS_URL").expect("SIGHTLINE_TEST_REDIS_URL names a server")
 }
 
-/// A key that no other test has.
+/// A key that no other test uses.
 fn fresh_key() -> String {
     format!("test:{}", Uuid::new_v4())
 }
@@ -52,8 +52,8 @@ async fn two_instances_share_one_limit() {
     assert!((5..=7).contains(&again), "{again} more after half a second");
 }
 
-/// Whether two share a limit: the second sees what the first took. A first question may be answered too late, and then each
-/// goes by its own count for a while.
+/// Whether two instances share a limit: the second counts what the first took. The first call may exceed its time limit; then the
+/// instance counts for itself for a while.
 async fn share(one: &RedisLimits, other: &RedisLimits) -> bool {
     let (key, rate) = (fresh_key(), Rate::new(Duration::from_secs(60), 5));
     one.take(&key, rate).await;
@@ -72,8 +72,8 @@ async fn without_redis_each_instance_has_its_own_limit() {
     relay.cut().await;
     let key = fresh_key();
     let began = Instant::now();
-    assert_eq!(allowed(&limits, &key, rate, 20).await, 5, "it still limits, by its own count");
-    assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for it: {:?}", began.elapsed());
+    assert_eq!(allowed(&limits, &key, rate, 20).await, 5, "this instance counts for itself");
+    assert!(began.elapsed() < Duration::from_secs(1), "requests do not wait for Redis: {:?}", began.elapsed());
 
     relay.restore().await;
     eventually("the limit is shared again", async || share(&beside, &limits).await).await;
@@ -123,6 +123,6 @@ async fn an_opaque_session_is_shared_until_it_ends_or_expires() {
     assert_eq!(other.get(&short).await.unwrap().as_deref(), Some("bob 8"));
     other.remove(&ended).await.unwrap();
     assert_eq!(one.get(&ended).await.unwrap(), None);
-    eventually("its time is over", async || other.get(&short).await.unwrap().is_none()).await;
-    assert_eq!(other.get(&fresh_key()).await.unwrap(), None, "nobody put it there");
+    eventually("it expires", async || other.get(&short).await.unwrap().is_none()).await;
+    assert_eq!(other.get(&fresh_key()).await.unwrap(), None, "the key is unknown");
 }

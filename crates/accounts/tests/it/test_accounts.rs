@@ -17,22 +17,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub const PASSWORD: &str = "lamp ostrich kettle";
-/// What revocation may take.
+/// Time within which every instance refuses a revoked credential.
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// Two instances, which share nothing but a database and the time.
+/// Two instances that share a database, the opaque sessions and the clock.
 pub struct TestAccounts {
     pub one: Arc<AccountsService>,
     pub other: Arc<AccountsService>,
     pub store: Relational,
     pub clock: Clock,
     pub mails: Arc<Mails>,
-    /// Stops what the instances do beside requests.
+    /// Stops the instances' work beside requests.
     pub stop: CancellationToken,
     running: Vec<JoinHandle<()>>,
 }
 
-/// Keeps what would be mailed.
+/// Keeps mails instead of sending them.
 #[derive(Default)]
 pub struct Mails(Mutex<Vec<Mail>>);
 
@@ -45,14 +45,14 @@ impl Mailer for Mails {
 }
 
 impl Mails {
-    /// The mails so far, once there are so many.
+    /// The mails so far, once there are at least `many`.
     pub async fn after(&self, many: usize) -> Vec<Mail> {
         eventually("the mail is sent", async || self.0.lock().unwrap().len() >= many).await;
         self.0.lock().unwrap().clone()
     }
 }
 
-/// Settings that cost a test no time.
+/// Settings with cheap hashing and frequent reads of revocations.
 pub fn settings() -> Settings {
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
     Settings {
@@ -82,7 +82,7 @@ impl TestAccounts {
         Self { one, other, store, clock, mails, stop, running: running.into() }
     }
 
-    /// Stops what the instances do beside requests, and waits for it.
+    /// Stops the instances' work beside requests, and waits for its end.
     pub async fn stop(&mut self) {
         self.stop.cancel();
         for running in self.running.drain(..) {
@@ -107,7 +107,7 @@ impl TestAccounts {
     }
 
     /// A user of this name with a quota.
-    pub async fn with_quota(&self, name: &str, quota: UserLimit) -> UserRecord {
+    pub async fn register_with_quota(&self, name: &str, quota: UserLimit) -> UserRecord {
         self.register_with(name, UserAccess { quota, ..UserAccess::default() }).await
     }
 
@@ -128,7 +128,7 @@ impl TestAccounts {
     }
 
     /// Checks that both instances refuse a token within a second.
-    pub async fn refused_within_a_second(&self, token: &Credential) {
+    pub async fn assert_refused_within_a_second(&self, token: &Credential) {
         let began = tokio::time::Instant::now();
         for accounts in [&self.one, &self.other] {
             let refused = async || accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential);
@@ -138,7 +138,7 @@ impl TestAccounts {
     }
 
     /// Checks that both instances accept a token.
-    pub async fn accepted(&self, token: &Credential) {
+    pub async fn assert_accepted(&self, token: &Credential) {
         for accounts in [&self.one, &self.other] {
             accounts.authenticate(token.expose()).await.unwrap();
         }
@@ -155,14 +155,14 @@ pub fn registration(name: &str) -> Registration {
     }
 }
 
-pub fn from(address: &str) -> Origin {
+pub fn origin_from(address: &str) -> Origin {
     Origin { address: address.parse::<IpAddr>().unwrap(), client: Some("curl/8.0".to_owned()) }
 }
 
-pub fn home() -> Origin {
-    from("192.0.2.1")
+pub fn home_origin() -> Origin {
+    origin_from("192.0.2.1")
 }
 
 pub async fn sign_in(accounts: &AccountsService, login: &str, password: &str) -> Result<IssuedTokens, AccountError> {
-    accounts.sign_in(login, &Credential::new(password), None, &home()).await
+    accounts.sign_in(login, &Credential::new(password), None, &home_origin()).await
 }

@@ -33,7 +33,7 @@ pub struct NewApiToken {
 
 /// The outcome of adding an API token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiTokenPut {
+pub enum ApiTokenWriteOutcome {
     /// Stored.
     Stored,
     /// The owner has [`MAX_API_TOKENS`].
@@ -91,26 +91,26 @@ macro_rules! token_columns {
 
 impl Relational {
     /// Adds an API token, unless the session ended or the owner was disabled meanwhile: a revoked credential creates none.
-    pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<ApiTokenPut, StoreError> {
+    pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<ApiTokenWriteOutcome, StoreError> {
         let mut transaction = self.begin().await?;
         // Ending sessions and disabling lock the user too.
         transaction.lock_user(new.user).await?;
         let sql = "SELECT id FROM users WHERE id = $1 AND NOT disabled \
                    AND ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $2 AND ended_at IS NULL))";
         if transaction.row(sql, values![new.user, new.by_session]).await?.is_none() {
-            return Ok(ApiTokenPut::SignedOut);
+            return Ok(ApiTokenWriteOutcome::SignedOut);
         }
         let counted = transaction.row("SELECT count(*) AS known FROM api_tokens WHERE user_id = $1", values![new.user]);
         let known: i64 = counted.await?.map_or(Ok(0), |row| row.get("known"))?;
         if known >= i64::from(MAX_API_TOKENS) {
-            return Ok(ApiTokenPut::TooMany);
+            return Ok(ApiTokenWriteOutcome::TooMany);
         }
         let sql = "INSERT INTO api_tokens (id, user_id, name, hash, scopes, created_at, expires_at) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let row = values![new.id, new.user, &new.name, &new.token, &new.scopes, now, new.expires_at];
         transaction.execute(sql, row).await?;
         transaction.commit().await?;
-        Ok(ApiTokenPut::Stored)
+        Ok(ApiTokenWriteOutcome::Stored)
     }
 
     /// The token with this hash and its owner, also after its expiry.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::database::Relational;
-use super::values::{Row, after, values};
+use super::values::{Row, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// One event.
@@ -57,7 +57,7 @@ impl Relational {
         cursor: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let ((at, id), limit) = (after(cursor), i64::from(limit));
+        let ((at, id), limit) = (cursor_position(cursor), i64::from(limit));
         let rows = match user {
             Some(user) => {
                 let sql = "SELECT id, at, action, user_id, actor_id, address, detail FROM audit_log \

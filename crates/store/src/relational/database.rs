@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-use super::failure::{DatabaseLabel, failure, within};
+use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
@@ -26,7 +26,7 @@ pub struct Relational {
     pools: Pools,
     pub(super) label: DatabaseLabel,
     #[cfg(test)]
-    pub(super) seen: super::plans::Seen,
+    pub(super) statements: super::plans::StatementLog,
 }
 
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Relational {
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let label = DatabaseLabel::postgres(&format!("{}:{}/{database}", options.get_host(), options.get_port()));
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = within(&label, pool.connect_with(options)).await?;
+        let pool = with_time_limit(&label, pool.connect_with(options)).await?;
         Ok(Self::on(Pools::Postgres(pool), label))
     }
 
@@ -74,8 +74,8 @@ impl Relational {
         // Only after that check: the journal mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        let writer = within(&label, pool(1).connect_with(options.clone())).await?;
-        let readers = within(&label, pool(SQLITE_READERS).connect_with(options)).await?;
+        let writer = with_time_limit(&label, pool(1).connect_with(options.clone())).await?;
+        let readers = with_time_limit(&label, pool(SQLITE_READERS).connect_with(options)).await?;
         Ok(Self::on(Pools::Sqlite { readers, writer }, label))
     }
 
@@ -84,7 +84,7 @@ impl Relational {
             pools,
             label,
             #[cfg(test)]
-            seen: super::plans::Seen::default(),
+            statements: super::plans::StatementLog::default(),
         }
     }
 
@@ -111,32 +111,32 @@ impl Relational {
 
     /// Begins a transaction that may write.
     pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
-        let begun = match &self.pools {
-            Pools::Postgres(pool) => Begun::Postgres(within(&self.label, pool.begin()).await?),
+        let inner = match &self.pools {
+            Pools::Postgres(pool) => DriverTransaction::Postgres(with_time_limit(&self.label, pool.begin()).await?),
             // A deferred transaction that reads and then writes would fail when another one wrote in between.
             Pools::Sqlite { writer, .. } => {
-                Begun::Sqlite(within(&self.label, writer.begin_with("BEGIN IMMEDIATE")).await?)
+                DriverTransaction::Sqlite(with_time_limit(&self.label, writer.begin_with("BEGIN IMMEDIATE")).await?)
             }
         };
         Ok(Transaction {
-            begun,
+            inner,
             label: self.label.clone(),
             #[cfg(test)]
-            seen: self.seen.clone(),
+            statements: self.statements.clone(),
         })
     }
 
     /// Runs one writing statement in its own transaction. Returns the number of affected rows.
     pub(super) async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
-        self.seen.note(sql, &values);
+        self.statements.note(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
-                let done = within(&self.label, bind_postgres!(sqlx::query(sql), values).execute(pool)).await?;
+                let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(pool)).await?;
                 Ok(done.rows_affected())
             }
             Pools::Sqlite { writer, .. } => {
-                let done = within(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(writer)).await?;
+                let done = with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(writer)).await?;
                 Ok(done.rows_affected())
             }
         }
@@ -145,14 +145,14 @@ impl Relational {
     /// Reads rows.
     pub(super) async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         #[cfg(test)]
-        self.seen.note(sql, &values);
+        self.statements.note(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
-                let rows = within(&self.label, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
+                let rows = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Pools::Sqlite { readers, .. } => {
-                let rows = within(&self.label, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
+                let rows = with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
@@ -166,28 +166,28 @@ impl Relational {
 
 /// A transaction. Dropping it without [`Self::commit`] rolls it back.
 pub(super) struct Transaction {
-    begun: Begun,
+    inner: DriverTransaction,
     label: DatabaseLabel,
     #[cfg(test)]
-    seen: super::plans::Seen,
+    statements: super::plans::StatementLog,
 }
 
-enum Begun {
+enum DriverTransaction {
     Postgres(sqlx::Transaction<'static, Postgres>),
     Sqlite(sqlx::Transaction<'static, Sqlite>),
 }
 
 impl Transaction {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self.begun {
-            Begun::Postgres(begun) => within(&self.label, begun.commit()).await,
-            Begun::Sqlite(begun) => within(&self.label, begun.commit()).await,
+        match self.inner {
+            DriverTransaction::Postgres(inner) => with_time_limit(&self.label, inner.commit()).await,
+            DriverTransaction::Sqlite(inner) => with_time_limit(&self.label, inner.commit()).await,
         }
     }
 
     /// Whether this is PostgreSQL, for features that SQLite lacks.
     pub(super) const fn is_postgres(&self) -> bool {
-        matches!(self.begun, Begun::Postgres(_))
+        matches!(self.inner, DriverTransaction::Postgres(_))
     }
 
     /// Runs several statements without arguments and without a time limit.
@@ -195,9 +195,9 @@ impl Transaction {
         if self.is_postgres() {
             self.execute("SET LOCAL statement_timeout = 0", Vec::new()).await?;
         }
-        let done = match &mut self.begun {
-            Begun::Postgres(begun) => sqlx::raw_sql(sql).execute(&mut **begun).await.map(drop),
-            Begun::Sqlite(begun) => sqlx::raw_sql(sql).execute(&mut **begun).await.map(drop),
+        let done = match &mut self.inner {
+            DriverTransaction::Postgres(inner) => sqlx::raw_sql(sql).execute(&mut **inner).await.map(drop),
+            DriverTransaction::Sqlite(inner) => sqlx::raw_sql(sql).execute(&mut **inner).await.map(drop),
         };
         done.map_err(|error| failure(&self.label, &error))
     }
@@ -205,14 +205,14 @@ impl Transaction {
     /// Runs one writing statement. Returns the number of affected rows.
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
-        self.seen.note(sql, &values);
-        match &mut self.begun {
-            Begun::Postgres(begun) => {
-                let done = within(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **begun)).await?;
+        self.statements.note(sql, &values);
+        match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
+                let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **inner)).await?;
                 Ok(done.rows_affected())
             }
-            Begun::Sqlite(begun) => {
-                let done = within(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(&mut **begun)).await?;
+            DriverTransaction::Sqlite(inner) => {
+                let done = with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(&mut **inner)).await?;
                 Ok(done.rows_affected())
             }
         }
@@ -221,16 +221,16 @@ impl Transaction {
     /// Reads rows.
     pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         #[cfg(test)]
-        self.seen.note(sql, &values);
-        match &mut self.begun {
-            Begun::Postgres(begun) => {
+        self.statements.note(sql, &values);
+        match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
                 let query = bind_postgres!(sqlx::query(sql), values);
-                let rows = within(&self.label, query.fetch_all(&mut **begun)).await?;
+                let rows = with_time_limit(&self.label, query.fetch_all(&mut **inner)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
-            Begun::Sqlite(begun) => {
+            DriverTransaction::Sqlite(inner) => {
                 let query = bind_sqlite!(sqlx::query(sql), values);
-                let rows = within(&self.label, query.fetch_all(&mut **begun)).await?;
+                let rows = with_time_limit(&self.label, query.fetch_all(&mut **inner)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
@@ -247,17 +247,17 @@ impl Transaction {
     /// The query plan of a statement, step by step. PostgreSQL scans a whole table only where it has no other way; otherwise it would do
     /// so with few rows.
     pub(super) async fn explain(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<String>, StoreError> {
-        let rows = match &mut self.begun {
-            Begun::Postgres(begun) => {
+        let rows = match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
                 let off = "SET LOCAL enable_seqscan = off";
-                within(&self.label, sqlx::raw_sql(off).execute(&mut **begun)).await?;
+                with_time_limit(&self.label, sqlx::raw_sql(off).execute(&mut **inner)).await?;
                 let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN {sql}")));
-                let rows = within(&self.label, bind_postgres!(query, values).fetch_all(&mut **begun)).await?;
+                let rows = with_time_limit(&self.label, bind_postgres!(query, values).fetch_all(&mut **inner)).await?;
                 rows.into_iter().map(Row::Postgres).collect::<Vec<_>>()
             }
-            Begun::Sqlite(begun) => {
+            DriverTransaction::Sqlite(inner) => {
                 let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
-                let rows = within(&self.label, bind_sqlite!(query, values).fetch_all(&mut **begun)).await?;
+                let rows = with_time_limit(&self.label, bind_sqlite!(query, values).fetch_all(&mut **inner)).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
         };

@@ -47,7 +47,7 @@ impl fmt::Display for DatabaseLabel {
 }
 
 /// Runs one step with a time limit. Boxed: the futures of the driver are large, and a caller of several would hold each of them.
-pub(super) fn within<T>(
+pub(super) fn with_time_limit<T>(
     label: &DatabaseLabel,
     step: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Pin<Box<impl Future<Output = Result<T, StoreError>>>> {

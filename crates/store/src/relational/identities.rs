@@ -1,4 +1,4 @@
-//! Who signs in by the word of an OpenID Connect provider.
+//! Federated identities: which account at an OpenID Connect provider signs in which user.
 
 use contracts::UserId;
 use jiff::Timestamp;
@@ -8,12 +8,12 @@ use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;
 
-/// A person as a provider knows it.
+/// An account at an OpenID Connect provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The provider's issuer URL.
     pub issuer: String,
-    /// The provider's id of the person. Unlike an e-mail address, it never changes hands.
+    /// The provider's id of the account. Unlike an e-mail address, it is never given to another person.
     pub subject: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A user name is compared in lower case. An e-mail address is compared without blanks around it, in Normalization Form C and lower
 //! case, with its domain in the ASCII form of IDNA (UTS 46). So `Ann@Bücher.example` and `ann@xn--bcher-kva.example` are one
-//! mailbox. Mail servers may distinguish the case of local parts; none in use does, and people do not.
+//! mailbox. Mail servers may distinguish the case of local parts, but in practice they do not.
 
 use unicode_normalization::UnicodeNormalization;
 

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::database::{Relational, Transaction};
-use super::failure::{DatabaseLabel, within};
+use super::failure::{DatabaseLabel, with_time_limit};
 use super::login_keys::login_key;
 use super::values::values;
 use crate::{Migrated, StoreError};
@@ -61,8 +61,8 @@ CREATE TABLE sightline_schema (
 PRAGMA application_id = 1397514595;
 ";
 
-/// Advisory lock of a migration of PostgreSQL, so that several processes may start at once. Any number that no other program is
-/// likely to use.
+/// Advisory lock of migrations in PostgreSQL, so that several processes may start at once. An arbitrary number that no other
+/// program is likely to use.
 const LOCK: i64 = 0x534c_6163_0000_0001;
 
 impl Migration {
@@ -219,8 +219,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Computes the key of every e-mail address again, oldest user first. An account whose new key another one has keeps its key
-    /// and is found by its own spelling of the address, as before: both still sign in.
+    /// Computes the key of every e-mail address again, oldest user first. When another account already has the new key, the account
+    /// keeps its old key and is found by its own spelling of the address. So both still sign in.
     async fn recompute_email_keys(&mut self) -> Result<(), StoreError> {
         let mut after = Uuid::nil();
         loop {
@@ -261,9 +261,9 @@ fn not_ours(label: &DatabaseLabel, theirs: Option<&str>) -> StoreError {
 
 /// Refuses a file with tables of another program.
 pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &DatabaseLabel) -> Result<(), StoreError> {
-    let mut connection = within(label, file.connect()).await?;
+    let mut connection = with_time_limit(label, file.connect()).await?;
     let sql = "SELECT (SELECT application_id FROM pragma_application_id) AS owner, (SELECT count(*) FROM sqlite_schema) AS objects";
-    let row = within(label, sqlx::query(sql).fetch_one(&mut connection)).await;
+    let row = with_time_limit(label, sqlx::query(sql).fetch_one(&mut connection)).await;
     let row = row.map_err(|error| match error {
         StoreError::Fatal(_) => not_ours(label, None),
         passing => passing,

@@ -142,10 +142,10 @@ impl Relational {
 impl super::database::Transaction {
     async fn set_password(&mut self, user: UserId, new: &PasswordHash) -> Result<(), StoreError> {
         self.execute("UPDATE users SET password_hash = $2 WHERE id = $1", values![user, new.expose()]).await?;
-        self.drop_resets(user).await
+        self.delete_reset_tokens(user).await
     }
 
-    pub(super) async fn drop_resets(&mut self, user: UserId) -> Result<(), StoreError> {
+    pub(super) async fn delete_reset_tokens(&mut self, user: UserId) -> Result<(), StoreError> {
         self.execute("DELETE FROM password_resets WHERE user_id = $1", values![user]).await.map(drop)
     }
 }

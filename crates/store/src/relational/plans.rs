@@ -7,9 +7,9 @@ use super::values::Value;
 
 /// The statements that were run, each with the arguments of its last run.
 #[derive(Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
+pub(super) struct StatementLog(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
 
-impl Seen {
+impl StatementLog {
     pub(super) fn note(&self, sql: &'static str, values: &[Value]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
     }
@@ -46,11 +46,11 @@ mod tests {
             quota: UserLimit::AtMost(1),
             rate_limit: UserLimit::Configured,
         };
-        assert_eq!(store.add_user(&user, now).await.unwrap(), UserPut::Stored);
+        assert_eq!(store.add_user(&user, now).await.unwrap(), UserWriteOutcome::Stored);
         let other = NewUser { id: UserId::now(), tenant: Uuid::new_v4(), ..user.clone() };
-        assert_eq!(store.add_user(&other, now).await.unwrap(), UserPut::UsernameTaken);
+        assert_eq!(store.add_user(&other, now).await.unwrap(), UserWriteOutcome::UsernameTaken);
         let other = NewUser { username: None, ..other };
-        assert_eq!(store.add_user(&other, now).await.unwrap(), UserPut::EmailTaken);
+        assert_eq!(store.add_user(&other, now).await.unwrap(), UserWriteOutcome::EmailTaken);
         let id = user.id;
         store.user(id).await.unwrap().unwrap();
         for login in ["ann", "ann@example.org"] {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(store.signed_in_from(id, now - grace).await.unwrap(), ["192.0.2.1"]);
         assert_eq!(store.session_of_token(&hash(1)).await.unwrap(), Some((session, id)));
         let reused = store.rotate(&hash(1), &hash(3), now + grace + grace, grace, later, later).await.unwrap();
-        assert_eq!(reused, Rotation::Reused { session, user: id });
+        assert_eq!(reused, RotationOutcome::Reused { session, user: id });
         store.end_session(id, session, now, later).await.unwrap();
         store.end_all_sessions(id, now, later).await.unwrap();
         store.revoke_access_token(Uuid::new_v4(), later).await.unwrap();
@@ -125,7 +125,7 @@ mod tests {
             signs_from: now,
             verifies_until: None,
         };
-        store.change_signing_keys(|_| Some(KeyChange { add: key, others_until: later }), later).await.unwrap();
+        store.rotate_signing_keys(|_| Some(KeyRotation { add: key, others_until: later }), later).await.unwrap();
         store.signing_keys().await.unwrap();
         store.verifying_keys().await.unwrap();
         let entry = AuditEntry {
@@ -146,16 +146,16 @@ mod tests {
     }
 
     /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.
-    const WHOLE: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
+    const MAY_SCAN: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
 
     async fn every_statement_has_an_index(store: &Relational, reads_all: impl Fn(&str) -> bool) {
         store.migrate().await.unwrap();
         store.check_schema().await.unwrap();
         run_everything(store).await;
-        let seen = store.seen.all();
+        let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
-            if WHOLE.iter().any(|whole| sql.contains(whole)) || sql.contains("pg_") || sql.contains("sqlite_schema") {
+            if MAY_SCAN.iter().any(|whole| sql.contains(whole)) || sql.contains("pg_") || sql.contains("sqlite_schema") {
                 continue;
             }
             let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap();
@@ -198,7 +198,7 @@ mod tests {
 
             assert_eq!(store.users(Some("SER1234"), None, 50).await.unwrap().len(), 11);
 
-            let (sql, values) = store.seen.all().into_iter().find(|(sql, _)| sql.contains("LIKE")).unwrap();
+            let (sql, values) = store.statements.all().into_iter().find(|(sql, _)| sql.contains("LIKE")).unwrap();
             let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap().join("\n");
             assert!(plan.contains("users_by_search"), "{plan}");
             store.close().await;

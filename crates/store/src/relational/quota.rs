@@ -1,7 +1,7 @@
 //! Quotas: a counter per user and period, and the frames that it counts.
 //!
 //! A frame counts once, however often and however concurrently it is sent. It counts while at least one admitted request for it is
-//! not refunded, so a failed request gives back its own charge only.
+//! not refunded, so a failed request refunds only its own charge.
 
 use contracts::{FrameId, UserId};
 use jiff::Timestamp;
@@ -25,10 +25,10 @@ pub struct Charge<'a> {
 
 /// The outcome of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charged {
+pub enum ChargeOutcome {
     /// The frame is admitted.
     Admitted {
-        /// Frames of this period that count now.
+        /// Charged frames of this period, this one included.
         used: u64,
     },
     /// The quota is used up. Nothing is charged.
@@ -39,26 +39,26 @@ pub enum Charged {
 
 impl Relational {
     /// Charges a frame.
-    pub async fn charge(&self, charge: &Charge<'_>, now: Timestamp) -> Result<Charged, StoreError> {
+    pub async fn charge(&self, charge: &Charge<'_>, now: Timestamp) -> Result<ChargeOutcome, StoreError> {
         // A client that keeps sending with a used-up quota costs a read and no write.
         if self.used(charge.user, charge.period).await? >= u64::from(charge.limit)
             && self.charged_period(charge.user, charge.frame).await?.is_none()
         {
-            return Ok(Charged::Refused);
+            return Ok(ChargeOutcome::Refused);
         }
         let mut transaction = self.begin().await?;
         match transaction.charge(charge, now).await {
-            Ok(charged @ Charged::Admitted { .. }) => transaction.commit().await.map(|()| charged),
+            Ok(charged @ ChargeOutcome::Admitted { .. }) => transaction.commit().await.map(|()| charged),
             Err(refused @ StoreError::Fatal(_)) => {
                 drop(transaction);
                 // The user may have been deleted between two statements.
-                if self.user(charge.user).await?.is_none() { Ok(Charged::UnknownUser) } else { Err(refused) }
+                if self.user(charge.user).await?.is_none() { Ok(ChargeOutcome::UnknownUser) } else { Err(refused) }
             }
             other => other,
         }
     }
 
-    /// Gives back the charge of one admitted request that failed afterwards.
+    /// Refunds the charge of one admitted request that failed afterwards.
     pub async fn refund(&self, user: UserId, frame: FrameId, now: Timestamp) -> Result<(), StoreError> {
         let Some(period) = self.charged_period(user, frame).await? else { return Ok(()) };
         let mut transaction = self.begin().await?;
@@ -74,7 +74,7 @@ impl Relational {
         transaction.commit().await
     }
 
-    /// Number of frames of a period that count.
+    /// Number of charged frames of a period.
     pub async fn used(&self, user: UserId, period: &str) -> Result<u64, StoreError> {
         let sql = "SELECT used FROM quota_counters WHERE user_id = $1 AND period = $2";
         let row = self.row(sql, values![user, period]).await?;
@@ -89,31 +89,31 @@ impl Relational {
 }
 
 impl Transaction {
-    async fn charge(&mut self, charge: &Charge<'_>, now: Timestamp) -> Result<Charged, StoreError> {
+    async fn charge(&mut self, charge: &Charge<'_>, now: Timestamp) -> Result<ChargeOutcome, StoreError> {
         let Charge { user, frame, period, limit } = *charge;
-        // The counter first, the frame after it, as in every transaction here: who holds the counter is the only one that
-        // charges this user. Selecting from the users finds out who is gone without failing on it.
+        // The counter first, then the frame, as in every transaction here: the lock on the counter serialises the charges of a
+        // user. The SELECT from the users returns no row for a deleted user, so the statement does not fail.
         let sql = "INSERT INTO quota_counters (user_id, period, used, touched_at) \
                    SELECT id, $2, 0, $3 FROM users WHERE id = $1 \
                    ON CONFLICT (user_id, period) DO UPDATE SET touched_at = excluded.touched_at RETURNING used";
-        let Some(row) = self.row(sql, values![user, period, now]).await? else { return Ok(Charged::UnknownUser) };
+        let Some(row) = self.row(sql, values![user, period, now]).await? else { return Ok(ChargeOutcome::UnknownUser) };
         let used = row.get::<i64>("used")?.unsigned_abs();
         let again = "UPDATE quota_charges SET holders = holders + 1 WHERE user_id = $1 AND frame_id = $2";
         if self.execute(again, values![user, frame]).await? == 1 {
-            return Ok(Charged::Admitted { used });
+            return Ok(ChargeOutcome::Admitted { used });
         }
         if used >= u64::from(limit) {
-            return Ok(Charged::Refused);
+            return Ok(ChargeOutcome::Refused);
         }
         let sql = "INSERT INTO quota_charges (user_id, frame_id, period, holders, charged_at) VALUES ($1, $2, $3, 1, $4) \
                    ON CONFLICT (user_id, frame_id) DO NOTHING";
         if self.execute(sql, values![user, frame, period, now]).await? == 0 {
-            // At the turn of a period another instance may count it in the one before.
+            // At the end of a period, another instance may have charged it in the previous one.
             self.execute(again, values![user, frame]).await?;
-            return Ok(Charged::Admitted { used });
+            return Ok(ChargeOutcome::Admitted { used });
         }
         let sql = "UPDATE quota_counters SET used = used + 1 WHERE user_id = $1 AND period = $2";
         self.execute(sql, values![user, period]).await?;
-        Ok(Charged::Admitted { used: used + 1 })
+        Ok(ChargeOutcome::Admitted { used: used + 1 })
     }
 }

@@ -1,6 +1,7 @@
-//! Sessions: one sign-in and its family of refresh tokens.
+//! Sessions: one sign-in and its refresh tokens.
 //!
-//! A family has one unspent token. Spending it creates the next one. Of several concurrent attempts the database decides which is first.
+//! A session has one unspent refresh token. Spending it creates the next one. The database decides which of several concurrent
+//! attempts is first.
 
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
@@ -77,7 +78,7 @@ macro_rules! session_columns {
 
 /// The outcome of spending a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotationOutcome {
     /// It is spent, and the next one is stored.
     Rotated {
         /// The session.
@@ -126,7 +127,7 @@ impl Relational {
         Ok(Some(revision))
     }
 
-    /// Spends a refresh token for the next one. Within `grace` of its spending, a reuse does not end the session. `until` is the time at
+    /// Spends a refresh token for the next one. A reuse within `grace` after that does not end the session. `until` is the time at
     /// which every access token of now has expired, `expires_at` the expiry of the next refresh token.
     pub async fn rotate(
         &self,
@@ -136,13 +137,13 @@ impl Relational {
         grace: SignedDuration,
         until: Timestamp,
         expires_at: Timestamp,
-    ) -> Result<Rotation, StoreError> {
+    ) -> Result<RotationOutcome, StoreError> {
         let mut transaction = self.begin().await?;
         // The session before its token, as a deletion locks them: otherwise the two could deadlock.
         let sql = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE ended_at IS NULL \
                    AND id = (SELECT session_id FROM refresh_tokens WHERE hash = $1) RETURNING id";
         let Some(row) = transaction.row(sql, values![spent, now, expires_at]).await? else {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationOutcome::Unknown);
         };
         let id = SessionId::from_uuid(row.get("id")?);
         let sql = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2";
@@ -158,12 +159,12 @@ impl Relational {
             user_columns!(),
             " FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.id = $1 AND NOT disabled"
         );
-        let Some(row) = transaction.row(sql, values![id]).await? else { return Ok(Rotation::Unknown) };
+        let Some(row) = transaction.row(sql, values![id]).await? else { return Ok(RotationOutcome::Unknown) };
         let (session, user) = (Box::new(SessionRecord::read(&row)?), Box::new(UserRecord::read(&row)?));
         transaction.add_refresh_token(id, next, expires_at).await?;
         let revision = transaction.last_revocation().await?;
         transaction.commit().await?;
-        Ok(Rotation::Rotated { session, user, revision })
+        Ok(RotationOutcome::Rotated { session, user, revision })
     }
 
     /// The session of a refresh token that is neither spent nor expired.
@@ -255,13 +256,13 @@ impl Transaction {
         now: Timestamp,
         grace: SignedDuration,
         until: Timestamp,
-    ) -> Result<Rotation, StoreError> {
+    ) -> Result<RotationOutcome, StoreError> {
         let sql = "SELECT session_id, user_id, spent_at FROM refresh_tokens \
                    JOIN sessions ON sessions.id = refresh_tokens.session_id WHERE hash = $1 AND ended_at IS NULL";
-        let Some(row) = self.row(sql, values![token]).await? else { return Ok(Rotation::Unknown) };
-        let Some(spent_at) = row.get::<Option<Timestamp>>("spent_at")? else { return Ok(Rotation::Unknown) };
+        let Some(row) = self.row(sql, values![token]).await? else { return Ok(RotationOutcome::Unknown) };
+        let Some(spent_at) = row.get::<Option<Timestamp>>("spent_at")? else { return Ok(RotationOutcome::Unknown) };
         if now.duration_since(spent_at) <= grace {
-            return Ok(Rotation::Spent);
+            return Ok(RotationOutcome::Spent);
         }
         let session = SessionId::from_uuid(row.get("session_id")?);
         let user = UserId::from_uuid(row.get("user_id")?);
@@ -270,7 +271,7 @@ impl Transaction {
             self.revoke_session(session, until).await?;
             self.commit().await?;
         }
-        Ok(Rotation::Reused { session, user })
+        Ok(RotationOutcome::Reused { session, user })
     }
 
     /// Ends every session of a user but `keep`, and revokes all its access tokens.

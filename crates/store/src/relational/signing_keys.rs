@@ -77,7 +77,7 @@ impl VerifyingKeyRecord {
 
 /// A rotation.
 #[derive(Debug, Clone)]
-pub struct KeyChange {
+pub struct KeyRotation {
     /// The key to add.
     pub add: SigningKeyRecord,
     /// The time from which on signatures of the other keys are refused.
@@ -101,15 +101,15 @@ impl Relational {
 
     /// Carries out the rotation that `decide` returns for the stored keys. Only one instance decides at a time. Returns the keys
     /// afterwards. `until` is the expiry of the revocation that announces the new key.
-    pub async fn change_signing_keys<D>(&self, decide: D, until: Timestamp) -> Result<Vec<SigningKeyRecord>, StoreError>
+    pub async fn rotate_signing_keys<D>(&self, decide: D, until: Timestamp) -> Result<Vec<SigningKeyRecord>, StoreError>
     where
-        D: FnOnce(&[SigningKeyRecord]) -> Option<KeyChange> + Send,
+        D: FnOnce(&[SigningKeyRecord]) -> Option<KeyRotation> + Send,
     {
         let mut transaction = self.begin().await?;
         transaction.lock_sequence().await?;
         let rows = transaction.rows(KEY_PAIRS, values![]).await?;
         let keys = rows.iter().map(SigningKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
-        let Some(KeyChange { add, others_until }) = decide(&keys) else { return Ok(keys) };
+        let Some(KeyRotation { add, others_until }) = decide(&keys) else { return Ok(keys) };
         let sql = "UPDATE signing_keys SET verifies_until = $1 WHERE verifies_until IS NULL OR verifies_until > $1";
         transaction.execute(sql, values![others_until]).await?;
         let sql = "INSERT INTO signing_keys (kid, public_key, private_key, signs_from) VALUES ($1, $2, $3, $4)";

@@ -176,7 +176,7 @@ pub struct AccessChange {
 
 /// The outcome of writing a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserPut {
+pub enum UserWriteOutcome {
     /// Stored.
     Stored,
     /// Another user has the user name, in any case.

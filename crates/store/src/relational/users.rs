@@ -7,13 +7,13 @@ use super::database::{Relational, Transaction};
 use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
-use super::user_records::{AccessChange, NewUser, ProfileChange, UserPut, UserRecord, user_columns};
+use super::user_records::{AccessChange, NewUser, ProfileChange, UserWriteOutcome, UserRecord, user_columns};
 use super::values::values;
 use crate::{PageCursor, StoreError};
 
 impl Relational {
     /// Adds a user.
-    pub async fn add_user(&self, new: &NewUser, now: Timestamp) -> Result<UserPut, StoreError> {
+    pub async fn add_user(&self, new: &NewUser, now: Timestamp) -> Result<UserWriteOutcome, StoreError> {
         let mut transaction = self.begin().await?;
         let (username, email) = (new.username.as_deref(), new.email.as_deref());
         let sql = "INSERT INTO users (id, tenant, username, username_folded, email, email_folded, full_name, password_hash, \
@@ -36,15 +36,15 @@ impl Relational {
             search_text(username, email, new.full_name.as_deref()),
         ];
         if transaction.execute(sql, row).await? == 0 {
-            return Ok(transaction.taken(new.id, username, email).await?.unwrap_or(UserPut::UsernameTaken));
+            return Ok(transaction.name_conflict(new.id, username, email).await?.unwrap_or(UserWriteOutcome::UsernameTaken));
         }
         if let Some(identity) = &new.identity
             && !transaction.link(new.id, identity, now).await?
         {
-            return Ok(UserPut::IdentityTaken);
+            return Ok(UserWriteOutcome::IdentityTaken);
         }
         transaction.commit().await?;
-        Ok(UserPut::Stored)
+        Ok(UserWriteOutcome::Stored)
     }
 
     /// A user.
@@ -82,7 +82,7 @@ impl Relational {
         after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
-        let (at, id) = super::values::after(after);
+        let (at, id) = super::values::cursor_position(after);
         let (limit, part) = (i64::from(limit), part.map(pattern));
         let rows = match part {
             None => {
@@ -112,13 +112,13 @@ impl Relational {
         id: UserId,
         change: &ProfileChange,
         until: Timestamp,
-    ) -> Result<UserPut, StoreError> {
+    ) -> Result<UserWriteOutcome, StoreError> {
         let mut transaction = self.begin().await?;
-        let Some(user) = transaction.locked_user(id).await? else { return Ok(UserPut::Unknown) };
+        let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(UserWriteOutcome::Unknown) };
         let username = change.username.clone().or(user.username);
         let email = change.email.clone().or(user.email);
         let full_name = change.full_name.clone().unwrap_or(user.full_name);
-        if let Some(taken) = transaction.taken(id, username.as_deref(), email.as_deref()).await? {
+        if let Some(taken) = transaction.name_conflict(id, username.as_deref(), email.as_deref()).await? {
             return Ok(taken);
         }
         let sql = "UPDATE users SET username = $2, username_folded = $3, email = $4, email_folded = $5, full_name = $6, \
@@ -135,16 +135,16 @@ impl Relational {
         if let Err(error) = transaction.execute(sql, row).await {
             drop(transaction);
             // Another transaction may have taken the name since the check.
-            let taken = self.begin().await?.taken(id, username.as_deref(), email.as_deref()).await?;
+            let taken = self.begin().await?.name_conflict(id, username.as_deref(), email.as_deref()).await?;
             return taken.ok_or(error);
         }
         if change.email.is_some() {
             // A reader of the previous mailbox must not set the password.
-            transaction.drop_resets(id).await?;
+            transaction.delete_reset_tokens(id).await?;
         }
         transaction.revoke(RevocationKind::UserChanged, id.uuid(), until).await?;
         transaction.commit().await?;
-        Ok(UserPut::Stored)
+        Ok(UserWriteOutcome::Stored)
     }
 
     /// Changes role and limits of a user. Another role, and disabling, end every session and access token. `false` for an unknown
@@ -157,7 +157,7 @@ impl Relational {
         until: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        let Some(user) = transaction.locked_user(id).await? else { return Ok(false) };
+        let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
         let role = change.role.unwrap_or(user.role);
         let disabled = change.disabled.unwrap_or(user.disabled);
         let sql = "UPDATE users SET role = $2, quota = $3, rate_limit = $4, disabled = $5 WHERE id = $1";
@@ -201,7 +201,7 @@ impl Transaction {
         Ok(self.execute("UPDATE users SET id = id WHERE id = $1", values![id]).await? == 1)
     }
 
-    async fn locked_user(&mut self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+    async fn lock_and_read_user(&mut self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
         if !self.lock_user(id).await? {
             return Ok(None);
         }
@@ -210,22 +210,22 @@ impl Transaction {
     }
 
     /// Whether another user has the user name or the mailbox.
-    async fn taken(
+    async fn name_conflict(
         &mut self,
         id: UserId,
         username: Option<&str>,
         email: Option<&str>,
-    ) -> Result<Option<UserPut>, StoreError> {
+    ) -> Result<Option<UserWriteOutcome>, StoreError> {
         if let Some(username) = username {
             let sql = "SELECT id FROM users WHERE username_folded = $1 AND id <> $2";
             if self.row(sql, values![login_key(username), id]).await?.is_some() {
-                return Ok(Some(UserPut::UsernameTaken));
+                return Ok(Some(UserWriteOutcome::UsernameTaken));
             }
         }
         if let Some(email) = email {
             let sql = "SELECT id FROM users WHERE email_folded IN ($1, $2) AND id <> $3";
             if self.row(sql, values![login_key(email), lower_case(email), id]).await?.is_some() {
-                return Ok(Some(UserPut::EmailTaken));
+                return Ok(Some(UserWriteOutcome::EmailTaken));
             }
         }
         Ok(None)

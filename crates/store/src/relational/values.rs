@@ -187,7 +187,7 @@ pub(super) fn to_postgres(at: Timestamp) -> OffsetDateTime {
 
 /// The position of a cursor in a list that is ordered by time, newest first; without a cursor, the start. A made-up cursor is a
 /// position like any other: its time is clamped to what both databases know, and an invalid id counts as nil.
-pub(super) fn after(cursor: Option<&PageCursor>) -> (Timestamp, Uuid) {
+pub(super) fn cursor_position(cursor: Option<&PageCursor>) -> (Timestamp, Uuid) {
     let Some(cursor) = cursor else { return (END_OF_TIME, Uuid::max()) };
     let id = Uuid::try_parse(&cursor.id).unwrap_or_default();
     (cursor.at.clamp(Timestamp::UNIX_EPOCH, END_OF_TIME), id)

@@ -1,5 +1,5 @@
-//! The accounts' promises, kept on both databases: one contract suite with two programs on one database, run against SQLite
-//! always and against PostgreSQL where `SIGHTLINE_TEST_DATABASE_URL` names a server.
+//! One suite for both databases of accounts, with two instances on each. SQLite always runs; PostgreSQL runs where
+//! `SIGHTLINE_TEST_DATABASE_URL` names a server.
 
 mod postgres;
 mod sqlite;
@@ -9,11 +9,11 @@ mod test_database;
 
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
-use store::relational::{NewSession, NewUser, PasswordHash, Relational, Role, TokenHash, UserLimit, UserPut};
+use store::relational::{NewSession, NewUser, PasswordHash, Relational, Role, TokenHash, UserLimit, UserWriteOutcome};
 use uuid::Uuid;
 
-/// Two programs on one database.
-pub struct Two {
+/// Two instances on one database.
+pub struct TwoStores {
     pub one: Relational,
     pub other: Relational,
 }
@@ -22,7 +22,7 @@ pub fn now() -> Timestamp {
     Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap()
 }
 
-/// A time at which nothing of these tests is over.
+/// A time before which nothing in these tests expires.
 pub fn later() -> Timestamp {
     now() + SignedDuration::from_hours(24)
 }
@@ -37,7 +37,7 @@ pub fn token() -> TokenHash {
     TokenHash(bytes)
 }
 
-/// A user of this name, at an address of this name.
+/// A new user with this name and an e-mail address of this name.
 pub fn named(name: &str) -> NewUser {
     NewUser {
         id: UserId::now(),
@@ -55,7 +55,7 @@ pub fn named(name: &str) -> NewUser {
 
 pub async fn add(store: &Relational, name: &str) -> UserId {
     let user = named(name);
-    assert_eq!(store.add_user(&user, now()).await.unwrap(), UserPut::Stored);
+    assert_eq!(store.add_user(&user, now()).await.unwrap(), UserWriteOutcome::Stored);
     user.id
 }
 

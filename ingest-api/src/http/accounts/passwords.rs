@@ -45,7 +45,7 @@ pub async fn forgot(
         let reason = "email: must be an e-mail address such as name@example.org".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
-    app.users.ask_for_reset(&email, &origin).await?;
+    app.users.request_reset(&email, &origin).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -30,7 +30,7 @@ impl TokenAliases {
         Self {
             accounts: accounts_service.with_admin_token(ADMIN).unwrap(),
             reader: create_token(accounts_service, &operator, &[Scope::DetectionsRead]).await,
-            other: create_token(accounts_service, &other, Scope::of(Role::User)).await,
+            other: create_token(accounts_service, &other, Scope::allowed_for(Role::User)).await,
         }
     }
 }

@@ -28,7 +28,7 @@ impl TenantEraser for TestEraser {
     async fn erase(&self, _: &TenantId) -> Result<Erased, StoreError> {
         let failing = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match failing {
-            Ok(_) => Err(StoreError::Unavailable("the store is away".to_owned())),
+            Ok(_) => Err(StoreError::Unavailable("the store is unreachable".to_owned())),
             Err(_) => Ok(Erased { what: self.what, count: self.count }),
         }
     }
@@ -40,7 +40,7 @@ pub async fn a_failed_deletion_can_be_repeated_and_returns_receipts(accounts: &m
     let service = accounts.open(settings(), erasers).await;
 
     let failed = service.delete_user(ann.id, &Actor::default()).await.unwrap_err();
-    assert_eq!(failed, AccountError::Unavailable("the store is away".to_owned()));
+    assert_eq!(failed, AccountError::Unavailable("the store is unreachable".to_owned()));
     assert!(accounts.one.user(ann.id).await.unwrap().disabled, "it writes nothing more");
     assert_eq!(sign_in(&accounts.one, "ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
 

@@ -9,14 +9,14 @@ use store::relational::{AccessChange, UserLimit};
 
 use testing::eventually;
 
-use crate::test_accounts::{PASSWORD, TestAccounts, from, home, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, origin_from, home_origin, registration, sign_in};
 
-/// Charges a frame; asks again while the database is busy.
+/// Charges a frame; repeats while the database is busy.
 async fn charge(accounts: &AccountsService, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
     loop {
         match accounts.charge(caller, frame).await {
             Err(AccessError::Unavailable(_)) => {}
-            told => return told,
+            outcome => return outcome,
         }
     }
 }
@@ -39,7 +39,7 @@ pub async fn of_a_thousand_concurrent_frames_the_quota_is_charged(accounts: &mut
 }
 
 pub async fn a_frame_is_charged_once_and_a_refused_one_never(accounts: &mut TestAccounts) {
-    accounts.with_quota("ann", UserLimit::AtMost(2)).await;
+    accounts.register_with_quota("ann", UserLimit::AtMost(2)).await;
     let caller = &accounts.caller("ann").await;
     let (first, second, third) = (FrameId::now(), FrameId::now(), FrameId::now());
     for accounts in [&accounts.one, &accounts.other, &accounts.one] {
@@ -54,7 +54,7 @@ pub async fn a_frame_is_charged_once_and_a_refused_one_never(accounts: &mut Test
 }
 
 pub async fn an_account_without_a_quota_costs_no_write(accounts: &mut TestAccounts) {
-    let ann = accounts.with_quota("ann", UserLimit::Unlimited).await;
+    let ann = accounts.register_with_quota("ann", UserLimit::Unlimited).await;
     let caller = &accounts.caller("ann").await;
     for _ in 0..200 {
         accounts.one.charge(caller, FrameId::now()).await.unwrap();
@@ -66,7 +66,7 @@ pub async fn an_account_without_a_quota_costs_no_write(accounts: &mut TestAccoun
 }
 
 pub async fn a_changed_quota_applies_at_once(accounts: &mut TestAccounts) {
-    let ann = accounts.with_quota("ann", UserLimit::AtMost(0)).await;
+    let ann = accounts.register_with_quota("ann", UserLimit::AtMost(0)).await;
     let tokens = accounts.sign_in("ann").await;
     let caller = &accounts.other.authenticate(tokens.access_token.expose()).await.unwrap();
     assert!(is_used_up(&accounts.other.charge(caller, FrameId::now()).await));
@@ -76,14 +76,14 @@ pub async fn a_changed_quota_applies_at_once(accounts: &mut TestAccounts) {
         ..AccessChange::default()
     };
     accounts.one.change_access(ann.id, &more, &Actor::default()).await.unwrap();
-    eventually("the other instance knows", async || accounts.other.charge(caller, FrameId::now()).await.is_ok()).await;
+    eventually("the new quota applies", async || accounts.other.charge(caller, FrameId::now()).await.is_ok()).await;
     assert!(is_used_up(&accounts.other.charge(caller, FrameId::now()).await));
     let now = accounts.other.authenticate(tokens.access_token.expose()).await.unwrap();
-    assert_eq!(now.rate_limit, Some(3), "and the sign-in goes on");
+    assert_eq!(now.rate_limit, Some(3), "the session continues");
 }
 
 pub async fn a_quota_restarts_with_its_period(accounts: &mut TestAccounts) {
-    accounts.with_quota("ann", UserLimit::AtMost(1)).await;
+    accounts.register_with_quota("ann", UserLimit::AtMost(1)).await;
     let caller = &accounts.caller("ann").await;
     let frame = FrameId::now();
     accounts.one.charge(caller, frame).await.unwrap();
@@ -120,7 +120,7 @@ pub async fn guesses_at_an_account_do_not_lock_its_owner_out(accounts: &mut Test
     let (wrong, right) = (Credential::new("not the password"), Credential::new(PASSWORD));
     let mut throttled = 0;
     for n in 0..120 {
-        let guess = accounts.one.sign_in("ann", &wrong, None, &from(&format!("198.51.100.{n}"))).await;
+        let guess = accounts.one.sign_in("ann", &wrong, None, &origin_from(&format!("198.51.100.{n}"))).await;
         match guess.unwrap_err() {
             AccountError::WrongPassword => {}
             AccountError::Throttled { retry_after } => {
@@ -131,8 +131,8 @@ pub async fn guesses_at_an_account_do_not_lock_its_owner_out(accounts: &mut Test
         }
     }
     assert!(throttled > 50, "{throttled} of 120 guesses were slowed down");
-    accounts.one.sign_in("ann", &right, None, &home()).await.expect("the owner, at home, is let in");
-    let stranger = accounts.one.sign_in("ann", &right, None, &from("203.0.113.9")).await;
+    accounts.one.sign_in("ann", &right, None, &home_origin()).await.expect("the owner signs in from the usual address");
+    let stranger = accounts.one.sign_in("ann", &right, None, &origin_from("203.0.113.9")).await;
     assert!(matches!(stranger, Err(AccountError::Throttled { .. })), "{stranger:?}");
 }
 
@@ -143,13 +143,13 @@ pub async fn guesses_from_one_address_are_limited(accounts: &mut TestAccounts) {
     let mut tries = 0;
     while !matches!(sign_in(&accounts.one, "ann", "wrong password").await, Err(AccountError::Throttled { .. })) {
         tries += 1;
-        assert!(tries < 20, "one account from one address");
+        assert!(tries < 20, "the limit of one account from one address is missing");
     }
-    sign_in(&accounts.one, "bob", PASSWORD).await.expect("another account has room of its own");
+    sign_in(&accounts.one, "bob", PASSWORD).await.expect("another account has limits of its own");
     let mut tries = 0;
     while !matches!(sign_in(&accounts.one, &format!("u{tries}"), "x").await, Err(AccountError::Throttled { .. })) {
         tries += 1;
-        assert!(tries < 200, "many accounts from one address");
+        assert!(tries < 200, "the limit of one address is missing");
     }
 }
 
@@ -164,9 +164,9 @@ pub async fn registrations_from_one_address_are_limited(accounts: &mut TestAccou
             Ok(_) => added += 1,
             Err(refused) => break refused,
         }
-        assert!(added < 200, "many users from one address");
+        assert!(added < 200, "the limit of one address is missing");
     };
     assert!(matches!(refused, AccountError::Throttled { .. }), "{refused:?}");
-    register("ann", &actor("192.0.2.7")).await.expect("another address has room of its own");
-    register("bob", &Actor::default()).await.expect("an operator is not held");
+    register("ann", &actor("192.0.2.7")).await.expect("another address has a limit of its own");
+    register("bob", &Actor::default()).await.expect("the limit does not apply to an operator");
 }

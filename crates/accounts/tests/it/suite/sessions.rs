@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 use testing::eventually;
 
-use crate::test_accounts::{PASSWORD, SECOND, TestAccounts, from, home, settings, sign_in};
+use crate::test_accounts::{PASSWORD, SECOND, TestAccounts, origin_from, home_origin, settings, sign_in};
 
 pub async fn a_session_is_renewed_and_listed_and_ended(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let (tokens, elsewhere) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
-    let next = accounts.other.refresh(&tokens.refresh_token, &from("198.51.100.7")).await.unwrap();
+    let next = accounts.other.refresh(&tokens.refresh_token, &origin_from("198.51.100.7")).await.unwrap();
     assert_eq!((next.session, next.user, &next.scopes), (tokens.session, ann.id, &tokens.scopes));
     assert_ne!(next.access_token, tokens.access_token);
-    accounts.accepted(&next.access_token).await;
-    accounts.accepted(&tokens.access_token).await;
+    accounts.assert_accepted(&next.access_token).await;
+    accounts.assert_accepted(&tokens.access_token).await;
 
     let listed = accounts.one.sessions(ann.id).await.unwrap();
     assert_eq!(listed.len(), 2);
@@ -29,35 +29,35 @@ pub async fn a_session_is_renewed_and_listed_and_ended(accounts: &mut TestAccoun
     let bob = accounts.register("bob").await;
     for (user, session) in [(bob.id, tokens.session), (ann.id, SessionId::now())] {
         let refused = accounts.one.end_session(user, session, &Actor::default()).await;
-        assert_eq!(refused.unwrap_err(), AccountError::NotFound("session"), "nobody ends another's session");
+        assert_eq!(refused.unwrap_err(), AccountError::NotFound("session"), "a user ends only its own sessions");
     }
     accounts.other.end_session(ann.id, tokens.session, &Actor::default()).await.unwrap();
-    accounts.refused_within_a_second(&next.access_token).await;
-    accounts.refused_within_a_second(&tokens.access_token).await;
-    let refused = accounts.one.refresh(&next.refresh_token, &home()).await;
+    accounts.assert_refused_within_a_second(&next.access_token).await;
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
+    let refused = accounts.one.refresh(&next.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
-    accounts.accepted(&elsewhere.access_token).await;
+    accounts.assert_accepted(&elsewhere.access_token).await;
     assert_eq!(accounts.one.sessions(ann.id).await.unwrap().len(), 1);
 }
 
 pub async fn a_reused_refresh_token_ends_the_session_after_the_grace(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
-    let next = accounts.one.refresh(&tokens.refresh_token, &home()).await.unwrap();
-    let spent = accounts.other.refresh(&tokens.refresh_token, &home()).await;
+    let next = accounts.one.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
+    let spent = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await;
     assert_eq!(spent.unwrap_err(), AccountError::InvalidGrant);
-    let next = accounts.other.refresh(&next.refresh_token, &home()).await.unwrap();
-    accounts.accepted(&next.access_token).await;
+    let next = accounts.other.refresh(&next.refresh_token, &home_origin()).await.unwrap();
+    accounts.assert_accepted(&next.access_token).await;
 
     accounts.clock.advance(Duration::from_secs(15));
-    let reused = accounts.one.refresh(&tokens.refresh_token, &home()).await;
+    let reused = accounts.one.refresh(&tokens.refresh_token, &home_origin()).await;
     assert_eq!(reused.unwrap_err(), AccountError::InvalidGrant);
 
-    accounts.refused_within_a_second(&next.access_token).await;
-    let refused = accounts.other.refresh(&next.refresh_token, &home()).await;
+    accounts.assert_refused_within_a_second(&next.access_token).await;
+    let refused = accounts.other.refresh(&next.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     for garbage in ["", "slr_", "slr_\0", &"x".repeat(5000)] {
-        let refused = accounts.one.refresh(&Credential::new(garbage), &home()).await;
+        let refused = accounts.one.refresh(&Credential::new(garbage), &home_origin()).await;
         assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant, "{garbage:?}");
     }
 }
@@ -65,38 +65,38 @@ pub async fn a_reused_refresh_token_ends_the_session_after_the_grace(accounts: &
 pub async fn of_fifty_concurrent_renewals_one_succeeds(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
-    let (token, here) = (&tokens.refresh_token, &home());
+    let (token, here) = (&tokens.refresh_token, &home_origin());
     let attempts = (0..50).map(|n| if n % 2 == 0 { &accounts.one } else { &accounts.other });
     let outcomes = join_all(attempts.map(|accounts| accounts.refresh(token, here))).await;
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
     assert!(lost.into_iter().all(|refused| refused.unwrap_err() == AccountError::InvalidGrant));
     let winner = won.into_iter().next().unwrap().unwrap();
-    accounts.accepted(&winner.access_token).await;
+    accounts.assert_accepted(&winner.access_token).await;
     accounts.one.refresh(&winner.refresh_token, here).await.unwrap();
 }
 
 pub async fn a_revoked_token_is_refused_everywhere_within_a_second(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let (first, second) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
-    accounts.accepted(&first.access_token).await;
+    accounts.assert_accepted(&first.access_token).await;
 
-    accounts.one.revoke(&first.access_token, &home()).await.unwrap();
-    accounts.refused_within_a_second(&first.access_token).await;
-    let renewed = accounts.other.refresh(&first.refresh_token, &home()).await.unwrap();
-    accounts.accepted(&renewed.access_token).await;
+    accounts.one.revoke(&first.access_token, &home_origin()).await.unwrap();
+    accounts.assert_refused_within_a_second(&first.access_token).await;
+    let renewed = accounts.other.refresh(&first.refresh_token, &home_origin()).await.unwrap();
+    accounts.assert_accepted(&renewed.access_token).await;
 
-    accounts.one.revoke(&renewed.refresh_token, &home()).await.unwrap();
-    accounts.refused_within_a_second(&renewed.access_token).await;
-    accounts.accepted(&second.access_token).await;
+    accounts.one.revoke(&renewed.refresh_token, &home_origin()).await.unwrap();
+    accounts.assert_refused_within_a_second(&renewed.access_token).await;
+    accounts.assert_accepted(&second.access_token).await;
     let spent = accounts.sign_in("ann").await;
-    let thief = accounts.other.refresh(&spent.refresh_token, &from("198.51.100.7")).await.unwrap();
-    accounts.one.revoke(&spent.refresh_token, &home()).await.unwrap();
-    accounts.refused_within_a_second(&thief.access_token).await;
-    let refused = accounts.other.refresh(&thief.refresh_token, &home()).await;
+    let thief = accounts.other.refresh(&spent.refresh_token, &origin_from("198.51.100.7")).await.unwrap();
+    accounts.one.revoke(&spent.refresh_token, &home_origin()).await.unwrap();
+    accounts.assert_refused_within_a_second(&thief.access_token).await;
+    let refused = accounts.other.refresh(&thief.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     for none in ["", "x", "a.b.c", first.access_token.expose(), renewed.refresh_token.expose()] {
-        accounts.one.revoke(&Credential::new(none), &home()).await.unwrap();
+        accounts.one.revoke(&Credential::new(none), &home_origin()).await.unwrap();
     }
 }
 
@@ -105,18 +105,18 @@ pub async fn concurrent_sign_outs_take_effect_within_a_second(accounts: &mut Tes
     accounts.register("bob").await;
     let (one, bob) = (&accounts.one, accounts.sign_in("bob").await);
     for _ in 0..5 {
-        let mut grants = Vec::new();
+        let mut issued = Vec::new();
         for _ in 0..20 {
-            grants.push(one.sign_in_federated(&ann, &home()).await.unwrap());
+            issued.push(one.sign_in_federated(&ann, &home_origin()).await.unwrap());
         }
         let done = AtomicBool::new(false);
         let sign_out = async |tokens: &IssuedTokens| {
-            one.revoke(&tokens.refresh_token, &home()).await.unwrap();
+            one.revoke(&tokens.refresh_token, &home_origin()).await.unwrap();
             let refused = one.authenticate(tokens.access_token.expose()).await;
-            assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "by this instance at once");
+            assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "this instance refuses it at once");
         };
         let sign_outs = async {
-            join_all(grants.iter().map(sign_out)).await;
+            join_all(issued.iter().map(sign_out)).await;
             done.store(true, Ordering::SeqCst);
         };
         let others = async {
@@ -137,24 +137,24 @@ pub async fn signing_out_everywhere_spares_later_sign_ins_and_api_tokens(account
     let (_, api_token) = accounts.one.add_api_token(&caller, "gate", &scopes, None, &Actor::default()).await.unwrap();
 
     accounts.one.sign_out_everywhere(ann.id, &Actor::default()).await.unwrap();
-    // In the same second, by the other instance, which may not have heard of it yet.
+    // Within the same second, on the other instance, which may not have read the revocation yet.
     let after = sign_in(&accounts.other, "ann", PASSWORD).await.unwrap();
 
     for tokens in &before {
-        accounts.refused_within_a_second(&tokens.access_token).await;
-        let refused = accounts.other.refresh(&tokens.refresh_token, &home()).await;
+        accounts.assert_refused_within_a_second(&tokens.access_token).await;
+        let refused = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await;
         assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     }
-    accounts.accepted(&after.access_token).await;
-    accounts.accepted(&api_token).await;
+    accounts.assert_accepted(&after.access_token).await;
+    accounts.assert_accepted(&api_token).await;
 }
 
 pub async fn a_sign_in_after_a_reset_is_valid_on_every_instance(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     for _ in 0..20 {
         accounts.one.set_password(ann.id, &Credential::new(PASSWORD), &Actor::default()).await.unwrap();
-        let tokens = accounts.other.sign_in_federated(&ann, &home()).await.unwrap();
-        accounts.accepted(&tokens.access_token).await;
+        let tokens = accounts.other.sign_in_federated(&ann, &home_origin()).await.unwrap();
+        accounts.assert_accepted(&tokens.access_token).await;
     }
 }
 
@@ -163,13 +163,13 @@ pub async fn an_access_token_expires(accounts: &mut TestAccounts) {
     let tokens = accounts.sign_in("ann").await;
     assert_eq!(tokens.expires_in, Duration::from_secs(900));
     accounts.clock.advance(Duration::from_secs(890));
-    accounts.accepted(&tokens.access_token).await;
+    accounts.assert_accepted(&tokens.access_token).await;
     accounts.clock.advance(Duration::from_secs(10));
-    accounts.refused_within_a_second(&tokens.access_token).await;
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
     accounts.clock.advance(Settings::default().session_life - Duration::from_secs(1000));
-    let renewed = accounts.other.refresh(&tokens.refresh_token, &home()).await.unwrap();
+    let renewed = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
     accounts.clock.advance(Settings::default().session_life);
-    let refused = accounts.other.refresh(&renewed.refresh_token, &home()).await;
+    let refused = accounts.other.refresh(&renewed.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
 }
 
@@ -190,7 +190,7 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
     let state = accounts.one.token_state(&api_token).await.unwrap().unwrap();
     assert_eq!((state.id, state.scopes, state.expires_at), (Some(record.id.uuid()), scopes.to_vec(), None));
     let refused = accounts.one.authenticate(tokens.refresh_token.expose()).await;
-    assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "a refresh token makes no requests");
+    assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "a refresh token is no credential of requests");
 
     accounts.one.end_session(ann.id, tokens.session, &Actor::default()).await.unwrap();
     for none in [
@@ -207,11 +207,11 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
 pub async fn a_sign_in_may_narrow_its_scopes_and_never_widen_them(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let (password, asked) = (Credential::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
-    let tokens = accounts.one.sign_in("ann", &password, Some(&asked), &home()).await.unwrap();
+    let tokens = accounts.one.sign_in("ann", &password, Some(&asked), &home_origin()).await.unwrap();
     assert_eq!(tokens.scopes, [Scope::AlertsRead]);
-    let nothing = accounts.one.sign_in("ann", &password, Some(&[Scope::Admin]), &home()).await;
+    let nothing = accounts.one.sign_in("ann", &password, Some(&[Scope::Admin]), &home_origin()).await;
     assert_eq!(nothing.unwrap_err(), AccountError::NothingAllowed);
-    let renewed = accounts.other.refresh(&tokens.refresh_token, &home()).await.unwrap();
+    let renewed = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
     for token in [&tokens.access_token, &renewed.access_token] {
         assert_eq!(accounts.one.authenticate(token.expose()).await.unwrap().scopes, [Scope::AlertsRead]);
     }
@@ -229,31 +229,31 @@ pub async fn without_the_database_tokens_are_refused_once_stale(accounts: &mut T
     eventually("the token is refused", async || unavailable(&stale, token.expose()).await).await;
     assert!(stale.check().await.is_err());
     assert!(unavailable(&stale, &Uuid::new_v4().to_string()).await);
-    accounts.accepted(&token).await;
+    accounts.assert_accepted(&token).await;
 }
 
 pub async fn an_opaque_session_identifies_its_user_until_it_ends(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let password = Credential::new(PASSWORD);
-    let wrong = accounts.one.open_opaque("ann", &Credential::new("wrong password"), &home()).await;
+    let wrong = accounts.one.open_opaque("ann", &Credential::new("wrong password"), &home_origin()).await;
     assert_eq!(wrong.unwrap_err(), AccountError::WrongPassword);
-    let first = accounts.one.open_opaque("ann", &password, &home()).await.unwrap();
+    let first = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
     assert!(Uuid::try_parse(first.expose()).is_ok());
     assert_eq!(accounts.other.opaque_user(&first).await.unwrap().id, ann.id);
     for none in ["", "x", "\0", &Uuid::new_v4().to_string()] {
         let refused = accounts.other.opaque_user(&Credential::new(none)).await;
         assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{none:?}");
     }
-    assert!(accounts.one.authenticate(first.expose()).await.is_err(), "it makes no other requests");
+    assert!(accounts.one.authenticate(first.expose()).await.is_err(), "it is no credential of other requests");
 
     accounts.other.end_opaque(&first).await.unwrap();
     assert_eq!(accounts.one.opaque_user(&first).await.unwrap_err(), AccessError::InvalidCredential);
 
-    let second = accounts.one.open_opaque("ann", &password, &home()).await.unwrap();
+    let second = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
     accounts.one.sign_out_everywhere(ann.id, &Actor::default()).await.unwrap();
-    eventually("the other instance refuses it", async || accounts.other.opaque_user(&second).await.is_err()).await;
-    let third = accounts.one.open_opaque("ann", &password, &home()).await.unwrap();
-    // Hours later, when no access token of then is valid any more.
+    eventually("the other instance refuses the session", async || accounts.other.opaque_user(&second).await.is_err()).await;
+    let third = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
+    // Hours later, after every access token of that time has expired.
     accounts.clock.advance(Duration::from_secs(6 * 3600));
     accounts.one.maintain_once().await.unwrap();
     accounts.register("bob").await;
@@ -273,22 +273,22 @@ pub async fn a_key_rotation_refuses_no_token_on_either_instance(accounts: &mut T
     assert_eq!(accounts.one.jwks(), accounts.other.jwks());
     let mut tokens = accounts.sign_in("ann").await;
     accounts.clock.advance(settings.signing_key_life - settings.signing_key_lead - Duration::from_secs(60));
-    tokens = accounts.one.refresh(&tokens.refresh_token, &home()).await.unwrap();
+    tokens = accounts.one.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
     accounts.clock.advance(Duration::from_secs(60));
     accounts.one.maintain_once().await.unwrap();
     eventually("both instances publish the next key", async || keys(&accounts.one) == 2 && keys(&accounts.other) == 2)
         .await;
     assert_eq!(accounts.one.jwks(), accounts.other.jwks());
-    // Up to the change and past it, minute by minute: every token of the last quarter of an hour is good everywhere.
+    // Minute by minute, across the change of keys: both instances accept every token of the last quarter of an hour.
     let mut recent = vec![tokens.access_token.clone()];
     for _ in 0..90 {
         accounts.clock.advance(Duration::from_secs(60));
-        tokens = accounts.other.refresh(&tokens.refresh_token, &home()).await.unwrap();
+        tokens = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
         recent.push(tokens.access_token.clone());
         let valid = recent.len().saturating_sub(14);
         for token in &recent[valid..] {
-            accounts.accepted(token).await;
+            accounts.assert_accepted(token).await;
         }
     }
-    assert_eq!((keys(&accounts.one), keys(&accounts.other)), (1, 1), "the old key is not published any more");
+    assert_eq!((keys(&accounts.one), keys(&accounts.other)), (1, 1), "the old key is no longer published");
 }

@@ -1,16 +1,16 @@
-//! Spellings of one password and of one mailbox.
+//! Spellings of a password and of a mailbox.
 
 use accounts::{AccountError, Actor, Registration, UserAccess};
 use accounts::{Credential, Scope};
 
-use crate::test_accounts::{PASSWORD, TestAccounts, home, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, registration, sign_in};
 
 pub async fn one_mailbox_is_one_account_in_any_spelling(accounts: &mut TestAccounts) {
     let email = |email: &str| Registration { username: None, email: Some(email.to_owned()), ..registration("zoe") };
     let register =
         async |address: &str| accounts.one.register(&email(address), UserAccess::default(), &Actor::default()).await;
     let zoe = register(" Zoë@Bücher.example ").await.unwrap();
-    assert_eq!(zoe.email.as_deref(), Some("Zoë@Bücher.example"), "without the blanks");
+    assert_eq!(zoe.email.as_deref(), Some("Zoë@Bücher.example"), "blanks are trimmed");
     for spelling in ["zoë@bücher.example", "zoe\u{308}@bu\u{308}cher.example\t", " ZOË@xn--bcher-kva.example"] {
         let tokens = sign_in(&accounts.other, spelling, PASSWORD).await.unwrap();
         assert_eq!(tokens.user, zoe.id, "{spelling:?}");
@@ -39,14 +39,14 @@ pub async fn a_reset_by_mail_revokes_api_tokens_everywhere(accounts: &mut TestAc
     let caller = accounts.caller("ann").await;
     let (_, token) =
         accounts.one.add_api_token(&caller, "gate", &[Scope::FramesWrite], None, &Actor::default()).await.unwrap();
-    accounts.accepted(&token).await;
+    accounts.assert_accepted(&token).await;
 
-    accounts.one.ask_for_reset("ann@example.org ", &home()).await.unwrap();
+    accounts.one.request_reset("ann@example.org ", &home_origin()).await.unwrap();
     let mail = accounts.mails.after(1).await.remove(0);
     let (_, reset) = mail.text.split_once("#token=").unwrap();
     let reset = Credential::new(reset.split_whitespace().next().unwrap());
-    accounts.other.reset_password(&reset, &Credential::new("kettle of lamps"), &home()).await.unwrap();
+    accounts.other.reset_password(&reset, &Credential::new("kettle of lamps"), &home_origin()).await.unwrap();
 
-    accounts.refused_within_a_second(&token).await;
+    accounts.assert_refused_within_a_second(&token).await;
     assert_eq!(accounts.one.api_tokens(caller.user.unwrap()).await.unwrap(), []);
 }

@@ -26,9 +26,9 @@ pub async fn an_api_token_allows_its_scopes_until_it_expires(accounts: &mut Test
     assert!(!format!("{listed:?}{token:?}").contains(&token.expose()[3..]));
 
     accounts.clock.advance(Duration::from_secs(3599));
-    accounts.accepted(&token).await;
+    accounts.assert_accepted(&token).await;
     accounts.clock.advance(Duration::from_secs(1));
-    accounts.refused_within_a_second(&token).await;
+    accounts.assert_refused_within_a_second(&token).await;
 }
 
 pub async fn a_deleted_api_token_is_refused_within_a_second(accounts: &mut TestAccounts) {
@@ -36,20 +36,20 @@ pub async fn a_deleted_api_token_is_refused_within_a_second(accounts: &mut TestA
     let (caller, actor, scopes) = (accounts.caller("ann").await, Actor::default(), [Scope::FramesWrite]);
     let (first, token) = accounts.one.add_api_token(&caller, "first", &scopes, None, &actor).await.unwrap();
     let (_, second) = accounts.one.add_api_token(&caller, "second", &scopes, None, &actor).await.unwrap();
-    accounts.accepted(&token).await;
+    accounts.assert_accepted(&token).await;
     let bob = accounts.register("bob").await;
     for (user, id) in [(bob.id, first.id), (ann.id, ApiTokenId::now())] {
         let refused = accounts.one.delete_api_token(user, id, &actor).await;
         assert_eq!(refused.unwrap_err(), AccountError::NotFound("API token"));
     }
-    accounts.accepted(&token).await;
+    accounts.assert_accepted(&token).await;
 
     accounts.one.delete_api_token(ann.id, first.id, &actor).await.unwrap();
-    accounts.refused_within_a_second(&token).await;
+    accounts.assert_refused_within_a_second(&token).await;
 
-    accounts.accepted(&second).await;
-    accounts.other.revoke(&second, &crate::test_accounts::home()).await.unwrap();
-    accounts.refused_within_a_second(&second).await;
+    accounts.assert_accepted(&second).await;
+    accounts.other.revoke(&second, &crate::test_accounts::home_origin()).await.unwrap();
+    accounts.assert_refused_within_a_second(&second).await;
     assert!(accounts.one.api_tokens(ann.id).await.unwrap().is_empty());
 }
 
@@ -86,7 +86,7 @@ pub async fn the_last_use_of_an_api_token_is_recorded(accounts: &mut TestAccount
     for _ in 0..100 {
         accounts.other.authenticate(token.expose()).await.unwrap();
     }
-    // What was used is written down at the latest when the instance stops.
+    // The last use is written at the latest when the instance stops.
     accounts.stop().await;
     let used = accounts.one.api_tokens(ann.id).await.unwrap()[0].last_used_at;
     assert!(used.is_some_and(|used| used >= before), "{used:?}");
@@ -99,7 +99,7 @@ pub async fn malformed_tokens_are_refused_without_an_error(accounts: &mut TestAc
         let refused = accounts.one.authenticate(token).await;
         assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{token:?}");
     }
-    eventually("the instances work", async || accounts.other.check().await.is_ok()).await;
+    eventually("the other instance reads revocations", async || accounts.other.check().await.is_ok()).await;
 }
 
 pub async fn an_ended_session_creates_no_api_token(accounts: &mut TestAccounts) {

@@ -1,11 +1,11 @@
-//! Users, their passwords and what is known of them.
+//! Users: registration, passwords, resets, roles.
 
 use accounts::{
     AccessError, AccountError, Accounts, Actor, Credential, Mail, Profile, Registration, Scope, UserAccess,
 };
 use store::relational::{AccessChange, Identity, Role, UserLimit};
 
-use crate::test_accounts::{PASSWORD, TestAccounts, from, home, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, origin_from, home_origin, registration, sign_in};
 
 pub async fn a_user_signs_in_by_name_or_address_in_any_case(accounts: &mut TestAccounts) {
     let ann = accounts.register("Ann").await;
@@ -24,7 +24,7 @@ pub async fn a_user_signs_in_by_name_or_address_in_any_case(accounts: &mut TestA
         present_password: password(),
         ..Profile::default()
     };
-    let user = accounts.one.change_profile(ann.id, &renamed, &home()).await.unwrap();
+    let user = accounts.one.change_profile(ann.id, &renamed, &home_origin()).await.unwrap();
     assert_eq!((user.username.as_deref(), user.full_name.as_deref()), (Some("anna"), Some("Ann O.")));
     assert_eq!(sign_in(&accounts.one, "Ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
     sign_in(&accounts.one, "anna", PASSWORD).await.unwrap();
@@ -64,7 +64,7 @@ pub async fn an_invalid_registration_names_its_field(accounts: &mut TestAccounts
         accounts.register("cem").await,
         Profile { username: Some("aNn".to_owned()), present_password: password(), ..Profile::default() },
     );
-    let refused = accounts.one.change_profile(cem.id, &rename, &home()).await;
+    let refused = accounts.one.change_profile(cem.id, &rename, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::UsernameTaken);
 }
 
@@ -103,23 +103,23 @@ pub async fn a_disabled_user_is_refused_everywhere_within_a_second(accounts: &mu
     let caller = accounts.one.authenticate(tokens.access_token.expose()).await.unwrap();
     let (_, api_token) =
         accounts.one.add_api_token(&caller, "gate", &[Scope::FramesWrite], None, &Actor::default()).await.unwrap();
-    accounts.accepted(&tokens.access_token).await;
-    accounts.accepted(&api_token).await;
+    accounts.assert_accepted(&tokens.access_token).await;
+    accounts.assert_accepted(&api_token).await;
 
-    let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
-    accounts.one.change_access(ann.id, &shut_out, &Actor::default()).await.unwrap();
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    accounts.one.change_access(ann.id, &disable, &Actor::default()).await.unwrap();
 
-    accounts.refused_within_a_second(&tokens.access_token).await;
-    accounts.refused_within_a_second(&api_token).await;
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
+    accounts.assert_refused_within_a_second(&api_token).await;
     assert_eq!(sign_in(&accounts.one, "ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
-    let refused = accounts.one.refresh(&tokens.refresh_token, &home()).await;
+    let refused = accounts.one.refresh(&tokens.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
 
-    let let_in = AccessChange { disabled: Some(false), ..AccessChange::default() };
-    accounts.other.change_access(ann.id, &let_in, &Actor::default()).await.unwrap();
+    let enable = AccessChange { disabled: Some(false), ..AccessChange::default() };
+    accounts.other.change_access(ann.id, &enable, &Actor::default()).await.unwrap();
     let again = accounts.sign_in("ann").await;
-    accounts.accepted(&again.access_token).await;
-    testing::eventually("the API token is good again", async || {
+    accounts.assert_accepted(&again.access_token).await;
+    testing::eventually("the API token is valid again", async || {
         accounts.one.authenticate(api_token.expose()).await.is_ok()
     })
     .await;
@@ -128,12 +128,12 @@ pub async fn a_disabled_user_is_refused_everywhere_within_a_second(accounts: &mu
 pub async fn a_deleted_user_is_refused_everywhere_within_a_second(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
-    accounts.accepted(&tokens.access_token).await;
+    accounts.assert_accepted(&tokens.access_token).await;
     accounts.other.delete_user(ann.id, &Actor::default()).await.unwrap();
-    accounts.refused_within_a_second(&tokens.access_token).await;
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
     assert_eq!(accounts.one.user(ann.id).await.unwrap_err(), AccountError::NotFound("user"));
     let again = accounts.register("ann").await;
-    assert_ne!(again.tenant, ann.tenant, "nobody gets the data of who had the name before");
+    assert_ne!(again.tenant, ann.tenant, "the name has a new tenant");
 }
 
 pub async fn a_new_admin_signs_in_again_and_sees_everything(accounts: &mut TestAccounts) {
@@ -141,14 +141,14 @@ pub async fn a_new_admin_signs_in_again_and_sees_everything(accounts: &mut TestA
     let before = accounts.sign_in("ann").await;
     let admin = AccessChange { role: Some(Role::Admin), ..AccessChange::default() };
     accounts.one.change_access(ann.id, &admin, &Actor::default()).await.unwrap();
-    accounts.refused_within_a_second(&before.access_token).await;
+    accounts.assert_refused_within_a_second(&before.access_token).await;
 
     let caller = accounts.caller("ann").await;
     assert!(caller.sees_all && caller.may(Scope::Admin));
     let scopes = [Scope::DetectionsRead];
     let (_, token) = accounts.one.add_api_token(&caller, "stats", &scopes, None, &Actor::default()).await.unwrap();
     let program = accounts.other.authenticate(token.expose()).await.unwrap();
-    assert!(!program.sees_all && program.scopes == scopes, "a token for less does not see everything");
+    assert!(!program.sees_all && program.scopes == scopes, "a token without the scope `admin` does not");
 
     let user = AccessChange { role: Some(Role::User), ..AccessChange::default() };
     accounts.one.change_access(ann.id, &user, &Actor::default()).await.unwrap();
@@ -157,10 +157,10 @@ pub async fn a_new_admin_signs_in_again_and_sees_everything(accounts: &mut TestA
 
 pub async fn the_operators_user_is_created_once_without_limits(accounts: &mut TestAccounts) {
     let taken = accounts.one.register(&registration("Admin"), UserAccess::default(), &Actor::default()).await;
-    assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken, "nobody is there first");
+    assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken, "the name is reserved");
     let ann = accounts.register("ann").await;
     let rename = Profile { username: Some("ADMIN".to_owned()), present_password: password(), ..Profile::default() };
-    let taken = accounts.one.change_profile(ann.id, &rename, &home()).await;
+    let taken = accounts.one.change_profile(ann.id, &rename, &home_origin()).await;
     assert_eq!(taken.unwrap_err(), AccountError::UsernameTaken);
     let (one, other) = tokio::join!(accounts.one.operator(), accounts.other.operator());
     let (one, other) = (one.unwrap(), other.unwrap());
@@ -178,25 +178,25 @@ pub async fn a_new_password_ends_the_other_sessions(accounts: &mut TestAccounts)
     let (kept, ended) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
     let (present, new) = (Credential::new(PASSWORD), Credential::new("another kettle lamp"));
     let keep = Some(kept.session);
-    let wrong = accounts.one.change_password(ann.id, &new, &new, keep, &home()).await;
+    let wrong = accounts.one.change_password(ann.id, &new, &new, keep, &home_origin()).await;
     assert_eq!(wrong.unwrap_err(), AccountError::WrongPresentPassword);
     let common =
-        accounts.one.change_password(ann.id, &present, &Credential::new("ann@example.org"), keep, &home()).await;
+        accounts.one.change_password(ann.id, &present, &Credential::new("ann@example.org"), keep, &home_origin()).await;
     assert!(matches!(common, Err(AccountError::Invalid { field: "password", .. })), "{common:?}");
-    accounts.accepted(&ended.access_token).await;
+    accounts.assert_accepted(&ended.access_token).await;
 
-    accounts.one.change_password(ann.id, &present, &new, keep, &home()).await.unwrap();
+    accounts.one.change_password(ann.id, &present, &new, keep, &home_origin()).await.unwrap();
 
-    accounts.refused_within_a_second(&ended.access_token).await;
-    let refused = accounts.other.refresh(&ended.refresh_token, &home()).await;
+    accounts.assert_refused_within_a_second(&ended.access_token).await;
+    let refused = accounts.other.refresh(&ended.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
-    let renewed = accounts.other.refresh(&kept.refresh_token, &home()).await.unwrap();
-    accounts.accepted(&renewed.access_token).await;
+    let renewed = accounts.other.refresh(&kept.refresh_token, &home_origin()).await.unwrap();
+    accounts.assert_accepted(&renewed.access_token).await;
     assert_eq!(sign_in(&accounts.one, "ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
     sign_in(&accounts.one, "ann", new.expose()).await.unwrap();
 }
 
-/// The token in the last of so many mails.
+/// The token in the last mail, once there are `many`.
 async fn mailed(accounts: &TestAccounts, many: usize) -> Credential {
     token_in(accounts.mails.after(many).await.last().unwrap())
 }
@@ -206,7 +206,7 @@ fn token_in(mail: &Mail) -> Credential {
     Credential::new(rest.split_whitespace().next().unwrap())
 }
 
-/// The usual password, for a change that takes it.
+/// The usual password, for a change that requires it.
 fn password() -> Option<Credential> {
     Some(Credential::new(PASSWORD))
 }
@@ -215,7 +215,7 @@ pub async fn a_new_address_or_name_requires_the_password(accounts: &mut TestAcco
     let ann = accounts.register("ann").await;
     let change = async |change: &Profile, password: Option<&str>| {
         let change = Profile { present_password: password.map(Credential::new), ..change.clone() };
-        accounts.one.change_profile(ann.id, &change, &home()).await
+        accounts.one.change_profile(ann.id, &change, &home_origin()).await
     };
     let moved = Profile { email: Some("ann@example.com".to_owned()), ..Profile::default() };
     let renamed = Profile { username: Some("anna".to_owned()), ..Profile::default() };
@@ -228,48 +228,48 @@ pub async fn a_new_address_or_name_requires_the_password(accounts: &mut TestAcco
     assert_eq!(change(&moved, Some(PASSWORD)).await.unwrap().email.as_deref(), Some("ann@example.com"));
     assert_eq!(change(&renamed, Some(PASSWORD)).await.unwrap().username.as_deref(), Some("anna"));
     let named = Profile { full_name: Some("Ann".to_owned()), ..Profile::default() };
-    change(&named, None).await.expect("a name for people takes none");
+    change(&named, None).await.expect("a full name requires none");
 }
 
 pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
-    accounts.one.ask_for_reset("ANN@example.org", &home()).await.unwrap();
+    accounts.one.request_reset("ANN@example.org", &home_origin()).await.unwrap();
     let (token, new) = (mailed(accounts, 1).await, Credential::new("another kettle lamp"));
     assert_eq!(accounts.mails.after(1).await[0].to, "ann@example.org");
-    let common = accounts.other.reset_password(&token, &Credential::new("password1"), &home()).await;
+    let common = accounts.other.reset_password(&token, &Credential::new("password1"), &home_origin()).await;
     assert!(matches!(common, Err(AccountError::Invalid { field: "password", .. })), "{common:?}");
 
-    accounts.other.reset_password(&token, &new, &home()).await.unwrap();
+    accounts.other.reset_password(&token, &new, &home_origin()).await.unwrap();
 
-    accounts.refused_within_a_second(&tokens.access_token).await;
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
     sign_in(&accounts.one, "ann", new.expose()).await.unwrap();
-    let again = accounts.one.reset_password(&token, &Credential::new("a third lamp kettle"), &home()).await;
+    let again = accounts.one.reset_password(&token, &Credential::new("a third lamp kettle"), &home_origin()).await;
     assert_eq!(again.unwrap_err(), AccountError::InvalidReset);
 
-    accounts.one.ask_for_reset("ann@example.org", &home()).await.unwrap();
+    accounts.one.request_reset("ann@example.org", &home_origin()).await.unwrap();
     let late = mailed(accounts, 2).await;
     accounts.clock.advance(accounts::Settings::default().reset_life);
-    let refused = accounts.one.reset_password(&late, &new, &home()).await;
+    let refused = accounts.one.reset_password(&late, &new, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidReset);
     for token in ["", "slp_", "slp_x", "x"] {
-        let refused = accounts.one.reset_password(&Credential::new(token), &new, &home()).await;
+        let refused = accounts.one.reset_password(&Credential::new(token), &new, &home_origin()).await;
         assert_eq!(refused.unwrap_err(), AccountError::InvalidReset, "{token}");
     }
 }
 
-pub async fn a_reset_request_does_not_tell_who_exists(accounts: &mut TestAccounts) {
+pub async fn a_reset_request_does_not_tell_whether_a_user_exists(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let bob = accounts.register("bob").await;
-    let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
-    accounts.one.change_access(bob.id, &shut_out, &Actor::default()).await.unwrap();
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    accounts.one.change_access(bob.id, &disable, &Actor::default()).await.unwrap();
     for email in ["nobody@example.org", "bob@example.org", "no address", "a\0b", "ann@example.org"] {
-        assert_eq!(accounts.one.ask_for_reset(email, &home()).await, Ok(()), "{email:?}");
+        assert_eq!(accounts.one.request_reset(email, &home_origin()).await, Ok(()), "{email:?}");
     }
-    // They are looked at in their order: when the last has its mail, the others have been looked at.
+    // Requests are processed in order: after the mail for the last one, the others are done.
     let mails = accounts.mails.after(1).await;
     assert_eq!((mails.len(), mails[0].to.as_str()), (1, ann.email.as_deref().unwrap()));
-    assert!(!format!("{:?}", mails[0]).contains("slp_"), "a mail prints without its token");
+    assert!(!format!("{:?}", mails[0]).contains("slp_"), "Debug prints no token");
 }
 
 pub async fn reset_mails_to_one_user_are_limited(accounts: &mut TestAccounts) {
@@ -277,15 +277,15 @@ pub async fn reset_mails_to_one_user_are_limited(accounts: &mut TestAccounts) {
         accounts.register(name).await;
     }
     for n in 0..20 {
-        accounts.one.ask_for_reset("ann@example.org", &from(&format!("198.51.100.{n}"))).await.unwrap();
+        accounts.one.request_reset("ann@example.org", &origin_from(&format!("198.51.100.{n}"))).await.unwrap();
     }
-    accounts.one.ask_for_reset("bob@example.org", &home()).await.unwrap();
-    // They are looked at in their order: bob's comes after all of ann's.
+    accounts.one.request_reset("bob@example.org", &home_origin()).await.unwrap();
+    // Requests are processed in order: bob's mail comes after those of ann.
     let mails = accounts.mails.after(5).await;
     assert_eq!(mails.iter().filter(|mail| mail.to == "ann@example.org").count(), 4);
     assert_eq!(mails.last().unwrap().to, "bob@example.org");
     let (first, new) = (token_in(&mails[0]), Credential::new("another kettle lamp"));
-    accounts.other.reset_password(&first, &new, &home()).await.expect("what was mailed first is still good");
+    accounts.other.reset_password(&first, &new, &home_origin()).await.expect("the first mail is still valid");
 }
 
 pub async fn the_audit_log_has_every_event_and_no_secret(accounts: &mut TestAccounts) {
@@ -293,7 +293,7 @@ pub async fn the_audit_log_has_every_event_and_no_secret(accounts: &mut TestAcco
     let tokens = accounts.sign_in("ann").await;
     sign_in(&accounts.one, "ann", "wrong password").await.unwrap_err();
     let caller = accounts.one.authenticate(tokens.access_token.expose()).await.unwrap();
-    let actor = Actor { user: Some(ann.id), address: Some(home().address) };
+    let actor = Actor { user: Some(ann.id), address: Some(home_origin().address) };
     let scopes = [Scope::FramesWrite];
     let (record, token) = accounts.one.add_api_token(&caller, "gate", &scopes, None, &actor).await.unwrap();
     accounts.one.delete_api_token(ann.id, record.id, &actor).await.unwrap();
@@ -321,15 +321,15 @@ pub async fn an_identity_signs_in_one_user(accounts: &mut TestAccounts) {
     let ann = accounts.one.register(&new, UserAccess::default(), &Actor::default()).await.unwrap();
     let found = accounts.other.user_by_identity(&identity).await.unwrap().unwrap();
     assert_eq!(found.id, ann.id);
-    let tokens = accounts.other.sign_in_federated(&found, &from("2001:db8::1")).await.unwrap();
-    accounts.accepted(&tokens.access_token).await;
+    let tokens = accounts.other.sign_in_federated(&found, &origin_from("2001:db8::1")).await.unwrap();
+    accounts.assert_accepted(&tokens.access_token).await;
     assert_eq!(sign_in(&accounts.one, "ann", "").await.unwrap_err(), AccountError::WrongPassword);
     let bob = accounts.register("bob").await;
-    let taken = accounts.one.link_identity(bob.id, &identity, password().as_ref(), &home()).await;
+    let taken = accounts.one.link_identity(bob.id, &identity, password().as_ref(), &home_origin()).await;
     assert_eq!(taken.unwrap_err(), AccountError::IdentityTaken);
-    let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
-    accounts.one.change_access(ann.id, &shut_out, &Actor::default()).await.unwrap();
-    assert_eq!(accounts.other.sign_in_federated(&found, &home()).await.unwrap_err(), AccountError::Disabled);
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    accounts.one.change_access(ann.id, &disable, &Actor::default()).await.unwrap();
+    assert_eq!(accounts.other.sign_in_federated(&found, &home_origin()).await.unwrap_err(), AccountError::Disabled);
     let refused = accounts.one.authenticate(tokens.access_token.expose()).await;
     assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential);
 }

@@ -1,4 +1,4 @@
-//! The contract suite on PostgreSQL, a database per test, and what is particular to a server.
+//! The suite on PostgreSQL, with a database per test, and tests of PostgreSQL alone.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use tokio::net::TcpListener;
 
 use super::suite::for_every_promise;
 use super::test_database::on_fresh;
-use super::{Two, add, later, now};
+use super::{TwoStores, add, later, now};
 
 async fn connect(url: &str) -> Relational {
     Relational::postgres(url, 8).await.unwrap()
 }
 
-async fn on_two(test: impl AsyncFnOnce(&Two)) {
+async fn on_two(test: impl AsyncFnOnce(&TwoStores)) {
     on_fresh(async |url| {
-        let two = Two { one: connect(&url).await, other: connect(&url).await };
+        let two = TwoStores { one: connect(&url).await, other: connect(&url).await };
         two.one.migrate().await.unwrap();
         test(&two).await;
     })
@@ -69,7 +69,7 @@ async fn several_processes_may_migrate_an_empty_database_at_once() {
 
 #[tokio::test]
 #[ignore = "needs postgres"]
-async fn a_database_that_was_not_migrated_is_refused_with_the_command_that_does_it() {
+async fn an_unmigrated_database_is_refused_with_the_command() {
     on_fresh(async |url| {
         let refused = connect(&url).await.check_schema().await.unwrap_err().to_string();
         assert!(refused.contains("sightline migrate"), "{refused}");
@@ -77,7 +77,7 @@ async fn a_database_that_was_not_migrated_is_refused_with_the_command_that_does_
     .await;
 }
 
-/// Every column, index and constraint there is, a line each.
+/// Every column, index and constraint of the database, one a line.
 async fn outline(url: &str) -> Vec<String> {
     let sql = "SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line
                FROM information_schema.columns WHERE table_schema = 'public'
@@ -127,7 +127,7 @@ async fn a_server_outage_is_reported_in_time_and_ends_by_itself() {
         relay.restore().await;
         let began = Instant::now();
         while store.user(user).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not come back");
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not recover");
         }
         assert!(store.end_all_sessions(user, now(), later()).await.unwrap());
         store.close().await;

@@ -1,18 +1,18 @@
-//! The contract suite on SQLite, and what is particular to a file.
+//! The suite on SQLite, and tests of SQLite alone.
 
 use std::path::Path;
 
 use store::{Relational, StoreError};
 use tempfile::TempDir;
 
-use super::Two;
+use super::TwoStores;
 use super::suite::for_every_promise;
 
-async fn two_on(folder: &TempDir) -> Two {
+async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
     let (one, other) = (Relational::sqlite(&path).await.unwrap(), Relational::sqlite(&path).await.unwrap());
     one.migrate().await.unwrap();
-    Two { one, other }
+    TwoStores { one, other }
 }
 
 macro_rules! on_sqlite {
@@ -63,7 +63,7 @@ async fn a_file_that_is_no_database_is_refused_unchanged() {
 #[tokio::test]
 async fn a_later_versions_database_is_refused_with_both_versions() {
     let folder = TempDir::new().unwrap();
-    let Two { one, .. } = two_on(&folder).await;
+    let TwoStores { one, .. } = two_on(&folder).await;
     let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
     file.execute_batch("INSERT INTO sightline_schema VALUES (3, 'later', 'x', 0), (4, 'later', 'x', 0)").unwrap();
 

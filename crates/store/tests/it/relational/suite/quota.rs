@@ -1,11 +1,11 @@
-//! What users used of their quota.
+//! Counting frames against the quota.
 
 use contracts::{FrameId, UserId};
 use futures::future::join_all;
 use jiff::SignedDuration;
-use store::relational::{Charge, Charged, Rotation};
+use store::relational::{Charge, ChargeOutcome, RotationOutcome};
 
-use crate::relational::{Two, add, later, now, session, token};
+use crate::relational::{TwoStores, add, later, now, session, token};
 
 const PERIOD: &str = "2026-11";
 
@@ -13,7 +13,7 @@ fn charge(user: UserId, frame: FrameId, limit: u32) -> Charge<'static> {
     Charge { user, frame, period: PERIOD, limit }
 }
 
-pub async fn of_a_thousand_concurrent_charges_the_quota_is_admitted(two: &Two) {
+pub async fn of_a_thousand_concurrent_charges_the_quota_is_admitted(two: &TwoStores) {
     let user = add(&two.one, "ann").await;
     let attempts = (0..1000).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
@@ -25,23 +25,23 @@ pub async fn of_a_thousand_concurrent_charges_the_quota_is_admitted(two: &Two) {
         }
     });
     let outcomes = join_all(attempts).await;
-    let admitted = outcomes.iter().filter(|charged| matches!(charged, Charged::Admitted { .. })).count();
+    let admitted = outcomes.iter().filter(|charged| matches!(charged, ChargeOutcome::Admitted { .. })).count();
     assert_eq!(admitted, 100);
     assert_eq!(two.other.used(user, PERIOD).await.unwrap(), 100);
 }
 
-pub async fn a_frame_counts_once_however_often_it_is_sent(two: &Two) {
+pub async fn a_frame_counts_once_however_often_it_is_sent(two: &TwoStores) {
     let user = add(&two.one, "ann").await;
     let frame = FrameId::now();
     let attempts = (0..50).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         store.charge(&charge(user, frame, 1), now()).await.unwrap()
     });
-    assert_eq!(join_all(attempts).await, vec![Charged::Admitted { used: 1 }; 50]);
-    assert_eq!(two.one.charge(&charge(user, FrameId::now(), 1), now()).await.unwrap(), Charged::Refused);
+    assert_eq!(join_all(attempts).await, vec![ChargeOutcome::Admitted { used: 1 }; 50]);
+    assert_eq!(two.one.charge(&charge(user, FrameId::now(), 1), now()).await.unwrap(), ChargeOutcome::Refused);
 }
 
-pub async fn a_refund_gives_back_its_own_charge(two: &Two) {
+pub async fn a_refund_gives_back_its_own_charge(two: &TwoStores) {
     let user = add(&two.one, "ann").await;
     let (alone, twice) = (FrameId::now(), FrameId::now());
     for frame in [alone, twice, twice] {
@@ -49,37 +49,37 @@ pub async fn a_refund_gives_back_its_own_charge(two: &Two) {
     }
     two.other.refund(user, alone, now()).await.unwrap();
     two.other.refund(user, twice, now()).await.unwrap();
-    assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1, "one of the two that sent it was admitted");
+    assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1, "one of the two requests with the frame is admitted");
     two.other.refund(user, twice, now()).await.unwrap();
-    // Nothing is left to give back.
+    // A second refund changes nothing.
     two.other.refund(user, twice, now()).await.unwrap();
     assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 0);
 }
 
-pub async fn a_frame_of_the_last_period_does_not_count_again(two: &Two) {
+pub async fn a_frame_of_the_last_period_does_not_count_again(two: &TwoStores) {
     let user = add(&two.one, "ann").await;
     let frame = FrameId::now();
     two.one.charge(&charge(user, frame, 1), now()).await.unwrap();
     let next = Charge { period: "2026-12", ..charge(user, frame, 1) };
-    assert_eq!(two.one.charge(&next, now()).await.unwrap(), Charged::Admitted { used: 0 });
+    assert_eq!(two.one.charge(&next, now()).await.unwrap(), ChargeOutcome::Admitted { used: 0 });
     two.one.refund(user, frame, now()).await.unwrap();
     assert_eq!(two.one.used(user, PERIOD).await.unwrap(), 1);
 }
 
-pub async fn a_deleted_user_is_not_charged(two: &Two) {
+pub async fn a_deleted_user_is_not_charged(two: &TwoStores) {
     let charged = two.one.charge(&charge(UserId::now(), FrameId::now(), 1), now()).await.unwrap();
-    assert_eq!(charged, Charged::UnknownUser);
+    assert_eq!(charged, ChargeOutcome::UnknownUser);
 }
 
-/// None of them waits for another in a ring, and none fails.
-pub async fn a_user_is_deleted_during_its_requests(two: &Two) {
+/// Concurrent operations on one user neither deadlock nor fail.
+pub async fn a_user_is_deleted_during_its_requests(two: &TwoStores) {
     for _ in 0..20 {
         let user = add(&two.one, "ann").await;
         let session = session(user);
         two.one.open_session(&session, None, now()).await.unwrap().unwrap();
         let charges = async |store: &store::Relational| {
-            let mut last = Charged::Admitted { used: 0 };
-            while last != Charged::UnknownUser {
+            let mut last = ChargeOutcome::Admitted { used: 0 };
+            while last != ChargeOutcome::UnknownUser {
                 last = store.charge(&charge(user, FrameId::now(), 1000), now()).await.unwrap();
             }
         };
@@ -88,7 +88,7 @@ pub async fn a_user_is_deleted_during_its_requests(two: &Two) {
             loop {
                 let next = token();
                 let rotation = two.one.rotate(&spent, &next, now(), grace, later(), later()).await.unwrap();
-                let Rotation::Rotated { .. } = rotation else { break };
+                let RotationOutcome::Rotated { .. } = rotation else { break };
                 spent = next;
             }
         };

@@ -1,22 +1,22 @@
-//! Users, their names and what is kept of them.
+//! Users: names, lists, deletion, identities, the audit log.
 
 use contracts::{ApiTokenId, FrameId, UserId};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, ApiTokenPut, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserLimit,
-    UserPut,
+    AccessChange, ApiTokenWriteOutcome, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserLimit,
+    UserWriteOutcome,
 };
 use uuid::Uuid;
 
-use crate::relational::{Two, add, later, named, now, password, session, token};
+use crate::relational::{TwoStores, add, later, named, now, password, session, token};
 
-pub async fn a_user_reads_back_as_it_was(two: &Two) {
+pub async fn a_user_reads_back_as_it_was(two: &TwoStores) {
     let full_name = "Ann O'Neil \u{1F600} % _ \\ \" ; --";
     let new = NewUser { full_name: Some(full_name.to_owned()), quota: UserLimit::AtMost(7), ..named("Ann") };
     let at = now();
-    assert_eq!(two.one.add_user(&new, at).await.unwrap(), UserPut::Stored);
+    assert_eq!(two.one.add_user(&new, at).await.unwrap(), UserWriteOutcome::Stored);
     let change = AccessChange { rate_limit: Some(UserLimit::Unlimited), role: Some(Role::Admin), ..Default::default() };
     assert!(two.one.change_access(new.id, &change, at, later()).await.unwrap());
 
@@ -30,12 +30,12 @@ pub async fn a_user_reads_back_as_it_was(two: &Two) {
     assert_eq!(two.other.user(UserId::now()).await.unwrap(), None);
 }
 
-pub async fn a_name_or_mailbox_belongs_to_one_user(two: &Two) {
+pub async fn a_name_or_mailbox_belongs_to_one_user(two: &TwoStores) {
     let ann = add(&two.one, "Ann").await;
     let same_name = NewUser { email: None, ..named("aNN") };
-    assert_eq!(two.other.add_user(&same_name, now()).await.unwrap(), UserPut::UsernameTaken);
+    assert_eq!(two.other.add_user(&same_name, now()).await.unwrap(), UserWriteOutcome::UsernameTaken);
     let same_address = NewUser { username: None, ..named("aNN") };
-    assert_eq!(two.other.add_user(&same_address, now()).await.unwrap(), UserPut::EmailTaken);
+    assert_eq!(two.other.add_user(&same_address, now()).await.unwrap(), UserWriteOutcome::EmailTaken);
     for login in ["ANN", "ann", "ann@EXAMPLE.org"] {
         let (user, hash) = two.other.user_by_login(login).await.unwrap().unwrap();
         assert_eq!((user.id, hash), (ann, Some(password())), "{login}");
@@ -43,31 +43,31 @@ pub async fn a_name_or_mailbox_belongs_to_one_user(two: &Two) {
     assert!(two.other.user_by_login("an").await.unwrap().is_none());
 }
 
-pub async fn of_many_concurrent_claims_of_a_name_one_succeeds(two: &Two) {
+pub async fn of_many_concurrent_claims_of_a_name_one_succeeds(two: &TwoStores) {
     let attempts = (0..20).map(|n| async move {
         let store = if n % 2 == 0 { &two.one } else { &two.other };
         let name = if n % 3 == 0 { "ANN" } else { "ann" };
         store.add_user(&named(name), now()).await.unwrap()
     });
     let outcomes = join_all(attempts).await;
-    assert_eq!(outcomes.iter().filter(|put| **put == UserPut::Stored).count(), 1, "{outcomes:?}");
-    assert_eq!(outcomes.iter().filter(|put| **put == UserPut::UsernameTaken).count(), 19, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == UserWriteOutcome::Stored).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == UserWriteOutcome::UsernameTaken).count(), 19, "{outcomes:?}");
 }
 
-pub async fn a_rename_to_anothers_name_is_refused(two: &Two) {
+pub async fn a_rename_to_anothers_name_is_refused(two: &TwoStores) {
     let (ann, _) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let rename = |name: &str| ProfileChange { username: Some(name.to_owned()), ..Default::default() };
-    assert_eq!(two.one.change_profile(ann, &rename("BOB"), later()).await.unwrap(), UserPut::UsernameTaken);
-    assert_eq!(two.one.change_profile(ann, &rename("ANN"), later()).await.unwrap(), UserPut::Stored);
-    assert_eq!(two.one.change_profile(UserId::now(), &rename("x"), later()).await.unwrap(), UserPut::Unknown);
+    assert_eq!(two.one.change_profile(ann, &rename("BOB"), later()).await.unwrap(), UserWriteOutcome::UsernameTaken);
+    assert_eq!(two.one.change_profile(ann, &rename("ANN"), later()).await.unwrap(), UserWriteOutcome::Stored);
+    assert_eq!(two.one.change_profile(UserId::now(), &rename("x"), later()).await.unwrap(), UserWriteOutcome::Unknown);
     let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
-    assert_eq!(two.one.change_profile(ann, &named, later()).await.unwrap(), UserPut::Stored);
+    assert_eq!(two.one.change_profile(ann, &named, later()).await.unwrap(), UserWriteOutcome::Stored);
     let user = two.other.user(ann).await.unwrap().unwrap();
     assert_eq!((user.username.as_deref(), user.full_name.as_deref()), (Some("ANN"), Some("Ann")));
     assert_eq!(user.email.as_deref(), Some("ann@example.org"));
 }
 
-pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &Two) {
+pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &TwoStores) {
     let at = now();
     for n in 0..23 {
         two.one.add_user(&named(&format!("user{n}")), at).await.unwrap();
@@ -83,7 +83,7 @@ pub async fn the_list_has_no_gap_and_no_repeat_under_ties(two: &Two) {
     assert!(listed.is_sorted_by(|a, b| a > b), "newest first");
 }
 
-pub async fn the_search_treats_every_character_literally(two: &Two) {
+pub async fn the_search_treats_every_character_literally(two: &TwoStores) {
     for (name, full_name) in [("ann", "100% Ann"), ("bob", "Bob_1"), ("cem", "Cem\\"), ("dee", "Dée")] {
         let user = NewUser { full_name: Some(full_name.to_owned()), ..named(name) };
         two.one.add_user(&user, now()).await.unwrap();
@@ -97,7 +97,7 @@ pub async fn the_search_treats_every_character_literally(two: &Two) {
     }
 }
 
-pub async fn a_made_up_cursor_is_a_position_like_any_other(two: &Two) {
+pub async fn a_made_up_cursor_is_a_position_like_any_other(two: &TwoStores) {
     add(&two.one, "ann").await;
     let at = |at, id: &str| PageCursor { at, id: id.to_owned() };
     for (cursor, found) in [
@@ -112,7 +112,7 @@ pub async fn a_made_up_cursor_is_a_position_like_any_other(two: &Two) {
     }
 }
 
-pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
+pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &TwoStores) {
     let store = &two.one;
     let user = add(store, "ann").await;
     let (session, identity) = (session(user), Identity { issuer: "i".to_owned(), subject: "s".to_owned() });
@@ -126,7 +126,7 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
         expires_at: None,
         by_session: None,
     };
-    assert_eq!(store.add_api_token(&api_token, now()).await.unwrap(), ApiTokenPut::Stored);
+    assert_eq!(store.add_api_token(&api_token, now()).await.unwrap(), ApiTokenWriteOutcome::Stored);
     let reset = token();
     store.add_reset(user, "ann@example.org", &reset, later()).await.unwrap();
     assert!(store.link_identity(user, &identity, now()).await.unwrap());
@@ -153,13 +153,13 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &Two) {
     assert_eq!((last.kind, last.subject), (store::relational::RevocationKind::User, user.uuid()));
 }
 
-pub async fn a_federated_identity_belongs_to_one_user(two: &Two) {
+pub async fn a_federated_identity_belongs_to_one_user(two: &TwoStores) {
     let identity = Identity { issuer: "https://issuer".to_owned(), subject: "42".to_owned() };
     let ann = NewUser { identity: Some(identity.clone()), password: None, ..named("ann") };
-    assert_eq!(two.one.add_user(&ann, now()).await.unwrap(), UserPut::Stored);
+    assert_eq!(two.one.add_user(&ann, now()).await.unwrap(), UserWriteOutcome::Stored);
     let bob = NewUser { identity: Some(identity.clone()), ..named("bob") };
-    assert_eq!(two.other.add_user(&bob, now()).await.unwrap(), UserPut::IdentityTaken);
-    assert!(two.other.user_by_login("bob").await.unwrap().is_none(), "nothing of a refused user stays");
+    assert_eq!(two.other.add_user(&bob, now()).await.unwrap(), UserWriteOutcome::IdentityTaken);
+    assert!(two.other.user_by_login("bob").await.unwrap().is_none(), "a refused user leaves no row");
     let cem = add(&two.one, "cem").await;
     assert!(!two.other.link_identity(cem, &identity, now()).await.unwrap());
     assert!(two.other.link_identity(ann.id, &identity, now()).await.unwrap());
@@ -181,7 +181,7 @@ fn entry(user: UserId, action: &str) -> AuditEntry {
     }
 }
 
-pub async fn the_audit_log_is_listed_newest_first(two: &Two) {
+pub async fn the_audit_log_is_listed_newest_first(two: &TwoStores) {
     let (ann, bob) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let mut noted = Vec::new();
     for n in 0..7 {
@@ -201,7 +201,7 @@ pub async fn the_audit_log_is_listed_newest_first(two: &Two) {
     assert_eq!([first, rest].concat(), anns);
 }
 
-pub async fn migrating_again_changes_nothing(two: &Two) {
+pub async fn migrating_again_changes_nothing(two: &TwoStores) {
     let ann = add(&two.one, "ann").await;
     assert!(!two.other.migrate().await.unwrap().is_changed());
     two.other.check_schema().await.unwrap();
