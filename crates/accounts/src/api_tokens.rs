@@ -2,7 +2,7 @@
 
 use contracts::{ApiTokenId, UserId};
 use jiff::Timestamp;
-use store::relational::{ApiTokenWriteOutcome, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+use store::relational::{ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 
 use crate::audit::Actor;
 use crate::caller::{Caller, Scope};

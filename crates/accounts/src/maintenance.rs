@@ -34,7 +34,10 @@ impl AccountsService {
         let mut changes = self.verifier.keys.changes();
         while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
             while let Err(error) = self.load_signing_keys().await {
-                tracing::warn!(error = error.to_string(), "the signing keys could not be read; reading them is retried");
+                tracing::warn!(
+                    error = error.to_string(),
+                    "the signing keys could not be read; reading them is retried"
+                );
                 if stop.run_until_cancelled(tokio::time::sleep(RETRY_KEYS_AFTER)).await.is_none() {
                     return;
                 }

@@ -85,7 +85,8 @@ impl AccountsService {
         origin: &Origin,
     ) -> Result<Option<PasswordHash>, AccountError> {
         let Some(stored) = self.store.password(id).await? else { return Ok(None) };
-        let present = present.ok_or_else(|| invalid("present_password", "this change requires the present password"))?;
+        let present =
+            present.ok_or_else(|| invalid("present_password", "this change requires the present password"))?;
         let attempt = Attempt { kind: "password", login: &id.to_string(), user: Some(id), address: origin.address };
         self.throttle.admit(&attempt, self.clock.now()).await?;
         match self.hasher.verify(self.hasher.permit()?, present, Some(&stored)).await? {

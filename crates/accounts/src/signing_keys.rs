@@ -53,11 +53,7 @@ impl SigningKeys {
 
 impl SigningKey {
     fn read(record: &SigningKeyRecord) -> Self {
-        Self {
-            kid: record.kid.clone(),
-            key: EncodingKey::from_ed_der(&record.private),
-            signs_from: record.signs_from,
-        }
+        Self { kid: record.kid.clone(), key: EncodingKey::from_ed_der(&record.private), signs_from: record.signs_from }
     }
 }
 
@@ -120,10 +116,7 @@ mod tests {
             private.replace(&keys);
             public.replace(keys.iter().map(SigningKeyRecord::verifying).collect()).unwrap();
             let signing = private.now().at(now).unwrap().kid.clone();
-            assert!(
-                published_at[&signing] + settings.signing_key_lead <= now,
-                "it signs before clients can know it"
-            );
+            assert!(published_at[&signing] + settings.signing_key_lead <= now, "it signs before clients can know it");
             signed.push((now, signing));
             signed.retain(|(at, _)| *at + settings.access_token_life > now);
             for (_, kid) in &signed {
@@ -132,7 +125,11 @@ mod tests {
             now += Duration::from_secs(600);
         }
         assert_eq!(keys.len(), 4, "one key a month, and the next one");
-        assert_eq!(public.now().jwks(now)["keys"].as_array().unwrap().len(), 2, "the signing key and the one before it");
+        assert_eq!(
+            public.now().jwks(now)["keys"].as_array().unwrap().len(),
+            2,
+            "the signing key and the one before it"
+        );
         assert!(public.now().find(&keys[0].kid, now).is_none(), "an old key expires");
     }
 }

@@ -3,7 +3,7 @@
 use contracts::{TenantId, UserId};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserWriteOutcome, UserRecord,
+    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserRecord, UserWriteOutcome,
 };
 use uuid::Uuid;
 

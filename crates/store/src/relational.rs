@@ -29,7 +29,7 @@ mod plans;
 #[cfg(test)]
 mod test_database;
 
-pub use api_tokens::{ApiTokenOwner, ApiTokenWriteOutcome, ApiTokenRecord, MAX_API_TOKENS, NewApiToken};
+pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
@@ -40,4 +40,4 @@ pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
-pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserWriteOutcome, UserRecord};
+pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserWriteOutcome};

@@ -52,7 +52,8 @@ impl OpenIdArgs {
             (Some(issuer), Some(_)) => issuer,
             (None, None) => {
                 faults.ensure(self.oidc_client_secret.is_none(), || {
-                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither".to_owned()
+                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither"
+                        .to_owned()
                 });
                 return;
             }
@@ -62,7 +63,10 @@ impl OpenIdArgs {
             }
         };
         faults.ok(issuer_url(issuer));
-        faults.ok(secure_url("SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,", &self.callback_url(public_url)));
+        faults.ok(secure_url(
+            "SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,",
+            &self.callback_url(public_url),
+        ));
         for url in self.return_urls() {
             faults.ok(url);
         }

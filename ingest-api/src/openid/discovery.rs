@@ -125,8 +125,7 @@ mod tests {
         async fn start() -> Arc<Self> {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let provider =
-                Arc::new(Self { url, up: AtomicBool::new(true), requests: AtomicUsize::new(0) });
+            let provider = Arc::new(Self { url, up: AtomicBool::new(true), requests: AtomicUsize::new(0) });
             let routes = Router::new()
                 .route("/.well-known/openid-configuration", get(Self::metadata))
                 .route("/jwks", get(|| async { Json(json!({"keys": []})) }))

@@ -30,7 +30,9 @@ impl SmtpMailer {
         let invalid = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it must have the form {EXAMPLE}");
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
         if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
-            return Err(format!("SIGHTLINE_SMTP_URL would send its password in the clear; it must have the form {EXAMPLE}"));
+            return Err(format!(
+                "SIGHTLINE_SMTP_URL would send its password in the clear; it must have the form {EXAMPLE}"
+            ));
         }
         let from = from.parse().map_err(|_| {
             "SIGHTLINE_MAIL_FROM must be a mail address, such as Sightline <no-reply@example.org>".to_owned()

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use accounts::{
     AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, Credential, Deps, Hashing,
-    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SessionCache, Settings,
-    SharedState, UserAccess,
+    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SessionCache,
+    Settings, SharedState, UserAccess,
 };
 use async_trait::async_trait;
-use store::{Relational, TenantEraser};
 use store::relational::{UserLimit, UserRecord};
+use store::{Relational, TenantEraser};
 use testing::eventually;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

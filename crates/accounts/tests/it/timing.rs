@@ -31,7 +31,13 @@ async fn test_accounts(folder: &TempDir) -> TestAccounts {
     let settings = Settings {
         // A tenth of the usual cost, so that a difference is not hidden behind the time of the hash.
         hashing: Hashing { memory_kib: 4_096, passes: 1, ..settings().hashing },
-        throttle: Throttle { pair: unlimited, address: unlimited, tokens: unlimited, account: unlimited, mails: unlimited },
+        throttle: Throttle {
+            pair: unlimited,
+            address: unlimited,
+            tokens: unlimited,
+            account: unlimited,
+            mails: unlimited,
+        },
         ..settings()
     };
     TestAccounts::with(stores(folder).await, settings, || Arc::new(LocalLimits::default())).await

@@ -148,11 +148,13 @@ impl Relational {
         self.statements.note(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
-                let rows = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
+                let rows =
+                    with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).fetch_all(pool)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Pools::Sqlite { readers, .. } => {
-                let rows = with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
+                let rows =
+                    with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).fetch_all(readers)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
@@ -208,11 +210,13 @@ impl Transaction {
         self.statements.note(sql, &values);
         match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
-                let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **inner)).await?;
+                let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **inner))
+                    .await?;
                 Ok(done.rows_affected())
             }
             DriverTransaction::Sqlite(inner) => {
-                let done = with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(&mut **inner)).await?;
+                let done =
+                    with_time_limit(&self.label, bind_sqlite!(sqlx::query(sql), values).execute(&mut **inner)).await?;
                 Ok(done.rows_affected())
             }
         }

@@ -155,7 +155,8 @@ mod tests {
         let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
-            if MAY_SCAN.iter().any(|whole| sql.contains(whole)) || sql.contains("pg_") || sql.contains("sqlite_schema") {
+            if MAY_SCAN.iter().any(|whole| sql.contains(whole)) || sql.contains("pg_") || sql.contains("sqlite_schema")
+            {
                 continue;
             }
             let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap();

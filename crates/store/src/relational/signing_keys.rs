@@ -67,11 +67,7 @@ pub struct VerifyingKeyRecord {
 
 impl VerifyingKeyRecord {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            kid: row.get("kid")?,
-            public: row.get("public_key")?,
-            verifies_until: row.get("verifies_until")?,
-        })
+        Ok(Self { kid: row.get("kid")?, public: row.get("public_key")?, verifies_until: row.get("verifies_until")? })
     }
 }
 

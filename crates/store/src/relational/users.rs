@@ -7,7 +7,7 @@ use super::database::{Relational, Transaction};
 use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
-use super::user_records::{AccessChange, NewUser, ProfileChange, UserWriteOutcome, UserRecord, user_columns};
+use super::user_records::{AccessChange, NewUser, ProfileChange, UserRecord, UserWriteOutcome, user_columns};
 use super::values::values;
 use crate::{PageCursor, StoreError};
 
@@ -36,7 +36,10 @@ impl Relational {
             search_text(username, email, new.full_name.as_deref()),
         ];
         if transaction.execute(sql, row).await? == 0 {
-            return Ok(transaction.name_conflict(new.id, username, email).await?.unwrap_or(UserWriteOutcome::UsernameTaken));
+            return Ok(transaction
+                .name_conflict(new.id, username, email)
+                .await?
+                .unwrap_or(UserWriteOutcome::UsernameTaken));
         }
         if let Some(identity) = &new.identity
             && !transaction.link(new.id, identity, now).await?

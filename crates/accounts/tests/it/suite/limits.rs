@@ -9,7 +9,7 @@ use store::relational::{AccessChange, UserLimit};
 
 use testing::eventually;
 
-use crate::test_accounts::{PASSWORD, TestAccounts, origin_from, home_origin, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, sign_in};
 
 /// Charges a frame; repeats while the database is busy.
 async fn charge(accounts: &AccountsService, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {

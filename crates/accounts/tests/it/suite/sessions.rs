@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Accounts, AccountsService, Actor, Credential, IssuedTokens, Scope, Settings};
+use accounts::{
+    AccessError, AccountError, Accounts, AccountsService, Actor, Credential, IssuedTokens, Scope, Settings,
+};
 use contracts::SessionId;
 use futures::future::join_all;
 use uuid::Uuid;
 
 use testing::eventually;
 
-use crate::test_accounts::{PASSWORD, SECOND, TestAccounts, origin_from, home_origin, settings, sign_in};
+use crate::test_accounts::{PASSWORD, SECOND, TestAccounts, home_origin, origin_from, settings, sign_in};
 
 pub async fn a_session_is_renewed_and_listed_and_ended(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
@@ -251,7 +253,8 @@ pub async fn an_opaque_session_identifies_its_user_until_it_ends(accounts: &mut 
 
     let second = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
     accounts.one.sign_out_everywhere(ann.id, &Actor::default()).await.unwrap();
-    eventually("the other instance refuses the session", async || accounts.other.opaque_user(&second).await.is_err()).await;
+    eventually("the other instance refuses the session", async || accounts.other.opaque_user(&second).await.is_err())
+        .await;
     let third = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
     // Hours later, after every access token of that time has expired.
     accounts.clock.advance(Duration::from_secs(6 * 3600));

@@ -5,7 +5,7 @@ use accounts::{
 };
 use store::relational::{AccessChange, Identity, Role, UserLimit};
 
-use crate::test_accounts::{PASSWORD, TestAccounts, origin_from, home_origin, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, sign_in};
 
 pub async fn a_user_signs_in_by_name_or_address_in_any_case(accounts: &mut TestAccounts) {
     let ann = accounts.register("Ann").await;

@@ -7,8 +7,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::Relational;
 use store::relational::{
-    AccessChange, ApiTokenWriteOutcome, KeyRotation, MAX_API_TOKENS, NewApiToken, PasswordHash, ProfileChange, RevocationKind,
-    RotationOutcome, SigningKeyRecord, TokenHash,
+    AccessChange, ApiTokenWriteOutcome, KeyRotation, MAX_API_TOKENS, NewApiToken, PasswordHash, ProfileChange,
+    RevocationKind, RotationOutcome, SigningKeyRecord, TokenHash,
 };
 use uuid::Uuid;
 
@@ -45,7 +45,8 @@ pub async fn of_fifty_concurrent_renewals_one_spends_the_token(two: &TwoStores) 
     assert_eq!(outcomes.iter().filter(|(rotation, _)| *rotation == RotationOutcome::Spent).count(), 49);
 
     let next = token();
-    let RotationOutcome::Rotated { session, user: owner, .. } = rotate(&two.other, &won[0].1, &next, now()).await else {
+    let RotationOutcome::Rotated { session, user: owner, .. } = rotate(&two.other, &won[0].1, &next, now()).await
+    else {
         panic!("the new token is valid")
     };
     assert_eq!((session.id, session.user, owner.id), (id, user, user));

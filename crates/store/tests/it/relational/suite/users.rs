@@ -5,8 +5,8 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, ApiTokenWriteOutcome, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role, UserLimit,
-    UserWriteOutcome,
+    AccessChange, ApiTokenWriteOutcome, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role,
+    UserLimit, UserWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -51,7 +51,11 @@ pub async fn of_many_concurrent_claims_of_a_name_one_succeeds(two: &TwoStores) {
     });
     let outcomes = join_all(attempts).await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == UserWriteOutcome::Stored).count(), 1, "{outcomes:?}");
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == UserWriteOutcome::UsernameTaken).count(), 19, "{outcomes:?}");
+    assert_eq!(
+        outcomes.iter().filter(|outcome| **outcome == UserWriteOutcome::UsernameTaken).count(),
+        19,
+        "{outcomes:?}"
+    );
 }
 
 pub async fn a_rename_to_anothers_name_is_refused(two: &TwoStores) {
