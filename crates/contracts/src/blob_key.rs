@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{FrameId, TenantId};
 
@@ -101,6 +101,12 @@ impl From<BlobKey> for String {
     fn from(key: BlobKey) -> Self {
         key.to_string()
     }
+}
+
+/// Deserialises an optional key. A text that is not a key counts as absent, so that a foreign producer's result keeps its
+/// detections.
+pub(crate) fn valid_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BlobKey>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::blob_key::BlobKey;
 use crate::event::{DecodeError, Event, Headers, Message, cloud_event, expect_type};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
 use crate::topics::TopicRole;
@@ -36,7 +37,7 @@ pub enum FrameContent {
     /// In the message itself.
     Inline(Bytes),
     /// In the blob store under this key.
-    Blob(String),
+    Blob(BlobKey),
 }
 
 impl FrameEvent {

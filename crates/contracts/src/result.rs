@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::blob_key::{BlobKey, valid_or_none};
 use crate::detection::Detection;
 use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
@@ -63,8 +64,9 @@ pub enum Outcome {
         /// What it saw; empty when nothing.
         detections: Vec<Detection>,
         /// Blob key of the image, while it is kept.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        image: Option<String>,
+        #[serde(default, deserialize_with = "valid_or_none", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        image: Option<BlobKey>,
     },
     /// The detector can never say anything about this frame.
     Failed {

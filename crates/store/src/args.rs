@@ -3,7 +3,7 @@
 use clap::Args;
 use settings::{Secret, required};
 
-/// How to reach MongoDB.
+/// Settings of the MongoDB connection.
 #[derive(Debug, Clone, Args)]
 pub struct MongoArgs {
     /// Connection string of MongoDB
@@ -25,14 +25,14 @@ impl MongoArgs {
     }
 }
 
-/// How to reach PostgreSQL.
+/// Settings of the PostgreSQL connection.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
-    /// Connection string of PostgreSQL, which keeps the accounts
+    /// Connection string of PostgreSQL, which stores the accounts
     #[arg(long, env = "SIGHTLINE_DATABASE_URL", value_name = "URL")]
     pub database_url: Option<Secret>,
 
-    /// Most connections of this process to PostgreSQL
+    /// Maximum number of connections of this process to PostgreSQL
     #[arg(long, env = "SIGHTLINE_DATABASE_CONNECTIONS", default_value_t = 10, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_connections: u32,
@@ -49,7 +49,7 @@ impl DatabaseArgs {
     }
 }
 
-/// Where images are stored.
+/// Settings of the image store.
 #[derive(Debug, Clone, Args)]
 pub struct BlobArgs {
     /// Image store: file:///a/folder or s3://bucket/prefix
@@ -58,7 +58,7 @@ pub struct BlobArgs {
 }
 
 impl BlobArgs {
-    /// The address of the image store.
+    /// The URL of the image store.
     ///
     /// # Errors
     /// When it is not set.

@@ -1,38 +1,37 @@
-//! The seam of the blobs: images by key.
+//! The trait of the image store.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{BlobKind, TenantId};
+use contracts::{BlobKey, BlobKind, TenantId};
 
 use crate::StoreError;
 
-/// Images by key. Cheap to share as `Arc<dyn Blobs>`.
-///
-/// A key is the text of a [`contracts::BlobKey`]: a kind, the UTC day of writing, the tenant, the frame. Retention deletes whole
-/// days. A key from the log or from a document is checked as a `BlobKey` before it comes here.
+/// Images by key. Share it as `Arc<dyn Blobs>`.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// What it is, for a start-up line, without secrets.
+    /// Kind and location of the store for the log, without secrets.
     fn describe(&self) -> String;
 
-    /// Stores a blob before it returns, so that it outlives this process; the same key again replaces it whole, never in part.
-    /// A blob of [`BlobKind::Inbox`] outlives a power cut as well: its sender was told that the frame is accepted.
-    async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError>;
+    /// Stores a blob, or replaces the one with this key. A reader sees the old or the new content, never a part.
+    ///
+    /// After the return, the blob survives the end of this process. A blob of [`BlobKind::Inbox`] also survives a power cut,
+    /// because ingest-api answers 202 after the call.
+    async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError>;
 
-    /// A blob, or nothing when it is gone.
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+    /// Reads a blob; `None` if there is none.
+    async fn get(&self, key: &BlobKey) -> Result<Option<Bytes>, StoreError>;
 
-    /// Deletes a blob; one that is gone is success.
-    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Deletes a blob. Succeeds if there is none.
+    async fn delete(&self, key: &BlobKey) -> Result<(), StoreError>;
 
-    /// Deletes every blob of a kind whose day ended longer ago than `age`; returns how many.
+    /// Deletes every blob of a kind whose day ended longer ago than `age`. Returns the number of deleted blobs.
     async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError>;
 
-    /// Deletes every blob of a kind of a tenant; returns how many.
+    /// Deletes every blob of a kind that belongs to a tenant. Returns the number of deleted blobs.
     async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError>;
 
-    /// Succeeds when blobs can be written.
+    /// Succeeds if a blob can be written.
     async fn check(&self) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The seam of the documents: put many, get, page by filter, count by filter and group.
+//! The trait of the document store, and the types of its arguments and answers.
 
 use async_trait::async_trait;
 use contracts::api::Count;
@@ -7,28 +7,30 @@ use contracts::{
 };
 use jiff::Timestamp;
 
-/// Why the store did not do what it was asked.
+use crate::PageCursor;
+
+/// Why a call to a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached or failed in a way that may pass.
+    /// Transient: the store cannot be reached, or a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// It will not do this however often it is asked: another program's data, a missing replica set, a document too large.
+    /// Permanent: a retry cannot succeed. Examples: data of another program, no replica set, a document that is too large.
     #[error("{0}")]
     Fatal(String),
 }
 
-/// Whose data a query sees.
+/// The tenants whose data a query returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantScope {
-    /// Everybody's: an admin's view.
+    /// All tenants, for admins.
     All,
-    /// A tenant's own and the shared.
+    /// One tenant and `shared`.
     Tenant(TenantId),
 }
 
 impl TenantScope {
-    /// Whether data of `tenant` is in it.
+    /// Whether the scope includes data of `tenant`.
     pub fn sees(&self, tenant: &TenantId) -> bool {
         match self {
             Self::All => true,
@@ -37,148 +39,139 @@ impl TenantScope {
     }
 }
 
-/// What the indexer writes of one result.
+/// A result with its alerts, as the indexer stores it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Indexed {
     /// The result.
     pub result: ResultEvent,
-    /// The alerts that the rules raised about it.
+    /// The alerts that rules raised for the result.
     pub alerts: Vec<AlertEvent>,
-    /// When it was indexed.
+    /// When the result was indexed.
     pub indexed_at: Timestamp,
-    /// When it, its detections and alerts are to be gone.
+    /// End of retention of the result, its detections and its alerts.
     pub expires_at: Timestamp,
 }
 
-/// What came of one [`Indexed`].
+/// Outcome of storing one [`Indexed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// It is stored, now or since an earlier delivery of the same result.
+    /// The result is stored, by this call or an earlier delivery.
     Stored,
-    /// Another result of the same frame and detector came first, or a better one after it; this one was ignored, its
-    /// detections too.
+    /// Another result of the same frame and detector is stored: an earlier one, or a success where this one is a failure. This
+    /// result, its detections and its alerts are ignored.
     Superseded,
 }
 
-/// What came of a rule.
+/// Outcome of storing a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutRuleOutcome {
-    /// It is stored.
+    /// The rule is stored.
     Stored,
-    /// Another rule of the tenant has its name; nothing was stored.
+    /// Another rule of the tenant has the name; nothing was stored.
     NameTaken,
 }
 
-/// A result as kept. Its detections are documents of their own.
+/// A stored result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredResult {
-    /// The result; `detections` are filled in by [`Documents::frame`] and [`Documents::frames`].
+    /// The result with its detections, which are separate documents.
     pub result: ResultEvent,
-    /// When it was indexed.
+    /// When the result was indexed.
     pub indexed_at: Timestamp,
 }
 
-/// A detection as kept.
+/// A stored detection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredDetection {
-    /// Its id.
+    /// `<frame id>-<detector>-<n>`.
     pub id: DetectionId,
-    /// Who owns it.
+    /// Owner of the frame.
     pub tenant: TenantId,
-    /// Where it was seen.
+    /// Stream of the frame.
     pub stream: Option<StreamName>,
-    /// When the image was taken.
+    /// Capture time of the frame.
     pub captured_at: Timestamp,
-    /// The object itself.
+    /// Label, confidence, box, landmarks, attributes.
     pub detection: Detection,
 }
 
-/// An alert as kept.
+/// A stored alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAlert {
-    /// The alert.
+    /// The alert as published.
     pub alert: AlertEvent,
 }
 
-/// A place in a list that is ordered by time, then id; what `cursor=` carries, opaque to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageCursor {
-    /// Time of the last item of the page before.
-    pub at: Timestamp,
-    /// Id of the last item of the page before.
-    pub id: String,
-}
-
-/// Which part of a list to return.
+/// The part of a list to return, and its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PageRequest {
     /// Newest first, after a cursor.
     Newest {
-        /// Where the page before ended.
+        /// End of the previous page; `None` for the first page.
         after: Option<PageCursor>,
-        /// Most items.
+        /// Maximum number of items.
         limit: u32,
     },
-    /// Oldest first, by number: the older clients' way. Costs as much as it skips.
+    /// Oldest first, with an offset, for the older routes. The cost grows with `skip`.
     Oldest {
-        /// How many to leave out.
+        /// Number of items to skip.
         skip: u64,
-        /// Most items.
+        /// Maximum number of items.
         limit: u32,
     },
 }
 
-/// Which frames. All conditions must hold; an empty filter is every frame.
+/// Conditions on frames. All must hold; an empty filter matches every frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrameFilter {
-    /// Captured then or later.
+    /// Earliest capture time, inclusive.
     pub from: Option<Timestamp>,
-    /// Captured before.
+    /// Latest capture time, exclusive.
     pub to: Option<Timestamp>,
-    /// Of this stream.
+    /// Name of the stream.
     pub stream: Option<StreamName>,
 }
 
-/// Which detections. All conditions must hold; an empty filter is every detection. Texts match whole and exactly, but for
-/// `category`, which matches without regard to case.
+/// Conditions on detections. All must hold; an empty filter matches every detection. Texts match exactly; `category` ignores
+/// case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectionFilter {
-    /// Captured then or later.
+    /// Earliest capture time, inclusive.
     pub from: Option<Timestamp>,
-    /// Captured before.
+    /// Latest capture time, exclusive.
     pub to: Option<Timestamp>,
-    /// Of this stream.
+    /// Name of the stream.
     pub stream: Option<StreamName>,
-    /// With this label.
+    /// Label, such as `face`.
     pub label: Option<String>,
-    /// Of this category.
+    /// Category of a vehicle, such as `SUV`.
     pub category: Option<String>,
-    /// Of this make.
+    /// Make of a vehicle, such as `Audi`.
     pub make: Option<String>,
-    /// With these attributes. A text matches the attribute that is that text, or the number or boolean written like it.
+    /// Attributes and their values. A value matches a text attribute, and a number or boolean that is written like it.
     pub attributes: Vec<(AttributeName, String)>,
-    /// At least this sure.
+    /// Minimum confidence, 0 to 1.
     pub min_confidence: Option<f64>,
-    /// Only those that tell anything of a vehicle: its category, make, model or year.
+    /// Only detections with a category, make, model or year.
     pub vehicles_only: bool,
 }
 
-/// Which alerts. All conditions must hold.
+/// Conditions on alerts. All must hold; an empty filter matches every alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertFilter {
-    /// Raised then or later.
+    /// Earliest time raised, inclusive.
     pub from: Option<Timestamp>,
-    /// Raised before.
+    /// Latest time raised, exclusive.
     pub to: Option<Timestamp>,
-    /// Of this stream.
+    /// Name of the stream.
     pub stream: Option<StreamName>,
-    /// With this label.
+    /// Label, such as `face`.
     pub label: Option<String>,
-    /// Of the rule with this name.
+    /// Name of the rule.
     pub rule: Option<String>,
 }
 
-/// What detections are counted by. Those without the field are left out.
+/// The field by which detections are counted. Detections without it are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupBy {
     /// `make`.
@@ -191,41 +184,44 @@ pub enum GroupBy {
     Label,
     /// `stream`.
     Stream,
-    /// Any attribute. Numbers and booleans are grouped by how they are written.
+    /// Any attribute. Numbers and booleans are grouped by their text form.
     Attribute(AttributeName),
-    /// The UTC hour of the capture, written like `2026-01-02T03:00:00Z`.
+    /// The UTC hour of the capture time, such as `2026-01-02T03:00:00Z`.
     Hour,
 }
 
-/// Most groups of a count.
+/// Maximum number of groups in an answer.
 pub(crate) const MAX_GROUPS: u32 = 1_000;
 
-/// Groups with their counts, the largest first, equals by key. Hours in their order. At most 1,000 groups: the largest,
-/// of hours the latest.
+/// Groups with their counts: the largest first, ties by key; hours in ascending order. At most 1,000: the largest groups, or the
+/// latest hours.
 pub type GroupCounts = Vec<Count>;
 
-/// The documents. Cheap to share as `Arc<dyn Documents>`.
+/// Results, detections, alerts and rules. Share it as `Arc<dyn Documents>`.
 #[async_trait]
 pub trait Documents: Send + Sync {
-    /// What it is, for a start-up line, without secrets.
+    /// Kind and location of the store for the log, without secrets.
     fn describe(&self) -> String;
 
-    /// Stores results with their detections and alerts; returns when all of it is durable, one outcome for each in order.
-    /// Idempotent: the same result (by its `ce_id`) again completes what a crash left out, another result of the same frame
-    /// and detector is ignored with its detections and alerts, unless the first is a failure and it is none: a frame that was sent
-    /// again once the cause was gone. Detections and alerts that are there already are success.
-    /// Times are kept to the microsecond; what is finer is cut off.
+    /// Stores results with their detections and alerts. Returns after everything is durable: one outcome for each result, in
+    /// order.
+    ///
+    /// The call is idempotent:
+    /// - The same result (same `ce_id`) completes what an interrupted call left out.
+    /// - Another result of the same frame and detector is ignored, with its detections and alerts. Exception: a success
+    ///   replaces a stored failure, as when a frame is sent again after the cause was fixed.
+    ///
+    /// Times are truncated to microseconds.
     ///
     /// # Errors
-    /// `Fatal` when a number in it is none: nothing of the batch is stored then. `Unavailable` when it is not known to be
-    /// durable; the same batch again is the right answer.
+    /// `Fatal` if a number is not finite or an attribute is invalid; then nothing of the batch is stored. `Unavailable` if the
+    /// batch may not be durable; the caller retries with the same batch.
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError>;
 
-    /// All results of one frame, with their detections; empty when there is none in scope.
+    /// All results of a frame, with their detections. Empty if the scope has none.
     async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError>;
 
-    /// Frames with their results, in pages: each inner list is one frame. Ordered by capture time and frame id, which is
-    /// the cursor's id. All results of a frame carry the frame's capture time.
+    /// A page of frames; each inner list holds the results of one frame. Ordered by capture time, then frame id.
     async fn frames(
         &self,
         scope: &TenantScope,
@@ -233,10 +229,10 @@ pub trait Documents: Send + Sync {
         page: &PageRequest,
     ) -> Result<Vec<Vec<StoredResult>>, StoreError>;
 
-    /// One detection.
+    /// A detection by id; `None` if the scope has none.
     async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError>;
 
-    /// Detections in pages, ordered by capture time and id.
+    /// A page of detections, ordered by capture time, then id.
     async fn detections(
         &self,
         scope: &TenantScope,
@@ -244,7 +240,7 @@ pub trait Documents: Send + Sync {
         page: &PageRequest,
     ) -> Result<Vec<StoredDetection>, StoreError>;
 
-    /// How many detections there are by group.
+    /// Numbers of detections by group.
     async fn count(
         &self,
         scope: &TenantScope,
@@ -252,7 +248,7 @@ pub trait Documents: Send + Sync {
         group_by: GroupBy,
     ) -> Result<GroupCounts, StoreError>;
 
-    /// Alerts in pages, ordered by time raised and id.
+    /// A page of alerts, ordered by time raised, then id.
     async fn alerts(
         &self,
         scope: &TenantScope,
@@ -260,40 +256,42 @@ pub trait Documents: Send + Sync {
         page: &PageRequest,
     ) -> Result<Vec<StoredAlert>, StoreError>;
 
-    /// All tenants' rules (not the built-in ones), for the indexer.
+    /// The rules of all tenants, for the indexer. Built-in rules are not stored.
     async fn all_rules(&self) -> Result<Vec<Rule>, StoreError>;
 
-    /// A tenant's rules, by name.
+    /// The rules of a tenant, ordered by name.
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError>;
 
-    /// Makes or replaces a rule. No two rules of a tenant get the same name; those that have it from before keep it.
+    /// Creates or replaces a rule. Names are unique within a tenant. Rules that shared a name before this was enforced keep it.
     async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
 
-    /// Deletes a tenant's rule; whether it was there.
+    /// Deletes a rule of a tenant. Returns whether it existed.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
 
-    /// Deletes everything of a tenant that nobody has any more: rules first, so that nothing new is raised by them. Returns how
-    /// many documents; called again it goes on where it was cut off. What comes later about frames that were on their way
-    /// stays until it expires, and nobody but an admin sees it, because no other user ever gets the tenant.
+    /// Deletes all documents of a deleted user's tenant: rules first, so that they raise no new alerts. Returns the number of
+    /// documents. A repeat after a failure deletes the rest.
+    ///
+    /// Results of frames that are still in the pipeline arrive later and stay until they expire. Only admins can read them,
+    /// because a tenant id is never reused.
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError>;
 
-    /// Deletes what is past its `expires_at`, where the database does not by itself; returns how many documents.
+    /// Deletes documents past their `expires_at`. Returns their number; 0 if the database deletes them itself.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Succeeds when the store can be reached and written.
+    /// Succeeds if the store can be reached and written.
     async fn check(&self) -> Result<(), StoreError>;
 }
 
-/// Whose a rule is.
+/// The tenant of a rule.
 ///
 /// # Errors
-/// A built-in rule is nobody's and is not stored.
+/// If the rule is built in: it has no tenant and is not stored.
 pub(crate) fn owner(rule: &Rule) -> Result<&TenantId, StoreError> {
-    let built_in = || StoreError::Fatal(format!("the rule {} comes with the product and cannot be stored", rule.id));
+    let built_in = || StoreError::Fatal(format!("the rule {} is built in and cannot be stored", rule.id));
     rule.tenant.as_ref().ok_or_else(built_in)
 }
 
-/// A rule's id that another tenant's rule has.
+/// The error for a rule id that belongs to another tenant.
 pub(crate) fn rule_of_other_tenant(id: &str) -> StoreError {
     StoreError::Fatal(format!("the rule {id} belongs to another tenant"))
 }

@@ -1,4 +1,4 @@
-//! Erasing a tenant: every store of a tenant's data gives an eraser, and the accounts run them all when a user is deleted.
+//! Erasing a tenant's data. Each store provides an eraser; `accounts` runs all of them when a user is deleted.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use contracts::{BlobKind, TenantId};
 
 use crate::{Blobs, Documents, StoreError};
 
-/// What one eraser deleted.
+/// Receipt of one eraser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erased {
     /// The kind of data, as the audit log names it.
@@ -16,7 +16,7 @@ pub struct Erased {
     pub count: u64,
 }
 
-/// Deletes everything that one store keeps of a tenant.
+/// Deletes all data of a tenant in one store.
 #[async_trait]
 pub trait TenantEraser: Send + Sync {
     /// Deletes the tenant's data. A repeat after a failure deletes the rest.

@@ -1,5 +1,5 @@
-//! Frames are not documents of their own: they are the results that share a frame id, next to each other in the order of
-//! `(at, id)` because a result's id begins with its frame's.
+//! Pages of frames. A frame is not a document: it is the group of results with its frame id. In the order of `(at, id)` the
+//! results of a frame are adjacent, because a result's id begins with the frame id.
 
 use std::ops::ControlFlow;
 
@@ -8,7 +8,7 @@ use contracts::{Detection, FrameId};
 use crate::stored_docs::ResultDoc;
 use crate::{PageRequest, StoredDetection};
 
-/// Gathers results, as they come in the order of a list, into frames of one page.
+/// Groups results, which arrive in list order, into the frames of one page.
 pub(crate) struct FramePageBuilder {
     to_skip: u64,
     limit: usize,
@@ -25,7 +25,7 @@ impl FramePageBuilder {
         Self { to_skip, limit: limit as usize, skipping: None, frames: Vec::new() }
     }
 
-    /// Takes the next result; breaks when the page is full and this one belongs to the next.
+    /// Adds the next result. Breaks if the page is full and the result belongs to the next page.
     pub(crate) fn add(&mut self, doc: ResultDoc<'static>) -> ControlFlow<()> {
         if self.skipping.as_deref() == Some(doc.frame()) {
             return ControlFlow::Continue(());
@@ -48,7 +48,7 @@ impl FramePageBuilder {
         ControlFlow::Continue(())
     }
 
-    /// The page's frames, each with its results by detector.
+    /// The frames of the page; the results of each are ordered by detector.
     pub(crate) fn into_frames(self) -> impl Iterator<Item = Vec<ResultDoc<'static>>> {
         self.frames.into_iter().map(|mut frame| {
             frame.sort_by(|one, other| one.id.cmp(&other.id));
@@ -57,17 +57,17 @@ impl FramePageBuilder {
     }
 }
 
-/// Between these two, exclusive, are the ids of all results of a frame: `.` follows `-`.
+/// Exclusive bounds of the ids of a frame's results. In ASCII, `.` follows `-`.
 pub(crate) fn result_range(frame: &FrameId) -> [String; 2] {
     [format!("{frame}-"), format!("{frame}.")]
 }
 
-/// Between these two, exclusive, are the ids of all detections of a result, and of no other: a detector's name has no `-`.
+/// Exclusive bounds of the ids of a result's detections. No other id lies between them, because a detector's name has no `-`.
 pub(crate) fn detection_range(result_id: &str) -> [String; 2] {
     [format!("{result_id}-"), format!("{result_id}.")]
 }
 
-/// Detections of one result in the order of their numbers, which is not that of their ids.
+/// The detections of one result, ordered by index. The order of their ids differs: `…-10` is before `…-2`.
 pub(crate) fn sorted_by_index(mut stored: Vec<StoredDetection>) -> Vec<Detection> {
     stored.sort_by_key(|stored| stored.id.index);
     stored.into_iter().map(|stored| stored.detection).collect()

@@ -1,10 +1,15 @@
-//! Where things are kept: documents in MongoDB or SQLite, images in S3 or a folder, each behind a small seam; accounts in
-//! PostgreSQL or SQLite, see [`relational`].
+//! Storage: documents in MongoDB or SQLite ([`Documents`]), images in S3 or a folder ([`Blobs`]), accounts in PostgreSQL or
+//! SQLite ([`relational`]).
 //!
 //! In: results and alerts from the indexer, rules from the API, images from the API and the workers. Out: pages, counts
-//! and images. Promised: [`Documents::put`] returns when everything is durable (MongoDB: majority, journaled; SQLite:
-//! committed), the first result of a frame's detector wins, and nothing past its `expires_at` is ever returned, whether or
-//! not the database has swept it yet. One contract suite runs against every implementation.
+//! and images.
+//!
+//! Guarantees:
+//! - [`Documents::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
+//! - The first result of a frame and detector wins.
+//! - A document past its `expires_at` is never returned, even if the database has not deleted it yet.
+//!
+//! One contract suite runs against every implementation.
 
 mod args;
 mod blobs;
@@ -23,13 +28,13 @@ mod stored_docs;
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
 pub use documents::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageCursor, PageRequest,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest,
     PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
-pub use page_cursor::CursorError;
+pub use page_cursor::{CursorError, PageCursor};
 pub use relational::Relational;
 pub use sqlite::SqliteDocuments;

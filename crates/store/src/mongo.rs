@@ -1,8 +1,8 @@
-//! Documents in MongoDB, on a replica set: what a deployment of more than one machine keeps.
+//! Documents in a MongoDB replica set, for deployments of more than one machine.
 //!
-//! A write counts when a majority has it in its journal; a write-concern error is therefore never success. Reads come from
-//! the primary and see only what a majority has. A batch takes two waits for the journal, however large it is: one for the
-//! results, which decides whose they are, one for all detections and alerts side by side.
+//! A write succeeds after a majority has journaled it; a write-concern error is a failure. Reads go to the primary with read
+//! concern `majority`. A batch of any size waits for the journal twice: for the results, which decide which documents are
+//! written, then for all detections and alerts at once.
 
 mod connect;
 mod errors;
@@ -27,7 +27,7 @@ use crate::{
 };
 use errors::CallError;
 
-/// Longest time for one call; a server that stands still without closing its connections would hold us for ever.
+/// Time limit for one call. Without it, a server that hangs with open connections would block the caller forever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Documents in a MongoDB database.
@@ -39,7 +39,7 @@ pub struct MongoDocuments {
     migrated: Migrated,
 }
 
-/// A rule as it is kept.
+/// A stored rule.
 #[derive(Debug, Serialize, Deserialize)]
 struct RuleDoc {
     #[serde(rename = "_id")]
@@ -72,15 +72,15 @@ impl RuleDoc {
 }
 
 impl MongoDocuments {
-    /// What connecting did to the schema.
+    /// The migration at the connect: the versions before and after.
     pub const fn migrated(&self) -> Migrated {
         self.migrated
     }
 
-    /// Drops the database with all that is in it: for one that was made to be thrown away, as by a bench.
+    /// Drops the database. Only for temporary databases, such as those of benches.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses.
+    /// If the server cannot be reached or refuses.
     pub async fn drop_database(&self) -> Result<(), StoreError> {
         self.with_timeout(Box::pin(async { Ok(self.database.drop().await?) })).await
     }
@@ -93,7 +93,7 @@ impl MongoDocuments {
         self.database.collection("rules")
     }
 
-    /// Waits for an answer, but not for ever, and says what went wrong in terms of the setting.
+    /// Runs a call with the time limit. Errors name the server and its setting.
     async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
         match tokio::time::timeout(CALL_TIMEOUT, asked).await {
             Ok(answer) => answer.map_err(|failure| failure.into_store_error(&self.shown)),
@@ -202,7 +202,7 @@ impl Documents for MongoDocuments {
         Ok(deleted)
     }
 
-    /// MongoDB deletes what is past its `expires_at` by itself, within about a minute.
+    /// Does nothing: a TTL index deletes expired documents within about a minute.
     async fn sweep(&self, _now: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }

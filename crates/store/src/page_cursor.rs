@@ -1,35 +1,42 @@
-//! A place in a list as the text that `cursor=` carries: opaque to clients, safe to read whatever they send.
+//! The text form of a [`PageCursor`], as in the query parameter `cursor` and the field `next_cursor`.
 //!
-//! The text is base64url (no padding) of `1.<microseconds>.<id>`. The leading number is the version, so that a later form
-//! can tell its own texts from these. A cursor carries no secret and grants nothing: it only says where to go on.
+//! The text is base64url (no padding) of `1.<microseconds since 1970>.<id>`; `1` is the version of the format. Clients treat
+//! it as opaque. Decoding is safe for any input. A cursor holds no secret and grants no access.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use crate::PageCursor;
-
 const VERSION: &str = "1";
-/// Longest text that is looked at. Ours are below 150 characters.
+/// Maximum length of a text in bytes. An encoded cursor has fewer than 150.
 const MAX_TEXT: usize = 256;
-/// Longest id in a list: a frame id, a detector, a number.
+/// Maximum length of an id in bytes. The longest is a detection id: `<frame id>-<detector>-<n>`.
 const MAX_ID: usize = 96;
 
-/// A text that no list gave out as a cursor.
+/// A position in a list that is ordered by time, then id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageCursor {
+    /// Time of the last item of the previous page.
+    pub at: Timestamp,
+    /// Id of the last item of the previous page.
+    pub id: String,
+}
+
+/// The text is not an encoded cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cursor must be the next_cursor of the page before, unchanged; without one the list begins at the newest")]
 pub struct CursorError;
 
 impl PageCursor {
-    /// The text for `next_cursor`.
+    /// The cursor as text, for `next_cursor`.
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{}", self.at.as_microsecond(), self.id))
     }
 
-    /// The place that a text stands for.
+    /// Reads a cursor from text.
     ///
     /// # Errors
-    /// When the text is none that [`PageCursor::encode`] makes.
+    /// If [`PageCursor::encode`] cannot have returned the text.
     pub fn decode(text: &str) -> Result<Self, CursorError> {
         if text.len() > MAX_TEXT {
             return Err(CursorError);
@@ -40,13 +47,13 @@ impl PageCursor {
         let (Some(VERSION), Some(at), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(CursorError);
         };
-        let ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(ours) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
             return Err(CursorError);
         }
         let at = at.parse().ok().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or(CursorError)?;
         let cursor = Self { at, id: id.to_owned() };
-        // One place has one text, so that a text can be compared and cached.
+        // A position has exactly one text, so texts can be compared and cached.
         if cursor.encode() == text { Ok(cursor) } else { Err(CursorError) }
     }
 }

@@ -1,14 +1,14 @@
-//! What a list or a count asks for, in terms that both databases translate one to one.
+//! A list or count query in a form that both databases translate one to one.
 //!
-//! Every list is ordered by `(at, id)`. Each collection has the same three indexes for it, and [`Query::path`] says which
-//! one serves a query, so that neither database is left to guess: a wrong guess reads everything and sorts it in memory.
+//! Every list is ordered by `(at, id)`. Each collection has the same indexes for this order. [`Query::index`] names the one to
+//! use, and both databases are told to use it: a planner that picks another would read everything and sort it in memory.
 
 use contracts::{AttributeName, AttributeValue, StreamName, TenantId};
 use jiff::Timestamp;
 
 use crate::{AlertFilter, DetectionFilter, FrameFilter, GroupBy, TenantScope};
 
-/// Where to look.
+/// A collection in MongoDB, a table in SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Collection {
     Results,
@@ -28,16 +28,16 @@ impl Collection {
     }
 }
 
-/// Which index serves a query.
+/// The index that serves a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListIndex {
-    /// `(at, id)`: everybody's.
+    /// `(at, id)`, for all tenants.
     Time,
-    /// `(tenant, at, id)`: one run per tenant, merged.
+    /// `(tenant, at, id)`: one scan for each tenant; the database merges them.
     Tenant,
-    /// `(stream, at, id)`: the tenants are checked on the way, as a stream's name seldom has two owners.
+    /// `(stream, at, id)`. The tenant is checked on each document, because two tenants seldom use one stream name.
     Stream,
-    /// `(tenant, at, id)` of the detections that have attributes beside the vehicle's four.
+    /// `(tenant, at, id)`, partial: only detections with attributes other than the vehicle's four.
     Attributes,
 }
 
@@ -52,39 +52,39 @@ impl ListIndex {
     }
 }
 
-/// All conditions of a list or a count but the page.
+/// All conditions of a list or count, without the page.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) collection: Collection,
-    /// Whose; none for everybody's.
+    /// Tenants in scope; `None` for all.
     pub(crate) tenants: Option<Vec<String>>,
     pub(crate) stream: Option<String>,
     /// Microseconds since 1970, inclusive.
     pub(crate) from: Option<i64>,
     /// Microseconds since 1970, exclusive.
     pub(crate) to: Option<i64>,
-    /// Fields, and the values of which each must equal one; none for a field that cannot match.
+    /// Fields with their allowed values: each field must equal one of them. An empty list matches nothing.
     pub(crate) equals: Vec<(Field, Vec<AttributeValue>)>,
-    /// Whether only detections with attributes beside the vehicle's four can match.
+    /// Only detections with attributes other than the vehicle's four can match.
     pub(crate) needs_attributes: bool,
     pub(crate) min_confidence: Option<f64>,
-    /// Only what has one of the vehicle's four attributes.
+    /// Only detections with at least one of the vehicle's four attributes match.
     pub(crate) vehicles_only: bool,
 }
 
-/// A field that is compared or counted by.
+/// A field to compare or to group by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// A text with a column of its own.
+    /// A text with its own column, by the column's name.
     Column(&'static str),
-    /// A vehicle's model year, a number.
+    /// The model year of a vehicle, a number.
     Year,
     /// Any other attribute.
     Attribute(AttributeName),
 }
 
 impl Field {
-    /// Where the attribute of this name is kept.
+    /// The field that stores an attribute.
     pub(crate) fn of(name: &AttributeName) -> Self {
         match name.as_str() {
             "category" => Self::Column("category"),
@@ -95,7 +95,7 @@ impl Field {
         }
     }
 
-    /// Of the values that a text may stand for, those that the field can have.
+    /// The values that `text` may mean, restricted to those that the field can have.
     fn possible_values(&self, text: &str) -> Vec<AttributeValue> {
         let mut values = AttributeValue::possible_values(text);
         values.retain(|value| match self {
@@ -107,7 +107,7 @@ impl Field {
     }
 }
 
-/// What the groups of a count have in common.
+/// The key of a group in a count.
 pub(crate) enum GroupKey {
     Field(Field),
     Hour,
@@ -178,7 +178,7 @@ impl Query {
         self.equals.extend(text.map(|text| (Field::Column(field), vec![text.into()])));
     }
 
-    /// The query of a count, which leaves out what has no key.
+    /// The query of a count by `group_by`.
     pub(crate) fn grouped(mut self, group_by: &GroupBy) -> Self {
         self.needs_attributes |= matches!(GroupKey::of(group_by), GroupKey::Field(Field::Attribute(_)));
         self
@@ -194,7 +194,7 @@ impl Query {
     }
 }
 
-/// The tenants whose data a scope sees; none for everybody's.
+/// The tenants in a scope; `None` for all.
 pub(crate) fn tenants(scope: &TenantScope) -> Option<Vec<String>> {
     match scope {
         TenantScope::All => None,
@@ -203,7 +203,7 @@ pub(crate) fn tenants(scope: &TenantScope) -> Option<Vec<String>> {
     }
 }
 
-/// The form in which texts are compared without regard to case, the same for both databases.
+/// A text in lower case, for comparison without case. Both databases store this form, so they compare alike.
 pub(crate) fn folded(text: &str) -> String {
     text.to_lowercase()
 }

@@ -1,7 +1,7 @@
-//! Documents in one SQLite file: what `sightline up` keeps on a laptop.
+//! Documents in one SQLite file, for `sightline up`.
 //!
-//! One thread writes and commits in groups, flushed to the disk, so an answered write survives a power loss. Reads run on
-//! blocking threads with connections of their own and, thanks to the write-ahead log, never wait for the writer.
+//! One thread writes. It groups waiting writes into one transaction and syncs it to disk, so an acknowledged write survives a
+//! power cut. Reads run on blocking threads with their own connections. With the write-ahead log they never wait for the writer.
 
 mod errors;
 mod migrations;
@@ -32,9 +32,9 @@ use reader::Readers;
 use select::Select;
 use writer::Writer;
 
-/// How long another process's lock is waited for.
+/// Time limit for waiting for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Documents that one transaction deletes.
+/// Maximum number of documents that one transaction deletes.
 const DELETE_BATCH: usize = 2_000;
 
 /// Documents in a SQLite file.
@@ -46,17 +46,16 @@ pub struct SqliteDocuments {
 }
 
 impl SqliteDocuments {
-    /// Opens the file, making it where there is none, and brings its tables to this version. Blocks for as long as the disk
-    /// takes.
+    /// Opens or creates the file and migrates it. Blocking.
     ///
     /// # Errors
-    /// `Fatal` when the file is another program's or a later version's: it is left as it was. `Unavailable` when it is
-    /// locked by another process or cannot be written.
+    /// `Fatal`, with the file unchanged, if it belongs to another program or a later version. `Unavailable` if another process
+    /// has locked it, or it cannot be written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let mut connection = connect(path)?;
         let migrated = migrations::migrate(&mut connection, path)?;
-        // Only now: this too writes into the file.
+        // After the migration, because this writes to the file, and a foreign file must stay unchanged.
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
@@ -90,7 +89,7 @@ impl SqliteDocuments {
         self.writer.write(move |connection| work(connection).map_err(|error| error.into_store_error(&path))).await
     }
 
-    /// Deletes the rows of a table of which a condition holds, some at a time, so that writes get their turn.
+    /// Deletes the rows that match a condition, in batches, so that other writes can run in between.
     async fn delete(
         &self,
         table: &'static str,
@@ -148,7 +147,7 @@ impl SqliteDocuments {
     }
 }
 
-/// A connection with the settings that all have.
+/// Opens a connection with the common settings.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error| store_error(path, &error);
     let connection = Connection::open(path).map_err(failed)?;
@@ -157,7 +156,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// What goes wrong inside a read or a write.
+/// Error inside a read or write, before it is mapped for the caller.
 enum CallError {
     Sqlite(rusqlite::Error),
     Store(StoreError),
@@ -184,14 +183,14 @@ impl From<StoreError> for CallError {
     }
 }
 
-/// The document in a row's column `doc`.
+/// Reads the document from the column `doc` of a row.
 fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, CallError> {
     let doc = row.get_ref("doc")?.as_str().map_err(rusqlite::Error::from)?;
     serde_json::from_str(doc)
         .map_err(|error| StoreError::Fatal(format!("a stored document cannot be read: {error}")).into())
 }
 
-/// The detections of a result, in their order.
+/// The detections of a result, ordered by index.
 fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Detection>, CallError> {
     if result.count == 0 {
         return Ok(Vec::new());
@@ -324,7 +323,7 @@ impl Documents for SqliteDocuments {
         let tenant = crate::documents::owner(rule)?.to_string();
         let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), put::json(rule)?);
         self.write(move |connection| {
-            // There is one writer, so nothing comes between this question and the write.
+            // There is one writer, so no other write runs between this query and the next statement.
             let taken: bool = connection
                 .prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
@@ -376,7 +375,7 @@ impl Documents for SqliteDocuments {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        // Every write begins a transaction that only a writable database grants.
+        // `BEGIN IMMEDIATE` fails if the database is not writable.
         self.write(|_| Ok(())).await
     }
 }

@@ -1,9 +1,8 @@
-//! The documents as they are kept, the same in both databases: MongoDB holds them as they are, SQLite as JSON.
+//! The stored form of results, detections and alerts: BSON in MongoDB, the same as JSON in SQLite.
 //!
-//! Times are whole microseconds since 1970 (MongoDB's own dates are milliseconds, too coarse to page by), cut off, not
-//! rounded; a time thus reads back with its digits beyond the microsecond gone. `at` is what the collection's lists are
-//! ordered by. `expires_at` alone is a date, because MongoDB deletes by it.
-//! Frame and detector of a result or a detection are in its id and nowhere else.
+//! Times are microseconds since 1970, truncated: MongoDB's dates have only milliseconds, too few for paging. Lists are ordered
+//! by `at`. Only `expires_at` is a date in MongoDB, because a TTL index needs one. The frame id and the detector of a result or
+//! detection are stored only in its id.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::query::folded;
 use crate::{Indexed, StoreError, StoredAlert, StoredDetection, StoredResult};
 
-/// A result without its detections.
+/// A stored result, without its detections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResultDoc<'a> {
     /// `<frame id>-<detector>`.
@@ -42,7 +41,7 @@ pub(crate) struct ResultDoc<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<Cow<'a, str>>,
     model: Cow<'a, str>,
-    /// How many detections belong to it.
+    /// Number of detections of the result.
     pub(crate) count: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<[u32; 2]>,
@@ -58,7 +57,7 @@ struct FailureDoc<'a> {
     message: Cow<'a, str>,
 }
 
-/// A detection.
+/// A stored detection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct DetectionDoc<'a> {
     /// `<frame id>-<detector>-<n>`.
@@ -78,7 +77,7 @@ pub(crate) struct DetectionDoc<'a> {
     landmarks: Cow<'a, [Point]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) category: Option<Cow<'a, str>>,
-    /// The category as it is compared.
+    /// The category in lower case, for comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) category_folded: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,13 +87,13 @@ pub(crate) struct DetectionDoc<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) attributes: Option<OtherAttributes>,
+    pub(crate) attributes: Option<ExtraAttributes>,
 }
 
-/// Attributes but the vehicle's four, by name; stored only where there is one.
-pub(crate) type OtherAttributes = BTreeMap<AttributeName, AttributeValue>;
+/// Attributes other than the vehicle's four, by name. The field is absent if there are none.
+pub(crate) type ExtraAttributes = BTreeMap<AttributeName, AttributeValue>;
 
-/// An alert.
+/// A stored alert.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AlertDoc<'a> {
     #[serde(rename = "_id")]
@@ -102,7 +101,7 @@ pub(crate) struct AlertDoc<'a> {
     pub(crate) tenant: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stream: Option<Cow<'a, str>>,
-    /// When it was raised.
+    /// Time raised.
     pub(crate) at: i64,
     #[serde(with = "expiry")]
     pub(crate) expires_at: Timestamp,
@@ -124,14 +123,14 @@ pub(crate) struct AlertDoc<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    attributes: Option<OtherAttributes>,
+    attributes: Option<ExtraAttributes>,
     matches: u32,
     captured_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<Cow<'a, str>>,
 }
 
-/// `<frame id>-<detector>`: what the first result is the first of.
+/// `<frame id>-<detector>`, the id of a result. The first result under an id wins.
 pub(crate) fn result_id(frame: &FrameId, detector: &DetectorName) -> String {
     format!("{frame}-{detector}")
 }
@@ -143,23 +142,23 @@ pub(crate) fn detections_of(result: &ResultEvent) -> &[Detection] {
     }
 }
 
-/// Refuses what could be written but never be read again, such as numbers that are none.
+/// Refuses values that could be written but not be read again, such as NaN.
 ///
 /// # Errors
-/// Names the result and the field. Such a result does not come off the log: reading an event checks the same.
+/// Names the result and the field. Events from the log cannot fail: decoding checks the same.
 pub(crate) fn check(batch: &[Indexed]) -> Result<(), StoreError> {
     for Indexed { result, alerts, .. } in batch {
-        let refused = |what: &str, reason: &str| {
+        let invalid = |what: &str, reason: &str| {
             let id = result_id(&result.data.frame_id, &result.data.detector);
             StoreError::Fatal(format!("{what} of result {id} cannot be stored: {reason}"))
         };
         for detection in detections_of(result) {
-            detection.check().map_err(|reason| refused("a detection", &reason))?;
+            detection.check().map_err(|reason| invalid("a detection", &reason))?;
         }
         for AlertEvent { data, .. } in alerts {
-            data.attributes.check().map_err(|reason| refused("an alert", &reason))?;
+            data.attributes.check().map_err(|reason| invalid("an alert", &reason))?;
             if !data.confidence.is_finite() || data.bounds.is_some_and(|bounds| !bounds.is_sound()) {
-                return Err(refused("an alert", "confidence and box must be finite numbers"));
+                return Err(invalid("an alert", "confidence and box must be finite numbers"));
             }
         }
     }
@@ -170,7 +169,7 @@ impl<'a> ResultDoc<'a> {
     pub(crate) fn of(indexed: &'a Indexed) -> Self {
         let ResultEvent { id, tenant, key, traceparent, reply_to, data } = &indexed.result;
         let (size, image, failure) = match &data.outcome {
-            Outcome::Ok { width, height, image, .. } => (Some([*width, *height]), image.as_deref(), None),
+            Outcome::Ok { width, height, image, .. } => (Some([*width, *height]), image.as_ref(), None),
             Outcome::Failed { code, message } => {
                 (None, None, Some(FailureDoc { code: *code, message: message.into() }))
             }
@@ -190,51 +189,53 @@ impl<'a> ResultDoc<'a> {
             model: data.model.as_str().into(),
             count: u32::try_from(detections_of(&indexed.result).len()).unwrap_or(u32::MAX),
             size,
-            image: image.map(Cow::from),
+            image: image.map(|key| key.to_string().into()),
             failure,
         }
     }
 
-    /// Whether the detector could not say anything.
+    /// Whether the outcome is a failure.
     pub(crate) fn is_failure(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// The frame that it is about, as text.
+    /// The frame id as text.
     pub(crate) fn frame(&self) -> &str {
         self.id.get(..FRAME_LENGTH).unwrap_or(&self.id)
     }
 
-    /// The result with its detections.
+    /// The result, joined with its detections.
     pub(crate) fn into_stored(self, detections: Vec<Detection>) -> Result<StoredResult, StoreError> {
-        let wrong = |what: &dyn std::fmt::Display| unreadable("result", &self.id, what);
-        let (frame, detector) = self.id.split_at_checked(FRAME_LENGTH).ok_or_else(|| wrong(&"its id is too short"))?;
+        let invalid = |what: &dyn std::fmt::Display| unreadable("result", &self.id, what);
+        let (frame, detector) = self.id.split_at_checked(FRAME_LENGTH).ok_or_else(|| invalid(&"its id is too short"))?;
         let detector = detector.strip_prefix('-').unwrap_or(detector);
         let outcome = match self.failure {
             Some(FailureDoc { code, message }) => Outcome::Failed { code, message: message.into_owned() },
             None => {
                 let [width, height] = self.size.unwrap_or_default();
-                Outcome::Ok { width, height, detections, image: self.image.map(Cow::into_owned) }
+                // A foreign producer's result may have another text: no image has such a key.
+                let image = self.image.and_then(|key| key.parse().ok());
+                Outcome::Ok { width, height, detections, image }
             }
         };
         let data = ResultData {
-            frame_id: frame.parse().map_err(|error| wrong(&error))?,
-            stream: parsed(self.stream.as_deref()).map_err(|error| wrong(&error))?,
-            detector: detector.parse().map_err(|error| wrong(&error))?,
+            frame_id: frame.parse().map_err(|error| invalid(&error))?,
+            stream: parsed(self.stream.as_deref()).map_err(|error| invalid(&error))?,
+            detector: detector.parse().map_err(|error| invalid(&error))?,
             model: self.model.into_owned(),
-            captured_at: time(self.at).map_err(|error| wrong(&error))?,
-            processed_at: time(self.processed_at).map_err(|error| wrong(&error))?,
+            captured_at: time(self.at).map_err(|error| invalid(&error))?,
+            processed_at: time(self.processed_at).map_err(|error| invalid(&error))?,
             outcome,
         };
         let result = ResultEvent {
-            id: self.ce_id.parse().map_err(|error| wrong(&error))?,
-            tenant: self.tenant.parse().map_err(|error| wrong(&error))?,
+            id: self.ce_id.parse().map_err(|error| invalid(&error))?,
+            tenant: self.tenant.parse().map_err(|error| invalid(&error))?,
             key: self.key.into_owned(),
             traceparent: self.traceparent.map(Cow::into_owned),
             reply_to: self.reply_to.map(Cow::into_owned),
             data,
         };
-        Ok(StoredResult { result, indexed_at: time(self.indexed_at).map_err(|error| wrong(&error))? })
+        Ok(StoredResult { result, indexed_at: time(self.indexed_at).map_err(|error| invalid(&error))? })
     }
 }
 
@@ -259,12 +260,12 @@ impl<'a> DetectionDoc<'a> {
             make: detection.attributes.make().map(Cow::from),
             model: detection.attributes.model().map(Cow::from),
             year: detection.attributes.year(),
-            attributes: others(&detection.attributes),
+            attributes: extra_attributes(&detection.attributes),
         })
     }
 
     pub(crate) fn into_stored(self) -> Result<StoredDetection, StoreError> {
-        let wrong = |what: &dyn std::fmt::Display| unreadable("detection", &self.id, what);
+        let invalid = |what: &dyn std::fmt::Display| unreadable("detection", &self.id, what);
         let vehicle = Vehicle {
             category: self.category.map(Cow::into_owned),
             make: self.make.map(Cow::into_owned),
@@ -272,12 +273,12 @@ impl<'a> DetectionDoc<'a> {
             year: self.year,
         };
         let attributes =
-            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| wrong(&error))?;
+            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| invalid(&error))?;
         Ok(StoredDetection {
-            id: self.id.parse::<DetectionId>().map_err(|error| wrong(&error))?,
-            tenant: self.tenant.parse().map_err(|error| wrong(&error))?,
-            stream: parsed(self.stream.as_deref()).map_err(|error| wrong(&error))?,
-            captured_at: time(self.at).map_err(|error| wrong(&error))?,
+            id: self.id.parse::<DetectionId>().map_err(|error| invalid(&error))?,
+            tenant: self.tenant.parse().map_err(|error| invalid(&error))?,
+            stream: parsed(self.stream.as_deref()).map_err(|error| invalid(&error))?,
+            captured_at: time(self.at).map_err(|error| invalid(&error))?,
             detection: Detection {
                 label: self.label.into_owned(),
                 confidence: self.confidence,
@@ -311,7 +312,7 @@ impl<'a> AlertDoc<'a> {
             make: data.attributes.make().map(Cow::from),
             model: data.attributes.model().map(Cow::from),
             year: data.attributes.year(),
-            attributes: others(&data.attributes),
+            attributes: extra_attributes(&data.attributes),
             matches: data.matches,
             captured_at: data.captured_at.as_microsecond(),
             traceparent: traceparent.as_deref().map(Cow::from),
@@ -319,7 +320,7 @@ impl<'a> AlertDoc<'a> {
     }
 
     pub(crate) fn into_stored(self) -> Result<StoredAlert, StoreError> {
-        let wrong = |what: &dyn std::fmt::Display| unreadable("alert", &self.id, what);
+        let invalid = |what: &dyn std::fmt::Display| unreadable("alert", &self.id, what);
         let vehicle = Vehicle {
             category: self.category.map(Cow::into_owned),
             make: self.make.map(Cow::into_owned),
@@ -327,34 +328,34 @@ impl<'a> AlertDoc<'a> {
             year: self.year,
         };
         let attributes =
-            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| wrong(&error))?;
+            Attributes::merge(vehicle, self.attributes.unwrap_or_default()).map_err(|error| invalid(&error))?;
         let data = AlertData {
-            id: self.id.parse().map_err(|error| wrong(&error))?,
+            id: self.id.parse().map_err(|error| invalid(&error))?,
             rule: self.rule.into_owned(),
-            rule_id: self.rule_id.parse().map_err(|error| wrong(&error))?,
-            frame_id: self.frame_id.parse().map_err(|error| wrong(&error))?,
-            stream: parsed(self.stream.as_deref()).map_err(|error| wrong(&error))?,
-            detector: self.detector.parse().map_err(|error| wrong(&error))?,
+            rule_id: self.rule_id.parse().map_err(|error| invalid(&error))?,
+            frame_id: self.frame_id.parse().map_err(|error| invalid(&error))?,
+            stream: parsed(self.stream.as_deref()).map_err(|error| invalid(&error))?,
+            detector: self.detector.parse().map_err(|error| invalid(&error))?,
             detection_id: self.detection_id.into_owned(),
             label: self.label.into_owned(),
             confidence: self.confidence,
             bounds: self.bounds,
             attributes,
             matches: self.matches,
-            captured_at: time(self.captured_at).map_err(|error| wrong(&error))?,
-            raised_at: time(self.at).map_err(|error| wrong(&error))?,
+            captured_at: time(self.captured_at).map_err(|error| invalid(&error))?,
+            raised_at: time(self.at).map_err(|error| invalid(&error))?,
         };
-        let tenant = self.tenant.parse().map_err(|error| wrong(&error))?;
+        let tenant = self.tenant.parse().map_err(|error| invalid(&error))?;
         Ok(StoredAlert { alert: AlertEvent { tenant, traceparent: self.traceparent.map(Cow::into_owned), data } })
     }
 }
 
-fn others(attributes: &Attributes) -> Option<OtherAttributes> {
-    let others: OtherAttributes = attributes.others().map(|(name, value)| (name.clone(), value.clone())).collect();
-    (!others.is_empty()).then_some(others)
+fn extra_attributes(attributes: &Attributes) -> Option<ExtraAttributes> {
+    let extra: ExtraAttributes = attributes.others().map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!extra.is_empty()).then_some(extra)
 }
 
-/// Length of a frame id in a result's id.
+/// Length of a frame id, a hyphenated UUID, in bytes.
 const FRAME_LENGTH: usize = 36;
 
 fn unreadable(kind: &str, id: &str, what: &dyn std::fmt::Display) -> StoreError {
@@ -369,12 +370,12 @@ fn time(microseconds: i64) -> Result<Timestamp, jiff::Error> {
     Timestamp::from_microsecond(microseconds)
 }
 
-/// The beginning of an hour, given in microseconds since 1970, as groups of [`crate::GroupBy::Hour`] are called.
+/// The key of a group of [`crate::GroupBy::Hour`], from the start of the hour in microseconds since 1970.
 pub(crate) fn hour_key(microseconds: i64) -> Result<String, StoreError> {
     time(microseconds).map(|hour| hour.to_string()).map_err(|error| unreadable("hour", "", &error))
 }
 
-/// A date for MongoDB, microseconds in JSON.
+/// Serialises `expires_at`: as a date in BSON, as microseconds in JSON.
 mod expiry {
     use super::{Timestamp, bson};
     use serde::de::Error;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
-use contracts::{Event, FailureCode, FrameContent, FrameEvent, ResultEvent, TopicRole};
+use contracts::{BlobKey, Event, FailureCode, FrameContent, FrameEvent, ResultEvent, TopicRole};
 use store::Blobs;
 use tokio::sync::Semaphore;
 
@@ -51,7 +51,7 @@ struct Analysis {
     /// One per requested detector, in the order of the request.
     findings: Vec<Result<Findings, Failure>>,
     /// Key of the kept image.
-    image_key: Option<String>,
+    image_key: Option<BlobKey>,
 }
 
 impl FrameProcessor {
@@ -157,7 +157,7 @@ impl FrameProcessor {
         }
     }
 
-    async fn keep_image(&self, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<String> {
+    async fn keep_image(&self, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<BlobKey> {
         blobs::keep(&*self.blobs, frame, encoded).await
     }
 }

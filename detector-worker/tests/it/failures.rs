@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::{
-    BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups,
+    BlobKey, BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups,
 };
 use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;
@@ -100,12 +100,30 @@ async fn a_missing_image_is_dead_lettered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_outside_the_inbox_is_never_read() {
     let other = frame("gate", Bytes::new());
-    let kept = inbox(&other).replacen("inbox", "frames", 1);
-    for key in ["frames/2026-01-02/tenant/secret", "inbox/../frames/x", "inbox//x", "inbox/ü", &inbox(&other), &kept] {
-        let mut forged = frame("gate", Bytes::new());
-        forged.content = FrameContent::Blob(key.to_owned());
-        assert_fails(forged, FailureCode::Missing, &[]).await;
+    let mut forged = frame("gate", Bytes::new());
+    let kept = BlobKey::new(BlobKind::Frames, jiff::Timestamp::now(), &forged.tenant, forged.id);
+    for key in [inbox(&other), kept] {
+        forged.content = FrameContent::Blob(key);
+        assert_fails(forged.clone(), FailureCode::Missing, &[]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_blob_key_is_dead_lettered_without_result() {
+    let keys = ["frames/2026-01-02/tenant/secret", "inbox/../frames/x", "inbox//x", "inbox/ü"];
+    let setup = TestWorker::new();
+    for key in keys {
+        let mut message = frame("gate", Bytes::new()).to_message();
+        message.headers.push("ce_dataref", key);
+        setup.send_message(message).await;
+    }
+    let worker = setup.start(vec![finds_one("face")], &[]);
+    worker.caught_up().await;
+    worker.stop().await;
+    assert!(setup.results().await.is_empty());
+    let letters = setup.dead_letters().await;
+    assert_eq!(letters.len(), keys.len());
+    assert!(letters.iter().all(|letter| letter.cause.code == "invalid_event"), "{letters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,17 +263,17 @@ impl Blobs for FlakyBlobs {
         "flaky".to_owned()
     }
 
-    async fn put(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
+    async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError> {
         self.connect()?;
         self.inner.put(key, content).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+    async fn get(&self, key: &BlobKey) -> Result<Option<Bytes>, StoreError> {
         self.connect()?;
         self.inner.get(key).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+    async fn delete(&self, key: &BlobKey) -> Result<(), StoreError> {
         self.inner.delete(key).await
     }
 
@@ -305,14 +323,14 @@ async fn joining_the_consumer_group_is_retried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_images_are_deleted_and_young_ones_stay() {
     let setup = TestWorker::new();
-    let old = ["frames/2020-01-02/tenant/a", "inbox/2020-01-02/b"];
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let young = [format!("frames/{today}/tenant/a"), format!("inbox/{today}/b")];
-    for key in old.into_iter().chain(young.iter().map(String::as_str)) {
+    let frame = frame("gate", Bytes::new());
+    let keys = |at| BlobKind::ALL.map(|kind| BlobKey::new(kind, at, &frame.tenant, frame.id));
+    let (old, young) = (keys("2020-01-02T03:04:05Z".parse().unwrap()), keys(jiff::Timestamp::now()));
+    for key in old.iter().chain(&young) {
         setup.blobs.put(key, "x".into()).await.unwrap();
     }
     let worker = setup.start(vec![finds_one("face")], &[]);
-    for key in old {
+    for key in &old {
         until("old images are deleted", async || setup.blobs.get(key).await.unwrap().is_none()).await;
     }
     for key in &young {

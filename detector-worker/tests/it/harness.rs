@@ -105,8 +105,8 @@ pub fn png(width: u32, height: u32) -> Bytes {
 }
 
 /// Key under which ingest-api stores the image of a large frame.
-pub fn inbox(frame: &FrameEvent) -> String {
-    BlobKey::new(BlobKind::Inbox, jiff::Timestamp::now(), &frame.tenant, frame.id).to_string()
+pub fn inbox(frame: &FrameEvent) -> BlobKey {
+    BlobKey::new(BlobKind::Inbox, jiff::Timestamp::now(), &frame.tenant, frame.id)
 }
 
 pub fn frame(stream: &str, image: Bytes) -> FrameEvent {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use contracts::{Attributes, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle};
+use contracts::{Attributes, BlobKind, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle};
 use detector_worker::health;
 use detector_worker::model::Findings;
 
@@ -65,7 +65,7 @@ async fn an_image_with_detections_is_kept_under_the_key_of_the_result() {
             continue;
         }
         let key = image.as_ref().unwrap();
-        assert!(key.starts_with("frames/") && key.ends_with(&format!("/{}/{}", full.tenant, full.id)), "{key}");
+        assert!(key.is_of(BlobKind::Frames, &full.tenant, full.id), "{key}");
         assert_eq!(setup.blobs.get(key).await.unwrap(), Some(png(50, 10)));
     }
 }

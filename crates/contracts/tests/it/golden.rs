@@ -78,13 +78,13 @@ fn a_frame_travels_as_its_golden_file() {
 
 #[test]
 fn a_large_frame_travels_as_a_reference() {
-    let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+    let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
     holds("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
 }
 
 #[test]
 fn a_result_travels_as_its_golden_file() {
-    let image = Some("frames/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+    let image = Some("frames/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
     holds("result_ok", &result(Outcome::Ok { width: 640, height: 480, detections: vec![face()], image }));
 }
 
@@ -148,6 +148,24 @@ fn a_result_with_an_impossible_box_is_refused() {
     let event = result(Outcome::Ok { width: 1, height: 1, detections: vec![broken], image: None });
     let error = ResultEvent::from_message(&event.to_message()).unwrap_err().to_string();
     assert!(error.contains("detections[0]"), "{error}");
+}
+
+#[test]
+fn a_frame_with_an_invalid_blob_key_is_refused() {
+    let mut message = frame().to_message();
+    message.headers.push("ce_dataref", "inbox/../frames/x");
+    let error = FrameEvent::from_message(&message).unwrap_err().to_string();
+    assert!(error.contains("header ce_dataref: a blob key reads"), "{error}");
+}
+
+#[test]
+fn a_result_with_an_invalid_image_key_keeps_its_detections() {
+    let event = result(Outcome::Ok { width: 1, height: 1, detections: vec![face()], image: None });
+    let mut message = event.to_message();
+    let mut payload: serde_json::Value = serde_json::from_slice(&message.value).unwrap();
+    payload["image"] = "../secret".into();
+    message.value = serde_json::to_vec(&payload).unwrap().into();
+    assert_eq!(ResultEvent::from_message(&message).unwrap(), event);
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! What MongoDB's failures mean to a caller.
+//! Maps MongoDB's errors to [`StoreError`]: transient or permanent, with the setting to change.
 
 use mongodb::error::{Error, ErrorKind, InsertManyError, WriteFailure};
 
 use crate::StoreError;
 
-/// Code of "already there".
+/// Error code of a duplicate key.
 pub(super) const DUPLICATE_KEY: i32 = 11000;
-/// Codes of what cannot succeed however often it is tried: values, sizes and documents that the server refuses.
+/// Error codes of a refused document (invalid value, too large); a retry cannot succeed.
 const REFUSED: [i32; 8] = [2, 9, 14, 22, 121, 10334, 17280, 17419];
-/// Codes of a user who may not do this.
+/// Error codes of missing rights.
 const FORBIDDEN: [i32; 2] = [13, 18];
-/// Longest quotation of the driver in a message.
+/// Maximum length of the driver's message within ours, in characters.
 const MAX_CAUSE: usize = 400;
 
-/// What goes wrong inside a call.
+/// Error inside a call, before it is mapped for the caller.
 pub(super) enum CallError {
     Mongo(Error),
     Store(StoreError),
@@ -32,7 +32,7 @@ impl From<StoreError> for CallError {
 }
 
 impl CallError {
-    /// For the caller; `shown` names the server without secrets.
+    /// The error for the caller; `shown` names the server without secrets.
     pub(super) fn into_store_error(self, shown: &str) -> StoreError {
         match self {
             Self::Mongo(error) => store_error(shown, &error),
@@ -45,7 +45,7 @@ fn store_error(shown: &str, error: &Error) -> StoreError {
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => forbidden(shown),
         ErrorKind::ServerSelection { message, .. } => StoreError::Unavailable(format!(
-            "{shown} cannot be reached; start it, see that it is a replica set with a primary, or correct \
+            "{shown} cannot be reached; start it, check that it is a replica set with a primary, or correct \
              SIGHTLINE_MONGODB_URI ({})",
             shortened(message)
         )),
@@ -64,12 +64,12 @@ fn store_error(shown: &str, error: &Error) -> StoreError {
 
 fn forbidden(shown: &str) -> StoreError {
     StoreError::Fatal(format!(
-        "{shown} refused the user; correct user name, password and authSource in SIGHTLINE_MONGODB_URI, and let the user \
-         read and write this database"
+        "{shown} refused the user; correct user name, password and authSource in SIGHTLINE_MONGODB_URI, and give the user \
+         read and write access to this database"
     ))
 }
 
-/// Whether the document or the call is at fault, not the server.
+/// Whether the document or the call is at fault, and not the server.
 fn is_client_error(kind: &ErrorKind) -> bool {
     matches!(
         kind,
@@ -88,15 +88,15 @@ fn code(kind: &ErrorKind) -> Option<i32> {
     }
 }
 
-/// The code with which the server refused a single write.
+/// The error code of a refused write.
 pub(super) fn write_error_code(error: &Error) -> Option<i32> {
     code(&error.kind)
 }
 
-/// Of an unordered insert, the positions of the documents that were there already.
+/// The positions of the documents that an unordered insert found stored already.
 ///
 /// # Errors
-/// When anything else happened to any document, or the write is not known to be durable.
+/// If any document failed for another reason, or the write may not be durable.
 pub(super) fn duplicate_positions(error: Error) -> Result<Vec<usize>, CallError> {
     let ErrorKind::InsertMany(InsertManyError { write_errors, write_concern_error, .. }) = error.kind.as_ref() else {
         return Err(error.into());
@@ -109,15 +109,15 @@ pub(super) fn duplicate_positions(error: Error) -> Result<Vec<usize>, CallError>
     for error in write_errors.iter().flatten() {
         if error.code != DUPLICATE_KEY {
             let line = format!("MongoDB refused a document: {} (code {})", shortened(&error.message), error.code);
-            let passing = !REFUSED.contains(&error.code);
-            return Err(if passing { StoreError::Unavailable(line) } else { StoreError::Fatal(line) }.into());
+            let transient = !REFUSED.contains(&error.code);
+            return Err(if transient { StoreError::Unavailable(line) } else { StoreError::Fatal(line) }.into());
         }
         positions.push(error.index);
     }
     Ok(positions)
 }
 
-/// One line of bounded length.
+/// The driver's message as one line, truncated.
 pub(super) fn shortened(text: &str) -> String {
     let line: String = text.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() < text.len() { format!("{line}…") } else { line }

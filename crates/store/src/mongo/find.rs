@@ -1,4 +1,4 @@
-//! [`Query`] as filters and pipelines of MongoDB. The index is named as a hint, so the planner never tries another.
+//! Translates a [`Query`] to filters and pipelines of MongoDB. A hint names the index, so the planner uses no other.
 
 use std::collections::HashMap;
 
@@ -19,9 +19,9 @@ use crate::query::{Collection, Field, GroupKey, Query};
 use crate::stored_docs::{DetectionDoc, ResultDoc, detections_of, hour_key};
 use crate::{GroupBy, PageRequest, StoreError, StoredDetection, StoredResult};
 
-/// Most documents that one answer of the server carries.
+/// Maximum number of documents in one server response.
 const CURSOR_BATCH: u32 = 2_000;
-/// Results whose detections are asked for at once.
+/// Number of results whose detections one query reads.
 const RANGES_PER_QUERY: usize = 100;
 const HOUR_MICROS: i64 = 3_600_000_000;
 
@@ -42,7 +42,7 @@ impl MongoDocuments {
             PageRequest::Oldest { skip, limit } => (*limit, *skip),
         };
         if limit == 0 {
-            // For MongoDB that would be no limit at all.
+            // MongoDB reads 0 as no limit.
             return Ok(Vec::new());
         }
         let found = self
@@ -51,15 +51,15 @@ impl MongoDocuments {
             .sort(order(page))
             .hint(Hint::Name(query.index().name().to_owned()))
             .limit(i64::from(limit))
-            // The server adds skip and limit and must not overflow.
+            // The server adds skip and limit; the sum must not overflow.
             .skip(skip.min(i64::MAX as u64 / 2))
             .batch_size(limit.min(CURSOR_BATCH))
             .await?;
         Ok(found.try_collect().await?)
     }
 
-    /// A result is written before its detections. Between the two it would look as if less had been seen, so it counts as not
-    /// there; lists show it, as they are no answer about one frame.
+    /// A result is written before its detections. Until all of them are stored, this query hides the result, so that no client
+    /// takes a partial answer for the whole. Lists show it.
     pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, CallError> {
         let [from, to] = result_range(&id);
         let filter = doc! {
@@ -90,7 +90,7 @@ impl MongoDocuments {
             .find(filter(query, page, Timestamp::now()))
             .sort(order(page))
             .hint(Hint::Name(query.index().name().to_owned()))
-            // Some frames have results of several detectors; what is read too much is thrown away.
+            // A frame has one result for each detector. Results beyond the page are discarded.
             .batch_size(limit.saturating_mul(2).clamp(16, CURSOR_BATCH))
             .await?;
         let mut builder = FramePageBuilder::new(page);
@@ -105,7 +105,7 @@ impl MongoDocuments {
         Ok(sizes.into_iter().map(|size| stored.by_ref().take(size).collect()).collect())
     }
 
-    /// Results with the detections that belong to them.
+    /// Joins results with their detections.
     async fn with_detections(&self, results: Vec<ResultDoc<'static>>) -> Result<Vec<StoredResult>, CallError> {
         let ids: Vec<&str> = results.iter().filter(|doc| doc.count > 0).map(|doc| doc.id.as_str()).collect();
         let mut detections: HashMap<String, Vec<StoredDetection>> = HashMap::with_capacity(ids.len());
@@ -157,7 +157,7 @@ fn counted(group: Group) -> Result<Count, StoreError> {
         Bson::String(text) => text,
         Bson::Int64(hour) => hour_key(hour)?,
         Bson::Int32(hour) => hour_key(hour.into())?,
-        other => return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is no text"))),
+        other => return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is not a text"))),
     };
     Ok(Count { key, count: group.n.unsigned_abs() })
 }
@@ -185,7 +185,7 @@ fn filter(query: &Query, page: &PageRequest, now: Timestamp) -> Document {
         at.insert("$lt", to);
     }
     if let PageRequest::Newest { after: Some(after), .. } = page {
-        // Bounds of the index come from `$lte`; among the equals of the last item the ids decide.
+        // `$lte` bounds the index scan. Ids decide among documents with the time of the last item.
         let last = after.at.as_microsecond();
         at.insert("$lte", last);
         filter.insert("$or", vec![doc! { "at": { "$lt": last } }, doc! { "_id": { "$lt": &after.id } }]);
@@ -214,7 +214,7 @@ fn filter(query: &Query, page: &PageRequest, now: Timestamp) -> Document {
     filter
 }
 
-/// Where a document has a field.
+/// The path of a field in a document.
 fn field_path(field: &Field) -> String {
     match field {
         Field::Column(column) => (*column).to_owned(),
@@ -254,7 +254,7 @@ fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
     ]
 }
 
-/// The beginning of the hour in whole numbers, also before 1970, where a remainder is negative.
+/// The start of the hour. Integer arithmetic that is also right before 1970, where `$mod` is negative.
 fn hour_of(at: &str) -> Bson {
     let remainder = doc! { "$mod": [{ "$add": [{ "$mod": [at, HOUR_MICROS] }, HOUR_MICROS] }, HOUR_MICROS] };
     Bson::Document(doc! { "$subtract": [at, remainder] })
@@ -268,12 +268,12 @@ mod tests {
     use super::*;
     use crate::{AlertFilter, DetectionFilter, Documents, FrameFilter, TenantScope};
 
-    /// All stages of a plan, and how many keys and documents it read.
+    /// All stages of a query plan.
     fn stages(plan: &Document, found: &mut Vec<String>) {
         for (key, value) in plan {
             match value {
                 Bson::String(stage) if key == "stage" => found.push(stage.clone()),
-                // Plans that lost the race are not what was run.
+                // Rejected plans are not run.
                 Bson::Document(inner) if key != "rejectedPlans" => stages(inner, found),
                 Bson::Array(inner) => inner.iter().filter_map(Bson::as_document).for_each(|plan| stages(plan, found)),
                 _ => {}

@@ -1,10 +1,10 @@
-//! The version of a database: which steps it has, and the steps that it lacks.
+//! Migrates a database to this version.
 //!
-//! The document `sightline` of the collection `meta` holds the version. MongoDB has no transaction over index builds, so every
-//! step can be repeated: a process that is killed in between leaves the version before, and the next start takes the step
-//! again. Several processes may start at once: they take the same steps, and the version only grows.
+//! The document `sightline` in the collection `meta` holds the version. MongoDB has no transaction over index builds, so every
+//! step is repeatable: a killed process leaves the previous version, and the next start repeats the step. Several processes may
+//! migrate at once; they run the same steps, and the version only grows.
 //!
-//! Indexes are checked at every start, so one that was dropped comes back.
+//! Every start runs all steps, so a dropped index is created again.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use super::errors::{CallError, DUPLICATE_KEY, shortened, write_error_code};
 use crate::query::{Collection, ListIndex};
 use crate::{Migrated, StoreError};
 
-/// The version that this program reads and writes. Version 1 has the collections and their indexes, version 2 the attributes
-/// of detections: older documents have none and read as they are.
+/// The version that this program reads and writes. Version 1: collections and indexes. Version 2: attributes of detections;
+/// older documents have none and need no change.
 const VERSION: i32 = 2;
 const META: &str = "meta";
 const MARKER: &str = "sightline";
 
-/// Takes the steps that a database lacks.
+/// Migrates a database.
 ///
 /// # Errors
-/// `Fatal`, with nothing changed, when the database is another program's or a later version's.
+/// `Fatal`, with nothing changed, if the database belongs to another program or a later version.
 pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated, CallError> {
     let recorded = recorded_version(database, shown).await?;
     for version in 1..=VERSION {
@@ -38,7 +38,7 @@ pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated
     Ok(Migrated { from: i64::from(recorded), to: i64::from(VERSION) })
 }
 
-/// The database's version, 0 for an empty one.
+/// The version of a database; 0 if it is empty.
 async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallError> {
     let names = database.list_collection_names().await?;
     let foreign = names.iter().find(|name| *name != META && !name.starts_with("system."));
@@ -60,18 +60,18 @@ async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallE
     }
 }
 
-/// Notes that a database has `version`, unless another process has already noted a later one.
+/// Records `version`, unless another process has recorded a later one.
 async fn record(database: &Database, version: i32) -> Result<(), CallError> {
     let meta = database.collection::<Document>(META);
     let grown = doc! { "$max": { "version": version } };
     match meta.update_one(doc! { "_id": MARKER }, grown).upsert(true).await {
-        // Another process made the document at the same moment, with 0: it takes the steps too.
+        // Another process created the document with 0 at the same time; it runs the steps too.
         Err(error) if write_error_code(&error) != Some(DUPLICATE_KEY) => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// One step. A released step stays as it is; it may be taken again at any time.
+/// Runs one step. A step is repeatable, and never changes after a release.
 async fn step(database: &Database, version: i32) -> Result<(), CallError> {
     match version {
         1 => list_indexes(database).await,
@@ -88,10 +88,10 @@ fn index(keys: Document, options: IndexOptions) -> IndexModel {
     IndexModel::builder().keys(keys).options(options).build()
 }
 
-/// Five indexes for each collection, `_id` included: three to page by, one to delete by.
+/// Five indexes for each collection: `_id`, three for lists, one for expiry.
 async fn list_indexes(database: &Database) -> Result<(), CallError> {
     for collection in Collection::ALL {
-        // Most frames of programs have no stream and cost this index nothing.
+        // Partial: many frames have no stream, and take no space in this index.
         let mut streamed = named(ListIndex::Stream.name());
         streamed.partial_filter_expression = Some(doc! { "stream": { "$exists": true } });
         let mut expiring = named("by_expiry");
@@ -114,7 +114,7 @@ async fn rule_indexes(database: &Database) -> Result<(), CallError> {
     let mut unique = named("by_name");
     unique.unique = Some(true);
     match rules.create_index(index(doc! { "tenant": 1, "name": 1 }, unique)).await {
-        // Rules older than this index may share a name; the program starts all the same.
+        // Rules from before this index may share a name. The program starts anyway.
         Err(error) if is_command(&error, &[DUPLICATE_KEY]) => {
             tracing::warn!("rules of one tenant have the same name; rename or delete all but one of them");
             Ok(())
@@ -123,7 +123,7 @@ async fn rule_indexes(database: &Database) -> Result<(), CallError> {
     }
 }
 
-/// The detections that have attributes beside the vehicle's four; all others cost it nothing.
+/// A partial index: only detections with attributes other than the vehicle's four.
 async fn attribute_index(database: &Database) -> Result<(), CallError> {
     let mut options = named(ListIndex::Attributes.name());
     options.partial_filter_expression = Some(doc! { "attributes": { "$exists": true } });
@@ -136,12 +136,12 @@ fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(command) if codes.contains(&command.code))
 }
 
-/// The failure where an index of the same name has other keys or options.
+/// Maps the error of an index that exists with other keys or options.
 fn index_conflict(error: mongodb::error::Error) -> CallError {
     match error.kind.as_ref() {
         ErrorKind::Command(command) if [85, 86].contains(&command.code) => StoreError::Fatal(format!(
-            "an index of the database of SIGHTLINE_MONGODB_DATABASE is not as it was made; drop that index, it is made \
-             again at the next start ({})",
+            "an index in the database of SIGHTLINE_MONGODB_DATABASE was changed; drop it, the next start creates it \
+             again ({})",
             shortened(&command.message)
         ))
         .into(),

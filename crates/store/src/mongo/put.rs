@@ -1,4 +1,4 @@
-//! Writing results with their detections and alerts, and rules.
+//! Writes results with their detections and alerts, and rules.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::query::Collection;
 use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, check};
 use crate::{Indexed, PutOutcome, PutRuleOutcome, StoreError};
 
-/// Which result came first.
+/// A stored result, as far as conflicts need it.
 #[derive(Debug, Deserialize)]
 struct ExistingResult {
     #[serde(rename = "_id")]
@@ -26,14 +26,14 @@ struct ExistingResult {
 }
 
 impl ExistingResult {
-    /// The first one wins, unless it is a failure and the later one is none: a frame sent again once the cause is gone.
+    /// The stored result wins, except a failure: a later success of the same tenant replaces it.
     fn is_replaced_by(&self, later: &ResultDoc<'_>) -> bool {
         self.failure.is_some() && !later.is_failure() && self.tenant == later.tenant
     }
 }
 
 impl MongoDocuments {
-    /// Results first, because they decide which detections and alerts are written at all.
+    /// Writes results first, because they decide which detections and alerts are written.
     pub(super) async fn put_batch(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, CallError> {
         check(batch)?;
         let results: Vec<ResultDoc<'_>> = batch.iter().map(ResultDoc::of).collect();
@@ -48,7 +48,7 @@ impl MongoDocuments {
         }
         let wins = |position: usize| first.get(results[position].id.as_str()) == Some(&results[position].ce_id);
 
-        // Of the same result twice in a batch one is enough.
+        // A result that is in the batch twice is written once.
         let winners: Vec<&Indexed> = distinct.into_iter().filter(|n| wins(*n)).map(|n| &batch[n]).collect();
         let detections: Vec<_> = winners.iter().flat_map(|indexed| DetectionDoc::of(indexed)).collect();
         let alerts: Vec<_> = winners.iter().flat_map(|indexed| AlertDoc::of(indexed)).collect();
@@ -60,7 +60,7 @@ impl MongoDocuments {
         Ok((0..batch.len()).map(outcome).collect())
     }
 
-    /// Inserts what is not there; returns the positions of what was.
+    /// Inserts documents. Returns the positions of those that were stored already.
     async fn insert<T>(&self, collection: Collection, docs: Vec<&T>) -> Result<Vec<usize>, CallError>
     where
         T: Serialize + Send + Sync,
@@ -74,13 +74,13 @@ impl MongoDocuments {
         }
     }
 
-    /// The results that came before, by their id.
+    /// Decides between new results and the stored ones under their ids. Returns the `ce_id` of the winner by result id.
     async fn resolve_conflicts<'a>(&self, later: &[&'a ResultDoc<'_>]) -> Result<HashMap<&'a str, String>, CallError> {
         if later.is_empty() {
             return Ok(HashMap::new());
         }
         let ids: Vec<&str> = later.iter().map(|result| result.id.as_str()).collect();
-        // The refused insert waited until what refused it was durable; "local" is sure to see it.
+        // The insert that found the duplicate waited until it was durable, so read concern `local` sees it.
         let found = self
             .collection::<ExistingResult>(Collection::Results)
             .find(doc! { "_id": { "$in": ids } })
@@ -104,7 +104,7 @@ impl MongoDocuments {
         Ok(firsts)
     }
 
-    /// Puts a result in the position of a failure.
+    /// Replaces a stored failure by a result.
     async fn replace(&self, failure: &ExistingResult, result: &ResultDoc<'_>) -> Result<(), CallError> {
         let unchanged_failure = doc! { "_id": &failure.id, "ce_id": &failure.ce_id };
         let results = self.collection::<ResultDoc<'_>>(Collection::Results);
@@ -114,11 +114,11 @@ impl MongoDocuments {
 }
 
 impl MongoDocuments {
-    /// Makes or replaces a rule under a name that no other of its tenant has.
+    /// Creates or replaces a rule; refuses a name that another rule of the tenant has.
     pub(super) async fn replace_rule(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
         let rules = self.rule_docs();
         let RuleDoc { id, tenant, name, .. } = rule;
-        // The index says so too; but it is not there where rules of before it have one name.
+        // The unique index checks the same, but is missing if older rules share a name.
         let others = doc! { "tenant": tenant, "name": name, "_id": { "$ne": id } };
         let unchanged = doc! { "tenant": tenant, "name": name, "_id": id };
         if rules.find_one(others).await?.is_some() && rules.find_one(unchanged).await?.is_none() {
@@ -136,11 +136,11 @@ impl MongoDocuments {
 }
 
 fn concurrent_change() -> CallError {
-    StoreError::Unavailable("a result changed while another of its frame was stored; once more will do".to_owned())
+    StoreError::Unavailable("a result changed during the write; retry".to_owned())
         .into()
 }
 
-/// Places of the results of a batch that count for their frame and detector: the first, or the first that is no failure.
+/// The positions of the results that win within a batch: for each id, the first success, or else the first failure.
 fn distinct(results: &[ResultDoc<'_>]) -> Vec<usize> {
     let mut positions: HashMap<&str, usize> = HashMap::with_capacity(results.len());
     for (position, result) in results.iter().enumerate() {

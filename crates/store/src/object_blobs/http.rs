@@ -1,5 +1,5 @@
-//! Carries the object store's requests on the HTTP client that the rest of the program uses, so that one TLS stack and one
-//! set of roots serve all.
+//! Runs the requests of the `object_store` crate on `reqwest`, the HTTP client of the whole program, so that there is one TLS stack
+//! and one set of root certificates.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use object_store::client::{
 };
 use object_store::{ClientConfigKey, ClientOptions};
 
-/// Makes clients for the object store.
+/// Creates a `reqwest` client for the `object_store` crate.
 #[derive(Debug)]
 pub(super) struct ReqwestConnector;
 
@@ -47,7 +47,7 @@ impl HttpService for ReqwestClient {
     }
 }
 
-/// Which failures the object store may try again depends on their kind.
+/// Maps an error to its kind; `object_store` decides by the kind whether to retry.
 fn failed(error: reqwest::Error) -> HttpError {
     let kind = if error.is_timeout() {
         HttpErrorKind::Timeout

@@ -1,4 +1,4 @@
-//! What SQLite's failures mean to a caller.
+//! Maps SQLite's errors to [`StoreError`]: transient or permanent, with the setting to change.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use rusqlite::ErrorCode;
 
 use crate::StoreError;
 
-/// Translates a failure of SQLite; the message names the file and the setting that chooses it.
+/// The error for the caller. The message names the file and its setting.
 pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path_shown = path.display();
     match error.sqlite_error_code() {
@@ -33,7 +33,7 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// The refusal of a file that another program wrote.
+/// The error for a file of another program.
 pub(super) fn foreign_file(path: &Path) -> StoreError {
     StoreError::Fatal(format!(
         "{} is not a document database of Sightline; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)",

@@ -1,8 +1,8 @@
-//! The tables, version by version, and whether a file is ours to put them in.
+//! Migrates a file to this version, and refuses files of other programs.
 //!
-//! The version stands in the file's header (`user_version`) and changes in the transaction that changes the tables, so a
-//! process that is killed in between leaves the version before, and the next start repeats the step. Several processes may
-//! open a file at once: the first migrates it, the others wait for the lock and find it done.
+//! The version is in the file's header (`user_version`) and changes in the same transaction as the tables. A killed process
+//! leaves the previous version, and the next start repeats the step. Several processes may open a file at once: the first
+//! migrates it, the others wait for the lock.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::errors::{foreign_file, store_error};
 use crate::{Migrated, StoreError};
 
-/// "SLdc" in the file's header: documents of Sightline.
+/// `application_id` of the file: "SLdc", documents of Sightline.
 const APPLICATION_ID: i32 = 0x534c_6463;
 
-/// One step from a version to the next. A released step never changes: databases that have it do not run it again.
+/// A step to `version`. A released step never changes, because databases that have it do not run it again.
 struct Migration {
     version: i32,
     sql: &'static str,
@@ -28,10 +28,10 @@ const MIGRATIONS: [Migration; 2] = [
 /// The version that this program reads and writes.
 const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-/// Brings a file to this program's version: makes the tables in an empty file and takes the steps that one of ours lacks.
+/// Runs the steps that a file lacks.
 ///
 /// # Errors
-/// `Fatal`, with nothing changed, when the file is another program's or a later version's.
+/// `Fatal`, with nothing changed, if the file belongs to another program or a later version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, StoreError> {
     let failed = |error| store_error(path, &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
@@ -50,7 +50,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrat
     Ok(Migrated { from: i64::from(version), to: i64::from(VERSION) })
 }
 
-/// The file's version, 0 for an empty one.
+/// The version of a file; 0 if it is empty.
 fn version(transaction: &Transaction<'_>, path: &Path) -> Result<i32, StoreError> {
     let failed = |error| store_error(path, &error);
     let number = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// A file at `version`, as the program of that version left it.
+    /// Creates a file of an older version.
     fn file_at(path: &Path, version: i32) {
         let mut connection = Connection::open(path).unwrap();
         let transaction = connection.transaction().unwrap();

@@ -1,4 +1,4 @@
-//! Connections that only read, lent to blocking threads one query at a time.
+//! A pool of read-only connections for queries on blocking threads.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::errors::store_error;
 use crate::StoreError;
 
-/// Reads at a time; more wait for their turn.
+/// Number of connections, and so of concurrent reads; further reads wait.
 const MAX_READERS: usize = 4;
 
 pub(super) struct Readers {
@@ -28,7 +28,7 @@ impl Readers {
         Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(MAX_READERS)) }))
     }
 
-    /// Runs `query` on a blocking thread, in one snapshot per statement.
+    /// Runs `query` on a blocking thread. Each statement sees its own snapshot.
     pub(super) async fn read<T, Q>(self: &Arc<Self>, query: Q) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -48,7 +48,7 @@ impl Readers {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Query`] as SQL. The index is named in the statement: SQLite refuses it rather than use another.
+//! Translates a [`Query`] to SQL. `INDEXED BY` names the index; SQLite fails rather than use another.
 
 use contracts::{AttributeValue, Vehicle};
 use jiff::Timestamp;
@@ -8,8 +8,8 @@ use crate::documents::MAX_GROUPS;
 use crate::query::{Field, GroupKey, ListIndex, Query};
 use crate::{GroupBy, PageRequest};
 
-/// The beginning of the hour, also before 1970, where a remainder is negative.
-const HOUR: &str = "at - ((at % 3600000000) + 3600000000) % 3600000000";
+/// The start of the hour. Also right before 1970, where `%` is negative.
+const HOUR_START: &str = "at - ((at % 3600000000) + 3600000000) % 3600000000";
 
 /// A statement and its parameters, in order.
 #[derive(Debug, Default)]
@@ -19,10 +19,10 @@ pub(super) struct Select {
 }
 
 impl Select {
-    /// `doc` of a page's documents; all from the page's beginning on for a reader that stops by itself.
+    /// Selects `doc` of a page. Without `limited`, the statement has no limit, and the reader stops by itself.
     pub(super) fn page(query: &Query, page: &PageRequest, now: Timestamp, limited: bool) -> Self {
         let mut select = Self::default();
-        select.runs("at, id, doc", query, page, now);
+        select.scans("at, id, doc", query, page, now);
         let (order, limit, skip) = match page {
             PageRequest::Newest { limit, .. } => (" ORDER BY at DESC, id DESC", *limit, 0),
             PageRequest::Oldest { skip, limit } => (" ORDER BY at, id", *limit, *skip),
@@ -35,22 +35,22 @@ impl Select {
         select
     }
 
-    /// Keys and numbers of the groups.
+    /// Selects keys and counts of groups.
     pub(super) fn count(query: &Query, group_by: &GroupBy, now: Timestamp) -> Self {
         let whole_list = PageRequest::Oldest { skip: 0, limit: u32::MAX };
         let (key, order) = match GroupKey::of(group_by) {
             GroupKey::Field(field) => (group_key_sql(&field), "n DESC, key"),
-            GroupKey::Hour => (HOUR.to_owned(), "key DESC"),
+            GroupKey::Hour => (HOUR_START.to_owned(), "key DESC"),
         };
         let mut select = Self::default();
         select.sql.push_str("SELECT key, count(*) AS n FROM (");
-        select.runs(&format!("{key} AS key"), query, &whole_list, now);
+        select.scans(&format!("{key} AS key"), query, &whole_list, now);
         select.sql.push_str(&format!(") WHERE key IS NOT NULL GROUP BY key ORDER BY {order} LIMIT {MAX_GROUPS}"));
         select
     }
 
-    /// One run over the index, or one per tenant, which SQLite merges in order.
-    fn runs(&mut self, columns: &str, query: &Query, page: &PageRequest, now: Timestamp) {
+    /// One scan of the index, or one for each tenant; SQLite merges them in order.
+    fn scans(&mut self, columns: &str, query: &Query, page: &PageRequest, now: Timestamp) {
         let index = query.index();
         let tenants: Vec<Option<&String>> = match (index, &query.tenants) {
             (ListIndex::Tenant | ListIndex::Attributes, Some(tenants)) => tenants.iter().map(Some).collect(),
@@ -59,8 +59,8 @@ impl Select {
         let (table, index) = (query.collection.name(), index.name());
         for (number, tenant) in tenants.into_iter().enumerate() {
             let union = if number > 0 { " UNION ALL " } else { "" };
-            let run = format!("{union}SELECT {columns} FROM {table} INDEXED BY {table}_{index} WHERE expires_at > ?");
-            self.add(&run, [now.as_microsecond().into()]);
+            let scan = format!("{union}SELECT {columns} FROM {table} INDEXED BY {table}_{index} WHERE expires_at > ?");
+            self.add(&scan, [now.as_microsecond().into()]);
             if let Some(tenant) = tenant {
                 self.add(" AND tenant = ?", [tenant.clone().into()]);
             }
@@ -108,7 +108,8 @@ impl Select {
     }
 }
 
-/// A field as the text of a group's key, NULL where it is missing. The name of an attribute is safe to stand in SQL.
+/// SQL for the key of a group: the field as text, NULL if it is missing. An attribute name has no character that SQL or JSON
+/// paths could misread.
 fn group_key_sql(field: &Field) -> String {
     match field {
         Field::Column(column) => (*column).to_owned(),
@@ -120,7 +121,7 @@ fn group_key_sql(field: &Field) -> String {
     }
 }
 
-/// Whether a field has a value, with the value's parameter. SQLite holds booleans for 0 and 1, so the kinds are compared too.
+/// SQL that compares a field with a value, and its parameter. It also compares types, because SQLite reads booleans as 0 and 1.
 fn equals_sql(field: &Field, value: &AttributeValue) -> (String, Value) {
     let param = match value {
         AttributeValue::Text(text) => Value::from(text.clone()),

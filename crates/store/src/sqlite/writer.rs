@@ -1,5 +1,4 @@
-//! The one thread that writes: what is waiting when it begins goes into one transaction, so that many small writes share
-//! one flush to the disk.
+//! The writer thread. Writes that wait when it begins a transaction share it, and so share one sync to disk.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,14 +9,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::errors::store_error;
 use crate::StoreError;
 
-/// Writes that may wait; more make their callers wait.
+/// Maximum number of queued writes; further callers wait.
 const QUEUE_CAPACITY: usize = 64;
 
-/// Runs in the transaction, if there is one; hands back what to do once it is known whether that was committed.
+/// Runs a write in the transaction, or gets the error if none could begin. Returns the reply to send after the commit: `Ok` if the
+/// write succeeded, `Err` if it must be rolled back.
 type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Result<Reply, Reply> + Send>;
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// The handle of the writing thread, which ends when its last handle is gone.
+/// Handle of the writer thread. The thread ends when the handle is dropped.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
@@ -33,71 +33,71 @@ impl Writer {
         Ok(Self { jobs })
     }
 
-    /// Runs `work` in a transaction and returns what it returns once that is on the disk. Work that fails leaves nothing.
-    /// Once begun the work is done even if the caller no longer waits.
+    /// Runs `work` in a transaction and returns its value after the sync to disk. Failed work is rolled back. Work that has
+    /// begun completes even if the caller stops waiting.
     pub(super) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let outcome = connection.and_then(work);
             let failed = outcome.is_err();
-            let answer: Reply = Box::new(move |committed| {
-                // A caller that no longer waits is no failure.
-                drop(reply.send(outcome.and_then(|value| committed.map(|()| value))));
+            let reply: Reply = Box::new(move |committed| {
+                // The send fails if the caller stopped waiting, which is not an error.
+                drop(sender.send(outcome.and_then(|value| committed.map(|()| value))));
             });
-            if failed { Err(answer) } else { Ok(answer) }
+            if failed { Err(reply) } else { Ok(reply) }
         });
         let ended = || StoreError::Unavailable("the document database's thread has ended".to_owned());
         self.jobs.send(job).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        receiver.await.map_err(|_| ended())?
     }
 }
 
 fn write_all(connection: &Connection, path: &Path, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            let (Ok(answer) | Err(answer)) = first(Err(store_error(path, &error)));
-            answer(Err(store_error(path, &error)));
+            let (Ok(reply) | Err(reply)) = first(Err(store_error(path, &error)));
+            reply(Err(store_error(path, &error)));
             continue;
         }
-        let answers = run_waiting(connection, first, &mut queue);
+        let replies = run_waiting(connection, first, &mut queue);
         let committed = connection.execute_batch("COMMIT");
         if committed.is_err() && !connection.is_autocommit() {
-            // Why it could not be committed is told below; should this fail too, the next BEGIN says so.
+            // The replies below report why the commit failed. If the rollback fails too, the next BEGIN reports it.
             drop(connection.execute_batch("ROLLBACK"));
         }
-        for answer in answers {
-            answer(committed.as_ref().copied().map_err(|error| store_error(path, error)));
+        for reply in replies {
+            reply(committed.as_ref().copied().map_err(|error| store_error(path, error)));
         }
     }
 }
 
-/// Runs `first` and what else is waiting by now.
+/// Runs `first` and the other queued jobs.
 fn run_waiting(connection: &Connection, first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Reply> {
-    let mut answers = vec![run(connection, first)];
-    while answers.len() < QUEUE_CAPACITY
+    let mut replies = vec![run(connection, first)];
+    while replies.len() < QUEUE_CAPACITY
         && let Ok(job) = queue.try_recv()
     {
-        answers.push(run(connection, job));
+        replies.push(run(connection, job));
     }
-    answers
+    replies
 }
 
-/// One job, undone alone when it fails.
+/// Runs one job in a savepoint, so that a failure rolls back this job only.
 fn run(connection: &Connection, job: Job) -> Reply {
-    // A full disk ends the whole transaction inside a job: the marks below then fail, and so does the commit.
+    // A full disk rolls back the whole transaction; the savepoint statements and the commit then fail.
     drop(connection.execute_batch("SAVEPOINT job"));
     match job(Ok(connection)) {
-        Ok(answer) => {
+        Ok(reply) => {
             drop(connection.execute_batch("RELEASE job"));
-            answer
+            reply
         }
-        Err(answer) => {
+        Err(reply) => {
             drop(connection.execute_batch("ROLLBACK TO job; RELEASE job"));
-            answer
+            reply
         }
     }
 }

@@ -1,16 +1,15 @@
-//! Blobs in a folder always, in a bucket where `SIGHTLINE_TEST_BLOB_URL` names one (`s3://bucket/prefix`, with `AWS_*`).
+//! The blob store in a folder, and in the bucket of `SIGHTLINE_TEST_BLOB_URL` (`s3://bucket/prefix`, with `AWS_*`) if it is set.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use contracts::BlobKind;
+use contracts::{BlobKey, BlobKind, FrameId};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use store::{Blobs, ObjectBlobs};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Calls every promise on blobs of its own.
+/// Runs each test on an empty folder and on an empty prefix of the bucket.
 macro_rules! on_blobs {
     ($($test:ident,)*) => {
         mod in_a_folder {
@@ -36,7 +35,7 @@ macro_rules! on_blobs {
     };
 }
 on_blobs! {
-    a_blob_reads_back_until_it_is_deleted,
+    a_blob_is_readable_until_it_is_deleted,
     a_reader_never_sees_a_partial_blob,
     a_sweep_deletes_whole_days_of_one_kind,
     deleting_a_tenant_deletes_only_its_blobs,
@@ -54,40 +53,47 @@ fn open_bucket(test: &str) -> Option<ObjectBlobs> {
     Some(ObjectBlobs::open(&format!("{address}/{}", Uuid::now_v7())).unwrap())
 }
 
-fn day(days_ago: u64) -> String {
-    let then = Timestamp::now() - Duration::from_secs(days_ago * 86_400);
-    then.to_zoned(TimeZone::UTC).date().to_string()
+fn days_ago(days: u64) -> Timestamp {
+    Timestamp::now() - Duration::from_secs(days * 86_400)
 }
 
-async fn a_blob_reads_back_until_it_is_deleted(blobs: &ObjectBlobs) {
+/// A key of a new frame.
+fn key(kind: BlobKind, written_at: Timestamp, tenant: &str) -> BlobKey {
+    BlobKey::new(kind, written_at, &tenant.parse().unwrap(), FrameId::now())
+}
+
+async fn a_blob_is_readable_until_it_is_deleted(blobs: &ObjectBlobs) {
     let content = Bytes::from((0..=255).cycle().take(300_000).collect::<Vec<u8>>());
 
+    let key = key(BlobKind::Frames, days_ago(0), "a");
+
     blobs.check().await.unwrap();
-    assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), None);
-    blobs.put("frames/2026-01-02/a/1", content.clone()).await.unwrap();
-    assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), Some(content));
-    blobs.put("frames/2026-01-02/a/1", Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), Some(Bytes::from_static(b"x")));
-    // No image is empty: this is what a power cut leaves.
-    blobs.put("frames/2026-01-02/a/1", Bytes::new()).await.unwrap();
-    assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), None);
-    blobs.delete("frames/2026-01-02/a/1").await.unwrap();
-    blobs.delete("frames/2026-01-02/a/1").await.unwrap();
-    assert_eq!(blobs.get("frames/2026-01-02/a/1").await.unwrap(), None);
+    assert_eq!(blobs.get(&key).await.unwrap(), None);
+    blobs.put(&key, content.clone()).await.unwrap();
+    assert_eq!(blobs.get(&key).await.unwrap(), Some(content));
+    blobs.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(blobs.get(&key).await.unwrap(), Some(Bytes::from_static(b"x")));
+    // An empty blob is what a power cut leaves of an unsynced write.
+    blobs.put(&key, Bytes::new()).await.unwrap();
+    assert_eq!(blobs.get(&key).await.unwrap(), None);
+    blobs.delete(&key).await.unwrap();
+    blobs.delete(&key).await.unwrap();
+    assert_eq!(blobs.get(&key).await.unwrap(), None);
 }
 
 async fn a_reader_never_sees_a_partial_blob(blobs: &ObjectBlobs) {
     let (zeros, ones) = (Bytes::from(vec![0; 1 << 20]), Bytes::from(vec![1; 1 << 20]));
-    blobs.put("inbox/2026-01-02/1", zeros.clone()).await.unwrap();
+    let key = key(BlobKind::Inbox, days_ago(0), "a");
+    blobs.put(&key, zeros.clone()).await.unwrap();
     let writing = async {
         for n in 0..20 {
             let content = if n % 2 == 0 { &ones } else { &zeros };
-            blobs.put("inbox/2026-01-02/1", content.clone()).await.unwrap();
+            blobs.put(&key, content.clone()).await.unwrap();
         }
     };
     let reading = async {
         for _ in 0..60 {
-            let read = blobs.get("inbox/2026-01-02/1").await.unwrap().unwrap();
+            let read = blobs.get(&key).await.unwrap().unwrap();
             assert!(read == zeros || read == ones, "{} bytes", read.len());
         }
     };
@@ -95,8 +101,8 @@ async fn a_reader_never_sees_a_partial_blob(blobs: &ObjectBlobs) {
 }
 
 async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
-    let keys = |kind: &str, days_ago| [1, 2].map(|n| format!("{kind}/{}/a/{n}", day(days_ago)));
-    let (old, recent, inbox) = (keys("frames", 9), keys("frames", 6), keys("inbox", 9));
+    let keys = |kind, days| [(); 2].map(|()| key(kind, days_ago(days), "a"));
+    let (old, recent, inbox) = (keys(BlobKind::Frames, 9), keys(BlobKind::Frames, 6), keys(BlobKind::Inbox, 9));
     for key in old.iter().chain(&recent).chain(&inbox) {
         blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
     }
@@ -114,42 +120,48 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
 }
 
 async fn deleting_a_tenant_deletes_only_its_blobs(blobs: &ObjectBlobs) {
-    let (gone, longer) = ("a".parse().unwrap(), "a-1");
-    let keys = |kind: &str, tenant: &str| ["2026-01-02", "2026-01-03"].map(|day| format!("{kind}/{day}/{tenant}/1"));
-    let (gones, others, elsewhere) = (keys("frames", "a"), keys("frames", longer), keys("faces", "a"));
-    for key in gones.iter().chain(&others).chain(&elsewhere) {
+    let tenant = "a".parse().unwrap();
+    let keys = |kind, tenant: &str| [1, 2].map(|days| key(kind, days_ago(days), tenant));
+    // The other tenant's name begins with the deleted tenant's.
+    let (deleted, others) = (keys(BlobKind::Frames, "a"), keys(BlobKind::Frames, "a-1"));
+    let inbox = keys(BlobKind::Inbox, "a");
+    for key in deleted.iter().chain(&others).chain(&inbox) {
         blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
     }
 
-    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &gone).await.unwrap(), 2);
+    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &tenant).await.unwrap(), 2);
 
-    for key in gones {
+    for key in deleted {
         assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
     }
-    for key in others.iter().chain(&elsewhere) {
+    for key in others.iter().chain(&inbox) {
         assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
     }
-    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &gone).await.unwrap(), 0);
+    assert_eq!(blobs.delete_tenant(BlobKind::Frames, &tenant).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_sweep_deletes_partial_files_of_a_killed_process() {
     let folder = TempDir::new().unwrap();
     let blobs = open(&folder);
-    blobs.put(&format!("frames/{}/a/1", day(9)), Bytes::from_static(b"x")).await.unwrap();
-    let half_written = folder.path().join(format!("blobs/frames/{}/a/3#1", day(9)));
-    std::fs::write(&half_written, "half").unwrap();
+    let key = key(BlobKind::Frames, days_ago(9), "a");
+    blobs.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    let file = folder.path().join("blobs").join(key.to_string());
+    assert!(file.is_file());
+    let partial = file.with_extension("#1");
+    std::fs::write(&partial, "half").unwrap();
 
     assert_eq!(blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap(), 1);
 
-    assert!(!half_written.exists());
+    assert!(!partial.exists());
 }
 
 #[tokio::test]
 async fn blobs_survive_reopening() {
     let folder = TempDir::new().unwrap();
-    open(&folder).put("inbox/2026-01-02/1", Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(open(&folder).get("inbox/2026-01-02/1").await.unwrap().as_deref(), Some(&b"x"[..]));
+    let key = key(BlobKind::Inbox, days_ago(0), "a");
+    open(&folder).put(&key, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(open(&folder).get(&key).await.unwrap().as_deref(), Some(&b"x"[..]));
 }
 
 #[tokio::test]

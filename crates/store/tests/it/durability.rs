@@ -1,4 +1,4 @@
-//! What was answered survives `kill -9`: a child process puts results, says which it was answered about and is killed.
+//! Durability under `kill -9`: a child process stores results, prints the acknowledged ids, and is killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::fixture::{IndexedBuilder, face, result};
 
 const FILE: &str = "SIGHTLINE_TEST_DURABILITY_FILE";
 
-/// Not a test by itself: what the child process of the next one does.
+/// The child process of the next test. Does nothing when it runs as a test.
 #[tokio::test]
 async fn child_process_that_is_killed() {
     let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
@@ -21,7 +21,7 @@ async fn child_process_that_is_killed() {
             (0..20).map(|_| result("2026-01-02T03:04:05Z", vec![face(0.5); 3]).with_alert("r")).collect();
         store.put(&batch).await.unwrap();
         for put in batch {
-            println!("answered {}", put.frame_id());
+            println!("acknowledged {}", put.frame_id());
         }
     }
 }
@@ -30,7 +30,7 @@ async fn child_process_that_is_killed() {
 async fn acknowledged_writes_survive_kill_9() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
-    let mut answered = Vec::new();
+    let mut acknowledged = Vec::new();
     for _ in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "durability::child_process_that_is_killed", "--nocapture"])
@@ -39,17 +39,17 @@ async fn acknowledged_writes_survive_kill_9() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ids = lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("answered ")?.1.to_owned()));
-        answered.extend(ids.take(100));
+        let ids = lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("acknowledged ")?.1.to_owned()));
+        acknowledged.extend(ids.take(100));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert_eq!(answered.len(), 300);
+    assert_eq!(acknowledged.len(), 300);
 
     let store = SqliteDocuments::open(&path).unwrap();
-    for id in answered {
+    for id in acknowledged {
         let [read] = store.frame(&TenantScope::All, id.parse().unwrap()).await.unwrap().try_into().unwrap();
-        let contracts::Outcome::Ok { detections, .. } = read.result.data.outcome else { panic!("{id} was no failure") };
+        let contracts::Outcome::Ok { detections, .. } = read.result.data.outcome else { panic!("{id} is a failure") };
         assert_eq!(detections.len(), 3, "{id}");
     }
 }

@@ -1,4 +1,4 @@
-//! Stands in for a mongod that is no replica set: answers every message of the wire protocol with the same greeting.
+//! A fake standalone mongod: it answers every message of the wire protocol with the same `hello` response.
 
 use mongodb::bson::{RawDocumentBuf, rawdoc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,20 +8,20 @@ const OP_REPLY: i32 = 1;
 const OP_QUERY: i32 = 2004;
 const OP_MSG: i32 = 2013;
 
-/// Listens on a free port; returns the address.
+/// Listens on a free port. Returns the URI.
 pub async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            // Ends when the client hangs up.
+            // Ends when the client disconnects.
             tokio::spawn(async move { drop(answer_all(connection).await) });
         }
     });
     format!("mongodb://{address}")
 }
 
-fn greeting() -> RawDocumentBuf {
+fn hello() -> RawDocumentBuf {
     rawdoc! {
         "helloOk": true,
         "ismaster": true,
@@ -49,7 +49,7 @@ async fn answer_all(mut connection: TcpStream) -> std::io::Result<()> {
             // Flags, a section of one document.
             _ => (OP_MSG, vec![0; 5]),
         };
-        body.extend_from_slice(greeting().as_bytes());
+        body.extend_from_slice(hello().as_bytes());
         let length = i32::try_from(body.len() + 16).unwrap_or_default();
         let mut message: Vec<u8> = [length, 0, request, kind].into_iter().flat_map(i32::to_le_bytes).collect();
         message.extend(body);

@@ -62,7 +62,7 @@ pub fn rule(owner: &str, name: &str) -> Rule {
     }
 }
 
-/// One result of a new frame of the tenant `shared`, kept for an hour.
+/// A result of a new frame of the tenant `shared`, which expires in an hour.
 pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
     let frame_id = FrameId::now();
     Indexed {
@@ -88,7 +88,7 @@ pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
     }
 }
 
-/// What tests change of a result, in the order of a sentence: `of("a").with_stream("gate-1").with_detector("vehicle")`.
+/// Changes to a result: `result(…).with_tenant("a").with_stream("gate-1")`.
 pub trait IndexedBuilder: Sized {
     fn with_tenant(self, owner: &str) -> Self;
     fn with_stream(self, stream: &str) -> Self;

@@ -1,6 +1,5 @@
-//! The store's promises, kept by every implementation: a contract suite for documents and one for accounts, run against SQLite
-//! always, against MongoDB where `SIGHTLINE_TEST_MONGODB_URI` names a replica set, and against PostgreSQL where
-//! `SIGHTLINE_TEST_DATABASE_URL` names a server.
+//! Contract suites of documents and accounts. They run against SQLite, MongoDB (the replica set of `SIGHTLINE_TEST_MONGODB_URI`)
+//! and PostgreSQL (the server of `SIGHTLINE_TEST_DATABASE_URL`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 

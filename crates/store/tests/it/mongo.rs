@@ -1,4 +1,4 @@
-//! The contract suite on MongoDB, a database per test, and what is particular to a server.
+//! The contract suite on MongoDB, with a database for each test, and tests specific to MongoDB.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn drop_database(name: &str) {
     Client::with_uri_str(uri()).await.unwrap().database(name).drop().await.unwrap();
 }
 
-/// Runs a test on a database of its own that is gone afterwards, however the test ends.
+/// Runs a test on a new database and drops it, even if the test panics.
 async fn on_fresh_database(test: impl AsyncFnOnce(&MongoDocuments, &str)) {
     let name = fresh_name();
     let store = MongoDocuments::connect(&uri(), Some(&name)).await.unwrap();
@@ -100,7 +100,7 @@ async fn concurrent_starts_on_an_empty_database_succeed() {
 #[ignore = "needs mongodb"]
 async fn a_write_concern_error_is_not_a_success() {
     let name = fresh_name();
-    // A name of its own, so that the failure hits no other test's inserts.
+    // The fail point selects by app name, so that other tests are not affected.
     let separator = if uri().contains('?') { '&' } else { '?' };
     let store = MongoDocuments::connect(&format!("{}{separator}appName={name}", uri()), Some(&name)).await.unwrap();
     let put = result("2026-01-02T03:04:05Z", vec![face(0.5)]);
@@ -110,7 +110,7 @@ async fn a_write_concern_error_is_not_a_success() {
     let fail_once = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
     let set = Client::with_uri_str(uri()).await.unwrap().database("admin").run_command(fail_once).await;
 
-    // Everything is there already, which alone would be success.
+    // Everything is stored already, which without the write-concern error would be a success.
     let refused = store.put(std::slice::from_ref(&put)).await;
     let again = store.put(std::slice::from_ref(&put)).await;
     drop_database(&name).await;

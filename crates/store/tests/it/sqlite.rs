@@ -1,4 +1,4 @@
-//! The contract suite on SQLite, and what is particular to a file.
+//! The contract suite on SQLite, and tests specific to a file.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The contract suite: each function is one promise of [`Documents`], checked on an empty store.
+//! The contract suite of [`store::Documents`]: each function checks one guarantee on an empty store.
 
 pub mod counts;
 pub mod expiry;
@@ -7,7 +7,7 @@ pub mod queries;
 pub mod rules;
 pub mod writes;
 
-/// Calls `$run!(promise)` once for every promise, so that an implementation cannot leave one out.
+/// Passes the list of all tests to `$run!`, so that an implementation cannot leave one out.
 macro_rules! for_each_contract_test {
     ($run:ident) => {
         $run! {

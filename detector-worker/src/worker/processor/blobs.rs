@@ -16,11 +16,10 @@ use crate::pipeline::Failure;
 /// # Errors
 /// The inner one when there is nothing to fetch: a foreign key, or a deleted image. The outer one when the store refuses for
 /// good.
-pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &str) -> anyhow::Result<Result<Bytes, Failure>> {
+pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyhow::Result<Result<Bytes, Failure>> {
     // Anybody may write to the topic: a producer must not read other frames or kept images by a key of its choice.
-    let of_frame = |key: BlobKey| key.is_of(BlobKind::Inbox, &frame.tenant, frame.id);
-    if !key.parse().is_ok_and(of_frame) {
-        let message = format!("{key:?} is no key of a frame's image");
+    if !key.is_of(BlobKind::Inbox, &frame.tenant, frame.id) {
+        let message = format!("{key} is not the key of this frame's image");
         return Ok(Err(Failure { code: FailureCode::Missing, message }));
     }
     let started = Instant::now();
@@ -34,9 +33,9 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &str) -> anyhow::
 ///
 /// # Errors
 /// The store refuses for good.
-pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<String> {
+pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<BlobKey> {
     let started = Instant::now();
-    let key = BlobKey::new(BlobKind::Frames, Timestamp::now(), &frame.tenant, frame.id).to_string();
+    let key = BlobKey::new(BlobKind::Frames, Timestamp::now(), &frame.tenant, frame.id);
     retry("keep", || blobs.put(&key, encoded.clone())).await?;
     metrics::stage("keep", started.elapsed());
     Ok(key)

@@ -90,7 +90,7 @@ pub async fn image(
         return Err(FrameError::NotIndexed.into());
     }
     let key = view::image_key(events(&results)).ok_or(FrameError::ImageNotKept)?;
-    let image = app.blobs.get(&key.to_string()).await?.ok_or(FrameError::ImageNotKept)?;
+    let image = app.blobs.get(&key).await?.ok_or(FrameError::ImageNotKept)?;
     let media_type = ImageType::sniff(&image).map_or("application/octet-stream", ImageType::media_type);
     // Private: only the caller may keep it, no cache in between.
     let headers =

@@ -66,8 +66,7 @@ pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Opti
     results.into_iter().find_map(|event| {
         let Outcome::Ok { image: Some(key), .. } = &event.data.outcome else { return None };
         // A foreign result may name any key: only the image of this frame is served.
-        let of_frame = |key: &BlobKey| key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id);
-        key.parse().ok().filter(of_frame)
+        key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id).then(|| key.clone())
     })
 }
 

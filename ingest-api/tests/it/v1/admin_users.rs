@@ -1,7 +1,7 @@
 //! User administration and the audit log.
 
 use accounts::UserAccess;
-use contracts::FrameId;
+use contracts::{BlobKey, BlobKind, FrameId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use store::TenantScope;
@@ -105,9 +105,8 @@ async fn deleting_a_user_erases_every_store() {
     let (mut result, frame) = (result_of(FrameId::now(), vec![face(0.9)]), FrameId::now());
     result.tenant = user.tenant.clone();
     server.index(result.clone()).await;
-    let image = format!("frames/2026-01-02/{}/{frame}", user.tenant);
-    let inbox = format!("inbox/2026-01-02/{}/{frame}", user.tenant);
-    for key in [&image, &inbox] {
+    let keys = BlobKind::ALL.map(|kind| BlobKey::new(kind, jiff::Timestamp::now(), &user.tenant, frame));
+    for key in &keys {
         server.deps.blobs.put(key, vec![1, 2, 3].into()).await.unwrap();
     }
     let others = result_of(FrameId::now(), vec![face(0.9)]);
@@ -122,7 +121,7 @@ async fn deleting_a_user_erases_every_store() {
     let documents = &server.deps.documents;
     assert!(documents.rules(&user.tenant).await.unwrap().is_empty());
     assert!(documents.frame(&TenantScope::All, result.data.frame_id).await.unwrap().is_empty());
-    for key in [&image, &inbox] {
+    for key in &keys {
         assert!(server.deps.blobs.get(key).await.unwrap().is_none(), "{key}");
     }
     assert!(

@@ -100,7 +100,7 @@ pub async fn hours_are_listed_in_order(store: &dyn Documents) {
         ])
     );
 
-    // Of more hours than are returned, the latest are.
+    // Beyond the limit, the latest hours are returned.
     let start = time("2020-01-01T00:00:00Z");
     let hours = (0..1_005).map(|n| (start + std::time::Duration::from_secs(n * 3_600)).to_string());
     let many: Vec<_> = hours.map(|at| result(&at, vec![face(0.5)])).collect();

@@ -29,7 +29,7 @@ pub async fn a_sweep_deletes_only_expired_documents(store: &dyn Documents) {
 
     let swept = store.sweep(jiff::Timestamp::now()).await.unwrap();
 
-    // 0 where the database sweeps by itself, in its own time.
+    // 0 if the database deletes expired documents itself.
     assert!(swept == 5 || swept == 0, "{swept}");
     assert_eq!(document_counts(store).await, [1, 3, 1]);
     assert_eq!(store.sweep(jiff::Timestamp::now()).await.unwrap(), 0);

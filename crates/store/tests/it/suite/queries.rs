@@ -1,15 +1,15 @@
-//! What the lists promise.
+//! Lists: pages, order, filters, scope.
 
 use contracts::FrameId;
 use store::{AlertFilter, DetectionFilter, Documents, FrameFilter, PageCursor, PageRequest, TenantScope};
 
 use crate::fixture::{IndexedBuilder, car, face, result, scope, time, with_attribute};
 
-/// A page that holds document_counts a test puts.
+/// A page that is large enough for every test.
 pub const NEWEST: PageRequest = PageRequest::Newest { after: None, limit: 1_000 };
 const OLDEST: PageRequest = PageRequest::Oldest { skip: 0, limit: 1_000 };
 
-/// All detections in pages of `limit`, each page asked for with the cursor of the one before, as text.
+/// The ids of all detections, read in pages of `limit` with cursors that were encoded as text.
 async fn paged(store: &dyn Documents, scope: &TenantScope, filter: &DetectionFilter, limit: u32) -> Vec<String> {
     let mut ids = Vec::new();
     let mut after = None;
@@ -20,7 +20,7 @@ async fn paged(store: &dyn Documents, scope: &TenantScope, filter: &DetectionFil
         let cursor = PageCursor { at: last.captured_at, id: last.id.to_string() };
         after = Some(PageCursor::decode(&cursor.encode()).unwrap());
         ids.extend(page.iter().map(|detection| detection.id.to_string()));
-        assert!(ids.len() < 10_000, "the pages come to an end");
+        assert!(ids.len() < 10_000, "the last page is never reached");
     }
 }
 
@@ -71,7 +71,7 @@ pub async fn sub_millisecond_times_keep_their_order(store: &dyn Documents) {
     };
     assert_eq!(paged(store, &TenantScope::All, &between, 2).await, expected[1..4]);
 
-    // What is finer than a microsecond is cut off.
+    // Times are truncated to microseconds.
     let fine = result(&at("13:00:00.123456789Z"), vec![face(0.5)]);
     store.put(std::slice::from_ref(&fine)).await.unwrap();
     let [read] = store.frame(&TenantScope::All, fine.frame_id()).await.unwrap().try_into().unwrap();
@@ -96,7 +96,7 @@ pub async fn oldest_first_pages_skip_by_number(store: &dyn Documents) {
 pub async fn frame_pages_never_split_a_frame(store: &dyn Documents) {
     let mut expected = Vec::new();
     for n in 0..9 {
-        // Three frames at each time, each looked at by two detectors; every third with nothing found.
+        // Three frames for each time, with results of two detectors. Every third frame has no detections.
         let found = if n % 3 == 0 { vec![] } else { vec![face(0.5), face(0.25)] };
         let one = result(&format!("2026-01-02T12:00:0{}Z", n / 3), found).with_tenant("a");
         let other = one.reprocessed().with_detector("vehicle");
@@ -160,7 +160,7 @@ pub async fn each_detection_filter_selects_only_matches(store: &dyn Documents) {
     let eleven = time("2026-01-02T11:00:00Z");
     let cases = [
         (none.clone(), 6),
-        // Of the last one only the year is known.
+        // The last one has only a year.
         (DetectionFilter { vehicles_only: true, ..none.clone() }, 5),
         (DetectionFilter { vehicles_only: true, label: text("face"), ..none.clone() }, 0),
         (DetectionFilter { from: Some(eleven), ..none.clone() }, 4),
@@ -189,7 +189,7 @@ pub async fn each_detection_filter_selects_only_matches(store: &dyn Documents) {
     }
 }
 
-/// Filters by attribute, and the numbers of the detections that match.
+/// Attribute filters, and the indexes of the matching detections.
 type Case = (&'static [(&'static str, &'static str)], &'static [u32]);
 
 pub async fn attribute_filters_match_value_and_type(store: &dyn Documents) {
@@ -272,7 +272,7 @@ pub async fn alerts_are_listed_and_filtered(store: &dyn Documents) {
         assert_eq!(ids, expected, "{filter:?}");
     }
     let others = store.alerts(&scope("b"), &none, &NEWEST).await.unwrap();
-    assert_eq!(others.len(), 1, "the shared one only");
+    assert_eq!(others.len(), 1, "only the shared alert");
     let cursor = PageCursor { at: eleven.result.data.captured_at, id: eleven_id.to_string() };
     let rest = store.alerts(&scope("a"), &none, &PageRequest::Newest { after: Some(cursor), limit: 5 }).await.unwrap();
     assert_eq!(rest.iter().map(|stored| stored.alert.data.id).collect::<Vec<_>>(), [ten_id]);

@@ -1,6 +1,6 @@
-//! What [`Documents::put`] promises.
+//! Guarantees of [`Documents::put`].
 
-use contracts::Outcome;
+use contracts::{BlobKey, BlobKind, Outcome};
 use contracts::result::FailureCode;
 use store::{DetectionFilter, Documents, PageRequest, PutOutcome, StoreError, TenantScope};
 
@@ -19,8 +19,9 @@ pub async fn stored_results_read_back_unchanged(store: &dyn Documents) {
     failed.result.reply_to = Some("replica-1".to_owned());
     failed.result.traceparent = None;
     let mut empty = result(NOON, vec![]);
+    let image = BlobKey::new(BlobKind::Frames, time(NOON), &empty.result.tenant, empty.frame_id());
     empty.result.data.outcome =
-        Outcome::Ok { width: 0, height: 0, detections: vec![], image: Some("frames/2026-01-02/a/1".to_owned()) };
+        Outcome::Ok { width: 0, height: 0, detections: vec![], image: Some(image) };
     let batch = [seen, failed, empty];
 
     assert_eq!(store.put(&batch).await.unwrap(), [PutOutcome::Stored; 3]);
@@ -57,7 +58,7 @@ pub async fn a_repeated_batch_changes_nothing(store: &dyn Documents) {
 }
 
 pub async fn a_repeated_batch_completes_a_partial_write(store: &dyn Documents) {
-    // A crash after the results were written: the same results without what belongs to them, or with half of it.
+    // A crash after the results were written: no alerts, and half of the detections.
     let whole = [
         result(NOON, vec![face(0.5), face(0.25), face(0.125)]).with_alert("face seen"),
         result(NOON, vec![car("SUV", "Audi", "Q3")]).with_detector("vehicle").with_alert("suspicious vehicle"),
@@ -94,7 +95,7 @@ pub async fn the_first_result_of_a_frame_and_detector_wins(store: &dyn Documents
     let read: Vec<_> = read.into_iter().map(|stored| stored.result).collect();
     assert_eq!(read, [first.result, other_detector.result]);
     let alerts = store.alerts(&TenantScope::All, &Default::default(), &NEWEST).await.unwrap();
-    assert_eq!(alerts.len(), 1, "the ignored result's alert is ignored too");
+    assert_eq!(alerts.len(), 1, "the alert of an ignored result is ignored");
 }
 
 pub async fn the_first_result_wins_within_a_batch(store: &dyn Documents) {
@@ -120,7 +121,7 @@ pub async fn a_result_replaces_a_failure(store: &dyn Documents) {
     assert_eq!(outcomes, [PutOutcome::Superseded, PutOutcome::Stored]);
     assert_eq!(document_counts(store).await, [1, 1, 1]);
 
-    // The failure once more, as after a crash, and another result: the good one stays.
+    // The failure again, as after a crash, and another result: the first success stays.
     let outcomes = store.put(&[failure, good.reprocessed(), good.clone()]).await.unwrap();
     assert_eq!(outcomes, [PutOutcome::Superseded, PutOutcome::Superseded, PutOutcome::Stored]);
     let read = store.frame(&TenantScope::All, good.frame_id()).await.unwrap();
@@ -147,7 +148,7 @@ pub async fn ten_thousand_detections_fit_in_one_batch(store: &dyn Documents) {
     let counted = store.count(&TenantScope::All, &DetectionFilter::default(), store::GroupBy::Label).await.unwrap();
     assert_eq!(counted[0].count, 10_000);
     let [read] = store.frame(&TenantScope::All, large.frame_id()).await.unwrap().try_into().unwrap();
-    assert_eq!(read.result, large.result, "also the order of its detections");
+    assert_eq!(read.result, large.result, "the order of detections is kept");
 }
 
 pub async fn concurrent_puts_of_the_same_results_agree(store: &dyn Documents) {
@@ -159,7 +160,7 @@ pub async fn concurrent_puts_of_the_same_results_agree(store: &dyn Documents) {
     let (first, again, contender) = (first.unwrap(), again.unwrap(), contender.unwrap());
     assert_eq!(first, again, "the same result has the same outcome everywhere");
     for (one, other) in first.iter().zip(&contender) {
-        assert_ne!(one, other, "of two results one wins");
+        assert_ne!(one, other, "exactly one of two results wins");
     }
     assert_eq!(document_counts(store).await, [40, 80, 40]);
 }
@@ -196,7 +197,7 @@ pub async fn any_text_reads_back_unchanged(store: &dyn Documents) {
     }
 }
 
-/// How many frames, detections and alerts there are.
+/// Numbers of frames, detections and alerts.
 pub async fn document_counts(store: &dyn Documents) -> [usize; 3] {
     let page = PageRequest::Newest { after: None, limit: 20_000 };
     let scope = TenantScope::All;

@@ -213,7 +213,7 @@ impl Frame {
         waiter: Option<&ReplyWaiter>,
     ) -> Result<(), ApiError> {
         let content = if image.len() > app.inline_bytes {
-            let key = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id).to_string();
+            let key = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id);
             app.blobs.put(&key, image).await?;
             FrameContent::Blob(key)
         } else {

@@ -1,6 +1,6 @@
 //! Reading frames, detections and images.
 
-use contracts::{FrameId, Outcome};
+use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -59,7 +59,7 @@ async fn a_kept_image_is_served() {
     let server = TestServer::start().await;
     let image = jpeg(64, 48, 2000);
     let mut result = numbered_result(1);
-    let key = format!("frames/2026-01-02/{}/{}", result.tenant, result.data.frame_id);
+    let key = BlobKey::new(BlobKind::Frames, jiff::Timestamp::now(), &result.tenant, result.data.frame_id);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {
         *image = Some(key.clone());
@@ -79,7 +79,7 @@ async fn a_kept_image_is_served() {
 async fn a_result_cannot_name_the_image_of_another_frame() {
     let server = TestServer::start().await;
     let (mut result, other) = (numbered_result(1), numbered_result(2));
-    let key = format!("frames/2026-01-02/{}/{}", other.tenant, other.data.frame_id);
+    let key = BlobKey::new(BlobKind::Frames, jiff::Timestamp::now(), &other.tenant, other.data.frame_id);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {
         *image = Some(key.clone());

@@ -1,7 +1,7 @@
 //! `POST /v1/frames`.
 
 use contracts::api::FrameAccepted;
-use contracts::{Event, FrameContent, FrameEvent, FrameId, TopicRole};
+use contracts::{BlobKind, Event, FrameContent, FrameEvent, FrameId, TopicRole};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
@@ -73,7 +73,7 @@ async fn a_large_frame_goes_to_the_blob_store() {
     let body = accepted(server.post_image("/v1/frames", image.clone()).send().await.unwrap()).await;
     let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
     let FrameContent::Blob(key) = event.content else { panic!("it is in the message") };
-    assert!(key.starts_with("inbox/20") && key.ends_with(&body.frame_id.to_string()), "{key}");
+    assert!(key.is_of(BlobKind::Inbox, &event.tenant, body.frame_id), "{key}");
     assert_eq!(server.deps.blobs.get(&key).await.unwrap().unwrap(), image);
 }
 
