@@ -1,4 +1,4 @@
-//! What a rule raised about a frame.
+//! Alerts, which rules raise.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,55 +6,55 @@ use utoipa::ToSchema;
 
 use crate::attributes::Attributes;
 use crate::detection::BoundingBox;
-use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
+use crate::event::{DecodeError, Event, Message, cloud_event, expect_type, json, shortened};
 use crate::ids::{AlertId, DetectorName, FrameId, RuleId, StreamName, TenantId};
 use crate::topics::TopicRole;
 
-/// One alert: at most one per rule and frame. It tells of the most certain of the detections that matched.
+/// An alert: at most one for each rule and frame. It describes the matching detection with the highest confidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertEvent {
-    /// Who owns the frame.
+    /// Owner of the frame.
     pub tenant: TenantId,
-    /// W3C trace context of the request that brought the frame.
+    /// W3C trace context of the request that sent the frame.
     pub traceparent: Option<String>,
-    /// The payload.
+    /// Payload.
     pub data: AlertData,
 }
 
-/// The payload of an alert, and what clients of the stream read.
+/// The payload of an alert, and the data of an event in the alert stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertData {
-    /// Its id, the same however often it is raised.
+    /// Id, derived from rule and frame: the same if the alert is raised again.
     pub id: AlertId,
-    /// The rule's name.
+    /// Name of the rule.
     pub rule: String,
-    /// The rule's id.
+    /// Id of the rule.
     pub rule_id: RuleId,
-    /// The frame it is about.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// The frame's stream.
+    /// Stream of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// Who saw it.
+    /// Detector that found the object.
     pub detector: DetectorName,
-    /// `<frame id>-<detector>-<n>` of the detection it tells of.
+    /// Id of the detection: `<frame id>-<detector>-<n>`.
     pub detection_id: String,
-    /// What was seen.
+    /// Label of the object, such as `face`.
     pub label: String,
-    /// How sure the detector was, 0 to 1.
+    /// Confidence of the detector, 0 to 1.
     pub confidence: f64,
-    /// Where it is in the image.
+    /// Box of the object in the image.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<BoundingBox>,
-    /// What else is known of it, by name.
+    /// Attributes of the object, by name.
     #[serde(default, flatten)]
     pub attributes: Attributes,
-    /// How many detections of the frame matched the rule.
+    /// Number of detections of the frame that match the rule.
     pub matches: u32,
-    /// When the image was taken.
+    /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
-    /// When the rule was found to match.
+    /// Time when the rule was evaluated.
     #[schema(value_type = String, format = DateTime)]
     pub raised_at: Timestamp,
 }
@@ -77,7 +77,7 @@ impl Event for AlertEvent {
         Ok(Self {
             tenant: headers.required("ce_tenant")?,
             traceparent: headers.optional("ce_traceparent")?,
-            data: serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(brief(&error)))?,
+            data: serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(shortened(&error)))?,
         })
     }
 }

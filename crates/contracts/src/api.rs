@@ -1,4 +1,4 @@
-//! Bodies of the HTTP interface, shared by the services that speak it and the command that calls them.
+//! Bodies of the HTTP API, for the services and for the command that calls them.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::alert::AlertData;
-use crate::attributes::{AttributeName, AttributeValue, Attributes, Vehicle, or_none, others_schema};
+use crate::attributes::{AttributeName, AttributeValue, Attributes, Vehicle, extra_attributes_schema, null_as_empty};
 use crate::detection::{BoundingBox, Detection, Point};
 use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
-/// An error, as RFC 9457 has it.
+/// An error (RFC 9457, problem details).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// A URI for the kind of problem: `about:blank`, the code says which it is.
+    /// Always `about:blank`; `code` identifies the problem.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// Reason phrase of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// Stable code for programs, such as `unsupported_media_type`.
+    /// Stable code, such as `unsupported_media_type`.
     pub code: String,
     /// What went wrong and what to do.
     pub detail: String,
-    /// The id of the request, by which the operator finds it in the log; `X-Request-Id` says it too.
+    /// Id of the request in the log output, as in the header `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -35,81 +35,81 @@ pub struct Problem {
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
-    /// The items.
+    /// Items of the page.
     pub items: Vec<T>,
-    /// What `cursor=` takes for the next page; none on the last.
+    /// Value of `cursor=` for the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// A frame was taken: it will be looked at even if everything stops now.
+/// A frame was accepted. It will be processed even after a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FrameAccepted {
-    /// Its id.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// Its stream, if it has one.
+    /// Stream of the frame, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// When the image was taken, or arrived. Missing where the request has an idempotency key and does not say it itself: the
-    /// frame may have come before, and then it is the time of that.
+    /// Capture time, or the time of arrival. Missing if the request has an idempotency key and no capture time: the frame may have
+    /// been sent before, with another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub captured_at: Option<Timestamp>,
-    /// Which detectors will look at it.
+    /// Detectors that will process the frame.
     pub detectors: Vec<DetectorName>,
-    /// Where its results can be read.
+    /// Path of the results.
     pub results_url: String,
 }
 
-/// A frame with the results there are.
+/// A frame with the results that are stored so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FrameView {
-    /// Its id.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// Its stream, if it has one.
+    /// Stream of the frame, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// When the image was taken.
+    /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
-    /// Width of the upright original in pixels, 0 where unknown.
+    /// Width of the upright image in pixels; 0 if unknown.
     pub width: u32,
-    /// Height of the upright original in pixels, 0 where unknown.
+    /// Height of the upright image in pixels; 0 if unknown.
     pub height: u32,
-    /// What was seen, by all detectors.
+    /// Detections of all detectors.
     pub detections: Vec<DetectionView>,
-    /// What each detector said.
+    /// Result of each detector.
     pub results: Vec<ResultView>,
-    /// Where the image can be fetched, while it is kept.
+    /// Path of the image, while it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
 }
 
-/// What one detector said about a frame.
+/// The result of one detector on a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResultView {
-    /// Who looked.
+    /// The detector.
     pub detector: DetectorName,
-    /// The model that was run.
+    /// The model that ran.
     pub model: String,
     /// `ok` or `failed`.
     pub status: ResultStatus,
-    /// How many detections it made.
+    /// Number of detections.
     pub count: u32,
-    /// When it was done.
+    /// Time when the detector finished.
     #[schema(value_type = String, format = DateTime)]
     pub processed_at: Timestamp,
-    /// Why it failed.
+    /// Cause of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ResultError>,
 }
 
-/// Whether a detector ran.
+/// Status of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultStatus {
-    /// It ran.
+    /// The detector ran.
     Ok,
-    /// It can never say anything about this frame.
+    /// The detector cannot process this frame.
     Failed,
 }
 
@@ -118,91 +118,91 @@ pub enum ResultStatus {
 pub struct ResultError {
     /// Stable code.
     pub code: FailureCode,
-    /// The cause in words.
+    /// Description of the cause.
     pub message: String,
 }
 
-/// One object that was seen.
+/// A stored detection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DetectionView {
-    /// `<frame id>-<detector>-<n>`.
+    /// Id: `<frame id>-<detector>-<n>`.
     pub id: String,
-    /// The frame it was seen in.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// The frame's stream.
+    /// Stream of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// Who saw it.
+    /// The detector.
     pub detector: DetectorName,
-    /// When the image was taken.
+    /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
-    /// The object itself.
+    /// Label, confidence, box, landmarks and attributes.
     #[serde(flatten)]
     pub detection: Detection,
 }
 
-/// A detection made elsewhere, to go through the same pipeline.
+/// A detection from outside. It passes the same pipeline as those of detectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDetection {
-    /// Where it was seen.
+    /// Stream of the detection.
     #[serde(default)]
     pub stream: Option<StreamName>,
-    /// When it was seen: 1970 or later, and at most an hour ahead of the server's clock; now, where it is missing.
-    #[serde(default, deserialize_with = "moment")]
+    /// Capture time: 1970 or later, at most an hour ahead of the server's clock. Default: now.
+    #[serde(default, deserialize_with = "optional_timestamp")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub captured_at: Option<Timestamp>,
-    /// Who saw it; `external`, where it is missing.
+    /// Name of the detector. Default: `external`.
     #[serde(default)]
     pub detector: Option<DetectorName>,
-    /// What it is: 1 to 64 characters.
+    /// Label of the object: 1 to 64 characters.
     #[schema(min_length = 1, max_length = 64, pattern = r"\S", example = "car")]
     pub label: String,
-    /// How sure its maker is, 0 to 1; 1, where it is missing.
+    /// Confidence, 0 to 1. Default: 1.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 1)]
     pub confidence: Option<f64>,
-    /// Where it is in the image: no number beyond a million.
+    /// Box of the object in the image; numbers up to a million.
     #[serde(rename = "box", default)]
     pub bounds: Option<BoundingBox>,
-    /// Points on it: no number beyond a million.
+    /// Points on the object; numbers up to a million.
     #[serde(default)]
     #[schema(max_items = 512)]
     pub landmarks: Vec<Point>,
-    /// Its class, such as `SUV`.
+    /// Class of a vehicle, such as `SUV`.
     #[serde(default)]
     #[schema(max_length = 128)]
     pub category: Option<String>,
-    /// Its maker, such as `Audi`.
+    /// Make of a vehicle, such as `Audi`.
     #[serde(default)]
     #[schema(max_length = 128)]
     pub make: Option<String>,
-    /// Its maker's name for it, such as `Q3`.
+    /// Model of a vehicle, such as `Q3`.
     #[serde(default)]
     #[schema(max_length = 128)]
     pub model: Option<String>,
-    /// Its model year.
+    /// Model year of a vehicle.
     #[serde(default)]
     pub year: Option<i32>,
-    /// What else is known of it, by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers, true or false.
-    /// At most 16, the vehicle's fields included.
-    #[serde(default, deserialize_with = "or_none", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(schema_with = others_schema, required = false)]
+    /// Further attributes by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers or booleans. At most 16,
+    /// including the fields of a vehicle.
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = extra_attributes_schema, required = false)]
     pub attributes: BTreeMap<AttributeName, AttributeValue>,
 }
 
-/// A moment, or words for the client who sent none.
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let wrong = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
-    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(wrong)).transpose()
+/// Reads an optional time; the error gives an example of the format.
+fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let invalid = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(invalid)).transpose()
 }
 
 impl NewDetection {
-    /// The detection in it, checked.
+    /// The detection, checked.
     ///
     /// # Errors
-    /// Says which field is wrong and what would be right.
+    /// Names the invalid field and what is allowed.
     pub fn detection(&self) -> Result<Detection, String> {
         let vehicle = Vehicle {
             category: self.category.clone(),
@@ -222,77 +222,77 @@ impl NewDetection {
     }
 }
 
-/// A detection made elsewhere was taken.
+/// A detection from outside was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DetectionAccepted {
-    /// The id it will be found under.
+    /// Id of the detection.
     pub id: String,
-    /// The frame made for it.
+    /// Id of the frame that was created for the detection.
     pub frame_id: FrameId,
 }
 
 /// One group of a count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
-    /// What the group has in common; for hours, their beginning in RFC 3339.
+    /// Value of the field; for hours, the start of the hour in RFC 3339.
     pub key: String,
-    /// How many detections it has.
+    /// Number of detections.
     pub count: u64,
 }
 
-/// Counts by group, the largest first; hours in their order.
+/// Counts by group: the largest first; hours in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
-    /// The groups.
+    /// Groups with their counts.
     pub items: Vec<Count>,
 }
 
-/// A rule to be made.
+/// A new rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRule {
-    /// Its name, which alerts carry: 1 to 64 characters, none of them control characters, and no other rule's.
+    /// Name, which is part of each alert: 1 to 64 characters, no control characters, unique within the tenant.
     #[schema(min_length = 1, max_length = 64, example = "sure faces")]
     pub name: String,
     /// The condition in CEL, such as `label == "face" && confidence > 0.8`.
     #[schema(min_length = 1, max_length = 2048, example = r#"label == "face" && confidence > 0.8"#)]
     pub condition: String,
-    /// Whether it is in force; it is, where this is missing.
+    /// Whether the rule raises alerts. Default: true.
     #[serde(default)]
     pub enabled: Option<bool>,
 }
 
-/// What to change of a rule.
+/// Changes to a rule. Missing fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleChange {
-    /// Another name.
+    /// New name.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 64)]
     pub name: Option<String>,
-    /// Another condition.
+    /// New condition.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 2048)]
     pub condition: Option<String>,
-    /// In force or not.
+    /// Whether the rule raises alerts.
     #[serde(default)]
     pub enabled: Option<bool>,
 }
 
-/// A rule.
+/// A rule, as the API returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuleView {
-    /// Its id.
+    /// Id of the rule.
     pub id: RuleId,
-    /// Its name.
+    /// Name.
     pub name: String,
     /// The condition in CEL.
     pub condition: String,
-    /// Whether it is in force.
+    /// Whether the rule raises alerts.
     pub enabled: bool,
-    /// Whether it comes with the product; such a rule is switched by the operator's settings.
+    /// Whether the rule is built in. The operator's settings enable and disable such a rule.
     pub built_in: bool,
 }
 
-/// An alert of the past.
+/// A stored alert.
 pub type AlertView = AlertData;

@@ -1,10 +1,10 @@
-//! Settings about frames that ingest-api and detector-worker must agree on.
+//! Settings of frames that ingest-api and detector-worker share.
 
 use clap::Args;
 
 use crate::DetectorName;
 
-/// Which frames the system accepts, and which detectors process them.
+/// Limits of frames, and the default detectors.
 #[derive(Debug, Clone, Args)]
 pub struct FrameArgs {
     /// Detectors for frames that name none, comma-separated

@@ -4,36 +4,38 @@ use serde_json::{Map, Value, json};
 
 use crate::topics::{Topic, Topics};
 
-/// Attributes of an event: header, description, whether it is required.
+/// Attributes of an event: header, description, whether required.
 type Attributes = &'static [(&'static str, &'static str, bool)];
 
 const COMMON: Attributes = &[
     ("ce_specversion", "always 1.0", true),
     ("ce_id", "id of the event", true),
     ("ce_type", "type of the event, version included", true),
-    ("ce_source", "who made it", true),
-    ("ce_time", "when it happened, RFC 3339", true),
+    ("ce_source", "service that published it", true),
+    ("ce_time", "time of the event, RFC 3339", true),
     ("content-type", "media type of the payload", true),
-    ("ce_tenant", "who owns it", true),
+    ("ce_tenant", "tenant that owns it", true),
     ("ce_traceparent", "W3C trace context", false),
 ];
 
 const FRAME: Attributes = &[
-    ("ce_stream", "where the frame comes from", false),
-    ("ce_detectors", "which detectors shall look at it, comma-separated; all when missing", false),
-    ("ce_dataref", "blob key of the image, where it is too large for the message; the payload is empty then", false),
-    ("ce_replyto", "the replica that a client waits at", false),
+    ("ce_stream", "stream of the frame", false),
+    ("ce_detectors", "detectors that process it, comma-separated; all if missing", false),
+    ("ce_dataref", "blob key of an image that is too large for the message; the payload is then empty", false),
+    ("ce_replyto", "ingest-api replica where a client waits for the result", false),
 ];
 
-const RESULT: Attributes =
-    &[("ce_subject", "id of the frame", false), ("ce_replyto", "the replica that a client waits at", false)];
+const RESULT: Attributes = &[
+    ("ce_subject", "id of the frame", false),
+    ("ce_replyto", "ingest-api replica where a client waits for the result", false),
+];
 
 const ALERT: Attributes = &[("ce_subject", "id of the frame", true)];
 
 const DEAD_LETTER: Attributes = &[
     ("ce_cause", "stable code of the cause", true),
     ("ce_causemessage", "the cause in words", true),
-    ("ce_origintopic", "topic that the message stood on", true),
+    ("ce_origintopic", "topic of the original message", true),
     ("ce_originpartition", "its partition", true),
     ("ce_originoffset", "its offset", true),
 ];
@@ -85,7 +87,7 @@ fn operations(topic: &Topic) -> Vec<(String, Value)> {
 fn messages() -> Value {
     let json_payload = |schema: &str| json!({"$ref": format!("schemas/{schema}")});
     let image = json!({"description": "the bytes of a JPEG, PNG or WebP image"});
-    let original = json!({"description": "the payload as it was; the original's headers stand under original_<name>"});
+    let original = json!({"description": "the original payload; the original headers have the prefix original_"});
     json!({
         "frame": message("sightline.frame.v1", FRAME, &image),
         "result": message("sightline.result.v1", RESULT, &json_payload("result.v1.json")),
@@ -95,7 +97,7 @@ fn messages() -> Value {
 }
 
 fn message(event: &str, own: Attributes, payload: &Value) -> Value {
-    // A dead letter has no tenant: its original may be unreadable.
+    // A dead letter has no tenant, because its original may be unreadable.
     let tenantless = event == crate::dead_letter::TYPE;
     let common = COMMON.iter().filter(|(name, ..)| !(tenantless && ["ce_tenant", "ce_traceparent"].contains(name)));
     let attributes: Vec<_> = common.chain(own).collect();

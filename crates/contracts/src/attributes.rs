@@ -1,9 +1,8 @@
 //! Named properties of a detection: text, number or boolean.
 //!
-//! A detector that knows a colour, a plate or a vehicle's make sets an attribute; filters, counts and rules then read it by
-//! name, so a new property needs no new field. Four names are older than attributes: `category`, `make`, `model` and
-//! `year` ([`Vehicle`]). On the wire they stand beside `label`, as they always did; all others stand in the object
-//! `attributes`:
+//! A detector sets an attribute, such as a colour, a plate or a make. Filters, counts and rules read it by name, so a new property
+//! needs no new field. The four names of a [`Vehicle`] are fields beside `label` on the wire, because they are older than
+//! attributes. All others are in the object `attributes`:
 //!
 //! ```json
 //! {"label": "car", "confidence": 0.9, "make": "Audi", "year": 2020, "attributes": {"colour": "red", "doors": 4}}
@@ -21,15 +20,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::ids::IdError;
 
-/// Attributes that a detection may have, the vehicle's four included.
+/// Maximum number of attributes of a detection, including the vehicle's four.
 pub const MAX_ATTRIBUTES: usize = 16;
-/// Longest text of an attribute in bytes.
+/// Maximum length of a text attribute in bytes.
 pub const MAX_TEXT_BYTES: usize = 256;
-/// Longest `category`, `make` or `model` in characters.
+/// Maximum length of `category`, `make` and `model` in characters.
 const MAX_VEHICLE_CHARS: usize = 128;
-/// Longest name in bytes.
+/// Maximum length of a name in bytes.
 const MAX_NAME_BYTES: usize = 32;
-/// Whole numbers up to this magnitude are exact in 64-bit floats and are written without a fraction.
+/// 2^53. Integers up to this magnitude are exact as `f64`; they are written without a fraction.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Name of an attribute: `[a-z][a-z0-9_]{0,31}`.
@@ -43,10 +42,10 @@ impl AttributeName {
         &self.0
     }
 
-    /// Whether an attribute of this name may have `value`: its kind and its size.
+    /// Checks the type and size of a value of this attribute.
     ///
     /// # Errors
-    /// Says what would be right, such as `must be a whole number`.
+    /// Says what is allowed, such as `must be a whole number`.
     pub fn check(&self, value: &AttributeValue) -> Result<(), String> {
         match (self.as_str(), value) {
             ("category" | "make" | "model", AttributeValue::Text(text)) => {
@@ -54,7 +53,7 @@ impl AttributeName {
                 if fits { Ok(()) } else { Err(format!("must have at most {MAX_VEHICLE_CHARS} characters")) }
             }
             ("category" | "make" | "model", _) => Err("must be a text".to_owned()),
-            ("year", AttributeValue::Number(number)) if whole(*number).is_some() => Ok(()),
+            ("year", AttributeValue::Number(number)) if integer(*number).is_some() => Ok(()),
             ("year", _) => Err("must be a whole number".to_owned()),
             (_, AttributeValue::Text(text)) if text.len() > MAX_TEXT_BYTES => {
                 Err(format!("must have at most {MAX_TEXT_BYTES} bytes"))
@@ -70,8 +69,8 @@ impl FromStr for AttributeName {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let starts_well = text.starts_with(|first: char| first.is_ascii_lowercase());
-        if starts_well && text.len() <= MAX_NAME_BYTES && text.bytes().all(allowed) {
+        let starts_with_letter = text.starts_with(|first: char| first.is_ascii_lowercase());
+        if starts_with_letter && text.len() <= MAX_NAME_BYTES && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
         Err(IdError::NotName {
@@ -109,20 +108,20 @@ impl fmt::Display for AttributeName {
     }
 }
 
-/// Value of an attribute. JSON's text, number, or `true` and `false`.
+/// Value of an attribute: a JSON string, number or boolean.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged, expecting = "an attribute must be a text, a number, true or false")]
 pub enum AttributeValue {
     /// At most [`MAX_TEXT_BYTES`] bytes.
     Text(String),
-    /// A finite number.
+    /// A finite number; whole numbers are exact up to 2^53.
     Number(f64),
-    /// True or false.
+    /// `true` or `false`.
     Bool(bool),
 }
 
 impl AttributeValue {
-    /// What a text in a query string may stand for: the text itself, and the number or boolean that is written like it.
+    /// The values that a text in a query string may mean: the text, and a number or boolean that is written like it.
     pub fn possible_values(text: &str) -> Vec<Self> {
         let number = text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number);
         let boolean = text.parse().ok().map(Self::Bool);
@@ -134,7 +133,7 @@ impl Serialize for AttributeValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
-            #[expect(clippy::cast_possible_truncation, reason = "a whole number of this size fits")]
+            #[expect(clippy::cast_possible_truncation, reason = "integers up to 2^53 fit")]
             Self::Number(number) if number.fract() == 0.0 && number.abs() <= MAX_EXACT => {
                 serializer.serialize_i64(*number as i64)
             }
@@ -180,12 +179,12 @@ impl From<bool> for AttributeValue {
 pub struct Attributes(BTreeMap<AttributeName, AttributeValue>);
 
 impl Attributes {
-    /// The value under a name.
+    /// The value of an attribute.
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
         self.0.get(name)
     }
 
-    /// The text under a name; nothing where there is none or it is no text.
+    /// The value of a text attribute; `None` if it is missing or has another type.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
             Some(AttributeValue::Text(text)) => Some(text),
@@ -193,7 +192,7 @@ impl Attributes {
         }
     }
 
-    /// The number under a name; nothing where there is none or it is no number.
+    /// The value of a number attribute; `None` if it is missing or has another type.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name) {
             Some(AttributeValue::Number(number)) => Some(*number),
@@ -201,7 +200,7 @@ impl Attributes {
         }
     }
 
-    /// The boolean under a name; nothing where there is none or it is neither true nor false.
+    /// The value of a boolean attribute; `None` if it is missing or has another type.
     pub fn boolean(&self, name: &str) -> Option<bool> {
         match self.get(name) {
             Some(AttributeValue::Bool(value)) => Some(*value),
@@ -209,27 +208,27 @@ impl Attributes {
         }
     }
 
-    /// A vehicle's class, such as `SUV`.
+    /// Class of a vehicle, such as `SUV`.
     pub fn category(&self) -> Option<&str> {
         self.text("category")
     }
 
-    /// A vehicle's maker, such as `Audi`.
+    /// Make of a vehicle, such as `Audi`.
     pub fn make(&self) -> Option<&str> {
         self.text("make")
     }
 
-    /// The maker's name for a vehicle, such as `Q3`.
+    /// Model of a vehicle, such as `Q3`.
     pub fn model(&self) -> Option<&str> {
         self.text("model")
     }
 
-    /// A vehicle's model year.
+    /// Model year of a vehicle.
     pub fn year(&self) -> Option<i32> {
-        self.number("year").and_then(whole)
+        self.number("year").and_then(integer)
     }
 
-    /// The vehicle's four.
+    /// The four attributes of a vehicle.
     pub fn vehicle(&self) -> Vehicle {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Vehicle {
@@ -240,25 +239,25 @@ impl Attributes {
         }
     }
 
-    /// Whether any of the vehicle's four is known.
+    /// Whether at least one of the vehicle's four is set.
     pub fn is_vehicle(&self) -> bool {
         Vehicle::NAMES.iter().any(|name| self.0.contains_key(*name))
     }
 
-    /// All but the vehicle's four, by name.
+    /// All attributes except the vehicle's four, ordered by name.
     pub fn others(&self) -> impl Iterator<Item = (&AttributeName, &AttributeValue)> {
         self.0.iter().filter(|(name, _)| !Vehicle::NAMES.contains(&name.as_str()))
     }
 
-    /// Sets one, in place of what the name had.
+    /// Sets an attribute, and replaces its value.
     pub fn set(&mut self, name: AttributeName, value: impl Into<AttributeValue>) {
         self.0.insert(name, value.into());
     }
 
-    /// Adds `others` to the vehicle's four.
+    /// Combines the vehicle's four with `others`.
     ///
     /// # Errors
-    /// When one of the four stands among the others with another value.
+    /// If `others` has one of the four with another value.
     pub fn merge(
         vehicle: Vehicle,
         mut others: BTreeMap<AttributeName, AttributeValue>,
@@ -275,10 +274,10 @@ impl Attributes {
         Ok(Self(others))
     }
 
-    /// Whether there are not too many, and every value is of its kind and size.
+    /// Checks the number of attributes, and the type and size of each value.
     ///
     /// # Errors
-    /// Says which attribute is wrong and what would be right.
+    /// Names the invalid attribute and what is allowed.
     pub fn check(&self) -> Result<(), String> {
         if self.0.len() > MAX_ATTRIBUTES {
             return Err(format!("attributes must be at most {MAX_ATTRIBUTES}"));
@@ -291,62 +290,62 @@ impl Attributes {
     }
 }
 
-/// A number without a fraction that fits.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
-fn whole(number: f64) -> Option<i32> {
+/// The number as an integer; `None` if it has a fraction or does not fit.
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
+fn integer(number: f64) -> Option<i32> {
     let fits = number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
     fits.then_some(number as i32)
 }
 
-/// Attributes that contradict each other.
+/// An attribute is given twice with different values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AttributesError(String);
 
-/// What is known of a vehicle: the four attributes that have fields of their own on the wire.
+/// The four attributes with their own fields on the wire. Any may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vehicle {
-    /// Its class, such as `SUV`.
+    /// Class, such as `SUV`.
     pub category: Option<String>,
-    /// Its maker, such as `Audi`.
+    /// Make, such as `Audi`.
     pub make: Option<String>,
-    /// Its maker's name for it, such as `Q3`.
+    /// Model, such as `Q3`.
     pub model: Option<String>,
-    /// Its model year.
+    /// Model year.
     pub year: Option<i32>,
 }
 
 impl Vehicle {
-    /// The names of the four.
+    /// The names of the four attributes.
     pub const NAMES: [&'static str; 4] = ["category", "make", "model", "year"];
 }
 
 impl From<Vehicle> for Attributes {
     fn from(vehicle: Vehicle) -> Self {
-        // Nothing stands beside the four that could differ.
+        // Without other attributes there is no contradiction, so this cannot fail.
         Self::merge(vehicle, BTreeMap::new()).unwrap_or_default()
     }
 }
 
-/// What is known of the object beside its label. A vehicle's fields may all be missing.
+/// Properties of an object besides its label. All are optional.
 #[derive(Serialize, Deserialize, ToSchema)]
 struct WireAttributes {
-    /// A vehicle's class, such as `SUV`.
+    /// Class of a vehicle, such as `SUV`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     category: Option<String>,
-    /// A vehicle's maker, such as `Audi`.
+    /// Make of a vehicle, such as `Audi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     make: Option<String>,
-    /// Its maker's name for a vehicle, such as `Q3`.
+    /// Model of a vehicle, such as `Q3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// A vehicle's model year.
+    /// Model year of a vehicle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
-    /// Further attributes by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers, true or false. A
-    /// detection has at most 16, a vehicle's fields included.
-    #[serde(default, deserialize_with = "or_none", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(schema_with = others_schema, required = false)]
+    /// Further attributes by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers or booleans. At most 16,
+    /// including the fields of a vehicle.
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = extra_attributes_schema, required = false)]
     attributes: BTreeMap<AttributeName, AttributeValue>,
 }
 
@@ -368,16 +367,16 @@ impl From<Attributes> for WireAttributes {
     }
 }
 
-/// A missing `attributes` and a null are none.
-pub(crate) fn or_none<'de, D>(deserializer: D) -> Result<BTreeMap<AttributeName, AttributeValue>, D::Error>
+/// Reads null as an empty map.
+pub(crate) fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<AttributeName, AttributeValue>, D::Error>
 where
     D: Deserializer<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Schema of the object `attributes`; null is an empty one, as for the other optional fields.
-pub(crate) fn others_schema() -> Schema {
+/// Schema of the object `attributes`. It allows null, as the other optional fields do.
+pub(crate) fn extra_attributes_schema() -> Schema {
     let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][a-z0-9_]{0,31}$"));
     let value = ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]))
@@ -385,8 +384,8 @@ pub(crate) fn others_schema() -> Schema {
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
         .description(Some(
-            "Further attributes by name: texts of at most 256 bytes, finite numbers, true or false. At most 16, a vehicle's \
-             fields included.",
+            "Further attributes by name: texts of at most 256 bytes, finite numbers or booleans. At most 16, including the \
+             fields of a vehicle.",
         ))
         .max_properties(Some(MAX_ATTRIBUTES))
         .property_names(Some(name))
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_written_as_they_were_read() {
+    fn attributes_round_trip() {
         for json in [
             "{}",
             r#"{"category":"SUV","make":"Audi","model":"Q3","year":2020}"#,
@@ -432,14 +431,14 @@ mod tests {
     }
 
     #[test]
-    fn the_vehicles_four_are_attributes_like_any_other() {
+    fn vehicle_fields_are_attributes() {
         let read = read(r#"{"make":"Audi","year":2020,"attributes":{"model":"Q3","year":2020}}"#).unwrap();
         assert_eq!((read.text("make"), read.model(), read.year()), (Some("Audi"), Some("Q3"), Some(2020)));
         assert!(read.is_vehicle() && read.others().count() == 0);
     }
 
     #[test]
-    fn what_no_attribute_can_be_is_refused_naming_it() {
+    fn an_invalid_attribute_error_names_it() {
         let many: Vec<String> = (0..17).map(|n| format!("\"a{n}\":1")).collect();
         for (json, expected) in [
             (r#"{"attributes":{"Colour":"red"}}"#.to_owned(), "a-z 0-9 _"),
@@ -459,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_a_query_may_be_a_number_or_a_boolean() {
+    fn a_query_text_may_mean_a_number_or_a_boolean() {
         let text = |text: &str| AttributeValue::from(text);
         assert_eq!(AttributeValue::possible_values("red"), [text("red")]);
         assert_eq!(AttributeValue::possible_values("4"), [text("4"), AttributeValue::Number(4.0)]);

@@ -1,4 +1,4 @@
-//! Keys of blobs: parsed and built here, and nowhere else.
+//! Keys of blobs. Only this module parses and builds them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,20 +10,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{FrameId, TenantId};
 
-/// What a blob is for: the first part of its key.
+/// Purpose of a blob, the first part of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlobKind {
-    /// `inbox`: a frame on its way that is too large for its message. Its sender was told that it is accepted.
+    /// `inbox`: the image of a frame that is too large for a message. Its sender got 202.
     Inbox,
-    /// `frames`: the image of a frame with detections, kept for clients.
+    /// `frames`: the image of a frame with detections, for clients to view.
     Frames,
 }
 
 impl BlobKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::Inbox, Self::Frames];
 
-    /// The kind as keys have it.
+    /// The first part of the key.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inbox => "inbox",
@@ -34,7 +34,7 @@ impl BlobKind {
 
 /// Key of a frame's image: `<kind>/<UTC day of writing>/<tenant>/<frame id>`.
 ///
-/// A key from the log may be anybody's: parsing is the check. [`BlobKey::is_of`] says whether it is the key of a frame of a tenant.
+/// A key that was parsed is well formed. A key from the log may still name another frame; [`BlobKey::is_of`] checks that.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobKey {
@@ -44,18 +44,18 @@ pub struct BlobKey {
     frame: FrameId,
 }
 
-/// A text that is no key of a frame's image.
+/// The text is not a blob key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a blob key reads inbox/<day>/<tenant>/<frame id> or frames/<day>/<tenant>/<frame id>")]
 pub struct BlobKeyError;
 
 impl BlobKey {
-    /// The key under which a blob written at `now` is kept.
+    /// The key of a blob that is written at `now`.
     pub fn new(kind: BlobKind, now: Timestamp, tenant: &TenantId, frame: FrameId) -> Self {
         Self { kind, day: now.to_zoned(TimeZone::UTC).date(), tenant: tenant.clone(), frame }
     }
 
-    /// What the blob is for.
+    /// The kind of the blob.
     pub const fn kind(&self) -> BlobKind {
         self.kind
     }
@@ -84,7 +84,7 @@ impl FromStr for BlobKey {
             tenant: tenant.parse().map_err(|_| BlobKeyError)?,
             frame: frame.parse().map_err(|_| BlobKeyError)?,
         };
-        // A blob has one key: other ways to write a day or an id are none.
+        // A blob has exactly one key; other spellings of a day or id are refused.
         if key.to_string() == text { Ok(key) } else { Err(BlobKeyError) }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     const FRAME: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     #[test]
-    fn a_key_reads_back_as_it_was_written() {
+    fn a_key_round_trips() {
         let (tenant, frame) = (TenantId::shared(), FRAME.parse().unwrap());
         for kind in BlobKind::ALL {
             let key = BlobKey::new(kind, "2026-01-02T23:59:59Z".parse().unwrap(), &tenant, frame);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_leads_elsewhere_is_no_key() {
+    fn a_path_that_leads_elsewhere_is_refused() {
         let upper = FRAME.to_uppercase();
         for text in [
             String::new(),

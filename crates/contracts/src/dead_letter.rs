@@ -1,14 +1,14 @@
-//! A message that can never be processed, kept with its cause and its origin, complete, so that it can be sent again.
+//! Dead letters: messages that can never be processed, stored whole with cause and origin, so that they can be sent again.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::event::{DecodeError, Headers, Message, expect_named};
+use crate::event::{DecodeError, Headers, Message, expect_type_name};
 use crate::ids::FrameId;
 
 /// CloudEvents type of a dead letter.
 pub const TYPE: &str = "sightline.dead-letter.v1";
-/// Prefix of the original's headers. Sending the original again restores them exactly.
+/// Prefix of the original's headers. A redrive restores them exactly.
 const ORIGINAL: &str = "original_";
 
 /// A message that can never be processed.
@@ -73,7 +73,7 @@ impl DeadLetter {
     /// When the message is not a dead letter.
     pub fn from_message(message: &Message) -> Result<Self, DecodeError> {
         let headers = &message.headers;
-        expect_named(headers, TYPE)?;
+        expect_type_name(headers, TYPE)?;
         let original = headers.iter().filter_map(|(name, value): (&str, &Bytes)| {
             name.strip_prefix(ORIGINAL).map(|name| (name.to_owned(), value.clone()))
         });

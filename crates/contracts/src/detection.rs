@@ -1,33 +1,34 @@
-//! One object that a detector saw.
+//! Detections: objects that a detector found.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::attributes::Attributes;
 
-/// One object in a result.
+/// One object on a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Detection {
-    /// What it is, such as `face` or `car`: 1 to 64 characters.
+    /// Class of the object, such as `face` or `car`: 1 to 64 characters.
     pub label: String,
-    /// How sure the detector is, 0 to 1.
+    /// Confidence of the detector, 0 to 1.
     pub confidence: f64,
-    /// Where it is; a producer that only names what it saw sends none.
+    /// Box of the object. Missing if the producer gives only a label.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<BoundingBox>,
-    /// Points on it, in the detector's order. Faces have five: right eye, left eye, nose, right and left corner of the mouth, of the person.
+    /// Points on the object, in the detector's order; at most 512. A face has five: right eye, left eye, nose, right and left corner of
+    /// the mouth, as the person has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub landmarks: Vec<Point>,
-    /// What else is known of it, by name.
+    /// Further properties of the object, by name.
     #[serde(default, flatten)]
     pub attributes: Attributes,
 }
 
 impl Detection {
-    /// Whether every number is finite and in its range, and every text of a length worth keeping.
+    /// Checks that every number is finite and in range, and every text within its length.
     ///
     /// # Errors
-    /// Says which field is wrong and what would be right.
+    /// Names the invalid field and what is allowed.
     pub fn check(&self) -> Result<(), String> {
         if self.label.trim().is_empty() || self.label.chars().count() > 64 {
             return Err("label must have 1 to 64 characters".to_owned());
@@ -48,7 +49,7 @@ impl Detection {
     }
 }
 
-/// A box in pixels of the upright original, origin top left.
+/// A box in pixels of the upright image; the origin is the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BoundingBox {
@@ -65,27 +66,27 @@ pub struct BoundingBox {
 }
 
 impl BoundingBox {
-    /// Whether the numbers describe a box.
+    /// Whether all numbers are finite, and width and height not negative.
     pub fn is_sound(&self) -> bool {
         let finite = [self.x, self.y, self.width, self.height].iter().all(|number| number.is_finite());
         finite && self.width >= 0.0 && self.height >= 0.0
     }
 
-    /// Shared area over joint area, 0 to 1; 0 where both are empty.
+    /// Intersection over union, 0 to 1; 0 if both boxes are empty.
     pub fn iou(&self, other: &Self) -> f64 {
         let overlap = |a: f64, a_len: f64, b: f64, b_len: f64| ((a + a_len).min(b + b_len) - a.max(b)).max(0.0);
-        let shared =
+        let intersection =
             overlap(self.x, self.width, other.x, other.width) * overlap(self.y, self.height, other.y, other.height);
-        let joint = self.width * self.height + other.width * other.height - shared;
-        if joint > 0.0 { shared / joint } else { 0.0 }
+        let union = self.width * self.height + other.width * other.height - intersection;
+        if union > 0.0 { intersection / union } else { 0.0 }
     }
 }
 
-/// A point in pixels of the upright original, origin top left.
+/// A point in pixels of the upright image; the origin is the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Point {
-    /// From the left edge.
+    /// Distance from the left edge.
     pub x: f64,
-    /// From the top edge.
+    /// Distance from the top edge.
     pub y: f64,
 }

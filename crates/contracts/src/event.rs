@@ -1,4 +1,4 @@
-//! Messages of the log, and the trait of the events that they carry.
+//! Messages on the log, and the trait of events.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,23 +12,23 @@ use crate::topics::TopicRole;
 /// A message: key, headers and payload. The log adds partition, offset and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Messages of one key keep their order. `None` from some foreign producers.
+    /// Messages with the same key keep their order. Foreign producers may send none.
     pub key: Option<Bytes>,
-    /// CloudEvents attributes and others, in the order of writing.
+    /// CloudEvents attributes and other headers, in the order of writing.
     pub headers: Headers,
     /// The payload, such as the bytes of an image or JSON.
     pub value: Bytes,
 }
 
 impl Message {
-    /// Bytes of key, headers and payload, as they count in a bounded queue.
+    /// Bytes of key, headers and payload, as bounded queues count them.
     pub fn weight(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.key.as_ref().map_or(0, Bytes::len) + headers + self.value.len()
     }
 }
 
-/// Headers of a message: names with bytes. Where a name occurs more than once, the last value counts, as in Kafka.
+/// Headers of a message: names and bytes. If a name occurs more than once, the last value counts, as in Kafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
 
@@ -38,19 +38,19 @@ impl Headers {
         Self(Vec::new())
     }
 
-    /// Adds a header.
+    /// Adds a header with raw bytes.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         self.0.push((name.into(), value.into()));
     }
 
-    /// The same headers and one more.
+    /// Adds a header with the text form of `value`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Display) -> Self {
         self.push(name, value.to_string());
         self
     }
 
-    /// The same headers, and one more where there is a value.
+    /// Adds a header if there is a value.
     #[must_use]
     pub fn with_some(self, name: &'static str, value: Option<impl Display>) -> Self {
         match value {
@@ -59,12 +59,12 @@ impl Headers {
         }
     }
 
-    /// The value of a header.
+    /// The last value of a header.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
-    /// The value of a header as text; `None` where it is not UTF-8.
+    /// The value of a header as text; `None` if it is missing or not UTF-8.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -72,26 +72,26 @@ impl Headers {
     /// The value of a header, parsed as a `T`.
     ///
     /// # Errors
-    /// When the header is missing, is not UTF-8 or is no `T`.
+    /// If the header is missing, not UTF-8 or not a `T`.
     pub fn required<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<T, DecodeError> {
         self.optional(name)?.ok_or(DecodeError::Missing { header: name })
     }
 
-    /// The value of a header, parsed as a `T`; `None` where the header is missing.
+    /// The value of a header, parsed as a `T`; `None` if the header is missing.
     ///
     /// # Errors
-    /// When the header is not UTF-8 or is no `T`.
+    /// If the header is not UTF-8 or not a `T`.
     pub fn optional<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, DecodeError> {
         let Some(bytes) = self.get(name) else { return Ok(None) };
         let text = std::str::from_utf8(bytes)
             .map_err(|_| DecodeError::Header { header: name, reason: "is not UTF-8".to_owned() })?;
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(reason) => Err(DecodeError::Header { header: name, reason: brief(&reason) }),
+            Err(reason) => Err(DecodeError::Header { header: name, reason: shortened(&reason) }),
         }
     }
 
-    /// All headers in order.
+    /// All headers, in the order of writing.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
@@ -120,7 +120,7 @@ pub enum DecodeError {
         /// What is wrong with its value.
         reason: String,
     },
-    /// The CloudEvents type is another one.
+    /// The CloudEvents type is that of another event.
     #[error("event type is {found:?}, expected {expected:?}")]
     Type {
         /// Value of `ce_type`.
@@ -133,12 +133,12 @@ pub enum DecodeError {
     Payload(String),
 }
 
-/// A type that is sent on the log. It names its role, and `topics.yaml` maps the role to a topic, so code never passes a topic's
-/// name.
+/// An event on the log. It names the role of its topic, and `topics.yaml` maps the role to a topic name, so code never passes topic
+/// names.
 pub trait Event: Sized {
-    /// The role of its topic.
+    /// Role of the topic.
     const ROLE: TopicRole;
-    /// Its CloudEvents type with version, such as `sightline.frame.v1`.
+    /// CloudEvents type with version, such as `sightline.frame.v1`.
     const TYPE: &'static str;
 
     /// The event as a message.
@@ -147,18 +147,18 @@ pub trait Event: Sized {
     /// Decodes a message.
     ///
     /// # Errors
-    /// When the message is not such an event.
+    /// If the message is not such an event.
     fn from_message(message: &Message) -> Result<Self, DecodeError>;
 }
 
-/// The CloudEvents attributes of every event.
+/// The headers that every event has.
 pub(crate) fn cloud_event<E: Event>(
     id: impl Display,
     source: impl Into<Bytes>,
     time: Timestamp,
     content_type: &str,
 ) -> Headers {
-    let mut headers = Headers(Vec::with_capacity(MOST_ATTRIBUTES));
+    let mut headers = Headers(Vec::with_capacity(HEADER_CAPACITY));
     headers.push("ce_specversion", "1.0");
     headers.push("ce_id", id.to_string());
     headers.push("ce_type", E::TYPE);
@@ -166,36 +166,36 @@ pub(crate) fn cloud_event<E: Event>(
     headers.with("ce_time", time).with("content-type", content_type)
 }
 
-/// More headers than any event has.
-const MOST_ATTRIBUTES: usize = 12;
+/// Capacity for the headers of any event.
+const HEADER_CAPACITY: usize = 12;
 
 /// Checks that the CloudEvents type is that of `E`.
 pub(crate) fn expect_type<E: Event>(headers: &Headers) -> Result<(), DecodeError> {
-    expect_named(headers, E::TYPE)
+    expect_type_name(headers, E::TYPE)
 }
 
-/// Checks the CloudEvents type.
-pub(crate) fn expect_named(headers: &Headers, expected: &'static str) -> Result<(), DecodeError> {
+/// Checks that the CloudEvents type is `expected`.
+pub(crate) fn expect_type_name(headers: &Headers, expected: &'static str) -> Result<(), DecodeError> {
     let found: String = headers.required("ce_type")?;
-    if found == expected { Ok(()) } else { Err(DecodeError::Type { found: brief(&found), expected }) }
+    if found == expected { Ok(()) } else { Err(DecodeError::Type { found: shortened(&found), expected }) }
 }
 
-/// Longest text of [`brief`], in characters.
-const BRIEF: usize = 200;
+/// Maximum length of a text from [`shortened`], in characters.
+const MAX_SHORTENED: usize = 200;
 
-/// Foreign text as one line of bounded length: it goes into a log line and into a header of a dead letter, which must not be much
-/// larger than its original.
-pub(crate) fn brief(text: &impl Display) -> String {
+/// A foreign text as one line of bounded length, for log lines and headers of dead letters. A dead letter must not be much larger
+/// than its original.
+pub(crate) fn shortened(text: &impl Display) -> String {
     let text = text.to_string();
     let mut characters = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    let mut brief: String = characters.by_ref().take(BRIEF).collect();
+    let mut shortened: String = characters.by_ref().take(MAX_SHORTENED).collect();
     if characters.next().is_some() {
-        brief.push('…');
+        shortened.push('…');
     }
-    brief
+    shortened
 }
 
-/// Serialises a payload. The types of this crate cannot fail to serialise: their maps have text keys only.
+/// Serialises a payload. Payload types cannot fail to serialise, because their maps have only text keys.
 pub(crate) fn json<T: serde::Serialize>(value: &T) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }

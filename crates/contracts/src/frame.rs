@@ -1,4 +1,4 @@
-//! A frame on its way to the detectors: the image as it came, its attributes as headers.
+//! Frames: images that detectors process. The image is the payload, unchanged; the attributes are headers.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,27 +11,27 @@ use crate::topics::TopicRole;
 /// One image with a stream and a capture time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameEvent {
-    /// Its id.
+    /// Id of the frame and of the event.
     pub id: FrameId,
-    /// Who owns it.
+    /// Owner of the frame.
     pub tenant: TenantId,
-    /// Where it comes from. Without one it has no order among other frames.
+    /// Stream of the frame. Frames without a stream have no order.
     pub stream: Option<StreamName>,
-    /// When the image was taken, by the client's word; else when it arrived.
+    /// Capture time as the client states it, or the time of arrival.
     pub captured_at: Timestamp,
-    /// Which detectors shall look at it; empty for every one there is.
+    /// Detectors that process the frame; empty for all.
     pub detectors: Vec<DetectorName>,
     /// `image/jpeg`, `image/png` or `image/webp`.
     pub content_type: String,
-    /// The image.
+    /// The image, or its blob key.
     pub content: FrameContent,
-    /// Which ingest replica has a client waiting for the results, if one has.
+    /// The ingest-api replica where a client waits for the results, if any.
     pub reply_to: Option<String>,
     /// W3C trace context of the request.
     pub traceparent: Option<String>,
 }
 
-/// Where the bytes of an image are.
+/// The image of a frame: its bytes, or where they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameContent {
     /// In the message itself.
@@ -41,7 +41,7 @@ pub enum FrameContent {
 }
 
 impl FrameEvent {
-    /// Frames of one stream share a key and so keep their order; a frame without a stream has its own.
+    /// Frames of a stream share a key, so they keep their order. A frame without a stream has its own key.
     fn key(&self) -> Bytes {
         match &self.stream {
             Some(stream) => format!("{}/{stream}", self.tenant).into(),

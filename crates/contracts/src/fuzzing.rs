@@ -1,5 +1,5 @@
-//! What must hold for whatever bytes arrive: the bodies of the fuzz targets, run by `scripts/fuzz` over inputs it makes up
-//! and by the tests below over those that are kept in `fuzz/corpus`. Built for these two only.
+//! Fuzz targets of the parsers, with the properties that hold for any input. `scripts/fuzz` runs them on generated inputs, the tests
+//! below on those in `fuzz/corpus`. Compiled only for these two.
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -16,20 +16,20 @@ use reason::assert_clean;
 #[path = "../../../fuzz/reason.rs"]
 mod reason;
 
-/// A message as the golden files write it (`key: …`, headers, an empty line, the payload) read as every event there is:
-/// what reads as one is written as what reads the same.
+/// Decodes a message, in the form of the golden files (`key: …`, headers, an empty line, the payload), as each event. A decoded
+/// event round-trips.
 pub fn events(data: &[u8]) {
     let message = message(data);
-    holds::<FrameEvent>(&message);
-    holds::<AlertEvent>(&message);
-    if let Some(result) = holds::<ResultEvent>(&message) {
-        assert_sound(&result);
+    assert_round_trip::<FrameEvent>(&message);
+    assert_round_trip::<AlertEvent>(&message);
+    if let Some(result) = assert_round_trip::<ResultEvent>(&message) {
+        assert_valid(&result);
     }
     match DeadLetter::from_message(&message) {
         Ok(letter) => {
             let written = letter.to_message();
             assert_eq!(DeadLetter::from_message(&written).as_ref(), Ok(&letter));
-            // Sent again, it is the message that it was.
+            // A redrive sends the original message.
             assert_eq!(letter.original.value, message.value);
             assert_eq!(letter.original.key, message.key);
         }
@@ -37,12 +37,12 @@ pub fn events(data: &[u8]) {
     }
 }
 
-/// The bare JSON of a foreign producer: what reads as a vehicle is a sound result that travels like any other.
+/// Parses the plain JSON of a foreign producer. A parsed vehicle is a valid result that round-trips.
 pub fn vehicle(data: &[u8]) {
     let frame = FrameId::from_position("topic", 0, 7);
     match vehicle::from_foreign(data, frame, TenantId::shared(), Timestamp::UNIX_EPOCH) {
         Ok(foreign) => {
-            assert_sound(&foreign.result);
+            assert_valid(&foreign.result);
             let read = ResultEvent::from_message(&foreign.result.to_message());
             assert_eq!(read.as_ref(), Ok(&foreign.result));
         }
@@ -50,17 +50,17 @@ pub fn vehicle(data: &[u8]) {
     }
 }
 
-/// Ids and names: what reads as one is written as what reads the same.
+/// Parses ids and names. A parsed value round-trips.
 pub fn ids(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    reads_back::<FrameId>(text);
-    reads_back::<RuleId>(text);
-    reads_back::<AlertId>(text);
-    reads_back::<DetectionId>(text);
-    reads_back::<TenantId>(text);
-    reads_back::<StreamName>(text);
-    reads_back::<DetectorName>(text);
-    reads_back::<TopicRole>(text);
+    assert_text_round_trip::<FrameId>(text);
+    assert_text_round_trip::<RuleId>(text);
+    assert_text_round_trip::<AlertId>(text);
+    assert_text_round_trip::<DetectionId>(text);
+    assert_text_round_trip::<TenantId>(text);
+    assert_text_round_trip::<StreamName>(text);
+    assert_text_round_trip::<DetectorName>(text);
+    assert_text_round_trip::<TopicRole>(text);
     if let Ok(id) = FrameId::from_idempotency_key(&TenantId::shared(), text) {
         assert!([7, 8].contains(&id.uuid().get_version_num()), "{id}");
         assert_eq!(FrameId::from_idempotency_key(&TenantId::shared(), text), Ok(id));
@@ -68,7 +68,7 @@ pub fn ids(data: &[u8]) {
     }
 }
 
-/// A `topics.yaml`: what reads has every role, and reads the same when it is written.
+/// Parses a `topics.yaml`. Parsed topics have every role, and round-trip.
 pub fn topics(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Topics::parse(text) {
@@ -82,7 +82,7 @@ pub fn topics(data: &[u8]) {
     }
 }
 
-/// Reads a message out of a text such as the golden files have.
+/// Parses a message in the form of the golden files.
 fn message(text: &[u8]) -> Message {
     let end = text.windows(2).position(|pair| pair == b"\n\n");
     let (head, value) = end.map_or((text, &b""[..]), |end| (&text[..end], &text[end + 2..]));
@@ -99,22 +99,22 @@ fn message(text: &[u8]) -> Message {
     Message { key, headers, value: Bytes::copy_from_slice(value.strip_suffix(b"\n").unwrap_or(value)) }
 }
 
-fn holds<E: Event + PartialEq + Debug>(message: &Message) -> Option<E> {
+fn assert_round_trip<E: Event + PartialEq + Debug>(message: &Message) -> Option<E> {
     let event = E::from_message(message).inspect_err(assert_clean).ok()?;
     let written = event.to_message();
     let read = E::from_message(&written);
     assert_eq!(read.as_ref(), Ok(&event));
-    assert_eq!(read.map(|event| event.to_message()), Ok(written), "there is one way to write it");
+    assert_eq!(read.map(|event| event.to_message()), Ok(written), "encoding is deterministic");
     Some(event)
 }
 
-fn assert_sound(result: &ResultEvent) {
+fn assert_valid(result: &ResultEvent) {
     if let Outcome::Ok { detections, .. } = &result.data.outcome {
         assert!(detections.iter().all(|detection| detection.check().is_ok()));
     }
 }
 
-fn reads_back<T: FromStr<Err: Debug + Display> + Display + PartialEq + Debug>(text: &str) {
+fn assert_text_round_trip<T: FromStr<Err: Debug + Display> + Display + PartialEq + Debug>(text: &str) {
     match text.parse::<T>() {
         Ok(value) => assert_eq!(value.to_string().parse::<T>().ok(), Some(value)),
         Err(error) => assert_clean(&error),
@@ -130,22 +130,22 @@ mod tests {
     use super::replay::replay;
 
     #[test]
-    fn whatever_arrives_as_an_event_is_read_or_refused() {
+    fn any_message_is_decoded_or_refused() {
         replay("events", super::events);
     }
 
     #[test]
-    fn whatever_a_foreign_producer_sends_is_read_or_refused() {
+    fn any_foreign_json_is_parsed_or_refused() {
         replay("vehicle", super::vehicle);
     }
 
     #[test]
-    fn whatever_text_is_an_id_is_written_as_it_was_read() {
+    fn parsed_ids_round_trip() {
         replay("ids", super::ids);
     }
 
     #[test]
-    fn whatever_topics_are_written_down_make_sense_or_are_refused() {
+    fn any_topics_file_is_parsed_or_refused() {
         replay("topics", super::topics);
     }
 }

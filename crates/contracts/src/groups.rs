@@ -1,4 +1,4 @@
-//! The names of the consumer groups. The service that consumes and the one that queries its progress must agree on them.
+//! Names of consumer groups. A consumer and the services that query its lag share them.
 
 use crate::ids::DetectorName;
 
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_of_detectors_is_one_group_in_any_order() {
+    fn the_order_of_detectors_does_not_change_the_group() {
         let set = |names: &[&str]| -> Vec<DetectorName> { names.iter().map(|name| name.parse().unwrap()).collect() };
         assert_eq!(detector_worker(&set(&["vehicle", "face"])), "sightline.detector-worker.face+vehicle");
         assert_eq!(detector_worker(&set(&["face", "vehicle", "face"])), "sightline.detector-worker.face+vehicle");

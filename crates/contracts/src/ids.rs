@@ -1,4 +1,4 @@
-//! Ids and names, checked once at the edge: a value of these types is valid.
+//! Ids and names. Parsing checks them, so a value of these types is always valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,37 +7,38 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Why a text is not the id or name it should be; the message says what would be.
+/// Why a text is not a valid id or name. The message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// A UUID was expected.
+    /// The text is not a UUID.
     #[error("{what} must be a UUID, like 01890a5d-ac96-774b-bcce-b302099a8057")]
     NotUuid {
-        /// Which id, for the message.
+        /// Kind of the id, for the message.
         what: &'static str,
     },
-    /// A name has a character or a length that is not allowed.
+    /// The text has a character or a length that is not allowed.
     #[error("{what} must be {min} to {max} characters out of {alphabet}")]
     NotName {
-        /// Which name, for the message.
+        /// Kind of the name, for the message.
         what: &'static str,
-        /// Shortest allowed, in characters.
+        /// Minimum length in characters.
         min: usize,
-        /// Longest allowed, in characters.
+        /// Maximum length in characters.
         max: usize,
         /// Allowed characters, for the message.
         alphabet: &'static str,
     },
-    /// A detection id has another form than `<frame id>-<detector>-<n>`.
+    /// The text is not of the form `<frame id>-<detector>-<n>`.
     #[error("a detection id reads <frame id>-<detector>-<number>")]
     NotDetectionId,
-    /// An idempotency key is empty, too long or not printable.
+    /// The idempotency key is empty, too long or not printable ASCII.
     #[error("an idempotency key must be 1 to 255 printable ASCII characters")]
     NotIdempotencyKey,
 }
 
-/// A UUID of version 8 whose bits are the SHA-256 of `parts`, each with its length before it so that no two lists collide.
-fn hashed(kind: &str, parts: &[&[u8]]) -> [u8; 16] {
+/// The first 16 bytes of SHA-256 over `kind` and `parts`, for a UUIDv8. The length precedes each part, so that different lists never
+/// hash the same bytes.
+fn hash_id(kind: &str, parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(kind.as_bytes());
     for part in parts {
@@ -87,67 +88,67 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// One image with a stream and a capture time.
+    /// Id of a frame.
     FrameId,
     "a frame id"
 );
 uuid_id!(
-    /// A tenant's condition over detections.
+    /// Id of an alert rule.
     RuleId,
     "a rule id"
 );
 uuid_id!(
-    /// What one rule raised about one frame.
+    /// Id of an alert.
     AlertId,
     "an alert id"
 );
 uuid_id!(
-    /// An account of a person or program.
+    /// Id of a user.
     UserId,
     "a user id"
 );
 uuid_id!(
-    /// One sign-in and all that is renewed from it.
+    /// Id of a session: one sign-in and its renewals.
     SessionId,
     "a session id"
 );
 uuid_id!(
-    /// A token that a user made for a program; not the token itself.
+    /// Id of an API token. It is not the secret.
     ApiTokenId,
     "an API token id"
 );
 
 impl FrameId {
-    /// A new id: a UUIDv7 of the present moment.
+    /// A new UUIDv7.
     pub fn now() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The id of the frame that `tenant` sends under `key`: always the same for the same two.
+    /// The id of the frame that `tenant` sends with an idempotency key; the same for the same tenant and key.
     ///
-    /// Where the key is itself a UUIDv7 the id is one too, of the key's time, so that ids still sort by time;
-    /// under any other key it is a UUIDv8, which has none.
+    /// If the key is a UUIDv7, so is the id, with the same time, and ids sort by time. Otherwise the id is a UUIDv8.
     ///
     /// # Errors
-    /// When the key is empty, longer than 255 bytes or not printable ASCII.
+    /// If the key is empty, longer than 255 bytes or not printable ASCII.
     pub fn from_idempotency_key(tenant: &TenantId, key: &str) -> Result<Self, IdError> {
         let printable = key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if key.is_empty() || key.len() > 255 || !printable {
             return Err(IdError::NotIdempotencyKey);
         }
-        let mut bytes = hashed("frame", &[tenant.as_str().as_bytes(), key.as_bytes()]);
-        let timed = Uuid::try_parse(key).ok().filter(|uuid| uuid.get_version_num() == 7);
-        let Some(timed) = timed else {
+        let mut bytes = hash_id("frame", &[tenant.as_str().as_bytes(), key.as_bytes()]);
+        let time_ordered = Uuid::try_parse(key).ok().filter(|uuid| uuid.get_version_num() == 7);
+        let Some(time_ordered) = time_ordered else {
             return Ok(Self(Uuid::new_v8(bytes)));
         };
-        bytes[..6].copy_from_slice(&timed.as_bytes()[..6]);
+        bytes[..6].copy_from_slice(&time_ordered.as_bytes()[..6]);
         Ok(Self(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).into_uuid()))
     }
 
-    /// The id of what stands at one place of the log: for messages of producers that know no frames.
+    /// The id of a message at a position on the log, for producers that send no frame id. `topic_id` differs for a topic that was
+    /// deleted and created again.
     pub fn from_position(topic_id: &str, partition: i32, offset: i64) -> Self {
         let parts: [&[u8]; 3] = [topic_id.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()];
-        Self(Uuid::new_v8(hashed("position", &parts)))
+        Self(Uuid::new_v8(hash_id("position", &parts)))
     }
 }
 
@@ -173,9 +174,9 @@ impl ApiTokenId {
 }
 
 impl RuleId {
-    /// The id of a rule that comes with the product, by its name.
+    /// The id of a built-in rule, derived from its name.
     pub fn built_in(name: &str) -> Self {
-        Self(Uuid::new_v8(hashed("rule", &[name.as_bytes()])))
+        Self(Uuid::new_v8(hash_id("rule", &[name.as_bytes()])))
     }
 
     /// A new id for a tenant's rule.
@@ -185,16 +186,16 @@ impl RuleId {
 }
 
 impl AlertId {
-    /// The id of the alert that `rule` raises about `subject`: one for the two, however often it is computed.
+    /// The id of the alert that `rule` raises about `subject`; the same for the same two.
     pub fn of(rule: &RuleId, subject: impl Into<AlertSubject>) -> Self {
         let (kind, id) = match subject.into() {
             AlertSubject::Frame(frame) => ("alert", frame.0),
         };
-        Self(Uuid::new_v8(hashed(kind, &[rule.0.as_bytes(), id.as_bytes()])))
+        Self(Uuid::new_v8(hash_id(kind, &[rule.0.as_bytes(), id.as_bytes()])))
     }
 }
 
-/// What an alert is about: a rule raises at most one alert for each.
+/// The subject of an alert. A rule raises at most one alert for each subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AlertSubject {
     /// The detections of one frame.
@@ -257,7 +258,7 @@ macro_rules! name {
 }
 
 name!(
-    /// Who owns data: a UUID per user, or `shared`, which every user reads and only the operator writes.
+    /// Owner of data: the UUID of a user, or `shared`, which every user can read and only the operator can write.
     TenantId,
     "a tenant",
     1..=64,
@@ -266,7 +267,7 @@ name!(
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 );
 name!(
-    /// A named source of frames.
+    /// Name of a group of frames, usually one camera.
     StreamName,
     "a stream",
     1..=64,
@@ -275,7 +276,7 @@ name!(
     |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 );
 name!(
-    /// A named model with its pre- and post-processing, such as `face`.
+    /// Name of a detector, such as `face`.
     DetectorName,
     "a detector",
     1..=32,
@@ -285,30 +286,30 @@ name!(
 );
 
 impl TenantId {
-    /// The tenant whose data every user reads.
+    /// The tenant whose data every user can read.
     pub fn shared() -> Self {
         Self("shared".to_owned())
     }
 
-    /// The tenant of the operator's own `admin` user.
+    /// The tenant of the operator's `admin` user.
     pub fn admin() -> Self {
-        Self::from_uuid(Uuid::new_v8(hashed("tenant", &[b"admin"])))
+        Self::from_uuid(Uuid::new_v8(hash_id("tenant", &[b"admin"])))
     }
 
-    /// The tenant of one user.
+    /// The tenant of a user.
     pub fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid.to_string())
     }
 }
 
-/// `<frame id>-<detector>-<n>`: one object in one detector's result about one frame.
+/// Id of a detection: `<frame id>-<detector>-<n>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DetectionId {
-    /// The frame the object was seen in.
+    /// Id of the frame.
     pub frame: FrameId,
-    /// Who saw it.
+    /// Name of the detector.
     pub detector: DetectorName,
-    /// Its place in the result, from 0.
+    /// Index in the result, from 0.
     pub index: u32,
 }
 
@@ -338,14 +339,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_of_an_alert_about_a_frame_never_changes() {
+    fn the_id_of_an_alert_never_changes() {
         let frame: FrameId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
         let id = AlertId::of(&RuleId::built_in("suspicious-vehicle"), &frame);
         assert_eq!(id.to_string(), "f3ea00d9-36d1-8c0a-8c4d-a9ea4697597d");
     }
 
     #[test]
-    fn the_same_key_of_the_same_tenant_is_the_same_frame() {
+    fn a_tenant_and_key_give_one_frame_id() {
         let one = FrameId::from_idempotency_key(&TenantId::shared(), "a").unwrap();
         assert_eq!(one, FrameId::from_idempotency_key(&TenantId::shared(), "a").unwrap());
         assert_ne!(one, FrameId::from_idempotency_key(&TenantId::admin(), "a").unwrap());
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ordered_key_gives_a_time_ordered_id_of_the_same_time() {
+    fn a_uuidv7_key_gives_an_id_of_the_same_time() {
         let key = Uuid::now_v7();
         let id = FrameId::from_idempotency_key(&TenantId::shared(), &key.to_string()).unwrap();
         assert_eq!(id.uuid().get_version_num(), 7);
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_no_header_can_carry_are_refused() {
+    fn unprintable_idempotency_keys_are_refused() {
         for key in ["", "tab\t", &"x".repeat(256), "ü"] {
             assert_eq!(
                 FrameId::from_idempotency_key(&TenantId::shared(), key),
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn detection_ids_read_back_as_they_were_written() {
+    fn detection_ids_round_trip() {
         let id = DetectionId { frame: FrameId::now(), detector: "face_2".parse().unwrap(), index: 17 };
         assert_eq!(id.to_string().parse::<DetectionId>().unwrap(), id);
         assert!("no-detection-1".parse::<DetectionId>().is_err());
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn names_outside_their_alphabet_are_refused_with_the_alphabet() {
+    fn an_invalid_name_error_lists_the_alphabet() {
         let error = "gate 1".parse::<StreamName>().unwrap_err().to_string();
         assert!(error.contains("A-Z a-z 0-9 . _ -"), "{error}");
         assert!("gate-1".parse::<StreamName>().is_ok());

@@ -1,13 +1,13 @@
-//! What every room agrees on: ids, events on the log, topics, and the bodies of the HTTP interface.
+//! Types that services share: ids, events on the log, topics, bodies of the HTTP API.
 //!
 //! ```text
 //! frames  ── FrameEvent ──▶ detector-worker ── ResultEvent ──▶ indexer ── AlertEvent ──▶ alert-stream
-//!    └ cannot be processed ──▶ frames.dlq          └ cannot be read ──▶ results.dlq
+//!    └ dead letters ──▶ frames.dlq                 └ dead letters ──▶ results.dlq
 //! ```
 //!
-//! Events are CloudEvents 1.0 in Kafka's binary mode: attributes are headers (`ce_*`), the value is the payload.
-//! Nothing here does I/O. Each event has a golden file under `tests/golden/` and a JSON Schema under `docs/schemas/`,
-//! both held in step by a test, so a change of the wire format is a change of a file that a reviewer sees.
+//! Events are CloudEvents 1.0 in Kafka's binary mode: attributes are headers (`ce_*`), the value is the payload. The crate does no
+//! I/O. Each event has a golden file in `tests/golden/`, and each JSON payload a schema in `docs/schemas/`. Tests compare them with
+//! the types, so a reviewer sees every change of a wire format.
 
 pub mod alert;
 pub mod api;

@@ -1,4 +1,4 @@
-//! What one detector said about one frame: detections, or why there are none.
+//! Results: the detections of one detector on one frame, or the reason of its failure.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,94 +7,94 @@ use uuid::Uuid;
 
 use crate::blob_key::{BlobKey, valid_or_none};
 use crate::detection::Detection;
-use crate::event::{DecodeError, Event, Message, brief, cloud_event, expect_type, json};
+use crate::event::{DecodeError, Event, Message, cloud_event, expect_type, json, shortened};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
 use crate::topics::TopicRole;
 
-/// One detector's result about one frame. Published also when nothing was found.
+/// The result of one detector on one frame. It is published even if nothing was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultEvent {
-    /// One per publication, so that a repeat of the work can be told from a repeat of the message.
+    /// Id of this publication. It differs if a worker processes the frame again, and stays if a message is sent twice.
     pub id: Uuid,
-    /// Who owns the frame.
+    /// Owner of the frame.
     pub tenant: TenantId,
-    /// The key of the frame it is about: results keep their frames' order.
+    /// The frame's message key, so that results keep the order of their frames.
     pub key: String,
-    /// W3C trace context of the request.
+    /// W3C trace context of the request that sent the frame.
     pub traceparent: Option<String>,
-    /// Which ingest replica has a client waiting for it, if one has.
+    /// The ingest-api replica where a client waits for the result, if any.
     pub reply_to: Option<String>,
-    /// The payload.
+    /// Payload.
     pub data: ResultData,
 }
 
 /// The payload of a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResultData {
-    /// The frame it is about.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// The frame's stream.
+    /// Stream of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamName>,
-    /// Who looked.
+    /// The detector.
     pub detector: DetectorName,
-    /// The model that was run, as `models.yaml` names it.
+    /// The model that ran, by its name in `models.yaml`.
     pub model: String,
-    /// When the image was taken.
+    /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
-    /// When the detector was done.
+    /// Time when the detector finished.
     #[schema(value_type = String, format = DateTime)]
     pub processed_at: Timestamp,
-    /// What came of it.
+    /// Detections, or the failure.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// What came of a detector's look at a frame.
+/// Outcome of a detector on a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Outcome {
     /// The detector ran.
     Ok {
-        /// Width of the upright original in pixels; 0 where there was no image.
+        /// Width of the upright image in pixels; 0 if there is no image.
         width: u32,
-        /// Height of the upright original in pixels; 0 where there was no image.
+        /// Height of the upright image in pixels; 0 if there is no image.
         height: u32,
-        /// What it saw; empty when nothing.
+        /// Objects that were found.
         detections: Vec<Detection>,
-        /// Blob key of the image, while it is kept.
+        /// Blob key of the stored image.
         #[serde(default, deserialize_with = "valid_or_none", skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>)]
         image: Option<BlobKey>,
     },
-    /// The detector can never say anything about this frame.
+    /// The detector cannot process this frame; a retry cannot succeed.
     Failed {
         /// Stable code of the cause.
         code: FailureCode,
-        /// The cause in words.
+        /// Description of the cause.
         message: String,
     },
 }
 
-/// Why a frame can never have detections.
+/// Why a detector cannot process a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
-    /// The bytes are not a whole image of a supported format.
+    /// The bytes are not a complete image of a supported format.
     Undecodable,
-    /// The image has more pixels than allowed.
+    /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`.
     TooLarge,
-    /// The image that the message refers to is gone.
+    /// The image is not in the blob store.
     Missing,
-    /// The detector refused it.
+    /// The detector refused the image.
     Rejected,
-    /// Processing it ended the worker's process, repeatedly.
+    /// The worker's process crashed repeatedly on this frame.
     Crashed,
 }
 
 impl FailureCode {
-    /// The code as it is written everywhere.
+    /// The code in payloads, headers and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecodable => "undecodable",
@@ -124,7 +124,7 @@ impl Event for ResultEvent {
         let headers = &message.headers;
         expect_type::<Self>(headers)?;
         let data: ResultData =
-            serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(brief(&error)))?;
+            serde_json::from_slice(&message.value).map_err(|error| DecodeError::Payload(shortened(&error)))?;
         if let Outcome::Ok { detections, .. } = &data.outcome {
             for (index, detection) in detections.iter().enumerate() {
                 detection.check().map_err(|reason| DecodeError::Payload(format!("detections[{index}]: {reason}")))?;

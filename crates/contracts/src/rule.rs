@@ -1,22 +1,22 @@
-//! An alert rule as it is kept; `rules` compiles and evaluates it.
+//! Alert rules as they are stored. The crate `rules` compiles and evaluates them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::ids::{RuleId, TenantId};
 
-/// A tenant's condition over detections.
+/// A condition on detections that raises alerts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
-    /// Its id.
+    /// UUIDv7; derived from the name for a built-in rule.
     pub id: RuleId,
-    /// Whose detections it looks at; none for a built-in rule, which looks at everybody's.
+    /// The tenant whose detections it applies to; missing for a built-in rule, which applies to all tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// Its name, which alerts carry.
+    /// Name, which is part of each alert.
     pub name: String,
     /// The condition in CEL, such as `label == "face" && confidence > 0.8`.
     pub condition: String,
-    /// Whether it is in force.
+    /// Whether the rule raises alerts.
     pub enabled: bool,
 }

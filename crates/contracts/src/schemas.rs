@@ -8,12 +8,12 @@ use utoipa::openapi::schema::Schema;
 use crate::alert::AlertData;
 use crate::result::ResultData;
 
-/// File name and schema of each payload.
+/// File name and schema of each JSON payload.
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         (
             "result.v1.json",
-            of::<ResultData>("A detector's result about a frame", <crate::ResultEvent as crate::Event>::TYPE),
+            of::<ResultData>("The result of a detector on a frame", <crate::ResultEvent as crate::Event>::TYPE),
         ),
         ("alert.v1.json", of::<AlertData>("An alert", <crate::AlertEvent as crate::Event>::TYPE)),
     ]
@@ -21,12 +21,12 @@ pub fn all() -> Vec<(&'static str, Value)> {
 
 /// A self-contained JSON Schema (2020-12) of `T`: referenced schemas are under `$defs`.
 fn of<T: ToSchema>(title: &str, event: &str) -> Value {
-    let mut referred: Vec<(String, RefOr<Schema>)> = Vec::new();
-    T::schemas(&mut referred);
+    let mut referenced: Vec<(String, RefOr<Schema>)> = Vec::new();
+    T::schemas(&mut referenced);
     let root: RefOr<Schema> = T::schema();
     let mut document = serde_json::to_value(root).unwrap_or_default();
     let defs: serde_json::Map<String, Value> =
-        referred.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect();
+        referenced.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect();
     if let Some(object) = document.as_object_mut() {
         object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
         object.insert("$id".to_owned(), json!(format!("urn:{}", event.replace('.', ":"))));
@@ -37,7 +37,7 @@ fn of<T: ToSchema>(title: &str, event: &str) -> Value {
     document
 }
 
-/// Rewrites OpenAPI's references into those of a self-contained schema.
+/// Rewrites OpenAPI references to references within the schema.
 fn relocate(value: &mut Value) {
     match value {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! `topics.yaml`: which topic has which role, read once at start. In: its text. Out: [`Topics`], complete and valid.
+//! `topics.yaml` maps topic roles to topics. In: the text of the file, read once at start. Out: [`Topics`], complete and valid.
 //!
 //! A role that the file lacks takes its default from the built-in file ([`DEFAULT`]), so that a file written for an older version
 //! still starts a newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::brief;
+use crate::event::shortened;
 
-/// The built-in file: used where the operator has none, and for the roles that the operator's file lacks.
+/// The built-in file, for operators without a file and for roles that the operator's file lacks.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 
 /// What a topic is for. Code names roles; only `topics.yaml` names topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", try_from = "String")]
 pub enum TopicRole {
-    /// Images on their way to the detectors.
+    /// Frames for the detectors.
     Frames,
     /// Results of detectors.
     Results,
     /// Alerts of rules.
     Alerts,
-    /// Results for HTTP requests that wait.
+    /// Results for HTTP requests that wait for them.
     Replies,
     /// Frames that can never be processed.
     FramesDlq,
@@ -34,11 +34,11 @@ pub enum TopicRole {
 }
 
 impl TopicRole {
-    /// Every role.
+    /// All roles.
     pub const ALL: [Self; 6] =
         [Self::Frames, Self::Results, Self::Alerts, Self::Replies, Self::FramesDlq, Self::ResultsDlq];
 
-    /// The role as the file spells it.
+    /// The role as written in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Frames => "frames",
@@ -50,7 +50,7 @@ impl TopicRole {
         }
     }
 
-    /// The dead-letter topic of this one. Only topics that a consumer group reads have one.
+    /// The role of the dead-letter topic. Only topics that a consumer group reads have one.
     pub const fn dead_letters(self) -> Option<Self> {
         match self {
             Self::Frames => Some(Self::FramesDlq),
@@ -72,7 +72,7 @@ impl FromStr for TopicRole {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
             let known: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
-            format!("{:?} is no role; there are {}", brief(&text), known.join(", "))
+            format!("{:?} is not a role; the roles are {}", shortened(&text), known.join(", "))
         })
     }
 }
@@ -95,10 +95,10 @@ pub struct Topic {
     pub name: String,
     /// Number of partitions, 1 or more.
     pub partitions: i32,
-    /// Shortest time that a message is kept, 1 s or more.
+    /// Minimum time that a message is kept, 1 s or more.
     #[serde(with = "duration")]
     pub retention: Duration,
-    /// Largest message with its key and headers, in bytes; 1024 or more.
+    /// Maximum size of a message with key and headers, in bytes; 1024 or more.
     pub max_message_bytes: usize,
     /// Description of the message key.
     pub key: String,
@@ -121,7 +121,7 @@ pub struct Topics {
 /// Why a `topics.yaml` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicsError {
-    /// It is not YAML of this shape.
+    /// The text is not YAML of this shape.
     #[error("topics.yaml: {0}")]
     Syntax(String),
     /// The entry of a role is invalid.
@@ -129,7 +129,7 @@ pub enum TopicsError {
     Role {
         /// The role.
         role: TopicRole,
-        /// What is wrong and what would be right.
+        /// What is invalid and what is allowed.
         reason: String,
     },
 }
@@ -140,33 +140,33 @@ impl TopicsError {
     }
 }
 
-/// Bytes that the headers of a dead letter add to its original, at most.
+/// Maximum size in bytes of the headers that a dead letter adds to its original.
 const DEAD_LETTER_HEADERS: usize = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TopicsFile {
     topics: Vec<Topic>,
 }
 
 impl Topics {
-    /// Reads the text of a `topics.yaml`. Roles that it lacks take their defaults.
+    /// Parses a `topics.yaml`. Roles that it lacks take their defaults.
     ///
     /// # Errors
-    /// When the text is not YAML of this shape, names an unknown role, has a role or a name twice, a value is out of range, or the
-    /// default name of a role that it lacks is taken.
+    /// If the text is not YAML of this shape, has an unknown role, a duplicate role or name, or a value out of range; or if the
+    /// default name of a missing role is already taken.
     pub fn parse(text: &str) -> Result<Self, TopicsError> {
-        let given = read(text)?;
-        check_each(&given)?;
+        let configured = read(text)?;
+        check_each(&configured)?;
         let mut defaults = Vec::new();
         for role in TopicRole::ALL {
-            if given.iter().all(|topic| topic.role != role) {
-                defaults.push(default_for(role, &given)?);
+            if configured.iter().all(|topic| topic.role != role) {
+                defaults.push(default_for(role, &configured)?);
             }
         }
         let defaulted = defaults.iter().map(|topic| topic.role).collect();
-        let mut topics: Vec<Topic> = given.into_iter().chain(defaults).collect();
-        // Now there is one topic for each role, so this is the order of `TopicRole::ALL`, which is that of the enum.
+        let mut topics: Vec<Topic> = configured.into_iter().chain(defaults).collect();
+        // There is now one topic for each role, so the order of the enum is that of `TopicRole::ALL`.
         topics.sort_by_key(|topic| topic.role);
         let all = Self { topics: topics.into(), defaulted };
         all.check_together()?;
@@ -188,7 +188,7 @@ impl Topics {
         &self.topics[role as usize]
     }
 
-    /// The roles that the file lacks, which have their default topics.
+    /// The roles that the file lacks; they have their default topics.
     pub fn defaulted(&self) -> &[TopicRole] {
         &self.defaulted
     }
@@ -198,13 +198,13 @@ impl Topics {
         self.topics.iter()
     }
 
-    /// The same topics with a prefix on every name, which keeps tests on one server apart.
+    /// The topics with a prefix on every name, which isolates tests on one server.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
         self.map(|topic| topic.name = format!("{prefix}{}", topic.name))
     }
 
-    /// The same topics after `change` was applied to each.
+    /// The topics after `change` was applied to each.
     #[must_use]
     pub fn map(&self, change: impl Fn(&mut Topic)) -> Self {
         let mut topics = self.topics.to_vec();
@@ -214,36 +214,37 @@ impl Topics {
 }
 
 fn read(text: &str) -> Result<Vec<Topic>, TopicsError> {
-    let File { topics } = serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(brief(&error)))?;
+    let TopicsFile { topics } =
+        serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(shortened(&error)))?;
     Ok(topics)
 }
 
-/// Checks each entry by itself, and that no role or name occurs twice.
+/// Checks each entry, and that no role or name occurs twice.
 fn check_each(topics: &[Topic]) -> Result<(), TopicsError> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     for topic in topics {
-        let wrong = |reason: &str| Err(TopicsError::role(topic.role, reason));
+        let invalid = |reason: &str| Err(TopicsError::role(topic.role, reason));
         if topics.iter().filter(|other| other.role == topic.role).count() > 1 {
-            return wrong("is there twice; keep one");
+            return invalid("occurs twice; keep one");
         }
         if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
-            return wrong("its name is used twice; give every role a topic of its own");
+            return invalid("its name is used twice; give every role its own topic");
         }
-        if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.bytes().all(legal) {
-            return wrong("name must be 1 to 249 characters out of A-Z a-z 0-9 . _ -");
+        if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.bytes().all(allowed) {
+            return invalid("name must be 1 to 249 characters out of A-Z a-z 0-9 . _ -");
         }
         if topic.partitions < 1 || topic.max_message_bytes < 1024 || topic.retention < Duration::from_secs(1) {
-            return wrong("partitions must be 1 or more, max_message_bytes 1024 or more, retention 1s or more");
+            return invalid("partitions must be 1 or more, max_message_bytes 1024 or more, retention 1s or more");
         }
     }
     Ok(())
 }
 
-/// The default topic of a role that a file lacks, fitted to the topics that the file has.
-fn default_for(role: TopicRole, given: &[Topic]) -> Result<Topic, TopicsError> {
+/// The default topic of a role that a file lacks, with partitions and message size adapted to the topics of the file.
+fn default_for(role: TopicRole, configured: &[Topic]) -> Result<Topic, TopicsError> {
     let built_in = read(DEFAULT)?.into_iter().find(|topic| topic.role == role);
     let mut topic = built_in.ok_or_else(|| TopicsError::role(role, "is missing"))?;
-    if let Some(taken) = given.iter().find(|other| other.name == topic.name) {
+    if let Some(taken) = configured.iter().find(|other| other.name == topic.name) {
         let (name, other) = (&topic.name, taken.role);
         let reason = format!(
             "is missing, and its default topic {name} is already that of role {other}; add an entry for {role} with \
@@ -251,7 +252,7 @@ fn default_for(role: TopicRole, given: &[Topic]) -> Result<Topic, TopicsError> {
         );
         return Err(TopicsError::role(role, reason));
     }
-    let find = |role| given.iter().find(|topic| topic.role == role);
+    let find = |role| configured.iter().find(|topic| topic.role == role);
     let same_partitions = match role {
         TopicRole::Frames => find(TopicRole::Results),
         TopicRole::Results => find(TopicRole::Frames),
@@ -260,7 +261,7 @@ fn default_for(role: TopicRole, given: &[Topic]) -> Result<Topic, TopicsError> {
     if let Some(other) = same_partitions {
         topic.partitions = other.partitions;
     }
-    // Whatever the source topic takes must fit: a dead letter is its original with headers added, a reply is a result.
+    // Every message of the source topic must fit: a dead letter is the original with more headers, a reply is a result.
     let needed = match role {
         TopicRole::FramesDlq => {
             find(TopicRole::Frames).map(|frames| frames.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
@@ -298,7 +299,7 @@ mod duration {
             number.checked_mul(length)
         });
         read.map(Duration::from_secs)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no duration like 90s, 15m, 24h or 7d")))
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as 90s, 15m, 24h or 7d")))
     }
 }
 
@@ -327,10 +328,10 @@ mod tests {
     #[test]
     fn an_invalid_file_is_refused_by_role() {
         for (from, to, expected) in [
-            ("role: replies", "role: alerts", "role alerts: is there twice"),
+            ("role: replies", "role: alerts", "role alerts: occurs twice"),
             ("name: sightline.replies", "name: sightline.alerts", "used twice"),
             ("partitions: 12", "partitions: 0", "partitions"),
-            ("retention: 7d", "retention: soon", "no duration"),
+            ("retention: 7d", "retention: soon", "not a duration"),
             ("key: <tenant>\n", "key: <tenant>\n    colour: red\n", "colour"),
         ] {
             let error = Topics::parse(&DEFAULT.replacen(from, to, 1)).unwrap_err().to_string();
@@ -360,9 +361,10 @@ mod tests {
     #[test]
     fn a_default_has_the_partitions_of_its_counterpart() {
         let text = |missing| without(&[missing]).replace("partitions: 12", "partitions: 5");
-        for (missing, given) in [(TopicRole::Results, TopicRole::Frames), (TopicRole::Frames, TopicRole::Results)] {
+        for (missing, configured) in [(TopicRole::Results, TopicRole::Frames), (TopicRole::Frames, TopicRole::Results)]
+        {
             let topics = Topics::parse(&text(missing)).unwrap();
-            assert_eq!((topics.get(missing).partitions, topics.get(given).partitions), (5, 5));
+            assert_eq!((topics.get(missing).partitions, topics.get(configured).partitions), (5, 5));
         }
     }
 

@@ -1,19 +1,19 @@
-//! The bare vehicle JSON of a foreign producer, as it may appear on the `results` topic.
+//! Vehicles from foreign producers: plain JSON without headers on the `results` topic.
 //!
-//! In: `{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}`, keys in any case, with or without `created_at`.
-//! Out: a result of the detector `vehicle` with one detection.
+//! In: `{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}`, keys in any case, `created_at` optional. Out: a result of the
+//! detector `vehicle` with one detection.
 //!
-//! Producers differ, so values are read generously. An odd value of one field never loses the vehicle: the field then counts
-//! as absent. A message is refused only when it is no JSON object or nothing of a vehicle is left.
+//! Producers differ, so parsing is lenient. A field with an invalid value counts as absent. A message is refused only if it is not a
+//! JSON object or has no field of a vehicle.
 //!
-//! | in | read as |
+//! | input | read as |
 //! |---|---|
-//! | a byte-order mark before the object, NULs after it or after a text | not there |
+//! | a byte-order mark before the object, NULs after it or after a text | ignored |
 //! | an empty text, `null`, `none`, `nil`, `n/a`, `na`, `nan`, `unknown`, `undefined`, `-` or `?` in any case | absent |
 //! | a year as `2020`, `2020.0`, `"2020"` or `"2020.0"`, 1 to 9999 | 2020 |
 //! | a number as make, model or category | its text; `3.0` as `3` |
 //! | a make, model or category over 128 characters | its first 128 |
-//! | `created_at` as RFC 3339; without a zone it is UTC | that time |
+//! | `created_at` as RFC 3339; UTC without a zone | that time |
 //! | `created_at` as a number or numeric text | seconds since 1970 below 100,000,000,000, else milliseconds |
 //! | `created_at` before 1970, over an hour ahead of the arrival, or unreadable | the time of arrival |
 
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::attributes::Vehicle;
 use crate::detection::Detection;
-use crate::event::{DecodeError, brief};
+use crate::event::{DecodeError, shortened};
 use crate::ids::{DetectorName, FrameId, TenantId};
 use crate::result::{Outcome, ResultData, ResultEvent};
 
@@ -30,39 +30,39 @@ use crate::result::{Outcome, ResultData, ResultEvent};
 pub const LABEL: &str = "vehicle";
 /// Model name of a foreign result.
 pub const MODEL: &str = "foreign";
-/// Texts, in lower case, with which producers say that they know nothing.
+/// Texts that mean "unknown", in lower case.
 const ABSENT: [&str; 11] = ["", "null", "none", "nil", "n/a", "na", "nan", "unknown", "undefined", "-", "?"];
-/// Longest make, model or category in characters.
+/// Maximum length of make, model and category in characters; longer ones are cut.
 const MAX_TEXT: usize = 128;
 /// Numbers below this are seconds since 1970 (up to the year 5138), others milliseconds (from the year 1973).
 const FIRST_MILLISECONDS: f64 = 1e11;
-/// How far ahead of its arrival a time may be: clocks of producers differ.
+/// Tolerance for a producer's clock that is ahead of the arrival time.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// A foreign vehicle, and how it was read.
+/// A vehicle from a foreign producer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignVehicle {
-    /// The result.
+    /// The result of the detector `vehicle`.
     pub result: ResultEvent,
-    /// Whether the message has a `created_at` that no capture can have; the time of arrival stands in for it.
+    /// Whether `created_at` was impossible and the time of arrival is used instead.
     pub impossible_time: bool,
 }
 
 /// Reads the value of a foreign producer's message as a result of `tenant`.
 ///
-/// `frame_id` must follow from the message's place on the log, so that a repeat is the same frame. `arrived` is the time at
-/// which the log got the message.
+/// `frame_id` must be derived from the message's position on the log, so that a repeat gives the same frame. `arrived` is the
+/// message's timestamp on the log.
 ///
 /// # Errors
-/// When the value is not a JSON object with at least one of `year`, `make`, `model` and `category`.
+/// If the value is not a JSON object with at least one of `year`, `make`, `model` and `category`.
 pub fn from_foreign(
     value: &[u8],
     frame_id: FrameId,
     tenant: TenantId,
     arrived: Timestamp,
 ) -> Result<ForeignVehicle, DecodeError> {
-    let object: Map<String, Value> = serde_json::from_slice(bare(value))
-        .map_err(|error| payload(&format!("neither an event nor a vehicle: {}", brief(&error))))?;
+    let object: Map<String, Value> = serde_json::from_slice(trim_bytes(value))
+        .map_err(|error| payload(&format!("neither an event nor a vehicle: {}", shortened(&error))))?;
     let vehicle = Vehicle {
         category: field(&object, "category").and_then(text),
         make: field(&object, "make").and_then(text),
@@ -100,8 +100,8 @@ fn payload(reason: &str) -> DecodeError {
     DecodeError::Payload(reason.to_owned())
 }
 
-/// The value without a byte-order mark before it and NULs after it.
-fn bare(value: &[u8]) -> &[u8] {
+/// The value without a leading byte-order mark and trailing NULs.
+fn trim_bytes(value: &[u8]) -> &[u8] {
     let mut value = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
     while let Some(rest) = value.strip_suffix(b"\0") {
         value = rest;
@@ -109,7 +109,7 @@ fn bare(value: &[u8]) -> &[u8] {
     value
 }
 
-/// The field of this name in any case, where it says anything.
+/// The first field of this name, in any case, whose value does not mean "unknown".
 fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let same = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     same.into_iter().find(|value| match value {
@@ -119,7 +119,7 @@ fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     })
 }
 
-/// A text without the white space around it and the NULs behind it.
+/// The text without trailing NULs and surrounding white space.
 fn trimmed(text: &str) -> &str {
     text.trim_end_matches('\0').trim()
 }
@@ -135,7 +135,7 @@ fn text(value: &Value) -> Option<String> {
     Some(text.chars().take(MAX_TEXT).collect())
 }
 
-/// The number that a value is or is written as.
+/// The value of a number, or of a text that is a number.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -144,13 +144,13 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
 fn year(value: &Value) -> Option<i32> {
     let year = number(value).filter(|year| year.fract() == 0.0 && (1.0..=9999.0).contains(year))?;
     Some(year as i32)
 }
 
-/// The time of a value, unless no image can have been taken then.
+/// The time of a value; `None` if it is unreadable or impossible.
 fn possible_time(value: &Value, arrived: Timestamp) -> Option<Timestamp> {
     let latest = arrived.checked_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
     time(value).filter(|time| (Timestamp::UNIX_EPOCH..=latest).contains(time))
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn one_vehicle_is_read_however_it_is_written() {
+    fn spellings_of_a_vehicle_are_equivalent() {
         for value in [
             r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#,
             r#"{"year":2020.0,"make":"Audi","model":"Q3","category":"SUV"}"#,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_says_nothing_is_absent() {
+    fn a_text_that_means_unknown_is_absent() {
         for text in ["", "  ", "null", "NULL", "None", "unknown", "Unknown\\u0000", "n/a", "N/A ", "NaN", "-", "?"] {
             let foreign = read(&format!(r#"{{"make":"{text}","category":"SUV","created_at":"{text}"}}"#)).unwrap();
             assert_eq!(vehicle(&foreign), Vehicle { category: audi().category, ..Vehicle::default() }, "{text:?}");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_field_never_loses_the_vehicle() {
+    fn an_invalid_field_does_not_lose_the_vehicle() {
         let long = format!("\"{}\"", "x".repeat(500));
         for (field, odd) in [
             ("year", "2020.5"),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_reason() {
+    fn other_messages_are_refused_with_the_reason() {
         for (value, reason) in [
             ("", "neither an event nor a vehicle"),
             ("[1]", "neither an event nor a vehicle"),

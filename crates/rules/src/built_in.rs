@@ -1,11 +1,11 @@
-//! The rules that come with the product.
+//! The built-in rules.
 
 use clap::{ArgAction, Args};
 use contracts::{Rule, RuleId};
 
-/// Name of the rule that raises an alert for every frame with a face.
+/// Name of the rule that matches faces.
 pub const FACE_SEEN: &str = "face-seen";
-/// Name of the rule that raises an alert for every frame with a vehicle of the suspicious category.
+/// Name of the rule that matches vehicles of the suspicious category.
 pub const SUSPICIOUS_VEHICLE: &str = "suspicious-vehicle";
 
 /// Settings of the built-in rules.
@@ -31,7 +31,7 @@ pub struct BuiltIns {
     pub suspicious_category: String,
 }
 
-/// The built-in rules. They belong to no tenant and look at everybody's detections.
+/// The built-in rules. They belong to no tenant, and apply to the detections of all tenants.
 pub fn built_in(settings: &BuiltIns) -> Vec<Rule> {
     let category = literal(&settings.suspicious_category.to_ascii_lowercase());
     let rule = |name: &str, condition: String, enabled| Rule {
@@ -47,7 +47,7 @@ pub fn built_in(settings: &BuiltIns) -> Vec<Rule> {
     ]
 }
 
-/// A text as CEL writes it.
+/// A text as a CEL string literal.
 fn literal(text: &str) -> String {
     let escaped: String = text
         .chars()
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_face_is_seen_and_a_vehicle_is_suspicious_in_any_case_of_its_category() {
+    fn built_in_rules_match_and_ignore_the_case_of_a_category() {
         assert_eq!(matching("SUV", &seen("face", None)), [FACE_SEEN]);
         for category in ["SUV", "suv", "Suv"] {
             assert_eq!(matching("sUv", &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE]);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_category_with_quotes_is_a_text_and_no_condition() {
+    fn a_category_cannot_inject_a_condition() {
         for category in ["\" == \"\" || true || \"", "a\\", "tab\t\"", "Größe"] {
             assert_eq!(matching(category, &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE], "{category}");
             assert!(matching(category, &seen("vehicle", Some("other"))).is_empty(), "{category}");

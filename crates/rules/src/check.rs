@@ -1,4 +1,4 @@
-//! Type check of a condition before it is evaluated: every part has a kind, or the condition is refused.
+//! Type-checks a condition before it is evaluated.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +10,21 @@ use contracts::AttributeName;
 use crate::condition::Error;
 use crate::subject::{self, ATTRIBUTES, VARIABLES};
 
-/// Deepest tree that may be evaluated: the evaluator recurses on the caller's small stack.
+/// Maximum depth of the syntax tree. The evaluator recurses on the caller's stack, which may be small.
 const MAX_DEPTH: usize = 48;
-/// The functions of conditions, for messages.
+/// The functions that conditions may call, for messages.
 const FUNCTIONS: &str = "contains, startsWith, endsWith, lowerAscii, size, double, int";
 
-/// Type of a part of a condition.
+/// Type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     Text,
     Whole,
     Fraction,
     Bool,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "a text",
@@ -35,7 +35,7 @@ impl fmt::Display for Kind {
     }
 }
 
-impl Kind {
+impl ValueType {
     const fn is_number(self) -> bool {
         matches!(self, Self::Whole | Self::Fraction)
     }
@@ -45,28 +45,28 @@ impl Kind {
     }
 }
 
-/// The kind of a whole condition, and of each attribute that it reads.
-pub(crate) fn kind_of(expression: &IdedExpr) -> Result<(Kind, BTreeMap<String, Kind>), Error> {
+/// The type of a condition, and of each attribute that it reads.
+pub(crate) fn type_of(expression: &IdedExpr) -> Result<(ValueType, BTreeMap<String, ValueType>), Error> {
     let mut checker = Checker::default();
-    // A bare attribute as the whole condition can only be a boolean.
-    checker.settle(expression, Some(Kind::Bool))?;
-    let kind = checker.kind(expression, 0)?;
-    Ok((kind, checker.attributes))
+    // A condition that is just an attribute must be boolean.
+    checker.infer_attribute(expression, Some(ValueType::Bool))?;
+    let value_type = checker.type_of(expression, 0)?;
+    Ok((value_type, checker.attributes))
 }
 
-fn wrong<T>(reason: impl Into<String>) -> Result<T, Error> {
-    Err(Error::Kind(reason.into()))
+fn type_error<T>(reason: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Type(reason.into()))
 }
 
-fn literal_kind(literal: &LiteralValue) -> Result<Kind, Error> {
+fn literal_type(literal: &LiteralValue) -> Result<ValueType, Error> {
     match literal {
-        LiteralValue::Boolean(_) => Ok(Kind::Bool),
-        LiteralValue::Double(_) => Ok(Kind::Fraction),
-        LiteralValue::Int(_) => Ok(Kind::Whole),
-        LiteralValue::String(_) => Ok(Kind::Text),
-        LiteralValue::Null => wrong("there is no null in conditions; an unknown value is \"\", 0 or false"),
+        LiteralValue::Boolean(_) => Ok(ValueType::Bool),
+        LiteralValue::Double(_) => Ok(ValueType::Fraction),
+        LiteralValue::Int(_) => Ok(ValueType::Whole),
+        LiteralValue::String(_) => Ok(ValueType::Text),
+        LiteralValue::Null => type_error("there is no null in conditions; a missing value is \"\", 0 or false"),
         LiteralValue::Bytes(_) | LiteralValue::UInt(_) => {
-            wrong("conditions have texts, numbers, true and false; write \"a\" for b\"a\" and 1 for 1u")
+            type_error("conditions have texts, numbers, true and false; write \"a\" for b\"a\" and 1 for 1u")
         }
     }
 }
@@ -77,7 +77,7 @@ fn unknown_variable(name: &str) -> Error {
     Error::UnknownVariable { name: name.chars().take(64).collect(), known }
 }
 
-/// The name of an attribute, where the expression is `attributes.NAME` and no variable has that name.
+/// The name of the attribute if the expression is `attributes.NAME`, except for names that are also variables.
 fn attribute_name(expression: &IdedExpr) -> Option<&str> {
     let Expr::Select(select) = &expression.expr else { return None };
     let Expr::Ident(object) = &select.operand.expr else { return None };
@@ -86,41 +86,41 @@ fn attribute_name(expression: &IdedExpr) -> Option<&str> {
     (is_attribute && !has_variable).then_some(select.field.as_str())
 }
 
-/// Finds the kind of every part of one condition.
+/// Infers the type of every expression in a condition.
 ///
-/// An attribute's kind is not known before a detection has it, so the condition decides: `attributes.colour == "red"` takes
-/// it for a text, everywhere in the condition. Numbers are fractions.
+/// Attributes have no declared type, so their first use decides: `attributes.colour == "red"` makes `attributes.colour` a text in the
+/// whole condition. Number attributes are fractions.
 #[derive(Debug, Default)]
 struct Checker {
-    attributes: BTreeMap<String, Kind>,
+    attributes: BTreeMap<String, ValueType>,
 }
 
 impl Checker {
-    fn kind(&mut self, expression: &IdedExpr, depth: usize) -> Result<Kind, Error> {
+    fn type_of(&mut self, expression: &IdedExpr, depth: usize) -> Result<ValueType, Error> {
         if depth > MAX_DEPTH {
             return Err(Error::TooDeep);
         }
         match &expression.expr {
-            Expr::Literal(literal) => literal_kind(literal),
+            Expr::Literal(literal) => literal_type(literal),
             Expr::Ident(name) => variable(name),
-            Expr::Select(select) => self.selected(expression, select),
-            Expr::Call(call) => self.called(call, depth + 1),
-            Expr::List(_) => wrong("a list stands only after in, as in label in [\"face\", \"person\"]"),
-            Expr::Map(_) | Expr::Struct(_) => wrong("conditions have no maps; write several comparisons"),
+            Expr::Select(select) => self.select(expression, select),
+            Expr::Call(call) => self.call(call, depth + 1),
+            Expr::List(_) => type_error("a list may only follow in, as in label in [\"face\", \"person\"]"),
+            Expr::Map(_) | Expr::Struct(_) => type_error("conditions have no maps; write several comparisons"),
             Expr::Comprehension(_) => {
-                wrong("conditions have no loops; a condition is evaluated for each detection alone")
+                type_error("conditions have no loops; a condition is evaluated for each detection alone")
             }
-            Expr::Unspecified => wrong("a part of the condition is missing"),
+            Expr::Unspecified => type_error("a part of the condition is missing"),
         }
     }
 
-    fn selected(&self, expression: &IdedExpr, select: &SelectExpr) -> Result<Kind, Error> {
+    fn select(&self, expression: &IdedExpr, select: &SelectExpr) -> Result<ValueType, Error> {
         if select.test {
-            return wrong("has() is not needed: an unknown value is \"\", 0 or false");
+            return type_error("has() is not needed: a missing value is \"\", 0 or false");
         }
         if let Some(name) = attribute_name(expression) {
             return self.attributes.get(name).copied().ok_or_else(|| {
-                Error::Kind(format!(
+                Error::Type(format!(
                     "{ATTRIBUTES}{name} may be a text, a number or a boolean; compare it with one, as in \
                      {ATTRIBUTES}{name} == \"red\""
                 ))
@@ -132,129 +132,141 @@ impl Checker {
         }
     }
 
-    /// Decides the kind of an attribute that has none yet; anything else is left as it is.
-    fn settle(&mut self, expression: &IdedExpr, wanted: Option<Kind>) -> Result<(), Error> {
-        let (Some(name), Some(wanted)) = (attribute_name(expression), wanted) else { return Ok(()) };
+    /// Sets the type of an attribute that has none yet. Does nothing for other expressions.
+    fn infer_attribute(&mut self, expression: &IdedExpr, expected: Option<ValueType>) -> Result<(), Error> {
+        let (Some(name), Some(expected)) = (attribute_name(expression), expected) else { return Ok(()) };
         if name.parse::<AttributeName>().is_err() {
-            return wrong(format!("{ATTRIBUTES}{name} cannot be: names are 1 to 32 of a-z 0-9 _, the first a letter"));
+            return type_error(format!(
+                "{ATTRIBUTES}{name} is not an attribute: names are 1 to 32 of a-z 0-9 _, the first a letter"
+            ));
         }
-        let kind = if wanted == Kind::Whole { Kind::Fraction } else { wanted };
-        self.attributes.entry(name.to_owned()).or_insert(kind);
+        let value_type = if expected == ValueType::Whole { ValueType::Fraction } else { expected };
+        self.attributes.entry(name.to_owned()).or_insert(value_type);
         Ok(())
     }
 
-    /// Whether the kind of an expression is still open.
-    fn is_open(&self, expression: &IdedExpr) -> bool {
+    /// Whether the expression is an attribute without a type yet.
+    fn is_untyped(&self, expression: &IdedExpr) -> bool {
         attribute_name(expression).is_some_and(|name| !self.attributes.contains_key(name))
     }
 
-    /// The kinds of expressions that compare with each other: an open one takes the kind of the first that is known.
-    fn kinds_alike(&mut self, alike: &[&IdedExpr], wanted: Option<Kind>, depth: usize) -> Result<Vec<Kind>, Error> {
-        let mut wanted = wanted;
-        let mut kinds = Vec::with_capacity(alike.len());
-        for expression in alike {
-            let known = if self.is_open(expression) { None } else { Some(self.kind(expression, depth)?) };
-            wanted = wanted.or(known);
-            kinds.push(known);
+    /// The types of expressions that are compared with each other. An untyped attribute takes `expected`, or else the type of the first
+    /// typed expression.
+    fn unify(
+        &mut self,
+        operands: &[&IdedExpr],
+        expected: Option<ValueType>,
+        depth: usize,
+    ) -> Result<Vec<ValueType>, Error> {
+        let mut expected = expected;
+        let mut known_types = Vec::with_capacity(operands.len());
+        for expression in operands {
+            let known = if self.is_untyped(expression) { None } else { Some(self.type_of(expression, depth)?) };
+            expected = expected.or(known);
+            known_types.push(known);
         }
-        // Each expression is checked once: checking both times would double the work with every level.
-        let mut settled = Vec::with_capacity(alike.len());
-        for (expression, known) in alike.iter().zip(kinds) {
-            settled.push(match known {
+        // Each expression is checked once. A second check would double the work at every level of nesting.
+        let mut types = Vec::with_capacity(operands.len());
+        for (expression, known) in operands.iter().zip(known_types) {
+            types.push(match known {
                 Some(known) => known,
                 None => {
-                    self.settle(expression, wanted)?;
-                    self.kind(expression, depth)?
+                    self.infer_attribute(expression, expected)?;
+                    self.type_of(expression, depth)?
                 }
             });
         }
-        Ok(settled)
+        Ok(types)
     }
 
-    fn called(&mut self, call: &CallExpr, depth: usize) -> Result<Kind, Error> {
+    fn call(&mut self, call: &CallExpr, depth: usize) -> Result<ValueType, Error> {
         let name = call.func_name.as_str();
         if name == "@in" {
-            return self.contained(&call.args, depth);
+            return self.in_list(&call.args, depth);
         }
-        let wanted = operand_kind(name);
+        let expected = operand_type(name);
         let target = match call.target.as_deref() {
-            Some(target) => self.kinds_alike(&[target], wanted, depth)?.first().copied(),
+            Some(target) => self.unify(&[target], expected, depth)?.first().copied(),
             None => None,
         };
         let arguments: Vec<&IdedExpr> = call.args.iter().collect();
         let arguments = match (name, arguments.as_slice()) {
             ("_?_:_", [condition, branches @ ..]) => {
-                let mut kinds = self.kinds_alike(&[condition], Some(Kind::Bool), depth)?;
-                kinds.extend(self.kinds_alike(branches, None, depth)?);
-                kinds
+                let mut types = self.unify(&[condition], Some(ValueType::Bool), depth)?;
+                types.extend(self.unify(branches, None, depth)?);
+                types
             }
-            (_, arguments) => self.kinds_alike(arguments, wanted, depth)?,
+            (_, arguments) => self.unify(arguments, expected, depth)?,
         };
-        call_kind(name, target, &arguments)
+        call_type(name, target, &arguments)
     }
 
-    /// `x in [a, b]`: every element must compare with `x`.
-    fn contained(&mut self, arguments: &[IdedExpr], depth: usize) -> Result<Kind, Error> {
-        let [needle, haystack] = arguments else { return wrong("in reads x in [a, b]") };
+    /// Checks `x in [a, b]`: every element must be comparable with `x`.
+    fn in_list(&mut self, arguments: &[IdedExpr], depth: usize) -> Result<ValueType, Error> {
+        let [needle, haystack] = arguments else { return type_error("in is written x in [a, b]") };
         let Expr::List(list) = &haystack.expr else {
-            return wrong(
-                "after in comes a list, as in label in [\"face\", \"person\"]; for parts of a text use contains",
+            return type_error(
+                "in needs a list, as in label in [\"face\", \"person\"]; for parts of a text use contains",
             );
         };
-        let alike: Vec<&IdedExpr> = std::iter::once(needle).chain(&list.elements).collect();
-        let kinds = self.kinds_alike(&alike, None, depth)?;
-        let [needle, elements @ ..] = kinds.as_slice() else { return Ok(Kind::Bool) };
+        let operands: Vec<&IdedExpr> = std::iter::once(needle).chain(&list.elements).collect();
+        let types = self.unify(&operands, None, depth)?;
+        let [needle, elements @ ..] = types.as_slice() else { return Ok(ValueType::Bool) };
         match elements.iter().find(|element| !element.compares_with(*needle)) {
-            Some(element) => wrong(format!("{needle} cannot be in a list with {element}")),
-            None => Ok(Kind::Bool),
+            Some(element) => type_error(format!("{needle} cannot be in a list with {element}")),
+            None => Ok(ValueType::Bool),
         }
     }
 }
 
-fn variable(name: &str) -> Result<Kind, Error> {
-    subject::find(name).map(|variable| variable.kind).ok_or_else(|| unknown_variable(name))
+fn variable(name: &str) -> Result<ValueType, Error> {
+    subject::find(name).map(|variable| variable.value_type).ok_or_else(|| unknown_variable(name))
 }
 
-/// The one kind that a function or operator takes, where it takes one.
-fn operand_kind(function: &str) -> Option<Kind> {
+/// The type of all operands of a function or operator, if it takes only one.
+fn operand_type(function: &str) -> Option<ValueType> {
     match function {
-        "_&&_" | "_||_" | "!_" => Some(Kind::Bool),
-        "_-_" | "_*_" | "_/_" | "-_" | "double" | "int" => Some(Kind::Fraction),
-        "contains" | "startsWith" | "endsWith" | "lowerAscii" | "size" => Some(Kind::Text),
+        "_&&_" | "_||_" | "!_" => Some(ValueType::Bool),
+        "_-_" | "_*_" | "_/_" | "-_" | "double" | "int" => Some(ValueType::Fraction),
+        "contains" | "startsWith" | "endsWith" | "lowerAscii" | "size" => Some(ValueType::Text),
         _ => None,
     }
 }
 
-/// The kind of what a call returns.
-fn call_kind(name: &str, target: Option<Kind>, arguments: &[Kind]) -> Result<Kind, Error> {
+/// The type that a call returns.
+fn call_type(name: &str, target: Option<ValueType>, arguments: &[ValueType]) -> Result<ValueType, Error> {
     match (name, target, arguments) {
-        ("_&&_" | "_||_", None, [Kind::Bool, Kind::Bool]) | ("!_", None, [Kind::Bool]) => Ok(Kind::Bool),
-        ("_?_:_", None, [Kind::Bool, one, other]) if one == other => Ok(*one),
-        ("_==_" | "_!=_", None, [left, right]) if left.compares_with(*right) => Ok(Kind::Bool),
-        ("_<_" | "_<=_" | "_>_" | "_>=_", None, [left, right]) if left.compares_with(*right) && *left != Kind::Bool => {
-            Ok(Kind::Bool)
+        ("_&&_" | "_||_", None, [ValueType::Bool, ValueType::Bool]) | ("!_", None, [ValueType::Bool]) => {
+            Ok(ValueType::Bool)
         }
-        ("_+_", None, [Kind::Text, Kind::Text]) => Ok(Kind::Text),
+        ("_?_:_", None, [ValueType::Bool, one, other]) if one == other => Ok(*one),
+        ("_==_" | "_!=_", None, [left, right]) if left.compares_with(*right) => Ok(ValueType::Bool),
+        ("_<_" | "_<=_" | "_>_" | "_>=_", None, [left, right])
+            if left.compares_with(*right) && *left != ValueType::Bool =>
+        {
+            Ok(ValueType::Bool)
+        }
+        ("_+_", None, [ValueType::Text, ValueType::Text]) => Ok(ValueType::Text),
         ("_+_" | "_-_" | "_*_" | "_/_", None, [left, right]) if left == right && left.is_number() => Ok(*left),
-        ("_%_", None, [Kind::Whole, Kind::Whole]) => Ok(Kind::Whole),
+        ("_%_", None, [ValueType::Whole, ValueType::Whole]) => Ok(ValueType::Whole),
         ("-_", None, [number]) if number.is_number() => Ok(*number),
-        ("contains" | "startsWith" | "endsWith", Some(Kind::Text), [Kind::Text]) => Ok(Kind::Bool),
-        ("lowerAscii", Some(Kind::Text), []) => Ok(Kind::Text),
-        ("size", None, [Kind::Text]) | ("size", Some(Kind::Text), []) => Ok(Kind::Whole),
-        ("double", None, [number]) if number.is_number() => Ok(Kind::Fraction),
-        ("int", None, [number]) if number.is_number() => Ok(Kind::Whole),
-        (name, target, arguments) => Err(misfit(name, target, arguments)),
+        ("contains" | "startsWith" | "endsWith", Some(ValueType::Text), [ValueType::Text]) => Ok(ValueType::Bool),
+        ("lowerAscii", Some(ValueType::Text), []) => Ok(ValueType::Text),
+        ("size", None, [ValueType::Text]) | ("size", Some(ValueType::Text), []) => Ok(ValueType::Whole),
+        ("double", None, [number]) if number.is_number() => Ok(ValueType::Fraction),
+        ("int", None, [number]) if number.is_number() => Ok(ValueType::Whole),
+        (name, target, arguments) => Err(operand_error(name, target, arguments)),
     }
 }
 
-/// The error for a call whose kinds do not fit.
-fn misfit(name: &str, target: Option<Kind>, arguments: &[Kind]) -> Error {
+/// The error for a call whose operands have the wrong types.
+fn operand_error(name: &str, target: Option<ValueType>, arguments: &[ValueType]) -> Error {
     let operator = name.trim_matches('_');
     let known_function = FUNCTIONS.split(", ").any(|known| known == name);
     match arguments {
         _ if known_function => {
             let of: Vec<String> = target.iter().chain(arguments).map(ToString::to_string).collect();
-            Error::Kind(format!(
+            Error::Type(format!(
                 "{name} does not work on {}; see the table of functions",
                 if of.is_empty() { "nothing".to_owned() } else { of.join(" and ") }
             ))
@@ -262,10 +274,10 @@ fn misfit(name: &str, target: Option<Kind>, arguments: &[Kind]) -> Error {
         _ if operator == name => {
             Error::UnknownFunction { name: name.chars().take(64).collect(), known: FUNCTIONS.to_owned() }
         }
-        [left, right] if left.is_number() && right.is_number() && left != right => Error::Kind(format!(
+        [left, right] if left.is_number() && right.is_number() && left != right => Error::Type(format!(
             "{operator} needs both sides whole or both fractions; write 2.0 for 2, or double(year) for year"
         )),
-        [one, other] => Error::Kind(format!("{operator} does not work on {one} and {other}")),
-        _ => Error::Kind(format!("{operator} does not work on these kinds of values")),
+        [one, other] => Error::Type(format!("{operator} does not work on {one} and {other}")),
+        _ => Error::Type(format!("{operator} does not work on these types of values")),
     }
 }

@@ -1,4 +1,4 @@
-//! A compiled condition.
+//! Compiles and evaluates one condition.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,78 +8,78 @@ use cel::{Context, Env, ExecutionError, Program, Value};
 use contracts::{Detection, DetectorName, FrameId, Vehicle};
 use jiff::Timestamp;
 
-use crate::check::{Kind, kind_of};
-use crate::subject::{DetectionSubject, Subject, Variables};
+use crate::check::{ValueType, type_of};
+use crate::subject::{DetectionSubject, Subject, VariableValues};
 
-/// Longest condition, in bytes.
+/// Maximum length of a condition in bytes.
 pub const MAX_SOURCE_BYTES: usize = 2 << 10;
-/// Deepest nesting of brackets and conditionals that is handed to the parser, whose time and stack grow with it.
+/// Maximum nesting of brackets and conditionals. The time and stack of the parser grow with it.
 const MAX_NESTING: usize = 24;
-/// Most signs in a row, such as `!!`, for the same reason.
+/// Maximum number of consecutive signs, such as `!!`, for the same reason.
 const MAX_SIGNS: usize = 4;
-/// Most characters that a message quotes of a condition.
-const MAX_SHOWN: usize = 24;
-/// Stack of the thread that parses and checks: the parser takes some 6 KiB a level, and an operator chain of 2 KiB has a
-/// thousand levels before it is refused.
+/// Maximum number of characters of a condition that a message quotes.
+const MAX_QUOTED: usize = 24;
+/// Stack in bytes of the thread that parses and checks. The parser takes about 6 KiB for each level, and a chain of operators in 2 KiB
+/// has a thousand levels before it is refused.
 const PARSER_STACK: usize = 8 << 20;
 
-/// Why a condition cannot be used, or could not be answered.
+/// Why a condition cannot be compiled or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("the condition is empty; write one such as label == \"face\" && confidence > 0.8")]
     Empty,
-    /// It is longer than allowed.
+    /// The text is longer than [`MAX_SOURCE_BYTES`].
     #[error("the condition has {0} bytes; at most {MAX_SOURCE_BYTES} are allowed")]
     TooLong(usize),
-    /// It is nested deeper than allowed.
+    /// The condition is nested too deeply.
     #[error("the condition is nested too deeply; take out brackets or split it into several rules")]
     TooDeep,
-    /// It is not CEL.
-    #[error("the condition does not read as CEL: {found} cannot stand at line {line}, column {column}")]
+    /// The text is not valid CEL.
+    #[error("the condition is not valid CEL: unexpected {found} at line {line}, column {column}")]
     Syntax {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What stands there, shown as a text, or that the condition ends there.
+        /// The quoted text at that position, or "end of line".
         found: String,
     },
-    /// It asks for something that is not there.
+    /// The condition reads an unknown variable.
     #[error("there is no variable {name:?}; there are {known}")]
     UnknownVariable {
-        /// What it asks for.
+        /// Name of the variable.
         name: String,
-        /// What there is.
+        /// All known names, comma-separated.
         known: String,
     },
-    /// It calls something that is not there.
+    /// The condition calls an unknown function.
     #[error("there is no function {name:?} in conditions; there are {known}")]
     UnknownFunction {
-        /// What it calls.
+        /// Name of the function.
         name: String,
-        /// What there is.
+        /// All known names, comma-separated.
         known: String,
     },
-    /// Values of kinds that do not go together, or a form that conditions do not have.
+    /// Types do not fit together, or a form of CEL that conditions do not have.
     #[error("{0}")]
-    Kind(String),
-    /// It could not be answered for a detection: a division by zero or an overflow.
-    #[error("the condition cannot be answered: {0}")]
+    Type(String),
+    /// The evaluation failed for a detection: a division by zero or an overflow.
+    #[error("the condition cannot be evaluated: {0}")]
     Evaluation(String),
 }
 
-/// A condition that was compiled and checked. Cheap to clone, shared between threads.
+/// A compiled and checked condition. Clones are cheap and share the program.
 #[derive(Clone)]
 pub struct Condition {
     source: Arc<str>,
     compiled: Arc<Compiled>,
 }
 
-/// A checked program, and which kind it takes each attribute for.
+/// A checked program, and the type of each attribute that it reads.
 struct Compiled {
     program: Program,
-    attributes: BTreeMap<String, Kind>,
+    attributes: BTreeMap<String, ValueType>,
 }
 
 impl fmt::Debug for Condition {
@@ -88,54 +88,54 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// The language: CEL's standard library with its text functions. What of it a condition may use is [`kind_of`]'s list.
+/// CEL with its standard library and string functions. [`type_of`] restricts what a condition may use.
 static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    // The extension and the standard library are of one crate and do not collide; a test calls `lowerAscii`.
+    // Fails only if names collide. Both are of one crate and do not; a test calls `lowerAscii`.
     drop(env.add_extension(cel::extensions::strings));
     Arc::new(env)
 });
 
 impl Condition {
-    /// Compiles and checks a condition. Takes milliseconds and a thread of its own: not for an async task's thread.
+    /// Compiles and checks a condition. Blocking: starts a thread and takes milliseconds.
     ///
     /// # Errors
-    /// Says what is wrong with the text and what would be right.
+    /// Names what is invalid in the text and what is allowed.
     pub fn compile(source: &str) -> Result<Self, Error> {
-        bounded(source)?;
+        check_cost(source)?;
         let owned = source.to_owned();
         let thread = std::thread::Builder::new().name("rule".to_owned()).stack_size(PARSER_STACK);
         let compiling = thread
             .spawn(move || compile(&owned))
             .map_err(|error| Error::Evaluation(format!("no thread to compile it on: {error}")))?;
-        let compiled = compiling.join().unwrap_or_else(|_| Err(syntax(source, 1, 1)))?;
+        let compiled = compiling.join().unwrap_or_else(|_| Err(syntax_error(source, 1, 1)))?;
         let condition = Self { source: source.into(), compiled: Arc::new(compiled) };
-        condition.try_out()?;
+        condition.check_evaluates()?;
         Ok(condition)
     }
 
-    /// Whether a subject matches.
+    /// Whether the condition is true for a subject.
     ///
     /// # Errors
-    /// When the answer divides by zero or overflows.
+    /// If the evaluation divides by zero or overflows.
     pub fn matches(&self, subject: &Subject<'_>) -> Result<bool, Error> {
-        let variables = Variables { subject, attributes: &self.compiled.attributes };
+        let variables = VariableValues { subject, attributes: &self.compiled.attributes };
         let mut context = Context::with_env(Arc::clone(&LANGUAGE));
         context.set_variable_resolver(&variables);
         match self.compiled.program.execute(&context) {
-            Ok(Value::Bool(answer)) => Ok(answer),
-            Ok(_) => Err(Error::Kind("the condition must be true or false".to_owned())),
-            Err(error) => Err(Error::Evaluation(failure(&error))),
+            Ok(Value::Bool(matches)) => Ok(matches),
+            Ok(_) => Err(Error::Type("the condition must be true or false".to_owned())),
+            Err(error) => Err(Error::Evaluation(failure_reason(&error))),
         }
     }
 
-    /// The text it was compiled from.
+    /// The text of the condition.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Answers it once for a made-up detection: what never works is refused now and not at the first frame.
-    fn try_out(&self) -> Result<(), Error> {
+    /// Evaluates the condition for a sample detection, so that one that always fails is refused at compile time.
+    fn check_evaluates(&self) -> Result<(), Error> {
         let Ok(detector) = "face".parse::<DetectorName>() else { return Ok(()) };
         let text = || Some("sample".to_owned());
         let vehicle = Vehicle { category: text(), make: text(), model: text(), year: Some(2020) };
@@ -159,15 +159,15 @@ impl Condition {
     }
 }
 
-/// Refuses, before the parser sees it, what would cost it more than a few milliseconds and kilobytes.
-fn bounded(source: &str) -> Result<(), Error> {
+/// Refuses a text that would cost the parser too much time or stack.
+fn check_cost(source: &str) -> Result<(), Error> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(Error::TooLong(source.len()));
     }
     if source.trim().is_empty() {
         return Err(Error::Empty);
     }
-    // Brackets in texts count too: telling them apart takes a lexer, and texts full of them are no use in a condition.
+    // Counts brackets in string literals too: excluding them needs a lexer, and no useful condition has many.
     let (mut depth, mut conditionals, mut signs) = (0_usize, 0, 0);
     for byte in source.bytes() {
         match byte {
@@ -188,22 +188,22 @@ fn bounded(source: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is not CEL, in our words: the parser's are about its grammar.
-fn syntax(source: &str, line: isize, column: isize) -> Error {
-    let place = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
-    let (line, column) = (place(line), place(column));
+/// The error for invalid CEL. The parser's own messages describe its grammar and do not help the author.
+fn syntax_error(source: &str, line: isize, column: isize) -> Error {
+    let position = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
+    let (line, column) = (position(line), position(column));
     let rest = source.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1);
-    let shown: String = rest.take(MAX_SHOWN).collect();
-    let found = if shown.trim().is_empty() { "the end of the line".to_owned() } else { format!("{shown:?}") };
+    let quoted: String = rest.take(MAX_QUOTED).collect();
+    let found = if quoted.trim().is_empty() { "end of line".to_owned() } else { format!("{quoted:?}") };
     Error::Syntax { line, column, found }
 }
 
-/// Why an answer failed, in our words.
-fn failure(error: &ExecutionError) -> String {
+/// The reason of a failed evaluation.
+fn failure_reason(error: &ExecutionError) -> String {
     let reason = match error {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero",
         ExecutionError::Overflow(..) => "a number in it grows too large",
-        _ => "its values do not go together",
+        _ => "its values do not fit together",
     };
     reason.to_owned()
 }
@@ -211,11 +211,11 @@ fn failure(error: &ExecutionError) -> String {
 fn compile(source: &str) -> Result<Compiled, Error> {
     let program = LANGUAGE.compile(source).map_err(|errors| {
         let (line, column) = errors.errors.first().map_or((1, 1), |error| error.pos);
-        syntax(source, line, column)
+        syntax_error(source, line, column)
     })?;
-    match kind_of(program.expression())? {
-        (Kind::Bool, attributes) => Ok(Compiled { program, attributes }),
-        (other, _) => Err(Error::Kind(format!(
+    match type_of(program.expression())? {
+        (ValueType::Bool, attributes) => Ok(Compiled { program, attributes }),
+        (other, _) => Err(Error::Type(format!(
             "the condition is {other} and must be true or false; compare it with something, as in confidence > 0.8"
         ))),
     }

@@ -1,5 +1,5 @@
-//! What must hold for whatever somebody writes as a condition: the body of the fuzz target, run by `scripts/fuzz` over
-//! inputs it makes up and by the test below over those that are kept in `fuzz/corpus`. Built for these two only.
+//! Fuzz target of conditions, with the properties that hold for any text. `scripts/fuzz` runs it on generated inputs, the test below on
+//! those in `fuzz/corpus`. Compiled only for these two.
 
 use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle};
 use jiff::Timestamp;
@@ -10,8 +10,8 @@ use reason::assert_clean;
 #[path = "../../../fuzz/reason.rs"]
 mod reason;
 
-/// A condition: refused with a reason, or compiled into one that answers yes or no to every detection, or that its
-/// arithmetic does not work out; and always the same.
+/// Compiles a text. It is refused with a reason, or gives a condition that for every detection returns true, false or an arithmetic
+/// error, deterministically.
 pub fn rules(data: &[u8]) {
     let Ok(source) = std::str::from_utf8(data) else { return };
     let condition = match Condition::compile(source) {
@@ -21,7 +21,7 @@ pub fn rules(data: &[u8]) {
     assert_eq!(condition.source(), source);
     assert!(source.len() <= MAX_SOURCE_BYTES);
     let again = Condition::compile(source);
-    assert!(again.is_ok(), "{source:?} compiled once: {again:?}");
+    assert!(again.is_ok(), "{source:?} compiles only once: {again:?}");
     let Ok(detector) = "face".parse::<DetectorName>() else { return };
     let stream = "gate-1".parse::<StreamName>().ok();
     for (detection, captured_at) in detections() {
@@ -38,7 +38,7 @@ pub fn rules(data: &[u8]) {
             match condition.matches(&subject) {
                 Ok(_) => {}
                 Err(error @ Error::Evaluation(_)) => assert_clean(&error),
-                Err(error) => assert!(matches!(error, Error::Evaluation(_)), "{source:?} was checked: {error}"),
+                Err(error) => assert!(matches!(error, Error::Evaluation(_)), "{source:?} passed the check: {error}"),
             }
             let answers = again.iter().map(|again| again.matches(&subject));
             assert!(answers.into_iter().all(|answer| answer == condition.matches(&subject)), "{source:?}");
@@ -46,7 +46,7 @@ pub fn rules(data: &[u8]) {
     }
 }
 
-/// As little as there can be, something of everything, and as much as there can be.
+/// Detections with minimal, usual and maximal values.
 fn detections() -> [(Detection, Timestamp); 3] {
     let bare = Detection {
         label: "x".to_owned(),
@@ -81,7 +81,7 @@ mod tests {
     use super::replay::replay;
 
     #[test]
-    fn whatever_is_written_as_a_condition_is_answered_or_refused() {
+    fn any_condition_is_evaluated_or_refused() {
         replay("rules", super::rules);
     }
 }

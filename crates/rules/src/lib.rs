@@ -1,13 +1,13 @@
-//! Alert rules: conditions over detections, compiled, checked and evaluated. Pure: no I/O.
+//! Alert rules: compiles, type-checks and evaluates conditions on detections. No I/O.
 //!
 //! In: the text of a condition in CEL, such as `label == "face" && confidence > 0.8`, and a [`Subject`]: one detection with its frame.
-//! Out: whether it matches. `docs/RULES.md` is the page for those who write rules.
+//! Out: whether the condition matches. `docs/RULES.md` describes the language.
 //!
-//! Promised, since anybody with an account writes rules:
-//! - [`Condition::compile`] takes hostile text in bounded time, memory and stack;
-//! - what compiles gives a yes or no: unknown variables and functions, and values of a kind that does not fit, are refused
-//!   with what would be right. What is left to fail in [`Condition::matches`] is arithmetic: a division by zero, an overflow;
-//! - evaluating costs no more than a walk through the text: there are no loops, and no regular expressions, in conditions.
+//! Every user can write rules, so these guarantees hold for any text:
+//! - [`Condition::compile`] has bounded time, memory and stack.
+//! - A compiled condition evaluates to true or false. Unknown names and type errors are refused at compile time, with a message that
+//!   lists what is allowed. Only arithmetic can fail in [`Condition::matches`]: a division by zero or an overflow.
+//! - Evaluation is linear in the length of the text. Conditions have no loops and no regular expressions.
 
 mod built_in;
 mod check;

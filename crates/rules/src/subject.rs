@@ -1,6 +1,6 @@
-//! What a condition is evaluated over, and the variables that it may read.
+//! The subject of a condition, and the variables that a condition can read.
 //!
-//! A new variable is one line in [`VARIABLES`]. An attribute needs none: `attributes.NAME` reads it.
+//! A new variable is one line in [`VARIABLES`]. An attribute needs no line: `attributes.NAME` reads it.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, Strea
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::check::Kind;
+use crate::check::ValueType;
 
-/// What a rule is evaluated over.
+/// What a rule is evaluated on.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// One detection of a frame.
@@ -22,7 +22,7 @@ pub enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// What an alert about it is about: the ids of alerts derive from it.
+    /// The subject of an alert, from which the alert id derives.
     pub fn alert_subject(&self) -> AlertSubject {
         match self {
             Self::Detection(subject) => AlertSubject::Frame(subject.frame_id),
@@ -30,65 +30,65 @@ impl Subject<'_> {
     }
 }
 
-/// One detection with its frame. Unknown values are an empty text, 0 or false, so that no rule fails for them.
+/// A detection with its frame. A missing value reads as an empty text, 0 or false, so that no rule fails for it.
 #[derive(Debug, Clone, Copy)]
 pub struct DetectionSubject<'a> {
-    /// The frame's id.
+    /// Id of the frame.
     pub frame_id: FrameId,
-    /// The detected object.
+    /// The detection.
     pub detection: &'a Detection,
-    /// The frame's stream.
+    /// Stream of the frame.
     pub stream: Option<&'a StreamName>,
     /// The detector that found it.
     pub detector: &'a DetectorName,
-    /// Width of the frame in pixels; 0 where there was no image.
+    /// Width of the upright image in pixels; 0 if there is no image.
     pub width: u32,
-    /// Height of the frame in pixels; 0 where there was no image.
+    /// Height of the upright image in pixels; 0 if there is no image.
     pub height: u32,
-    /// When the image was taken.
+    /// Capture time of the frame.
     pub captured_at: Timestamp,
 }
 
-/// Prefix of the variables that are attributes.
+/// Prefix of attributes in conditions.
 pub(crate) const ATTRIBUTES: &str = "attributes.";
 
 /// Reads the value of one variable.
 type Read = for<'b> fn(&DetectionSubject<'b>) -> CowVal<'b, 'b>;
 
-/// A variable that every condition may read.
+/// A variable that conditions can read.
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) value_type: ValueType,
     read: Read,
 }
 
-const fn variable(name: &'static str, kind: Kind, read: Read) -> Variable {
-    Variable { name, kind, read }
+const fn variable(name: &'static str, value_type: ValueType, read: Read) -> Variable {
+    Variable { name, value_type, read }
 }
 
-/// Every variable, in the order of the documentation.
+/// All variables, in the order of `docs/RULES.md`.
 pub(crate) static VARIABLES: [Variable; 16] = [
-    variable("label", Kind::Text, |subject| text(&subject.detection.label)),
-    variable("confidence", Kind::Fraction, |subject| fraction(subject.detection.confidence)),
-    variable("category", Kind::Text, |subject| text(subject.attributes().category().unwrap_or_default())),
-    variable("make", Kind::Text, |subject| text(subject.attributes().make().unwrap_or_default())),
-    variable("model", Kind::Text, |subject| text(subject.attributes().model().unwrap_or_default())),
-    variable("year", Kind::Whole, |subject| whole(subject.attributes().year().unwrap_or_default())),
-    variable("stream", Kind::Text, |subject| text(subject.stream.map(StreamName::as_str).unwrap_or_default())),
-    variable("detector", Kind::Text, |subject| text(subject.detector.as_str())),
-    variable("box.x", Kind::Fraction, |subject| fraction(subject.bounds().x)),
-    variable("box.y", Kind::Fraction, |subject| fraction(subject.bounds().y)),
-    variable("box.width", Kind::Fraction, |subject| fraction(subject.bounds().width)),
-    variable("box.height", Kind::Fraction, |subject| fraction(subject.bounds().height)),
-    variable("frame.width", Kind::Whole, |subject| whole(subject.width)),
-    variable("frame.height", Kind::Whole, |subject| whole(subject.height)),
-    variable("hour", Kind::Whole, |subject| whole(TimeZone::UTC.to_datetime(subject.captured_at).hour())),
-    variable("weekday", Kind::Whole, |subject| {
+    variable("label", ValueType::Text, |subject| text(&subject.detection.label)),
+    variable("confidence", ValueType::Fraction, |subject| fraction(subject.detection.confidence)),
+    variable("category", ValueType::Text, |subject| text(subject.attributes().category().unwrap_or_default())),
+    variable("make", ValueType::Text, |subject| text(subject.attributes().make().unwrap_or_default())),
+    variable("model", ValueType::Text, |subject| text(subject.attributes().model().unwrap_or_default())),
+    variable("year", ValueType::Whole, |subject| whole(subject.attributes().year().unwrap_or_default())),
+    variable("stream", ValueType::Text, |subject| text(subject.stream.map(StreamName::as_str).unwrap_or_default())),
+    variable("detector", ValueType::Text, |subject| text(subject.detector.as_str())),
+    variable("box.x", ValueType::Fraction, |subject| fraction(subject.bounds().x)),
+    variable("box.y", ValueType::Fraction, |subject| fraction(subject.bounds().y)),
+    variable("box.width", ValueType::Fraction, |subject| fraction(subject.bounds().width)),
+    variable("box.height", ValueType::Fraction, |subject| fraction(subject.bounds().height)),
+    variable("frame.width", ValueType::Whole, |subject| whole(subject.width)),
+    variable("frame.height", ValueType::Whole, |subject| whole(subject.height)),
+    variable("hour", ValueType::Whole, |subject| whole(TimeZone::UTC.to_datetime(subject.captured_at).hour())),
+    variable("weekday", ValueType::Whole, |subject| {
         whole(TimeZone::UTC.to_datetime(subject.captured_at).weekday().to_monday_one_offset())
     }),
 ];
 
-/// The variable of this name. For one of the vehicle's four, its name as an attribute finds it too.
+/// The variable of this name. A vehicle's four are also found as attributes: `attributes.make` is `make`.
 pub(crate) fn find(name: &str) -> Option<&'static Variable> {
     let vehicle = |name: &&str| contracts::Vehicle::NAMES.contains(name);
     let name = name.strip_prefix(ATTRIBUTES).filter(vehicle).unwrap_or(name);
@@ -106,15 +106,15 @@ impl<'a> DetectionSubject<'a> {
     }
 }
 
-/// The variables of one evaluation: a subject, and which kind the condition takes each attribute for.
+/// The values of variables in one evaluation, and the type that the condition expects of each attribute.
 #[derive(Debug)]
-pub(crate) struct Variables<'a> {
+pub(crate) struct VariableValues<'a> {
     pub(crate) subject: &'a Subject<'a>,
-    pub(crate) attributes: &'a BTreeMap<String, Kind>,
+    pub(crate) attributes: &'a BTreeMap<String, ValueType>,
 }
 
-impl VariableResolver for Variables<'_> {
-    /// Called for every mention of a variable, with its qualified name as a whole first: `box.x` needs no `box`.
+impl VariableResolver for VariableValues<'_> {
+    /// CEL calls this for every variable, with the qualified name first: for `box.x` it does not ask for `box`.
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         let Subject::Detection(subject) = self.subject;
         if let Some(variable) = find(name) {
@@ -122,11 +122,11 @@ impl VariableResolver for Variables<'_> {
         }
         let name = name.strip_prefix(ATTRIBUTES)?;
         let known = subject.attributes();
-        // An attribute of another kind than the condition takes it for is as good as unknown.
+        // An attribute of another type than the condition expects reads as missing.
         Some(match self.attributes.get(name)? {
-            Kind::Text => text(known.text(name).unwrap_or_default()),
-            Kind::Whole | Kind::Fraction => fraction(known.number(name).unwrap_or_default()),
-            Kind::Bool => CowVal::owned(CelBool::from(known.boolean(name).unwrap_or_default())),
+            ValueType::Text => text(known.text(name).unwrap_or_default()),
+            ValueType::Whole | ValueType::Fraction => fraction(known.number(name).unwrap_or_default()),
+            ValueType::Bool => CowVal::owned(CelBool::from(known.boolean(name).unwrap_or_default())),
         })
     }
 }

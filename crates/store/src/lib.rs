@@ -28,8 +28,8 @@ mod stored_docs;
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
 pub use documents::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest,
-    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
+    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
+    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
 pub use migrated::Migrated;

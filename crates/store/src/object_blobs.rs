@@ -138,8 +138,7 @@ impl Blobs for ObjectBlobs {
 
     async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError> {
         let path = self.object_path(&key.to_string());
-        let store =
-            if key.split('/').next() == Some(BlobKind::Inbox.as_str()) { &self.synced_store } else { &self.store };
+        let store = if key.kind() == BlobKind::Inbox { &self.synced_store } else { &self.store };
         store.put(&path, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
     }

@@ -207,7 +207,8 @@ impl<'a> ResultDoc<'a> {
     /// The result, joined with its detections.
     pub(crate) fn into_stored(self, detections: Vec<Detection>) -> Result<StoredResult, StoreError> {
         let invalid = |what: &dyn std::fmt::Display| unreadable("result", &self.id, what);
-        let (frame, detector) = self.id.split_at_checked(FRAME_LENGTH).ok_or_else(|| invalid(&"its id is too short"))?;
+        let (frame, detector) =
+            self.id.split_at_checked(FRAME_LENGTH).ok_or_else(|| invalid(&"its id is too short"))?;
         let detector = detector.strip_prefix('-').unwrap_or(detector);
         let outcome = match self.failure {
             Some(FailureDoc { code, message }) => Outcome::Failed { code, message: message.into_owned() },

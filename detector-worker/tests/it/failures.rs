@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::{
-    BlobKey, BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole, groups,
+    BlobKey, BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole,
+    groups,
 };
 use detector_worker::crash_log::CrashLog;
 use detector_worker::model::DetectError;

@@ -1,4 +1,4 @@
-//! The documents for other languages are those of the code.
+//! JSON Schemas and the AsyncAPI document match the types.
 
 use contracts::{Topics, asyncapi, schemas, topics};
 use serde_json::Value;
@@ -10,20 +10,20 @@ fn pretty(value: &Value) -> String {
 }
 
 #[test]
-fn schemas_in_docs_are_those_of_the_events() {
+fn schemas_match_the_events() {
     for (name, schema) in schemas::all() {
         assert_file(&format!("../../docs/schemas/{name}"), &pretty(&schema));
     }
 }
 
 #[test]
-fn the_asyncapi_document_is_that_of_the_topics() {
+fn the_asyncapi_document_matches_the_topics() {
     let topics = Topics::parse(topics::DEFAULT).unwrap();
     assert_file("../../docs/asyncapi.json", &pretty(&asyncapi::document(&topics)));
 }
 
 #[test]
-fn every_reference_inside_a_schema_leads_somewhere() {
+fn every_schema_reference_resolves() {
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::Object(object) => {

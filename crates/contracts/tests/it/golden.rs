@@ -1,4 +1,4 @@
-//! One golden file for each event, as it travels: key, headers, payload. Each reads back as what was written.
+//! One golden file for each event: key, headers and payload. Each decodes to the event that was encoded.
 
 use bytes::Bytes;
 use contracts::alert::AlertData;
@@ -18,7 +18,7 @@ fn text_of(message: &Message) -> String {
     format!("{}\n\n{}\n", lines.join("\n"), String::from_utf8_lossy(&message.value))
 }
 
-fn holds<E: Event + PartialEq + std::fmt::Debug>(name: &str, event: &E) {
+fn assert_golden<E: Event + PartialEq + std::fmt::Debug>(name: &str, event: &E) {
     let message = event.to_message();
     assert_file(&format!("tests/golden/{name}.txt"), &text_of(&message));
     assert_eq!(&E::from_message(&message).unwrap(), event);
@@ -72,30 +72,30 @@ fn result(outcome: Outcome) -> ResultEvent {
 }
 
 #[test]
-fn a_frame_travels_as_its_golden_file() {
-    holds("frame", &frame());
+fn a_frame_matches_its_golden_file() {
+    assert_golden("frame", &frame());
 }
 
 #[test]
-fn a_large_frame_travels_as_a_reference() {
+fn a_large_frame_is_a_reference() {
     let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
-    holds("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
+    assert_golden("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
 }
 
 #[test]
-fn a_result_travels_as_its_golden_file() {
+fn a_result_matches_its_golden_file() {
     let image = Some("frames/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
-    holds("result_ok", &result(Outcome::Ok { width: 640, height: 480, detections: vec![face()], image }));
+    assert_golden("result_ok", &result(Outcome::Ok { width: 640, height: 480, detections: vec![face()], image }));
 }
 
 #[test]
-fn a_failed_result_travels_as_its_golden_file() {
+fn a_failed_result_matches_its_golden_file() {
     let message = "the JPEG ends in the middle".to_owned();
-    holds("result_failed", &result(Outcome::Failed { code: FailureCode::Undecodable, message }));
+    assert_golden("result_failed", &result(Outcome::Failed { code: FailureCode::Undecodable, message }));
 }
 
 #[test]
-fn an_alert_travels_as_its_golden_file() {
+fn an_alert_matches_its_golden_file() {
     let rule = RuleId::built_in("suspicious-vehicle");
     let vehicle = Vehicle {
         category: Some("SUV".to_owned()),
@@ -119,11 +119,11 @@ fn an_alert_travels_as_its_golden_file() {
         captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
         raised_at: "2026-01-02T03:04:05.9Z".parse().unwrap(),
     };
-    holds("alert", &AlertEvent { tenant: TenantId::shared(), traceparent: None, data });
+    assert_golden("alert", &AlertEvent { tenant: TenantId::shared(), traceparent: None, data });
 }
 
 #[test]
-fn a_dead_letter_carries_the_original_whole() {
+fn a_dead_letter_holds_the_whole_original() {
     let letter = DeadLetter {
         cause: Cause { code: "undecodable".to_owned(), message: "the JPEG ends in the middle".to_owned() },
         origin: Origin { topic: "sightline.frames".to_owned(), partition: 3, offset: 4711 },
@@ -137,13 +137,13 @@ fn a_dead_letter_carries_the_original_whole() {
 }
 
 #[test]
-fn an_event_of_another_type_is_not_taken_for_this_one() {
+fn an_event_of_another_type_is_refused() {
     let error = ResultEvent::from_message(&frame().to_message()).unwrap_err().to_string();
     assert_eq!(error, r#"event type is "sightline.frame.v1", expected "sightline.result.v1""#);
 }
 
 #[test]
-fn a_result_with_an_impossible_box_is_refused() {
+fn a_result_with_an_invalid_box_is_refused() {
     let broken = Detection { bounds: Some(BoundingBox { x: 0.0, y: 0.0, width: -1.0, height: 1.0 }), ..face() };
     let event = result(Outcome::Ok { width: 1, height: 1, detections: vec![broken], image: None });
     let error = ResultEvent::from_message(&event.to_message()).unwrap_err().to_string();

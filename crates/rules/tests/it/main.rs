@@ -1,4 +1,4 @@
-//! What a condition promises to those who write one, and to those who run what others wrote.
+//! Conditions: variables, attributes, type errors, bounds.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
@@ -15,7 +15,7 @@ fn face() -> Detection {
     }
 }
 
-fn answer(condition: &str, detection: &Detection) -> Result<bool, Error> {
+fn evaluate(condition: &str, detection: &Detection) -> Result<bool, Error> {
     let (detector, stream): (DetectorName, StreamName) = ("face".parse().unwrap(), "gate-1".parse().unwrap());
     let subject = DetectionSubject {
         frame_id: FrameId::from_position("topic", 0, 7),
@@ -31,7 +31,7 @@ fn answer(condition: &str, detection: &Detection) -> Result<bool, Error> {
 }
 
 #[test]
-fn every_variable_can_be_asked_for() {
+fn every_variable_is_readable() {
     for condition in [
         r#"label == "face" && confidence > 0.8"#,
         r#"stream == "gate-1" && detector == "face""#,
@@ -46,18 +46,18 @@ fn every_variable_can_be_asked_for() {
         r#"size(label) == 4 && "FACE".lowerAscii() == label"#,
         "confidence < 1",
     ] {
-        assert_eq!(answer(condition, &face()), Ok(true), "{condition}");
-        assert_eq!(answer(&format!("!({condition})"), &face()), Ok(false), "{condition}");
+        assert_eq!(evaluate(condition, &face()), Ok(true), "{condition}");
+        assert_eq!(evaluate(&format!("!({condition})"), &face()), Ok(false), "{condition}");
     }
 }
 
 #[test]
-fn what_is_unknown_is_empty_or_zero_and_no_error() {
+fn missing_values_read_as_empty_or_zero() {
     let bare = Detection { bounds: None, ..face() };
-    assert_eq!(answer(r#"box.x + box.y + box.width + box.height == 0.0 && make == """#, &bare), Ok(true));
+    assert_eq!(evaluate(r#"box.x + box.y + box.width + box.height == 0.0 && make == """#, &bare), Ok(true));
 }
 
-fn with(attributes: &[(&str, AttributeValue)]) -> Detection {
+fn with_attributes(attributes: &[(&str, AttributeValue)]) -> Detection {
     let mut detection = face();
     for (name, value) in attributes {
         detection.attributes.set(name.parse().unwrap(), value.clone());
@@ -66,9 +66,13 @@ fn with(attributes: &[(&str, AttributeValue)]) -> Detection {
 }
 
 #[test]
-fn attributes_are_read_by_name_in_the_kind_they_are_used_as() {
-    let car =
-        with(&[("colour", "red".into()), ("doors", 4.0.into()), ("parked", true.into()), ("make", "Audi".into())]);
+fn attributes_have_the_type_of_their_use() {
+    let car = with_attributes(&[
+        ("colour", "red".into()),
+        ("doors", 4.0.into()),
+        ("parked", true.into()),
+        ("make", "Audi".into()),
+    ]);
     for condition in [
         r#"attributes.colour == "red""#,
         r#""red" == attributes.colour"#,
@@ -82,21 +86,21 @@ fn attributes_are_read_by_name_in_the_kind_they_are_used_as() {
         r#"attributes.plate == "" && attributes.wheels == 0.0"#,
         r#"attributes.plate == "" && attributes.plate == attributes.plate"#,
     ] {
-        assert_eq!(answer(condition, &car), Ok(true), "{condition}");
-        assert_eq!(answer(&format!("!({condition})"), &car), Ok(false), "{condition}");
+        assert_eq!(evaluate(condition, &car), Ok(true), "{condition}");
+        assert_eq!(evaluate(&format!("!({condition})"), &car), Ok(false), "{condition}");
     }
 }
 
 #[test]
-fn an_attribute_of_another_kind_is_unknown_and_no_error() {
-    let odd = with(&[("colour", 7.0.into()), ("doors", "four".into()), ("parked", "yes".into())]);
+fn an_attribute_of_another_type_reads_as_missing() {
+    let odd = with_attributes(&[("colour", 7.0.into()), ("doors", "four".into()), ("parked", "yes".into())]);
     for condition in [r#"attributes.colour == """#, "attributes.doors == 0.0", "!attributes.parked"] {
-        assert_eq!(answer(condition, &odd), Ok(true), "{condition}");
+        assert_eq!(evaluate(condition, &odd), Ok(true), "{condition}");
     }
 }
 
 #[test]
-fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
+fn an_invalid_condition_error_says_what_is_allowed() {
     for (condition, expected) in [
         ("", "is empty"),
         ("  \n", "is empty"),
@@ -110,17 +114,17 @@ fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
         ("label == 1", "== does not work on a text and a whole number"),
         ("label == \"x\" && year", "&& does not work on true or false and a whole number"),
         ("confidence * 2 > 1.0", "write 2.0 for 2"),
-        ("label in \"face\"", "after in comes a list"),
+        ("label in \"face\"", "in needs a list"),
         ("label in [1]", "cannot be in a list"),
         ("[1, 2].all(x, x > 0)", "no loops"),
         ("[1].exists(x, x > 0)", "no loops"),
         ("has(box.x)", "has() is not needed"),
         ("label == null", "no null"),
         ("{\"a\": 1}.a == 1", "no variable"),
-        ("label ==", "does not read as CEL: the end of the line cannot stand at line 1, column 9"),
-        ("label = \"face\"", "does not read as CEL: \"= \\\"face\\\"\" cannot stand at line 1, column 7"),
-        ("1 / 0 == 1", "cannot be answered: it divides by zero"),
-        ("9223372036854775807 + 1 == 1", "cannot be answered: a number in it grows too large"),
+        ("label ==", "not valid CEL: unexpected end of line at line 1, column 9"),
+        ("label = \"face\"", "not valid CEL: unexpected \"= \\\"face\\\"\" at line 1, column 7"),
+        ("1 / 0 == 1", "cannot be evaluated: it divides by zero"),
+        ("9223372036854775807 + 1 == 1", "cannot be evaluated: a number in it grows too large"),
         ("attributes == 1", "no variable \"attributes\""),
         ("attributes.a == attributes.b", "may be a text, a number or a boolean"),
         ("attributes.a == 1 || attributes.a == \"x\"", "== does not work on a fraction and a text"),
@@ -137,15 +141,15 @@ fn what_cannot_work_is_refused_when_written_with_what_would_be_right() {
 }
 
 #[test]
-fn a_division_by_zero_is_an_error_of_that_detection_only() {
+fn a_division_by_zero_fails_for_one_detection_only() {
     let condition = "2020 / year == 1";
-    assert!(matches!(answer(condition, &face()), Err(Error::Evaluation(_))));
+    assert!(matches!(evaluate(condition, &face()), Err(Error::Evaluation(_))));
     let dated = Detection { attributes: Vehicle { year: Some(2020), ..Vehicle::default() }.into(), ..face() };
-    assert_eq!(answer(condition, &dated), Ok(true));
+    assert_eq!(evaluate(condition, &dated), Ok(true));
 }
 
 #[test]
-fn hostile_text_is_refused_without_harm() {
+fn compiling_hostile_text_is_bounded() {
     let fill = |unit: &str| unit.repeat(MAX_SOURCE_BYTES / unit.len());
     let nested = |open: &str, middle: &str, close: &str, levels: usize| {
         format!("{}{middle}{}", open.repeat(levels), close.repeat(levels))
@@ -188,17 +192,17 @@ fn hostile_text_is_refused_without_harm() {
         format!("label{} == \"\"", ".lowerAscii()".repeat(150)),
         "x".repeat(MAX_SOURCE_BYTES + 1),
     ] {
-        // Whatever the answer is, it comes, and the process is there to give it.
+        // Any outcome is fine: the call must return, and the process survive.
         if let Ok(condition) = Condition::compile(&text) {
             assert!(condition.source().len() <= MAX_SOURCE_BYTES);
         }
     }
     let long_chain = vec!["label == \"face\""; 100].join(" || ");
-    assert_eq!(answer(&long_chain, &face()), Ok(true), "a long chain is no deep one");
+    assert_eq!(evaluate(&long_chain, &face()), Ok(true), "a long chain is not nested");
 }
 
 #[test]
-fn seeded_garbage_never_panics() {
+fn random_text_never_panics() {
     const PIECES: [&str; 28] = [
         "label",
         "confidence",
@@ -238,7 +242,7 @@ fn seeded_garbage_never_panics() {
         }
         state = state.wrapping_add(0x1234_5678_9abc);
         if let Ok(condition) = Condition::compile(&text) {
-            drop(answer(condition.source(), &face()));
+            drop(evaluate(condition.source(), &face()));
         }
     }
 }

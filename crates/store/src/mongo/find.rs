@@ -157,7 +157,9 @@ fn counted(group: Group) -> Result<Count, StoreError> {
         Bson::String(text) => text,
         Bson::Int64(hour) => hour_key(hour)?,
         Bson::Int32(hour) => hour_key(hour.into())?,
-        other => return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is not a text"))),
+        other => {
+            return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is not a text")));
+        }
     };
     Ok(Count { key, count: group.n.unsigned_abs() })
 }

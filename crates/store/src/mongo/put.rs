@@ -136,8 +136,7 @@ impl MongoDocuments {
 }
 
 fn concurrent_change() -> CallError {
-    StoreError::Unavailable("a result changed during the write; retry".to_owned())
-        .into()
+    StoreError::Unavailable("a result changed during the write; retry".to_owned()).into()
 }
 
 /// The positions of the results that win within a batch: for each id, the first success, or else the first failure.

@@ -1,7 +1,7 @@
 //! Guarantees of [`Documents::put`].
 
-use contracts::{BlobKey, BlobKind, Outcome};
 use contracts::result::FailureCode;
+use contracts::{BlobKey, BlobKind, Outcome};
 use store::{DetectionFilter, Documents, PageRequest, PutOutcome, StoreError, TenantScope};
 
 use crate::fixture::{IndexedBuilder, car, face, result, time, with_attribute};
@@ -20,8 +20,7 @@ pub async fn stored_results_read_back_unchanged(store: &dyn Documents) {
     failed.result.traceparent = None;
     let mut empty = result(NOON, vec![]);
     let image = BlobKey::new(BlobKind::Frames, time(NOON), &empty.result.tenant, empty.frame_id());
-    empty.result.data.outcome =
-        Outcome::Ok { width: 0, height: 0, detections: vec![], image: Some(image) };
+    empty.result.data.outcome = Outcome::Ok { width: 0, height: 0, detections: vec![], image: Some(image) };
     let batch = [seen, failed, empty];
 
     assert_eq!(store.put(&batch).await.unwrap(), [PutOutcome::Stored; 3]);
