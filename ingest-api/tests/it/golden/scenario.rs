@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contracts::{FrameId, Outcome};
+use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -101,8 +101,9 @@ impl Scenario {
 
         let mut result = numbered_result(7);
         let id = result.data.frame_id;
+        let key = BlobKey::new(BlobKind::Frames, Timestamp::UNIX_EPOCH, &result.tenant, id);
         if let Outcome::Ok { image, .. } = &mut result.data.outcome {
-            *image = Some("frames/2026-01-01/a/b".to_owned());
+            *image = Some(key);
         }
         let alert = alert_of(id, Timestamp::from_second(1_767_225_607).unwrap());
         self.server.index_with_alerts(result, vec![alert]).await;
