@@ -1,25 +1,25 @@
-//! What a migration did.
+//! Schema versions before and after a migration.
 
 use std::fmt;
 
 /// Schema versions of a database before and after its migration; 0 is an empty database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Migrated {
-    /// The version that was found.
+    /// Version before the migration.
     pub from: i64,
-    /// This program's version.
+    /// Version of this program.
     pub to: i64,
 }
 
 impl Migrated {
-    /// Logs what was done to a database, unless nothing was to do.
+    /// Logs the migration of a database, if the version changed.
     pub(crate) fn log(self, database: &str) {
         if self.is_changed() {
             tracing::info!("{database}: {self}");
         }
     }
 
-    /// Whether any step was taken.
+    /// Whether the version changed.
     pub const fn is_changed(self) -> bool {
         self.from != self.to
     }

@@ -66,7 +66,7 @@ impl SqliteDocuments {
         Ok(opened)
     }
 
-    /// What opening did to the schema.
+    /// The migration at the opening: the versions before and after.
     pub const fn migrated(&self) -> Migrated {
         self.migrated
     }
