@@ -85,7 +85,7 @@ impl Log {
     }
 
     /// Whether the goals apply; `full` waits for the disk.
-    fn is_promised(&self) -> bool {
+    fn has_goals(&self) -> bool {
         matches!(self, Self::Embedded { sync, .. } if *sync == BusSync::default())
     }
 
@@ -97,8 +97,8 @@ impl Log {
         let small = self.open().await?.latency(SMALL_BYTES, length).await?;
         let mut add = |name: &str, value: f64, unit, goal: Option<Goal>| {
             let name = format!("{}: {name}", self.name());
-            match goal.filter(|_| self.is_promised()) {
-                Some(goal) => report.promised(name, value, unit, goal),
+            match goal.filter(|_| self.has_goals()) {
+                Some(goal) => report.with_goal(name, value, unit, goal),
                 None => report.figure(name, value, unit),
             }
         };

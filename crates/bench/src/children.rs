@@ -1,4 +1,4 @@
-//! The processes that benches start: this program as a service, a client or a loop to compare with. Not for people.
+//! Hidden subcommands: the processes that benches start, each a service, a client or a loop to compare with.
 
 use clap::{Args, Subcommand};
 
@@ -13,10 +13,10 @@ pub struct ChildArgs {
 
 #[derive(Debug, Subcommand)]
 enum ChildKind {
-    /// The worker on an embedded log
-    WorkerFlow(Box<worker::Flow>),
-    /// The parts of the worker's work
-    WorkerParts(Box<worker::Parts>),
+    /// The whole worker on an embedded log
+    WorkerPipeline(Box<worker::PipelineChild>),
+    /// The stages of the worker alone
+    WorkerStages(Box<worker::StagesChild>),
     /// Documents copied from one database into another
     BareInserts(indexer::BareInsertsChild),
     /// The indexer on the embedded log and SQLite
@@ -39,8 +39,8 @@ impl ChildArgs {
     /// Runs until standard input ends.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.kind {
-            ChildKind::WorkerFlow(child) => Box::pin(child.run()).await,
-            ChildKind::WorkerParts(child) => Box::pin(child.run()).await,
+            ChildKind::WorkerPipeline(child) => Box::pin(child.run()).await,
+            ChildKind::WorkerStages(child) => Box::pin(child.run()).await,
             ChildKind::BareInserts(child) => child.run().await,
             ChildKind::IndexEmbedded(child) => child.run().await,
             ChildKind::SseService(child) => child.run().await,

@@ -157,13 +157,13 @@ impl Rounds {
         name: &str,
         bare: &[Measurement],
         value: &dyn Fn(&Measurement) -> Option<f64>,
-        promised: bool,
+        has_goal: bool,
     ) {
         let ratios = self.indexer.iter().zip(bare).map(|(ours, theirs)| Some(value(ours)? / value(theirs)?));
         let Some(ratios) = ratios.collect::<Option<Vec<f64>>>() else { return };
         let Spread { least, median, most } = Spread::of(&ratios);
-        match promised {
-            true => report.promised(name, median, "of its documents/s", Goal::AtLeast(0.85)),
+        match has_goal {
+            true => report.with_goal(name, median, "of its documents/s", Goal::AtLeast(0.85)),
             false => report.figure(name, median, "of its documents"),
         }
         report.figure(format!("{name}: least"), least, "");

@@ -123,7 +123,7 @@ impl Load {
         let Spread { least, median, most } = Spread::of(&ratios);
         let name = format!("{}: requests per CPU-second, of the peer's", self.name);
         match self.goal {
-            Some(goal) => report.promised(name, median, "x", goal),
+            Some(goal) => report.with_goal(name, median, "x", goal),
             None => report.figure(name, median, "x"),
         }
         report.figure(format!("{}: the same, least of {} rounds", self.name, ratios.len()), least, "x");

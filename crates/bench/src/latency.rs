@@ -77,7 +77,7 @@ impl LatencyBench {
 async fn measure(
     report: &mut Report,
     name: &str,
-    promised: bool,
+    has_goal: bool,
     services: Services,
     photo: &Bytes,
     run_length: RunLength,
@@ -98,8 +98,8 @@ async fn measure(
         let since_due: Times = frames.iter().map(FrameTiming::since_due).collect();
         // The goals are for half of the capacity.
         let half = percent == 50;
-        let mut add = |what: &str, value: f64, goal: f64| match promised && half {
-            true => report.promised(format!("{at}: {what}"), value, "ms", Goal::AtMost(goal)),
+        let mut add = |what: &str, value: f64, goal: f64| match has_goal && half {
+            true => report.with_goal(format!("{at}: {what}"), value, "ms", Goal::AtMost(goal)),
             false => report.figure(format!("{at}: {what}"), value, "ms"),
         };
         add("accepted to alert, p50", times.ms(0.5), 60.0);

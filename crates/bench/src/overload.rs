@@ -114,11 +114,11 @@ async fn overload(
     answers(report, name, &outcome);
     let (peak, goodput) = (seen.per_second(2.0, from), seen.per_second(from, to));
     report.figure(format!("{name}: peak"), peak, "frames/s");
-    report.promised(format!("{name}: done under overload, of the peak"), goodput / peak, "", Goal::AtLeast(0.8));
-    report.promised(format!("{name}: accepted again after"), well, "s", Goal::AtMost(10.0));
+    report.with_goal(format!("{name}: done under overload, of the peak"), goodput / peak, "", Goal::AtLeast(0.8));
+    report.with_goal(format!("{name}: accepted again after"), well, "s", Goal::AtMost(10.0));
     report.figure(format!("{name}: ordinary requests before, p99"), calm.ms(0.99), "ms");
     report.figure(format!("{name}: ordinary requests after, p99"), after.ms(0.99), "ms");
-    report.promised(format!("{name}: accepted frames without a result"), lost as f64, "", Goal::AtMost(0.0));
+    report.with_goal(format!("{name}: accepted frames without a result"), lost as f64, "", Goal::AtMost(0.0));
     report.series(format!("{name}: frames finished"), "s", "frames", seen.done);
     senders.end().await?;
     services.end().await
@@ -128,7 +128,7 @@ fn memory(report: &mut Report, name: &str, services: &LimitedServices, seen: &Me
     for (program, memory) in services.programs.iter().zip(&seen.memory) {
         let most = memory.iter().map(|(_, size)| *size).fold(0.0, f64::max);
         let bound = program.bound as f64 / 1e6;
-        report.promised(format!("{name}: most memory, {}", program.name), most, "MB", Goal::AtMost(bound));
+        report.with_goal(format!("{name}: most memory, {}", program.name), most, "MB", Goal::AtMost(bound));
         report.series(format!("{name}: {}", program.name), "s", "MB", memory.clone());
     }
 }
@@ -140,7 +140,7 @@ fn answers(report: &mut Report, name: &str, outcome: &Outcome) {
     report.figure(format!("{name}: refused with Retry-After"), share(outcome.refusals()), "of all");
     report.figure(format!("{name}: not sent, too many requests open"), share(outcome.unsent), "of all");
     report.figure(format!("{name}: accepted under overload, p99"), outcome.p99, "ms");
-    report.promised(format!("{name}: answered in another way"), outcome.wrong as f64, "", Goal::AtMost(0.0));
+    report.with_goal(format!("{name}: answered in another way"), outcome.wrong as f64, "", Goal::AtMost(0.0));
     let codes: Vec<String> = outcome.refused.iter().map(|(code, count)| format!("{count} × {code}")).collect();
     if !codes.is_empty() {
         report.note(format!("{name}: refusals: {}", codes.join(", ")));

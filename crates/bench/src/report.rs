@@ -1,6 +1,6 @@
-//! The report of a bench: its settings, its figures with the goal of each, and the lines of its plots.
+//! The report of a bench: settings, figures with their goals, and the lines of its plots.
 //!
-//! Reports are published, so no path of the machine is in them: of a path, the last part stays.
+//! Reports are published, so they show only the last part of each absolute path.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,7 +75,7 @@ impl Report {
     }
 
     /// Adds a number with its goal.
-    pub fn promised(&mut self, name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
+    pub fn with_goal(&mut self, name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
         let met = goal.met(value);
         self.figures.push(Figure { name: name.into(), value, unit, goal: Some(goal), met: Some(met) });
     }
@@ -146,7 +146,7 @@ fn without_folders(text: &str) -> String {
     text.split(' ').map(shorten).collect::<Vec<_>>().join(" ")
 }
 
-/// Three significant digits.
+/// Three significant digits, and all digits before the decimal point.
 fn readable(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -164,13 +164,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_and_the_object_say_whether_a_goal_is_met() {
+    fn the_table_and_the_json_say_whether_a_goal_is_met() {
         let mut report = Report::new("test");
         report.setting("frames", 20);
-        report.promised("quick", 4.96, "ms", Goal::AtMost(5.0));
-        report.promised("many", 0.5, "of the parts", Goal::AtLeast(0.95));
-        report.promised("alike", 0.45, "of pairs", Goal::Within(0.45, 0.55));
-        report.promised("slower", 0.56, "of pairs", Goal::Within(0.45, 0.55));
+        report.with_goal("quick", 4.96, "ms", Goal::AtMost(5.0));
+        report.with_goal("many", 0.5, "of the parts", Goal::AtLeast(0.95));
+        report.with_goal("alike", 0.45, "of pairs", Goal::Within(0.45, 0.55));
+        report.with_goal("slower", 0.56, "of pairs", Goal::Within(0.45, 0.55));
         report.figure("beside", 12_345.6, "frames/CPU-s");
         let table = report.to_string();
         assert!(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_the_digits_that_count() {
+    fn numbers_have_three_significant_digits_or_all_before_the_point() {
         for (value, expected) in [(0.953, "0.95"), (1.5, "1.5"), (8.0, "8"), (59.96, "60"), (139_512.4, "139512")] {
             assert_eq!(readable(value), expected);
         }

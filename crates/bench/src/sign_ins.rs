@@ -97,7 +97,7 @@ impl Turns {
         for (name, beside) in [("a flood", &many), ("a flood from one address", &one)] {
             let moved = ratio(beside, &alone, 0.99);
             let figure = format!("frames' p99 beside {name}, to that without");
-            report.promised(figure, moved.median, "×", Goal::AtMost(1.2));
+            report.with_goal(figure, moved.median, "×", Goal::AtMost(1.2));
             report.note(format!("p99 beside {name}: over the rounds {:.2} to {:.2}", moved.least, moved.most));
             report.figure(
                 format!("frames' p50 beside {name}, to that without"),

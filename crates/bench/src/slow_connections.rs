@@ -61,13 +61,13 @@ impl SlowConnectionsBench {
         services.end().await?;
         let moved = Spread::of(&ratios);
         let name = "ordinary requests' p99 beside slow connections, to that without";
-        report.promised(name, moved.median, "×", Goal::AtMost(2.0));
+        report.with_goal(name, moved.median, "×", Goal::AtMost(2.0));
         report.note(format!("over the rounds {:.2} to {:.2}", moved.least, moved.most));
         report.figure("ordinary requests' p99 alone", Spread::of(&alone).median, "ms");
         report.figure("ordinary requests' p99 beside slow connections", Spread::of(&beside).median, "ms");
         report.figure("slow connections opened", f64::from(lifetimes.opened), "");
-        report.promised("of them never closed", f64::from(lifetimes.opened - lifetimes.closed), "", Goal::AtMost(0.0));
-        report.promised("longest life of a slow connection", lifetimes.longest, "s", Goal::AtMost(15.0));
+        report.with_goal("of them never closed", f64::from(lifetimes.opened - lifetimes.closed), "", Goal::AtMost(0.0));
+        report.with_goal("longest life of a slow connection", lifetimes.longest, "s", Goal::AtMost(15.0));
         for (kind, longest) in &lifetimes.by_kind {
             report.figure(format!("longest life, {kind}"), *longest, "s");
         }

@@ -102,7 +102,7 @@ fn show(report: &mut Report, before: f64, memory: &[(f64, f64)], sent: usize) {
     report.figure("memory before the first image", before, "MB");
     report.figure("memory in the second quarter", second, "MB");
     report.figure("memory in the last quarter", last, "MB");
-    report.promised("the last to the second quarter", last / second, "×", Goal::AtMost(1.1));
+    report.with_goal("the last to the second quarter", last / second, "×", Goal::AtMost(1.1));
 }
 
 impl Service {

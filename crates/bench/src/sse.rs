@@ -110,7 +110,7 @@ impl Contender {
     }
 
     async fn connect(name: &'static str, mut server: Server, request: &str, subscribers: u32) -> anyhow::Result<Self> {
-        // A few come and go first: what is set up once is no subscriber's.
+        // A few subscribers connect and leave first, so that one-time setup is not counted as memory per subscriber.
         Clients::connect(server.address(), request, 16).await?.end().await?;
         let before = server.child().meter()?.resident()?;
         let mut clients = Clients::connect(server.address(), request, subscribers).await?;
@@ -188,9 +188,9 @@ fn show(report: &mut Report, subscribers: u32, contenders: &[Contender]) {
     let median = |values: &[f64]| Spread::of(values).median;
     for Contender { name, per_subscriber, paced, burst, .. } in contenders {
         let of = |what: &str| format!("{subscribers} subscribers, {name}: {what}");
-        // What is promised, is promised for ours.
+        // The goals are for Sightline, not for nginx.
         let mut add = |what: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| *name == "sightline") {
-            Some(goal) => report.promised(of(what), value, unit, goal),
+            Some(goal) => report.with_goal(of(what), value, unit, goal),
             None => report.figure(of(what), value, unit),
         };
         add("paced", median(&paced.per_cpu_second), "deliveries/CPU-s", Some(Goal::AtLeast(50_000.0)));

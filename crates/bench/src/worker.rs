@@ -16,12 +16,12 @@
 //! measured, with `nvidia-smi`.
 
 mod cluster;
-mod flow;
+mod pipeline;
 mod gpu;
 mod images;
 mod load;
 mod measured;
-mod parts;
+mod stages;
 mod peer;
 mod resources;
 mod speed;
@@ -40,8 +40,8 @@ use super::child::ChildProcess;
 use super::namespace::Servers;
 use super::report::Report;
 
-pub use flow::Flow;
-pub use parts::Parts;
+pub use pipeline::PipelineChild;
+pub use stages::StagesChild;
 
 /// Folder of the Python loop in the source.
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../detector-worker/tests/reference");
@@ -92,8 +92,8 @@ impl WorkerBench {
             speed::scale(&setup, &mut report).await?;
             resources::sessions(&setup, &mut report).await?;
         }
-        let best = resources::batches(&setup, &mut report).await?;
-        resources::share(&setup, best, &mut report).await?;
+        let fastest = resources::batches(&setup, &mut report).await?;
+        resources::share(&setup, fastest, &mut report).await?;
         resources::memory(&setup, &mut report).await?;
         Ok(report)
     }

@@ -95,7 +95,7 @@ async fn send(
     Ok((connection, times))
 }
 
-/// A JPEG header of 640 x 480 pixels, padded to this many bytes with data that is no image. A reader of the header sees no
+/// A JPEG header of 640 x 480 pixels, padded to this many bytes with other data. A reader of the header sees no
 /// difference.
 pub fn image(bytes: usize) -> Bytes {
     let tables = [&[0xff, 0xdb, 0, 67, 0][..], &[16; 64], &[0xff, 0xdb, 0, 67, 1], &[17; 64]].concat();

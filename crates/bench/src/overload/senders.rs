@@ -225,7 +225,7 @@ impl SharedState {
         anyhow::ensure!(seconds > 0, "{status} with Retry-After: 0");
         anyhow::ensure!(
             header("content-type") == "application/problem+json",
-            "{status} that is no problem: {}",
+            "{status} without a problem+json body: {}",
             text()
         );
         let problem: serde_json::Value = serde_json::from_slice(&body)?;

@@ -63,7 +63,7 @@ impl Outcome {
             report.figure(format!("{name}: {meaning}"), share, "of all");
             report.figure(format!("{name}: {meaning}, p99"), times.ms(0.99), "ms");
         }
-        report.promised(format!("{name}: answered in another way"), f64::from(self.wrong), "", Goal::AtMost(0.0));
+        report.with_goal(format!("{name}: answered in another way"), f64::from(self.wrong), "", Goal::AtMost(0.0));
         if let Some(shown) = self.shown {
             report.note(format!("{name}: wrong: {shown}"));
         }

@@ -22,7 +22,7 @@ impl Mailbox {
         let (count, mails) = watch::channel(0);
         let serving = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // The mail of a connection that breaks off is not counted; the one who waits for it times out.
+                // A broken connection is not counted; the waiting client times out.
                 let count = count.clone();
                 tokio::spawn(async move { drop(take(client, &count).await) });
             }

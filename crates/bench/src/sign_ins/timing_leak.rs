@@ -116,7 +116,7 @@ fn report_rounds(report: &mut Report, name: &str, rounds: &[ResponseTimes]) {
     let all = |of: fn(&ResponseTimes) -> &Vec<Duration>| rounds.iter().flat_map(of).copied().collect::<Vec<Duration>>();
     let (known, unknown) = (all(|seen| &seen.known), all(|seen| &seen.unknown));
     let area = area_under_the_curve(&known, &unknown);
-    report.promised(format!("{name}: known accounts answered later than unknown ones"), area, "of pairs", ALIKE);
+    report.with_goal(format!("{name}: known accounts answered later than unknown ones"), area, "of pairs", ALIKE);
     let each: Vec<f64> = rounds.iter().map(|seen| area_under_the_curve(&seen.known, &seen.unknown)).collect();
     let Spread { least, most, .. } = Spread::of(&each);
     let (many, in_look) = (known.len(), rounds.first().map_or(0, |seen| seen.known.len()));

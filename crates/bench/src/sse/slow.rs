@@ -87,7 +87,7 @@ impl SlowReadersBench {
         }
         service.child.kill().await?;
         let moved = Spread::of(&ratios);
-        report.promised(
+        report.with_goal(
             "the others' p99 beside slow readers, to that beside good ones",
             moved.median,
             "×",
@@ -98,22 +98,22 @@ impl SlowReadersBench {
         report.figure("the others' p99 beside slow readers", Spread::of(&beside_slow).median, "ms");
         report.figure("most memory beside good readers", most_well as f64 / 1e6, "MB");
         let bound = most_well as f64 / 1e6 + f64::from(half) * PER_SLOW;
-        report.promised("most memory beside slow readers", most_slow as f64 / 1e6, "MB", Goal::AtMost(bound));
+        report.with_goal("most memory beside slow readers", most_slow as f64 / 1e6, "MB", Goal::AtMost(bound));
         report.figure(
             "kernel buffers of slow readers, beyond good ones",
             buffers as f64 / f64::from(half) / 1e3,
             "kB each",
         );
         let slow = f64::from(half) * f64::from(rounds);
-        report.promised(
+        report.with_goal(
             "slow readers notified or disconnected",
             f64::from(outcome.notified + outcome.cut) / slow,
             "of them",
             Goal::AtLeast(1.0),
         );
         report.figure("notified", f64::from(outcome.notified) / slow, "of all slow");
-        report.promised("alerts missed after coming back", f64::from(outcome.missed), "", Goal::AtMost(0.0));
-        report.promised("alerts seen twice", f64::from(outcome.repeated), "", Goal::AtMost(0.0));
+        report.with_goal("alerts missed after coming back", f64::from(outcome.missed), "", Goal::AtMost(0.0));
+        report.with_goal("alerts seen twice", f64::from(outcome.repeated), "", Goal::AtMost(0.0));
         Ok(report)
     }
 }

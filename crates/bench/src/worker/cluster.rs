@@ -96,11 +96,11 @@ impl Cluster {
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, f64)> {
         let (before, begun) = (self.cpu()?, Instant::now());
         let came = self.load.go(frames).await?;
-        let spent = Cost { frames, cpu: self.cpu()?.saturating_sub(before), wall: begun.elapsed() };
+        let cost = Cost { frames, cpu: self.cpu()?.saturating_sub(before), wall: begun.elapsed() };
         // Leaves out the start, when queues fill, and the end, when the last worker works alone.
         let (first, last) = (came.len() / 10, came.len() * 8 / 10);
         let window = came.get(first).zip(came.get(last)).map_or(0.0, |(first, last)| (*last - *first).as_secs_f64());
-        Ok((spent, (last - first) as f64 / window))
+        Ok((cost, (last - first) as f64 / window))
     }
 
     /// Kills the workers and deletes the topics.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::super::child::ChildProcess;
@@ -11,7 +12,7 @@ use super::super::stats::Spread;
 /// CPU and wall time of a number of frames.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    /// Size of the bench.
+    /// Number of frames.
     pub frames: usize,
     /// Processor time.
     pub cpu: Duration,
@@ -36,7 +37,7 @@ impl Cost {
     }
 }
 
-/// Report of a child after each order.
+/// Report of a child after each command.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct WorkDone {
     /// Wall time in seconds by part of the work, summed over all threads.
@@ -45,6 +46,17 @@ pub struct WorkDone {
     pub calls: Vec<f64>,
     /// Number of threads.
     pub threads: usize,
+}
+
+impl WorkDone {
+    /// Seconds of a stage.
+    ///
+    /// # Errors
+    /// When the child did not measure the stage: a rate over it would be infinite and meet every goal.
+    pub fn seconds(&self, stage: &str) -> anyhow::Result<f64> {
+        let seconds = self.stages.get(stage).copied().filter(|seconds| *seconds > 0.0);
+        seconds.with_context(|| format!("the child did not measure the stage {stage:?}; it measured {:?}", self.stages))
+    }
 }
 
 /// A child that prints `ready` once, and `done <report>` for each `go <frames>`.
@@ -59,14 +71,14 @@ impl MeasuredChild {
         Ok(Self { child })
     }
 
-    /// Makes it process this many frames.
+    /// Has the child process this many frames.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, WorkDone)> {
         let meter = self.child.meter()?;
         let (before, begun) = (meter.cpu()?, Instant::now());
         self.child.send_line(&format!("go {frames}")).await?;
-        let said = self.child.read_line().await?;
+        let reply = self.child.read_line().await?;
         let (cpu, wall) = (meter.cpu()?.saturating_sub(before), begun.elapsed());
-        let done = said.strip_prefix("done ").ok_or_else(|| anyhow::anyhow!("the part said {said:?}"))?;
+        let done = reply.strip_prefix("done ").with_context(|| format!("unexpected reply of the child: {reply:?}"))?;
         Ok((Cost { frames, cpu, wall }, serde_json::from_str(done)?))
     }
 
@@ -76,25 +88,25 @@ impl MeasuredChild {
     }
 }
 
-/// The child's side of [`MeasuredChild`]: prints `ready`, then runs `work` for each order.
+/// The child's side of [`MeasuredChild`]: prints `ready`, then runs `work` for each command.
 pub async fn serve(mut work: impl AsyncFnMut(usize) -> anyhow::Result<WorkDone>) -> anyhow::Result<()> {
     use tokio::io::AsyncBufReadExt as _;
 
     println!("ready");
-    let mut orders = tokio::io::BufReader::new(tokio::io::stdin()).lines();
-    while let Some(order) = orders.next_line().await? {
-        let frames = order.strip_prefix("go ").and_then(|frames| frames.parse().ok());
-        let frames = frames.ok_or_else(|| anyhow::anyhow!("{order:?} is no order"))?;
+    let mut commands = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    while let Some(command) = commands.next_line().await? {
+        let frames = command.strip_prefix("go ").and_then(|frames| frames.parse().ok());
+        let frames = frames.with_context(|| format!("unknown command {command:?}"))?;
         println!("done {}", serde_json::to_string(&work(frames).await?)?);
     }
     Ok(())
 }
 
-/// The parts of the work on a frame: the label of the worker's metric, and the name in a report.
+/// The stages of the work on a frame: the label of the worker's metric, and the name in a report.
 pub const STAGES: [(&str, &str); 4] =
     [("decode", "decode"), ("prepare", "resize and spread"), ("run", "inference"), ("suppress", "read and suppress")];
 
-/// Parses the seconds by part of the work from a page of metrics.
+/// Parses the seconds by stage from a page of metrics. 0 for a stage that the page lacks.
 pub fn stages(metrics: &str) -> BTreeMap<String, f64> {
     let seconds = |stage: &str| {
         let line = format!("sightline_worker_stage_seconds_sum{{stage=\"{stage}\"}} ");
@@ -103,7 +115,7 @@ pub fn stages(metrics: &str) -> BTreeMap<String, f64> {
     STAGES.iter().map(|(stage, _)| ((*stage).to_owned(), seconds(stage))).collect()
 }
 
-/// Ratios over rounds in which both were measured.
+/// Spread of the ratios `over[i] / under[i]`, one per round.
 pub fn ratio(over: &[f64], under: &[f64]) -> Spread {
     let ratios: Vec<f64> = over.iter().zip(under).map(|(over, under)| over / under).collect();
     Spread::of(&ratios)
@@ -114,7 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_are_read_from_the_metrics_page_of_a_worker() {
+    fn a_stage_without_a_time_is_an_error() {
+        let stages = BTreeMap::from([("run".to_owned(), 2.5), ("decode".to_owned(), 0.0)]);
+        let done = WorkDone { stages, ..WorkDone::default() };
+        assert_eq!(done.seconds("run").unwrap(), 2.5);
+        for stage in ["decode", "prepare"] {
+            assert!(done.seconds(stage).unwrap_err().to_string().contains(stage));
+        }
+    }
+
+    #[test]
+    fn the_stages_are_read_from_the_metrics_page_of_a_worker() {
         let page = "# TYPE sightline_worker_stage_seconds histogram\n\
                     sightline_worker_stage_seconds_bucket{stage=\"run\",le=\"0.001\"} 7\n\
                     sightline_worker_stage_seconds_sum{stage=\"run\"} 2.5\n\

@@ -56,11 +56,11 @@ impl Peer {
 
     /// Processes this many frames in each of several parallel loops, after a warm-up pass over the images.
     pub async fn go(&self, frames: usize, loops: usize) -> anyhow::Result<Cost> {
-        let spent = try_join_all((0..loops).map(|_| self.one(frames))).await?;
+        let cost = try_join_all((0..loops).map(|_| self.one(frames))).await?;
         Ok(Cost {
-            frames: spent.iter().map(|spent| spent.frames).sum(),
-            cpu: spent.iter().map(|spent| spent.cpu).sum(),
-            wall: spent.iter().map(|spent| spent.wall).max().unwrap_or_default(),
+            frames: cost.iter().map(|cost| cost.frames).sum(),
+            cpu: cost.iter().map(|cost| cost.cpu).sum(),
+            wall: cost.iter().map(|cost| cost.wall).max().unwrap_or_default(),
         })
     }
 

@@ -20,7 +20,7 @@ const PYTHON: &str = "Python loop";
 /// CPU time of every contender by round.
 #[derive(Default)]
 struct Rounds {
-    spent: BTreeMap<&'static str, Vec<Cost>>,
+    costs: BTreeMap<&'static str, Vec<Cost>>,
     parts: WorkDone,
 }
 
@@ -58,9 +58,9 @@ impl Contenders {
         let folder = |name: &str| setup.path(name).display().to_string();
         let state = |name: &str| ("SIGHTLINE_WORKER_STATE_DIR", folder(name));
         let (embedded, log) = (folder("embedded"), folder("log"));
-        let embedded = setup.child(&["worker-flow", &images, &embedded], &[state("embedded-state")])?;
-        let log = setup.child(&["worker-flow", "--log-alone", &images, &log], &[])?;
-        let parts = setup.child(&["worker-parts", "--decode", &images], &[])?;
+        let embedded = setup.child(&["worker-pipeline", &images, &embedded], &[state("embedded-state")])?;
+        let log = setup.child(&["worker-pipeline", "--log-alone", &images, &log], &[])?;
+        let parts = setup.child(&["worker-stages", "--decode", &images], &[])?;
         let kafka = match setup.kafka.brokers() {
             Err(error) => {
                 report.note(format!("Not measured on Kafka: {error}."));
@@ -90,8 +90,8 @@ impl Contenders {
             all.add(KAFKA, usual.go(frames).await?.0);
             all.add(KAFKA_BARE, bare.go(frames).await?.0);
         }
-        let (spent, done) = self.parts.go(frames).await?;
-        all.add(PARTS, spent);
+        let (cost, done) = self.parts.go(frames).await?;
+        all.add(PARTS, cost);
         for (stage, seconds) in done.stages {
             *all.parts.stages.entry(stage).or_default() += seconds;
         }
@@ -117,12 +117,12 @@ impl Setup<'_> {
 }
 
 impl Rounds {
-    fn add(&mut self, contender: &'static str, spent: Cost) {
-        self.spent.entry(contender).or_default().push(spent);
+    fn add(&mut self, contender: &'static str, cost: Cost) {
+        self.costs.entry(contender).or_default().push(cost);
     }
 
     fn of(&self, contender: &str, value: impl Fn(&Cost) -> f64) -> Vec<f64> {
-        self.spent.get(contender).into_iter().flatten().map(value).collect()
+        self.costs.get(contender).into_iter().flatten().map(value).collect()
     }
 
     fn ms(&self, contender: &str) -> f64 {
@@ -136,7 +136,7 @@ impl Rounds {
                 report.figure(format!("{contender}: frames"), Spread::of(&rates).median, "frames/CPU-s");
             }
         }
-        let (on_kafka, worker) = if self.spent.contains_key(KAFKA) { (true, KAFKA) } else { (false, EMBEDDED) };
+        let (on_kafka, worker) = if self.costs.contains_key(KAFKA) { (true, KAFKA) } else { (false, EMBEDDED) };
         self.ratios(report, on_kafka);
         self.stages(report, worker);
     }
@@ -149,14 +149,14 @@ impl Rounds {
             self.of(EMBEDDED, Cost::ms).iter().zip(&log).map(|(all, log)| 1e3 / (all - log)).collect();
         for (under, goal) in [(PARTS, 0.95), (PYTHON, 1.1)] {
             let under_rates = self.of(under, rate);
-            let mut add = |name: String, rates: &[f64], promised: bool| {
+            let mut add = |name: String, rates: &[f64], has_goal: bool| {
                 if rates.is_empty() || under_rates.is_empty() {
                     return;
                 }
                 let Spread { least, median, most } = ratio(rates, &under_rates);
                 let name = format!("{name} ÷ {under}");
-                if promised {
-                    report.promised(&name, median, "", Goal::AtLeast(goal));
+                if has_goal {
+                    report.with_goal(&name, median, "", Goal::AtLeast(goal));
                 } else {
                     report.figure(&name, median, "");
                 }
@@ -182,7 +182,7 @@ impl Rounds {
             row(name, alone * self.parts.stages.get(stage).copied().unwrap_or_default() / clock);
         }
         row(&format!("rest of the {worker}"), whole - alone);
-        if self.spent.contains_key(KAFKA_BARE) {
+        if self.costs.contains_key(KAFKA_BARE) {
             row("of it, keeping images", whole - self.ms(KAFKA_BARE));
         }
         row("embedded log", self.ms(LOG));
@@ -214,7 +214,7 @@ pub async fn scale(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<()>
     let (scaling, cost) = (ratio(&rates.1, &rates.0), ratio(&costs.1, &costs.0));
     report.figure("one process, one session of one thread", Spread::of(&rates.0).median, "frames/s");
     report.figure("two processes", Spread::of(&rates.1).median, "frames/s");
-    report.promised("two processes ÷ one", scaling.median, "", Goal::AtLeast(1.9));
+    report.with_goal("two processes ÷ one", scaling.median, "", Goal::AtLeast(1.9));
     report.figure("two processes ÷ one, least", scaling.least, "");
     report.figure("two processes ÷ one, most", scaling.most, "");
     report.figure("two processes ÷ one, of what their CPU time would give on idle cores", 2.0 * cost.median, "");

@@ -19,12 +19,12 @@ use super::measured::{WorkDone, serve};
 
 /// Arguments of the child process.
 #[derive(Debug, Args)]
-pub struct Flow {
+pub struct PipelineChild {
     /// Folder of the images
     images: PathBuf,
     /// Folder for the log and kept images
     folder: PathBuf,
-    /// Without a worker: answer each frame at once
+    /// Without a worker: publish a fixed result for each frame
     #[arg(long)]
     log_alone: bool,
     #[command(flatten)]
@@ -33,8 +33,8 @@ pub struct Flow {
     shared: SharedArgs,
 }
 
-impl Flow {
-    /// Processes frames as standard input orders.
+impl PipelineChild {
+    /// Processes frames for each command on standard input.
     pub async fn run(self) -> anyhow::Result<()> {
         let group = groups::detector_worker(&self.shared.frames.detectors);
         let log = self.folder.join("log");
@@ -45,7 +45,7 @@ impl Flow {
         let mut load = Load::new(bus.clone(), group.clone(), images).await?;
         let working = async {
             if self.log_alone {
-                return answer(&*bus, &group, self.config.capacity.worker_frames).await;
+                return publish_fixed_results(&*bus, &group, self.config.capacity.worker_frames).await;
             }
             let deps = Deps::new(bus.clone(), blobs);
             Box::pin(detector_worker::run(self.config, self.shared, deps, CancellationToken::new())).await
@@ -61,8 +61,8 @@ impl Flow {
     }
 }
 
-/// Consumes frames, publishes results and commits, as a worker does, without the work.
-async fn answer(bus: &dyn Bus, group: &str, in_flight: usize) -> anyhow::Result<()> {
+/// Consumes frames, publishes a fixed result for each and commits, without inference.
+async fn publish_fixed_results(bus: &dyn Bus, group: &str, in_flight: usize) -> anyhow::Result<()> {
     let options = ConsumerOptions { max_in_flight: in_flight, ..ConsumerOptions::default() };
     let mut consumer = bus.consumer(TopicRole::Frames, group, options).await?;
     let (finisher, producer) = (consumer.finisher(), bus.producer());

@@ -1,4 +1,4 @@
-//! The parts of the worker's work and nothing else: decode, resize, inference, suppression, on a given number of threads.
+//! The stages of the worker alone (decode, resize, inference, suppression), without queues or a log, on a number of threads.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use super::measured::{WorkDone, serve, stages};
 
 /// Arguments of the child process.
 #[derive(Debug, Args)]
-pub struct Parts {
+pub struct StagesChild {
     /// Folder of the images
     images: PathBuf,
     /// Decode each image every time
@@ -36,8 +36,8 @@ struct ThreadDetector {
     decoding: f64,
 }
 
-impl Parts {
-    /// Processes frames as standard input orders.
+impl StagesChild {
+    /// Processes frames for each command on standard input.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::metrics();
         let options = self.config.runtime();
@@ -91,8 +91,8 @@ fn work(
                 let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
                 loop {
                     let Some(start) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
-                    let taken = (start..frames.min(start + batch)).map(|number| &images[number % images.len()]);
-                    thread.look(taken, decode)?;
+                    let batch = (start..frames.min(start + batch)).map(|number| &images[number % images.len()]);
+                    thread.detect(batch, decode)?;
                 }
             })
         });
@@ -118,7 +118,7 @@ fn work(
 
 impl ThreadDetector {
     /// One call of the detector.
-    fn look<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
+    fn detect<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
         let anew = |image: &Arc<Image>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
         let batch = images.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
