@@ -46,7 +46,7 @@ pub struct AlertFilter {
 impl AlertFilter {
     /// All alerts that a caller may read.
     pub fn of(caller: &Caller, shape: AlertShape) -> Self {
-        let tenant = (!caller.sees_all).then(|| caller.tenant.clone());
+        let tenant = (!caller.reads_all_tenants).then(|| caller.tenant.clone());
         Self { tenant, stream: None, label: None, rule: None, shape }
     }
 

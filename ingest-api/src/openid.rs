@@ -129,7 +129,7 @@ impl Provider {
         let verifier = PkceCodeVerifier::new(flow.verifier());
         let answered = request.set_pkce_verifier(verifier).request_async(self.discovery.client()).await;
         let tokens = answered.map_err(exchange_error)?;
-        let id_token = tokens.id_token().ok_or(IdTokenError::NotAToken)?.to_string();
+        let id_token = tokens.id_token().ok_or(IdTokenError::Malformed)?.to_string();
         let nonce = flow.nonce();
         let binding = id_token::TokenBinding { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
         let user = self.verified(&id_token, &binding, &self.verifier.for_own_client()).await?;

@@ -22,8 +22,8 @@ pub enum ApiError {
     /// The credential is unknown, expired or revoked.
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,
-    /// The credential lacks the right `alerts:read`.
-    #[error("the token does not allow reading; use one that does")]
+    /// The credential lacks the scope.
+    #[error("the token lacks the scope alerts:read")]
     Forbidden,
     /// No route has this path.
     #[error("there is nothing at this path; there are /v1/alerts and /v1/alerts/cookie")]

@@ -94,7 +94,7 @@ impl TestStream {
 
     pub fn on(bus: Arc<dyn Bus>) -> Self {
         let accounts = FakeAccounts::default();
-        accounts.add(ADMIN, Caller { sees_all: true, ..reader("admin", None) });
+        accounts.add(ADMIN, Caller { reads_all_tenants: true, ..reader("admin", None) });
         Self { bus, accounts: Arc::new(accounts), _folder: None }
     }
 

@@ -42,7 +42,7 @@ impl Accounts for AdminToken {
         if !bool::from(hash.ct_eq(&self.hash)) {
             return Err(AccessError::InvalidCredential);
         }
-        Ok(Caller { sees_all: true, ..Caller::new(self.tenant.clone(), Scope::ALL.to_vec()) })
+        Ok(Caller { reads_all_tenants: true, ..Caller::new(self.tenant.clone(), Scope::ALL.to_vec()) })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

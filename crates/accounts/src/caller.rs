@@ -1,4 +1,4 @@
-//! The caller behind a request.
+//! Scopes, and the authenticated caller of a request.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,20 @@ use std::str::FromStr;
 use contracts::{SessionId, TenantId, UserId};
 use store::relational::Role;
 
-/// A scope of OAuth 2.0 (RFC 6749, 3.3): one kind of operation that a credential allows.
+/// A scope of OAuth 2.0 (RFC 6749, 3.3). Each allows one kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Send frames and detections.
     FramesWrite,
-    /// Read frames, detections and statistics.
+    /// Read frames, detections, statistics and rules.
     DetectionsRead,
     /// Read alerts, as they come and as a list.
     AlertsRead,
     /// Change rules.
     RulesWrite,
-    /// Enrol and erase faces.
+    /// Enrol and erase faces. Reserved: no route requires it yet.
     FacesWrite,
-    /// Verify and search faces.
+    /// Verify and search faces. Reserved: no route requires it yet.
     FacesRead,
     /// Read every tenant's data and manage users.
     Admin,
@@ -57,9 +57,9 @@ impl Scope {
             Self::DetectionsRead => "Read frames, detections, statistics and rules",
             Self::AlertsRead => "Read alerts, as they come and as a list",
             Self::RulesWrite => "Change rules",
-            Self::FacesWrite => "Enrol and erase faces",
-            Self::FacesRead => "Verify and search faces",
-            Self::Admin => "See everybody's data and manage users",
+            Self::FacesWrite => "Enrol and erase faces (reserved: no route requires it yet)",
+            Self::FacesRead => "Verify and search faces (reserved: no route requires it yet)",
+            Self::Admin => "Read every tenant's data and manage users",
         }
     }
 
@@ -83,20 +83,20 @@ impl Scope {
         scopes.split(' ').filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// Those of `of` that are among `named`, in the order of `of`.
-    pub(crate) fn intersect(of: &[Self], named: &[Self]) -> Vec<Self> {
-        of.iter().copied().filter(|scope| named.contains(scope)).collect()
+    /// The scopes that are in both lists, in the order of `allowed`.
+    pub(crate) fn intersect(allowed: &[Self], requested: &[Self]) -> Vec<Self> {
+        allowed.iter().copied().filter(|scope| requested.contains(scope)).collect()
     }
 
-    /// The list of names, separated by blanks.
+    /// The names of the scopes, separated by spaces.
     pub fn list(scopes: &[Self]) -> String {
         scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The scopes in a client's list, each once, in the order of [`Self::ALL`].
+    /// Parses a client's list. Returns each scope once, in the order of [`Self::ALL`].
     ///
     /// # Errors
-    /// Names the first unknown one.
+    /// When a scope is unknown; names the first unknown scope.
     pub fn parse_list(scopes: &str) -> Result<Vec<Self>, UnknownScope> {
         let names = scopes.split_ascii_whitespace();
         let mut scopes = names.map(str::parse).collect::<Result<Vec<Self>, _>>()?;
@@ -106,9 +106,9 @@ impl Scope {
     }
 }
 
-/// A name of no scope.
+/// The name is not that of a scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scope {0:?}; there are {all}", all = Scope::list(&Scope::ALL))]
+#[error("unknown scope {0:?}; the valid scopes are {all}", all = Scope::list(&Scope::ALL))]
 pub struct UnknownScope(String);
 
 impl FromStr for Scope {
@@ -116,7 +116,7 @@ impl FromStr for Scope {
 
     fn from_str(name: &str) -> Result<Self, UnknownScope> {
         let known = Self::ALL.into_iter().find(|scope| scope.name() == name);
-        // A client may send a long name, and the answer repeats it.
+        // The error repeats the client's name, which may be long.
         known.ok_or_else(|| UnknownScope(name.chars().take(64).collect()))
     }
 }
@@ -127,29 +127,29 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The caller of a request: tenant, user and scopes. Handlers take it as an argument, so none runs without a tenant.
+/// The authenticated caller of a request. Handlers take it as an argument, so no handler runs without a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The tenant whose data it writes.
+    /// The caller writes data of this tenant and reads it.
     pub tenant: TenantId,
-    /// The user; `None` for the operator's own token.
+    /// `None` for the operator's own token.
     pub user: Option<UserId>,
-    /// The session of an access token; `None` for other credentials.
+    /// The session that an access token belongs to; `None` for other credentials.
     pub session: Option<SessionId>,
-    /// Whether it reads every tenant's data.
-    pub sees_all: bool,
-    /// The scopes of the credential.
+    /// The caller reads the data of every tenant.
+    pub reads_all_tenants: bool,
+    /// Scopes of the credential.
     pub scopes: Vec<Scope>,
-    /// Most requests per second; `None` without a limit.
+    /// Requests per second; `None` for no limit.
     pub rate_limit: Option<u32>,
-    /// End of the credential's validity, at which a stream that it opened closes; `None` without an end.
+    /// When the credential expires, which also ends the caller's streams; `None` for never.
     pub valid_until: Option<std::time::SystemTime>,
 }
 
 impl Caller {
-    /// A caller of a tenant with these scopes: without user, session, rate limit or expiry, and limited to its tenant.
+    /// A caller with a tenant and scopes, and nothing else: no user, session, rate limit or expiry. It reads its tenant only.
     pub const fn new(tenant: TenantId, scopes: Vec<Scope>) -> Self {
-        Self { tenant, user: None, session: None, sees_all: false, scopes, rate_limit: None, valid_until: None }
+        Self { tenant, user: None, session: None, reads_all_tenants: false, scopes, rate_limit: None, valid_until: None }
     }
 
     /// Whether the credential has a scope.
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_read_back_as_they_are_listed() {
+    fn a_formatted_list_of_scopes_parses_to_the_same_scopes() {
         let scopes = Scope::parse_list(" alerts:read frames:write  alerts:read").unwrap();
         assert_eq!(scopes, [Scope::FramesWrite, Scope::AlertsRead]);
         assert_eq!(Scope::parse_known(&Scope::list(&scopes)), scopes);
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_is_none_is_named_with_those_that_are() {
-        let refused = Scope::parse_list("frames:write root").unwrap_err().to_string();
-        assert!(refused.contains("\"root\"") && refused.contains("faces:read admin"), "{refused}");
+    fn an_unknown_scope_error_lists_the_valid_scopes() {
+        let error = Scope::parse_list("frames:write root").unwrap_err().to_string();
+        assert!(error.contains("\"root\"") && error.contains("faces:read admin"), "{error}");
         assert!(Scope::parse_list(&"x".repeat(10_000)).unwrap_err().to_string().len() < 300);
     }
 
     #[test]
-    fn only_an_admin_may_be_allowed_to_administrate() {
+    fn only_the_admin_role_may_hold_the_admin_scope() {
         assert!(!Scope::allowed_for(Role::User).contains(&Scope::Admin));
         assert_eq!(Scope::allowed_for(Role::User).len() + 1, Scope::allowed_for(Role::Admin).len());
     }

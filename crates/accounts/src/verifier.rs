@@ -233,7 +233,7 @@ impl TokenVerifier {
             tenant: user.tenant.clone(),
             user: Some(user.id),
             session: None,
-            sees_all: user.role == Role::Admin && scopes.contains(&Scope::Admin),
+            reads_all_tenants: user.role == Role::Admin && scopes.contains(&Scope::Admin),
             scopes,
             rate_limit: user.rate_limit.in_force(self.settings.rate_limit),
             valid_until: expires_at.map(SystemTime::from),

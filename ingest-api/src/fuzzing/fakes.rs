@@ -71,7 +71,7 @@ pub struct AcceptAll;
 impl Accounts for AcceptAll {
     async fn authenticate(&self, _: &str) -> Result<Caller, AccessError> {
         let scopes = Scope::allowed_for(store::relational::Role::User).to_vec();
-        Ok(Caller { sees_all: true, ..Caller::new(TenantId::admin(), scopes) })
+        Ok(Caller { reads_all_tenants: true, ..Caller::new(TenantId::admin(), scopes) })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {

@@ -51,11 +51,7 @@ pub struct OptionalAdmin(pub Option<Caller>);
 impl<S> Authorized<S> {
     /// The data that the caller may read.
     pub fn visible(&self) -> store::TenantScope {
-        if self.caller.sees_all {
-            store::TenantScope::All
-        } else {
-            store::TenantScope::Tenant(self.caller.tenant.clone())
-        }
+        if self.caller.reads_all_tenants { store::TenantScope::All } else { store::TenantScope::Tenant(self.caller.tenant.clone()) }
     }
 }
 
@@ -83,8 +79,11 @@ pub enum AuthError {
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,
     /// The token lacks a scope.
-    #[error("the token does not allow {0}; use one that does")]
-    Forbidden(&'static str),
+    #[error("the token lacks the scope {0}")]
+    MissingScope(Scope),
+    /// Changing an account needs the session of a sign-in without narrower scopes.
+    #[error("changing an account needs a sign-in with all scopes; this token is narrower")]
+    NotFullSession,
     /// The rate limit is reached.
     #[error("the rate limit is {limit} requests per second; wait and try again")]
     RateLimited {
@@ -106,7 +105,7 @@ impl HttpError for AuthError {
         match self {
             Self::NoCredential => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::InvalidCredential => (StatusCode::UNAUTHORIZED, "invalid_token"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::MissingScope(_) | Self::NotFullSession => (StatusCode::FORBIDDEN, "forbidden"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::QuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
         }
@@ -196,7 +195,7 @@ impl<S: RequiredScope> FromRequestParts<App> for Authorized<S> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
         if !caller.may(S::SCOPE) {
-            return Err(AuthError::Forbidden(S::ACTION).into());
+            return Err(AuthError::MissingScope(S::SCOPE).into());
         }
         Ok(Self { caller, scope: PhantomData })
     }
@@ -219,8 +218,7 @@ impl FromRequestParts<App> for FullSession {
         let is_operator = caller.user.is_none();
         let is_full_session = has_all_scopes && caller.session.is_some();
         if !(is_operator || is_full_session) {
-            let action = "changing an account, which needs a sign-in with all scopes";
-            return Err(AuthError::Forbidden(action).into());
+            return Err(AuthError::NotFullSession.into());
         }
         CurrentUser::of(caller, app).await.map(Self)
     }

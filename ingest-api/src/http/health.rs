@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: `platform` answers them, this describes them in the OpenAPI document.
+//! `/healthz` and `/readyz`: the handlers of `platform`, with their entries in the OpenAPI document.
 
 use platform::Health;
 use utoipa::openapi::path::{OperationBuilder, PathItem, Paths};
@@ -28,13 +28,13 @@ fn paths() -> Paths {
     };
     let live = OperationBuilder::new()
         .operation_id(Some("is_live"))
-        .summary(Some("Whether the process answers"))
-        .response("200", answer("It does", status().build()));
+        .summary(Some("Whether the process is running"))
+        .response("200", answer("The process is running", status().build()));
     let ready = OperationBuilder::new()
         .operation_id(Some("is_ready"))
-        .summary(Some("Whether everything that the service needs can be reached"))
-        .response("200", answer("All of it", checks()))
-        .response("503", answer("Not all of it; each check is named with `ok` or what is wrong", checks()));
+        .summary(Some("Whether every dependency is reachable"))
+        .response("200", answer("Every dependency is reachable", checks()))
+        .response("503", answer("A dependency is unreachable; `checks` maps each name to `ok` or its error", checks()));
     let mut paths = Paths::new();
     for (path, operation) in [("/healthz", live), ("/readyz", ready)] {
         let (status, response) = METHOD_NOT_ALLOWED.problem();

@@ -1,15 +1,14 @@
-//! The scopes that handlers demand, as types for [`Authorized`](crate::http::auth::Authorized).
+//! Marker types for the scopes that handlers require, used as `Authorized<FramesWrite>`
+//! (see [`Authorized`](crate::http::auth::Authorized)).
 //!
-//! The scopes themselves are `accounts::Scope`. A scope that only one resource uses may be declared in the resource's file.
+//! Each maps to a variant of `accounts::Scope`. A scope that only one resource uses may have its type in the resource's file.
 
 use accounts::Scope;
 
-/// A scope as a type.
+/// The scope that a handler requires.
 pub trait RequiredScope: Send + 'static {
-    /// What the credential must allow.
+    /// The credential must have this scope; otherwise the client gets 403.
     const SCOPE: Scope;
-    /// The end of the error message "the token does not allow …".
-    const ACTION: &'static str;
 }
 
 /// `frames:write`
@@ -17,7 +16,6 @@ pub struct FramesWrite;
 
 impl RequiredScope for FramesWrite {
     const SCOPE: Scope = Scope::FramesWrite;
-    const ACTION: &'static str = "sending";
 }
 
 /// `detections:read`
@@ -25,7 +23,6 @@ pub struct DetectionsRead;
 
 impl RequiredScope for DetectionsRead {
     const SCOPE: Scope = Scope::DetectionsRead;
-    const ACTION: &'static str = "reading";
 }
 
 /// `alerts:read`
@@ -33,7 +30,6 @@ pub struct AlertsRead;
 
 impl RequiredScope for AlertsRead {
     const SCOPE: Scope = Scope::AlertsRead;
-    const ACTION: &'static str = "reading alerts";
 }
 
 /// `rules:write`
@@ -41,7 +37,6 @@ pub struct RulesWrite;
 
 impl RequiredScope for RulesWrite {
     const SCOPE: Scope = Scope::RulesWrite;
-    const ACTION: &'static str = "changing rules";
 }
 
 /// `admin`
@@ -49,5 +44,4 @@ pub struct Admin;
 
 impl RequiredScope for Admin {
     const SCOPE: Scope = Scope::Admin;
-    const ACTION: &'static str = "managing users";
 }

@@ -1,7 +1,7 @@
 //! Verifies ID tokens and reads the user from them.
 //!
-//! The library checks issuer, signature, expiry and nonce (OpenID Connect Core, 3.1.3.7). Here are the checks that depend on the
-//! installation: which clients' tokens are accepted, and how far clocks may differ.
+//! The `openidconnect` crate checks issuer, signature, expiry and nonce (OpenID Connect Core, 3.1.3.7). This file adds the checks
+//! that depend on settings: the accepted clients (`aud`, `azp`) and the maximum clock skew.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use super::discovery::Metadata;
 
-/// Longest token, in bytes: with a user's groups it has some kilobytes.
+/// Longest token, in bytes. A token with a user's groups has some kilobytes.
 const MAX_LENGTH: usize = 16 << 10;
 /// Longest `sub`, in bytes.
 const MAX_SUBJECT: usize = 255;
 /// Longest name, in characters.
 const MAX_NAME: usize = 200;
-/// How far the provider's clock may be ahead, in seconds.
+/// How many seconds the provider's clock may be ahead.
 const MAX_CLOCK_SKEW: i64 = 60;
 
 /// Asymmetric algorithms only. With a shared secret, everyone with the client secret could sign tokens.
@@ -40,57 +40,55 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-/// Why an ID token is invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why an ID token is rejected. The text is sent to the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
-    /// No valid JWT.
-    #[error("id_token: not an ID token")]
-    NotAToken,
-    /// Signed with a key that the provider does not publish.
+    /// Too long, not a signed JWT, or without a usable `sub`.
+    #[error("id_token: it is not a valid ID token")]
+    Malformed,
+    /// Every cause without a variant of its own, in the words of the `openidconnect` crate.
+    #[error("id_token: the ID token cannot be accepted: {0}")]
+    Rejected(String),
+    /// The provider does not publish the key that signed the token.
     #[error("id_token: it is not signed with a key of the provider")]
     UnknownKey,
-    /// The signature does not match, or its algorithm is not allowed.
-    #[error("id_token: its signature is wrong, or its algorithm is not accepted")]
+    #[error("id_token: its signature is invalid or its algorithm is not allowed")]
     Signature,
-    /// Another issuer.
-    #[error("id_token: another provider issued it")]
+    #[error("id_token: its issuer (iss) does not match the provider")]
     Issuer,
-    /// Another audience.
+    /// `aud` or `azp` names a client that is not accepted.
     #[error(
-        "id_token: it was issued for another client (SIGHTLINE_OIDC_CLIENT_ID and _AUDIENCES name the accepted ones)"
+        "id_token: it was issued for another client; SIGHTLINE_OIDC_CLIENT_ID and SIGHTLINE_OIDC_AUDIENCES list the accepted \
+         clients"
     )]
     Audience,
-    /// Expired, or not valid yet.
     #[error("id_token: it has expired or is not valid yet; sign in with the provider again")]
     Time,
-    /// Another nonce.
-    #[error("nonce: the ID token has another one")]
+    #[error("nonce: it does not match the nonce of the ID token")]
     Nonce,
-    /// The hash is that of another access token.
-    #[error("id_token: it does not belong to the access token of the same response")]
+    #[error("id_token: its at_hash does not match the access token")]
     AccessToken,
 }
 
-/// A user of the provider.
+/// The user whom an ID token describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderUser {
     /// `sub`
     pub subject: String,
-    /// The e-mail address, if the provider has verified it.
+    /// Only when the provider has verified it.
     pub email: Option<String>,
-    /// The full name.
     pub full_name: Option<String>,
 }
 
-/// What the token must belong to.
+/// The sign-in that the token must match. A value that is `None` is not checked.
 pub struct TokenBinding<'a> {
-    /// The nonce of the sign-in.
+    /// `nonce` of the authorization request.
     pub nonce: Option<&'a str>,
-    /// The access token of the same answer.
+    /// Access token of the same token response, checked by `at_hash`.
     pub access_token: Option<&'a AccessToken>,
 }
 
-/// Claims that the library does not read.
+/// Claims that the `openidconnect` crate does not read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ExtraClaims {
     nbf: Option<f64>,
@@ -101,7 +99,7 @@ impl AdditionalClaims for ExtraClaims {}
 type Token = IdToken<ExtraClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 type Claims = IdTokenClaims<ExtraClaims, CoreGenderClaim>;
 
-/// Verifies ID tokens.
+/// Verifies the ID tokens of one provider's accepted clients.
 #[derive(Debug, Clone)]
 pub struct IdTokenVerifier {
     client_id: String,
@@ -110,18 +108,18 @@ pub struct IdTokenVerifier {
 }
 
 impl IdTokenVerifier {
-    /// Accepts tokens of this client and of `others`.
+    /// Accepts tokens issued for this client and for `others`.
     pub fn new(client_id: &str, others: impl IntoIterator<Item = String>) -> Self {
         let clients = others.into_iter().chain([client_id.to_owned()]).collect();
         Self { client_id: client_id.to_owned(), clients }
     }
 
-    /// Accepts tokens of this client alone, as in a flow that it began.
+    /// Accepts only tokens issued for this client, as the code flow of this client requires.
     pub fn for_own_client(&self) -> Self {
         Self::new(&self.client_id, [])
     }
 
-    /// The user of a token.
+    /// Verifies a token and returns its user.
     pub fn verify(
         &self,
         token: &str,
@@ -129,9 +127,9 @@ impl IdTokenVerifier {
         provider: &Metadata,
     ) -> Result<ProviderUser, IdTokenError> {
         if token.len() > MAX_LENGTH {
-            return Err(IdTokenError::NotAToken);
+            return Err(IdTokenError::Malformed);
         }
-        let token = Token::from_str(token).map_err(|_| IdTokenError::NotAToken)?;
+        let token = Token::from_str(token).map_err(|_| IdTokenError::Malformed)?;
         let now = Timestamp::now().as_second();
         let verifier = verifier(&self.client_id, provider, now);
         let claims = match binding.nonce {
@@ -166,7 +164,7 @@ fn verifier(client_id: &str, provider: &Metadata, now: i64) -> CoreIdTokenVerifi
     let (client_id, issuer) = (ClientId::new(client_id.to_owned()), provider.issuer().clone());
     CoreIdTokenVerifier::new_public_client(client_id, issuer, provider.jwks().clone())
         .set_allowed_algs(ALGORITHMS)
-        // The library checks for one client; `check_audience` checks for all.
+        // The crate compares with one client; `check_audience` compares with all accepted clients.
         .require_audience_match(false)
         .set_issue_time_verifier_fn(move |issued| {
             if issued.timestamp() <= now + MAX_CLOCK_SKEW { Ok(()) } else { Err("issued in the future".to_owned()) }
@@ -194,21 +192,21 @@ fn from_library(error: &ClaimsVerificationError) -> IdTokenError {
         ClaimsVerificationError::InvalidIssuer(_) => IdTokenError::Issuer,
         ClaimsVerificationError::Expired(_) => IdTokenError::Time,
         ClaimsVerificationError::InvalidNonce(_) => IdTokenError::Nonce,
-        _ => IdTokenError::NotAToken,
+        other => IdTokenError::Rejected(other.to_string()),
     }
 }
 
 fn user(claims: &Claims) -> Result<ProviderUser, IdTokenError> {
     let subject = claims.subject().as_str();
     if !(1..=MAX_SUBJECT).contains(&subject.len()) || subject.chars().any(char::is_control) {
-        return Err(IdTokenError::NotAToken);
+        return Err(IdTokenError::Malformed);
     }
     let user = ProviderUser { subject: subject.to_owned(), email: None, full_name: None };
     Ok(user.with_claims(claims.email(), claims.email_verified(), claims.name()))
 }
 
 impl ProviderUser {
-    /// Adds e-mail address and name.
+    /// Adds e-mail address and name; those that are missing stay as they are.
     pub fn with_claims(
         self,
         email: Option<&EndUserEmail>,

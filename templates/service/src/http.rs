@@ -74,7 +74,7 @@ enum ApiError {
     NoCredential,
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,
-    #[error("the token does not allow reading; use one that does")]
+    #[error("the token lacks the scope detections:read")]
     Forbidden,
     #[error("there were too many requests; try again in a second")]
     RateLimited,

@@ -13,7 +13,7 @@ pub async fn a_user_signs_in_by_name_or_address_in_any_case(accounts: &mut TestA
         let tokens = sign_in(&accounts.other, login, PASSWORD).await.unwrap();
         let caller = accounts.one.authenticate(tokens.access_token.expose()).await.unwrap();
         assert_eq!((caller.user, &caller.tenant, caller.session), (Some(ann.id), &ann.tenant, Some(tokens.session)));
-        assert!(!caller.sees_all && !caller.may(Scope::Admin) && caller.may(Scope::FramesWrite));
+        assert!(!caller.reads_all_tenants && !caller.may(Scope::Admin) && caller.may(Scope::FramesWrite));
         assert_eq!(caller.rate_limit, Some(10));
         assert!(caller.valid_until.is_some());
     }
@@ -144,15 +144,15 @@ pub async fn a_new_admin_signs_in_again_and_sees_everything(accounts: &mut TestA
     accounts.assert_refused_within_a_second(&before.access_token).await;
 
     let caller = accounts.caller("ann").await;
-    assert!(caller.sees_all && caller.may(Scope::Admin));
+    assert!(caller.reads_all_tenants && caller.may(Scope::Admin));
     let scopes = [Scope::DetectionsRead];
     let (_, token) = accounts.one.add_api_token(&caller, "stats", &scopes, None, &Actor::default()).await.unwrap();
     let program = accounts.other.authenticate(token.expose()).await.unwrap();
-    assert!(!program.sees_all && program.scopes == scopes, "a token without the scope `admin` does not");
+    assert!(!program.reads_all_tenants && program.scopes == scopes, "a token without the scope `admin` does not");
 
     let user = AccessChange { role: Some(Role::User), ..AccessChange::default() };
     accounts.one.change_access(ann.id, &user, &Actor::default()).await.unwrap();
-    assert!(!accounts.caller("ann").await.sees_all);
+    assert!(!accounts.caller("ann").await.reads_all_tenants);
 }
 
 pub async fn the_operators_user_is_created_once_without_limits(accounts: &mut TestAccounts) {
@@ -170,7 +170,7 @@ pub async fn the_operators_user_is_created_once_without_limits(accounts: &mut Te
     assert_eq!(sign_in(&accounts.one, "admin", "").await.unwrap_err(), AccountError::WrongPassword);
     accounts.one.set_password(one.id, &Credential::new(PASSWORD), &Actor::default()).await.unwrap();
     let caller = accounts.caller("admin").await;
-    assert!(caller.sees_all && caller.rate_limit.is_none());
+    assert!(caller.reads_all_tenants && caller.rate_limit.is_none());
 }
 
 pub async fn a_new_password_ends_the_other_sessions(accounts: &mut TestAccounts) {
