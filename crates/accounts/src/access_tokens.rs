@@ -16,11 +16,11 @@ use crate::settings::{Settings, VerifierSettings};
 use crate::signing_keys::SigningKeyring;
 use crate::verifying_keys::VerifyingKeyring;
 
-/// Largest difference of the clocks of two instances.
+/// Maximum clock skew between instances.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 /// Longest token that is parsed, in bytes. An issued one has about 600.
 const MAX_LENGTH: usize = 4_096;
-/// Header `typ` of an access token. It tells it from other tokens that the same keys might sign, such as ID tokens.
+/// Header `typ` of an access token (RFC 9068, 2.1). Other tokens that the same keys might sign, such as ID tokens, have another.
 const TYPE: &str = "at+jwt";
 
 /// The claims of an access token.
@@ -29,6 +29,7 @@ pub(crate) struct Claims {
     iss: String,
     aud: String,
     pub sub: UserId,
+    /// RFC 9068 requires the claim. There are no registered clients, so it repeats the audience.
     client_id: String,
     pub sid: SessionId,
     pub jti: Uuid,
@@ -38,18 +39,18 @@ pub(crate) struct Claims {
     scope: String,
     pub tenant: TenantId,
     role: String,
-    /// The last revocation before the issue. A later revocation of all of a user's tokens includes this one. Times would not do:
-    /// they are whole seconds, and clocks differ.
-    pub rev: i64,
+    /// Sequence number of the last revocation that the issuer had read. A revocation of all of a user's tokens with a higher
+    /// number revokes this one. A time would not be exact enough: claims have whole seconds, and clocks differ.
+    #[serde(rename = "rev")]
+    pub revocation_sequence: i64,
 }
 
 impl Claims {
-    /// The scopes.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
         Scope::parse_known(&self.scope)
     }
 
-    /// End of its validity.
+    /// `exp`; the earliest time when it is out of range.
     pub(crate) fn expires_at(&self) -> Timestamp {
         Timestamp::from_second(self.exp).unwrap_or(Timestamp::MIN)
     }

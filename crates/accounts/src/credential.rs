@@ -1,4 +1,5 @@
-//! Passwords and tokens in memory: they print as `***`, and their memory is wiped.
+//! Passwords and tokens in memory. They print as `***`. Their memory is overwritten when they are dropped, as far as possible:
+//! copies that a library or a moved buffer left behind stay.
 
 use std::fmt;
 
@@ -23,7 +24,7 @@ impl Credential {
         &self.0
     }
 
-    /// A random token of 256 bits after a prefix, which tells secret scanners and this program its kind.
+    /// A prefix and 256 random bits. The prefix identifies the kind of token for secret scanners and for this program.
     pub(crate) fn random(prefix: &str) -> Self {
         Self::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random::<32>())))
     }
@@ -45,7 +46,7 @@ pub(crate) fn hash(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token).into())
 }
 
-/// Random bytes from the operating system. Panics without them: no secret could be created.
+/// Random bytes from the operating system. Panics when it returns none, because no secret can be created then.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_never_prints() {
+    fn a_secret_text_prints_as_stars() {
         let credential = Credential::random("sl_");
         assert_eq!(format!("{credential:?} {:?}", credential.hash()), "*** ***");
         assert!(credential.expose().starts_with("sl_") && credential.expose().len() == 46);

@@ -33,7 +33,8 @@ pub trait Mailer: Send + Sync {
     async fn send(&self, mail: &Mail) -> Result<(), String>;
 }
 
-/// Writes mails to the log instead of sending them. For development only: a reader of the log can use the reset tokens.
+/// Writes mails to the log output instead of sending them. For development only: everyone who reads the log output can use the
+/// reset tokens.
 pub struct LogMailer;
 
 #[async_trait]
@@ -43,7 +44,7 @@ impl Mailer for LogMailer {
             to = mail.to,
             subject = mail.subject,
             text = mail.text,
-            "SIGHTLINE_SMTP_URL is not set: this mail is logged instead of sent"
+            "mail not sent: no mail server is configured (SIGHTLINE_SMTP_URL)"
         );
         Ok(())
     }

@@ -1,8 +1,10 @@
-//! Work of an issuing service beside requests: reset mails, key rotation, deletion of expired rows.
+//! Background work of the service that issues tokens: reset mails, key rotation, deletion of expired rows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::AccountError;
@@ -10,11 +12,11 @@ use crate::interval::{every, tick};
 use crate::resets::ResetRequest;
 use crate::service::AccountsService;
 
-/// Period of key rotation and sweeps.
+/// Period of key rotation and of the deletion of expired rows.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Pause after a failed read of the signing keys.
 const RETRY_KEYS_AFTER: Duration = Duration::from_secs(1);
-/// Time limit of a stop for the mails that were promised.
+/// How long after a stop the mails of accepted requests are still sent, with the one that is being sent.
 const LAST_MAILS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AccountsService {
@@ -45,26 +47,17 @@ impl AccountsService {
         }
     }
 
+    /// Sends reset mails until `stop`, then those that were requested before.
     async fn send_reset_mails(&self, stop: &CancellationToken) {
         let mut requests = self.reset_requests.lock().await;
-        while let Some(Some(next)) = stop.run_until_cancelled(requests.recv()).await {
-            self.send_reset_mail_or_log(&next).await;
-        }
-        // A client that was promised a mail gets it, unless the mail server takes too long.
-        requests.close();
-        let rest = async {
-            while let Some(next) = requests.recv().await {
-                self.send_reset_mail_or_log(&next).await;
+        let send = |request: ResetRequest| async move {
+            if let Err(error) = self.send_reset_mail(&request).await {
+                tracing::error!(error = error.to_string(), "a request for a new password failed");
             }
         };
-        if tokio::time::timeout(LAST_MAILS_TIMEOUT, rest).await.is_err() {
-            tracing::error!(waiting = requests.len(), "stopped before all mails for a new password were sent");
-        }
-    }
-
-    async fn send_reset_mail_or_log(&self, request: &ResetRequest) {
-        if let Err(error) = self.send_reset_mail(request).await {
-            tracing::error!(error = error.to_string(), "a request for a new password failed");
+        let unsent = drain(&mut requests, stop, LAST_MAILS_TIMEOUT, send).await;
+        if unsent > 0 {
+            tracing::error!(unsent, "stopped before all password-reset mails were sent");
         }
     }
 
@@ -77,10 +70,84 @@ impl AccountsService {
         }
     }
 
-    /// Adds a signing key when one is due, and deletes expired rows.
+    /// Adds a signing key when one is due, and deletes expired rows, also when the key cannot be added.
+    ///
+    /// # Errors
+    /// The first failure.
     pub async fn maintain_once(&self) -> Result<(), AccountError> {
-        self.rotate_keys().await?;
-        self.store.sweep(self.clock.now()).await?;
+        let rotated = self.rotate_keys().await;
+        let swept = self.store.sweep(self.clock.now()).await;
+        rotated?;
+        swept?;
         Ok(())
+    }
+}
+
+/// Handles requests one after the other until `stop`, then those that are queued, for at most `limit` after `stop`. Returns the
+/// number of accepted requests that were not handled, with the one that the limit interrupted.
+async fn drain<T, F: Future<Output = ()>>(
+    requests: &mut mpsc::Receiver<T>,
+    stop: &CancellationToken,
+    limit: Duration,
+    handle: impl Fn(T) -> F,
+) -> usize {
+    let handling = AtomicBool::new(false);
+    let all = async {
+        loop {
+            let next = match stop.run_until_cancelled(requests.recv()).await {
+                Some(next) => next,
+                None => {
+                    requests.close();
+                    requests.recv().await
+                }
+            };
+            let Some(request) = next else { return };
+            handling.store(true, Ordering::Relaxed);
+            handle(request).await;
+            handling.store(false, Ordering::Relaxed);
+        }
+    };
+    let time_limit = async {
+        stop.cancelled().await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        () = all => 0,
+        () = time_limit => requests.len() + usize::from(handling.load(Ordering::Relaxed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    /// Three requests, of which the second and every later one is handled in `time`.
+    async fn drained(time: Duration) -> (usize, Duration) {
+        let (sender, mut requests) = mpsc::channel(3);
+        (0..3).for_each(|number| sender.try_send(number).unwrap());
+        let stop = CancellationToken::new();
+        let handle = |number| {
+            let stop = stop.clone();
+            async move {
+                if number > 0 {
+                    stop.cancel();
+                    tokio::time::sleep(time).await;
+                }
+            }
+        };
+        let begun = Instant::now();
+        (drain(&mut requests, &stop, LIMIT, handle).await, begun.elapsed())
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_requests_up_to_a_limit_and_counts_the_rest() {
+        assert_eq!(drained(Duration::ZERO).await.0, 0, "all are handled");
+        let (unsent, time) = drained(Duration::from_secs(3600)).await;
+        assert_eq!(unsent, 2, "the one that is interrupted and the one that waits");
+        assert!(time >= LIMIT && time < Duration::from_secs(60), "{time:?}");
     }
 }

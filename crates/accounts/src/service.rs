@@ -152,7 +152,7 @@ impl AccountsService {
     /// Adds a signing key when one is due, and loads the keys.
     pub(crate) async fn rotate_keys(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let decide = |keys: &[_]| signing_keys::due(keys, &self.settings, now);
+        let decide = |keys: &[_]| signing_keys::due_rotation(keys, &self.settings, now);
         let records = self.store.rotate_signing_keys(decide, self.settings.access_tokens_expired_by(now)).await?;
         // Public keys first: this instance never signs with a key that it does not verify.
         let public = records.iter().map(SigningKeyRecord::verifying).collect();

@@ -1,7 +1,7 @@
 //! Private keys of access tokens, and their rotation. Only an issuing service loads them.
 //!
-//! A new key is published for some time before it signs. An old key verifies until the last token that it signed has expired. So
-//! no token is refused because of a rotation, neither here nor by a client that caches the published keys.
+//! A new key is published for some time before it signs, and an old key verifies until the last token that it signed has expired.
+//! So a rotation never makes a token invalid, also for a client that caches the published keys.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -45,7 +45,7 @@ impl SigningKeyring {
 }
 
 impl SigningKeys {
-    /// The key that signs at this time: the newest with `signs_from` in the past.
+    /// The key that signs at this time: the newest whose `signs_from` is not in the future.
     pub(crate) fn at(&self, now: Timestamp) -> Option<&SigningKey> {
         self.0.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
     }
@@ -69,8 +69,8 @@ pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
     }
 }
 
-/// The rotation that is due: a new key when the newest one has less than the lead time left to sign, otherwise `None`.
-pub(crate) fn due(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyRotation> {
+/// Returns a rotation when the newest key stops signing within the lead time, else `None`.
+pub(crate) fn due_rotation(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyRotation> {
     let Some(newest) = keys.iter().max_by_key(|key| key.signs_from) else {
         return Some(KeyRotation { add: new_key(now), others_until: now });
     };
@@ -91,7 +91,7 @@ mod tests {
     use crate::verifying_keys::VerifyingKeyring;
 
     fn change(keys: &mut Vec<SigningKeyRecord>, settings: &Settings, now: Timestamp) -> bool {
-        let Some(KeyRotation { add, others_until }) = due(keys, settings, now) else { return false };
+        let Some(KeyRotation { add, others_until }) = due_rotation(keys, settings, now) else { return false };
         for key in keys.iter_mut().filter(|key| key.verifies_until.is_none_or(|until| until > others_until)) {
             key.verifies_until = Some(others_until);
         }

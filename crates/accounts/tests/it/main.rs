@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 
 mod busy;
+mod maintenance;
 mod postgres;
 mod redis;
 mod sqlite;
