@@ -49,10 +49,10 @@ struct Callers {
 
 impl Check for Program {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.kafka.config());
-        faults.ok(self.callers.database.url());
-        faults.ok(self.callers.redis.url());
-        faults.ok(self.callers.token.token());
+        faults.collect(self.kafka.config());
+        faults.collect(self.callers.database.url());
+        faults.collect(self.callers.redis.url());
+        faults.collect(self.callers.token.token());
         self.callers.token.check(faults);
         self.topics.check(faults);
         self.http.check(faults);

@@ -132,7 +132,7 @@ pub struct CapacityArgs {
 /// The file of models is valid.
 impl Check for Config {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.models.registry());
+        faults.collect(self.models.registry());
     }
 }
 

@@ -55,8 +55,8 @@ impl Check for Program {
                 http.check(faults);
             }
             None => {
-                faults.ok(self.kafka.member_config());
-                faults.ok(self.blobs.url());
+                faults.collect(self.kafka.member_config());
+                faults.collect(self.blobs.url());
                 self.own.check(faults);
             }
         }

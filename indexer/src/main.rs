@@ -34,8 +34,8 @@ struct Program {
 
 impl Check for Program {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.kafka.member_config());
-        faults.ok(self.mongo.uri());
+        faults.collect(self.kafka.member_config());
+        faults.collect(self.mongo.uri());
         self.topics.check(faults);
     }
 }

@@ -166,8 +166,8 @@ impl Config {
         faults.ensure(reset_url.is_ok_and(|url| url.fragment().is_none()), || {
             "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #".to_owned()
         });
-        faults.ok(self.alert_stream_tls.apply(reqwest::Client::builder()));
-        faults.ok(crate::mailer(&self.accounts));
+        faults.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
+        faults.collect(crate::mailer(&self.accounts));
         shared.topics.check(faults);
     }
 

@@ -62,12 +62,12 @@ impl Check for Program {
 
 impl Check for Connections {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.kafka.config());
-        faults.ok(self.mongo.uri());
-        faults.ok(self.blobs.url());
-        faults.ok(self.database.url());
-        faults.ok(self.redis.url());
-        faults.ok(self.token.token());
+        faults.collect(self.kafka.config());
+        faults.collect(self.mongo.uri());
+        faults.collect(self.blobs.url());
+        faults.collect(self.database.url());
+        faults.collect(self.redis.url());
+        faults.collect(self.token.token());
         self.token.check(faults);
     }
 }

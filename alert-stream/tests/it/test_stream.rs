@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use accounts::{AccessError, Accounts, Caller, Decision, Scope};
+use accounts::{AccessError, Accounts, Caller, RateLimitDecision, Scope};
 use alert_stream::{Config, Deps};
 use async_trait::async_trait;
 use bus::embedded::Options;
@@ -48,7 +48,7 @@ impl Accounts for FakeAccounts {
     }
 
     /// A caller with a rate limit of 0 exceeds it.
-    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         if caller.rate_limit == Some(0) {
             return Err(AccessError::RateLimited { limit: 0, retry_after: Duration::from_millis(1500) });
         }

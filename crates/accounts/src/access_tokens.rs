@@ -10,7 +10,7 @@ use store::relational::{Role, UserRecord};
 use uuid::Uuid;
 
 use crate::caller::Scope;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::settings::{Settings, VerifierSettings};
 use crate::signing_keys::SigningKeyring;
@@ -61,7 +61,7 @@ pub(crate) struct TokenSubject<'a> {
     pub user: &'a UserRecord,
     pub session: SessionId,
     pub scopes: &'a [Scope],
-    pub revision: i64,
+    pub revocation_sequence: i64,
 }
 
 /// Signs an access token.
@@ -70,7 +70,7 @@ pub(crate) fn issue(
     settings: &Settings,
     about: &TokenSubject<'_>,
     now: Timestamp,
-) -> Result<Credential, AccountError> {
+) -> Result<SecretText, AccountError> {
     let iat = now.as_second();
     let claims = Claims {
         iss: settings.issuer.clone(),
@@ -85,13 +85,13 @@ pub(crate) fn issue(
         scope: Scope::list(about.scopes),
         tenant: about.user.tenant.clone(),
         role: Role::name(about.user.role).to_owned(),
-        rev: about.revision,
+        revocation_sequence: about.revocation_sequence,
     };
     let keys = keys.now();
     let key = keys.at(now).ok_or_else(|| AccountError::Unavailable("there is no key to sign with".to_owned()))?;
     let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::EdDSA) };
     let token = jsonwebtoken::encode(&header, &claims, &key.key);
-    token.map(Credential::new).map_err(|error| AccountError::Internal(format!("no token can be signed: {error}")))
+    token.map(SecretText::new).map_err(|error| AccountError::Internal(format!("no token can be signed: {error}")))
 }
 
 /// The claims of a token that is signed by one of our keys and has not expired. Revocations are not checked here.
@@ -170,7 +170,7 @@ mod tests {
     impl Fixture {
         fn issue(&self) -> String {
             let scopes = [Scope::FramesWrite, Scope::AlertsRead];
-            let about = TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revision: 7 };
+            let about = TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revocation_sequence: 7 };
             issue(&self.signing, &self.settings, &about, self.now).unwrap().expose().to_owned()
         }
 
@@ -212,7 +212,7 @@ mod tests {
     fn a_token_carries_user_tenant_and_scopes() {
         let fixture = fixture();
         let claims = fixture.verify(&fixture.issue()).unwrap();
-        assert_eq!((claims.sub, &claims.tenant, claims.rev), (fixture.user.id, &fixture.user.tenant, 7));
+        assert_eq!((claims.sub, &claims.tenant, claims.revocation_sequence), (fixture.user.id, &fixture.user.tenant, 7));
         assert_eq!(claims.scopes(), [Scope::FramesWrite, Scope::AlertsRead]);
         assert_eq!(claims.exp - claims.iat, 900);
         let (header, claims) = fixture.parts();

@@ -5,7 +5,7 @@ use contracts::{FrameId, TenantId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccessError, Accounts, Caller, Credential, Scope};
+use crate::{AccessError, Accounts, Caller, SecretText, Scope};
 
 /// Least length of the token, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
@@ -32,7 +32,7 @@ impl AdminToken {
 
 /// A random admin token of 256 bits.
 pub fn generate_token() -> String {
-    Credential::random("sl_").expose().to_owned()
+    SecretText::random("sl_").expose().to_owned()
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use store::relational::{ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, Ne
 
 use crate::audit::Actor;
 use crate::caller::{Caller, Scope};
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::service::AccountsService;
 
@@ -24,11 +24,11 @@ impl AccountsService {
         scopes: &[Scope],
         expires_at: Option<Timestamp>,
         actor: &Actor,
-    ) -> Result<(ApiTokenRecord, Credential), AccountError> {
+    ) -> Result<(ApiTokenRecord, SecretText), AccountError> {
         let user = caller.user.ok_or(AccountError::NotFound("user"))?;
         let now = self.clock.now();
         check(caller, name, scopes, expires_at, now)?;
-        let token = Credential::random(PREFIX);
+        let token = SecretText::random(PREFIX);
         let new = NewApiToken {
             id: ApiTokenId::now(),
             user,

@@ -49,7 +49,7 @@ impl Check for AdminTokenArgs {
     fn check(&self, faults: &mut Faults) {
         if let Some(token) = &self.admin_token {
             let valid = AdminToken::new(token.expose());
-            faults.ok(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
+            faults.collect(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
         }
     }
 }

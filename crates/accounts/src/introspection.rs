@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::AccessError;
 use crate::caller::Scope;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sessions::REFRESH_PREFIX;
 use crate::verifier::unavailable;
@@ -35,7 +35,7 @@ pub struct TokenState {
 
 impl AccountsService {
     /// The state of a token; `None` for one that is not valid.
-    pub async fn token_state(&self, token: &Credential) -> Result<Option<TokenState>, AccessError> {
+    pub async fn token_state(&self, token: &SecretText) -> Result<Option<TokenState>, AccessError> {
         let state = if token.expose().contains('.') {
             self.access_token_state(token.expose()).await
         } else if token.expose().starts_with(REFRESH_PREFIX) {
@@ -73,7 +73,7 @@ impl AccountsService {
         })
     }
 
-    async fn refresh_token_state(&self, token: &Credential) -> Result<Option<TokenState>, AccessError> {
+    async fn refresh_token_state(&self, token: &SecretText) -> Result<Option<TokenState>, AccessError> {
         let session = self.store.session_by_token(&token.hash(), self.clock.now()).await.map_err(unavailable)?;
         let Some(session) = session else { return Ok(None) };
         let user = self.verifier.cached_user(session.user).await?.filter(|user| !user.disabled);

@@ -22,7 +22,7 @@ mod args;
 mod audit;
 mod caller;
 mod clock;
-mod credential;
+mod secret_text;
 mod erasure;
 mod error;
 mod federated;
@@ -54,11 +54,11 @@ pub use args::{AccountArgs, AdminTokenArgs, LimitOrNone, RedisArgs, TokenArgs};
 pub use audit::Actor;
 pub use caller::{Caller, Scope, UnknownScope};
 pub use clock::Clock;
-pub use credential::Credential;
+pub use secret_text::SecretText;
 pub use error::AccountError;
 pub use federated::FederatedIdentity;
 pub use introspection::TokenState;
-pub use limits::{Decision, LocalLimits, Rate, RateLimits, RedisLimits};
+pub use limits::{RateLimitDecision, LocalLimits, Rate, RateLimits, RedisLimits};
 pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};
 pub use profile::Profile;
@@ -107,7 +107,7 @@ pub trait Accounts: Send + Sync {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError>;
 
     /// Counts one request of a caller. Returns the state of its rate limit; `None` without one.
-    async fn admit(&self, _caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, _caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         Ok(None)
     }
 

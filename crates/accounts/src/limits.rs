@@ -46,7 +46,7 @@ impl Rate {
     }
 
     /// The decision for a key that is busy for `busy`, and the time for which it is busy afterwards.
-    fn take(&self, busy: Duration) -> (Decision, Duration) {
+    fn take(&self, busy: Duration) -> (RateLimitDecision, Duration) {
         let next = busy + self.interval;
         if next > self.ahead() {
             return (self.refused(next - self.ahead(), busy), busy);
@@ -54,20 +54,20 @@ impl Rate {
         (self.allowed(next), next)
     }
 
-    fn refused(&self, retry_after: Duration, busy: Duration) -> Decision {
-        Decision { allowed: false, remaining: 0, retry_after, resets_in: busy }
+    fn refused(&self, retry_after: Duration, busy: Duration) -> RateLimitDecision {
+        RateLimitDecision { allowed: false, remaining: 0, retry_after, resets_in: busy }
     }
 
-    fn allowed(&self, busy: Duration) -> Decision {
+    fn allowed(&self, busy: Duration) -> RateLimitDecision {
         let free = self.ahead().saturating_sub(busy).as_nanos() / self.interval.as_nanos().max(1);
         let remaining = u32::try_from(free).unwrap_or(u32::MAX);
-        Decision { allowed: true, remaining, retry_after: Duration::ZERO, resets_in: busy }
+        RateLimitDecision { allowed: true, remaining, retry_after: Duration::ZERO, resets_in: busy }
     }
 }
 
 /// The decision about one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub struct RateLimitDecision {
     /// Whether the event is allowed; it counts then.
     pub allowed: bool,
     /// Further events that would be allowed now.
@@ -82,5 +82,5 @@ pub struct Decision {
 #[async_trait]
 pub trait RateLimits: Send + Sync {
     /// Counts one event under a key, if the rate allows it.
-    async fn take(&self, key: &str, rate: Rate) -> Decision;
+    async fn take(&self, key: &str, rate: Rate) -> RateLimitDecision;
 }

@@ -16,7 +16,7 @@ use store::relational::{RevocationKind, UserRecord};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::limits;
 use crate::service::AccountsService;
@@ -115,17 +115,17 @@ impl AccountsService {
     pub async fn open_opaque(
         &self,
         login: &str,
-        password: &Credential,
+        password: &SecretText,
         origin: &Origin,
-    ) -> Result<Credential, AccountError> {
+    ) -> Result<SecretText, AccountError> {
         // Read before the password is verified: a later revocation ends the session.
-        let revision = self.store.last_revocation().await?;
+        let revocation_sequence = self.store.last_revocation().await?;
         let (user, _) = self.verify_password(login, password, origin).await?;
         if user.disabled {
             return Err(self.refuse_sign_in(Some(user.id), origin).await);
         }
-        let session = Credential::new(Uuid::new_v4().to_string());
-        let value = format!("{} {revision}", user.id);
+        let session = SecretText::new(Uuid::new_v4().to_string());
+        let value = format!("{} {revocation_sequence}", user.id);
         let put = self.opaque.put(&cache_key(&session), &value, self.settings.opaque_session_life).await;
         put.map_err(AccountError::Unavailable)?;
         let detail = Some("opaque session".to_owned());
@@ -134,30 +134,30 @@ impl AccountsService {
     }
 
     /// The user of an opaque session.
-    pub async fn opaque_user(&self, session: &Credential) -> Result<Arc<UserRecord>, AccessError> {
+    pub async fn opaque_user(&self, session: &SecretText) -> Result<Arc<UserRecord>, AccessError> {
         let verifier = &self.verifier;
         verifier.check().await?;
         let value = self.opaque.get(&cache_key(session)).await.map_err(AccessError::Unavailable)?;
-        let (user, revision) = value.as_deref().and_then(parse).ok_or(AccessError::InvalidCredential)?;
-        if verifier.revocations.has_since(RevocationKind::User, user.uuid(), revision) {
+        let (user, revocation_sequence) = value.as_deref().and_then(parse).ok_or(AccessError::InvalidCredential)?;
+        if verifier.revocations.has_since(RevocationKind::User, user.uuid(), revocation_sequence) {
             return Err(AccessError::InvalidCredential);
         }
         verifier.active_user(user).await
     }
 
     /// Ends an opaque session.
-    pub async fn end_opaque(&self, session: &Credential) -> Result<(), AccountError> {
+    pub async fn end_opaque(&self, session: &SecretText) -> Result<(), AccountError> {
         self.opaque.remove(&cache_key(session)).await.map_err(AccountError::Unavailable)
     }
 }
 
 /// A hash: a reader of the cache has no session.
-fn cache_key(session: &Credential) -> String {
+fn cache_key(session: &SecretText) -> String {
     URL_SAFE_NO_PAD.encode(session.hash().0)
 }
 
-/// User and revision of a stored session.
+/// User and revocation_sequence of a stored session.
 fn parse(value: &str) -> Option<(UserId, i64)> {
-    let (user, revision) = value.split_once(' ')?;
-    Some((user.parse().ok()?, revision.parse().ok()?))
+    let (user, revocation_sequence) = value.split_once(' ')?;
+    Some((user.parse().ok()?, revocation_sequence.parse().ok()?))
 }

@@ -7,7 +7,7 @@ mod priority;
 
 pub(crate) use hasher::{Hasher, Verification};
 
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::settings::PasswordRules;
 
@@ -19,7 +19,7 @@ impl PasswordRules {
     ///
     /// # Errors
     /// `Invalid`, with the rule that it breaks.
-    pub fn check(&self, password: &Credential, names: &[&str]) -> Result<(), AccountError> {
+    pub fn check(&self, password: &SecretText, names: &[&str]) -> Result<(), AccountError> {
         let refused = |reason: String| Err(AccountError::Invalid { field: "password", reason });
         let password = normalise::normalised(password);
         let length = password.expose().chars().count();
@@ -45,7 +45,7 @@ mod tests {
     const ABOUT: [&str; 2] = ["Ann.Miller", "ann@example.org"];
 
     fn refusal(rules: PasswordRules, password: &str) -> Option<String> {
-        rules.check(&Credential::new(password), &ABOUT).err().map(|error| error.to_string())
+        rules.check(&SecretText::new(password), &ABOUT).err().map(|error| error.to_string())
     }
 
     #[test]

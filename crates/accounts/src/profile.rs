@@ -4,7 +4,7 @@ use contracts::{SessionId, TenantId, UserId};
 use store::relational::{PasswordHash, ProfileChange, UserRecord};
 
 use crate::audit::Actor;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::names::{check_names, invalid, is_operator_name, known_names};
 use crate::passwords::Verification;
@@ -23,7 +23,7 @@ pub struct Profile {
     /// The new full name; an empty one removes it.
     pub full_name: Option<String>,
     /// The present password. A user with a password gives it with a new user name or e-mail address.
-    pub present_password: Option<Credential>,
+    pub present_password: Option<SecretText>,
 }
 
 impl AccountsService {
@@ -60,8 +60,8 @@ impl AccountsService {
     pub async fn change_password(
         &self,
         id: UserId,
-        present: &Credential,
-        new: &Credential,
+        present: &SecretText,
+        new: &SecretText,
         keep: Option<SessionId>,
         origin: &Origin,
     ) -> Result<(), AccountError> {
@@ -81,7 +81,7 @@ impl AccountsService {
     pub(crate) async fn check_present_password(
         &self,
         id: UserId,
-        present: Option<&Credential>,
+        present: Option<&SecretText>,
         origin: &Origin,
     ) -> Result<Option<PasswordHash>, AccountError> {
         let Some(stored) = self.store.password(id).await? else { return Ok(None) };
@@ -96,7 +96,7 @@ impl AccountsService {
     }
 
     /// Sets a user's password, for an admin. All sessions end.
-    pub async fn set_password(&self, id: UserId, new: &Credential, actor: &Actor) -> Result<(), AccountError> {
+    pub async fn set_password(&self, id: UserId, new: &SecretText, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user(id).await?;
         let stored = self.store.password(id).await?;
         match self.replace_password(&user, stored.as_ref(), new, None, actor).await? {
@@ -110,7 +110,7 @@ impl AccountsService {
         &self,
         user: &UserRecord,
         stored: Option<&PasswordHash>,
-        new: &Credential,
+        new: &SecretText,
         keep: Option<SessionId>,
         actor: &Actor,
     ) -> Result<bool, AccountError> {

@@ -8,7 +8,7 @@ use store::relational::UserRecord;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::audit::Actor;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::mail::Mail;
 use crate::service::AccountsService;
@@ -42,8 +42,8 @@ impl AccountsService {
     /// up may be the reason for the reset.
     pub async fn reset_password(
         &self,
-        token: &Credential,
-        password: &Credential,
+        token: &SecretText,
+        password: &SecretText,
         origin: &Origin,
     ) -> Result<(), AccountError> {
         // A token of another form costs no hashing.
@@ -71,7 +71,7 @@ impl AccountsService {
             tracing::info!(user.id = %user.id, "the limit of reset mails to this user is reached");
             return Ok(());
         }
-        let (token, now) = (Credential::random(PREFIX), self.clock.now());
+        let (token, now) = (SecretText::random(PREFIX), self.clock.now());
         if !self.store.add_reset(user.id, &to, &token.hash(), now + self.settings.reset_life).await? {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl AccountsService {
         Ok(())
     }
 
-    fn reset_mail(&self, user: &UserRecord, to: String, token: &Credential) -> Mail {
+    fn reset_mail(&self, user: &UserRecord, to: String, token: &SecretText) -> Mail {
         let name = user.full_name.as_deref().or(user.username.as_deref()).unwrap_or("there");
         let minutes = self.settings.reset_life.as_secs() / 60;
         // In the fragment, which browsers do not send: no server's log and no other page learns the token.

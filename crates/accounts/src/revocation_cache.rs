@@ -75,10 +75,10 @@ impl RevocationCache {
         self.state.read().unwrap_or_else(PoisonError::into_inner).last_read
     }
 
-    /// Whether a revocation of a subject has a higher number than `revision`.
-    pub(crate) fn has_since(&self, kind: RevocationKind, subject: Uuid, revision: i64) -> bool {
+    /// Whether a revocation of a subject has a higher number than `revocation_sequence`.
+    pub(crate) fn has_since(&self, kind: RevocationKind, subject: Uuid, revocation_sequence: i64) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.revoked.get(&(kind, subject)).is_some_and(|(last, _)| *last > revision)
+        state.revoked.get(&(kind, subject)).is_some_and(|(last, _)| *last > revocation_sequence)
     }
 
     /// Succeeds when the store was read within `stale_after`. Otherwise an unknown revocation may exist.

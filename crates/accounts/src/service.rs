@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::admin_token::AdminToken;
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::limits::{Decision, LocalLimits, RateLimits, RedisLimits};
+use crate::limits::{RateLimitDecision, LocalLimits, RateLimits, RedisLimits};
 use crate::mail::Mailer;
 use crate::opaque::{LocalSessions, RedisSessions, SessionCache};
 use crate::passwords::Hasher;
@@ -174,7 +174,7 @@ impl Accounts for AccountsService {
         self.verifier.authenticate(token).await
     }
 
-    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         self.verifier.admit(caller).await
     }
 

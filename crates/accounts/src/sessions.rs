@@ -7,7 +7,7 @@ use crate::access_tokens;
 use crate::api_tokens;
 use crate::audit::Actor;
 use crate::caller::Scope;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::service::AccountsService;
 use crate::sign_in::{IssuedTokens, Origin, allowed};
@@ -20,19 +20,19 @@ impl AccountsService {
     ///
     /// # Errors
     /// `InvalidGrant` for a spent token; after the grace period the session ends as well.
-    pub async fn refresh(&self, refresh_token: &Credential, origin: &Origin) -> Result<IssuedTokens, AccountError> {
+    pub async fn refresh(&self, refresh_token: &SecretText, origin: &Origin) -> Result<IssuedTokens, AccountError> {
         self.throttle.admit_token(origin.address).await?;
         if !refresh_token.expose().starts_with(REFRESH_PREFIX) {
             return Err(AccountError::InvalidGrant);
         }
-        let (now, next) = (self.clock.now(), Credential::random(REFRESH_PREFIX));
+        let (now, next) = (self.clock.now(), SecretText::random(REFRESH_PREFIX));
         let grace = self.settings.refresh_grace.try_into().unwrap_or(jiff::SignedDuration::ZERO);
         let (until, expires_at) = (self.settings.access_tokens_expired_by(now), now + self.settings.session_life);
         let rotation = self.store.rotate(&refresh_token.hash(), &next.hash(), now, grace, until, expires_at).await?;
         match rotation {
-            RotationOutcome::Rotated { session, user, revision } => {
+            RotationOutcome::Rotated { session, user, revocation_sequence } => {
                 let stored = Scope::parse_known(&session.scopes);
-                self.issue_tokens(&user, session.id, &allowed(&user, Some(&stored)), revision, next)
+                self.issue_tokens(&user, session.id, &allowed(&user, Some(&stored)), revocation_sequence, next)
             }
             RotationOutcome::Spent | RotationOutcome::Unknown => Err(AccountError::InvalidGrant),
             RotationOutcome::Reused { session, user } => {
@@ -46,7 +46,7 @@ impl AccountsService {
 
     /// Revokes a token of any kind (RFC 7009). A refresh token revokes its session, also a spent one: a thief may have spent it.
     /// An unknown or revoked token is no error.
-    pub async fn revoke(&self, token: &Credential, origin: &Origin) -> Result<(), AccountError> {
+    pub async fn revoke(&self, token: &SecretText, origin: &Origin) -> Result<(), AccountError> {
         self.throttle.admit_token(origin.address).await?;
         let actor = origin.actor(None);
         let outcome = if token.expose().contains('.') {
@@ -71,7 +71,7 @@ impl AccountsService {
         }
     }
 
-    async fn revoke_access_token(&self, token: &Credential, actor: &Actor) -> Result<(), AccountError> {
+    async fn revoke_access_token(&self, token: &SecretText, actor: &Actor) -> Result<(), AccountError> {
         let (now, verifier) = (self.clock.now(), &self.verifier);
         let claims = access_tokens::verify(&verifier.keys, &verifier.settings, token.expose(), now);
         let Some(claims) = claims.filter(|claims| !verifier.is_revoked(claims)) else { return Ok(()) };

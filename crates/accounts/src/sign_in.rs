@@ -9,7 +9,7 @@ use store::relational::{NewSession, PasswordHash, UserRecord};
 use crate::access_tokens::{self, TokenSubject};
 use crate::audit::Actor;
 use crate::caller::Scope;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::names::MAX_EMAIL;
 use crate::passwords::Verification;
@@ -45,11 +45,11 @@ impl Origin {
 #[derive(Debug, Clone)]
 pub struct IssuedTokens {
     /// The credential of requests.
-    pub access_token: Credential,
+    pub access_token: SecretText,
     /// Validity of the access token.
     pub expires_in: Duration,
     /// Gives the next access token, once.
-    pub refresh_token: Credential,
+    pub refresh_token: SecretText,
     /// The scopes of both.
     pub scopes: Vec<Scope>,
     /// The session of both.
@@ -66,7 +66,7 @@ impl AccountsService {
     pub async fn sign_in(
         &self,
         login: &str,
-        password: &Credential,
+        password: &SecretText,
         scopes: Option<&[Scope]>,
         origin: &Origin,
     ) -> Result<IssuedTokens, AccountError> {
@@ -85,7 +85,7 @@ impl AccountsService {
     pub(crate) async fn verify_password(
         &self,
         login: &str,
-        password: &Credential,
+        password: &SecretText,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
         // First: when the queue is full, the request costs no query and counts as no attempt.
@@ -132,7 +132,7 @@ impl AccountsService {
         verified: Option<&PasswordHash>,
         origin: &Origin,
     ) -> Result<Option<IssuedTokens>, AccountError> {
-        let (now, refresh_token) = (self.clock.now(), Credential::random(REFRESH_PREFIX));
+        let (now, refresh_token) = (self.clock.now(), SecretText::random(REFRESH_PREFIX));
         let new = NewSession {
             id: SessionId::now(),
             user: user.id,
@@ -142,9 +142,9 @@ impl AccountsService {
             token: refresh_token.hash(),
             expires_at: now + self.settings.session_life,
         };
-        let Some(revision) = self.store.open_session(&new, verified, now).await? else { return Ok(None) };
+        let Some(revocation_sequence) = self.store.open_session(&new, verified, now).await? else { return Ok(None) };
         self.audit("signed_in", Some(user.id), &origin.actor(Some(user.id)), new.client.clone()).await;
-        self.issue_tokens(user, new.id, scopes, revision, refresh_token).map(Some)
+        self.issue_tokens(user, new.id, scopes, revocation_sequence, refresh_token).map(Some)
     }
 
     pub(crate) fn issue_tokens(
@@ -152,10 +152,10 @@ impl AccountsService {
         user: &UserRecord,
         session: SessionId,
         scopes: &[Scope],
-        revision: i64,
-        refresh_token: Credential,
+        revocation_sequence: i64,
+        refresh_token: SecretText,
     ) -> Result<IssuedTokens, AccountError> {
-        let subject = TokenSubject { user, session, scopes, revision };
+        let subject = TokenSubject { user, session, scopes, revocation_sequence };
         let now = self.clock.now();
         Ok(IssuedTokens {
             access_token: access_tokens::issue(&self.signing_keys, &self.settings, &subject, now)?,

@@ -13,7 +13,7 @@ use jsonwebtoken::EncodingKey;
 use store::relational::{KeyRotation, SigningKeyRecord};
 
 use crate::access_tokens::LEEWAY;
-use crate::credential::random;
+use crate::secret_text::random;
 use crate::settings::Settings;
 
 /// A private key, ready to sign.
@@ -72,15 +72,15 @@ pub(crate) fn new_key(signs_from: Timestamp) -> SigningKeyRecord {
 /// Returns a rotation when the newest key stops signing within the lead time, else `None`.
 pub(crate) fn due_rotation(keys: &[SigningKeyRecord], settings: &Settings, now: Timestamp) -> Option<KeyRotation> {
     let Some(newest) = keys.iter().max_by_key(|key| key.signs_from) else {
-        return Some(KeyRotation { add: new_key(now), others_until: now });
+        return Some(KeyRotation { add: new_key(now), old_keys_verify_until: now });
     };
     if newest.signs_from + settings.signing_key_life > now + settings.signing_key_lead {
         return None;
     }
     let signs_from = (newest.signs_from + settings.signing_key_life).max(now + settings.signing_key_lead);
     // Twice the leeway: an instance whose clock is behind still signs with the old key.
-    let others_until = signs_from + settings.access_token_life + 2 * LEEWAY;
-    Some(KeyRotation { add: new_key(signs_from), others_until })
+    let old_keys_verify_until = signs_from + settings.access_token_life + 2 * LEEWAY;
+    Some(KeyRotation { add: new_key(signs_from), old_keys_verify_until })
 }
 
 #[cfg(test)]
@@ -91,9 +91,9 @@ mod tests {
     use crate::verifying_keys::VerifyingKeyring;
 
     fn change(keys: &mut Vec<SigningKeyRecord>, settings: &Settings, now: Timestamp) -> bool {
-        let Some(KeyRotation { add, others_until }) = due_rotation(keys, settings, now) else { return false };
-        for key in keys.iter_mut().filter(|key| key.verifies_until.is_none_or(|until| until > others_until)) {
-            key.verifies_until = Some(others_until);
+        let Some(KeyRotation { add, old_keys_verify_until }) = due_rotation(keys, settings, now) else { return false };
+        for key in keys.iter_mut().filter(|key| key.verifies_until.is_none_or(|until| until > old_keys_verify_until)) {
+            key.verifies_until = Some(old_keys_verify_until);
         }
         keys.push(add);
         true

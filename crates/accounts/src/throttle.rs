@@ -15,7 +15,7 @@ use store::Relational;
 use store::relational::login_key;
 use uuid::Uuid;
 
-use crate::credential::hash;
+use crate::secret_text::hash;
 use crate::error::AccountError;
 use crate::limits::{Rate, RateLimits};
 use crate::settings::Throttle;

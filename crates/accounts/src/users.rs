@@ -8,7 +8,7 @@ use store::relational::{
 use uuid::Uuid;
 
 use crate::audit::Actor;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::names::{MAX_FULL_NAME, OPERATOR, check_names, invalid, is_operator_name};
 use crate::service::AccountsService;
@@ -24,7 +24,7 @@ pub struct Registration {
     /// The name that people see.
     pub full_name: Option<String>,
     /// The password; `None` only with an `identity`.
-    pub password: Option<Credential>,
+    pub password: Option<SecretText>,
     /// The federated identity that the user signs in with.
     pub identity: Option<Identity>,
 }
@@ -153,7 +153,7 @@ impl AccountsService {
         &self,
         user: UserId,
         identity: &Identity,
-        present_password: Option<&Credential>,
+        present_password: Option<&SecretText>,
         origin: &Origin,
     ) -> Result<(), AccountError> {
         self.check_present_password(user, present_password, origin).await?;

@@ -21,11 +21,11 @@ use crate::access_tokens::{self, Claims};
 use crate::caller::{Caller, Scope};
 use crate::clock::Clock;
 use crate::interval::{every, tick};
-use crate::limits::{Decision, Rate, RateLimits};
+use crate::limits::{RateLimitDecision, Rate, RateLimits};
 use crate::revocation_cache::RevocationCache;
 use crate::settings::VerifierSettings;
 use crate::verifying_keys::VerifyingKeyring;
-use crate::{AccessError, Accounts, api_tokens, credential};
+use crate::{AccessError, Accounts, api_tokens, secret_text};
 
 /// How long an unchanged user or API token stays cached.
 pub(crate) const CACHE_TTL: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub struct TokenVerifier {
 #[derive(Clone)]
 struct Cached<T> {
     value: Arc<T>,
-    revision: i64,
+    revocation_sequence: i64,
 }
 
 impl TokenVerifier {
@@ -155,18 +155,18 @@ impl TokenVerifier {
     pub(crate) fn is_revoked(&self, claims: &Claims) -> bool {
         self.revocations.has_since(RevocationKind::AccessToken, claims.jti, 0)
             || self.revocations.has_since(RevocationKind::Session, claims.sid.uuid(), 0)
-            || self.revocations.has_since(RevocationKind::User, claims.sub.uuid(), claims.rev)
+            || self.revocations.has_since(RevocationKind::User, claims.sub.uuid(), claims.revocation_sequence)
     }
 
     /// A user, as of the last revocation that was read. Disabled users too.
     pub(crate) async fn cached_user(&self, id: UserId) -> Result<Option<Arc<UserRecord>>, AccessError> {
-        if let Some(cached) = self.users.get(&id).filter(|cached| !self.user_changed(id, cached.revision)) {
+        if let Some(cached) = self.users.get(&id).filter(|cached| !self.user_changed(id, cached.revocation_sequence)) {
             return Ok(Some(cached.value));
         }
-        let revision = self.revocations.last_read();
+        let revocation_sequence = self.revocations.last_read();
         let Some(user) = self.store.user(id).await.map_err(unavailable)? else { return Ok(None) };
         let value = Arc::new(user);
-        self.users.insert(id, Cached { value: Arc::clone(&value), revision });
+        self.users.insert(id, Cached { value: Arc::clone(&value), revocation_sequence });
         Ok(Some(value))
     }
 
@@ -183,7 +183,7 @@ impl TokenVerifier {
             // A text of another form costs no query.
             return Err(AccessError::InvalidCredential);
         }
-        let hash = credential::hash(token);
+        let hash = secret_text::hash(token);
         let owner = match self.tokens.get(&hash).filter(|cached| !self.token_changed(cached)) {
             Some(cached) => cached.value,
             None => self.load_api_token(hash).await?,
@@ -194,23 +194,23 @@ impl TokenVerifier {
     }
 
     async fn load_api_token(&self, hash: TokenHash) -> Result<Arc<ApiTokenOwner>, AccessError> {
-        let revision = self.revocations.last_read();
+        let revocation_sequence = self.revocations.last_read();
         let found = self.store.api_token(&hash).await.map_err(unavailable)?;
         let value = Arc::new(found.ok_or(AccessError::InvalidCredential)?);
-        self.tokens.insert(hash, Cached { value: Arc::clone(&value), revision });
+        self.tokens.insert(hash, Cached { value: Arc::clone(&value), revocation_sequence });
         Ok(value)
     }
 
-    fn user_changed(&self, id: UserId, revision: i64) -> bool {
+    fn user_changed(&self, id: UserId, revocation_sequence: i64) -> bool {
         [RevocationKind::User, RevocationKind::UserChanged]
             .into_iter()
-            .any(|kind| self.revocations.has_since(kind, id.uuid(), revision))
+            .any(|kind| self.revocations.has_since(kind, id.uuid(), revocation_sequence))
     }
 
     fn token_changed(&self, cached: &Cached<ApiTokenOwner>) -> bool {
         let owner = &cached.value;
-        self.revocations.has_since(RevocationKind::ApiToken, owner.token.id.uuid(), cached.revision)
-            || self.user_changed(owner.user.id, cached.revision)
+        self.revocations.has_since(RevocationKind::ApiToken, owner.token.id.uuid(), cached.revocation_sequence)
+            || self.user_changed(owner.user.id, cached.revocation_sequence)
     }
 
     async fn caller_by_access_token(&self, token: &str) -> Result<Caller, AccessError> {
@@ -263,7 +263,7 @@ impl Accounts for TokenVerifier {
         }
     }
 
-    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         let (Some(user), Some(limit)) = (caller.user, caller.rate_limit) else { return Ok(None) };
         let decision = self.limits.take(&format!("requests:{user}"), Rate::per_second(limit)).await;
         if decision.allowed {

@@ -7,7 +7,7 @@ use contracts::FrameId;
 
 use crate::admin_token::AdminToken;
 use crate::caller::Caller;
-use crate::limits::Decision;
+use crate::limits::RateLimitDecision;
 use crate::{AccessError, Accounts};
 
 /// Accepts the operator's token, also while the database is unreachable, and every credential of the accounts.
@@ -32,7 +32,7 @@ impl Accounts for WithAdminToken {
         }
     }
 
-    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         self.accounts.admit(caller).await
     }
 

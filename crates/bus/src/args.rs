@@ -33,7 +33,7 @@ impl TopicArgs {
 
 impl Check for TopicArgs {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.load());
+        faults.collect(self.load());
     }
 }
 
@@ -113,8 +113,8 @@ impl KafkaArgs {
 /// What is set must be valid; Kafka need not be set.
 impl Check for KafkaArgs {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.instance());
-        faults.ok(self.properties());
+        faults.collect(self.instance());
+        faults.collect(self.properties());
     }
 }
 

@@ -138,8 +138,8 @@ pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
 /// Certificates are readable and fit their key, origins are valid.
 impl Check for HttpArgs {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(Tls::from_settings(self));
-        faults.ok(cors::layer(&self.cors_origins));
+        faults.collect(Tls::from_settings(self));
+        faults.collect(cors::layer(&self.cors_origins));
     }
 }
 

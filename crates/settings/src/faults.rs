@@ -18,7 +18,7 @@ impl Faults {
     }
 
     /// Adds the error of a failed `result` and returns the value of a successful one.
-    pub fn ok<T, E: Into<anyhow::Error>>(&mut self, result: Result<T, E>) -> Option<T> {
+    pub fn collect<T, E: Into<anyhow::Error>>(&mut self, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {

@@ -39,7 +39,7 @@ fn list(
     mut faults: Faults,
 ) -> Result<Vec<InEffect>, Faults> {
     let matches = sources.matches(command.clone(), arguments, &mut faults);
-    let Some(matches) = faults.ok(matches).filter(|_| faults.is_empty()) else { return Err(faults) };
+    let Some(matches) = faults.collect(matches).filter(|_| faults.is_empty()) else { return Err(faults) };
     let in_use = chosen(command, arguments);
     let mut found = BTreeMap::new();
     for arg in in_use.get_arguments() {
@@ -67,7 +67,7 @@ fn add(found: &mut Found, arg: &Arg, sources: &Sources, matches: Option<&ArgMatc
     let Some(names) = names_of(arg).filter(|names| !found.contains_key(&names[0])) else { return Ok(()) };
     let mut faults = Faults::default();
     let given = sources.given(&names).map_err(anyhow::Error::msg);
-    let Some(given) = faults.ok(given) else { return Err(faults) };
+    let Some(given) = faults.collect(given) else { return Err(faults) };
     let (value, source) = match (matches.and_then(|matches| flag(arg, matches)), given) {
         (Some(value), _) => (Some(value), Source::Flag),
         (None, Some(given)) => (Some(given.value), given.source),

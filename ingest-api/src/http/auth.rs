@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use accounts::{AccessError, Actor, Caller, Decision, Origin, Scope};
+use accounts::{AccessError, Actor, Caller, RateLimitDecision, Origin, Scope};
 use axum::extract::FromRequestParts;
 use contracts::UserId;
 use http::StatusCode;
@@ -50,7 +50,7 @@ pub struct OptionalAdmin(pub Option<Caller>);
 
 impl<S> Authorized<S> {
     /// The data that the caller may read.
-    pub fn visible(&self) -> store::TenantScope {
+    pub fn tenant_scope(&self) -> store::TenantScope {
         if self.caller.reads_all_tenants { store::TenantScope::All } else { store::TenantScope::Tenant(self.caller.tenant.clone()) }
     }
 }
@@ -275,7 +275,7 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
 /// When the limit is reached.
 pub async fn count_request(parts: &Parts, app: &App, caller: &Caller) -> Result<(), ApiError> {
     match app.accounts.admit(caller).await {
-        Ok(Some(Decision { remaining, resets_in, .. })) => {
+        Ok(Some(RateLimitDecision { remaining, resets_in, .. })) => {
             let limit = caller.rate_limit.unwrap_or(remaining);
             rate_limit::set(&parts.extensions, RateLimitState { limit, remaining, resets_in });
         }

@@ -62,15 +62,15 @@ impl OpenIdArgs {
                 return;
             }
         };
-        faults.ok(issuer_url(issuer));
-        faults.ok(secure_url(
+        faults.collect(issuer_url(issuer));
+        faults.collect(secure_url(
             "SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,",
             &self.callback_url(public_url),
         ));
         for url in self.return_urls() {
-            faults.ok(url);
+            faults.collect(url);
         }
-        faults.ok(self.trust_authority(Client::builder()));
+        faults.collect(self.trust_authority(Client::builder()));
     }
 
     /// The redirect URI.

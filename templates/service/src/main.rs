@@ -33,8 +33,8 @@ struct Program {
 
 impl Check for Program {
     fn check(&self, faults: &mut Faults) {
-        faults.ok(self.kafka.member_config());
-        faults.ok(self.token.token());
+        faults.collect(self.kafka.member_config());
+        faults.collect(self.token.token());
         self.topics.check(faults);
         self.http.check(faults);
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{Decision, Rate, RateLimits};
+use super::{RateLimitDecision, Rate, RateLimits};
 
 /// Number of keys from which on idle ones are removed.
 const SWEEP_FROM: usize = 1_024;
@@ -37,11 +37,11 @@ impl Keys {
 
 impl LocalLimits {
     /// Counts one event under a key, if the rate allows it.
-    pub fn take_now(&self, key: &str, rate: Rate) -> Decision {
+    pub fn take_now(&self, key: &str, rate: Rate) -> RateLimitDecision {
         self.take_at(Instant::now(), key, rate)
     }
 
-    fn take_at(&self, now: Instant, key: &str, rate: Rate) -> Decision {
+    fn take_at(&self, now: Instant, key: &str, rate: Rate) -> RateLimitDecision {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.sweep_idle(now);
         let busy = keys.idle_at.get(key).map_or_else(Default::default, |idle_at| idle_at.duration_since(now));
@@ -55,7 +55,7 @@ impl LocalLimits {
 
 #[async_trait]
 impl RateLimits for LocalLimits {
-    async fn take(&self, key: &str, rate: Rate) -> Decision {
+    async fn take(&self, key: &str, rate: Rate) -> RateLimitDecision {
         self.take_now(key, rate)
     }
 }

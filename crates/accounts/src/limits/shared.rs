@@ -8,7 +8,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, Script};
 use tokio::time::Instant;
 
-use super::{Decision, LocalLimits, Rate, RateLimits};
+use super::{RateLimitDecision, LocalLimits, Rate, RateLimits};
 
 /// Time limit of one call of Redis; then this instance counts for itself.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ impl RedisLimits {
         })
     }
 
-    async fn take_in_redis(&self, key: &str, rate: Rate) -> Result<Decision, RedisError> {
+    async fn take_in_redis(&self, key: &str, rate: Rate) -> Result<RateLimitDecision, RedisError> {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let mut invocation = self.take.key(format!("sightline:limit:{key}"));
         invocation.arg(micros(rate.interval)).arg(micros(rate.ahead()));
@@ -92,7 +92,7 @@ impl RedisLimits {
 
 #[async_trait]
 impl RateLimits for RedisLimits {
-    async fn take(&self, key: &str, rate: Rate) -> Decision {
+    async fn take(&self, key: &str, rate: Rate) -> RateLimitDecision {
         if self.is_paused() {
             return self.fallback.take_now(key, rate);
         }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::normalise::{Candidates, normalised};
 use super::priority;
-use crate::credential::{Credential, random};
+use crate::secret_text::{SecretText, random};
 use crate::error::AccountError;
 use crate::settings::Hashing;
 
@@ -53,7 +53,7 @@ impl Hasher {
         let params = Params::new(settings.memory_kib, settings.passes, 1, None)
             .map_err(|error| format!("the cost of hashing passwords cannot be used: {error}"))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, &Credential::random("")).ok_or("no password can be hashed")?;
+        let decoy = hash(&argon2, &SecretText::random("")).ok_or("no password can be hashed")?;
         let (jobs, queue) = channel();
         let (queue, threads) = (Arc::new(Mutex::new(queue)), settings.threads.max(1));
         for _ in 0..threads {
@@ -76,7 +76,7 @@ impl Hasher {
     }
 
     /// The hash of a new password, which is normalised first.
-    pub(crate) async fn hash(&self, password: &Credential) -> Result<PasswordHash, AccountError> {
+    pub(crate) async fn hash(&self, password: &SecretText) -> Result<PasswordHash, AccountError> {
         let password = normalised(password);
         let hashed = self.run(self.permit()?, move |argon2| hash(argon2, &password)).await?;
         hashed.ok_or_else(|| AccountError::Internal("a password could not be hashed".to_owned()))
@@ -87,7 +87,7 @@ impl Hasher {
     pub(crate) async fn verify(
         &self,
         permit: HashPermit,
-        password: &Credential,
+        password: &SecretText,
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, AccountError> {
         let exists = stored.is_some();
@@ -123,7 +123,7 @@ fn is_same_cost(one: &Params, other: &Params) -> bool {
     (one.m_cost(), one.t_cost(), one.p_cost()) == (other.m_cost(), other.t_cost(), other.p_cost())
 }
 
-fn hash(argon2: &Argon2<'_>, password: &Credential) -> Option<PasswordHash> {
+fn hash(argon2: &Argon2<'_>, password: &SecretText) -> Option<PasswordHash> {
     let salt = SaltString::encode_b64(&random::<16>()).ok()?;
     let phc = argon2.hash_password(password.expose().as_bytes(), &salt).ok()?;
     Some(PasswordHash::new(phc.to_string()))
@@ -133,7 +133,7 @@ fn hash(argon2: &Argon2<'_>, password: &Credential) -> Option<PasswordHash> {
 fn verify(argon2: &Argon2<'_>, candidates: &Candidates, stored: &str, exists: bool) -> Option<Verification> {
     let phc = Phc::new(stored).ok()?;
     // By the cost in the hash, which may differ from the current one.
-    let matches = |password: &Credential| argon2.verify_password(password.expose().as_bytes(), &phc).is_ok();
+    let matches = |password: &SecretText| argon2.verify_password(password.expose().as_bytes(), &phc).is_ok();
     let is_normalised = matches(&candidates.normalised);
     let is_match = is_normalised || candidates.typed.as_ref().is_some_and(matches);
     if !is_match || !exists {
@@ -165,7 +165,7 @@ mod tests {
 
     async fn verify(
         hasher: &Hasher,
-        password: &Credential,
+        password: &SecretText,
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, AccountError> {
         hasher.verify(hasher.permit()?, password, stored).await
@@ -174,14 +174,14 @@ mod tests {
     #[tokio::test]
     async fn only_the_password_itself_matches() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let password = Credential::new("lamp \0 ostrich ü");
+        let password = SecretText::new("lamp \0 ostrich ü");
         let stored = hasher.hash(&password).await.unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         assert_ne!(stored, hasher.hash(&password).await.unwrap(), "a salt of its own");
         let right = verify(&hasher, &password, Some(&stored)).await.unwrap();
         assert_eq!(right, Verification::Match { rehashed: None });
         for wrong in ["", "lamp ", "lamp \0 ostrich u"] {
-            assert_eq!(verify(&hasher, &Credential::new(wrong), Some(&stored)).await.unwrap(), Verification::Mismatch);
+            assert_eq!(verify(&hasher, &SecretText::new(wrong), Some(&stored)).await.unwrap(), Verification::Mismatch);
         }
         assert_eq!(verify(&hasher, &password, None).await.unwrap(), Verification::Mismatch);
         assert!(verify(&hasher, &password, Some(&PasswordHash::new("none".to_owned()))).await.is_err());
@@ -189,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_of_another_cost_matches_and_is_replaced() {
-        let (before, password) = (Hasher::start(cheap()).unwrap(), Credential::new("lamp ostrich"));
+        let (before, password) = (Hasher::start(cheap()).unwrap(), SecretText::new("lamp ostrich"));
         let stored = before.hash(&password).await.unwrap();
         let now = Hasher::start(Hashing { passes: 2, ..cheap() }).unwrap();
         let Verification::Match { rehashed: Some(rehashed) } = verify(&now, &password, Some(&stored)).await.unwrap()
@@ -203,19 +203,19 @@ mod tests {
     #[tokio::test]
     async fn a_password_typed_decomposed_is_the_same() {
         let hasher = Hasher::start(cheap()).unwrap();
-        let stored = hasher.hash(&Credential::new("cafe\u{301} 71 lampe")).await.unwrap();
+        let stored = hasher.hash(&SecretText::new("cafe\u{301} 71 lampe")).await.unwrap();
         for spelling in ["café 71 lampe", "cafe\u{301} 71 lampe", "café\u{a0}71 lampe"] {
-            let verified = verify(&hasher, &Credential::new(spelling), Some(&stored)).await.unwrap();
+            let verified = verify(&hasher, &SecretText::new(spelling), Some(&stored)).await.unwrap();
             assert_eq!(verified, Verification::Match { rehashed: None }, "{spelling:?}");
         }
     }
 
     #[tokio::test]
     async fn a_hash_from_before_normalisation_matches_and_is_replaced() {
-        let (hasher, typed) = (Hasher::start(cheap()).unwrap(), Credential::new("cafe\u{301} 71 lampe"));
+        let (hasher, typed) = (Hasher::start(cheap()).unwrap(), SecretText::new("cafe\u{301} 71 lampe"));
         let params = Params::new(8, 1, 1, None).unwrap();
         let old = hash(&Argon2::new(Algorithm::Argon2id, Version::V0x13, params), &typed).unwrap();
-        let composed = Credential::new("café 71 lampe");
+        let composed = SecretText::new("café 71 lampe");
         assert_eq!(verify(&hasher, &composed, Some(&old)).await.unwrap(), Verification::Mismatch);
         let Verification::Match { rehashed: Some(rehashed) } = verify(&hasher, &typed, Some(&old)).await.unwrap()
         else {
@@ -242,7 +242,7 @@ mod tests {
         let hasher = Hasher::start(cheap()).unwrap();
         let panicked = hasher.run(hasher.permit().unwrap(), |_| -> () { panic!("on purpose") }).await;
         assert!(matches!(panicked, Err(AccountError::Internal(_))), "{panicked:?}");
-        hasher.hash(&Credential::new("x")).await.expect("the thread continues");
+        hasher.hash(&SecretText::new("x")).await.expect("the thread continues");
     }
 
     #[tokio::test]
@@ -259,7 +259,7 @@ mod tests {
             _ = &mut busy => panic!("it is held"),
             begun = begins => begun.unwrap(),
         }
-        let password = Credential::new("x");
+        let password = SecretText::new("x");
         let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(hasher.hash(&password))).collect();
         for one in &mut waiting {
             assert!(futures::poll!(one.as_mut()).is_pending());

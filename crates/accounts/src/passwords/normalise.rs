@@ -6,24 +6,24 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::MAX_LENGTH;
-use crate::credential::Credential;
+use crate::secret_text::SecretText;
 
 /// A password, normalised.
-pub(super) fn normalised(password: &Credential) -> Credential {
+pub(super) fn normalised(password: &SecretText) -> SecretText {
     let spaces = password.expose().chars().map(|c| if is_other_space(c) { ' ' } else { c });
-    Credential::new(spaces.nfc().collect::<String>())
+    SecretText::new(spaces.nfc().collect::<String>())
 }
 
 /// The texts of a password that a stored hash can be of.
 pub(super) struct Candidates {
     /// The normalised password.
-    pub normalised: Credential,
+    pub normalised: SecretText,
     /// The password as it was typed, where that differs. Hashes from before normalisation are of this text.
-    pub typed: Option<Credential>,
+    pub typed: Option<SecretText>,
 }
 
 impl Candidates {
-    pub fn of(password: &Credential) -> Self {
+    pub fn of(password: &SecretText) -> Self {
         let normalised = normalised(password);
         let typed = (normalised != *password).then(|| within_bounds(password));
         Self { normalised: within_bounds(&normalised), typed }
@@ -31,8 +31,8 @@ impl Candidates {
 }
 
 /// Cuts a password that is longer than any stored one, so that hashing has a bound. One more character keeps it wrong.
-fn within_bounds(password: &Credential) -> Credential {
-    Credential::new(password.expose().chars().take(MAX_LENGTH + 1).collect::<String>())
+fn within_bounds(password: &SecretText) -> SecretText {
+    SecretText::new(password.expose().chars().take(MAX_LENGTH + 1).collect::<String>())
 }
 
 /// Space separators (general category Zs) other than U+0020.
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn spellings_of_one_password_are_one_text() {
-        let text = |password: &str| normalised(&Credential::new(password)).expose().to_owned();
+        let text = |password: &str| normalised(&SecretText::new(password)).expose().to_owned();
         assert_eq!(text("cafe\u{301} lampe"), "café lampe");
         assert_eq!(text("café\u{a0}lampe"), "café lampe");
         assert_eq!(text("ﬁn \0 K"), "ﬁn \0 K", "no compatibility mapping, no change of case");
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_typed_text_is_a_candidate_only_where_it_differs() {
-        assert!(Candidates::of(&Credential::new("lamp ostrich")).typed.is_none());
-        let candidates = Candidates::of(&Credential::new("e\u{301}".repeat(500)));
+        assert!(Candidates::of(&SecretText::new("lamp ostrich")).typed.is_none());
+        let candidates = Candidates::of(&SecretText::new("e\u{301}".repeat(500)));
         assert_eq!(candidates.normalised.expose().chars().count(), MAX_LENGTH + 1);
         assert_eq!(candidates.typed.unwrap().expose().chars().count(), MAX_LENGTH + 1);
     }

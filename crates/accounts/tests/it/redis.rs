@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounts::{Accounts, Caller, Decision, Rate, RateLimits, RedisLimits, RedisSessions, SessionCache};
+use accounts::{Accounts, Caller, RateLimitDecision, Rate, RateLimits, RedisLimits, RedisSessions, SessionCache};
 use futures::future::join_all;
 use tempfile::TempDir;
 use testing::Relay;
@@ -25,7 +25,7 @@ fn fresh_key() -> String {
 }
 
 async fn allowed(limits: &RedisLimits, key: &str, rate: Rate, many: usize) -> usize {
-    let taken: Vec<Decision> = join_all((0..many).map(|_| limits.take(key, rate))).await;
+    let taken: Vec<RateLimitDecision> = join_all((0..many).map(|_| limits.take(key, rate))).await;
     taken.iter().filter(|decision| decision.allowed).count()
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, Credential, Deps, Hashing,
+    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, SecretText, Deps, Hashing,
     IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SessionCache,
     Settings, SharedState, UserAccess,
 };
@@ -122,13 +122,13 @@ impl TestAccounts {
     }
 
     /// An API token of this caller.
-    pub async fn api_token(&self, caller: &Caller, scopes: &[Scope]) -> Credential {
+    pub async fn api_token(&self, caller: &Caller, scopes: &[Scope]) -> SecretText {
         let (_, token) = self.one.add_api_token(caller, "token", scopes, None, &Actor::default()).await.unwrap();
         token
     }
 
     /// Checks that both instances refuse a token within a second.
-    pub async fn assert_refused_within_a_second(&self, token: &Credential) {
+    pub async fn assert_refused_within_a_second(&self, token: &SecretText) {
         let began = tokio::time::Instant::now();
         for accounts in [&self.one, &self.other] {
             let refused = async || accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential);
@@ -138,7 +138,7 @@ impl TestAccounts {
     }
 
     /// Checks that both instances accept a token.
-    pub async fn assert_accepted(&self, token: &Credential) {
+    pub async fn assert_accepted(&self, token: &SecretText) {
         for accounts in [&self.one, &self.other] {
             accounts.authenticate(token.expose()).await.unwrap();
         }
@@ -150,7 +150,7 @@ pub fn registration(name: &str) -> Registration {
         username: Some(name.to_owned()),
         email: Some(format!("{name}@example.org")),
         full_name: None,
-        password: Some(Credential::new(PASSWORD)),
+        password: Some(SecretText::new(PASSWORD)),
         identity: None,
     }
 }
@@ -164,5 +164,5 @@ pub fn home_origin() -> Origin {
 }
 
 pub async fn sign_in(accounts: &AccountsService, login: &str, password: &str) -> Result<IssuedTokens, AccountError> {
-    accounts.sign_in(login, &Credential::new(password), None, &home_origin()).await
+    accounts.sign_in(login, &SecretText::new(password), None, &home_origin()).await
 }

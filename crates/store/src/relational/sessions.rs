@@ -86,7 +86,7 @@ pub enum RotationOutcome {
         /// The user.
         user: Box<UserRecord>,
         /// The last revocation, which does not concern an access token that is issued now.
-        revision: i64,
+        revocation_sequence: i64,
     },
     /// It was spent within the grace period: two tabs, or a lost answer. The session continues.
     Spent,
@@ -122,9 +122,9 @@ impl Relational {
         let row = values![new.id, new.user, &new.scopes, &new.client, &new.address, now, new.expires_at];
         transaction.execute(sql, row).await?;
         transaction.add_refresh_token(new.id, &new.token, new.expires_at).await?;
-        let revision = transaction.last_revocation().await?;
+        let revocation_sequence = transaction.last_revocation().await?;
         transaction.commit().await?;
-        Ok(Some(revision))
+        Ok(Some(revocation_sequence))
     }
 
     /// Spends a refresh token for the next one. A reuse within `grace` after that does not end the session. `until` is the time at
@@ -162,9 +162,9 @@ impl Relational {
         let Some(row) = transaction.row(sql, values![id]).await? else { return Ok(RotationOutcome::Unknown) };
         let (session, user) = (Box::new(SessionRecord::read(&row)?), Box::new(UserRecord::read(&row)?));
         transaction.add_refresh_token(id, next, expires_at).await?;
-        let revision = transaction.last_revocation().await?;
+        let revocation_sequence = transaction.last_revocation().await?;
         transaction.commit().await?;
-        Ok(RotationOutcome::Rotated { session, user, revision })
+        Ok(RotationOutcome::Rotated { session, user, revocation_sequence })
     }
 
     /// The session of a refresh token that is neither spent nor expired.

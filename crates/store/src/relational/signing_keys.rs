@@ -77,7 +77,7 @@ pub struct KeyRotation {
     /// The key to add.
     pub add: SigningKeyRecord,
     /// The time from which on signatures of the other keys are refused.
-    pub others_until: Timestamp,
+    pub old_keys_verify_until: Timestamp,
 }
 
 const KEY_PAIRS: &str =
@@ -105,9 +105,9 @@ impl Relational {
         transaction.lock_sequence().await?;
         let rows = transaction.rows(KEY_PAIRS, values![]).await?;
         let keys = rows.iter().map(SigningKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
-        let Some(KeyRotation { add, others_until }) = decide(&keys) else { return Ok(keys) };
+        let Some(KeyRotation { add, old_keys_verify_until }) = decide(&keys) else { return Ok(keys) };
         let sql = "UPDATE signing_keys SET verifies_until = $1 WHERE verifies_until IS NULL OR verifies_until > $1";
-        transaction.execute(sql, values![others_until]).await?;
+        transaction.execute(sql, values![old_keys_verify_until]).await?;
         let sql = "INSERT INTO signing_keys (kid, public_key, private_key, signs_from) VALUES ($1, $2, $3, $4)";
         transaction.execute(sql, values![&add.kid, &add.public[..], &add.private[..], add.signs_from]).await?;
         let rows = transaction.rows(KEY_PAIRS, values![]).await?;

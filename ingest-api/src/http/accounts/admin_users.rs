@@ -1,6 +1,6 @@
 //! Managing users, and the audit log. For admins.
 
-use accounts::Credential;
+use accounts::SecretText;
 use axum::Json;
 use axum::extract::State;
 use contracts::UserId;
@@ -183,7 +183,7 @@ pub async fn change(
     let (users, by) = (&app.users, admin.by(&origin));
     // The password comes first: when it is refused, nothing else is changed.
     if let Some(password) = password {
-        users.set_password(id, &Credential::new(password), &by).await?;
+        users.set_password(id, &SecretText::new(password), &by).await?;
     }
     let access =
         AccessChange { role: role.map(Into::into), quota: api_request_quota, rate_limit: rate_limit_rps, disabled };

@@ -1,6 +1,6 @@
 //! Linked identities: users of an OpenID provider with which the current user can sign in.
 
-use accounts::{AccountError, Credential};
+use accounts::{AccountError, SecretText};
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{Page, Problem};
@@ -99,7 +99,7 @@ pub async fn link(
         error => ApiError::from(error),
     })?;
     let identity = Identity { issuer: provider.issuer().to_owned(), subject: user.subject };
-    let password = new.present_password.map(Credential::new);
+    let password = new.present_password.map(SecretText::new);
     match app.users.link_identity(owner.0.id, &identity, password.as_ref(), &origin).await {
         Err(AccountError::IdentityTaken) => {
             let reason = "another user is linked to this identity; sign in as that user".to_owned();

@@ -1,6 +1,6 @@
 //! Resetting a lost password by a token that comes by mail.
 
-use accounts::Credential;
+use accounts::SecretText;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
@@ -71,6 +71,6 @@ pub async fn reset(
     _: NoQuery,
     JsonBody(Reset { token, password }): JsonBody<Reset>,
 ) -> Result<StatusCode, ApiError> {
-    app.users.reset_password(&Credential::new(token), &Credential::new(password), &origin).await?;
+    app.users.reset_password(&SecretText::new(token), &SecretText::new(password), &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,7 @@
 //! Tokens of OAuth 2.0: signing in and refreshing (RFC 6749), revoking (RFC 7009), introspection (RFC 7662), and the keys that
 //! verify access tokens (RFC 7517).
 
-use accounts::{Credential, IssuedTokens, Scope, TokenState};
+use accounts::{SecretText, IssuedTokens, Scope, TokenState};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -105,12 +105,12 @@ pub async fn token(
     let users = &app.users;
     let grant = match form.required("grant_type")? {
         "password" => {
-            let (username, password) = (form.required("username")?, Credential::new(form.required("password")?));
+            let (username, password) = (form.required("username")?, SecretText::new(form.required("password")?));
             let scopes = form.text("scope")?.map(Scope::parse_list).transpose();
             let scopes = scopes.map_err(|error| OAuthError::invalid_scope(error.to_string()))?;
             users.sign_in(username, &password, scopes.as_deref(), &origin).await?
         }
-        "refresh_token" => users.refresh(&Credential::new(form.required("refresh_token")?), &origin).await?,
+        "refresh_token" => users.refresh(&SecretText::new(form.required("refresh_token")?), &origin).await?,
         other => return Err(OAuthError::unsupported_grant(other)),
     };
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
@@ -142,7 +142,7 @@ pub async fn revoke(
     let form = form?;
     form.text("token_type_hint")?;
     // No other credential is needed: the holder of the token could also use it.
-    app.users.revoke(&Credential::new(form.required("token")?), &origin).await?;
+    app.users.revoke(&SecretText::new(form.required("token")?), &origin).await?;
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
 
@@ -223,7 +223,7 @@ pub async fn introspect(
     caller?;
     query?;
     let form = form?;
-    let token = Credential::new(form.required("token")?);
+    let token = SecretText::new(form.required("token")?);
     let refresh = form.text("token_type_hint")? == Some("refresh_token");
     let state = app.users.token_state(&token).await.map_err(ApiError::from)?;
     let shown = state.filter(|state| state.makes_requests || refresh);

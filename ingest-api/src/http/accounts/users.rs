@@ -1,6 +1,6 @@
 //! Registering, and the current user's profile, password and quota.
 
-use accounts::{AccountError, Credential, Profile, QuotaPeriod, Registration, UserAccess};
+use accounts::{AccountError, SecretText, Profile, QuotaPeriod, Registration, UserAccess};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -142,7 +142,7 @@ pub async fn register(
         username: new.username,
         email: Some(new.email),
         full_name: new.full_name,
-        password: Some(Credential::new(new.password)),
+        password: Some(SecretText::new(new.password)),
         identity: None,
     };
     let user = add(&app, &caller, &registration, &origin).await?;
@@ -218,7 +218,7 @@ pub async fn change_me(
         // The operator's user is found by its name.
         return Err(AccountsError::Conflict("username: the operator's own user keeps its name".to_owned()).into());
     }
-    let profile = Profile { username, email, full_name, present_password: present_password.map(Credential::new) };
+    let profile = Profile { username, email, full_name, present_password: present_password.map(SecretText::new) };
     let user = app.users.change_profile(owner.0.id, &profile, &origin).await?;
     Ok(Json(UserView::of(&app, user)))
 }
@@ -248,7 +248,7 @@ pub async fn change_password(
     _: NoQuery,
     JsonBody(change): JsonBody<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
-    let (present, new) = (Credential::new(change.present_password), Credential::new(change.new_password));
+    let (present, new) = (SecretText::new(change.present_password), SecretText::new(change.new_password));
     let session = owner.0.caller.session;
     let changed = app.users.change_password(owner.0.id, &present, &new, session, &origin).await;
     match changed {

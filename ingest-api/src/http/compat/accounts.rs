@@ -1,6 +1,6 @@
 //! Accounts of older clients: `/users`, `/token`, `/users/me/`.
 
-use accounts::{Credential, Registration, Scope};
+use accounts::{SecretText, Registration, Scope};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -88,7 +88,7 @@ pub async fn register(
         username: Some(new.username),
         email: new.email.filter(|email| !email.is_empty()),
         full_name: new.full_name,
-        password: Some(Credential::new(new.password)),
+        password: Some(SecretText::new(new.password)),
         identity: None,
     };
     let user = add(&app, &caller, &registration, &origin).await?;
@@ -131,7 +131,7 @@ pub async fn token(
         let reason = "grant_type: must be password or empty; /v1/token accepts others".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
-    let (username, password) = (form.required("username")?, Credential::new(form.required("password")?));
+    let (username, password) = (form.required("username")?, SecretText::new(form.required("password")?));
     // Older clients also send scopes of another system, which are ignored.
     let known = |scopes: &str| scopes.split_ascii_whitespace().filter_map(|name| name.parse::<Scope>().ok()).collect();
     let scopes = form.text("scope")?.map(known).filter(|scopes: &Vec<Scope>| !scopes.is_empty());

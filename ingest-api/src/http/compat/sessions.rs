@@ -1,6 +1,6 @@
 //! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, bare or as Bearer.
 
-use accounts::{AccountError, Caller, Credential, Profile};
+use accounts::{AccountError, Caller, SecretText, Profile};
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -62,7 +62,7 @@ pub async fn login(
     _: NoQuery,
     JsonOrForm(Login { username, password }): JsonOrForm<Login>,
 ) -> Result<Response, ApiError> {
-    let session = app.users.open_opaque(&username, &Credential::new(password), &origin).await?;
+    let session = app.users.open_opaque(&username, &SecretText::new(password), &origin).await?;
     let header = HeaderValue::from_str(session.expose()).map_err(|error| ServiceError::Internal(error.into()))?;
     let body = Json(LoggedIn { token: session.expose().to_owned() });
     Ok((StatusCode::OK, NO_STORE, [(AUTHORIZATION, header)], body).into_response())
@@ -97,7 +97,7 @@ impl FromRequestParts<App> for SessionUser {
             Some(_) => return Err(AuthError::NoCredential.into()),
             None => text,
         };
-        let user = app.users.opaque_user(&Credential::new(session)).await?;
+        let user = app.users.opaque_user(&SecretText::new(session)).await?;
         count_request(parts, app, &caller_of(&user, app)).await?;
         Ok(Self(UserRecord::clone(&user)))
     }

@@ -89,7 +89,7 @@ pub async fn detections(
     let page = PageRequest::Oldest { skip: query.skip, limit: query.limit };
     // Older clients expect vehicles only.
     let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
-    let stored = app.documents.detections(&reader.visible(), &vehicles, &page).await?;
+    let stored = app.documents.detections(&reader.tenant_scope(), &vehicles, &page).await?;
     Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
 }
 
@@ -103,6 +103,6 @@ pub async fn stats(
     reader: Authorized<DetectionsRead>,
     _: NoQuery,
 ) -> Result<Json<BTreeMap<String, u64>>, ApiError> {
-    let counts = app.documents.count(&reader.visible(), &DetectionFilter::default(), GroupBy::Make).await?;
+    let counts = app.documents.count(&reader.tenant_scope(), &DetectionFilter::default(), GroupBy::Make).await?;
     Ok(Json(counts.into_iter().map(|group| (group.key, group.count)).collect()))
 }

@@ -113,7 +113,7 @@ pub async fn list(
         min_confidence,
         vehicles_only: false,
     };
-    let stored = app.documents.detections(&reader.visible(), &filter, &listed.page_query()).await?;
+    let stored = app.documents.detections(&reader.tenant_scope(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(view::detection).collect();
     Ok(Json(listed.page(items, |last: &DetectionView| PageCursor { at: last.captured_at, id: last.id.clone() })))
 }
@@ -133,7 +133,7 @@ pub async fn one(
     PathId(id): PathId<DetectionId>,
     _: NoQuery,
 ) -> Result<Json<DetectionView>, ApiError> {
-    let found = app.documents.detection(&reader.visible(), &id).await?;
+    let found = app.documents.detection(&reader.tenant_scope(), &id).await?;
     let found = found.ok_or(DetectionError::NotFound(id))?;
     Ok(Json(view::detection(found)))
 }

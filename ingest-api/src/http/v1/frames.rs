@@ -42,7 +42,7 @@ pub async fn list(
     StrictQuery(listed): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<FrameView>>, ApiError> {
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
-    let frames = app.documents.frames(&reader.visible(), &filter, &listed.page_query()).await?;
+    let frames = app.documents.frames(&reader.tenant_scope(), &filter, &listed.page_query()).await?;
     let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
     Ok(Json(listed.page(items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() })))
 }
@@ -63,7 +63,7 @@ pub async fn one(
     PathId(id): PathId<FrameId>,
     _: NoQuery,
 ) -> Result<Json<FrameView>, ApiError> {
-    let results = app.documents.frame(&reader.visible(), id).await?;
+    let results = app.documents.frame(&reader.tenant_scope(), id).await?;
     Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
 }
 
@@ -85,7 +85,7 @@ pub async fn image(
     PathId(id): PathId<FrameId>,
     _: NoQuery,
 ) -> Result<Response, ApiError> {
-    let results = app.documents.frame(&reader.visible(), id).await?;
+    let results = app.documents.frame(&reader.tenant_scope(), id).await?;
     if results.is_empty() {
         return Err(FrameError::NotIndexed.into());
     }

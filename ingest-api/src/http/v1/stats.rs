@@ -109,6 +109,6 @@ pub async fn stats(
     let before = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
     let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
-    let items = app.documents.count(&reader.visible(), &filter, group_by.0).await?;
+    let items = app.documents.count(&reader.tenant_scope(), &filter, group_by.0).await?;
     Ok(Json(Stats { items }))
 }

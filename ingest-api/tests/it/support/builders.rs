@@ -1,6 +1,6 @@
 //! Images, events and users that tests build.
 
-use accounts::{Caller, Credential, Registration, Scope, UserAccess};
+use accounts::{Caller, SecretText, Registration, Scope, UserAccess};
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{AlertEvent, AlertId, Attributes, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId};
@@ -17,7 +17,7 @@ pub fn registration(name: &str) -> Registration {
         username: Some(name.to_owned()),
         email: Some(format!("{name}@example.org")),
         full_name: None,
-        password: Some(Credential::new(PASSWORD)),
+        password: Some(SecretText::new(PASSWORD)),
         identity: None,
     }
 }

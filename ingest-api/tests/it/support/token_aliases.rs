@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::{AccessError, Accounts, AccountsService, Actor, Caller, Decision, Scope, UserAccess};
+use accounts::{AccessError, Accounts, AccountsService, Actor, Caller, RateLimitDecision, Scope, UserAccess};
 use async_trait::async_trait;
 use contracts::FrameId;
 use store::relational::{Role, UserLimit, UserRecord};
@@ -52,7 +52,7 @@ impl Accounts for TokenAliases {
         self.accounts.authenticate(token).await
     }
 
-    async fn admit(&self, caller: &Caller) -> Result<Option<Decision>, AccessError> {
+    async fn admit(&self, caller: &Caller) -> Result<Option<RateLimitDecision>, AccessError> {
         self.accounts.admit(caller).await
     }
 

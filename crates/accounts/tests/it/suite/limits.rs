@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Credential, UserAccess};
+use accounts::{AccessError, AccountError, Accounts, AccountsService, Actor, Caller, SecretText, UserAccess};
 use contracts::FrameId;
 use futures::future::join_all;
 use store::relational::{AccessChange, UserLimit};
@@ -117,7 +117,7 @@ pub async fn requests_beyond_the_rate_are_refused_with_a_retry_time(accounts: &m
 pub async fn guesses_at_an_account_do_not_lock_its_owner_out(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     accounts.sign_in("ann").await;
-    let (wrong, right) = (Credential::new("not the password"), Credential::new(PASSWORD));
+    let (wrong, right) = (SecretText::new("not the password"), SecretText::new(PASSWORD));
     let mut throttled = 0;
     for n in 0..120 {
         let guess = accounts.one.sign_in("ann", &wrong, None, &origin_from(&format!("198.51.100.{n}"))).await;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, AccountsService, Actor, Credential, IssuedTokens, Scope, Settings,
+    AccessError, AccountError, Accounts, AccountsService, Actor, SecretText, IssuedTokens, Scope, Settings,
 };
 use contracts::SessionId;
 use futures::future::join_all;
@@ -59,7 +59,7 @@ pub async fn a_reused_refresh_token_ends_the_session_after_the_grace(accounts: &
     let refused = accounts.other.refresh(&next.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     for garbage in ["", "slr_", "slr_\0", &"x".repeat(5000)] {
-        let refused = accounts.one.refresh(&Credential::new(garbage), &home_origin()).await;
+        let refused = accounts.one.refresh(&SecretText::new(garbage), &home_origin()).await;
         assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant, "{garbage:?}");
     }
 }
@@ -98,7 +98,7 @@ pub async fn a_revoked_token_is_refused_everywhere_within_a_second(accounts: &mu
     let refused = accounts.other.refresh(&thief.refresh_token, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
     for none in ["", "x", "a.b.c", first.access_token.expose(), renewed.refresh_token.expose()] {
-        accounts.one.revoke(&Credential::new(none), &home_origin()).await.unwrap();
+        accounts.one.revoke(&SecretText::new(none), &home_origin()).await.unwrap();
     }
 }
 
@@ -154,7 +154,7 @@ pub async fn signing_out_everywhere_spares_later_sign_ins_and_api_tokens(account
 pub async fn a_sign_in_after_a_reset_is_valid_on_every_instance(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     for _ in 0..20 {
-        accounts.one.set_password(ann.id, &Credential::new(PASSWORD), &Actor::default()).await.unwrap();
+        accounts.one.set_password(ann.id, &SecretText::new(PASSWORD), &Actor::default()).await.unwrap();
         let tokens = accounts.other.sign_in_federated(&ann, &home_origin()).await.unwrap();
         accounts.assert_accepted(&tokens.access_token).await;
     }
@@ -198,9 +198,9 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
     for none in [
         &tokens.access_token,
         &tokens.refresh_token,
-        &Credential::new(""),
-        &Credential::new("a.b.c"),
-        &Credential::new("slr_"),
+        &SecretText::new(""),
+        &SecretText::new("a.b.c"),
+        &SecretText::new("slr_"),
     ] {
         assert_eq!(accounts.one.token_state(none).await, Ok(None));
     }
@@ -208,7 +208,7 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
 
 pub async fn a_sign_in_may_narrow_its_scopes_and_never_widen_them(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
-    let (password, asked) = (Credential::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
+    let (password, asked) = (SecretText::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
     let tokens = accounts.one.sign_in("ann", &password, Some(&asked), &home_origin()).await.unwrap();
     assert_eq!(tokens.scopes, [Scope::AlertsRead]);
     let nothing = accounts.one.sign_in("ann", &password, Some(&[Scope::Admin]), &home_origin()).await;
@@ -236,14 +236,14 @@ pub async fn without_the_database_tokens_are_refused_once_stale(accounts: &mut T
 
 pub async fn an_opaque_session_identifies_its_user_until_it_ends(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
-    let password = Credential::new(PASSWORD);
-    let wrong = accounts.one.open_opaque("ann", &Credential::new("wrong password"), &home_origin()).await;
+    let password = SecretText::new(PASSWORD);
+    let wrong = accounts.one.open_opaque("ann", &SecretText::new("wrong password"), &home_origin()).await;
     assert_eq!(wrong.unwrap_err(), AccountError::WrongPassword);
     let first = accounts.one.open_opaque("ann", &password, &home_origin()).await.unwrap();
     assert!(Uuid::try_parse(first.expose()).is_ok());
     assert_eq!(accounts.other.opaque_user(&first).await.unwrap().id, ann.id);
     for none in ["", "x", "\0", &Uuid::new_v4().to_string()] {
-        let refused = accounts.other.opaque_user(&Credential::new(none)).await;
+        let refused = accounts.other.opaque_user(&SecretText::new(none)).await;
         assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{none:?}");
     }
     assert!(accounts.one.authenticate(first.expose()).await.is_err(), "it is no credential of other requests");

@@ -1,7 +1,7 @@
 //! Spellings of a password and of a mailbox.
 
 use accounts::{AccountError, Actor, Registration, UserAccess};
-use accounts::{Credential, Scope};
+use accounts::{SecretText, Scope};
 
 use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, registration, sign_in};
 
@@ -26,7 +26,7 @@ pub async fn blanks_around_a_name_do_not_count_at_sign_in(accounts: &mut TestAcc
 }
 
 pub async fn a_password_signs_in_in_any_normalisation(accounts: &mut TestAccounts) {
-    let new = Registration { password: Some(Credential::new("café 71 lampe")), ..registration("ann") };
+    let new = Registration { password: Some(SecretText::new("café 71 lampe")), ..registration("ann") };
     accounts.one.register(&new, UserAccess::default(), &Actor::default()).await.unwrap();
     for spelling in ["café 71 lampe", "cafe\u{301} 71 lampe"] {
         sign_in(&accounts.other, "ann", spelling).await.unwrap();
@@ -44,8 +44,8 @@ pub async fn a_reset_by_mail_revokes_api_tokens_everywhere(accounts: &mut TestAc
     accounts.one.request_reset("ann@example.org ", &home_origin()).await.unwrap();
     let mail = accounts.mails.after(1).await.remove(0);
     let (_, reset) = mail.text.split_once("#token=").unwrap();
-    let reset = Credential::new(reset.split_whitespace().next().unwrap());
-    accounts.other.reset_password(&reset, &Credential::new("kettle of lamps"), &home_origin()).await.unwrap();
+    let reset = SecretText::new(reset.split_whitespace().next().unwrap());
+    accounts.other.reset_password(&reset, &SecretText::new("kettle of lamps"), &home_origin()).await.unwrap();
 
     accounts.assert_refused_within_a_second(&token).await;
     assert_eq!(accounts.one.api_tokens(caller.user.unwrap()).await.unwrap(), []);

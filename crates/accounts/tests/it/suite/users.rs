@@ -1,7 +1,7 @@
 //! Users: registration, passwords, resets, roles.
 
 use accounts::{
-    AccessError, AccountError, Accounts, Actor, Credential, Mail, Profile, Registration, Scope, UserAccess,
+    AccessError, AccountError, Accounts, Actor, SecretText, Mail, Profile, Registration, Scope, UserAccess,
 };
 use store::relational::{AccessChange, Identity, Role, UserLimit};
 
@@ -43,10 +43,10 @@ pub async fn an_invalid_registration_names_its_field(accounts: &mut TestAccounts
         ("username", with(|new| new.username = Some("bob@home".to_owned()))),
         ("full_name", with(|new| new.full_name = Some("Bob\0".to_owned()))),
         ("password", with(|new| new.password = None)),
-        ("password", with(|new| new.password = Some(Credential::new("short")))),
-        ("password", with(|new| new.password = Some(Credential::new("password1")))),
-        ("password", with(|new| new.password = Some(Credential::new("bob@example.org")))),
-        ("password", with(|new| new.password = Some(Credential::new("x".repeat(129))))),
+        ("password", with(|new| new.password = Some(SecretText::new("short")))),
+        ("password", with(|new| new.password = Some(SecretText::new("password1")))),
+        ("password", with(|new| new.password = Some(SecretText::new("bob@example.org")))),
+        ("password", with(|new| new.password = Some(SecretText::new("x".repeat(129))))),
     ];
     for (field, new) in wrong {
         let refused = accounts.one.register(&new, UserAccess::default(), &Actor::default()).await.unwrap_err();
@@ -168,7 +168,7 @@ pub async fn the_operators_user_is_created_once_without_limits(accounts: &mut Te
     assert_eq!(one.tenant, contracts::TenantId::admin());
     assert_eq!((one.role, one.quota, one.rate_limit), (Role::Admin, UserLimit::Unlimited, UserLimit::Unlimited));
     assert_eq!(sign_in(&accounts.one, "admin", "").await.unwrap_err(), AccountError::WrongPassword);
-    accounts.one.set_password(one.id, &Credential::new(PASSWORD), &Actor::default()).await.unwrap();
+    accounts.one.set_password(one.id, &SecretText::new(PASSWORD), &Actor::default()).await.unwrap();
     let caller = accounts.caller("admin").await;
     assert!(caller.reads_all_tenants && caller.rate_limit.is_none());
 }
@@ -176,12 +176,12 @@ pub async fn the_operators_user_is_created_once_without_limits(accounts: &mut Te
 pub async fn a_new_password_ends_the_other_sessions(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let (kept, ended) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
-    let (present, new) = (Credential::new(PASSWORD), Credential::new("another kettle lamp"));
+    let (present, new) = (SecretText::new(PASSWORD), SecretText::new("another kettle lamp"));
     let keep = Some(kept.session);
     let wrong = accounts.one.change_password(ann.id, &new, &new, keep, &home_origin()).await;
     assert_eq!(wrong.unwrap_err(), AccountError::WrongPresentPassword);
     let common =
-        accounts.one.change_password(ann.id, &present, &Credential::new("ann@example.org"), keep, &home_origin()).await;
+        accounts.one.change_password(ann.id, &present, &SecretText::new("ann@example.org"), keep, &home_origin()).await;
     assert!(matches!(common, Err(AccountError::Invalid { field: "password", .. })), "{common:?}");
     accounts.assert_accepted(&ended.access_token).await;
 
@@ -197,24 +197,24 @@ pub async fn a_new_password_ends_the_other_sessions(accounts: &mut TestAccounts)
 }
 
 /// The token in the last mail, once there are `many`.
-async fn mailed(accounts: &TestAccounts, many: usize) -> Credential {
+async fn mailed(accounts: &TestAccounts, many: usize) -> SecretText {
     token_in(accounts.mails.after(many).await.last().unwrap())
 }
 
-fn token_in(mail: &Mail) -> Credential {
+fn token_in(mail: &Mail) -> SecretText {
     let (_, rest) = mail.text.split_once("#token=").unwrap();
-    Credential::new(rest.split_whitespace().next().unwrap())
+    SecretText::new(rest.split_whitespace().next().unwrap())
 }
 
 /// The usual password, for a change that requires it.
-fn password() -> Option<Credential> {
-    Some(Credential::new(PASSWORD))
+fn password() -> Option<SecretText> {
+    Some(SecretText::new(PASSWORD))
 }
 
 pub async fn a_new_address_or_name_requires_the_password(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let change = async |change: &Profile, password: Option<&str>| {
-        let change = Profile { present_password: password.map(Credential::new), ..change.clone() };
+        let change = Profile { present_password: password.map(SecretText::new), ..change.clone() };
         accounts.one.change_profile(ann.id, &change, &home_origin()).await
     };
     let moved = Profile { email: Some("ann@example.com".to_owned()), ..Profile::default() };
@@ -235,16 +235,16 @@ pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts)
     accounts.register("ann").await;
     let tokens = accounts.sign_in("ann").await;
     accounts.one.request_reset("ANN@example.org", &home_origin()).await.unwrap();
-    let (token, new) = (mailed(accounts, 1).await, Credential::new("another kettle lamp"));
+    let (token, new) = (mailed(accounts, 1).await, SecretText::new("another kettle lamp"));
     assert_eq!(accounts.mails.after(1).await[0].to, "ann@example.org");
-    let common = accounts.other.reset_password(&token, &Credential::new("password1"), &home_origin()).await;
+    let common = accounts.other.reset_password(&token, &SecretText::new("password1"), &home_origin()).await;
     assert!(matches!(common, Err(AccountError::Invalid { field: "password", .. })), "{common:?}");
 
     accounts.other.reset_password(&token, &new, &home_origin()).await.unwrap();
 
     accounts.assert_refused_within_a_second(&tokens.access_token).await;
     sign_in(&accounts.one, "ann", new.expose()).await.unwrap();
-    let again = accounts.one.reset_password(&token, &Credential::new("a third lamp kettle"), &home_origin()).await;
+    let again = accounts.one.reset_password(&token, &SecretText::new("a third lamp kettle"), &home_origin()).await;
     assert_eq!(again.unwrap_err(), AccountError::InvalidReset);
 
     accounts.one.request_reset("ann@example.org", &home_origin()).await.unwrap();
@@ -253,7 +253,7 @@ pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts)
     let refused = accounts.one.reset_password(&late, &new, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidReset);
     for token in ["", "slp_", "slp_x", "x"] {
-        let refused = accounts.one.reset_password(&Credential::new(token), &new, &home_origin()).await;
+        let refused = accounts.one.reset_password(&SecretText::new(token), &new, &home_origin()).await;
         assert_eq!(refused.unwrap_err(), AccountError::InvalidReset, "{token}");
     }
 }
@@ -284,7 +284,7 @@ pub async fn reset_mails_to_one_user_are_limited(accounts: &mut TestAccounts) {
     let mails = accounts.mails.after(5).await;
     assert_eq!(mails.iter().filter(|mail| mail.to == "ann@example.org").count(), 4);
     assert_eq!(mails.last().unwrap().to, "bob@example.org");
-    let (first, new) = (token_in(&mails[0]), Credential::new("another kettle lamp"));
+    let (first, new) = (token_in(&mails[0]), SecretText::new("another kettle lamp"));
     accounts.other.reset_password(&first, &new, &home_origin()).await.expect("the first mail is still valid");
 }
 
@@ -310,7 +310,7 @@ pub async fn the_audit_log_has_every_event_and_no_secret(accounts: &mut TestAcco
     assert_eq!(log[0].detail.as_deref(), Some("role: admin, quota: 5 per period"));
     assert_eq!((log[0].actor, log[0].address.as_deref()), (Some(ann.id), Some("192.0.2.1")));
     let shown = format!("{log:?}");
-    for secret in [&tokens.access_token, &tokens.refresh_token, &token, &Credential::new(PASSWORD)] {
+    for secret in [&tokens.access_token, &tokens.refresh_token, &token, &SecretText::new(PASSWORD)] {
         assert!(!shown.contains(secret.expose()));
     }
 }

@@ -260,7 +260,7 @@ pub async fn of_many_instances_without_a_key_one_adds_it(two: &TwoStores) {
                     signs_from: now(),
                     verifies_until: None,
                 },
-                others_until: now(),
+                old_keys_verify_until: now(),
             })
         };
         store.rotate_signing_keys(decide, later()).await.unwrap()

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 /// A password or token in the clear. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credential(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
 
-impl Credential {
+impl SecretText {
     /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
@@ -35,7 +35,7 @@ impl Credential {
     }
 }
 
-impl fmt::Debug for Credential {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn a_secret_text_prints_as_stars() {
-        let credential = Credential::random("sl_");
+        let credential = SecretText::random("sl_");
         assert_eq!(format!("{credential:?} {:?}", credential.hash()), "*** ***");
         assert!(credential.expose().starts_with("sl_") && credential.expose().len() == 46);
-        assert_ne!(credential, Credential::random("sl_"));
+        assert_ne!(credential, SecretText::random("sl_"));
     }
 }
