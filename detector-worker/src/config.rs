@@ -10,9 +10,8 @@ use contracts::FrameArgs;
 use settings::{Check, Faults, bytes, count, duration, milliseconds, on_off};
 
 use crate::registry::{OpenError, Registry};
-use crate::runtime::{ExecutionProvider, RuntimeOptions};
+use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
 
-/// A hundred years.
 const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
 
 /// The worker's settings.
@@ -27,8 +26,8 @@ pub struct Config {
     #[command(flatten)]
     pub capacity: CapacityArgs,
 
-    /// Folder for the record of frames in native code, which must survive the process; in the system's temporary folder
-    /// when not set
+    /// Folder of the crash log, which records the frames being inferred when a process dies; keep it across restarts; in the
+    /// system's temporary folder when not set
     #[arg(long, env = "SIGHTLINE_WORKER_STATE_DIR", value_name = "PATH")]
     pub worker_state_dir: Option<PathBuf>,
 
@@ -43,7 +42,7 @@ pub struct Config {
     pub image_retention: Duration,
 }
 
-/// Settings that other services must have the same values of.
+/// Settings that must have the same values as in other services.
 #[derive(Debug, Clone, Args)]
 #[group(id = "detector-worker-shared")]
 pub struct SharedArgs {
@@ -88,17 +87,17 @@ pub struct ModelArgs {
 /// Limits on concurrent work.
 #[derive(Debug, Clone, Args)]
 pub struct CapacityArgs {
-    /// Sessions per detector, each on its own thread; one per core on a CPU and one on a GPU when not set
+    /// Number of inference sessions per detector, which infer in parallel; one per core on a CPU and one on a GPU when not set
     #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER",
         value_parser = count::<usize>(1..=4096))]
     pub inference_threads: Option<usize>,
 
-    /// Threads inside one session
+    /// Number of threads of each inference session
     #[arg(long, env = "SIGHTLINE_SESSION_THREADS", default_value_t = 1, value_name = "NUMBER",
         value_parser = count::<usize>(1..=4096))]
     pub session_threads: usize,
 
-    /// Images decoded at once; one per core when not set
+    /// Most images decoded at once; one per core when not set
     #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER",
         value_parser = count::<usize>(1..=4096))]
     pub decode_threads: Option<usize>,
@@ -113,23 +112,23 @@ pub struct CapacityArgs {
         value_parser = milliseconds(0..=60_000))]
     pub batch_wait: Duration,
 
-    /// Frames in flight at most
+    /// Most frames in flight
     #[arg(long, env = "SIGHTLINE_WORKER_FRAMES", default_value_t = 256, value_name = "NUMBER",
         value_parser = count::<usize>(1..=1_000_000))]
     pub worker_frames: usize,
 
-    /// Encoded bytes of the frames in flight at most
+    /// Most encoded bytes of the frames in flight
     #[arg(long, env = "SIGHTLINE_WORKER_BYTES", default_value = "64MiB", value_name = "BYTES",
         value_parser = bytes::<usize>(1..=1 << 40))]
     pub worker_bytes: usize,
 
-    /// Pixels of the decoded images in flight at most; a pixel takes three bytes, and up to ten while it is decoded
+    /// Most pixels of the decoded images in flight; a pixel takes three bytes, and up to ten while it is decoded
     #[arg(long, env = "SIGHTLINE_WORKER_PIXELS", default_value_t = 50_000_000, value_name = "PIXELS",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub worker_pixels: u64,
 }
 
-/// The file of models is valid.
+/// Checks that the file of models is valid.
 impl Check for Config {
     fn check(&self, faults: &mut Faults) {
         faults.collect(self.models.registry());
@@ -159,10 +158,8 @@ impl Config {
 impl ModelArgs {
     /// The folder of the model files.
     pub fn dir(&self) -> PathBuf {
-        let cache = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-        let usual = || cache().or_else(home).unwrap_or_else(std::env::temp_dir).join("sightline/models");
-        self.models_dir.clone().unwrap_or_else(usual)
+        let default = || user_cache(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir);
+        self.models_dir.clone().unwrap_or_else(|| default().join("sightline/models"))
     }
 
     /// The models of the operator's file, or the built-in ones.
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_values_are_refused_by_name() {
+    fn the_error_for_an_invalid_value_names_it() {
         for (flag, value, named) in [
             ("--image-retention", "soon", "soon"),
             ("--batch-size", "0", "--batch-size"),

@@ -122,7 +122,7 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// The code of the failed result.
-    pub fn failure(&self) -> FailureCode {
+    pub fn failure_code(&self) -> FailureCode {
         match self {
             Self::TooLarge { .. } => FailureCode::TooLarge,
             Self::Unsupported | Self::Undecodable { .. } => FailureCode::Undecodable,

@@ -84,16 +84,16 @@ pub enum DetectError {
     /// The engine is unreachable, too slow or overloaded. Transient.
     #[error("the engine is unavailable: {0}")]
     Unavailable(String),
-    /// The engine refused this image, or its answer about it is invalid. Permanent.
+    /// The engine rejected this image, or its answer about it is invalid. Permanent.
     #[error("the engine refused the image: {0}")]
-    Refused(String),
+    Rejected(String),
 }
 
 impl DetectError {
-    /// The code of the failed result; `None` for a transient error.
-    pub fn failure(&self) -> Option<FailureCode> {
+    /// The failure code of a permanent error; `None` for a transient one, which is retried.
+    pub fn failure_code(&self) -> Option<FailureCode> {
         match self {
-            Self::Refused(_) => Some(FailureCode::Rejected),
+            Self::Rejected(_) => Some(FailureCode::Rejected),
             Self::Inference(_) | Self::Unavailable(_) => None,
         }
     }

@@ -137,7 +137,7 @@ impl Pipeline {
 
 impl From<media::DecodeError> for Failure {
     fn from(error: media::DecodeError) -> Self {
-        Self { code: error.failure(), message: error.to_string() }
+        Self { code: error.failure_code(), message: error.to_string() }
     }
 }
 

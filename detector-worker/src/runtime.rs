@@ -3,6 +3,7 @@
 //! It is loaded at run time, so one build of the worker serves CPU and GPU machines. A configured execution provider that is
 //! not available ends the start. A silent fallback to the CPU would be noticed only by its cost.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -196,8 +197,8 @@ impl Runtime {
             ort::LoadDynamicError::BadVersion { version_str, .. } => {
                 RuntimeError::WrongVersion { path, found: version_str }
             }
-            ort::LoadDynamicError::Dlopen { error, .. } => RuntimeError::NotALibrary { path, cause: one_line(&error) },
-            other => RuntimeError::NotALibrary { path, cause: one_line(&other) },
+            ort::LoadDynamicError::Dlopen { error, .. } => RuntimeError::NotALibrary { path, cause: error_chain(&error) },
+            other => RuntimeError::NotALibrary { path, cause: error_chain(&other) },
         })?;
         let environment = builder.with_name("sightline").with_telemetry(false).build().map_err(RuntimeError::Start)?;
         environment.set_log_level(LogLevel::Error);
@@ -213,8 +214,8 @@ impl Runtime {
         let setting = options.provider.setting();
         // The hash of the file was checked before, so an error on a GPU is the GPU's.
         let failed = |error: ort::Error| match options.provider {
-            ExecutionProvider::Cpu => RuntimeError::Model { path: model.to_path_buf(), cause: one_line(&error) },
-            _ => RuntimeError::ProviderFailed { setting, cause: one_line(&error) },
+            ExecutionProvider::Cpu => RuntimeError::Model { path: model.to_path_buf(), cause: error_chain(&error) },
+            _ => RuntimeError::ProviderFailed { setting, cause: error_chain(&error) },
         };
         let builder = self.builder(options).map_err(failed)?;
         let mut builder = builder
@@ -251,16 +252,21 @@ fn find_library(setting: Option<&Path>) -> Result<PathBuf, RuntimeError> {
 fn default_paths() -> Vec<PathBuf> {
     let name = format!("libonnxruntime.so.{ORT_VERSION}");
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+    let cache = user_cache(|name| std::env::var_os(name))
         .map(|cache| cache.join("sightline").join(format!("onnxruntime-{ORT_VERSION}")).join(&name));
     beside.into_iter().chain(cache).collect()
 }
 
-/// An error and its causes on one line. The outermost error often says only that something failed, and messages of ONNX
-/// Runtime have several lines.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+/// The user's cache folder (XDG Base Directory Specification): `XDG_CACHE_HOME`, else `.cache` in `HOME`. An empty variable means
+/// that it is not set.
+pub(crate) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")))
+}
+
+/// An error and its causes on one line, because the outermost error often only says that something failed. Line breaks, which
+/// messages of ONNX Runtime contain, become spaces.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let whole = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     whole.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -269,6 +275,19 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_variable_of_the_cache_folder_means_not_set() {
+        for (xdg, home, expected) in [
+            ("/cache", "/home/ann", Some("/cache")),
+            ("", "/home/ann", Some("/home/ann/.cache")),
+            ("", "", None),
+        ] {
+            let variable = |name: &str| Some(if name == "HOME" { home } else { xdg }.into());
+            assert_eq!(user_cache(variable), expected.map(PathBuf::from), "{xdg:?} {home:?}");
+        }
+        assert_eq!(user_cache(|_| None), None);
+    }
 
     #[test]
     fn a_missing_library_is_named_with_setting_and_remedy() {

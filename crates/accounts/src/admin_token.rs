@@ -24,7 +24,7 @@ impl AdminToken {
     pub fn new(token: &str) -> Result<Self, String> {
         let token = token.trim();
         if token.len() < MIN_LENGTH {
-            return Err(format!("an admin token must have at least {MIN_LENGTH} characters"));
+            return Err(format!("an admin token must have at least {MIN_LENGTH} bytes"));
         }
         Ok(Self { hash: Sha256::digest(token).into(), tenant: TenantId::admin() })
     }

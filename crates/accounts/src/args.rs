@@ -8,19 +8,17 @@ use settings::{Check, Faults, Secret, required};
 
 use crate::{AdminToken, QuotaPeriod};
 
-/// How to reach Redis.
+/// Connection to Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// Address of Redis, where all instances share rate limits and sessions
+    /// URL of Redis, through which all instances share rate limits and sessions
     #[arg(long, env = "SIGHTLINE_REDIS_URL", value_name = "URL")]
     pub redis_url: Option<Secret>,
 }
 
 impl RedisArgs {
-    /// The address.
-    ///
     /// # Errors
-    /// When it is not set.
+    /// When the URL is not set.
     pub fn url(&self) -> anyhow::Result<&Secret> {
         required(self.redis_url.as_ref(), "SIGHTLINE_REDIS_URL", "redis://host:6379")
     }
@@ -29,22 +27,20 @@ impl RedisArgs {
 /// The operator's credential.
 #[derive(Debug, Clone, Args)]
 pub struct AdminTokenArgs {
-    /// API token of the operator, at least 32 characters; use SIGHTLINE_ADMIN_TOKEN_FILE to read it from a file
+    /// API token of the operator, at least 32 bytes; use SIGHTLINE_ADMIN_TOKEN_FILE to read it from a file
     #[arg(long, env = "SIGHTLINE_ADMIN_TOKEN", value_name = "TOKEN")]
     pub admin_token: Option<Secret>,
 }
 
 impl AdminTokenArgs {
-    /// The token.
-    ///
     /// # Errors
-    /// When it is not set.
+    /// When the token is not set.
     pub fn token(&self) -> anyhow::Result<&Secret> {
         required(self.admin_token.as_ref(), "SIGHTLINE_ADMIN_TOKEN", "a random text of 32 characters or more")
     }
 }
 
-/// A token that is set is long enough.
+/// Checks that the token is long enough, when it is set.
 impl Check for AdminTokenArgs {
     fn check(&self, faults: &mut Faults) {
         if let Some(token) = &self.admin_token {
@@ -57,7 +53,7 @@ impl Check for AdminTokenArgs {
 /// Access tokens and rate limits: every service that verifies tokens needs the same values.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
-    /// Issuer of access tokens (`iss`): the address under which clients know this system
+    /// Issuer of access tokens (`iss`): the URL under which clients reach this system
     #[arg(long, env = "SIGHTLINE_TOKEN_ISSUER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub token_issuer: String,
 
@@ -65,12 +61,12 @@ pub struct TokenArgs {
     #[arg(long, env = "SIGHTLINE_TOKEN_AUDIENCE", default_value = "sightline", value_name = "NAME")]
     pub token_audience: String,
 
-    /// Life of an access token; a bare number is in seconds
+    /// Lifetime of an access token; a bare number is in seconds
     #[arg(long = "access-token-seconds", env = "SIGHTLINE_ACCESS_TOKEN_SECONDS", default_value = "15m",
         value_name = "DURATION", value_parser = settings::seconds(5..=86_400))]
     pub access_token_life: Duration,
 
-    /// Requests per second of a user without a limit of its own; `none` for no limit
+    /// Default rate limit of a user, in requests per second; `none` for no limit
     #[arg(long, env = "SIGHTLINE_RATE_LIMIT_RPS", default_value = "10", value_name = "NUMBER")]
     pub rate_limit_rps: LimitOrNone,
 }
@@ -78,12 +74,12 @@ pub struct TokenArgs {
 /// Registration, passwords, sessions, quotas and mail: only the service that signs users in needs these.
 #[derive(Debug, Clone, Args)]
 pub struct AccountArgs {
-    /// Whether anyone may register; when off, an admin adds users
+    /// Whether everyone may register; when off, only an admin adds users
     #[arg(long, env = "SIGHTLINE_REGISTRATION", default_value = "on", action = ArgAction::Set,
         value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub registration: bool,
 
-    /// Frames and detections that a user without a quota of its own may send per period; `none` for no limit
+    /// Default quota of a user, in frames and detections per period; `none` for no limit
     #[arg(long, env = "SIGHTLINE_API_REQUEST_QUOTA", default_value = "100", value_name = "NUMBER")]
     pub api_request_quota: LimitOrNone,
 
@@ -102,12 +98,13 @@ pub struct AccountArgs {
         value_parser = settings::days(1..=3650))]
     pub session_life: Duration,
 
-    /// Time in which a refresh token may be used again, for a lost answer or a second tab; a bare number is in seconds
+    /// How long a used refresh token is still accepted, in case a response was lost or two tabs refresh at once; a bare number is
+    /// in seconds
     #[arg(long = "refresh-grace-seconds", env = "SIGHTLINE_REFRESH_GRACE_SECONDS", default_value = "10s",
         value_name = "DURATION", value_parser = settings::seconds(0..=300))]
     pub refresh_grace: Duration,
 
-    /// Life of an opaque session of the older routes; a bare number is in seconds
+    /// Lifetime of a session token issued by POST /login (compatibility route); a bare number is in seconds
     #[arg(long = "opaque-session-seconds", env = "SIGHTLINE_OPAQUE_SESSION_SECONDS", default_value = "1d",
         value_name = "DURATION", value_parser = settings::seconds(1..=31_536_000))]
     pub opaque_session_life: Duration,
@@ -127,7 +124,7 @@ pub struct AccountArgs {
         value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
     pub password_hash_memory_kib: u32,
 
-    /// Passes of Argon2id over that memory
+    /// Passes of Argon2id over its memory
     #[arg(long, env = "SIGHTLINE_PASSWORD_HASH_PASSES", default_value_t = 2, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=100))]
     pub password_hash_passes: u32,
@@ -136,16 +133,16 @@ pub struct AccountArgs {
     #[arg(long, env = "SIGHTLINE_PASSWORD_HASH_THREADS", value_name = "NUMBER")]
     pub password_hash_threads: Option<std::num::NonZero<usize>>,
 
-    /// Life of a mailed token for a new password; a bare number is in minutes
+    /// Lifetime of a mailed password-reset token; a bare number is in minutes
     #[arg(long = "reset-minutes", env = "SIGHTLINE_RESET_MINUTES", default_value = "30m", value_name = "DURATION",
         value_parser = settings::minutes(1..=1440))]
     pub reset_life: Duration,
 
-    /// Page of yours for setting a new password; mails link to it with `#token=` and the token behind it
+    /// URL of your password-reset page; mails link to it with `#token=<token>` appended
     #[arg(long, env = "SIGHTLINE_RESET_URL", default_value = "http://127.0.0.1:8080/reset", value_name = "URL")]
     pub reset_url: String,
 
-    /// Mail server, as smtps://user:password@host; when not set, mails go to the log
+    /// Mail server, as smtps://user:password@host; when not set, mails are written to the log output
     #[arg(long, env = "SIGHTLINE_SMTP_URL", value_name = "URL")]
     pub smtp_url: Option<Secret>,
 
@@ -158,7 +155,7 @@ pub struct AccountArgs {
     )]
     pub mail_from: String,
 
-    /// Sign-in attempts per minute from one client address
+    /// Most sign-in attempts per minute from one client address
     #[arg(long, env = "SIGHTLINE_SIGN_INS_PER_ADDRESS", default_value_t = 120, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sign_ins_per_address: u32,

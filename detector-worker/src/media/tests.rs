@@ -196,7 +196,7 @@ fn the_first_bytes_decide_the_format() {
     }
     for bytes in [&b""[..], b"GIF89a", b"<html>", b"PK\x03\x04", b"RIFF\x04\0\0\0WAVE", b"\xff\xd8"] {
         let error = decode(bytes, &LIMITS).unwrap_err();
-        assert_eq!((&error, error.failure()), (&DecodeError::Unsupported, FailureCode::Undecodable));
+        assert_eq!((&error, error.failure_code()), (&DecodeError::Unsupported, FailureCode::Undecodable));
     }
 }
 
@@ -222,7 +222,7 @@ fn a_header_above_the_limit_is_refused_before_decoding() {
     for bytes in [announced(jpeg(8, 8), 60_000), announced(grey, 60_000)] {
         let error = decode(&bytes, &LIMITS).unwrap_err();
         assert!(matches!(error, DecodeError::TooLarge { width: 60_000, height: 60_000, limit: 1_000_000 }), "{error}");
-        assert_eq!(error.failure(), FailureCode::TooLarge);
+        assert_eq!(error.failure_code(), FailureCode::TooLarge);
     }
 }
 

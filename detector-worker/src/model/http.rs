@@ -3,8 +3,11 @@
 //! `docs/EXTENDING.md` describes the protocol for authors of engines. In short: `POST` with the encoded image, answered as
 //! `detector-worker serve` answers:
 //! `{"model": "...", "width": 1600, "height": 1158, "detections": [{"label": "face", "confidence": 0.9, "box": {...}}]}`,
-//! in pixels of the upright image. An engine that is down, slow, overloaded or misconfigured is a transient error. Only an
-//! answer about this image is final.
+//! in pixels of the upright image.
+//!
+//! Permanent errors: 400, 413, 415, 422, an answer for another image size, and a detection with values out of range. Every other
+//! failure is transient, because it can come from an engine that is down, slow, overloaded or misconfigured: no connection, no
+//! answer in time, any other status, a body that is not the JSON above, and a body of more than 16 MiB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use reqwest::{Client, StatusCode, header::CONTENT_TYPE, redirect::Policy};
 use serde::Deserialize;
 
 use super::{DetectError, Detector, Image, Outcome};
-use crate::runtime::one_line;
+use crate::runtime::error_chain;
 
 /// Time limit for a connection to the engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,7 +94,7 @@ impl HttpDetector {
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Err(DetectError::Refused(format!("it answered {status}"))),
+            | StatusCode::UNPROCESSABLE_ENTITY) => Err(DetectError::Rejected(format!("it answered {status}"))),
             status => Err(DetectError::Unavailable(format!("it answered {status}"))),
         }
     }
@@ -120,14 +123,15 @@ impl Detector for HttpDetector {
 
 /// A failed request, without the address, which can contain a password.
 fn unavailable(error: reqwest::Error) -> DetectError {
-    DetectError::Unavailable(one_line(&error.without_url()))
+    DetectError::Unavailable(error_chain(&error.without_url()))
 }
 
 async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(DetectError::Refused(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
+            // No list of detections is this long, so the body comes from a misconfigured engine, as one that is not JSON.
+            return Err(DetectError::Unavailable(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -135,18 +139,18 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
 }
 
 fn parse_answer(body: &[u8], image: &Image) -> Outcome {
-    // A body of another form comes from a misconfigured engine, not from this image.
+    // A body that is not this JSON comes from a misconfigured engine, whatever the image is.
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|error| DetectError::Unavailable(format!("its answer is invalid: {error}")))?;
     let (width, height) = (image.pixels.width(), image.pixels.height());
     let (engine_width, engine_height) = (answer.width.unwrap_or(width), answer.height.unwrap_or(height));
     if (engine_width, engine_height) != (width, height) {
-        return Err(DetectError::Refused(format!(
+        return Err(DetectError::Rejected(format!(
             "it decoded {engine_width}x{engine_height} pixels, but the upright image has {width}x{height}"
         )));
     }
     match answer.detections.iter().find_map(|detection| detection.check().err()) {
-        Some(fault) => Err(DetectError::Refused(format!("its answer is invalid: {fault}"))),
+        Some(fault) => Err(DetectError::Rejected(format!("its answer is invalid: {fault}"))),
         None => Ok(answer.detections.into()),
     }
 }
@@ -178,6 +182,7 @@ mod tests {
                 Some(b'a') => (StatusCode::OK, FACE.replace("\"box\"", CAR)),
                 Some(b'l') => (StatusCode::OK, FACE.replace("\"box\"", CAR).replace("red", &"r".repeat(300))),
                 Some(b'h') => (StatusCode::OK, "<html>".to_owned()),
+                Some(b'b') => (StatusCode::OK, " ".repeat(MAX_ANSWER_BYTES) + FACE),
                 Some(b'r') => (StatusCode::UNPROCESSABLE_ENTITY, String::new()),
                 _ => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
             }
@@ -205,18 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn each_image_has_its_answer_and_only_its_own_faults_are_final() {
-        let batch: Vec<_> = ["f", "r", "x", "s", "n", "h"].map(image).into();
+    fn a_batch_returns_one_outcome_per_image_and_permanent_errors_are_about_the_image() {
+        let batch: Vec<_> = ["f", "r", "x", "s", "n", "h", "b"].map(image).into();
         let answers = detector(&engine()).detect(&batch);
-        let final_refusal =
-            |answer: &Outcome| answer.as_ref().is_err_and(|error| matches!(error, DetectError::Refused(_)));
-        let [face, refused, busy, other_size, nonsense, html] = answers.as_slice() else { panic!("{answers:?}") };
+        let is_permanent =
+            |answer: &Outcome| answer.as_ref().is_err_and(|error| matches!(error, DetectError::Rejected(_)));
+        let [face, refused, busy, other_size, out_of_range, html, too_long] = answers.as_slice() else {
+            panic!("{answers:?}")
+        };
         assert_eq!(face.as_ref().unwrap().detections[0].label, "face");
-        for answer in [refused, other_size, nonsense] {
-            assert!(final_refusal(answer), "{answer:?}");
+        for answer in [refused, other_size, out_of_range] {
+            assert!(is_permanent(answer), "{answer:?}");
         }
-        for answer in [busy, html] {
-            assert_eq!(answer.as_ref().unwrap_err().failure(), None, "{answer:?}");
+        for answer in [busy, html, too_long] {
+            assert_eq!(answer.as_ref().unwrap_err().failure_code(), None, "{answer:?}");
         }
     }
 

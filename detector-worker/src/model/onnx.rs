@@ -18,7 +18,7 @@ use super::nms::{Candidate, suppress};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::metrics;
-use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, one_line};
+use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, error_chain};
 
 /// The settings of a model in `models.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,7 +185,7 @@ impl Detector for OnnxDetector {
         if self.provider == ExecutionProvider::Cpu
             && let Err(error) = self.shrink_arena()
         {
-            tracing::warn!(error = one_line(&error), "ONNX Runtime did not release memory");
+            tracing::warn!(error = error_chain(&error), "ONNX Runtime did not release memory");
         }
     }
 

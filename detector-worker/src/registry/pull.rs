@@ -10,7 +10,7 @@ use std::time::Duration;
 use contracts::DetectorName;
 use tokio::process::Command;
 
-use crate::runtime::one_line;
+use crate::runtime::error_chain;
 
 use super::{Model, OpenError, Package, Registry, Source, Weights, sha256};
 
@@ -177,7 +177,7 @@ async fn from_url(url: &str) -> Result<Vec<u8>, String> {
         .map_err(|error| error.to_string())?;
     let short = |error: reqwest::Error| {
         let kind = if error.is_connect() { "cannot be reached" } else { "did not send the file" };
-        format!("{kind} ({})", one_line(&error.without_url()))
+        format!("{kind} ({})", error_chain(&error.without_url()))
     };
     let mut response = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(short)?;
     let mut bytes = Vec::new();

@@ -43,7 +43,7 @@ pub enum ServeError {
 impl ServeError {
     /// The answer to a detector's error.
     pub fn of(error: &DetectError) -> Self {
-        if error.failure().is_some() {
+        if error.failure_code().is_some() {
             return Self::Rejected(error.to_string());
         }
         tracing::warn!(%error, "the detector gave no answer");

@@ -146,7 +146,7 @@ async fn a_message_that_is_no_frame_is_dead_lettered_without_result() {
 async fn one_detectors_refusal_leaves_the_other_its_result() {
     let setup = TestWorker::new();
     setup.send(&frame("gate", png(10, 10))).await;
-    let refusing = fake("vehicle", |_| Err(DetectError::Refused("too ugly".to_owned())));
+    let refusing = fake("vehicle", |_| Err(DetectError::Rejected("too ugly".to_owned())));
     let worker = setup.start(vec![finds_one("face"), refusing], &[]);
     worker.caught_up().await;
     worker.stop().await;

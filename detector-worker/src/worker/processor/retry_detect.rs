@@ -35,7 +35,7 @@ impl FrameProcessor {
                 Ok(findings) => return Ok(Ok(findings)),
                 Err(error) => error,
             };
-            if let Some(code) = error.failure() {
+            if let Some(code) = error.failure_code() {
                 return Ok(Err(Failure { code, message: format!("{}: {error}", inference.name()) }));
             }
             if tries >= MAX_TRIES && matches!(error, DetectError::Inference(_)) {
