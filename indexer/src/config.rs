@@ -11,7 +11,7 @@ const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
 /// A hundred years.
 const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
 
-/// Retention, batching, and the tenant of foreign results.
+/// Retention, batching, and the tenant of external results.
 #[derive(Debug, Clone, Args)]
 #[group(id = "indexer")]
 pub struct Config {
@@ -30,7 +30,7 @@ pub struct Config {
         value_parser = milliseconds(0..=10_000))]
     pub index_wait: Duration,
 
-    /// Tenant of results that foreign producers write to the results topic
+    /// Tenant of results that external producers write to the results topic
     #[arg(long, env = "SIGHTLINE_FOREIGN_TENANT", default_value = "shared", value_name = "TENANT")]
     pub foreign_tenant: TenantId,
 }

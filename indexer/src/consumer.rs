@@ -8,12 +8,12 @@ use metrics::counter;
 /// Prefix of the CloudEvents types of this product.
 const OWN_TYPES: &str = "sightline.";
 
-/// Decodes results of detectors and bare vehicle JSON of foreign producers.
+/// Decodes results of detectors and bare vehicle JSON of external producers.
 #[derive(Debug, Clone)]
 pub struct ResultDecoder {
-    /// Incarnation of the results topic: ids of foreign frames derive from it.
+    /// Incarnation of the results topic: ids of external frames derive from it.
     pub topic_id: String,
-    /// Tenant of foreign vehicles.
+    /// Tenant of external vehicles.
     pub foreign_tenant: TenantId,
 }
 
@@ -30,12 +30,12 @@ impl ResultDecoder {
         let position = delivery.position;
         let frame_id = FrameId::from_position(&self.topic_id, position.partition, position.offset);
         let arrived = Timestamp::try_from(delivery.timestamp).unwrap_or_else(|_| Timestamp::now());
-        let foreign = vehicle::from_foreign(&message.value, frame_id, self.foreign_tenant.clone(), arrived)
+        let external = vehicle::from_external(&message.value, frame_id, self.foreign_tenant.clone(), arrived)
             .map_err(|error| cause("unknown", &error))?;
-        if foreign.impossible_time {
+        if external.impossible_time {
             counter!("sightline_indexer_impossible_times_total").increment(1);
         }
-        Ok(foreign.result)
+        Ok(external.result)
     }
 }
 

@@ -7,7 +7,7 @@
 //!             (the next batch, while one is written)
 //! ```
 //!
-//! In: results of detectors, and bare vehicle JSON of foreign producers. Out: result documents with their detections, at most
+//! In: results of detectors, and bare vehicle JSON of external producers. Out: result documents with their detections, at most
 //! one alert for each rule and frame, and dead letters of messages that are neither.
 //!
 //! Promised: a result is finished only after its documents are durable and its alerts or its dead letter are acknowledged. A

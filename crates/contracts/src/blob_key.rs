@@ -103,7 +103,7 @@ impl From<BlobKey> for String {
     }
 }
 
-/// Deserialises an optional key. A text that is not a key counts as absent, so that a foreign producer's result keeps its
+/// Deserialises an optional key. A text that is not a key counts as absent, so that an external producer's result keeps its
 /// detections.
 pub(crate) fn valid_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BlobKey>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))

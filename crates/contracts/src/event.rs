@@ -12,7 +12,7 @@ use crate::topics::TopicRole;
 /// A message: key, headers and payload. The log adds partition, offset and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Messages with the same key keep their order. Foreign producers may send none.
+    /// Messages with the same key keep their order. External producers may send none.
     pub key: Option<Bytes>,
     /// CloudEvents attributes and other headers, in the order of writing.
     pub headers: Headers,

@@ -37,14 +37,14 @@ pub fn events(data: &[u8]) {
     }
 }
 
-/// Parses the plain JSON of a foreign producer. A parsed vehicle is a valid result that round-trips.
+/// Parses the plain JSON of an external producer. A parsed vehicle is a valid result that round-trips.
 pub fn vehicle(data: &[u8]) {
     let frame = FrameId::from_position("topic", 0, 7);
-    match vehicle::from_foreign(data, frame, TenantId::shared(), Timestamp::UNIX_EPOCH) {
-        Ok(foreign) => {
-            assert_valid(&foreign.result);
-            let read = ResultEvent::from_message(&foreign.result.to_message());
-            assert_eq!(read.as_ref(), Ok(&foreign.result));
+    match vehicle::from_external(data, frame, TenantId::shared(), Timestamp::UNIX_EPOCH) {
+        Ok(external) => {
+            assert_valid(&external.result);
+            let read = ResultEvent::from_message(&external.result.to_message());
+            assert_eq!(read.as_ref(), Ok(&external.result));
         }
         Err(error) => assert_clean(&error),
     }

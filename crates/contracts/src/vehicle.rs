@@ -1,4 +1,4 @@
-//! Vehicles from foreign producers: plain JSON without headers on the `results` topic.
+//! Vehicles from external producers: plain JSON without headers on the `results` topic.
 //!
 //! In: `{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}`, keys in any case, `created_at` optional. Out: a result of the
 //! detector `vehicle` with one detection.
@@ -26,9 +26,9 @@ use crate::event::{DecodeError, shortened};
 use crate::ids::{DetectorName, FrameId, TenantId};
 use crate::result::{Outcome, ResultData, ResultEvent};
 
-/// Label of a foreign vehicle.
+/// Label of an external vehicle.
 pub const LABEL: &str = "vehicle";
-/// Model name of a foreign result.
+/// Model name of an external result.
 pub const MODEL: &str = "foreign";
 /// Texts that mean "unknown", in lower case.
 const ABSENT: [&str; 11] = ["", "null", "none", "nil", "n/a", "na", "nan", "unknown", "undefined", "-", "?"];
@@ -39,28 +39,28 @@ const FIRST_MILLISECONDS: f64 = 1e11;
 /// Tolerance for a producer's clock that is ahead of the arrival time.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// A vehicle from a foreign producer.
+/// A vehicle from an external producer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ForeignVehicle {
+pub struct ExternalVehicle {
     /// The result of the detector `vehicle`.
     pub result: ResultEvent,
     /// Whether `created_at` was impossible and the time of arrival is used instead.
     pub impossible_time: bool,
 }
 
-/// Reads the value of a foreign producer's message as a result of `tenant`.
+/// Reads the value of an external producer's message as a result of `tenant`.
 ///
 /// `frame_id` must be derived from the message's position on the log, so that a repeat gives the same frame. `arrived` is the
 /// message's timestamp on the log.
 ///
 /// # Errors
 /// If the value is not a JSON object with at least one of `year`, `make`, `model` and `category`.
-pub fn from_foreign(
+pub fn from_external(
     value: &[u8],
     frame_id: FrameId,
     tenant: TenantId,
     arrived: Timestamp,
-) -> Result<ForeignVehicle, DecodeError> {
+) -> Result<ExternalVehicle, DecodeError> {
     let object: Map<String, Value> = serde_json::from_slice(trim_bytes(value))
         .map_err(|error| payload(&format!("neither an event nor a vehicle: {}", shortened(&error))))?;
     let vehicle = Vehicle {
@@ -93,7 +93,7 @@ pub fn from_foreign(
     };
     let (id, key) = (frame_id.uuid(), frame_id.to_string());
     let result = ResultEvent { id, tenant, key, traceparent: None, reply_to: None, data };
-    Ok(ForeignVehicle { result, impossible_time: created_at == Some(None) })
+    Ok(ExternalVehicle { result, impossible_time: created_at == Some(None) })
 }
 
 fn payload(reason: &str) -> DecodeError {
@@ -181,17 +181,17 @@ mod tests {
 
     const ARRIVED: &str = "2026-01-02T03:04:05Z";
 
-    fn read_bytes(value: &[u8]) -> Result<ForeignVehicle, DecodeError> {
+    fn read_bytes(value: &[u8]) -> Result<ExternalVehicle, DecodeError> {
         let arrived = ARRIVED.parse().unwrap();
-        from_foreign(value, FrameId::from_position("t", 0, 7), TenantId::shared(), arrived)
+        from_external(value, FrameId::from_position("t", 0, 7), TenantId::shared(), arrived)
     }
 
-    fn read(value: &str) -> Result<ForeignVehicle, DecodeError> {
+    fn read(value: &str) -> Result<ExternalVehicle, DecodeError> {
         read_bytes(value.as_bytes())
     }
 
-    fn vehicle(foreign: &ForeignVehicle) -> Vehicle {
-        match &foreign.result.data.outcome {
+    fn vehicle(external: &ExternalVehicle) -> Vehicle {
+        match &external.result.data.outcome {
             Outcome::Ok { detections, .. } => detections[0].attributes.vehicle(),
             Outcome::Failed { .. } => panic!("a vehicle is no failure"),
         }
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn a_text_that_means_unknown_is_absent() {
         for text in ["", "  ", "null", "NULL", "None", "unknown", "Unknown\\u0000", "n/a", "N/A ", "NaN", "-", "?"] {
-            let foreign = read(&format!(r#"{{"make":"{text}","category":"SUV","created_at":"{text}"}}"#)).unwrap();
-            assert_eq!(vehicle(&foreign), Vehicle { category: audi().category, ..Vehicle::default() }, "{text:?}");
-            assert!(!foreign.impossible_time, "{text:?}");
+            let external = read(&format!(r#"{{"make":"{text}","category":"SUV","created_at":"{text}"}}"#)).unwrap();
+            assert_eq!(vehicle(&external), Vehicle { category: audi().category, ..Vehicle::default() }, "{text:?}");
+            assert!(!external.impossible_time, "{text:?}");
         }
     }
 
@@ -242,11 +242,11 @@ mod tests {
             ("created_at", "{}"),
             ("created_at", "1e300"),
         ] {
-            let foreign = read(&format!(r#"{{"category":"SUV","{field}":{odd}}}"#)).unwrap();
-            let read = vehicle(&foreign);
+            let external = read(&format!(r#"{{"category":"SUV","{field}":{odd}}}"#)).unwrap();
+            let read = vehicle(&external);
             assert_eq!((read.category.as_deref(), read.year, read.make), (Some("SUV"), None, None), "{field} {odd}");
             assert!(read.model.is_none_or(|model| model.len() == MAX_TEXT));
-            assert_eq!(foreign.impossible_time, field == "created_at", "{odd}");
+            assert_eq!(external.impossible_time, field == "created_at", "{odd}");
         }
     }
 
@@ -265,9 +265,9 @@ mod tests {
             (r#","created_at":null"#, ARRIVED),
             ("", ARRIVED),
         ] {
-            let foreign = read(&format!(r#"{{"make":"Audi"{date}}}"#)).unwrap();
-            assert_eq!(foreign.result.data.captured_at.to_string(), expected, "{date}");
-            assert!(!foreign.impossible_time, "{date}");
+            let external = read(&format!(r#"{{"make":"Audi"{date}}}"#)).unwrap();
+            assert_eq!(external.result.data.captured_at.to_string(), expected, "{date}");
+            assert!(!external.impossible_time, "{date}");
         }
     }
 
@@ -282,9 +282,9 @@ mod tests {
             "-1",
             "99999999999999",
         ] {
-            let foreign = read(&format!(r#"{{"make":"Audi","created_at":{date}}}"#)).unwrap();
-            assert_eq!(foreign.result.data.captured_at.to_string(), ARRIVED, "{date}");
-            assert!(foreign.impossible_time, "{date}");
+            let external = read(&format!(r#"{{"make":"Audi","created_at":{date}}}"#)).unwrap();
+            assert_eq!(external.result.data.captured_at.to_string(), ARRIVED, "{date}");
+            assert!(external.impossible_time, "{date}");
         }
     }
 

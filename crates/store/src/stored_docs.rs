@@ -214,7 +214,7 @@ impl<'a> ResultDoc<'a> {
             Some(FailureDoc { code, message }) => Outcome::Failed { code, message: message.into_owned() },
             None => {
                 let [width, height] = self.size.unwrap_or_default();
-                // A foreign producer's result may have another text: no image has such a key.
+                // An external producer's result may have another text: no image has such a key.
                 let image = self.image.and_then(|key| key.parse().ok());
                 Outcome::Ok { width, height, detections, image }
             }

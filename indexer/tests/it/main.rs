@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
 mod alerting;
+mod external;
 mod failing;
 mod flaky_store;
-mod foreign;
-mod real;
+mod kafka_mongodb;
 mod storing;
 mod test_indexer;

@@ -66,7 +66,7 @@ pub(super) fn sign_in(data: &[u8]) -> usize {
         let own = form_urlencoded::parse(query.as_bytes())
             .any(|(name, value)| name == "state" && value == sign_in.state)
             && cookies.contains(&sign_in.cookie);
-        assert!(own || !provider.was_asked(), "a foreign sign-in reached the provider: {query} {cookies}");
+        assert!(own || !provider.was_asked(), "the sign-in of another client reached the provider: {query} {cookies}");
         let allowed = own && signed && is_good(&claims, &provider.url, Some(&sign_in.nonce));
         successes += usize::from(assert_outcome(&answer, &token, allowed));
     }

@@ -1,4 +1,4 @@
-//! Tenants are isolated: every route answers a foreign id like an unknown id.
+//! Tenants are isolated: every route answers the id of another tenant like an unknown id.
 
 use std::collections::BTreeMap;
 
@@ -65,20 +65,20 @@ async fn foreign_ids_are_answered_like_unknown_ids() {
         if !path.contains('{') {
             continue;
         }
-        let foreign = ann.ids.get(path.as_str()).unwrap_or_else(|| panic!("{path} is new: create an item for it"));
-        let unknown = match foreign.split_at_checked(36) {
+        let of_other_tenant = ann.ids.get(path.as_str()).unwrap_or_else(|| panic!("{path} is new: create an item for it"));
+        let unknown = match of_other_tenant.split_at_checked(36) {
             Some((_, rest)) => format!("{}{rest}", Uuid::now_v7()),
-            None => panic!("{foreign} has no UUID"),
+            None => panic!("{of_other_tenant} has no UUID"),
         };
         for name in operations.as_object().unwrap().keys() {
             let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
-            let for_foreign = ask(&server, &bob, &method, &path.replace("{id}", foreign)).await;
+            let for_other_tenant = ask(&server, &bob, &method, &path.replace("{id}", of_other_tenant)).await;
             let for_unknown = ask(&server, &bob, &method, &path.replace("{id}", &unknown)).await;
             let without_id = |(status, code, detail): (StatusCode, String, String), id: &str| {
                 (status, code, detail.replace(id, "…"))
             };
-            assert_eq!(without_id(for_foreign.clone(), foreign), without_id(for_unknown, &unknown), "{method} {path}");
-            assert!([404, 403].contains(&for_foreign.0.as_u16()), "{method} {path}: {for_foreign:?}");
+            assert_eq!(without_id(for_other_tenant.clone(), of_other_tenant), without_id(for_unknown, &unknown), "{method} {path}");
+            assert!([404, 403].contains(&for_other_tenant.0.as_u16()), "{method} {path}: {for_other_tenant:?}");
             checked += 1;
         }
     }

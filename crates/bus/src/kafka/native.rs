@@ -1,7 +1,7 @@
 //! Calls of librdkafka that the `rdkafka` crate does not offer safely. All `unsafe` of this crate is here.
 //!
 //! - [`describe_topics`] gives a topic's id, which changes when a topic is created again; the crate has no such call.
-//! - [`headers`] reads headers whose names are not UTF-8. The crate panics on them, and foreign producers may send them.
+//! - [`headers`] reads headers whose names are not UTF-8. The crate panics on them, and external producers may send them.
 //! - [`QueueNotifier`] signals a client's events on a file descriptor, so that an event loop can wait for them; the crate can only
 //!   block a thread.
 

@@ -43,7 +43,7 @@ fn produce(brokers: &str, topic: &str, messages: &[Value]) {
         writeln!(input, "{message}").unwrap();
     }
     drop(input);
-    assert!(producer.wait().unwrap().success(), "the foreign producer failed");
+    assert!(producer.wait().unwrap().success(), "the external producer failed");
 }
 
 /// Counts alerts on the older clients' stream until `wanted` came, and a little longer.

@@ -65,7 +65,7 @@ fn add(view: &mut FrameView, event: &ResultEvent) {
 pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<BlobKey> {
     results.into_iter().find_map(|event| {
         let Outcome::Ok { image: Some(key), .. } = &event.data.outcome else { return None };
-        // A foreign result may name any key: only the image of this frame is served.
+        // An external result may name any key: only the image of this frame is served.
         key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id).then(|| key.clone())
     })
 }

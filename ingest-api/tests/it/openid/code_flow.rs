@@ -142,7 +142,7 @@ async fn a_callback_of_another_sign_in_is_refused() {
     server.clock.advance(Duration::from_secs(601));
     let late = problem(callback(server.address, Some(&one.cookie), &fields).await).await;
     assert_eq!(late.1, "sign_in_not_begun");
-    assert!(provider.has_no_token_request(), "a foreign code is never sent to the provider");
+    assert!(provider.has_no_token_request(), "the code of another sign-in is never sent to the provider");
 }
 
 #[tokio::test]

@@ -225,7 +225,7 @@ impl KafkaMember {
     }
 }
 
-/// Sends what only foreign producers send: no key, a null value, a header whose name is not UTF-8 and one without a value.
+/// Sends what only external producers send: no key, a null value, a header whose name is not UTF-8 and one without a value.
 pub async fn send_foreign(topic: &str) {
     use rdkafka::bindings::{rd_kafka_header_add, rd_kafka_headers_t};
     use rdkafka::message::{Header, OwnedHeaders};

@@ -281,14 +281,14 @@ pub async fn alerts_are_listed_and_filtered(store: &dyn Documents) {
 pub async fn a_tenant_sees_its_own_and_shared_data(store: &dyn Documents) {
     let own = result("2026-01-02T10:00:00Z", vec![face(0.5)]).with_tenant("a").with_stream("gate-1");
     let shared = result("2026-01-02T11:00:00Z", vec![face(0.5)]).with_stream("gate-1");
-    let foreign = result("2026-01-02T12:00:00Z", vec![face(0.5)]).with_tenant("b").with_stream("gate-1");
-    store.put(&[own.clone(), shared.clone(), foreign.clone()]).await.unwrap();
+    let other = result("2026-01-02T12:00:00Z", vec![face(0.5)]).with_tenant("b").with_stream("gate-1");
+    store.put(&[own.clone(), shared.clone(), other.clone()]).await.unwrap();
     let on_stream = DetectionFilter { stream: Some("gate-1".parse().unwrap()), ..Default::default() };
 
     for (scope, expected) in [
-        (TenantScope::All, vec![&foreign, &shared, &own]),
+        (TenantScope::All, vec![&other, &shared, &own]),
         (scope("a"), vec![&shared, &own]),
-        (scope("b"), vec![&foreign, &shared]),
+        (scope("b"), vec![&other, &shared]),
         (scope("shared"), vec![&shared]),
     ] {
         let expected: Vec<FrameId> = expected.into_iter().map(IndexedBuilder::frame_id).collect();
@@ -296,7 +296,7 @@ pub async fn a_tenant_sees_its_own_and_shared_data(store: &dyn Documents) {
             let read = store.detections(&scope, &filter, &NEWEST).await.unwrap();
             assert_eq!(read.iter().map(|seen| seen.id.frame).collect::<Vec<_>>(), expected, "{scope:?}");
         }
-        for put in [&own, &shared, &foreign] {
+        for put in [&own, &shared, &other] {
             let in_scope = expected.contains(&put.frame_id());
             let id = format!("{}-face-0", put.frame_id()).parse().unwrap();
             assert_eq!(store.detection(&scope, &id).await.unwrap().is_some(), in_scope, "{scope:?}");

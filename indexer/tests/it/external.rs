@@ -1,16 +1,16 @@
-//! Bare vehicle JSON of foreign producers.
+//! Bare vehicle JSON of external producers.
 
 use contracts::{Headers, Message, TenantId};
 use store::{DetectionFilter, GroupBy, PageRequest, TenantScope};
 
 use crate::test_indexer::{TestIndexer, eventually};
 
-fn foreign(value: &str) -> Message {
+fn external(value: &str) -> Message {
     Message { key: None, headers: Headers::new(), value: value.to_owned().into() }
 }
 
 #[tokio::test]
-async fn foreign_vehicles_are_indexed() {
+async fn external_vehicles_are_indexed() {
     vehicles(&TestIndexer::new()).await;
 }
 
@@ -19,13 +19,13 @@ pub async fn vehicles(test: &TestIndexer) {
     let indexer = test.index(&[]);
     for _ in 0..2 {
         // The same bytes twice are two vehicles: they have two offsets.
-        test.publish(foreign(r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#)).await;
+        test.publish(external(r#"{"Year":2020,"Make":"Audi","Model":"Q3","Category":"SUV"}"#)).await;
     }
-    test.publish(foreign(
+    test.publish(external(
         r#"{"year":1999,"make":"Fiat","model":"Punto","category":"Hatchback","created_at":"1999-05-01 12:00:00"}"#,
     ))
     .await;
-    let mut typed = foreign(
+    let mut typed = external(
         r#"{"year":2021,"make":"Kia","model":"Niro","category":"suv","created_at":"2024-05-01T12:00:00+02:00"}"#,
     );
     typed.headers.push("ce_type", "com.example.vehicle");

@@ -1,4 +1,4 @@
-//! Scenarios of the other modules on Kafka and MongoDB. `SIGHTLINE_TEST_KAFKA_BROKERS` and `SIGHTLINE_TEST_MONGODB_URI` name them.
+//! Tests of the other modules, run on Kafka (`SIGHTLINE_TEST_KAFKA_BROKERS`) and MongoDB (`SIGHTLINE_TEST_MONGODB_URI`).
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use store::MongoDocuments;
 use uuid::Uuid;
 
 use crate::test_indexer::TestIndexer;
-use crate::{failing, foreign, storing};
+use crate::{failing, external, storing};
 
 /// New topics and a new database on the test servers.
 async fn on_servers() -> TestIndexer {
     let brokers =
-        std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers");
-    let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI names a replica set");
+        std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
+    let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI is set");
     let id = Uuid::now_v7().simple();
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
     let topics = topics.prefixed(&format!("indexer-{id}-")).map(|topic| topic.partitions = topic.partitions.min(3));
@@ -28,18 +28,18 @@ async fn on_servers() -> TestIndexer {
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn results_of_kafka_are_stored_once_in_mongodb() {
+async fn kafka_results_are_stored_once_in_mongodb() {
     storing::stored_once(&on_servers().await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn foreign_vehicles_on_kafka_are_indexed() {
-    foreign::vehicles(&on_servers().await).await;
+async fn plain_vehicle_json_on_kafka_is_indexed() {
+    external::vehicles(&on_servers().await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka and mongodb"]
-async fn a_crash_on_real_servers_loses_neither() {
+async fn a_crash_between_storing_and_alerting_loses_nothing() {
     failing::crash_between(&on_servers().await).await;
 }
