@@ -1,4 +1,4 @@
-//! Settings of accounts: tokens, passwords, quotas, mail, Redis and the operator's token.
+//! Settings of accounts: tokens, passwords, quotas, mail, Redis and the admin token.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl RedisArgs {
     }
 }
 
-/// The operator's credential.
+/// The admin token.
 #[derive(Debug, Clone, Args)]
 pub struct AdminTokenArgs {
     /// API token of the operator, at least 32 bytes; use SIGHTLINE_ADMIN_TOKEN_FILE to read it from a file

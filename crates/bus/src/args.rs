@@ -110,7 +110,7 @@ impl KafkaArgs {
     }
 }
 
-/// What is set must be valid; Kafka need not be set.
+/// Checks the settings of Kafka, when Kafka is configured.
 impl Check for KafkaArgs {
     fn check(&self, faults: &mut Faults) {
         faults.collect(self.instance());

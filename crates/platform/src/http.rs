@@ -135,7 +135,7 @@ pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
     Ok(Listener { tcp, tls, edge })
 }
 
-/// Certificates are readable and fit their key, origins are valid.
+/// Checks that certificates are readable and match their key, and that origins are valid.
 impl Check for HttpArgs {
     fn check(&self, faults: &mut Faults) {
         faults.collect(Tls::from_settings(self));

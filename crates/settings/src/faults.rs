@@ -1,16 +1,16 @@
-//! Everything that is wrong with the settings, reported together.
+//! The errors of the settings, reported together instead of one after the other.
 
-/// A list of faults. Each names its setting and says what would be right.
+/// Errors of settings. Each names its setting and says which values are valid.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<String>);
 
 impl Faults {
-    /// Adds a fault.
+    /// Adds an error.
     pub fn add(&mut self, fault: impl Into<String>) {
         self.0.push(fault.into());
     }
 
-    /// Adds the fault unless `condition` holds.
+    /// Adds an error unless `condition` holds.
     pub fn ensure(&mut self, condition: bool, fault: impl FnOnce() -> String) {
         if !condition {
             self.add(fault());
@@ -28,7 +28,7 @@ impl Faults {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there is no error.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -38,10 +38,10 @@ impl Faults {
         self.0.iter().map(String::as_str)
     }
 
-    /// Runs `check` and turns its faults into one error.
+    /// Runs `check` and joins its errors.
     ///
     /// # Errors
-    /// All faults, separated by line breaks.
+    /// When there is an error: all of them, one per line.
     pub fn result_of(check: impl FnOnce(&mut Self)) -> anyhow::Result<()> {
         let mut faults = Self::default();
         check(&mut faults);
@@ -50,8 +50,8 @@ impl Faults {
     }
 }
 
-/// Checks that concern several settings, or files that they name.
+/// Checks that the parser of a single setting cannot make: those of several settings together, and of files that they name.
 pub trait Check {
-    /// Adds what is wrong to `faults`. Connects to no server.
+    /// Adds the errors to `faults`. Connects to no server.
     fn check(&self, faults: &mut Faults);
 }

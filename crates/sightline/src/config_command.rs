@@ -18,7 +18,7 @@ pub enum ConfigCommand {
     Keys,
 }
 
-/// `check` finds the faults, as `up` does at its start; main has read the settings with it.
+/// Runs the checks that `up` runs at its start.
 impl Check for ConfigCommand {
     fn check(&self, faults: &mut Faults) {
         match self {

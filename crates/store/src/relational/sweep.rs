@@ -6,17 +6,17 @@ use super::database::Relational;
 use super::values::values;
 use crate::StoreError;
 
-/// Most rows that one statement deletes, so that it does not block others for long.
-const AT_ONCE: i64 = 1_000;
-/// Retention of the charge of a frame: longer than any log retains a frame, so no repeat comes later.
-const CHARGES_KEPT: SignedDuration = SignedDuration::from_hours(24 * 62);
+/// Most rows that one statement deletes, so that it does not hold locks for long.
+const BATCH: i64 = 1_000;
+/// Retention of a frame's charge. It is longer than any log retains a frame, so a retry never comes after it.
+const CHARGE_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 /// Retention of the counters of past periods.
-const COUNTERS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+const COUNTER_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// Retention of the audit log.
-const AUDIT_KEPT: SignedDuration = SignedDuration::from_hours(24 * 400);
+const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// The statements, with the retention after expiry.
-const SWEPT: [(&str, SignedDuration); 8] = [
+/// The statements, each with how long a row stays after the time that the statement compares.
+const DELETIONS: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
          (SELECT sequence FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
@@ -34,7 +34,7 @@ const SWEPT: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM api_tokens WHERE id IN \
          (SELECT id FROM api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
-        // The owner still finds an expired token in the list, which explains why a program stopped working.
+        // An expired token stays in the owner's list, which explains why a program stopped working.
         SignedDuration::from_hours(24 * 31),
     ),
     (
@@ -45,31 +45,31 @@ const SWEPT: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM quota_charges WHERE (user_id, frame_id) IN \
          (SELECT user_id, frame_id FROM quota_charges WHERE charged_at < $1 ORDER BY charged_at LIMIT $2)",
-        CHARGES_KEPT,
+        CHARGE_RETENTION,
     ),
     (
         "DELETE FROM quota_counters WHERE (user_id, period) IN \
          (SELECT user_id, period FROM quota_counters WHERE touched_at < $1 AND period <> 'total' \
           ORDER BY touched_at LIMIT $2)",
-        COUNTERS_KEPT,
+        COUNTER_RETENTION,
     ),
-    ("DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)", AUDIT_KEPT),
+    ("DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)", AUDIT_RETENTION),
 ];
 
 impl Relational {
     /// Deletes expired rows and keys. Returns the number of rows.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut swept = self.execute("DELETE FROM signing_keys WHERE verifies_until < $1", values![now]).await?;
-        for (sql, kept) in SWEPT {
-            let before = now.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        let mut deleted = self.execute("DELETE FROM signing_keys WHERE verifies_until < $1", values![now]).await?;
+        for (sql, retention) in DELETIONS {
+            let cutoff = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
             loop {
-                let some = self.execute(sql, values![before, AT_ONCE]).await?;
-                swept += some;
-                if some < AT_ONCE.unsigned_abs() {
+                let batch = self.execute(sql, values![cutoff, BATCH]).await?;
+                deleted += batch;
+                if batch < BATCH.unsigned_abs() {
                     break;
                 }
             }
         }
-        Ok(swept)
+        Ok(deleted)
     }
 }

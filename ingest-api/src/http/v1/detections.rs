@@ -27,12 +27,13 @@ use crate::http::v1::submission::{
 };
 use crate::http::v1::view;
 
-/// Detector and model of a detection that does not name its detector.
+/// Model of every submitted detection, and its detector when it names none.
 const EXTERNAL: &str = "external";
-/// Largest coordinate, in pixels: no image is larger.
+/// Largest absolute value of a coordinate, in pixels. Accepted images are smaller.
 const MAX_COORDINATE: f64 = 1_000_000.0;
 
-/// Time limit for the broker's acknowledgement. Shorter than that of the answer, so that a refund still happens.
+/// Time limit for the broker's acknowledgement. It is shorter than the time limit of the request, so that a frame that is not
+/// acknowledged is still refunded to the quota before the client gets its answer.
 const ACK_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Why a detection is not found.
@@ -51,7 +52,6 @@ impl HttpError for DetectionError {
     }
 }
 
-/// The routes of this file.
 pub fn routes() -> Routes {
     routes![list, one, create]
 }
@@ -204,6 +204,7 @@ fn event(
             model: EXTERNAL.to_owned(),
             captured_at,
             processed_at: now,
+            // The client sends no image, so its size is unknown: 0.
             outcome: Outcome::Ok { width: 0, height: 0, detections: vec![detection], image: None },
         },
     })
