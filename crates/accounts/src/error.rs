@@ -45,7 +45,7 @@ pub enum AccountError {
     #[error("this e-mail address is taken")]
     EmailTaken,
     /// No user is linked to the federated identity, and registration is closed.
-    #[error("nobody here signs in this way yet, and only an admin adds users")]
+    #[error("no user signs in this way yet, and only an admin adds users")]
     NotRegistered,
     /// The user is disabled. Only a federated sign-in returns it, after the provider has verified the user.
     #[error("this user is disabled; ask the operator")]

@@ -38,7 +38,7 @@ impl AccountsService {
         }
     }
 
-    /// Sets a new password with a reset token. Every session, API token and federated identity of the user ends: anybody who set one
+    /// Sets a new password with a reset token. Every session, API token and federated identity of the user ends: a person who set one
     /// up may be the reason for the reset.
     pub async fn reset_password(
         &self,

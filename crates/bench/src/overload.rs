@@ -4,7 +4,7 @@
 //! The real programs run on Kafka and MongoDB, then `sightline up` on embedded parts. The model is an engine that takes a
 //! fixed time for an image and no processor, as one on a GPU, so that the load takes nothing away from what is measured.
 //! Senders in a process of their own first offer somewhat more than the worker can do, which gives its peak; then they offer
-//! ten times as much by a schedule that waits for nobody; then ordinary requests are made. Retention is short, so that within
+//! ten times as much by a fixed schedule (open loop); then ordinary requests are made. Retention is short, so that within
 //! the run so much waits in the log that new frames are refused; the accepted ones must all get results in the end.
 
 mod limited_services;

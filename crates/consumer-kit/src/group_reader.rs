@@ -20,7 +20,7 @@ pub struct Group {
     pub name: String,
     /// Limits on unfinished messages.
     pub options: ConsumerOptions,
-    /// Counts retries; [`Counter::noop`] where nobody reads it.
+    /// Counts retries; [`Counter::noop`] for no metric.
     pub retries: Counter,
 }
 

@@ -40,7 +40,7 @@ pub struct Redriven {
     pub sent: u64,
     /// Number of dead letters with another cause.
     pub left_out: u64,
-    /// Number of records that are no dead letters.
+    /// Number of records that are not dead letters.
     pub unreadable: u64,
 }
 

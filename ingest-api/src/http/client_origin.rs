@@ -35,7 +35,7 @@ impl FromRequestParts<App> for ClientOrigin {
     }
 }
 
-/// The client's address: the last one in `X-Forwarded-For` that is no trusted proxy. A client may have written everything
+/// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy. A client may have written everything
 /// before that one.
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));

@@ -36,7 +36,7 @@ pub struct OpenIdArgs {
     #[arg(long, env = "SIGHTLINE_OIDC_CALLBACK_URL", value_name = "URL")]
     pub oidc_callback_url: Option<String>,
 
-    /// Pages of yours that may receive the tokens of a sign-in, behind a #, comma-separated
+    /// URLs of your pages that may receive the tokens of a sign-in, in the fragment (#); comma-separated
     #[arg(long, env = "SIGHTLINE_OIDC_RETURN_URLS", value_delimiter = ',', value_name = "URLS")]
     pub oidc_return_urls: Vec<String>,
 

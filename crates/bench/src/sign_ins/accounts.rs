@@ -15,7 +15,7 @@ pub fn name(number: usize) -> String {
 }
 
 /// Name of an unknown account, of the same length.
-pub fn nobody(number: usize) -> String {
+pub fn unknown_name(number: usize) -> String {
     format!("other-{number}")
 }
 

@@ -174,7 +174,7 @@ impl SignInClient {
         let (name, password) = match number % 3 {
             0 => (accounts::name(account), accounts::password(account)),
             1 => (accounts::name(account), "not the password".to_owned()),
-            _ => (accounts::nobody(number), "not the password".to_owned()),
+            _ => (accounts::unknown_name(number), "not the password".to_owned()),
         };
         let address = match origin {
             Origin::Many => accounts::address(number),

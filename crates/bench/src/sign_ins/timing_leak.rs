@@ -75,7 +75,7 @@ struct Account {
 /// The order of accounts in each round.
 fn orders(many: usize) -> Vec<Vec<Account>> {
     let known = |number| Account { name: accounts::name(number), exists: true };
-    let unknown = |number| Account { name: accounts::nobody(number), exists: false };
+    let unknown = |number| Account { name: accounts::unknown_name(number), exists: false };
     let order = |_| {
         let mut order: Vec<Account> = (0..many).map(known).chain((0..many).map(unknown)).collect();
         fastrand::shuffle(&mut order);

@@ -327,7 +327,7 @@ impl Reader {
 async fn open(address: std::net::SocketAddr, request: &str) -> anyhow::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    let mut stream = socket.connect(address).await.with_context(|| format!("nobody listens at {address}"))?;
+    let mut stream = socket.connect(address).await.with_context(|| format!("no server listens at {address}"))?;
     stream.write_all(format!("{request}\r\n").as_bytes()).await?;
     Ok(stream)
 }

@@ -268,7 +268,7 @@ async fn a_damaged_file_is_named_and_kept() {
     bus.close().await.unwrap();
     let path = folder.path().join("sightline.alerts.topic/000000000001.db");
     let whole = fs::read(&path).unwrap();
-    fs::write(&path, b"this is no database, and it is longer than a header of one ".repeat(20)).unwrap();
+    fs::write(&path, b"not a database, and longer than the header of one ".repeat(20)).unwrap();
     let refused = EmbeddedBus::open(&folder.path(), &topics(), folder.options).err().unwrap();
     assert!(matches!(&refused, BusError::Fatal(text) if text.contains("000000000001.db")), "{refused:?}");
 

@@ -136,8 +136,8 @@ impl fmt::Display for Skipped {
             let what = match reason {
                 Reason::NoImage => counted(
                     *count,
-                    "file that is no JPEG, PNG or WebP image",
-                    "files that are no JPEG, PNG or WebP images",
+                    "file that is not a JPEG, PNG or WebP image",
+                    "files that are not JPEG, PNG or WebP images",
                 ),
                 Reason::SideFile => counted(*count, "side file", "side files"),
                 Reason::BrokenLink => counted(*count, "broken link", "broken links"),
@@ -216,7 +216,7 @@ mod tests {
         let images = Images::find(&[folder.path().to_owned()]).unwrap();
         assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
         let skipped = images.skipped.to_string();
-        assert!(skipped.starts_with("skipped 2 files that are no JPEG, PNG or WebP images ("), "{skipped}");
+        assert!(skipped.starts_with("skipped 2 files that are not JPEG, PNG or WebP images ("), "{skipped}");
     }
 
     #[test]

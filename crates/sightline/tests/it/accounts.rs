@@ -117,11 +117,11 @@ async fn who_is_disabled_loses_its_open_stream() {
 
 #[test]
 fn the_services_refuse_to_start_without_database_and_redis() {
-    let nobody = format!("127.0.0.1:{}", free_port());
+    let closed_port = format!("127.0.0.1:{}", free_port());
     for service in ["ingest-api", "alert-stream"] {
         let all = [
-            ("SIGHTLINE_KAFKA_BROKERS", nobody.clone()),
-            ("SIGHTLINE_MONGODB_URI", format!("mongodb://{nobody}/?replicaSet=rs0")),
+            ("SIGHTLINE_KAFKA_BROKERS", closed_port.clone()),
+            ("SIGHTLINE_MONGODB_URI", format!("mongodb://{closed_port}/?replicaSet=rs0")),
             ("SIGHTLINE_BLOB_URL", "file:///tmp".to_owned()),
             ("SIGHTLINE_ADMIN_TOKEN", "t".repeat(32)),
             ("SIGHTLINE_ADMIN_ADDR", "off".to_owned()),
@@ -137,8 +137,8 @@ fn the_services_refuse_to_start_without_database_and_redis() {
             assert!(!output.status.success(), "{service}");
             String::from_utf8(output.stderr).unwrap()
         };
-        let redis = ("SIGHTLINE_REDIS_URL", format!("redis://{nobody}"));
-        let database = ("SIGHTLINE_DATABASE_URL", format!("postgres://user:hidden@{nobody}/sightline"));
+        let redis = ("SIGHTLINE_REDIS_URL", format!("redis://{closed_port}"));
+        let database = ("SIGHTLINE_DATABASE_URL", format!("postgres://user:hidden@{closed_port}/sightline"));
         assert!(refused(std::slice::from_ref(&redis)).contains("SIGHTLINE_DATABASE_URL"), "{service}");
         assert!(refused(std::slice::from_ref(&database)).contains("SIGHTLINE_REDIS_URL"), "{service}");
         let away = refused(&[database, redis]);

@@ -70,22 +70,22 @@ fn a_file_in_the_place_of_the_folder_is_told() {
 
 #[test]
 fn two_names_of_a_database_are_refused() {
-    let nobody = format!("mongodb://127.0.0.1:{}/one?replicaSet=rs0", free_port());
-    let said = refused(&[("SIGHTLINE_MONGODB_URI", &nobody), ("SIGHTLINE_MONGODB_DATABASE", "two")]);
+    let closed_port = format!("mongodb://127.0.0.1:{}/one?replicaSet=rs0", free_port());
+    let said = refused(&[("SIGHTLINE_MONGODB_URI", &closed_port), ("SIGHTLINE_MONGODB_DATABASE", "two")]);
     let line = error_line(&said);
     assert!(line.contains("SIGHTLINE_MONGODB_URI") && line.contains("SIGHTLINE_MONGODB_DATABASE"), "{line}");
 }
 
 #[test]
 fn servers_that_cannot_be_reached_are_named() {
-    let nobody = format!("127.0.0.1:{}", free_port());
-    let said = refused(&[("SIGHTLINE_KAFKA_BROKERS", &nobody)]);
+    let closed_port = format!("127.0.0.1:{}", free_port());
+    let said = refused(&[("SIGHTLINE_KAFKA_BROKERS", &closed_port)]);
     assert!(error_line(&said).contains("SIGHTLINE_KAFKA_BROKERS"), "{said}");
-    let uri = format!("mongodb://user:hidden@{nobody}/?replicaSet=rs0");
+    let uri = format!("mongodb://user:hidden@{closed_port}/?replicaSet=rs0");
     let said = refused(&[("SIGHTLINE_MONGODB_URI", &uri)]);
     assert!(error_line(&said).contains("SIGHTLINE_MONGODB_URI"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
-    let url = format!("postgres://user:hidden@{nobody}/sightline");
+    let url = format!("postgres://user:hidden@{closed_port}/sightline");
     let said = refused(&[("SIGHTLINE_DATABASE_URL", &url)]);
     assert!(error_line(&said).contains("SIGHTLINE_DATABASE_URL"), "{said}");
     assert!(!said.contains("hidden"), "{said}");
@@ -135,7 +135,7 @@ fn a_runtime_that_is_none_is_named() {
 }
 
 #[test]
-fn a_folder_with_somebody_elses_database_is_left_alone() {
+fn a_folder_with_the_database_of_another_program_is_left_alone() {
     let data = tempfile::tempdir().unwrap();
     let foreign = data.path().join("documents.sqlite");
     let connection = rusqlite::Connection::open(&foreign).unwrap();

@@ -46,12 +46,12 @@ async fn the_log_names_the_default_topic_of_a_missing_role() {
 #[test]
 fn topics_check_names_the_default_topic_of_a_missing_role() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = format!("127.0.0.1:{}", free_port());
-    let (success, printed, said) = topics(folder.path(), &nobody, &without(TopicRole::FramesDlq), &["check"]);
+    let closed_port = format!("127.0.0.1:{}", free_port());
+    let (success, printed, said) = topics(folder.path(), &closed_port, &without(TopicRole::FramesDlq), &["check"]);
     assert!(!success);
     let expected = "the topics file has no entry for role frames_dlq: its default topic sightline.frames.dlq is used\n";
     assert_eq!(printed, expected);
-    assert!(said.starts_with("error: ") && said.contains(&nobody), "{said}");
+    assert!(said.starts_with("error: ") && said.contains(&closed_port), "{said}");
 }
 
 /// `2 partitions`.

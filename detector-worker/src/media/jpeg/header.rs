@@ -39,7 +39,7 @@ pub fn is_sequential(marker: u8) -> bool {
     matches!(marker, 0xc0 | 0xc1 | 0xc9)
 }
 
-/// The parts of a file up to its end or to the first thing that is no segment. Bytes between segments are skipped, as
+/// The parts of a file up to its end or to the first byte that does not start a segment. Bytes between segments are skipped, as
 /// decoders do.
 pub fn parts(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
     let mut rest = bytes.strip_prefix(&[0xff, START_OF_IMAGE]).unwrap_or_default();

@@ -138,7 +138,7 @@ pub enum AllowanceText {
     Word(AllowanceWord),
 }
 
-/// A limit that is no number.
+/// A limit that is not a number.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowanceWord {
