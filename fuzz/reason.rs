@@ -1,4 +1,4 @@
-//! The promise for every error message about outside data.
+//! The guarantee for every error message about outside data.
 
 use std::fmt::Display;
 

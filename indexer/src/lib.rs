@@ -10,7 +10,7 @@
 //! In: results of detectors, and bare vehicle JSON of external producers. Out: result documents with their detections, at most
 //! one alert for each rule and frame, and dead letters of messages that are neither.
 //!
-//! Promised: a result is finished only after its documents are durable and its alerts or its dead letter are acknowledged. A
+//! Guarantees: a result is finished only after its documents are durable and its alerts or its dead letter are acknowledged. A
 //! crash before that repeats the work; every id follows from the result, so a repeat changes nothing. While the store or the
 //! log is out of reach the indexer retries with growing pauses, without end. A document that the store never takes is
 //! dead-lettered; a log or store that refuses everything ends the service with its error.

@@ -47,7 +47,7 @@ pub struct Config {
     #[command(flatten)]
     pub alert_stream_tls: AlertStreamTls,
 
-    /// Whether the older routes at the root are served (`/detections`, `/token` and others)
+    /// Whether the compatibility routes at the root are served (`/detections`, `/token` and others)
     #[arg(long, env = "SIGHTLINE_COMPAT", default_value = "on", action = ArgAction::Set,
         value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub compat: bool,

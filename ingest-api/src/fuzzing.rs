@@ -1,4 +1,4 @@
-//! Fuzz targets of this crate: each function takes any bytes and panics where a promise is broken. `scripts/fuzz` runs them
+//! Fuzz targets of this crate: each function takes any bytes and panics where a guarantee is broken. `scripts/fuzz` runs them
 //! on generated inputs, the tests below on the inputs in `fuzz/corpus`. Compiled only for fuzzing and tests.
 
 mod edge;

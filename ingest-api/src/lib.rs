@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In: images, detections made elsewhere, rules, queries. Out: frame and result events on the bus; pages, counts and images.
-//! Promised: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes show it;
+//! Guarantees: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes show it;
 //! memory is bounded, and beyond the bound clients get 503 with `Retry-After`. Images are never decoded here: input from
 //! strangers may crash a decoder, and a crash must not stop the API.
 

@@ -1,6 +1,6 @@
 //! Signing in by a federated identity, which an OpenID Connect provider has verified.
 //!
-//! In: an identity that the provider has verified. Out: a session of the user that is linked to it. Promised: a user is found by
+//! In: an identity that the provider has verified. Out: a session of the user that is linked to it. Guarantees: a user is found by
 //! issuer and subject, never by e-mail address. Registration does not prove that an address belongs to the user, so an attacker may
 //! have registered with the address of a victim: a federated sign-in never signs in to that account. The owner of the address sets a
 //! new password by mail, which ends every session and every link, and then links the identity.

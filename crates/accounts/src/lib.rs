@@ -11,7 +11,7 @@
 //!
 //! In: the credential of a request, or a name and password. Out: a [`Caller`], or the reason for a refusal. A service that only
 //! verifies runs a [`TokenVerifier`]; a service that registers users and issues credentials runs an [`AccountsService`].
-//! Promised: no credential is stored or logged in the clear; every instance refuses a revoked credential within a second, and
+//! Guarantees: no credential is stored or logged in the clear; every instance refuses a revoked credential within a second, and
 //! refuses every credential while revocations cannot be read; a request with a valid token costs no query; many sign-ins do not
 //! slow down requests.
 

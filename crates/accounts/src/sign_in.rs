@@ -88,7 +88,7 @@ impl AccountsService {
         password: &SecretText,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
-        // First: when the queue is full, the request costs no query and counts as no attempt.
+        // First, because a request that finds the queue full costs no query and is not counted as an attempt.
         let permit = self.hasher.permit()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));

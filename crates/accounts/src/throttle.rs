@@ -86,7 +86,7 @@ impl SignInThrottle {
     }
 }
 
-/// The network that an address counts as: the address itself, or the /64 of an IPv6 address, which one customer has.
+/// The network of an address for the limits: the address itself, or the /64 of an IPv6 address, which one customer has.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

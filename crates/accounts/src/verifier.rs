@@ -1,7 +1,7 @@
 //! Verifies credentials: the caller of an access token or API token, its rate limit and its quota.
 //!
 //! In: a token. Out: a [`Caller`], or the reason for a refusal. An access token is verified by its signature; an API token is
-//! read from the store by its hash and cached for a minute. Promised: a revoked credential is refused within a second on every
+//! read from the store by its hash and cached for a minute. Guarantees: a revoked credential is refused within a second on every
 //! instance; while revocations cannot be read, every credential is refused. A verifier reads no private key, creates no
 //! keys, starts no threads, sends no mail and deletes nothing: a service that only verifies runs one alone.
 

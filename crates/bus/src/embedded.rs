@@ -6,7 +6,7 @@
 //!                                                        └ finished ─▶ InFlight ─▶ groups.db (every 200 ms)
 //! ```
 //!
-//! Promised, beyond the seam: an acknowledged message survives kill -9, and with [`BusSync::Full`] a power failure; messages that
+//! Guarantees, beyond the seam: an acknowledged message survives kill -9, and with [`BusSync::Full`] a power failure; messages that
 //! a group has not consumed are never dropped; one folder belongs to one process; each group has one member. A folder contains
 //! `lock`, `groups.db` and a folder for each topic with one SQLite file for each segment. A topic that an older version did not
 //! have is created. `docs/decisions/embedded-log.md` explains the choice of SQLite and its settings, with figures.

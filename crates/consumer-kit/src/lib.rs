@@ -9,7 +9,7 @@
 //! In: a topic's messages, as a member of a consumer group. Out: the handler's effects, messages on other topics, and dead
 //! letters.
 //!
-//! Promised: a message is finished only after its handler succeeded or its dead letter is acknowledged. A crash repeats work
+//! Guarantees: a message is finished only after its handler succeeded or its dead letter is acknowledged. A crash repeats work
 //! and loses none, so effects must be idempotent. Transient errors are retried with growing pauses until the service stops;
 //! fatal errors end the service with their cause.
 //!

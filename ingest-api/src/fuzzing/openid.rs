@@ -40,7 +40,7 @@ const TIMES: [(&str, i64); 3] = [("{past}", -3600), ("{now}", 0), ("{future}", 3
 /// With an empty header, the claims are the whole token. Placeholders stand for values that only the browser or the provider
 /// knows.
 ///
-/// Promised: a user is signed in only by a token that the provider signed for this client, with the nonce of this sign-in, and
+/// Guarantees: a user is signed in only by a token that the provider signed for this client, with the nonce of this sign-in, and
 /// only in the browser that began it; nothing else reaches the provider; every other response is a problem without the token.
 pub fn openid(data: &[u8]) {
     sign_in(data);

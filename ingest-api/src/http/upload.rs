@@ -1,6 +1,6 @@
 //! Request bodies: bounded in size, in time and in the bytes that all of them hold together.
 //!
-//! In: the body of one request. Out: its chunks as they arrive. Promised: a body that is too long is refused as soon as its
+//! In: the body of one request. Out: its chunks as they arrive. Guarantees: a body that is too long is refused as soon as its
 //! length is declared or reached; one that stalls or takes too long is refused; the bytes of all bodies never exceed a fixed
 //! number. A declared length is reserved before the first byte, so that the body is not refused after a part of it has
 //! arrived; a body without a declared length reserves as it grows.

@@ -1,4 +1,4 @@
-//! The suite: each function is one promise of accounts, checked with two instances on an empty database.
+//! The suite: each function is one guarantee of accounts, checked with two instances on an empty database.
 
 pub mod erasure;
 pub mod limits;
@@ -7,7 +7,7 @@ pub mod spelling;
 pub mod tokens;
 pub mod users;
 
-/// Calls `$run!` with the list of all promises, so that every database checks each of them.
+/// Calls `$run!` with the list of all guarantees, so that every database checks each of them.
 macro_rules! for_every_promise {
     ($run:ident) => {
         $run! {

@@ -1,5 +1,5 @@
 //! How to connect to a cluster. In: brokers and the operator's properties (TLS, SASL, tuning). Out: librdkafka's settings for
-//! each kind of client. Settings that the promises of this crate depend on are fixed.
+//! each kind of client. Settings that the guarantees of this crate depend on are fixed.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A group member without a heartbeat for this long is dead, and its partitions are assigned to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Properties that the operator must not change, because the promises of this crate depend on them.
+/// Properties that the operator must not change, because the guarantees of this crate depend on them.
 const FIXED: [&str; 12] = [
     "acks",
     "auto.offset.reset",

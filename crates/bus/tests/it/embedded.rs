@@ -1,4 +1,4 @@
-//! The contract suite on the embedded log, from memory and from disk, and the promises of the embedded log alone: retention that
+//! The contract suite on the embedded log, from memory and from disk, and the guarantees of the embedded log alone: retention that
 //! waits for groups, a limit on the disk, a folder that belongs to one process.
 
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,4 @@
-//! The contract suite on Kafka, and the promises of Kafka alone: members that share partitions and die, wrong or unreachable
+//! The contract suite on Kafka, and the guarantees of Kafka alone: members that share partitions and die, wrong or unreachable
 //! clusters, retention at the broker.
 
 mod test_kafka;

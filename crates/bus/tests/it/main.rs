@@ -1,4 +1,4 @@
-//! The promises of the log, on the embedded bus and, where a test says so, on a real Kafka cluster.
+//! The guarantees of the log, on the embedded bus and, where a test says so, on a real Kafka cluster.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! The contract suite: the promises of the seam, as scenarios that every bus must pass. `contract_suite!` makes a test of each.
+//! The contract suite: the guarantees of the seam, as scenarios that every bus must pass. `contract_suite!` makes a test of each.
 //!
 //! A scenario gets an empty [`TestLog`] of its own. It opens one instance at a time, as the embedded log requires.
 

@@ -83,13 +83,13 @@ impl From<StoredDetection> for FlatVehicle {
 )]
 pub async fn detections(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     StrictQuery(query): StrictQuery<VehicleQuery>,
 ) -> Result<Json<Vec<FlatVehicle>>, ApiError> {
     let page = PageRequest::Oldest { skip: query.skip, limit: query.limit };
     // Older clients expect vehicles only.
     let vehicles = DetectionFilter { vehicles_only: true, ..DetectionFilter::default() };
-    let stored = app.documents.detections(&reader.tenant_scope(), &vehicles, &page).await?;
+    let stored = app.documents.detections(&caller.tenant_scope(), &vehicles, &page).await?;
     Ok(Json(stored.into_iter().map(FlatVehicle::from).collect()))
 }
 
@@ -100,9 +100,9 @@ pub async fn detections(
 )]
 pub async fn stats(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     _: NoQuery,
 ) -> Result<Json<BTreeMap<String, u64>>, ApiError> {
-    let counts = app.documents.count(&reader.tenant_scope(), &DetectionFilter::default(), GroupBy::Make).await?;
+    let counts = app.documents.count(&caller.tenant_scope(), &DetectionFilter::default(), GroupBy::Make).await?;
     Ok(Json(counts.into_iter().map(|group| (group.key, group.count)).collect()))
 }

@@ -45,12 +45,12 @@ impl Parameters for AlertQuery {
 )]
 pub async fn history(
     State(app): State<App>,
-    reader: Authorized<AlertsRead>,
+    caller: Authorized<AlertsRead>,
     StrictQuery((listed, query)): StrictQuery<(ListQuery, AlertQuery)>,
 ) -> Result<Json<Page<AlertView>>, ApiError> {
     let AlertQuery { label, rule } = query;
     let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
-    let stored = app.documents.alerts(&reader.tenant_scope(), &filter, &listed.page_query()).await?;
+    let stored = app.documents.alerts(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(|stored| stored.alert.data).collect();
     Ok(Json(listed.page(items, |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() })))
 }

@@ -98,7 +98,7 @@ fn confidence(text: &str) -> Result<f64, Invalid> {
 )]
 pub async fn list(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     StrictQuery((listed, filters)): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
     let (DetectionQuery { label, category, make, min_confidence }, AttributeFilters(attributes)) = filters;
@@ -113,7 +113,7 @@ pub async fn list(
         min_confidence,
         vehicles_only: false,
     };
-    let stored = app.documents.detections(&reader.tenant_scope(), &filter, &listed.page_query()).await?;
+    let stored = app.documents.detections(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
     let items = stored.into_iter().map(view::detection).collect();
     Ok(Json(listed.page(items, |last: &DetectionView| PageCursor { at: last.captured_at, id: last.id.clone() })))
 }
@@ -129,11 +129,11 @@ pub async fn list(
 )]
 pub async fn one(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     PathId(id): PathId<DetectionId>,
     _: NoQuery,
 ) -> Result<Json<DetectionView>, ApiError> {
-    let found = app.documents.detection(&reader.tenant_scope(), &id).await?;
+    let found = app.documents.detection(&caller.tenant_scope(), &id).await?;
     let found = found.ok_or(DetectionError::NotFound(id))?;
     Ok(Json(view::detection(found)))
 }

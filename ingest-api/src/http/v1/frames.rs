@@ -38,11 +38,11 @@ pub fn routes() -> Routes {
 )]
 pub async fn list(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     StrictQuery(listed): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<FrameView>>, ApiError> {
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
-    let frames = app.documents.frames(&reader.tenant_scope(), &filter, &listed.page_query()).await?;
+    let frames = app.documents.frames(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
     let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
     Ok(Json(listed.page(items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() })))
 }
@@ -59,11 +59,11 @@ pub async fn list(
 )]
 pub async fn one(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     PathId(id): PathId<FrameId>,
     _: NoQuery,
 ) -> Result<Json<FrameView>, ApiError> {
-    let results = app.documents.frame(&reader.tenant_scope(), id).await?;
+    let results = app.documents.frame(&caller.tenant_scope(), id).await?;
     Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
 }
 
@@ -81,11 +81,11 @@ pub async fn one(
 )]
 pub async fn image(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     PathId(id): PathId<FrameId>,
     _: NoQuery,
 ) -> Result<Response, ApiError> {
-    let results = app.documents.frame(&reader.tenant_scope(), id).await?;
+    let results = app.documents.frame(&caller.tenant_scope(), id).await?;
     if results.is_empty() {
         return Err(FrameError::NotIndexed.into());
     }

@@ -61,10 +61,10 @@ pub fn routes() -> Routes {
 )]
 pub async fn list(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    Authorized { caller, .. }: Authorized<DetectionsRead>,
     _: NoQuery,
 ) -> Result<Json<Page<RuleView>>, ApiError> {
-    let own = app.documents.rules(&reader.caller.tenant).await?;
+    let own = app.documents.rules(&caller.tenant).await?;
     let items = app.built_in_rules.iter().cloned().chain(own).map(view::rule).collect();
     // Little more than MAX_RULES: always one page.
     Ok(Json(Page { items, next_cursor: None }))
@@ -80,14 +80,14 @@ pub async fn list(
 )]
 pub async fn one(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    Authorized { caller, .. }: Authorized<DetectionsRead>,
     PathId(id): PathId<RuleId>,
     _: NoQuery,
 ) -> Result<Json<RuleView>, ApiError> {
     if let Some(built_in) = app.built_in_rules.iter().find(|rule| rule.id == id) {
         return Ok(Json(view::rule(built_in.clone())));
     }
-    own_rule(&app, &reader.caller, id).await.map(|rule| Json(view::rule(rule)))
+    own_rule(&app, &caller, id).await.map(|rule| Json(view::rule(rule)))
 }
 
 /// Makes a rule. It applies to all detections that are indexed from about now on.

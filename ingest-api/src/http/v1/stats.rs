@@ -102,13 +102,13 @@ impl utoipa::ToSchema for Group {}
 )]
 pub async fn stats(
     State(app): State<App>,
-    reader: Authorized<DetectionsRead>,
+    caller: Authorized<DetectionsRead>,
     StrictQuery(query): StrictQuery<StatsQuery>,
 ) -> Result<Json<Stats>, ApiError> {
     let StatsQuery { group_by, from, to } = query;
     let before = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
     let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
-    let items = app.documents.count(&reader.tenant_scope(), &filter, group_by.0).await?;
+    let items = app.documents.count(&caller.tenant_scope(), &filter, group_by.0).await?;
     Ok(Json(Stats { items }))
 }

@@ -1,4 +1,4 @@
-//! The example of two versions of one route, and the switch that removes all older routes.
+//! The example of two versions of one route, and the switch that removes all compatibility routes.
 
 use reqwest::Method;
 use serde_json::{Value, json};

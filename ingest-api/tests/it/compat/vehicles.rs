@@ -11,7 +11,7 @@ async fn older_paths_keep_their_shapes() {
     for (number, make) in ["Audi", "BMW", "Audi"].into_iter().enumerate() {
         server.index(car_result(i64::try_from(number).unwrap(), make, "SUV")).await;
     }
-    // The older routes show vehicles only; `skip` counts vehicles only.
+    // The compatibility routes show vehicles only; `skip` counts vehicles only.
     server.index(numbered_result(-7)).await;
     assert_eq!(server.get("/stats").await, json!({"Audi": 2, "BMW": 1}));
     let list = server.get("/detections").await;
