@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_makes_no_suspects() {
+    fn a_damaged_crash_log_accuses_no_frame() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("group.0"), [0xff; 1000]).unwrap();
         let log = open(folder.path());

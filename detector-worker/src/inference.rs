@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_whose_caller_is_gone_costs_no_inference() {
+    async fn a_job_of_a_disconnected_caller_is_not_inferred() {
         let counters = Arc::new(Counters::default());
         let inference = Arc::new(start(&counters, RELEASE_AFTER).await);
         let detect = || {

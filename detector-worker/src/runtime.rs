@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_library_is_named_with_setting_and_remedy() {
+    fn the_error_for_a_missing_library_names_path_and_setting() {
         let error = find_library(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err().to_string();
         for part in ["/nowhere/libonnxruntime.so", "SIGHTLINE_ORT_DYLIB_PATH", "onnxruntime 1.31.1"] {
             assert!(error.contains(part), "{error}");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_library_is_named_with_the_setting() {
+    fn the_error_for_a_file_that_is_not_a_library_names_the_setting() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "not a library").unwrap();
         let error = Runtime::start(file.path()).unwrap_err();

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_token_itself_is_accepted() {
+    async fn only_the_admin_token_is_accepted() {
         let token = generate_token();
         let accounts = AdminToken::new(&format!("{token}\n")).unwrap();
         assert!(accounts.authenticate(&token).await.is_ok());

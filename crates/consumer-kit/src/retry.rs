@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stop_ends_the_wait_and_a_closed_bus_after_it_is_no_failure() {
+    async fn a_stop_ends_the_wait_and_hides_a_closed_bus() {
         let stop = CancellationToken::new();
         let mut retry = retry(&stop);
         assert!(matches!(retry.wait_or_fail(BusError::Closed).await, Err(Interrupted::Failure(_))));

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_scores_are_no_faces_and_another_shape_is_an_error() {
+    fn nan_scores_are_dropped_and_another_shape_is_an_error() {
         assert_eq!(read(&one_face(f32::NAN), 1).unwrap(), []);
         let mut tensors = one_face(1.0);
         tensors[5].1 = vec![2, 4, 2];

@@ -100,7 +100,7 @@ async fn a_frame_is_given_up_after_three_crashes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_by_an_operator_give_up_no_frame() {
+async fn kills_by_an_operator_dead_letter_no_frame() {
     let folder = prepare(&[ENDLESS, ENDLESS, 10, ENDLESS]).await;
     let crash_log = folder.path().join("state").join("sightline.detector-worker.face.0");
     std::fs::write(folder.path().join("hang"), "").unwrap();

@@ -81,7 +81,7 @@ async fn an_image_with_flipped_bits_is_dead_lettered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_image_are_dead_lettered() {
+async fn undecodable_bytes_are_dead_lettered() {
     assert_fails(frame("gate", Bytes::from_static(b"<html>")), FailureCode::Undecodable, &[]).await;
     assert_fails(frame("gate", Bytes::new()), FailureCode::Undecodable, &[]).await;
 }
@@ -128,7 +128,7 @@ async fn a_malformed_blob_key_is_dead_lettered_without_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_no_frame_is_dead_lettered_without_result() {
+async fn an_invalid_frame_event_is_dead_lettered_without_result() {
     let setup = TestWorker::new();
     let message = Message { key: None, headers: Headers::new().with("ce_type", "other"), value: "hello".into() };
     let position = setup.send_message(message.clone()).await;

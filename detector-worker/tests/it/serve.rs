@@ -103,7 +103,7 @@ async fn a_full_engine_refuses_with_retry_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_disconnects_while_queued_costs_no_inference() {
+async fn a_client_that_disconnects_in_the_queue_is_not_inferred() {
     let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (counted, opened) = (calls.clone(), open.clone());
     let slow = fake("face", move |image| {

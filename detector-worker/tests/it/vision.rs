@@ -135,8 +135,8 @@ fn yolox_finds_objects_of_several_classes() {
 }
 
 #[test]
-fn another_file_of_a_known_kind_is_an_entry_and_no_code() {
-    let test = "another_file_of_a_known_kind_is_an_entry_and_no_code";
+fn a_second_model_of_a_known_kind_needs_only_an_entry() {
+    let test = "a_second_model_of_a_known_kind_needs_only_an_entry";
     let Some((samples, models)) = folders(test) else { return };
     let folder = tempfile::tempdir().unwrap();
     let document = folder.path().join("models.yaml");

@@ -134,7 +134,7 @@ async fn two_detectors_of_one_frame_raise_one_alert() {
 }
 
 #[tokio::test]
-async fn repeated_work_under_another_id_raises_no_alert() {
+async fn a_second_result_of_the_same_frame_raises_no_alert() {
     let test = TestIndexer::new();
     let first = result(Vec::new());
     let mut repeat = first.clone();

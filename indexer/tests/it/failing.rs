@@ -34,7 +34,7 @@ async fn an_unavailable_store_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_crash_between_alert_and_document_loses_neither() {
+async fn a_crash_between_alert_and_document_loses_nothing() {
     crash_between(&TestIndexer::new()).await;
 }
 

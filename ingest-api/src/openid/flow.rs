@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_cookie_matches_no_state() {
+    fn a_changed_cookie_is_rejected() {
         let now = Timestamp::now();
         let flow = Flow::begin(Some("https://app.example/".to_owned()), None, now).unwrap();
         let elsewhere = FlowState { page: Some("https://thief.example/".to_owned()), ..flow.content.clone() };

@@ -10,7 +10,7 @@ use crate::sqlite::stores;
 use crate::test_accounts::{PASSWORD, TestAccounts, settings, sign_in};
 
 #[tokio::test]
-async fn a_sign_in_refused_as_busy_costs_no_attempt() {
+async fn a_sign_in_refused_as_busy_is_not_counted_as_an_attempt() {
     let folder = TempDir::new().unwrap();
     let alone = Settings { hashing: Hashing { waiting: 0, ..settings().hashing }, ..settings() };
     let mut accounts = TestAccounts::with(stores(&folder).await, alone, || Arc::new(LocalLimits::default())).await;

@@ -34,7 +34,7 @@ async fn joining_waits_until_the_log_is_back() {
 }
 
 #[tokio::test]
-async fn a_stop_while_joining_is_no_error() {
+async fn a_stop_while_joining_is_not_an_error() {
     let log = TestLog::new();
     let bus: Arc<dyn Bus> = Arc::new(FlakyBus::new(&log.bus, usize::MAX, unavailable()));
     let stop = CancellationToken::new();

@@ -74,7 +74,7 @@ async fn get_from(server: &TestServer, origin: &str) -> Response {
 }
 
 #[tokio::test]
-async fn without_origins_no_page_may_call() {
+async fn without_origins_every_cross_origin_request_is_rejected() {
     let server = TestServer::start(&plain(), Limits::default()).await;
     assert_eq!(preflight(&server, "https://app.example.com").await.status(), 405);
     let answer = get_from(&server, "https://app.example.com").await;

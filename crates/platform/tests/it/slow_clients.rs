@@ -57,7 +57,7 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_close() {
 }
 
 #[tokio::test]
-async fn a_stop_works_while_all_permits_are_taken() {
+async fn a_stop_works_while_all_permits_are_in_use() {
     let limits = Limits { connections: 1, head: TIMEOUT * 2, drain: SOON, ..Limits::default() };
     let mut server = TestServer::start(&plain(), limits).await;
     let mut first = asked(TcpStream::connect(server.address).await.unwrap()).await;

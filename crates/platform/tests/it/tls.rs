@@ -77,7 +77,7 @@ async fn changed_files_apply_to_new_connections_only() {
 }
 
 #[tokio::test]
-async fn a_stalled_handshake_times_out_and_blocks_no_other() {
+async fn a_stalled_handshake_times_out_without_blocking_others() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let settings = encrypted(folder.path(), &authority.server());

@@ -98,7 +98,7 @@ async fn an_operator_adds_lists_and_changes_users() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_disabled_loses_its_open_stream() {
+async fn disabling_a_user_closes_its_open_stream() {
     use tokio_stream::StreamExt;
 
     let up = TestServer::start(&[]).await;

@@ -61,7 +61,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_folder_is_told() {
+fn a_file_in_place_of_the_data_folder_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let said = refused(&[("SIGHTLINE_DATA_DIR", file.path().to_str().unwrap())]);
     let line = error_line(&said);
@@ -92,7 +92,7 @@ fn servers_that_cannot_be_reached_are_named() {
 }
 
 #[test]
-fn settings_of_accounts_that_make_no_sense_are_named() {
+fn contradicting_account_settings_are_named() {
     for (key, value) in [
         ("SIGHTLINE_REDIS_URL", "http://user:hidden@host"),
         ("SIGHTLINE_DATABASE_URL", "mysql://user:hidden@host/db"),

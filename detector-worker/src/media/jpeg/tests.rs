@@ -72,7 +72,7 @@ fn decoded_restarts(bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[test]
-fn header_fields_that_no_decoder_needs_do_not_fail_an_image() {
+fn unused_header_fields_do_not_fail_an_image() {
     let (plain, expected) = (plain(), decoded(&plain()).unwrap());
     let mut other_revision = plain.clone();
     assert_eq!(&other_revision[6..11], b"JFIF\0");

@@ -183,7 +183,7 @@ async fn a_code_works_once_and_in_its_own_browser() {
 
 #[tokio::test]
 #[ignore = "needs an OpenID provider"]
-async fn without_consent_there_is_no_sign_in() {
+async fn without_consent_the_sign_in_fails() {
     let server = server_with(&WEB).await;
     let sign_in = start_sign_in(server.address, "").await;
     let mut visitor = Visitor::new(&name());
