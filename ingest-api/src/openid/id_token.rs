@@ -219,3 +219,15 @@ impl ProviderUser {
         Self { email: email.or(self.email), full_name: name.filter(|name| !name.is_empty()).or(self.full_name), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_without_a_variant_is_named_in_the_error() {
+        let error = from_library(&ClaimsVerificationError::Unsupported("a critical header".to_owned())).to_string();
+        assert!(error.starts_with("id_token: the ID token cannot be accepted: "), "{error}");
+        assert!(error.contains("a critical header"), "{error}");
+    }
+}
