@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_frame_is_named_by_its_place_on_the_log() {
+    fn an_external_frame_id_derives_from_its_offset() {
         let (first, repeat, next) =
             (decode(r#"{"make":"Kia"}"#, 7), decode(r#"{"make":"Kia"}"#, 7), decode(r#"{"make":"Kia"}"#, 8));
         assert_eq!(first.data.frame_id, FrameId::from_position(TOPIC_ID, 3, 7));

@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(found.get(name), Some(&value));
         }
         let refused = answers[1].as_ref().unwrap_err();
-        assert!(matches!(refused, DetectError::Refused(reason) if reason.contains("colour")), "{refused}");
+        assert!(matches!(refused, DetectError::Rejected(reason) if reason.contains("colour")), "{refused}");
     }
 
     #[test]
