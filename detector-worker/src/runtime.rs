@@ -197,7 +197,9 @@ impl Runtime {
             ort::LoadDynamicError::BadVersion { version_str, .. } => {
                 RuntimeError::WrongVersion { path, found: version_str }
             }
-            ort::LoadDynamicError::Dlopen { error, .. } => RuntimeError::NotALibrary { path, cause: error_chain(&error) },
+            ort::LoadDynamicError::Dlopen { error, .. } => {
+                RuntimeError::NotALibrary { path, cause: error_chain(&error) }
+            }
             other => RuntimeError::NotALibrary { path, cause: error_chain(&other) },
         })?;
         let environment = builder.with_name("sightline").with_telemetry(false).build().map_err(RuntimeError::Start)?;
@@ -278,11 +280,9 @@ mod tests {
 
     #[test]
     fn an_empty_variable_of_the_cache_folder_means_not_set() {
-        for (xdg, home, expected) in [
-            ("/cache", "/home/ann", Some("/cache")),
-            ("", "/home/ann", Some("/home/ann/.cache")),
-            ("", "", None),
-        ] {
+        for (xdg, home, expected) in
+            [("/cache", "/home/ann", Some("/cache")), ("", "/home/ann", Some("/home/ann/.cache")), ("", "", None)]
+        {
             let variable = |name: &str| Some(if name == "HOME" { home } else { xdg }.into());
             assert_eq!(user_cache(variable), expected.map(PathBuf::from), "{xdg:?} {home:?}");
         }

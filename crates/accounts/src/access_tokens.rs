@@ -10,8 +10,8 @@ use store::relational::{Role, UserRecord};
 use uuid::Uuid;
 
 use crate::caller::Scope;
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
+use crate::secret_text::SecretText;
 use crate::settings::{Settings, VerifierSettings};
 use crate::signing_keys::SigningKeyring;
 use crate::verifying_keys::VerifyingKeyring;

@@ -5,7 +5,7 @@ use contracts::{FrameId, TenantId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{AccessError, Accounts, Caller, SecretText, Scope};
+use crate::{AccessError, Accounts, Caller, Scope, SecretText};
 
 /// Least length of the token, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;

@@ -6,8 +6,8 @@ use store::relational::{ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, Ne
 
 use crate::audit::Actor;
 use crate::caller::{Caller, Scope};
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 
 /// Prefix of API tokens.

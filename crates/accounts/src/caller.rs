@@ -149,7 +149,15 @@ pub struct Caller {
 impl Caller {
     /// A caller with a tenant and scopes, and nothing else: no user, session, rate limit or expiry. It reads its tenant only.
     pub const fn new(tenant: TenantId, scopes: Vec<Scope>) -> Self {
-        Self { tenant, user: None, session: None, reads_all_tenants: false, scopes, rate_limit: None, valid_until: None }
+        Self {
+            tenant,
+            user: None,
+            session: None,
+            reads_all_tenants: false,
+            scopes,
+            rate_limit: None,
+            valid_until: None,
+        }
     }
 
     /// Whether the credential has a scope.

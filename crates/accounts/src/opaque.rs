@@ -16,9 +16,9 @@ use store::relational::{RevocationKind, UserRecord};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::limits;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
 use crate::{AccessError, Accounts};

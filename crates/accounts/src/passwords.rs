@@ -7,8 +7,8 @@ mod priority;
 
 pub(crate) use hasher::{Hasher, Verification};
 
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
+use crate::secret_text::SecretText;
 use crate::settings::PasswordRules;
 
 /// Most characters, after normalisation: enough for any sentence, and a bound for hashing.

@@ -4,10 +4,10 @@ use contracts::{SessionId, TenantId, UserId};
 use store::relational::{PasswordHash, ProfileChange, UserRecord};
 
 use crate::audit::Actor;
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::names::{check_names, invalid, is_operator_name, known_names};
 use crate::passwords::Verification;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
 use crate::throttle::Attempt;

@@ -8,9 +8,9 @@ use store::relational::UserRecord;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::audit::Actor;
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::mail::Mail;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
 use crate::throttle::Attempt;

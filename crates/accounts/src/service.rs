@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::admin_token::AdminToken;
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::limits::{RateLimitDecision, LocalLimits, RateLimits, RedisLimits};
+use crate::limits::{LocalLimits, RateLimitDecision, RateLimits, RedisLimits};
 use crate::mail::Mailer;
 use crate::opaque::{LocalSessions, RedisSessions, SessionCache};
 use crate::passwords::Hasher;

@@ -7,8 +7,8 @@ use crate::access_tokens;
 use crate::api_tokens;
 use crate::audit::Actor;
 use crate::caller::Scope;
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::{IssuedTokens, Origin, allowed};
 

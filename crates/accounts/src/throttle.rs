@@ -15,9 +15,9 @@ use store::Relational;
 use store::relational::login_key;
 use uuid::Uuid;
 
-use crate::secret_text::hash;
 use crate::error::AccountError;
 use crate::limits::{Rate, RateLimits};
+use crate::secret_text::hash;
 use crate::settings::Throttle;
 
 /// Time for which an address of a sign-in counts as the owner's.

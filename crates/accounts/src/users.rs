@@ -8,9 +8,9 @@ use store::relational::{
 use uuid::Uuid;
 
 use crate::audit::Actor;
-use crate::secret_text::SecretText;
 use crate::error::AccountError;
 use crate::names::{MAX_FULL_NAME, OPERATOR, check_names, invalid, is_operator_name};
+use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
 

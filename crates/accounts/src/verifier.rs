@@ -21,7 +21,7 @@ use crate::access_tokens::{self, Claims};
 use crate::caller::{Caller, Scope};
 use crate::clock::Clock;
 use crate::interval::{every, tick};
-use crate::limits::{RateLimitDecision, Rate, RateLimits};
+use crate::limits::{Rate, RateLimitDecision, RateLimits};
 use crate::revocation_cache::RevocationCache;
 use crate::settings::VerifierSettings;
 use crate::verifying_keys::VerifyingKeyring;

@@ -16,15 +16,15 @@
 //! measured, with `nvidia-smi`.
 
 mod cluster;
-mod pipeline;
 mod gpu;
 mod images;
 mod load;
 mod measured;
-mod stages;
 mod peer;
+mod pipeline;
 mod resources;
 mod speed;
+mod stages;
 
 use std::path::PathBuf;
 

@@ -9,12 +9,11 @@ use store::MongoDocuments;
 use uuid::Uuid;
 
 use crate::test_indexer::TestIndexer;
-use crate::{failing, external, storing};
+use crate::{external, failing, storing};
 
 /// New topics and a new database on the test servers.
 async fn on_servers() -> TestIndexer {
-    let brokers =
-        std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
+    let brokers = std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
     let uri = std::env::var("SIGHTLINE_TEST_MONGODB_URI").expect("SIGHTLINE_TEST_MONGODB_URI is set");
     let id = Uuid::now_v7().simple();
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use accounts::{AccessError, Actor, Caller, RateLimitDecision, Origin, Scope};
+use accounts::{AccessError, Actor, Caller, Origin, RateLimitDecision, Scope};
 use axum::extract::FromRequestParts;
 use contracts::UserId;
 use http::StatusCode;
@@ -51,7 +51,11 @@ pub struct OptionalAdmin(pub Option<Caller>);
 impl<S> Authorized<S> {
     /// The data that the caller may read.
     pub fn tenant_scope(&self) -> store::TenantScope {
-        if self.caller.reads_all_tenants { store::TenantScope::All } else { store::TenantScope::Tenant(self.caller.tenant.clone()) }
+        if self.caller.reads_all_tenants {
+            store::TenantScope::All
+        } else {
+            store::TenantScope::Tenant(self.caller.tenant.clone())
+        }
     }
 }
 

@@ -65,7 +65,8 @@ async fn foreign_ids_are_answered_like_unknown_ids() {
         if !path.contains('{') {
             continue;
         }
-        let of_other_tenant = ann.ids.get(path.as_str()).unwrap_or_else(|| panic!("{path} is new: create an item for it"));
+        let of_other_tenant =
+            ann.ids.get(path.as_str()).unwrap_or_else(|| panic!("{path} is new: create an item for it"));
         let unknown = match of_other_tenant.split_at_checked(36) {
             Some((_, rest)) => format!("{}{rest}", Uuid::now_v7()),
             None => panic!("{of_other_tenant} has no UUID"),
@@ -77,7 +78,11 @@ async fn foreign_ids_are_answered_like_unknown_ids() {
             let without_id = |(status, code, detail): (StatusCode, String, String), id: &str| {
                 (status, code, detail.replace(id, "…"))
             };
-            assert_eq!(without_id(for_other_tenant.clone(), of_other_tenant), without_id(for_unknown, &unknown), "{method} {path}");
+            assert_eq!(
+                without_id(for_other_tenant.clone(), of_other_tenant),
+                without_id(for_unknown, &unknown),
+                "{method} {path}"
+            );
             assert!([404, 403].contains(&for_other_tenant.0.as_u16()), "{method} {path}: {for_other_tenant:?}");
             checked += 1;
         }

@@ -41,7 +41,8 @@ fn fixture() -> Fixture {
 impl Fixture {
     fn issue(&self) -> String {
         let scopes = [Scope::FramesWrite, Scope::AlertsRead];
-        let about = TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revocation_sequence: 7 };
+        let about =
+            TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revocation_sequence: 7 };
         issue(&self.signing, &self.settings, &about, self.now).unwrap().expose().to_owned()
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{RateLimitDecision, Rate, RateLimits};
+use super::{Rate, RateLimitDecision, RateLimits};
 
 /// Number of keys from which on idle ones are removed.
 const SWEEP_FROM: usize = 1_024;

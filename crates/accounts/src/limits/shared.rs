@@ -8,7 +8,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, Script};
 use tokio::time::Instant;
 
-use super::{RateLimitDecision, LocalLimits, Rate, RateLimits};
+use super::{LocalLimits, Rate, RateLimitDecision, RateLimits};
 
 /// Time limit of one call of Redis; then this instance counts for itself.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(100);

@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::normalise::{Candidates, normalised};
 use super::priority;
-use crate::secret_text::{SecretText, random};
 use crate::error::AccountError;
+use crate::secret_text::{SecretText, random};
 use crate::settings::Hashing;
 
 type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use accounts::{Accounts, Caller, RateLimitDecision, Rate, RateLimits, RedisLimits, RedisSessions, SessionCache};
+use accounts::{Accounts, Caller, Rate, RateLimitDecision, RateLimits, RedisLimits, RedisSessions, SessionCache};
 use futures::future::join_all;
 use tempfile::TempDir;
 use testing::Relay;

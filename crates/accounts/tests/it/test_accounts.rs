@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, SecretText, Deps, Hashing,
-    IssuedTokens, LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SessionCache,
+    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, Clock, Deps, Hashing, IssuedTokens,
+    LocalLimits, LocalSessions, Mail, Mailer, Origin, RateLimits, Registration, Scope, SecretText, SessionCache,
     Settings, SharedState, UserAccess,
 };
 use async_trait::async_trait;

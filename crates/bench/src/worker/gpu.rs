@@ -58,7 +58,11 @@ impl GpuSamples {
             return Self::default();
         }
         let utilisation = samples.iter().map(|(utilisation, _)| utilisation).sum::<f64>() / samples.len() as f64;
-        Self { utilisation, memory: samples.iter().map(|(_, memory)| *memory).fold(0.0, f64::max), samples: samples.len() }
+        Self {
+            utilisation,
+            memory: samples.iter().map(|(_, memory)| *memory).fold(0.0, f64::max),
+            samples: samples.len(),
+        }
     }
 }
 

@@ -125,7 +125,10 @@ mod tests {
             signs_from: now,
             verifies_until: None,
         };
-        store.rotate_signing_keys(|_| Some(KeyRotation { add: key, old_keys_verify_until: later }), later).await.unwrap();
+        store
+            .rotate_signing_keys(|_| Some(KeyRotation { add: key, old_keys_verify_until: later }), later)
+            .await
+            .unwrap();
         store.signing_keys().await.unwrap();
         store.verifying_keys().await.unwrap();
         let entry = AuditEntry {

@@ -53,7 +53,10 @@ const DELETIONS: [(&str, SignedDuration); 8] = [
           ORDER BY touched_at LIMIT $2)",
         COUNTER_RETENTION,
     ),
-    ("DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)", AUDIT_RETENTION),
+    (
+        "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)",
+        AUDIT_RETENTION,
+    ),
 ];
 
 impl Relational {

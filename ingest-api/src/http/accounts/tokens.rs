@@ -1,7 +1,7 @@
 //! Tokens of OAuth 2.0: signing in and refreshing (RFC 6749), revoking (RFC 7009), introspection (RFC 7662), and the keys that
 //! verify access tokens (RFC 7517).
 
-use accounts::{SecretText, IssuedTokens, Scope, TokenState};
+use accounts::{IssuedTokens, Scope, SecretText, TokenState};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

@@ -1,6 +1,6 @@
 //! Registering, and the current user's profile, password and quota.
 
-use accounts::{AccountError, SecretText, Profile, QuotaPeriod, Registration, UserAccess};
+use accounts::{AccountError, Profile, QuotaPeriod, Registration, SecretText, UserAccess};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

@@ -1,6 +1,6 @@
 //! Accounts of older clients: `/users`, `/token`, `/users/me/`.
 
-use accounts::{SecretText, Registration, Scope};
+use accounts::{Registration, Scope, SecretText};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

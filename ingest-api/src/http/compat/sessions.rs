@@ -1,6 +1,6 @@
 //! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, bare or as Bearer.
 
-use accounts::{AccountError, Caller, SecretText, Profile};
+use accounts::{AccountError, Caller, Profile, SecretText};
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};

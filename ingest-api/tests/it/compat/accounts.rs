@@ -83,7 +83,11 @@ async fn an_opaque_session_identifies_its_user() {
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{header}");
     }
     let frames = request(Method::GET, "/v1/frames", &bearer).send().await.unwrap();
-    assert_eq!(frames.status(), StatusCode::UNAUTHORIZED, "an opaque session is valid on the compatibility routes only");
+    assert_eq!(
+        frames.status(),
+        StatusCode::UNAUTHORIZED,
+        "an opaque session is valid on the compatibility routes only"
+    );
     let wrong = json!({"username": "ann", "password": "wrong"});
     let wrong = server.post_anonymously("/login", &wrong).await;
     assert_eq!(wrong.headers()["www-authenticate"], "Bearer");

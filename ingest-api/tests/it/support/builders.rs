@@ -1,6 +1,6 @@
 //! Images, events and users that tests build.
 
-use accounts::{Caller, SecretText, Registration, Scope, UserAccess};
+use accounts::{Caller, Registration, Scope, SecretText, UserAccess};
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{AlertEvent, AlertId, Attributes, Detection, FrameId, Outcome, ResultEvent, RuleId, TenantId};

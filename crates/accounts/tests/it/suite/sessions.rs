@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, AccountsService, Actor, SecretText, IssuedTokens, Scope, Settings,
+    AccessError, AccountError, Accounts, AccountsService, Actor, IssuedTokens, Scope, SecretText, Settings,
 };
 use contracts::SessionId;
 use futures::future::join_all;

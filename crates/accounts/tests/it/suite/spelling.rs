@@ -1,7 +1,7 @@
 //! Spellings of a password and of a mailbox.
 
 use accounts::{AccountError, Actor, Registration, UserAccess};
-use accounts::{SecretText, Scope};
+use accounts::{Scope, SecretText};
 
 use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, registration, sign_in};
 

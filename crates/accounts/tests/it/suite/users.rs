@@ -1,7 +1,7 @@
 //! Users: registration, passwords, resets, roles.
 
 use accounts::{
-    AccessError, AccountError, Accounts, Actor, SecretText, Mail, Profile, Registration, Scope, UserAccess,
+    AccessError, AccountError, Accounts, Actor, Mail, Profile, Registration, Scope, SecretText, UserAccess,
 };
 use store::relational::{AccessChange, Identity, Role, UserLimit};
 
