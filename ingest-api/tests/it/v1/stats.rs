@@ -22,6 +22,9 @@ async fn stats_count_detections_by_group() {
     assert_eq!(server.all_items("/v1/detections?category=suv&make=Audi", 10).await.len(), 2);
 }
 
+/// Keys of groups with their counts.
+type Groups = [(&'static str, u64)];
+
 #[tokio::test]
 async fn stats_group_by_attributes_of_the_caller() {
     let server = TestServer::start().await;
@@ -36,7 +39,7 @@ async fn stats_group_by_attributes_of_the_caller() {
     server.index(attributed_result(&bob.tenant, 2, &[json!({"colour": "green"})])).await;
     server.index(attributed_result(&TenantId::shared(), 3, &[json!({"colour": "blue"})])).await;
     let (ann, bob) = (server.access_token("ann").await, server.access_token("bob").await);
-    let cases: [(&str, &str, &[(&str, u64)]); 8] = [
+    let cases: [(&str, &str, &Groups); 8] = [
         (&ann, "colour", &[("blue", 2), ("red", 2)]),
         (&ann, "doors", &[("4", 2), ("1.5", 1)]),
         (&ann, "parked", &[("true", 2), ("false", 1)]),
