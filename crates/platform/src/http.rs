@@ -36,7 +36,7 @@ mod request_id;
 mod tls;
 mod write_timeout;
 
-pub use access::{ACCESS_TARGET, note_tenant};
+pub use access::note_tenant;
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;

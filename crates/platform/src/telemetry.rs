@@ -9,8 +9,6 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 
-use crate::http::ACCESS_TARGET;
-
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -19,6 +17,9 @@ pub enum LogFormat {
     /// For programs: a JSON object a line.
     Json,
 }
+
+/// Target of the lines of the access log, also in `SIGHTLINE_LOG`.
+pub const ACCESS_TARGET: &str = "access";
 
 /// Bytes of access log that are written at once.
 const ACCESS_BUFFER: usize = 64 << 10;

@@ -17,8 +17,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
-/// Target of its lines.
-pub const ACCESS_TARGET: &str = "access";
+use crate::telemetry::ACCESS_TARGET;
 
 /// Routes that orchestrators call all the time. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
