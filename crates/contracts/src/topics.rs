@@ -270,7 +270,7 @@ fn default_for(role: TopicRole, configured: &[Topic]) -> Result<Topic, TopicsErr
             find(TopicRole::Results).map(|results| results.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
         }
         TopicRole::Replies => find(TopicRole::Results).map(|results| results.max_message_bytes),
-        TopicRole::Frames | TopicRole::Results | TopicRole::Alerts => None,
+        _ => None,
     };
     topic.max_message_bytes = topic.max_message_bytes.max(needed.unwrap_or(0));
     Ok(topic)

@@ -1,6 +1,7 @@
 //! The subject of a condition, and the variables that a condition can read.
 //!
-//! A new variable is one line in [`VARIABLES`]. An attribute needs no line: `attributes.NAME` reads it.
+//! A new variable is one line in [`VARIABLES`], and one at the same place in the table of `docs/RULES.md`. An attribute needs none:
+//! `attributes.NAME` reads it.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +68,7 @@ const fn variable(name: &'static str, value_type: ValueType, read: Read) -> Vari
 }
 
 /// All variables, in the order of `docs/RULES.md`.
-pub(crate) static VARIABLES: [Variable; 16] = [
+pub(crate) static VARIABLES: &[Variable] = &[
     variable("label", ValueType::Text, |subject| text(&subject.detection.label)),
     variable("confidence", ValueType::Fraction, |subject| fraction(subject.detection.confidence)),
     variable("category", ValueType::Text, |subject| text(subject.attributes().category().unwrap_or_default())),
@@ -141,4 +142,24 @@ fn whole<'b>(value: impl Into<i64>) -> CowVal<'b, 'b> {
 
 fn fraction<'b>(value: f64) -> CowVal<'b, 'b> {
     CowVal::owned(CelDouble::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in the first column of the table of variables.
+    fn documented() -> Vec<&'static str> {
+        let text = include_str!("../../../docs/RULES.md");
+        let section = text.split("## Variables of a condition").nth(1).unwrap().split("##").next().unwrap();
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        cells.flat_map(|cell| cell.split([',', '`', ' '])).filter(|name| !name.is_empty()).collect()
+    }
+
+    #[test]
+    fn the_documented_variables_are_those_that_exist() {
+        let known: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+        let documented: Vec<&str> = documented().into_iter().filter(|name| *name != "attributes.NAME").collect();
+        assert_eq!(documented, known);
+    }
 }

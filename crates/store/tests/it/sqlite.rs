@@ -61,11 +61,14 @@ async fn another_versions_database_is_refused_naming_both_versions() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("documents.db");
     drop(SqliteDocuments::open(&path).unwrap());
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let current: u32 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let later = current + 1;
+    file.pragma_update(None, "user_version", later).unwrap();
 
     let refused = refusal(&path).to_string();
 
-    assert!(refused.contains("schema version 7, this program knows 2"), "{refused}");
+    assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The suite on SQLite, and tests of SQLite alone.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use store::{Relational, StoreError};
@@ -65,12 +66,36 @@ async fn a_later_versions_database_is_refused_with_both_versions() {
     let folder = TempDir::new().unwrap();
     let TwoStores { one, .. } = two_on(&folder).await;
     let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
-    file.execute_batch("INSERT INTO sightline_schema VALUES (3, 'later', 'x', 0), (4, 'later', 'x', 0)").unwrap();
+    let current: u32 = file.query_row("SELECT max(version) FROM sightline_schema", [], |row| row.get(0)).unwrap();
+    let later = current + 1;
+    file.execute("INSERT INTO sightline_schema VALUES (?1, 'later', 'x', 0)", [later]).unwrap();
 
     for refused in [one.migrate().await.map(drop), one.check_schema().await] {
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("schema version 4, this program knows 2"), "{refused}");
+        assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn every_row_of_a_user_is_deleted_with_the_user() {
+    let folder = TempDir::new().unwrap();
+    drop(two_on(&folder).await);
+    let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
+    let tables = |sql: &str| -> BTreeSet<String> {
+        let mut statement = file.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let of_a_user = tables(
+        "SELECT t.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND c.name = 'user_id'",
+    );
+    let deleted_with_it = tables(
+        "SELECT t.name FROM sqlite_schema t JOIN pragma_foreign_key_list(t.name) k
+         WHERE k.\"from\" = 'user_id' AND k.\"table\" = 'users' AND k.on_delete = 'CASCADE'",
+    );
+    // The audit log outlives its users.
+    let left: Vec<_> = of_a_user.difference(&deleted_with_it).collect();
+    assert_eq!(left, ["audit_log"]);
+    assert!(deleted_with_it.len() >= 6, "{deleted_with_it:?}");
 }
 
 #[tokio::test]
