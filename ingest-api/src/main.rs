@@ -8,6 +8,7 @@ use accounts::{AccountsService, AdminTokenArgs, Clock, RedisArgs, SharedState, T
 use bus::{KafkaArgs, KafkaBus};
 use clap::Parser;
 use ingest_api::{Config, Deps, SharedArgs, mailer, settings};
+use mimalloc::MiMalloc;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
@@ -16,6 +17,10 @@ use store::{
     BlobArgs, Blobs, DatabaseArgs, Documents, MongoArgs, MongoDocuments, ObjectBlobs, Relational, tenant_erasers,
 };
 use tokio_util::sync::CancellationToken;
+
+/// A short request spends an eighth of its time in the C library's allocator. This one is faster, and holds some MiB more.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The HTTP edge: accepts frames, and serves results and alerts
 #[derive(Debug, Parser)]
