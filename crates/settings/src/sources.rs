@@ -361,6 +361,15 @@ mod tests {
     }
 
     #[test]
+    fn the_line_end_of_a_file_is_no_part_of_the_value() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "face,vehicle\r\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let program = read(&[("SIGHTLINE_DETECTORS_FILE", path)], &[], &[]).unwrap();
+        assert_eq!(program.detectors, ["face", "vehicle"]);
+    }
+
+    #[test]
     fn secrets_come_from_files_and_never_print() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "0123456789\n").unwrap();
@@ -369,5 +378,7 @@ mod tests {
         assert_eq!(program.admin_token.as_ref().unwrap().expose(), "0123456789");
         assert_eq!(program.detectors, ["a", "b"]);
         assert!(!format!("{program:?}").contains("0123456789"));
+        let blanks = read(&[("SIGHTLINE_ADMIN_TOKEN", " 0123456789\t")], &[], &[]).unwrap();
+        assert_eq!(blanks.admin_token.unwrap().expose(), "0123456789");
     }
 }

@@ -159,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_on_or_off_or_a_truth_value() {
+        let command = clap::Command::new("test").no_binary_name(true);
+        let command = command.arg(clap::Arg::new("switch").long("switch").value_parser(on_off()));
+        let read = |text: &str| {
+            let matches = command.clone().try_get_matches_from([format!("--switch={text}")]).ok()?;
+            matches.get_one::<bool>("switch").copied()
+        };
+        for (text, value) in
+            [("on", Some(true)), ("true", Some(true)), ("off", Some(false)), ("false", Some(false)), ("maybe", None)]
+        {
+            assert_eq!(read(text), value, "{text}");
+        }
+    }
+
+    #[test]
     fn sizes_are_bytes_or_have_a_unit() {
         let command = clap::Command::new("test").no_binary_name(true);
         let command = command.arg(clap::Arg::new("size").long("size").value_parser(bytes::<u32>(1..=1 << 30)));

@@ -46,6 +46,7 @@ macro_rules! for_every_promise {
             tokens::an_ended_session_creates_no_api_token,
             tokens::malformed_tokens_are_refused_without_an_error,
             erasure::a_failed_deletion_can_be_repeated_and_returns_receipts,
+            erasure::erasers_run_after_every_instance_refuses_the_user,
             erasure::the_operators_own_user_is_not_deleted,
             spelling::one_mailbox_is_one_account_in_any_spelling,
             spelling::blanks_around_a_name_do_not_count_at_sign_in,

@@ -1,9 +1,9 @@
 //! Deleting a user with the data of its tenant.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use accounts::{AccountError, Actor};
+use accounts::{AccountError, Accounts, AccountsService, Actor, Credential};
 use async_trait::async_trait;
 use contracts::TenantId;
 use store::{Erased, StoreError, TenantEraser};
@@ -49,6 +49,33 @@ pub async fn a_failed_deletion_can_be_repeated_and_returns_receipts(accounts: &m
     assert_eq!(accounts.one.user(ann.id).await.unwrap_err(), AccountError::NotFound("user"));
     let log = service.audit_log(Some(ann.id), None, 1).await.unwrap();
     assert_eq!((log[0].action.as_str(), log[0].detail.as_deref()), ("deleted", Some("3 documents, 2 images")));
+}
+
+/// Records whether an instance still accepts a credential while it erases.
+struct AcceptsDuringErasure {
+    instance: Arc<AccountsService>,
+    token: Credential,
+    accepted: AtomicBool,
+}
+
+#[async_trait]
+impl TenantEraser for AcceptsDuringErasure {
+    async fn erase(&self, _: &TenantId) -> Result<Erased, StoreError> {
+        let accepted = self.instance.authenticate(self.token.expose()).await.is_ok();
+        self.accepted.store(accepted, Ordering::SeqCst);
+        Ok(Erased { what: "documents", count: 0 })
+    }
+}
+
+pub async fn erasers_run_after_every_instance_refuses_the_user(accounts: &mut TestAccounts) {
+    let ann = accounts.register("ann").await;
+    let token = accounts.sign_in("ann").await.access_token;
+    accounts.assert_accepted(&token).await;
+    let (instance, accepted) = (Arc::clone(&accounts.other), AtomicBool::new(true));
+    let eraser = Arc::new(AcceptsDuringErasure { instance, token, accepted });
+    let service = accounts.open(settings(), vec![eraser.clone()]).await;
+    service.delete_user(ann.id, &Actor::default()).await.unwrap();
+    assert!(!eraser.accepted.load(Ordering::SeqCst));
 }
 
 pub async fn the_operators_own_user_is_not_deleted(accounts: &mut TestAccounts) {
