@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use accounts::{AccountError, Accounts, AccountsService, Actor, Credential};
+use accounts::{AccountError, Accounts, AccountsService, Actor, SecretText};
 use async_trait::async_trait;
 use contracts::TenantId;
 use store::{Erased, StoreError, TenantEraser};
@@ -54,7 +54,7 @@ pub async fn a_failed_deletion_can_be_repeated_and_returns_receipts(accounts: &m
 /// Records whether an instance still accepts a credential while it erases.
 struct AcceptsDuringErasure {
     instance: Arc<AccountsService>,
-    token: Credential,
+    token: SecretText,
     accepted: AtomicBool,
 }
 
