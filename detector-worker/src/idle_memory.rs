@@ -1,10 +1,40 @@
-//! Memory that the process holds without use.
+//! Memory that the process holds without use. It is released when the last busy inference thread becomes idle.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Number of busy inference threads in this process.
+static BUSY: AtomicUsize = AtomicUsize::new(0);
+
+/// An inference thread that has work, or had some a moment ago.
+pub struct BusyThread(());
+
+impl BusyThread {
+    /// Counts the thread as busy.
+    pub fn begin() -> Self {
+        BUSY.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    /// The thread is idle. When no other one is busy, releases memory.
+    pub fn become_idle(self) {
+        drop(self);
+        if BUSY.load(Ordering::Relaxed) == 0 {
+            release();
+        }
+    }
+}
+
+impl Drop for BusyThread {
+    fn drop(&mut self) {
+        BUSY.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Returns pooled pixel buffers and the free memory of the heap to the system. Takes milliseconds, during which other threads
 /// may wait for the allocator, so it is called when there is no work.
 ///
 /// glibc keeps freed memory of up to 32 MiB in one piece for the next allocation, in as many heaps as there are threads.
-pub fn release() {
+fn release() {
     crate::pixels::release_buffers();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` takes the allocator's own locks and has no preconditions.

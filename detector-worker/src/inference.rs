@@ -14,7 +14,7 @@ use contracts::DetectorName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::batcher::{Batcher, Next};
-use crate::idle_memory;
+use crate::idle_memory::BusyThread;
 use crate::model::{DetectError, Detector, Image, Outcome};
 use crate::pixels::Pixels;
 
@@ -158,19 +158,18 @@ fn spawn(
         }
         let Some(batcher) = batcher.or_else(|| received.recv().ok()) else { return };
         // Memory is released once after work, not again until there was more.
-        let mut idle = Some(release_after);
+        let mut busy = Some(BusyThread::begin());
         loop {
-            let batch = match batcher.next(idle) {
+            let batch = match batcher.next(busy.as_ref().map(|_| release_after)) {
                 Next::Batch(batch) => batch,
                 Next::Idle => {
                     detector.release_memory();
-                    idle_memory::release();
-                    idle = None;
+                    busy.take().map(BusyThread::become_idle);
                     continue;
                 }
                 Next::Closed => return,
             };
-            idle = Some(release_after);
+            busy.get_or_insert_with(BusyThread::begin);
             if run_batch(&mut *detector, batch) {
                 continue;
             }

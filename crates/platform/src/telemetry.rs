@@ -42,8 +42,8 @@ pub fn log_filter(text: &str) -> Result<String, String> {
 /// Starts logging to standard error.
 ///
 /// A thread writes the lines of the access log, as many at once as there are: under load, one system call per line would be
-/// a good part of what a short request costs. It loses none, but for those of the last moment before a kill -9. All other lines
-/// are written at once, so that they are there also after a crash.
+/// a good part of what a short request costs. It loses none, but for those of the last moment before a kill -9 or a second signal.
+/// All other lines are written at once, so that they are there also after a crash.
 ///
 /// # Errors
 /// When the filter is invalid, or a log was started before.

@@ -95,12 +95,20 @@ impl MongoDocuments {
 
     /// Runs a call with the time limit. Errors name the server and its setting.
     async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+        self.within(CALL_TIMEOUT, asked).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, asked).await {
             Ok(answer) => answer.map_err(|failure| failure.into_store_error(&self.shown)),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "{} did not answer within {} s (SIGHTLINE_MONGODB_URI)",
                 self.shown,
-                CALL_TIMEOUT.as_secs()
+                limit.as_secs()
             ))),
         }
     }

@@ -5,9 +5,9 @@
 //! `{"model": "...", "width": 1600, "height": 1158, "detections": [{"label": "face", "confidence": 0.9, "box": {...}}]}`,
 //! in pixels of the upright image.
 //!
-//! Permanent errors: 400, 413, 415, 422, an answer for another image size, and a detection with values out of range. Every other
-//! failure is transient, because it can come from an engine that is down, slow, overloaded or misconfigured: no connection, no
-//! answer in time, any other status, a body that is not the JSON above, and a body of more than 16 MiB.
+//! Permanent errors: 400, 413, 415, 422, an answer for another image size, a detection with values out of range, and a body of more
+//! than 16 MiB. Every other failure is transient, because it can come from an engine that is down, slow, overloaded or
+//! misconfigured: no connection, no answer in time, any other status, and a body that is not the JSON above.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +130,8 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            // No list of detections is this long, so the body comes from a misconfigured engine, as one that is not JSON.
-            return Err(DetectError::Unavailable(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
+            // Not transient: an engine that says this much about one image says it again, and the partition would never go on.
+            return Err(DetectError::Rejected(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -219,10 +219,10 @@ mod tests {
             panic!("{answers:?}")
         };
         assert_eq!(face.as_ref().unwrap().detections[0].label, "face");
-        for answer in [refused, other_size, out_of_range] {
+        for answer in [refused, other_size, out_of_range, too_long] {
             assert!(is_permanent(answer), "{answer:?}");
         }
-        for answer in [busy, html, too_long] {
+        for answer in [busy, html] {
             assert_eq!(answer.as_ref().unwrap_err().failure_code(), None, "{answer:?}");
         }
     }

@@ -19,10 +19,12 @@ async fn a_sign_in_refused_as_busy_is_not_counted_as_an_attempt() {
     while refused < 100 {
         let mut hashing = Box::pin(sign_in(&accounts.one, "ann", PASSWORD));
         assert!(poll!(hashing.as_mut()).is_pending());
-        // One is accepted as soon as the hash is done; then the next hash begins.
-        while let Err(error) = sign_in(&accounts.one, "ann", PASSWORD).await {
-            assert!(matches!(error, AccountError::Busy), "{error}");
-            refused += 1;
+        // One is accepted when the hash is done already.
+        for _ in 0..10 {
+            match sign_in(&accounts.one, "ann", PASSWORD).await {
+                Err(AccountError::Busy) => refused += 1,
+                other => drop(other.unwrap()),
+            }
         }
         hashing.await.unwrap();
     }

@@ -15,6 +15,8 @@ use crate::{Migrated, StoreError};
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of the driver's server checks, and so the longest time until a dead connection is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Time limit of a migration: the index of a large collection takes minutes to build.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time limit for a majority to acknowledge a write.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -35,11 +37,9 @@ impl MongoDocuments {
         // failed start. The server ends the sessions of a closed connection itself.
         std::mem::forget(client.clone());
         let connected = Self { database: client.database(database), client, shown, migrated: Migrated::default() };
-        let ready = async {
-            connected.check_replica_set().await?;
-            migrations::migrate(&connected.database, &connected.shown).await
-        };
-        let migrated = connected.with_timeout(Box::pin(ready)).await?;
+        connected.with_timeout(Box::pin(connected.check_replica_set())).await?;
+        let migrating = Box::pin(migrations::migrate(&connected.database, &connected.shown));
+        let migrated = connected.within(MIGRATION_TIMEOUT, migrating).await?;
         migrated.log(&connected.shown);
         Ok(Self { migrated, ..connected })
     }
