@@ -149,7 +149,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// The modules below a `src` folder with their texts.
+/// The modules below a `src` folder with their texts, without files of tests.
 fn sources(src: &Path) -> Vec<(Names, String)> {
     let root = if src.join("lib.rs").exists() { "lib" } else { "main" };
     let mut found = Vec::new();
@@ -170,7 +170,8 @@ fn sources(src: &Path) -> Vec<(Names, String)> {
 fn module_of(path: &Path, src: &Path, root: &str) -> Option<Names> {
     let names = path.strip_prefix(src).ok()?.with_extension("");
     let mut names: Names = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
-    if path.extension()? != "rs" || names == ["main"] && root == "lib" {
+    let is_tests = names.last()? == "tests";
+    if path.extension()? != "rs" || is_tests || names == ["main"] && root == "lib" {
         return None;
     }
     if names == [root] || names.last()? == "mod" {
