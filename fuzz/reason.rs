@@ -1,4 +1,4 @@
-//! The guarantee for every error message about outside data.
+//! Checks that an error message about untrusted input is short and on one line.
 
 use std::fmt::Display;
 

@@ -56,7 +56,7 @@ impl AlertFilter {
         Self { stream, label, rule, ..self }
     }
 
-    /// The event to send for an alert; `None` where the alert does not pass.
+    /// The event to send for an alert; `None` if the filter does not match, or an older client cannot show it.
     pub fn event<'a>(&self, entry: &'a AlertEntry) -> Option<&'a Bytes> {
         let may_see = self.tenant.as_ref().is_none_or(|own| *own == entry.tenant || entry.is_shared());
         let wants = self.stream.as_ref().is_none_or(|stream| entry.stream.as_ref() == Some(stream))

@@ -25,7 +25,7 @@ pub fn heartbeat(cursor: &AlertCursor) -> Bytes {
     format!(": still here\nid: {cursor}\n\n").into()
 }
 
-/// The event `reset`: alerts before `cursor` are no longer kept, so the client may have missed some.
+/// The event `reset`: the stream cannot resume at the client's cursor and continues after `cursor`; alerts may be missing.
 pub fn reset(cursor: &AlertCursor, code: &str, reason: &str) -> Bytes {
     event("reset", cursor, &json!({"code": code, "reason": reason}))
 }

@@ -39,8 +39,8 @@ pub struct Subscription {
     next_heartbeat: Pin<Box<Sleep>>,
     last_sent: Instant,
     session: Arc<StreamSession>,
-    /// Resolves when the session ends. Created once: registering anew for every wait would lock the token that all streams of
-    /// the session share.
+    /// Resolves when the credential ends. Created once: a new future for every wait would lock the token that all streams of
+    /// the credential share.
     session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     stop: CancellationToken,
     over: bool,
@@ -86,7 +86,7 @@ enum WakeReason {
 }
 
 impl Subscription {
-    /// A stream from `start` on. It needs a `replay` where that is before the window.
+    /// A stream that begins at `start`. It needs a `replay` if `start` is before the window.
     pub fn new(
         window: Arc<AlertWindow>,
         subscriber: Subscriber,
@@ -151,7 +151,7 @@ impl Subscription {
             }
             self.window.metrics.deliveries.increment(self.ready.len() as u64);
             if !self.ready.is_empty() || self.offered < self.window.read_up_to() {
-                // A filter that nothing passes may examine the whole window: let other tasks run.
+                // If no alert passes the filter, this may examine the whole window without a pause: let other tasks run.
                 return tokio::task::consume_budget().await;
             }
         }

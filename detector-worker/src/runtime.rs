@@ -214,7 +214,7 @@ impl Runtime {
     /// The provider does not start, or the file is not a model that this version reads.
     pub fn session(&self, model: &Path, options: &RuntimeOptions) -> Result<Session, RuntimeError> {
         let setting = options.provider.setting();
-        // The hash of the file was checked before, so an error on a GPU is the GPU's.
+        // The hash of the file was checked before, so an error with a GPU provider comes from the GPU.
         let failed = |error: ort::Error| match options.provider {
             ExecutionProvider::Cpu => RuntimeError::Model { path: model.to_path_buf(), cause: error_chain(&error) },
             _ => RuntimeError::ProviderFailed { setting, cause: error_chain(&error) },
@@ -233,7 +233,7 @@ impl Runtime {
             // A thread that spins for work takes the core from another session.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
-            // The plan of every input shape is kept for ever, and images have any shape.
+            // ONNX Runtime keeps a memory plan for every input shape forever, and images come in any size.
             .with_memory_pattern(false)?;
         Ok(builder)
     }

@@ -1,4 +1,4 @@
-//! Remembers the request of each idempotency key, to refuse another request with the same key.
+//! Remembers the request of each idempotency key, to refuse a different request with the same key.
 //!
 //! A frame's id follows from tenant and key, so a repeated request is the same frame on every replica and after a restart. A
 //! key with another image or other parameters is a mistake of the client, which this memory detects. It is bounded and local

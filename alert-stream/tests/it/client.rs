@@ -35,7 +35,7 @@ impl SseEvent {
         event
     }
 
-    /// The number of its alert (see [`crate::test_stream::alert`]).
+    /// The number of its alert: the alert's id as an integer.
     pub fn number(&self) -> Option<u128> {
         let id = self.data.as_ref()?.get("id")?.as_str()?;
         Some(id.parse::<uuid::Uuid>().unwrap().as_u128())

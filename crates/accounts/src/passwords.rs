@@ -61,6 +61,14 @@ mod tests {
     }
 
     #[test]
+    fn a_user_name_with_digits_is_no_password() {
+        for (name, password) in [("max20011", "max20011"), ("j.smith12", "jsmith12"), ("max20011", "Max20011")] {
+            let checked = PasswordRules::default().check(&SecretText::new(password), &[name]);
+            assert!(checked.is_err(), "{password}");
+        }
+    }
+
+    #[test]
     fn any_character_may_be_in_a_password() {
         for password in ["\0nul\tand\u{7}bell", "    spaces    ", "пароль из слов", "\u{202e}rtl\u{2066}xyz"]
         {

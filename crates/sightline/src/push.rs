@@ -36,7 +36,7 @@ pub struct Push {
     #[command(flatten)]
     client: ClientArgs,
 
-    /// Stream of the frames; they are then sent one after the other, in the order of their names
+    /// Stream of the frames; the files are then sent one at a time, in the order given, and by name within a folder
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
 
@@ -56,7 +56,7 @@ pub struct Push {
     #[arg(long)]
     json: bool,
 
-    /// Give up after this many seconds [default: 15 without a server; 300 for a file that a busy server refuses]
+    /// Give up after this many seconds [default: 15 if the server does not answer; 300 if it is busy or has no results yet]
     #[arg(long, alias = "patience", value_name = "SECONDS")]
     wait: Option<u64>,
 }
@@ -96,7 +96,7 @@ struct Deadline {
     began: Instant,
     busy: Duration,
     absent: Duration,
-    /// When the first of the latest failures without an answer happened.
+    /// Time of the first failure without an answer since the server last answered.
     unanswered_since: Option<Instant>,
 }
 
@@ -261,10 +261,10 @@ impl Push {
 
 const UNREADABLE: &str = "the response cannot be read";
 
-/// A refusal that may pass.
+/// Reads an error response after which a retry may succeed.
 ///
 /// # Errors
-/// When it is final.
+/// When a retry cannot succeed.
 async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
     match refusal(response).await {
         Refusal::Later(pause, message) => Ok(Failure::Refused(pause, message)),

@@ -200,7 +200,7 @@ fn the_first_bytes_decide_the_format() {
     }
 }
 
-/// Writes another size into a file's header, with the checksum where there is one.
+/// Overwrites width and height in a file's header with `side`, and corrects the checksum of a PNG.
 fn announced(mut bytes: Vec<u8>, side: u16) -> Vec<u8> {
     let side = side.to_be_bytes();
     if bytes.starts_with(&[0xff, 0xd8]) {

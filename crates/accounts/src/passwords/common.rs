@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// One a line, in lower case; from the Django project, under its BSD licence: see `common.NOTICE` beside it.
+/// One password per line, in lower case; from the Django project, under its BSD licence: see `common.NOTICE` beside it.
 static LIST: &str = include_str!("common.txt");
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| LIST.lines().collect());
 
@@ -19,21 +19,21 @@ const ROWS: [&str; 8] = [
     "azertyuiop",
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
 ];
-/// Shortest part of a name that counts, in characters.
+/// Minimum length, in characters, of a part of a name or of a row that counts.
 const MIN_PART: usize = 4;
 
-/// Whether a password is guessed among the first; `names` are the user's.
+/// Whether a password is among the first that an attacker tries; `names` are the user's own.
 pub(super) fn is_easily_guessed(password: &str, names: &[&str]) -> bool {
     let folded = password.to_lowercase();
     let core = without_decoration(&folded);
-    is_listed(&folded, core) || is_repeated(&folded) || is_row(core) || is_name(core, names)
+    is_listed(&folded, core) || is_repeated(&folded) || is_row(core) || is_name(core, names) || is_name(&folded, names)
 }
 
 fn is_listed(folded: &str, core: &str) -> bool {
     [folded, core].into_iter().any(|word| COMMON.contains(word) || COMMON.contains(plain(word).as_str()))
 }
 
-/// The word without the digits and signs around it, which people add to satisfy a rule. A word of digits and signs alone stays.
+/// The word without digits and symbols at its ends, which people add to satisfy a rule; unchanged if it has no letters.
 fn without_decoration(word: &str) -> &str {
     let core = word.trim_matches(|c: char| !c.is_alphabetic());
     if core.is_empty() { word } else { core }
@@ -53,7 +53,7 @@ fn plain(word: &str) -> String {
     word.chars().map(letter).collect()
 }
 
-/// Whether it repeats up to four characters.
+/// Whether it consists of a unit of one to four characters, repeated.
 fn is_repeated(word: &str) -> bool {
     let letters: Vec<char> = word.chars().collect();
     (1..=4.min(letters.len() / 2)).any(|period| letters.iter().zip(&letters[period..]).all(|(a, b)| a == b))
@@ -65,9 +65,9 @@ fn is_row(word: &str) -> bool {
 }
 
 /// Whether it is one of the names, a part of one, or the product's name.
-fn is_name(core: &str, names: &[&str]) -> bool {
-    let plain = plain(core);
-    let is = |part: &str| part.chars().count() >= MIN_PART && (core == part || plain == part);
+fn is_name(word: &str, names: &[&str]) -> bool {
+    let plain = plain(word);
+    let is = |part: &str| part.chars().count() >= MIN_PART && (word == part || plain == part);
     names.iter().chain(&["sightline"]).any(|text| {
         let text = text.to_lowercase();
         let letters: String = text.chars().filter(|c| c.is_alphanumeric()).collect();

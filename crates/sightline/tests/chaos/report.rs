@@ -40,7 +40,7 @@ impl fmt::Display for Report {
 impl Report {
     fn overview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clean =
-            if self.is_clean() { "nothing was lost and nothing came twice" } else { "**the promise was broken**" };
+            if self.is_clean() { "nothing was lost and nothing came twice" } else { "**the guarantee was broken**" };
         let ended: Vec<String> = self
             .ended
             .iter()
@@ -80,8 +80,8 @@ impl Report {
             let (missing, repeated, unknown) = (missing.len(), repeated.len(), unknown.len());
             writeln!(f, "| {name} | {expected} | {cuts} | {breaks} | {missing} | {repeated} | {unknown} |")?;
         }
-        writeln!(f, "\nOn the log a record may come again; who reads it drops the repeat by its id.\n")?;
-        writeln!(f, "| topic | records | of them repeats |\n|---|---:|---:|")?;
+        writeln!(f, "\nThe log may contain duplicate records; consumers drop them by their ids.\n")?;
+        writeln!(f, "| topic | records | of them duplicates |\n|---|---:|---:|")?;
         for topic in topics {
             writeln!(f, "| {} | {} | {} |", topic.role.as_str(), topic.records, topic.records - topic.distinct)?;
         }
@@ -92,7 +92,7 @@ impl Report {
         let restarts: Vec<&Recovery> = self.recoveries.iter().filter(|recovery| recovery.fault.is_restart()).collect();
         let soon = restarts.iter().filter(|recovery| recovery.first <= PROMISED).count();
         writeln!(f, "## First result after a restart\n")?;
-        writeln!(f, "{soon} of {} restarts had theirs within {} s.\n", restarts.len(), PROMISED.as_secs())?;
+        writeln!(f, "{soon} of {} restarts had their first result within {} s.\n", restarts.len(), PROMISED.as_secs())?;
         writeln!(
             f,
             "Counted from the start of the new process (of Kafka and MongoDB: from when it said that it is ready) until a frame \
@@ -103,7 +103,7 @@ impl Report {
 
     fn by_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n## First result after other faults\n")?;
-        writeln!(f, "Counted from the end of the fault; of an half-open, which has none, from its beginning.\n")?;
+        writeln!(f, "Measured from the end of the fault. For half-open, which has no end: from its beginning.\n")?;
         table(f, self.recoveries.iter().filter(|recovery| !recovery.fault.is_restart()))
     }
 }

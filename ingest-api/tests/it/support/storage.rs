@@ -33,7 +33,7 @@ impl TestStorage {
         self.folder.path()
     }
 
-    /// The accounts' database and limits.
+    /// The accounts' database, and the state of rate limits and opaque sessions.
     pub async fn accounts(&self) -> (Relational, SharedState) {
         match &self.backends {
             Some((database, redis)) => {
