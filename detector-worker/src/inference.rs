@@ -164,7 +164,9 @@ fn spawn(
                 Next::Batch(batch) => batch,
                 Next::Idle => {
                     detector.release_memory();
-                    busy.take().map(BusyThread::become_idle);
+                    if let Some(thread) = busy.take() {
+                        thread.become_idle();
+                    }
                     continue;
                 }
                 Next::Closed => return,
