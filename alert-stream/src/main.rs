@@ -66,7 +66,7 @@ async fn main() -> ExitCode {
 
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, callers, http: listen, operator } = program;
-    let _log = telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let verifier = verifier(&callers).await?;
     let deps = connect(&topics, &kafka, &callers, verifier.clone()).await?;

@@ -82,7 +82,7 @@ async fn main() -> ExitCode {
 
 async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
-    let _log = telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let kafka = kafka.member_config()?;
     let blob_url = blobs.url()?;
@@ -99,7 +99,7 @@ async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<(
 
 async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
-    let _log = telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let listener = http::listen(listen).await?;
     let ports = OperatorPorts::open(&operator, &Health::default(), axum::Router::new()).await?;

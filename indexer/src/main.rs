@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, built_ins, kafka, mongo, operator } = program;
-    let _log = telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     let deps = connect(&topics, &kafka, &mongo).await?;
     let health = indexer::health(&config, &deps);

@@ -97,7 +97,7 @@ fn workers() -> usize {
 
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, shared, connections, tokens, http: listen, operator } = program;
-    let _log = telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::init(&operator.log, operator.log_format)?;
     telemetry::metrics();
     if config.accounts.smtp_url.is_none() {
         tracing::warn!(

@@ -1,13 +1,11 @@
 //! Log and metrics of a process.
 
-use std::io::{BufWriter, IsTerminal, stderr};
+use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,13 +18,6 @@ pub enum LogFormat {
 
 /// Target of the lines of the access log, also in `SIGHTLINE_LOG`.
 pub const ACCESS_TARGET: &str = "access";
-
-/// Bytes of access log that are written at once.
-const ACCESS_BUFFER: usize = 64 << 10;
-
-/// Writes the buffered lines of the access log when it is dropped.
-#[must_use = "without it the access log is not written"]
-pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
 
 /// Parses a log filter such as `info` or `warn,indexer=debug`, for a setting.
 ///
@@ -41,25 +32,17 @@ pub fn log_filter(text: &str) -> Result<String, String> {
 
 /// Starts logging to standard error.
 ///
-/// A thread writes the lines of the access log, as many at once as there are: under load, one system call per line would be
-/// a good part of what a short request costs. It loses none, but for those of the last moment before a kill -9 or a second signal.
-/// All other lines are written at once, so that they are there also after a crash.
-///
 /// # Errors
 /// When the filter is invalid, or a log was started before.
-pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<LogGuard> {
+pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).context("SIGHTLINE_LOG")?;
     let colours = stderr().is_terminal();
-    let access = NonBlockingBuilder::default().lossy(false).thread_name("access-log");
-    let (access, guard) = access.finish(BufWriter::with_capacity(ACCESS_BUFFER, stderr()));
-    let writer = access.with_filter(|line| line.target() == ACCESS_TARGET).or_else(stderr);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colours);
     let started = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))?;
-    Ok(LogGuard(guard))
+    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
 /// Bucket bounds of durations, in seconds.

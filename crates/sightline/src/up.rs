@@ -99,7 +99,7 @@ impl Check for Up {
 impl Up {
     /// Runs until a signal, or until a part fails.
     pub async fn run(self) -> anyhow::Result<()> {
-        let _log = platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
+        platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::metrics();
         let stop = platform::shutdown::on_signal()?;
         // Binds the port first: a taken port is the most common mistake, and the check is cheap.

@@ -89,7 +89,7 @@ pub struct ServiceChild {
 impl ServiceChild {
     /// Runs until standard input ends.
     pub async fn run(self) -> anyhow::Result<()> {
-        let _log = telemetry::init("warn", LogFormat::Text)?;
+        telemetry::init("warn", LogFormat::Text)?;
         telemetry::metrics();
         let topics = Topics::parse(contracts::topics::DEFAULT)?;
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&self.folder, &topics, Options::default())?);
