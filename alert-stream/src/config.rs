@@ -9,17 +9,17 @@ use settings::{count, seconds};
 #[derive(Debug, Clone, Args)]
 #[group(id = "alert-stream")]
 pub struct Config {
-    /// Newest alerts kept in memory; a client that resumes further back is served from the log
+    /// Number of the newest alerts kept in memory; a client that resumes further back is served from the log
     #[arg(long, env = "SIGHTLINE_ALERT_WINDOW", default_value_t = 10_000, value_name = "ALERTS",
         value_parser = count::<usize>(1..=1_000_000))]
     pub alert_window: usize,
 
-    /// Most clients connected at once; more get 503
+    /// Maximum number of connected clients; further clients get 503
     #[arg(long, env = "SIGHTLINE_ALERT_SUBSCRIBERS", default_value_t = 10_000, value_name = "CLIENTS",
         value_parser = count::<usize>(1..=1_000_000))]
     pub alert_subscribers: usize,
 
-    /// Most clients served from the log at once; more get 503
+    /// Maximum number of clients served from the log at the same time; further clients get 503
     #[arg(long, env = "SIGHTLINE_ALERT_REPLAYS", default_value_t = 32, value_name = "CLIENTS",
         value_parser = count::<usize>(1..=10_000))]
     pub alert_replays: usize,

@@ -40,8 +40,8 @@ struct ReadBatch {
 }
 
 impl AlertTail {
-    /// Reads the end of the topic: enough to fill the window, and the dedup window before it. Retries while the log is out of
-    /// reach. Returns `None` when `stop` comes first.
+    /// Reads enough records at the end of the topic to fill the window, and the dedup window before
+    /// it. Retries while the log is unreachable. Returns `None` when `stop` comes first.
     ///
     /// # Errors
     /// When the log refuses for good.
@@ -82,7 +82,7 @@ impl AlertTail {
         })
     }
 
-    /// The window that this keeps full.
+    /// The window that this fills.
     pub fn window(&self) -> Arc<AlertWindow> {
         Arc::clone(&self.window)
     }
@@ -119,7 +119,7 @@ impl AlertTail {
         }
     }
 
-    /// Waits after an error, then reads on with a new reader.
+    /// Waits after an error, then continues with a new reader.
     async fn recover(&mut self, error: BusError) -> Result<(), Interrupted> {
         self.retry.wait_or_fail(error).await?;
         while let Err(error) = self.reopen().await {
@@ -148,7 +148,7 @@ impl AlertTail {
             }
             item = match self.reader.next().now_or_never() {
                 Some(Ok(item)) => item,
-                // The next read returns the error again; the batch goes out first.
+                // The next read returns the error again; the batch is published first.
                 Some(Err(_)) | None => return Ok(batch),
             };
         }

@@ -1,4 +1,4 @@
-//! A client's position in the stream, sent as the `id:` of its events. Clients must not interpret it; every replica reads it.
+//! A client's position in the stream, sent as the `id:` of its events. Clients must not interpret it; every replica can parse it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,12 +12,12 @@ const VERSION: u8 = 1;
 /// Longest text that is decoded, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// The client was offered every alert up to and including `offset` of the topic with this id.
+/// The position after the alert at `offset` of the topic with this id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertCursor {
-    /// Id of the alerts topic: a topic that was deleted and created again has another.
+    /// Id of the alerts topic: a topic that was deleted and created again has another id.
     pub topic_id: Arc<str>,
-    /// Offset in the topic; -1 stands before the first record.
+    /// Offset in the topic; -1 is the position before the first record.
     pub offset: i64,
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_reads_back_as_it_was_written() {
+    fn a_formatted_cursor_parses_to_the_same_cursor() {
         for offset in [-1, 0, 1, 123_456_789, i64::MAX - 1] {
             let cursor = AlertCursor { topic_id: "0c9d7f2e-topic".into(), offset };
             assert_eq!(cursor.to_string().parse(), Ok(cursor));

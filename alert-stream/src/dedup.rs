@@ -1,16 +1,17 @@
-//! Recognises duplicates on the log. The answer depends on the log alone, so that every replica drops the same records.
+//! Recognises duplicates on the log. The decision depends on the log alone, so every replica drops the same records.
 //!
-//! The indexer publishes at least once, so the log may have the same alert twice. A record is a duplicate when one of the
-//! 2,000 offsets before it has an alert with the same id. So a reader that starts 2,000 offsets early decides like all others.
+//! The indexer publishes at least once, so the log may contain the same alert twice. A record is a duplicate when one of the
+//! 2,000 offsets before it has an alert with the same id. So a reader that starts 2,000 offsets earlier makes the same
+//! decisions as all others.
 
 use std::collections::{HashMap, VecDeque};
 
 use contracts::AlertId;
 
-/// How many offsets before a record decide whether it is a duplicate.
+/// Number of offsets before a record in which an equal id makes it a duplicate.
 pub const DEDUP_WINDOW: i64 = 2_000;
 
-/// The ids at the last [`DEDUP_WINDOW`] offsets.
+/// The alert ids at the last [`DEDUP_WINDOW`] offsets.
 #[derive(Default)]
 pub struct Deduplicator {
     ids: VecDeque<(i64, AlertId)>,

@@ -32,7 +32,7 @@ pub enum AlertShape {
     Vehicle,
 }
 
-/// The alerts that a client may read and asked for.
+/// Selects the alerts that a client may read and requested.
 #[derive(Debug, Clone)]
 pub struct AlertFilter {
     /// The tenant whose alerts are visible besides the shared ones; `None` for all tenants.
@@ -44,7 +44,7 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
-    /// All alerts that a caller may read.
+    /// A filter for all alerts that a caller may read.
     pub fn of(caller: &Caller, shape: AlertShape) -> Self {
         let tenant = (!caller.reads_all_tenants).then(|| caller.tenant.clone());
         Self { tenant, stream: None, label: None, rule: None, shape }
@@ -119,7 +119,7 @@ pub struct AlertDecoder {
 }
 
 impl AlertDecoder {
-    /// A decoder that has seen no record.
+    /// A decoder before the first record.
     pub fn new(topic_id: Arc<str>) -> Self {
         Self { topic_id, dedup: Deduplicator::default() }
     }

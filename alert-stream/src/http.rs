@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cursor::AlertCursor;
 use crate::entry::{AlertFilter, AlertShape};
 use crate::resume::{Replay, stream_start};
-use crate::sessions::StreamSessions;
+use crate::stream_credentials::StreamCredentials;
 use crate::subscription::{Subscriber, SubscriberSlot, Subscription};
 use crate::window::AlertWindow;
 use crate::{Config, Deps};
@@ -36,14 +36,14 @@ const MAX_NAME: usize = 64;
 /// Tells nginx not to buffer the response.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// What the handlers share. Cheap to clone.
+/// State shared by the handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
 
 struct Shared {
     window: Arc<AlertWindow>,
     bus: Arc<dyn Bus>,
-    sessions: Arc<StreamSessions>,
+    credentials: Arc<StreamCredentials>,
     slots: Arc<Semaphore>,
     replays: Arc<Semaphore>,
     heartbeat: Duration,
@@ -56,7 +56,7 @@ impl App {
         Self(Arc::new(Shared {
             window,
             bus: Arc::clone(&deps.bus),
-            sessions: Arc::new(StreamSessions::new(Arc::clone(&deps.accounts), stop.clone())),
+            credentials: Arc::new(StreamCredentials::new(Arc::clone(&deps.accounts), stop.clone())),
             slots: Arc::new(Semaphore::new(config.alert_subscribers)),
             replays: Arc::new(Semaphore::new(config.alert_replays)),
             heartbeat: config.alert_heartbeat,
@@ -65,8 +65,8 @@ impl App {
     }
 
     /// The credentials of open streams.
-    pub fn sessions(&self) -> Arc<StreamSessions> {
-        Arc::clone(&self.0.sessions)
+    pub fn credentials(&self) -> Arc<StreamCredentials> {
+        Arc::clone(&self.0.credentials)
     }
 }
 
@@ -97,8 +97,8 @@ impl Parameters for AlertsQuery {
     }
 }
 
-/// `lastEventId` and `lastEventID` are what widely used `EventSource` polyfills send. A polyfill adds its newest id to a URL
-/// that may have another spelling already, so one that is set wins over `last_event_id`.
+/// Widely used `EventSource` polyfills send `lastEventId` or `lastEventID`. A polyfill appends its
+/// newest id to a URL that may already contain `last_event_id`, so its parameter takes precedence.
 fn last_event_id(query: &mut Query) -> Result<Option<String>, Invalid> {
     let plain = query.text("last_event_id")?;
     let polyfill = [query.text("lastEventId")?, query.text("lastEventID")?];
@@ -106,11 +106,11 @@ fn last_event_id(query: &mut Query) -> Result<Option<String>, Invalid> {
 }
 
 impl AlertsQuery {
-    /// The header wins over the query: a browser that reconnects by itself repeats the query of its first request.
+    /// The header takes precedence over the query: a browser that reconnects by itself repeats the query of its first request.
     fn cursor(&self, headers: &HeaderMap) -> Result<Option<AlertCursor>, ApiError> {
         let header = match headers.get("last-event-id").map(HeaderValue::to_str) {
             Some(Ok(text)) => Some(text),
-            Some(Err(_)) => return Err(ApiError::Invalid("Last-Event-ID is not readable".to_owned())),
+            Some(Err(_)) => return Err(ApiError::Invalid("Last-Event-ID is not valid text".to_owned())),
             None => None,
         };
         let text = header.filter(|text| !text.is_empty()).or(self.last_event_id.as_deref());
@@ -149,7 +149,7 @@ pub fn parse_start(header: HeaderValue, query: &str) -> Result<Option<AlertCurso
     cursor.map_err(|error| error.into_response().status())
 }
 
-/// Older clients only know vehicles, and get no other alerts.
+/// Older clients get alerts about vehicles only.
 async fn vehicles(
     State(app): State<App>,
     credential: Credential,
@@ -166,25 +166,25 @@ async fn listen(
     uri: &Uri,
     shape: AlertShape,
 ) -> Result<Response, ApiError> {
-    let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Scope::AlertsRead) {
+    let stream_credential = app.credentials.open(credential.token()).await?;
+    if !stream_credential.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
     let query: AlertsQuery = Query::read(uri)?;
     let cursor = query.cursor(headers)?;
-    let filter = AlertFilter::of(&session.caller, shape).only(query.stream, query.label, query.rule);
+    let filter = AlertFilter::of(&stream_credential.caller, shape).only(query.stream, query.label, query.rule);
     let permit = Arc::clone(&app.slots).try_acquire_owned().map_err(|_| ApiError::Busy)?;
     let slot = SubscriberSlot::new(&app.window, permit);
 
     let start = stream_start(&app.window, &*app.bus, cursor).await?;
     let replay = if start.is_old {
         let permit = Arc::clone(&app.replays).try_acquire_owned().map_err(|_| ApiError::Busy)?;
-        Some(Replay::open(&app.window, &*app.bus, start.offered, permit).await?)
+        Some(Replay::open(&app.window, &*app.bus, start.handled_up_to, permit).await?)
     } else {
         None
     };
     let (window, stop) = (Arc::clone(&app.window), app.stop.clone());
-    let subscriber = Subscriber { filter, session, slot };
+    let subscriber = Subscriber { filter, credential: stream_credential, slot };
     let subscription = Subscription::new(window, subscriber, start, replay, app.heartbeat, stop);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -197,11 +197,11 @@ async fn listen(
 /// A browser's `EventSource` cannot send an `Authorization` header: it gets its credential as a cookie that no script reads.
 async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let credential = Credential::from_bearer(&headers)?;
-    let session = app.sessions.open(credential.token()).await?;
-    if !session.caller.may(Scope::AlertsRead) {
+    let stream_credential = app.credentials.open(credential.token()).await?;
+    if !stream_credential.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
-    let left = session.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+    let left = stream_credential.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
     let cookie = credential.as_cookie(&headers, left)?;
     let headers = [(SET_COOKIE, cookie), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::NO_CONTENT, headers).into_response())

@@ -11,7 +11,8 @@
 //! Guarantees: every replica sends the same alerts in the same order. The log alone decides which records are duplicates
 //! (`dedup.rs`), so a client that moves between replicas, or resumes after days, gets each alert once and misses none. Where
 //! the log no longer has the alerts after its cursor, the client first gets `event: reset`. A client that does not keep up gets
-//! `event: slow` and is disconnected. It costs the others nothing: its position is a number, and all clients share the events.
+//! `event: slow` and is disconnected. Other clients are not affected: the position of a client is a number, and all clients
+//! share the events.
 
 mod config;
 mod consumer;
@@ -22,7 +23,7 @@ mod entry;
 pub mod fuzzing;
 mod http;
 mod resume;
-mod sessions;
+mod stream_credentials;
 mod sse;
 mod subscription;
 mod window;
@@ -50,7 +51,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Time limit for streams to send their last event after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What the stream works with.
+/// Dependencies of the service.
 #[derive(Clone)]
 pub struct Deps {
     /// The log.
@@ -92,7 +93,7 @@ pub async fn run(
         ..Limits::default()
     };
     let app = App::new(&config, &deps, tail.window(), stop.clone());
-    let sessions = app.sessions();
+    let credentials = app.credentials();
     let router = http::router(app).merge(health.router());
     let following = async {
         let result = tail.follow(&stop).await;
@@ -104,6 +105,6 @@ pub async fn run(
         stop.cancel();
         result
     };
-    let (followed, served, ()) = tokio::join!(following, serving, sessions.watch(&stop));
+    let (followed, served, ()) = tokio::join!(following, serving, credentials.watch(&stop));
     followed.and(served)
 }

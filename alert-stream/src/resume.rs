@@ -17,8 +17,8 @@ use crate::window::AlertWindow;
 
 /// Where a stream starts.
 pub struct StreamStart {
-    /// Alerts up to this offset were offered before, or are no longer kept.
-    pub offered: i64,
+    /// Alerts up to this offset were sent before, did not pass the filter, or are no longer kept.
+    pub handled_up_to: i64,
     /// The first event to send.
     pub event: Bytes,
     /// The next alert is no longer in the window.
@@ -28,8 +28,8 @@ pub struct StreamStart {
 /// Decides where a client's stream starts.
 ///
 /// A stream cannot resume at a cursor that belongs to another topic id, lies beyond the end of the log, or lies before the
-/// oldest record that retention kept. The client then gets a `reset` and all alerts from the oldest kept one on. It may get
-/// alerts again, which it recognises by their ids.
+/// oldest record that retention kept. The client then gets a `reset` and all alerts from the oldest kept one on. It
+/// recognises repeated alerts by their ids.
 pub async fn stream_start(
     window: &AlertWindow,
     bus: &dyn Bus,
@@ -42,7 +42,7 @@ pub async fn stream_start(
             "the alerts topic of this id was deleted; the stream starts with the oldest alert of the new topic";
         return Ok(reset(window, earliest, "other_log", reason));
     }
-    // The usual case needs no request to the log.
+    // In the usual case no request to the log is necessary.
     if (window.covered_from() - 1..=window.read_up_to()).contains(&cursor.offset) {
         return Ok(continued(window, cursor.offset));
     }
@@ -59,9 +59,9 @@ pub async fn stream_start(
     Ok(continued(window, cursor.offset))
 }
 
-fn continued(window: &AlertWindow, offered: i64) -> StreamStart {
-    let is_old = offered + 1 < window.covered_from();
-    StreamStart { offered, event: sse::opening(&window.cursor(offered)), is_old }
+fn continued(window: &AlertWindow, handled_up_to: i64) -> StreamStart {
+    let is_old = handled_up_to + 1 < window.covered_from();
+    StreamStart { handled_up_to, event: sse::opening(&window.cursor(handled_up_to)), is_old }
 }
 
 fn reset(window: &AlertWindow, earliest: i64, code: &str, reason: &str) -> StreamStart {
@@ -80,41 +80,41 @@ pub struct Replay {
 
 /// The next step of a replay.
 pub enum Replayed {
-    /// The records up to this offset were read; the event is there when the record at the offset passes the filter.
+    /// The records up to this offset were read; with the event of the record at this offset, if it passes the filter.
     UpTo(i64, Option<Bytes>),
     /// Retention dropped every record before this offset during the replay.
     Lost(i64),
 }
 
 impl Replay {
-    /// Reads the records after `offered`, and those of the dedup window before it.
+    /// Reads the records after `handled_up_to`, and those of the dedup window before it.
     pub async fn open(
         window: &AlertWindow,
         bus: &dyn Bus,
-        offered: i64,
+        handled_up_to: i64,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, BusError> {
         let (earliest, _) = alerts_range(bus).await?;
-        let start = earliest.max(offered + 1 - DEDUP_WINDOW);
+        let start = earliest.max(handled_up_to + 1 - DEDUP_WINDOW);
         let reader = bus.reader(TopicRole::Alerts, Start::Offset(start)).await?;
         let replays = window.metrics.replays.clone();
         replays.increment(1);
         Ok(Self { reader, decoder: AlertDecoder::new(Arc::clone(window.topic_id())), replays, _permit: permit })
     }
 
-    /// The next record after `offered`. Cancel-safe.
-    pub async fn next(&mut self, offered: i64, filter: &AlertFilter) -> Result<Replayed, BusError> {
+    /// The next record after `handled_up_to`. Cancel-safe.
+    pub async fn next(&mut self, handled_up_to: i64, filter: &AlertFilter) -> Result<Replayed, BusError> {
         loop {
             // The log may deliver a million records without a pause: let other tasks run.
             tokio::task::consume_budget().await;
             let delivery = match self.reader.next().await? {
-                ReaderItem::Gap { to, .. } if to > offered + 1 => return Ok(Replayed::Lost(to)),
+                ReaderItem::Gap { to, .. } if to > handled_up_to + 1 => return Ok(Replayed::Lost(to)),
                 ReaderItem::Gap { .. } => continue,
                 ReaderItem::Delivery(delivery) => delivery,
             };
             let record = self.decoder.decode(&delivery);
             let offset = delivery.position.offset;
-            if offset <= offered {
+            if offset <= handled_up_to {
                 continue;
             }
             let event = match &record {

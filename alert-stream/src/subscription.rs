@@ -1,6 +1,6 @@
 //! One client's stream: an offset on the log, a filter, and the events that are ready to be sent.
 //!
-//! It works only when the connection can send: a client that reads nothing costs nothing, and [`AlertWindow::take`] bounds the
+//! It does work only when the connection can send: a client that reads nothing costs nothing, and [`AlertWindow::take`] bounds the
 //! events ready for it. `Subscription` disconnects a client whose next alert has left the window. The HTTP server disconnects
 //! one that reads no bytes at all (`Limits::write`).
 
@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::entry::AlertFilter;
 use crate::resume::{Replay, Replayed, StreamStart};
-use crate::sessions::StreamSession;
+use crate::stream_credentials::StreamCredential;
 use crate::sse;
 use crate::window::{AlertWindow, WindowRead};
 
@@ -33,15 +33,15 @@ pub struct Subscription {
     replay: Option<Box<Replay>>,
     ready: VecDeque<Bytes>,
     /// Every alert up to this offset was sent, is ready to be sent, or does not pass the filter.
-    offered: i64,
+    handled_up_to: i64,
     /// Longest silence before a heartbeat.
     heartbeat: Duration,
     next_heartbeat: Pin<Box<Sleep>>,
     last_sent: Instant,
-    session: Arc<StreamSession>,
+    credential: Arc<StreamCredential>,
     /// Resolves when the credential ends. Created once: a new future for every wait would lock the token that all streams of
     /// the credential share.
-    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    credential_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     stop: CancellationToken,
     over: bool,
     _slot: SubscriberSlot,
@@ -73,7 +73,7 @@ pub struct Subscriber {
     /// Which alerts it gets.
     pub filter: AlertFilter,
     /// Its credential; the stream ends with it.
-    pub session: Arc<StreamSession>,
+    pub credential: Arc<StreamCredential>,
     /// Its slot.
     pub slot: SubscriberSlot,
 }
@@ -82,11 +82,11 @@ enum WakeReason {
     NewAlerts,
     Replayed(Result<Replayed, bus::BusError>),
     Heartbeat,
-    SessionEnded,
+    CredentialEnded,
 }
 
 impl Subscription {
-    /// A stream that begins at `start`. It needs a `replay` if `start` is before the window.
+    /// A stream from `start` on. `replay` is required if `start` is before the window.
     pub fn new(
         window: Arc<AlertWindow>,
         subscriber: Subscriber,
@@ -95,19 +95,19 @@ impl Subscription {
         heartbeat: Duration,
         stop: CancellationToken,
     ) -> Self {
-        let Subscriber { filter, session, slot } = subscriber;
+        let Subscriber { filter, credential, slot } = subscriber;
         Self {
             read_up_to: window.subscribe(),
             window,
             filter,
             replay: replay.map(Box::new),
             ready: VecDeque::from([start.event]),
-            offered: start.offered,
+            handled_up_to: start.handled_up_to,
             heartbeat,
             next_heartbeat: Box::pin(sleep(heartbeat)),
             last_sent: Instant::now(),
-            session_ended: Box::pin(session.ended.clone().cancelled_owned()),
-            session,
+            credential_ended: Box::pin(credential.ended.clone().cancelled_owned()),
+            credential,
             stop,
             over: false,
             _slot: slot,
@@ -137,42 +137,42 @@ impl Subscription {
 
     /// Waits until an event is ready, or the stream is over.
     async fn refill(&mut self) {
-        if self.session.ended.is_cancelled() {
+        if self.credential.ended.is_cancelled() {
             return self.end();
         }
-        if self.replay.is_some() && self.offered + 1 >= self.window.covered_from() {
+        if self.replay.is_some() && self.handled_up_to + 1 >= self.window.covered_from() {
             // The window has all alerts from here on.
             self.replay = None;
         }
         if self.replay.is_none() {
-            match self.window.take(self.offered, &self.filter, &mut self.ready) {
+            match self.window.take(self.handled_up_to, &self.filter, &mut self.ready) {
                 WindowRead::Behind => return self.disconnect_slow(),
-                WindowRead::UpTo(offset) => self.offered = offset,
+                WindowRead::UpTo(offset) => self.handled_up_to = offset,
             }
             self.window.metrics.deliveries.increment(self.ready.len() as u64);
-            if !self.ready.is_empty() || self.offered < self.window.read_up_to() {
+            if !self.ready.is_empty() || self.handled_up_to < self.window.read_up_to() {
                 // If no alert passes the filter, this may examine the whole window without a pause: let other tasks run.
                 return tokio::task::consume_budget().await;
             }
         }
         match self.wait().await {
-            WakeReason::NewAlerts | WakeReason::SessionEnded => {}
+            WakeReason::NewAlerts | WakeReason::CredentialEnded => {}
             WakeReason::Heartbeat => self.send_heartbeat(),
             WakeReason::Replayed(Ok(Replayed::UpTo(offset, event))) => {
-                self.offered = offset;
+                self.handled_up_to = offset;
                 self.window.metrics.deliveries.increment(u64::from(event.is_some()));
                 self.ready.extend(event);
             }
             WakeReason::Replayed(Ok(Replayed::Lost(to))) => {
-                self.offered = to - 1;
+                self.handled_up_to = to - 1;
                 self.window.metrics.resets.increment(1);
                 let reason =
-                    "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
+                    "retention dropped alerts before they were sent; the stream continues with the oldest kept alert";
                 self.ready.push_back(sse::reset(&self.window.cursor(to - 1), "too_old", reason));
             }
             WakeReason::Replayed(Err(error)) => {
                 tracing::warn!(%error, "a client's replay failed; the client is disconnected and resumes with its last id");
-                self.end_with("the log cannot be read; come back with the last id");
+                self.end_with("the log cannot be read; reconnect with the last id");
             }
         }
     }
@@ -180,17 +180,17 @@ impl Subscription {
     async fn wait(&mut self) -> WakeReason {
         let more = async {
             match &mut self.replay {
-                Some(replay) => WakeReason::Replayed(replay.next(self.offered, &self.filter).await),
+                Some(replay) => WakeReason::Replayed(replay.next(self.handled_up_to, &self.filter).await),
                 // The window outlives its subscriptions, so its sender is never dropped.
                 None => match self.read_up_to.changed().await {
                     Ok(()) => WakeReason::NewAlerts,
-                    Err(_) => WakeReason::SessionEnded,
+                    Err(_) => WakeReason::CredentialEnded,
                 },
             }
         };
         tokio::select! {
             biased;
-            () = self.session_ended.as_mut() => WakeReason::SessionEnded,
+            () = self.credential_ended.as_mut() => WakeReason::CredentialEnded,
             () = self.next_heartbeat.as_mut() => WakeReason::Heartbeat,
             more = more => more,
         }
@@ -200,7 +200,7 @@ impl Subscription {
     fn send_heartbeat(&mut self) {
         let now = Instant::now();
         if now >= self.last_sent + self.heartbeat {
-            self.ready.push_back(sse::heartbeat(&self.window.cursor(self.offered)));
+            self.ready.push_back(sse::heartbeat(&self.window.cursor(self.handled_up_to)));
             self.last_sent = now;
         }
         self.next_heartbeat.as_mut().reset(self.last_sent + self.heartbeat);
@@ -214,7 +214,7 @@ impl Subscription {
 
     fn end(&mut self) {
         let stopping = self.stop.is_cancelled();
-        self.end_with(if stopping { "closing; come back with the last id" } else { "the credential ended" });
+        self.end_with(if stopping { "shutting down; reconnect with the last id" } else { "the credential ended" });
     }
 
     fn end_with(&mut self, comment: &str) {

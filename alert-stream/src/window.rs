@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::cursor::AlertCursor;
 use crate::entry::{AlertEntry, AlertFilter};
 
-/// Most events that one call of [`AlertWindow::take`] returns, give or take the last alert.
+/// Number of events after which one call of [`AlertWindow::take`] returns.
 const MAX_TAKEN: usize = 32;
 /// Most alerts that one call of [`AlertWindow::take`] examines. The writer waits for the lock meanwhile.
 const MAX_EXAMINED: usize = 1_000;
@@ -54,7 +54,7 @@ pub struct StreamMetrics {
     pub unreadable: Counter,
 }
 
-/// What [`AlertWindow::take`] found.
+/// Result of [`AlertWindow::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum WindowRead {
     /// Every alert up to this offset was examined; those that pass the filter were returned.

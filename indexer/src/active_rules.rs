@@ -1,4 +1,4 @@
-//! The active rules: those built in and the tenants', read again every second.
+//! The active rules: the built-in ones and the tenants', refreshed every second.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use consumer_kit::{Retry, backoff};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
-use rules::{BuiltIns, Condition, Subject, built_in};
+use rules::{BuiltInRuleSettings, Condition, Subject, built_in};
 use store::{Documents, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +69,7 @@ impl ActiveRules {
     /// Reads the rules for the first time, with retries: without the tenants' rules no result may be indexed. Returns `None`
     /// when `stop` comes first.
     pub async fn start(
-        settings: BuiltIns,
+        settings: BuiltInRuleSettings,
         documents: Arc<dyn Documents>,
         stop: &CancellationToken,
     ) -> Option<Arc<Self>> {
@@ -87,7 +87,7 @@ impl ActiveRules {
         Some(rules)
     }
 
-    /// The rules of this moment.
+    /// The current rules.
     pub fn now(&self) -> Arc<RuleSet> {
         Arc::clone(&self.current.borrow())
     }
@@ -161,11 +161,11 @@ async fn compile(rule: &Rule) -> Option<Arc<ActiveRule>> {
     let condition = match tokio::task::spawn_blocking(move || Condition::compile(&source)).await {
         Ok(Ok(condition)) => condition,
         Ok(Err(error)) => {
-            tracing::warn!(rule.id = %rule.id, %error, "a rule does not compile and is left out; write it anew");
+            tracing::warn!(rule.id = %rule.id, %error, "a rule does not compile and is ignored; correct it");
             return None;
         }
         Err(error) => {
-            tracing::warn!(rule.id = %rule.id, %error, "a rule could not be compiled and is left out");
+            tracing::warn!(rule.id = %rule.id, %error, "a rule could not be compiled and is ignored");
             return None;
         }
     };

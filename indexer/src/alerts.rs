@@ -1,8 +1,8 @@
-//! Evaluates the rules over a result and publishes the alerts.
+//! Evaluates the rules on a result and publishes the alerts.
 //!
-//! Alerts are published as soon as they are raised and do not wait for documents: subscribers wait for them. The id of an alert
-//! follows from the rule and from what the rule was evaluated over ([`Subject::alert_subject`]), so a repeated result raises
-//! the same alert.
+//! Alerts are published as soon as they are raised and do not wait for documents: subscribers wait
+//! for them. The id of an alert is derived from the rule and its subject
+//! ([`Subject::alert_subject`]), so a repeated result raises the same alert.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::active_rules::{ActiveRule, RuleSet};
 use crate::bounded_map::BoundedMap;
 
-/// Published alerts whose ids are remembered, and read back from the end of the topic: far more than are in flight when a
-/// member of the consumer group dies.
+/// Number of published alerts whose ids are remembered, and of records that are read back from the
+/// end of the topic: far more than are in flight when a member of the consumer group dies.
 const REMEMBERED: usize = 20_000;
 /// Time limit for each record when the end of the topic is read back.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,10 +60,10 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<Aler
 
 /// A detection that matches a rule.
 struct Match<'a> {
-    /// Its place among the detections of the result.
+    /// Its index in the detections of the result.
     index: u32,
     detection: &'a Detection,
-    /// What the rule was evaluated over.
+    /// The subject that the rule was evaluated on.
     subject: Subject<'a>,
 }
 

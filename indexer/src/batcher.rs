@@ -1,8 +1,8 @@
-//! Groups results into batches by count or age: read, decoded and matched against the rules, ready to be written.
+//! Reads results, decodes them, evaluates the rules, and groups them into batches by count or age.
 //!
-//! It runs in a task of its own. While one batch is written the next is read and decoded, so that the store never waits for
-//! decoding. A batch is handed over as soon as a write permit is free, however small it is: batches grow only while the store
-//! is slow. Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read.
+//! It runs in its own task. While one batch is written, the next is read and decoded, so the store never waits for decoding.
+//! A batch is handed over as soon as a write permit is free, however small it is: batches grow only while the store is slow.
+//! Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +27,14 @@ use crate::bounded_map::BoundedMap;
 use crate::consumer::{ResultDecoder, cause};
 use crate::{Config, Deps};
 
-/// Results whose ids are remembered, to recognise repeats of a detector's work.
+/// Number of results whose ids are remembered, to recognise a repeat of a detector's work.
 const REMEMBERED_RESULTS: usize = 20_000;
-/// Most messages taken before the next look for a write permit.
+/// Maximum number of messages added before the next check for a write permit.
 const MAX_READY: usize = 32;
-/// Batches written side by side, so that one is prepared while the store syncs its journal for another.
+/// Number of batches written concurrently, so that one is prepared while the store syncs its journal for another.
 const MAX_WRITES: usize = 2;
 
-/// The results of some messages, ready to be written.
+/// The results of a group of messages, ready to be written.
 #[derive(Default)]
 pub struct Batch {
     /// Documents for the store.
@@ -53,7 +53,7 @@ pub struct ReadyBatch {
     pub batch: Batch,
     /// Its alerts, in the producer's queue.
     pub alerts: Vec<PendingSend>,
-    /// Frees a place for another batch when it is dropped.
+    /// Lets another batch be written when it is dropped.
     pub permit: WritePermit,
 }
 
@@ -85,7 +85,7 @@ impl BatchReader {
         let group = Group {
             role: TopicRole::Results,
             name: groups::INDEXER.to_owned(),
-            // Some batches are written, one is gathered, and the rest lets the log deliver ahead.
+            // Room for the batches that are written, for the one that is filled, and for prefetching.
             options: ConsumerOptions {
                 max_in_flight: (MAX_WRITES + 3) * config.index_batch,
                 ..ConsumerOptions::default()
@@ -147,7 +147,7 @@ struct BatchTask {
     alerts: Vec<PendingSend>,
     alerted: usize,
     publisher: AlertPublisher,
-    /// When the batch is handed over, however small it is.
+    /// Time at which the batch is handed over, however small it is.
     due: Option<Instant>,
     /// Most messages of a batch.
     size: usize,
@@ -183,8 +183,8 @@ impl BatchTask {
         Ok(self.reader)
     }
 
-    /// Takes messages that are ready to be read. They cost less here than one by one in the loop above, with its timer and its
-    /// wait for a permit. Returns `false` when reading ends.
+    /// Adds messages that are ready to be read. This costs less than one by one in the loop above,
+    /// with its timer and its wait for a permit. Returns `false` when reading ends.
     async fn take_ready(&mut self) -> anyhow::Result<bool> {
         for _ in 0..MAX_READY {
             if self.batch.deliveries.len() >= self.size {
@@ -209,7 +209,7 @@ impl BatchTask {
             }
             Incoming::Assigned(partitions) => {
                 tracing::info!(?partitions, "partitions of the results topic assigned");
-                // Before any result of theirs is read: which of their alerts are on the log already?
+                // Before any result of these partitions is read, finds out which of their alerts are already on the log.
                 match self.publisher.recall().await {
                     Ok(()) => self.flush().await,
                     Err(Interrupted::Stop) => false,
@@ -233,7 +233,7 @@ impl BatchTask {
         })
     }
 
-    /// Sends the alerts of those documents of the batch whose alerts were not sent yet.
+    /// Sends the alerts that were not sent yet.
     fn send_alerts(&mut self) {
         let documents = self.batch.documents.get(self.alerted..).unwrap_or_default();
         let alerts = documents.iter().flat_map(|document| &document.alerts);
@@ -271,7 +271,7 @@ async fn write_permit(due: Option<Instant>, full: bool, permits: &Arc<Semaphore>
     Arc::clone(permits).acquire_owned().await.ok()
 }
 
-/// Turns messages into the parts of a batch.
+/// Converts messages into the parts of a batch.
 struct BatchBuilder {
     decoder: ResultDecoder,
     dead_letters: DeadLetterQueue,
@@ -308,13 +308,13 @@ impl BatchBuilder {
         Ok(Indexed { result, alerts, indexed_at, expires_at })
     }
 
-    /// Whether the detector did this work before and published it under another event id, as after a crash. The store ignores
-    /// such a result, and it raises no alert.
+    /// Whether the detector has published a result for this frame before, under another event id, as after a crash. The
+    /// store ignores such a repeat, and it raises no alert.
     ///
-    /// The store decides only with the write, and alerts do not wait for it, so this process decides by what it remembers.
-    /// Where it has forgotten (it crashed too), the repeat's alert has the id of the first one, since both follow from rule
-    /// and frame, and readers of the log drop it. A failure is not remembered: the store replaces it by a later result, whose
-    /// alerts are then the first.
+    /// The store detects a repeat only during the write, and alerts do not wait for the write. So this process
+    /// remembers recent results. If it has forgotten one (because it crashed too), the repeated alert has the same id
+    /// as the first one, since ids are derived from rule and frame, and consumers of the log drop it. A failed result
+    /// is not remembered: the store replaces it by a later result, which raises the first alerts.
     fn is_repeated_work(&mut self, result: &contracts::ResultEvent) -> bool {
         if matches!(result.data.outcome, Outcome::Failed { .. }) {
             return false;

@@ -22,7 +22,7 @@ impl<K: Clone + Eq + Hash, V: Copy> BoundedMap<K, V> {
         self.values.contains_key(key)
     }
 
-    /// The value that the key was first inserted with; inserts `value` where the key is new.
+    /// The value with which the key was first inserted; inserts `value` if the key is new.
     pub fn first(&mut self, key: K, value: V) -> V {
         match self.values.entry(key) {
             Entry::Occupied(known) => return *known.get(),

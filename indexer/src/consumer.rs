@@ -1,4 +1,4 @@
-//! Messages of the results topic in; results out, or the cause to dead-letter them with.
+//! Messages of the results topic in; results out, or the cause for a dead letter.
 
 use bus::Delivery;
 use contracts::{Cause, Event, FrameId, ResultEvent, TenantId, vehicle};
@@ -11,7 +11,7 @@ const OWN_TYPES: &str = "sightline.";
 /// Decodes results of detectors and bare vehicle JSON of external producers.
 #[derive(Debug, Clone)]
 pub struct ResultDecoder {
-    /// Incarnation of the results topic: ids of external frames derive from it.
+    /// Id of the results topic: ids of external frames derive from it.
     pub topic_id: String,
     /// Tenant of external vehicles.
     pub foreign_tenant: TenantId,

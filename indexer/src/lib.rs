@@ -8,12 +8,12 @@
 //! ```
 //!
 //! In: results of detectors, and bare vehicle JSON of external producers. Out: result documents with their detections, at most
-//! one alert for each rule and frame, and dead letters of messages that are neither.
+//! one alert for each rule and frame, and dead letters for all other messages.
 //!
 //! Guarantees: a result is finished only after its documents are durable and its alerts or its dead letter are acknowledged. A
-//! crash before that repeats the work; every id follows from the result, so a repeat changes nothing. While the store or the
-//! log is out of reach the indexer retries with growing pauses, without end. A document that the store never takes is
-//! dead-lettered; a log or store that refuses everything ends the service with its error.
+//! crash before that repeats the work; every id is derived from the result, so a repeat changes nothing. While the store or
+//! the log is unreachable, the indexer retries without end, with growing pauses. A document that the store refuses for good
+//! becomes a dead letter. When the log or the store refuses everything, the service ends with the error.
 
 mod active_rules;
 mod alerts;
@@ -33,7 +33,7 @@ use contracts::{TopicRole, groups};
 use jiff::Timestamp;
 use metrics::gauge;
 use platform::Health;
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use store::Documents;
 use tokio_util::sync::CancellationToken;
 
@@ -48,12 +48,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Pause between measurements of the lag.
 const MEASURE_LAG_EVERY: Duration = Duration::from_secs(10);
 
-/// What the indexer works with.
+/// Dependencies of the service.
 #[derive(Clone)]
 pub struct Deps {
     /// The log.
     pub bus: Arc<dyn Bus>,
-    /// Where results are kept.
+    /// The document store.
     pub documents: Arc<dyn Documents>,
 }
 
@@ -70,7 +70,7 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 ///
 /// # Errors
 /// When a setting is invalid, or the log or the store refuses for good.
-pub async fn run(config: Config, built_ins: BuiltIns, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: Config, built_ins: BuiltInRuleSettings, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let rules = ActiveRules::start(built_ins, Arc::clone(&deps.documents), &stop).await;
     let Some(rules) = rules else { return Ok(()) };
     let sender = Sender::new(deps.bus.producer(), stop.clone());
@@ -81,7 +81,7 @@ pub async fn run(config: Config, built_ins: BuiltIns, deps: Deps, stop: Cancella
     let Some(batches) = batches else { return Ok(()) };
     let writer = BatchWriter { documents: Arc::clone(&deps.documents), sender, dead_letters, stop: stop.clone() };
 
-    // The background tasks end with the writer, also when it fails.
+    // The background tasks end when the writer ends or fails.
     let background = stop.child_token();
     let writer_ended = background.clone().drop_guard();
     let writing = async {
@@ -98,7 +98,7 @@ pub async fn run(config: Config, built_ins: BuiltIns, deps: Deps, stop: Cancella
     result.context("indexer")
 }
 
-/// Deletes expired documents, again and again.
+/// Deletes expired documents periodically.
 async fn sweep(documents: &dyn Documents) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -110,7 +110,7 @@ async fn sweep(documents: &dyn Documents) {
     }
 }
 
-/// Keeps the gauge of the lag up to date. It keeps its last value while the log is out of reach, which the reader reports.
+/// Keeps the gauge of the lag up to date. It keeps its last value while the log is unreachable; the reader reports that.
 async fn measure_lag(bus: &dyn Bus) {
     loop {
         tokio::time::sleep(MEASURE_LAG_EVERY).await;

@@ -9,7 +9,7 @@ use indexer::{Config, Deps};
 use platform::config::OperatorArgs;
 use platform::http::OperatorPorts;
 use platform::{shutdown, telemetry};
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use settings::{Check, Faults};
 use store::MongoArgs;
 use store::MongoDocuments;
@@ -23,7 +23,7 @@ struct Program {
     #[command(flatten)]
     topics: TopicArgs,
     #[command(flatten)]
-    built_ins: BuiltIns,
+    built_ins: BuiltInRuleSettings,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The loop: writes a batch's documents and dead letters and awaits its alerts, side by side. Only then is it finished.
+//! The loop: writes a batch's documents and dead letters, and awaits its alerts at the same time. Then the batch is finished.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::consumer::cause;
 pub struct BatchWriter {
     /// Where documents are written.
     pub documents: Arc<dyn Documents>,
-    /// Settles alerts.
+    /// Awaits the acknowledgements of alerts.
     pub sender: Sender,
-    /// Takes what cannot be indexed.
+    /// Receives messages that cannot be indexed.
     pub dead_letters: DeadLetterQueue,
     /// Ends retries.
     pub stop: CancellationToken,
@@ -51,7 +51,7 @@ impl BatchWriter {
             };
             match written {
                 Ok(()) => {}
-                // Leaves without draining: waiting would not finish what is unfinished.
+                // Leaves without draining: the unfinished work would not finish.
                 Err(interrupted) => return interrupted.end(),
             }
         }
@@ -74,18 +74,18 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// An alert that does not fit its topic is logged and given up. It can only come about where the topics' limits differ: a
-    /// result is larger than its alert.
+    /// An alert that does not fit its topic is logged and dropped. This happens only if the limits
+    /// of the topics differ, because a result is larger than its alert.
     async fn settle_alerts(&self, alerts: Vec<PendingSend>) -> Result<(), Interrupted> {
         for too_large in self.sender.settle(alerts).await? {
             count_unsendable(too_large.role.as_str());
             let (id, error) = (too_large.message.headers.text("ce_id"), &too_large.error);
-            tracing::error!(%error, event.id = id, "an alert is given up; raise the topic's max_message_bytes");
+            tracing::error!(%error, event.id = id, "an alert is dropped; raise the topic's max_message_bytes");
         }
         Ok(())
     }
 
-    /// Stores documents; dead-letters those that the store never takes.
+    /// Stores documents. A document that the store refuses for good becomes a dead letter.
     ///
     /// A store refuses a whole batch. Halves of it are tried until a single document is refused while the store is healthy:
     /// that document is to blame.

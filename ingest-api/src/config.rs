@@ -8,7 +8,7 @@ use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
 use reqwest::{ClientBuilder, Identity};
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use settings::{Check, Faults};
 
 use crate::openid::OpenIdArgs;
@@ -32,7 +32,7 @@ pub struct SharedArgs {
 
     /// Built-in rules, which the indexer evaluates and `/v1/rules` lists.
     #[command(flatten)]
-    pub rules: BuiltIns,
+    pub rules: BuiltInRuleSettings,
 }
 
 /// Settings of ingest-api.

@@ -1,4 +1,4 @@
-//! The credential of a request: a bearer token, or, for browsers, the cookie that was made from one.
+//! The credential of a request: a bearer token, or, for browsers, the cookie that contains one.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Credential {
 
     /// The credential as a `Set-Cookie` value that expires after `left`.
     pub fn as_cookie(&self, headers: &HeaderMap, left: Option<Duration>) -> Result<HeaderValue, ApiError> {
-        // The characters of a bearer token (RFC 6750) are legal in a cookie; no token of ours has others.
+        // The characters of a bearer token (RFC 6750) are legal in a cookie, and our tokens contain no others.
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if !self.0.bytes().all(legal) {
             return Err(ApiError::InvalidCredential);

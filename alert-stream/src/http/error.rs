@@ -17,7 +17,7 @@ pub enum ApiError {
     #[error("{0}")]
     Invalid(String),
     /// The request has no credential.
-    #[error("this needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie")]
+    #[error("this request needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie")]
     NoCredential,
     /// The credential is unknown, expired or revoked.
     #[error("the token is not valid; sign in again or use another one")]
@@ -26,23 +26,23 @@ pub enum ApiError {
     #[error("the token lacks the scope alerts:read")]
     Forbidden,
     /// No route has this path.
-    #[error("there is nothing at this path; there are /v1/alerts and /v1/alerts/cookie")]
+    #[error("there is nothing at this path; the paths are /v1/alerts and /v1/alerts/cookie")]
     UnknownPath,
     /// The path has other methods.
-    #[error("this path does not take this method; the Allow header lists those it takes")]
+    #[error("this path does not accept this method; the Allow header lists the methods that it accepts")]
     MethodNotAllowed,
     /// The caller exceeds its rate limit.
-    #[error("there may be {limit} requests a second; wait and try again")]
+    #[error("the rate limit is {limit} requests per second; wait and try again")]
     RateLimited {
-        /// Requests a second.
+        /// Requests per second.
         limit: u32,
         /// When the next request is allowed.
         retry_after: Duration,
     },
     /// All connections are in use.
-    #[error("too many clients listen at this moment; try again soon")]
+    #[error("too many clients are connected at this moment; try again soon")]
     Busy,
-    /// The log or the accounts are out of reach.
+    /// The log or the accounts are unreachable.
     #[error("alerts cannot be streamed at this moment; try again soon")]
     Unavailable,
 }

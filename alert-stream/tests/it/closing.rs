@@ -14,7 +14,7 @@ async fn a_stop_sends_a_last_comment_and_closes() {
     assert_eq!(client.numbers(3).await, [0, 1, 2]);
     replica.ask_to_stop();
     let last = client.next().await.unwrap();
-    assert!(last.comment.unwrap().starts_with("closing"));
+    assert!(last.comment.unwrap().starts_with("shutting down"));
     assert_eq!(client.next().await, None);
     replica.ended().await;
 }
@@ -37,6 +37,6 @@ async fn a_stream_ends_within_five_seconds_of_its_credential() {
         assert!(begun.elapsed() < Duration::from_secs(5 + 2), "{token}: {:?}", begun.elapsed());
     }
     test.publish(alerts(0..1)).await;
-    assert_eq!(lasting.numbers(1).await, [0], "other streams go on");
+    assert_eq!(lasting.numbers(1).await, [0], "other streams continue");
     replica.stop().await;
 }

@@ -27,12 +27,12 @@ async fn two_replicas_have_one_order() {
     one_order(&TestStream::new()).await;
 }
 
-/// Two replicas, while four publish at once.
+/// Two replicas, while four producers publish concurrently.
 pub async fn one_order(test: &TestStream) {
     let (one, other) = (test.replica(&[]).await, test.replica(&[]).await);
     let (mut first, mut second) =
         (SseClient::listen(one.address, ADMIN).await, SseClient::listen(other.address, ADMIN).await);
-    // Four publishers at once: only the log decides their order.
+    // Four concurrent producers: only the log decides the order.
     let publish = |from: u128| test.publish(alerts(from..from + 250));
     tokio::join!(publish(0), publish(1_000), publish(2_000), publish(3_000));
     let seen = first.numbers(1_000).await;
@@ -63,7 +63,7 @@ pub async fn same_duplicates_everywhere(test: &TestStream) {
         "duplicates inside the window and outside"
     );
 
-    // In parts, so that the live client keeps up.
+    // In parts, so that the live client is never behind the window.
     for part in log.chunks(500) {
         test.publish(alerts(part.iter().copied())).await;
     }

@@ -81,7 +81,7 @@ async fn a_client_resumes_on_another_replica() {
     let both = request(other.address, &by_query, ADMIN).header("Last-Event-ID", newest);
     let mut client = SseClient::send(both).await;
     test.publish(alerts(10..11)).await;
-    assert_eq!(client.numbers(1).await, [10], "the header wins over the query");
+    assert_eq!(client.numbers(1).await, [10], "the header takes precedence over the query");
     other.stop().await;
 }
 
@@ -123,7 +123,7 @@ async fn an_id_of_another_topic_gets_a_reset() {
         assert_eq!(reset.data.unwrap()["code"], "other_log");
         assert_eq!(client.numbers(5).await, [0, 1, 2, 3, 4]);
         let mut again = SseClient::resume(replica.address, ADMIN, &reset.id.unwrap()).await;
-        assert_eq!(again.numbers(5).await, [0, 1, 2, 3, 4], "a reconnect right after the reset gets no other");
+        assert_eq!(again.numbers(5).await, [0, 1, 2, 3, 4], "a reconnect right after the reset gets no further reset");
         replica.stop().await;
     }
 }

@@ -132,7 +132,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Stops the replica as a signal does.
+    /// Stops the replica like a signal.
     pub fn ask_to_stop(&self) {
         self.stop.cancel();
     }

@@ -12,7 +12,7 @@ use store::Relational;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// What an issuing service does beside requests, as far as it can be seen from outside.
+/// Observable effects of an issuing service's background work.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     hashing_threads: usize,
@@ -54,7 +54,7 @@ async fn a_verifier_hashes_nothing_and_rotates_no_keys() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(traces(&store).await, untouched);
     }
-    verifier.check().await.expect("it reads revocations");
+    verifier.check().await.expect("the verifier reads revocations");
     stop.cancel();
     running.await.unwrap();
     assert_eq!(traces(&store).await, untouched);

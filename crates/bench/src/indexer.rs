@@ -50,7 +50,7 @@ pub struct IndexerBench {
     indexer_results: Option<usize>,
 }
 
-/// Measurement of one contender in one round.
+/// Measurement of one variant in one round.
 #[derive(Debug, Clone, Copy)]
 struct Measurement {
     documents: f64,
@@ -75,7 +75,7 @@ impl Measurement {
     }
 }
 
-/// Measurements by contender.
+/// Measurements by variant.
 #[derive(Debug, Default)]
 struct Rounds {
     indexer: Vec<Measurement>,
@@ -127,13 +127,13 @@ impl Rounds {
     }
 
     fn write(&self, report: &mut Report) {
-        let contenders = [
+        let variants = [
             ("indexer", &self.indexer),
             ("bare loop, in turn", &self.in_turn),
             ("bare loop, side by side", &self.side_by_side),
             ("indexer on SQLite", &self.sqlite),
         ];
-        for (name, works) in contenders {
+        for (name, works) in variants {
             let spread = |value: &dyn Fn(&Measurement) -> f64| Spread::of(&works.iter().map(value).collect::<Vec<_>>());
             report.figure(name, spread(&Measurement::rate).median, "documents/s");
             report.figure(format!("{name}, its own process"), spread(&Measurement::per_cpu).median, "documents/CPU-s");

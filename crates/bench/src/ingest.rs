@@ -62,7 +62,7 @@ struct Turn {
 }
 
 /// A service and its measurements.
-struct Contender {
+struct Variant {
     name: &'static str,
     port: u16,
     process: ChildProcess,
@@ -118,7 +118,7 @@ impl IngestBench {
 }
 
 impl Load {
-    fn compare(&self, ours: &Contender, peer: &Contender, report: &mut Report) {
+    fn compare(&self, ours: &Variant, peer: &Variant, report: &mut Report) {
         let ratios: Vec<f64> = ours.rates().zip(peer.rates()).map(|(ours, theirs)| ours / theirs).collect();
         let Spread { least, median, most } = Spread::of(&ratios);
         let name = format!("{}: requests per CPU-second, of the peer's", self.name);
@@ -132,17 +132,17 @@ impl Load {
 }
 
 /// Starts ingest-api.
-async fn ours(namespace: &TestNamespace) -> anyhow::Result<Contender> {
+async fn ours(namespace: &TestNamespace) -> anyhow::Result<Variant> {
     let port = free_port()?;
     let settings = namespace
         .settings(&[("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")), ("SIGHTLINE_ADMIN_ADDR", "off".to_owned())]);
     let mut process = ChildProcess::service_with_access_log("ingest-api", &settings)?;
     process.wait_until_ready(&format!("http://127.0.0.1:{port}")).await?;
-    Ok(Contender { name: "ingest-api", port, process, turns: Vec::new() })
+    Ok(Variant { name: "ingest-api", port, process, turns: Vec::new() })
 }
 
 /// Starts the peer on the same topic; returns also the versions of its packages. The first start installs them.
-async fn peer(program: &Path, namespace: &TestNamespace) -> anyhow::Result<(Contender, String)> {
+async fn peer(program: &Path, namespace: &TestNamespace) -> anyhow::Result<(Variant, String)> {
     let port = free_port()?;
     let settings = [
         ("PEER_PORT", port.to_string()),
@@ -154,10 +154,10 @@ async fn peer(program: &Path, namespace: &TestNamespace) -> anyhow::Result<(Cont
     let mut process = ChildProcess::start(program, &[], &settings)?;
     let versions = process.read_line().await?;
     process.wait_until_ready(&format!("http://127.0.0.1:{port}")).await?;
-    Ok((Contender { name: "peer", port, process, turns: Vec::new() }, versions))
+    Ok((Variant { name: "peer", port, process, turns: Vec::new() }, versions))
 }
 
-impl Contender {
+impl Variant {
     async fn turn(&mut self, bus: &KafkaBus, mut clients: Clients, length: Duration) -> anyhow::Result<()> {
         clients.send(length / 4, TURN_BYTES / 4).await?;
         let meter = self.process.meter()?;

@@ -1,7 +1,7 @@
 //! `sightline-bench`: measures speed and memory on this machine, beside what they are compared with.
 //!
-//! Every bench prints a table, or with `--json` one object. Contenders that are compared take turns in one run. Rates are
-//! counted per second of processor time, so that other load on the machine slows all contenders alike. What is measured runs
+//! Every bench prints a table, or with `--json` one object. Variants that are compared take turns in one run. Rates are
+//! counted per second of processor time, so that other load on the machine slows all variants alike. What is measured runs
 //! in a process of its own, apart from the load generator.
 
 mod bus;

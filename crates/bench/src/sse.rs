@@ -52,7 +52,7 @@ pub enum Server {
 }
 
 /// One server with its subscribers, and what its rounds gave.
-struct Contender {
+struct Variant {
     name: &'static str,
     server: Server,
     clients: Clients,
@@ -77,26 +77,26 @@ impl SseBench {
         report.setting("paced_deliveries_per_second", PACED_PER_SECOND);
         report.setting("json_bytes", mark::json(0)?.len());
         for subscribers in &self.sse_subscribers {
-            let mut contenders = vec![Contender::ours(*subscribers).await?];
+            let mut variants = vec![Variant::ours(*subscribers).await?];
             match Nchan::start(&self.nginx, &self.nchan_module, *subscribers).await {
-                Ok(nchan) => contenders.push(Contender::nchan(nchan, *subscribers).await?),
+                Ok(nchan) => variants.push(Variant::nchan(nchan, *subscribers).await?),
                 Err(error) => report.note(format!("nginx with nchan is left out: {error:#}")),
             }
             for _ in 0..rounds {
-                for contender in &mut contenders {
-                    contender.round(*subscribers, run_length).await?;
+                for variant in &mut variants {
+                    variant.round(*subscribers, run_length).await?;
                 }
             }
-            show(&mut report, *subscribers, &contenders);
-            for contender in contenders {
-                contender.end().await?;
+            show(&mut report, *subscribers, &variants);
+            for variant in variants {
+                variant.end().await?;
             }
         }
         Ok(report)
     }
 }
 
-impl Contender {
+impl Variant {
     async fn ours(subscribers: u32) -> anyhow::Result<Self> {
         descriptors(subscribers)?;
         let service = Service::start(subscribers, &[]).await?;
@@ -184,9 +184,9 @@ impl Server {
     }
 }
 
-fn show(report: &mut Report, subscribers: u32, contenders: &[Contender]) {
+fn show(report: &mut Report, subscribers: u32, variants: &[Variant]) {
     let median = |values: &[f64]| Spread::of(values).median;
-    for Contender { name, per_subscriber, paced, burst, .. } in contenders {
+    for Variant { name, per_subscriber, paced, burst, .. } in variants {
         let of = |what: &str| format!("{subscribers} subscribers, {name}: {what}");
         // The goals are for Sightline, not for nginx.
         let mut add = |what: &str, value: f64, unit, goal: Option<Goal>| match goal.filter(|_| *name == "sightline") {
@@ -200,7 +200,7 @@ fn show(report: &mut Report, subscribers: u32, contenders: &[Contender]) {
         add("paced, publish to delivery, p99", median(&paced.p99), "ms", None);
         add("burst, publish to delivery, p99", median(&burst.p99), "ms", None);
     }
-    if let [ours, nchan] = contenders {
+    if let [ours, nchan] = variants {
         for (what, ours, theirs) in [("paced", &ours.paced, &nchan.paced), ("burst", &ours.burst, &nchan.burst)] {
             let pairs = ours.per_cpu_second.iter().zip(&theirs.per_cpu_second);
             let ratios = Spread::of(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! The detector worker: frames per second of processor time, compared with the sum of its parts and with a Python loop.
 //!
-//! Contenders take turns over the same images in the same order, each in a process of its own that has loaded its model and
+//! Variants take turns over the same images in the same order, each in a process of its own that has loaded its model and
 //! processed every image once:
 //! - **the worker**: frames from a log through its whole pipeline until every result is published and every offset
 //!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, whose own work is then in the same
@@ -116,7 +116,7 @@ impl<'b> Setup<'b> {
             None => registry.chosen(&"face".parse()?, &bench.models.dir())?,
         };
         let detector: DetectorName = model.task.parse()?;
-        // A folder with only this model, so that every contender uses it.
+        // A folder with only this model, so that every variant uses it.
         let models = folder.path().join("models");
         std::fs::create_dir(&models)?;
         if let Some(weights) = model.weights() {

@@ -146,7 +146,7 @@ impl Check for HttpArgs {
 async fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{key}: {address} is taken by another program; stop it or set {key} to another address")
+            anyhow::anyhow!("{key}: {address} is in use by another program; stop it or set {key} to another address")
         }
         std::io::ErrorKind::PermissionDenied => {
             anyhow::anyhow!("{key}: no permission to listen on {address}; set a port above 1023")

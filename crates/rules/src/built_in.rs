@@ -10,7 +10,7 @@ pub const SUSPICIOUS_VEHICLE: &str = "suspicious-vehicle";
 
 /// Settings of the built-in rules.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct BuiltIns {
+pub struct BuiltInRuleSettings {
     /// Whether every face raises an alert
     #[arg(long = "rule-face-seen", env = "SIGHTLINE_RULE_FACE_SEEN", default_value = "on", action = ArgAction::Set,
         value_parser = settings::on_off(), value_name = "ON_OFF")]
@@ -32,7 +32,7 @@ pub struct BuiltIns {
 }
 
 /// The built-in rules. They belong to no tenant, and apply to the detections of all tenants.
-pub fn built_in(settings: &BuiltIns) -> Vec<Rule> {
+pub fn built_in(settings: &BuiltInRuleSettings) -> Vec<Rule> {
     let category = literal(&settings.suspicious_category.to_ascii_lowercase());
     let rule = |name: &str, condition: String, enabled| Rule {
         id: RuleId::built_in(name),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::{Condition, DetectionSubject, Subject};
 
-    fn seen(label: &str, category: Option<&str>) -> Detection {
+    fn detection(label: &str, category: Option<&str>) -> Detection {
         let vehicle = Vehicle { category: category.map(str::to_owned), ..Vehicle::default() };
         Detection {
             label: label.to_owned(),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn matching(category: &str, detection: &Detection) -> Vec<String> {
-        let settings = BuiltIns { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
+        let settings = BuiltInRuleSettings { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
         let detector = "any".parse().unwrap();
         let captured_at = jiff::Timestamp::UNIX_EPOCH;
         let frame_id = FrameId::now();
@@ -101,19 +101,19 @@ mod tests {
 
     #[test]
     fn built_in_rules_match_and_ignore_the_case_of_a_category() {
-        assert_eq!(matching("SUV", &seen("face", None)), [FACE_SEEN]);
+        assert_eq!(matching("SUV", &detection("face", None)), [FACE_SEEN]);
         for category in ["SUV", "suv", "Suv"] {
-            assert_eq!(matching("sUv", &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE]);
+            assert_eq!(matching("sUv", &detection("vehicle", Some(category))), [SUSPICIOUS_VEHICLE]);
         }
-        assert!(matching("SUV", &seen("vehicle", Some("Sedan"))).is_empty());
-        assert!(matching("SUV", &seen("vehicle", None)).is_empty());
+        assert!(matching("SUV", &detection("vehicle", Some("Sedan"))).is_empty());
+        assert!(matching("SUV", &detection("vehicle", None)).is_empty());
     }
 
     #[test]
     fn a_category_cannot_inject_a_condition() {
         for category in ["\" == \"\" || true || \"", "a\\", "tab\t\"", "Größe"] {
-            assert_eq!(matching(category, &seen("vehicle", Some(category))), [SUSPICIOUS_VEHICLE], "{category}");
-            assert!(matching(category, &seen("vehicle", Some("other"))).is_empty(), "{category}");
+            assert_eq!(matching(category, &detection("vehicle", Some(category))), [SUSPICIOUS_VEHICLE], "{category}");
+            assert!(matching(category, &detection("vehicle", Some("other"))).is_empty(), "{category}");
         }
     }
 }

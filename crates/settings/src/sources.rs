@@ -29,8 +29,8 @@ fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut Faults)) -> T {
     let sources = Sources::of_this_process(&mut faults);
     match sources.read(std::env::args_os(), faults, check) {
         Ok(settings) => settings,
-        Err(Refusal::Clap(error)) => error.exit(),
-        Err(Refusal::Faults(faults)) => {
+        Err(SettingsError::Clap(error)) => error.exit(),
+        Err(SettingsError::Faults(faults)) => {
             for fault in faults.iter() {
                 eprintln!("error: {fault}");
             }
@@ -40,7 +40,7 @@ fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut Faults)) -> T {
 }
 
 /// Why settings cannot be used.
-pub(crate) enum Refusal {
+pub(crate) enum SettingsError {
     /// A wrong flag, or a request for help.
     Clap(clap::Error),
     Faults(Faults),
@@ -122,18 +122,18 @@ impl Sources {
         arguments: impl IntoIterator<Item = OsString>,
         mut faults: Faults,
         check: impl FnOnce(&T, &mut Faults),
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, SettingsError> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         let parsed = self.matches(T::command(), &arguments, &mut faults);
         match parsed.and_then(|matches| T::from_arg_matches(&matches)) {
             Ok(settings) => {
                 check(&settings, &mut faults);
-                if faults.is_empty() { Ok(settings) } else { Err(Refusal::Faults(faults)) }
+                if faults.is_empty() { Ok(settings) } else { Err(SettingsError::Faults(faults)) }
             }
-            Err(error) if faults.is_empty() || !error.use_stderr() => Err(Refusal::Clap(error)),
+            Err(error) if faults.is_empty() || !error.use_stderr() => Err(SettingsError::Clap(error)),
             Err(error) => {
                 faults.add(error.to_string().trim_start_matches("error: ").trim_end());
-                Err(Refusal::Faults(faults))
+                Err(SettingsError::Faults(faults))
             }
         }
     }
@@ -301,8 +301,8 @@ mod tests {
         let arguments = std::iter::once("program").chain(flags.iter().copied()).map(OsString::from);
         sources(environment, dotenv).read(arguments, Faults::default(), Program::check).map_err(|refusal| match refusal
         {
-            Refusal::Clap(error) => vec![error.to_string()],
-            Refusal::Faults(faults) => faults.iter().map(str::to_owned).collect(),
+            SettingsError::Clap(error) => vec![error.to_string()],
+            SettingsError::Faults(faults) => faults.iter().map(str::to_owned).collect(),
         })
     }
 

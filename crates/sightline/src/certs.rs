@@ -98,7 +98,7 @@ fn authority(folder: &Path) -> anyhow::Result<(Issuer<'static, KeyPair>, Option<
         let read =
             |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
         let usable =
-            || format!("{} and {} are no certificate authority; choose another folder", cert.display(), key.display());
+            || format!("{} and {} are not a certificate authority; choose another folder", cert.display(), key.display());
         let (cert, key) = (read(&cert)?, KeyPair::from_pem(&read(&key)?).with_context(usable)?);
         return Ok((Issuer::from_ca_cert_pem(&cert, key).with_context(usable)?, None));
     }
@@ -152,14 +152,14 @@ fn day(from_now: i64) -> anyhow::Result<OffsetDateTime> {
 }
 
 impl Pair {
-    /// Writes the key first, readable by its owner only. A server that reads in between finds the pair on its next read.
+    /// Writes the key first, readable by its owner only. A server that reads in between finds the matching pair on its next read.
     fn write(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
         write(&folder.join(format!("{name}.key")), &self.key, 0o600)?;
         write(&folder.join(format!("{name}.pem")), &self.cert, 0o644)
     }
 }
 
-/// Writes a new file and renames it, so that no reader sees half of it and the mode of an old file is not kept.
+/// Writes a new file and renames it, so that readers never see a part of it and it does not keep the mode of an old file.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let aside = path.with_extension("new");
     let written = match std::fs::remove_file(&aside) {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_from_here_is_left_alone() {
+    fn files_of_another_program_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.key"), "mine").unwrap();
         let error = make(folder.path()).unwrap_err().to_string();

@@ -66,7 +66,7 @@ impl ClientArgs {
         if let Some(token) = &self.token {
             return Ok(token.clone());
         }
-        // The token of this machine's own server must not travel to another one.
+        // The admin token of the local server must not be sent to another server.
         if !is_loopback(&self.server) {
             bail!("no token for {}; give one with --token or SIGHTLINE_TOKEN", self.server);
         }
@@ -81,7 +81,7 @@ impl ClientArgs {
 fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate>> {
     let pem = read(path, "--cacert")?;
     let found = Certificate::from_pem_bundle(&pem).with_context(|| format!("--cacert: {}", path.display()))?;
-    anyhow::ensure!(!found.is_empty(), "--cacert: {} holds no certificate in PEM form", path.display());
+    anyhow::ensure!(!found.is_empty(), "--cacert: {} contains no certificate in PEM form", path.display());
     Ok(found)
 }
 
@@ -90,7 +90,7 @@ fn identity(cert: &Path, key: &Path) -> anyhow::Result<Identity> {
     // The cause is not shown, because it might quote the key.
     Identity::from_pem(&pem).map_err(|_| {
         let (cert, key) = (cert.display(), key.display());
-        anyhow::anyhow!("--cert and --key: {cert} and {key} hold no certificate and key in PEM form")
+        anyhow::anyhow!("--cert and --key: {cert} and {key} contain no certificate and key in PEM form")
     })
 }
 
@@ -119,14 +119,14 @@ impl Client {
         Ok(self.http.post(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
-    /// Why a request got no response, and what to do about it.
+    /// Explains why a request got no response and what to do about it.
     ///
     /// # Errors
     /// When a retry cannot succeed, because one side does not trust the other's certificate.
-    pub fn unreached(&self, error: &reqwest::Error) -> anyhow::Result<String> {
+    pub fn connection_error(&self, error: &reqwest::Error) -> anyhow::Result<String> {
         let (cause, server) = (root(error), &self.server);
         if cause.contains("invalid peer certificate") {
-            bail!("{server} shows a certificate that is not trusted here: {cause}; name its authority with --cacert");
+            bail!("{server} has a certificate that is not trusted here: {cause}; name its authority with --cacert");
         }
         if cause.contains("received fatal alert: CertificateRequired") {
             bail!("{server} accepts only clients with a certificate; name one with --cert and --key");
@@ -144,15 +144,15 @@ impl Client {
 }
 
 /// An error response.
-pub enum Refusal {
+pub enum ErrorResponse {
     /// A retry may succeed after this time.
-    Later(Duration, String),
+    RetryAfter(Duration, String),
     /// A retry cannot succeed.
-    Never(String),
+    Permanent(String),
 }
 
-/// Reads an error response and decides whether to retry.
-pub async fn refusal(response: Response) -> Refusal {
+/// Reads an error response and decides whether a retry may succeed.
+pub async fn read_error(response: Response) -> ErrorResponse {
     let status = response.status();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     let pause = Duration::from_secs(header.unwrap_or(1));
@@ -164,7 +164,7 @@ pub async fn refusal(response: Response) -> Refusal {
     let message = format!("{status}: {detail}");
     let passing =
         status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-    if passing { Refusal::Later(pause, message) } else { Refusal::Never(message) }
+    if passing { ErrorResponse::RetryAfter(pause, message) } else { ErrorResponse::Permanent(message) }
 }
 
 /// The innermost cause, which names the reason.
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_of_this_machine_is_for_this_machine() {
+    fn the_local_token_is_sent_to_local_servers_only() {
         for (server, expected) in [
             ("http://127.0.0.1:8080", true),
             ("http://localhost", true),

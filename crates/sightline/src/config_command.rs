@@ -1,4 +1,4 @@
-//! `sightline config`: checks and prints the settings of `up`, from the flags, the environment, files and `.env` here.
+//! `sightline config`: checks or prints the settings of `up`, from flags, the environment, files and `.env`.
 
 use clap::{CommandFactory, Subcommand};
 use settings::{Check, Faults, InEffect};
@@ -29,7 +29,7 @@ impl Check for ConfigCommand {
 }
 
 impl ConfigCommand {
-    /// Prints what was asked for. `P` is this program.
+    /// Runs the command and prints its result. `P` is the command-line parser of this program.
     pub fn run<P: CommandFactory>(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(_) => out::line(format_args!("the settings are valid")),

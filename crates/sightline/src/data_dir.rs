@@ -72,7 +72,7 @@ pub fn admin_token(folder: &Path) -> anyhow::Result<String> {
         Err(error) => anyhow::bail!("{} cannot be read: {error}", path.display()),
     }
     let token = accounts::generate_token();
-    // Writes a new file and renames it, so that a crash leaves no half of a token.
+    // Writes a new file and renames it, so that a crash leaves no partial token.
     let aside = folder.join(".admin.token.new");
     let written = std::fs::OpenOptions::new()
         .write(true)
@@ -92,7 +92,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_token_is_made_once_and_for_the_owner_alone() {
+    fn the_token_is_generated_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let token = admin_token(folder.path()).unwrap();
         assert_eq!(admin_token(folder.path()).unwrap(), token);

@@ -1,8 +1,9 @@
 //! Dead letters: lists them, and redrives them after their cause was fixed.
 //!
-//! In: a dead-letter topic. Out: its dead letters; or the originals, sent to their topic again. One consumer group per topic
-//! holds the offset up to which dead letters were redriven, so a second redrive sends only new ones. An offset is committed after
-//! the log has acknowledged the original: after a crash it is sent again, and every consumer tolerates repeats.
+//! In: a dead-letter topic. Out: its dead letters; or the originals, sent to their topic again. One consumer
+//! group per topic stores the offset up to which dead letters were redriven, so a second redrive sends only new
+//! ones. An offset is committed after the log has acknowledged the original: after a crash the original is sent
+//! again, and every consumer tolerates duplicates.
 
 pub mod admin;
 pub mod command;
@@ -45,7 +46,7 @@ pub struct Redriven {
 }
 
 /// Time limit for the next dead letter.
-const PATIENCE: Duration = Duration::from_secs(30);
+const NEXT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Dead letters that were not redriven yet, oldest first, at most `limit`.
 pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Result<Vec<Letter>> {
@@ -61,7 +62,7 @@ pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Resul
 /// Sends the originals of waiting dead letters again: all of them, or those with one cause.
 pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> anyhow::Result<Redriven> {
     let Some(origin) = TopicRole::ALL.into_iter().find(|origin| origin.dead_letters() == Some(role)) else {
-        bail!("{role} is no dead-letter topic");
+        bail!("{role} is not a dead-letter topic");
     };
     let producer = bus.producer();
     let mut done = Redriven::default();
@@ -121,7 +122,7 @@ impl Waiting {
             return Ok(None);
         }
         loop {
-            let incoming = tokio::time::timeout(PATIENCE, self.consumer.next()).await;
+            let incoming = tokio::time::timeout(NEXT_TIMEOUT, self.consumer.next()).await;
             match incoming.context("no dead letter arrived; is another redrive running?")?? {
                 Incoming::Delivery(delivery) => {
                     let place = delivery.position;

@@ -49,9 +49,9 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
     for model in &registry.models {
         let (state, file) = match model.weights() {
             None => ("elsewhere", String::new()),
-            Some(weights) if weights.verified(&folder).is_ok() => ("here", weights.file.clone()),
+            Some(weights) if weights.verified(&folder).is_ok() => ("installed", weights.file.clone()),
             Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
-            Some(weights) => ("not here", weights.file.clone()),
+            Some(weights) => ("missing", weights.file.clone()),
         };
         out::line(format_args!("{:<16} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
     }
@@ -64,7 +64,7 @@ async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -
         for failure in &model.failed {
             eprintln!("{}: cannot be downloaded from {failure}", model.model);
         }
-        let source = model.source.map_or_else(|| "was there already".to_owned(), |source| format!("from {source}"));
+        let source = model.source.map_or_else(|| "already installed".to_owned(), |source| format!("from {source}"));
         out::line(format_args!("{}: {source}, at {}", model.model, model.path.display()))?;
     }
     Ok(())

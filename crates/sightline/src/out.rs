@@ -1,4 +1,4 @@
-//! The output of commands, line by line. The reader of a pipe may close it when it has seen enough (`sightline watch | head
+//! The output of commands, line by line. The reader of a pipe may close it early (`sightline watch | head
 //! -1`). The command then ends successfully.
 
 use std::fmt::Display;
@@ -21,7 +21,7 @@ pub fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// The result of a command, where a closed output is a success.
+/// Turns a closed output into success.
 pub fn ended(done: anyhow::Result<()>) -> anyhow::Result<()> {
     match done {
         Err(error) if error.is::<OutputClosed>() => Ok(()),

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
 use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, Refusal, refusal};
+use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
 
 /// Sends images, or folders of them, and prints the detections
@@ -36,7 +36,7 @@ pub struct Push {
     #[command(flatten)]
     client: ClientArgs,
 
-    /// Stream of the frames; the files are then sent one at a time, in the order given, and by name within a folder
+    /// Stream of the frames; the files are then sent one at a time, in the given order, and sorted by name within a folder
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
 
@@ -61,11 +61,11 @@ pub struct Push {
     wait: Option<u64>,
 }
 
-/// Files on their way at once, without a stream.
+/// Number of files sent concurrently, without a stream.
 const CONCURRENCY: usize = 8;
 /// Seconds that a request asks the server to wait for results.
 const PREFER_WAIT: u64 = 10;
-/// Time limits without `--wait`: for a server that does not answer, and for a file that a server refuses or works on.
+/// Time limits without `--wait`: for a server that does not answer, and for a file that the server refuses or still processes.
 const ABSENT_LIMIT: Duration = Duration::from_secs(15);
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
@@ -85,7 +85,7 @@ struct ServerAbsent {
 
 /// A failure that a retry may overcome.
 enum Failure {
-    /// The server refused, and asked for this pause.
+    /// The server refused and requested this pause.
     Refused(Duration, String),
     /// No answer came.
     Unanswered(String),
@@ -136,7 +136,7 @@ impl Deadline {
 }
 
 impl Push {
-    /// Sends everything; the error has the number of failed files.
+    /// Sends everything; the error contains the number of failed files.
     pub async fn run(self) -> anyhow::Result<()> {
         if self.fps.is_some_and(|fps| !(fps > 0.0 && fps <= 1000.0)) {
             bail!("--fps must be above 0 and at most 1000");
@@ -212,7 +212,7 @@ impl Push {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(Failure::Unanswered(client.unreached(&error)?))),
+            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error)?))),
         };
         match response.status() {
             StatusCode::OK => Ok(Ok(Sent::Seen(Box::new(response.json().await.context(UNREADABLE)?)))),
@@ -221,7 +221,7 @@ impl Push {
         }
     }
 
-    /// Asks for the results of an accepted frame until every detector has written its own.
+    /// Polls the results of an accepted frame until every detector has written its result.
     async fn collect(&self, client: &Client, accepted: &FrameAccepted, mut deadline: Deadline) -> anyhow::Result<Sent> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
@@ -237,7 +237,7 @@ impl Push {
                 }
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => no_results(),
                 Ok(response) => failure(response).await?,
-                Err(error) => Failure::Unanswered(client.unreached(&error)?),
+                Err(error) => Failure::Unanswered(client.connection_error(&error)?),
             };
             let waited = deadline.wait(failure, backoff.pause()).await;
             waited.with_context(|| format!("frame {} was accepted; ask for its results later", accepted.frame_id))?;
@@ -266,9 +266,9 @@ const UNREADABLE: &str = "the response cannot be read";
 /// # Errors
 /// When a retry cannot succeed.
 async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
-    match refusal(response).await {
-        Refusal::Later(pause, message) => Ok(Failure::Refused(pause, message)),
-        Refusal::Never(message) => bail!(message),
+    match read_error(response).await {
+        ErrorResponse::RetryAfter(pause, message) => Ok(Failure::Refused(pause, message)),
+        ErrorResponse::Permanent(message) => bail!(message),
     }
 }
 
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_that_stays_away_ends_the_whole_push() {
+    async fn an_unreachable_server_ends_the_whole_push() {
         let mut deadline = Deadline::new(Some(0));
         let refused = deadline.wait(Failure::Refused(Duration::from_secs(1), "busy".to_owned()), Duration::ZERO).await;
         assert!(!refused.unwrap_err().is::<ServerAbsent>());

@@ -16,7 +16,7 @@ use contracts::FrameArgs;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use settings::{Check, Faults};
 use store::{BlobArgs, DatabaseArgs, MongoArgs};
 use tokio::net::TcpListener;
@@ -42,9 +42,9 @@ pub struct Up {
     frames: FrameArgs,
 
     #[command(flatten)]
-    built_ins: BuiltIns,
+    built_ins: BuiltInRuleSettings,
 
-    #[command(flatten, next_help_heading = "Where things are kept")]
+    #[command(flatten, next_help_heading = "Storage")]
     data_dir: DataDir,
 
     #[command(flatten)]
@@ -102,7 +102,7 @@ impl Up {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::metrics();
         let stop = platform::shutdown::on_signal()?;
-        // Binds the port first: a taken port is the most common mistake, and the check is cheap.
+        // Binds the port first: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
         let dependencies = Dependencies::open(&self).await?;
         let inner =
@@ -124,7 +124,7 @@ impl Up {
         let health = self.health(&dependencies);
         let extra = crate::dlq::admin::router(dependencies.bus.clone());
         let ports = OperatorPorts::open(&self.operator, &health, extra).await?;
-        // Requests to this port came through the public one, which has logged them.
+        // Requests to this port come through the public one, which logs them.
         let inner = Listener::from(inner).unlogged();
         let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
 
@@ -150,7 +150,7 @@ impl Up {
 
         let mut outcome = Ok(());
         while let Some(ended) = parts.join_next().await {
-            let ended = ended.context("a part ended abruptly").and_then(|result| result);
+            let ended = ended.context("a service panicked").and_then(|result| result);
             if let Err(error) = ended
                 && outcome.is_ok()
             {

@@ -8,10 +8,10 @@ use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, ClientArgs, Refusal, refusal};
+use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
 
-/// Adds users, lists them, changes their scopes
+/// Adds users, lists them, changes their rights
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
@@ -47,7 +47,7 @@ enum Action {
         #[command(flatten)]
         server: ClientArgs,
     },
-    /// Change the scopes or the password of a user
+    /// Change the rights or the password of a user
     Set {
         /// User name or e-mail address
         #[arg(value_name = "USER")]
@@ -220,12 +220,12 @@ fn print(user: &Value) -> anyhow::Result<()> {
 async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => bail!(client.unreached(&error)?),
+        Err(error) => bail!(client.connection_error(&error)?),
     };
     if response.status().is_success() {
         return response.json().await.context("the response is not from a Sightline server");
     }
-    match refusal(response).await {
-        Refusal::Later(_, message) | Refusal::Never(message) => bail!(message),
+    match read_error(response).await {
+        ErrorResponse::RetryAfter(_, message) | ErrorResponse::Permanent(message) => bail!(message),
     }
 }

@@ -1,4 +1,4 @@
-//! `sightline watch`: prints alerts as JSON lines, and resumes after a lost connection without a gap or a repeat.
+//! `sightline watch`: prints alerts as JSON lines, and resumes after a lost connection without missing or repeating alerts.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use platform::retry::Backoff;
 use tokio_stream::StreamExt;
 
-use crate::client::{Client, ClientArgs, Refusal, refusal};
+use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
 use platform::sse::{SseEvent, SseParser};
 
@@ -40,18 +40,18 @@ pub struct Watch {
 
 /// Time without a byte after which a connection counts as lost; the server sends a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Pauses between tries to connect.
+/// Pauses between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The connection as it was last reported on standard error: each change is one line.
+/// The state of the connection that was last reported on standard error. Each change is reported in one line.
 #[derive(Debug, Default)]
 struct Reported {
     failure: Option<String>,
 }
 
 impl Reported {
-    /// What to print about a failed try, unless the one before failed for the same reason.
+    /// The line about a failed attempt; `None` if the previous one failed for the same reason.
     fn failed(&mut self, reason: String) -> Option<String> {
         if self.failure.as_ref() == Some(&reason) {
             return None;
@@ -61,7 +61,7 @@ impl Reported {
         Some(line)
     }
 
-    /// What to print about a connection, where failures were reported before.
+    /// The line about a new connection; `None` if no failure was reported before.
     fn connected(&mut self) -> Option<&'static str> {
         self.failure.take().map(|_| "connected")
     }
@@ -79,7 +79,7 @@ impl Watch {
             match self.connect(&client, last_id.as_deref()).await? {
                 Ok(response) => {
                     reported.connected().into_iter().for_each(|line| eprintln!("{line}"));
-                    if print_until_cut(response, &mut last_id, &mut left).await? {
+                    if print_until_disconnected(response, &mut last_id, &mut left).await? {
                         backoff.reset();
                     }
                 }
@@ -106,17 +106,17 @@ impl Watch {
         }
         match request.send().await {
             Ok(response) if response.status().is_success() => Ok(Ok(response)),
-            Ok(response) => match refusal(response).await {
-                Refusal::Later(_, message) => Ok(Err(message)),
-                Refusal::Never(message) => bail!(message),
+            Ok(response) => match read_error(response).await {
+                ErrorResponse::RetryAfter(_, message) => Ok(Err(message)),
+                ErrorResponse::Permanent(message) => bail!(message),
             },
-            Err(error) => Ok(Err(client.unreached(&error)?)),
+            Err(error) => Ok(Err(client.connection_error(&error)?)),
         }
     }
 }
 
-/// Prints events until the connection ends; returns whether it carried any byte.
-async fn print_until_cut(
+/// Prints events until the connection ends; returns whether it received any byte.
+async fn print_until_disconnected(
     response: reqwest::Response,
     last_id: &mut Option<String>,
     left: &mut u64,

@@ -169,7 +169,7 @@ mod tests {
         [{"label":"face","confidence":0.9,"box":{"x":0,"y":0,"width":1,"height":1}}]}"#;
 
     /// Further fields of a detection.
-    const CAR: &str = r#""make":"Audi","year":2020,"attributes":{"colour":"red","doors":4,"plated":true},"box""#;
+    const CAR: &str = r#""make":"Audi","year":2020,"attributes":{"colour":"red","doors":4,"parked":true},"box""#;
 
     /// An engine whose answer depends on the first byte of the image.
     fn engine() -> String {
@@ -233,7 +233,7 @@ mod tests {
         let found = &answers[0].as_ref().unwrap().detections[0].attributes;
         assert_eq!((found.make(), found.vehicle().year), (Some("Audi"), Some(2020)));
         let expected: [(&str, contracts::AttributeValue); 3] =
-            [("colour", "red".into()), ("doors", 4.into()), ("plated", true.into())];
+            [("colour", "red".into()), ("doors", 4.into()), ("parked", true.into())];
         for (name, value) in expected {
             assert_eq!(found.get(name), Some(&value));
         }

@@ -7,7 +7,7 @@ use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
 use store::{AlertFilter, PageRequest, TenantScope};
 
 use crate::flaky_store::FlakyStore;
-use crate::test_indexer::{TestIndexer, eventually, red_audi, result, seen};
+use crate::test_indexer::{TestIndexer, eventually, red_audi, result, detection};
 
 fn rule(tenant: &TenantId, name: &str, condition: &str) -> Rule {
     Rule {
@@ -28,7 +28,7 @@ fn rules_of(alerts: &[AlertEvent]) -> Vec<&str> {
 #[tokio::test]
 async fn an_alert_names_the_best_match_and_is_stored_as_sent() {
     let test = TestIndexer::new();
-    let event = result(vec![seen("face", 0.5), seen("hat", 0.99), seen("face", 0.75), seen("face", 0.6)]);
+    let event = result(vec![detection("face", 0.5), detection("hat", 0.99), detection("face", 0.75), detection("face", 0.6)]);
     let indexer = test.index(&[]);
     test.publish(event.to_message()).await;
     test.indexed(&[event.data.frame_id]).await;
@@ -52,9 +52,9 @@ async fn an_alert_names_the_best_match_and_is_stored_as_sent() {
 #[tokio::test]
 async fn an_alerts_id_follows_from_rule_and_frame() {
     let test = TestIndexer::new();
-    let mut suv = seen("vehicle", 0.75);
+    let mut suv = detection("vehicle", 0.75);
     suv.attributes.set("category".parse().unwrap(), "SUV");
-    let mut event = result(vec![seen("person", 0.5), suv]);
+    let mut event = result(vec![detection("person", 0.5), suv]);
     event.data.frame_id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
     let indexer = test.index(&[]);
     test.publish(event.to_message()).await;
@@ -70,7 +70,7 @@ async fn an_alerts_id_follows_from_rule_and_frame() {
 async fn rules_read_attributes_and_alerts_carry_them() {
     let test = TestIndexer::new();
     let conditions = [
-        ("by attribute", r#"attributes.colour == "red" && attributes.doors == 4.0 && attributes.plated == true"#),
+        ("by attribute", r#"attributes.colour == "red" && attributes.doors == 4.0 && attributes.parked == true"#),
         ("by old name", r#"make == "Audi" && year >= 2020"#),
         ("another colour", r#"attributes.colour == "blue""#),
     ];
@@ -78,7 +78,7 @@ async fn rules_read_attributes_and_alerts_carry_them() {
         test.documents.put_rule(&rule(&TenantId::admin(), name, condition)).await.unwrap();
     }
     // Only the second has attributes.
-    let event = result(vec![seen("car", 0.99), red_audi()]);
+    let event = result(vec![detection("car", 0.99), red_audi()]);
     let indexer = test.index(&["--rule-suspicious-vehicle", "off"]);
     test.publish(event.to_message()).await;
     test.indexed(&[event.data.frame_id]).await;
@@ -105,8 +105,8 @@ async fn alerts_do_not_wait_for_documents() {
     store.away.store(true, Ordering::SeqCst);
     let indexer = test.index_into(store.clone(), &[]);
     for number in 1..=5 {
-        test.publish(result(vec![seen("face", 0.9)]).to_message()).await;
-        // The store has not taken any document yet.
+        test.publish(result(vec![detection("face", 0.9)]).to_message()).await;
+        // The store has not accepted any document yet.
         eventually("its alert is on the log", async || test.alerts().await.len() == number).await;
     }
     store.away.store(false, Ordering::SeqCst);
@@ -118,7 +118,7 @@ async fn alerts_do_not_wait_for_documents() {
 #[tokio::test]
 async fn two_detectors_of_one_frame_raise_one_alert() {
     let test = TestIndexer::new();
-    let one = result(vec![seen("face", 0.5)]);
+    let one = result(vec![detection("face", 0.5)]);
     let mut other = one.clone();
     other.id = uuid::Uuid::now_v7();
     other.data.detector = "centerface".parse().unwrap();
@@ -126,7 +126,7 @@ async fn two_detectors_of_one_frame_raise_one_alert() {
     for event in [&one, &other] {
         test.publish(event.to_message()).await;
     }
-    eventually("both results are there", async || test.frame(one.data.frame_id).await.len() == 2).await;
+    eventually("both results are stored", async || test.frame(one.data.frame_id).await.len() == 2).await;
     test.all_finished().await;
     indexer.stop().await;
 
@@ -139,7 +139,7 @@ async fn a_second_result_of_the_same_frame_raises_no_alert() {
     let first = result(Vec::new());
     let mut repeat = first.clone();
     repeat.id = uuid::Uuid::now_v7();
-    repeat.data.outcome = Outcome::Ok { width: 1, height: 1, detections: vec![seen("face", 0.9)], image: None };
+    repeat.data.outcome = Outcome::Ok { width: 1, height: 1, detections: vec![detection("face", 0.9)], image: None };
     let indexer = test.index(&[]);
     test.publish(first.to_message()).await;
     test.publish(repeat.to_message()).await;
@@ -164,7 +164,7 @@ async fn changed_rules_are_active_without_a_restart() {
     for rule in [&hats, &broken, &anothers] {
         test.documents.put_rule(rule).await.unwrap();
     }
-    let hat = || result(vec![seen("hat", 0.9), seen("face", 0.9)]);
+    let hat = || result(vec![detection("hat", 0.9), detection("face", 0.9)]);
     eventually("the rule is active", async || {
         test.publish(hat().to_message()).await;
         !test.alerts().await.is_empty()

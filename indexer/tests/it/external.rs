@@ -32,7 +32,7 @@ pub async fn vehicles(test: &TestIndexer) {
     test.publish(typed).await;
     let shared = TenantScope::Tenant(TenantId::shared());
     let by_make = async || test.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap();
-    eventually("four vehicles are there", async || by_make().await.iter().map(|group| group.count).sum::<u64>() == 4)
+    eventually("four vehicles are stored", async || by_make().await.iter().map(|group| group.count).sum::<u64>() == 4)
         .await;
     test.all_finished().await;
     indexer.stop().await;

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use contracts::{Event, FrameId, ResultEvent};
 
 use crate::flaky_store::FlakyStore;
-use crate::test_indexer::{TestIndexer, eventually, result, seen};
+use crate::test_indexer::{TestIndexer, eventually, result, detection};
 
 fn faces(count: usize) -> (Vec<ResultEvent>, Vec<FrameId>) {
-    let events: Vec<ResultEvent> = (0..count).map(|_| result(vec![seen("face", 0.9)])).collect();
+    let events: Vec<ResultEvent> = (0..count).map(|_| result(vec![detection("face", 0.9)])).collect();
     let frames = events.iter().map(|event| event.data.frame_id).collect();
     (events, frames)
 }
@@ -105,7 +105,7 @@ async fn a_store_that_refuses_everything_ends_the_service() {
     let store = FlakyStore::over(&test.documents);
     store.ruined.store(true, Ordering::SeqCst);
     let indexer = test.index_into(Arc::new(store), &[]);
-    test.publish(result(vec![seen("face", 0.9)]).to_message()).await;
+    test.publish(result(vec![detection("face", 0.9)]).to_message()).await;
     let error = indexer.failed().await;
     assert!(error.contains("another program's data"), "{error}");
     assert!(test.dead_letters().await.is_empty());

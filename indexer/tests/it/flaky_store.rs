@@ -11,12 +11,12 @@ use store::{
     PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 
-/// Delegates to another store, and fails as its fields say.
+/// Delegates to another store. Its fields decide which calls fail.
 pub struct FlakyStore {
     pub inner: Arc<dyn Documents>,
     /// The store is unavailable.
     pub away: AtomicBool,
-    /// The store refuses everything: it has another program's data.
+    /// The store refuses everything, because it has another program's data.
     pub ruined: AtomicBool,
     /// The store refuses this frame's documents.
     pub never: Option<FrameId>,

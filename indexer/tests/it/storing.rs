@@ -4,7 +4,7 @@ use contracts::{Event, FailureCode, FrameId, Outcome, TopicRole};
 use jiff::{SignedDuration, Timestamp};
 use store::{DetectionFilter, FrameFilter, PageRequest, TenantScope};
 
-use crate::test_indexer::{TestIndexer, eventually, result, seen};
+use crate::test_indexer::{TestIndexer, eventually, result, detection};
 
 const NEWEST: PageRequest = PageRequest::Newest { after: None, limit: 500 };
 
@@ -15,7 +15,7 @@ async fn a_result_delivered_twice_is_stored_once() {
 
 /// Every result twice, in small batches.
 pub async fn stored_once(test: &TestIndexer) {
-    let events: Vec<_> = (0..200).map(|_| result(vec![seen("face", 0.9), seen("face", 0.8)])).collect();
+    let events: Vec<_> = (0..200).map(|_| result(vec![detection("face", 0.9), detection("face", 0.8)])).collect();
     let frames: Vec<FrameId> = events.iter().map(|event| event.data.frame_id).collect();
     let indexer = test.index(&["--index-batch", "7"]);
     for event in events.iter().chain(&events) {
@@ -53,7 +53,7 @@ async fn empty_and_failed_results_are_stored() {
 #[tokio::test]
 async fn retention_counts_from_indexing() {
     let test = TestIndexer::new();
-    let mut old = result(vec![seen("face", 0.9)]);
+    let mut old = result(vec![detection("face", 0.9)]);
     old.data.captured_at = "2001-02-03T04:05:06Z".parse().unwrap();
     let indexer = test.index(&["--retention", "2d"]);
     test.publish(old.to_message()).await;
@@ -71,9 +71,9 @@ async fn retention_counts_from_indexing() {
 #[tokio::test]
 async fn unreadable_messages_are_dead_lettered_with_origin() {
     let test = TestIndexer::new();
-    let mut broken = result(vec![seen("face", 0.9)]).to_message();
+    let mut broken = result(vec![detection("face", 0.9)]).to_message();
     broken.value = "{".into();
-    let mut without_tenant = result(vec![seen("face", 0.9)]).to_message();
+    let mut without_tenant = result(vec![detection("face", 0.9)]).to_message();
     without_tenant.headers = without_tenant
         .headers
         .iter()
@@ -81,7 +81,7 @@ async fn unreadable_messages_are_dead_lettered_with_origin() {
         .map(|(n, v)| (n.to_owned(), v.clone()))
         .collect();
     let garbage = contracts::Message { key: None, headers: contracts::Headers::new(), value: "\u{0}garbage".into() };
-    let good = result(vec![seen("face", 0.9)]);
+    let good = result(vec![detection("face", 0.9)]);
 
     let indexer = test.index(&[]);
     let unreadable = [broken, without_tenant, garbage];
@@ -92,7 +92,7 @@ async fn unreadable_messages_are_dead_lettered_with_origin() {
     }
     test.publish(good.to_message()).await;
     test.indexed(&[good.data.frame_id]).await;
-    eventually("three dead letters are there", async || test.dead_letters().await.len() >= 3).await;
+    eventually("three dead letters are on the topic", async || test.dead_letters().await.len() >= 3).await;
     test.all_finished().await;
     indexer.stop().await;
 

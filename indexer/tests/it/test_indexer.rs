@@ -1,4 +1,4 @@
-//! An embedded log, a store, and indexers between them.
+//! An embedded log, a store, and indexers that connect them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use contracts::{
 };
 use indexer::{Config, Deps};
 use jiff::Timestamp;
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use store::{Documents, SqliteDocuments, StoredResult, TenantScope};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Longer than any step takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
@@ -28,7 +28,7 @@ struct Settings {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
-    built_ins: BuiltIns,
+    built_ins: BuiltInRuleSettings,
 }
 
 /// A log and a store.
@@ -127,13 +127,13 @@ impl TestIndexer {
 }
 
 impl Running {
-    /// Stops the indexer as a signal does, and waits until it has ended without error.
+    /// Stops the indexer like a signal, and waits until it has ended without error.
     pub async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap();
     }
 
-    /// Ends the indexer as kill -9 does.
+    /// Ends the indexer like kill -9.
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
@@ -145,7 +145,7 @@ impl Running {
     }
 }
 
-/// Waits until `holds`.
+/// Waits until `holds` returns true.
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let begun = Instant::now();
     while !holds().await {
@@ -155,7 +155,7 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// A detection with this confidence.
-pub fn seen(label: &str, confidence: f64) -> Detection {
+pub fn detection(label: &str, confidence: f64) -> Detection {
     Detection {
         label: label.to_owned(),
         confidence,
@@ -171,8 +171,8 @@ pub fn red_audi() -> Detection {
     let mut attributes = Attributes::from(Vehicle { year: Some(2020), ..vehicle });
     attributes.set("colour".parse().unwrap(), "red");
     attributes.set("doors".parse().unwrap(), 4);
-    attributes.set("plated".parse().unwrap(), true);
-    Detection { attributes, ..seen("car", 0.9) }
+    attributes.set("parked".parse().unwrap(), true);
+    Detection { attributes, ..detection("car", 0.9) }
 }
 
 /// A result of the detector `face` for a new frame of the admin's tenant.

@@ -10,7 +10,7 @@ use bus::TopicArgs;
 use bus::embedded::{EmbeddedBus, Options};
 use clap::Args;
 use contracts::{TopicRole, groups};
-use rules::BuiltIns;
+use rules::BuiltInRuleSettings;
 use store::SqliteDocuments;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ pub struct EmbeddedIndexerChild {
     #[command(flatten)]
     topics: TopicArgs,
     #[command(flatten)]
-    built_ins: BuiltIns,
+    built_ins: BuiltInRuleSettings,
 }
 
 impl EmbeddedIndexerChild {

@@ -36,7 +36,7 @@ struct Worker {
 pub struct Start<'s> {
     /// Connection to Kafka.
     pub kafka: &'s KafkaArgs,
-    /// Settings that all contenders share.
+    /// Settings that all variants share.
     pub settings: Vec<(&'static str, String)>,
     /// The detector; it determines the consumer group.
     pub detector: &'s DetectorName,

@@ -1,4 +1,4 @@
-//! The images that all contenders process: the given files, else the samples, else one photograph in many sizes.
+//! The images that all variants process: the given files, else the samples, else one photograph in many sizes.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// Lengths of the longer side of the one photograph, in pixels.
 const SIDES: [u32; 8] = [320, 480, 640, 800, 1024, 1280, 1600, 1920];
 
-/// Writes the images into `folder`, in the order in which all contenders read them; returns a description.
+/// Writes the images into `folder`, in the order in which all variants read them; returns a description.
 pub fn gather(named: &[PathBuf], folder: &Path) -> anyhow::Result<String> {
     std::fs::create_dir_all(folder)?;
     let samples = std::env::var_os("SIGHTLINE_SAMPLES_DIR").map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! A contender in a child process, which processes a number of frames on demand, and the CPU time that it used.
+//! A variant in a child process, which processes a number of frames on demand, and the CPU time that it used.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -20,24 +20,24 @@ pub async fn sessions(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<
     let images = setup.images.display().to_string();
     let (rounds, frames) = setup.run_length.pick((5, setup.whole(180)), (1, setup.whole(60)));
     let combinations = [(1, 1), (cores, 1), (1, cores), (cores, cores)];
-    let mut contenders = Vec::new();
+    let mut variants = Vec::new();
     for (sessions, threads) in combinations {
         let settings =
             [("SIGHTLINE_INFERENCE_THREADS", sessions.to_string()), ("SIGHTLINE_SESSION_THREADS", threads.to_string())];
-        contenders.push((
+        variants.push((
             MeasuredChild::ready(setup.child(&["worker-stages", &images], &settings)?).await?,
             Vec::new(),
             Vec::new(),
         ));
     }
     for _ in 0..rounds {
-        for (contender, rates, costs) in &mut contenders {
-            let (cost, _) = contender.go(frames).await?;
+        for (variant, rates, costs) in &mut variants {
+            let (cost, _) = variant.go(frames).await?;
             rates.push(cost.per_second());
             costs.push(cost.per_cpu_second());
         }
     }
-    for ((sessions, threads), (_, rates, costs)) in combinations.into_iter().zip(&contenders) {
+    for ((sessions, threads), (_, rates, costs)) in combinations.into_iter().zip(&variants) {
         let name = format!("{sessions} session(s) of {threads} thread(s), decoded images");
         report.figure(&name, Spread::of(rates).median, "images/s");
         report.figure(name, Spread::of(costs).median, "images/CPU-s");
@@ -56,8 +56,8 @@ pub async fn batches(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<F
     for &batch in &setup.bench.batch {
         anyhow::ensure!(batch > 0, "--batch: sizes are 1 or more");
         let settings = [("SIGHTLINE_BATCH_SIZE", batch.to_string()), ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned())];
-        let mut contender = MeasuredChild::ready(setup.child(&["worker-stages", &folder], &settings)?).await?;
-        let (cost, done) = contender.go(batch * calls).await?;
+        let mut variant = MeasuredChild::ready(setup.child(&["worker-stages", &folder], &settings)?).await?;
+        let (cost, done) = variant.go(batch * calls).await?;
         let percentile_ms =
             |share: f64| done.calls[((share * done.calls.len() as f64) as usize).min(done.calls.len() - 1)] * 1e3;
         let per_second = cost.frames as f64 / done.seconds("run")?;
@@ -80,7 +80,7 @@ pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report
     let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
     let folder = setup.path("uniform").display().to_string();
     let log = setup.path("share").display().to_string();
-    // One session on both contenders, so that both compare with the throughput of one session.
+    // One session on both variants, so that both compare with the throughput of one session.
     let settings = [
         ("SIGHTLINE_WORKER_STATE_DIR", setup.path("share-state").display().to_string()),
         ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned()),

@@ -17,15 +17,15 @@ const LOG: &str = "embedded log alone";
 const PARTS: &str = "parts";
 const PYTHON: &str = "Python loop";
 
-/// CPU time of every contender by round.
+/// CPU time of every variant by round.
 #[derive(Default)]
 struct Rounds {
     costs: BTreeMap<&'static str, Vec<Cost>>,
     parts: WorkDone,
 }
 
-/// The contenders.
-struct Contenders {
+/// The variants.
+struct Variants {
     embedded: MeasuredChild,
     log: MeasuredChild,
     parts: MeasuredChild,
@@ -38,12 +38,12 @@ pub async fn compare(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<(
     let (rounds, frames) = setup.run_length.pick((9, setup.whole(180)), (3, setup.whole(60)));
     report.setting("rounds", rounds);
     report.setting("frames_in_a_round", frames);
-    let mut contenders = Contenders::start(setup, report).await?;
+    let mut variants = Variants::start(setup, report).await?;
     let mut all = Rounds::default();
     for _ in 0..rounds {
-        contenders.round(frames, &mut all).await?;
+        variants.round(frames, &mut all).await?;
     }
-    if let Some((usual, bare)) = contenders.kafka {
+    if let Some((usual, bare)) = variants.kafka {
         usual.end().await?;
         bare.end().await?;
     }
@@ -52,7 +52,7 @@ pub async fn compare(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-impl Contenders {
+impl Variants {
     async fn start(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<Self> {
         let images = setup.images.display().to_string();
         let folder = |name: &str| setup.path(name).display().to_string();
@@ -117,23 +117,23 @@ impl Setup<'_> {
 }
 
 impl Rounds {
-    fn add(&mut self, contender: &'static str, cost: Cost) {
-        self.costs.entry(contender).or_default().push(cost);
+    fn add(&mut self, variant: &'static str, cost: Cost) {
+        self.costs.entry(variant).or_default().push(cost);
     }
 
-    fn of(&self, contender: &str, value: impl Fn(&Cost) -> f64) -> Vec<f64> {
-        self.costs.get(contender).into_iter().flatten().map(value).collect()
+    fn of(&self, variant: &str, value: impl Fn(&Cost) -> f64) -> Vec<f64> {
+        self.costs.get(variant).into_iter().flatten().map(value).collect()
     }
 
-    fn ms(&self, contender: &str) -> f64 {
-        Spread::of(&self.of(contender, Cost::ms)).median
+    fn ms(&self, variant: &str) -> f64 {
+        Spread::of(&self.of(variant, Cost::ms)).median
     }
 
     fn write(&self, report: &mut Report) {
-        for contender in [KAFKA, KAFKA_BARE, EMBEDDED, PARTS, PYTHON] {
-            let rates = self.of(contender, Cost::per_cpu_second);
+        for variant in [KAFKA, KAFKA_BARE, EMBEDDED, PARTS, PYTHON] {
+            let rates = self.of(variant, Cost::per_cpu_second);
             if !rates.is_empty() {
-                report.figure(format!("{contender}: frames"), Spread::of(&rates).median, "frames/CPU-s");
+                report.figure(format!("{variant}: frames"), Spread::of(&rates).median, "frames/CPU-s");
             }
         }
         let (on_kafka, worker) = if self.costs.contains_key(KAFKA) { (true, KAFKA) } else { (false, EMBEDDED) };

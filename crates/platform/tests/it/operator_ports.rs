@@ -49,7 +49,7 @@ async fn the_probe_port_is_off_by_default() {
 }
 
 #[tokio::test]
-async fn a_taken_probe_port_names_the_setting() {
+async fn a_probe_port_in_use_names_the_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let flags = ["--admin-addr", "off", "--probe-addr", &address];

@@ -1,7 +1,7 @@
 //! Finds the images that paths name.
 //!
 //! In a folder, the first bytes of a file decide whether it is an image; the ending of its name does not matter. Side files
-//! of operating systems are skipped. A linked folder is followed, and every folder is visited once, so links in a circle end.
+//! of operating systems are skipped. Links to folders are followed, and every folder is visited once, so circular links end.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::out::counted;
 /// Bytes that are enough to recognise a type.
 const MAGIC: usize = 12;
 
-/// Names of files and folders that systems leave beside images, in lower case.
+/// Names of files and folders that operating systems create beside images, in lower case.
 const SIDE_FILES: [&str; 9] = [
     "thumbs.db",
     "ehthumbs.db",
@@ -35,7 +35,7 @@ const SIDE_FILES: [&str; 9] = [
 pub struct Images {
     /// Paths of files.
     pub files: Vec<PathBuf>,
-    /// What the folders hold besides.
+    /// Other files in the folders.
     pub skipped: Skipped,
     visited: HashSet<(u64, u64)>,
 }
@@ -54,7 +54,7 @@ enum Reason {
 }
 
 impl Images {
-    /// Files are taken as they are; folders are searched for images, in the order of their names.
+    /// Named files are sent unchecked; folders are searched for images, sorted by name.
     ///
     /// # Errors
     /// When a path or a folder cannot be read, or a named folder has no image.
@@ -115,7 +115,7 @@ impl Images {
 }
 
 impl Skipped {
-    /// Whether there was nothing to skip.
+    /// Whether nothing was skipped.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -159,7 +159,7 @@ fn is_side_file(path: &Path) -> bool {
     name.starts_with("._") || SIDE_FILES.contains(&name.as_str())
 }
 
-/// Whether the file begins like an image. A file that cannot be read may be one: sending it says why.
+/// Whether the first bytes are those of an image. True for a file that cannot be read: sending it reports the error.
 fn may_be_image(path: &Path) -> bool {
     let mut magic = Vec::with_capacity(MAGIC);
     match File::open(path).and_then(|file| file.take(MAGIC as u64).read_to_end(&mut magic)) {
@@ -168,7 +168,7 @@ fn may_be_image(path: &Path) -> bool {
     }
 }
 
-/// The media type that the first bytes of a file tell: JPEG, PNG or WebP.
+/// The media type by the first bytes of a file: JPEG, PNG or WebP.
 pub fn media_type(content: &[u8]) -> Option<&'static str> {
     match content {
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),

@@ -42,7 +42,7 @@ pub struct Dependencies {
     pub accounts: Arc<dyn Accounts>,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
-    /// Where rate limits and sessions are kept, for the startup message.
+    /// Where rate limits and sessions are stored, for the startup message.
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
     pub worker: detector_worker::Deps,
@@ -80,15 +80,15 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
     // Opening may recover from a crash, which reads files and must not block the async threads.
     let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &topics, options)).await?;
     let bus = opened?;
-    // Retention waits for every group that ever joined. The group of detectors that are no longer set would keep frames for ever.
+    // Retention waits for every group that ever joined. The group of detectors that are no longer configured would keep frames for ever.
     let workers = contracts::groups::detector_worker(&up.frames.detectors);
     for group in bus.forget_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
-        tracing::info!(group, "the group is no longer set and was forgotten");
+        tracing::info!(group, "deleted the consumer group of detectors that are no longer configured");
     }
     Ok(Arc::new(bus))
 }
 
-/// The documents, migrated, and what that did: MongoDB if its address is set, else a file in the data folder.
+/// Opens and migrates the documents: MongoDB if its address is set, else a file in the data folder. Also returns what the migration did.
 pub async fn documents(mongo: &MongoArgs, folder: &Path) -> anyhow::Result<(Arc<dyn Documents>, Migrated)> {
     if let Some(uri) = &mongo.mongodb_uri {
         let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
@@ -128,7 +128,7 @@ async fn accounts_service(
     let mailer = ingest_api::mailer(&up.ingest.accounts)?;
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
-    accounts_service.operator().await.context("the operator's own user cannot be made")?;
+    accounts_service.operator().await.context("the operator's own user cannot be created")?;
     Ok(accounts_service)
 }
 

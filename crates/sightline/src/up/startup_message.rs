@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, Up};
 
-/// The text that is printed at the start and when everything is ready.
+/// The text printed at the start and when everything is ready.
 pub struct StartupMessage {
     /// Address for clients.
     url: String,
@@ -73,7 +73,7 @@ impl Up {
         options
     }
 
-    /// The flags that a client needs for TLS, which are the same for curl; the files belong to the client.
+    /// The flags that a client needs for TLS; curl has the same ones. The files are those of the client.
     fn tls_options(&self) -> &'static str {
         match (&self.http.tls_cert, &self.http.tls_client_ca) {
             (None, _) => "",

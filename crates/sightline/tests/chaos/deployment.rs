@@ -1,4 +1,4 @@
-//! All services on their servers, each service a process behind its own relays. Injects the faults.
+//! All services, each in its own process and behind its own relays, and their servers. Injects the faults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::processes::{Process, free_port, program, wait_until_ready};
 use crate::relay::Relay;
 use crate::servers::Servers;
 
-/// Time until the supervisor restarts a service that ended by itself.
+/// Delay before the supervisor restarts a service that ended by itself.
 const SUPERVISION: Duration = Duration::from_millis(250);
 
 /// The running services and servers.
@@ -32,7 +32,7 @@ pub struct TestDeployment {
 /// A service under the supervisor.
 struct Service {
     process: Process,
-    /// A fault killed it and restarts it; the supervisor does not.
+    /// A fault killed it and will restart it; the supervisor must not.
     is_killed: bool,
     /// Number of times it ended by itself.
     ended: u32,
@@ -51,7 +51,7 @@ impl TestDeployment {
         let mut relays = BTreeMap::new();
         for (number, (link, (relay, listener))) in (1..).zip(bound) {
             let client = if link.server == Program::Kafka { servers.behind(relay.port) } else { servers.mongodb() };
-            relay.lead_to(listener, client, seed ^ number);
+            relay.forward_to(listener, client, seed ^ number);
             relays.insert(link, relay);
         }
         let settings = Settings::new(folder, &servers);

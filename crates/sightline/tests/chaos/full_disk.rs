@@ -68,7 +68,7 @@ async fn until_refused(client: &TestClient, image: &Bytes) -> (Vec<FrameId>, req
         }
         taken.push(response.json::<contracts::api::FrameAccepted>().await.unwrap().frame_id);
     }
-    panic!("a full disk took {} frames", taken.len());
+    panic!("a full disk accepted {} frames", taken.len());
 }
 
 fn every_database(folder: &Path) -> Vec<PathBuf> {

@@ -1,5 +1,6 @@
-//! The fault test: services, broker and database are killed, stopped and disconnected, in an order that follows from a seed,
-//! while clients record what they sent and received; and disks run full.
+//! The fault test: services, broker and database are killed, stopped and disconnected, in an order
+//! derived from a seed, while clients record what they sent and received. Another test fills the
+//! disk.
 //!
 //! ```text
 //! clients ──▶ ingest-api ─┐           ┌─▶ detector-worker ─┐

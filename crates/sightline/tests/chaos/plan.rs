@@ -57,7 +57,7 @@ pub enum NetworkFault {
     Cut,
     /// Nothing is delivered and no connection is closed; afterwards everything is delivered.
     Stall,
-    /// Existing connections carry nothing any more and are not closed; new ones work. This happens when a router loses its state, or a
+    /// Existing connections stay open but no longer transfer data; new ones work. This happens when a router loses its state, or a
     /// server its power.
     HalfOpen,
     /// Everything is delayed.
@@ -75,7 +75,7 @@ pub enum Fault {
     KillAll(Duration),
     /// SIGSTOP, and SIGCONT after a time.
     Stop(Program, Duration),
-    /// The network between two.
+    /// A fault of the network between a service and a server.
     Network(Link, NetworkFault, Duration),
 }
 
@@ -107,17 +107,17 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, whom) = self.kind();
+        let (kind, target) = self.kind();
         match self {
             Self::Network(_, NetworkFault::Delay(delay), lasts) => {
-                write!(f, "{kind} of {delay:?} {whom} for {lasts:?}")
+                write!(f, "{kind} of {delay:?} {target} for {lasts:?}")
             }
             Self::Network(_, NetworkFault::Loss(percent), lasts) => {
-                write!(f, "{kind} of {percent} % {whom} for {lasts:?}")
+                write!(f, "{kind} of {percent} % {target} for {lasts:?}")
             }
-            Self::Network(_, NetworkFault::HalfOpen, _) => write!(f, "{kind} {whom}"),
+            Self::Network(_, NetworkFault::HalfOpen, _) => write!(f, "{kind} {target}"),
             Self::Kill(_, lasts) | Self::KillAll(lasts) | Self::Stop(_, lasts) | Self::Network(_, _, lasts) => {
-                write!(f, "{kind} {whom} for {lasts:?}")
+                write!(f, "{kind} {target} for {lasts:?}")
             }
         }
     }

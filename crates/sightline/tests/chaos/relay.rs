@@ -19,7 +19,7 @@ use crate::plan::NetworkFault;
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     network_fault: Option<NetworkFault>,
-    /// Connections made before the last half-open fault carry nothing.
+    /// Connections from before the last half-open fault transfer no data.
     half_opens: u32,
 }
 
@@ -33,7 +33,7 @@ pub struct Relay {
 type Piece = (Instant, Vec<u8>);
 
 impl Relay {
-    /// Binds a port; connections wait until [`Relay::lead_to`].
+    /// Binds a port; connections wait until [`Relay::forward_to`].
     pub async fn bind() -> (Self, TcpListener) {
         let port = crate::processes::free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -41,8 +41,8 @@ impl Relay {
         (Self { port, state }, listener)
     }
 
-    /// Forwards to `target` from now on. Random decisions follow from `seed`.
-    pub fn lead_to(&self, listener: TcpListener, target: u16, seed: u64) {
+    /// Starts to forward to `target`. Random decisions are derived from `seed`.
+    pub fn forward_to(&self, listener: TcpListener, target: u16, seed: u64) {
         let state = self.state.clone();
         tokio::spawn(async move {
             let mut rng = Rng::with_seed(seed);
@@ -53,7 +53,7 @@ impl Relay {
         });
     }
 
-    /// Injects a fault from now on, or none.
+    /// Starts a fault, or ends the current one.
     pub fn set(&self, network_fault: Option<NetworkFault>) {
         self.state.send_modify(|state| match network_fault {
             Some(NetworkFault::HalfOpen) => state.half_opens += 1,

@@ -9,7 +9,7 @@ use crate::run::{Recovery, Size};
 use crate::sent_frames::{Alerts, Verdict};
 
 /// Goal for the first result after a restart.
-const PROMISED: Duration = Duration::from_secs(5);
+const RESTART_GOAL: Duration = Duration::from_secs(5);
 
 /// A report, displayed as Markdown.
 pub struct Report {
@@ -40,7 +40,7 @@ impl fmt::Display for Report {
 impl Report {
     fn overview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clean =
-            if self.is_clean() { "nothing was lost and nothing came twice" } else { "**the guarantee was broken**" };
+            if self.is_clean() { "nothing was lost or repeated" } else { "**the guarantee was broken**" };
         let ended: Vec<String> = self
             .ended
             .iter()
@@ -71,17 +71,17 @@ impl Report {
         writeln!(f, "| results | {} |", documents.results)?;
         writeln!(f, "| detections (one in each image) | {} |", documents.detections)?;
         writeln!(f, "| acknowledged and lost | {} |", documents.missing)?;
-        writeln!(f, "| twice | {} |", documents.doubled)?;
+        writeln!(f, "| twice | {} |", documents.repeated_documents)?;
         writeln!(f, "| never acknowledged | {} |", documents.unknown)?;
         writeln!(f, "| not what was in the image | {} |\n", documents.wrong.len())?;
-        writeln!(f, "| subscriber | alerts due | own cuts | other breaks | lost | twice | not due |")?;
+        writeln!(f, "| subscriber | alerts due | disconnects by the test | other disconnects | lost | twice | not due |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|---:|")?;
-        for Alerts { name, expected, cuts, breaks, missing, repeated, unknown } in alerts {
+        for Alerts { name, expected, own_disconnects, other_disconnects, missing, repeated, unknown } in alerts {
             let (missing, repeated, unknown) = (missing.len(), repeated.len(), unknown.len());
-            writeln!(f, "| {name} | {expected} | {cuts} | {breaks} | {missing} | {repeated} | {unknown} |")?;
+            writeln!(f, "| {name} | {expected} | {own_disconnects} | {other_disconnects} | {missing} | {repeated} | {unknown} |")?;
         }
         writeln!(f, "\nThe log may contain duplicate records; consumers drop them by their ids.\n")?;
-        writeln!(f, "| topic | records | of them duplicates |\n|---|---:|---:|")?;
+        writeln!(f, "| topic | records | duplicates |\n|---|---:|---:|")?;
         for topic in topics {
             writeln!(f, "| {} | {} | {} |", topic.role.as_str(), topic.records, topic.records - topic.distinct)?;
         }
@@ -90,13 +90,13 @@ impl Report {
 
     fn restarts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restarts: Vec<&Recovery> = self.recoveries.iter().filter(|recovery| recovery.fault.is_restart()).collect();
-        let soon = restarts.iter().filter(|recovery| recovery.first <= PROMISED).count();
+        let soon = restarts.iter().filter(|recovery| recovery.first <= RESTART_GOAL).count();
         writeln!(f, "## First result after a restart\n")?;
-        writeln!(f, "{soon} of {} restarts had their first result within {} s.\n", restarts.len(), PROMISED.as_secs())?;
+        writeln!(f, "{soon} of {} restarts had their first result within {} s.\n", restarts.len(), RESTART_GOAL.as_secs())?;
         writeln!(
             f,
-            "Counted from the start of the new process (of Kafka and MongoDB: from when it said that it is ready) until a frame \
-             that was sent at that moment could be read with what was seen in it: the first of four such frames, and the last.\n"
+            "Measured from the start of the new process (for Kafka and MongoDB: from the moment when they were ready) until the results \
+             of a frame that was sent at that moment could be read: the first of four such frames, and the last.\n"
         )?;
         table(f, restarts.into_iter())
     }

@@ -107,14 +107,14 @@ async fn inject_all(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn nothing_is_lost_and_nothing_comes_twice_whatever_fails() {
+async fn nothing_is_lost_or_repeated_under_any_fault() {
     let size = Size {
         seed: setting("SEED", 1),
         frames: setting("FRAMES", 1200),
         faults: setting("FAULTS", 10),
         rate: setting("RATE", 25.0),
     };
-    let name = "nothing_is_lost_and_nothing_comes_twice_whatever_fails";
+    let name = "nothing_is_lost_or_repeated_under_any_fault";
     let (Some(small), Some(photo)) = (small_photo(name), path_from_env(name, "SIGHTLINE_TEST_PHOTO")) else { return };
     let mut rng = Rng::with_seed(size.seed);
     let large = large_photo(photo, &mut rng);

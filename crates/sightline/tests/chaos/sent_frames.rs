@@ -1,4 +1,4 @@
-//! The frames that clients sent: which ones were acknowledged, and which results and alerts clients can see.
+//! The frames that clients sent: which were acknowledged, and which results and alerts clients can read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,7 +118,7 @@ impl SentFrames {
             if !acknowledged.contains_key(&frame.frame_id) {
                 documents.unknown += 1;
             } else if !found.insert(frame.frame_id) {
-                documents.doubled += 1;
+                documents.repeated_documents += 1;
             } else if !is_whole {
                 documents.wrong.push(frame);
             }
@@ -127,7 +127,7 @@ impl SentFrames {
         let detections = self.list::<DetectionView>("/v1/detections").await;
         documents.detections = detections.len();
         let distinct: BTreeSet<FrameId> = detections.iter().map(|detection| detection.frame_id).collect();
-        documents.doubled += detections.len() - distinct.len();
+        documents.repeated_documents += detections.len() - distinct.len();
         documents
     }
 
@@ -160,7 +160,7 @@ pub struct Documents {
     pub detections: usize,
     pub missing: usize,
     /// More than one result or detection of a frame, or a frame listed twice.
-    pub doubled: usize,
+    pub repeated_documents: usize,
     pub unknown: usize,
     /// Frames whose results do not match the image.
     pub wrong: Vec<FrameView>,
@@ -168,7 +168,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn are_clean(&self) -> bool {
-        self.missing == 0 && self.doubled == 0 && self.unknown == 0 && self.wrong.is_empty()
+        self.missing == 0 && self.repeated_documents == 0 && self.unknown == 0 && self.wrong.is_empty()
     }
 }
 
@@ -177,8 +177,8 @@ impl Documents {
 pub struct Alerts {
     pub name: &'static str,
     pub expected: usize,
-    pub cuts: u32,
-    pub breaks: u32,
+    pub own_disconnects: u32,
+    pub other_disconnects: u32,
     pub missing: Vec<FrameId>,
     pub repeated: Vec<FrameId>,
     pub unknown: Vec<FrameId>,
@@ -187,13 +187,13 @@ pub struct Alerts {
 impl Alerts {
     fn of(subscriber: &Subscriber, acknowledged: &Acknowledged) -> Self {
         let expected: BTreeSet<FrameId> = expected_by(acknowledged, subscriber).copied().collect();
-        let seen = subscriber.seen();
-        let (cuts, breaks) = subscriber.cuts_and_breaks();
+        let seen = subscriber.counts();
+        let (own_disconnects, other_disconnects) = subscriber.disconnects();
         Self {
             name: subscriber.name,
             expected: expected.len(),
-            cuts,
-            breaks,
+            own_disconnects,
+            other_disconnects,
             missing: expected.iter().filter(|frame| !seen.contains_key(frame)).copied().collect(),
             repeated: seen.iter().filter(|(_, count)| **count > 1).map(|(frame, _)| *frame).collect(),
             unknown: seen.keys().filter(|frame| !expected.contains(frame)).copied().collect(),
@@ -261,7 +261,7 @@ impl Verdict {
         self.topics.iter().filter(is_dead).map(|topic| topic.records).sum()
     }
 
-    /// Fails the test where anything was lost or doubled.
+    /// Fails the test where anything was lost or repeated_documents.
     pub fn assert_clean(&self) {
         assert!(self.documents.are_clean(), "{:?}", self.documents);
         for alerts in &self.alerts {

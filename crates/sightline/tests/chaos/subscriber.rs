@@ -1,4 +1,4 @@
-//! A subscriber that is disconnected often: by itself after any event, and by faults.
+//! A subscriber that disconnects often, after any event, and is disconnected by faults.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +15,8 @@ use crate::delivery::TestClient;
 use crate::processes::TIMEOUT;
 use platform::sse::{SseEvent, SseParser};
 
-/// Number of alerts after which it disconnects.
-const BETWEEN_CUTS: std::ops::RangeInclusive<u32> = 1..=90;
+/// Number of alerts after which it disconnects itself.
+const ALERTS_BETWEEN_DISCONNECTS: std::ops::RangeInclusive<u32> = 1..=90;
 /// The stream sends something at least every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(40);
 
@@ -33,8 +33,8 @@ pub struct Subscriber {
 struct Notes {
     /// Number of alerts for each frame.
     seen: Mutex<BTreeMap<FrameId, u32>>,
-    cuts: AtomicU32,
-    breaks: AtomicU32,
+    own_disconnects: AtomicU32,
+    other_disconnects: AtomicU32,
 }
 
 impl Subscriber {
@@ -44,7 +44,7 @@ impl Subscriber {
         let (placed, place) = tokio::sync::oneshot::channel();
         let filter = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
         let task = tokio::spawn(follow(client, filter, notes.clone(), rng, placed));
-        tokio::time::timeout(TIMEOUT, place).await.expect("the stream gave no place to resume from").unwrap();
+        tokio::time::timeout(TIMEOUT, place).await.expect("the stream sent no cursor to resume from").unwrap();
         Self { name, stream, notes, task: AbortOnDropHandle::new(task) }
     }
 
@@ -55,13 +55,13 @@ impl Subscriber {
     }
 
     /// Number of alerts for each frame.
-    pub fn seen(&self) -> BTreeMap<FrameId, u32> {
+    pub fn counts(&self) -> BTreeMap<FrameId, u32> {
         self.notes.seen.lock().unwrap().clone()
     }
 
-    /// How often it disconnected, and how often the connection broke by itself.
-    pub fn cuts_and_breaks(&self) -> (u32, u32) {
-        (self.notes.cuts.load(Ordering::Relaxed), self.notes.breaks.load(Ordering::Relaxed))
+    /// How often it disconnected itself, and how often the connection was lost otherwise.
+    pub fn disconnects(&self) -> (u32, u32) {
+        (self.notes.own_disconnects.load(Ordering::Relaxed), self.notes.other_disconnects.load(Ordering::Relaxed))
     }
 }
 
@@ -89,11 +89,11 @@ async fn follow(
                 continue;
             }
         };
-        let mut wanted = rng.u32(BETWEEN_CUTS);
+        let mut wanted = rng.u32(ALERTS_BETWEEN_DISCONNECTS);
         let (mut parser, mut bytes) = (SseParser::default(), response.bytes_stream());
         'connection: loop {
             let Some(Ok(piece)) = bytes.next().await else {
-                notes.breaks.fetch_add(1, Ordering::Relaxed);
+                notes.other_disconnects.fetch_add(1, Ordering::Relaxed);
                 break;
             };
             // Byte by byte, so that it can disconnect between any two events.
@@ -107,7 +107,7 @@ async fn follow(
                     wanted -= notes.take(&event);
                 }
                 if wanted == 0 {
-                    notes.cuts.fetch_add(1, Ordering::Relaxed);
+                    notes.own_disconnects.fetch_add(1, Ordering::Relaxed);
                     break 'connection;
                 }
             }

@@ -54,7 +54,7 @@ async fn a_user_and_a_session_survive_a_kill() {
     assert_eq!(
         (&quota["used"], &quota["limit"]),
         (&json!(1), &json!(100)),
-        "the token holds, and what was used counts"
+        "the token is still valid, and the used quota was kept"
     );
     let stream = ask(&up, &token, Method::GET, "/v1/alerts").await;
     assert_eq!(stream.status(), StatusCode::OK);

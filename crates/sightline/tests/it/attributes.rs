@@ -48,7 +48,7 @@ async fn attributes_reach_lists_counts_and_alerts() {
     client.post("/v1/rules", &json!({"name": "red Audis", "condition": condition})).await;
     let car = json!({
         "label": "car", "make": "Audi", "model": "Q3", "category": "SUV", "year": 2020,
-        "attributes": {"colour": "red", "doors": 4, "plated": true}
+        "attributes": {"colour": "red", "doors": 4, "parked": true}
     });
     let sent = client.send_until_alerted(&car).await;
 

@@ -34,16 +34,16 @@ fn error_line(said: &str) -> &str {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = refused(&[("SIGHTLINE_HTTP_ADDR", &address)]);
     let line = error_line(&said);
-    assert!(line.contains("SIGHTLINE_HTTP_ADDR") && line.contains("taken"), "{line}");
+    assert!(line.contains("SIGHTLINE_HTTP_ADDR") && line.contains("in use"), "{line}");
 }
 
 #[test]
-fn half_of_a_pair_and_an_origin_that_is_none_are_named() {
+fn an_incomplete_pair_and_an_invalid_origin_are_named() {
     let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem")]);
     assert!(error_line(&said).contains("SIGHTLINE_TLS_KEY is not set"), "{said}");
     let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
@@ -114,7 +114,7 @@ fn a_missing_model_names_its_folder_and_models_pull() {
 }
 
 #[test]
-fn a_model_that_is_another_is_refused() {
+fn a_file_that_is_not_the_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["yunet_n_dynamic.onnx", "centerface.onnx"] {
         std::fs::write(folder.path().join(name), "not a model").unwrap();
@@ -125,7 +125,7 @@ fn a_model_that_is_another_is_refused() {
 }
 
 #[test]
-fn a_runtime_that_is_none_is_named() {
+fn a_file_that_is_not_onnx_runtime_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "no library").unwrap();
     for path in [file.path().to_str().unwrap(), "/nowhere/libonnxruntime.so"] {
@@ -135,7 +135,7 @@ fn a_runtime_that_is_none_is_named() {
 }
 
 #[test]
-fn a_folder_with_the_database_of_another_program_is_left_alone() {
+fn another_programs_database_is_not_changed() {
     let data = tempfile::tempdir().unwrap();
     let foreign = data.path().join("documents.sqlite");
     let connection = rusqlite::Connection::open(&foreign).unwrap();

@@ -20,32 +20,32 @@ async fn one_photograph_with(test: &str, names: &[&str]) {
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn kafka_alone_takes_the_place_of_the_embedded_log() {
+async fn kafka_alone_replaces_the_embedded_log() {
     let names = ["SIGHTLINE_KAFKA_BROKERS", "SIGHTLINE_TOPICS_FILE"];
-    one_photograph_with("kafka_alone_takes_the_place_of_the_embedded_log", &names).await;
+    one_photograph_with("kafka_alone_replaces_the_embedded_log", &names).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn mongodb_alone_takes_the_place_of_the_embedded_documents() {
+async fn mongodb_alone_replaces_the_embedded_documents() {
     let names = ["SIGHTLINE_MONGODB_URI", "SIGHTLINE_MONGODB_DATABASE"];
-    one_photograph_with("mongodb_alone_takes_the_place_of_the_embedded_documents", &names).await;
+    one_photograph_with("mongodb_alone_replaces_the_embedded_documents", &names).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn postgresql_alone_takes_the_place_of_the_embedded_accounts() {
-    one_photograph_with("postgresql_alone_takes_the_place_of_the_embedded_accounts", &["SIGHTLINE_DATABASE_URL"]).await;
+async fn postgresql_alone_replaces_the_embedded_accounts() {
+    one_photograph_with("postgresql_alone_replaces_the_embedded_accounts", &["SIGHTLINE_DATABASE_URL"]).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn redis_alone_takes_the_place_of_what_is_in_process() {
-    one_photograph_with("redis_alone_takes_the_place_of_what_is_in_process", &["SIGHTLINE_REDIS_URL"]).await;
+async fn redis_alone_replaces_the_limits_in_the_process() {
+    one_photograph_with("redis_alone_replaces_the_limits_in_the_process", &["SIGHTLINE_REDIS_URL"]).await;
 }
 
 #[tokio::test]
 #[ignore = "needs kafka, mongodb, postgres and redis"]
-async fn another_folder_takes_the_place_of_the_embedded_images() {
-    one_photograph_with("another_folder_takes_the_place_of_the_embedded_images", &["SIGHTLINE_BLOB_URL"]).await;
+async fn another_folder_replaces_the_embedded_images() {
+    one_photograph_with("another_folder_replaces_the_embedded_images", &["SIGHTLINE_BLOB_URL"]).await;
 }

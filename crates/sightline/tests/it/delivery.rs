@@ -1,4 +1,4 @@
-//! Clients that check delivery: which frames were acknowledged, and which results and alerts came.
+//! Clients that check delivery: which frames were acknowledged, and which results and alerts arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ impl TestClient {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("a frame was not taken within {TIMEOUT:?}: {last}");
+        panic!("a frame was not accepted within {TIMEOUT:?}: {last}");
     }
 
     /// Waits until a frame's results can be read.
@@ -105,7 +105,7 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes, and returns when it has a cursor to resume from. It disconnects after every `every` alerts, `cuts` times in all.
+    /// Subscribes, and returns when it has a cursor to resume from. It disconnects after every `every` alerts, `cuts` times in total.
     pub async fn start(client: &TestClient, path: &'static str, cuts: u32, every: u32) -> Self {
         let seen = Arc::new(Mutex::new(BTreeMap::new()));
         let made = Arc::new(Mutex::new(0));
@@ -118,11 +118,11 @@ impl Subscriber {
                 tokio::select! { () = run => {}, () = stop.cancelled() => {} }
             }
         });
-        tokio::time::timeout(TIMEOUT, place).await.expect("the stream gave no place to resume from").unwrap();
+        tokio::time::timeout(TIMEOUT, place).await.expect("the stream sent no cursor to resume from").unwrap();
         Self { seen, cuts: made, stop, task }
     }
 
-    /// Waits for alerts of this many frames, and a little longer for repeats; returns the number of alerts for each frame.
+    /// Waits for alerts of this many frames, and a little longer for duplicates; returns the number of alerts for each frame.
     pub async fn finish(self, frames: usize) -> BTreeMap<FrameId, u32> {
         let deadline = Instant::now() + TIMEOUT;
         while self.seen.lock().unwrap().len() < frames && Instant::now() < deadline {

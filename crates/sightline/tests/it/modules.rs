@@ -1,8 +1,9 @@
 //! No two modules of a crate import each other across folders.
 //!
-//! Compared are modules with the same parent, each with everything in its folder, where at least one of them has a folder. Two
-//! files of one folder may know each other; a folder and its neighbour may not. Imports are followed through `pub use`, so that
-//! a re-export in a parent hides no ring. A parent may import its children, and they may use what it defines.
+//! The test compares modules with the same parent, where at least one of them has a folder, each
+//! with everything in its folder. Two files of one folder may import each other; a folder and its
+//! neighbour may not. Imports are followed through `pub use`, so a re-export in a parent does not
+//! hide a cycle. A parent may import its children, and they may use what it defines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ impl Modules {
     }
 
     /// Pairs of neighbours, at least one with a folder, that import each other.
-    fn rings(&self) -> BTreeSet<(String, String)> {
+    fn cycles(&self) -> BTreeSet<(String, String)> {
         let imports = self.0.iter().flat_map(|(module, imports)| imports.used.iter().map(move |path| (module, path)));
         let neighbours: BTreeSet<(Names, Names)> = imports
             .filter_map(|(module, path)| {
@@ -59,10 +60,10 @@ impl Modules {
             .collect();
         let has_folder =
             |module: &Names| self.0.keys().any(|other| other.len() > module.len() && other.starts_with(module));
-        let ring = |(one, other): &&(Names, Names)| {
+        let cycle = |(one, other): &&(Names, Names)| {
             one < other && (has_folder(one) || has_folder(other)) && neighbours.contains(&(other.clone(), one.clone()))
         };
-        neighbours.iter().filter(ring).map(|(one, other)| (one.join("::"), other.join("::"))).collect()
+        neighbours.iter().filter(cycle).map(|(one, other)| (one.join("::"), other.join("::"))).collect()
     }
 }
 
@@ -193,16 +194,16 @@ fn crates() -> Vec<PathBuf> {
 
 #[test]
 fn no_modules_import_each_other_across_folders() {
-    let rings: Vec<_> = crates()
+    let cycles: Vec<_> = crates()
         .into_iter()
-        .map(|src| (Modules::of(&sources(&src)).rings(), src))
-        .filter(|(rings, _)| !rings.is_empty())
+        .map(|src| (Modules::of(&sources(&src)).cycles(), src))
+        .filter(|(cycles, _)| !cycles.is_empty())
         .collect();
-    assert!(rings.is_empty(), "{rings:#?}");
+    assert!(cycles.is_empty(), "{cycles:#?}");
 }
 
 #[test]
-fn a_ring_is_found_through_a_re_export() {
+fn a_cycle_is_found_through_a_re_export() {
     let module = |name: &str, text: &str| {
         (name.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect(), text.to_owned())
     };
@@ -216,7 +217,7 @@ fn a_ring_is_found_through_a_re_export() {
         ]
     };
     let sources = |error| rest(error).into_iter().chain([upload.clone()]).collect::<Vec<_>>();
-    assert!(Modules::of(&sources("pub struct ApiError;")).rings().is_empty());
-    let ring = [("http".to_owned(), "upload".to_owned())];
-    assert_eq!(Modules::of(&sources("use crate::upload::{Bounds, InFlight};")).rings(), ring.into());
+    assert!(Modules::of(&sources("pub struct ApiError;")).cycles().is_empty());
+    let cycle = [("http".to_owned(), "upload".to_owned())];
+    assert_eq!(Modules::of(&sources("use crate::upload::{Bounds, InFlight};")).cycles(), cycle.into());
 }

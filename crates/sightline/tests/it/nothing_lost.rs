@@ -1,4 +1,4 @@
-//! Nothing that was acknowledged is lost or repeated, whatever is killed.
+//! Nothing that was acknowledged is lost or repeated when processes are killed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl TestServices {
         services
     }
 
-    /// Stops all of them; fails the test unless each ends well.
+    /// Stops all of them; fails the test if one fails.
     pub fn stop(&mut self) {
         for service in [&mut self.ingest, &mut self.worker, &mut self.indexer, &mut self.alerts] {
             assert!(service.stop(), "{}", service.output());

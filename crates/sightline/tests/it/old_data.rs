@@ -1,7 +1,8 @@
-//! What an older version left behind is opened by this one: its data folder, and the content of its topics.
+//! This version opens the data of an older one: its data folder, and the content of its topics.
 //!
-//! `tests/data/schema-1` holds both, as the version with schema 1 of the documents left them when it was killed with work
-//! pending; `README.md` there says how it was made. Each later schema change keeps these tests.
+//! `tests/data/schema-1` contains both, from a version with schema 1 of the documents, which was
+//! killed with work pending; `README.md` there says how they were created. Every later schema
+//! change must keep these tests.
 
 mod servers;
 
@@ -115,7 +116,7 @@ impl Client {
     }
 }
 
-/// Vehicles by make, as older clients ask for them: what the old program answered, and the vehicles that were pending.
+/// The count of vehicles by make on the older clients' route is the old program's, plus the vehicles that were pending.
 async fn assert_counts_kept(client: &Client, expected: &Value) {
     let mut counts: BTreeMap<String, u64> = serde_json::from_value(expected["answers"]["/stats"].clone()).unwrap();
     for id in texts(&expected["pending"]) {
@@ -128,7 +129,7 @@ async fn assert_counts_kept(client: &Client, expected: &Value) {
     assert_eq!(client.json("/stats").await, json!(counts));
 }
 
-/// The refresh token rotates, and so does the one that it is exchanged for.
+/// The refresh token can be exchanged, and so can the next one.
 async fn assert_session_continues(client: &Client, refresh_token: &str) {
     let mut token = refresh_token.to_owned();
     for _ in 0..2 {
@@ -141,7 +142,7 @@ async fn assert_session_continues(client: &Client, refresh_token: &str) {
     }
 }
 
-/// What the old program answered is among what this one answers.
+/// The answers of this version contain all items of the old program's answers.
 async fn assert_answers_kept(client: &Client, answers: &Value) {
     for path in LISTS {
         let now = client.json(path).await;
@@ -200,7 +201,7 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
 
     let mut server = TestServer::start_in(folder, &settings()).await;
 
-    // An API token of before is taken.
+    // An old API token is accepted.
     let accounts = &expected["accounts"];
     let ada = Client::new(&server.url, accounts["api_token"].as_str().unwrap());
     assert_pending_finished(&ada, &texts(&expected["pending"])).await;
@@ -248,7 +249,7 @@ async fn replay(bus: &dyn Bus, blobs: &std::path::Path, expected: &Value) {
     }
 }
 
-/// All that the old topics hold is processed, with the ids that the old program gave.
+/// Every message of the old topics is processed, with the ids that the old program assigned.
 async fn assert_topics_read(client: &Client, expected: &Value) {
     for id in texts(&expected["settled"]) {
         client.processed(&id).await;
@@ -271,7 +272,7 @@ async fn assert_topics_read(client: &Client, expected: &Value) {
         let found = client.json(&format!("/v1/detections?label=vehicle&make={make}")).await;
         assert_eq!(found["items"].as_array().unwrap().len(), 1, "{make}: {found}");
     }
-    // An alert of before and the same alert raised again are one: their ids are equal.
+    // An old alert and the same alert raised again have equal ids, so they count once.
     let now = client.json("/v1/alerts/history?limit=1000").await;
     let ids = |alerts: &Value| -> BTreeSet<String> {
         let alerts = alerts["items"].as_array().unwrap().iter();

@@ -1,4 +1,4 @@
-//! Starts the programs as an operator does, kills them as a power failure does, and shows their output when a test fails.
+//! Starts the programs like an operator, kills them like a power failure, and prints their output when a test fails.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -111,7 +111,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             let said = self.output();
             let tail: Vec<&str> = said.lines().rev().take(60).collect();
-            eprintln!("--- {} said, last:", self.program);
+            eprintln!("--- last output of {}:", self.program);
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
@@ -168,7 +168,7 @@ impl TestServer {
         printed
     }
 
-    /// Another command, prepared to run against it.
+    /// A command that is prepared to run against it.
     pub fn command_of(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
         command

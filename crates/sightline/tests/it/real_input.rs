@@ -67,7 +67,7 @@ async fn a_broken_photograph_becomes_a_dead_letter_and_can_be_redriven() {
     // The image is still broken, so it becomes a new dead letter; the old one is marked as redriven.
     let deadline = std::time::Instant::now() + crate::processes::TIMEOUT;
     while up.command(&["dlq", "list", "frames"]).lines().count() != 1 {
-        assert!(std::time::Instant::now() < deadline, "the frame did not come back");
+        assert!(std::time::Instant::now() < deadline, "the frame did not become a dead letter again");
     }
 }
 
@@ -82,7 +82,7 @@ async fn readyz_names_the_model_and_a_closed_pipe_is_ignored() {
     let photo = photo.to_str().unwrap();
     for arguments in [&["push", photo, photo][..], &["models", "list"]] {
         let mut child = up.command_of(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // As `head` does when it has its lines.
+        // As `head` does after its last line.
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! The flow of older systems: plain vehicle JSON of another producer in, their routes and shapes out.
+//! The data flow of the reference systems: plain vehicle JSON of an external producer in, their routes and response bodies out.
 
 use std::io::Write;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn produce(brokers: &str, topic: &str, messages: &[Value]) {
     assert!(producer.wait().unwrap().success(), "the external producer failed");
 }
 
-/// Counts alerts on the older clients' stream until `wanted` came, and a little longer.
+/// Counts alerts on the older clients' stream until `wanted` have arrived, and a little longer.
 async fn count_alerts(response: reqwest::Response, wanted: usize) -> usize {
     let (mut parser, mut bytes, mut count) = (SseParser::default(), response.bytes_stream(), 0);
     let deadline = Instant::now() + TIMEOUT;

@@ -8,7 +8,7 @@ use contracts::{Topic, TopicRole, Topics};
 
 use crate::processes::{TestServer, free_port};
 
-/// The built-in topics file without the entry of a role, as a version wrote it that did not have the role.
+/// The built-in topics file without the entry of a role, as written by a version that did not have the role.
 fn without(role: TopicRole) -> String {
     let mut entries = contracts::topics::DEFAULT.split("  - role: ");
     let head = entries.next().unwrap().to_owned();

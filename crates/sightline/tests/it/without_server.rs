@@ -1,4 +1,4 @@
-//! Clients of a server that is not there.
+//! Commands without a running server.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{TestServer, car_result, numbered_result, problem};
+use crate::support::{TestServer, car_result, faces_result, problem};
 
 #[tokio::test]
 async fn older_paths_keep_their_shapes() {
@@ -12,7 +12,7 @@ async fn older_paths_keep_their_shapes() {
         server.index(car_result(i64::try_from(number).unwrap(), make, "SUV")).await;
     }
     // The compatibility routes show vehicles only; `skip` counts vehicles only.
-    server.index(numbered_result(-7)).await;
+    server.index(faces_result(-7)).await;
     assert_eq!(server.get("/stats").await, json!({"Audi": 2, "BMW": 1}));
     let list = server.get("/detections").await;
     assert_eq!(list.as_array().unwrap().len(), 3);

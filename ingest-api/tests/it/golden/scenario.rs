@@ -11,7 +11,7 @@ use super::Exchanges;
 use super::exchange::Exchange;
 use crate::openid::code_flow::start_sign_in;
 use crate::support::provider::{TestProvider, with};
-use crate::support::{PASSWORD, TestServer, alert_of, car_result, numbered_result, png};
+use crate::support::{PASSWORD, TestServer, alert_of, car_result, faces_result, png};
 
 const NEW_PASSWORD: &str = "kettle under seven clouds";
 
@@ -99,7 +99,7 @@ impl Scenario {
         self.record("send_frame.wait", request).await;
         worker.abort();
 
-        let mut result = numbered_result(7);
+        let mut result = faces_result(7);
         let id = result.data.frame_id;
         let key = BlobKey::new(BlobKind::Frames, Timestamp::UNIX_EPOCH, &result.tenant, id);
         if let Outcome::Ok { image, .. } = &mut result.data.outcome {

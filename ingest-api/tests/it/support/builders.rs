@@ -78,7 +78,7 @@ pub fn result_of(frame_id: FrameId, detections: Vec<Detection>) -> ResultEvent {
 }
 
 /// A result with two faces for the frame `number`, captured `number` seconds after the start of 2026, on the stream `even` or `odd`.
-pub fn numbered_result(number: i64) -> ResultEvent {
+pub fn faces_result(number: i64) -> ResultEvent {
     let id = FrameId::from_position("test", 0, number);
     let mut result = result_of(id, vec![face(0.5), face(0.9)]);
     result.data.captured_at = Timestamp::from_second(1_767_225_600 + number).unwrap();
@@ -88,7 +88,7 @@ pub fn numbered_result(number: i64) -> ResultEvent {
 
 /// A result with one car for the frame `number`, captured now.
 pub fn car_result(number: i64, make: &str, category: &str) -> ResultEvent {
-    let mut result = numbered_result(number);
+    let mut result = faces_result(number);
     let vehicle = json!({"label": "car", "confidence": 0.7, "make": make, "category": category, "year": 2020});
     result.data.captured_at = Timestamp::now();
     result.data.outcome =
@@ -97,7 +97,7 @@ pub fn car_result(number: i64, make: &str, category: &str) -> ResultEvent {
 }
 
 /// A result with a detection for each of these attributes, captured now, for the frame `number` of this tenant.
-pub fn attributed_result(tenant: &TenantId, number: i64, attributes: &[Value]) -> ResultEvent {
+pub fn attributes_result(tenant: &TenantId, number: i64, attributes: &[Value]) -> ResultEvent {
     let detection = |attributes| json!({"label": "thing", "confidence": 0.7, "attributes": attributes});
     let detections = attributes.iter().map(|attributes| serde_json::from_value(detection(attributes)).unwrap());
     let result = result_of(FrameId::from_position("attributes", 0, number), detections.collect());

@@ -9,7 +9,7 @@ mod test_server;
 mod token_aliases;
 
 pub use builders::{
-    PASSWORD, alert_of, attributed_result, caller_of, car_result, face, jpeg, numbered_result, png, quota_of,
+    PASSWORD, alert_of, attributes_result, caller_of, car_result, face, jpeg, faces_result, png, quota_of,
     registration, result_of,
 };
 pub use client::{json_of, problem};

@@ -4,7 +4,7 @@ use contracts::{Event, Outcome, ResultEvent, TenantId, TopicRole};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, attributed_result, json_of};
+use crate::support::{TestServer, attributes_result, json_of};
 
 #[tokio::test]
 async fn a_posted_detection_is_published_as_a_result() {
@@ -36,7 +36,7 @@ async fn attributes_filter_texts_numbers_and_booleans() {
         json!({"colour": "", "weight": 1.5, "parked": "true", "stolen": false}),
         json!({}),
     ];
-    server.index(attributed_result(&TenantId::admin(), 1, &attributes)).await;
+    server.index(attributes_result(&TenantId::admin(), 1, &attributes)).await;
     let cases: [(&str, &[usize]); 16] = [
         ("attributes.colour=red", &[0]),
         ("attributes.colour=sky%20blue", &[1]),
@@ -71,8 +71,8 @@ async fn attribute_filters_show_only_the_callers_detections() {
     let server = TestServer::start().await;
     let ann = server.create_user("ann").await;
     server.create_user("bob").await;
-    server.index(attributed_result(&ann.tenant, 1, &[json!({"colour": "red", "doors": 4, "parked": true})])).await;
-    server.index(attributed_result(&TenantId::shared(), 2, &[json!({"colour": "red"})])).await;
+    server.index(attributes_result(&ann.tenant, 1, &[json!({"colour": "red", "doors": 4, "parked": true})])).await;
+    server.index(attributes_result(&TenantId::shared(), 2, &[json!({"colour": "red"})])).await;
     for (user, filter, expected) in [
         ("ann", "attributes.colour=red", 2),
         ("ann", "attributes.doors=4", 1),

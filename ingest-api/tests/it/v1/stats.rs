@@ -4,7 +4,7 @@ use contracts::TenantId;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{TestServer, attributed_result, car_result, json_of, numbered_result};
+use crate::support::{TestServer, attributes_result, car_result, json_of, faces_result};
 
 #[tokio::test]
 async fn stats_count_detections_by_group() {
@@ -12,7 +12,7 @@ async fn stats_count_detections_by_group() {
     for (number, make) in ["Audi", "Audi", "BMW"].into_iter().enumerate() {
         server.index(car_result(i64::try_from(number).unwrap(), make, "SUV")).await;
     }
-    server.index(numbered_result(50)).await;
+    server.index(faces_result(50)).await;
     assert_eq!(
         server.get("/v1/stats").await,
         json!({"items": [{"key": "Audi", "count": 2}, {"key": "BMW", "count": 1}]})
@@ -35,9 +35,9 @@ async fn stats_group_by_attributes_of_the_caller() {
         json!({"colour": "blue", "doors": 1.5, "parked": true}),
         json!({}),
     ];
-    server.index(attributed_result(&ann.tenant, 1, &attributes)).await;
-    server.index(attributed_result(&bob.tenant, 2, &[json!({"colour": "green"})])).await;
-    server.index(attributed_result(&TenantId::shared(), 3, &[json!({"colour": "blue"})])).await;
+    server.index(attributes_result(&ann.tenant, 1, &attributes)).await;
+    server.index(attributes_result(&bob.tenant, 2, &[json!({"colour": "green"})])).await;
+    server.index(attributes_result(&TenantId::shared(), 3, &[json!({"colour": "blue"})])).await;
     let (ann, bob) = (server.access_token("ann").await, server.access_token("bob").await);
     let cases: [(&str, &str, &Groups); 8] = [
         (&ann, "colour", &[("blue", 2), ("red", 2)]),

@@ -4,13 +4,13 @@ use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN, OTHER, TestServer, jpeg, numbered_result, problem};
+use crate::support::{ADMIN, OTHER, TestServer, jpeg, faces_result, problem};
 
 #[tokio::test]
 async fn pages_hold_every_item_once_newest_first() {
     let server = TestServer::start().await;
     for number in 0..10 {
-        server.index(numbered_result(number)).await;
+        server.index(faces_result(number)).await;
     }
     for limit in [1, 3, 5, 10, 50] {
         let frames = server.all_items("/v1/frames", limit).await;
@@ -28,7 +28,7 @@ async fn pages_hold_every_item_once_newest_first() {
 #[tokio::test]
 async fn a_frame_and_a_detection_are_found_by_id() {
     let server = TestServer::start().await;
-    let result = numbered_result(7);
+    let result = faces_result(7);
     let id = result.data.frame_id;
     let path = format!("/v1/frames/{id}");
     let response = server.get_as(ADMIN, &path).await;
@@ -58,7 +58,7 @@ async fn a_frame_and_a_detection_are_found_by_id() {
 async fn a_kept_image_is_served() {
     let server = TestServer::start().await;
     let image = jpeg(64, 48, 2000);
-    let mut result = numbered_result(1);
+    let mut result = faces_result(1);
     let key = BlobKey::new(BlobKind::Frames, jiff::Timestamp::now(), &result.tenant, result.data.frame_id);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {
@@ -78,7 +78,7 @@ async fn a_kept_image_is_served() {
 #[tokio::test]
 async fn a_result_cannot_name_the_image_of_another_frame() {
     let server = TestServer::start().await;
-    let (mut result, other) = (numbered_result(1), numbered_result(2));
+    let (mut result, other) = (faces_result(1), faces_result(2));
     let key = BlobKey::new(BlobKind::Frames, jiff::Timestamp::now(), &other.tenant, other.data.frame_id);
     let path = format!("/v1/frames/{}/image", result.data.frame_id);
     if let Outcome::Ok { image, .. } = &mut result.data.outcome {

@@ -1,7 +1,7 @@
 //! The credentials of open streams. A stream outlives the request that was authenticated, so its credential is checked again.
 //!
 //! Every credential in use is verified every two seconds, once for all of its streams. Its streams end when it expires, when
-//! it is revoked, or when it comes to authenticate another caller.
+//! it is revoked, or when it authenticates another caller than before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 const VERIFY_EVERY: Duration = Duration::from_secs(2);
 /// Time limit for one verification.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Verifications side by side.
+/// Maximum number of concurrent verifications.
 const MAX_CONCURRENT: usize = 32;
 
-/// One credential in use.
-pub struct StreamSession {
+/// A credential with at least one open stream.
+pub struct StreamCredential {
     /// The caller that it authenticates.
     pub caller: Caller,
     /// Cancelled when the credential or the service ends.
@@ -27,21 +27,21 @@ pub struct StreamSession {
 }
 
 /// All credentials in use.
-pub struct StreamSessions {
+pub struct StreamCredentials {
     accounts: Arc<dyn Accounts>,
     stop: CancellationToken,
     /// By token.
-    live: Mutex<HashMap<String, Arc<StreamSession>>>,
+    live: Mutex<HashMap<String, Arc<StreamCredential>>>,
 }
 
-impl StreamSessions {
-    /// No session yet; all end with `stop`.
+impl StreamCredentials {
+    /// An empty set; all streams end with `stop`.
     pub fn new(accounts: Arc<dyn Accounts>, stop: CancellationToken) -> Self {
         Self { accounts, stop, live: Mutex::default() }
     }
 
-    /// The session of a credential. The request counts against its caller's rate limit.
-    pub async fn open(&self, token: &str) -> Result<Arc<StreamSession>, AccessError> {
+    /// Authenticates the credential of a new stream. The request counts against its caller's rate limit.
+    pub async fn open(&self, token: &str) -> Result<Arc<StreamCredential>, AccessError> {
         let caller = self.accounts.authenticate(token).await?;
         self.accounts.admit(&caller).await?;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,12 +51,12 @@ impl StreamSessions {
             }
             known.ended.cancel();
         }
-        let session = Arc::new(StreamSession { caller, ended: self.stop.child_token() });
-        live.insert(token.to_owned(), Arc::clone(&session));
-        Ok(session)
+        let credential = Arc::new(StreamCredential { caller, ended: self.stop.child_token() });
+        live.insert(token.to_owned(), Arc::clone(&credential));
+        Ok(credential)
     }
 
-    /// Verifies every credential in use again and again, until `stop`.
+    /// Verifies every credential in use periodically, until `stop`.
     pub async fn watch(&self, stop: &CancellationToken) {
         let verifying = async {
             loop {
@@ -68,34 +68,34 @@ impl StreamSessions {
     }
 
     async fn verify_all(&self) {
-        let in_use: Vec<(String, Arc<StreamSession>)> = {
+        let in_use: Vec<(String, Arc<StreamCredential>)> = {
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            // Only the map holds a session whose last stream has ended.
-            live.retain(|_, session| Arc::strong_count(session) > 1 && !session.ended.is_cancelled());
-            live.iter().map(|(token, session)| (token.clone(), Arc::clone(session))).collect()
+            // When the last stream has ended, only the map still refers to the credential.
+            live.retain(|_, credential| Arc::strong_count(credential) > 1 && !credential.ended.is_cancelled());
+            live.iter().map(|(token, credential)| (token.clone(), Arc::clone(credential))).collect()
         };
         let now = SystemTime::now();
-        let has_expired = |session: &StreamSession| session.caller.valid_until.is_some_and(|end| end <= now);
-        for (_, session) in in_use.iter().filter(|(_, session)| has_expired(session)) {
-            session.ended.cancel();
+        let has_expired = |credential: &StreamCredential| credential.caller.valid_until.is_some_and(|end| end <= now);
+        for (_, credential) in in_use.iter().filter(|(_, credential)| has_expired(credential)) {
+            credential.ended.cancel();
         }
-        stream::iter(in_use).for_each_concurrent(MAX_CONCURRENT, |(token, session)| self.verify(token, session)).await;
+        stream::iter(in_use).for_each_concurrent(MAX_CONCURRENT, |(token, credential)| self.verify(token, credential)).await;
     }
 
-    async fn verify(&self, token: String, session: Arc<StreamSession>) {
+    async fn verify(&self, token: String, credential: Arc<StreamCredential>) {
         let Ok(verified) = tokio::time::timeout(VERIFY_TIMEOUT, self.accounts.authenticate(&token)).await else {
             return tracing::debug!("a credential was not verified in time");
         };
         match verified {
-            Ok(caller) if caller == session.caller => {}
-            // The accounts are out of reach: the stream goes on until the credential expires.
+            Ok(caller) if caller == credential.caller => {}
+            // The accounts are unreachable: the stream continues until the credential expires.
             Err(AccessError::Unavailable(reason)) => {
                 tracing::debug!(error = reason, "a credential cannot be verified");
             }
             Ok(_)
             | Err(
                 AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } | AccessError::RateLimited { .. },
-            ) => session.ended.cancel(),
+            ) => credential.ended.cancel(),
         }
     }
 }
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Accepts every token; `brief` has expired.
+    /// Accepts every token; the token `brief` has expired.
     #[derive(Default)]
     struct FakeAccounts {
         refuses: AtomicBool,
@@ -144,27 +144,27 @@ mod tests {
     #[tokio::test]
     async fn a_credential_is_verified_once_for_all_its_streams() {
         let accounts = Arc::new(FakeAccounts::default());
-        let sessions = StreamSessions::new(accounts.clone(), CancellationToken::new());
-        let streams = [sessions.open("good").await.unwrap(), sessions.open("good").await.unwrap()];
-        sessions.verify_all().await;
+        let credentials = StreamCredentials::new(accounts.clone(), CancellationToken::new());
+        let streams = [credentials.open("good").await.unwrap(), credentials.open("good").await.unwrap()];
+        credentials.verify_all().await;
         assert_eq!(accounts.calls.load(Ordering::SeqCst), 3);
         drop(streams);
-        sessions.verify_all().await;
+        credentials.verify_all().await;
         assert_eq!(accounts.calls.load(Ordering::SeqCst), 3, "forgotten after its last stream");
     }
 
     #[tokio::test]
-    async fn a_session_ends_with_its_credential_and_survives_an_outage() {
+    async fn a_stream_ends_with_its_credential_and_survives_an_outage() {
         let accounts = Arc::new(FakeAccounts::default());
-        let sessions = StreamSessions::new(accounts.clone(), CancellationToken::new());
-        let (good, brief) = (sessions.open("good").await.unwrap(), sessions.open("brief").await.unwrap());
+        let credentials = StreamCredentials::new(accounts.clone(), CancellationToken::new());
+        let (good, brief) = (credentials.open("good").await.unwrap(), credentials.open("brief").await.unwrap());
         accounts.away.store(true, Ordering::SeqCst);
-        sessions.verify_all().await;
-        assert!(brief.ended.is_cancelled(), "it has expired, whether the accounts answer or not");
+        credentials.verify_all().await;
+        assert!(brief.ended.is_cancelled(), "it has expired, whether or not the accounts are reachable");
         assert!(!good.ended.is_cancelled());
         accounts.away.store(false, Ordering::SeqCst);
         accounts.refuses.store(true, Ordering::SeqCst);
-        sessions.verify_all().await;
+        credentials.verify_all().await;
         assert!(good.ended.is_cancelled());
     }
 }
