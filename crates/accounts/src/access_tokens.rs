@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens (RFC 9068), signed with Ed25519. The published keys verify them.
+//! Access tokens: JSON Web Tokens (RFC 9068), signed with Ed25519 and verified with the published keys.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::verifying_keys::VerifyingKeyring;
 pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 /// Longest token that is parsed, in bytes. An issued one has about 600.
 const MAX_LENGTH: usize = 4_096;
-/// Header `typ` of an access token (RFC 9068, 2.1). Other tokens that the same keys might sign, such as ID tokens, have another.
+/// Header `typ` of an access token (RFC 9068, 2.1). Other tokens that the same keys might sign, such as ID tokens, have another type.
 const TYPE: &str = "at+jwt";
 
 /// The claims of an access token.
@@ -120,7 +120,7 @@ fn validation(settings: &VerifierSettings) -> Validation {
     validation.set_issuer(&[&settings.issuer]);
     validation.set_audience(&[&settings.audience]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    // Checked by the accounts' own clock, in `verify`.
+    // `verify` checks it by the accounts' own clock.
     validation.validate_exp = false;
     validation
 }

@@ -1,4 +1,4 @@
-//! The operator's own credential: one random token, kept as a hash.
+//! The operator's own credential: one random token, stored as a hash.
 
 use async_trait::async_trait;
 use contracts::{FrameId, TenantId};
@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{AccessError, Accounts, Caller, Scope, SecretText};
 
-/// Least length of the token, in bytes: 128 bits in hexadecimal digits.
+/// Minimum length of the token, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
 
 /// Accepts one token, which has every scope and no quota or rate limit.
@@ -17,7 +17,7 @@ pub struct AdminToken {
 }
 
 impl AdminToken {
-    /// Accepts `token`. Keeps only its hash.
+    /// Accepts `token`. Stores only its hash.
     ///
     /// # Errors
     /// The token is too short to be safe.

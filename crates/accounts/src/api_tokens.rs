@@ -84,7 +84,7 @@ fn check(
         return Err(AccountError::ScopeNotAllowed(*scope));
     }
     if expires_at.is_some_and(|end| end <= now) {
-        return invalid("expires_at", "the token's end must lie ahead");
+        return invalid("expires_at", "the expiry must be in the future");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The audit log: what happened to accounts, and who did it.
+//! The audit log: changes of accounts and sign-ins, with their actors.
 
 use std::net::IpAddr;
 
@@ -10,17 +10,17 @@ use uuid::Uuid;
 use crate::error::AccountError;
 use crate::service::AccountsService;
 
-/// Who does something to an account, for the audit log.
+/// Who performs an operation on an account, for the audit log.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Actor {
     /// The signed-in user, if any.
     pub user: Option<UserId>,
-    /// The client's address; `None` for what does not come over the network.
+    /// The client's address; `None` for an operation that does not come over the network.
     pub address: Option<IpAddr>,
 }
 
 impl AccountsService {
-    /// Entries of the audit log, newest first, after a cursor; of one user, where one is given.
+    /// Entries of the audit log, newest first, after a cursor; only those of `user`, if one is given.
     pub async fn audit_log(
         &self,
         user: Option<UserId>,

@@ -13,7 +13,7 @@ pub enum Scope {
     FramesWrite,
     /// Read frames, detections, statistics and rules.
     DetectionsRead,
-    /// Read alerts, as they come and as a list.
+    /// Read alerts, as a stream and as a list.
     AlertsRead,
     /// Change rules.
     RulesWrite,
@@ -37,7 +37,7 @@ impl Scope {
         Self::Admin,
     ];
 
-    /// The name in tokens and in the public interface.
+    /// The name in tokens and in the public API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FramesWrite => "frames:write",
@@ -50,12 +50,12 @@ impl Scope {
         }
     }
 
-    /// What the scope allows, as the OpenAPI document says it.
+    /// Description in the OpenAPI document.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::FramesWrite => "Send frames and detections",
             Self::DetectionsRead => "Read frames, detections, statistics and rules",
-            Self::AlertsRead => "Read alerts, as they come and as a list",
+            Self::AlertsRead => "Read alerts, as a stream and as a list",
             Self::RulesWrite => "Change rules",
             Self::FacesWrite => "Enrol and erase faces (reserved: no route requires it yet)",
             Self::FacesRead => "Verify and search faces (reserved: no route requires it yet)",
@@ -106,7 +106,7 @@ impl Scope {
     }
 }
 
-/// The name is not that of a scope.
+/// No scope has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown scope {0:?}; the valid scopes are {all}", all = Scope::list(&Scope::ALL))]
 pub struct UnknownScope(String);

@@ -1,4 +1,4 @@
-//! The time, which a test may advance.
+//! A clock that a test may advance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The time of day. Clones share it.
+/// The time of the system's clock plus a lead. Clones share the lead.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     /// Lead over the system's clock, in microseconds.

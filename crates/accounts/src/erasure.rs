@@ -1,8 +1,9 @@
-//! Deleting a user with everything that is kept of its tenant.
+//! Deletes a user with all data of its tenant.
 //!
-//! Order: the user is disabled, the erasers of the other stores run, and the user's own rows go last. A failure in between leaves
-//! a disabled user, and a repeat of the deletion continues. What comes of frames that are still in the log belongs to a tenant
-//! that no other user gets; it expires with its retention.
+//! Order: the user is disabled, the erasers of the other stores run, and the user's own rows are
+//! deleted last. A failure in between leaves a disabled user, and another call continues the
+//! deletion. Results of frames that are still in the log belong to a tenant that no other user
+//! gets; they expire with their retention.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::service::AccountsService;
 const REVOCATION_DELAY: Duration = Duration::from_secs(1);
 
 impl AccountsService {
-    /// Deletes a user. Returns what the erasers deleted, in their order.
+    /// Deletes a user. Returns a receipt of each eraser, in their order.
     ///
     /// # Errors
     /// `OperatorUser` for the operator's own user. After a failure of a store, the user is disabled and the call can be repeated.

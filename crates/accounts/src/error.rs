@@ -9,10 +9,10 @@ use crate::caller::Scope;
 /// An operation on an account failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// A sign-in was refused: no such user, another password, or a disabled user. The answer does not tell which.
+    /// A sign-in was refused: no such user, a wrong password, or a disabled user. The response does not reveal which.
     #[error("the name or the password is wrong")]
     WrongPassword,
-    /// The present password, which a change of the account requires, is wrong.
+    /// The change of an account requires the current password, and the given one is wrong.
     #[error("the present password is wrong")]
     WrongPresentPassword,
     /// The refresh token is unknown, spent or expired.
@@ -22,12 +22,12 @@ pub enum AccountError {
     #[error("the sign-in has ended; sign in again")]
     SignedOut,
     /// The reset token is unknown, spent or expired.
-    #[error("this link is not valid any more; ask for another one")]
+    #[error("this link is no longer valid; request another one")]
     InvalidReset,
     /// A limit on attempts is reached.
     #[error("there were too many attempts; wait and try again")]
     Throttled {
-        /// Time until the next attempt may pass.
+        /// Time until the next attempt is allowed.
         retry_after: Duration,
     },
     /// A value is not valid.
@@ -35,7 +35,7 @@ pub enum AccountError {
     Invalid {
         /// The field's name in the public interface.
         field: &'static str,
-        /// What a valid value is.
+        /// Description of a valid value.
         reason: String,
     },
     /// Another user has the user name.
@@ -45,28 +45,28 @@ pub enum AccountError {
     #[error("this e-mail address is taken")]
     EmailTaken,
     /// No user is linked to the federated identity, and registration is closed.
-    #[error("no user signs in this way yet, and only an admin adds users")]
+    #[error("no user is linked to this identity, and only an admin can add users")]
     NotRegistered,
     /// The user is disabled. Only a federated sign-in returns it, after the provider has verified the user.
     #[error("this user is disabled; ask the operator")]
     Disabled,
     /// Another user is linked to the federated identity.
-    #[error("another user signs in this way")]
+    #[error("another user is linked to this identity")]
     IdentityTaken,
     /// The operator's own user cannot be deleted.
-    #[error("the operator's own user stays; it can be disabled")]
+    #[error("the operator's own user cannot be deleted; it can be disabled")]
     OperatorUser,
-    /// Nothing of this kind has the id, or it is another user's.
+    /// No object of this kind has the id, or another user owns it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The user has the most API tokens that it may have.
-    #[error("there are {0} already; delete one first")]
+    /// The user has the maximum number of API tokens.
+    #[error("there are already {0}; delete one first")]
     TooMany(u32),
     /// The caller requests a scope that it does not have.
-    #[error("the scope {0} is not yours to give")]
+    #[error("you do not have the scope {0}, so you cannot grant it")]
     ScopeNotAllowed(Scope),
     /// The user has none of the requested scopes.
-    #[error("none of the scopes is this user's; leave them out for all that it may")]
+    #[error("this user has none of the requested scopes; omit them to get all that it has")]
     NothingAllowed,
     /// The queue of the hashing threads is full.
     #[error("too many sign in at this moment; try again soon")]

@@ -1,4 +1,4 @@
-//! Signing in by a federated identity, which an OpenID Connect provider has verified.
+//! Sign-in with a federated identity, which an OpenID Connect provider has verified.
 //!
 //! In: an identity that the provider has verified. Out: a session of the user that is linked to it. Guarantees: a user is found by
 //! issuer and subject, never by e-mail address. Registration does not prove that an address belongs to the user, so an attacker may
@@ -26,12 +26,12 @@ pub struct FederatedIdentity {
 }
 
 impl AccountsService {
-    /// Counts a federated attempt against the limit of its address, which sign-ins by password share.
+    /// Counts a federated sign-in against the limit of its address, which it shares with sign-ins by password.
     pub async fn admit_sign_in(&self, origin: &Origin) -> Result<(), AccountError> {
         self.throttle.admit_address("sign-in", origin.address).await
     }
 
-    /// Signs in the user that is linked to the identity. Without one, a user is registered if `may_register`.
+    /// Signs in the user that is linked to the identity. If there is none and `may_register` is true, registers one.
     ///
     /// # Errors
     /// `NotRegistered` when registration is closed; `EmailTaken` when another user has the e-mail address.

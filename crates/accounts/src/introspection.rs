@@ -29,7 +29,7 @@ pub struct TokenState {
     pub expires_at: Option<Timestamp>,
     /// The token's id; a refresh token has none.
     pub id: Option<Uuid>,
-    /// Whether it is a credential of requests: an access token or an API token, no refresh token.
+    /// Whether it can authenticate requests: true for an access token or an API token, false for a refresh token.
     pub makes_requests: bool,
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!                  ┌ AdminToken     the operator's own token
 //! token ─▶ Accounts┤
-//!    Caller ◀─     └ TokenVerifier ─▶ access token: public keys verify it; RevocationCache knows what is revoked
+//!    Caller ◀─     └ TokenVerifier ─▶ access token: public keys verify it; RevocationCache has the revocations
 //!                                  └▶ API token: the store, by its hash
 //!
 //! registration, sign-in, reset, administration ─▶ AccountsService (contains a TokenVerifier) ─▶ store::Relational
@@ -11,7 +11,7 @@
 //!
 //! In: the credential of a request, or a name and password. Out: a [`Caller`], or the reason for a refusal. A service that only
 //! verifies runs a [`TokenVerifier`]; a service that registers users and issues credentials runs an [`AccountsService`].
-//! Guarantees: no credential is stored or logged in the clear; every instance refuses a revoked credential within a second, and
+//! Guarantees: no credential is stored or logged in plain text; every instance refuses a revoked credential within a second, and
 //! refuses every credential while revocations cannot be read; a request with a valid token costs no query; many sign-ins do not
 //! slow down requests.
 
@@ -88,11 +88,11 @@ pub enum AccessError {
         resets_at: Option<jiff::Timestamp>,
     },
     /// The caller's rate limit is reached.
-    #[error("there may be {limit} requests a second; wait and try again")]
+    #[error("the rate limit is {limit} requests per second; wait and try again")]
     RateLimited {
         /// Requests per second.
         limit: u32,
-        /// Time until the next request may pass.
+        /// Time until the next request is allowed.
         retry_after: Duration,
     },
     /// The store or Redis cannot be read, so the caller cannot be verified.

@@ -20,7 +20,7 @@ pub(crate) use shared::connect;
 pub struct Rate {
     /// Time per event.
     interval: Duration,
-    /// Events at once after a pause.
+    /// Maximum number of events at once after a pause.
     burst: u32,
 }
 
@@ -30,12 +30,12 @@ impl Rate {
         Self { interval, burst }
     }
 
-    /// `many` events per second, and as many at once.
+    /// `many` events per second, with a burst of `many`.
     pub fn per_second(many: u32) -> Self {
         Self::new(Duration::from_secs(1) / many.max(1), many)
     }
 
-    /// Events at once after a pause.
+    /// Maximum number of events at once after a pause.
     pub const fn burst(&self) -> u32 {
         self.burst
     }

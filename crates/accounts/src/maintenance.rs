@@ -16,7 +16,7 @@ use crate::service::AccountsService;
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Pause after a failed read of the signing keys.
 const RETRY_KEYS_AFTER: Duration = Duration::from_secs(1);
-/// How long after a stop the mails of accepted requests are still sent, with the one that is being sent.
+/// Time after a stop in which the mails of accepted requests are still sent.
 const LAST_MAILS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AccountsService {
@@ -83,8 +83,9 @@ impl AccountsService {
     }
 }
 
-/// Handles requests one after the other until `stop`, then those that are queued, for at most `limit` after `stop`. Returns the
-/// number of accepted requests that were not handled, with the one that the limit interrupted.
+/// Handles requests one after the other until `stop`, then those that are queued, for at most
+/// `limit` after `stop`. Returns the number of accepted requests that were not handled, including
+/// the one that the limit interrupted.
 async fn drain<T, F: Future<Output = ()>>(
     requests: &mut mpsc::Receiver<T>,
     stop: &CancellationToken,

@@ -32,7 +32,7 @@ pub(crate) fn check_names(
         return Err(invalid("username", "a user name must be 1 to 64 characters out of A-Z a-z 0-9 . _ -"));
     }
     if email.is_some_and(|email| !is_email(email)) {
-        return Err(invalid("email", "an e-mail address reads name@example.org"));
+        return Err(invalid("email", "an e-mail address must have the form name@example.org"));
     }
     if full_name.is_some_and(|name| name.chars().count() > MAX_FULL_NAME || name.chars().any(char::is_control)) {
         return Err(invalid("full_name", "a full name must be at most 200 characters without control characters"));
@@ -40,7 +40,7 @@ pub(crate) fn check_names(
     Ok(())
 }
 
-/// ASCII only: letters of different scripts that look alike would let one user pass for another. Without an `@`, so that a name
+/// ASCII only: with letters of other scripts that look alike, one user could impersonate another. Without an `@`, so that a name
 /// is never an e-mail address.
 fn is_username(name: &str) -> bool {
     (1..=MAX_USERNAME).contains(&name.len())
@@ -66,7 +66,7 @@ pub(crate) fn is_email(email: &str) -> bool {
         && domain.split('.').all(is_label)
 }
 
-/// A combining mark: some keyboards send `ü` as `u` with one.
+/// A combining mark: some keyboards send `ü` as `u` and a mark.
 fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c)
 }

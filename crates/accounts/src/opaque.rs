@@ -1,4 +1,5 @@
-//! Opaque sessions of older clients, which hold a UUID in place of a token. Kept in Redis, or in this process, with an expiry.
+//! Opaque sessions of older clients, which have a UUID instead of a signed token. They are stored in Redis, or in this process,
+//! with an expiry.
 //!
 //! A session stores its user and the last revocation before it. So a revocation of all of a user's tokens ends the user's opaque
 //! sessions too, without a list of them.
@@ -28,7 +29,7 @@ const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of sessions from which on expired ones are removed.
 const SWEEP_FROM: usize = 1_024;
 
-/// Texts under keys, with an expiry. Shared as `Arc<dyn SessionCache>`.
+/// A cache of texts with an expiry. Shared as `Arc<dyn SessionCache>`.
 #[async_trait]
 pub trait SessionCache: Send + Sync {
     /// Stores a text for `life`.
@@ -151,7 +152,7 @@ impl AccountsService {
     }
 }
 
-/// A hash: a reader of the cache has no session.
+/// A hash, so that reading the cache reveals no session token.
 fn cache_key(session: &SecretText) -> String {
     URL_SAFE_NO_PAD.encode(session.hash().0)
 }

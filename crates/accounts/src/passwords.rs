@@ -11,7 +11,7 @@ use crate::error::AccountError;
 use crate::secret_text::SecretText;
 use crate::settings::PasswordRules;
 
-/// Most characters, after normalisation: enough for any sentence, and a bound for hashing.
+/// Maximum length in characters, after normalisation: enough for any sentence, and a bound for hashing.
 pub const MAX_LENGTH: usize = 128;
 
 impl PasswordRules {
@@ -31,7 +31,7 @@ impl PasswordRules {
         }
         if self.refuse_common && common::is_easily_guessed(password.expose(), names) {
             return refused(
-                "the password is too easily guessed; several words that do not go together are better".to_owned(),
+                "the password is too easily guessed; use several unrelated words".to_owned(),
             );
         }
         Ok(())
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_people_use_is_refused_unless_allowed() {
+    fn common_passwords_are_refused_unless_allowed() {
         let guessed = [
             "password",
             "PassWord1",

@@ -1,4 +1,4 @@
-//! Changes of one's own names, e-mail address and password.
+//! Changes of a user's own names, e-mail address and password.
 
 use contracts::{SessionId, TenantId, UserId};
 use store::relational::{PasswordHash, ProfileChange, UserRecord};
@@ -13,7 +13,7 @@ use crate::sign_in::Origin;
 use crate::throttle::Attempt;
 use crate::users::check_written;
 
-/// A change of one's own profile. `None` leaves a field as it is.
+/// A change of a user's own profile. `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
     /// The new user name.
@@ -27,8 +27,9 @@ pub struct Profile {
 }
 
 impl AccountsService {
-    /// Changes one's own profile. A new user name or e-mail address requires the present password: otherwise a stolen access
-    /// token could lock the owner out and have a new password mailed to the thief.
+    /// Changes a user's own profile. A new user name or e-mail address requires the present
+    /// password: otherwise a thief with a stolen access token could lock the owner out and have a
+    /// new password mailed.
     pub async fn change_profile(
         &self,
         id: UserId,
@@ -53,10 +54,10 @@ impl AccountsService {
         self.user(id).await
     }
 
-    /// Changes one's own password. The session `keep` continues; all others end.
+    /// Changes a user's own password. The session `keep` continues; all others end.
     ///
     /// # Errors
-    /// `WrongPresentPassword`, also for a user without a password and when another request changed it meanwhile.
+    /// `WrongPresentPassword`, also for a user without a password, or when another request changed it in the meantime.
     pub async fn change_password(
         &self,
         id: UserId,
@@ -105,7 +106,7 @@ impl AccountsService {
         }
     }
 
-    /// Replaces a password. `false` when the stored hash is not `stored` any more.
+    /// Replaces a password. `false` when the stored hash is no longer `stored`.
     async fn replace_password(
         &self,
         user: &UserRecord,

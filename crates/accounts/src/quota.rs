@@ -13,7 +13,7 @@ use crate::verifier::{TokenVerifier, unavailable};
 /// A user's quota and the part of it that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaState {
-    /// Most frames of a period; `None` without a limit, and then nothing is counted.
+    /// Maximum number of frames per period; `None` for no limit, and then nothing is counted.
     pub limit: Option<u32>,
     /// Frames charged in this period.
     pub used: u64,
@@ -57,7 +57,7 @@ impl TokenVerifier {
 }
 
 impl QuotaPeriod {
-    /// The name of the period at a time: `2026-11-21`, `2026-11` or `total`. The store keeps counts under it.
+    /// The name of the period at a time: `2026-11-21`, `2026-11` or `total`. The store uses it as the key of the counts.
     pub(crate) fn name(self, at: Timestamp) -> String {
         let date = at.to_zoned(TimeZone::UTC).date();
         match self {

@@ -1,6 +1,6 @@
-//! Setting a new password by a mailed reset token.
+//! Sets a new password with a mailed reset token.
 //!
-//! A request is answered before the user is looked up, so neither the answer nor its time tells whether the user exists.
+//! A request is answered before the user is looked up, so neither the answer nor its time reveals whether the user exists.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::service::AccountsService;
 use crate::sign_in::Origin;
 use crate::throttle::Attempt;
 
-/// Most requests that wait for their mail; more are refused with `Busy`.
+/// Maximum number of requests that wait for their mail; further ones are refused with `Busy`.
 pub(crate) const QUEUE: usize = 256;
 /// Prefix of reset tokens.
 const PREFIX: &str = "slp_";
@@ -38,15 +38,15 @@ impl AccountsService {
         }
     }
 
-    /// Sets a new password with a reset token. Every session, API token and federated identity of the user ends: a person who set one
-    /// up may be the reason for the reset.
+    /// Sets a new password with a reset token. Every session, API token and federated identity of
+    /// the user is revoked, because an attacker may have created one of them.
     pub async fn reset_password(
         &self,
         token: &SecretText,
         password: &SecretText,
         origin: &Origin,
     ) -> Result<(), AccountError> {
-        // A token of another form costs no hashing.
+        // Nothing is hashed for a token of another form.
         if !token.expose().starts_with(PREFIX) {
             return Err(AccountError::InvalidReset);
         }
@@ -87,7 +87,7 @@ impl AccountsService {
     fn reset_mail(&self, user: &UserRecord, to: String, token: &SecretText) -> Mail {
         let name = user.full_name.as_deref().or(user.username.as_deref()).unwrap_or("there");
         let minutes = self.settings.reset_life.as_secs() / 60;
-        // In the fragment, which browsers do not send: no server's log and no other page learns the token.
+        // In the fragment, which browsers do not send: the token appears in no server's log and on no other page.
         let link = format!("{}#token={}", self.settings.reset_url, token.expose());
         let text = format!(
             "Hello {name},\n\nset a new password here:\n\n{link}\n\nThe link can be used once, within {minutes} minutes. If \

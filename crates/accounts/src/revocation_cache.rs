@@ -1,7 +1,8 @@
-//! Revocations, read from the store every half a second and kept in memory.
+//! Revocations, read from the store every half second and kept in memory.
 //!
-//! Revocations are numbered. Whatever is cached elsewhere carries the last number that was read before it was loaded; a higher
-//! number about the same subject means that the cached value is stale. So no revocation is missed between loading and caching.
+//! Revocations are numbered. Every value that is cached elsewhere has the last number that was read
+//! before the value was loaded. A revocation of the same subject with a higher number makes it
+//! stale. So no revocation is missed between loading and caching.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use crate::AccessError;
 use crate::verifying_keys::VerifyingKeyring;
 
-/// The revocations that still matter.
+/// The revocations of credentials that have not expired.
 #[derive(Default)]
 pub(crate) struct RevocationCache {
     state: RwLock<State>,
@@ -30,7 +31,7 @@ struct State {
     last_read: i64,
     /// Start of the last read that succeeded.
     refreshed_at: Option<Instant>,
-    /// The last number about each subject, and the time until which it matters.
+    /// For each subject, its last number and the time at which all revoked credentials have expired.
     revoked: HashMap<(RevocationKind, Uuid), (i64, Timestamp)>,
 }
 
@@ -58,7 +59,7 @@ impl RevocationCache {
             let mut state = self.write();
             state.add(&page, now);
             if page.is_empty() {
-                // The rest expired and was swept.
+                // The missing ones expired and were deleted.
                 state.last_read = last;
             }
         }

@@ -1,5 +1,5 @@
-//! Passwords and tokens in memory. They print as `***`. Their memory is overwritten when they are dropped, as far as possible:
-//! copies that a library or a moved buffer left behind stay.
+//! Passwords and tokens in memory. They print as `***`. Their memory is overwritten when they are
+//! dropped, except for copies by a library or of a moved buffer.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use store::relational::TokenHash;
 use zeroize::Zeroizing;
 
-/// A password or token in the clear. Prints as `***`.
+/// A password or token in plain text. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -46,7 +46,7 @@ pub(crate) fn hash(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token).into())
 }
 
-/// Random bytes from the operating system. Panics when it returns none, because no secret can be created then.
+/// Random bytes from the operating system. Panics when the operating system returns none, because then no secret can be created.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

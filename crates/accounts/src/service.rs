@@ -43,26 +43,26 @@ pub struct AccountsService {
     pub(crate) reset_requests: tokio::sync::Mutex<mpsc::Receiver<ResetRequest>>,
 }
 
-/// What accounts need besides their database.
+/// Dependencies of accounts besides their database.
 pub struct Deps {
-    /// Request limits and opaque sessions.
+    /// Rate limits and opaque sessions.
     pub shared: SharedState,
     /// Delivers mail.
     pub mailer: Arc<dyn Mailer>,
     /// The clock; a test may advance it.
     pub clock: Clock,
-    /// The erasers of everything that is kept of a tenant outside the accounts' database. They run in this order.
+    /// The erasers of a tenant's data outside the accounts' database. They run in this order.
     pub erasers: Vec<Arc<dyn TenantEraser>>,
 }
 
-/// Request limits and opaque sessions: shared by all instances through Redis, or of this process alone.
+/// Rate limits and opaque sessions: in Redis, shared by all instances, or in the memory of this process.
 pub struct SharedState {
     limits: Arc<dyn RateLimits>,
     sessions: Arc<dyn SessionCache>,
 }
 
 impl SharedState {
-    /// State of this process alone: for a product that is one process.
+    /// State in the memory of this process, for a single-process installation.
     pub fn in_process() -> Self {
         Self::new(Arc::new(LocalLimits::default()), Arc::new(LocalSessions::default()))
     }
@@ -75,7 +75,7 @@ impl SharedState {
         Ok(Self::new(Arc::new(RedisLimits::new(url)?), Arc::new(RedisSessions::new(url)?)))
     }
 
-    /// State in these two parts.
+    /// State in these two implementations.
     pub fn new(limits: Arc<dyn RateLimits>, sessions: Arc<dyn SessionCache>) -> Self {
         Self { limits, sessions }
     }
@@ -129,7 +129,7 @@ impl AccountsService {
         self.store.describe()
     }
 
-    /// Closes the connections to the database. Statements that run are waited for.
+    /// Closes the connections to the database, after their running statements.
     pub async fn close(&self) {
         self.store.close().await;
     }

@@ -1,4 +1,4 @@
-//! Sessions: renewal, revocation and their ends.
+//! Sessions: renewal, revocation and end.
 
 use contracts::{SessionId, UserId};
 use store::relational::{RotationOutcome, SessionRecord};
@@ -16,10 +16,10 @@ use crate::sign_in::{IssuedTokens, Origin, allowed};
 pub(crate) const REFRESH_PREFIX: &str = "slr_";
 
 impl AccountsService {
-    /// Spends a refresh token for the next one and a new access token (RFC 6749, 6; RFC 9700, 4.14.2).
+    /// Exchanges a refresh token for the next one and a new access token (RFC 6749, 6; RFC 9700, 4.14.2).
     ///
     /// # Errors
-    /// `InvalidGrant` for a spent token; after the grace period the session ends as well.
+    /// `InvalidGrant` for a token that was used before; after the grace period the session ends as well.
     pub async fn refresh(&self, refresh_token: &SecretText, origin: &Origin) -> Result<IssuedTokens, AccountError> {
         self.throttle.admit_token(origin.address).await?;
         if !refresh_token.expose().starts_with(REFRESH_PREFIX) {
@@ -36,7 +36,7 @@ impl AccountsService {
             }
             RotationOutcome::Spent | RotationOutcome::Unknown => Err(AccountError::InvalidGrant),
             RotationOutcome::Reused { session, user } => {
-                tracing::warn!(user.id = %user, session.id = %session, "a spent refresh token was reused: the session ended");
+                tracing::warn!(user.id = %user, session.id = %session, "a refresh token was reused: the session ended");
                 let detail = Some(session.to_string());
                 self.audit("refresh_token_reused", Some(user), &origin.actor(None), detail).await;
                 Err(AccountError::InvalidGrant)
@@ -44,7 +44,7 @@ impl AccountsService {
         }
     }
 
-    /// Revokes a token of any kind (RFC 7009). A refresh token revokes its session, also a spent one: a thief may have spent it.
+    /// Revokes a token of any kind (RFC 7009). A refresh token revokes its session, even if it was used before: a thief may have used it.
     /// An unknown or revoked token is no error.
     pub async fn revoke(&self, token: &SecretText, origin: &Origin) -> Result<(), AccountError> {
         self.throttle.admit_token(origin.address).await?;

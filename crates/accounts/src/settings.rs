@@ -15,8 +15,8 @@ pub struct Settings {
     pub access_token_life: Duration,
     /// Validity of a session after its last renewal.
     pub session_life: Duration,
-    /// Time after a refresh token was spent in which a second use is refused and does not end the session: two tabs, or a lost
-    /// answer.
+    /// Time after the use of a refresh token in which a second use is refused without ending the
+    /// session: two tabs may refresh at once, or a response may be lost.
     pub refresh_grace: Duration,
     /// Validity of an opaque session.
     pub opaque_session_life: Duration,
@@ -99,7 +99,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The part that verifying needs.
+    /// The settings that a verifier needs.
     pub fn verifier(&self) -> VerifierSettings {
         VerifierSettings {
             issuer: self.issuer.clone(),
@@ -114,7 +114,7 @@ impl Settings {
 
     /// The time at which every access token of now has expired, on every instance's clock.
     pub(crate) fn access_tokens_expired_by(&self, now: jiff::Timestamp) -> jiff::Timestamp {
-        // An API token stays cached no longer than an access token lives, and at least for the cache's lifetime.
+        // The longer of the lifetimes of an access token and of the cache of API tokens.
         now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::verifier::CACHE_TTL)
     }
 
@@ -128,7 +128,7 @@ impl Settings {
 /// Rules for new passwords.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordRules {
-    /// Fewest characters, after normalisation.
+    /// Minimum length in characters, after normalisation.
     pub min_length: usize,
     /// Whether commonly used passwords are refused.
     pub refuse_common: bool,
@@ -147,9 +147,9 @@ pub struct Hashing {
     pub memory_kib: u32,
     /// Passes over the memory.
     pub passes: u32,
-    /// Threads that hash.
+    /// Number of hashing threads.
     pub threads: usize,
-    /// Passwords that may wait for a thread; more are refused.
+    /// Maximum number of passwords that wait for a thread; further ones are refused.
     pub waiting: usize,
 }
 
@@ -172,26 +172,25 @@ pub enum QuotaPeriod {
     Total,
 }
 
-/// Limits on sign-ins. An attempt passes only if every limit that concerns it has room.
+/// Limits on sign-ins. An attempt is allowed only if no limit that applies to it is reached.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle {
     /// On one account from one address.
     pub pair: Rate,
     /// From one address.
     pub address: Rate,
-    /// Renewals and revocations from one address. Higher than `address`: one address stands for many users, and no password is
-    /// hashed.
+    /// Renewals and revocations from one address. Higher than `address`: many users may share an address, and no password is hashed.
     pub tokens: Rate,
-    /// On one account from all addresses from which it was not signed in to lately.
+    /// On one account, from all addresses without a recent sign-in to it.
     pub account: Rate,
-    /// Reset mails to one user. Beyond it no further mail is sent; the tokens sent before stay valid.
+    /// Reset mails to one user. Beyond it no further mail is sent; earlier tokens stay valid.
     pub mails: Rate,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
         Self {
-            // Slower than the account's limit, so that one address alone does not use that up.
+            // Lower than the account's limit, so that one address alone cannot use it up.
             pair: Rate::new(Duration::from_secs(60), 10),
             address: Rate::new(Duration::from_millis(500), 100),
             tokens: Rate::new(Duration::from_millis(50), 1000),

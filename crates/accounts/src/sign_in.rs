@@ -34,7 +34,7 @@ impl Origin {
         Actor { user, address: Some(self.address) }
     }
 
-    /// The program's name, cut to what can be stored and shown.
+    /// The program's name, without control characters and cut to the maximum length.
     fn client(&self) -> Option<String> {
         let shown: String = self.client.as_deref()?.chars().filter(|c| !c.is_control()).take(MAX_CLIENT).collect();
         Some(shown).filter(|shown| !shown.is_empty())
@@ -44,11 +44,11 @@ impl Origin {
 /// The tokens of a sign-in or renewal (RFC 6749, 5.1).
 #[derive(Debug, Clone)]
 pub struct IssuedTokens {
-    /// The credential of requests.
+    /// Authenticates requests.
     pub access_token: SecretText,
     /// Validity of the access token.
     pub expires_in: Duration,
-    /// Gives the next access token, once.
+    /// Can be exchanged once for the next tokens.
     pub refresh_token: SecretText,
     /// The scopes of both.
     pub scopes: Vec<Scope>,
@@ -88,7 +88,7 @@ impl AccountsService {
         password: &SecretText,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
-        // First, because a request that finds the queue full costs no query and is not counted as an attempt.
+        // First, so that a request that is refused because the queue is full costs no query and does not count as an attempt.
         let permit = self.hasher.permit()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
@@ -117,7 +117,7 @@ impl AccountsService {
         login: &str,
     ) -> Result<Option<(UserRecord, Option<PasswordHash>)>, AccountError> {
         let login = login.trim();
-        // No name has such a form, and PostgreSQL refuses NUL characters.
+        // No name is as long or contains NUL, and PostgreSQL refuses NUL.
         if login.len() > MAX_EMAIL || login.chars().any(char::is_control) {
             return Ok(None);
         }

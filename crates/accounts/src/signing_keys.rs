@@ -1,7 +1,7 @@
 //! Private keys of access tokens, and their rotation. Only an issuing service loads them.
 //!
 //! A new key is published for some time before it signs, and an old key verifies until the last token that it signed has expired.
-//! So a rotation never makes a token invalid, also for a client that caches the published keys.
+//! So a rotation invalidates no token, even for a client that caches the published keys.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -116,7 +116,7 @@ mod tests {
             private.replace(&keys);
             public.replace(keys.iter().map(SigningKeyRecord::verifying).collect()).unwrap();
             let signing = private.now().at(now).unwrap().kid.clone();
-            assert!(published_at[&signing] + settings.signing_key_lead <= now, "it signs before clients can know it");
+            assert!(published_at[&signing] + settings.signing_key_lead <= now, "the key signs before clients can have it");
             signed.push((now, signing));
             signed.retain(|(at, _)| *at + settings.access_token_life > now);
             for (_, kid) in &signed {
@@ -124,7 +124,7 @@ mod tests {
             }
             now += Duration::from_secs(600);
         }
-        assert_eq!(keys.len(), 4, "one key a month, and the next one");
+        assert_eq!(keys.len(), 4, "one key per month, and the next one");
         assert_eq!(
             public.now().jwks(now)["keys"].as_array().unwrap().len(),
             2,

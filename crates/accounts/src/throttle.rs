@@ -30,7 +30,7 @@ pub(crate) struct SignInThrottle {
     pub(crate) store: Relational,
 }
 
-/// An attempt to sign in or to have a reset mailed.
+/// An attempt to sign in or to request a reset mail.
 pub(crate) struct Attempt<'a> {
     /// The kind of attempt; each kind has its own limits.
     pub(crate) kind: &'static str,
@@ -46,7 +46,7 @@ impl SignInThrottle {
     /// Counts an attempt. Fails with `Throttled` when a limit is reached.
     pub(crate) async fn admit(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<(), AccountError> {
         let Attempt { kind, login, address, .. } = attempt;
-        // Hashed: keys have one length, and no names reach Redis.
+        // Hashed, so that all keys have the same length and Redis gets no names.
         let account = URL_SAFE_NO_PAD.encode(hash(&login_key(login)).0);
         let from = network(*address);
         self.admit_address(kind, *address).await?;
@@ -77,7 +77,7 @@ impl SignInThrottle {
         Err(AccountError::Throttled { retry_after: decision.retry_after.max(Duration::from_secs(1)) })
     }
 
-    /// Queries also without a user, so that the time does not tell whether an account exists.
+    /// Queries even if there is no such user, so that the time does not reveal whether an account exists.
     async fn is_known(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<bool, AccountError> {
         let user = attempt.user.unwrap_or(UserId::from_uuid(Uuid::nil()));
         let known = self.store.signed_in_from(user, now - KNOWN_FOR).await?;
@@ -86,7 +86,8 @@ impl SignInThrottle {
     }
 }
 
-/// The network of an address for the limits: the address itself, or the /64 of an IPv6 address, which one customer has.
+/// The network of an address for the limits: an IPv4 address itself, or the /64 of an IPv6 address,
+/// because a provider assigns a /64 to each customer.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -1,4 +1,4 @@
-//! Users: registration, lists, and what an admin changes.
+//! Users: registration, lists, and changes by an admin.
 
 use contracts::{TenantId, UserId};
 use store::PageCursor;
@@ -29,7 +29,7 @@ pub struct Registration {
     pub identity: Option<Identity>,
 }
 
-/// Role and limits of a new user. Never taken from a registration.
+/// Role and limits of a new user. Users cannot choose them when they register.
 #[derive(Debug, Clone, Copy)]
 pub struct UserAccess {
     /// The role.
@@ -73,7 +73,7 @@ impl AccountsService {
                 let names: Vec<&str> = names.into_iter().filter_map(Option::as_deref).collect();
                 self.settings.passwords.check(password, &names)?;
             }
-            None if new.identity.is_none() => return Err(invalid("password", "a password is needed")),
+            None if new.identity.is_none() => return Err(invalid("password", "a password is required")),
             None => {}
         }
         check_names(new.username.as_deref(), new.email.as_deref(), new.full_name.as_deref())?;
@@ -81,7 +81,7 @@ impl AccountsService {
             return Err(AccountError::UsernameTaken);
         }
         if new.username.is_none() && new.email.is_none() {
-            return Err(invalid("email", "an e-mail address or a user name is needed"));
+            return Err(invalid("email", "an e-mail address or a user name is required"));
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl AccountsService {
         let access = UserAccess { role: Role::Admin, quota: UserLimit::Unlimited, rate_limit: UserLimit::Unlimited };
         let new = Registration { username: Some(OPERATOR.to_owned()), ..Registration::default() };
         let tenant = Uuid::try_parse(TenantId::admin().as_str())
-            .map_err(|error| AccountError::Internal(format!("the operator's tenant is no UUID: {error}")))?;
+            .map_err(|error| AccountError::Internal(format!("the operator's tenant is not a UUID: {error}")))?;
         match self.add(&new, None, access, tenant, &Actor::default()).await {
             // Another instance created it first.
             Err(AccountError::UsernameTaken) => match self.store.user_by_login(OPERATOR).await? {
@@ -169,7 +169,8 @@ impl AccountsService {
         Ok(self.store.identities(user).await?)
     }
 
-    /// Unlinks every federated identity of a user. `false` when the user has no password: it could not sign in any more.
+    /// Unlinks every federated identity of a user. Returns `false` without a change when the user
+    /// has no password, because it could no longer sign in.
     pub async fn unlink_identities(&self, user: UserId, actor: &Actor) -> Result<bool, AccountError> {
         let unlinked = self.store.unlink_identities(user).await?;
         if unlinked {
@@ -178,14 +179,14 @@ impl AccountsService {
         Ok(unlinked)
     }
 
-    /// Users, newest first, after a cursor; with `part`, only users whose names or address contain it.
+    /// Users, newest first, after a cursor; if `part` is given, only users whose names or address contain it.
     pub async fn users(
         &self,
         part: Option<&str>,
         after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, AccountError> {
-        // No name contains it, and not every database accepts it in a query.
+        // No name contains NUL, and not every database accepts it in a query.
         if part.is_some_and(|part| part.len() > 4 * MAX_FULL_NAME || part.chars().any(char::is_control)) {
             return Ok(Vec::new());
         }
@@ -230,7 +231,7 @@ fn limit_text(limit: UserLimit, per: &str) -> String {
     }
 }
 
-/// The error of a user that was not stored.
+/// The error if a user was not stored.
 pub(crate) fn check_written(outcome: UserWriteOutcome) -> Result<(), AccountError> {
     match outcome {
         UserWriteOutcome::Stored => Ok(()),

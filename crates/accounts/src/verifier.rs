@@ -2,8 +2,8 @@
 //!
 //! In: a token. Out: a [`Caller`], or the reason for a refusal. An access token is verified by its signature; an API token is
 //! read from the store by its hash and cached for a minute. Guarantees: a revoked credential is refused within a second on every
-//! instance; while revocations cannot be read, every credential is refused. A verifier reads no private key, creates no
-//! keys, starts no threads, sends no mail and deletes nothing: a service that only verifies runs one alone.
+//! instance; while revocations cannot be read, every credential is refused. A verifier reads no private key, creates no keys,
+//! starts no threads, sends no mail and deletes nothing, so a service that only verifies needs nothing else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,12 +29,12 @@ use crate::{AccessError, Accounts, api_tokens, secret_text};
 
 /// How long an unchanged user or API token stays cached.
 pub(crate) const CACHE_TTL: Duration = Duration::from_secs(60);
-/// Most users, and most API tokens, that are cached.
+/// Maximum number of cached users, and of cached API tokens.
 const CACHE_CAPACITY: u64 = 50_000;
 /// Period of writing the last use of API tokens.
 const RECORD_EVERY: Duration = Duration::from_secs(30);
 
-/// Verifies credentials against PostgreSQL or SQLite. [`Self::run`] must run beside its use.
+/// Verifies credentials against PostgreSQL or SQLite. [`Self::run`] must run at the same time.
 pub struct TokenVerifier {
     pub(crate) store: Relational,
     pub(crate) settings: VerifierSettings,
@@ -48,7 +48,7 @@ pub struct TokenVerifier {
     tokens: Cache<TokenHash, Cached<ApiTokenOwner>>,
 }
 
-/// A cached value with the last revocation that was read before it was loaded.
+/// A cached value with the number of the last revocation that was read before it was loaded.
 #[derive(Clone)]
 struct Cached<T> {
     value: Arc<T>,
@@ -77,7 +77,7 @@ impl TokenVerifier {
             users: Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_TTL).build(),
             tokens: Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_TTL).build(),
         };
-        // Keys first: a key that is added in between has a revocation of its own, which is read next.
+        // Keys first: if a key is added in between, the revocations that are read next report the change.
         let keys = verifier.store.verifying_keys().await?;
         verifier.keys.replace(keys).map_err(StoreError::Fatal)?;
         verifier.refresh().await?;
@@ -96,8 +96,8 @@ impl TokenVerifier {
         self.revocations.refresh(&self.store, &self.keys, self.clock.now()).await
     }
 
-    /// Reads the revocations at once, so that this instance knows its own change. A failure is not reported to the caller: the
-    /// change is stored, and the next poll reads it.
+    /// Reads the revocations at once, so that this instance applies its own change without delay. A
+    /// failure is ignored: the change is stored, and the next poll reads it.
     pub(crate) async fn refresh_best_effort(&self) {
         if let Err(error) = self.refresh().await {
             tracing::debug!(error = error.to_string(), "revocations could not be read; the next poll reads them");
@@ -158,7 +158,7 @@ impl TokenVerifier {
             || self.revocations.has_since(RevocationKind::User, claims.sub.uuid(), claims.revocation_sequence)
     }
 
-    /// A user, as of the last revocation that was read. Disabled users too.
+    /// A user, even a disabled one, as of the last revocation that was read.
     pub(crate) async fn cached_user(&self, id: UserId) -> Result<Option<Arc<UserRecord>>, AccessError> {
         if let Some(cached) = self.users.get(&id).filter(|cached| !self.user_changed(id, cached.revocation_sequence)) {
             return Ok(Some(cached.value));
@@ -180,7 +180,7 @@ impl TokenVerifier {
     pub(crate) async fn active_api_token(&self, token: &str) -> Result<Arc<ApiTokenOwner>, AccessError> {
         self.revocations.check_fresh(self.settings.revocations_stale_after)?;
         if !token.starts_with(api_tokens::PREFIX) {
-            // A text of another form costs no query.
+            // No query for a text of another form.
             return Err(AccessError::InvalidCredential);
         }
         let hash = secret_text::hash(token);
@@ -227,7 +227,7 @@ impl TokenVerifier {
     }
 
     fn caller(&self, user: &UserRecord, named: &[Scope], expires_at: Option<Timestamp>) -> Caller {
-        // A credential never allows more than its owner may at this moment.
+        // A credential allows only what its owner may do now.
         let scopes = Scope::intersect(Scope::allowed_for(user.role), named);
         Caller {
             tenant: user.tenant.clone(),
@@ -241,7 +241,7 @@ impl TokenVerifier {
     }
 }
 
-/// A failure of the store, for a request that is refused because of it. A defect is logged too: the client does not report it.
+/// Converts a failure of the store for a refused request. Logs a defect, because the client cannot report it.
 pub(crate) fn unavailable(error: StoreError) -> AccessError {
     match error {
         StoreError::Unavailable(cause) => AccessError::Unavailable(cause),

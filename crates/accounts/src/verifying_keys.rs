@@ -1,5 +1,5 @@
-//! Public keys of access tokens: they verify, and they are published. The private halves are in [`crate::signing_keys`], which
-//! only an issuing service loads.
+//! Public keys, which verify access tokens and are published. The private keys are in
+//! [`crate::signing_keys`]; only an issuing service loads them.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl VerifyingKeyring {
         Ok(())
     }
 
-    /// Reports each later replacement.
+    /// Notifies of each later replacement.
     pub(crate) fn changes(&self) -> watch::Receiver<Arc<VerifyingKeys>> {
         self.0.subscribe()
     }

@@ -10,7 +10,7 @@ use crate::caller::Caller;
 use crate::limits::RateLimitDecision;
 use crate::{AccessError, Accounts};
 
-/// Accepts the operator's token, also while the database is unreachable, and every credential of the accounts.
+/// Accepts the operator's token, even while the database is unreachable, and every credential of the accounts.
 pub struct WithAdminToken {
     admin_token: AdminToken,
     accounts: Arc<dyn Accounts>,

@@ -25,8 +25,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// Removes idle keys whenever their number has doubled since the last time, so that the cost per key stays constant however
-    /// many keys clients make up.
+    /// Removes idle keys whenever their number has doubled since the last time, so the cost per key
+    /// stays constant even if clients invent many keys.
     fn sweep_idle(&mut self, now: Instant) {
         if self.idle_at.len() >= 2 * self.after_sweep.max(SWEEP_FROM) {
             self.idle_at.retain(|_, idle_at| *idle_at > now);
@@ -75,7 +75,7 @@ mod tests {
         let refused = limits.take_at(start, "a", rate);
         assert!(!refused.allowed);
         assert_eq!((refused.retry_after, refused.resets_in), (Duration::from_millis(250), Duration::from_secs(1)));
-        assert!(limits.take_at(start, "b", rate).allowed, "another key has a limit of its own");
+        assert!(limits.take_at(start, "b", rate).allowed, "another key has its own limit");
 
         assert!(!limits.take_at(after(249), "a", rate).allowed);
         assert!(limits.take_at(after(250), "a", rate).allowed);

@@ -1,4 +1,4 @@
-//! Rate limits that all instances share through Redis. While Redis does not answer, each instance has its own.
+//! Rate limits that all instances share through Redis. While Redis does not answer, each instance counts for itself.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl RateLimits for RedisLimits {
 pub(crate) fn connect(url: &str) -> Result<ConnectionManager, String> {
     // The cause may quote the address, which contains the password.
     let client = Client::open(url).map_err(|_| {
-        "SIGHTLINE_REDIS_URL is no address of Redis; it reads redis://user:password@host:6379".to_owned()
+        "SIGHTLINE_REDIS_URL is not an address of Redis; it must have the form redis://user:password@host:6379".to_owned()
     })?;
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(1)

@@ -24,14 +24,14 @@ impl SmtpMailer {
     /// Sends from `from` through the server at this address, whether or not it answers yet.
     ///
     /// # Errors
-    /// An address is not valid, or a password would be sent in the clear.
+    /// An address is not valid, or a password would be sent in plain text.
     pub fn new(url: &str, from: &str) -> Result<Self, String> {
         // The cause may quote the address, which contains the password.
-        let invalid = || format!("SIGHTLINE_SMTP_URL is no address of a mail server; it must have the form {EXAMPLE}");
+        let invalid = || format!("SIGHTLINE_SMTP_URL is not an address of a mail server; it must have the form {EXAMPLE}");
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
         if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
             return Err(format!(
-                "SIGHTLINE_SMTP_URL would send its password in the clear; it must have the form {EXAMPLE}"
+                "SIGHTLINE_SMTP_URL would send its password in plain text; it must have the form {EXAMPLE}"
             ));
         }
         let from = from.parse().map_err(|_| {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_the_clear_and_wrong_addresses_are_refused() {
+    fn a_password_in_plain_text_and_wrong_addresses_are_refused() {
         for url in [
             "",
             "mail.example",

@@ -1,5 +1,5 @@
-//! Passwords that are guessed first: common ones with the usual substitutions, the user's own name, repeated characters, and rows of
-//! the alphabet, of digits and of the keyboard.
+//! Passwords that are guessed first: common ones with the usual substitutions, the user's own name,
+//! repeated characters, and sequences of the alphabet, of digits and of keyboard rows.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -39,7 +39,7 @@ fn without_decoration(word: &str) -> &str {
     if core.is_empty() { word } else { core }
 }
 
-/// The word with letters in place of digits and signs that look like them.
+/// The word with look-alike digits and signs replaced by letters.
 fn plain(word: &str) -> String {
     let letter = |c| match c {
         '0' => 'o',

@@ -1,4 +1,4 @@
-//! Hashing on threads of their own: few, at a lower priority, with a short queue, so that many sign-ins do not slow down frames.
+//! Hashing on dedicated threads: few, at a lower priority, with a short queue, so that many sign-ins do not slow down frames.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -25,7 +25,7 @@ pub(crate) enum Verification {
     Mismatch,
     /// It is the password.
     Match {
-        /// A new hash, where the stored one has another cost or is of a password that was not normalised.
+        /// A new hash, if the stored one has another cost or was made from a password that was not normalised.
         rehashed: Option<PasswordHash>,
     },
 }
@@ -40,7 +40,7 @@ pub(crate) struct HashPermit {
 pub(crate) struct Hasher {
     jobs: Sender<Job>,
     permits: Arc<Semaphore>,
-    /// A hash of a random password. Verified in place of a missing user's, so that both take the same time.
+    /// A hash of a random password. It is verified if the user does not exist, so that both cases take the same time.
     decoy: Arc<str>,
 }
 
@@ -82,8 +82,8 @@ impl Hasher {
         hashed.ok_or_else(|| AccountError::Internal("a password could not be hashed".to_owned()))
     }
 
-    /// Verifies a password: the normalised one, then the typed one, which older hashes are of. Without a stored hash it takes the same
-    /// time and does not match.
+    /// Verifies a password: the normalised one, then the typed one, for older hashes. Without a
+    /// stored hash it takes the same time and does not match.
     pub(crate) async fn verify(
         &self,
         permit: HashPermit,
@@ -104,7 +104,7 @@ impl Hasher {
     ) -> Result<T, AccountError> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |argon2| {
-            // A client that has gone costs no hashing.
+            // Nothing is hashed for a client that has disconnected.
             if !reply.is_closed() {
                 drop(reply.send(work(argon2)));
             }
@@ -177,7 +177,7 @@ mod tests {
         let password = SecretText::new("lamp \0 ostrich ü");
         let stored = hasher.hash(&password).await.unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
-        assert_ne!(stored, hasher.hash(&password).await.unwrap(), "a salt of its own");
+        assert_ne!(stored, hasher.hash(&password).await.unwrap(), "every hash has its own salt");
         let right = verify(&hasher, &password, Some(&stored)).await.unwrap();
         assert_eq!(right, Verification::Match { rehashed: None });
         for wrong in ["", "lamp ", "lamp \0 ostrich u"] {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_the_queue_holds_are_refused_at_once() {
+    async fn passwords_beyond_the_queue_are_refused_at_once() {
         let hasher = Hasher::start(cheap()).unwrap();
         let (hold, held) = channel::<()>();
         let (begun, begins) = oneshot::channel();
@@ -256,7 +256,7 @@ mod tests {
         });
         let mut busy = Box::pin(busy);
         tokio::select! {
-            _ = &mut busy => panic!("it is held"),
+            _ = &mut busy => panic!("the thread is blocked"),
             begun = begins => begun.unwrap(),
         }
         let password = SecretText::new("x");

@@ -1,7 +1,7 @@
-//! Normalisation of passwords by the OpaqueString profile of PRECIS (RFC 8265, 4.2): other blanks become U+0020, and the text is
-//! brought to Unicode's Normalization Form C. So a password is the same on a keyboard that composes letters and on one that does
-//! not. Unlike the profile, control characters and code points without an assignment stay allowed: passwords that were set
-//! before may contain them.
+//! Normalisation of passwords by the OpaqueString profile of PRECIS (RFC 8265, 4.2): other spaces
+//! become U+0020, and the text is converted to Unicode Normalization Form C. So a password is the
+//! same whether or not the keyboard composes letters. Unlike the profile, control characters and
+//! code points without an assignment stay allowed: passwords that were set before may contain them.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -14,11 +14,11 @@ pub(super) fn normalised(password: &SecretText) -> SecretText {
     SecretText::new(spaces.nfc().collect::<String>())
 }
 
-/// The texts of a password that a stored hash can be of.
+/// The texts that a stored hash of this password may have been made from.
 pub(super) struct Candidates {
     /// The normalised password.
     pub normalised: SecretText,
-    /// The password as it was typed, where that differs. Hashes from before normalisation are of this text.
+    /// The password as it was typed, where that differs. Hashes from before normalisation were made from this text.
     pub typed: Option<SecretText>,
 }
 
@@ -30,7 +30,8 @@ impl Candidates {
     }
 }
 
-/// Cuts a password that is longer than any stored one, so that hashing has a bound. One more character keeps it wrong.
+/// Cuts a password that is longer than any stored one, so that hashing has a bound. The cut text
+/// has one character more than the maximum, so it never matches.
 fn within_bounds(password: &SecretText) -> SecretText {
     SecretText::new(password.expose().chars().take(MAX_LENGTH + 1).collect::<String>())
 }

@@ -6,8 +6,8 @@
 /// Niceness added to that of the process.
 pub(super) const NICE: i32 = 10;
 
-/// Lowers the priority of the calling thread. On Linux a priority is a thread's own. A failure is not reported: then the number
-/// of threads alone bounds them.
+/// Lowers the priority of the calling thread. On Linux a priority is a thread's own. A failure is
+/// not reported: then only the number of threads limits their CPU time.
 pub(super) fn lower() {
     let _ = rustix::process::nice(NICE);
 }

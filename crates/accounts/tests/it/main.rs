@@ -1,5 +1,6 @@
-//! The guarantees of accounts, with two instances on one database: on SQLite always, on PostgreSQL where
-//! `SIGHTLINE_TEST_DATABASE_URL` names a server, and with limits in Redis where `SIGHTLINE_TEST_REDIS_URL` names one.
+//! The guarantees of accounts, with two instances on one database: always on SQLite, on PostgreSQL
+//! if `SIGHTLINE_TEST_DATABASE_URL` names a server, and with limits in Redis if
+//! `SIGHTLINE_TEST_REDIS_URL` names one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 

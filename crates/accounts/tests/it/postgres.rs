@@ -6,7 +6,7 @@ use crate::suite::for_every_promise;
 use crate::test_accounts::TestAccounts;
 use crate::test_database::on_fresh;
 
-/// Runs a test with two instances on a database of its own, whose address it gets too.
+/// Runs a test with two instances on a new database, and with the address of that database.
 pub async fn on_two_instances(test: impl AsyncFnOnce(&mut TestAccounts, &str)) {
     on_fresh(async |url| {
         let stores = [Relational::postgres(&url, 8).await.unwrap(), Relational::postgres(&url, 8).await.unwrap()];

@@ -52,8 +52,8 @@ async fn two_instances_share_one_limit() {
     assert!((5..=7).contains(&again), "{again} more after half a second");
 }
 
-/// Whether two instances share a limit: the second counts what the first took. The first call may exceed its time limit; then the
-/// instance counts for itself for a while.
+/// Whether two instances share a limit: the second one is refused after the first one used it up.
+/// The first call may exceed its time limit; then the instance counts for itself for a while.
 async fn share(one: &RedisLimits, other: &RedisLimits) -> bool {
     let (key, rate) = (fresh_key(), Rate::new(Duration::from_secs(60), 5));
     one.take(&key, rate).await;

@@ -22,7 +22,7 @@ macro_rules! for_every_promise {
             users::a_new_password_ends_the_other_sessions,
             users::a_new_address_or_name_requires_the_password,
             users::a_reset_token_sets_a_new_password_once,
-            users::a_reset_request_does_not_tell_whether_a_user_exists,
+            users::a_reset_request_does_not_reveal_whether_a_user_exists,
             users::reset_mails_to_one_user_are_limited,
             users::the_audit_log_has_every_event_and_no_secret,
             users::an_identity_signs_in_one_user,

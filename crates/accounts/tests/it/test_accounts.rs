@@ -1,4 +1,4 @@
-//! Two instances of accounts on one database, as two programs have them.
+//! Two instances of accounts on one database, like two processes.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -27,12 +27,12 @@ pub struct TestAccounts {
     pub store: Relational,
     pub clock: Clock,
     pub mails: Arc<Mails>,
-    /// Stops the instances' work beside requests.
+    /// Stops the background work of the instances.
     pub stop: CancellationToken,
     running: Vec<JoinHandle<()>>,
 }
 
-/// Keeps mails instead of sending them.
+/// Collects mails instead of sending them.
 #[derive(Default)]
 pub struct Mails(Mutex<Vec<Mail>>);
 
@@ -82,7 +82,7 @@ impl TestAccounts {
         Self { one, other, store, clock, mails, stop, running: running.into() }
     }
 
-    /// Stops the instances' work beside requests, and waits for its end.
+    /// Stops the background work of the instances, and waits for its end.
     pub async fn stop(&mut self) {
         self.stop.cancel();
         for running in self.running.drain(..) {

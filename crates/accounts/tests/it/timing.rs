@@ -1,4 +1,4 @@
-//! The time of an answer does not tell whether a user exists.
+//! The response time does not reveal whether a user exists.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::test_accounts::{TestAccounts, home_origin, settings, sign_in};
 const ROUND: usize = 500;
 /// Area under the curve of two kinds of request whose times do not differ; 0.5 is expected.
 const ALIKE: RangeInclusive<f64> = 0.45..=0.55;
-/// Rounds at most. By chance, one run in 160 is outside of `ALIKE` after 500 measurements of each kind, and none in a million after
-/// 1,500.
+/// Maximum number of rounds. By chance, one run in 160 is outside of `ALIKE` after 500 measurements
+/// of each kind, and less than one in a million after 1,500.
 const ROUNDS: usize = 3;
 
 /// Share of pairs in which the time of `first` is longer: 0.5 when the two kinds do not differ.
@@ -53,7 +53,7 @@ struct Requests<K, U, S> {
 }
 
 impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
-    /// The area under the curve. The order of requests is random, so that other work of the machine falls on both kinds.
+    /// The area under the curve. The order of requests is random, so that other load on the machine affects both kinds alike.
     async fn area_under_the_curve(&self) -> f64 {
         let (mut of_known, mut of_unknown, mut area) = (Vec::new(), Vec::new(), 0.0);
         for round in 1..=ROUNDS {

@@ -36,8 +36,8 @@ async fn a_verifier_works_without_the_private_keys() {
     verifier(store, &accounts).await.authenticate(token.expose()).await.unwrap();
 }
 
-/// Creates the role of `docker/postgres/verifier.sql` under another name, because all databases of a server share roles. Returns
-/// the address with which it connects.
+/// Creates the role of `docker/postgres/verifier.sql` under another name, because all databases of
+/// a server share roles. Returns the address of the database with this role.
 async fn create_verifier_role(url: &str, role: &str) -> String {
     let script = include_str!("../../../../docker/postgres/verifier.sql").replace("sightline_verifier", role);
     run(url, &format!("{script} ALTER ROLE {role} PASSWORD 'secret'")).await;
@@ -74,7 +74,7 @@ async fn a_verifiers_role_reads_no_private_key_and_no_password() {
         accounts.one.maintain_once().await.unwrap();
         accounts.clock.advance(settings.signing_key_lead + Duration::from_secs(1));
         let token = accounts.sign_in("ann").await.access_token;
-        eventually("it knows the next key", async || verifier.authenticate(token.expose()).await.is_ok()).await;
+        eventually("the verifier has the next key", async || verifier.authenticate(token.expose()).await.is_ok()).await;
         stop.cancel();
         running.await.unwrap();
         let recorded = accounts.one.api_tokens(user.id).await.unwrap()[0].last_used_at;

@@ -216,7 +216,7 @@ impl Settings {
         let port = |server| relays.get(&Link { service, server }).map_or(self.mongodb, |relay| relay.port);
         let own = vec![
             ("SIGHTLINE_KAFKA_BROKERS", format!("127.0.0.1:{}", port(Program::Kafka))),
-            // Otherwise the driver would ask the replica set for its address and bypass the relay.
+            // Otherwise the driver would get the address from the replica set and bypass the relay.
             ("SIGHTLINE_MONGODB_URI", format!("mongodb://127.0.0.1:{}/?directConnection=true", port(Program::Mongodb))),
             ("SIGHTLINE_KAFKA_INSTANCE", format!("{}-1", service.name())),
             ("SIGHTLINE_TOPICS_FILE", path("topics.yaml")),

@@ -71,7 +71,7 @@ impl Report {
         writeln!(f, "| results | {} |", documents.results)?;
         writeln!(f, "| detections (one in each image) | {} |", documents.detections)?;
         writeln!(f, "| acknowledged and lost | {} |", documents.missing)?;
-        writeln!(f, "| twice | {} |", documents.repeated_documents)?;
+        writeln!(f, "| twice | {} |", documents.duplicates)?;
         writeln!(f, "| never acknowledged | {} |", documents.unknown)?;
         writeln!(f, "| not what was in the image | {} |\n", documents.wrong.len())?;
         writeln!(f, "| subscriber | alerts due | disconnects by the test | other disconnects | lost | twice | not due |")?;

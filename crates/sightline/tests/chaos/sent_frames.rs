@@ -118,7 +118,7 @@ impl SentFrames {
             if !acknowledged.contains_key(&frame.frame_id) {
                 documents.unknown += 1;
             } else if !found.insert(frame.frame_id) {
-                documents.repeated_documents += 1;
+                documents.duplicates += 1;
             } else if !is_whole {
                 documents.wrong.push(frame);
             }
@@ -127,7 +127,7 @@ impl SentFrames {
         let detections = self.list::<DetectionView>("/v1/detections").await;
         documents.detections = detections.len();
         let distinct: BTreeSet<FrameId> = detections.iter().map(|detection| detection.frame_id).collect();
-        documents.repeated_documents += detections.len() - distinct.len();
+        documents.duplicates += detections.len() - distinct.len();
         documents
     }
 
@@ -160,7 +160,7 @@ pub struct Documents {
     pub detections: usize,
     pub missing: usize,
     /// More than one result or detection of a frame, or a frame listed twice.
-    pub repeated_documents: usize,
+    pub duplicates: usize,
     pub unknown: usize,
     /// Frames whose results do not match the image.
     pub wrong: Vec<FrameView>,
@@ -168,7 +168,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn are_clean(&self) -> bool {
-        self.missing == 0 && self.repeated_documents == 0 && self.unknown == 0 && self.wrong.is_empty()
+        self.missing == 0 && self.duplicates == 0 && self.unknown == 0 && self.wrong.is_empty()
     }
 }
 
@@ -261,7 +261,7 @@ impl Verdict {
         self.topics.iter().filter(is_dead).map(|topic| topic.records).sum()
     }
 
-    /// Fails the test where anything was lost or repeated_documents.
+    /// Fails the test if anything was lost or repeated.
     pub fn assert_clean(&self) {
         assert!(self.documents.are_clean(), "{:?}", self.documents);
         for alerts in &self.alerts {

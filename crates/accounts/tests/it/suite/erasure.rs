@@ -10,7 +10,7 @@ use store::{Erased, StoreError, TenantEraser};
 
 use crate::test_accounts::{PASSWORD, TestAccounts, settings, sign_in};
 
-/// Deletes `count` things of each tenant, after a number of failures.
+/// Reports `count` deleted objects of each tenant, after a number of failures.
 struct TestEraser {
     what: &'static str,
     count: u64,
@@ -41,7 +41,7 @@ pub async fn a_failed_deletion_can_be_repeated_and_returns_receipts(accounts: &m
 
     let failed = service.delete_user(ann.id, &Actor::default()).await.unwrap_err();
     assert_eq!(failed, AccountError::Unavailable("the store is unreachable".to_owned()));
-    assert!(accounts.one.user(ann.id).await.unwrap().disabled, "it writes nothing more");
+    assert!(accounts.one.user(ann.id).await.unwrap().disabled, "a disabled user cannot write");
     assert_eq!(sign_in(&accounts.one, "ann", PASSWORD).await.unwrap_err(), AccountError::WrongPassword);
 
     let erased = service.delete_user(ann.id, &Actor::default()).await.unwrap();

@@ -145,7 +145,7 @@ pub async fn guesses_from_one_address_are_limited(accounts: &mut TestAccounts) {
         tries += 1;
         assert!(tries < 20, "the limit of one account from one address is missing");
     }
-    sign_in(&accounts.one, "bob", PASSWORD).await.expect("another account has limits of its own");
+    sign_in(&accounts.one, "bob", PASSWORD).await.expect("another account has its own limits");
     let mut tries = 0;
     while !matches!(sign_in(&accounts.one, &format!("u{tries}"), "x").await, Err(AccountError::Throttled { .. })) {
         tries += 1;
@@ -167,6 +167,6 @@ pub async fn registrations_from_one_address_are_limited(accounts: &mut TestAccou
         assert!(added < 200, "the limit of one address is missing");
     };
     assert!(matches!(refused, AccountError::Throttled { .. }), "{refused:?}");
-    register("ann", &actor("192.0.2.7")).await.expect("another address has a limit of its own");
+    register("ann", &actor("192.0.2.7")).await.expect("another address has its own limit");
     register("bob", &Actor::default()).await.expect("the limit does not apply to an operator");
 }

@@ -192,7 +192,7 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
     let state = accounts.one.token_state(&api_token).await.unwrap().unwrap();
     assert_eq!((state.id, state.scopes, state.expires_at), (Some(record.id.uuid()), scopes.to_vec(), None));
     let refused = accounts.one.authenticate(tokens.refresh_token.expose()).await;
-    assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "a refresh token is no credential of requests");
+    assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "a refresh token does not authenticate requests");
 
     accounts.one.end_session(ann.id, tokens.session, &Actor::default()).await.unwrap();
     for none in [
@@ -225,7 +225,7 @@ pub async fn without_the_database_tokens_are_refused_once_stale(accounts: &mut T
     let unavailable = async |accounts: &AccountsService, token: &str| {
         matches!(accounts.authenticate(token).await, Err(AccessError::Unavailable(_)))
     };
-    // It reads no revocations after its start, as when the database is unreachable.
+    // This instance reads no revocations after its start, as if the database were unreachable.
     let stale = accounts.open(Settings { revocations_stale_after: SECOND, ..settings() }, Vec::new()).await;
     stale.authenticate(token.expose()).await.unwrap();
     eventually("the token is refused", async || unavailable(&stale, token.expose()).await).await;
@@ -246,7 +246,7 @@ pub async fn an_opaque_session_identifies_its_user_until_it_ends(accounts: &mut 
         let refused = accounts.other.opaque_user(&SecretText::new(none)).await;
         assert_eq!(refused.unwrap_err(), AccessError::InvalidCredential, "{none:?}");
     }
-    assert!(accounts.one.authenticate(first.expose()).await.is_err(), "it is no credential of other requests");
+    assert!(accounts.one.authenticate(first.expose()).await.is_err(), "it does not authenticate other requests");
 
     accounts.other.end_opaque(&first).await.unwrap();
     assert_eq!(accounts.one.opaque_user(&first).await.unwrap_err(), AccessError::InvalidCredential);
@@ -282,7 +282,7 @@ pub async fn a_key_rotation_refuses_no_token_on_either_instance(accounts: &mut T
     eventually("both instances publish the next key", async || keys(&accounts.one) == 2 && keys(&accounts.other) == 2)
         .await;
     assert_eq!(accounts.one.jwks(), accounts.other.jwks());
-    // Minute by minute, across the change of keys: both instances accept every token of the last quarter of an hour.
+    // In each minute before and after the change of keys, both instances accept every token of the last 15 minutes.
     let mut recent = vec![tokens.access_token.clone()];
     for _ in 0..90 {
         accounts.clock.advance(Duration::from_secs(60));

@@ -228,7 +228,7 @@ pub async fn a_new_address_or_name_requires_the_password(accounts: &mut TestAcco
     assert_eq!(change(&moved, Some(PASSWORD)).await.unwrap().email.as_deref(), Some("ann@example.com"));
     assert_eq!(change(&renamed, Some(PASSWORD)).await.unwrap().username.as_deref(), Some("anna"));
     let named = Profile { full_name: Some("Ann".to_owned()), ..Profile::default() };
-    change(&named, None).await.expect("a full name requires none");
+    change(&named, None).await.expect("a full name requires no password");
 }
 
 pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts) {
@@ -258,7 +258,7 @@ pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts)
     }
 }
 
-pub async fn a_reset_request_does_not_tell_whether_a_user_exists(accounts: &mut TestAccounts) {
+pub async fn a_reset_request_does_not_reveal_whether_a_user_exists(accounts: &mut TestAccounts) {
     let ann = accounts.register("ann").await;
     let bob = accounts.register("bob").await;
     let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
