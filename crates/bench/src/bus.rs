@@ -28,7 +28,7 @@ const PER_SECOND: u32 = 200;
 /// Where to measure.
 #[derive(Debug, Args)]
 pub struct BusBench {
-    /// Folder on the disk to measure; one below it is made and removed [default: the system's temporary folder]
+    /// Folder on the disk to measure; the bench creates a folder in it and removes that at the end [default: the system's temporary folder]
     #[arg(long, value_name = "PATH")]
     bus_dir: Option<PathBuf>,
 }
@@ -70,7 +70,7 @@ impl BusBench {
         }
         match servers.kafka()? {
             Some(config) => Log::Kafka(config).measure(&mut report, run_length).await?,
-            None => report.note("Kafka was left out: set SIGHTLINE_KAFKA_BROKERS"),
+            None => report.note("Kafka was not measured: SIGHTLINE_KAFKA_BROKERS is not set"),
         }
         Ok(report)
     }
@@ -159,7 +159,7 @@ impl Open {
             let due = begun + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
             tokio::time::sleep_until(due.into()).await;
             let message = frame(number, bytes);
-            // Counts from when the message was due, so that a delayed sender hides nothing.
+            // Measured from the time at which the message was due, so that delays of the sender count too.
             sent.push(due);
             drop(producer.send(TopicRole::Frames, message)?);
         }

@@ -1,7 +1,6 @@
-//! What is measured runs in a process of its own: a service's program beside this one, or this program in another role.
+//! Child processes to measure: a service's program in the folder of this one, or this program with a hidden subcommand.
 //!
-//! Parent and child exchange lines: the child writes what it has reached to its standard output and reads from its standard
-//! input what to do next.
+//! Parent and child exchange lines: the child reads commands from its standard input and writes replies to its standard output.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +12,7 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 
 use super::meter::Meter;
 
-/// Time limit for a child's answer, where the answer is not what is measured.
+/// Time limit for a child's reply whose duration is not measured.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A process that is measured. It is killed when this is dropped.
@@ -85,7 +84,7 @@ impl ChildProcess {
         next?.with_context(|| format!("{} ended; its log says why", self.name))
     }
 
-    /// The next line that it prints, without a time limit: how long it takes is what is measured.
+    /// The next line that it prints, without a time limit, because its duration is measured.
     pub async fn read_line_untimed(&mut self) -> anyhow::Result<String> {
         self.lines.next_line().await?.with_context(|| format!("{} ended; its log says why", self.name))
     }
@@ -131,11 +130,11 @@ impl ChildProcess {
     }
 }
 
-/// The path of a program that lies beside this one, in a build folder or an image.
+/// The path of a program in the folder of this one: the build folder, or a folder of a container image.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("this program's own path")?.with_file_name(name);
     if !program.exists() {
-        bail!("there is no {}: `cargo build --release --workspace` makes it", program.display());
+        bail!("there is no {}: build it with `cargo build --release --workspace`", program.display());
     }
     Ok(program)
 }

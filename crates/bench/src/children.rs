@@ -1,4 +1,4 @@
-//! Hidden subcommands: the processes that benches start, each a service, a client or a loop to compare with.
+//! Hidden subcommands: the processes that benches start, services, clients, and loops for comparison.
 
 use clap::{Args, Subcommand};
 

@@ -1,12 +1,12 @@
 //! The indexer, compared with a bare loop that only inserts the same documents.
 //!
 //! A topic is filled with results: a fifth without a detection, two fifths with one to three faces and landmarks, two fifths with
-//! vehicles. Faces and suspicious vehicles raise alerts. Then the `indexer` program consumes it. In turn with it, a bare loop of
+//! vehicles. Faces and suspicious vehicles raise alerts. Then the `indexer` program consumes it. In alternation with it, a bare loop of
 //! unordered `insert_many` writes the documents that the indexer stored into a database with the same indexes, on the same server,
 //! with the same write concern and batch size. The loop reads no log, evaluates no rule, publishes no alert and commits nothing.
 //!
-//! Both are measured from the first to the last document, without start and joining the group. The SQLite store is measured
-//! alone: the same code indexes the same results from an embedded log in a child process.
+//! Both are measured from the first to the last document; starting and joining the group are not included. The SQLite store is
+//! measured without a comparison: the same code indexes the same results from an embedded log in a child process.
 
 mod bare;
 mod embedded;
@@ -86,7 +86,7 @@ struct Rounds {
 }
 
 impl IndexerBench {
-    /// Measures the indexer and the bare loop in turn, and SQLite.
+    /// Measures the indexer and the bare loop in alternation, then SQLite.
     pub async fn run(&self, servers: &Servers, run_length: RunLength) -> anyhow::Result<Report> {
         let count = self.indexer_results.unwrap_or(run_length.pick(60_000, 10_000));
         let mut rounds = Rounds::default();
@@ -116,7 +116,7 @@ impl Rounds {
         self.indexer.push(work);
         self.commit.push(commit.as_secs_f64() * 1e3);
         bus.close().await?;
-        // The order alternates, because the first one finds the server less busy with the indexer's remains.
+        // The order alternates, because the server is still busy with the indexer's last writes when the second one runs.
         for side_by_side in [!number.is_multiple_of(2), number.is_multiple_of(2)] {
             let work = inserted(&namespace, &client, side_by_side).await?;
             if side_by_side { self.side_by_side.push(work) } else { self.in_turn.push(work) }
@@ -193,11 +193,11 @@ async fn indexed(
 
     let stored = grown(&database, 1).await?;
     let (begun, cpu, server_cpu) = (Instant::now(), meter.cpu()?, server.map(Meter::cpu).transpose()?);
-    anyhow::ensure!(stored < wanted / 2, "the indexer was done before it was looked at; use more --indexer-results");
+    anyhow::ensure!(stored < wanted / 2, "the indexer had finished half of the results before the measurement; use more --indexer-results");
     let all = grown(&database, wanted).await?;
     let (took, cpu) = (begun.elapsed(), meter.cpu()? - cpu);
     let server = server.map(Meter::cpu).transpose()?.zip(server_cpu).map(|(after, before)| after - before);
-    anyhow::ensure!(all == wanted, "{all} documents are there where {wanted} should be");
+    anyhow::ensure!(all == wanted, "there are {all} documents instead of {wanted}");
 
     while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -212,17 +212,17 @@ async fn indexed(
 async fn grown(database: &Database, wanted: u64) -> anyhow::Result<u64> {
     let (mut last, mut moved) = (0, Instant::now());
     loop {
-        let mut there = 0;
+        let mut stored = 0;
         for name in COLLECTIONS {
-            there += database.collection::<Document>(name).estimated_document_count().await?;
+            stored += database.collection::<Document>(name).estimated_document_count().await?;
         }
-        if there >= wanted {
-            return Ok(there);
+        if stored >= wanted {
+            return Ok(stored);
         }
-        if there > last {
-            (last, moved) = (there, Instant::now());
+        if stored > last {
+            (last, moved) = (stored, Instant::now());
         }
-        anyhow::ensure!(moved.elapsed() < TIMEOUT, "the indexer stands still at {there} of {wanted} documents");
+        anyhow::ensure!(moved.elapsed() < TIMEOUT, "the indexer makes no progress at {stored} of {wanted} documents");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

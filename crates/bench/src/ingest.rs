@@ -1,12 +1,12 @@
-//! ingest-api on Kafka, beside the same endpoint in FastAPI with confluent-kafka (`docs/bench/ingest-peer`).
+//! ingest-api on Kafka, compared with the same endpoint in FastAPI with confluent-kafka (`docs/bench/ingest-peer`).
 //!
-//! Each runs as one process, publishes to the same topic with `acks=all` and an idempotent producer, and responds with 202 after
-//! the broker's acknowledgement. Clients in this process send frames to each in turn on persistent connections. Every response
-//! must be 202, and after every turn the topic must have that many more records. The comparison is in requests per second of the
-//! service's processor time, with the threads of its Kafka client, without broker and clients. ingest-api writes its access log,
-//! the peer has none.
+//! Each service runs as one process, publishes to the same topic with `acks=all` and an idempotent producer, and responds with 202 after
+//! the broker's acknowledgement. Clients in this process send frames to the services alternately, on persistent connections. Every
+//! response must be 202, and in every turn the topic must grow by as many records. The comparison is in requests per second of the
+//! service's CPU time, which includes the threads of its Kafka client but not the broker and the clients. ingest-api writes its access
+//! log, the peer has none.
 //!
-//! The number of clients matters: concurrent requests are batched, and a service that wakes up for each request pays for it. The
+//! The number of clients matters: concurrent requests are batched, and waking up for each request costs CPU time. The
 //! goal is for 128 clients; 32 clients show the cost of fewer.
 
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use super::stats::{Spread, Times};
 
 mod clients;
 
-/// Bytes of images per turn at most: the broker keeps all of them, about 6 GB in a full run, until the topics are deleted.
+/// Maximum number of image bytes per turn: the broker keeps all of them, about 6 GB in a full run, until the topics are deleted.
 const TURN_BYTES: usize = 250_000_000;
 
 /// A load, sent to both services.
@@ -34,7 +34,7 @@ struct Load {
     name: &'static str,
     bytes: usize,
     clients: usize,
-    /// The goal: requests per CPU-second, in multiples of the peer's.
+    /// The goal: requests per CPU-second, as a multiple of the peer's.
     goal: Option<Goal>,
 }
 
@@ -70,7 +70,7 @@ struct Variant {
 }
 
 impl IngestBench {
-    /// Measures both services in turn, for each load.
+    /// Measures both services alternately, for each load.
     pub async fn run(&self, servers: &Servers, run_length: RunLength) -> anyhow::Result<Report> {
         ensure!(
             self.ingest_peer.exists(),
@@ -86,7 +86,7 @@ impl IngestBench {
     async fn measure(&self, namespace: &TestNamespace, run_length: RunLength) -> anyhow::Result<Report> {
         let (rounds, length) = run_length.pick((5, Duration::from_secs(4)), (3, Duration::from_secs(2)));
         let mut report = Report::new("ingest");
-        report.setting("clients", "128, where a figure does not say another number");
+        report.setting("clients", "128, unless a figure names another number");
         report.setting("rounds", rounds);
         report.setting("seconds_per_turn_at_most", length.as_secs());
         let bus = KafkaBus::connect(namespace.kafka.clone(), &namespace.topics).await?;

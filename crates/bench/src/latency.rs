@@ -1,9 +1,9 @@
 //! Time from a frame to its alert at 25, 50 and 80 % of the capacity.
 //!
-//! The services run in processes of their own: as `sightline up`, and as the four programs on Kafka and MongoDB. First the capacity is
+//! The services run in child processes: as `sightline up`, and as the four programs on Kafka and MongoDB. First the capacity is
 //! measured with many concurrent frames. Then frames are sent on a schedule that does not wait for responses, and a subscriber to
-//! `/v1/alerts` records when each alert arrives. Times count from the client's 202, and also from when the frame was due, so that
-//! a delayed sender hides nothing.
+//! `/v1/alerts` records when each alert arrives. Times are measured from the client's 202, and also from the time at which the
+//! frame was due, so that delays of the sender count too.
 //!
 //! One run has a model that takes 5 ms and no CPU time, an HTTP engine in this process; another run has the installed face
 //! model. The stages come from the timestamps in results and alerts, and from the means of the worker's histograms.
@@ -40,7 +40,7 @@ const LOADS: [u32; 3] = [25, 50, 80];
 /// Arguments of the bench.
 #[derive(Debug, Args)]
 pub struct LatencyBench {
-    /// Photograph with a face to send [default: one of 320 by 320 pixels that comes with this program]
+    /// Photograph with a face to send [default: a built-in one of 320 by 320 pixels]
     #[arg(long, value_name = "FILE")]
     latency_photo: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ impl LatencyBench {
                 let name = format!("{place}, {}", if model.is_some() { "5 ms" } else { "faces" });
                 match started {
                     Ok(services) => measure(&mut report, &name, model.is_some(), services, &photo, run_length).await?,
-                    Err(error) => report.note(format!("{name} was left out: {error:#}")),
+                    Err(error) => report.note(format!("{name} was not measured: {error:#}")),
                 }
             }
         }

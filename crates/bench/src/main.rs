@@ -1,8 +1,8 @@
-//! `sightline-bench`: measures speed and memory on this machine, beside what they are compared with.
+//! `sightline-bench`: measures speed and memory on this machine, together with the programs for comparison.
 //!
-//! Every bench prints a table, or with `--json` one object. Variants that are compared take turns in one run. Rates are
-//! counted per second of processor time, so that other load on the machine slows all variants alike. What is measured runs
-//! in a process of its own, apart from the load generator.
+//! Every bench prints a table, or with `--json` one object. Compared variants take turns in one run. Rates
+//! are per second of CPU time, so that other load on the machine affects all variants alike. The measured
+//! program and the load generator run in separate processes.
 
 mod bus;
 mod child;
@@ -37,7 +37,7 @@ struct Bench {
     #[command(flatten)]
     servers: namespace::Servers,
 
-    /// A short run: a rough answer within a minute or two for each bench
+    /// A short run: a rough result within a minute or two for each bench
     #[arg(long, global = true)]
     quick: bool,
 
@@ -50,15 +50,15 @@ struct Bench {
 enum Which {
     /// The log, embedded and on Kafka: throughput, and the time from send to delivery
     Bus(bus::BusBench),
-    /// ingest-api on Kafka, beside the same endpoint in FastAPI
+    /// ingest-api on Kafka, compared with the same endpoint in FastAPI
     Ingest(ingest::IngestBench),
-    /// The detector worker: frames for each CPU-second beside the sum of its parts and a Python loop; batches, memory, GPU
+    /// The detector worker: frames per CPU-second, compared with the sum of its parts and a Python loop; batches, memory, GPU
     Worker(Box<worker::WorkerBench>),
-    /// The indexer on Kafka and `MongoDB`, beside a bare loop of inserts; and on SQLite
+    /// The indexer on Kafka and `MongoDB`, compared with a bare loop of inserts; and on SQLite
     Indexer(indexer::IndexerBench),
     /// The time from the acceptance of a frame to its alert at a subscriber, under load
     Latency(latency::LatencyBench),
-    /// Server-sent events: deliveries, memory and latency of many subscribers, beside nginx with nchan
+    /// Server-sent events: deliveries, memory and latency of many subscribers, compared with nginx and nchan
     Sse(sse::SseBench),
     /// Subscribers that read slowly or not at all: how they slow the others, and what happens to them
     SlowReaders(sse::slow::SlowReadersBench),

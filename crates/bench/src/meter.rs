@@ -61,10 +61,10 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn work_and_memory_are_seen() {
+    fn work_and_memory_are_measured() {
         let meter = Meter::of(std::process::id());
         let (before, begun) = (meter.cpu().unwrap(), Instant::now());
-        // Repeats until the kernel has counted it.
+        // Repeats until the kernel has updated its counters.
         while meter.cpu().unwrap() < before + Duration::from_millis(50) {
             assert!(begun.elapsed() < Duration::from_secs(120), "no processor time was counted");
             std::hint::black_box((0..100_000_u64).sum::<u64>());

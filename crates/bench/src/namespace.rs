@@ -1,5 +1,6 @@
-//! Topics, a database and a folder for images that belong to one run of a bench, under names of their own, and the settings
-//! with which a service uses them. They are deleted at the end; after a kill they stay, named `bench-…`.
+//! Topics, a database and a folder for images with unique names for one run of a bench, and the
+//! settings for services that use them. They are deleted at the end of the run. After a kill they
+//! remain, with names that start with `bench-`.
 
 use accounts::RedisArgs;
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use store::{MongoDocuments, Relational};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The servers that benches of services run on; the embedded parts need none.
+/// The servers that benches of services use; the embedded parts need none.
 #[derive(Debug, Args)]
 pub struct Servers {
     #[command(flatten)]
@@ -28,16 +29,16 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// The way to Kafka, where brokers are set.
+    /// The connection settings of Kafka; `None` if no brokers are set.
     pub fn kafka(&self) -> anyhow::Result<Option<KafkaConfig>> {
         self.kafka.kafka_brokers.is_some().then(|| kafka_config(&self.kafka)).transpose()
     }
 }
 
-/// The Kafka client's settings as the arguments have them.
+/// The connection settings of Kafka from the arguments.
 ///
 /// # Errors
-/// When brokers are not set, or a property does not read.
+/// When brokers are not set, or a property is invalid.
 pub fn kafka_config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
     arguments.member_config()
 }
@@ -46,9 +47,9 @@ pub fn kafka_config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
 pub struct TestNamespace {
     /// The topics.
     pub topics: Topics,
-    /// The way to Kafka.
+    /// The connection settings of Kafka.
     pub kafka: KafkaConfig,
-    /// What the operator's requests bear.
+    /// The admin token.
     pub token: String,
     database: String,
     mongodb_uri: String,
@@ -57,7 +58,7 @@ pub struct TestNamespace {
 }
 
 impl TestNamespace {
-    /// Makes topics and folder; the database is made by the first service that needs it.
+    /// Creates topics and folder; the first service that needs the database creates it.
     ///
     /// # Errors
     /// When a server is not set or cannot be reached.
@@ -65,7 +66,7 @@ impl TestNamespace {
         Self::create_with(servers, str::to_owned).await
     }
 
-    /// The same with what `change` makes of the topics.
+    /// [`Self::create`] with a topics file that `change` edited.
     ///
     /// # Errors
     /// As [`Self::create`].
@@ -91,7 +92,7 @@ impl TestNamespace {
             ("SIGHTLINE_BLOB_URL", format!("file://{}", folder.path().display())),
             ("SIGHTLINE_ADMIN_TOKEN", token.clone()),
         ];
-        // Only services that know callers need these two; one that does says so itself.
+        // Only services that authenticate callers need these two settings. A service that lacks one reports it.
         if let Some(url) = &database.database_url {
             Relational::postgres(url.expose(), 1).await?.migrate().await?;
             settings.push(("SIGHTLINE_DATABASE_URL", url.expose().to_owned()));
@@ -112,20 +113,20 @@ impl TestNamespace {
         &self.database
     }
 
-    /// The way to MongoDB.
+    /// The address of MongoDB.
     pub fn mongodb_uri(&self) -> &str {
         &self.mongodb_uri
     }
 
-    /// Removes all of it.
+    /// Deletes topics, database and folder.
     ///
     /// # Errors
     /// When a server refuses; the message names what is left.
     pub async fn delete(self) -> anyhow::Result<()> {
         let Self { topics, kafka, database, mongodb_uri, folder, .. } = self;
-        let left = || format!("topics and database {database} are left behind");
+        let left = || format!("topics and database {database} were not deleted");
         admin::delete(&kafka, &topics).await.with_context(left)?;
         MongoDocuments::connect(&mongodb_uri, Some(&database)).await?.drop_database().await.with_context(left)?;
-        folder.close().context("a folder is left behind")
+        folder.close().context("a folder could not be deleted")
     }
 }

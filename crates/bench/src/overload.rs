@@ -1,11 +1,10 @@
-//! Ten times more than can be done: what stays bounded, what is refused and how, what is done all the same, and how soon
-//! all is well again.
+//! Ten times the load that the services can handle: memory, refusals, throughput, and the time until normal requests are accepted again.
 //!
-//! The real programs run on Kafka and MongoDB, then `sightline up` on embedded parts. The model is an engine that takes a
-//! fixed time for an image and no processor, as one on a GPU, so that the load takes nothing away from what is measured.
-//! Senders in a process of their own first offer somewhat more than the worker can do, which gives its peak; then they offer
-//! ten times as much by a fixed schedule (open loop); then ordinary requests are made. Retention is short, so that within
-//! the run so much waits in the log that new frames are refused; the accepted ones must all get results in the end.
+//! The real programs run on Kafka and MongoDB, then `sightline up` on embedded parts. The model is an HTTP engine that takes a fixed
+//! time per image and no CPU time, like one on a GPU, so that inference does not slow down the measured services. Senders in a child
+//! process first send somewhat more than the worker's capacity, to measure its peak. Then they send ten times as much on a fixed
+//! schedule (open loop). Then ordinary requests are sent one by one. Retention is short, so that within the run enough frames wait in
+//! the log for new ones to be refused. Every accepted frame must get a result in the end.
 
 mod limited_services;
 pub mod senders;
@@ -28,19 +27,19 @@ use limited_services::LimitedServices;
 use senders::{Outcome, Senders};
 use watch::MemorySamples;
 
-/// How long the engine looks at an image.
+/// Inference time of the engine.
 const MODEL: Duration = Duration::from_millis(20);
-/// How much more than its capacity is offered.
+/// Load of the overload, as a multiple of the capacity.
 const TIMES: f64 = 10.0;
-/// How much more than its capacity shows what the worker can do, before.
+/// Load of the run before it, which measures the worker's peak, as a multiple of the capacity.
 const FULL: f64 = 3.0;
-/// How long frames are kept: they are refused when half of it would pass before they are looked at.
+/// Retention of frames. A new frame is refused when it would wait longer than half of it.
 const RETENTION: &str = "60s";
-/// Answers that may be out at once.
+/// Maximum number of open requests.
 const AT_ONCE: u32 = 2_000;
-/// Side of the image, whose pixels do not compress.
+/// Width and height of the image in pixels, which do not compress.
 const SIDE: u32 = 96;
-/// Ordinary requests that must be accepted in a row before all is well again, and the pause between them.
+/// Number of consecutive ordinary requests that must be accepted for the service to count as recovered, and the pause between them.
 const ORDINARY: usize = 20;
 const BETWEEN: Duration = Duration::from_millis(50);
 
@@ -57,7 +56,7 @@ pub struct OverloadBench {
 }
 
 impl OverloadBench {
-    /// On servers, then embedded.
+    /// Measures on servers, then on embedded parts.
     pub async fn run(&self, servers: &Servers, run_length: RunLength) -> anyhow::Result<Report> {
         let length = Duration::from_secs_f64(60.0 * self.overload_minutes.unwrap_or_else(|| run_length.pick(5.0, 0.5)));
         let engine = Engine::start(MODEL).await?;
@@ -94,7 +93,7 @@ async fn overload(
         let full = senders.outcome().await?;
         ensure!(
             full.accepted == full.due,
-            "below its limits it refuses, {:?}, or answers {:?}",
+            "below the capacity requests were refused, {:?}, or answered wrongly, {:?}",
             full.refused,
             full.shown
         );
@@ -150,7 +149,7 @@ fn answers(report: &mut Report, name: &str, outcome: &Outcome) {
     }
 }
 
-/// Requests one after the other, with a pause; how long each took to be accepted.
+/// Sends requests one after the other, with a pause; returns the response time of each.
 async fn ordinary(services: &LimitedServices, image: &Bytes) -> anyhow::Result<Times> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let mut times = Vec::new();
@@ -163,7 +162,7 @@ async fn ordinary(services: &LimitedServices, image: &Bytes) -> anyhow::Result<T
     Ok(times.into_iter().collect())
 }
 
-/// Seconds until ordinary requests are accepted again, the first of several in a row.
+/// Seconds until the first of several consecutive ordinary requests is accepted.
 async fn recovery(services: &LimitedServices, image: &Bytes) -> anyhow::Result<f64> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let begun = Instant::now();
@@ -192,7 +191,7 @@ async fn one(http: &reqwest::Client, services: &LimitedServices, image: &Bytes) 
     Ok((status == 202, begun.elapsed()))
 }
 
-/// How many of the accepted frames have no result when the worker had the time for all.
+/// Number of accepted frames without a result, after the worker had enough time for all.
 async fn unfinished(services: &LimitedServices, senders: &Senders, length: Duration) -> anyhow::Result<usize> {
     let deadline = Instant::now() + length + Duration::from_secs(120);
     let http = &reqwest::Client::builder().no_proxy().build()?;
@@ -213,7 +212,7 @@ async fn unfinished(services: &LimitedServices, senders: &Senders, length: Durat
     Ok(waiting.len())
 }
 
-/// Noise: nothing of it compresses.
+/// An image of noise, which does not compress.
 fn image() -> anyhow::Result<Bytes> {
     let mut state = 1_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {

@@ -137,7 +137,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The text with the last part of each absolute path in place of the path.
+/// Replaces each absolute path by its last part.
 fn without_folders(text: &str) -> String {
     let shorten = |word: &str| match word.starts_with('/') {
         true => word.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),

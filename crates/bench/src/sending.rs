@@ -21,7 +21,7 @@ pub async fn send_all(
                 Err(BusError::QueueFull) => {
                     unacknowledged.next().await.transpose()?;
                 }
-                Err(error) => return Err(error).context("the log refuses"),
+                Err(error) => return Err(error).context("the log refuses a message"),
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Many sign-ins at once: how they slow frames, and whether response times reveal which addresses have an account.
 //!
-//! `sightline up` runs in a child process with the default cost of password hashing and the default throttles. A client posts
-//! frames on a fixed schedule, in turn: alone; during a flood of sign-ins from many addresses to many accounts, which no throttle
-//! stops, so that every one needs a hash; and during the same flood from one address, which the throttle stops. After the flood,
-//! sign-ins to existing and to unknown accounts are timed one at a time in random order.
+//! `sightline up` runs in a child process with the default cost of password hashing and the default throttles. A
+//! client posts frames on a fixed schedule in three alternating situations: alone; during a flood of sign-ins from
+//! many addresses to many accounts, which are not throttled, so that each one costs a hash; and during the same
+//! flood from one address, which is throttled. After the flood, sign-ins to existing and to unknown accounts are
+//! timed one at a time in random order.
 
 mod accounts;
 mod flood;
@@ -28,7 +29,7 @@ pub use flood::SignInsChild;
 /// Frames per second of the ordinary client.
 const FRAMES: u32 = 60;
 /// Time from the start of a flood until frames are measured: by then the hashing queue is full.
-const RISE: Duration = Duration::from_secs(2);
+const RAMP_UP: Duration = Duration::from_secs(2);
 
 /// Size of the bench.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub struct SignInsBench {
 }
 
 impl SignInsBench {
-    /// Rounds without and with a flood in turn, then the timing of single sign-ins.
+    /// Alternates rounds without and with a flood, then times single sign-ins.
     pub async fn run(&self, run_length: RunLength) -> anyhow::Result<Report> {
         let (rounds, length) = run_length.pick((6, Duration::from_secs(20)), (2, Duration::from_secs(8)));
         let accounts = run_length.pick(500, 170);
@@ -122,8 +123,8 @@ async fn beside(
     length: Duration,
     all: &mut Outcome,
 ) -> anyhow::Result<Times> {
-    flood.rise(origin, RISE + length).await?;
-    tokio::time::sleep(RISE).await;
+    flood.send(origin, RAMP_UP + length).await?;
+    tokio::time::sleep(RAMP_UP).await;
     let times = frames::send(services, FRAMES, length).await?;
     all.and(flood.outcome().await?);
     Ok(times)

@@ -1,8 +1,9 @@
 //! Connections that send their requests a byte at a time, or not at all: how they slow other clients, and when they are closed.
 //!
-//! `sightline up` runs in a child process. A few clients send requests at a low rate, in turn alone and with slow connections
-//! from another process: a quarter each sends nothing, sends its head a byte at a time, sends its body a byte at a time, and
-//! stops in the middle of its body. A closed connection is opened again at once, so that their number stays the same.
+//! `sightline up` runs in a child process. A few clients send requests at a low rate, alternately alone and during slow
+//! connections from another process. Of these, a quarter each sends nothing, sends its head a byte at a time, sends its body a
+//! byte at a time, and stops in the middle of its body. A closed connection is replaced at once, so that their number stays
+//! constant.
 
 mod connections;
 
@@ -24,7 +25,7 @@ pub use connections::SlowConnectionsChild;
 /// Number of ordinary clients.
 const CLIENTS: usize = 8;
 /// Pause of a client after a response.
-const THOUGHT: Duration = Duration::from_millis(25);
+const CLIENT_PAUSE: Duration = Duration::from_millis(25);
 
 /// Size of the bench.
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub struct SlowConnectionsBench {
 }
 
 impl SlowConnectionsBench {
-    /// Rounds without and with slow connections in turn.
+    /// Alternates rounds without and with slow connections.
     pub async fn run(&self, run_length: RunLength) -> anyhow::Result<Report> {
         let (rounds, length) = run_length.pick((5, Duration::from_secs(20)), (2, Duration::from_secs(12)));
         let mut report = Report::new("slow-connections");
@@ -98,12 +99,12 @@ async fn client(url: String, token: String, until: Instant) -> anyhow::Result<Ve
             _ => http.post(format!("{url}/v1/detections")).json(&serde_json::json!({"label": "car", "stream": "gate"})),
         };
         let begun = Instant::now();
-        let answer = request.bearer_auth(&token).send().await.context("an ordinary request found no server")?;
+        let answer = request.bearer_auth(&token).send().await.context("an ordinary request could not be sent")?;
         let status = answer.status();
-        let body = answer.bytes().await.context("an ordinary answer broke off")?;
+        let body = answer.bytes().await.context("the response to an ordinary request was cut off")?;
         times.push(begun.elapsed());
         ensure!(status.is_success(), "an ordinary request: {status}: {}", String::from_utf8_lossy(&body));
-        tokio::time::sleep(THOUGHT).await;
+        tokio::time::sleep(CLIENT_PAUSE).await;
     }
     Ok(times)
 }

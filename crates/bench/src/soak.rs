@@ -1,9 +1,9 @@
-//! Images of every size and format, repeatedly: whether memory stays constant.
+//! Sends images of every size and format repeatedly and checks that memory stays constant.
 //!
 //! `sightline up` runs in a child process with its model. A few clients post images from tiny to twenty megapixels, as JPEG, PNG
-//! and WebP, and wait for the results of each. Memory is sampled every second. It grows at first, when each size comes for the
-//! first time and large images coincide. The goal is that it does not keep growing: the last quarter of the run is compared with
-//! the second.
+//! and WebP, and wait for the results of each. Memory is sampled every second. It grows at first, when sizes occur for the first
+//! time and large images coincide. The goal is that it does not keep growing: the last quarter of the run is compared with the
+//! second.
 
 mod images;
 
@@ -141,13 +141,13 @@ async fn send(
             sent.fetch_sub(1, Ordering::Relaxed);
             return Ok(());
         }
-        // Another order in every pass, so that other sizes coincide.
+        // Each pass has another order, so that other sizes coincide.
         let place = (number * 7 + number / images.len()) % images.len();
         let SampleImage { name, media_type, bytes } = images.get(place).context("there are no images")?;
         let request = http.post(format!("{url}/v1/frames")).bearer_auth(&token).header("content-type", *media_type);
         let answer = request.header("prefer", "wait=30").body(bytes.clone()).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);
         ensure!(matches!(status, 200 | 202), "{name} was answered by {status}: {text}");
-        ensure!(!text.contains("\"failed\""), "{name} could not be looked at: {text}");
+        ensure!(!text.contains("\"failed\""), "{name} could not be processed: {text}");
     }
 }

@@ -1,10 +1,11 @@
-//! Fan-out over server-sent events: deliveries per second of processor time, memory per subscriber, and time from publish
-//! to delivery, beside nginx with nchan.
+//! Fan-out over server-sent events: deliveries per second of processor time, memory per subscriber, and time from
+//! publish to delivery, compared with nginx and nchan.
 //!
-//! The alert stream runs in a process of its own on an embedded log, nginx in another, and the clients of each in yet
-//! another; the two take turns in every round, with the same clients and the same JSON. `paced` leaves time between two
-//! alerts, so that each delivery is a write of its own; `burst` publishes as fast as it is taken, so that a write may carry
-//! several. The processor time is that of the whole serving process, publishing included.
+//! The alert stream runs in a child process on an embedded log, nginx in another, and the clients of each in a
+//! third one. The servers take turns in every round, with the same clients and the same JSON. `paced` pauses
+//! between two alerts, so that each delivery is a separate write; `burst` publishes as fast as the server
+//! accepts, so that a write may contain several alerts. The CPU time is that of the whole serving process,
+//! publishing included.
 
 pub mod clients;
 mod mark;
@@ -26,32 +27,32 @@ use clients::{Clients, DeliveryTimes};
 use nchan::Nchan;
 use service::Service;
 
-/// Deliveries that all subscribers together are offered each second in a paced round.
+/// Deliveries per second to all subscribers together in a paced round.
 const PACED_PER_SECOND: u32 = 20_000;
 
-/// What to measure, and beside what.
+/// Arguments of the bench.
 #[derive(Debug, Args)]
 pub struct SseBench {
-    /// Subscribers, one run for each number
+    /// Numbers of subscribers; one run for each
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000], value_name = "NUMBERS")]
     sse_subscribers: Vec<u32>,
 
-    /// The nginx to compare with; left out when there is none
+    /// The nginx to compare with; skipped if there is none
     #[arg(long, default_value = "nginx", value_name = "PROGRAM")]
     nginx: PathBuf,
 
-    /// nginx's nchan module, as Debian's libnginx-mod-nchan installs it; left out when it is not there
+    /// nginx's nchan module, as Debian's libnginx-mod-nchan installs it; skipped if the file does not exist
     #[arg(long, default_value = "/usr/lib/nginx/modules/ngx_nchan_module.so", value_name = "PATH")]
     nchan_module: PathBuf,
 }
 
-/// What publishes to subscribers.
+/// A server that publishes to subscribers.
 pub enum Server {
     Ours(Service),
     Nchan(Nchan),
 }
 
-/// One server with its subscribers, and what its rounds gave.
+/// One server with its subscribers, and the measurements of its rounds.
 struct Variant {
     name: &'static str,
     server: Server,
@@ -69,7 +70,7 @@ struct Rounds {
 }
 
 impl SseBench {
-    /// Every number of subscribers, one after the other.
+    /// Measures with each number of subscribers.
     pub async fn run(&self, run_length: RunLength) -> anyhow::Result<Report> {
         let mut report = Report::new("sse");
         let rounds: usize = run_length.pick(5, 2);
@@ -80,7 +81,7 @@ impl SseBench {
             let mut variants = vec![Variant::ours(*subscribers).await?];
             match Nchan::start(&self.nginx, &self.nchan_module, *subscribers).await {
                 Ok(nchan) => variants.push(Variant::nchan(nchan, *subscribers).await?),
-                Err(error) => report.note(format!("nginx with nchan is left out: {error:#}")),
+                Err(error) => report.note(format!("nginx with nchan was not measured: {error:#}")),
             }
             for _ in 0..rounds {
                 for variant in &mut variants {
@@ -114,7 +115,7 @@ impl Variant {
         Clients::connect(server.address(), request, 16).await?.end().await?;
         let before = server.child().meter()?.resident()?;
         let mut clients = Clients::connect(server.address(), request, subscribers).await?;
-        // And each is sent something: what a delivery needs belongs to it.
+        // Each subscriber receives an alert first, because the memory for a delivery belongs to the subscriber.
         clients.expect(1).await?;
         server.publish(1, Duration::ZERO).await?;
         clients.delivered().await?;
@@ -168,7 +169,7 @@ impl Server {
         }
     }
 
-    /// Publishes so many alerts; returns when the last is on its way.
+    /// Publishes this many alerts; returns when the last one is published.
     async fn publish(&mut self, alerts: u32, between: Duration) -> anyhow::Result<()> {
         match self {
             Self::Ours(service) => service.publish(alerts, between).await,
@@ -213,10 +214,10 @@ fn show(report: &mut Report, subscribers: u32, variants: &[Variant]) {
     }
 }
 
-/// Lets this process, and those it starts, open as many files as so many connections need.
+/// Raises the limit of open files of this process and its children for this many connections.
 pub fn descriptors(connections: u32) -> anyhow::Result<()> {
     let needed = u64::from(connections) * 5 / 4 + 500;
-    let has = rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files cannot be asked for")?;
+    let has = rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files cannot be raised")?;
     anyhow::ensure!(
         has >= needed,
         "{connections} connections need {needed} open files and this user may have {has}; raise it with \

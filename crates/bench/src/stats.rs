@@ -70,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_two_lies_between_them() {
+    fn the_median_of_two_is_their_mean() {
         let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]);
         assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 10.0));
         assert_eq!(Spread::of(&[7.0]).median, 7.0);
     }
 
     #[test]
-    fn what_cannot_be_told_apart_is_longer_in_half_of_all_pairs() {
+    fn equal_sets_have_an_area_of_one_half() {
         let of = |ms: &[u64]| ms.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
         let area = |first: &[u64], second: &[u64]| area_under_the_curve(&of(first), &of(second));
         assert_eq!(area(&[1, 2, 3], &[1, 2, 3]), 0.5);

@@ -1,11 +1,10 @@
 //! The detector worker: frames per second of processor time, compared with the sum of its parts and with a Python loop.
 //!
-//! Variants take turns over the same images in the same order, each in a process of its own that has loaded its model and
-//! processed every image once:
+//! The variants take turns on the same images in the same order. Each runs in a child process that has loaded its model
+//! and processed every image once:
 //! - **the worker**: frames from a log through its whole pipeline until every result is published and every offset
-//!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, whose own work is then in the same
-//!   process and is measured alone beside it;
-//! - **the parts**: decode, resize, inference and suppression, one after the other in each thread, and nothing between them;
+//!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, which runs in the same process; its share is measured separately;
+//! - **the parts**: decode, resize, inference and suppression, one after the other in each thread, without queues;
 //! - **the Python loop** of `detector-worker/tests/reference/`.
 //!
 //! The parts have as many threads, and Python as many loops, as the worker has sessions, because concurrent sessions share caches

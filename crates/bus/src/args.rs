@@ -1,4 +1,4 @@
-//! Settings of the log: the topics, and how to reach Kafka.
+//! Settings of the log: the topics, and the connection to Kafka.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use settings::{Check, Faults, Secret, required};
 
 use crate::KafkaConfig;
 
-/// Which topics there are.
+/// The topics file.
 #[derive(Debug, Clone, Args)]
 pub struct TopicArgs {
     /// YAML file with the topics' names, partitions and retention; the built-in topics.yaml when not set
@@ -37,7 +37,7 @@ impl Check for TopicArgs {
     }
 }
 
-/// How to reach Kafka.
+/// The connection to Kafka.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
     /// Kafka brokers as host:port, comma-separated
@@ -56,7 +56,7 @@ pub struct KafkaArgs {
 }
 
 impl KafkaArgs {
-    /// How to reach the cluster, without a static member id.
+    /// The connection settings of the cluster, without a static member id.
     ///
     /// # Errors
     /// When the brokers are not set or a property has no `=`. The message names the setting.
@@ -64,7 +64,7 @@ impl KafkaArgs {
         Ok(KafkaConfig { properties: self.properties()?, ..KafkaConfig::new(self.brokers()?) })
     }
 
-    /// How to reach the cluster as a member of consumer groups.
+    /// The connection settings of the cluster as a member of consumer groups.
     ///
     /// # Errors
     /// When a setting is missing or invalid. The message names it.
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_is_the_host_name_or_a_name_that_kafka_takes() {
+    fn an_instance_is_the_host_name_or_a_valid_kafka_name() {
         let named = |name: &str| {
             let kafka_instance = Some(name.to_owned());
             KafkaArgs { kafka_brokers: None, kafka_properties: None, kafka_instance }.instance()

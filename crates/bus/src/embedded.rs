@@ -6,10 +6,12 @@
 //!                                                        └ finished ─▶ InFlight ─▶ groups.db (every 200 ms)
 //! ```
 //!
-//! Guarantees, beyond the seam: an acknowledged message survives kill -9, and with [`BusSync::Full`] a power failure; messages that
-//! a group has not consumed are never dropped; one folder belongs to one process; each group has one member. A folder contains
-//! `lock`, `groups.db` and a folder for each topic with one SQLite file for each segment. A topic that an older version did not
-//! have is created. `docs/decisions/embedded-log.md` explains the choice of SQLite and its settings, with figures.
+//! Guarantees, beyond the seam: an acknowledged message survives kill -9, and with [`BusSync::Full`] a power failure; messages
+//! that a group has not consumed are never dropped; one process uses a folder at a time; each group has one member. A folder
+//! contains
+//! `lock`, `groups.db` and a folder for each topic with one SQLite file for each segment. A topic that is missing in the
+//! folder of an older version is created. `docs/decisions/embedded-log.md` explains the choice of SQLite and its settings,
+//! with figures.
 
 mod consumer;
 mod disk_usage;
@@ -73,7 +75,7 @@ struct EmbeddedProducer {
 }
 
 impl EmbeddedBus {
-    /// Opens the log in a folder, and creates what is missing. Reads the disk: call it at start.
+    /// Opens the log in a folder, and creates what is missing. It reads the disk, so call it at start.
     ///
     /// # Errors
     /// When the folder cannot be written or belongs to another process, a file is damaged, or a topic's number of partitions has
@@ -83,7 +85,7 @@ impl EmbeddedBus {
         fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
         let lock = lock_folder(folder)?;
         let usage = Arc::new(DiskUsage::new(options.disk_limit));
-        // Only whole segments are dropped, so the limit must hold many of them.
+        // Only whole segments are dropped, so the limit must be the size of many segments.
         let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
         let mut logs = Vec::new();
         let mut appenders = Vec::new();
@@ -108,7 +110,7 @@ impl EmbeddedBus {
             let writer = Writer { log, queue, usage, maintenance, options, appender };
             writers.push(start_thread(name, move || writer.run())?);
         }
-        // Only the writers hold the sending end: maintenance ends when they have ended.
+        // Only the writers own a sender, so maintenance ends when they have ended.
         drop(jobs);
         let maintenance = Maintenance { topics: logs.clone(), groups: Arc::clone(&groups), usage, sync: options.sync };
         let maintenance = start_thread("bus-maintenance".to_owned(), move || maintenance.run(&for_maintenance))?;
@@ -127,17 +129,18 @@ impl EmbeddedBus {
         })
     }
 
-    /// Forgets the groups of a topic that have no member and are not among `keep`, and returns their names. Retention waits for every
-    /// group that ever joined, so a group that does not come back must be forgotten.
+    /// Deletes the groups of a topic that have no member and are not in `keep`, and returns their
+    /// names. Retention waits for every group that ever joined, so a group that will not return
+    /// must be deleted.
     ///
     /// # Errors
     /// When the file of groups cannot be written.
-    pub async fn forget_groups_except(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
+    pub async fn delete_groups_except(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
         let groups = Arc::clone(&self.groups);
         let keep: Vec<String> = keep.iter().map(|&name| name.to_owned()).collect();
         blocking(spawn_blocking(move || {
             let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
-            groups.forget_others(role, &keep)
+            groups.delete_others(role, &keep)
         }))
         .await
     }
@@ -271,7 +274,7 @@ fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemT
                 Located::Memory(deliveries) => break deliveries.first().map(|delivery| delivery.timestamp),
                 Located::Disk { path, from, end } => match segment::first_since(&path, from, end, i64::MIN) {
                     Ok(found) => break found.map(|(_, time)| record::system_time(time)),
-                    // The segment was dropped meanwhile: the next round finds what comes after it.
+                    // The segment was dropped in the meantime: the next iteration finds the messages after it.
                     Err(_) if !path.exists() => {}
                     Err(error) => return Err(error),
                 },
@@ -299,7 +302,7 @@ fn lock_folder(folder: &Path) -> Result<File, BusError> {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             return Err(BusError::Fatal(format!(
-                "{} is in use by another process ({}); stop it, or set SIGHTLINE_DATA_DIR to a folder of its own",
+                "{} is in use by another process ({}); stop it, or set SIGHTLINE_DATA_DIR to another folder",
                 folder.display(),
                 holder.trim()
             )));
@@ -329,7 +332,7 @@ async fn blocking<T>(task: tokio::task::JoinHandle<Result<T, BusError>>) -> Resu
     task.await.unwrap_or(Err(BusError::Closed))
 }
 
-/// Locks a mutex. No lock in this module spans a half-done change, so the state is valid after a panic.
+/// Locks a mutex. The state is valid even after a panic, because no change is made in several steps under a lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

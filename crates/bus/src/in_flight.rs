@@ -4,8 +4,8 @@
 //! unfinished message), and whether another message may be delivered. Both buses use it; it does no I/O and reads no clock.
 //!
 //! A [`Position`] needs no generation: "finished" says that the effects of the message at this offset are stored, which
-//! stays true when its partition is revoked and assigned again. So it counts when the offset is in flight now, and is ignored
-//! otherwise. Where it comes late and meets the second delivery of its message, it rightly finishes that.
+//! stays true when its partition is revoked and assigned again. So it counts if the offset is in flight now, and is ignored
+//! otherwise. A late call may finish the second delivery of the same message, which is correct.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl Partition {
 }
 
 impl InFlight {
-    /// A message was delivered. It counts for `weight` bytes until it is finished.
+    /// Adds a delivered message. It counts for `weight` bytes until it is finished.
     pub fn delivered(&mut self, position: Position, weight: usize) {
         let Position { partition, offset } = position;
         let partition = self.partitions.entry(partition).or_insert_with(|| Partition {
@@ -53,7 +53,7 @@ impl InFlight {
         self.messages += 1;
     }
 
-    /// A message is finished. Returns `false` for one that is not in flight.
+    /// Marks a message as finished. Returns `false` if it is not in flight.
     pub fn finished(&mut self, position: Position) -> bool {
         let partition = self.partitions.get_mut(&position.partition);
         let Some(weight) = partition.and_then(|partition| partition.unfinished.remove(&position.offset)) else {
@@ -64,7 +64,7 @@ impl InFlight {
         true
     }
 
-    /// Forgets a revoked partition. Returns the offset that should still be committed for it, where that has changed.
+    /// Removes a revoked partition. Returns its last offset to commit, if that has changed.
     pub fn forget(&mut self, partition: i32) -> Option<Position> {
         let gone = self.partitions.remove(&partition)?;
         self.messages -= gone.unfinished.len();
@@ -74,20 +74,20 @@ impl InFlight {
     }
 
     /// The offset to commit, for each partition where it changed since [`committed`](Self::committed): that of its lowest
-    /// unfinished message, or the one after its last delivered message. A group that starts there misses nothing.
+    /// unfinished message, or the one after its last delivered message. A group that starts there misses no message.
     pub fn uncommitted(&self) -> Vec<Position> {
         let moved = self.partitions.iter().filter(|(_, partition)| partition.commit_offset() > partition.committed);
         moved.map(|(&partition, state)| Position { partition, offset: state.commit_offset() }).collect()
     }
 
-    /// The log has stored this commit.
+    /// Records that the log has stored this commit.
     pub fn committed(&mut self, position: Position) {
         if let Some(partition) = self.partitions.get_mut(&position.partition) {
             partition.committed = partition.committed.max(position.offset);
         }
     }
 
-    /// Whether a message of `weight` bytes may be delivered within `options`. A first one always may.
+    /// Whether a message of `weight` bytes may be delivered within `options`. A single message is always allowed.
     pub fn has_room(&self, options: &ConsumerOptions, weight: usize) -> bool {
         let within = self.messages < options.max_in_flight && self.bytes + weight <= options.max_in_flight_bytes;
         self.messages == 0 || within
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_offered_until_it_is_stored() {
+    fn a_commit_is_returned_until_it_is_stored() {
         let mut in_flight = InFlight::default();
         in_flight.delivered(at(0, 4), 1);
         in_flight.finished(at(0, 4));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_do_not_hold_each_other_back() {
+    fn partitions_do_not_block_each_other() {
         let mut in_flight = InFlight::default();
         in_flight.delivered(at(0, 1), 1);
         in_flight.delivered(at(1, 5), 2);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_partition_frees_its_room_and_gives_its_commit() {
+    fn a_revoked_partition_frees_its_bytes_and_returns_its_commit() {
         let mut in_flight = InFlight::default();
         for offset in 0..3 {
             in_flight.delivered(at(0, offset), 100);
@@ -180,7 +180,7 @@ mod tests {
         assert!(!in_flight.finished(at(0, 1)));
         assert_eq!(in_flight.forget(0), None);
 
-        // It is assigned again and continues at the commit; only what is in flight again can be finished.
+        // It is assigned again and continues at the commit; only messages that are in flight again can be finished.
         in_flight.delivered(at(0, 1), 100);
         assert!(!in_flight.finished(at(0, 2)));
         assert_eq!(in_flight.uncommitted(), []);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_bounded_by_count_and_bytes_for_all_but_one() {
+    fn count_and_bytes_are_bounded_except_for_one_message() {
         let options = ConsumerOptions { max_in_flight: 3, max_in_flight_bytes: 100, ..ConsumerOptions::default() };
         let mut in_flight = InFlight::default();
         assert!(in_flight.has_room(&options, 1_000));

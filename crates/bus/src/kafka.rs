@@ -1,10 +1,10 @@
 //! The log on Apache Kafka.
 //!
-//! There is one idempotent producer with `acks=all` (`producer`). Each group member polls on a thread of its own (`member`), with
+//! There is one idempotent producer with `acks=all` (`producer`). Each group member polls on its own thread (`member`), with
 //! cooperative-sticky assignment, and commits only the lowest unfinished offset. Readers have no group (`reader`). [`admin`]
-//! makes the topics agree with `topics.yaml`. Brokers must be 2.8 or newer, which give topics an id.
+//! makes the topics agree with `topics.yaml`. Brokers must be 2.8 or newer, because older ones have no topic ids.
 //!
-//! librdkafka retries by itself: errors that it retries are logged, errors that it gives up on become a [`BusError`].
+//! librdkafka retries by itself: errors that it retries are logged, and final errors become a [`BusError`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -136,7 +136,7 @@ impl Bus for KafkaBus {
         }
         let leaving: Vec<_> = self.members().iter().filter_map(|membership| membership.leaving(role, group)).collect();
         for left in leaving {
-            // Joining before the old member has left would move the partitions twice. After the timeout that is accepted.
+            // Joining before the old member has left would move the partitions twice. After the timeout it joins anyway.
             drop(consumer::until_left(&left, Duration::ZERO).await);
         }
         let (consumer, membership) = KafkaConsumer::join(&self.config, role, self.topic(role), group, options)?;
@@ -161,7 +161,7 @@ impl Bus for KafkaBus {
         let topic = self.query(move |cluster| cluster.topic(role)).await?;
         match topic.id {
             Some(id) => Ok(id.simple().to_string()),
-            None => Err(BusError::Fatal("the Kafka brokers give topics no id; use 2.8 or newer".to_owned())),
+            None => Err(BusError::Fatal("the Kafka brokers have no topic ids; use 2.8 or newer".to_owned())),
         }
     }
 

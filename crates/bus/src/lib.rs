@@ -3,14 +3,15 @@
 //! In: a [`Message`](contracts::Message) for the topic of a [`TopicRole`](contracts::TopicRole). Out: a [`Delivery`], to a member of a consumer group
 //! ([`Consumer`]) or to a [`Reader`] without a group.
 //!
-//! Promised by both, and tested by one contract suite:
+//! Guarantees of both, tested by one contract suite:
 //! - a message that [`Producer::send`] acknowledged survives kill -9 of any process;
 //! - messages of one key keep their order;
 //! - a message that was not [`finished`](Finisher::finished) is delivered again after a crash, a stop or a rebalance; an offset
 //!   is committed only when every message before it is finished;
-//! - a full queue refuses ([`BusError::QueueFull`]) instead of growing, and a consumer holds a bounded number of messages;
-//! - retention drops old messages; the embedded log keeps those that a group has yet to consume. A reader that retention has
-//!   overtaken gets a [`Gap`](Incoming::Gap).
+//! - a full queue refuses messages ([`BusError::QueueFull`]) instead of growing, and the number of messages in flight of a
+//!   consumer is bounded;
+//! - retention drops old messages; the embedded log keeps those that a group has yet to consume. A consumer or reader that
+//!   missed dropped messages gets a [`Gap`](Incoming::Gap).
 
 mod args;
 pub mod embedded;

@@ -27,19 +27,19 @@ impl TopicMetrics {
         }
     }
 
-    /// The log acknowledged this many messages with these bytes in total.
+    /// Counts messages that the log acknowledged, and their bytes.
     pub fn produced(&self, messages: usize, bytes: usize) {
         self.produced_messages.increment(messages as u64);
         self.produced_bytes.increment(bytes as u64);
     }
 
-    /// A message was delivered to a consumer or reader.
+    /// Counts a message that was delivered to a consumer or reader.
     pub fn consumed(&self, message: &Message) {
         self.consumed_messages.increment(1);
         self.consumed_bytes.increment(message.weight() as u64);
     }
 
-    /// Messages and bytes that are not acknowledged yet.
+    /// Sets the number of unacknowledged messages and bytes.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and a queue is far below 2^52 bytes")]
     pub fn queued(&self, messages: usize, bytes: usize) {
         self.queue_messages.set(messages as f64);

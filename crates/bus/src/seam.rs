@@ -49,7 +49,7 @@ pub enum BusError {
     /// The disk of the embedded log is full or over its limit. Nothing was accepted.
     #[error("no room on the disk for the log: {0}")]
     DiskFull(String),
-    /// The log is out of reach or failed for now.
+    /// The log is unreachable or failed temporarily.
     #[error("{0}")]
     Unavailable(String),
     /// The log refused for good: no such topic, no permission, damaged data, a fenced member.
@@ -69,7 +69,7 @@ impl BusError {
 
 /// Sends messages. Shared by all tasks of a service.
 pub trait Producer: Send + Sync {
-    /// Queues a message and returns at once; the future resolves when the log has it. Messages of one key keep their order.
+    /// Queues a message and returns at once; the future resolves when the log has stored it. Messages of one key keep their order.
     /// The message is sent even if the future is dropped.
     ///
     /// # Errors
@@ -80,9 +80,9 @@ pub trait Producer: Send + Sync {
 /// Limits of a member of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerOptions {
-    /// Most messages in flight (delivered and not finished). Partitions pause at this limit.
+    /// Maximum number of messages in flight (delivered and not finished). Partitions pause at this limit.
     pub max_in_flight: usize,
-    /// Most bytes in flight. Partitions pause at this limit; a single message may exceed it.
+    /// Maximum number of bytes in flight. Partitions pause at this limit; a single message may exceed it.
     pub max_in_flight_bytes: usize,
     /// How long a revoked partition, or a stop, waits for messages in flight.
     pub drain: Duration,
@@ -101,16 +101,17 @@ pub enum Incoming {
     Delivery(Delivery),
     /// Partitions were assigned to this member. Their deliveries come after this.
     Assigned(Vec<i32>),
-    /// Partitions are being revoked; they deliver no more. The bus waits up to [`ConsumerOptions::drain`] for their messages in
-    /// flight. A message that is finished later is delivered again to another member.
+    /// Partitions are being revoked; no more of their messages are delivered. The bus waits up to
+    /// [`ConsumerOptions::drain`] for their messages in flight. A message that is finished later is
+    /// delivered again to another member.
     Revoked(Vec<i32>),
     /// Retention dropped messages before this group consumed them.
     Gap {
         /// The partition.
         partition: i32,
-        /// First offset that is gone.
+        /// First offset that was dropped.
         from: i64,
-        /// First offset that is kept.
+        /// First offset that still exists.
         to: i64,
     },
 }
@@ -159,9 +160,9 @@ pub enum ReaderItem {
     Gap {
         /// The partition.
         partition: i32,
-        /// First offset that is gone.
+        /// First offset that was dropped.
         from: i64,
-        /// First offset that is kept.
+        /// First offset that still exists.
         to: i64,
     },
 }
@@ -173,7 +174,7 @@ pub trait Reader: Send {
     async fn next(&mut self) -> Result<ReaderItem, BusError>;
 }
 
-/// The offsets that a partition holds: `earliest..end`.
+/// The range of offsets of a partition: `earliest..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The partition.
@@ -187,7 +188,7 @@ pub struct Range {
 /// How far a group has consumed a topic, over all partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Messages before its committed offsets. Grows with every commit, and where retention overtakes the group.
+    /// Messages before its committed offsets. Grows with every commit, and when retention drops messages that the group has not consumed.
     pub finished: u64,
     /// Messages from its committed offsets to the end.
     pub waiting: u64,
@@ -198,7 +199,7 @@ impl Progress {
     pub(crate) fn of(ranges: &[Range], next: impl Fn(i32) -> Option<i64>) -> Self {
         let mut progress = Self { finished: 0, waiting: 0 };
         for range in ranges {
-            // An offset outside the range was overtaken by retention, or belongs to a deleted topic of the same name.
+            // The message at an offset outside the range was dropped by retention, or belongs to a deleted topic of the same name.
             let valid = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
             let next = valid.unwrap_or(range.earliest);
             progress.finished += next.unsigned_abs();
@@ -211,7 +212,7 @@ impl Progress {
 /// A log. Shared as `Arc<dyn Bus>`.
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// Its description for a log line at start: `kafka at broker:9092`, `embedded in ./data`.
+    /// Description for a log line at start: `kafka at broker:9092`, `embedded in ./data`.
     fn describe(&self) -> String;
 
     /// The name of a role's topic on this log.
@@ -231,7 +232,7 @@ pub trait Bus: Send + Sync {
     /// Reads without a group.
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError>;
 
-    /// The offsets that each partition of a topic holds.
+    /// The range of offsets of each partition of a topic.
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError>;
 
     /// Topic id: stable over restarts, and different for a topic that was deleted and created again.
@@ -244,7 +245,7 @@ pub trait Bus: Send + Sync {
     /// yet has committed nothing.
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError>;
 
-    /// Succeeds when the log is in reach and has every topic.
+    /// Succeeds when the log is reachable and has every topic.
     async fn check(&self) -> Result<(), BusError>;
 
     /// Sends queued messages, commits finished ones and closes files. Later calls get [`BusError::Closed`].

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Measurement, results};
 use crate::child::ChildProcess;
 
-/// Interval of the check whether the indexer is done.
+/// Interval of progress checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Arguments of the child process.

@@ -1,4 +1,4 @@
-//! The results that are indexed: of a face detector and a vehicle detector in turn.
+//! The results that are indexed: alternately of a face detector and a vehicle detector.
 
 use contracts::result::ResultData;
 use contracts::{Attributes, BoundingBox, Detection, FrameId, Outcome, Point, ResultEvent, TenantId, Vehicle};
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_what_is_sent() {
+    fn the_counts_match_the_sent_results() {
         let counts = Counts::of(20);
         let detections = (0..20).map(|number| match result(number).unwrap().data.outcome {
             Outcome::Ok { detections, .. } => detections.len() as u64,

@@ -1,4 +1,4 @@
-//! Clients that send frames on persistent connections, each the next one after the response to the last.
+//! Clients that send frames on persistent connections. Each sends the next frame after the response to its last one.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Clients {
 }
 
 async fn connect(port: u16) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the service takes no connection")?;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the service accepts no connection")?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
@@ -86,17 +86,17 @@ async fn send(
             .header(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"))
             .body(Full::new(image.clone()))?;
         let begun = Instant::now();
-        let answer = connection.send_request(request).await.context("the service broke off")?;
+        let answer = connection.send_request(request).await.context("the service closed the connection")?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.context("the service broke off")?.to_bytes();
+        let body = answer.into_body().collect().await.context("the service closed the connection")?.to_bytes();
         ensure!(status == StatusCode::ACCEPTED, "{status}: {}", String::from_utf8_lossy(&body));
         times.push(begun.elapsed());
     }
     Ok((connection, times))
 }
 
-/// A JPEG header of 640 x 480 pixels, padded to this many bytes with other data. A reader of the header sees no
-/// difference.
+/// A JPEG header of 640 x 480 pixels, padded to this many bytes with other data. Parsing the header
+/// gives the same result as for a real image.
 pub fn image(bytes: usize) -> Bytes {
     let tables = [&[0xff, 0xdb, 0, 67, 0][..], &[16; 64], &[0xff, 0xdb, 0, 67, 1], &[17; 64]].concat();
     let mut image = [

@@ -26,7 +26,7 @@ const AT_ONCE: usize = 48;
 /// Time limit for an alert.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Number of frames of a load whose results are queried.
-const ASKED: usize = 400;
+const QUERIED: usize = 400;
 
 /// The client and the subscriber.
 pub struct Load {
@@ -51,7 +51,7 @@ impl Load {
         let (url, token) = (services.url.clone(), services.token.clone());
         let answer = http.get(format!("{url}/v1/alerts")).bearer_auth(&token).send().await?.error_for_status()?;
         let mut pieces = answer.bytes_stream();
-        // The first block has the cursor; later alerts are not missed.
+        // The first block contains the cursor; from then on no alert is missed.
         let mut parser = SseParser::default();
         while parser.last_id().is_none() {
             let piece = pieces.next().await.context("the stream of alerts ended")??;
@@ -81,7 +81,7 @@ impl Load {
         let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < AT_ONCE && begun.elapsed() < length {
-                under_way.push(self.there_and_back(number));
+                under_way.push(self.send_and_wait(number));
                 number += 1;
             }
             match under_way.next().await {
@@ -92,7 +92,7 @@ impl Load {
         }
     }
 
-    async fn there_and_back(&self, number: usize) -> anyhow::Result<()> {
+    async fn send_and_wait(&self, number: usize) -> anyhow::Result<()> {
         let id = self.sender.send(number, Timestamp::now()).await?;
         self.alerted(id).await
     }
@@ -108,7 +108,7 @@ impl Load {
             }
         };
         tokio::time::timeout(TIMEOUT, wait).await.with_context(|| match self.listening.is_finished() {
-            true => "the stream of alerts broke off".to_owned(),
+            true => "the stream of alerts was closed".to_owned(),
             false => format!("frame {id} has no alert after {TIMEOUT:?}"),
         })
     }
@@ -127,7 +127,7 @@ impl Load {
         let mut ids = vec![None; count];
         while let Some(sent) = under_way.join_next().await {
             let (number, id) = sent?;
-            ids[number] = Some(id.context("below its capacity it refuses")?);
+            ids[number] = Some(id.context("a frame was refused below the capacity")?);
         }
         let ids: Vec<FrameId> = ids.into_iter().flatten().collect();
         for id in &ids {
@@ -138,10 +138,10 @@ impl Load {
         Ok(frames)
     }
 
-    /// Queries when the results of some of these frames were made.
+    /// Queries the times at which the results of some of these frames were published.
     pub async fn processed(&self, frames: &[FrameTiming]) -> anyhow::Result<HashMap<FrameId, Timestamp>> {
         let mut processed = HashMap::new();
-        for frame in frames.iter().step_by(frames.len().div_ceil(ASKED).max(1)) {
+        for frame in frames.iter().step_by(frames.len().div_ceil(QUERIED).max(1)) {
             let view = self.sender.view(frame.id).await?;
             processed.extend(view.results.first().map(|result| (frame.id, result.processed_at)));
         }

@@ -68,7 +68,7 @@ impl Stages {
         };
         let in_worker: Vec<(&'static str, f64)> = WORKER.iter().map(|stage| (*stage, self.mean(stage))).collect();
         let worked: f64 = in_worker.iter().map(|(_, mean)| mean).sum();
-        // The 202 and the delivery to the worker travel concurrently, so this may be negative.
+        // The 202 and the delivery to the worker are concurrent, so this may be negative.
         let delivered = mean(&|frame, processed| (frame.accepted, processed)) - worked;
         let mut parts =
             vec![("due to 202", mean(&|frame, _| (frame.due, frame.accepted))), ("202 to worker", delivered)];
@@ -95,7 +95,7 @@ mod tests {
         sightline_worker_stage_seconds_count{stage=\"infer\"} 10\n";
 
     #[test]
-    fn a_stage_counts_for_what_it_took_between_two_looks() {
+    fn a_stage_has_its_mean_time_between_two_samples() {
         let (before, after) = (Stages::parse(BEFORE).unwrap(), Stages::parse(AFTER).unwrap());
         let between = after.since(&before);
         assert!(
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_the_whole() {
+    fn the_parts_add_up_to_the_total() {
         let at = |milliseconds: i64| Timestamp::from_millisecond(milliseconds).unwrap();
         let id = FrameId::now();
         let frame = FrameTiming { id, due: at(0), accepted: at(4), raised: at(30), seen: at(37) };

@@ -16,7 +16,7 @@ pub struct Timings {
     pub seen: Notify,
 }
 
-/// What the sender and the subscriber know of a frame.
+/// The times that the sender and the subscriber recorded for a frame.
 #[derive(Debug, Default, Clone, Copy)]
 struct Entry {
     sent: Option<(Timestamp, Timestamp)>,

@@ -1,4 +1,4 @@
-//! All services with low limits, and the memory bound of each process that follows from them.
+//! All services with low limits, and the resulting memory bound of each process.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ const UNFINISHED: u64 = 64 * MIB;
 /// Bytes of an alert in the window, with its index entries.
 const ALERT: u64 = 4 << 10;
 /// Bytes for code, stacks and caches of a process after its first work.
-const STILL: u64 = 48 * MIB;
+const BASE: u64 = 48 * MIB;
 
 /// A process and its memory bound.
 pub struct Program {
@@ -54,7 +54,7 @@ type Settings = Vec<(&'static str, String)>;
 impl Program {
     /// The bound is the memory at the start, plus `allowed`, plus half of `allowed` for what an allocator does not return.
     fn new(name: &'static str, child: ChildProcess, allowed: u64) -> anyhow::Result<Self> {
-        let bound = child.meter()?.resident()? + STILL + allowed * 3 / 2;
+        let bound = child.meter()?.resident()? + BASE + allowed * 3 / 2;
         Ok(Self { name, bound, child })
     }
 

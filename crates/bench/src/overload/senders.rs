@@ -77,7 +77,7 @@ impl Senders {
         Ok(Self { child, timings, _folder: folder })
     }
 
-    /// Sends `per_second` frames for `length`, whether or not they are answered.
+    /// Sends `per_second` frames for `length` without waiting for responses.
     pub async fn offer(&mut self, per_second: f64, length: Duration) -> anyhow::Result<()> {
         self.child.send_line(&format!("{per_second} {}", length.as_secs_f64())).await
     }
@@ -85,7 +85,7 @@ impl Senders {
     /// The result of the schedule, once it is over.
     pub async fn outcome(&mut self) -> anyhow::Result<Outcome> {
         let line = self.child.read_line_untimed().await?;
-        serde_json::from_str(&line).with_context(|| format!("the senders said {line:?}"))
+        serde_json::from_str(&line).with_context(|| format!("unexpected reply of the senders: {line:?}"))
     }
 
     /// Ids of all accepted frames.
@@ -145,7 +145,7 @@ impl SendersChild {
         let mut timings = tokio::fs::File::options().create(true).append(true).open(&self.timings).await?;
         let mut orders = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = orders.next_line().await? {
-            let (per_second, seconds) = line.split_once(' ').context("two numbers are wanted")?;
+            let (per_second, seconds) = line.split_once(' ').context("two numbers are expected")?;
             let begun = Instant::now();
             state.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
             let Tally { mut outcome, times, ids } = std::mem::take(&mut *state.tally());

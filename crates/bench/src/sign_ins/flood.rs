@@ -92,14 +92,14 @@ impl Flood {
     }
 
     /// Sends sign-ins for `length`.
-    pub async fn rise(&mut self, origin: Origin, length: Duration) -> anyhow::Result<()> {
+    pub async fn send(&mut self, origin: Origin, length: Duration) -> anyhow::Result<()> {
         self.0.send_line(&format!("{origin:?} {}", length.as_secs_f64())).await
     }
 
     /// The outcome, once every sign-in is answered.
     pub async fn outcome(&mut self) -> anyhow::Result<Outcome> {
         let line = self.0.read_line().await?;
-        serde_json::from_str(&line).with_context(|| format!("the flood said {line:?}"))
+        serde_json::from_str(&line).with_context(|| format!("unexpected reply of the flood: {line:?}"))
     }
 
     /// Kills the process.
@@ -132,11 +132,11 @@ impl SignInsChild {
         let mut number = 0;
         let mut orders = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = orders.next_line().await? {
-            let (origin, seconds) = line.split_once(' ').context("two words are wanted")?;
+            let (origin, seconds) = line.split_once(' ').context("two words are expected")?;
             let origin = match origin {
                 "Many" => Origin::Many,
                 "One" => Origin::One,
-                other => bail!("{other} is nowhere to come from"),
+                other => bail!("unknown origin {other}"),
             };
             let outcome = client.flood(origin, Duration::from_secs_f64(seconds.parse()?), &mut number).await?;
             println!("{}", serde_json::to_string(&outcome)?);
@@ -189,7 +189,7 @@ impl SignInClient {
         let time = begun.elapsed();
         let right = number.is_multiple_of(3);
         match status {
-            200 => ensure!(right, "a wrong password was taken"),
+            200 => ensure!(right, "a wrong password was accepted"),
             400 => ensure!(!right && body.contains("invalid_grant"), "400: {body}"),
             429 | 503 => ensure!(comes_back, "{status} without Retry-After"),
             _ => bail!("{status}: {body}"),

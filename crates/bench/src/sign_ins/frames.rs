@@ -37,9 +37,9 @@ pub async fn send(services: &Services, per_second: u32, length: Duration) -> any
 
 async fn one(request: reqwest::RequestBuilder) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    let answer = request.send().await.context("a frame found no server")?;
+    let answer = request.send().await.context("a frame could not be sent")?;
     let status = answer.status();
-    let body = answer.bytes().await.context("the answer to a frame broke off")?;
+    let body = answer.bytes().await.context("the response to a frame was cut off")?;
     let time = begun.elapsed();
     ensure!(status == 202, "a frame was answered by {status}: {}", String::from_utf8_lossy(&body));
     Ok(time)

@@ -17,9 +17,9 @@ use crate::report::{Goal, Report};
 use crate::stats::{Spread, area_under_the_curve};
 
 /// Requests per account; the limit of mails per account allows no more. With 1,500 responses of each kind, chance alone fails
-/// the goal in one run in a million; with 500, in one of 160.
+/// the goal in one run in a million; with 500, in one run in 160.
 pub const ROUNDS: usize = 3;
-/// 0.5 is indistinguishable.
+/// Goal for the area under the curve; 0.5 means that the kinds cannot be distinguished.
 const ALIKE: Goal = Goal::Within(0.45, 0.55);
 /// Pause after a response, so that the server's work after it does not affect the next request.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -90,11 +90,11 @@ fn from(request: RequestBuilder, round: usize, place: usize) -> RequestBuilder {
 
 async fn answered(request: RequestBuilder, expected: u16) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    let answer = request.send().await.context("a question found no server")?;
+    let answer = request.send().await.context("a request could not be sent")?;
     let status = answer.status();
-    let body = answer.bytes().await.context("an answer broke off")?;
+    let body = answer.bytes().await.context("a response was cut off")?;
     let time = begun.elapsed();
-    ensure!(status == expected, "a question was answered by {status}: {}", String::from_utf8_lossy(&body));
+    ensure!(status == expected, "a request was answered by {status}: {}", String::from_utf8_lossy(&body));
     Ok(time)
 }
 

@@ -17,7 +17,7 @@ use crate::latency::services::Services;
 use crate::sse::descriptors;
 
 /// Interval between two bytes.
-const DRIP: Duration = Duration::from_secs(1);
+const BYTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time over which the connections are opened, so that they are not closed all at once.
 const SPREAD: Duration = Duration::from_secs(10);
 /// A connection that is open this long counts as never closed.
@@ -38,7 +38,7 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Adds what became of others.
+    /// Adds the lifetimes of other connections.
     pub fn and(&mut self, other: Self) {
         self.opened += other.opened;
         self.closed += other.closed;
@@ -73,7 +73,7 @@ impl SlowConnections {
         self.0.send_line("end").await?;
         let line = self.0.read_line().await?;
         self.0.kill().await?;
-        serde_json::from_str(&line).with_context(|| format!("the slow connections said {line:?}"))
+        serde_json::from_str(&line).with_context(|| format!("unexpected reply of the slow connections: {line:?}"))
     }
 }
 
@@ -123,13 +123,13 @@ impl Kind {
         }
     }
 
-    const fn drips(self) -> bool {
+    const fn sends_bytes(self) -> bool {
         matches!(self, Self::DrippingHead | Self::DrippingBody)
     }
 }
 
 impl SlowConnectionsChild {
-    /// Keeps the connections open until standard input says `end`.
+    /// Keeps the connections open until it reads `end` from standard input.
     pub async fn run(self) -> anyhow::Result<()> {
         descriptors(self.connections)?;
         let token = std::env::var(TOKEN).with_context(|| format!("{TOKEN} is not set"))?;
@@ -137,7 +137,7 @@ impl SlowConnectionsChild {
         let mut slow = JoinSet::new();
         for (number, kind) in (0..self.connections).zip(KINDS.into_iter().cycle()) {
             let first = TcpStream::connect(self.address).await.with_context(|| format!("connection {number}"))?;
-            slow.spawn(again_and_again(self.address, first, kind, kind.beginning(&token), ended.clone()));
+            slow.spawn(reopen(self.address, first, kind, kind.beginning(&token), ended.clone()));
             tokio::time::sleep(SPREAD / self.connections).await;
         }
         println!("gathered");
@@ -152,8 +152,8 @@ impl SlowConnectionsChild {
     }
 }
 
-/// Opens one connection after the other.
-async fn again_and_again(
+/// Opens one connection after another, until the end.
+async fn reopen(
     address: SocketAddr,
     first: TcpStream,
     kind: Kind,
@@ -180,10 +180,10 @@ async fn until_closed(mut stream: TcpStream, kind: Kind, beginning: &[u8]) {
     let mut open = stream.write_all(beginning).await.is_ok();
     let mut piece = [0; 1024];
     while open {
-        let pause = tokio::time::sleep(DRIP);
+        let pause = tokio::time::sleep(BYTE_INTERVAL);
         tokio::select! {
             read = stream.read(&mut piece) => open = matches!(read, Ok(bytes) if bytes > 0),
-            () = pause, if kind.drips() => open = stream.write_all(b"x").await.is_ok(),
+            () = pause, if kind.sends_bytes() => open = stream.write_all(b"x").await.is_ok(),
         }
     }
 }

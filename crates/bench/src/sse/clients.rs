@@ -49,7 +49,7 @@ impl Clients {
     pub async fn delivered(&mut self) -> anyhow::Result<DeliveryTimes> {
         let line = self.child.read_line().await?;
         let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().context("two numbers")?;
-        let [p50, p99] = numbers[..] else { anyhow::bail!("the clients said {line:?}") };
+        let [p50, p99] = numbers[..] else { anyhow::bail!("unexpected reply of the clients: {line:?}") };
         Ok(DeliveryTimes { p50, p99 })
     }
 
@@ -109,7 +109,7 @@ impl ClientsChild {
 impl Listener {
     async fn connect(address: &str, request: &str) -> anyhow::Result<Self> {
         let mut stream =
-            TcpStream::connect(address).await.with_context(|| format!("no server listens at {address}"))?;
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.write_all(request.as_bytes()).await?;
         let mut kept = Vec::with_capacity(1024);
         while !kept.windows(4).any(|bytes| bytes == b"\r\n\r\n") {

@@ -55,7 +55,7 @@ pub fn json(number: u32) -> anyhow::Result<String> {
     serde_json::to_string(&alert(number)?.data).context("an alert as JSON")
 }
 
-/// Calls `each` for every mark; returns the number of bytes that are done with.
+/// Calls `each` for every mark; returns the number of processed bytes.
 pub fn find(bytes: &[u8], mut each: impl FnMut(Mark)) -> usize {
     let now = since_epoch();
     let mut done = bytes.len().saturating_sub(LENGTH - 1);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mark_is_found_once_however_the_bytes_are_cut() {
+    fn every_mark_is_found_once_in_any_pieces() {
         let text: String = (0..50).map(|number| format!("id: x\ndata: {}\n\n", json(number).unwrap())).collect();
         for size in [1, 7, 33, 500, text.len()] {
             let (mut kept, mut numbers) = (Vec::new(), Vec::new());

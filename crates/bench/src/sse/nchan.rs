@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use super::mark;
 use crate::child::{ChildProcess, free_port};
 
-/// The default size of the window of alert-stream.
+/// Messages that nchan keeps: the default size of alert-stream's window.
 const KEPT: u32 = 10_000;
 
 /// The child process.

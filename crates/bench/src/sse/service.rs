@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::mark;
 use crate::child::ChildProcess;
 
-/// Messages that may be unacknowledged.
+/// Maximum number of unacknowledged messages.
 const UNACKNOWLEDGED: usize = 256;
 
 /// The child process.
@@ -105,7 +105,7 @@ impl ServiceChild {
         while let Some(line) = orders.next_line().await? {
             let numbers: Vec<u32> =
                 line.split(' ').map(str::parse).collect::<Result<_, _>>().context("three numbers")?;
-            let [first, alerts, micros] = numbers[..] else { anyhow::bail!("three numbers are wanted") };
+            let [first, alerts, micros] = numbers[..] else { anyhow::bail!("three numbers are expected") };
             publish(&*bus, first..first + alerts, Duration::from_micros(micros.into())).await?;
             println!("published");
         }

@@ -1,8 +1,9 @@
 //! Subscribers that read slowly or not at all: how they slow the others, and what happens to them.
 //!
-//! Half of the subscribers are timed. The other half reads normally in one round and slowly in the next: some read a few bytes
-//! now and then, some nothing. Their receive buffers are small, so that the service soon notices. After the alerts of a round,
-//! the slow subscribers read everything, reconnect with the last id, and must have received every alert exactly once.
+//! Half of the subscribers are timed. The other half reads normally in one round and slowly in the next: half of
+//! these read a few bytes at intervals, the others nothing. Their receive buffers are small, so that the service soon
+//! notices. After the alerts of a round, the slow subscribers read everything, reconnect with the last id, and must
+//! have received every alert exactly once.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ const RECEIVE_BUFFER: u32 = 4096;
 /// Bytes that a slow subscriber reads every `PAUSE`: a quarter of what is sent.
 const READ_SIZE: usize = 450;
 const PAUSE: Duration = Duration::from_millis(100);
-/// Memory that a slow subscriber may cost more than a normal one, in MB.
+/// Additional memory that a slow subscriber may cost, in MB.
 const PER_SLOW: f64 = 0.02;
 
 /// Size of the bench.
@@ -56,7 +57,7 @@ struct SlowOutcome {
 }
 
 impl SlowReadersBench {
-    /// Rounds with normal and with slow subscribers in turn.
+    /// Alternates rounds with normal and with slow subscribers.
     pub async fn run(&self, run_length: RunLength) -> anyhow::Result<Report> {
         let half = self.slow_readers_among / 2;
         descriptors(self.slow_readers_among)?;
@@ -155,7 +156,7 @@ async fn round(
     Ok(Round { p99: delivered.p99, resident, buffers })
 }
 
-/// Bytes that the kernel holds for all TCP connections of this machine; 0 where it does not say.
+/// Bytes in the kernel's buffers of all TCP connections of this machine; 0 if the kernel does not report them.
 fn socket_buffers() -> u64 {
     let text = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
@@ -271,14 +272,14 @@ impl Reader {
         Ok(reader)
     }
 
-    async fn run(mut self, sips: bool, mut last: watch::Receiver<Option<u32>>) -> anyhow::Result<Self> {
+    async fn run(mut self, reads_slowly: bool, mut last: watch::Receiver<Option<u32>>) -> anyhow::Result<Self> {
         let last = loop {
             if let Some(last) = *last.borrow_and_update() {
                 break last;
             }
             tokio::select! {
                 changed = last.changed() => changed?,
-                () = tokio::time::sleep(PAUSE), if sips => drop(self.read_some(READ_SIZE).await),
+                () = tokio::time::sleep(PAUSE), if reads_slowly => drop(self.read_some(READ_SIZE).await),
             }
         };
         while self.numbers.last() != Some(&last) {
@@ -306,7 +307,7 @@ impl Reader {
 
     async fn reconnect(&mut self) -> anyhow::Result<()> {
         self.reconnects += 1;
-        let id = self.last_id.as_deref().context("no id to come back with")?;
+        let id = self.last_id.as_deref().context("no id to resume with")?;
         let request = format!("{}Last-Event-ID: {id}\r\n", self.request);
         self.parser = SseParser::default();
         loop {
@@ -327,7 +328,7 @@ impl Reader {
 async fn open(address: std::net::SocketAddr, request: &str) -> anyhow::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    let mut stream = socket.connect(address).await.with_context(|| format!("no server listens at {address}"))?;
+    let mut stream = socket.connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
     stream.write_all(format!("{request}\r\n").as_bytes()).await?;
     Ok(stream)
 }

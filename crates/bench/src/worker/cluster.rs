@@ -95,11 +95,11 @@ impl Cluster {
     /// Processes this many frames. The second value is the rate in frames/s while all workers were busy.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, f64)> {
         let (before, begun) = (self.cpu()?, Instant::now());
-        let came = self.load.go(frames).await?;
+        let times = self.load.go(frames).await?;
         let cost = Cost { frames, cpu: self.cpu()?.saturating_sub(before), wall: begun.elapsed() };
-        // Leaves out the start, when queues fill, and the end, when the last worker works alone.
-        let (first, last) = (came.len() / 10, came.len() * 8 / 10);
-        let window = came.get(first).zip(came.get(last)).map_or(0.0, |(first, last)| (*last - *first).as_secs_f64());
+        // Excludes the start, when queues fill, and the end, when the last worker works alone.
+        let (first, last) = (times.len() / 10, times.len() * 8 / 10);
+        let window = times.get(first).zip(times.get(last)).map_or(0.0, |(first, last)| (*last - *first).as_secs_f64());
         Ok((cost, (last - first) as f64 / window))
     }
 
@@ -109,7 +109,7 @@ impl Cluster {
             worker.child.kill().await?;
         }
         drop(self.load);
-        admin::delete(&self.config, &self.topics).await.context("the bench's topics could not be removed")
+        admin::delete(&self.config, &self.topics).await.context("the bench's topics could not be deleted")
     }
 
     fn cpu(&self) -> anyhow::Result<Duration> {

@@ -22,13 +22,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Sends these images in turn to this log.
+    /// Sends these images in rotation to this log.
     pub async fn new(bus: Arc<dyn Bus>, group: String, images: Vec<Bytes>) -> anyhow::Result<Self> {
         let results = bus.reader(TopicRole::Results, Start::Latest).await?;
         Ok(Self { bus, group, results, images })
     }
 
-    /// Sends this many frames, waits until every result came and every offset is committed; returns when each result came.
+    /// Sends this many frames, waits until every result has arrived and every offset is committed; returns the arrival time of each result.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<Vec<Instant>> {
         let (bus, images) = (self.bus.clone(), self.images.clone());
         let sending = tokio::spawn(async move { send(&*bus, &images, frames).await });
@@ -36,7 +36,7 @@ impl Load {
         while came.len() < frames {
             let next = tokio::time::timeout(TIMEOUT, self.results.next()).await;
             let item =
-                next.with_context(|| format!("no result came for {TIMEOUT:?}; what the worker logged says why"))??;
+                next.with_context(|| format!("no result for {TIMEOUT:?}; see the worker's log output"))??;
             let ReaderItem::Delivery(delivery) = item else { continue };
             came.push(Instant::now());
             // Decoding every result would cost CPU time in the process that is measured.

@@ -1,4 +1,4 @@
-//! A variant in a child process, which processes a number of frames on demand, and the CPU time that it used.
+//! A variant in a child process, which processes a number of frames on command, and the CPU time that it used.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl WorkDone {
     /// Seconds of a stage.
     ///
     /// # Errors
-    /// When the child did not measure the stage: a rate over it would be infinite and meet every goal.
+    /// When the child did not measure the stage: a rate of it would be infinite and meet every goal.
     pub fn seconds(&self, stage: &str) -> anyhow::Result<f64> {
         let seconds = self.stages.get(stage).copied().filter(|seconds| *seconds > 0.0);
         seconds.with_context(|| format!("the child did not measure the stage {stage:?}; it measured {:?}", self.stages))
@@ -71,7 +71,7 @@ impl MeasuredChild {
         Ok(Self { child })
     }
 
-    /// Has the child process this many frames.
+    /// Lets the child process this many frames.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, WorkDone)> {
         let meter = self.child.meter()?;
         let (before, begun) = (meter.cpu()?, Instant::now());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_round_by_round() {
+    fn ratios_are_computed_per_round() {
         let ratio = ratio(&[1.0, 4.0, 9.0], &[1.0, 2.0, 10.0]);
         assert_eq!((ratio.least, ratio.median, ratio.most), (0.9, 1.0, 2.0));
     }

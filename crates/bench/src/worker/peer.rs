@@ -20,7 +20,7 @@ pub struct Peer {
     images: Vec<PathBuf>,
 }
 
-/// What it prints.
+/// The line that it prints.
 #[derive(Deserialize)]
 struct Line {
     frames: usize,
@@ -32,7 +32,7 @@ impl Peer {
     /// Finds it in `folder`; the error says what is missing.
     pub fn find(folder: &Path, models: &Path, model: &str, images: Vec<PathBuf>) -> anyhow::Result<Self> {
         let read = |file: &str| {
-            std::fs::read(folder.join(file)).with_context(|| format!("{} is not there", folder.join(file).display()))
+            std::fs::read(folder.join(file)).with_context(|| format!("{} does not exist", folder.join(file).display()))
         };
         read("loop.py")?;
         let hash: String =
@@ -43,12 +43,12 @@ impl Peer {
         let environment = cache.join(format!("reference-{hash}"));
         ensure!(
             environment.join("ready").exists(),
-            "{} is not there; {} makes it",
+            "{} does not exist; create it with {}",
             environment.display(),
             folder.join("run").display()
         );
         if !["yunet_n", "centerface"].contains(&model) {
-            bail!("it does not know the model {model}");
+            bail!("the Python loop does not support the model {model}");
         }
         let (python, program) = (environment.join("bin/python"), folder.join("loop.py"));
         Ok(Self { python, program, models: models.to_owned(), model: model.to_owned(), images })
@@ -70,7 +70,7 @@ impl Peer {
         let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;
         let said = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "the Python loop failed: {}", String::from_utf8_lossy(&output.stderr));
-        let line: Line = serde_json::from_str(said.trim()).with_context(|| format!("the Python loop said {said:?}"))?;
+        let line: Line = serde_json::from_str(said.trim()).with_context(|| format!("the Python loop printed {said:?}"))?;
         let seconds = Duration::from_secs_f64;
         Ok(Cost { frames: line.frames, cpu: seconds(line.cpu_seconds), wall: seconds(line.seconds) })
     }

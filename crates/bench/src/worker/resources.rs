@@ -80,7 +80,7 @@ pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report
     let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
     let folder = setup.path("uniform").display().to_string();
     let log = setup.path("share").display().to_string();
-    // One session on both variants, so that both compare with the throughput of one session.
+    // Both variants use one session, so that the rates are comparable.
     let settings = [
         ("SIGHTLINE_WORKER_STATE_DIR", setup.path("share-state").display().to_string()),
         ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned()),

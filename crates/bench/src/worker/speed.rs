@@ -33,7 +33,7 @@ struct Variants {
     python: Option<Peer>,
 }
 
-/// Measures the worker, its parts and the Python loop in turn.
+/// Measures the worker, its parts and the Python loop alternately.
 pub async fn compare(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, frames) = setup.run_length.pick((9, setup.whole(180)), (3, setup.whole(60)));
     report.setting("rounds", rounds);
@@ -75,7 +75,7 @@ impl Variants {
         let models = setup.path("models");
         let python = Peer::find(&setup.bench.reference, &models, &setup.model, images::paths(&setup.images)?);
         if let Err(error) = &python {
-            report.note(format!("Not measured beside the Python loop: {error:#}."));
+            report.note(format!("Not compared with the Python loop: {error:#}."));
         }
         let (embedded, log, parts) = (
             MeasuredChild::ready(embedded).await?,
@@ -98,7 +98,7 @@ impl Variants {
         // Threads: the number of the worker's sessions, which is also the number of Python loops.
         all.parts.threads = done.threads;
         all.add(EMBEDDED, self.embedded.go(frames).await?.0);
-        // It is cheap, and CPU time has a resolution of 10 ms.
+        // More frames than elsewhere: they cost little, and CPU time has a resolution of 10 ms.
         all.add(LOG, self.log.go(10 * frames).await?.0);
         if let Some(python) = &self.python {
             all.add(PYTHON, python.go(frames, done.threads).await?);
@@ -141,7 +141,7 @@ impl Rounds {
         self.stages(report, worker);
     }
 
-    /// The goal is about the worker, so the embedded log's share of the process is subtracted.
+    /// The goal applies to the worker, so the CPU time of the embedded log is subtracted.
     fn ratios(&self, report: &mut Report, on_kafka: bool) {
         let rate = Cost::per_cpu_second;
         let log = self.of(LOG, Cost::ms);

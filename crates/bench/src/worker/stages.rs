@@ -63,7 +63,7 @@ impl StagesChild {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
         };
-        // Warm-up: memory grows to the need of the largest image.
+        // Warm-up: memory grows until it fits the largest image.
         go(warm * batch).await?;
         serve(async |frames| go(frames).await).await
     }
@@ -74,7 +74,7 @@ fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Image>> {
     Ok(Arc::new(Image { pixels, encoded, media_type: "image/jpeg" }))
 }
 
-/// Processes this many frames on all threads; each takes the next free batch.
+/// Processes this many frames on all threads; each thread processes the next free batch.
 fn work(
     threads: &[Mutex<ThreadDetector>],
     images: &[Arc<Image>],

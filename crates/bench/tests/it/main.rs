@@ -1,3 +1,3 @@
-//! The bench as a program.
+//! Tests of the bench as a program.
 
 mod memory;

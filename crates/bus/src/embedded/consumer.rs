@@ -16,7 +16,7 @@ pub struct EmbeddedConsumer {
     pub cursor: TopicCursor,
     pub options: ConsumerOptions,
     pub membership: Membership,
-    /// The assignment, until `next` has returned it.
+    /// The assignment; `None` after `next` has returned it.
     pub unannounced: Option<Vec<i32>>,
     /// A message that waits until the limits allow it.
     pub waiting: Option<Delivery>,
@@ -37,7 +37,7 @@ impl Drop for Membership {
 }
 
 impl EmbeddedConsumer {
-    /// Returns the waiting message as soon as the limits allow it; `None` where none waits.
+    /// Returns the waiting message as soon as the limits allow it; `None` if there is none.
     async fn deliver_waiting(&mut self) -> Result<Option<Incoming>, BusError> {
         let Some(delivery) = &self.waiting else { return Ok(None) };
         let weight = delivery.message.weight();

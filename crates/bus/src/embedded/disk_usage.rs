@@ -1,4 +1,4 @@
-//! The log's bytes on the disk, against its limit.
+//! The log's size on the disk and its limit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ pub struct DiskUsage {
 }
 
 impl DiskUsage {
-    /// Nothing used of `limit` bytes.
+    /// No bytes used, of `limit`.
     pub fn new(limit: u64) -> Self {
         Self { limit, bytes: Default::default() }
     }
@@ -25,19 +25,20 @@ impl DiskUsage {
         self.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// Whether a topic may take `bytes` more. The last tenth is not for frames: the results of accepted frames must fit, or those
-    /// frames could never be finished and dropped.
+    /// Whether `bytes` more may be written to a topic. The last tenth is not for frames: otherwise
+    /// the results of accepted frames might not fit, and these frames could never be finished and
+    /// dropped.
     pub fn has_room(&self, role: TopicRole, bytes: usize) -> bool {
         let limit = if role == TopicRole::Frames { self.limit / 10 * 9 } else { self.limit };
         self.total() + bytes as u64 <= limit
     }
 
-    /// Whether consumed messages should be dropped before their retention ends.
+    /// Whether so little is left that consumed messages should be dropped before their retention ends.
     pub fn is_tight(&self) -> bool {
         self.total() > self.limit / 10 * 8
     }
 
-    /// The state in words.
+    /// A description for error messages.
     pub fn describe(&self) -> String {
         format!(
             "{} of {} MiB are used; let the consumers catch up or raise the limit",

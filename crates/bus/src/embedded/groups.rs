@@ -1,7 +1,7 @@
-//! Consumer groups: how far each has consumed each topic, stored in one small SQLite file, and its member.
+//! Consumer groups: their committed offsets, stored in one small SQLite file, and their members.
 //!
-//! [`Groups::store`] collects finished offsets from the members' [`InFlight`]; the bus calls it a few times a second. A group is
-//! known from its first join on, and retention waits for it from then on.
+//! [`Groups::store`] collects finished offsets from the members' [`InFlight`]; the bus calls it a
+//! few times a second. A group exists from its first join on, and retention waits for it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct Group {
 struct State {
     /// The next offset of each partition, as stored on the disk.
     stored: Vec<i64>,
-    /// The next offset of each partition, as it is to be stored.
+    /// The next offset of each partition, to be stored.
     finished: Vec<i64>,
     member: Option<Arc<Member>>,
 }
@@ -63,9 +63,9 @@ pub struct Joined {
 pub enum Consumed {
     /// The topic has no group.
     NoGroup,
-    /// Every group has.
+    /// Every group has consumed it.
     ByAll,
-    /// At least one group has not.
+    /// At least one group has not consumed it.
     NotYet,
 }
 
@@ -103,7 +103,7 @@ impl Groups {
             let mut state = lock(&group.state);
             if state.member.is_some() {
                 return Err(BusError::Fatal(format!(
-                    "group {name} of topic {} has a member already; the embedded log takes one for each group",
+                    "group {name} of topic {} already has a member; the embedded log allows one per group",
                     log.topic.name
                 )));
             }
@@ -160,8 +160,8 @@ impl Groups {
         write().map_err(|error| failure(&self.path, &error))
     }
 
-    /// Forgets the groups of a topic that have no member and are not among `keep`, so that retention no longer waits for them.
-    pub fn forget_others(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
+    /// Deletes the groups of a topic that have no member and are not in `keep`, so that retention no longer waits for them.
+    pub fn delete_others(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
         let connection = lock(&self.connection);
         let connection = connection.as_ref().ok_or(BusError::Closed)?;
         let mut known = lock(&self.known);
@@ -208,7 +208,7 @@ impl Group {
         Self { role: log.role, name: name.to_owned(), topic_id: log.topic_id.clone(), state: Mutex::new(state) }
     }
 
-    /// The member leaves: what it has finished counts, what it finishes later does not.
+    /// Removes the member. Messages that it has finished count; messages that it finishes later do not.
     pub fn leave(&self) {
         let mut state = lock(&self.state);
         state.collect();
@@ -257,7 +257,7 @@ fn load_groups(
         let (name, partition, next): (String, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let all = offsets.entry(name).or_insert_with(|| ranges.iter().map(|range| range.earliest).collect());
         if let (Some(offset), Some(range)) = (all.get_mut(partition as usize), ranges.get(partition as usize)) {
-            // After a power failure, new messages get the offsets of lost ones: they must not count as consumed.
+            // After a power failure, new messages get the offsets of lost ones. Those must not count as consumed.
             *offset = next.min(range.end);
         }
     }

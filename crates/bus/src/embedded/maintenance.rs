@@ -1,5 +1,6 @@
-//! Maintenance, on two threads: one stores the groups' offsets, the other creates segments ahead of need, seals full ones and drops
-//! old ones. They are separate because sealing waits for the disk.
+//! Maintenance, on two threads: one stores the groups' offsets, the other creates segments in
+//! advance, seals full ones and drops old ones. They are separate because sealing waits for the
+//! disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub fn store_groups(groups: &Groups, stop: &Receiver<()>) {
     while stop.recv_timeout(STORE_EVERY) == Err(RecvTimeoutError::Timeout) {
         let stored = groups.store();
         if let (Err(error), false) = (&stored, failing) {
-            tracing::warn!(%error, "cannot store how far groups have consumed; after a restart they would get messages again");
+            tracing::warn!(%error, "cannot store the offsets of groups; after a restart they would get messages again");
         }
         failing = stored.is_err();
     }
@@ -49,7 +50,7 @@ impl Maintenance {
     pub fn run(self, jobs: &Receiver<Job>) {
         let shortest = self.topics.iter().map(|log| log.longest_writing()).min().unwrap_or(Duration::MAX);
         let every = shortest.clamp(Duration::from_millis(10), Duration::from_secs(1));
-        // Segments that a stop, or a reader during sealing, left unsealed.
+        // Segments that are not sealed because of a stop, or because a reader blocked it.
         let mut unsealed: Vec<(Arc<TopicLog>, PathBuf)> = Vec::new();
         for log in &self.topics {
             unsealed.extend(log.unsealed().into_iter().map(|path| (Arc::clone(log), path)));
@@ -99,7 +100,7 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Whether no group has yet to consume messages before these offsets. A topic for consumer groups waits for its first group.
+    /// Whether every group has consumed all messages before these offsets. A topic for consumer groups waits for its first group.
     fn is_consumed(&self, log: &TopicLog, ends: &[i64]) -> bool {
         match self.groups.consumed(log.role, ends) {
             Consumed::NoGroup => log.role.dead_letters().is_none(),

@@ -1,4 +1,5 @@
-//! A segment of a topic: one SQLite file with one [`Appender`] and any number of readers, sealed when it is full, dropped as a whole.
+//! A segment of a topic: one SQLite file with one [`Appender`] and any number of readers, which is sealed when it is full and
+//! dropped as a whole.
 //!
 //! While it is written it is in WAL mode without automatic checkpoints, so an append is one sequential write. Sealing copies the WAL
 //! into the file once, in the background, and leaves a plain file. `docs/decisions/embedded-log.md` has the figures.
@@ -15,7 +16,7 @@ use super::record;
 use super::settings::BusSync;
 use crate::seam::{BusError, Delivery, Position};
 
-/// The bytes `SLbs`, which mark a file of this log.
+/// The bytes `SLbs`, which identify a file of this log.
 const APPLICATION_ID: i32 = 0x534c_6273;
 /// Version of the tables.
 const VERSION: i32 = 1;
@@ -28,7 +29,7 @@ const TABLES: &str = "
     );
 ";
 
-/// Most messages and bytes of one read, so that a slow reader holds little.
+/// Maximum number of messages and bytes of one read, so that a slow reader needs little memory.
 const READ_MESSAGES: usize = 256;
 const READ_BYTES: usize = 2 << 20;
 
@@ -38,9 +39,9 @@ pub struct Appender {
     path: PathBuf,
 }
 
-/// What a segment contains.
+/// The contents of a segment.
 pub struct SegmentContents {
-    /// Incarnation of its topic.
+    /// Id of its topic.
     pub topic_id: String,
     /// The first offset of each partition.
     pub base: Vec<i64>,
@@ -55,7 +56,7 @@ impl Appender {
     pub fn create(path: &Path, topic_id: &str, sync: BusSync) -> Result<Self, BusError> {
         let make = || {
             let connection = Connection::open(path)?;
-            // With large pages an image takes a few consecutive pages, and 70 KB frames are written at twice the speed.
+            // With large pages an image needs only a few consecutive pages, which doubles the write speed of 70 KB frames.
             connection.pragma_update(None, "page_size", 32_768)?;
             let transaction = connection.unchecked_transaction()?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -124,7 +125,7 @@ impl Appender {
         &self.path
     }
 
-    /// Ends writing and moves everything into one file. Fails while a reader blocks it, and can be repeated.
+    /// Ends writing and merges the WAL into the file. Fails while a reader blocks it; it can be retried.
     pub fn seal(self) -> Result<(), BusError> {
         let checkpoint = || {
             let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -138,7 +139,7 @@ impl Appender {
     }
 }
 
-/// What a segment contains; `None` for one that never began and can be removed.
+/// The contents of a segment; `None` for one that was never part of the log and can be removed.
 pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
     let connection = open_to_read(path)?;
     let read = || {
@@ -172,7 +173,7 @@ pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
     read().map_err(|error| failure(path, &error))?.map_err(|reason| damaged(path, reason))
 }
 
-/// The messages of a partition from `from` to before `end`, limited to one read; at least one where there is one.
+/// The messages of a partition from `from` to before `end`, up to the limits of one read; at least one message, if there is any.
 pub fn read(path: &Path, from: Position, end: i64) -> Result<Vec<Delivery>, BusError> {
     let connection = open_to_read(path)?;
     let mut deliveries = Vec::new();
@@ -205,7 +206,7 @@ pub fn read(path: &Path, from: Position, end: i64) -> Result<Vec<Delivery>, BusE
     };
     collect().map_err(|error| failure(path, &error))?;
     if unreadable && deliveries.is_empty() {
-        return Err(damaged(path, "headers of a message do not read"));
+        return Err(damaged(path, "headers of a message cannot be decoded"));
     }
     Ok(deliveries)
 }
@@ -260,7 +261,7 @@ pub fn failure(path: &Path, error: &rusqlite::Error) -> BusError {
 
 fn damaged(path: &Path, reason: impl std::fmt::Display) -> BusError {
     BusError::Fatal(format!(
-        "{} is damaged: {reason}; put it back from a copy, or start with another SIGHTLINE_DATA_DIR",
+        "{} is damaged: {reason}; restore it from a backup, or start with another SIGHTLINE_DATA_DIR",
         path.display()
     ))
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What an acknowledgement survives.
+/// The failures that an acknowledged message survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusSync {
-    /// The end of the process, also by kill -9. A power failure may lose the newest messages, but leaves no torn ones.
+    /// The end of the process, also by kill -9. A power failure may lose the newest messages, but no partial message remains.
     #[default]
     Process,
     /// Also a power failure: every acknowledgement waits for the disk.
@@ -47,17 +47,17 @@ impl fmt::Display for BusSync {
 /// Settings of the embedded log. The defaults suit a laptop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// What an acknowledgement survives.
+    /// The failures that an acknowledged message survives.
     pub sync: BusSync,
-    /// Bytes at which a segment is closed and the next one begun. It is also closed at the age of an eighth of the topic's retention.
+    /// Bytes at which a segment is closed and the next one begun. It is also closed when its age is an eighth of the topic's retention.
     pub segment_bytes: u64,
-    /// Most bytes of all topics on the disk. Above four fifths, messages that every group has consumed are dropped before their
-    /// retention ends. Above nine tenths, frames are refused ([`BusError::DiskFull`](crate::BusError::DiskFull)); the last tenth is
-    /// for results and alerts of frames that were accepted.
+    /// Maximum number of bytes of all topics on the disk. Above four fifths, messages that every group has consumed are dropped before
+    /// their retention ends. Above nine tenths, frames are refused ([`BusError::DiskFull`](crate::BusError::DiskFull)); the last tenth
+    /// is for results and alerts of frames that were accepted.
     pub disk_limit: u64,
-    /// Most unacknowledged messages of a topic.
+    /// Maximum number of unacknowledged messages of a topic.
     pub max_queue_messages: usize,
-    /// Most unacknowledged bytes of a topic.
+    /// Maximum number of unacknowledged bytes of a topic.
     pub max_queue_bytes: usize,
     /// Bytes of a topic's newest messages that are kept in memory, so that consumers close to the end do not read the disk.
     pub memory_bytes: usize,

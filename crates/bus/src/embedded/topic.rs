@@ -22,7 +22,7 @@ use super::settings::Options;
 use crate::metrics::TopicMetrics;
 use crate::seam::{BusError, Delivery, Position, Range, Start};
 
-/// Most messages and bytes that a cursor takes from memory at once.
+/// Maximum number of messages and bytes that a cursor reads from memory at once.
 const TAKE_MESSAGES: usize = 64;
 const TAKE_BYTES: usize = 1 << 20;
 
@@ -37,7 +37,7 @@ pub struct TopicLog {
     options: Options,
     usage: Arc<DiskUsage>,
     state: Mutex<State>,
-    /// A segment created ahead of need, so that no message waits for its creation.
+    /// A segment created in advance, so that no message waits for its creation.
     spare: Mutex<Option<SpareSegment>>,
     appended: watch::Sender<()>,
     /// The fatal error of the last write.
@@ -51,7 +51,7 @@ struct State {
     /// The partition of each message in memory, oldest message first.
     remembered: VecDeque<usize>,
     remembered_bytes: usize,
-    /// Time of the newest message, in microseconds: times never go back.
+    /// Time of the newest message, in microseconds. The times of messages never decrease.
     newest: i64,
 }
 
@@ -161,7 +161,7 @@ impl TopicLog {
         Ok(appender)
     }
 
-    /// Creates a segment ahead of need.
+    /// Creates a segment in advance.
     pub fn prepare_segment(&self) -> Result<(), BusError> {
         let mut spare = lock(&self.spare);
         if spare.is_none() {
@@ -170,7 +170,7 @@ impl TopicLog {
         Ok(())
     }
 
-    /// Closes the segment created ahead of need.
+    /// Closes the segment created in advance.
     pub fn close(&self) {
         lock(&self.spare).take();
     }
@@ -178,7 +178,7 @@ impl TopicLog {
     fn make_spare(&self) -> Result<SpareSegment, BusError> {
         let number = lock(&self.state).segments.back().map_or(1, |last| last.number + 1);
         let path = self.directory.join(format!("{number:012}.db"));
-        // An unfinished file of an earlier start or of a full disk.
+        // An unfinished file of an earlier start, or from a full disk.
         segment::remove(&path)?;
         let appender = Appender::create(&path, &self.topic_id, self.options.sync)?;
         Ok(SpareSegment { number, path, appender })
@@ -202,7 +202,7 @@ impl TopicLog {
         self.appended.send_replace(());
     }
 
-    /// Remembers how the last write ended.
+    /// Stores the outcome of the last write.
     pub fn set_failure(&self, error: Option<&BusError>) {
         *lock(&self.failure) = error.filter(|error| !error.is_transient()).cloned();
     }
@@ -251,7 +251,7 @@ impl TopicLog {
         }
     }
 
-    /// The offsets that each partition holds.
+    /// The range of offsets of each partition.
     pub fn ranges(&self) -> Vec<Range> {
         let state = lock(&self.state);
         let ends = (0..).zip(&state.partitions);
@@ -264,7 +264,7 @@ impl TopicLog {
         let begin = |range: Range| match start {
             Start::Earliest => Ok(range.earliest),
             Start::Latest => Ok(range.end),
-            // An offset beyond the end belonged to a message lost in a power failure; the next one is new to the reader.
+            // An offset beyond the end belonged to a message that was lost in a power failure; the reader has not read the next message.
             Start::Offset(offset) => Ok(offset.clamp(0, range.end)),
             Start::Tail(count) => {
                 Ok(range.end.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX)).max(range.earliest))
@@ -278,12 +278,12 @@ impl TopicLog {
         let partition = range.partition as usize;
         let mut offset = range.earliest;
         // Segments that end before that time are skipped without disk access.
-        while let Some((path, end)) = self.segment_that_may_hold(partition, &mut offset, since) {
+        while let Some((path, end)) = self.segment_that_may_contain(partition, &mut offset, since) {
             let from = Position { partition: range.partition, offset };
             match segment::first_since(&path, from, end, since) {
                 Ok(Some((found, _))) => return Ok(found),
                 Ok(None) => offset = end,
-                // The segment was dropped meanwhile: the search goes on after it.
+                // The segment was dropped in the meantime: the search continues after it.
                 Err(_) if !path.exists() => offset = end,
                 Err(error) => return Err(error),
             }
@@ -291,7 +291,7 @@ impl TopicLog {
         Ok(range.end)
     }
 
-    fn segment_that_may_hold(&self, partition: usize, offset: &mut i64, since: i64) -> Option<(PathBuf, i64)> {
+    fn segment_that_may_contain(&self, partition: usize, offset: &mut i64, since: i64) -> Option<(PathBuf, i64)> {
         let state = lock(&self.state);
         for (index, segment) in state.segments.iter().enumerate() {
             let end = state.end_of(index, partition);
@@ -313,7 +313,7 @@ impl TopicLog {
         unsealed.map(|segment| segment.path.clone()).collect()
     }
 
-    /// A segment was sealed.
+    /// Records that a segment was sealed.
     pub fn sealed(&self, path: &Path) {
         if let Some(segment) = lock(&self.state).segments.iter_mut().find(|segment| segment.path == path) {
             segment.sealed = true;
@@ -341,7 +341,7 @@ impl TopicLog {
         Ok(true)
     }
 
-    /// Longest time that a segment is written. Retention drops whole segments, so a message stays at most that much too long.
+    /// Maximum time for which a segment is written. Retention drops whole segments, so a message is kept at most this much longer.
     pub fn longest_writing(&self) -> Duration {
         self.topic.retention / 8
     }
@@ -421,12 +421,12 @@ impl State {
     }
 }
 
-/// Bytes that a message in memory counts for, with an estimate of its overhead.
+/// Size of a message in memory, with an estimate of its overhead.
 fn weight(delivery: &Delivery) -> usize {
     delivery.message.weight() + 512
 }
 
-/// What a topic's folder contains.
+/// The contents of a topic's folder.
 struct FolderContents {
     segments: Vec<Segment>,
     end: Vec<i64>,
@@ -439,7 +439,7 @@ impl FolderContents {
             Self { segments: Vec::new(), end: vec![0; usize::try_from(topic.partitions).unwrap_or(0)], topic_id: None };
         for (number, path) in numbered_files(directory)? {
             let Some(contents) = segment::contents(&path)? else {
-                // Created ahead of need and never begun.
+                // Created in advance and never used.
                 segment::remove(&path)?;
                 continue;
             };
@@ -455,7 +455,7 @@ impl FolderContents {
             }
             if found.topic_id.as_ref().is_some_and(|topic_id| *topic_id != contents.topic_id) {
                 return Err(BusError::Fatal(format!(
-                    "{} belongs to another log than the files beside it; put the folder back from one copy",
+                    "{} belongs to another log than the files beside it; restore the folder from one backup",
                     path.display()
                 )));
             }

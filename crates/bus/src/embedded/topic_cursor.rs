@@ -18,7 +18,7 @@ pub struct TopicCursor {
     next: Vec<i64>,
     /// The partition to read first.
     turn: usize,
-    /// Messages that were read and not returned yet, all of one partition.
+    /// Messages of one partition that were read and not returned yet.
     taken: VecDeque<Delivery>,
     appended: watch::Receiver<()>,
     closed: CancellationToken,
@@ -37,20 +37,20 @@ impl TopicCursor {
             if self.closed.is_cancelled() {
                 return Err(BusError::Closed);
             }
-            // Before reading, so that a message that comes meanwhile wakes this task.
+            // Before reading, so that a message that arrives in the meantime wakes this task.
             self.appended.borrow_and_update();
             if let Some(item) = self.take().await? {
                 return Ok(item);
             }
             tokio::select! {
                 () = self.closed.cancelled() => return Err(BusError::Closed),
-                // The cursor holds the log, and with it the sender.
+                // The cursor owns the log, and so also the sender.
                 _ = self.appended.changed() => {}
             }
         }
     }
 
-    /// The next item that is there already. State changes only after the last await, so a dropped future loses nothing.
+    /// The next available item. State changes only after the last await, so a dropped future loses nothing.
     async fn take(&mut self) -> Result<Option<ReaderItem>, BusError> {
         loop {
             if let Some(delivery) = self.taken.pop_front() {
@@ -70,7 +70,7 @@ impl TopicCursor {
                             return Ok(Some(self.skip(from.partition, from.offset, end)));
                         }
                         Ok(deliveries) => self.keep(deliveries),
-                        // The segment was dropped meanwhile: the next round finds the gap.
+                        // The segment was dropped in the meantime: the next round finds the gap.
                         Err(_) if self.is_behind(from.partition, from.offset) => {}
                         Err(error) => return Err(error),
                     }

@@ -1,8 +1,9 @@
 //! Writes a topic: a bounded queue that producers fill, and one thread that empties it.
 //!
-//! The thread takes everything that waits, up to a few megabytes, stores it in one transaction, makes it visible to readers and
-//! only then resolves the acknowledgements: the more messages wait, the less each costs. Positions are assigned here, in the order
-//! of the queue, so a batch that fails leaves no gap.
+//! The thread takes all waiting messages, up to a few megabytes, stores them in one transaction,
+//! makes them visible to readers and only then resolves the acknowledgements. So the cost per
+//! message falls when many messages wait. Positions are assigned here, in the order of the queue,
+//! so a batch that fails leaves no gap.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -22,7 +23,7 @@ use super::topic::TopicLog;
 use super::{lock, record};
 use crate::seam::{Acknowledged, BusError, Delivery, Position};
 
-/// Most messages and bytes of one transaction.
+/// Maximum number of messages and bytes of one transaction.
 const BATCH_MESSAGES: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -89,7 +90,7 @@ impl Queue {
         Ok(acknowledged.map(|answer| answer.unwrap_or(Err(BusError::Closed))).boxed())
     }
 
-    /// Accepts no more messages; those that wait are still written.
+    /// Accepts no further messages; waiting ones are still written.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();
@@ -115,7 +116,7 @@ impl Queue {
         Some(batch)
     }
 
-    /// Some messages were acknowledged or failed. Returns the unacknowledged messages and bytes.
+    /// Removes messages that were acknowledged or failed. Returns the numbers of messages and bytes that are still unacknowledged.
     fn settle(&self, count: usize, bytes: usize) -> (usize, usize) {
         let mut waiting = lock(&self.state);
         waiting.count -= count;
@@ -147,7 +148,7 @@ impl Writer {
     pub fn run(mut self) {
         let longest = self.log.longest_writing();
         let timeout = longest.min(Duration::from_secs(1));
-        // When this process wrote the segment's first message, or opened it.
+        // Time at which this process opened the segment or wrote its first message.
         let mut begun = (self.log.active_bytes() > 0).then(Instant::now);
         let mut prepared = false;
         while let Some(batch) = self.queue.take(timeout) {
@@ -170,7 +171,7 @@ impl Writer {
 
     fn next_segment(&mut self) -> Result<(), BusError> {
         let full = std::mem::replace(&mut self.appender, self.log.begin_segment()?);
-        // Maintenance ends only when the bus closes; then the next start seals.
+        // Maintenance ends only when the bus closes; then the next start seals the segment.
         let _ = self.maintenance.send(Job::Seal(Arc::clone(&self.log), full));
         Ok(())
     }
@@ -192,7 +193,7 @@ impl Writer {
             }
             Err(error) => Err(error),
         };
-        // Before the acknowledgements: a producer that was acknowledged finds room again.
+        // Before the acknowledgements, so that a producer can send again as soon as it gets one.
         let (waiting, waiting_bytes) = self.queue.settle(count, bytes);
         self.log.metrics.queued(waiting, waiting_bytes);
         self.log.set_failure(answer.as_ref().err());
@@ -205,7 +206,7 @@ impl Writer {
     /// Gives each message its position and time.
     fn assign_positions(&self, batch: Vec<Queued>) -> (Vec<Delivery>, Vec<(Position, Acknowledge)>) {
         let (mut next, newest) = self.log.ends();
-        // Rounded as it is stored, so that memory and disk agree.
+        // Rounded to microseconds, so that memory and disk agree.
         let timestamp = record::system_time(record::micros(SystemTime::now().max(newest)));
         let assigned = batch.into_iter().map(|Queued { partition, message, acknowledge, .. }| {
             let offset = &mut next[partition as usize];

@@ -53,7 +53,7 @@ pub enum Difference {
         setting: &'static str,
         /// The value on the cluster; `None` where the cluster does not report it.
         found: Option<String>,
-        /// The value that follows from `topics.yaml`.
+        /// The value according to `topics.yaml`.
         wanted: String,
     },
 }
@@ -65,7 +65,7 @@ impl fmt::Display for Difference {
             Self::Partitions { topic, found, wanted } => {
                 let found = counted(*found);
                 write!(f, "topic {topic} has {found}, topics.yaml says {wanted}; keys would lose their order, so ")?;
-                f.write_str("change topics.yaml, or create the topic anew under another name")
+                f.write_str("change topics.yaml, or create a topic with another name")
             }
             Self::Setting { topic, setting, found, wanted } => {
                 let found = found.as_deref().unwrap_or("unknown");
@@ -111,9 +111,9 @@ pub async fn check(config: &KafkaConfig, topics: &Topics) -> Result<Vec<Differen
     Admin::connect(config, topics)?.differences().await
 }
 
-/// Makes the cluster agree and returns what was done. New topics get `replication` replicas; without it, three where there are
-/// three brokers, else one. With three, one broker may be down: `min.insync.replicas` is two. New topics are visible to clients
-/// when this returns.
+/// Makes the cluster agree and returns what was done. New topics get `replication` replicas;
+/// without it, three if there are at least three brokers, else one. With three, one broker may be
+/// down: `min.insync.replicas` is two. New topics are visible to clients when this returns.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses, or does not list a new topic within a minute.
@@ -144,7 +144,7 @@ pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i3
 /// Deletes the topics and their messages. Meant for topics of benches and tests.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses; a topic that is not there is no error.
+/// When the cluster cannot be reached or refuses; a missing topic is not an error.
 pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusError> {
     let admin = Admin::connect(config, topics)?;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
@@ -157,7 +157,7 @@ pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusErro
     }
 }
 
-/// The settings of a topic as they follow from `topics.yaml`.
+/// The settings of a topic according to `topics.yaml`.
 fn wanted(topic: &Topic) -> [(&'static str, String); 5] {
     // Retention drops closed segments only, so a segment must cover much less time than the retention.
     let segment = (topic.retention / 4).clamp(Duration::from_secs(60), Duration::from_secs(6 * 3600));
@@ -181,7 +181,7 @@ struct Admin {
 impl Admin {
     fn connect(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
         let client = AdminClient::from_config_and_context(&config.query()?, Context::default())
-            .map_err(|error| bus_error("make a Kafka client", &error))?;
+            .map_err(|error| bus_error("create a Kafka client", &error))?;
         let timeout = Some(config.timeout);
         Ok(Self {
             client,
@@ -214,7 +214,7 @@ impl Admin {
         }
         let asked: Vec<ResourceSpecifier<'_>> =
             found.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
-        let doing = "ask for the settings of the topics";
+        let doing = "query the settings of the topics";
         let answers =
             self.client.describe_configs(&asked, &self.options).await.map_err(|error| bus_error(doing, &error))?;
         let mut settings = HashMap::with_capacity(found.len());
@@ -248,7 +248,7 @@ impl Admin {
         }
     }
 
-    /// The controller answers when it has created a topic; brokers list it later, on a busy machine by seconds.
+    /// The controller responds when it has created a topic; other brokers list it later, on a busy machine after seconds.
     async fn wait_until_visible(&self) -> Result<(), BusError> {
         let deadline = Instant::now() + VISIBLE_TIMEOUT;
         loop {
@@ -259,7 +259,7 @@ impl Admin {
             if Instant::now() > deadline {
                 let name = &missing.name;
                 let reason =
-                    format!("Kafka took topic {name} and does not show it; see `sightline topics check` and its logs");
+                    format!("Kafka created topic {name} but does not list it; see `sightline topics check` and its logs");
                 return Err(BusError::Unavailable(reason));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -36,17 +36,17 @@ impl Cluster {
     /// Creates the client. It connects with the first query.
     pub fn new(config: &KafkaConfig, topics: &Topics) -> Result<Self, BusError> {
         let client = BaseConsumer::from_config_and_context(&config.query()?, Context::default())
-            .map_err(|error| bus_error("make a Kafka client", &error))?;
+            .map_err(|error| bus_error("create a Kafka client", &error))?;
         Ok(Self { client, config: config.clone(), topics: topics.clone() })
     }
 
-    /// Those of the configured topics that exist.
+    /// The configured topics that exist.
     pub fn describe(&self) -> Result<Vec<TopicDescription>, BusError> {
         let names: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
         self.query("list the topics", |client| describe_topics(client.client(), &names, self.config.timeout))
     }
 
-    /// Succeeds when every topic exists and `alerts` has one partition, which its total order needs.
+    /// Succeeds when every topic exists and `alerts` has one partition, which is required for its total order.
     pub fn check(&self) -> Result<(), BusError> {
         let found = self.describe()?;
         let find = |name: &str| found.iter().find(|topic| topic.name == name);
@@ -91,12 +91,12 @@ impl Cluster {
             .ok_or_else(|| BusError::Fatal(format!("there is no topic {name}; run `sightline topics apply`")))
     }
 
-    /// The offsets that each partition of a topic holds.
+    /// The range of offsets of each partition of a topic.
     pub fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         (0..self.topic(role)?.partitions).map(|partition| self.range(role, partition)).collect()
     }
 
-    /// The offsets that a partition holds.
+    /// The range of offsets of a partition.
     pub fn range(&self, role: TopicRole, partition: i32) -> Result<Range, BusError> {
         let name = self.topics.get(role).name.as_str();
         let doing = format!("query the offsets of partition {partition} of topic {name}");
@@ -105,7 +105,7 @@ impl Cluster {
         Ok(Range { partition, earliest, end })
     }
 
-    /// Where a reader with this `start` starts in each partition. Ends are those of this moment, so later messages are not missed.
+    /// The start offset of a reader in each partition. Ends are those at the time of the call, so later messages are not missed.
     pub fn read_starts(&self, role: TopicRole, start: Start) -> Result<Vec<ReadStart>, BusError> {
         let ranges = self.ranges(role)?;
         let by_time = match start {
@@ -128,7 +128,7 @@ impl Cluster {
         Ok(ranges.iter().enumerate().map(start_of).collect())
     }
 
-    /// For each of these partitions, the first offset of this time or later. Kafka counts in milliseconds, so earlier messages of
+    /// For each of these partitions, the first offset of this time or later. Kafka stores times in milliseconds, so earlier messages of
     /// the same millisecond are included.
     fn offsets_at(&self, role: TopicRole, ranges: &[Range], time: SystemTime) -> Result<Vec<Option<i64>>, BusError> {
         let name = self.topics.get(role).name.as_str();
@@ -148,7 +148,7 @@ impl Cluster {
         Ok(ranges.iter().map(offset).collect())
     }
 
-    /// Runs one query. Its error says why the cluster does not answer.
+    /// Runs one query. Its error says why the cluster does not respond.
     fn query<T>(
         &self,
         doing: &str,

@@ -11,7 +11,7 @@ use crate::seam::BusError;
 
 /// Time limit for the acknowledgement of a message.
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(45);
-/// Bytes that a batch adds to its messages on the wire, with a margin. The limit of a Kafka topic is higher by this.
+/// Overhead of a batch on the wire in bytes, with a margin. The limit of a Kafka topic is higher by this.
 pub(super) const OVERHEAD_BYTES: usize = 16 << 10;
 /// Time limit for a broker's answer; then the connection is closed and the request repeated.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,13 +43,14 @@ pub struct KafkaConfig {
     pub client_id: String,
     /// Prefix of every group's name, which keeps installations on one cluster apart; often empty.
     pub group_prefix: String,
-    /// Name of this process in its groups (Kafka's `group.instance.id`): unique there, and the same after a restart. A named member
-    /// that dies gets its partitions back as soon as it restarts; without a name they wait for the session timeout. A named
-    /// member that leaves for good keeps its partitions until that timeout, too.
+    /// Name of this process in its groups (Kafka's `group.instance.id`): unique there, and the same after a
+    /// restart. After a crash, a named member gets its partitions back as soon as it restarts; without a name they
+    /// wait for the session timeout. A named member that leaves for good also keeps its partitions until that
+    /// timeout.
     pub instance: Option<String>,
     /// Further properties of librdkafka, such as `security.protocol` and `sasl.password`. They may contain secrets.
     pub properties: Vec<(String, String)>,
-    /// Most unacknowledged bytes of the producer; further messages are refused.
+    /// Maximum number of unacknowledged bytes of the producer; further messages are refused.
     pub queue_bytes: usize,
     /// Time limit for connecting, queries and administration.
     pub timeout: Duration,
@@ -105,7 +106,7 @@ impl KafkaConfig {
         Ok(self.with_properties(config))
     }
 
-    /// Settings of members, readers and probes. librdkafka requires a `group` also of clients that join none.
+    /// Settings of members, readers and probes. librdkafka requires a `group` even for clients that join none.
     pub(super) fn consumer(&self, group: &str) -> Result<ClientConfig, BusError> {
         let mut config = self.client()?;
         config
@@ -116,7 +117,7 @@ impl KafkaConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            // Bounds what is fetched ahead, and fetches again soon when there is room.
+            // Limits prefetching, and fetches again soon after the buffer has space.
             .set("queued.max.messages.kbytes", "16384")
             .set("fetch.message.max.bytes", "2097152")
             .set("fetch.max.bytes", "16777216")
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_properties_win_and_are_not_printed() {
+    fn the_operators_properties_take_precedence_and_are_not_printed() {
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
         assert_eq!(with("linger.ms", "7").producer(&topics).unwrap().get("linger.ms"), Some("7"));
         let printed = format!("{:?}", with("sasl.password", "hunter2"));

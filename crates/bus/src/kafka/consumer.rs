@@ -1,4 +1,4 @@
-//! The consumer's side of a group member: takes from the queue that the member's thread fills.
+//! The consumer of a group member. It takes messages from the queue that the member's thread fills.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Membership {
 }
 
 impl KafkaConsumer {
-    /// Joins a group on a thread of its own.
+    /// Joins a group on a new thread.
     pub fn join(
         config: &KafkaConfig,
         role: TopicRole,
@@ -66,7 +66,7 @@ impl KafkaConsumer {
     }
 }
 
-/// Ends the queue when the member's thread ends, also by a panic.
+/// Ends the queue when the member's thread ends, even by a panic.
 struct Ending {
     queue: Arc<MemberQueue>,
     left: CancellationToken,
@@ -74,8 +74,8 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Only a thread that panicked has not given a reason before.
-        self.queue.end(BusError::Fatal("the thread of a Kafka group member died; restart this service".to_owned()));
+        // The thread sets a reason itself, unless it panicked.
+        self.queue.end(BusError::Fatal("the thread of a Kafka group member panicked; restart this service".to_owned()));
         self.left.cancel();
     }
 }
@@ -93,23 +93,23 @@ impl Membership {
         (same && stopping()).then(|| self.left.clone())
     }
 
-    /// Asks the member to leave at once and to commit what is finished.
+    /// Requests the member to commit finished messages and leave at once.
     pub fn end(&self) {
         if let Some(queue) = self.queue.upgrade() {
             queue.stop(Stop::Leave);
         }
     }
 
-    /// Asks the member to leave and waits until it has.
+    /// Requests the member to leave, and waits until it has left.
     pub async fn leave(self) -> Result<(), BusError> {
         self.end();
         until_left(&self.left, Duration::ZERO).await
     }
 }
 
-/// Waits until a member that was asked to leave has left, at most `drain` and some seconds.
+/// Waits until a leaving member has left, at most for `drain` and a few seconds.
 pub async fn until_left(left: &CancellationToken, drain: Duration) -> Result<(), BusError> {
-    let too_long = "leaving the Kafka group took too long; its partitions move by themselves";
+    let too_long = "leaving the Kafka group took too long; Kafka reassigns its partitions after the session timeout";
     let waited = tokio::time::timeout(drain + LEAVE_TIMEOUT, left.cancelled()).await;
     waited.map_err(|_| BusError::Unavailable(too_long.to_owned()))
 }

@@ -29,7 +29,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // "All brokers are down" says less than the reason before it.
+        // "All brokers are down" is less specific than the error before it.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
@@ -38,8 +38,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// Logs a line of librdkafka. Its errors are logged as warnings: librdkafka retries by itself, and the call returns the error
-/// that it gives up on.
+/// Logs a line of librdkafka. Its errors are logged as warnings: librdkafka retries by itself, and a failed call returns the final error.
 pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
         RDKafkaLogLevel::Emerg
@@ -55,7 +54,7 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
 /// An error of librdkafka as a [`BusError`]. `doing` says what failed.
 pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
     match error {
-        // The message leaves out the value: it may be a secret.
+        // The message omits the value, which may be a secret.
         KafkaError::ClientConfig(_, reason, key, _) => {
             return BusError::Fatal(format!("{doing}: Kafka property {key}: {reason}"));
         }
@@ -79,7 +78,7 @@ pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
         Code::QueueFull => BusError::QueueFull,
         Code::PurgeQueue | Code::PurgeInflight => BusError::Closed,
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-            BusError::Fatal(format!("{doing}: there is no such topic; run `sightline topics apply`"))
+            BusError::Fatal(format!("{doing}: the topic does not exist; run `sightline topics apply`"))
         }
         Code::FencedInstanceId => BusError::Fatal(format!(
             "{doing}: another process has the same name in the group and took its place; give each a SIGHTLINE_KAFKA_INSTANCE \

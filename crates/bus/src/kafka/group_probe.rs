@@ -1,4 +1,4 @@
-//! How far a group is behind: its committed offsets and the time of the message at each. It neither joins the group nor commits.
+//! Measures the lag of a group: its committed offsets, and the times of the messages there. It neither joins the group nor commits.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ use super::context::{Context, bus_error};
 use super::delivery::timestamp;
 use crate::seam::{BusError, Progress, Range};
 
-/// Queries the progress of one group in one topic. It caches what it read, so that frequent queries read little.
+/// Queries the progress of one group in one topic. It caches times, so that frequent queries read few messages.
 pub struct GroupProbe {
     client: BaseConsumer<Context>,
     role: TopicRole,
@@ -34,7 +34,7 @@ impl GroupProbe {
     /// A probe for a group.
     pub fn new(config: &KafkaConfig, role: TopicRole, topic: &str, group: &str) -> Result<Self, BusError> {
         let mut settings = config.consumer(group)?;
-        // One message of each partition is needed, not thousands.
+        // Only one message of each partition is needed.
         settings
             .set("queued.min.messages", "1")
             .set("queued.max.messages.kbytes", "1")
@@ -58,7 +58,7 @@ impl GroupProbe {
             next.into_iter().filter(|(partition, _)| !seen.contains_key(partition)).collect();
         if !unseen.is_empty() {
             let looked = self.read_first(unseen, &mut seen);
-            // Otherwise librdkafka would go on fetching.
+            // Otherwise librdkafka would continue to fetch.
             let left = self.client.unassign().map_err(|error| self.failed(&error));
             looked.and(left)?;
         }

@@ -1,13 +1,14 @@
-//! A member of a consumer group, on a thread of its own: it polls Kafka, follows rebalances and commits.
+//! A member of a consumer group on its own thread: it polls Kafka, follows rebalances and commits.
 //!
 //! ```text
 //! brokers ──poll──▶ this thread ──push──▶ MemberQueue ──take──▶ consumer ──finished──▶ MemberQueue
 //!                       └──── commits the lowest unfinished offsets, every half second ◀──┘
 //! ```
 //!
-//! The thread never waits for a message to be finished: a full queue pauses the partitions while polling goes on, so slow work
-//! does not cost the member its partitions. A revoked partition is given up only when none of its messages is in flight or
-//! [`ConsumerOptions::drain`] is over. librdkafka retries while brokers are away.
+//! The thread never waits for a message to be finished: a full queue pauses the partitions while
+//! polling continues, so a slow consumer does not lose its partitions. A revoked partition is
+//! released only when none of its messages is in flight or [`ConsumerOptions::drain`] is over.
+//! librdkafka retries while brokers are unreachable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,18 +27,18 @@ use super::delivery::delivery;
 use super::member_queue::{MemberQueue, Stop};
 use crate::seam::{BusError, ConsumerOptions, Delivery, Incoming, Position};
 
-/// How long a poll waits for a message, and the longest delay before a stop is seen.
+/// Time limit of a poll, and the longest delay until a stop takes effect.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a poll waits while partitions are paused or drained.
+/// Time limit of a poll while partitions are paused or drained.
 const SHORT_POLL: Duration = Duration::from_millis(5);
-/// How long the queue is full before partitions are paused. Pausing discards what was fetched ahead, so a short wait is cheaper.
+/// Time for which the queue is full before partitions are paused. Pausing discards prefetched messages, so a short wait is cheaper.
 const FULL_BEFORE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// Time limit for a query about an assigned partition.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A decision of the group, received while polling and carried out right after.
+/// A rebalance decision of the group, received during a poll and carried out after it.
 enum Decision {
     Assign(Vec<i32>),
     Revoke { partitions: Vec<i32>, lost: bool },
@@ -47,7 +48,7 @@ enum Decision {
 pub struct MemberContext {
     queue: Arc<MemberQueue>,
     decisions: Sender<Decision>,
-    /// The member leaves: decisions are answered at once and not carried out.
+    /// Set when the member leaves: then decisions are confirmed at once and not carried out.
     leaving: AtomicBool,
 }
 
@@ -68,7 +69,7 @@ impl ConsumerContext for MemberContext {
             let answered =
                 if assigned { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
             if let Err(error) = answered {
-                tracing::debug!(%error, "partitions could not be given up while leaving");
+                tracing::debug!(%error, "partitions could not be released while leaving");
             }
             return;
         }
@@ -96,7 +97,7 @@ impl ConsumerContext for MemberContext {
     }
 }
 
-/// A member, as its thread sees it.
+/// The state of a member's thread.
 pub struct Member {
     config: ClientConfig,
     consumer: BaseConsumer<MemberContext>,
@@ -115,7 +116,7 @@ pub struct Member {
     last_commit: Instant,
 }
 
-/// Joins the group. Its decisions come out of the receiver.
+/// Joins the group. The receiver returns its decisions.
 fn join(
     config: &ClientConfig,
     topic: &str,
@@ -153,7 +154,7 @@ impl Member {
         })
     }
 
-    /// Reads until it is asked to stop or fails, then leaves the group.
+    /// Reads until it is requested to stop or fails, then leaves the group.
     pub fn run(mut self) {
         let mut outcome = self.read();
         while outcome.is_err() && self.was_fenced_by_own_commits() {
@@ -164,15 +165,15 @@ impl Member {
         }
         self.commit_last(&self.all());
         self.queue.clear();
-        self.answer_open_decisions();
+        self.confirm_open_decisions();
         let queue = self.queue.clone();
         drop(self);
         queue.end(outcome.err().unwrap_or(BusError::Closed));
     }
 
-    /// When the group removes a member with an instance name, librdkafka sends its pending commits with the name alone. The brokers
-    /// take that for another process of this name and fence the member. A member that was fenced without having been removed
-    /// before was fenced by another process.
+    /// When the group removes a member with an instance name, librdkafka sends its pending commits
+    /// with the name alone. The brokers treat that as another process of this name and fence the
+    /// member. If the group had not removed the member before, another process really fenced it.
     fn was_fenced_by_own_commits(&self) -> bool {
         let fenced = self.consumer.client().fatal_error();
         self.lost && fenced.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
@@ -218,7 +219,7 @@ impl Member {
                 }
                 // librdkafka has logged the cause.
                 transient => {
-                    tracing::debug!(error = %transient, "consuming from Kafka falters");
+                    tracing::debug!(error = %transient, "a transient error while consuming from Kafka");
                     Ok(())
                 }
             },
@@ -227,7 +228,7 @@ impl Member {
 
     fn receive(&mut self, delivery: Delivery) {
         let Position { partition, offset } = delivery.position;
-        // A message of a revoked partition was still on its way.
+        // A message of a revoked partition was still in transit.
         let Some(next) = self.owned.get_mut(&partition) else { return };
         if let Some(expected) = next.replace(offset + 1).filter(|expected| *expected < offset) {
             self.report_gap(partition, expected, offset);
@@ -280,7 +281,7 @@ impl Member {
         self.accept(&offsets);
     }
 
-    /// The start offset of each partition; `None` where the brokers do not give the commit.
+    /// The start offset of each partition; `None` if the brokers did not return the committed offset.
     fn starts(&self, partitions: &[i32]) -> KafkaResult<Vec<Option<i64>>> {
         let committed = self.consumer.committed_offsets(self.list(partitions), QUERY_TIMEOUT)?;
         let start = |&partition: &i32| match committed.find_partition(&self.topic, partition) {
@@ -290,7 +291,7 @@ impl Member {
         partitions.iter().map(start).collect()
     }
 
-    /// The start offset of a partition. Reports a gap where retention has overtaken the group.
+    /// The start offset of a partition. Reports a gap if retention has dropped messages that the group has not consumed.
     fn start(&self, partition: i32, committed: Offset) -> KafkaResult<i64> {
         let (earliest, end) = self.consumer.fetch_watermarks(&self.topic, partition, QUERY_TIMEOUT)?;
         Ok(match committed {
@@ -313,8 +314,8 @@ impl Member {
         })
     }
 
-    /// librdkafka waits for an answer to each decision, and never closes a consumer that owes one.
-    fn answer_open_decisions(&mut self) {
+    /// librdkafka waits for a confirmation of each decision, and does not close a consumer before that.
+    fn confirm_open_decisions(&mut self) {
         for (partitions, _) in std::mem::take(&mut self.draining) {
             self.unassign(&partitions);
         }
@@ -363,7 +364,7 @@ impl Member {
         }
     }
 
-    /// Waits until no message is in flight, taking no more. It goes on polling to stay in the group.
+    /// Waits until no message is in flight, without delivering more. It continues to poll, to stay in the group.
     fn drain_all(&mut self) {
         self.queue.clear();
         let deadline = Instant::now() + self.options.drain;
@@ -380,7 +381,7 @@ impl Member {
             drop(self.consumer.poll(Duration::ZERO));
             while let Ok(decision) = self.decisions.try_recv() {
                 match decision {
-                    // Accepted only to be given up: their messages are discarded.
+                    // Accepted only to be released: their messages are discarded.
                     Decision::Assign(partitions) => self.accept(&self.list(&partitions)),
                     Decision::Revoke { partitions, lost } => self.revoke(partitions, lost),
                 }
@@ -390,7 +391,7 @@ impl Member {
         }
     }
 
-    /// Commits the finished messages of these partitions for the last time, and forgets them.
+    /// Commits the finished messages of these partitions for the last time, and removes the partitions.
     fn commit_last(&self, partitions: &[i32]) {
         let last = self.queue.forget(partitions);
         if last.is_empty() {
@@ -403,7 +404,7 @@ impl Member {
 
     fn unassign(&self, partitions: &[i32]) {
         if let Err(error) = self.consumer.incremental_unassign(&self.list(partitions)) {
-            tracing::warn!(%error, ?partitions, "partitions could not be given up");
+            tracing::warn!(%error, ?partitions, "partitions could not be released");
         }
     }
 
@@ -417,7 +418,7 @@ impl Member {
             return;
         }
         if let Err(error) = self.consumer.commit(&self.offsets(&uncommitted), CommitMode::Async) {
-            tracing::debug!(%error, "a commit was not taken; the next one repeats it");
+            tracing::debug!(%error, "a commit was not accepted; the next one repeats it");
         }
     }
 
@@ -485,7 +486,7 @@ impl Member {
     fn offsets(&self, positions: &[Position]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
-            // Only a negative offset is refused, and there is none.
+            // Only negative offsets are refused, and there are none.
             if list.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset)).is_err() {
                 tracing::error!(?position, "an offset was not accepted");
             }
@@ -496,7 +497,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // Dropping the consumer, next, leaves the group; the context answers further decisions.
+        // Dropping the consumer, which follows, leaves the group; the context confirms further decisions.
         self.consumer.context().leaving.store(true, Ordering::Relaxed);
     }
 }

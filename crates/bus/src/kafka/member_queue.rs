@@ -1,8 +1,8 @@
-//! What a member's thread and its [`Consumer`](crate::Consumer) share: fetched messages that wait to be taken, and those in
-//! flight.
+//! The state that a member's thread shares with its [`Consumer`](crate::Consumer): fetched messages that wait to be consumed,
+//! and those in flight.
 //!
-//! The thread pushes, the consumer takes, finishers finish. A message is in flight from when it is taken. Those that wait have a
-//! bound of their own, and are discarded when their partition is revoked.
+//! The thread pushes, the consumer takes, finishers finish. A message is in flight from `take` on. Waiting messages have
+//! their own limit, and are discarded when their partition is revoked.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::in_flight::InFlight;
 use crate::seam::{BusError, ConsumerOptions, Delivery, Finisher, Incoming, Position};
 
-/// Most messages and bytes that wait to be taken. A single message may exceed them.
+/// Maximum number of waiting messages and bytes. A single message may exceed them.
 const MAX_WAITING: usize = 512;
 const MAX_WAITING_BYTES: usize = 8 << 20;
 
@@ -21,9 +21,9 @@ const MAX_WAITING_BYTES: usize = 8 << 20;
 pub struct MemberQueue {
     options: ConsumerOptions,
     state: Mutex<State>,
-    /// There is something to take, or the end.
+    /// Notified when a message or event can be taken, or the queue has ended.
     arrived: Notify,
-    /// A message was taken or finished, or the member was asked to stop.
+    /// Notified when a message was taken or finished, or the member was requested to stop.
     moved: Condvar,
 }
 
@@ -33,7 +33,7 @@ struct State {
     waiting_messages: usize,
     waiting_bytes: usize,
     in_flight: InFlight,
-    /// The member's thread waits for `moved`. Waking it costs a system call, which is too much for each message.
+    /// The member's thread waits for `moved`. Waking it costs a system call, which is too expensive for every message.
     thread_waits: bool,
     stop: Option<Stop>,
     /// Why the queue has ended.
@@ -118,25 +118,25 @@ impl MemberQueue {
         self.arrived.notify_one();
     }
 
-    /// Discards everything that waits.
+    /// Discards all waiting messages.
     pub fn clear(&self) {
         let mut state = self.state();
         state.waiting.clear();
         state.count_waiting();
     }
 
-    /// Whether as much waits as is allowed.
+    /// Whether the limit of waiting messages is reached.
     pub fn is_full(&self) -> bool {
         self.state().is_full()
     }
 
-    /// Whether at most half as much waits as is allowed.
+    /// Whether at most half of the limit is used.
     pub fn is_half_empty(&self) -> bool {
         let state = self.state();
         state.waiting_messages <= MAX_WAITING / 2 && state.waiting_bytes <= MAX_WAITING_BYTES / 2
     }
 
-    /// Blocks while the queue is full and the member was not asked to stop, at most this long.
+    /// Blocks while the queue is full and the member is not stopping, at most this long.
     pub fn wait_for_room(&self, at_most: Duration) {
         drop(self.wait_while(at_most, |state| state.is_full() && state.stop.is_none()));
     }
@@ -155,7 +155,7 @@ impl MemberQueue {
         state
     }
 
-    /// Wakes the member's thread where it waits.
+    /// Wakes the member's thread if it waits.
     fn wake_thread(&self, state: &State) {
         if state.thread_waits {
             self.moved.notify_all();
@@ -167,12 +167,12 @@ impl MemberQueue {
         self.state().in_flight.uncommitted()
     }
 
-    /// The broker has stored this commit.
+    /// Records that the broker has stored this commit.
     pub fn committed(&self, position: Position) {
         self.state().in_flight.committed(position);
     }
 
-    /// Forgets partitions. Returns the offsets that should still be committed for them.
+    /// Removes partitions. Returns their last offsets to commit.
     pub fn forget(&self, partitions: &[i32]) -> Vec<Position> {
         let mut state = self.state();
         let last = partitions.iter().filter_map(|partition| state.in_flight.forget(*partition)).collect();
@@ -180,7 +180,7 @@ impl MemberQueue {
         last
     }
 
-    /// Asks the member to stop. The first call counts, but [`Stop::Leave`] overrules [`Stop::Drain`].
+    /// Requests the member to stop. Only the first call has an effect, except that [`Stop::Leave`] replaces [`Stop::Drain`].
     pub fn stop(&self, how: Stop) {
         let mut state = self.state();
         if state.stop != Some(Stop::Leave) {
@@ -189,12 +189,12 @@ impl MemberQueue {
         self.wake_thread(&state);
     }
 
-    /// Whether and how the member was asked to stop.
+    /// How the member was requested to stop; `None` if it was not.
     pub fn stopping(&self) -> Option<Stop> {
         self.state().stop
     }
 
-    /// Ends the queue with a reason. The first call counts.
+    /// Ends the queue with a reason. Only the first call has an effect.
     pub fn end(&self, reason: BusError) {
         self.state().end.get_or_insert(reason);
         self.arrived.notify_one();
@@ -223,7 +223,7 @@ impl State {
 impl Finisher for MemberQueue {
     fn finished(&self, position: Position) {
         let mut state = self.state();
-        // A member that leaves at once has made its last commit; what is finished later belongs to another member.
+        // A member that leaves at once has made its last commit; messages that are finished later belong to another member.
         if state.stop != Some(Stop::Leave) && state.in_flight.finished(position) {
             self.arrived.notify_one();
             self.wake_thread(&state);

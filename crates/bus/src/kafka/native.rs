@@ -1,6 +1,6 @@
 //! Calls of librdkafka that the `rdkafka` crate does not offer safely. All `unsafe` of this crate is here.
 //!
-//! - [`describe_topics`] gives a topic's id, which changes when a topic is created again; the crate has no such call.
+//! - [`describe_topics`] returns a topic's id, which changes when a topic is created again; the crate has no such call.
 //! - [`headers`] reads headers whose names are not UTF-8. The crate panics on them, and external producers may send them.
 //! - [`QueueNotifier`] signals a client's events on a file descriptor, so that an event loop can wait for them; the crate can only
 //!   block a thread.
@@ -19,7 +19,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
-/// A topic as the cluster describes it.
+/// A topic on the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
     /// Name of the topic.
@@ -48,7 +48,7 @@ impl<T> Drop for Owned<T> {
 /// Writes to a file descriptor when a client's empty event queue gets an event. It must be dropped before the client.
 pub struct QueueNotifier {
     queue: Owned<sys::rd_kafka_queue_t>,
-    // Closed only after `drop` has told librdkafka to stop writing to it.
+    // Closed only after `drop` has made librdkafka stop writing to it.
     _fd: OwnedFd,
 }
 
@@ -58,12 +58,12 @@ unsafe impl Send for QueueNotifier {}
 unsafe impl Sync for QueueNotifier {}
 
 impl QueueNotifier {
-    /// From now on, one byte is written to `fd` when an event comes to the client's empty queue, and the next one only after the queue
-    /// was polled. `fd` must be non-blocking.
+    /// Makes librdkafka write one byte to `fd` when an event arrives in the client's empty queue,
+    /// and the next byte only after the queue was polled. `fd` must be non-blocking.
     pub fn new<C: ClientContext>(client: &Client<C>, fd: OwnedFd) -> Self {
         let byte = [1_u8];
         // SAFETY: the client outlives this call, and its queue is counted, so that it lives until `queue` is dropped. The byte
-        // is copied. `fd` stays open until `drop` has taken it away from librdkafka.
+        // is copied. `fd` stays open until `drop` has removed it from librdkafka.
         let pointer = unsafe {
             let pointer = sys::rd_kafka_queue_get_main(client.native_ptr());
             sys::rd_kafka_queue_io_event_enable(pointer, fd.as_raw_fd(), byte.as_ptr().cast(), byte.len());
@@ -81,12 +81,12 @@ impl QueueNotifier {
 
 impl Drop for QueueNotifier {
     fn drop(&mut self) {
-        // SAFETY: the queue lives as long as `self`; without a descriptor the call ends the writing.
+        // SAFETY: the queue lives as long as `self`; without a descriptor the call makes librdkafka stop writing.
         unsafe { sys::rd_kafka_queue_io_event_enable(self.queue.pointer, -1, ptr::null(), 0) }
     }
 }
 
-/// Describes these topics; those that do not exist are left out. Blocks up to `timeout`.
+/// Describes these topics; the result omits those that do not exist. Blocks up to `timeout`.
 pub fn describe_topics<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
@@ -113,7 +113,7 @@ pub fn describe_topics<C: ClientContext>(
         succeeded(set)?;
         let queue = Owned { pointer: sys::rd_kafka_queue_new(rk), free: sys::rd_kafka_queue_destroy };
         sys::rd_kafka_DescribeTopics(rk, topics.pointer, options.pointer, queue.pointer);
-        // librdkafka answers by itself after `timeout`; the second more lets that answer arrive.
+        // librdkafka returns a timeout error after `timeout`; one more second lets that error arrive.
         let event = Owned {
             pointer: sys::rd_kafka_queue_poll(queue.pointer, millis.saturating_add(1_000)),
             free: sys::rd_kafka_event_destroy,

@@ -106,11 +106,11 @@ impl ProducerContext for AckContext {
             }
             Err((error, _)) => {
                 let refusal = self.refusal(&pending, error);
-                tracing::warn!(topic = pending.role.as_str(), error = %refusal, "a message was not taken");
+                tracing::warn!(topic = pending.role.as_str(), error = %refusal, "a message was not acknowledged");
                 Err(refusal)
             }
         };
-        // The caller may have dropped its future; the message is sent nevertheless.
+        // The caller may have dropped its future; the message is sent in any case.
         drop(pending.answer.send(answer));
     }
 }
@@ -131,7 +131,7 @@ impl AckPoller {
     /// Polls until `stop`.
     async fn run(self, stop: CancellationToken) {
         loop {
-            // The notifier writes only when an empty queue gets an event, so the queue is emptied before each wait.
+            // The notifier writes only when an empty queue gets an event, so the queue must be emptied before each wait.
             loop {
                 self.native.poll(Duration::ZERO);
                 if self.notifier.is_empty() {
@@ -141,7 +141,7 @@ impl AckPoller {
             match stop.run_until_cancelled(self.wait_readable()).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    // A pipe of this process does not fail; if it did, acknowledgements would come late instead of never.
+                    // A pipe within a process does not fail. If it did, this poll would still deliver acknowledgements, only later.
                     tracing::error!(%error, "the notifications of the Kafka producer cannot be read");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -178,10 +178,10 @@ impl KafkaProducer {
         let context = AckContext { topics: topics.clone(), queues: queues.clone() };
         let native: BaseProducer<AckContext, NoCustomPartitioner> =
             BaseProducer::from_config_and_context(&config.producer(topics)?, context)
-                .map_err(|error| bus_error("make a Kafka producer", &error))?;
+                .map_err(|error| bus_error("create a Kafka producer", &error))?;
         let (native, stop) = (Arc::new(native), CancellationToken::new());
         let poller = AckPoller::of(native.clone())
-            .map_err(|error| BusError::Fatal(format!("make a pipe for the Kafka producer: {error}")))?;
+            .map_err(|error| BusError::Fatal(format!("create a pipe for the Kafka producer: {error}")))?;
         tokio::spawn(poller.run(stop.clone()));
         Ok(Self { native, topics: topics.clone(), queues, closed: AtomicBool::new(false), stop })
     }

@@ -28,9 +28,9 @@ pub struct KafkaReader {
     metrics: TopicMetrics,
     /// The next offset of each partition.
     expected: HashMap<i32, i64>,
-    /// What [`Reader::next`] returns before it reads on.
+    /// Items that [`Reader::next`] returns before it reads further.
     ready: VecDeque<ReaderItem>,
-    /// A message with a later offset than expected. Whether retention dropped the ones between must be queried first.
+    /// A message with a later offset than expected. A query must first find out whether retention dropped the messages between.
     after_gap: Option<Delivery>,
 }
 
@@ -46,7 +46,7 @@ impl KafkaReader {
     ) -> Result<Self, BusError> {
         let doing = format!("read topic {topic}");
         let failed = |error| bus_error(&doing, &error);
-        // librdkafka requires a group's name; nothing is ever stored under it.
+        // librdkafka requires the name of a group; nothing is stored for it.
         let group = format!("sightline-reader-{}", Uuid::new_v4());
         let stream: StreamConsumer<Context> =
             StreamConsumer::from_config_and_context(&config.consumer(&group)?, Context::default()).map_err(failed)?;
@@ -70,7 +70,7 @@ impl KafkaReader {
         })
     }
 
-    /// Accepts a message: it is ready, or waits in `after_gap`.
+    /// Adds a message to the ready items, or to `after_gap`.
     fn take(&mut self, delivery: Delivery) {
         let Position { partition, offset } = delivery.position;
         if self.expected.get(&partition).is_some_and(|expected| *expected < offset) {
@@ -90,8 +90,8 @@ impl KafkaReader {
     /// stays in `after_gap`.
     async fn report_gap(&mut self, position: Position) -> Result<(), BusError> {
         let (cluster, role) = (self.cluster.clone(), self.role);
-        let asked = tokio::task::spawn_blocking(move || cluster.range(role, position.partition)).await;
-        let range = asked.map_err(|error| BusError::Fatal(format!("a query to Kafka failed: {error}")))??;
+        let queried = tokio::task::spawn_blocking(move || cluster.range(role, position.partition)).await;
+        let range = queried.map_err(|error| BusError::Fatal(format!("a query to Kafka failed: {error}")))??;
         let expected = self.expected.get(&position.partition).copied().unwrap_or(position.offset);
         if range.earliest > expected {
             let to = range.earliest.min(position.offset);
@@ -127,7 +127,7 @@ impl Reader for KafkaReader {
                 Ok(delivery) => self.take(delivery),
                 Err(fatal @ BusError::Fatal(_)) => return Err(fatal),
                 // librdkafka retries by itself.
-                Err(transient) => tracing::debug!(error = %transient, "reading from Kafka falters"),
+                Err(transient) => tracing::debug!(error = %transient, "a transient error while reading from Kafka"),
             }
         }
     }

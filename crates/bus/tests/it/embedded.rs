@@ -1,5 +1,5 @@
 //! The contract suite on the embedded log, from memory and from disk, and the guarantees of the embedded log alone: retention that
-//! waits for groups, a limit on the disk, a folder that belongs to one process.
+//! waits for groups, a limit on the disk, a folder that one process uses at a time.
 
 use std::fs::{self, OpenOptions};
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::suite::{self, GROUP, TIMEOUT, TestLog, TestMember, message, number, n
 
 const FOLDER: &str = "SIGHTLINE_TEST_EMBEDDED_FOLDER";
 
-/// A log in a folder of its own.
+/// A log in a new folder.
 struct TestFolder {
     folder: TempDir,
     options: Options,
@@ -76,7 +76,7 @@ mod from_memory {
 mod from_disk {
     use super::{BusSync, Future, Options, TestFolder};
 
-    /// Keeps nothing in memory, has a few messages in a segment, and waits for the disk with every commit.
+    /// Keeps nothing in memory, puts a few messages into a segment, and waits for the disk at every commit.
     async fn runner<F: Future<Output = ()>>(scenario: impl FnOnce(TestFolder) -> F) {
         let options = Options { memory_bytes: 0, segment_bytes: 300_000, sync: BusSync::Full, ..Options::default() };
         scenario(TestFolder::new(options)).await;
@@ -98,7 +98,7 @@ async fn earliest(bus: &EmbeddedBus, role: TopicRole) -> i64 {
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !holds().await {
-        assert!(Instant::now() < deadline, "never seen: {what}");
+        assert!(Instant::now() < deadline, "not within the time limit: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -123,7 +123,7 @@ async fn retention_drops_consumed_messages_and_reports_a_gap() {
         other => panic!("{other:?}"),
     }
     assert_eq!(number(&read(&mut *behind, 1).await[0]), 20);
-    // Offsets go on where they were, also after the log was opened again.
+    // Offsets continue, even after the log was opened again.
     drop(member);
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
@@ -141,10 +141,10 @@ async fn retention_waits_for_the_slowest_group() {
     }
     // No group has consumed frames yet. Alerts have no group, so they are dropped.
     send(&bus, TopicRole::Alerts, (0..20).map(|number| numbered("k", number, 50_000))).await;
-    until("old alerts dropped", async || earliest(&bus, TopicRole::Alerts).await == 20).await;
+    until("old alerts are dropped", async || earliest(&bus, TopicRole::Alerts).await == 20).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
 
-    // Retention waits for the slower of two groups, also while it has no member and after the log was opened again.
+    // Retention waits for the slower of two groups, even while it has no member, and after the log was opened again.
     let mut slow = TestMember::with(&bus, "slow", ConsumerOptions::default()).await;
     let taken = slow.take(20).await;
     slow.finish(&taken[..11]);
@@ -156,15 +156,15 @@ async fn retention_waits_for_the_slowest_group() {
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
     send(&bus, TopicRole::Alerts, [message("k", 20)]).await;
-    until("the eleven dropped, as far as segments go", async || earliest(&bus, TopicRole::Frames).await >= 8).await;
-    until("old alerts dropped again", async || earliest(&bus, TopicRole::Alerts).await == 21).await;
+    until("the whole segments of the eleven messages are dropped", async || earliest(&bus, TopicRole::Frames).await >= 8).await;
+    until("old alerts are dropped again", async || earliest(&bus, TopicRole::Alerts).await == 21).await;
     assert!(earliest(&bus, TopicRole::Frames).await <= 11);
     let mut slow = TestMember::with(&bus, "slow", ConsumerOptions::default()).await;
     assert_eq!(numbers(&slow.take(9).await), (11..20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn retention_does_not_wait_for_a_forgotten_group() {
+async fn retention_does_not_wait_for_a_deleted_group() {
     let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);
     drop(TestMember::with(&bus, "gone", ConsumerOptions::default()).await);
@@ -174,7 +174,7 @@ async fn retention_does_not_wait_for_a_forgotten_group() {
     member.finish(&taken);
     until("commit", async || bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap().is_none()).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
-    assert_eq!(bus.forget_groups_except(TopicRole::Frames, &[]).await.unwrap(), ["gone"], "one with a member stays");
+    assert_eq!(bus.delete_groups_except(TopicRole::Frames, &[]).await.unwrap(), ["gone"], "a group with a member is kept");
     until("everything dropped", async || earliest(&bus, TopicRole::Frames).await == 10).await;
 }
 
@@ -189,17 +189,17 @@ async fn a_full_disk_refuses_frames_until_there_is_room() {
             Ok(_) => taken += 1,
             Err(refused) => break refused,
         }
-        assert!(taken < 1000, "the limit does not hold");
+        assert!(taken < 1000, "the limit has no effect");
     };
     assert!(matches!(refused, BusError::DiskFull(_)) && refused.is_transient(), "{refused:?}");
-    // Results of accepted frames still find room, or those frames could never be finished.
+    // Results of accepted frames are still accepted, so that these frames can be finished.
     send(&bus, TopicRole::Results, (0..5).map(|number| numbered("k", number, 100_000))).await;
 
-    // Every accepted frame is there. When they are consumed there is room again, long before retention ends.
+    // Every accepted frame can be read. When all are consumed, new frames are accepted, long before retention ends.
     let in_flight = member.take(taken).await;
     assert_eq!(numbers(&in_flight), (0..taken).collect::<Vec<_>>());
     member.finish(&in_flight);
-    until("frames taken again", async || {
+    until("frames are accepted again", async || {
         bus.producer().send(TopicRole::Frames, numbered("k", taken, 100_000)).unwrap().await.is_ok()
     })
     .await;
@@ -250,7 +250,7 @@ async fn a_folder_of_an_older_version_gets_the_topics_it_lacks() {
     member.finish(&taken[..1]);
     drop(member);
     bus.close().await.unwrap();
-    // The folder as a version without this role left it.
+    // The folder, as a version without this role wrote it.
     fs::remove_dir_all(folder.path().join("sightline.replies.topic")).unwrap();
 
     let bus = folder.open().await;

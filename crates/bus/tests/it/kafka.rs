@@ -50,7 +50,7 @@ async fn drop_before(kafka: &TestKafka, role: TopicRole, partition: i32, offset:
 
 #[tokio::test]
 async fn an_unreachable_cluster_fails_soon_and_names_the_setting() {
-    // A port that was free a moment ago and refuses connections.
+    // A port that was just closed, so it refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
     let started = Instant::now();
@@ -59,7 +59,7 @@ async fn an_unreachable_cluster_fails_soon_and_names_the_setting() {
     assert!(matches!(&refused, BusError::Unavailable(_)), "{refused:?}");
     let text = refused.to_string();
     assert!(text.contains("SIGHTLINE_KAFKA_BROKERS") && text.contains(&port.to_string()), "{text}");
-    assert!(text.contains("refused"), "the reason should be there: {text}");
+    assert!(text.contains("refused"), "the reason is missing: {text}");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn apply_creates_and_corrects_but_never_adds_partitions() {
     assert!(made.len() == TopicRole::ALL.len() && made.iter().all(|change| change.applied), "{made:?}");
     assert_eq!(admin::check(&kafka.config, &kafka.topics).await.unwrap(), []);
 
-    // The operator's own setting stays, a differing one is corrected, a differing number of partitions is reported and left.
+    // The operator's own setting stays, a differing one is corrected, a differing number of partitions is reported and not changed.
     let frames = kafka.name(TopicRole::Frames);
     let theirs = AlterConfig::new(ResourceSpecifier::Topic(frames)).set("retention.bytes", "123456789");
     admin_client().alter_configs([&theirs], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
@@ -153,7 +153,7 @@ async fn a_rebalance_keeps_the_order_of_each_key() {
         let mut sent_more = false;
         let deadline = Instant::now() + TIMEOUT;
         while count < all {
-            assert!(Instant::now() < deadline, "{count} of {all} came; moved {moved:?}, taken {taken:?}");
+            assert!(Instant::now() < deadline, "{count} of {all} arrived; moved {moved:?}, taken {taken:?}");
             let (member, incoming) = tokio::select! {
                 incoming = one.consumer.next() => (&one, incoming.unwrap()),
                 incoming = two.consumer.next() => (&two, incoming.unwrap()),
@@ -194,7 +194,7 @@ async fn a_revoked_partition_waits_for_messages_in_flight() {
         let moved = loop {
             tokio::select! {
                 incoming = one.next() => if let Incoming::Revoked(partitions) = incoming { break partitions },
-                early = two.next() => panic!("came before the messages in flight were finished: {early:?}"),
+                early = two.next() => panic!("delivered before the messages in flight were finished: {early:?}"),
             }
         };
         // The other member gets nothing of the partition while its messages are in flight, and then only new ones.
@@ -227,7 +227,7 @@ async fn a_dropped_members_messages_are_redelivered_at_once() {
     .await;
 }
 
-/// The process that is killed: it takes ten messages and finishes half of them.
+/// The process that is killed: it receives ten messages and finishes half of them.
 #[tokio::test]
 #[ignore = "needs kafka; started by another test"]
 async fn member_process() {
@@ -245,7 +245,7 @@ async fn assert_a_killed_process_is_followed(kafka: TestKafka) {
     let bus = kafka.bus().await;
     send(&bus, TopicRole::Frames, (0..10).map(|number| message("one-stream", number))).await;
     let mut child = kafka.process("kafka::member_process").stdout(Stdio::null()).spawn().unwrap();
-    // Nothing is committed at first, half of the messages in the end.
+    // At first nothing is committed, at the end half of the messages.
     let first = bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap();
     assert!(first.is_some());
     let deadline = Instant::now() + TIMEOUT;
@@ -357,7 +357,7 @@ async fn slow_work_is_bounded_and_delivered_once_in_order() {
 
 #[tokio::test]
 #[ignore = "needs kafka"]
-async fn members_and_readers_overtaken_by_retention_get_a_gap() {
+async fn members_and_readers_behind_retention_get_a_gap() {
     on_kafka(1, |kafka| async move {
         let bus = kafka.bus().await;
         let numbered = |numbers: std::ops::Range<u32>| numbers.map(|number| message("one-stream", number));
@@ -472,7 +472,7 @@ async fn assert_a_broker_restart_loses_nothing(kafka: TestKafka) {
     while seen.values().map(BTreeSet::len).sum::<usize>() < 5 * count as usize {
         let delivery = member.delivery().await;
         let (stream, number): (String, u32) = (key(&delivery), text(&delivery).parse().unwrap());
-        // Uncommitted messages may come again, in order; a new message never comes too early.
+        // Uncommitted messages may be delivered again, in order; a new message is never delivered too early.
         let next = highest.get(&stream).map_or(0, |highest| highest + 1);
         assert!(number <= next, "{stream}: {number} came before {next}");
         highest.insert(stream.clone(), number.max(next.saturating_sub(1)));
@@ -494,7 +494,7 @@ async fn a_broker_restart_loses_nothing_and_keeps_the_order() {
 async fn a_broker_restart_does_not_fence_a_named_member() {
     on_kafka(3, |kafka| async move {
         let mut kafka = kafka.named("one");
-        // Shorter than the restart: the group removes the member, whose commits wait meanwhile.
+        // Shorter than the restart, so that the group removes the member while its commits wait.
         let soon = [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "500")];
         kafka.config.properties = soon.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         assert_a_broker_restart_loses_nothing(kafka).await;

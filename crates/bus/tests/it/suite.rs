@@ -1,6 +1,6 @@
 //! The contract suite: the guarantees of the seam, as scenarios that every bus must pass. `contract_suite!` makes a test of each.
 //!
-//! A scenario gets an empty [`TestLog`] of its own. It opens one instance at a time, as the embedded log requires.
+//! Every scenario gets an empty [`TestLog`]. It opens one instance at a time, as the embedded log requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,16 +19,16 @@ use futures::future::try_join_all;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use tokio::time::{sleep, timeout};
 
-/// Longer than any step takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The group that scenarios consume as.
+/// The consumer group of the scenarios.
 pub const GROUP: &str = "suite";
 
 /// A log for one scenario: empty topics with three partitions (`alerts` has one).
 #[async_trait]
 pub trait TestLog: Send + Sync + 'static {
-    /// Opens the log as another process would, with this limit on unacknowledged bytes. The previous instance is closed.
+    /// Opens the log as in another process, with this limit on unacknowledged bytes. The previous instance is closed.
     async fn open_with_queue(&self, bytes: usize) -> Arc<dyn Bus>;
 
     /// A command that runs [`write_until_killed`] of this test binary on this log.
@@ -46,7 +46,7 @@ macro_rules! contract_suite {
         contract_suite!(@each $run, $attributes:
             messages_arrive_as_they_were_sent
             messages_of_a_key_keep_their_order
-            a_reader_starts_where_it_asks
+            a_reader_starts_at_the_requested_position
             a_reader_waits_for_new_messages
             a_dropped_wait_loses_nothing
             acknowledged_messages_survive_kill_9
@@ -57,8 +57,8 @@ macro_rules! contract_suite {
             groups_are_independent
             a_full_queue_refuses_at_once_and_loses_nothing
             a_message_over_the_topics_limit_is_refused
-            a_consumer_holds_a_bounded_number_of_messages
-            a_consumer_holds_a_bounded_number_of_bytes
+            the_messages_in_flight_of_a_consumer_are_bounded
+            the_bytes_in_flight_of_a_consumer_are_bounded
             ranges_are_the_offsets_of_each_partition
             the_oldest_unconsumed_is_the_first_uncommitted
             progress_counts_finished_and_waiting_messages
@@ -92,7 +92,7 @@ pub async fn messages_arrive_as_they_were_sent(log: impl TestLog) {
     let positions = send(&*bus, TopicRole::Alerts, messages.clone()).await;
     check(&*bus, before, &messages, &positions).await;
     bus.close().await.unwrap();
-    // Again from the disk, not from memory.
+    // Once more, now from the disk and not from memory.
     let bus = log.open().await;
     check(&*bus, before, &messages, &positions).await;
 
@@ -126,7 +126,7 @@ pub async fn messages_of_a_key_keep_their_order(log: impl TestLog) {
     }
 }
 
-pub async fn a_reader_starts_where_it_asks(log: impl TestLog) {
+pub async fn a_reader_starts_at_the_requested_position(log: impl TestLog) {
     let bus = log.open().await;
     send(&*bus, TopicRole::Alerts, (0..10).map(|number| message("k", number))).await;
     // Kafka keeps milliseconds.
@@ -184,8 +184,8 @@ pub async fn a_dropped_wait_loses_nothing(log: impl TestLog) {
     let mut numbers = Vec::new();
     let deadline = Instant::now() + TIMEOUT;
     while numbers.len() < 300 {
-        assert!(Instant::now() < deadline, "{} of 300 came", numbers.len());
-        // Dropped at its first pending await, again and again.
+        assert!(Instant::now() < deadline, "{} of 300 arrived", numbers.len());
+        // Repeatedly dropped at its first pending await.
         match futures::FutureExt::now_or_never(member.consumer.next()).transpose().unwrap() {
             Some(Incoming::Delivery(delivery)) => {
                 numbers.push(number(&delivery));
@@ -233,7 +233,7 @@ pub async fn acknowledged_messages_survive_kill_9(log: impl TestLog) {
         assert!(acknowledged.len() >= 500 * round, "the process ended by itself after {}", acknowledged.len());
 
         let bus = log.open().await;
-        let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(held).sum();
+        let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(length).sum();
         let mut reader = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
         // Each round's process counts from 0; the last round starts at the last 0 of a key.
         let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -264,7 +264,7 @@ pub async fn unfinished_messages_are_delivered_again(log: impl TestLog) {
     let mut first = TestMember::of(&*bus).await;
     let taken = first.take(20).await;
     first.finish(&taken[..5]);
-    // A finish after the member was dropped is ignored.
+    // A call of `finished` after the member was dropped is ignored.
     let finisher = first.consumer.finisher();
     drop(first);
     taken[5..].iter().for_each(|delivery| finisher.finished(delivery.position));
@@ -357,8 +357,9 @@ pub async fn a_full_queue_refuses_at_once_and_loses_nothing(log: impl TestLog) {
     assert!(refused.is_transient());
     let count = taken.len();
     timeout(TIMEOUT, try_join_all(taken)).await.unwrap().unwrap();
-    // There is room again, perhaps a moment after the acknowledgements: Kafka's client frees the room of a batch after all its
-    // acknowledgements. The refused message is not on the log.
+    // The queue accepts messages again, possibly a moment after the acknowledgements: Kafka's
+    // client frees the space of a batch after all its acknowledgements. The refused message is not
+    // on the log.
     let deadline = Instant::now() + TIMEOUT;
     let last = loop {
         match producer.send(TopicRole::Frames, image.clone()) {
@@ -367,7 +368,7 @@ pub async fn a_full_queue_refuses_at_once_and_loses_nothing(log: impl TestLog) {
         }
     };
     timeout(TIMEOUT, last).await.unwrap().unwrap();
-    let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(held).sum();
+    let there: usize = bus.ranges(TopicRole::Frames).await.unwrap().iter().map(length).sum();
     assert_eq!(there, count + 1);
 }
 
@@ -385,12 +386,12 @@ pub async fn a_message_over_the_topics_limit_is_refused(log: impl TestLog) {
     assert!(came == large, "the bytes came back changed");
 }
 
-pub async fn a_consumer_holds_a_bounded_number_of_messages(log: impl TestLog) {
+pub async fn the_messages_in_flight_of_a_consumer_are_bounded(log: impl TestLog) {
     let bus = log.open().await;
     send(&*bus, TopicRole::Frames, (0..50).map(|number| message("k", number))).await;
     let mut member = TestMember::with(&*bus, GROUP, ConsumerOptions { max_in_flight: 3, ..Default::default() }).await;
     let mut in_flight = member.take(3).await;
-    assert!(member.nothing_comes().await);
+    assert!(member.nothing_arrives().await);
     for expected in 0..50 {
         let done = in_flight.remove(0);
         assert_eq!(number(&done), expected);
@@ -401,7 +402,7 @@ pub async fn a_consumer_holds_a_bounded_number_of_messages(log: impl TestLog) {
     }
 }
 
-pub async fn a_consumer_holds_a_bounded_number_of_bytes(log: impl TestLog) {
+pub async fn the_bytes_in_flight_of_a_consumer_are_bounded(log: impl TestLog) {
     let bus = log.open().await;
     let sizes = [60_000, 30_000, 60_000, 200_000, 10];
     let messages = sizes.iter().enumerate().map(|(number, size)| numbered("k", number, *size));
@@ -409,14 +410,14 @@ pub async fn a_consumer_holds_a_bounded_number_of_bytes(log: impl TestLog) {
     let options = ConsumerOptions { max_in_flight_bytes: 100_000, ..Default::default() };
     let mut member = TestMember::with(&*bus, GROUP, options).await;
     let in_flight = member.take(2).await;
-    assert!(member.nothing_comes().await, "90,000 of 100,000 bytes are in flight");
+    assert!(member.nothing_arrives().await, "90,000 of 100,000 bytes are in flight");
     member.finish(&in_flight);
     let third = member.take(1).await;
-    assert!(member.nothing_comes().await, "the fourth is over the limit and one is in flight");
+    assert!(member.nothing_arrives().await, "the fourth is over the limit and one is in flight");
     member.finish(&third);
-    // It passes when it is alone.
+    // It is delivered when nothing else is in flight.
     let fourth = member.take(1).await;
-    assert!(member.nothing_comes().await);
+    assert!(member.nothing_arrives().await);
     member.finish(&fourth);
     assert_eq!(numbers(&member.take(1).await), [4]);
 }
@@ -520,19 +521,19 @@ impl TestMember {
     /// Joins a group of `frames` and waits for its partitions.
     pub async fn with(bus: &dyn Bus, group: &str, options: ConsumerOptions) -> Self {
         let mut consumer = bus.consumer(TopicRole::Frames, group, options).await.unwrap();
-        let first = timeout(TIMEOUT, consumer.next()).await.expect("partitions should be assigned by now").unwrap();
+        let first = timeout(TIMEOUT, consumer.next()).await.expect("no partitions were assigned within the time limit").unwrap();
         assert!(matches!(&first, Incoming::Assigned(partitions) if partitions.len() == 3), "{first:?}");
         let finisher = consumer.finisher();
         Self { consumer, finisher }
     }
 
-    /// Takes this many messages without finishing them.
+    /// Receives this many messages without finishing them.
     pub async fn take(&mut self, count: usize) -> Vec<Delivery> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
             match timeout(TIMEOUT, self.consumer.next()).await {
                 Ok(Ok(Incoming::Delivery(delivery))) => taken.push(delivery),
-                other => panic!("{} of {count} messages came, then {other:?}", taken.len()),
+                other => panic!("{} of {count} messages arrived, then {other:?}", taken.len()),
             }
         }
         taken
@@ -542,7 +543,7 @@ impl TestMember {
         deliveries.into_iter().for_each(|delivery| self.finisher.finished(delivery.position));
     }
 
-    async fn nothing_comes(&mut self) -> bool {
+    async fn nothing_arrives(&mut self) -> bool {
         timeout(Duration::from_millis(500), self.consumer.next()).await.is_err()
     }
 }
@@ -551,7 +552,7 @@ impl TestMember {
 pub async fn send(bus: &dyn Bus, role: TopicRole, messages: impl IntoIterator<Item = Message>) -> Vec<Position> {
     let producer = bus.producer();
     let sent: Vec<_> = messages.into_iter().map(|message| producer.send(role, message).unwrap()).collect();
-    timeout(TIMEOUT, try_join_all(sent)).await.expect("acknowledgements should be here by now").unwrap()
+    timeout(TIMEOUT, try_join_all(sent)).await.expect("no acknowledgements within the time limit").unwrap()
 }
 
 /// Reads this many messages.
@@ -560,7 +561,7 @@ pub async fn read(reader: &mut dyn Reader, count: usize) -> Vec<Delivery> {
     while deliveries.len() < count {
         match timeout(TIMEOUT, reader.next()).await {
             Ok(Ok(ReaderItem::Delivery(delivery))) => deliveries.push(delivery),
-            other => panic!("{} of {count} messages came, then {other:?}", deliveries.len()),
+            other => panic!("{} of {count} messages arrived, then {other:?}", deliveries.len()),
         }
     }
     deliveries
@@ -589,6 +590,6 @@ fn key(delivery: &Delivery) -> String {
     String::from_utf8(delivery.message.key.clone().unwrap().to_vec()).unwrap()
 }
 
-fn held(range: &Range) -> usize {
+fn length(range: &Range) -> usize {
     usize::try_from(range.end - range.earliest).unwrap()
 }

@@ -82,7 +82,7 @@ async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
     let bus = opened?;
     // Retention waits for every group that ever joined. The group of detectors that are no longer configured would keep frames for ever.
     let workers = contracts::groups::detector_worker(&up.frames.detectors);
-    for group in bus.forget_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
+    for group in bus.delete_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
         tracing::info!(group, "deleted the consumer group of detectors that are no longer configured");
     }
     Ok(Arc::new(bus))

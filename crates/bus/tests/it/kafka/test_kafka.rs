@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::suite::{GROUP, TestLog};
 
-/// Longer than any step takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Environment of a process that a test starts: the prefix of its topics, and its instance name in its group.
@@ -39,7 +39,7 @@ pub fn brokers() -> String {
         .expect("SIGHTLINE_TEST_KAFKA_BROKERS names the brokers of a test cluster")
 }
 
-/// Runs a scenario on new topics with this many partitions (`alerts` has one), and deletes them also when it fails.
+/// Runs a scenario on new topics with this many partitions (`alerts` has one), and deletes them even when it fails.
 pub async fn on_kafka<F: Future<Output = ()>>(partitions: i32, scenario: impl FnOnce(TestKafka) -> F) {
     let kafka = TestKafka::new(partitions);
     kafka.apply().await;
@@ -56,7 +56,7 @@ impl TestKafka {
         Self::with_prefix(&format!("test-{}.", Uuid::new_v4().simple()), partitions)
     }
 
-    /// The topics of the test that started this process; `None` where none did.
+    /// The topics of the test that started this process; `None` if no test did.
     pub fn of_parent() -> Option<Self> {
         let kafka = Self::with_prefix(&std::env::var(PREFIX).ok()?, 1);
         Some(match std::env::var(INSTANCE) {
@@ -102,7 +102,7 @@ impl TestKafka {
         admin::apply(&self.config, &self.topics, None).await.unwrap();
     }
 
-    /// A connection of its own, as another process would have.
+    /// A separate connection, as in another process.
     pub async fn bus(&self) -> Arc<KafkaBus> {
         Arc::new(KafkaBus::connect(self.config.clone(), &self.topics).await.unwrap())
     }
@@ -175,7 +175,7 @@ pub struct KafkaMember {
 
 impl KafkaMember {
     pub async fn next(&mut self) -> Incoming {
-        timeout(TIMEOUT, self.consumer.next()).await.expect("a message or event should have come by now").unwrap()
+        timeout(TIMEOUT, self.consumer.next()).await.expect("no message or event within the time limit").unwrap()
     }
 
     /// The next message; events between are skipped.
@@ -211,10 +211,10 @@ impl KafkaMember {
     }
 
     pub async fn close(self) -> Result<(), BusError> {
-        timeout(TIMEOUT, self.consumer.close()).await.expect("closing should be over by now")
+        timeout(TIMEOUT, self.consumer.close()).await.expect("closing did not end within the time limit")
     }
 
-    /// Everything that comes within `while_`; meant for times in which nothing should.
+    /// All messages and events within `while_`, to check that there are none.
     pub async fn within(&mut self, while_: Duration) -> Vec<Incoming> {
         let mut all = Vec::new();
         let end = tokio::time::Instant::now() + while_;
@@ -225,7 +225,7 @@ impl KafkaMember {
     }
 }
 
-/// Sends what only external producers send: no key, a null value, a header whose name is not UTF-8 and one without a value.
+/// Sends a message that only external producers send: no key, a null value, a header whose name is not UTF-8 and one without a value.
 pub async fn send_foreign(topic: &str) {
     use rdkafka::bindings::{rd_kafka_header_add, rd_kafka_headers_t};
     use rdkafka::message::{Header, OwnedHeaders};
