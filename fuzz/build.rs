@@ -6,7 +6,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=coverage.c");
     cc::Build::new().file("coverage.c").link_lib_modifier("+whole-archive").compile("coverage");
-    // By path, because Rust links without the compiler's libraries; whole and static, so that it initialises first.
+    // Linked by path, because Rust links without the compiler's libraries; whole and static, so that it is initialised first.
     let [begins, watches] = ["libasan_preinit.o", "libasan.a"].map(path_of);
     for argument in
         [&begins, "-Wl,--whole-archive", &watches, "-Wl,--no-whole-archive", "-lstdc++", "-lm", "-lpthread", "-ldl"]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Runs `target` over every file of `fuzz/corpus/<name>`. The output of a failing test ends with the name of the file.
 pub fn replay(name: &str, target: fn(&[u8])) {
-    // A crate's manifest is one or two folders below the root.
+    // The manifest of a crate is one or two folders below the root.
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = manifest.ancestors().map(|folder| folder.join("fuzz/corpus").join(name));
     let folder = folders.into_iter().find(|folder| folder.is_dir()).expect("fuzz/corpus has a folder for every target");

@@ -91,7 +91,7 @@ struct AlertsQuery {
 }
 
 impl Parameters for AlertsQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let (label, rule) = (name(query, "label")?, name(query, "rule")?);
         Ok(Self { stream: query.parsed("stream")?, label, rule, last_event_id: last_event_id(query)? })
     }

@@ -107,8 +107,8 @@ impl Publisher {
     async fn send_dead_letter(&self, frame: &mut ProcessedFrame) -> anyhow::Result<()> {
         let Some((code, message)) = frame.dead_letter.take() else { return Ok(()) };
         let letter = self.dead_letters.letter(frame.position, frame.message.clone(), Cause { code, message });
-        let buried = self.dead_letters.bury(&letter).await;
-        buried.map_err(Interrupted::into_error).context("a dead letter could not be sent")
+        let sent = self.dead_letters.send(&letter).await;
+        sent.map_err(Interrupted::into_error).context("a dead letter could not be sent")
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use consumer_kit::{Retry, backoff};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
-use rules::{BuiltInRuleSettings, Condition, Subject, built_in};
+use rules::{BuiltInRuleSettings, Condition, Subject, built_in_rules};
 use store::{Documents, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ impl ActiveRules {
         stop: &CancellationToken,
     ) -> Option<Arc<Self>> {
         let rules = Arc::new(Self {
-            built_in: built_in(&settings),
+            built_in: built_in_rules(&settings),
             documents,
             current: watch::Sender::new(Arc::default()),
             compiled: tokio::sync::Mutex::default(),

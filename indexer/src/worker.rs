@@ -70,14 +70,14 @@ impl BatchWriter {
 
     async fn write(&self, batch: &Batch, alerts: Vec<PendingSend>) -> Result<(), Interrupted> {
         let letters = batch.dead_letters.iter().map(|letter| self.begin(letter)).collect();
-        tokio::try_join!(self.put(batch, 0..batch.documents.len()), self.settle_alerts(alerts), self.bury(letters))?;
+        tokio::try_join!(self.put(batch, 0..batch.documents.len()), self.await_alerts(alerts), self.send_dead_letters(letters))?;
         Ok(())
     }
 
     /// An alert that does not fit its topic is logged and dropped. This happens only if the limits
     /// of the topics differ, because a result is larger than its alert.
-    async fn settle_alerts(&self, alerts: Vec<PendingSend>) -> Result<(), Interrupted> {
-        for too_large in self.sender.settle(alerts).await? {
+    async fn await_alerts(&self, alerts: Vec<PendingSend>) -> Result<(), Interrupted> {
+        for too_large in self.sender.await_acks(alerts).await? {
             count_unsendable(too_large.role.as_str());
             let (id, error) = (too_large.message.headers.text("ce_id"), &too_large.error);
             tracing::error!(%error, event.id = id, "an alert is dropped; raise the topic's max_message_bytes");
@@ -105,7 +105,7 @@ impl BatchWriter {
             let Some(delivery) = delivery else { return Ok(()) };
             let cause = cause("unstorable", &refusal);
             let letter = self.dead_letters.letter(delivery.position, delivery.message.clone(), cause);
-            self.bury(vec![self.begin(&letter)]).await
+            self.send_dead_letters(vec![self.begin(&letter)]).await
         }
         .boxed()
     }
@@ -139,8 +139,8 @@ impl BatchWriter {
         self.dead_letters.begin(letter)
     }
 
-    async fn bury(&self, letters: Vec<PendingSend>) -> Result<(), Interrupted> {
-        for _ in 0..self.dead_letters.settle(letters).await? {
+    async fn send_dead_letters(&self, letters: Vec<PendingSend>) -> Result<(), Interrupted> {
+        for _ in 0..self.dead_letters.await_acks(letters).await? {
             count_unsendable(contracts::TopicRole::ResultsDlq.as_str());
         }
         Ok(())

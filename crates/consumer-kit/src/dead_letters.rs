@@ -1,4 +1,4 @@
-//! Messages that can never be processed, on their way to the dead-letter topic.
+//! Sends messages that can never be processed to the dead-letter topic.
 
 use bus::{Bus, Position};
 use contracts::{Cause, DeadLetter, Message, Origin, TopicRole};
@@ -16,23 +16,23 @@ pub struct DeadLetterQueue {
 }
 
 impl DeadLetterQueue {
-    /// The dead-letter topic of `consumed`; `None` where it has none (see [`TopicRole::dead_letters`]).
+    /// The dead-letter topic of `consumed`; `None` if it has none (see [`TopicRole::dead_letters`]).
     pub fn of(bus: &dyn Bus, consumed: TopicRole, sender: Sender) -> Option<Self> {
         let role = consumed.dead_letters()?;
         Some(Self { sender, role, origin: bus.topic(consumed).to_owned() })
     }
 
-    /// The dead letter of a message that stands at `position` of the consumed topic.
+    /// The dead letter of the message at `position` of the consumed topic.
     pub fn letter(&self, position: Position, original: Message, cause: Cause) -> DeadLetter {
         let Position { partition, offset } = position;
         let origin = Origin { topic: self.origin.clone(), partition, offset };
         DeadLetter { cause, origin, at: Timestamp::now(), original }
     }
 
-    /// Logs a dead letter and puts it into the producer's queue. Pass it to [`settle`](Self::settle).
+    /// Logs a dead letter and puts it into the producer's queue. Pass it to [`await_acks`](Self::await_acks).
     pub fn begin(&self, letter: &DeadLetter) -> PendingSend {
         let DeadLetter { cause, origin, original, .. } = letter;
-        // A frame carries its id itself; what follows from a frame names it as its subject.
+        // A frame has its own id; events about a frame have its id as their subject.
         let headers = &original.headers;
         tracing::warn!(
             topic = origin.topic,
@@ -46,13 +46,14 @@ impl DeadLetterQueue {
         self.sender.begin(self.role, letter.to_message())
     }
 
-    /// Waits until the log has these dead letters. One that does not fit its topic is logged and dropped: a message that
-    /// never fits must not block its partition for ever. Returns how many were dropped.
+    /// Waits for the acknowledgements of these dead letters. One that does not fit its topic is
+    /// logged and dropped, so that it does not block its partition for ever. Returns the number of
+    /// dropped ones.
     ///
     /// # Errors
-    /// When the log refuses for good, or the service stops while the log is out of reach.
-    pub async fn settle(&self, letters: Vec<PendingSend>) -> Result<usize, Interrupted> {
-        let dropped = self.sender.settle(letters).await?;
+    /// When the log refuses for good, or the service stops while the log is unreachable.
+    pub async fn await_acks(&self, letters: Vec<PendingSend>) -> Result<usize, Interrupted> {
+        let dropped = self.sender.await_acks(letters).await?;
         for letter in &dropped {
             let (id, error) = (letter.message.headers.text("ce_id"), &letter.error);
             tracing::error!(
@@ -64,11 +65,11 @@ impl DeadLetterQueue {
         Ok(dropped.len())
     }
 
-    /// Dead-letters one message and waits until the log has it.
+    /// Sends one dead letter and waits for its acknowledgement.
     ///
     /// # Errors
-    /// As [`settle`](Self::settle).
-    pub async fn bury(&self, letter: &DeadLetter) -> Result<(), Interrupted> {
-        self.settle(vec![self.begin(letter)]).await.map(drop)
+    /// As [`await_acks`](Self::await_acks).
+    pub async fn send(&self, letter: &DeadLetter) -> Result<(), Interrupted> {
+        self.await_acks(vec![self.begin(letter)]).await.map(drop)
     }
 }

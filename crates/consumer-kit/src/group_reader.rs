@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff;
 use crate::retry::{Interrupted, Retry};
 
-/// Which topic is consumed, and how.
+/// A consumer group: its topic, its name, and the limits of a member.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// The topic.
@@ -29,7 +29,7 @@ pub struct GroupReader {
     consumer: Box<dyn Consumer>,
     group: String,
     retry: Retry,
-    /// When to read again after an error. Kept here, so that a dropped `next` does not shorten the pause.
+    /// Time of the next read after an error. A field, so that dropping the future of `next` does not shorten the pause.
     retry_at: Option<Instant>,
     stop: CancellationToken,
 }
@@ -77,7 +77,7 @@ impl GroupReader {
                 }
                 self.consumer.next().await
             };
-            // Reading first: a message that is ready does not pay for registering with the token.
+            // Reads first, so that registering with the token costs nothing while messages are ready.
             let read = tokio::select! {
                 biased;
                 read = read => read,
@@ -98,7 +98,7 @@ impl GroupReader {
         }
     }
 
-    /// Waits up to [`ConsumerOptions::drain`] until everything delivered is finished, commits and leaves the group.
+    /// Waits up to [`ConsumerOptions::drain`] until all delivered messages are finished, commits and leaves the group.
     ///
     /// # Errors
     /// When the last commit or leaving failed.

@@ -1,4 +1,4 @@
-//! What every consumer of the log does alike, written once.
+//! Common parts of all consumers of the log.
 //!
 //! ```text
 //! topic ──▶ GroupReader ──▶ handler ──▶ Sender ──▶ another topic
@@ -13,7 +13,7 @@
 //! and loses none, so effects must be idempotent. Transient errors are retried with growing pauses until the service stops;
 //! fatal errors end the service with their cause.
 //!
-//! [`run`] is a whole consumer that handles one message at a time. A service that works on several messages side by side
+//! [`run`] is a whole consumer that handles one message at a time. A service that processes several messages concurrently
 //! uses the parts: [`GroupReader`], [`Sender`], [`DeadLetterQueue`] and [`Retry`].
 
 pub mod backoff;

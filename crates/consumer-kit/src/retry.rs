@@ -1,4 +1,4 @@
-//! Waits before the next try, or fails: the one place that decides between the two.
+//! Decides whether to retry after an error, and waits before the next attempt.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use metrics::Counter;
 use platform::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
-/// Why work was left unfinished. Nothing of it was committed, so it is delivered again.
+/// Why work was interrupted. Its offset was not committed, so its message is delivered again.
 #[derive(Debug)]
 pub enum Interrupted {
-    /// The service stopped while the log or a store was out of reach.
+    /// The service stopped while the log or a store was unreachable.
     Stop,
     /// The log or a store refused for good.
     Failure(anyhow::Error),
@@ -23,7 +23,7 @@ impl Interrupted {
         Self::Failure(error.into().context(context.into()))
     }
 
-    /// How a service ends that was interrupted: cleanly by a stop, with the error by a failure.
+    /// The result of a service that was interrupted: success after a stop, the error after a failure.
     ///
     /// # Errors
     /// The failure.
@@ -34,16 +34,16 @@ impl Interrupted {
         }
     }
 
-    /// The interruption as an error, for callers to which a stop is one too.
+    /// The interruption as an error, for callers that treat a stop as an error.
     pub fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Stop => anyhow::anyhow!("the service stopped before the log answered"),
+            Self::Stop => anyhow::anyhow!("the service stopped before the log responded"),
             Self::Failure(error) => error,
         }
     }
 }
 
-/// The tries of one operation.
+/// The retries of one operation.
 #[derive(Debug, Clone)]
 pub struct Retry {
     operation: Cow<'static, str>,
@@ -58,44 +58,44 @@ impl Retry {
         Self { operation: operation.into(), backoff, retries: Counter::noop(), stop: stop.clone() }
     }
 
-    /// The same, with every retry counted.
+    /// Counts every retry.
     #[must_use]
     pub fn counted(mut self, retries: Counter) -> Self {
         self.retries = retries;
         self
     }
 
-    /// A try succeeded: the next error waits the first pause again.
+    /// Resets the pauses after a success.
     pub const fn reset(&mut self) {
         self.backoff.reset();
     }
 
-    /// Logs a transient error and waits before the next try.
+    /// Logs a transient error and waits before the next attempt.
     ///
     /// # Errors
-    /// [`Interrupted::Failure`] where the error is not transient, [`Interrupted::Stop`] where the service stops first.
+    /// [`Interrupted::Failure`] if the error is not transient, [`Interrupted::Stop`] if the service stops first.
     pub async fn wait_or_fail(&mut self, error: BusError) -> Result<(), Interrupted> {
         let pause = self.pause_or_fail(error)?;
         self.sleep(pause).await
     }
 
-    /// Waits before the next try of something else than the bus, whose error the caller has logged.
+    /// Waits before the next attempt of an operation that does not use the bus. The caller logs its error.
     ///
     /// # Errors
-    /// [`Interrupted::Stop`] where the service stops first.
+    /// [`Interrupted::Stop`] if the service stops first.
     pub async fn wait(&mut self) -> Result<(), Interrupted> {
         self.retries.increment(1);
         let pause = self.backoff.pause();
         self.sleep(pause).await
     }
 
-    /// The pause after a transient error, for callers that wait by themselves.
+    /// The pause after a transient error, for callers that wait themselves.
     ///
     /// # Errors
     /// As [`wait_or_fail`](Self::wait_or_fail).
     pub(crate) fn pause_or_fail(&mut self, error: BusError) -> Result<Duration, Interrupted> {
         match error {
-            // A full queue is backpressure and not a fault.
+            // A full queue is backpressure and not an error.
             BusError::QueueFull => {}
             BusError::Closed if self.stop.is_cancelled() => return Err(Interrupted::Stop),
             error if error.is_transient() => tracing::warn!(%error, "{}; trying again", self.operation),

@@ -1,4 +1,4 @@
-//! A whole consumer, one message at a time.
+//! A complete consumer that handles one message at a time.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::group_reader::{Group, GroupReader};
 use crate::retry::{Interrupted, Retry};
 use crate::sender::Sender;
 
-/// What a consumer does with a message.
+/// Handles the messages of a consumer.
 #[async_trait]
 pub trait Handler: Send {
-    /// Handles one message. `Ok` means that its effects are durable. A message may come again after a crash, so effects must
-    /// be idempotent.
+    /// Handles one message. `Ok` means that its effects are durable. A message may be delivered
+    /// again after a crash, so effects must be idempotent.
     async fn handle(&mut self, delivery: &Delivery) -> Result<(), HandleError>;
 }
 
 /// Why a message was not handled.
 #[derive(Debug)]
 pub enum HandleError {
-    /// It can never be handled: it is dead-lettered with this cause.
+    /// It can never be handled: it becomes a dead letter with this cause.
     Permanent(Cause),
-    /// It may be handled later: it is tried again, in order, until the service stops.
+    /// It may be handled later: it is retried, in order, until the service stops.
     Transient(String),
 }
 
@@ -57,7 +57,7 @@ pub async fn run(
                 match handle(&mut handler, &delivery, dead_letters.as_ref(), &group, &stop).await {
                     // Last: a crash above repeats the message instead of losing it.
                     Ok(()) => finisher.finished(delivery.position),
-                    // Leaving without a drain redelivers the message: waiting would not finish it.
+                    // Leaves without a drain, because waiting would not finish the message. It is delivered again.
                     Err(Interrupted::Stop) => return Ok(()),
                     Err(Interrupted::Failure(error)) => return Err(error),
                 }
@@ -97,7 +97,7 @@ async fn handle(
                     tracing::error!(topic = %group.role, ?position, cause = code, error = message, "a message is skipped");
                     return Ok(());
                 };
-                return queue.bury(&queue.letter(delivery.position, delivery.message.clone(), cause)).await;
+                return queue.send(&queue.letter(delivery.position, delivery.message.clone(), cause)).await;
             }
         }
     }

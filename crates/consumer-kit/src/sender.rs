@@ -1,7 +1,8 @@
-//! Sends messages until the log has them.
+//! Sends messages, with retries.
 //!
-//! [`Sender::begin`] puts a message into the producer's queue and returns at once; [`Sender::settle`] waits for the
-//! acknowledgements and sends again what was not taken. The caller may do something else between the two.
+//! [`Sender::begin`] puts a message into the producer's queue and returns at once;
+//! [`Sender::await_acks`] waits for the acknowledgements and sends failed messages again. The
+//! caller may do other work between the two calls.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff;
 use crate::retry::{Interrupted, Retry};
 
-/// Most acknowledgements awaited at once.
+/// Maximum number of acknowledgements that are awaited concurrently.
 const AWAITED_AT_ONCE: usize = 1_000;
 
 /// A producer that retries transient errors until `stop`.
@@ -35,11 +36,11 @@ pub struct PendingSend {
 /// A message that exceeds its topic's `max_message_bytes`. No retry can send it.
 #[derive(Debug)]
 pub struct TooLarge {
-    /// The topic it was for.
+    /// Its topic.
     pub role: TopicRole,
     /// The message.
     pub message: Message,
-    /// The refusal, with size and limit.
+    /// The error with size and limit.
     pub error: BusError,
 }
 
@@ -49,44 +50,44 @@ impl Sender {
         Self { producer, retries: Counter::noop(), stop }
     }
 
-    /// The same, with every retry counted.
+    /// Counts every retry.
     #[must_use]
     pub fn counted(mut self, retries: Counter) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Puts a message into the producer's queue. An error is kept for [`settle`](Self::settle).
+    /// Puts a message into the producer's queue. An error is kept for [`await_acks`](Self::await_acks).
     pub fn begin(&self, role: TopicRole, message: Message) -> PendingSend {
         let queued = self.producer.send(role, message.clone());
         PendingSend { role, message, queued }
     }
 
-    /// Waits until the log has all of these. Returns those that exceed their topic's limit.
+    /// Waits for the acknowledgements of all these messages. Returns those that exceed their topic's limit.
     ///
     /// # Errors
-    /// When the log refuses for good, or the service stops while the log is out of reach.
-    pub async fn settle(&self, pending: Vec<PendingSend>) -> Result<Vec<TooLarge>, Interrupted> {
-        let mut settled = stream::iter(pending.into_iter().map(|send| self.settle_one(send))).buffered(AWAITED_AT_ONCE);
+    /// When the log refuses for good, or the service stops while the log is unreachable.
+    pub async fn await_acks(&self, pending: Vec<PendingSend>) -> Result<Vec<TooLarge>, Interrupted> {
+        let mut acknowledged = stream::iter(pending.into_iter().map(|send| self.await_ack(send))).buffered(AWAITED_AT_ONCE);
         let mut too_large = Vec::new();
-        while let Some(outcome) = settled.next().await {
+        while let Some(outcome) = acknowledged.next().await {
             too_large.extend(outcome?);
         }
         Ok(too_large)
     }
 
-    /// Sends a message and waits until the log has it; returns it where it exceeds its topic's limit.
+    /// Sends a message and waits for its acknowledgement; returns it if it exceeds its topic's limit.
     ///
     /// # Errors
-    /// As [`settle`](Self::settle).
+    /// As [`await_acks`](Self::await_acks).
     pub async fn send(&self, role: TopicRole, message: Message) -> Result<Option<TooLarge>, Interrupted> {
-        self.settle_one(self.begin(role, message)).await
+        self.await_ack(self.begin(role, message)).await
     }
 
-    /// Puts a message into the producer's queue and waits while the queue is full. The acknowledgement is the caller's.
+    /// Puts a message into the producer's queue, and waits while the queue is full. The caller awaits the acknowledgement.
     ///
     /// # Errors
-    /// `Ok(Err(TooLarge))` where the message exceeds its topic's limit; else as [`settle`](Self::settle).
+    /// `Ok(Err(TooLarge))` if the message exceeds its topic's limit; else as [`await_acks`](Self::await_acks).
     pub async fn queue(
         &self,
         role: TopicRole,
@@ -102,8 +103,8 @@ impl Sender {
         }
     }
 
-    /// A second try after an unclear first one may put the message on the log twice: readers drop the repeat by its id.
-    async fn settle_one(&self, pending: PendingSend) -> Result<Option<TooLarge>, Interrupted> {
+    /// If an acknowledgement was lost, the retry puts the message on the log twice. Consumers drop the duplicate by its id.
+    async fn await_ack(&self, pending: PendingSend) -> Result<Option<TooLarge>, Interrupted> {
         let PendingSend { role, message, mut queued } = pending;
         let mut retry = self.retry(role);
         loop {

@@ -142,7 +142,7 @@ pub struct DetectionView {
     pub detection: Detection,
 }
 
-/// A detection from outside. It passes the same pipeline as those of detectors.
+/// A detection that a client sends. It passes the same pipeline as those of detectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDetection {
@@ -222,7 +222,7 @@ impl NewDetection {
     }
 }
 
-/// A detection from outside was accepted.
+/// A detection of a client was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DetectionAccepted {
     /// Id of the detection.

@@ -14,7 +14,7 @@ const COMMON: Attributes = &[
     ("ce_source", "service that published it", true),
     ("ce_time", "time of the event, RFC 3339", true),
     ("content-type", "media type of the payload", true),
-    ("ce_tenant", "tenant that owns it", true),
+    ("ce_tenant", "tenant that owns the event", true),
     ("ce_traceparent", "W3C trace context", false),
 ];
 
@@ -34,7 +34,7 @@ const ALERT: Attributes = &[("ce_subject", "id of the frame", true)];
 
 const DEAD_LETTER: Attributes = &[
     ("ce_cause", "stable code of the cause", true),
-    ("ce_causemessage", "the cause in words", true),
+    ("ce_causemessage", "description of the cause", true),
     ("ce_origintopic", "topic of the original message", true),
     ("ce_originpartition", "its partition", true),
     ("ce_originoffset", "its offset", true),

@@ -1,7 +1,7 @@
 //! Named properties of a detection: text, number or boolean.
 //!
 //! A detector sets an attribute, such as a colour, a plate or a make. Filters, counts and rules read it by name, so a new property
-//! needs no new field. The four names of a [`Vehicle`] are fields beside `label` on the wire, because they are older than
+//! needs no new field. The four attributes of a [`Vehicle`] are fields beside `label` on the wire, because they existed before
 //! attributes. All others are in the object `attributes`:
 //!
 //! ```json
@@ -20,7 +20,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::ids::IdError;
 
-/// Maximum number of attributes of a detection, including the vehicle's four.
+/// Maximum number of attributes of a detection, including the vehicle's four attributes.
 pub const MAX_ATTRIBUTES: usize = 16;
 /// Maximum length of a text attribute in bytes.
 pub const MAX_TEXT_BYTES: usize = 256;
@@ -239,22 +239,22 @@ impl Attributes {
         }
     }
 
-    /// Whether at least one of the vehicle's four is set.
+    /// Whether at least one of the vehicle's four attributes is set.
     pub fn is_vehicle(&self) -> bool {
         Vehicle::NAMES.iter().any(|name| self.0.contains_key(*name))
     }
 
-    /// All attributes except the vehicle's four, ordered by name.
+    /// All attributes except the vehicle's four attributes, ordered by name.
     pub fn others(&self) -> impl Iterator<Item = (&AttributeName, &AttributeValue)> {
         self.0.iter().filter(|(name, _)| !Vehicle::NAMES.contains(&name.as_str()))
     }
 
-    /// Sets an attribute, and replaces its value.
+    /// Sets an attribute or replaces its value.
     pub fn set(&mut self, name: AttributeName, value: impl Into<AttributeValue>) {
         self.0.insert(name, value.into());
     }
 
-    /// Combines the vehicle's four with `others`.
+    /// Combines the vehicle's four attributes with `others`.
     ///
     /// # Errors
     /// If `others` has one of the four with another value.
@@ -367,7 +367,7 @@ impl From<Attributes> for WireAttributes {
     }
 }
 
-/// Reads null as an empty map.
+/// Deserialises null as an empty map.
 pub(crate) fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<AttributeName, AttributeValue>, D::Error>
 where
     D: Deserializer<'de>,

@@ -34,7 +34,7 @@ impl BlobKind {
 
 /// Key of a frame's image: `<kind>/<UTC day of writing>/<tenant>/<frame id>`.
 ///
-/// A key that was parsed is well formed. A key from the log may still name another frame; [`BlobKey::is_of`] checks that.
+/// Parsing checks the form of a key. A key from the log may still belong to another frame; [`BlobKey::is_of`] checks that.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobKey {
@@ -46,7 +46,7 @@ pub struct BlobKey {
 
 /// The text is not a blob key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a blob key reads inbox/<day>/<tenant>/<frame id> or frames/<day>/<tenant>/<frame id>")]
+#[error("a blob key must be inbox/<day>/<tenant>/<frame id> or frames/<day>/<tenant>/<frame id>")]
 pub struct BlobKeyError;
 
 impl BlobKey {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_elsewhere_is_refused() {
+    fn a_path_outside_the_folder_is_refused() {
         let upper = FRAME.to_uppercase();
         for text in [
             String::new(),

@@ -1,4 +1,4 @@
-//! Dead letters: messages that can never be processed, stored whole with cause and origin, so that they can be sent again.
+//! Dead letters: messages that can never be processed, stored unchanged with cause and origin, so that they can be sent again.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -45,7 +45,7 @@ pub struct Origin {
 }
 
 impl DeadLetter {
-    /// The dead letter as a message. Its id follows from its origin: dead-lettering a message twice gives the same id.
+    /// The dead letter as a message. Its id is derived from its origin, so two dead letters of one message have the same id.
     pub fn to_message(&self) -> Message {
         let id = FrameId::from_position(&self.origin.topic, self.origin.partition, self.origin.offset);
         let content_type = self.original.headers.text("content-type").unwrap_or("application/octet-stream").to_owned();

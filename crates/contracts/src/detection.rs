@@ -15,8 +15,8 @@ pub struct Detection {
     /// Box of the object. Missing if the producer gives only a label.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<BoundingBox>,
-    /// Points on the object, in the detector's order; at most 512. A face has five: right eye, left eye, nose, right and left corner of
-    /// the mouth, as the person has them.
+    /// Points on the object, in the detector's order; at most 512. A face has five: right eye, left
+    /// eye, nose, right and left corner of the mouth. Right and left are the person's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub landmarks: Vec<Point>,
     /// Further properties of the object, by name.
@@ -41,7 +41,7 @@ impl Detection {
             return Err("landmarks must be at most 512".to_owned());
         }
         let points_finite = self.landmarks.iter().all(|point| point.x.is_finite() && point.y.is_finite());
-        let box_sound = self.bounds.is_none_or(|bounds| bounds.is_sound());
+        let box_sound = self.bounds.is_none_or(|bounds| bounds.is_valid());
         if !points_finite || !box_sound {
             return Err("box and landmarks must be finite numbers, width and height not negative".to_owned());
         }
@@ -67,7 +67,7 @@ pub struct BoundingBox {
 
 impl BoundingBox {
     /// Whether all numbers are finite, and width and height not negative.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let finite = [self.x, self.y, self.width, self.height].iter().all(|number| number.is_finite());
         finite && self.width >= 0.0 && self.height >= 0.0
     }

@@ -21,7 +21,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Bytes of key, headers and payload, as bounded queues count them.
+    /// Bytes of key, headers and payload, which count against the limits of queues.
     pub fn weight(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.key.as_ref().map_or(0, Bytes::len) + headers + self.value.len()
@@ -120,7 +120,7 @@ pub enum DecodeError {
         /// What is wrong with its value.
         reason: String,
     },
-    /// The CloudEvents type is that of another event.
+    /// The message is an event of another type.
     #[error("event type is {found:?}, expected {expected:?}")]
     Type {
         /// Value of `ce_type`.
@@ -183,8 +183,8 @@ pub(crate) fn expect_type_name(headers: &Headers, expected: &'static str) -> Res
 /// Maximum length of a text from [`shortened`], in characters.
 const MAX_SHORTENED: usize = 200;
 
-/// A foreign text as one line of bounded length, for log lines and headers of dead letters. A dead letter must not be much larger
-/// than its original.
+/// Shortens an external text to one line of bounded length, for log lines and headers of dead
+/// letters. A dead letter must not be much larger than its original.
 pub(crate) fn shortened(text: &impl Display) -> String {
     let text = text.to_string();
     let mut characters = text.chars().map(|character| if character.is_control() { ' ' } else { character });

@@ -17,7 +17,7 @@ pub struct FrameEvent {
     pub tenant: TenantId,
     /// Stream of the frame. Frames without a stream have no order.
     pub stream: Option<StreamName>,
-    /// Capture time as the client states it, or the time of arrival.
+    /// Capture time from the client, or the time of arrival.
     pub captured_at: Timestamp,
     /// Detectors that process the frame; empty for all.
     pub detectors: Vec<DetectorName>,

@@ -1,4 +1,4 @@
-//! Names of consumer groups. A consumer and the services that query its lag share them.
+//! Names of consumer groups. Used by the consumers and by the services that query their lag.
 
 use crate::ids::DetectorName;
 

@@ -29,15 +29,15 @@ pub enum IdError {
         alphabet: &'static str,
     },
     /// The text is not of the form `<frame id>-<detector>-<n>`.
-    #[error("a detection id reads <frame id>-<detector>-<number>")]
+    #[error("a detection id must be <frame id>-<detector>-<number>")]
     NotDetectionId,
     /// The idempotency key is empty, too long or not printable ASCII.
     #[error("an idempotency key must be 1 to 255 printable ASCII characters")]
     NotIdempotencyKey,
 }
 
-/// The first 16 bytes of SHA-256 over `kind` and `parts`, for a UUIDv8. The length precedes each part, so that different lists never
-/// hash the same bytes.
+/// The first 16 bytes of SHA-256 over `kind` and `parts`, for a UUIDv8. Each part is preceded by
+/// its length, so that different lists never give the same bytes.
 fn hash_id(kind: &str, parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(kind.as_bytes());
@@ -144,8 +144,8 @@ impl FrameId {
         Ok(Self(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).into_uuid()))
     }
 
-    /// The id of a message at a position on the log, for producers that send no frame id. `topic_id` differs for a topic that was
-    /// deleted and created again.
+    /// The id of a message at a position on the log, for producers that send no frame id. A topic
+    /// that was deleted and created again has another `topic_id`.
     pub fn from_position(topic_id: &str, partition: i32, offset: i64) -> Self {
         let parts: [&[u8]; 3] = [topic_id.as_bytes(), &partition.to_be_bytes(), &offset.to_be_bytes()];
         Self(Uuid::new_v8(hash_id("position", &parts)))
@@ -186,7 +186,7 @@ impl RuleId {
 }
 
 impl AlertId {
-    /// The id of the alert that `rule` raises about `subject`; the same for the same two.
+    /// The id of the alert that `rule` raises about `subject`, derived from both.
     pub fn of(rule: &RuleId, subject: impl Into<AlertSubject>) -> Self {
         let (kind, id) = match subject.into() {
             AlertSubject::Frame(frame) => ("alert", frame.0),

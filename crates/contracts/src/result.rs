@@ -14,7 +14,7 @@ use crate::topics::TopicRole;
 /// The result of one detector on one frame. It is published even if nothing was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultEvent {
-    /// Id of this publication. It differs if a worker processes the frame again, and stays if a message is sent twice.
+    /// Id of this publication. It changes if a worker processes the frame again, but not if a message is only sent again.
     pub id: Uuid,
     /// Owner of the frame.
     pub tenant: TenantId,

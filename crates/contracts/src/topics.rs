@@ -1,7 +1,7 @@
 //! `topics.yaml` maps topic roles to topics. In: the text of the file, read once at start. Out: [`Topics`], complete and valid.
 //!
-//! A role that the file lacks takes its default from the built-in file ([`DEFAULT`]), so that a file written for an older version
-//! still starts a newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
+//! A role without an entry gets its default from the built-in file ([`DEFAULT`]), so a file for an older version works with a
+//! newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
 
 use std::fmt;
 use std::str::FromStr;
@@ -150,11 +150,11 @@ struct TopicsFile {
 }
 
 impl Topics {
-    /// Parses a `topics.yaml`. Roles that it lacks take their defaults.
+    /// Parses a `topics.yaml`. Roles without an entry get their defaults.
     ///
     /// # Errors
-    /// If the text is not YAML of this shape, has an unknown role, a duplicate role or name, or a value out of range; or if the
-    /// default name of a missing role is already taken.
+    /// If the text is not YAML of this shape, has an unknown role, a duplicate role or name, or a
+    /// value out of range; or if another role already uses the default name of a missing role.
     pub fn parse(text: &str) -> Result<Self, TopicsError> {
         let configured = read(text)?;
         check_each(&configured)?;
@@ -166,7 +166,7 @@ impl Topics {
         }
         let defaulted = defaults.iter().map(|topic| topic.role).collect();
         let mut topics: Vec<Topic> = configured.into_iter().chain(defaults).collect();
-        // There is now one topic for each role, so the order of the enum is that of `TopicRole::ALL`.
+        // There is now exactly one topic per role, so sorting by the enum gives the order of `TopicRole::ALL`.
         topics.sort_by_key(|topic| topic.role);
         let all = Self { topics: topics.into(), defaulted };
         all.check_together()?;
@@ -175,7 +175,7 @@ impl Topics {
 
     fn check_together(&self) -> Result<(), TopicsError> {
         if self.get(TopicRole::Alerts).partitions != 1 {
-            return Err(TopicsError::role(TopicRole::Alerts, "must have one partition: its order is total"));
+            return Err(TopicsError::role(TopicRole::Alerts, "must have one partition: alerts have a total order"));
         }
         if self.get(TopicRole::Frames).partitions != self.get(TopicRole::Results).partitions {
             return Err(TopicsError::role(TopicRole::Results, "must have as many partitions as frames"));
@@ -225,10 +225,10 @@ fn check_each(topics: &[Topic]) -> Result<(), TopicsError> {
     for topic in topics {
         let invalid = |reason: &str| Err(TopicsError::role(topic.role, reason));
         if topics.iter().filter(|other| other.role == topic.role).count() > 1 {
-            return invalid("occurs twice; keep one");
+            return invalid("occurs twice; remove one");
         }
         if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
-            return invalid("its name is used twice; give every role its own topic");
+            return invalid("its name is used twice; every role needs its own topic");
         }
         if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.bytes().all(allowed) {
             return invalid("name must be 1 to 249 characters out of A-Z a-z 0-9 . _ -");
@@ -261,7 +261,7 @@ fn default_for(role: TopicRole, configured: &[Topic]) -> Result<Topic, TopicsErr
     if let Some(other) = same_partitions {
         topic.partitions = other.partitions;
     }
-    // Every message of the source topic must fit: a dead letter is the original with more headers, a reply is a result.
+    // Every message of the source topic must fit: a dead letter is the original with additional headers, a reply is a result.
     let needed = match role {
         TopicRole::FramesDlq => {
             find(TopicRole::Frames).map(|frames| frames.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_the_file_lacks_takes_its_default() {
+    fn a_role_without_an_entry_gets_its_default() {
         let built_in = Topics::parse(DEFAULT).unwrap();
         for role in TopicRole::ALL {
             let topics = Topics::parse(&without(&[role])).unwrap();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_holds_the_largest_message_of_its_source() {
+    fn a_default_topic_fits_the_largest_message_of_its_source() {
         let missing = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::Replies];
         let topics = Topics::parse(&without(&missing).replace("1310720", "8000000")).unwrap();
         for role in [TopicRole::FramesDlq, TopicRole::ResultsDlq] {
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_whose_name_is_taken_is_refused() {
+    fn a_default_name_in_use_is_refused() {
         let text = without(&[TopicRole::Replies]).replace("name: sightline.alerts", "name: sightline.replies");
         let error = Topics::parse(&text).unwrap_err().to_string();
         assert!(error.contains("role replies") && error.contains("role alerts"), "{error}");

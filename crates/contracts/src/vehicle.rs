@@ -6,7 +6,7 @@
 //! Producers differ, so parsing is lenient. A field with an invalid value counts as absent. A message is refused only if it is not a
 //! JSON object or has no field of a vehicle.
 //!
-//! | input | read as |
+//! | input | result |
 //! |---|---|
 //! | a byte-order mark before the object, NULs after it or after a text | ignored |
 //! | an empty text, `null`, `none`, `nil`, `n/a`, `na`, `nan`, `unknown`, `undefined`, `-` or `?` in any case | absent |
@@ -15,7 +15,7 @@
 //! | a make, model or category over 128 characters | its first 128 |
 //! | `created_at` as RFC 3339; UTC without a zone | that time |
 //! | `created_at` as a number or numeric text | seconds since 1970 below 100,000,000,000, else milliseconds |
-//! | `created_at` before 1970, over an hour ahead of the arrival, or unreadable | the time of arrival |
+//! | `created_at` before 1970, over an hour ahead of the arrival, or invalid | the time of arrival |
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Map, Value};
@@ -48,7 +48,7 @@ pub struct ExternalVehicle {
     pub impossible_time: bool,
 }
 
-/// Reads the value of an external producer's message as a result of `tenant`.
+/// Parses the value of an external producer's message as a result of `tenant`.
 ///
 /// `frame_id` must be derived from the message's position on the log, so that a repeat gives the same frame. `arrived` is the
 /// message's timestamp on the log.
@@ -70,7 +70,7 @@ pub fn from_external(
         year: field(&object, "year").and_then(year),
     };
     if vehicle == Vehicle::default() {
-        return Err(payload("neither an event nor a vehicle: none of year, make, model, category is there"));
+        return Err(payload("neither an event nor a vehicle: none of year, make, model, category is set"));
     }
     let created_at = field(&object, "created_at").map(|value| possible_time(value, arrived));
     let detection = Detection {
@@ -150,7 +150,7 @@ fn year(value: &Value) -> Option<i32> {
     Some(year as i32)
 }
 
-/// The time of a value; `None` if it is unreadable or impossible.
+/// The time of a value; `None` if it is invalid or impossible.
 fn possible_time(value: &Value, arrived: Timestamp) -> Option<Timestamp> {
     let latest = arrived.checked_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
     time(value).filter(|time| (Timestamp::UNIX_EPOCH..=latest).contains(time))
@@ -193,7 +193,7 @@ mod tests {
     fn vehicle(external: &ExternalVehicle) -> Vehicle {
         match &external.result.data.outcome {
             Outcome::Ok { detections, .. } => detections[0].attributes.vehicle(),
-            Outcome::Failed { .. } => panic!("a vehicle is no failure"),
+            Outcome::Failed { .. } => panic!("a vehicle is not a failure"),
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_as_text_seconds_or_milliseconds() {
+    fn a_time_is_parsed_as_text_seconds_or_milliseconds() {
         for (date, expected) in [
             (r#","created_at":"2024-05-01T12:00:00""#, "2024-05-01T12:00:00Z"),
             (r#","created_at":"2024-05-01 12:00:00.250""#, "2024-05-01T12:00:00.25Z"),

@@ -14,7 +14,7 @@ pub struct HttpArgs {
     #[arg(long, env = "SIGHTLINE_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub http_addr: String,
 
-    /// Certificate chain of this server, PEM file. With it the port speaks TLS only. A changed file takes effect without a
+    /// Certificate chain of this server, PEM file. If set, the port accepts only TLS. A changed file takes effect without a
     /// restart
     #[arg(long, env = "SIGHTLINE_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -23,11 +23,11 @@ pub struct HttpArgs {
     #[arg(long, env = "SIGHTLINE_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Certificate authorities of clients, PEM file. With it a client needs a certificate of one of them
+    /// Certificate authorities of clients, PEM file. If set, clients need a certificate from one of them
     #[arg(long, env = "SIGHTLINE_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Origins of web pages that may call from a browser, such as `https://app.example.com`, comma-separated; * for any;
+    /// Origins of web pages that may call the API from a browser, such as `https://app.example.com`, comma-separated; * for any;
     /// none when not set
     #[arg(long, env = "SIGHTLINE_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub cors_origins: Vec<String>,

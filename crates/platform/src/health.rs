@@ -34,7 +34,7 @@ impl Health {
             let running = tokio::time::timeout(LIMIT, check());
             let outcome = running.map(|result| match result {
                 Ok(result) => result.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {LIMIT:?}")),
+                Err(_) => Err(format!("no response within {LIMIT:?}")),
             });
             outcome.boxed()
         });
@@ -42,7 +42,7 @@ impl Health {
         self
     }
 
-    /// The same checks and one more, of a part that the service shares: `check` is called with its `Arc`.
+    /// Adds a check of a shared component; `check` gets its `Arc`.
     #[must_use]
     pub fn with_shared<T, F, E>(
         self,
@@ -59,7 +59,7 @@ impl Health {
         self.with(name, move || check(Arc::clone(&part)))
     }
 
-    /// Adds the checks of another service. A check whose name is there already is left out.
+    /// Adds the checks of another service. A check with an existing name is ignored.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         for (name, check) in other.checks {
@@ -75,7 +75,7 @@ impl Health {
         join_all(self.checks.iter().map(|(name, check)| check().map(|result| (name.clone(), result)))).await
     }
 
-    /// Routes: `/healthz` answers 200 while the process runs; `/readyz` answers 200 when every check passes, else 503.
+    /// Routes: `/healthz` returns 200 while the process runs; `/readyz` returns 200 when every check passes, else 503.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let health = self.clone();
         let ready = move || {

@@ -1,8 +1,8 @@
 //! HTTP serving for a public port: TLS, timeouts for handshakes, heads and bodies, bounded buffers and connections, request
 //! ids, access log, CORS, graceful shutdown.
 //!
-//! Every service uses the same code: [`listen`] opens the port, [`serve`] answers on it. It speaks HTTP/1.1, and TLS 1.2 and
-//! 1.3 where a certificate is set.
+//! Every service uses the same code: [`listen`] opens the port, [`serve`] serves requests on it: HTTP/1.1, with TLS 1.2 or
+//! 1.3 if a certificate is set.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ mod request_id;
 mod tls;
 mod write_timeout;
 
-pub use access::note_tenant;
+pub use access::set_tenant;
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;
@@ -50,21 +50,21 @@ use write_timeout::WriteTimeout;
 pub struct Limits {
     /// Timeout of a TLS handshake.
     pub handshake: Duration,
-    /// Period of reading the TLS files again.
+    /// Interval at which the TLS files are read again.
     pub tls_reload: Duration,
     /// Timeout of a request head. It also bounds the idle time of a kept-alive connection.
     pub head: Duration,
     /// Minimum rate of a request body.
     pub body: MinRate,
-    /// Bytes of buffer per connection; a longer head is refused.
+    /// Size of the buffer per connection in bytes; a longer head is refused.
     pub buffer: usize,
-    /// Most connections; more wait in the kernel's queue.
+    /// Maximum number of connections; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// Longest time in which a client reads none of its answer.
+    /// Maximum time in which a client reads no byte of its response.
     pub write: Duration,
-    /// Bytes of the kernel's send buffer per connection. When not set the kernel chooses, up to megabytes.
+    /// Bytes of the kernel's send buffer per connection. If not set, the kernel chooses up to several megabytes.
     pub send_buffer: Option<usize>,
-    /// Time that open requests get after a stop.
+    /// Time limit for open requests after a stop.
     pub drain: Duration,
 }
 
@@ -109,7 +109,7 @@ impl Listener {
         Ok(format!("{scheme}://{}", self.local_addr()?))
     }
 
-    /// The same port without an access log, for requests that another port has logged already.
+    /// Turns the access log off, for a port whose requests another port logs.
     #[must_use]
     pub fn unlogged(mut self) -> Self {
         self.edge.unlogged = true;
@@ -155,8 +155,7 @@ async fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves `router` until `stop`, then lets open requests end within [`Limits::drain`]. Handlers may ask for
-/// `ConnectInfo<SocketAddr>`.
+/// Serves `router` until `stop`, then lets open requests end within [`Limits::drain`]. Handlers may extract `ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 /// When the listener fails.
@@ -168,7 +167,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let Listener { tcp, tls, edge } = listener.into();
     raise_file_limit(limits.connections);
-    // The reload of certificates ends together with the port.
+    // The task that reloads certificates ends together with the port.
     let serving = stop.child_token();
     let _ended = serving.clone().drop_guard();
     if let Some(tls) = tls.clone() {
@@ -180,7 +179,7 @@ pub async fn serve(
     while let Some(accepted) = accept(&tcp, &permits, &stop).await {
         if port.bound(&accepted.stream) {
             let watcher = graceful.watcher();
-            // Two futures, so that a plain connection does not take the memory of an encrypted one.
+            // Two futures, so that a plain connection does not need the memory of an encrypted one.
             match &port.tls {
                 Some(tls) => tokio::spawn(port.clone().encrypted(tls.acceptor(), accepted, watcher)),
                 None => tokio::spawn(port.clone().plain(accepted, watcher)),
@@ -189,7 +188,7 @@ pub async fn serve(
     }
     drop(tcp);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still open {:?} after the stop and were cut", limits.drain);
+        tracing::warn!("requests were still open {:?} after the stop; their connections were closed", limits.drain);
     }
     Ok(())
 }
@@ -234,7 +233,7 @@ impl Port {
         drop(permit);
     }
 
-    /// The handshake runs here, so that the next connection is accepted meanwhile.
+    /// The handshake runs in this task, so that it does not delay the next connection.
     async fn encrypted(self: Arc<Self>, acceptor: tokio_rustls::TlsAcceptor, accepted: Accepted, watcher: Watcher) {
         let Accepted { stream, peer, permit } = accepted;
         let handshake = acceptor.accept(WriteTimeout::new(stream, self.limits.write));
@@ -256,10 +255,10 @@ impl Port {
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request: Request<Body> = request.map(|body| min_rate_body::with_min_rate(body, min_rate));
             request.extensions_mut().insert(ConnectInfo(peer));
-            // A router is always ready, and each copy answers one request.
+            // A router is always ready; each clone handles one request.
             router.clone().call(request)
         });
-        // A client that disconnects or sends no valid HTTP is not our fault; hyper has answered where it could.
+        // A client that disconnects or sends invalid HTTP is not an error of the service. hyper has sent a response if possible.
         if let Err(error) = watcher.watch(self.protocol.serve_connection(TokioIo::new(io), service)).await {
             tracing::debug!(%error, client = %peer, "connection ended");
         }
@@ -287,7 +286,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, stop: &Cancell
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Alerts are small and urgent: do not wait to fill a packet.
+                    // Sets TCP_NODELAY: alerts are small and urgent.
                     drop(stream.set_nodelay(true));
                     return Some(Accepted { stream, peer, permit });
                 }
@@ -320,14 +319,14 @@ mod tests {
     async fn memory_for_a_client_that_reads_nothing_is_bounded() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let taken = Arc::new(AtomicUsize::new(0));
+        let read = Arc::new(AtomicUsize::new(0));
         let (gone, mut end) = mpsc::channel::<Infallible>(1);
         let endless = {
-            let taken = taken.clone();
+            let read = read.clone();
             get(move || async move {
                 let pieces = stream::repeat_with(move || {
                     let _alive = &gone;
-                    taken.fetch_add(4096, Ordering::Relaxed);
+                    read.fetch_add(4096, Ordering::Relaxed);
                     Ok::<_, Infallible>(Bytes::from_static(&[0; 4096]))
                 });
                 Body::from_stream(pieces)
@@ -342,13 +341,13 @@ mod tests {
         let mut client = socket.connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
         // The write times out after a second; then the stream is dropped.
-        while taken.load(Ordering::Relaxed) == 0 {
+        while read.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         stop.cancel();
         serving.await.unwrap().unwrap();
         assert!(end.recv().await.is_none());
-        let taken = taken.load(Ordering::Relaxed);
-        assert!(taken < 512 << 10, "{taken} bytes were taken for it");
+        let read = read.load(Ordering::Relaxed);
+        assert!(read < 512 << 10, "{read} bytes were read for it");
     }
 }

@@ -1,7 +1,7 @@
 //! Runtime of a service: log and metrics, shutdown, health, HTTP serving.
 //!
 //! A service's `main` reads its settings ([`settings::parse_and_check`]), starts the log ([`telemetry::init`]), connects, and
-//! runs the library's `run` until [`shutdown::on_signal`] fires. Nothing here knows frames, detectors or accounts.
+//! runs the library's `run` until [`shutdown::on_signal`] fires. This crate does not depend on frames, detectors or accounts.
 
 pub mod config;
 pub mod health;

@@ -1,4 +1,4 @@
-//! Error answers as `application/problem+json` (RFC 9457).
+//! Error responses as `application/problem+json` (RFC 9457).
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -6,10 +6,10 @@ use contracts::api::Problem;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-/// Longest detail, in characters: a detail may quote input, which must not make the answer as large as the request.
+/// Maximum length of a detail in characters. A detail may quote input, and the response must not become as large as the request.
 const LONGEST: usize = 500;
 
-/// An error answer: a status, a stable code for programs, and a detail for people that says what to do.
+/// An error response: a status, a stable code for programs, and a detail for people that says what to do.
 pub fn response(status: StatusCode, code: &str, mut detail: String) -> Response {
     if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
         detail.truncate(end);

@@ -1,4 +1,4 @@
-//! Strict parsing of query strings: unknown, repeated and invalid parameters are refused, which services answer with 422.
+//! Strict parsing of query strings: unknown, repeated and invalid parameters are refused; services respond with 422.
 //!
 //! A parameter has a fixed name ([`Query::text`]), or a name of the client's choice behind a fixed prefix
 //! ([`Query::prefixed`]).
@@ -8,37 +8,37 @@ use std::str::FromStr;
 
 use http::Uri;
 
-/// Most characters of a parameter's name that a message repeats.
+/// Maximum number of characters of a parameter's name in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// An invalid query: names the parameter and says what would be right.
+/// An invalid query. The message names the parameter and says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
 /// A set of parameters.
 pub trait Parameters: Sized {
-    /// Reads them from the query.
+    /// Parses them from the query.
     ///
     /// # Errors
     /// When a value is invalid.
-    fn take(query: &mut Query) -> Result<Self, Invalid>;
+    fn parse(query: &mut Query) -> Result<Self, Invalid>;
 }
 
 /// No parameters.
 impl Parameters for () {
-    fn take(_: &mut Query) -> Result<Self, Invalid> {
+    fn parse(_: &mut Query) -> Result<Self, Invalid> {
         Ok(())
     }
 }
 
 impl<A: Parameters, B: Parameters> Parameters for (A, B) {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
-        Ok((A::take(query)?, B::take(query)?))
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
+        Ok((A::parse(query)?, B::parse(query)?))
     }
 }
 
-/// A query that is being read. It records the requested names and prefixes, so that all others are unknown.
+/// A query that is being parsed. It records the requested names and prefixes; all others are unknown.
 pub struct Query {
     given: Vec<(String, String)>,
     names: Vec<&'static str>,
@@ -46,7 +46,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads the query of a URI as `P`.
+    /// Parses the query of a URI as `P`.
     ///
     /// # Errors
     /// When a parameter is unknown, repeated or invalid.
@@ -54,7 +54,7 @@ impl Query {
         let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let given: Vec<(String, String)> = given.into_owned().collect();
         let mut query = Self { given, names: Vec::new(), prefixes: Vec::new() };
-        let read = P::take(&mut query)?;
+        let read = P::parse(&mut query)?;
         query.refuse_unknown()?;
         Ok(read)
     }
@@ -67,7 +67,7 @@ impl Query {
         self.names.push(name);
         let mut values = self.given.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Invalid(format!("{name} is given twice; give it once"))),
+            (_, Some(_)) => Err(Invalid(format!("{name} is given twice; send it once"))),
             (value, None) => Ok(value.cloned()),
         }
     }
@@ -75,7 +75,7 @@ impl Query {
     /// The value of a parameter, parsed as `T`.
     ///
     /// # Errors
-    /// When it is repeated or invalid. The message has the parser's error.
+    /// When it is repeated or invalid. The message contains the parser's error.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Invalid> {
         let text = self.text(name)?;
         text.map(|text| text.parse().map_err(|error| Invalid(format!("{name}: {error}")))).transpose()
@@ -91,10 +91,10 @@ impl Query {
         for (name, value) in &self.given {
             let Some(name) = name.strip_prefix(prefix) else { continue };
             if found.len() == most {
-                return Err(Invalid(format!("there may be at most {most} parameters {prefix}NAME")));
+                return Err(Invalid(format!("at most {most} parameters {prefix}NAME are allowed")));
             }
             if found.iter().any(|(known, _)| known == name) {
-                return Err(Invalid(format!("{prefix}{} is given twice; give it once", shown(name))));
+                return Err(Invalid(format!("{prefix}{} is given twice; send it once", shown(name))));
             }
             found.push((name.to_owned(), value.clone()));
         }
@@ -107,9 +107,9 @@ impl Query {
         let names = self.names.iter().copied().map(str::to_owned);
         let known: Vec<String> = names.chain(self.prefixes.iter().map(|prefix| format!("{prefix}NAME"))).collect();
         if known.is_empty() {
-            return Err(Invalid(format!("this path takes no parameters, so not {unknown:?} either")));
+            return Err(Invalid(format!("this path has no parameters, so {unknown:?} is not allowed")));
         }
-        Err(Invalid(format!("there is no parameter {unknown:?}; there are {}", known.join(", "))))
+        Err(Invalid(format!("there is no parameter {unknown:?}; the parameters are {}", known.join(", "))))
     }
 
     fn is_known(&self, name: &str) -> bool {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     impl Parameters for Page {
-        fn take(query: &mut Query) -> Result<Self, Invalid> {
+        fn parse(query: &mut Query) -> Result<Self, Invalid> {
             Ok(Self { limit: query.parsed("limit")?, name: query.text("name")? })
         }
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(read("name=a%20b&limit=5"), Ok(Page { limit: Some(5), name: Some("a b".to_owned()) }));
         assert_eq!(read(""), Ok(Page { limit: None, name: None }));
         for (query, part) in [
-            ("limt=5", "there is no parameter \"limt\"; there are limit, name"),
+            ("limt=5", "there is no parameter \"limt\"; the parameters are limit, name"),
             ("limit=x&name=y", "limit: "),
             ("limit=1&limit=2", "limit is given twice"),
             ("limit=-1", "limit: "),
@@ -158,7 +158,7 @@ mod tests {
             assert!(refused.contains(part), "{query}: {refused}");
         }
         let none = Query::read::<()>(&"/a?x=1".parse().unwrap()).unwrap_err().to_string();
-        assert!(none.contains("takes no parameters"), "{none}");
+        assert!(none.contains("has no parameters"), "{none}");
         let long = read(&format!("{}=1", "n".repeat(9_000))).unwrap_err();
         assert!(long.len() < 200, "{long}");
     }
@@ -167,7 +167,7 @@ mod tests {
     struct Prefixed(Vec<(String, String)>);
 
     impl Parameters for Prefixed {
-        fn take(query: &mut Query) -> Result<Self, Invalid> {
+        fn parse(query: &mut Query) -> Result<Self, Invalid> {
             Ok(Self(query.prefixed("a.", 3)?))
         }
     }
@@ -186,7 +186,7 @@ mod tests {
         for (query, part) in [
             ("a.x=1&a.y=2&a.x=3", "a.x is given twice"),
             ("a.1=&a.2=&a.3=&a.4=", "at most 3 parameters a.NAME"),
-            ("a=1", "there is no parameter \"a\"; there are limit, name, a.NAME"),
+            ("a=1", "there is no parameter \"a\"; the parameters are limit, name, a.NAME"),
             ("b.x=1", "there is no parameter \"b.x\""),
         ] {
             let refused = read(query).unwrap_err();

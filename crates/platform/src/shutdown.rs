@@ -1,4 +1,4 @@
-//! Graceful shutdown: a signal starts it, work in progress finishes, a deadline ends it.
+//! Graceful shutdown: it starts with a signal, lets work in progress finish, and ends at a deadline.
 
 use std::process::ExitCode;
 use std::time::Duration;

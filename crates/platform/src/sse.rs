@@ -1,11 +1,11 @@
 //! Server-sent events as the WHATWG HTML standard defines them ("Parsing an event stream"), for clients that resume.
 //!
-//! In: bytes in pieces of any size. Out: events, and the last id, which blocks without data move on too.
+//! In: bytes in pieces of any size. Out: events and the last id, which blocks without data also update.
 
 /// One dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SseEvent {
-    /// Its type; `message` where the server named none.
+    /// Its type; `message` if the server set none.
     pub event: String,
     /// Its data, lines joined by `\n`.
     pub data: String,
@@ -28,7 +28,7 @@ impl SseParser {
         self.last_id.as_deref()
     }
 
-    /// Takes more bytes; returns the events that they complete.
+    /// Adds bytes; returns the events that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<SseEvent> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -59,7 +59,7 @@ impl SseParser {
             "event" => value.clone_into(&mut self.event),
             "data" => self.data.push(value.to_owned()),
             "id" if !value.contains('\0') => self.pending_id = Some(value.to_owned()),
-            // Comments (an empty field) and fields of the future.
+            // Comments (an empty field name) and unknown fields.
             _ => {}
         }
         None
@@ -86,7 +86,7 @@ mod tests {
         ": hello\n\nid: a\n\nevent: alert\nid: b\ndata: {\"x\":\ndata: 1}\n\ndata:bare\r\n\r\nid: c\rdata: cut";
 
     #[test]
-    fn events_come_out_the_same_however_the_bytes_are_cut() {
+    fn events_do_not_depend_on_the_pieces() {
         let expected = [("alert", "{\"x\":\n1}"), ("message", "bare")];
         for size in 1..STREAM.len() {
             let mut parser = SseParser::default();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_with_only_an_id_moves_the_place_to_resume_from() {
+    fn a_block_with_only_an_id_updates_the_last_id() {
         let mut parser = SseParser::default();
         assert!(parser.feed(b"id: 7\n\n").is_empty());
         assert_eq!(parser.last_id(), Some("7"));

@@ -32,7 +32,7 @@ pub struct BuiltInRuleSettings {
 }
 
 /// The built-in rules. They belong to no tenant, and apply to the detections of all tenants.
-pub fn built_in(settings: &BuiltInRuleSettings) -> Vec<Rule> {
+pub fn built_in_rules(settings: &BuiltInRuleSettings) -> Vec<Rule> {
     let category = literal(&settings.suspicious_category.to_ascii_lowercase());
     let rule = |name: &str, condition: String, enabled| Rule {
         id: RuleId::built_in(name),
@@ -92,7 +92,7 @@ mod tests {
             height: 0,
             captured_at,
         };
-        let rules = built_in(&settings).into_iter();
+        let rules = built_in_rules(&settings).into_iter();
         rules
             .filter(|rule| Condition::compile(&rule.condition).unwrap().matches(&Subject::Detection(subject)).unwrap())
             .map(|rule| rule.name)

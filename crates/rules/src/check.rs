@@ -150,8 +150,8 @@ impl Checker {
         attribute_name(expression).is_some_and(|name| !self.attributes.contains_key(name))
     }
 
-    /// The types of expressions that are compared with each other. An untyped attribute takes `expected`, or else the type of the first
-    /// typed expression.
+    /// The types of expressions that are compared with each other. An untyped attribute gets the
+    /// type `expected`, or else that of the first typed expression.
     fn unify(
         &mut self,
         operands: &[&IdedExpr],
@@ -165,7 +165,7 @@ impl Checker {
             expected = expected.or(known);
             known_types.push(known);
         }
-        // Each expression is checked once. A second check would double the work at every level of nesting.
+        // Each expression is checked once. Checking twice would double the work at every level of nesting.
         let mut types = Vec::with_capacity(operands.len());
         for (expression, known) in operands.iter().zip(known_types) {
             types.push(match known {
@@ -223,7 +223,7 @@ fn variable(name: &str) -> Result<ValueType, Error> {
     subject::find(name).map(|variable| variable.value_type).ok_or_else(|| unknown_variable(name))
 }
 
-/// The type of all operands of a function or operator, if it takes only one.
+/// The type of all operands of a function or operator, if it accepts only one type.
 fn operand_type(function: &str) -> Option<ValueType> {
     match function {
         "_&&_" | "_||_" | "!_" => Some(ValueType::Bool),

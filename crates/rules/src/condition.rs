@@ -19,8 +19,8 @@ const MAX_NESTING: usize = 24;
 const MAX_SIGNS: usize = 4;
 /// Maximum number of characters of a condition that a message quotes.
 const MAX_QUOTED: usize = 24;
-/// Stack in bytes of the thread that parses and checks. The parser takes about 6 KiB for each level, and a chain of operators in 2 KiB
-/// has a thousand levels before it is refused.
+/// Stack in bytes of the thread that parses and checks. The parser needs about 6 KiB per level, and
+/// a chain of operators in 2 KiB has up to a thousand levels.
 const PARSER_STACK: usize = 8 << 20;
 
 /// Why a condition cannot be compiled or evaluated.
@@ -33,7 +33,7 @@ pub enum Error {
     #[error("the condition has {0} bytes; at most {MAX_SOURCE_BYTES} are allowed")]
     TooLong(usize),
     /// The condition is nested too deeply.
-    #[error("the condition is nested too deeply; take out brackets or split it into several rules")]
+    #[error("the condition is nested too deeply; remove brackets or split it into several rules")]
     TooDeep,
     /// The text is not valid CEL.
     #[error("the condition is not valid CEL: unexpected {found} at line {line}, column {column}")]
@@ -61,7 +61,7 @@ pub enum Error {
         /// All known names, comma-separated.
         known: String,
     },
-    /// Types do not fit together, or a form of CEL that conditions do not have.
+    /// The types do not match, or conditions do not support this part of CEL.
     #[error("{0}")]
     Type(String),
     /// The evaluation failed for a detection: a division by zero or an overflow.
@@ -91,13 +91,13 @@ impl fmt::Debug for Condition {
 /// CEL with its standard library and string functions. [`type_of`] restricts what a condition may use.
 static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    // Fails only if names collide. Both are of one crate and do not; a test calls `lowerAscii`.
+    // Fails only if function names collide, which those of this crate do not. A test calls `lowerAscii`.
     drop(env.add_extension(cel::extensions::strings));
     Arc::new(env)
 });
 
 impl Condition {
-    /// Compiles and checks a condition. Blocking: starts a thread and takes milliseconds.
+    /// Compiles and checks a condition. Blocks for milliseconds, and starts a thread.
     ///
     /// # Errors
     /// Names what is invalid in the text and what is allowed.
@@ -107,7 +107,7 @@ impl Condition {
         let thread = std::thread::Builder::new().name("rule".to_owned()).stack_size(PARSER_STACK);
         let compiling = thread
             .spawn(move || compile(&owned))
-            .map_err(|error| Error::Evaluation(format!("no thread to compile it on: {error}")))?;
+            .map_err(|error| Error::Evaluation(format!("cannot start a thread to compile it: {error}")))?;
         let compiled = compiling.join().unwrap_or_else(|_| Err(syntax_error(source, 1, 1)))?;
         let condition = Self { source: source.into(), compiled: Arc::new(compiled) };
         condition.check_evaluates()?;
@@ -203,7 +203,7 @@ fn failure_reason(error: &ExecutionError) -> String {
     let reason = match error {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero",
         ExecutionError::Overflow(..) => "a number in it grows too large",
-        _ => "its values do not fit together",
+        _ => "its values have incompatible types",
     };
     reason.to_owned()
 }

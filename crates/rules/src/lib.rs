@@ -16,6 +16,6 @@ mod condition;
 pub mod fuzzing;
 mod subject;
 
-pub use built_in::{BuiltInRuleSettings, FACE_SEEN, SUSPICIOUS_VEHICLE, built_in};
+pub use built_in::{BuiltInRuleSettings, FACE_SEEN, SUSPICIOUS_VEHICLE, built_in_rules};
 pub use condition::{Condition, Error, MAX_SOURCE_BYTES};
 pub use subject::{DetectionSubject, Subject};

@@ -1,7 +1,7 @@
 //! The subject of a condition, and the variables that a condition can read.
 //!
-//! A new variable is one line in [`VARIABLES`], and one at the same place in the table of `docs/RULES.md`. An attribute needs none:
-//! `attributes.NAME` reads it.
+//! A new variable needs one line in [`VARIABLES`], and one at the same place in the table of
+//! `docs/RULES.md`. An attribute needs no line: conditions read it as `attributes.NAME`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::check::ValueType;
 
-/// What a rule is evaluated on.
+/// The object that a rule is evaluated on.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// One detection of a frame.
@@ -31,7 +31,7 @@ impl Subject<'_> {
     }
 }
 
-/// A detection with its frame. A missing value reads as an empty text, 0 or false, so that no rule fails for it.
+/// A detection with its frame. A missing value is an empty text, 0 or false in a condition, so that no rule fails because of it.
 #[derive(Debug, Clone, Copy)]
 pub struct DetectionSubject<'a> {
     /// Id of the frame.
@@ -89,7 +89,7 @@ pub(crate) static VARIABLES: &[Variable] = &[
     }),
 ];
 
-/// The variable of this name. A vehicle's four are also found as attributes: `attributes.make` is `make`.
+/// The variable of this name. The four variables of a vehicle are also found as attributes: `attributes.make` is `make`.
 pub(crate) fn find(name: &str) -> Option<&'static Variable> {
     let vehicle = |name: &&str| contracts::Vehicle::NAMES.contains(name);
     let name = name.strip_prefix(ATTRIBUTES).filter(vehicle).unwrap_or(name);
@@ -115,7 +115,7 @@ pub(crate) struct VariableValues<'a> {
 }
 
 impl VariableResolver for VariableValues<'_> {
-    /// CEL calls this for every variable, with the qualified name first: for `box.x` it does not ask for `box`.
+    /// CEL calls this for every variable, first with the qualified name: `box.x` before `box`.
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         let Subject::Detection(subject) = self.subject;
         if let Some(variable) = find(name) {
@@ -123,7 +123,7 @@ impl VariableResolver for VariableValues<'_> {
         }
         let name = name.strip_prefix(ATTRIBUTES)?;
         let known = subject.attributes();
-        // An attribute of another type than the condition expects reads as missing.
+        // An attribute of another type than the condition expects counts as missing.
         Some(match self.attributes.get(name)? {
             ValueType::Text => text(known.text(name).unwrap_or_default()),
             ValueType::Whole | ValueType::Fraction => fraction(known.number(name).unwrap_or_default()),

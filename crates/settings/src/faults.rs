@@ -10,7 +10,7 @@ impl Faults {
         self.0.push(fault.into());
     }
 
-    /// Adds an error unless `condition` holds.
+    /// Adds an error unless `condition` is true.
     pub fn ensure(&mut self, condition: bool, fault: impl FnOnce() -> String) {
         if !condition {
             self.add(fault());
@@ -50,7 +50,7 @@ impl Faults {
     }
 }
 
-/// Checks that the parser of a single setting cannot make: those of several settings together, and of files that they name.
+/// Checks that the parser of a single setting cannot make: checks of several settings together, and of the files that they name.
 pub trait Check {
     /// Adds the errors to `faults`. Connects to no server.
     fn check(&self, faults: &mut Faults);

@@ -21,7 +21,7 @@ pub struct InEffect {
     pub source: Source,
 }
 
-/// The settings of a command and of its subcommands, sorted by name. Flags count for the subcommand in use.
+/// The settings of a command and of its subcommands, sorted by name. Flags apply to the subcommand in use.
 ///
 /// # Errors
 /// The faults that make the settings unusable.
@@ -62,7 +62,7 @@ fn add_subcommands(found: &mut Found, command: &Command, sources: &Sources) -> R
     command.get_subcommands().try_for_each(|subcommand| add_subcommands(found, subcommand, sources))
 }
 
-/// Adds the setting of an argument, unless it is there or the argument is no setting.
+/// Adds the setting of an argument, unless it was added before or the argument is not a setting.
 fn add(found: &mut Found, arg: &Arg, sources: &Sources, matches: Option<&ArgMatches>) -> Result<(), Faults> {
     let Some(names) = names_of(arg).filter(|names| !found.contains_key(&names[0])) else { return Ok(()) };
     let mut faults = Faults::default();

@@ -1,7 +1,8 @@
 //! Names of settings.
 //!
-//! All services share one environment. A service therefore accepts the variables of the others and refuses only what no
-//! program knows. Its own names come from its `clap` command. Those of the others are in `known.txt`, which the test
+//! All services share one environment. A service therefore accepts the variables of other services and refuses
+//! only unknown ones. Its own names come from its `clap` command. Those of the others are in `known.txt`, which
+//! the test
 //! `known_settings_are_those_of_all_programs` of the `sightline` crate writes from the commands of all programs.
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use crate::PREFIX;
 /// Every setting of every program, old names included, one a line.
 pub const KNOWN: &str = include_str!("known.txt");
 
-/// Names outside the settings: of the build and of the tests.
+/// Names that are not settings: those of the build and of the tests.
 const FOREIGN: [&str; 3] = ["SIGHTLINE_TEST_", "SIGHTLINE_SAMPLES_DIR", "SIGHTLINE_CACHE"];
 
 /// The variables of an argument: its own and, after that, its old names.
@@ -30,7 +31,7 @@ pub fn keys_of(command: &Command) -> BTreeSet<String> {
     own.chain(command.get_subcommands().flat_map(keys_of)).collect()
 }
 
-/// What is wrong with a variable that no program knows.
+/// The error message for an unknown variable; `None` for a known one.
 pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
     let known: BTreeSet<&str> = KNOWN.lines().chain(own.iter().map(String::as_str)).collect();
     let key = name.strip_suffix("_FILE").unwrap_or(name);
@@ -38,7 +39,7 @@ pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
         return None;
     }
     let hint = nearest(name, &known).map(|near| format!("; did you mean {near}")).unwrap_or_default();
-    Some(format!("{name} is no setting{hint}; `--help` lists them all"))
+    Some(format!("{name} is not a setting{hint}; `--help` lists them all"))
 }
 
 /// The known name that shares the longest beginning and end with `name`.

@@ -4,8 +4,8 @@
 //! program flattens the structs that it needs and reads them with [`parse`] or [`parse_and_check`].
 //!
 //! A value comes from the first of: the flag, the environment variable, the file that `<variable>_FILE` names (for mounted
-//! secrets), a `.env` file in the working directory, the default. A `SIGHTLINE_` variable that no program knows stops the
-//! start: its author believes that it has an effect. All faults are reported together.
+//! secrets), a `.env` file in the working directory, the default. An unknown `SIGHTLINE_` variable stops the start, because
+//! it is probably misspelt. All faults are reported together.
 //!
 //! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
 

@@ -1,4 +1,4 @@
-//! Reads settings from the environment, files and `.env`, and hands them to `clap`.
+//! Reads settings from the environment, files and `.env`, and passes them to `clap`.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +14,12 @@ use clap::{Arg, ArgMatches, Command, Parser};
 use crate::keys::{self, keys_of, names_of};
 use crate::{Check, Faults, PREFIX, Secret};
 
-/// Reads the settings of a program. Prints what is wrong and exits where something is.
+/// Reads the settings of a program. Prints what is wrong and exits if something is.
 pub fn parse<T: Parser>() -> T {
     parse_with(|_: &T, _| {})
 }
 
-/// Reads the settings of a program and checks them together. Prints everything that is wrong and exits where something is.
+/// Reads the settings of a program and checks them together. Prints everything that is wrong and exits if something is.
 pub fn parse_and_check<T: Parser + Check>() -> T {
     parse_with(T::check)
 }
@@ -75,7 +75,7 @@ impl fmt::Display for Source {
 
 /// A value as text, before its parser has seen it.
 #[derive(Debug, Clone)]
-pub(crate) struct Given {
+pub(crate) struct GivenValue {
     pub value: String,
     pub source: Source,
 }
@@ -97,7 +97,7 @@ impl Sources {
                 Ok(entry) => dotenv.push(entry),
                 Err(error) => {
                     faults.add(format!(".env: {error}"));
-                    // The reader does not get past a bad line.
+                    // The parser cannot continue after an invalid line.
                     break;
                 }
             }
@@ -138,8 +138,8 @@ impl Sources {
         }
     }
 
-    /// What `clap` makes of the arguments and of these sources. A value that its parser refuses becomes a fault, and the
-    /// default stands in for it, so that the other settings can be checked too.
+    /// Parses the arguments and these sources with `clap`. A value that its parser refuses becomes
+    /// a fault, and the default replaces it, so that the other settings can be checked too.
     pub fn matches(
         &self,
         command: Command,
@@ -173,15 +173,15 @@ impl Sources {
     }
 
     /// The value of a setting with these names, if it is set.
-    pub fn given(&self, names: &[String]) -> Result<Option<Given>, String> {
+    pub fn given(&self, names: &[String]) -> Result<Option<GivenValue>, String> {
         match one_of(&self.environment, names)? {
             Some(Variable { name, value, is_file: false }) => {
-                Ok(Some(Given { value, source: Source::Environment(name) }))
+                Ok(Some(GivenValue { value, source: Source::Environment(name) }))
             }
             Some(file) => file.read().map(Some),
             None => match one_of(&self.dotenv, names)? {
                 Some(Variable { name, value, is_file: false }) => {
-                    Ok(Some(Given { value, source: Source::DotEnv(name) }))
+                    Ok(Some(GivenValue { value, source: Source::DotEnv(name) }))
                 }
                 Some(file) => file.read().map(Some),
                 None => Ok(None),
@@ -198,11 +198,11 @@ struct Variable {
 }
 
 impl Variable {
-    fn read(self) -> Result<Given, String> {
+    fn read(self) -> Result<GivenValue, String> {
         let Self { name, value: path, .. } = self;
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: cannot read {path}: {error}"))?;
         let value = text.trim_end_matches(['\r', '\n']).to_owned();
-        Ok(Given { value, source: Source::File(name, path.into()) })
+        Ok(GivenValue { value, source: Source::File(name, path.into()) })
     }
 }
 
@@ -215,7 +215,7 @@ fn one_of(variables: &BTreeMap<String, String>, names: &[String]) -> Result<Opti
         Some(Variable { name, value, is_file })
     });
     match (set.next(), set.next()) {
-        (Some(first), Some(second)) => Err(format!("{} and {} are both set; keep one", first.name, second.name)),
+        (Some(first), Some(second)) => Err(format!("{} and {} are both set; set only one", first.name, second.name)),
         (first, _) => Ok(first),
     }
 }
@@ -231,8 +231,8 @@ pub(crate) fn is_secret(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == TypeId::of::<Secret>()
 }
 
-/// What the argument's parser says against a value.
-fn fault_of_value(arg: &Arg, given: &Given) -> Option<String> {
+/// The error of the argument's parser for a value; `None` if it is valid.
+fn fault_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
     let long = arg.get_long()?;
     let alone = arg.clone().env(Resettable::Reset).required(false);
     let command = Command::new("setting").no_binary_name(true).disable_help_flag(true).arg(alone);
@@ -251,8 +251,8 @@ fn fault_of_value(arg: &Arg, given: &Given) -> Option<String> {
     })
 }
 
-/// Gives each argument the value of its variables as its default, and to faulty ones the program's default.
-fn with_values(command: Command, given: &BTreeMap<String, Given>, faulty: &BTreeSet<String>) -> Command {
+/// Sets the value of its variable as the default of each argument. Faulty ones keep the program's default.
+fn with_values(command: Command, given: &BTreeMap<String, GivenValue>, faulty: &BTreeSet<String>) -> Command {
     let give = |arg: Arg| {
         let Some(key) = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned) else { return arg };
         let arg = arg.hide_env_values(true);
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_mistyped_name_stops_the_start_with_a_hint() {
         let faults = read(&[("SIGHTLINE_MAX_FRAMEBYTES", "5")], &[], &[]).unwrap_err();
-        assert!(faults[0].contains("SIGHTLINE_MAX_FRAMEBYTES is no setting"), "{faults:?}");
+        assert!(faults[0].contains("SIGHTLINE_MAX_FRAMEBYTES is not a setting"), "{faults:?}");
         assert!(faults[0].contains("did you mean SIGHTLINE_MAX_FRAME_BYTES"), "{faults:?}");
     }
 
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_end_of_a_file_is_no_part_of_the_value() {
+    fn the_line_end_of_a_file_is_not_part_of_the_value() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "face,vehicle\r\n").unwrap();
         let path = file.path().to_str().unwrap();

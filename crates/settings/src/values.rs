@@ -36,22 +36,22 @@ impl Unit {
     }
 }
 
-/// A duration such as `250ms`, `90s` or `7d`. A bare number is in milliseconds; so is `range`.
+/// A duration such as `250ms`, `90s` or `7d`. A bare number and `range` are in milliseconds.
 pub fn milliseconds(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
     in_unit(Unit::Milliseconds, &range)
 }
 
-/// A duration such as `250ms`, `90s` or `7d`. A bare number is in seconds; so is `range`.
+/// A duration such as `250ms`, `90s` or `7d`. A bare number and `range` are in seconds.
 pub fn seconds(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
     in_unit(Unit::Seconds, &range)
 }
 
-/// A duration such as `250ms`, `90s` or `7d`. A bare number is in minutes; so is `range`.
+/// A duration such as `250ms`, `90s` or `7d`. A bare number and `range` are in minutes.
 pub fn minutes(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
     in_unit(Unit::Minutes, &range)
 }
 
-/// A duration such as `250ms`, `90s` or `7d`. A bare number is in days of 24 hours; so is `range`.
+/// A duration such as `250ms`, `90s` or `7d`. A bare number and `range` are in days of 24 hours.
 pub fn days(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
     in_unit(Unit::Days, &range)
 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_units_and_bare_numbers_that_of_the_name() {
+    fn durations_have_units_or_the_default_unit() {
         for (text, bare, milliseconds) in [
             ("30", Some(Unit::Seconds), 30_000),
             ("30", Some(Unit::Milliseconds), 30),

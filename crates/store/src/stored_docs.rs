@@ -157,7 +157,7 @@ pub(crate) fn check(batch: &[Indexed]) -> Result<(), StoreError> {
         }
         for AlertEvent { data, .. } in alerts {
             data.attributes.check().map_err(|reason| invalid("an alert", &reason))?;
-            if !data.confidence.is_finite() || data.bounds.is_some_and(|bounds| !bounds.is_sound()) {
+            if !data.confidence.is_finite() || data.bounds.is_some_and(|bounds| !bounds.is_valid()) {
                 return Err(invalid("an alert", "confidence and box must be finite numbers"));
             }
         }

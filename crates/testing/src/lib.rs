@@ -1,4 +1,4 @@
-//! What tests of several crates need. A development dependency only: no product depends on it.
+//! Helpers for the tests of several crates. A development dependency only.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 

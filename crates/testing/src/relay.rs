@@ -50,7 +50,7 @@ impl Drop for Relay {
     }
 }
 
-/// Dropping it ends the connections too, which the set of their tasks holds.
+/// Dropping the future also ends the connections, because it owns their tasks.
 async fn relay(listener: TcpListener, server: String) {
     let mut connections = JoinSet::new();
     while let Ok((mut client, _)) = listener.accept().await {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
-use rules::built_in;
+use rules::built_in_rules;
 use store::{Blobs, Documents};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,7 @@ impl App {
             bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
             recent_keys: RecentKeys::new(),
             detectors: shared.frames.detectors.clone(),
-            built_in_rules: built_in(&shared.rules),
+            built_in_rules: built_in_rules(&shared.rules),
             max_pixels: shared.frames.max_frame_pixels,
             max_bytes: shared.frames.max_frame_bytes,
             inline_bytes: max_image.min(INLINE_BYTES),

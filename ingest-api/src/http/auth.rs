@@ -13,7 +13,7 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::Timestamp;
-use platform::http::note_tenant;
+use platform::http::set_tenant;
 use store::relational::Role;
 use utoipa::openapi::security::SecurityRequirement;
 
@@ -268,7 +268,7 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let header = parts.headers.get(AUTHORIZATION).ok_or(AuthError::NoCredential)?;
     let token = header.to_str().ok().and_then(bearer).ok_or(AuthError::NoCredential)?;
     let caller = app.accounts.authenticate(token).await?;
-    note_tenant(&parts.extensions, caller.tenant.as_str());
+    set_tenant(&parts.extensions, caller.tenant.as_str());
     count_request(parts, app, &caller).await?;
     Ok(caller)
 }

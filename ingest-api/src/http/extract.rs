@@ -82,7 +82,7 @@ pub struct ListQuery {
 }
 
 impl Parameters for ListQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let (from, to) = span(query)?;
         let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
         let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;

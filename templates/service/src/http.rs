@@ -70,7 +70,7 @@ impl FromRequestParts<App> for MayRead {
 /// An error response. The text is the `detail` of the problem.
 #[derive(Debug, thiserror::Error)]
 enum ApiError {
-    #[error("this needs a credential; send Authorization: Bearer <token>")]
+    #[error("this request needs a credential; send Authorization: Bearer <token>")]
     NoCredential,
     #[error("the token is not valid; sign in again or use another one")]
     InvalidCredential,

@@ -8,8 +8,8 @@
 //! In: results from the log, as a member of a consumer group. Out: the number of results of each detector, over HTTP.
 //!
 //! Guarantees: every result is counted at least once while the process runs; a result that cannot be decoded becomes a dead
-//! letter. Counts are in memory and start at zero with the process. A service whose effects must survive stores them before
-//! the handler returns, under an id that makes a repeat harmless.
+//! letter. Counts are in memory and start at zero with the process. If the effects of a service must survive a crash, its
+//! handler stores them before it returns, with an id that makes a repeat harmless.
 
 mod config;
 mod counts;
@@ -27,7 +27,7 @@ pub use config::Config;
 
 use crate::counts::Counts;
 
-/// Connections to the outside, made by `main` or by a test.
+/// Dependencies of the service, created by `main` or by a test.
 #[derive(Clone)]
 pub struct Deps {
     /// The log.

@@ -83,7 +83,7 @@ impl Services {
         if let Some(namespace) = self.namespace {
             namespace.delete().await?;
         }
-        self.folder.close().context("a folder is left behind")
+        self.folder.close().context("a folder could not be deleted")
     }
 }
 

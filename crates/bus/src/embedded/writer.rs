@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// Removes messages that were acknowledged or failed. Returns the numbers of messages and bytes that are still unacknowledged.
-    fn settle(&self, count: usize, bytes: usize) -> (usize, usize) {
+    fn remove_finished(&self, count: usize, bytes: usize) -> (usize, usize) {
         let mut waiting = lock(&self.state);
         waiting.count -= count;
         waiting.bytes -= bytes;
@@ -194,7 +194,7 @@ impl Writer {
             Err(error) => Err(error),
         };
         // Before the acknowledgements, so that a producer can send again as soon as it gets one.
-        let (waiting, waiting_bytes) = self.queue.settle(count, bytes);
+        let (waiting, waiting_bytes) = self.queue.remove_finished(count, bytes);
         self.log.metrics.queued(waiting, waiting_bytes);
         self.log.set_failure(answer.as_ref().err());
         for (position, acknowledge) in acknowledgements {

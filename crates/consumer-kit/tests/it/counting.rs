@@ -1,4 +1,4 @@
-//! The smallest consumer: it counts the frames of each stream. A new consumer starts from here.
+//! The smallest consumer: it counts the frames of each stream. An example to start from.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -38,11 +38,11 @@ async fn count_frames(bus: Arc<dyn Bus>, counts: Counts, stop: CancellationToken
     consumer_kit::run(bus, group, CountFrames(counts), stop).await
 }
 
-// Up to here it is the consumer.
+// End of the consumer.
 
 #[tokio::test]
 async fn a_consumer_of_forty_lines_counts_a_topic() {
-    let lines = include_str!("counting.rs").lines().position(|line| line.starts_with("// Up to here")).unwrap();
+    let lines = include_str!("counting.rs").lines().position(|line| line.starts_with("// End of the consumer")).unwrap();
     assert!(lines <= 42, "{lines} lines");
     let log = TestLog::new();
     let (counts, stop) = (Counts::default(), CancellationToken::new());

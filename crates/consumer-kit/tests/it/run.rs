@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::test_log::{TestLog, eventually, frame};
 
-/// Notes the offsets it is given; fails the second message so many times.
+/// Records the offsets that it gets; fails `failures` times on the second message.
 struct FailsSecond {
     seen: Arc<Mutex<Vec<i64>>>,
     failures: usize,
@@ -24,7 +24,7 @@ impl Handler for FailsSecond {
         self.seen.lock().unwrap().push(offset);
         if offset == 1 && self.failures > 0 {
             self.failures -= 1;
-            return Err(HandleError::Transient("the store is away".to_owned()));
+            return Err(HandleError::Transient("the store is unreachable".to_owned()));
         }
         Ok(())
     }
@@ -68,13 +68,13 @@ async fn a_stop_during_retries_leaves_the_message_for_the_next_start() {
     assert_eq!(*seen.lock().unwrap(), [1]);
 }
 
-/// Refuses everything.
+/// Refuses every message.
 struct Refuses;
 
 #[async_trait]
 impl Handler for Refuses {
     async fn handle(&mut self, _: &Delivery) -> Result<(), HandleError> {
-        Err(HandleError::permanent("unknown", &"no use for it"))
+        Err(HandleError::permanent("unknown", &"unknown message"))
     }
 }
 

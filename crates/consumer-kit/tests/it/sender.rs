@@ -1,4 +1,4 @@
-//! Sending until the log has it.
+//! Sending with retries.
 
 use std::sync::atomic::Ordering;
 
@@ -16,8 +16,8 @@ async fn a_refused_and_a_lost_message_are_sent_again() {
     bus.lost.store(1, Ordering::SeqCst);
     let sender = Sender::new(bus.producer(), CancellationToken::new());
     let pending = vec![sender.begin(TopicRole::Alerts, frame("a")), sender.begin(TopicRole::Alerts, frame("b"))];
-    assert!(sender.settle(pending).await.unwrap().is_empty());
-    // The one whose acknowledgement was lost is there twice.
+    assert!(sender.await_acks(pending).await.unwrap().is_empty());
+    // The message whose acknowledgement was lost is on the log twice.
     assert_eq!(log.read(TopicRole::Alerts).await.len(), 3);
 }
 
@@ -31,7 +31,7 @@ async fn queueing_waits_while_the_queue_is_full() {
 }
 
 #[tokio::test]
-async fn a_message_that_never_fits_is_given_back() {
+async fn a_message_over_the_limit_is_returned() {
     let log = TestLog::new();
     let sender = Sender::new(log.bus.producer(), CancellationToken::new());
     let huge = Message { key: None, headers: Headers::new(), value: vec![0; 2 << 20].into() };

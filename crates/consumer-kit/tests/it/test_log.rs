@@ -1,4 +1,4 @@
-//! An embedded log in a folder of its own, and a bus that fails when a test tells it to.
+//! An embedded log in a new folder, and a bus that fails on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use contracts::{DeadLetter, Event, FrameContent, FrameEvent, FrameId, Headers, M
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-/// Longer than anything here takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct TestLog {
@@ -61,7 +61,7 @@ impl TestLog {
     }
 }
 
-/// Waits until `holds`.
+/// Waits until `holds` returns true.
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let begun = Instant::now();
     while !holds().await {
@@ -103,7 +103,7 @@ impl FlakyBus {
     }
 }
 
-/// Whether one of the failures is used up.
+/// Uses up one of the failures. Returns `false` if none is left.
 fn take(failures: &AtomicUsize) -> bool {
     failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }

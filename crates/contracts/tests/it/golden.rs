@@ -77,7 +77,7 @@ fn a_frame_matches_its_golden_file() {
 }
 
 #[test]
-fn a_large_frame_is_a_reference() {
+fn a_large_frame_refers_to_a_blob() {
     let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
     assert_golden("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
 }
@@ -123,7 +123,7 @@ fn an_alert_matches_its_golden_file() {
 }
 
 #[test]
-fn a_dead_letter_holds_the_whole_original() {
+fn a_dead_letter_contains_the_whole_original() {
     let letter = DeadLetter {
         cause: Cause { code: "undecodable".to_owned(), message: "the JPEG ends in the middle".to_owned() },
         origin: Origin { topic: "sightline.frames".to_owned(), partition: 3, offset: 4711 },
@@ -155,7 +155,7 @@ fn a_frame_with_an_invalid_blob_key_is_refused() {
     let mut message = frame().to_message();
     message.headers.push("ce_dataref", "inbox/../frames/x");
     let error = FrameEvent::from_message(&message).unwrap_err().to_string();
-    assert!(error.contains("header ce_dataref: a blob key reads"), "{error}");
+    assert!(error.contains("header ce_dataref: a blob key must be"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The access log: one line per request, written when its answer is sent or its client has disconnected.
+//! The access log: one line per request, written when its response is sent or its client has disconnected.
 //!
 //! A line has method, route, status, time, bytes, request id, the caller's tenant where a handler sets it, and the client's
-//! address. It never has query, headers or bodies, which may hold credentials, nor a path that is not a route.
+//! address. It never contains the query, headers or bodies, which may contain credentials, nor a path that is not a route.
 //! `SIGHTLINE_LOG=info,access=off` turns it off.
 
 use std::net::SocketAddr;
@@ -19,15 +19,15 @@ use http_body::{Frame, SizeHint};
 
 use crate::telemetry::ACCESS_TARGET;
 
-/// Routes that orchestrators call all the time. They are logged only when they fail.
+/// Routes that orchestrators call frequently. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Set by the handler that knows the caller.
+/// Set by the handler that authenticates the caller.
 #[derive(Debug, Clone, Default)]
 struct Tenant(Arc<OnceLock<String>>);
 
 /// Adds the caller's tenant to the access log line of a request.
-pub fn note_tenant(request: &Extensions, tenant: &str) {
+pub fn set_tenant(request: &Extensions, tenant: &str) {
     if let Some(Tenant(cell)) = request.get() {
         // A second call has the same value: a request has one caller.
         drop(cell.set(tenant.to_owned()));
@@ -44,7 +44,7 @@ pub struct Line {
     id: HeaderValue,
     status: Option<StatusCode>,
     bytes: u64,
-    /// Whether the whole answer was handed to the connection.
+    /// Whether the whole response was passed to the connection.
     complete: bool,
 }
 
@@ -69,7 +69,7 @@ impl Line {
         })
     }
 
-    /// Counts the body of the answer and writes the line at its end.
+    /// Counts the bytes of the response body and writes the line at its end.
     pub fn finish_with(mut self, response: Response) -> Response {
         let status = response.status();
         self.status = Some(status);
@@ -107,7 +107,7 @@ impl Drop for Line {
     }
 }
 
-/// A known method or `other`: a client may invent methods.
+/// A known method or `other`, because a client may invent methods.
 fn known_method(method: &Method) -> &'static str {
     let known = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
     known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")

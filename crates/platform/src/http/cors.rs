@@ -1,6 +1,6 @@
-//! CORS (the Fetch standard): which web pages may call from a browser. By default none may.
+//! CORS (the Fetch standard): which web pages may call the API from a browser. By default none.
 //!
-//! CORS protects users, not the server: other pages can still send requests, but their scripts cannot read the answers. Pages of
+//! CORS protects users, not the server: other pages can still send requests, but their scripts cannot read the responses. Pages of
 //! a listed origin may use the cookie of the alert stream. With `*` no page may use it.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::request_id::REQUEST_ID;
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-/// What requests to the interface may bear.
+/// Headers that cross-origin requests may have.
 const REQUEST_HEADERS: [HeaderName; 8] = [
     AUTHORIZATION,
     // EventSource polyfills send it.
@@ -24,7 +24,7 @@ const REQUEST_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static("traceparent"),
     REQUEST_ID,
 ];
-/// Headers that scripts may read in answers, in addition to the CORS-safelisted ones.
+/// Headers that scripts may read in responses, in addition to the CORS-safelisted ones.
 const RESPONSE_HEADERS: [HeaderName; 7] = [
     LOCATION,
     HeaderName::from_static("preference-applied"),
@@ -34,10 +34,10 @@ const RESPONSE_HEADERS: [HeaderName; 7] = [
     WWW_AUTHENTICATE,
     REQUEST_ID,
 ];
-/// Time for which browsers cache a preflight.
+/// Time for which browsers cache a preflight response.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// CORS for these origins, or for any where the only one is `*`; `None` without origins.
+/// CORS for these origins, or for any origin if the list is `*`; `None` without origins.
 ///
 /// # Errors
 /// When one is not an origin. The message names the setting.
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_read_as_browsers_write_them() {
+    fn origins_are_parsed_as_browsers_write_them() {
         assert_eq!(of(&[]).unwrap(), None);
         assert_eq!(of(&[""]).unwrap(), None);
         assert_eq!(of(&["*"]).unwrap(), Some(Origins::Any));

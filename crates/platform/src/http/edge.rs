@@ -19,7 +19,7 @@ use super::request_id::{self, CURRENT, REQUEST_ID};
 /// Scheme of the client's request, set by proxies.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Security headers of every answer: no content sniffing, no framing by other sites, no referrer.
+/// Security headers of every response: no content sniffing, no framing by other sites, no referrer.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),
@@ -47,7 +47,7 @@ impl Edge {
             Some(cors) => routes.layer(cors.clone()),
             None => routes,
         };
-        // A layer per route: only there `MatchedPath` is known.
+        // Added to each route, because only there `MatchedPath` is known.
         routes.layer(from_fn_with_state(Arc::new(self), pass))
     }
 }
@@ -83,7 +83,7 @@ fn insert_if_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValu
     }
 }
 
-/// Whether the client calls this server `localhost`. HSTS for that name would also apply to every other local server.
+/// Whether the client calls this server `localhost`. HSTS for that name would also apply to all other local servers.
 fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let name = host.split(|byte| *byte == b':').next().unwrap_or_default();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 /// Minimum transfer rate of a request body. Only the time that the service waits for the client counts.
 #[derive(Debug, Clone, Copy)]
 pub struct MinRate {
-    /// Longest single pause. Every body may also spend this much waiting time in addition to what its bytes allow.
+    /// Longest single pause. Every body also gets this much waiting time in addition to the time for its bytes.
     pub grace: Duration,
     /// Bytes per second of waiting time beyond the grace.
     pub bytes_per_second: u32,
@@ -57,7 +57,7 @@ struct MinRateBody<B> {
     arrived: u64,
     /// Total of the finished pauses.
     waited: Duration,
-    /// The current pause: its begin and its deadline.
+    /// The current pause: its start and its deadline.
     pause: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_that_the_service_takes_does_not_count() {
+    async fn the_time_of_the_service_does_not_count() {
         let ready = stream::iter((0..4).map(|_| Ok::<_, Infallible>(Bytes::from_static(b"x"))));
         let mut body = with_min_rate(Body::from_stream(ready), RATE).into_data_stream();
         while let Some(piece) = body.next().await {

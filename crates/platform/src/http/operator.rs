@@ -12,10 +12,10 @@ use super::{Limits, bind, serve};
 use crate::Health;
 use crate::config::OperatorArgs;
 
-/// Most connections of the probe port: each orchestrator needs one or two.
+/// Maximum number of connections of the probe port: each orchestrator needs one or two.
 const PROBE_CONNECTIONS: usize = 64;
 
-/// Open ports that do not answer yet.
+/// Open ports that do not serve requests yet.
 pub struct OperatorPorts {
     admin: Option<Port>,
     probe: Option<Port>,
@@ -52,7 +52,7 @@ impl OperatorPorts {
         self.probe.as_ref().and_then(|port| port.listener.local_addr().ok())
     }
 
-    /// Answers on both ports until `stop`.
+    /// Serves both ports until `stop`.
     ///
     /// # Errors
     /// When a listener fails.

@@ -1,4 +1,4 @@
-//! The id of a request in answers, problems and logs, also in the services that it is forwarded to.
+//! The id of a request in responses, problems and logs, even in the services that it is forwarded to.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,18 +6,18 @@ use axum::extract::Request;
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// Header of requests and answers.
+/// Header of requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is accepted from a client.
 const LONGEST: usize = 128;
 
 tokio::task_local! {
-    /// Id of the request that this task answers.
+    /// Id of the request that this task handles.
     pub static CURRENT: HeaderValue;
 }
 
-/// Id of the request that this task answers; `None` outside of requests.
+/// Id of the request that this task handles; `None` outside of requests.
 pub fn current() -> Option<String> {
     CURRENT.try_with(|id| id.to_str().unwrap_or_default().to_owned()).ok()
 }
@@ -32,7 +32,7 @@ pub fn of(request: &mut Request) -> HeaderValue {
     new
 }
 
-/// A UUIDv7 from a fast generator: the id is no secret, and the operating system's random numbers cost a system call.
+/// A UUIDv7 from a fast generator: the id is not a secret, and the operating system's random numbers cost a system call.
 fn generate() -> Uuid {
     let mut random = [0; 10];
     fastrand::fill(&mut random);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_id_is_kept_and_any_other_replaced() {
+    fn a_valid_id_is_kept_and_an_invalid_one_replaced() {
         assert_eq!(id_of(b"a-b_c.7").0, "a-b_c.7");
         for odd in [&b""[..], b"two words", b"\"quoted\"", b"\xfc", &[b'x'; 129]] {
             let (id, request) = id_of(odd);

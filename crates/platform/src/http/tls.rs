@@ -40,7 +40,7 @@ struct Contents {
     client_ca: Option<Vec<u8>>,
 }
 
-/// The server's TLS configuration and the files that it comes from. Cheap to clone.
+/// The server's TLS configuration and its source files. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
     files: Files,
@@ -67,7 +67,7 @@ impl Tls {
         TlsAcceptor::from(self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Reads the files every `period`, and applies changed ones, for ever.
+    /// Reads the files every `period` and applies changed ones, without end.
     pub async fn reload_changes(self, period: Duration) {
         let mut seen = Ok(self.first.clone());
         let mut since_warning = Duration::ZERO;
@@ -105,7 +105,7 @@ impl Tls {
                 *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 tracing::info!("the TLS files have changed; new connections use them");
             }
-            // This also happens between the writes of two files that belong together; the next read finds both.
+            // This also happens between the writes of a certificate and its key; the next read finds the matching pair.
             Err(error) => {
                 tracing::warn!(
                     "{error:#}; the TLS files have changed but are invalid; the previous certificate stays in use"
@@ -141,7 +141,7 @@ impl Files {
         })
     }
 
-    /// The server's side of a handshake.
+    /// The TLS configuration of the server.
     fn server_config(&self, contents: &Contents) -> anyhow::Result<ServerConfig> {
         let chain = certificates(&contents.cert, &self.cert, CERT)?;
         let key = private_key(&contents.key, &self.key)?;
@@ -165,15 +165,15 @@ impl Files {
         let (cert, key) = (self.cert.display(), self.key.display());
         match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => anyhow::anyhow!(
-                "{KEY}: the key in {key} does not fit the first certificate in {cert}; give the two that were issued together"
+                "{KEY}: the key in {key} does not match the first certificate in {cert}; name a certificate and its own key"
             ),
             Error::InvalidCertificate(error) => anyhow::anyhow!("{CERT}: {cert} cannot be used: {error}"),
             error => anyhow::anyhow!("{KEY}: {key} cannot be used: {error}"),
         }
     }
 
-    /// Warns of a certificate that is not valid now or soon. This does not stop the start: some clients may ignore it, and a
-    /// new file is picked up.
+    /// Warns of a certificate that is not valid now or soon. The service starts in any case: some
+    /// clients may ignore it, and a new file is loaded later.
     fn warn_of_expiry(&self, contents: &Contents) {
         let first = CertificateDer::pem_slice_iter(&contents.cert).next();
         let Some(Ok(first)) = first else { return };
@@ -225,7 +225,7 @@ fn certificates(pem: &[u8], path: &Path, key: &str) -> anyhow::Result<Vec<Certif
     let path = path.display();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| anyhow::anyhow!("{key}: {path} is not a PEM file: {error}"))?;
-    anyhow::ensure!(!found.is_empty(), "{key}: {path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
+    anyhow::ensure!(!found.is_empty(), "{key}: {path} contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
     Ok(found)
 }
 
@@ -234,11 +234,11 @@ fn private_key(pem: &[u8], path: &Path) -> anyhow::Result<PrivateKeyDer<'static>
     let encrypted = String::from_utf8_lossy(pem).contains("ENCRYPTED PRIVATE KEY");
     anyhow::ensure!(
         !encrypted,
-        "{KEY}: {path} is encrypted; write the key out with `openssl pkey -in {path} -out FILE`"
+        "{KEY}: {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`"
     );
     // The cause is not shown: it might quote the file.
     PrivateKeyDer::from_pem_slice(pem)
-        .map_err(|_| anyhow::anyhow!("{KEY}: {path} holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"))
+        .map_err(|_| anyhow::anyhow!("{KEY}: {path} contains no private key in PEM form (-----BEGIN PRIVATE KEY-----)"))
 }
 
 fn roots(pem: &[u8], path: &Path) -> anyhow::Result<RootCertStore> {

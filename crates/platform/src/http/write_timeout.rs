@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Forwards reads and writes to `io`; a write that makes no progress for `limit` fails with `TimedOut`. Without this, a
-/// client that stops reading would keep its connection and its buffers for ever.
+/// Forwards reads and writes to `io`; a write that makes no progress for `limit` fails with
+/// `TimedOut`. Otherwise a client that stops reading would keep its connection and its buffers for
+/// ever.
 pub struct WriteTimeout<T> {
     io: T,
     limit: Duration,
@@ -18,7 +19,7 @@ pub struct WriteTimeout<T> {
 }
 
 impl<T> WriteTimeout<T> {
-    /// `limit` is the longest time without progress.
+    /// `limit` is the maximum time without progress.
     pub const fn new(io: T, limit: Duration) -> Self {
         Self { io, limit, deadline: None }
     }

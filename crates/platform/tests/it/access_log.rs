@@ -15,7 +15,7 @@ use crate::test_server::{TIMEOUT, TestServer, encrypted, plain};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Captures the log of this thread, on which the whole test runs.
+    /// Captures the log of this thread; the whole test runs on it.
     fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();

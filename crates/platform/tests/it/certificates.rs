@@ -66,7 +66,7 @@ impl Pair {
         (cert, key)
     }
 
-    /// As reqwest takes a client certificate.
+    /// The certificate in reqwest's form.
     pub fn identity(&self) -> reqwest::Identity {
         reqwest::Identity::from_pem(format!("{}\n{}", self.cert, self.key).as_bytes()).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Headers of every answer: request id, security headers, CORS.
+//! Headers of every response: request id, security headers, CORS.
 
 use http::Method;
 use platform::config::HttpArgs;
@@ -52,7 +52,7 @@ async fn security_headers_are_set_and_hsts_only_over_tls() {
     assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
     let url = format!("https://localhost:{}/", server.address.port());
     let answer = client.get(url).send().await.unwrap();
-    assert_eq!(header(&answer, "strict-transport-security"), None, "all servers on localhost share that name");
+    assert_eq!(header(&answer, "strict-transport-security"), None, "all local servers share that name");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn open(flags: &[&str], health: &Health) -> anyhow::Result<(OperatorPorts,
 
 #[tokio::test]
 async fn the_probe_port_has_health_and_nothing_else() {
-    let health = Health::default().with("bus", || async { Err::<(), _>("away") });
+    let health = Health::default().with("bus", || async { Err::<(), _>("unreachable") });
     let flags = ["--admin-addr", "127.0.0.1:0", "--probe-addr", "127.0.0.1:0"];
     let (ports, stop) = open(&flags, &health).await.unwrap();
     let (admin, probe) = (ports.admin_addr().unwrap(), ports.probe_addr().unwrap());
@@ -54,5 +54,5 @@ async fn a_probe_port_in_use_names_the_setting() {
     let address = taken.local_addr().unwrap().to_string();
     let flags = ["--admin-addr", "off", "--probe-addr", &address];
     let error = open(&flags, &Health::default()).await.err().unwrap().to_string();
-    assert!(error.contains("SIGHTLINE_PROBE_ADDR") && error.contains("taken"), "{error}");
+    assert!(error.contains("SIGHTLINE_PROBE_ADDR") && error.contains("in use"), "{error}");
 }

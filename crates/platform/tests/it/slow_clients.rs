@@ -16,10 +16,10 @@ async fn a_slow_head_times_out() {
     for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
-        closed_while_dripping(client, drip).await;
+        closed_while_sending(client, drip).await;
     }
     let silent = TcpStream::connect(server.address).await.unwrap();
-    closed_while_dripping(silent, b"").await;
+    closed_while_sending(silent, b"").await;
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_slow_body_times_out_with_a_problem() {
     for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
-        let answer = closed_while_dripping(client, drip).await;
+        let answer = closed_while_sending(client, drip).await;
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("slow_upload"), "{answer}");
     }
 }
@@ -48,9 +48,9 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_close() {
     let limits = Limits { connections: 1, head: TIMEOUT, ..Limits::default() };
     let server = TestServer::start(&plain(), limits).await;
     let first = TcpStream::connect(server.address).await.unwrap();
-    let mut first = asked(first).await;
+    let mut first = with_request(first).await;
     assert!(answered(&mut first, TIMEOUT).await);
-    let mut second = asked(TcpStream::connect(server.address).await.unwrap()).await;
+    let mut second = with_request(TcpStream::connect(server.address).await.unwrap()).await;
     assert!(!answered(&mut second, SOON).await, "both were served at once");
     drop(first);
     assert!(answered(&mut second, TIMEOUT).await);
@@ -60,30 +60,30 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_close() {
 async fn a_stop_works_while_all_permits_are_in_use() {
     let limits = Limits { connections: 1, head: TIMEOUT * 2, drain: SOON, ..Limits::default() };
     let mut server = TestServer::start(&plain(), limits).await;
-    let mut first = asked(TcpStream::connect(server.address).await.unwrap()).await;
+    let mut first = with_request(TcpStream::connect(server.address).await.unwrap()).await;
     assert!(answered(&mut first, TIMEOUT).await);
     server.stop.cancel();
-    tokio::time::timeout(TIMEOUT, &mut server.serving).await.expect("the service to stop").unwrap().unwrap();
+    tokio::time::timeout(TIMEOUT, &mut server.serving).await.expect("the service stops").unwrap().unwrap();
 }
 
-/// Sends `drip` again and again until the service closes the connection. Returns the answer.
-async fn closed_while_dripping(mut client: TcpStream, drip: &[u8]) -> String {
+/// Sends `bytes` repeatedly until the service closes the connection. Returns the response.
+async fn closed_while_sending(mut client: TcpStream, bytes: &[u8]) -> String {
     let (begun, mut said) = (Instant::now(), Vec::new());
     let mut piece = [0; 1024];
     loop {
-        assert!(begun.elapsed() < TIMEOUT, "the connection stays open");
+        assert!(begun.elapsed() < TIMEOUT, "the connection is still open");
         match tokio::time::timeout(Duration::from_millis(50), client.read(&mut piece)).await {
             Ok(Ok(0) | Err(_)) => break,
             Ok(Ok(read)) => said.extend_from_slice(&piece[..read]),
-            // It may have been closed meanwhile, which the next read tells.
-            Err(_) => drop(client.write_all(drip).await),
+            // It may have been closed in the meantime; the next read reports that.
+            Err(_) => drop(client.write_all(bytes).await),
         }
     }
     assert!(begun.elapsed() >= SOON / 2, "closed too early");
     String::from_utf8(said).unwrap()
 }
 
-async fn asked(mut client: TcpStream) -> TcpStream {
+async fn with_request(mut client: TcpStream) -> TcpStream {
     client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     client
 }

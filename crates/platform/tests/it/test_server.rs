@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use platform::config::HttpArgs;
-use platform::http::{Limits, TooSlow, listen, note_tenant, serve};
+use platform::http::{Limits, TooSlow, listen, set_tenant, serve};
 use platform::problem;
 use reqwest::Certificate;
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl TestServer {
         Self { address, stop, serving }
     }
 
-    /// A server with TLS and a certificate of `authority`. The folder holds its files.
+    /// A server with TLS and a certificate of `authority`. The folder contains its files.
     pub async fn encrypted(authority: &Authority) -> (Self, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let settings = encrypted(folder.path(), &authority.server());
@@ -88,7 +88,7 @@ fn routes() -> Router {
         .route("/healthz", get(|| async { "well" }))
 }
 
-/// Answers with the length of the body.
+/// Responds with the length of the body.
 async fn length(request: Request) -> Response {
     match to_bytes(request.into_body(), 1 << 20).await {
         Ok(bytes) => bytes.len().to_string().into_response(),
@@ -100,11 +100,11 @@ async fn length(request: Request) -> Response {
 }
 
 async fn of_a_tenant(request: Request) -> Body {
-    note_tenant(request.extensions(), "tenant-7");
+    set_tenant(request.extensions(), "tenant-7");
     Body::from("a thing")
 }
 
-/// Answers with `X-Forwarded-Proto`.
+/// Responds with `X-Forwarded-Proto`.
 async fn proto(request: Request) -> String {
     request.headers().get("x-forwarded-proto").map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
 }

@@ -70,7 +70,7 @@ async fn changed_files_apply_to_new_connections_only() {
     second.write(folder.path());
     let begun = Instant::now();
     while shown(&connect(&server, &authority).await) != der(&second) {
-        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not in use");
+        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not used");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(hello(&mut open).await);
@@ -85,14 +85,14 @@ async fn a_stalled_handshake_times_out_without_blocking_others() {
     let server = TestServer::start(&settings, limits).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut begun = TcpStream::connect(server.address).await.unwrap();
-    // The head of a record that is to hold a ClientHello, and no more of it.
+    // Only the header of the record that would contain a ClientHello.
     begun.write_all(&[0x16, 3, 1, 1, 0, 1]).await.unwrap();
 
     let mut other = connect(&server, &authority).await;
     assert!(hello(&mut other).await);
     for slow in [&mut silent, &mut begun] {
         let closed =
-            tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake to be given up");
+            tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake times out");
         assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     }
 }
@@ -116,7 +116,7 @@ async fn faults_of_the_files_name_the_setting() {
         (HttpArgs { tls_cert: missing.clone(), ..good.clone() }, "SIGHTLINE_TLS_CERT", "/nowhere/file.pem"),
         (HttpArgs { tls_key: missing.clone(), ..good.clone() }, "SIGHTLINE_TLS_KEY", "/nowhere/file.pem"),
         (HttpArgs { tls_client_ca: missing, ..good.clone() }, "SIGHTLINE_TLS_CLIENT_CA", "/nowhere/file.pem"),
-        (HttpArgs { tls_key: file("other", &other.key), ..good.clone() }, "SIGHTLINE_TLS_KEY", "does not fit"),
+        (HttpArgs { tls_key: file("other", &other.key), ..good.clone() }, "SIGHTLINE_TLS_KEY", "does not match"),
         (HttpArgs { tls_key: file("none", "hunter2"), ..good.clone() }, "SIGHTLINE_TLS_KEY", "no private key"),
         (HttpArgs { tls_key: file("locked", encrypted_key), ..good.clone() }, "SIGHTLINE_TLS_KEY", "encrypted"),
         (HttpArgs { tls_cert: file("empty", ""), ..good.clone() }, "SIGHTLINE_TLS_CERT", "no certificate"),

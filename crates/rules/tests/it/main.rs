@@ -52,7 +52,7 @@ fn every_variable_is_readable() {
 }
 
 #[test]
-fn missing_values_read_as_empty_or_zero() {
+fn missing_values_are_empty_or_zero() {
     let bare = Detection { bounds: None, ..face() };
     assert_eq!(evaluate(r#"box.x + box.y + box.width + box.height == 0.0 && make == """#, &bare), Ok(true));
 }
@@ -92,7 +92,7 @@ fn attributes_have_the_type_of_their_use() {
 }
 
 #[test]
-fn an_attribute_of_another_type_reads_as_missing() {
+fn an_attribute_of_another_type_counts_as_missing() {
     let odd = with_attributes(&[("colour", 7.0.into()), ("doors", "four".into()), ("parked", "yes".into())]);
     for condition in [r#"attributes.colour == """#, "attributes.doors == 0.0", "!attributes.parked"] {
         assert_eq!(evaluate(condition, &odd), Ok(true), "{condition}");

@@ -42,7 +42,7 @@ pub struct PageQuery {
 }
 
 impl Parameters for PageQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
         let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
         // The ids of other lists have another form.
@@ -63,7 +63,7 @@ pub struct UserSearch {
 }
 
 impl Parameters for UserSearch {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         Ok(Self { search: text(query, "search")? })
     }
 }
@@ -223,7 +223,7 @@ pub struct AuditQuery {
 }
 
 impl Parameters for AuditQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         Ok(Self { user: query.parsed("user")? })
     }
 }

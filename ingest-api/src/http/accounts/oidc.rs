@@ -48,7 +48,7 @@ pub struct LoginQuery {
 }
 
 impl Parameters for LoginQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let (return_to, state) = (query.text("return_to")?, query.text("state")?);
         if state.as_ref().is_some_and(|state| !(1..=MAX_STATE).contains(&state.chars().count())) {
             return Err(Invalid(format!("state must have 1 to {MAX_STATE} characters")));
@@ -107,7 +107,7 @@ impl CallbackQuery {
                 _ => continue,
             };
             if field.replace(value.into_owned()).is_some() {
-                return Err(RequestError::Invalid(format!("{name} is given twice; give it once")));
+                return Err(RequestError::Invalid(format!("{name} is given twice; send it once")));
             }
         }
         Ok(read)

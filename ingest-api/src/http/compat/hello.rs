@@ -45,7 +45,7 @@ pub struct HelloQuery {
 }
 
 impl Parameters for HelloQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         Ok(Self { name: text(query, "name")? })
     }
 }

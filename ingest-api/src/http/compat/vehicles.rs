@@ -38,7 +38,7 @@ pub struct VehicleQuery {
 }
 
 impl Parameters for VehicleQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let skip = query.text("skip")?;
         Ok(Self { skip: from_zero("skip", skip.as_deref().unwrap_or("0"))?, limit: limit(query, DEFAULT_LIMIT)? })
     }

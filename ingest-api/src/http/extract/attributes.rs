@@ -19,7 +19,7 @@ pub const PATTERN: &str = r"^attributes\.[a-z][a-z0-9_]{0,31}$";
 pub struct AttributeFilters(pub Vec<(AttributeName, String)>);
 
 impl Parameters for AttributeFilters {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let given = query.prefixed(PREFIX, MAX_ATTRIBUTES)?;
         given.into_iter().map(|(name, value)| filter(&name, value)).collect::<Result<_, _>>().map(Self)
     }

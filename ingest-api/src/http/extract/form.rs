@@ -46,7 +46,7 @@ impl Form {
     pub fn text(&self, name: &str) -> Result<Option<&str>, RequestError> {
         let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(RequestError::Malformed(format!("{name} is given twice; give it once"))),
+            (_, Some(_)) => Err(RequestError::Malformed(format!("{name} is given twice; send it once"))),
             (value, None) => Ok(value.filter(|value| !value.is_empty())),
         }
     }

@@ -69,7 +69,7 @@ fn reworded(path: &str, message: &str) -> String {
         return format!("{} is missing{}", quoted(field), within(path));
     }
     if let Some(field) = message.strip_prefix("duplicate field ") {
-        return format!("{} is given twice; give it once", quoted(field));
+        return format!("{} is given twice; send it once", quoted(field));
     }
     if let Some((field, known)) =
         message.strip_prefix("unknown field ").and_then(|rest| rest.rsplit_once(", expected "))
@@ -126,7 +126,7 @@ mod tests {
             (r#"{"label": "x", "landmarks": {}}"#, "landmarks must be a list"),
             (r#"{"label": "x", "landmarks": [{"x": 1, "y": 2}, 5]}"#, "landmarks[1] must be an object with its fields"),
             (r#"{"label": "x", "box": 5}"#, "box must be an object with its fields"),
-            (r#"{"label": "x", "label": "y"}"#, "label is given twice; give it once"),
+            (r#"{"label": "x", "label": "y"}"#, "label is given twice; send it once"),
             (r#"{"label": "x", "captured_at": "soon"}"#, "captured_at: must be a time such as 2026-01-02T03:04:05Z"),
             (r#"{"label": "x", "captured_at": 5}"#, "captured_at must be a text"),
             ("5", "the body must be an object with its fields"),

@@ -33,7 +33,7 @@ pub struct AlertQuery {
 }
 
 impl Parameters for AlertQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         Ok(Self { label: text(query, "label")?, rule: text(query, "rule")? })
     }
 }

@@ -75,7 +75,7 @@ pub struct DetectionQuery {
 }
 
 impl Parameters for DetectionQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         Ok(Self {
             label: text(query, "label")?,
             category: text(query, "category")?,

@@ -41,7 +41,7 @@ pub struct StatsQuery {
 }
 
 impl Parameters for StatsQuery {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let group_by = Group::read(query.text("group_by")?.as_deref().unwrap_or(DEFAULT_FIELD))?;
         let (from, to) = span(query)?;
         Ok(Self { group_by, from, to })

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything here takes, so that a test fails instead of hanging.
+/// Time limit for each step, so that a test fails instead of hanging.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const TOKEN: &str = "an-admin-token-of-at-least-32-bytes";
 

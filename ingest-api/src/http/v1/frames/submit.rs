@@ -59,7 +59,7 @@ pub struct NewFrame {
 }
 
 impl Parameters for NewFrame {
-    fn take(query: &mut Query) -> Result<Self, Invalid> {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let captured_at = moment(query, "captured_at")?.map(captured_at).transpose()?;
         Ok(Self { stream: query.parsed("stream")?, captured_at, detectors: query.text("detectors")? })
     }
