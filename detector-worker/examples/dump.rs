@@ -1,7 +1,7 @@
 //! Writes decoded pixels and detections to files, for comparison with other implementations:
 //! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT MODEL FILE...`
 //!
-//! `OUT/<name>.rgb` has the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` has, by file name, the size of
+//! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` contains, by file name, the size of
 //! the image and its detections. `tests/reference/` reads both.
 
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! Measures memory and CPU time of a worker's decoders and detectors:
 //! `cargo run --release -p detector-worker --example memory -- [SETTINGS] PASSES FILE...`
 //!
-//! The settings are the worker's, such as `--models-file` and `--inference-threads`. In every pass each file is decoded and
-//! given to the detector, all files at once. The example prints the memory before the first pass, the peak, the memory
-//! after the last pass and after twelve idle seconds, and the CPU time (user and system) per image.
+//! The settings are the worker's, such as `--models-file` and `--inference-threads`. In every pass
+//! all files are decoded and passed to the detector concurrently. The example prints the memory
+//! before the first pass, the peak, the memory after the last pass and after twelve idle seconds,
+//! and the CPU time (user and system) per image.
 //! `docs/decisions/memory.md` has the figures.
 
 use std::fs;

@@ -1,26 +1,26 @@
-//! Groups jobs into batches for one call of a detector: by number or by age, whichever comes first.
+//! Groups jobs into batches for one call of a detector: by number or age.
 //!
 //! In: jobs one by one, from any thread. Out: batches of 1 to `max` jobs; the first job of a batch waits at most `wait` for
-//! others. With a `max` of 1 nothing waits.
+//! others. With a `max` of 1 no job waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-/// What a batcher returns.
+/// Result of [`Batcher::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<T> {
     /// At least one job.
     Batch(Vec<T>),
-    /// No job came in time.
+    /// No job arrived in time.
     Idle,
     /// The channel is closed and empty.
     Closed,
 }
 
-/// Takes batches from a channel. Clones share the channel. Only one clone collects at a time, so that two threads do not
-/// split a batch between them.
+/// Takes batches from a channel. Clones share the channel. Only one clone collects jobs at a time,
+/// so that a batch is not split between two threads.
 #[derive(Debug)]
 pub struct Batcher<T> {
     jobs: Receiver<T>,
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_goes_when_it_is_full_or_old() {
+    fn a_batch_is_returned_when_it_is_full_or_old() {
         let (sender, jobs) = crossbeam_channel::unbounded();
         (0..5).for_each(|job| sender.send(job).unwrap());
         let slow = Batcher::new(jobs.clone(), 3, Duration::from_secs(3600));

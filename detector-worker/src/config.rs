@@ -26,8 +26,8 @@ pub struct Config {
     #[command(flatten)]
     pub capacity: CapacityArgs,
 
-    /// Folder of the crash log, which records the frames being inferred when a process dies; keep it across restarts; in the
-    /// system's temporary folder when not set
+    /// Folder of the crash log, which records the frames being inferred when a process dies; keep
+    /// it across restarts; default: a folder in the system's temporary folder
     #[arg(long, env = "SIGHTLINE_WORKER_STATE_DIR", value_name = "PATH")]
     pub worker_state_dir: Option<PathBuf>,
 
@@ -97,32 +97,32 @@ pub struct CapacityArgs {
         value_parser = count::<usize>(1..=4096))]
     pub session_threads: usize,
 
-    /// Most images decoded at once; one per core when not set
+    /// Maximum number of images decoded concurrently; one per core when not set
     #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER",
         value_parser = count::<usize>(1..=4096))]
     pub decode_threads: Option<usize>,
 
-    /// Images per call of a detector; what the model and the provider can use when not set
+    /// Images per call of a detector; the best number for the model and the provider when not set
     #[arg(long, env = "SIGHTLINE_BATCH_SIZE", value_name = "NUMBER",
         value_parser = count::<usize>(1..=4096))]
     pub batch_size: Option<usize>,
 
-    /// Longest time that the first image of a batch waits for others; a bare number is in milliseconds
+    /// Maximum time that the first image of a batch waits for others; a bare number is in milliseconds
     #[arg(long = "batch-wait-ms", env = "SIGHTLINE_BATCH_WAIT_MS", default_value = "5ms", value_name = "DURATION",
         value_parser = milliseconds(0..=60_000))]
     pub batch_wait: Duration,
 
-    /// Most frames in flight
+    /// Maximum number of frames in flight
     #[arg(long, env = "SIGHTLINE_WORKER_FRAMES", default_value_t = 256, value_name = "NUMBER",
         value_parser = count::<usize>(1..=1_000_000))]
     pub worker_frames: usize,
 
-    /// Most encoded bytes of the frames in flight
+    /// Maximum number of encoded bytes of the frames in flight
     #[arg(long, env = "SIGHTLINE_WORKER_BYTES", default_value = "64MiB", value_name = "BYTES",
         value_parser = bytes::<usize>(1..=1 << 40))]
     pub worker_bytes: usize,
 
-    /// Most pixels of the decoded images in flight; a pixel takes three bytes, and up to ten while it is decoded
+    /// Maximum number of pixels of the decoded images in flight; a pixel needs three bytes, and up to ten while it is decoded
     #[arg(long, env = "SIGHTLINE_WORKER_PIXELS", default_value_t = 50_000_000, value_name = "PIXELS",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub worker_pixels: u64,
@@ -181,7 +181,7 @@ impl CapacityArgs {
         self.inference_threads.unwrap_or(usual)
     }
 
-    /// Images decoded at once.
+    /// Number of images decoded concurrently.
     pub fn decode_threads(&self) -> usize {
         self.decode_threads.unwrap_or_else(cores)
     }

@@ -1,4 +1,4 @@
-//! Parses messages of the frames topic into tasks: a frame with the detectors that it is for, or the reason why it is none.
+//! Parses messages of the frames topic into tasks: a frame with its detectors, or the reason why the message is not a frame.
 
 use bus::{Delivery, Position};
 use contracts::{DetectorName, Event, FrameEvent, Message};
@@ -22,10 +22,10 @@ pub enum Content {
     Frame {
         /// The event.
         frame: Box<FrameEvent>,
-        /// Indices of its detectors among the worker's.
+        /// Indices of its detectors in the worker's list.
         detectors: Vec<usize>,
     },
-    /// Not a frame; the reason in words.
+    /// Not a frame, with the reason.
     Invalid(String),
 }
 

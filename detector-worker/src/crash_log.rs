@@ -1,13 +1,13 @@
-//! Finds the frame that crashes the process: a file that records which frames are in native code.
+//! Finds a frame that crashes the process. A file records which frames are in native code.
 //!
-//! A frame is recorded when it enters a decoder or a network and erased when it leaves. After a crash the next process reads
+//! A frame is recorded when it enters a decoder or a network and its record is erased when it leaves. After a crash the next process reads
 //! the file: the frames in it are suspects. Suspects are processed one at a time, which separates the culprit from its
 //! neighbours: the first crash counts for every frame that was recorded, later crashes only for a frame that was recorded
-//! alone. An operator's `kill -9` looks like any other crash, so a frame is given up only after [`MAX_CRASHES`].
+//! alone. An operator's `kill -9` looks like any other crash, so a frame fails only after [`MAX_CRASHES`].
 //!
 //! The file must survive the process, not the machine, so nothing is synced: a frame costs two small writes to the page
-//! cache. The file is text, one line of fixed length per frame, so that an operator can read it after an accident. A process
-//! locks its own file and reads those that crashed processes of its consumer group left behind.
+//! cache. The file is text, one line of fixed length per frame, so that an operator can read it after a crash. A
+//! process locks its own file, and reads the files of crashed processes of its consumer group.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -18,14 +18,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bus::Position;
 
-/// A frame is given up after this many crashes.
+/// Number of crashes after which a frame fails.
 pub const MAX_CRASHES: u32 = 3;
 
-/// Bytes of a line, with its end.
+/// Length of a line in bytes, with its line break.
 const LINE_BYTES: usize = 64;
-/// Bytes of the first line, which has the topic id.
+/// Length of the first line in bytes, which contains the topic id.
 const HEADER_BYTES: usize = 256;
-/// Files per consumer group and machine. More processes than this are a mistake.
+/// Maximum number of files per consumer group and machine.
 const MAX_FILES: usize = 256;
 
 /// The file of one process. All its tasks share one value.
@@ -52,7 +52,7 @@ struct Suspect {
 /// The state of a frame in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FrameState {
-    /// In native code, beside other frames.
+    /// In native code, together with other frames.
     Shared,
     /// In native code, alone.
     Alone,
@@ -61,7 +61,7 @@ enum FrameState {
 }
 
 impl FrameState {
-    /// The words of the file. Earlier versions wrote the same.
+    /// The words in the file. They must not change, because earlier versions wrote them.
     const WORDS: [(Self, &'static str); 3] =
         [(Self::Shared, "inside"), (Self::Alone, "inside-alone"), (Self::Waiting, "suspect")];
 
@@ -70,19 +70,19 @@ impl FrameState {
     }
 }
 
-/// Keeps a frame on record until it is dropped.
+/// A frame in native code. Dropping it erases the record.
 pub struct NativeSection<'l> {
     log: &'l CrashLog,
     position: Position,
-    /// The line to erase; a suspect keeps its own.
+    /// The line to erase; `None` for a suspect, which keeps its line.
     line: Option<usize>,
 }
 
 impl CrashLog {
     /// Opens the file of this process in `folder`, which is created if needed, and reads the files of crashed processes.
     ///
-    /// Records of another topic id are dropped: their offsets mean other frames. So are records before
-    /// `earliest` of their partition, which are never delivered again.
+    /// Records of another topic id are dropped, because their offsets mean other frames. Records before `earliest` of
+    /// their partition are dropped too, because these frames are never delivered again.
     ///
     /// # Errors
     /// The folder or the file cannot be created or written.
@@ -102,7 +102,8 @@ impl CrashLog {
             }
             match own {
                 None => own = Some(file),
-                // The records reach the own file only below. A crash before that forgets a suspect, but loses no frame.
+                // The records are written to this process's file only below. After a crash before
+                // that, a suspect is forgotten, but no frame is lost.
                 Some(_) => file.set_len(0)?,
             }
         }
@@ -134,12 +135,12 @@ impl CrashLog {
         Ok(log)
     }
 
-    /// Crashes on record for a frame.
+    /// Number of recorded crashes of a frame.
     pub fn crashes(&self, position: Position) -> u32 {
         self.state().suspects.get(&position).map_or(0, |suspect| suspect.crashes)
     }
 
-    /// Records that a frame is in native code until the answer is dropped. The caller makes sure that a suspect is alone.
+    /// Records that a frame is in native code until the returned value is dropped. The caller ensures that a suspect is alone.
     pub fn enter(&self, position: Position) -> NativeSection<'_> {
         let mut state = self.state();
         let suspect = state.suspects.get(&position).map(|suspect| (suspect.line, suspect.crashes));
@@ -155,7 +156,7 @@ impl CrashLog {
         NativeSection { log: self, position, line: to_erase }
     }
 
-    /// Forgets the crashes of a frame that was processed.
+    /// Removes the crashes of a frame that was processed.
     pub fn clear(&self, position: Position) {
         let mut state = self.state();
         let Some(suspect) = state.suspects.remove(&position) else { return };
@@ -164,7 +165,7 @@ impl CrashLog {
         self.record(suspect.line, &blank());
     }
 
-    /// Writes a line. On an error the worker goes on; it only could not find a culprit.
+    /// Writes a line. After an error the worker continues, but a crash of this frame would not be attributed to it.
     fn record(&self, line: usize, text: &str) {
         if let Err(error) = self.write(line, text) {
             tracing::warn!(%error, "SIGHTLINE_WORKER_STATE_DIR: a frame in native code was not recorded");
@@ -194,7 +195,7 @@ impl Drop for NativeSection<'_> {
         let mut state = self.log.state();
         match self.line {
             Some(line) => {
-                // Erased before it is free, so that the next owner's record is not erased.
+                // Erased before the line is reused, so that the next record is not erased.
                 self.log.record(line, &blank());
                 state.free_lines.push(line);
             }
@@ -232,7 +233,7 @@ fn blank() -> String {
     format!("{:<width$}\n", "", width = LINE_BYTES - 1)
 }
 
-/// The frames in a file, each with its crashes including the one that ended the file's process.
+/// The frames in a file, each with its number of crashes, including the last one.
 fn read(file: &File, topic_id: &str) -> io::Result<Vec<(Position, u32)>> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     let mut bytes = vec![0; length];
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_files_of_ended_processes_are_taken_over() {
+    fn only_the_files_of_ended_processes_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (open(folder.path()), open(folder.path()));
         let _section = first.enter(at(1));
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_crash_log_accuses_no_frame() {
+    fn a_damaged_crash_log_has_no_suspects() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("group.0"), [0xff; 1000]).unwrap();
         let log = open(folder.path());

@@ -1,11 +1,11 @@
-//! Memory that the process holds without use. It is released when the last busy inference thread becomes idle.
+//! Unused memory of the process. It is released when the last busy inference thread becomes idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Number of busy inference threads in this process.
 static BUSY: AtomicUsize = AtomicUsize::new(0);
 
-/// An inference thread that has work, or had some a moment ago.
+/// An inference thread that works or worked recently.
 pub struct BusyThread(());
 
 impl BusyThread {
@@ -15,7 +15,7 @@ impl BusyThread {
         Self(())
     }
 
-    /// The thread is idle. When no other one is busy, releases memory.
+    /// Counts the thread as idle. Releases memory if no other thread is busy.
     pub fn become_idle(self) {
         drop(self);
         if BUSY.load(Ordering::Relaxed) == 0 {
@@ -33,7 +33,7 @@ impl Drop for BusyThread {
 /// Returns pooled pixel buffers and the free memory of the heap to the system. Takes milliseconds, during which other threads
 /// may wait for the allocator, so it is called when there is no work.
 ///
-/// glibc keeps freed memory of up to 32 MiB in one piece for the next allocation, in as many heaps as there are threads.
+/// glibc keeps freed blocks of up to 32 MiB for later allocations, in one heap per thread.
 fn release() {
     crate::pixels::release_buffers();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

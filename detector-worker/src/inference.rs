@@ -1,8 +1,8 @@
 //! A detector behind a handle: its sessions run on their own threads, its callers are async tasks.
 //!
 //! In: decoded images. Out: the detector's outcome for each. A session is opened on the thread that uses it and never leaves
-//! it. The queue has a bounded number of slots; a caller without one waits. A job whose caller is gone is dropped before
-//! inference. A detector that panics fails the images of that call and is opened again; its thread lives on.
+//! it. The queue has a bounded number of slots; a caller without one waits. A job of a caller that no longer waits is
+//! dropped before inference. A detector that panics fails the images of that call and is opened again on the same thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::idle_memory::BusyThread;
 use crate::model::{DetectError, Detector, Image, Outcome};
 use crate::pixels::Pixels;
 
-/// A session without jobs for this long releases the memory of earlier ones. It is long enough that a busy worker never
-/// pays for allocating it again. `docs/decisions/memory.md` has the figures.
+/// Idle time after which a session releases the memory of earlier jobs. Long enough that a busy
+/// worker does not allocate it again and again. `docs/decisions/memory.md` has the figures.
 pub const RELEASE_AFTER: Duration = Duration::from_secs(10);
 
 /// Opens a detector for the calling thread, which is not a thread of an async runtime.
@@ -43,13 +43,13 @@ pub struct InferenceSettings {
     pub threads: usize,
     /// Images per call; `None` for what the detector can use.
     pub batch_size: Option<usize>,
-    /// Longest time that the first image of a batch waits for others.
+    /// Maximum time that the first image of a batch waits for others.
     pub batch_wait: Duration,
     /// Idle time after which a session releases memory, usually [`RELEASE_AFTER`].
     pub release_after: Duration,
 }
 
-/// A running detector. Dropping it ends its threads after the jobs they have.
+/// A running detector. Dropping it ends its threads after their current jobs.
 pub struct Inference {
     name: DetectorName,
     model: String,
@@ -65,7 +65,7 @@ struct Job {
     _slot: OwnedSemaphorePermit,
 }
 
-/// What a thread reports once its session is open.
+/// The report of a thread when its session is open.
 struct Opened {
     model: String,
     max_batch: usize,
@@ -83,7 +83,7 @@ impl Inference {
         let opened = opened.await.context("the inference thread ended while it opened the detector")??;
         let batch = settings.batch_size.unwrap_or(opened.max_batch).max(1);
         let batcher = Batcher::new(queue, batch, settings.batch_wait);
-        // Fails only when the thread is gone, and then `detect` reports it.
+        // Fails only if the thread has ended; `detect` then reports that.
         drop(first.send(batcher.clone()));
         for number in 1..settings.threads {
             let (ready, opened) = spawn(&spec, settings, number, Some(batcher.clone()))?;
@@ -112,9 +112,9 @@ impl Inference {
     /// batch has started.
     ///
     /// # Errors
-    /// The detector's threads are gone.
+    /// The detector's threads have ended.
     pub async fn detect(&self, image: Arc<Image>) -> anyhow::Result<Outcome> {
-        let gone = || format!("the threads of the detector {} are gone", self.name);
+        let gone = || format!("the threads of the detector {} have ended", self.name);
         let slot = self.queue_slots.clone().acquire_owned().await.with_context(gone)?;
         let (answer, outcome) = oneshot::channel();
         let job = Job { image, answer, queued_at: Instant::now(), _slot: slot };
@@ -122,10 +122,10 @@ impl Inference {
         outcome.await.with_context(gone)
     }
 
-    /// Whether the detector processes a blank image. After a failed image this tells a bad image from a bad device.
+    /// Whether the detector processes a blank image. After a failed image this distinguishes a bad image from a bad device.
     ///
     /// # Errors
-    /// The detector's threads are gone.
+    /// The detector's threads have ended.
     pub async fn processes_blank_image(&self) -> anyhow::Result<bool> {
         const SIDE: u32 = 64;
         let pixels = Pixels::from_rgb(SIDE, SIDE, vec![128; (SIDE * SIDE * 3) as usize]).context("a blank image")?;
@@ -157,7 +157,7 @@ fn spawn(
             return;
         }
         let Some(batcher) = batcher.or_else(|| received.recv().ok()) else { return };
-        // Memory is released once after work, not again until there was more.
+        // Memory is released once after work, and again only after further work.
         let mut busy = Some(BusyThread::begin());
         loop {
             let batch = match batcher.next(busy.as_ref().map(|_| release_after)) {
@@ -188,7 +188,7 @@ fn spawn(
     Ok((later, opened))
 }
 
-/// Runs one batch and answers its jobs. Returns `false` when the detector must be opened again.
+/// Runs one batch and returns the outcomes to its callers. Returns `false` when the detector must be opened again.
 fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
     let started = Instant::now();
     batch.retain(|job| !job.answer.is_closed());
@@ -208,7 +208,7 @@ fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
     for job in batch {
         let panicked = || Err(DetectError::Inference("the detector panicked".to_owned()));
         let outcome = if complete { outcomes.next().unwrap_or_else(panicked) } else { panicked() };
-        // Fails when the caller is gone.
+        // Fails if the caller no longer waits.
         drop(job.answer.send(outcome));
     }
     complete

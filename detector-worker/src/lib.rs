@@ -11,16 +11,16 @@
 //!    └──────────────────── finished, once all results are acknowledged ──────┘
 //! ```
 //!
-//! In: frames from the bus, their bytes in the message or in the blob store. Out: one result per frame and detector, also
-//! when nothing was found, in the order of each partition. A frame that can never be processed gets a failed result and a
-//! dead letter.
+//! In: frames from the bus, their bytes in the message or in the blob store. Out: one result per frame and detector,
+//! even if nothing was found, in the order of each partition. A frame that can never be processed gets a failed result
+//! and a dead letter.
 //!
-//! Promises: a frame is finished only when everything about it is acknowledged, so a crash repeats work and loses none.
-//! Frames in flight are bounded in number, in bytes and in decoded pixels. Transient errors are retried for as long as they
-//! last. A frame that crashes the process is found ([`crash_log`]) and given up after three crashes.
+//! Guarantees: a frame is finished only when all its results are acknowledged, so a crash repeats work and loses none.
+//! Frames in flight are bounded in number, in bytes and in decoded pixels. Transient errors are retried without end. A frame
+//! that crashes the process is found ([`crash_log`]) and fails after three crashes.
 //!
-//! A frame is one future that waits for permits, not an item that stages pass on. So the results of a partition are in order
-//! if the futures are awaited in order.
+//! Each frame is one future that waits for permits; it is not passed from stage to stage. So the results of a partition are
+//! in order if the futures are awaited in order.
 
 pub mod batcher;
 pub mod config;
@@ -80,7 +80,7 @@ impl Deps {
     }
 }
 
-/// Readiness: the bus and the blob store answer, and the models are loaded.
+/// Readiness: the bus and the blob store are reachable, and the models are loaded.
 pub fn health(_config: &Config, deps: &Deps) -> Health {
     Health::default()
         .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
@@ -93,7 +93,7 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// Runs the detectors of the settings until `stop`.
 ///
 /// # Errors
-/// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot go on.
+/// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot continue.
 pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let detectors = detectors(&config, &shared)?;
     run_with(detectors, config, shared, deps, stop).await

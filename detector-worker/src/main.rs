@@ -1,4 +1,4 @@
-//! The detector worker for Kafka. With `serve`, the detectors behind HTTP, without Kafka.
+//! The detector worker for Kafka. `serve` offers the detectors over HTTP, without Kafka.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Engine {
-    /// Answer `POST /detect` with an image, without Kafka
+    /// Serve the detectors over HTTP (`POST /detect`), without Kafka
     Serve {
         #[command(flatten)]
         own: Own,

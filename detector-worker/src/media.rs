@@ -1,9 +1,9 @@
 //! Encoded image in, upright [`Pixels`] out.
 //!
-//! The first bytes decide the format, not what the client declares. The size in the header is checked before a buffer is
-//! allocated, so a small file cannot request a large buffer. Decoding is strict: a truncated or damaged file is an error and
-//! not a half-grey image, because a detector would find nothing in the grey half. Faults that change no pixel are tolerated.
-//! No input makes [`decode`] panic.
+//! The first bytes decide the format, not the declared media type. The size in the header is checked before a buffer is
+//! allocated, so a small file cannot request a large buffer. Decoding is strict: a truncated or damaged file is an
+//! error, because decoders would fill the missing part with grey, and a detector would find nothing there. Faults that
+//! change no pixel are tolerated. No input makes [`decode`] panic.
 
 mod jpeg;
 mod orientation;
@@ -25,7 +25,7 @@ pub enum Format {
     Jpeg,
     /// PNG of any depth. An animated one gives its default image.
     Png,
-    /// Lossy or lossless WebP. An animated one gives its first frame, at its place on the canvas.
+    /// Lossy or lossless WebP. An animated one gives its first frame, at its position on the canvas.
     Webp,
 }
 
@@ -130,10 +130,10 @@ impl DecodeError {
     }
 }
 
-/// Reads format and size from the header, in microseconds and without touching the pixels.
+/// Reads format and size from the header, in microseconds and without decoding pixels.
 ///
 /// # Errors
-/// As [`decode`], as far as the header shows. A size above the limits is no error.
+/// As [`decode`], as far as the header shows. A size above the limits is not an error.
 pub fn probe(bytes: &[u8]) -> Result<Header, DecodeError> {
     let format = Format::of(bytes).ok_or(DecodeError::Unsupported)?;
     let (width, height) = guarded(format, || match format {

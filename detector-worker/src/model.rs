@@ -1,11 +1,11 @@
-//! Detectors: images in, findings for each out.
+//! Detectors: images in, the findings of each image out.
 //!
 //! A detector lives on one thread, which opens it through the [registry](crate::registry), owns its session and calls
 //! [`Detector::detect`] outside any async runtime. Every image of a batch has its own outcome, so a bad image does not fail
 //! its neighbours. Coordinates are pixels of the upright original, whatever size the network's input has.
 //!
-//! A detector over an ONNX file is a [head](head::Head) and an entry of `models.yaml`. Everything that such detectors share,
-//! from scaling to non-maximum suppression, is in [`onnx`].
+//! A detector with an ONNX file consists of a [head](head::Head) and an entry of `models.yaml`. The common parts of such
+//! detectors, from scaling to non-maximum suppression, are in [`onnx`].
 
 pub mod centerface;
 pub mod head;
@@ -54,7 +54,7 @@ impl From<Vec<Detection>> for Findings {
     }
 }
 
-/// A detector's answer about one image.
+/// The result of a detector for one image.
 pub type Outcome = Result<Findings, DetectError>;
 
 /// A model with its pre- and post-processing, owned by one thread.
@@ -65,7 +65,7 @@ pub trait Detector: Send {
     /// The model's name in `models.yaml`, such as `yunet_n`.
     fn model(&self) -> &str;
 
-    /// Images that one call processes at once. A call with more processes them in several rounds.
+    /// Number of images that one call processes at once. A call with more images processes them in several rounds.
     fn max_batch(&self) -> usize;
 
     /// Detects in every image. Returns one outcome per image, in the order of the images. Blocks.
@@ -75,7 +75,7 @@ pub trait Detector: Send {
     fn release_memory(&mut self) {}
 }
 
-/// Why a detector has no answer about an image.
+/// Why a detector has no result for an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DetectError {
     /// The network did not run, for example for lack of memory. Transient.
@@ -84,7 +84,7 @@ pub enum DetectError {
     /// The engine is unreachable, too slow or overloaded. Transient.
     #[error("the engine is unavailable: {0}")]
     Unavailable(String),
-    /// The engine rejected this image, or its answer about it is invalid. Permanent.
+    /// The engine rejected this image, or its response is invalid. Permanent.
     #[error("the engine refused the image: {0}")]
     Rejected(String),
 }
@@ -99,9 +99,9 @@ impl DetectError {
     }
 }
 
-/// A candidate as a detection: clipped to the image, scores rounded to four digits and coordinates to two.
+/// Converts a candidate into a detection: clipped to the image, scores rounded to four digits and coordinates to two.
 ///
-/// `None` when no part of the box is in the image. Landmarks are not clipped: a mouth below the edge is still a mouth.
+/// `None` when no part of the box is in the image. Landmarks are not clipped, so they may be outside of the image.
 fn to_detection(candidate: &nms::Candidate, label: &str, width: u32, height: u32) -> Option<Detection> {
     let clip = |value: f32, limit: u32| round_to_hundredths(f64::from(value).clamp(0.0, f64::from(limit)));
     let (left, right) = (clip(candidate.left, width), clip(candidate.right, width));

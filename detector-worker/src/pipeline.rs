@@ -1,9 +1,9 @@
-//! Image bytes in, the answer of every detector out: decoded on a pool of CPU threads, then given to the detectors
-//! concurrently. The worker and `serve` use the same pipeline.
+//! Image bytes in, the outcome of every detector out. Images are decoded on a pool of CPU threads and then passed to the
+//! detectors concurrently. The worker and `serve` use the same pipeline.
 //!
-//! Memory is bounded for any image size. An image is decoded only after its pixels are reserved, and the reservation lasts
-//! until the last detector is done. Reservations are granted in the order of the requests, so small images cannot starve a
-//! large one.
+//! Memory is bounded for any image size. An image is decoded only after its pixels are reserved, and the reservation
+//! lasts until the last detector has finished. Reservations are granted in the order of the requests, so small images
+//! cannot starve a large one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ const PIXELS_PER_PERMIT: u64 = 1024;
 pub struct Failure {
     /// Stable code.
     pub code: FailureCode,
-    /// The cause in words.
+    /// Description of the cause.
     pub message: String,
 }
 
@@ -84,8 +84,9 @@ impl Pipeline {
         &self.inferences
     }
 
-    /// Waits until the pixel budget has room for an image and reserves it. To avoid a deadlock, the caller must not hold
-    /// anything that another frame needs before it can return pixels.
+    /// Waits until the pixel budget has enough free pixels for an image, and reserves them. To
+    /// avoid a deadlock, the caller must not hold a lock or permit that another frame needs before
+    /// it can return its pixels.
     ///
     /// # Errors
     /// The inner one when the bytes can never be decoded; the outer one when the budget is closed.
@@ -107,7 +108,7 @@ impl Pipeline {
     /// Decodes an image whose pixels are reserved.
     ///
     /// # Errors
-    /// The inner one when the bytes can never be decoded; the outer one when the thread pool is gone.
+    /// The inner one when the bytes can never be decoded; the outer one when the thread pool has ended.
     pub async fn decode(
         &self,
         reservation: PixelReservation,
@@ -125,10 +126,10 @@ impl Pipeline {
         }))
     }
 
-    /// The answers of some detectors, given by their indices in [`Pipeline::inferences`], about one image.
+    /// The outcomes of some detectors, given by their indices in [`Pipeline::inferences`], for one image.
     ///
     /// # Errors
-    /// The threads of a detector are gone.
+    /// The threads of a detector have ended.
     pub async fn detect(&self, image: &Arc<Image>, detectors: &[usize]) -> anyhow::Result<Vec<model::Outcome>> {
         let inferences = detectors.iter().filter_map(|&detector| self.inferences.get(detector));
         try_join_all(inferences.map(|inference| inference.detect(image.clone()))).await
@@ -142,6 +143,6 @@ impl From<media::DecodeError> for Failure {
 }
 
 fn permits(pixels: u64) -> u32 {
-    // A semaphore takes far more permits than 2^28.
+    // A semaphore allows far more permits than 2^28.
     u32::try_from(pixels.div_ceil(PIXELS_PER_PERMIT)).map_or(1 << 28, |permits| permits.clamp(1, 1 << 28))
 }

@@ -1,7 +1,7 @@
 //! Decoded pixels: 8-bit RGB, upright, rows from top to bottom without gaps.
 //!
-//! Every decoder in [`media`](crate::media) writes RGB. A model that wants BGR costs nothing more, because its planes are
-//! filled from the packed pixels anyway.
+//! Every decoder in [`media`](crate::media) writes RGB. A model that needs BGR has no additional
+//! cost, because its planes are filled from the packed pixels in any case.
 
 mod buffers;
 
@@ -23,7 +23,7 @@ impl Drop for Pixels {
 }
 
 impl Pixels {
-    /// Takes packed RGB rows; `None` unless there are exactly `width * height * 3` bytes and both sides are at least 1.
+    /// Creates pixels from packed RGB rows; `None` unless there are exactly `width * height * 3` bytes and both sides are at least 1.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Option<Self> {
         let expected = (width as usize).checked_mul(height as usize)?.checked_mul(3)?;
         (expected > 0 && rgb.len() == expected).then_some(Self { width, height, rgb })

@@ -1,9 +1,10 @@
 //! Publishes the results and the dead letter of a frame, and then marks the frame as finished.
 //!
-//! Publishing is pipelined: [`Publisher::publish`] returns as soon as the producer's queue has the results, and the future
-//! that it returns resolves when everything about the frame is acknowledged. Results that the bus did not acknowledge come
-//! back as [`Published::Retry`], because only the caller knows the order of the partition. A result keeps its id on every
-//! retry, so a consumer can tell a repeated message from repeated work.
+//! Publishing is pipelined: [`Publisher::publish`] returns as soon as the producer's queue has the
+//! results, and the future that it returns resolves when all results of the frame are acknowledged.
+//! Results that the bus did not acknowledge are returned as [`Published::Retry`], because only the
+//! caller knows the order of the partition. A result keeps its id on every retry, so a consumer can
+//! distinguish a repeated message from repeated work.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Everything that is published about one message.
+/// The results and the dead letter of one message.
 pub struct ProcessedFrame {
     /// Partition and offset of the message.
     pub position: Position,
@@ -36,15 +37,15 @@ pub struct Publisher {
     dead_letters: DeadLetterQueue,
 }
 
-/// How publishing a frame ended.
+/// Outcome of publishing a frame.
 pub enum Published {
-    /// Everything is acknowledged, and the frame is finished.
+    /// All results are acknowledged, and the frame is finished.
     Finished,
     /// The bus did not acknowledge these results; the caller publishes them again.
     Retry(Box<ProcessedFrame>),
 }
 
-/// Resolves when the bus has answered about everything that was sent.
+/// Resolves when the bus has acknowledged or refused everything that was sent.
 pub type PendingPublish = BoxFuture<'static, anyhow::Result<Published>>;
 
 impl Publisher {
@@ -53,7 +54,7 @@ impl Publisher {
     /// # Errors
     /// When the frames topic has no dead-letter topic.
     pub fn new(bus: &dyn Bus, finisher: Arc<dyn Finisher>) -> anyhow::Result<Self> {
-        // Retries go on during a stop: the bus waits for unfinished frames up to its drain time.
+        // Retries continue during a stop: the bus waits for unfinished frames up to its drain time.
         let sender = Sender::new(bus.producer(), CancellationToken::new()).counted(metrics::retries("publish"));
         let dead_letters = DeadLetterQueue::of(bus, TopicRole::Frames, sender.clone())
             .context("the frames topic has no dead-letter topic")?;
@@ -72,8 +73,8 @@ impl Publisher {
         }
         let publisher = self.clone();
         let pending = async move {
-            let answers = join_all(acknowledgements).await;
-            let retry = retain_unacknowledged(&mut frame, answers)?;
+            let acknowledgements = join_all(acknowledgements).await;
+            let retry = retain_unacknowledged(&mut frame, acknowledgements)?;
             if retry {
                 return Ok(Published::Retry(Box::new(frame)));
             }
@@ -103,7 +104,7 @@ impl Publisher {
         queued.map_err(Interrupted::into_error).context("a result could not be sent")
     }
 
-    /// Sends the frame's dead letter, where it has one, and waits until the log has it.
+    /// Sends the frame's dead letter, if it has one, and waits for the acknowledgement.
     async fn send_dead_letter(&self, frame: &mut ProcessedFrame) -> anyhow::Result<()> {
         let Some((code, message)) = frame.dead_letter.take() else { return Ok(()) };
         let letter = self.dead_letters.letter(frame.position, frame.message.clone(), Cause { code, message });
@@ -113,9 +114,9 @@ impl Publisher {
 }
 
 /// Retains the results that were not acknowledged. Returns whether there are any.
-fn retain_unacknowledged(frame: &mut ProcessedFrame, answers: Vec<Result<Position, BusError>>) -> anyhow::Result<bool> {
+fn retain_unacknowledged(frame: &mut ProcessedFrame, acknowledgements: Vec<Result<Position, BusError>>) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
-    for answer in answers {
+    for answer in acknowledgements {
         match answer {
             Ok(_) => failed.push(false),
             Err(error) if error.is_transient() => {

@@ -1,8 +1,8 @@
-//! `models.yaml`: every model, what is known of it, and which detector uses which.
+//! `models.yaml`: all models with their properties, and the models of each detector.
 //!
 //! The built-in document is compiled into the program, so a worker and its models match. An operator with other models or
-//! engines passes a file of the same form. A model file is opened only if it has the hash of its entry: another file under
-//! the same name would give wrong answers.
+//! engines passes a file of the same form. A model file is opened only if it has the hash of its entry: another file with
+//! the same name would give wrong results.
 
 mod entry;
 mod error;
@@ -40,10 +40,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The models of this version.
+    /// The built-in models.
     ///
     /// # Errors
-    /// The built-in document is invalid, which a test rules out.
+    /// The built-in document is invalid; a test ensures that it is not.
     pub fn built_in() -> Result<Self, OpenError> {
         Self::parse("models.yaml", BUILT_IN)
     }

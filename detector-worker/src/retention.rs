@@ -25,7 +25,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// Sweeps now and then every hour, without end. An inbox image is not deleted after its frame is processed, because
+    /// Sweeps at once and then every hour, without end. An inbox image is not deleted after its frame is processed, because
     /// other consumer groups may still need it.
     pub async fn run(self) {
         let mut hourly = tokio::time::interval(INTERVAL);
@@ -36,7 +36,7 @@ impl Sweeper {
         }
     }
 
-    /// The embedded bus keeps unconsumed frames beyond the topic's retention; then their images must stay as long.
+    /// The embedded bus keeps unconsumed frames beyond the topic's retention; then their images must be kept as long.
     async fn inbox_age(&self) -> Result<Duration, BusError> {
         let oldest = self.bus.oldest_unconsumed(TopicRole::Frames, &self.group).await?;
         let waiting = oldest.and_then(|since| since.elapsed().ok()).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! ONNX Runtime: the library is found, loaded and checked once per process, and creates the sessions.
 //!
-//! It is loaded at run time, so one build of the worker serves CPU and GPU machines. A configured execution provider that is
-//! not available ends the start. A silent fallback to the CPU would be noticed only by its cost.
+//! It is loaded at run time, so one build of the worker serves CPU and GPU machines. If a configured
+//! execution provider is not available, the start fails, because a silent fallback to the CPU would
+//! be noticed only by its speed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
 
-/// Version in the cache folder and in error messages. This minor version or a later one works.
+/// Version in the cache folder and in error messages. The minimum is this minor version.
 pub const ORT_VERSION: &str = "1.31.1";
 
 /// The hardware that inference runs on.
@@ -69,7 +70,7 @@ pub enum RuntimeError {
     /// No library at the configured or default paths.
     #[error(
         "ONNX Runtime not found at {searched}: set SIGHTLINE_ORT_DYLIB_PATH to libonnxruntime.so.{ORT_VERSION} \
-         (the PyPI wheel onnxruntime {ORT_VERSION} carries it under onnxruntime/capi/)"
+         (the PyPI wheel onnxruntime {ORT_VERSION} contains it under onnxruntime/capi/)"
     )]
     Missing {
         /// Every searched path.
@@ -83,10 +84,10 @@ pub enum RuntimeError {
         /// The loader's error.
         cause: String,
     },
-    /// An older version than this code needs.
+    /// The version is older than required.
     #[error(
-        "SIGHTLINE_ORT_DYLIB_PATH: {} is ONNX Runtime {found}, but {ORT_VERSION} is needed: install the PyPI wheel \
-         onnxruntime {ORT_VERSION} and name the library in it",
+        "SIGHTLINE_ORT_DYLIB_PATH: {} is ONNX Runtime {found}, but at least {ORT_VERSION} is required: install the PyPI wheel \
+         onnxruntime {ORT_VERSION} and set the path of the library in it",
         path.display()
     )]
     WrongVersion {
@@ -119,7 +120,7 @@ pub enum RuntimeError {
         cause: String,
     },
     /// The model file is damaged or not supported by this version.
-    #[error("cannot load the model {}: {cause}: fetch it anew with `sightline models pull`", path.display())]
+    #[error("cannot load the model {}: {cause}: fetch it again with `sightline models pull`", path.display())]
     Model {
         /// The file.
         path: PathBuf,
@@ -152,7 +153,7 @@ impl ExecutionProvider {
         match self {
             Self::Cpu => Vec::new(),
             Self::Cuda => vec![cuda()],
-            // Compiling a network takes minutes. The cache beside the models makes it once per machine.
+            // Compiling a network takes minutes. With the cache beside the models this happens once per machine.
             Self::Tensorrt => vec![
                 ep::TensorRT::default()
                     .with_device_id(options.device)
@@ -230,10 +231,10 @@ impl Runtime {
         let builder = Session::builder(&self.environment)?
             .with_intra_threads(options.session_threads.max(1))?
             .with_inter_threads(1)?
-            // A thread that spins for work takes the core from another session.
+            // A thread that waits by spinning would use the core of another session.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
-            // ONNX Runtime keeps a memory plan for every input shape forever, and images come in any size.
+            // ONNX Runtime keeps a memory plan for every input shape forever, and images may have any size.
             .with_memory_pattern(false)?;
         Ok(builder)
     }
@@ -266,7 +267,7 @@ pub(crate) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<
     path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")))
 }
 
-/// An error and its causes on one line, because the outermost error often only says that something failed. Line breaks, which
+/// An error and its causes on one line, because the outermost error often does not name the cause. Line breaks, which
 /// messages of ONNX Runtime contain, become spaces.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

@@ -1,9 +1,10 @@
-//! `detector-worker serve`: the detectors behind HTTP, without a bus.
+//! `detector-worker serve`: the detectors over HTTP, without a bus.
 //!
 //! In: `POST /detect` with a JPEG, PNG or WebP image; `?detector=` selects one if several run. Out:
-//! `{"model", "width", "height", "detections": […]}`. A detector of `kind: http` expects this form, so a worker can have its
-//! inference done here. The number of requests in flight is bounded; further ones are refused with 503 and `Retry-After`
-//! before their body is read. Work for a client that has disconnected is dropped before decoding and before inference.
+//! `{"model", "width", "height", "detections": […]}`. A detector of `kind: http` expects this form, so a worker can
+//! use such an engine for inference. The number of requests in flight is bounded; further ones are refused with 503
+//! and `Retry-After` before their body is read. Work for a client that has disconnected is dropped before decoding and
+//! before inference.
 
 mod error;
 
@@ -33,7 +34,7 @@ use error::ServeError;
 /// Time limit for the arrival of a body.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The answer about one image.
+/// The response for one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Name of the model in `models.yaml`.
@@ -42,7 +43,7 @@ pub struct Answer {
     pub width: u32,
     /// Height of the upright image in pixels.
     pub height: u32,
-    /// What was found, in pixels of the upright image.
+    /// The detections, in pixels of the upright image.
     pub detections: Vec<Detection>,
 }
 
@@ -67,7 +68,7 @@ pub async fn serve(
         ),
         max_bytes: shared.frames.max_frame_bytes,
     };
-    tracing::info!("the engine answers on {}/detect", listener.url()?);
+    tracing::info!("the engine serves {}/detect", listener.url()?);
     platform::http::serve(listener, router(Arc::new(engine)), Limits::default(), stop).await
 }
 
@@ -84,7 +85,7 @@ fn router(engine: Arc<Engine>) -> Router {
     let unknown_path = || async { ServeError::NotFound.into_response() };
     let other_method = || async { ServeError::Method.into_response() };
     let routes = Router::new().route("/detect", post(detect).fallback(other_method)).fallback(unknown_path);
-    // The port opens after the models are loaded, so the engine is healthy whenever it answers.
+    // The port opens after the models are loaded, so the engine is healthy whenever it responds.
     routes.with_state(engine).merge(Health::default().router())
 }
 
@@ -123,8 +124,9 @@ impl Engine {
         running.position(|inference| *inference.name() == name).ok_or(ServeError::NoDetector(name))
     }
 
-    /// The answer about one image. The server drops this future when the client disconnects, and with it everything that the
-    /// image still waits for: its pixels, its decoder, its place in the queue of the detector.
+    /// The response for one image. The server drops this future when the client disconnects. That
+    /// also releases the image's pixels, its decode permit and its slot in the queue of the
+    /// detector.
     async fn answer(&self, detector: usize, encoded: Bytes) -> Result<Json<Answer>, ServeError> {
         let pixels = self.pipeline.reserve(&encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
         let decoded =
@@ -134,7 +136,7 @@ impl Engine {
         let findings = match outcome {
             Some(Ok(findings)) => findings,
             Some(Err(error)) => return Err(ServeError::of(&error)),
-            None => return Err(ServeError::Internal(anyhow::anyhow!("no detector runs"))),
+            None => return Err(ServeError::Internal(anyhow::anyhow!("no detector is running"))),
         };
         let model = self.pipeline.inferences()[detector].model().to_owned();
         let (width, height) = (image.pixels.width(), image.pixels.height());

@@ -51,7 +51,7 @@ impl Worker {
     /// Consumes frames until `stop`, then finishes and commits the frames in flight.
     ///
     /// # Errors
-    /// The worker cannot go on. Nothing is lost: unfinished frames are delivered again after the next start.
+    /// The worker cannot continue. Nothing is lost: unfinished frames are delivered again after the next start.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let group = Group {
             role: TopicRole::Frames,
@@ -127,12 +127,12 @@ impl Partitions {
         }
     }
 
-    /// Closes the channels of revoked partitions; their tasks end after the frames they have.
+    /// Closes the channels of revoked partitions; their tasks end after their current frames.
     fn close(&mut self, revoked: &[i32]) {
         self.open.retain(|partition, _| !revoked.contains(partition));
     }
 
-    /// Finishes the frames in flight for as long as the bus waits for it, commits and leaves the consumer group.
+    /// Finishes the frames in flight while the bus waits, commits and leaves the consumer group.
     async fn finish(mut self, reader: GroupReader) -> anyhow::Result<()> {
         self.open.clear();
         let closing = reader.close();

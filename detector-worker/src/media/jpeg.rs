@@ -1,9 +1,9 @@
 //! JPEG through libjpeg-turbo. `docs/decisions/jpeg-decoder.md` has the reasons.
 //!
 //! libjpeg reports damage as a warning and fills the rest of the image with grey, so a warning is an error here. Some
-//! warnings are harmless: the pixels are all there. libjpeg reports only the first warning of a file, and damage may follow a
-//! harmless one. So after a harmless warning the file is decoded again without its cause ([`header::mend`]); where that is
-//! not possible, each restart interval is decoded alone ([`intervals::all_complete`]).
+//! warnings are harmless, because all pixels are decoded. libjpeg reports only the first warning of a file, and damage may
+//! follow a harmless one. So after a harmless warning the file is decoded again without its cause ([`header::repair`]);
+//! if that is not possible, each restart interval is decoded separately ([`intervals::all_complete`]).
 
 mod header;
 mod intervals;
@@ -40,8 +40,7 @@ pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> 
     Ok((pixels, header::exif(bytes).map_or(Orientation::UPRIGHT, Orientation::from_exif)))
 }
 
-/// The header, and the file that it was read from: the given one, or a mended copy if the given one has a harmless fault in
-/// its header.
+/// The header, and the file that it was read from: the given one, or a repaired copy if the given one has a harmless fault in its header.
 fn read_header(bytes: &[u8]) -> Result<(DecompressHeader, Cow<'_, [u8]>), String> {
     let mut decompressor = decompressor()?;
     let error = match decompressor.read_header(bytes) {
@@ -51,15 +50,15 @@ fn read_header(bytes: &[u8]) -> Result<(DecompressHeader, Cow<'_, [u8]>), String
     if Warning::parse(&error).is_none() {
         return Err(error);
     }
-    let mended = header::mend(bytes).ok_or(error)?;
-    let header = decompressor.read_header(&mended).map_err(|error| error.to_string())?;
-    Ok((header, Cow::Owned(mended)))
+    let repaired = header::repair(bytes).ok_or(error)?;
+    let header = decompressor.read_header(&repaired).map_err(|error| error.to_string())?;
+    Ok((header, Cow::Owned(repaired)))
 }
 
 /// Packed rows of `width * format.size()` bytes.
 fn decompress(bytes: &[u8], width: usize, height: usize, format: PixelFormat) -> Result<Vec<u8>, String> {
     let pitch = width * format.size();
-    // libjpeg writes every byte, also after a warning; where it does not, it fails and the buffer is dropped.
+    // libjpeg writes every byte, even after a warning. If it fails, the buffer is dropped.
     let mut pixels = pixels::buffer(pitch * height);
     let mut attempt = |bytes: &[u8]| {
         let output = turbojpeg::Image { pixels: &mut pixels[..], width, pitch, height, format };
@@ -67,20 +66,20 @@ fn decompress(bytes: &[u8], width: usize, height: usize, format: PixelFormat) ->
     };
     let Err(first) = attempt(bytes) else { return Ok(pixels) };
     let Some(warning) = Warning::parse(&first) else { return Err(first) };
-    let mended = header::mend(bytes).ok_or(first)?;
-    let (warning, error) = match attempt(&mended) {
+    let repaired = header::repair(bytes).ok_or(first)?;
+    let (warning, error) = match attempt(&repaired) {
         Ok(()) => return Ok(pixels),
         Err(second) => (Warning::parse(&second).unwrap_or(warning), second),
     };
-    if Warning::parse(&error).is_some() && is_complete(&mended, warning) { Ok(pixels) } else { Err(error) }
+    if Warning::parse(&error).is_some() && is_complete(&repaired, warning) { Ok(pixels) } else { Err(error) }
 }
 
-/// Whether all pixels of a mended file are decoded although decoding it gave this warning first.
-fn is_complete(mended: &[u8], warning: Warning) -> bool {
+/// Whether all pixels of a repaired file are decoded, although this warning came first.
+fn is_complete(repaired: &[u8], warning: Warning) -> bool {
     match warning {
-        // Read last, so no other warning can follow.
+        // These bytes are read last, so no other warning can follow.
         Warning::StrayBytes { marker: header::END_OF_IMAGE, .. } => true,
-        Warning::StrayBytes { marker, .. } if header::is_restart(marker) => intervals::all_complete(mended),
+        Warning::StrayBytes { marker, .. } if header::is_restart(marker) => intervals::all_complete(repaired),
         Warning::StrayBytes { .. } | Warning::Header => false,
     }
 }
@@ -91,7 +90,7 @@ fn decompressor() -> Result<Decompressor, String> {
     Ok(decompressor)
 }
 
-/// CMYK as RGB, without colour management. JPEG stores CMYK inverted: 255 is no ink.
+/// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no ink.
 fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
     for ink in pixels.chunks_exact(4) {

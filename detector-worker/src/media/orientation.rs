@@ -1,4 +1,4 @@
-//! EXIF orientation: read it, and turn pixels upright.
+//! Reads the EXIF orientation and turns pixels upright.
 
 use crate::pixels::Pixels;
 
@@ -14,7 +14,7 @@ impl Orientation {
     pub const UPRIGHT: Self = Self(1);
 
     /// Reads the tag from an EXIF block (a TIFF file, with or without the `Exif\0\0` that precedes it in JPEG).
-    /// An unreadable block means upright, as in every viewer.
+    /// An invalid block means upright, as in every viewer.
     pub fn from_exif(block: &[u8]) -> Self {
         let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
         find_orientation(tiff).filter(|value| (1..=8).contains(value)).map_or(Self::UPRIGHT, Self)

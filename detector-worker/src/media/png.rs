@@ -38,7 +38,7 @@ fn reader<'b>(bytes: &'b [u8], limits: &DecodeLimits) -> Result<Reader<Cursor<&'
         Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: budget.saturating_add(WORKING_BYTES) });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     decoder.ignore_checksums(false);
-    // Neither is used, and both can decompress to many times their size.
+    // These chunks are not used, and can decompress to many times their size.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.read_info()

@@ -123,7 +123,7 @@ fn a_wrong_checksum_of_an_ancillary_chunk_does_not_fail_a_png() {
     assert_eq!(decode(&noted, &LIMITS), decode(&plain, &LIMITS));
 }
 
-/// An animated WebP of 40 by 30 pixels whose first frame has 16 by 8 pixels and lies at (10, 6).
+/// An animated WebP of 40 by 30 pixels whose first frame has 16 by 8 pixels and is at (10, 6).
 fn animated_webp() -> Vec<u8> {
     let u24 = |number: u32| number.to_le_bytes()[..3].to_vec();
     let chunk =
@@ -138,7 +138,7 @@ fn animated_webp() -> Vec<u8> {
 }
 
 #[test]
-fn the_first_frame_of_an_animation_lies_at_its_place() {
+fn the_first_frame_of_an_animation_is_at_its_position() {
     let image = decode(&animated_webp(), &LIMITS).unwrap();
     assert_eq!((image.width(), image.height()), (40, 30));
     let (first, still) = (rgb(16, 8), decode(&webp(16, 8, None), &LIMITS).unwrap());

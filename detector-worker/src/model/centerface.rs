@@ -20,7 +20,7 @@ const SCALE: &str = "538";
 const OFFSET: &str = "539";
 const POINTS: &str = "540";
 
-/// Reads the output of CenterFace.
+/// Decodes the output of CenterFace.
 pub struct CenterFace;
 
 impl Head for CenterFace {

@@ -1,4 +1,4 @@
-//! Heads: what differs between kinds of networks. Everything else is in [`onnx`](super::onnx).
+//! Heads: the parts of a detector that differ between kinds of networks. Everything else is in [`onnx`](super::onnx).
 //!
 //! A kind of network is one line of [`HEADS`]. Its name is the `kind` of an entry in `models.yaml`, so another ONNX file of a
 //! known kind needs an entry and no code.
@@ -12,7 +12,7 @@ use super::prepare::{Channels, Size};
 use super::yolox::YoloX;
 use super::yunet::YuNet;
 
-/// Creates a head for a model with so many classes.
+/// Creates a head for a model with this number of classes.
 ///
 /// # Errors
 /// The network has another number of classes.
@@ -34,7 +34,7 @@ pub fn constructor(kind: &str) -> Option<Constructor> {
     HEADS.iter().find(|(name, _)| *name == kind).map(|(_, constructor)| *constructor)
 }
 
-/// How one kind of network reads its input and writes its output.
+/// The input and output format of one kind of network.
 pub trait Head: Send {
     /// Order of the colour planes. Each number is 0 to 255.
     fn channels(&self) -> Channels;
@@ -47,7 +47,7 @@ pub trait Head: Send {
     /// Both sides of the input must be multiples of this, in pixels.
     fn stride(&self) -> u32;
 
-    /// Names of the outputs that [`Head::candidates`] reads. They are checked when the model is opened.
+    /// Names of the outputs that [`Head::candidates`] decodes. They are checked when the model is opened.
     fn outputs(&self) -> &'static [&'static str];
 
     /// The boxes of batch item `item` whose score reaches `threshold`, in pixels of an input of size `input`.

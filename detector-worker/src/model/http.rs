@@ -1,13 +1,13 @@
-//! A detector in another process: the image goes out over HTTP, detections come back.
+//! A detector in another process: sends the image over HTTP and receives detections.
 //!
-//! `docs/EXTENDING.md` describes the protocol for authors of engines. In short: `POST` with the encoded image, answered as
-//! `detector-worker serve` answers:
+//! `docs/EXTENDING.md` describes the protocol for authors of engines. In short: `POST` with the encoded image; the
+//! response is that of `detector-worker serve`:
 //! `{"model": "...", "width": 1600, "height": 1158, "detections": [{"label": "face", "confidence": 0.9, "box": {...}}]}`,
 //! in pixels of the upright image.
 //!
-//! Permanent errors: 400, 413, 415, 422, an answer for another image size, a detection with values out of range, and a body of more
+//! Permanent errors: 400, 413, 415, 422, a response for another image size, a detection with values out of range, and a body of more
 //! than 16 MiB. Every other failure is transient, because it can come from an engine that is down, slow, overloaded or
-//! misconfigured: no connection, no answer in time, any other status, and a body that is not the JSON above.
+//! misconfigured: no connection, a timeout, any other status, and a body that is not the JSON above.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::runtime::error_chain;
 /// Time limit for a connection to the engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Largest answer in bytes, so that a faulty engine cannot fill the memory.
+/// Maximum size of a response in bytes, so that a faulty engine cannot fill the memory.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The fields of an entry of `models.yaml` with `kind: http`.
@@ -32,7 +32,7 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 pub struct HttpEngine {
     /// Address that images are posted to.
     pub url: String,
-    /// Time limit for an answer, in milliseconds.
+    /// Time limit for a response, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
     /// Concurrent requests per inference thread.
@@ -48,7 +48,7 @@ fn default_concurrency() -> usize {
     4
 }
 
-/// The answer of an engine. Further fields are ignored.
+/// The response of an engine. Further fields are ignored.
 #[derive(Debug, Deserialize)]
 struct Answer {
     width: Option<u32>,
@@ -94,8 +94,8 @@ impl HttpDetector {
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Err(DetectError::Rejected(format!("it answered {status}"))),
-            status => Err(DetectError::Unavailable(format!("it answered {status}"))),
+            | StatusCode::UNPROCESSABLE_ENTITY) => Err(DetectError::Rejected(format!("it responded with {status}"))),
+            status => Err(DetectError::Unavailable(format!("it responded with {status}"))),
         }
     }
 }
@@ -130,8 +130,8 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            // Not transient: an engine that says this much about one image says it again, and the partition would never go on.
-            return Err(DetectError::Rejected(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
+            // Permanent, because the response would be as large on every retry and block the partition.
+            return Err(DetectError::Rejected(format!("its response is longer than {MAX_ANSWER_BYTES} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -139,9 +139,9 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
 }
 
 fn parse_answer(body: &[u8], image: &Image) -> Outcome {
-    // A body that is not this JSON comes from a misconfigured engine, whatever the image is.
+    // A body in another form comes from a misconfigured engine and does not depend on the image.
     let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| DetectError::Unavailable(format!("its answer is invalid: {error}")))?;
+        .map_err(|error| DetectError::Unavailable(format!("its response is invalid: {error}")))?;
     let (width, height) = (image.pixels.width(), image.pixels.height());
     let (engine_width, engine_height) = (answer.width.unwrap_or(width), answer.height.unwrap_or(height));
     if (engine_width, engine_height) != (width, height) {
@@ -150,7 +150,7 @@ fn parse_answer(body: &[u8], image: &Image) -> Outcome {
         )));
     }
     match answer.detections.iter().find_map(|detection| detection.check().err()) {
-        Some(fault) => Err(DetectError::Rejected(format!("its answer is invalid: {fault}"))),
+        Some(fault) => Err(DetectError::Rejected(format!("its response is invalid: {fault}"))),
         None => Ok(answer.detections.into()),
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     /// Further fields of a detection.
     const CAR: &str = r#""make":"Audi","year":2020,"attributes":{"colour":"red","doors":4,"parked":true},"box""#;
 
-    /// An engine whose answer depends on the first byte of the image.
+    /// An engine whose response depends on the first byte of the image.
     fn engine() -> String {
         let handler = |headers: HeaderMap, body: Bytes| async move {
             assert_eq!(headers[CONTENT_TYPE], "image/png");

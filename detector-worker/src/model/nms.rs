@@ -1,10 +1,10 @@
-//! Non-maximum suppression per class: of overlapping boxes of one class, the one with the highest score stays.
+//! Non-maximum suppression per class: of overlapping boxes of one class, only the one with the highest score is kept.
 
-/// Candidates that are compared at most, the best first. An image crafted to light up every cell must not cost a quadratic
-/// number of comparisons.
+/// Maximum number of candidates that are compared, the best first. It bounds the quadratic number of
+/// comparisons for an image crafted to give a candidate in every cell.
 const MAX_CANDIDATES: usize = 5_000;
 
-/// A box that the network proposes, in pixels of the network's input or of the original, as its owner says.
+/// A box that the network proposes, in pixels of the network's input or of the original, depending on the context.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// Index of the class among the model's labels.
@@ -24,7 +24,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether every number is finite. A network whose numbers overflowed proposes nothing.
+    /// Whether every number is finite. Candidates with an overflow are dropped.
     pub fn is_finite(&self) -> bool {
         [self.score, self.left, self.top, self.right, self.bottom].iter().all(|number| number.is_finite())
             && self.landmarks.iter().all(|(x, y)| x.is_finite() && y.is_finite())
@@ -46,7 +46,7 @@ impl Candidate {
     }
 }
 
-/// Removes every box whose IoU with a better box of the same class that stays is above `max_iou`. The best come first.
+/// Removes every box whose IoU with a better kept box of the same class is above `max_iou`. Returns the best first.
 pub fn suppress(mut candidates: Vec<Candidate>, max_iou: f32) -> Vec<Candidate> {
     candidates.retain(Candidate::is_finite);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_overlapping_boxes_stays_and_neighbours_stay_too() {
+    fn the_best_of_overlapping_boxes_and_neighbours_are_kept() {
         let kept = suppress(vec![square(0.7, 1.0, 10.0), square(0.9, 0.0, 10.0), square(0.8, 8.0, 10.0)], 0.45);
         assert_eq!(kept.iter().map(|face| face.score).collect::<Vec<_>>(), [0.9, 0.8]);
     }

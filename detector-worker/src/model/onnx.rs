@@ -1,6 +1,6 @@
-//! A detector over an ONNX file: prepare the input, run the network, read the candidates, suppress overlaps, scale back.
+//! A detector with an ONNX file: prepares the input, runs the network, decodes the candidates, suppresses overlaps, scales back.
 //!
-//! What differs between kinds of networks is a [`Head`]; everything else is here. The images of a batch are grouped by input
+//! A [`Head`] has the parts that differ between kinds of networks; everything else is here. The images of a batch are grouped by input
 //! shape, so nothing is padded beyond what the network or the provider needs, and each group is one run.
 
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, e
 /// The settings of a model in `models.yaml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
-    /// Least score of a detection, 0 to 1.
+    /// Minimum score of a detection, 0 to 1.
     pub threshold: f32,
-    /// Greatest intersection over union of two boxes of one class, 0 to 1.
+    /// Maximum intersection over union of two boxes of one class, 0 to 1.
     pub nms_iou: f32,
     /// Longest side of the input in pixels, for a network with dynamic input.
     pub largest_side: u32,
-    /// Images per run on a GPU. A CPU gains nothing from more than one.
+    /// Images per run on a GPU. More than one gives no advantage on a CPU.
     pub gpu_batch: usize,
     /// The label of each class, in the order of the network's output; `None` for a class that is not reported.
     pub labels: Vec<Option<String>>,
@@ -49,7 +49,7 @@ pub struct OnnxDetector {
     input: Vec<f32>,
 }
 
-/// What the network's declaration fixes of its input `[batch, 3, height, width]`.
+/// The fixed dimensions in the network's declaration of its input, `[batch, 3, height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct InputShape {
     /// The only batch size.
@@ -104,7 +104,7 @@ impl OnnxDetector {
         let shape = [self.shape.batch.unwrap_or(1), 3, height as usize, width as usize];
         let blank = vec![0_f32; shape.iter().product()];
         let input = || TensorRef::from_array_view((shape, &blank[..]));
-        // An output inside the arena keeps its region, however large that is. So the outputs get memory of their own.
+        // An output in the arena would keep a whole region of it alive, so the outputs get separate memory.
         let mut outputs = OutputSelector::no_default();
         let sample = self.session.run(ort::inputs![input()?])?;
         for name in self.head.outputs() {
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_declared_input_shape_fixes_what_is_not_dynamic() {
+    fn a_declared_input_shape_has_its_fixed_dimensions() {
         let size = Some(Size { width: 416, height: 320 });
         assert_eq!(InputShape::declared(&[1, 3, 320, 416]), InputShape { batch: Some(1), size });
         assert_eq!(InputShape::declared(&[-1, 3, 320, 416]), InputShape { batch: None, size });

@@ -1,8 +1,8 @@
 //! Scales pixels and writes them as the colour planes that a network reads.
 //!
-//! A network with dynamic input sees an image at its own size, or scaled down if its longer side is above the model's limit.
-//! A network with fixed input sees the image scaled to fit. What the input has beyond the image is padding, to the right and
-//! below, so that coordinates need no offset.
+//! A network with dynamic input gets an image in its original size, or scaled down if its longer
+//! side is above the model's limit. A network with fixed input gets the image scaled to fit. The
+//! rest of the input is padding, to the right and below, so that coordinates need no offset.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;
@@ -29,14 +29,14 @@ pub enum Channels {
     Bgr,
 }
 
-/// The sizes of an image on its way into a network.
+/// The sizes of an image before and after scaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     /// The image as decoded.
     pub original: Size,
     /// The image after scaling.
     pub scaled: Size,
-    /// The network's input, which holds the scaled image and its padding.
+    /// The network's input, which contains the scaled image and its padding.
     pub input: Size,
 }
 
@@ -44,12 +44,12 @@ impl Fit {
     /// The fit for a network with dynamic input.
     ///
     /// On a CPU the input is as small as `stride` allows. On a GPU each new input shape costs memory and a search for
-    /// kernels, so sides are rounded up to a coarse ladder (at most a quarter more), which leaves a few dozen shapes.
+    /// kernels, so sides are rounded up in coarse steps (at most a quarter more), which gives only a few dozen shapes.
     pub fn dynamic(original: Size, largest_side: u32, stride: u32, provider: ExecutionProvider) -> Self {
         let scaled = original.scaled_to(original.width.max(original.height).min(largest_side));
         let padded = |side: u32| match provider {
             ExecutionProvider::Cpu => side.next_multiple_of(stride),
-            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => ladder(side, stride),
+            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => round_up_to_step(side, stride),
         };
         Self { original, scaled, input: Size { width: padded(scaled.width), height: padded(scaled.height) } }
     }
@@ -84,8 +84,8 @@ impl Size {
     }
 }
 
-/// The next step of a ladder with four steps per doubling, all multiples of `stride`.
-fn ladder(side: u32, stride: u32) -> u32 {
+/// Rounds a side up to the next step. There are four steps per doubling, all multiples of `stride`.
+fn round_up_to_step(side: u32, stride: u32) -> u32 {
     let units = side.div_ceil(stride).max(1);
     let step = (units.next_power_of_two() / 8).max(1);
     units.next_multiple_of(step) * stride
@@ -98,8 +98,7 @@ const MAX_KEPT_PLANE: usize = 4 << 20;
 #[derive(Default)]
 pub struct Preparer {
     resizer: Resizer,
-    /// One colour plane of the original. Kept up to [`MAX_KEPT_PLANE`], because memory fresh from the system costs more than
-    /// filling it.
+    /// One colour plane of the original. Kept up to [`MAX_KEPT_PLANE`], because allocating new memory costs more than filling it.
     source: Vec<F32>,
 }
 
@@ -108,7 +107,7 @@ impl Preparer {
     /// overwritten; `padding` is the level around the image.
     ///
     /// # Errors
-    /// The resizer refuses the sizes, which never happens for a size of [`Fit`].
+    /// The resizer refuses the sizes; this never happens for sizes of a [`Fit`].
     pub fn fill(
         &mut self,
         pixels: &Pixels,
@@ -136,8 +135,9 @@ impl Preparer {
         Ok(())
     }
 
-    /// Scales one colour plane in floating point: where two neighbouring cells of a network have almost equal scores, a
-    /// rounded level decides which of them wins. One plane at a time keeps the memory small.
+    /// Scales one colour plane in floating point: if two neighbouring cells of a network have
+    /// almost equal scores, rounding to integers could change which one is higher. One plane at a
+    /// time keeps the memory small.
     fn scale(&mut self, pixels: &Pixels, colour: usize, fit: &Fit, plane: &mut [f32]) -> Result<(), String> {
         self.source.clear();
         self.source.extend(pixels.rgb().chunks_exact(3).map(|pixel| F32::new(f32::from(pixel[colour]))));
@@ -218,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_sees_few_shapes() {
+    fn a_gpu_gets_few_shapes() {
         let width = |side| Fit::dynamic(size(side, side), 1920, 32, ExecutionProvider::Cuda).input.width;
         let shapes: std::collections::BTreeSet<u32> = (1..=1920).map(width).collect();
         assert!(shapes.len() <= 24, "{shapes:?}");
         assert!((1..=1920).all(|side| {
-            let padded = ladder(side, 32);
+            let padded = round_up_to_step(side, 32);
             padded >= side && padded.is_multiple_of(32) && padded <= (side + 31) + side / 4
         }));
     }

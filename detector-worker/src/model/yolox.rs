@@ -1,9 +1,9 @@
 //! YOLOX: boxes of many classes, from grids with cells of 8, 16 and 32 pixels.
 //!
-//! The one output has a row per cell, the grids one after the other, each in row-major order. A row has the box, the
-//! objectness, and one score per class. The box is its centre as an offset in cells and the logarithm of its sides in cells;
-//! objectness and class scores are already probabilities. The score of a candidate is objectness times its best class.
-//! Formulas: Megvii YOLOX 0.1.1, `yolox/utils/demo_utils.py`, `demo_postprocess`.
+//! The one output has a row per cell, grid after grid, each in row-major order. A row contains the box, the
+//! objectness, and one score per class. The box is its centre as an offset in cells and the logarithm of its sides in
+//! cells; objectness and class scores are already probabilities. The score of a candidate is objectness times its best
+//! class. Formulas: Megvii YOLOX 0.1.1, `yolox/utils/demo_utils.py`, `demo_postprocess`.
 
 use super::DetectError;
 use super::head::{Head, Outputs};
@@ -18,7 +18,7 @@ const BOX_NUMBERS: usize = 5;
 
 const OUTPUT: &str = "output";
 
-/// Reads the output of YOLOX.
+/// Decodes the output of YOLOX.
 pub struct YoloX {
     /// Number of classes.
     pub classes: usize,
@@ -56,7 +56,7 @@ impl Head for YoloX {
         for cell in CELLS {
             let (columns, lines) = grid(cell);
             for (index, row) in rows.by_ref().take(columns * lines).enumerate() {
-                // The class scores are probabilities, so a low objectness alone rules a row out.
+                // The class scores are probabilities, so a low objectness alone excludes a row.
                 if row[4] >= threshold {
                     let (column, line) = ((index % columns) as f32, (index / columns) as f32);
                     found.extend(candidate(row, column, line, cell as f32).filter(|found| found.score >= threshold));

@@ -18,7 +18,7 @@ const GRIDS: [(u32, [&str; 4]); 3] = [
 
 const LANDMARKS: usize = 5;
 
-/// Reads the output of YuNet.
+/// Decodes the output of YuNet.
 pub struct YuNet;
 
 impl Head for YuNet {

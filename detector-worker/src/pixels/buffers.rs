@@ -1,17 +1,18 @@
 //! A pool of pixel buffers, so that the next image uses the memory of an earlier one.
 //!
-//! A decoded image has megabytes, and another thread frees it than the one that allocated it. The allocator gives such
-//! memory back to the system, and every page of it costs a page fault when it is allocated again: some hundreds for a
-//! camera's frame. The pool keeps a few buffers of the sizes that cameras need.
+//! A decoded image has megabytes, and is freed by another thread than the one that allocated it.
+//! The allocator returns such memory to the system, and allocating it again costs a page fault per
+//! page: some hundreds for the frame of a camera. The pool keeps a few buffers of the sizes that
+//! cameras need.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Number of buffers that the pool holds.
+/// Maximum number of buffers in the pool.
 const MAX_BUFFERS: usize = 8;
-/// Bytes of the largest buffer that the pool keeps. Larger images are rare.
+/// Maximum size of a buffer in the pool, in bytes. Larger images are rare.
 const MAX_BUFFER_BYTES: usize = 8 << 20;
 
-/// Bytes that the pool holds at most.
+/// Maximum number of bytes in the pool.
 pub const BUFFER_POOL_BYTES: usize = MAX_BUFFERS * MAX_BUFFER_BYTES;
 
 static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -25,7 +26,7 @@ pub fn buffer(length: usize) -> Vec<u8> {
 
 /// Returns a buffer to the pool. The pool drops it if it is empty, too large, or the smallest of too many.
 pub fn recycle(buffer: Vec<u8>) {
-    // Bound to a name, so that the buffer is freed after the lock is released.
+    // A variable, so that the buffer is freed after the lock is released.
     let _dropped = put(&mut pool(), buffer);
 }
 
@@ -38,7 +39,7 @@ fn pool() -> MutexGuard<'static, Vec<Vec<u8>>> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The smallest buffer that is large enough: the large ones stay for large images.
+/// The smallest buffer that is large enough, so that large ones remain for large images.
 fn take(pool: &mut Vec<Vec<u8>>, length: usize) -> Option<Vec<u8>> {
     let fitting = pool.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= length);
     let (index, _) = fitting.min_by_key(|(_, buffer)| buffer.capacity())?;

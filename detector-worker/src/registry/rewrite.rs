@@ -1,8 +1,8 @@
-//! Makes fixed dimensions of an ONNX file symbolic, so that one file takes batches and images of any size.
+//! Makes fixed dimensions of an ONNX file symbolic, so that one file accepts batches and images of any size.
 //!
-//! Only declarations change, no weight and no node: the named dimensions of a graph's inputs and outputs get a name in place
-//! of their number. Weights that old exporters also list among the inputs are removed from that list. Otherwise ONNX Runtime
-//! expects that a caller may replace them and cannot fold them into the layers, and CenterFace takes twice as long.
+//! Only declarations change, no weight and no node: the listed dimensions of a graph's inputs and outputs get a name
+//! instead of a number. Weights that old exporters also list among the inputs are removed from that list. Otherwise ONNX
+//! Runtime assumes that callers replace them and cannot fold them into the layers, and CenterFace needs twice the time.
 //!
 //! The code edits the protobuf encoding directly: unknown fields are copied byte for byte, and the result is the same on
 //! every machine, so that `models.yaml` can name its hash.
@@ -82,7 +82,7 @@ impl Rewrite {
     }
 }
 
-/// The declaration of a value with named dimensions. They lie at value → type → tensor → shape → dimension.
+/// The declaration of a value with named dimensions. Their path is value → type → tensor → shape → dimension.
 fn name_dimensions(value: &[u8], names: &[Option<String>]) -> Result<Vec<u8>, String> {
     let mut seen = 0;
     let rewritten = edit_at(value, &[field::VALUE_TYPE, field::TYPE_TENSOR, field::TENSOR_SHAPE], &mut |shape| {
@@ -123,10 +123,10 @@ enum Edit {
 /// Decides by the number and content of a field.
 type EditField<'f> = dyn FnMut(u64, &[u8]) -> Result<Edit, String> + 'f;
 
-/// Turns a message into another one.
+/// Edits a message.
 type EditMessage<'f> = dyn FnMut(&[u8]) -> Result<Vec<u8>, String> + 'f;
 
-/// Copies a message and applies `change` to each field that holds bytes.
+/// Copies a message and applies `change` to each field whose content is bytes.
 fn edit(message: &[u8], change: &mut EditField<'_>) -> Result<Vec<u8>, String> {
     let mut rewritten = Vec::with_capacity(message.len());
     for item in fields(message) {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewrite_that_does_not_fit_is_an_error() {
+    fn a_rewrite_of_another_shape_is_an_error() {
         let before = model(&[value("image", &[dimension(10), dimension(3)])]);
         assert!(rewrite("image").apply(&before).unwrap_err().contains("2 dimensions instead of 3"));
         assert!(rewrite("image").apply(&before).unwrap_err().contains("`image`"));

@@ -1,4 +1,4 @@
-//! Error answers of `detector-worker serve`, as `application/problem+json`.
+//! Error responses of `detector-worker serve`, as `application/problem+json`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,12 +9,12 @@ use super::UPLOAD_TIMEOUT;
 use crate::model::DetectError;
 use crate::pipeline::Failure;
 
-/// Why a request has no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("the query reads ?detector=<name> or is empty: {0}")]
+    #[error("the query must be ?detector=<name> or empty: {0}")]
     Query(String),
-    #[error("the detector {0} does not run here")]
+    #[error("the detector {0} is not running here")]
     NoDetector(DetectorName),
     #[error("the body must be a JPEG, PNG or WebP image")]
     NotAnImage,
@@ -22,13 +22,13 @@ pub enum ServeError {
     TooLong(usize),
     #[error("the body ended early")]
     Cut,
-    #[error("the body took too long to arrive; it must keep coming, and be complete within {UPLOAD_TIMEOUT:?}")]
+    #[error("the body arrived too slowly; it must be complete within {UPLOAD_TIMEOUT:?}")]
     Slow,
     #[error("{}", .0.message)]
     Image(Failure),
     #[error("the engine behind the detector refused the image: {0}")]
     Rejected(String),
-    #[error("the detector gave no answer; try again")]
+    #[error("the detector returned no result; try again")]
     NoAnswer,
     #[error("too many images are in flight; try again in a second")]
     Busy,
@@ -41,12 +41,12 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// The answer to a detector's error.
+    /// The error response for a detector's error.
     pub fn of(error: &DetectError) -> Self {
         if error.failure_code().is_some() {
             return Self::Rejected(error.to_string());
         }
-        tracing::warn!(%error, "the detector gave no answer");
+        tracing::warn!(%error, "the detector returned no result");
         Self::NoAnswer
     }
 

@@ -1,9 +1,9 @@
 //! Processes the frames of one partition concurrently and publishes their results in the order of the offsets.
 //!
-//! Each frame is processed by its own task. The results are awaited in the order of the deliveries, which is all the
-//! reordering there is. Results go to the producer without waiting for earlier acknowledgements. When the bus does not
-//! acknowledge one, the partition waits until it knows the fate of everything already sent, sends the missing results one by
-//! one, in order, and only then continues.
+//! Each frame is processed by its own task. The results are awaited in the order of the deliveries, so no other reordering
+//! is necessary. Results go to the producer without waiting for earlier acknowledgements. When the bus does not
+//! acknowledge a result, the partition waits until every sent result is acknowledged or refused, sends the missing ones
+//! again one by one, in order, and then continues.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct PartitionTask {
     pub processor: Arc<FrameProcessor>,
     /// Publishes results.
     pub publisher: Arc<Publisher>,
-    /// Frames processed at once; the bus limits deliveries to the same number.
+    /// Maximum number of frames processed concurrently; the bus limits deliveries to the same number.
     pub max_in_flight: usize,
 }
 
@@ -31,7 +31,7 @@ impl PartitionTask {
     /// Processes and publishes everything that `tasks` delivers.
     ///
     /// # Errors
-    /// The worker cannot go on.
+    /// The worker cannot continue.
     pub async fn run(self, tasks: mpsc::Receiver<FrameTask>) -> anyhow::Result<()> {
         let tasks = futures::stream::unfold(tasks, async |mut tasks| tasks.recv().await.map(|task| (task, tasks)));
         let processed = tasks.map(|task| self.start(task)).buffered(self.max_in_flight);

@@ -4,9 +4,9 @@
 //! fetch the bytes (if the blob store has them) ─▶ reserve pixels ─▶ decode ─▶ detect ─▶ keep the image ─▶ build results
 //! ```
 //!
-//! A permanent failure becomes a failed result and a dead letter. A transient failure is retried with growing backoff for
-//! as long as it lasts: the frame stays in flight, so its partition pauses and the edge refuses new frames in the end.
-//! An error of this module ends the worker.
+//! A permanent failure becomes a failed result and a dead letter. A transient failure is retried without end, with
+//! growing backoff: the frame stays in flight, so its partition pauses, and ingest-api finally refuses new frames. An
+//! error of this module ends the worker.
 
 mod blobs;
 mod native;
@@ -30,8 +30,8 @@ use crate::pipeline::{Failure, Pipeline};
 use crate::publisher::ProcessedFrame;
 use native::NativeGate;
 
-/// Frames whose bytes come from the blob store, in flight at once. Each can have the largest allowed size, and the bus
-/// counts only their small messages.
+/// Maximum number of frames in flight whose bytes come from the blob store. Each can have the
+/// largest allowed size, and the bus counts only their small messages.
 const MAX_FETCHED: usize = 8;
 
 /// Processes frames. All partitions share one.
@@ -44,7 +44,7 @@ pub struct FrameProcessor {
     native: NativeGate,
 }
 
-/// What the detectors found in one image.
+/// The outcomes of the detectors for one image.
 struct Analysis {
     width: u32,
     height: u32,
@@ -55,7 +55,7 @@ struct Analysis {
 }
 
 impl FrameProcessor {
-    /// `producer` sends the replies to waiting clients; results are the publisher's.
+    /// `producer` sends only replies to waiting clients; the publisher sends results.
     pub fn new(
         pipeline: Pipeline,
         crash_log: CrashLog,
@@ -70,7 +70,7 @@ impl FrameProcessor {
     /// Processes one message.
     ///
     /// # Errors
-    /// The worker cannot go on: an inference thread is gone, or the device or the blob store failed for good.
+    /// The worker cannot continue: an inference thread has ended, or the device or the blob store failed for good.
     pub async fn process(&self, task: FrameTask) -> anyhow::Result<ProcessedFrame> {
         let FrameTask { position, message, content, .. } = task;
         let (frame, detectors) = match content {
@@ -82,8 +82,8 @@ impl FrameProcessor {
             }
         };
         let analysis = self.analyse(position, &frame, &detectors).await?;
-        // The crashes of a given-up frame stay on record until its offset is committed: a further crash before that must
-        // not start the count anew.
+        // The crashes of a failed frame stay recorded until its offset is committed, so that
+        // another crash before that does not restart the count.
         if !analysis.as_ref().is_err_and(|failure| failure.code == FailureCode::Crashed) {
             self.native.crash_log().clear(position);
         }
@@ -111,8 +111,9 @@ impl FrameProcessor {
             Ok(encoded) => encoded,
             Err(failure) => return Ok(Err(failure)),
         };
-        // Pixels before native code. A frame that holds pixels enters native code again when it retries a detector, and
-        // then queues behind a suspect; so a suspect must not wait for pixels inside native code.
+        // Reserves pixels before entering native code. A frame with reserved pixels enters native
+        // code again when it retries a detector, and then waits for a suspect; so a suspect must
+        // not wait for pixels inside native code.
         let pixels = match self.pipeline.reserve(&encoded).await? {
             Ok(pixels) => pixels,
             Err(failure) => return Ok(Err(failure)),
@@ -136,8 +137,8 @@ impl FrameProcessor {
         Ok(Ok(Analysis { width, height, findings, image_key }))
     }
 
-    /// Sends the results to the instance of ingest-api whose client waits for them. Best effort: a client that gets no
-    /// reply finds the result with its next request.
+    /// Sends the results to the instance of ingest-api whose client waits for them. Best effort: a
+    /// client that gets no reply gets the result with its next request.
     fn reply(&self, frame: &FrameEvent, results: &[ResultEvent]) {
         if frame.reply_to.is_none() {
             return;

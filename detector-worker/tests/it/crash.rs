@@ -1,4 +1,4 @@
-//! A frame that crashes the process in native code is found, and its neighbours are not given up.
+//! A frame that crashes the process in native code is found, and other frames do not fail.
 //!
 //! The worker that crashes is this test binary, started again with a variable that names its folder.
 
@@ -82,12 +82,12 @@ fn outcomes(results: &[contracts::ResultEvent]) -> (usize, Vec<FailureCode>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frame_is_given_up_after_three_crashes() {
+async fn a_frame_fails_after_three_crashes() {
     let folder = prepare(&[10, POISON, 20, 30, 40]).await;
     let mut crashes = 0;
     while !start_child(folder.path()).wait().unwrap().success() {
         crashes += 1;
-        assert!(crashes <= 3, "the frame is never given up");
+        assert!(crashes <= 3, "the frame never fails");
     }
     let setup = TestWorker::in_folder(folder);
     assert_eq!(crashes, 3);

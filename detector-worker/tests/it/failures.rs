@@ -143,10 +143,10 @@ async fn an_invalid_frame_event_is_dead_lettered_without_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_detectors_refusal_leaves_the_other_its_result() {
+async fn a_refusal_by_one_detector_keeps_the_result_of_the_other() {
     let setup = TestWorker::new();
     setup.send(&frame("gate", png(10, 10))).await;
-    let refusing = fake("vehicle", |_| Err(DetectError::Rejected("too ugly".to_owned())));
+    let refusing = fake("vehicle", |_| Err(DetectError::Rejected("the image is refused".to_owned())));
     let worker = setup.start(vec![finds_one("face"), refusing], &[]);
     worker.caught_up().await;
     worker.stop().await;
@@ -191,7 +191,7 @@ async fn a_suspect_without_pixels_does_not_block_a_retry() {
     std::mem::forget(earlier.enter(position));
     drop(earlier);
 
-    // The first frame holds all pixels and retries until both are in flight.
+    // The first frame has reserved all pixels and retries until both are in flight.
     let calls = AtomicUsize::new(0);
     let engine = fake("face", move |image| match calls.fetch_add(1, Ordering::SeqCst) {
         0..3 => Err(DetectError::Unavailable("down".to_owned())),
@@ -210,7 +210,7 @@ async fn a_bad_image_fails_and_a_lost_device_ends_the_worker() {
     setup.send(&bad).await;
     setup.send(&frame("gate", png(10, 10))).await;
     let picky = fake("face", |image| match image.pixels.width() {
-        13 => Err(DetectError::Inference("a shape it cannot take".to_owned())),
+        13 => Err(DetectError::Inference("an unsupported shape".to_owned())),
         _ => Ok(vec![detection("face", image)].into()),
     });
     let worker = setup.start(vec![picky], &[]);
@@ -221,14 +221,14 @@ async fn a_bad_image_fails_and_a_lost_device_ends_the_worker() {
     assert_eq!(detections(&results[1]).len(), 1);
 
     setup.send(&frame("gate", png(10, 10))).await;
-    let lost = fake("face", |_| Err(DetectError::Inference("the device is gone".to_owned())));
+    let lost = fake("face", |_| Err(DetectError::Inference("the device was lost".to_owned())));
     let error = setup.start(vec![lost], &[]).error().await;
-    assert!(error.contains("the device is gone") && error.contains("SIGHTLINE_EXECUTION_PROVIDER"), "{error}");
+    assert!(error.contains("the device was lost") && error.contains("SIGHTLINE_EXECUTION_PROVIDER"), "{error}");
     assert_eq!(setup.dead_letters().await.len(), 1, "a device failure dead-lettered a frame");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_detector_that_panics_fails_its_image_and_goes_on() {
+async fn a_detector_that_panics_fails_its_image_and_continues() {
     let setup = TestWorker::new();
     setup.send(&frame("gate", png(13, 13))).await;
     setup.send(&frame("gate", png(10, 10))).await;
@@ -322,7 +322,7 @@ async fn joining_the_consumer_group_is_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_images_are_deleted_and_young_ones_stay() {
+async fn old_images_are_deleted_and_new_ones_kept() {
     let setup = TestWorker::new();
     let frame = frame("gate", Bytes::new());
     let keys = |at| BlobKind::ALL.map(|kind| BlobKey::new(kind, at, &frame.tenant, frame.id));

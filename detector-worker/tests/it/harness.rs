@@ -76,7 +76,7 @@ pub fn fake(detector: &str, function: impl Fn(&Image) -> model::Outcome + Send +
     DetectorSpec { name: detector, description: "a fake".to_owned(), open }
 }
 
-/// A detector with one detection per image, as [`detection`] makes it.
+/// A detector that returns one [`detection`] per image.
 pub fn finds_one(detector: &str) -> DetectorSpec {
     let label = detector.to_owned();
     fake(detector, move |image| Ok(vec![detection(&label, image)].into()))
@@ -123,7 +123,7 @@ pub fn frame(stream: &str, image: Bytes) -> FrameEvent {
     }
 }
 
-/// The backends of a worker, and the folder that they are in.
+/// The backends of a worker, and their folder.
 pub struct TestWorker {
     pub bus: Arc<dyn Bus>,
     pub blobs: Arc<dyn Blobs>,
@@ -152,7 +152,7 @@ impl TestWorker {
         self.start_on(self.bus.clone(), self.blobs.clone(), detectors, flags)
     }
 
-    /// Starts a worker on other backends than these, usually wrappers of them.
+    /// Starts a worker on other backends, usually wrappers of these.
     pub fn start_on(
         &self,
         bus: Arc<dyn Bus>,
@@ -226,7 +226,7 @@ impl RunningWorker {
         tokio::time::timeout(DEADLINE, self.task).await.expect("a stop ends").unwrap().unwrap();
     }
 
-    /// Aborts the worker with its frames in flight, as a crash does.
+    /// Aborts the worker with its frames in flight, like a crash.
     pub async fn crash(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
@@ -239,7 +239,7 @@ impl RunningWorker {
     }
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition is true.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition().await {
@@ -256,5 +256,5 @@ pub fn detections(result: &ResultEvent) -> &[Detection] {
 }
 
 pub fn unavailable() -> BusError {
-    BusError::Unavailable("away for a moment".to_owned())
+    BusError::Unavailable("temporarily unreachable".to_owned())
 }

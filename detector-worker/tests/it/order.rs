@@ -102,7 +102,7 @@ async fn a_frame_is_finished_only_when_its_results_are_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unacknowledged_results_are_retried_and_none_is_doubled() {
+async fn unacknowledged_results_are_retried_without_duplicates() {
     let setup = TestWorker::new();
     let sent = send_many(&setup, 60).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults { full_every: 7, lost_every: 11, ..Faults::default() });
@@ -125,7 +125,7 @@ async fn a_full_queue_keeps_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_worker_finishes_what_a_crashed_one_left() {
+async fn the_next_worker_finishes_the_work_of_a_crashed_one() {
     let setup = TestWorker::new();
     let sent = send_many(&setup, 60).await;
     for done in [5, 20] {

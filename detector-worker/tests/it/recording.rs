@@ -14,7 +14,7 @@ use futures::FutureExt;
 
 use crate::harness::unavailable;
 
-/// Something that the bus saw.
+/// An event on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusEvent {
     Delivered(Position),
@@ -26,9 +26,9 @@ pub enum BusEvent {
 /// The faults of the bus. Zero means none.
 #[derive(Default)]
 pub struct Faults {
-    /// One in so many sends finds the queue full.
+    /// One in this many sends finds the queue full.
     pub full_every: usize,
-    /// One in so many sends is accepted and never acknowledged.
+    /// One in this many sends is accepted and never acknowledged.
     pub lost_every: usize,
     /// Delay of acknowledgements.
     pub slow: Duration,

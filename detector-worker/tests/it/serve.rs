@@ -1,4 +1,4 @@
-//! `detector-worker serve`, and a worker whose detector is such an engine.
+//! `detector-worker serve`, and a worker that uses such an engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Real photographs and real models: detectors find what a person counts.
+//! Real photographs and real models: detectors find as many objects as a person counts.
 //!
 //! Needs `SIGHTLINE_SAMPLES_DIR` and `SIGHTLINE_MODELS_DIR`. Without them, or without a model file, a test prints that it is
 //! skipped.
@@ -125,7 +125,7 @@ fn yolox_finds_objects_of_several_classes() {
     assert_eq!(count(&found, "person"), 2, "{found:?}");
     let highway = detections(&mut *yolox, &image(&samples.join("vehicles/highway_1.jpg")));
     assert!(count(&highway, "car") >= 1 && count(&highway, "person") == 0, "{highway:?}");
-    // The whole height of a wide image is in the input, and its boxes are pixels of the original.
+    // The input contains the whole height of a wide image, and the boxes are in pixels of the original.
     for detection in found.iter().chain(&highway) {
         detection.check().unwrap();
         assert!(detection.confidence >= 0.35 && detection.landmarks.is_empty(), "{detection:?}");
@@ -178,7 +178,7 @@ fn an_image_has_the_same_outcome_in_a_batch_and_alone() {
     let Some((samples, models)) = folders(test) else { return };
     let files = ["faces/obama_a.jpg", "vehicles/highway_1.jpg", "faces/solvay_1927_29faces.jpg", "faces/obama_a.jpg"];
     let batch: Vec<_> = files.iter().map(|file| image(&samples.join(file))).collect();
-    // YuNet takes any batch, YOLOX-nano one image per run.
+    // YuNet accepts any batch, YOLOX-nano one image per run.
     for (model, counts) in [("yunet_n", Some([1, 0, 29, 1])), ("yolox_nano", None)] {
         let Some(mut detector) = detector(test, &models, model) else { return };
         let together = detector.detect(&batch);

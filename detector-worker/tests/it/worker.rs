@@ -1,4 +1,4 @@
-//! Which detectors process a frame, which images are kept, who gets replies, and how many frames are in flight.
+//! Detectors of a frame, kept images, replies, and the number of frames in flight.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -114,7 +114,7 @@ async fn a_waiting_client_gets_the_result_as_a_reply() {
     assert_eq!((&reply, reply.reply_to.as_deref()), (result, Some("replica-1")));
 }
 
-/// Detectors wait at it until it opens. It counts how many wait at once.
+/// Detectors wait until this gate opens. It counts the waiting ones.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -164,7 +164,7 @@ async fn a_slow_detector_pauses_the_deliveries() {
         waiting.pass();
         Ok(Findings::default())
     });
-    // Each image has 1024 pixels: three fit the budget, although there are more threads.
+    // Each image has 1024 pixels: only three fit into the budget, although there are more threads.
     let flags = ["--worker-frames", "9", "--worker-pixels", "3072", "--inference-threads", "8"];
     let worker = setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![slow], &flags);
     until("the detector is busy", async || gate.inside.load(Ordering::SeqCst) == 3).await;

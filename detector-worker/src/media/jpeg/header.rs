@@ -1,4 +1,4 @@
-//! The segments of a JPEG file: a mended copy without harmless faults, and the EXIF block.
+//! The segments of a JPEG file: a repaired copy without harmless faults, and the EXIF block.
 //!
 //! Segments and markers: ITU-T T.81, annex B.
 
@@ -89,43 +89,44 @@ pub fn put_segment(target: &mut Vec<u8>, marker: u8, content: &[u8]) {
     target.extend(content);
 }
 
-/// A copy without the header's harmless faults, which decodes to the same pixels: fields that no decoder needs have their
-/// usual values, segments that no decoder needs are gone, and so are stray bytes between segments and what follows the image.
+/// A copy without the header's harmless faults, which decodes to the same pixels: fields that no
+/// decoder needs get their usual values; segments that no decoder needs, stray bytes between
+/// segments, and data after the image are removed.
 /// `None` when there is no frame header.
-pub fn mend(bytes: &[u8]) -> Option<Vec<u8>> {
+pub fn repair(bytes: &[u8]) -> Option<Vec<u8>> {
     let frame = parts(bytes).find_map(|part| match part {
         Part::Segment(marker, content) if is_frame(marker) => Some((marker, content)),
         _ => None,
     });
     let (frame, frame_content) = frame?;
     let components = *frame_content.get(5)?;
-    let mut mended = Vec::with_capacity(bytes.len());
-    mended.extend([0xff, START_OF_IMAGE]);
+    let mut repaired = Vec::with_capacity(bytes.len());
+    repaired.extend([0xff, START_OF_IMAGE]);
     let mut complete = false;
     for part in parts(bytes) {
         match part {
             Part::Segment(APP0, content) if content.starts_with(b"JFIF\0") => {
-                put_segment(&mut mended, APP0, &with_byte(content, 5, 1));
+                put_segment(&mut repaired, APP0, &with_byte(content, 5, 1));
             }
             Part::Segment(APP14, content) if content.starts_with(b"Adobe") => {
-                put_segment(&mut mended, APP14, &with_known_transform(content, components));
+                put_segment(&mut repaired, APP14, &with_known_transform(content, components));
             }
             Part::Segment(APP0..=APP15 | COMMENT, _) => {}
             Part::Segment(START_OF_SCAN, content) if is_sequential(frame) => {
-                put_segment(&mut mended, START_OF_SCAN, &with_whole_spectrum(content));
+                put_segment(&mut repaired, START_OF_SCAN, &with_whole_spectrum(content));
             }
-            Part::Segment(marker, content) => put_segment(&mut mended, marker, content),
+            Part::Segment(marker, content) => put_segment(&mut repaired, marker, content),
             Part::Scan(scan) => {
-                mended.extend(scan);
+                repaired.extend(scan);
                 complete = ends_with_marker(bytes, scan);
             }
         }
     }
-    // A truncated file must stay one.
+    // A truncated file must stay truncated.
     if complete {
-        mended.extend([0xff, END_OF_IMAGE]);
+        repaired.extend([0xff, END_OF_IMAGE]);
     }
-    Some(mended)
+    Some(repaired)
 }
 
 /// Whether a marker follows the scan, which is a part of the file.
@@ -142,7 +143,7 @@ fn with_byte(content: &[u8], index: usize, value: u8) -> Vec<u8> {
     changed
 }
 
-/// Adobe's colour transform, 0 to 2. libjpeg takes another number as YCbCr or, for four components, YCCK.
+/// Adobe's colour transform, 0 to 2. libjpeg treats another number as YCbCr or, for four components, YCCK.
 fn with_known_transform(content: &[u8], components: u8) -> Vec<u8> {
     const TRANSFORM: usize = 11;
     match content.get(TRANSFORM) {
@@ -151,8 +152,7 @@ fn with_known_transform(content: &[u8], components: u8) -> Vec<u8> {
     }
 }
 
-/// The last three bytes of a scan header are the spectral selection and the bit positions, which a sequential scan does not
-/// have: 0, 63, 0.
+/// The last three bytes of a scan header are the spectral selection and the bit positions, which are always 0, 63, 0 in a sequential scan.
 fn with_whole_spectrum(content: &[u8]) -> Vec<u8> {
     let mut changed = content.to_vec();
     if let Some(spectrum) = changed.last_chunk_mut::<3>() {

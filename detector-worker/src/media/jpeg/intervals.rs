@@ -1,15 +1,15 @@
 //! Checks that every restart interval of a scan is complete.
 //!
-//! When libjpeg skips stray bytes before a restart marker, it says nothing about damage that follows. Restart intervals do not
-//! depend on each other, so each is decoded here as an image of its own. A complete one has no warning, or only one about
-//! stray bytes at its end.
+//! When libjpeg has skipped stray bytes before a restart marker, it does not report damage that
+//! follows. Restart intervals do not depend on each other, so this module decodes each as a
+//! separate image. A complete one causes no warning, or only one about stray bytes at its end.
 
 use turbojpeg::{Decompressor, PixelFormat, ScalingFactor};
 
 use super::header::{self, Part};
 use super::warning::Warning;
 
-/// Largest number of intervals that are checked, which bounds the time. An image of 65,535 lines has at most 8,192 if each
+/// Maximum number of intervals that are checked, to bound the time. An image of 65,535 lines has at most 8,192 if each
 /// line of blocks is one, as encoders write them.
 const MAX_INTERVALS: usize = 10_000;
 

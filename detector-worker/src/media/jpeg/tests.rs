@@ -1,4 +1,4 @@
-//! Files with harmless faults decode to the same pixels; truncated ones fail, also with a harmless fault before the damage.
+//! Files with harmless faults decode to the same pixels; truncated ones fail, even with a harmless fault before the damage.
 
 use turbojpeg::{Compressor, Subsamp};
 
@@ -55,7 +55,7 @@ fn inserted(bytes: &[u8], at: usize, extra: &[u8]) -> Vec<u8> {
 }
 
 /// 120 by 88 pixels with a restart marker after each row of MCUs: `cjpeg -quality 50 -restart 1`. The compressor of the crate
-/// has no setting for restart markers.
+/// has no option for restart markers.
 fn with_restarts() -> Vec<u8> {
     include_bytes!("restarts.jpg").to_vec()
 }
@@ -139,7 +139,7 @@ fn a_lost_restart_interval_fails_also_after_stray_bytes() {
 }
 
 #[test]
-fn more_data_than_the_header_accounts_for_is_an_error() {
+fn more_data_than_the_header_announces_is_an_error() {
     let plain = plain();
     let stray = vec![0x55; 2_000];
     assert!(decoded(&inserted(&plain, plain.len() - 2, &stray)).is_err());

@@ -1,6 +1,6 @@
 //! Harmless warnings of libjpeg, recognised by their texts in `jerror.h`.
 
-/// Stray bytes that are harmless at one place. More are not stray: they are image data that the header does not account for.
+/// Maximum number of stray bytes that are harmless at one position. More bytes are image data beyond the size in the header.
 const MAX_STRAY_BYTES: u32 = 1024;
 
 /// A warning after which all pixels can still be right.
@@ -8,7 +8,7 @@ const MAX_STRAY_BYTES: u32 = 1024;
 pub enum Warning {
     /// A header field that no decoder needs has an unusual value.
     Header,
-    /// Bytes before a marker that belong to nothing.
+    /// Bytes before a marker that belong to no segment.
     StrayBytes {
         /// The second byte of the marker.
         marker: u8,

@@ -14,10 +14,10 @@ use crate::pipeline::Failure;
 /// Fetches the bytes of a frame that was too large for its message.
 ///
 /// # Errors
-/// The inner one when there is nothing to fetch: a foreign key, or a deleted image. The outer one when the store refuses for
+/// The inner one when there is nothing to fetch: the key of another frame, or a deleted image. The outer one when the store refuses for
 /// good.
 pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyhow::Result<Result<Bytes, Failure>> {
-    // Anybody may write to the topic: a producer must not read other frames or kept images by a key of its choice.
+    // External producers may write to the topic. They must not read other frames or kept images by choosing a key.
     if !key.is_of(BlobKind::Inbox, &frame.tenant, frame.id) {
         let message = format!("{key} is not the key of this frame's image");
         return Ok(Err(Failure { code: FailureCode::Missing, message }));
@@ -25,7 +25,7 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyh
     let started = Instant::now();
     let fetched = retry("fetch", || blobs.get(key)).await?;
     metrics::stage("fetch", started.elapsed());
-    let missing = || Failure { code: FailureCode::Missing, message: format!("the image {key} is gone") };
+    let missing = || Failure { code: FailureCode::Missing, message: format!("the image {key} does not exist any more") };
     Ok(fetched.ok_or_else(missing))
 }
 
@@ -41,7 +41,7 @@ pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyh
     Ok(key)
 }
 
-/// Calls the blob store until it answers.
+/// Calls the blob store until it responds.
 async fn retry<T, F>(what: &'static str, call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -50,7 +50,7 @@ where
     loop {
         match call().await {
             Ok(answer) => return Ok(answer),
-            Err(StoreError::Fatal(reason)) => anyhow::bail!("SIGHTLINE_BLOB_URL: the blob store refuses: {reason}"),
+            Err(StoreError::Fatal(reason)) => anyhow::bail!("SIGHTLINE_BLOB_URL: the blob store refuses the request: {reason}"),
             Err(error) => {
                 let pause = backoff.pause();
                 tracing::warn!(%error, ?pause, "the blob store failed; retrying");

@@ -1,7 +1,7 @@
 //! Guards of native code: decoders and networks, in which a bad frame can crash the process.
 //!
-//! Frames share native code. A suspect, which was there when an earlier process crashed, gets it exclusively, so that the
-//! next crash names it alone.
+//! Frames enter native code concurrently. A suspect, which was in native code when an earlier
+//! process crashed, enters it alone, so that the next crash names only this frame.
 
 use bus::Position;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,9 +14,9 @@ pub struct NativeGate {
     lock: RwLock<()>,
 }
 
-/// A frame is in native code while this exists.
+/// A frame in native code, until this is dropped.
 pub struct InNativeCode<'g> {
-    // Dropped in this order: the record is blank before the next frame enters.
+    // Dropped in this order, so that the record is erased before the next frame enters.
     _section: NativeSection<'g>,
     _lock: NativeLock<'g>,
 }
@@ -32,12 +32,12 @@ impl NativeGate {
         Self { crash_log, lock: RwLock::new(()) }
     }
 
-    /// The crashes on record.
+    /// The recorded crashes.
     pub fn crash_log(&self) -> &CrashLog {
         &self.crash_log
     }
 
-    /// Waits until the frame may enter native code, and records that it is there.
+    /// Waits until the frame may enter native code, and records that it has entered.
     pub async fn enter(&self, position: Position) -> InNativeCode<'_> {
         let lock = if self.crash_log.crashes(position) > 0 {
             NativeLock::Exclusive(self.lock.write().await)

@@ -1,4 +1,4 @@
-//! Result events from what the detectors found.
+//! Builds result events from the outcomes of the detectors.
 
 use bus::Position;
 use contracts::result::ResultData;

@@ -1,4 +1,4 @@
-//! Retries a detector until its answer about an image is final.
+//! Retries a detector until its outcome for an image is final.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::metrics;
 use crate::model::{self, DetectError, Findings, Image};
 use crate::pipeline::Failure;
 
-/// Failed inferences of one image before a blank image is tried, to tell a bad image from a bad device.
+/// Number of failed inferences of an image after which a blank image is tried, to distinguish a bad image from a bad device.
 const MAX_TRIES: u32 = 3;
 
 impl FrameProcessor {
-    /// The findings of one detector, or its final failure. `outcome` is the answer of the first try.
+    /// The findings of one detector, or its final failure. `outcome` is that of the first attempt.
     ///
     /// # Errors
-    /// The device fails on every image, or the detector's threads are gone.
+    /// The device fails on every image, or the detector's threads have ended.
     pub(super) async fn retry_detect(
         &self,
         position: Position,
@@ -53,7 +53,7 @@ impl FrameProcessor {
 }
 
 /// Decides about an image that failed repeatedly. If the detector still processes a blank image, the image is at fault and
-/// is rejected. Otherwise the device is at fault, and the worker ends instead of failing frame after frame.
+/// is rejected. Otherwise the device is at fault, and the worker ends instead of failing every frame.
 async fn reject_or_bail(inference: &Inference, error: &DetectError) -> anyhow::Result<Failure> {
     if inference.processes_blank_image().await? {
         return Ok(Failure { code: FailureCode::Rejected, message: format!("{}: {error}", inference.name()) });
