@@ -16,8 +16,8 @@ pub trait Blobs: Send + Sync {
 
     /// Stores a blob, or replaces the one with this key. A reader sees the old or the new content, never a part.
     ///
-    /// After the return, the blob survives the end of this process. A blob of [`BlobKind::Inbox`] also survives a power cut,
-    /// because ingest-api answers 202 after the call.
+    /// After the return, the blob survives the end of this process. A blob of [`BlobKind::Inbox`] also survives
+    /// a power cut, because ingest-api returns 202 after the call.
     async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError>;
 
     /// Reads a blob; `None` if there is none.

@@ -1,4 +1,4 @@
-//! The trait of the document store, and the types of its arguments and answers.
+//! The trait of the document store, and the types of its arguments and results.
 
 use async_trait::async_trait;
 use contracts::api::Count;
@@ -31,7 +31,7 @@ pub enum TenantScope {
 
 impl TenantScope {
     /// Whether the scope includes data of `tenant`.
-    pub fn sees(&self, tenant: &TenantId) -> bool {
+    pub fn includes(&self, tenant: &TenantId) -> bool {
         match self {
             Self::All => true,
             Self::Tenant(own) => own == tenant || *tenant == TenantId::shared(),
@@ -148,7 +148,7 @@ pub struct DetectionFilter {
     pub category: Option<String>,
     /// Make of a vehicle, such as `Audi`.
     pub make: Option<String>,
-    /// Attributes and their values. A value matches a text attribute, and a number or boolean that is written like it.
+    /// Attributes and their values. A value matches a text attribute, and a number or boolean with the same text form.
     pub attributes: Vec<(AttributeName, String)>,
     /// Minimum confidence, 0 to 1.
     pub min_confidence: Option<f64>,
@@ -171,7 +171,7 @@ pub struct AlertFilter {
     pub rule: Option<String>,
 }
 
-/// The field by which detections are counted. Detections without it are left out.
+/// The field by which detections are counted. Detections without it are not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupBy {
     /// `make`.
@@ -207,7 +207,7 @@ pub trait Documents: Send + Sync {
     /// order.
     ///
     /// The call is idempotent:
-    /// - The same result (same `ce_id`) completes what an interrupted call left out.
+    /// - The same result (same `ce_id`) completes an interrupted call.
     /// - Another result of the same frame and detector is ignored, with its detections and alerts. Exception: a success
     ///   replaces a stored failure, as when a frame is sent again after the cause was fixed.
     ///

@@ -72,7 +72,7 @@ impl RuleDoc {
 }
 
 impl MongoDocuments {
-    /// The migration at the connect: the versions before and after.
+    /// The migration during the connect: the versions before and after.
     pub const fn migrated(&self) -> Migrated {
         self.migrated
     }
@@ -94,19 +94,19 @@ impl MongoDocuments {
     }
 
     /// Runs a call with the time limit. Errors name the server and its setting.
-    async fn with_timeout<T>(&self, asked: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
-        self.within(CALL_TIMEOUT, asked).await
+    async fn with_timeout<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
+        self.within(CALL_TIMEOUT, call).await
     }
 
     async fn within<T>(
         &self,
         limit: Duration,
-        asked: impl Future<Output = Result<T, CallError>>,
+        call: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(limit, asked).await {
+        match tokio::time::timeout(limit, call).await {
             Ok(answer) => answer.map_err(|failure| failure.into_store_error(&self.shown)),
             Err(_) => Err(StoreError::Unavailable(format!(
-                "{} did not answer within {} s (SIGHTLINE_MONGODB_URI)",
+                "{} did not respond within {} s (SIGHTLINE_MONGODB_URI)",
                 self.shown,
                 limit.as_secs()
             ))),
@@ -126,7 +126,7 @@ impl Documents for MongoDocuments {
 
     async fn frame(&self, scope: &TenantScope, id: FrameId) -> Result<Vec<StoredResult>, StoreError> {
         let mut stored = self.with_timeout(Box::pin(self.find_frame(id))).await?;
-        stored.retain(|stored| scope.sees(&stored.result.tenant));
+        stored.retain(|stored| scope.includes(&stored.result.tenant));
         Ok(stored)
     }
 
@@ -145,7 +145,7 @@ impl Documents for MongoDocuments {
         let detections = self.collection::<DetectionDoc<'static>>(query::Collection::Detections);
         let found = self.with_timeout(async { Ok(detections.find_one(filter).await?) }).await?;
         let stored = found.map(DetectionDoc::into_stored).transpose()?;
-        Ok(stored.filter(|stored| scope.sees(&stored.tenant)))
+        Ok(stored.filter(|stored| scope.includes(&stored.tenant)))
     }
 
     async fn detections(
@@ -216,8 +216,8 @@ impl Documents for MongoDocuments {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        let asked = async { Ok(self.client.database("admin").run_command(doc! { "hello": 1 }).await?) };
-        let answer = self.with_timeout(Box::pin(asked)).await?;
+        let call = async { Ok(self.client.database("admin").run_command(doc! { "hello": 1 }).await?) };
+        let answer = self.with_timeout(Box::pin(call)).await?;
         if answer.get_bool("isWritablePrimary").unwrap_or(false) {
             return Ok(());
         }

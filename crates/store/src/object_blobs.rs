@@ -119,7 +119,7 @@ impl ObjectBlobs {
         let deleted =
             self.store.delete_stream(paths).try_fold(0, async |count, _| Ok(count + 1)).await.map_err(failed)?;
         if let Some(folder) = &self.folder {
-            // Empty folders are left, and partial files of a killed process. If this fails, they do no harm: they are not blobs.
+            // Removes empty folders and partial files of a killed process. A failure does no harm, because these are not blobs.
             drop(tokio::fs::remove_dir_all(folder.join(path.as_ref())).await);
         }
         Ok(deleted)
@@ -147,7 +147,7 @@ impl Blobs for ObjectBlobs {
         let path = self.object_path(&key.to_string());
         let read = async { self.store.get(&path).await?.bytes().await };
         match read.await {
-            // An image is never empty. A power cut leaves an empty file where a write was not synced.
+            // An image is never empty. After a power cut, a write that was not synced may leave an empty file.
             Ok(content) if content.is_empty() => Ok(None),
             Ok(content) => Ok(Some(content)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

@@ -1,7 +1,7 @@
 //! The text form of a [`PageCursor`], as in the query parameter `cursor` and the field `next_cursor`.
 //!
 //! The text is base64url (no padding) of `1.<microseconds since 1970>.<id>`; `1` is the version of the format. Clients treat
-//! it as opaque. Decoding is safe for any input. A cursor holds no secret and grants no access.
+//! it as opaque. Decoding is safe for any input. A cursor contains no secret and grants no access.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +24,7 @@ pub struct PageCursor {
 
 /// The text is not an encoded cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cursor must be the next_cursor of the page before, unchanged; without one the list begins at the newest")]
+#[error("cursor must be the next_cursor of the previous page, unchanged; omit it for the newest page")]
 pub struct CursorError;
 
 impl PageCursor {
@@ -33,7 +33,7 @@ impl PageCursor {
         URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{}", self.at.as_microsecond(), self.id))
     }
 
-    /// Reads a cursor from text.
+    /// Parses a cursor.
     ///
     /// # Errors
     /// If [`PageCursor::encode`] cannot have returned the text.

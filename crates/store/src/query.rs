@@ -1,7 +1,8 @@
-//! A list or count query in a form that both databases translate one to one.
+//! A list or count query, in a form that is translated directly for both databases.
 //!
-//! Every list is ordered by `(at, id)`. Each collection has the same indexes for this order. [`Query::index`] names the one to
-//! use, and both databases are told to use it: a planner that picks another would read everything and sort it in memory.
+//! Every list is ordered by `(at, id)`. Each collection has the same indexes for this order.
+//! [`Query::index`] names the one to use, and both databases get a hint to use it: with another
+//! index they would read everything and sort it in memory.
 
 use contracts::{AttributeName, AttributeValue, StreamName, TenantId};
 use jiff::Timestamp;
@@ -203,7 +204,7 @@ pub(crate) fn tenants(scope: &TenantScope) -> Option<Vec<String>> {
     }
 }
 
-/// A text in lower case, for comparison without case. Both databases store this form, so they compare alike.
+/// A text in lower case, for comparison without case. Both databases store this form, so both compare in the same way.
 pub(crate) fn folded(text: &str) -> String {
     text.to_lowercase()
 }

@@ -1,11 +1,12 @@
 //! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log.
 //!
-//! In and out: the records of `accounts`, which makes the decisions. Passwords and tokens arrive as hashes only. Promised: a write
-//! is committed before its call returns; of several concurrent attempts to spend, charge or claim the same thing exactly one
-//! succeeds, on either database and from several processes; [`Relational::revocations_after`] leaves no revocation out.
+//! In and out: the records of `accounts`, which makes the decisions. Passwords and tokens arrive as hashes only.
+//! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token, charge a frame
+//! or claim a name exactly one succeeds, on either database and from several processes; [`Relational::revocations_after`]
+//! returns every revocation.
 //!
 //! Every statement is written once and runs on both databases. They differ in two places: types (`database.rs`) and tables
-//! (`migrations/`), so that PostgreSQL has a UUID and a time where SQLite has a text and a number.
+//! (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite stores texts and numbers.
 
 mod api_tokens;
 mod audit;

@@ -1,7 +1,7 @@
 //! Documents in one SQLite file, for `sightline up`.
 //!
 //! One thread writes. It groups waiting writes into one transaction and syncs it to disk, so an acknowledged write survives a
-//! power cut. Reads run on blocking threads with their own connections. With the write-ahead log they never wait for the writer.
+//! power cut. Reads run on blocking threads with their own connections. With the write-ahead log, reads never wait for the writer.
 
 mod errors;
 mod migrations;
@@ -55,7 +55,7 @@ impl SqliteDocuments {
         let path = path.as_ref();
         let mut connection = connect(path)?;
         let migrated = migrations::migrate(&mut connection, path)?;
-        // After the migration, because this writes to the file, and a foreign file must stay unchanged.
+        // After the migration, because this writes to the file, and a file of another program must stay unchanged.
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
@@ -66,7 +66,7 @@ impl SqliteDocuments {
         Ok(opened)
     }
 
-    /// The migration at the opening: the versions before and after.
+    /// The migration during opening: the versions before and after.
     pub const fn migrated(&self) -> Migrated {
         self.migrated
     }
@@ -229,7 +229,7 @@ impl Documents for SqliteDocuments {
                 let detections = detections(connection, &doc)?;
                 results.push(doc.into_stored(detections)?);
             }
-            results.retain(|stored: &StoredResult| scope.sees(&stored.result.tenant));
+            results.retain(|stored: &StoredResult| scope.includes(&stored.result.tenant));
             Ok(results)
         })
         .await
@@ -253,7 +253,7 @@ impl Documents for SqliteDocuments {
             docs.next().transpose()
         });
         let stored = read.await?.map(DetectionDoc::into_stored).transpose()?;
-        Ok(stored.filter(|stored| scope.sees(&stored.tenant)))
+        Ok(stored.filter(|stored| scope.includes(&stored.tenant)))
     }
 
     async fn detections(

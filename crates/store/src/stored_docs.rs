@@ -1,4 +1,4 @@
-//! The stored form of results, detections and alerts: BSON in MongoDB, the same as JSON in SQLite.
+//! The stored form of results, detections and alerts: BSON in MongoDB, the same fields as JSON in SQLite.
 //!
 //! Times are microseconds since 1970, truncated: MongoDB's dates have only milliseconds, too few for paging. Lists are ordered
 //! by `at`. Only `expires_at` is a date in MongoDB, because a TTL index needs one. The frame id and the detector of a result or
@@ -142,7 +142,7 @@ pub(crate) fn detections_of(result: &ResultEvent) -> &[Detection] {
     }
 }
 
-/// Refuses values that could be written but not be read again, such as NaN.
+/// Refuses values that can be written but not read again, such as NaN.
 ///
 /// # Errors
 /// Names the result and the field. Events from the log cannot fail: decoding checks the same.

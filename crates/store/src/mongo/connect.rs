@@ -24,7 +24,7 @@ impl MongoDocuments {
     /// Connects to a replica set and migrates the database: `named`, or the one in `uri`, or `sightline`.
     ///
     /// # Errors
-    /// `Unavailable` if no server answers within about ten seconds. `Fatal`, with the database unchanged, if `uri` is invalid or
+    /// `Unavailable` if no server responds within about ten seconds. `Fatal`, with the database unchanged, if `uri` is invalid or
     /// names another database, the server is not a replica set, or the database belongs to another program or a later version.
     pub async fn connect(uri: &str, named: Option<&str>) -> Result<Self, StoreError> {
         let options = options(uri).await?;
@@ -59,7 +59,7 @@ impl MongoDocuments {
     }
 }
 
-/// The database name from the setting and the URI. A system database in the URI is ignored: it is where the server's users are.
+/// The database name from the setting and the URI. A system database in the URI is ignored: it contains the server's users.
 fn database<'a>(named: Option<&'a str>, in_uri: Option<&'a str>) -> Result<&'a str, StoreError> {
     let in_uri = in_uri.filter(|name| !["admin", "local", "config"].contains(name));
     match (named, in_uri) {

@@ -42,7 +42,7 @@ impl MongoDocuments {
             PageRequest::Oldest { skip, limit } => (*limit, *skip),
         };
         if limit == 0 {
-            // MongoDB reads 0 as no limit.
+            // To MongoDB, 0 means no limit.
             return Ok(Vec::new());
         }
         let found = self
@@ -58,8 +58,8 @@ impl MongoDocuments {
         Ok(found.try_collect().await?)
     }
 
-    /// A result is written before its detections. Until all of them are stored, this query hides the result, so that no client
-    /// takes a partial answer for the whole. Lists show it.
+    /// A result is written before its detections. Until all of them are stored, this query hides
+    /// the result, so that no client gets a partial result. Lists include it.
     pub(super) async fn find_frame(&self, id: FrameId) -> Result<Vec<StoredResult>, CallError> {
         let [from, to] = result_range(&id);
         let filter = doc! {
@@ -318,14 +318,14 @@ mod tests {
             PageRequest::Oldest { skip: 5, limit: 20 },
         ];
         for (query, page) in queries().iter().flat_map(|query| pages.iter().map(move |page| (query, page))) {
-            let asked = doc! {
+            let command = doc! {
                 "find": query.collection.name(),
                 "filter": filter(query, page, Timestamp::now()),
                 "sort": order(page),
                 "hint": query.index().name(),
                 "limit": 20,
             };
-            let plan = database.run_command(doc! { "explain": asked, "verbosity": "queryPlanner" }).await.unwrap();
+            let plan = database.run_command(doc! { "explain": command, "verbosity": "queryPlanner" }).await.unwrap();
             let mut found = Vec::new();
             stages(plan.get_document("queryPlanner").unwrap().get_document("winningPlan").unwrap(), &mut found);
             assert!(found.contains(&"IXSCAN".to_owned()), "{found:?} {query:?}");

@@ -1,6 +1,6 @@
 //! Migrates a database to this version.
 //!
-//! The document `sightline` in the collection `meta` holds the version. MongoDB has no transaction over index builds, so every
+//! The document `sightline` in the collection `meta` contains the version. MongoDB has no transaction over index builds, so every
 //! step is repeatable: a killed process leaves the previous version, and the next start repeats the step. Several processes may
 //! migrate at once; they run the same steps, and the version only grows.
 //!

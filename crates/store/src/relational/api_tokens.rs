@@ -9,7 +9,7 @@ use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;
 
-/// Most API tokens of a user, a bound for the list.
+/// Maximum number of API tokens of a user.
 pub const MAX_API_TOKENS: u32 = 100;
 
 /// An API token to add.
@@ -23,7 +23,7 @@ pub struct NewApiToken {
     pub name: String,
     /// The hash of the token.
     pub token: TokenHash,
-    /// The scopes, separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: String,
     /// End of its validity; `None` without an end.
     pub expires_at: Option<Timestamp>,
@@ -38,7 +38,7 @@ pub enum ApiTokenWriteOutcome {
     Stored,
     /// The owner has [`MAX_API_TOKENS`].
     TooMany,
-    /// The owner is disabled or gone, or the session has ended.
+    /// The owner is disabled or deleted, or the session has ended.
     SignedOut,
 }
 
@@ -49,7 +49,7 @@ pub struct ApiTokenRecord {
     pub id: ApiTokenId,
     /// The name that its owner gave it.
     pub name: String,
-    /// The scopes, separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: String,
     /// Time of creation.
     pub created_at: Timestamp,
@@ -90,10 +90,10 @@ macro_rules! token_columns {
 }
 
 impl Relational {
-    /// Adds an API token, unless the session ended or the owner was disabled meanwhile: a revoked credential creates none.
+    /// Adds an API token, unless the session has ended or the owner is disabled: a revoked credential must not create one.
     pub async fn add_api_token(&self, new: &NewApiToken, now: Timestamp) -> Result<ApiTokenWriteOutcome, StoreError> {
         let mut transaction = self.begin().await?;
-        // Ending sessions and disabling lock the user too.
+        // Transactions that end sessions or disable the user lock the user too.
         transaction.lock_user(new.user).await?;
         let sql = "SELECT id FROM users WHERE id = $1 AND NOT disabled \
                    AND ($2 IS NULL OR EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $2 AND ended_at IS NULL))";
@@ -113,7 +113,7 @@ impl Relational {
         Ok(ApiTokenWriteOutcome::Stored)
     }
 
-    /// The token with this hash and its owner, also after its expiry.
+    /// The token with this hash and its owner, even after its expiry.
     pub async fn api_token(&self, token: &TokenHash) -> Result<Option<ApiTokenOwner>, StoreError> {
         let sql = concat!(
             "SELECT ",
@@ -153,7 +153,7 @@ impl Relational {
         if used.is_empty() {
             return Ok(());
         }
-        // In one order on every instance: otherwise two that record the same tokens could deadlock.
+        // Sorted, because two instances that record the same tokens in different orders could deadlock.
         let mut used = used.to_vec();
         used.sort_unstable_by_key(|(id, _)| *id);
         let mut transaction = self.begin().await?;

@@ -8,7 +8,7 @@ use super::database::Relational;
 use super::values::{Row, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
-/// One event.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// A UUIDv7 of its time.
@@ -17,9 +17,9 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Name of the event, such as `signed_in`.
     pub action: String,
-    /// The user whom it concerns.
+    /// The affected user.
     pub user: Option<UserId>,
-    /// The signed-in user who did it, where there was one.
+    /// The signed-in user who performed it, if any.
     pub actor: Option<UserId>,
     /// Address of the client.
     pub address: Option<String>,
@@ -50,7 +50,7 @@ impl Relational {
         self.execute(sql, values![*id, *at, action, *user, *actor, address, detail]).await.map(drop)
     }
 
-    /// Entries, newest first, after a cursor; of one user, where one is given.
+    /// Entries, newest first, after a cursor; only those of `user`, if one is given.
     pub async fn audit_log(
         &self,
         user: Option<UserId>,

@@ -15,7 +15,7 @@ use crate::StoreError;
 
 /// Time limit of waiting for a free connection, or for another process's lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time limit of one statement in PostgreSQL, in milliseconds: less than the caller's, so that the server gives up first.
+/// Time limit of one statement in PostgreSQL, in milliseconds: less than the caller's limit, so that the server cancels first.
 const STATEMENT_LIMIT: &str = "4000";
 /// Connections that read a SQLite file concurrently. One more writes.
 const SQLITE_READERS: u32 = 4;
@@ -51,7 +51,7 @@ impl Relational {
         let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         let options = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres).ok_or_else(|| {
             let example = "postgres://user:password@host:5432/database";
-            StoreError::Fatal(format!("SIGHTLINE_DATABASE_URL is no address of PostgreSQL; it reads {example}"))
+            StoreError::Fatal(format!("SIGHTLINE_DATABASE_URL is not an address of PostgreSQL; it must have the form {example}"))
         })?;
         let options = options.application_name("sightline").options([("statement_timeout", STATEMENT_LIMIT)]);
         let database = options.get_database().unwrap_or_else(|| options.get_username());
@@ -93,12 +93,12 @@ impl Relational {
         self.label.to_string()
     }
 
-    /// Succeeds when the database answers and has the tables.
+    /// Succeeds when the database is reachable and has the tables.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.last_revocation().await.map(drop)
     }
 
-    /// Closes all connections. Statements that run are waited for.
+    /// Closes all connections, after their running statements.
     pub async fn close(&self) {
         match &self.pools {
             Pools::Postgres(pool) => pool.close().await,
@@ -129,7 +129,7 @@ impl Relational {
     /// Runs one writing statement in its own transaction. Returns the number of affected rows.
     pub(super) async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
-        self.statements.note(sql, &values);
+        self.statements.record(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
                 let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(pool)).await?;
@@ -145,7 +145,7 @@ impl Relational {
     /// Reads rows.
     pub(super) async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         #[cfg(test)]
-        self.statements.note(sql, &values);
+        self.statements.record(sql, &values);
         match &self.pools {
             Pools::Postgres(pool) => {
                 let rows =
@@ -207,7 +207,7 @@ impl Transaction {
     /// Runs one writing statement. Returns the number of affected rows.
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
-        self.statements.note(sql, &values);
+        self.statements.record(sql, &values);
         match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
                 let done = with_time_limit(&self.label, bind_postgres!(sqlx::query(sql), values).execute(&mut **inner))
@@ -225,7 +225,7 @@ impl Transaction {
     /// Reads rows.
     pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         #[cfg(test)]
-        self.statements.note(sql, &values);
+        self.statements.record(sql, &values);
         match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
                 let query = bind_postgres!(sqlx::query(sql), values);
@@ -248,8 +248,8 @@ impl Transaction {
 
 #[cfg(test)]
 impl Transaction {
-    /// The query plan of a statement, step by step. PostgreSQL scans a whole table only where it has no other way; otherwise it would do
-    /// so with few rows.
+    /// The query plan of a statement, step by step. In PostgreSQL, table scans are disabled where
+    /// an index can be used; otherwise it would scan tables with few rows.
     pub(super) async fn explain(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<String>, StoreError> {
         let rows = match &mut self.inner {
             DriverTransaction::Postgres(inner) => {

@@ -1,4 +1,4 @@
-//! Errors of both databases, as a caller handles them.
+//! Maps the errors of both databases to [`StoreError`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -36,7 +36,7 @@ impl DatabaseLabel {
     }
 
     fn fatal(&self, cause: &dyn fmt::Display) -> StoreError {
-        StoreError::Fatal(format!("{self} refuses: {cause}"))
+        StoreError::Fatal(format!("{self} refused a statement: {cause}"))
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn with_time_limit<T>(
     Box::pin(async move {
         match tokio::time::timeout(STEP_TIMEOUT, step).await {
             Ok(done) => done.map_err(|error| failure(label, &error)),
-            Err(_) => Err(label.unavailable(&format!("no answer within {} s", STEP_TIMEOUT.as_secs()))),
+            Err(_) => Err(label.unavailable(&format!("no response within {} s", STEP_TIMEOUT.as_secs()))),
         }
     })
 }
@@ -75,7 +75,7 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
     }
 }
 
-/// Whether a repeat would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
+/// Whether a retry would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
 /// constraint violation, 42 syntax error or missing table. Codes of SQLite are numbers; the low byte is the primary code: 1 error in
 /// the statement or missing table, 11 damaged file, 18 too big, 19 constraint violation, 20 type mismatch, 26 not a database.
 fn is_lasting(code: &str) -> bool {

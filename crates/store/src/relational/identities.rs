@@ -1,4 +1,4 @@
-//! Federated identities: which account at an OpenID Connect provider signs in which user.
+//! Federated identities: links between accounts at OpenID Connect providers and users.
 
 use contracts::UserId;
 use jiff::Timestamp;
@@ -58,7 +58,8 @@ impl Relational {
         self.rows(sql, values![user]).await?.iter().map(read).collect()
     }
 
-    /// Unlinks every identity of a user. `false` when the user has no password: it could not sign in any more.
+    /// Unlinks every identity of a user. Returns `false` without a change when the user has no
+    /// password, because it could no longer sign in.
     pub async fn unlink_identities(&self, user: UserId) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let sql = "UPDATE users SET password_hash = password_hash WHERE id = $1 AND password_hash IS NOT NULL";

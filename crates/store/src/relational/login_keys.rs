@@ -1,6 +1,6 @@
-//! The keys under which users are found: one key per user name and per mailbox, however it is spelled.
+//! The keys by which users are found: one key per user name and per mailbox, in any spelling.
 //!
-//! A user name is compared in lower case. An e-mail address is compared without blanks around it, in Normalization Form C and lower
+//! A user name is compared in lower case. An e-mail address is compared without surrounding white space, in Normalization Form C and lower
 //! case, with its domain in the ASCII form of IDNA (UTS 46). So `Ann@Bücher.example` and `ann@xn--bcher-kva.example` are one
 //! mailbox. Mail servers may distinguish the case of local parts, but in practice they do not.
 
@@ -29,7 +29,7 @@ fn folded(text: &str) -> String {
     text.to_lowercase().nfc().collect()
 }
 
-/// The text that the admin's list is searched in.
+/// The text in which the admin's search looks for a user.
 pub(super) fn search_text(username: Option<&str>, email: Option<&str>, full_name: Option<&str>) -> String {
     [username, email, full_name].into_iter().flatten().map(str::to_lowercase).collect::<Vec<_>>().join("\n")
 }

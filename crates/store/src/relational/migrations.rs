@@ -12,7 +12,7 @@ use super::values::values;
 use crate::{Migrated, StoreError};
 use uuid::Uuid;
 
-/// One step from a version to the next. Never changed after its release: databases store its checksum.
+/// One step from a version to the next. It must not change after its release, because databases store its checksum.
 struct Migration {
     version: i64,
     name: &'static str,
@@ -27,7 +27,7 @@ const MIGRATIONS: [Migration; 2] = [
         postgres: include_str!("../../migrations/postgres/0001_accounts.sql"),
         sqlite: include_str!("../../migrations/sqlite/0001_accounts.sql"),
     },
-    // The keys themselves are computed by `recompute_email_keys`: no database knows IDNA.
+    // `recompute_email_keys` computes the keys, because the databases do not implement IDNA.
     Migration {
         version: 2,
         name: "email_keys",
@@ -37,7 +37,7 @@ const MIGRATIONS: [Migration; 2] = [
 ];
 /// The version from which on e-mail addresses are found by [`login_key`].
 const EMAIL_KEYS: i64 = 2;
-/// Users that are read at once.
+/// Number of users that one query reads.
 const PAGE: i64 = 1_000;
 
 const VERSIONS_POSTGRES: &str = "\
@@ -75,7 +75,7 @@ fn checksum(sql: &str) -> String {
     Sha256::digest(sql).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The whole schema for an empty PostgreSQL database, the same as [`Relational::migrate`] makes.
+/// The whole schema for an empty PostgreSQL database, equal to the one that [`Relational::migrate`] creates.
 pub fn init_sql() -> String {
     let mut sql =
         "-- The accounts' tables, as `sightline migrate` makes them; a test holds the two in step.\n\nBEGIN;\n\n"
@@ -192,7 +192,7 @@ impl Transaction {
         self.row(sql, values![]).await?.map_or(Ok(0), |row| row.get("known"))
     }
 
-    /// Refuses a database with tables of another program. Those of extensions do not count.
+    /// Refuses a database with tables of another program. Tables of extensions are ignored.
     async fn refuse_foreign(&mut self, label: &DatabaseLabel) -> Result<(), StoreError> {
         let theirs = if self.is_postgres() {
             "SELECT relname::TEXT AS theirs FROM pg_class c WHERE relnamespace = current_schema()::regnamespace
@@ -322,7 +322,7 @@ mod tests {
             std::fs::write(path, init_sql()).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap();
-        assert!(written == init_sql(), "docker/postgres/init.sql is not in step; UPDATE_GOLDEN=1 writes it anew");
+        assert!(written == init_sql(), "docker/postgres/init.sql is not in step; UPDATE_GOLDEN=1 rewrites it");
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(versions, (1..).take(MIGRATIONS.len()).collect::<Vec<_>>());
     }
 
-    /// Users as schema version 1 kept them: the second and third have one mailbox.
+    /// Users as in schema version 1; the second and third have the same mailbox.
     const BEFORE: [(&str, &str); 3] = [
         ("Zoë@Example.org", "zoë@example.org"),
         ("ann@bücher.example", "ann@bücher.example"),

@@ -41,7 +41,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A reset that was carried out.
+/// The outcome of a password reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordReset {
     /// The user.
@@ -58,15 +58,15 @@ impl Relational {
         Ok(hash.map(PasswordHash))
     }
 
-    /// Replaces a hash by another of the same password, unless the password was changed meanwhile.
+    /// Replaces a hash by another one of the same password, unless the password was changed in the meantime.
     pub async fn rehash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
         let sql = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
         self.execute(sql, values![user, old.expose(), new.expose()]).await?;
         Ok(())
     }
 
-    /// Stores the hash of a reset token that is mailed to this address. `false` when the user has another address now, is disabled
-    /// or gone.
+    /// Stores the hash of a reset token that is mailed to this address. `false` when the user has
+    /// another address now, is disabled or deleted.
     pub async fn add_reset(
         &self,
         user: UserId,
@@ -75,7 +75,7 @@ impl Relational {
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        // A change of the address locks the user too, and then drops the tokens that were mailed to the previous one.
+        // A change of the address locks the user too, and deletes the tokens that were mailed to the previous address.
         transaction.lock_user(user).await?;
         let sql = "INSERT INTO password_resets (hash, user_id, expires_at) \
                    SELECT $1, id, $3 FROM users WHERE id = $2 AND email = $4 AND NOT disabled";
@@ -85,8 +85,8 @@ impl Relational {
     }
 
     /// Spends a reset token: sets the password, ends every session, deletes the user's API tokens, federated identities and other
-    /// reset tokens. The owner of the mailbox must not share the account with anybody who had access before. `None` when the
-    /// token is unknown, spent or expired. `until` is the time at which every credential of now has expired.
+    /// reset tokens. This removes the access of everyone who had access before. `None` when the
+    /// token is unknown, spent or expired. `until` is the time at which all present credentials have expired.
     pub async fn reset_password(
         &self,
         token: &TokenHash,
@@ -98,7 +98,7 @@ impl Relational {
         let sql = "SELECT user_id FROM password_resets WHERE hash = $1";
         let Some(row) = transaction.row(sql, values![token]).await? else { return Ok(None) };
         let user = UserId::from_uuid(row.get("user_id")?);
-        // The user before its tokens, as every transaction locks them: otherwise two could deadlock.
+        // Locks the user before its tokens, in the same order as every transaction; otherwise two could deadlock.
         transaction.lock_user(user).await?;
         let sql = "DELETE FROM password_resets WHERE hash = $1 AND expires_at > $2";
         if transaction.execute(sql, values![token, now]).await? == 0 {
@@ -107,14 +107,14 @@ impl Relational {
         transaction.set_password(user, new).await?;
         transaction.unlink(user).await?;
         let api_tokens = transaction.execute("DELETE FROM api_tokens WHERE user_id = $1", values![user]).await?;
-        // Its revocation of the user drops cached API tokens too.
+        // The revocation of the user also removes cached API tokens.
         transaction.end_sessions(user, None, now, until).await?;
         transaction.commit().await?;
         Ok(Some(PasswordReset { user, api_tokens }))
     }
 
-    /// Replaces the password with the hash `old`, ends every session but `keep`, and deletes reset tokens. `false` when the password
-    /// was changed meanwhile or the user is gone.
+    /// Replaces the password with the hash `old`, ends every session except `keep`, and deletes
+    /// reset tokens. `false` when the password was changed in the meantime or the user was deleted.
     pub async fn change_password(
         &self,
         user: UserId,

@@ -1,4 +1,4 @@
-//! Every statement uses an index: the planner of each database explains every statement of this module, as it is run.
+//! Tests that every statement uses an index: each database explains every statement of this module that was run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::values::Value;
 pub(super) struct StatementLog(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
 
 impl StatementLog {
-    pub(super) fn note(&self, sql: &'static str, values: &[Value]) {
+    pub(super) fn record(&self, sql: &'static str, values: &[Value]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
     }
 
@@ -28,7 +28,7 @@ mod tests {
     use super::super::test_database::on_fresh;
     use super::super::*;
 
-    /// Runs every statement of this module once, on a user with one of everything.
+    /// Runs every statement of this module once, for a user with one object of each kind.
     async fn run_everything(store: &Relational) {
         let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
         let hash = |byte| TokenHash([byte; 32]);

@@ -1,7 +1,7 @@
 //! Quotas: a counter per user and period, and the frames that it counts.
 //!
-//! A frame counts once, however often and however concurrently it is sent. It counts while at least one admitted request for it is
-//! not refunded, so a failed request refunds only its own charge.
+//! A frame counts once, even if it is sent repeatedly or concurrently. It counts while at least one
+//! admitted request for it is not refunded, so a failed request refunds only its own charge.
 
 use contracts::{FrameId, UserId};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ pub struct Charge<'a> {
     pub frame: FrameId,
     /// The name of the current period.
     pub period: &'a str,
-    /// Most frames per period.
+    /// Maximum number of frames per period.
     pub limit: u32,
 }
 
@@ -28,7 +28,7 @@ pub struct Charge<'a> {
 pub enum ChargeOutcome {
     /// The frame is admitted.
     Admitted {
-        /// Charged frames of this period, this one included.
+        /// Number of charged frames of this period, including this one.
         used: u64,
     },
     /// The quota is used up. Nothing is charged.
@@ -40,7 +40,7 @@ pub enum ChargeOutcome {
 impl Relational {
     /// Charges a frame.
     pub async fn charge(&self, charge: &Charge<'_>, now: Timestamp) -> Result<ChargeOutcome, StoreError> {
-        // A client that keeps sending with a used-up quota costs a read and no write.
+        // A client that continues to send with a used-up quota costs a read and no write.
         if self.used(charge.user, charge.period).await? >= u64::from(charge.limit)
             && self.charged_period(charge.user, charge.frame).await?.is_none()
         {

@@ -1,7 +1,7 @@
-//! Revocations: changes that every instance must know soon. Revoked credentials, changed users, new signing keys.
+//! Revocations: changes that every instance must read soon, such as revoked credentials, changed users and new signing keys.
 //!
 //! Instances read them by number ([`Relational::revocations_after`]). A number is assigned while the one row of
-//! `revocation_sequence` is locked, so numbers become visible in order: a reader that has read up to one has missed none.
+//! `revocation_sequence` is locked, so numbers become visible in order: a reader that has read up to a number has missed none before it.
 
 use contracts::{ApiTokenId, SessionId};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::database::{Relational, Transaction};
 use super::values::{unreadable, values};
 use crate::StoreError;
 
-/// Most revocations that one read returns.
+/// Maximum number of revocations that one read returns.
 const PAGE: i64 = 1_000;
 
 /// The kind of a revocation, and its subject.
@@ -56,7 +56,7 @@ pub struct Revocation {
     pub kind: RevocationKind,
     /// The subject, by kind.
     pub subject: Uuid,
-    /// The time from which on the subject would be refused anyway.
+    /// The time from which on the subject has expired in any case.
     pub expires_at: Timestamp,
 }
 
@@ -93,7 +93,7 @@ impl Relational {
 }
 
 impl Transaction {
-    /// Takes the lock under which numbers are assigned.
+    /// Acquires the lock for assigning numbers.
     pub(super) async fn lock_sequence(&mut self) -> Result<(), StoreError> {
         self.execute("UPDATE revocation_sequence SET last = last WHERE id = 1", values![]).await.map(drop)
     }
@@ -119,7 +119,7 @@ impl Transaction {
         self.revoke(RevocationKind::ApiToken, id.uuid(), until).await
     }
 
-    /// The number of the last revocation. It does not concern a token that is issued now.
+    /// The number of the last revocation. It does not apply to a token that is issued now.
     pub(super) async fn last_revocation(&mut self) -> Result<i64, StoreError> {
         let row = self.row("SELECT last FROM revocation_sequence WHERE id = 1", values![]).await?;
         row.map_or_else(|| Err(unreadable("revocation sequence", &"it is missing")), |row| row.get("last"))

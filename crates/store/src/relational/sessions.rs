@@ -20,7 +20,7 @@ pub struct NewSession {
     pub id: SessionId,
     /// The user.
     pub user: UserId,
-    /// The scopes, separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: String,
     /// The program that signs in, for the owner to recognise the session.
     pub client: Option<String>,
@@ -39,7 +39,7 @@ pub struct SessionRecord {
     pub id: SessionId,
     /// The user.
     pub user: UserId,
-    /// The scopes, separated by blanks.
+    /// The scopes, separated by spaces.
     pub scopes: String,
     /// The program that signed in.
     pub client: Option<String>,
@@ -88,9 +88,9 @@ pub enum RotationOutcome {
         /// The last revocation, which does not concern an access token that is issued now.
         revocation_sequence: i64,
     },
-    /// It was spent within the grace period: two tabs, or a lost answer. The session continues.
+    /// It was spent within the grace period, as by two tabs or after a lost response. The session continues.
     Spent,
-    /// It was spent earlier: somebody has a copy. The session ended.
+    /// It was spent earlier, so another party has a copy. The session is ended.
     Reused {
         /// The session that ended.
         session: SessionId,
@@ -182,7 +182,7 @@ impl Relational {
         self.row(sql, values![token, now]).await?.as_ref().map(SessionRecord::read).transpose()
     }
 
-    /// The session of a refresh token, also a spent one, and its user; `None` when the session has ended.
+    /// The session of a refresh token, even of a spent one, and its user; `None` when the session has ended.
     pub async fn session_of_token(&self, token: &TokenHash) -> Result<Option<(SessionId, UserId)>, StoreError> {
         let sql = "SELECT session_id, user_id FROM refresh_tokens JOIN sessions ON sessions.id = refresh_tokens.session_id \
                    WHERE hash = $1 AND ended_at IS NULL";

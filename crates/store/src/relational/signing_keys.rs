@@ -18,7 +18,7 @@ pub struct SigningKeyRecord {
     pub public: Vec<u8>,
     /// The private key, PKCS #8 in DER.
     pub private: Vec<u8>,
-    /// The time from which on it signs. It is published before, so that every client knows it by then.
+    /// The time from which on it signs. It is published earlier, so that every client has it by then.
     pub signs_from: Timestamp,
     /// The time from which on its signatures are refused; `None` while it is not decided.
     pub verifies_until: Option<Timestamp>,
@@ -37,7 +37,7 @@ impl fmt::Debug for SigningKeyRecord {
 }
 
 impl SigningKeyRecord {
-    /// The public half.
+    /// The public key.
     pub fn verifying(&self) -> VerifyingKeyRecord {
         let Self { kid, public, verifies_until, .. } = self;
         VerifyingKeyRecord { kid: kid.clone(), public: public.clone(), verifies_until: *verifies_until }
@@ -54,7 +54,7 @@ impl SigningKeyRecord {
     }
 }
 
-/// A public key, without its private half.
+/// A public key, without its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyingKeyRecord {
     /// The key id (`kid`) in tokens.

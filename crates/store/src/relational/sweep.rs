@@ -6,16 +6,16 @@ use super::database::Relational;
 use super::values::values;
 use crate::StoreError;
 
-/// Most rows that one statement deletes, so that it does not hold locks for long.
+/// Maximum number of rows that one statement deletes, so that it does not hold locks for long.
 const BATCH: i64 = 1_000;
-/// Retention of a frame's charge. It is longer than any log retains a frame, so a retry never comes after it.
+/// Retention of a frame's charge. It is longer than the retention of frames in any log, so no retry is later.
 const CHARGE_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 /// Retention of the counters of past periods.
 const COUNTER_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// Retention of the audit log.
 const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// The statements, each with how long a row stays after the time that the statement compares.
+/// The statements, each with the time for which a row is kept after the time in its condition.
 const DELETIONS: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
@@ -34,7 +34,7 @@ const DELETIONS: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM api_tokens WHERE id IN \
          (SELECT id FROM api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
-        // An expired token stays in the owner's list, which explains why a program stopped working.
+        // An expired token stays in the owner's list, so that the owner can see why a program stopped working.
         SignedDuration::from_hours(24 * 31),
     ),
     (

@@ -1,4 +1,4 @@
-//! A PostgreSQL database for one test, gone afterwards, however the test ends.
+//! A PostgreSQL database for one test, which is deleted even if the test fails.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
@@ -6,7 +6,7 @@ use futures::FutureExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-/// Runs a test on a database of its own, whose address it is given.
+/// Runs a test with the address of a new database.
 pub async fn on_fresh(test: impl AsyncFnOnce(String)) {
     let server = std::env::var("SIGHTLINE_TEST_DATABASE_URL").expect("SIGHTLINE_TEST_DATABASE_URL names a server");
     let name = format!("sightline_test_{}", Uuid::now_v7().simple());

@@ -1,4 +1,4 @@
-//! Users as the database keeps them.
+//! Users as the database stores them.
 
 use contracts::{TenantId, UserId};
 use jiff::Timestamp;
@@ -12,14 +12,14 @@ use crate::StoreError;
 /// The role of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Reads its own tenant and what is shared.
+    /// Reads its own tenant and the shared data.
     User,
     /// Reads every tenant and manages users.
     Admin,
 }
 
 impl Role {
-    /// The name in the database and in the public interface.
+    /// The name in the database and in the public API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -35,7 +35,7 @@ impl std::str::FromStr for Role {
         match name {
             "user" => Ok(Self::User),
             "admin" => Ok(Self::Admin),
-            _ => Err(format!("there is no role {name:?}; there are user and admin")),
+            _ => Err(format!("there is no role {name:?}; the roles are user and admin")),
         }
     }
 }
@@ -48,7 +48,7 @@ pub enum UserLimit {
     Configured,
     /// No limit.
     Unlimited,
-    /// A limit of this user's own.
+    /// A separate limit for this user.
     AtMost(u32),
 }
 
@@ -170,7 +170,7 @@ pub struct AccessChange {
     pub quota: Option<UserLimit>,
     /// The new rate limit.
     pub rate_limit: Option<UserLimit>,
-    /// Whether it is disabled from now on.
+    /// Whether the user is to be disabled.
     pub disabled: Option<bool>,
 }
 

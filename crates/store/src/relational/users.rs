@@ -58,9 +58,9 @@ impl Relational {
 
     /// The user with this user name or e-mail address, in any spelling, with the hash of the password.
     pub async fn user_by_login(&self, login: &str) -> Result<Option<(UserRecord, Option<PasswordHash>)>, StoreError> {
-        // No user name has an @, and every address has one.
+        // A user name never contains an @; an address always does.
         let row = if login.contains('@') {
-            // An account that kept its key of schema version 1 is found by that spelling of the address alone.
+            // An account that kept its key of schema version 1 is found only by that spelling of the address.
             let sql = concat!(
                 "SELECT ",
                 user_columns!(),
@@ -109,7 +109,7 @@ impl Relational {
         rows.iter().map(UserRecord::read).collect()
     }
 
-    /// Changes names and address of a user. A new address ends the reset tokens that were mailed to the one before.
+    /// Changes names and address of a user. A new address invalidates the reset tokens that were mailed to the previous one.
     pub async fn change_profile(
         &self,
         id: UserId,
@@ -137,7 +137,7 @@ impl Relational {
         ];
         if let Err(error) = transaction.execute(sql, row).await {
             drop(transaction);
-            // Another transaction may have taken the name since the check.
+            // Another transaction may have used the name since the check.
             let taken = self.begin().await?.name_conflict(id, username.as_deref(), email.as_deref()).await?;
             return taken.ok_or(error);
         }

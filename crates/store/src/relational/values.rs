@@ -89,7 +89,7 @@ macro_rules! bind_sqlite {
 }
 pub(super) use bind_sqlite;
 
-/// A row of an answer.
+/// A row of a query result.
 pub(super) enum Row {
     Postgres(PgRow),
     Sqlite(SqliteRow),
@@ -106,7 +106,7 @@ impl Row {
     }
 }
 
-/// The error of a stored value that this program never writes.
+/// The error for an invalid stored value, which this program never writes.
 pub(super) fn unreadable(what: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Fatal(format!("the stored {what} cannot be read: {error}"))
 }
@@ -185,8 +185,9 @@ pub(super) fn to_postgres(at: Timestamp) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// The position of a cursor in a list that is ordered by time, newest first; without a cursor, the start. A made-up cursor is a
-/// position like any other: its time is clamped to what both databases know, and an invalid id counts as nil.
+/// The position of a cursor in a list that is ordered by time, newest first; without a cursor, the
+/// start. A forged cursor is harmless: its time is clamped to the range of both databases, and an
+/// invalid id counts as nil.
 pub(super) fn cursor_position(cursor: Option<&PageCursor>) -> (Timestamp, Uuid) {
     let Some(cursor) = cursor else { return (END_OF_TIME, Uuid::max()) };
     let id = Uuid::try_parse(&cursor.id).unwrap_or_default();

@@ -16,7 +16,7 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
         )),
         Some(ErrorCode::NotADatabase) => foreign_file(path),
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Fatal(format!(
-            "the document database {path_shown} is damaged ({error}); restore it from a copy or remove it"
+            "the document database {path_shown} is damaged ({error}); restore it from a backup or remove it"
         )),
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             StoreError::Unavailable(format!(

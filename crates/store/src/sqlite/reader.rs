@@ -34,17 +34,17 @@ impl Readers {
         T: Send + 'static,
         Q: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let gone = || StoreError::Unavailable("the document database's readers have ended".to_owned());
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| gone())?;
+        let ended = || StoreError::Unavailable("the document database's readers have ended".to_owned());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| ended())?;
         let readers = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
-            let connection = readers.idle().pop().ok_or_else(gone)?;
+            let connection = readers.idle().pop().ok_or_else(ended)?;
             let outcome = query(&connection);
             readers.idle().push(connection);
             drop(permit);
             outcome
         });
-        reading.await.map_err(|_| gone())?
+        reading.await.map_err(|_| ended())?
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

@@ -121,7 +121,7 @@ fn group_key_sql(field: &Field) -> String {
     }
 }
 
-/// SQL that compares a field with a value, and its parameter. It also compares types, because SQLite reads booleans as 0 and 1.
+/// SQL that compares a field with a value, and its parameter. It also compares types, because booleans are 0 and 1 in SQLite.
 fn equals_sql(field: &Field, value: &AttributeValue) -> (String, Value) {
     let param = match value {
         AttributeValue::Text(text) => Value::from(text.clone()),

@@ -11,7 +11,7 @@ use crate::fixture::{IndexedBuilder, face, result};
 
 const FILE: &str = "SIGHTLINE_TEST_DURABILITY_FILE";
 
-/// The child process of the next test. Does nothing when it runs as a test.
+/// The child process of the next test. Does nothing if it runs as a test.
 #[tokio::test]
 async fn child_process_that_is_killed() {
     let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };

@@ -1,4 +1,4 @@
-//! A fake standalone mongod: it answers every message of the wire protocol with the same `hello` response.
+//! A fake standalone mongod: it responds to every message of the wire protocol with the same `hello` response.
 
 use mongodb::bson::{RawDocumentBuf, rawdoc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

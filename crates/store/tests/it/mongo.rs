@@ -143,7 +143,7 @@ async fn a_frame_hides_results_with_missing_detections() {
         let listed = store
             .frames(&TenantScope::All, &FrameFilter::default(), &PageRequest::Newest { after: None, limit: 9 })
             .await;
-        assert_eq!(listed.unwrap().len(), 1, "lists go by the results alone");
+        assert_eq!(listed.unwrap().len(), 1, "lists use only the results");
 
         store.put(std::slice::from_ref(&put)).await.unwrap();
         let whole = store.frame(&TenantScope::All, put.frame_id()).await.unwrap();

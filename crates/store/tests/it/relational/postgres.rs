@@ -90,7 +90,7 @@ async fn outline(url: &str) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs postgres"]
-async fn the_script_for_a_new_database_makes_what_the_migrations_make() {
+async fn the_script_for_a_new_database_equals_the_migrations() {
     let mut made = Vec::new();
     on_fresh(async |url| {
         connect(&url).await.migrate().await.unwrap();

@@ -1,10 +1,10 @@
-//! The suite: each function checks one promise of [`store::Relational`], with two instances on an empty database.
+//! The suite: each function checks one guarantee of [`store::Relational`], with two instances on an empty database.
 
 pub mod credentials;
 pub mod quota;
 pub mod users;
 
-/// Calls `$run!` with the list of all promises, so that both databases check each of them.
+/// Calls `$run!` with the list of all guarantees, so that both databases check each of them.
 macro_rules! for_every_promise {
     ($run:ident) => {
         $run! {

@@ -1,4 +1,4 @@
-//! What operators call: deleting a tenant, health checks.
+//! Deleting a tenant, and health checks.
 
 use store::{Documents, TenantScope};
 

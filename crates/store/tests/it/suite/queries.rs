@@ -38,7 +38,7 @@ pub async fn pages_with_equal_times_have_no_gap_or_repeat(store: &dyn Documents)
         for filter in [DetectionFilter::default(), stream.clone()] {
             let mut expected: Vec<(jiff::Timestamp, String)> = batch
                 .iter()
-                .filter(|put| scope.sees(&put.result.tenant))
+                .filter(|put| scope.includes(&put.result.tenant))
                 .filter(|put| filter.stream.is_none() || put.result.data.stream == filter.stream)
                 .flat_map(|put| {
                     let ids = (0..12).map(|n| format!("{}-face-{n}", put.frame_id()));

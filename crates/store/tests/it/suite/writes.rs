@@ -113,7 +113,7 @@ pub async fn the_first_result_wins_within_a_batch(store: &dyn Documents) {
 pub async fn a_result_replaces_a_failure(store: &dyn Documents) {
     let good = result(NOON, vec![face(0.5)]).with_alert("face seen");
     let failure = good.reprocessed().with_failure(FailureCode::TooLarge, "too many pixels");
-    let later_failure = good.reprocessed().with_failure(FailureCode::Crashed, "the worker died");
+    let later_failure = good.reprocessed().with_failure(FailureCode::Crashed, "the worker crashed");
     store.put(std::slice::from_ref(&failure)).await.unwrap();
 
     let outcomes = store.put(&[later_failure.clone(), good.clone()]).await.unwrap();
