@@ -51,10 +51,10 @@ pub fn settings(tokens: &TokenArgs, accounts: &AccountArgs) -> Settings {
     }
 }
 
-/// Requests with tokens that one address may make for each sign-in.
+/// Number of token requests that are allowed per allowed sign-in of an address.
 const TOKENS_PER_SIGN_IN: u32 = 10;
 
-/// A rate per minute, five sixths of which may come at once.
+/// A rate per minute, with a burst of five sixths of it.
 fn per_minute(count: u32) -> Rate {
     Rate::new(Duration::from_secs(60) / count.max(1), (count / 6 * 5).max(1))
 }

@@ -1,13 +1,13 @@
-//! Whether the workers keep up.
+//! Measures whether the workers keep up.
 //!
-//! In: for each consumer group of workers, how many frames it has finished and how old its oldest unfinished frame is. Out: a
+//! In: for each consumer group of workers, its number of finished frames and the age of its oldest unfinished frame. Out: a
 //! flag that refuses new frames while retention might delete them before a group processes them. It is set while a new frame
 //! would wait longer than half of the retention at the group's throughput, or while the group has stopped and its oldest frame
 //! has waited that long.
 //!
-//! The age of the oldest frame alone is not enough. At ten times the throughput of the workers, frames that no worker can reach
-//! in time arrive long before the oldest frame is old. While workers catch up, the oldest frame is old although a new one would
-//! not wait long.
+//! The age of the oldest frame alone is not enough. At ten times the throughput of the workers, frames that cannot be
+//! processed in time arrive long before the oldest frame is old. While the workers catch up, the oldest frame is old although
+//! a new one would not wait long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ const PERIOD: Duration = Duration::from_millis(500);
 const AGE_PERIOD: Duration = Duration::from_secs(3);
 /// Time span over which throughput is measured, and after which a group without progress is considered stopped.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Factor by which the throughput decays with each slower sample: a short stop is no lower throughput.
+/// Factor by which the throughput decays with each slower sample, so that a short stop hardly lowers it.
 const DECAY: f64 = 0.99;
-/// Time without refusals after which an overload has ended. During an overload, frames are refused and accepted in turns of
-/// seconds, and the log shows it as one event.
+/// Time without refusals after which an overload has ended. During an overload, frames are alternately
+/// refused and accepted for seconds, but the log reports one event.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
 /// The flag that refuses new frames.
@@ -59,7 +59,7 @@ enum OverloadEvent {
     Ended,
 }
 
-/// Estimates the throughput of a group while it has enough to do.
+/// Estimates the throughput of a group while it is busy.
 #[derive(Default)]
 struct Throughput {
     samples: VecDeque<(Instant, Progress)>,
@@ -69,12 +69,12 @@ struct Throughput {
     last_progress: Option<(Instant, u64)>,
 }
 
-/// The state of a group.
+/// The state of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct GroupStatus {
     /// How long a frame that is accepted now will wait, if the throughput is known.
     wait: Option<Duration>,
-    /// It has frames to process and has finished none for [`WINDOW`].
+    /// Whether it has frames to process and has finished none for [`WINDOW`].
     stopped: bool,
 }
 
@@ -93,7 +93,7 @@ impl Throughput {
     }
 
     fn estimate(&mut self, now: Instant, progress: Progress) {
-        // The window of a group begins with its first progress.
+        // The window of a group starts with its first progress.
         if self.per_second.is_none()
             && self.samples.front().is_none_or(|(_, first)| first.finished == progress.finished)
         {
@@ -105,7 +105,7 @@ impl Throughput {
         }
         let Some((begun, then)) = self.samples.front() else { return };
         let (watched, done) = (now.duration_since(*begun), progress.finished.saturating_sub(then.finished));
-        // A group that ever had fewer frames waiting than it finished in the window may have been idle: no estimate.
+        // If fewer frames were waiting than the group finished in the window, the group may have been idle, so there is no estimate.
         if watched >= WINDOW && done > 0 && self.samples.iter().all(|(_, sample)| sample.waiting >= done) {
             let rate = done as f64 / watched.as_secs_f64();
             self.per_second = Some(self.per_second.map_or(rate, |known| rate.max(known * DECAY)));
@@ -128,7 +128,7 @@ impl Backlog {
         self.behind.load(Ordering::Relaxed)
     }
 
-    /// Updates the flag until `stop`. `limit` is the longest wait of a frame. A failed measurement changes nothing.
+    /// Updates the flag until `stop`. `limit` is the maximum wait of a frame. A failed measurement changes nothing.
     pub async fn watch(
         self: Arc<Self>,
         bus: Arc<dyn Bus>,
@@ -138,7 +138,7 @@ impl Backlog {
     ) -> anyhow::Result<()> {
         let group = |name| Group { name, oldest: AtomicU64::new(0) };
         let groups: Vec<Group> = groups.into_iter().map(group).collect();
-        // Side by side: measuring the oldest frame reads frames, which may take long.
+        // Concurrently, because measuring the oldest frame reads frames, which may take long.
         let watching = async { tokio::join!(self.measure(&*bus, &groups, limit), measure_age(&*bus, &groups)) };
         stop.run_until_cancelled(watching).await;
         Ok(())
@@ -182,7 +182,7 @@ impl Backlog {
     }
 }
 
-/// Measures the age of each group's oldest frame, again and again.
+/// Measures the age of each group's oldest frame periodically.
 async fn measure_age(bus: &dyn Bus, groups: &[Group]) {
     let gauge = metrics::gauge!("sightline_ingest_backlog_seconds");
     let mut ticks = every(AGE_PERIOD);
@@ -214,7 +214,7 @@ fn every(period: Duration) -> Interval {
 mod tests {
     use super::*;
 
-    /// Samples a group each second that finishes `done` frames a second while `accepted` arrive.
+    /// Samples a group every second. It finishes `done` frames per second, while `accepted` arrive.
     fn sampled(samples: u64, done: u64, accepted: u64) -> Vec<Option<Duration>> {
         let (mut throughput, begun) = (Throughput::default(), Instant::now());
         let sample = |second: u64| {
@@ -226,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_known_before_any_frame_has_waited_so_long() {
+    fn the_wait_is_estimated_before_a_frame_has_waited_as_long() {
         let waits = sampled(12, 50, 500);
         assert_eq!(waits[4], None, "the window is not full");
-        // 450 a second are left over, of which it does 50 a second.
+        // The backlog grows by 450 frames per second, and the group finishes 50 per second.
         assert_eq!(waits[11], Some(Duration::from_secs(99)));
     }
 
@@ -238,8 +238,9 @@ mod tests {
         assert_eq!(sampled(60, 1, 1).last(), Some(&None));
     }
 
-    /// Samples a group each half second that finishes up to 20 frames in that time from sample `from` on, while `coming`
-    /// arrive: every estimated wait is about the true one, and in the end there is an estimate.
+    /// Samples a group every half second. From sample `from` on it finishes up to 20 frames per
+    /// sample, while `coming` arrive. Checks that every estimated wait is about the true one, and
+    /// that there is an estimate at the end.
     fn estimates_are_true(from: u32, coming: impl Fn(u32) -> u64) {
         let (mut throughput, begun) = (Throughput::default(), Instant::now());
         let (mut estimate, mut progress) = (None, Progress { finished: 0, waiting: 0 });
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overload_is_logged_once_whatever_its_refusals() {
+    fn an_overload_with_many_refusals_is_logged_once() {
         let (mut overload, begun) = (Overload::default(), Instant::now());
         let events: Vec<_> = (0..200)
             .filter_map(|second| {
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_throughput_is_kept_while_the_group_is_away() {
+    fn the_throughput_is_kept_while_the_group_is_stopped() {
         let (mut throughput, begun) = (Throughput::default(), Instant::now());
         let at = |second| begun + Duration::from_secs(second);
         for second in 0..10 {

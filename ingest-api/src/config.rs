@@ -1,4 +1,4 @@
-//! The settings of this service: its own, and those that it must agree on with others.
+//! The settings of this service: its own, and those that must be equal in other services.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::proxy_network::ProxyNetwork;
 /// Bytes that a multipart form may have in addition to the image.
 pub const MULTIPART_OVERHEAD: usize = 64 << 10;
 
-/// Settings that other services must have the same values of.
+/// Settings that must have the same values in other services.
 #[derive(Debug, Clone, Args)]
 #[group(id = "ingest-api-shared")]
 pub struct SharedArgs {
@@ -39,11 +39,11 @@ pub struct SharedArgs {
 #[derive(Debug, Clone, Args)]
 #[group(id = "ingest-api")]
 pub struct Config {
-    /// Address of alert-stream, which serves `/v1/alerts/stream` behind this service
+    /// Address of alert-stream, to which this service forwards `/v1/alerts`
     #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub alert_stream_url: reqwest::Url,
 
-    /// TLS towards alert-stream.
+    /// TLS settings of the connection to alert-stream.
     #[command(flatten)]
     pub alert_stream_tls: AlertStreamTls,
 
@@ -57,27 +57,27 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_INGEST_WORKER_GROUPS", value_delimiter = ',', value_name = "GROUPS")]
     pub ingest_worker_groups: Vec<WorkerGroup>,
 
-    /// Most bytes of request bodies in memory at one time; further requests get 503
+    /// Maximum number of bytes of request bodies in memory; further requests get 503
     #[arg(long, env = "SIGHTLINE_INGEST_BYTES_IN_FLIGHT", default_value = "256MiB", value_name = "BYTES",
         value_parser = settings::bytes::<usize>(1..=1 << 40))]
     pub ingest_bytes_in_flight: usize,
 
-    /// Longest pause within an upload; a bare number is in seconds
+    /// Maximum pause within an upload; a bare number is in seconds
     #[arg(long = "ingest-idle-seconds", env = "SIGHTLINE_INGEST_IDLE_SECONDS", default_value = "10s",
         value_name = "DURATION", value_parser = settings::seconds(1..=3600))]
     pub ingest_idle: Duration,
 
-    /// Longest upload; a bare number is in seconds
+    /// Maximum duration of an upload; a bare number is in seconds
     #[arg(long = "ingest-upload-seconds", env = "SIGHTLINE_INGEST_UPLOAD_SECONDS", default_value = "60s",
         value_name = "DURATION", value_parser = settings::seconds(1..=3600))]
     pub ingest_upload: Duration,
 
-    /// Longest wait for a result with `Prefer: wait`; a bare number is in seconds
+    /// Maximum wait for a result with `Prefer: wait`; a bare number is in seconds
     #[arg(long = "ingest-wait-seconds", env = "SIGHTLINE_INGEST_WAIT_SECONDS", default_value = "30s",
         value_name = "DURATION", value_parser = settings::seconds(0..=3600))]
     pub ingest_wait: Duration,
 
-    /// Most requests that wait for results at one time; further ones are answered at once with 202
+    /// Maximum number of requests that wait for results at the same time; further ones get 202 at once
     #[arg(long, env = "SIGHTLINE_INGEST_WAITING", default_value_t = 1000, value_name = "REQUESTS")]
     pub ingest_waiting: usize,
 
@@ -94,7 +94,7 @@ pub struct Config {
     pub openid: OpenIdArgs,
 }
 
-/// TLS towards alert-stream, for an address that begins with https.
+/// TLS settings of the connection to alert-stream, for an address that begins with https.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AlertStreamTls {
     /// Certificate authority of alert-stream, in addition to the public ones; PEM file
@@ -128,7 +128,7 @@ impl AlertStreamTls {
                 // The cause is not shown: it might quote the key.
                 let identity = Identity::from_pem(&pem).map_err(|_| {
                     anyhow::anyhow!(
-                        "{CERT}, {KEY}: {} and {} hold no certificate and key",
+                        "{CERT}, {KEY}: {} and {} contain no certificate and key",
                         cert.display(),
                         key.display()
                     )
@@ -157,7 +157,7 @@ impl Config {
     pub fn check(&self, shared: &SharedArgs, faults: &mut Faults) {
         let least = shared.frames.max_frame_bytes.saturating_add(MULTIPART_OVERHEAD);
         faults.ensure(self.ingest_bytes_in_flight >= least, || {
-            format!("SIGHTLINE_INGEST_BYTES_IN_FLIGHT must be at least {least}, so that the largest frame fits in")
+            format!("SIGHTLINE_INGEST_BYTES_IN_FLIGHT must be at least {least}, so that the largest frame fits")
         });
         faults.ensure(["http", "https"].contains(&self.alert_stream_url.scheme()), || {
             "SIGHTLINE_ALERT_STREAM_URL must begin with http:// or https://".to_owned()

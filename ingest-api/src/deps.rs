@@ -7,7 +7,7 @@ use bus::Bus;
 use platform::Health;
 use store::{Blobs, Documents};
 
-/// The seams that the service works with.
+/// Dependencies of the service.
 #[derive(Clone)]
 pub struct Deps {
     /// The message bus.

@@ -19,15 +19,14 @@ use edge::{Answer, Edge, MAX_PIXELS};
 
 pub use openid::openid;
 
-/// Longest problem, in bytes. A problem names the fault and does not repeat the input.
+/// Maximum length of a problem in bytes. A problem names the fault and does not repeat the input.
 const LONGEST_PROBLEM: usize = 4096;
 /// Routes that are proxied to alert-stream, which does not run here.
 const PROXIED: [&str; 3] = ["/v1/alerts", "/v1/alerts/cookie", "/alerts"];
 /// Routes whose errors follow RFC 6749.
 const OAUTH: [&str; 3] = ["/v1/token", "/v1/token/revoke", "/v1/token/introspect"];
 
-/// The first bytes of a file. Once its type and size are found, further bytes do not change them. The size of the chunks makes
-/// no difference.
+/// The first bytes of a file. Once its type and size are found, further bytes do not change them. The size of the chunks has no effect.
 pub fn probing(data: &[u8]) {
     let whole = Probe::default().update(data);
     let mut growing = Probe::default();
@@ -67,7 +66,7 @@ pub fn multipart(data: &[u8]) {
     assert_eq!(assert_accepted(&at_once, &body), assert_accepted(&in_pieces, &body), "{at_once:?} {in_pieces:?}");
 }
 
-/// A request as text, without its credential: the response is one that the interface allows.
+/// A request as text, without its credential. The response must be one that the API allows.
 pub fn requests(data: &[u8]) {
     let Some(request) = request(data) else { return };
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -100,7 +99,7 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-        // The HTTP server checks this one before the service sees the request.
+        // The HTTP server checks this before the service gets the request.
         if name != CONTENT_LENGTH {
             request.headers_mut().append(name, value);
         }
@@ -147,7 +146,7 @@ fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
     let inline = |frame: &FrameEvent| matches!(&frame.content, FrameContent::Inline(image) if *image == message.value);
     assert!(frame.as_ref().is_ok_and(inline), "{frame:?}");
     let image = &message.value;
-    assert!(sent.windows(image.len().max(1)).any(|part| part == &image[..]), "the image is no part of the body");
+    assert!(sent.windows(image.len().max(1)).any(|part| part == &image[..]), "the image is not a part of the body");
     let found = Probe::default().update(image);
     let fits = |width: u32, height: u32| (1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height)));
     assert!(matches!(found, Finding::Image { width, height, .. } if fits(width, height)), "{found:?} was accepted");
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_providers_word_for_this_sign_in_signs_in() {
+    fn only_a_token_for_this_sign_in_signs_in() {
         replay("openid", super::openid);
     }
 

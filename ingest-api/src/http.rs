@@ -38,17 +38,17 @@ use request_metrics::RequestMetrics;
 
 pub use app::App;
 
-/// Time limit for the answer of a short route.
+/// Time limit for the response of a short route.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Everything that is served to clients.
+/// The router of all routes for clients.
 pub fn router(app: App, health: &Health) -> Router {
     let older_clients = app.config.compat;
     let (routes, document) = routes(older_clients).merge(health::routes(health)).split_for_parts();
     with_middleware(routes.merge(openapi::pages(document))).with_state(app)
 }
 
-/// The routes of the API with their part of the document.
+/// The routes of the API with their part of the OpenAPI document.
 fn routes(older_clients: bool) -> Routes {
     // Long routes have their own limits: uploads, requests that wait for results, and streams.
     let (mut short, mut long) = (v1::routes().merge(accounts::routes()), v1::long_routes());
@@ -82,7 +82,7 @@ async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Reques
     response
 }
 
-/// The routes, each with a time limit for its answer.
+/// The routes, each with a time limit for its response.
 fn with_timeout<S: Clone + Send + Sync + 'static>(limit: Duration, routes: OpenApiRouter<S>) -> OpenApiRouter<S> {
     routes.layer(from_fn(move |request: Request, next: Next| async move {
         let answered = tokio::time::timeout(limit, next.run(request)).await;

@@ -7,10 +7,10 @@
 //!             └─ GET /v1/alerts ◀── alert-stream
 //! ```
 //!
-//! In: images, detections made elsewhere, rules, queries. Out: frame and result events on the bus; pages, counts and images.
-//! Guarantees: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes show it;
-//! memory is bounded, and beyond the bound clients get 503 with `Retry-After`. Images are never decoded here: input from
-//! strangers may crash a decoder, and a crash must not stop the API.
+//! In: images, external detections, rules, queries. Out: frame and result events on the bus; pages, counts and images.
+//! Guarantees: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes
+//! are invalid; memory is bounded, and beyond the limit clients get 503 with `Retry-After`. This service never decodes
+//! images, because malicious input may crash a decoder, and a crash must not stop the API.
 
 mod account_settings;
 mod backlog;

@@ -18,7 +18,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A short request spends an eighth of its time in the C library's allocator. This one is faster, and holds some MiB more.
+/// A short request spends an eighth of its time in the C library's allocator. This one is faster, and needs some MiB more.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -87,8 +87,8 @@ fn main() -> ExitCode {
     shutdown::exit(outcome)
 }
 
-/// Threads for requests: half of the cores, or `TOKIO_WORKER_THREADS`. librdkafka has its own threads, and with more of these
-/// they would mostly wake each other.
+/// Threads for requests: half of the cores, or `TOKIO_WORKER_THREADS`. librdkafka has its own
+/// threads; with more threads here, most CPU time would be spent on waking threads.
 fn workers() -> usize {
     let requested = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|text| text.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -101,7 +101,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     telemetry::metrics();
     if config.accounts.smtp_url.is_none() {
         tracing::warn!(
-            "SIGHTLINE_SMTP_URL is not set: mails for new passwords are not sent, and go to this log with the secrets in them"
+            "SIGHTLINE_SMTP_URL is not set: password-reset mails are not sent but written to this log, with their secrets"
         );
     }
     let deps = connect(&connections, &shared, &tokens, &config).await?;

@@ -1,7 +1,7 @@
 //! Type and size of an image from its first bytes. Nothing is decoded.
 //!
 //! In: the bytes that have arrived so far, a growing prefix. Out: type, width and height as soon as the bytes show them, or that
-//! this is not an accepted image. Each byte is read once, however small the chunks.
+//! this is not an accepted image. Each byte is parsed once, even with small chunks.
 
 /// The accepted image types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +80,12 @@ impl Probe {
         }
     }
 
-    /// Goes from marker to marker up to the frame header (SOF), which has the size.
+    /// Follows the markers up to the frame header (SOF), which contains the size.
     fn jpeg(&mut self, bytes: &[u8]) -> Size {
         self.at = self.at.max(2);
         loop {
             let Some(rest) = bytes.get(self.at..) else { return Size::Incomplete };
-            // Stray bytes may lie between segments, and a marker may begin with several 0xFF.
+            // There may be stray bytes between segments, and a marker may begin with several 0xFF.
             let Some(start) = rest.windows(2).position(|pair| pair[0] == 0xff && pair[1] != 0xff) else {
                 self.at += rest.len().saturating_sub(1);
                 return Size::Incomplete;

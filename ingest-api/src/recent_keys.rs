@@ -1,8 +1,8 @@
 //! Remembers the request of each idempotency key, to refuse a different request with the same key.
 //!
-//! A frame's id follows from tenant and key, so a repeated request is the same frame on every replica and after a restart. A
-//! key with another image or other parameters is a mistake of the client, which this memory detects. It is bounded and local
-//! to the process: a request whose key it has forgotten is treated as a repeat of the first.
+//! A frame's id is derived from tenant and key, so a repeated request is the same frame on every replica and after a restart. A
+//! key with another image or other parameters is a mistake of the client, which this cache detects. It is bounded and local to
+//! the process: a request with a forgotten key is treated as a repeat of the first.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use contracts::FrameId;
 
-/// Least number of keys that are remembered; the most is twice that, some 5 MB.
+/// Minimum number of remembered keys; the maximum is twice as many, about 5 MB.
 const GENERATION: usize = 50_000;
 
 /// Hashes of recent requests by frame id.
@@ -26,7 +26,7 @@ struct Generations {
 }
 
 impl RecentKeys {
-    /// An empty memory.
+    /// An empty cache.
     pub fn new() -> Self {
         Self { hasher: RandomState::new(), seen: Mutex::default() }
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_request_under_a_remembered_key_is_refused() {
+    fn another_request_with_a_remembered_key_is_refused() {
         let (keys, frame) = (RecentKeys::new(), FrameId::now());
         assert!(keys.is_first_or_same(frame, ("gate-1", b"image")));
         assert!(keys.is_first_or_same(frame, ("gate-1", b"image")));

@@ -2,8 +2,8 @@
 //!
 //! A request with `Prefer: wait` registers a [`ReplyWaiter`] and publishes its frame with the name of this replica in
 //! `ce_replyto`. Workers publish the results of such frames to the topic `replies` too. Every replica reads all of `replies`
-//! ([`follow`]) and delivers the results with its own name to the waiters of the frame. Replicas do not know one another, so any
-//! number of them can run.
+//! ([`follow`]) and delivers the results with its own name to the waiters of the frame. Replicas do not depend on one
+//! another, so any number of them can run.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Results that a waiter buffers: far more than a frame has detectors.
+/// Capacity of a waiter's buffer in results: far more than a frame has detectors.
 const RESULTS_PER_WAITER: usize = 64;
 
 /// The waiting requests of this replica.
@@ -57,13 +57,14 @@ impl Replies {
         })
     }
 
-    /// The value of `ce_replyto` with which results come to this replica.
+    /// The value of `ce_replyto` for results that this replica is to receive.
     pub fn replica(&self) -> &str {
         &self.replica
     }
 
-    /// Registers a waiter; `None` when too many wait, or while `replies` cannot be read. To be called before the frame is
-    /// published: the result may come before the broker's acknowledgement.
+    /// Registers a waiter; `None` when too many wait, or while `replies` cannot be read. Call it
+    /// before the frame is published, because the result may arrive before the broker's
+    /// acknowledgement.
     pub fn register(self: &Arc<Self>, frame: FrameId) -> Option<ReplyWaiter> {
         let mut waiters = self.lock();
         if waiters.count >= self.max_waiters || !self.listening.load(Ordering::Acquire) {
@@ -145,13 +146,13 @@ impl Drop for ReplyWaiter {
     }
 }
 
-/// Reads `replies` from now on and delivers the results for this replica, until `stop`. Transient errors are retried; until a
+/// Reads new messages of `replies` and delivers the results for this replica, until `stop`. Transient errors are retried; until a
 /// retry succeeds, no request waits.
 ///
 /// # Errors
 /// When the bus fails permanently.
 pub async fn follow(bus: Arc<dyn Bus>, replies: Arc<Replies>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut retry = Retry::new("replies cannot be read; requests are not kept waiting", backoff::READ, &stop);
+    let mut retry = Retry::new("replies cannot be read; requests do not wait for results", backoff::READ, &stop);
     loop {
         let ended = stop.run_until_cancelled(read(&*bus, &replies, &mut retry)).await;
         replies.listening.store(false, Ordering::Release);
@@ -171,7 +172,7 @@ async fn read(bus: &dyn Bus, replies: &Replies, retry: &mut Retry) -> BusError {
     loop {
         match reader.next().await {
             Ok(ReaderItem::Delivery(delivery)) => replies.deliver(&delivery.message),
-            // Replies were lost before they were read: their requests end at their deadlines.
+            // Retention dropped replies before they were read: their requests end at their deadlines.
             Ok(ReaderItem::Gap { .. }) => {}
             Err(error) => return error,
         }
@@ -222,11 +223,11 @@ mod tests {
         replies.deliver(&reply(&replies, FrameId::now(), "vehicle"));
         replies.deliver(&reply(&Replies::new(1), frame, "vehicle"));
         let soon = Instant::now() + Duration::from_millis(20);
-        assert!(first.all(&detectors, soon, &stop).await.is_none(), "one detector is still to answer");
+        assert!(first.all(&detectors, soon, &stop).await.is_none(), "the result of one detector is missing");
         replies.deliver(&reply(&replies, frame, "vehicle"));
         let results = second.all(&detectors, deadline, &stop).await.unwrap();
         assert_eq!(results.len(), 2);
-        assert!(replies.lock().by_frame.is_empty(), "a waiter that is done is unregistered");
+        assert!(replies.lock().by_frame.is_empty(), "a finished waiter is unregistered");
     }
 
     #[test]

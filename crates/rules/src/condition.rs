@@ -46,7 +46,7 @@ pub enum Error {
         found: String,
     },
     /// The condition reads an unknown variable.
-    #[error("there is no variable {name:?}; there are {known}")]
+    #[error("there is no variable {name:?}; the variables are {known}")]
     UnknownVariable {
         /// Name of the variable.
         name: String,
@@ -54,7 +54,7 @@ pub enum Error {
         known: String,
     },
     /// The condition calls an unknown function.
-    #[error("there is no function {name:?} in conditions; there are {known}")]
+    #[error("there is no function {name:?} in conditions; the functions are {known}")]
     UnknownFunction {
         /// Name of the function.
         name: String,

@@ -1,4 +1,4 @@
-//! The HTTP service of this process, without a socket: requests in; responses, and the messages they published, out.
+//! The HTTP service of this process, without a socket: requests in; responses and published messages out.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value, where it is text.
+    /// A header's value; `None` if it is not text.
     pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -65,13 +65,13 @@ pub struct Edge {
     router: Router,
     documents: Arc<dyn Documents>,
     log: Arc<WriteOnlyLog>,
-    /// Locked for each request, so that the messages published during it are its own.
+    /// Locked for each request, so that the messages published in the meantime belong to it.
     one_request: Mutex<()>,
     _folder: TempDir,
 }
 
 impl Edge {
-    /// The service that all targets share which need no OpenID provider.
+    /// The service for all targets that need no OpenID provider.
     pub fn get() -> &'static Self {
         static EDGE: OnceLock<Edge> = OnceLock::new();
         EDGE.get_or_init(|| Self::start(|_| Ok(Vec::new())))
@@ -114,7 +114,7 @@ impl Edge {
         self.ask_anonymously(request)
     }
 
-    /// The response to a request as it is.
+    /// The response to a request without a credential.
     pub fn ask_anonymously(&self, request: Request<Body>) -> Answer {
         let _one_request = self.one_request.lock().unwrap_or_else(PoisonError::into_inner);
         self.runtime.block_on(async {
@@ -126,7 +126,7 @@ impl Edge {
         })
     }
 
-    /// Deletes the rules that a request created, so that every request meets the same state.
+    /// Deletes the rules that a request created, so that every request starts from the same state.
     async fn delete_rules(&self) {
         for rule in self.documents.rules(&TenantId::admin()).await.unwrap_or_default() {
             drop(self.documents.delete_rule(&TenantId::admin(), rule.id).await);

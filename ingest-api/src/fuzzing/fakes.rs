@@ -1,4 +1,4 @@
-//! Fakes behind the HTTP service under test: documents with some items, a caller with every scope, a log without readers.
+//! Fakes behind the HTTP service under test: documents with a few items, a caller with every scope, a log without readers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;

@@ -21,7 +21,7 @@ use super::LONGEST_PROBLEM;
 use super::edge::{Answer, Edge};
 
 const CLIENT_ID: &str = "sightline-web";
-/// The first key of RFC 8032, section 7.1, as PKCS#8: public, and known to no other provider.
+/// The first key of RFC 8032, section 7.1, as PKCS#8: it is public, and no provider uses it.
 const PRIVATE_KEY: [u8; 48] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20, 0x9d, 0x61, 0xb1,
     0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32,
@@ -37,11 +37,10 @@ const ISSUER_OF: &str = "{issuer}";
 const TIMES: [(&str, i64); 3] = [("{past}", -3600), ("{now}", 0), ("{future}", 3600)];
 
 /// A sign-in, in four parts that end with a line feed each: query of the callback, cookies, header of the ID token, its claims.
-/// With an empty header, the claims are the whole token. Placeholders stand for values that only the browser or the provider
-/// knows.
+/// With an empty header, the claims are the whole token. Placeholders are replaced by values of the browser or the provider.
 ///
 /// Guarantees: a user is signed in only by a token that the provider signed for this client, with the nonce of this sign-in, and
-/// only in the browser that began it; nothing else reaches the provider; every other response is a problem without the token.
+/// only in the browser that began it; nothing else reaches the provider; any other response is a problem that does not contain the token.
 pub fn openid(data: &[u8]) {
     sign_in(data);
 }
@@ -66,7 +65,7 @@ pub(super) fn sign_in(data: &[u8]) -> usize {
         let own = form_urlencoded::parse(query.as_bytes())
             .any(|(name, value)| name == "state" && value == sign_in.state)
             && cookies.contains(&sign_in.cookie);
-        assert!(own || !provider.was_asked(), "the sign-in of another client reached the provider: {query} {cookies}");
+        assert!(own || !provider.was_called(), "the sign-in of another client reached the provider: {query} {cookies}");
         let allowed = own && signed && is_good(&claims, &provider.url, Some(&sign_in.nonce));
         successes += usize::from(assert_outcome(&answer, &token, allowed));
     }
@@ -110,14 +109,14 @@ fn is_good(claims: &str, issuer: &str, nonce: Option<&str>) -> bool {
         && nonce.is_none_or(|nonce| claims["nonce"] == nonce)
 }
 
-/// Tokens only where they are allowed; otherwise a short problem that does not repeat the token. Returns whether there are
-/// tokens.
+/// Checks that there are tokens only if `allowed`, and otherwise a short problem that does not
+/// repeat the token. Returns whether there are tokens.
 fn assert_outcome(answer: &Answer, token: &str, allowed: bool) -> bool {
     if answer.status.is_success() {
         assert!(allowed, "signed in: {answer:?} by {token}");
         return true;
     }
-    // The provider's answer may not be readable, which is 503; no other failure is ours.
+    // The provider's response may be invalid, which gives 503; no other 5xx is allowed.
     assert!(answer.status.is_client_error() || answer.status == StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.header(CONTENT_TYPE), Some("application/problem+json"), "{answer:?}");
     assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", answer.body.len());
@@ -175,7 +174,7 @@ impl FakeProvider {
         Self { edge, url, next }
     }
 
-    /// Begins a sign-in as a browser does.
+    /// Begins a sign-in like a browser.
     fn begin(&self) -> SignIn {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from_static("/v1/oidc/login");
@@ -195,7 +194,7 @@ impl FakeProvider {
     }
 
     /// Whether the token endpoint was called since the last [`Self::answer_with`].
-    fn was_asked(&self) -> bool {
+    fn was_called(&self) -> bool {
         self.next.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }

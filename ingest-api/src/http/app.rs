@@ -1,4 +1,4 @@
-//! The state that every handler can reach.
+//! The state of all handlers.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::openid::Provider;
 use crate::recent_keys::RecentKeys;
 use crate::replies::Replies;
 
-/// Largest image that travels inside its message, in bytes. A larger one goes to the blob store.
+/// Largest image that is sent in its message, in bytes. A larger one goes to the blob store.
 const INLINE_BYTES: usize = 1 << 20;
 /// Bytes of a frame's message besides the image: headers and key.
 const MESSAGE_OVERHEAD: usize = 4 << 10;
@@ -44,29 +44,29 @@ pub struct Inner {
     pub blobs: Arc<dyn Blobs>,
     /// Authenticates callers and counts their requests.
     pub accounts: Arc<dyn Accounts>,
-    /// Users and what they sign in with.
+    /// Users and their credentials.
     pub users: Arc<AccountsService>,
     /// Requests that wait for results.
     pub replies: Arc<Replies>,
     /// Whether workers keep up.
     pub backlog: Arc<Backlog>,
-    /// The bytes that request bodies hold.
+    /// The bytes of request bodies in memory.
     pub bytes_in_flight: Arc<BytesInFlight>,
     /// Requests by their idempotency keys.
     pub recent_keys: RecentKeys,
     /// The settings of the service.
     pub config: Config,
-    /// The detectors that run.
+    /// The configured detectors.
     pub detectors: Vec<DetectorName>,
-    /// The rules that come with the product.
+    /// The built-in rules.
     pub built_in_rules: Vec<Rule>,
     /// Largest image, in pixels.
     pub max_pixels: u64,
     /// Largest image file, in bytes.
     pub max_bytes: usize,
-    /// Largest image file that travels inside its message, in bytes.
+    /// Largest image file that is sent in its message, in bytes.
     pub inline_bytes: usize,
-    /// The OpenID provider, where one is set.
+    /// The OpenID provider, if one is set.
     pub openid: Option<Provider>,
     /// The HTTP client for alert-stream.
     pub client: reqwest::Client,
@@ -90,7 +90,7 @@ impl App {
     /// The state at the start.
     ///
     /// # Errors
-    /// When the topics cannot be read, an HTTP client cannot be made, or the settings of the OpenID provider are incomplete.
+    /// When the topics cannot be read, an HTTP client cannot be created, or the settings of the OpenID provider are incomplete.
     pub fn new(config: Config, shared: &SharedArgs, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
         let max_image = shared.topics.load()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
         // No proxy and no redirect: alert-stream is another service of the installation.
@@ -100,7 +100,7 @@ impl App {
             .connect_timeout(Duration::from_secs(2));
         let client = config.alert_stream_tls.apply(client)?.build();
         let client =
-            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: no client of alert-stream can be made of them")?;
+            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: they cannot be used for the client of alert-stream")?;
         let openid = Provider::new(&config.openid, &deps.accounts_service.settings().issuer)?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),

@@ -1,4 +1,4 @@
-//! Authentication and authorisation of requests: who calls, and what the credential allows.
+//! Authentication and authorisation of requests.
 //!
 //! Each type here is an argument of a handler. It authenticates the request and counts it against the caller's rate limit,
 //! so a handler takes exactly one of them.
@@ -25,7 +25,7 @@ use crate::http::scope::{self, RequiredScope};
 
 /// A caller whose credential allows the scope `S`.
 pub struct Authorized<S> {
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
     scope: PhantomData<fn() -> S>,
 }
@@ -38,8 +38,9 @@ pub struct CurrentUser {
     pub caller: Caller,
 }
 
-/// A user who may change the account: signed in with all scopes of a user, or the operator by its own token. An API token
-/// must not be enough to make other tokens, or to take over the account by another e-mail address.
+/// A user who may change the account: signed in with all scopes of a user, or the operator by its
+/// own token. An API token must not allow its holder to create other tokens, or to take over the
+/// account with another e-mail address.
 pub struct FullSession(pub CurrentUser);
 
 /// A caller with the scope `admin`; `user` is always set.
@@ -77,7 +78,7 @@ impl Admin {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// The request has no bearer token.
-    #[error("this needs a credential; send Authorization: Bearer <token>")]
+    #[error("this request needs a credential; send Authorization: Bearer <token>")]
     NoCredential,
     /// The token is unknown, expired or revoked.
     #[error("the token is not valid; sign in again or use another one")]
@@ -86,7 +87,7 @@ pub enum AuthError {
     #[error("the token lacks the scope {0}")]
     MissingScope(Scope),
     /// Changing an account needs the session of a sign-in without narrower scopes.
-    #[error("changing an account needs a sign-in with all scopes; this token is narrower")]
+    #[error("changing an account needs a sign-in with all scopes; this token has fewer")]
     NotFullSession,
     /// The rate limit is reached.
     #[error("the rate limit is {limit} requests per second; wait and try again")]

@@ -1,4 +1,4 @@
-//! Where a request comes from: the client's address, also behind proxies, and its program.
+//! The client of a request: its address, even behind proxies, and its program.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use crate::http::describe::Argument;
 use crate::proxy_network::ProxyNetwork;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// Most addresses of `X-Forwarded-For` that are read.
+/// Maximum number of addresses of `X-Forwarded-For` that are parsed.
 const MAX_PROXIES: usize = 16;
 
 /// The client's address and program.
@@ -26,7 +26,7 @@ impl FromRequestParts<App> for ClientOrigin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        // Without a connection, as in a test that calls the router, the address is this machine's.
+        // Without a connection, as in a test that calls the router, the address is the loopback address.
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip().to_canonical());
         let address = client_address(peer, &parts.headers, &app.config.trusted_proxies);
@@ -35,14 +35,14 @@ impl FromRequestParts<App> for ClientOrigin {
     }
 }
 
-/// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy. A client may have written everything
-/// before that one.
+/// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy. All
+/// addresses before it may be forged by the client.
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[ProxyNetwork]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {
         return peer;
     }
-    // As bytes: the part that the client wrote may not be UTF-8.
+    // Parsed as bytes, because a client may send invalid UTF-8.
     let lines = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     let hops: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
     let mut nearest = peer;
@@ -75,7 +75,7 @@ mod tests {
             let headers: HeaderMap = lines.collect();
             client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
         };
-        assert_eq!(client("203.0.113.9", &["1.2.3.4"]), "203.0.113.9", "an untrusted peer is not believed");
+        assert_eq!(client("203.0.113.9", &["1.2.3.4"]), "203.0.113.9", "the header of an untrusted peer is ignored");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
         assert_eq!(client("10.0.0.1", &["1.2.3.4, 203.0.113.9, 10.0.0.2"]), "203.0.113.9");

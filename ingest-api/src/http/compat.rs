@@ -1,4 +1,4 @@
-//! Routes of older clients, at the root: their paths and shapes, translated to the other routes. No logic of its own.
+//! Routes of older clients, at the root. They translate the paths and bodies to those of the other routes and contain no other logic.
 
 mod accounts;
 mod hello;
@@ -13,7 +13,7 @@ pub fn routes() -> Routes {
     vehicles::routes().merge(accounts::routes()).merge(sessions::routes()).merge(hello::routes())
 }
 
-/// Event streams, which alert-stream serves in the older shape too.
+/// Event streams in the older format, which alert-stream serves.
 pub fn long_routes() -> Routes {
     stream::older_routes()
 }

@@ -1,8 +1,9 @@
-//! What a handler's type adds to the OpenAPI document.
+//! Adds the parts of the OpenAPI document that follow from a handler's type.
 //!
-//! `#[utoipa::path]` gives path, method, parameters and bodies. The rest follows from the signature: an argument says which
-//! credential it requires and which error responses it may cause ([`Argument`]), the return type says which body these have
-//! ([`HandlerOutput`]). `routes!` builds router and document from the same handler, so they cannot differ.
+//! `#[utoipa::path]` gives path, method, parameters and bodies. The rest follows from the
+//! signature: an argument type defines the required credential and possible error responses
+//! ([`Argument`]), the return type defines their bodies ([`HandlerOutput`]). `routes!` builds
+//! router and document from the same handler, so they cannot differ.
 
 use accounts::Scope;
 use axum::Json;
@@ -36,12 +37,12 @@ pub struct ErrorResponse {
     pub status: &'static str,
     /// The codes with their meaning.
     pub description: &'static str,
-    /// A header that comes with it: name and meaning.
+    /// A header of the response: name and meaning.
     pub header: Option<(&'static str, &'static str)>,
 }
 
 impl ErrorResponse {
-    /// An error response without a header of its own.
+    /// An error response without a specific header.
     pub const fn new(status: &'static str, description: &'static str) -> Self {
         Self { status, description, header: None }
     }
@@ -98,7 +99,7 @@ pub const METHOD_NOT_ALLOWED: ErrorResponse = ErrorResponse::with_header(
 const COMMON: [ErrorResponse; 6] = [
     ErrorResponse::new("400", "`malformed`: the request cannot be read"),
     METHOD_NOT_ALLOWED,
-    ErrorResponse::new("422", "`invalid`: a value is out of its range; the detail says what would be right"),
+    ErrorResponse::new("422", "`invalid`: a value is out of its range; the detail says what is allowed"),
     ErrorResponse::with_retry("429", "`throttled`: too many attempts"),
     ErrorResponse::new("500", "`internal`: a defect of the service, which was logged"),
     ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now"),
@@ -106,7 +107,7 @@ const COMMON: [ErrorResponse; 6] = [
 
 /// The credentials that the arguments of one handler require, and their error responses.
 pub struct Requirements {
-    /// The accepted credentials; `None` means those that the document names for all operations.
+    /// The accepted credentials; `None` means the document's default for all operations.
     pub security: Option<Vec<SecurityRequirement>>,
     /// Error responses. A later one of the same status replaces an earlier one.
     pub errors: Vec<ErrorResponse>,
@@ -138,7 +139,7 @@ impl<T: Argument> Argument for Result<T, ApiError> {
     }
 }
 
-/// What a handler returns.
+/// The return type of a handler.
 pub trait HandlerOutput {
     /// The error responses, given those of the arguments.
     fn errors(of_arguments: Vec<ErrorResponse>) -> Vec<(String, RefOr<Response>)> {
@@ -165,7 +166,7 @@ macro_rules! handler {
             $($argument: Argument,)*
         {
             fn describe(operation: &mut Operation) {
-                // Without a credential among the arguments, the operation is open to anonymous clients.
+                // If no argument requires a credential, anonymous clients may call the operation.
                 let mut requirements = Requirements { security: Some(vec![SecurityRequirement::default()]), errors: Vec::new() };
                 $($argument::describe(&mut requirements);)*
                 complete(operation, requirements.security, R::Output::errors(requirements.errors));
@@ -240,11 +241,11 @@ mod tests {
         let operation = |path: &str| document["paths"][path]["get"].clone();
         assert_eq!(operation("/open")["security"], serde_json::json!([{}]));
         assert_eq!(operation("/open")["responses"].get("401"), None);
-        assert_eq!(operation("/any").get("security"), None, "any credential: as for all operations");
+        assert_eq!(operation("/any").get("security"), None, "any credential, as for all operations");
         assert!(operation("/any")["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
         let scoped = operation("/scoped");
         assert_eq!(scoped["security"], serde_json::json!([{"oauth2": ["rules:write"]}, {"bearer": []}]));
-        assert_eq!(scoped["responses"]["403"]["description"], "its own", "what the attribute says stays");
+        assert_eq!(scoped["responses"]["403"]["description"], "its own", "a response in the attribute is not replaced");
         assert!(scoped["responses"]["503"]["headers"]["Retry-After"].is_object());
     }
 }

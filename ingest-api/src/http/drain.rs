@@ -1,7 +1,7 @@
 //! Reads the rest of a body whose request was refused early.
 //!
-//! A refusal is sent before the body has arrived. Closing the connection at once would reset it while the client still sends,
-//! and many clients then never read the answer.
+//! A refusal is sent before the body has arrived. Closing the connection at once would reset it
+//! while the client still sends, and many clients would then not read the response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-/// Longest time that an unread body is read.
+/// Time limit for reading the rest of a body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Most bytes of an unread body that are read.
+/// Maximum number of bytes that are read from the rest of a body.
 const DRAIN_BYTES: usize = 16 << 20;
 
-/// The same body. When it is dropped before its end, the rest is read and discarded, within the bounds above.
+/// Wraps a body. When it is dropped before its end, the rest is read and discarded, within the limits above.
 pub fn drain_on_drop(body: Body) -> Body {
     if body.is_end_stream() {
         return body;

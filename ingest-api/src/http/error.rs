@@ -105,7 +105,7 @@ pub enum RequestError {
     /// The path does not accept the body's type.
     #[error("{0}")]
     UnsupportedMediaType(String),
-    /// The path is no route.
+    /// No route has this path.
     #[error("this path does not exist; /docs lists all paths")]
     UnknownPath,
     /// The route has other methods.
@@ -125,13 +125,13 @@ impl HttpError for RequestError {
     }
 }
 
-/// A failure of the service, or of something that it needs.
+/// A failure of the service or of one of its dependencies.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// A defect of the service. The cause is logged and not sent.
     #[error("internal error; it was logged")]
     Internal(#[source] anyhow::Error),
-    /// Something that the request needs cannot be reached. The cause is logged and not sent.
+    /// A dependency that the request needs cannot be reached. The cause is logged and not sent.
     #[error("a server that this request needs cannot be reached; try again soon")]
     Unavailable(String),
     /// Too many requests at the same time.
@@ -190,7 +190,7 @@ impl From<IdError> for ApiError {
     }
 }
 
-/// Whole seconds, rounded up, so that a client that waits for them does not come too early.
+/// Whole seconds, rounded up, so that a client that waits for them does not retry too early.
 pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

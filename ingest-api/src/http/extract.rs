@@ -1,4 +1,4 @@
-//! Arguments of handlers that read the query, the path and the body. Each refuses an invalid value with a problem that says
+//! Handler arguments for the query, the path and the body. Each refuses an invalid value with a problem that says
 //! what is allowed.
 
 pub mod attributes;
@@ -20,11 +20,11 @@ use crate::http::app::App;
 use crate::http::describe::Argument;
 use crate::http::error::{ApiError, RequestError};
 
-/// Items of a page where the client sends no `limit`.
+/// Default number of items of a page.
 pub const DEFAULT_LIMIT: u32 = 50;
-/// Most items of a page.
+/// Maximum number of items of a page.
 const MAX_LIMIT: u32 = 1000;
-/// How far a camera's clock may be ahead of the server's.
+/// Maximum time by which a camera's clock may be ahead of the server's.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// The query as `P`. Unknown and repeated parameters and invalid values are refused.
@@ -60,23 +60,23 @@ impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
     }
 }
 
-/// The parameters of every list: a time span, a stream, and which page.
+/// The parameters of every list: a time span, a stream, and the page.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Captured then or later, in RFC 3339; for alerts, raised then or later.
+    /// Earliest capture time, inclusive, in RFC 3339; for alerts, of the time raised.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
-    /// Captured before, in RFC 3339; for alerts, raised before.
+    /// Latest capture time, exclusive, in RFC 3339; for alerts, of the time raised.
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Timestamp>,
-    /// Of this stream.
+    /// Name of the stream.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     pub stream: Option<StreamName>,
     /// Items of a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
     cursor: Option<PageCursor>,
 }
@@ -91,12 +91,12 @@ impl Parameters for ListQuery {
 }
 
 impl ListQuery {
-    /// The query to the store. It asks for one item more than the page has, which shows whether a next page exists.
+    /// The query to the store. It requests one item more than the page has, to find out whether there is a next page.
     pub fn page_query(&self) -> PageRequest {
         PageRequest::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
     }
 
-    /// The page, from what [`Self::page_query`] found.
+    /// The page, from the results of [`Self::page_query`].
     pub fn page<T>(&self, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
         page(self.limit, items, cursor_of)
     }
@@ -113,7 +113,7 @@ pub fn page<T>(limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> Page
 /// The parameter `limit`.
 ///
 /// # Errors
-/// When it is no number or out of range.
+/// When it is not a number or out of range.
 pub fn limit(query: &mut Query, default: u32) -> Result<u32, Invalid> {
     let Some(text) = query.text("limit")? else { return Ok(default) };
     let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
@@ -123,7 +123,7 @@ pub fn limit(query: &mut Query, default: u32) -> Result<u32, Invalid> {
 /// A parameter that is a time.
 ///
 /// # Errors
-/// When it is no time in RFC 3339, or before 1970.
+/// When it is not a time in RFC 3339, or before 1970.
 pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>, Invalid> {
     let Some(text) = query.text(name)? else { return Ok(None) };
     let wrong = || Invalid(format!("{name} must be a time such as 2026-01-02T03:04:05Z (write + as %2B)"));
@@ -131,7 +131,7 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
     since_1970(name, moment).map(Some)
 }
 
-/// Checks the time at which an image was taken.
+/// Checks the capture time of an image.
 ///
 /// # Errors
 /// When it is before 1970, or more than an hour ahead of the server.
@@ -144,7 +144,7 @@ pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
     since_1970("captured_at", moment)
 }
 
-/// Checks that a time is one that every database can store.
+/// Checks that every database can store a time.
 fn since_1970(name: &str, moment: Timestamp) -> Result<Timestamp, Invalid> {
     if moment >= Timestamp::UNIX_EPOCH { Ok(moment) } else { Err(Invalid(format!("{name} must be 1970 or later"))) }
 }

@@ -1,6 +1,6 @@
 //! The OpenAPI document at `/openapi.json` and Swagger UI at `/docs`.
 //!
-//! The operations come from the handlers ([`describe`](crate::http::describe)). Here are the parts that they share.
+//! The operations come from the handlers ([`describe`](crate::http::describe)). This file has the common parts.
 
 use accounts::Scope;
 use axum::response::Redirect;
@@ -50,9 +50,9 @@ impl Modify for Credentials {
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
         let scopes = Scopes::from_iter(Scope::ALL.map(|right| (right.name(), right.meaning())));
         let flow = Flow::Password(Password::with_refresh_url("/v1/token", scopes, "/v1/token"));
-        let about = "By name and password; the client needs no id and no secret";
+        let about = "With name and password; the client needs no id and no secret";
         components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::with_description([flow], about)));
-        let session = "The session of POST /login, bare or as Bearer";
+        let session = "The session of POST /login, with or without Bearer";
         let session = ApiKey::Header(ApiKeyValue::with_description("Authorization", session));
         components.add_security_scheme("session", SecurityScheme::ApiKey(session));
         let cookie = "The cookie of POST /v1/alerts/cookie, for the event streams only";

@@ -1,7 +1,8 @@
-//! The response headers `RateLimit` and `RateLimit-Policy`: how many requests the caller has left.
+//! The response headers `RateLimit` and `RateLimit-Policy`: the remaining requests of the caller.
 //!
-//! The state is known once the handler's arguments have authenticated the caller. The headers are set by the middleware around
-//! the handler. The request carries a slot from one to the other.
+//! The state is available after the handler's arguments have authenticated the caller, and the
+//! middleware around the handler sets the headers. A slot in the request passes the state from one
+//! to the other.
 
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use crate::http::error::whole_seconds;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Holds the state of one request once it is known.
+/// The slot for the state of one request.
 #[derive(Clone, Default)]
 pub struct StateSlot(Arc<OnceLock<RateLimitState>>);
 
@@ -25,13 +26,13 @@ pub struct StateSlot(Arc<OnceLock<RateLimitState>>);
 pub struct RateLimitState {
     /// Requests per second.
     pub limit: u32,
-    /// Requests that may come now.
+    /// Number of requests that are allowed now.
     pub remaining: u32,
-    /// Time until all requests may come again; where none remain, until one may.
+    /// Time until the full number of requests is allowed again; if none remain, until one is allowed.
     pub resets_in: Duration,
 }
 
-/// Stores the state for the response to this request. Later calls do nothing: a request has one caller.
+/// Stores the state for the response to this request. Later calls do nothing, because a request has one caller.
 pub fn set(extensions: &Extensions, state: RateLimitState) {
     if let Some(StateSlot(slot)) = extensions.get() {
         let _ = slot.set(state);
@@ -39,14 +40,14 @@ pub fn set(extensions: &Extensions, state: RateLimitState) {
 }
 
 impl StateSlot {
-    /// Gives a request its slot.
+    /// Adds a slot to a request.
     pub fn insert(request: &mut Request) -> Self {
         let slot = Self::default();
         request.extensions_mut().insert(slot.clone());
         slot
     }
 
-    /// Sets the two headers of the answer, if the caller has a rate limit.
+    /// Sets the two headers of the response, if the caller has a rate limit.
     pub fn rate_limit_headers(&self, headers: &mut HeaderMap) {
         if let Some((limit, policy)) = self.0.get().and_then(header_values) {
             headers.insert(RATE_LIMIT, limit);
@@ -55,7 +56,7 @@ impl StateSlot {
     }
 }
 
-/// Both values in one allocation: every answer to an authenticated request has them.
+/// Both values in one allocation, because every response to an authenticated request has them.
 fn header_values(state: &RateLimitState) -> Option<(HeaderValue, HeaderValue)> {
     let RateLimitState { limit, remaining, resets_in } = state;
     let mut text = BytesMut::with_capacity(96);

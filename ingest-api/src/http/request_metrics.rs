@@ -14,8 +14,8 @@ type Recorders = (Counter, Histogram);
 /// Recorders by the route's pattern.
 type ByRoute = HashMap<Arc<str>, Recorders>;
 
-/// Recorders that were used before. Making one costs several allocations and a lookup in the registry; routes, methods and
-/// statuses are few.
+/// A cache of recorders. Creating one costs several allocations and a lookup in the registry; there
+/// are only few routes, methods and statuses.
 #[derive(Default)]
 pub struct RequestMetrics {
     known: RwLock<HashMap<(&'static str, StatusCode), ByRoute>>,
@@ -25,7 +25,7 @@ impl RequestMetrics {
     /// Records a request.
     pub fn record(&self, method: &Method, route: Option<&MatchedPath>, status: StatusCode, took: Duration) {
         let seconds = took.as_secs_f64();
-        // By pattern and not by path: each id would become a metric of its own.
+        // By pattern and not by path, because each id would become a separate metric.
         let (method, route) = (known_method(method), route.map_or("none", MatchedPath::as_str));
         if let Some((counter, histogram)) = self.known(method, route, status) {
             counter.increment(1);

@@ -1,7 +1,7 @@
 //! Marker types for the scopes that handlers require, used as `Authorized<FramesWrite>`
 //! (see [`Authorized`](crate::http::auth::Authorized)).
 //!
-//! Each maps to a variant of `accounts::Scope`. A type that only one resource uses may stand in the resource's file.
+//! Each maps to a variant of `accounts::Scope`. A type that only one resource uses may be in the resource's file.
 
 use accounts::Scope;
 

@@ -1,4 +1,4 @@
-//! Request bodies: bounded in size, in time and in the bytes that all of them hold together.
+//! Request bodies with limits on size, time, and the total bytes of all bodies in memory.
 //!
 //! In: the body of one request. Out: its chunks as they arrive. Guarantees: a body that is too long is refused as soon as its
 //! length is declared or reached; one that stalls or takes too long is refused; the bytes of all bodies never exceed a fixed
@@ -35,7 +35,7 @@ pub enum BodyError {
     /// The client closed the connection.
     #[error("the connection closed before the end of the body")]
     Incomplete,
-    /// Other bodies hold all bytes that the limit allows.
+    /// Other bodies use all bytes within the limit.
     #[error("too many requests are in progress; try again soon")]
     Busy,
 }
@@ -63,7 +63,7 @@ pub const BODY_ERRORS: [ErrorResponse; 4] = [
     ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once"),
 ];
 
-/// The bytes that all bodies hold, and their limit.
+/// The total bytes of all bodies in memory, and their limit.
 pub struct BytesInFlight {
     limit: usize,
     used: AtomicUsize,
@@ -77,7 +77,7 @@ pub struct Reservation {
 }
 
 impl BytesInFlight {
-    /// Holds nothing yet and at most `limit` bytes.
+    /// No bytes, of at most `limit`.
     pub fn new(limit: usize) -> Arc<Self> {
         let gauge = metrics::gauge!("sightline_ingest_bytes_in_flight");
         Arc::new(Self { limit, used: AtomicUsize::new(0), gauge })
@@ -124,11 +124,11 @@ impl Drop for Reservation {
 /// Limits of a body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
-    /// Most bytes.
+    /// Maximum length in bytes.
     pub bytes: usize,
-    /// Longest pause between two chunks.
+    /// Maximum pause between two chunks.
     pub idle: Duration,
-    /// Longest time for the whole body.
+    /// Maximum time for the whole body.
     pub total: Duration,
 }
 
@@ -143,7 +143,7 @@ pub struct IncomingBody {
 }
 
 impl IncomingBody {
-    /// Reserves the declared length; reads nothing yet.
+    /// Reserves the declared length, without reading.
     ///
     /// # Errors
     /// When the declared length is over the limit, or more than is left of the bytes in flight.
@@ -160,7 +160,7 @@ impl IncomingBody {
     /// The next chunk; `None` at the end.
     ///
     /// # Errors
-    /// When it does not come in time, the body is too long, or the client closed the connection.
+    /// When it does not arrive in time, the body is too long, or the client closed the connection.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let until = self.deadline.min(Instant::now() + self.limits.idle);
@@ -195,7 +195,7 @@ impl IncomingBody {
         self.declared
     }
 
-    /// The reservation, to be held as long as the bytes.
+    /// The reservation, which the caller keeps as long as the bytes.
     pub fn into_reservation(self) -> Reservation {
         self.reservation
     }
@@ -208,7 +208,7 @@ fn read_error(error: &axum::Error) -> BodyError {
     BodyError::Incomplete
 }
 
-/// Collects chunks. A single one is kept without a copy.
+/// Collects chunks. A single chunk is not copied.
 pub struct BodyBuffer {
     expected: Option<usize>,
     content: Content,
@@ -220,7 +220,7 @@ enum Content {
 }
 
 impl BodyBuffer {
-    /// An empty buffer; `expected` is the declared length, where it is known and within the limit.
+    /// An empty buffer; `expected` is the declared length, if it is known and within the limit.
     pub const fn new(expected: Option<usize>) -> Self {
         Self { expected, content: Content::One(Bytes::new()) }
     }

@@ -1,4 +1,4 @@
-//! Routes about frames and what was found in them.
+//! Routes about frames, detections, alerts and rules.
 
 pub mod alerts;
 

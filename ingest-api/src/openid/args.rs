@@ -28,7 +28,7 @@ pub struct OpenIdArgs {
     #[arg(long, env = "SIGHTLINE_OIDC_AUDIENCES", value_delimiter = ',', value_name = "IDS")]
     pub oidc_audiences: Vec<String>,
 
-    /// Scopes to request from the provider, separated by blanks
+    /// Scopes to request from the provider, separated by spaces
     #[arg(long, env = "SIGHTLINE_OIDC_SCOPES", default_value = "openid email profile", value_name = "SCOPES")]
     pub oidc_scopes: String,
 
@@ -52,7 +52,7 @@ impl OpenIdArgs {
             (Some(issuer), Some(_)) => issuer,
             (None, None) => {
                 faults.ensure(self.oidc_client_secret.is_none(), || {
-                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set it too, or neither"
+                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set both or none"
                         .to_owned()
                 });
                 return;

@@ -1,4 +1,4 @@
-//! Load beyond the bounds is refused, with a time to retry.
+//! Load beyond the limits is refused, with a time for the retry.
 
 use std::time::Duration;
 

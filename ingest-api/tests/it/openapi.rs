@@ -29,7 +29,7 @@ async fn router_and_document_agree_on_methods() {
         let response = server.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allow = response.headers()["allow"].to_str().unwrap();
-        // Every GET route answers HEAD too.
+        // Every GET route also accepts HEAD.
         let accepted: BTreeSet<String> = allow.split(',').filter(|name| *name != "HEAD").map(str::to_owned).collect();
         assert_eq!(accepted, documented, "{path}");
         for (method, operation) in operations.as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! Tenants are isolated: every route answers the id of another tenant like an unknown id.
+//! Tenants are isolated: every route responds to an id of another tenant as to an unknown id.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ async fn ask(server: &TestServer, token: &str, method: &Method, path: &str) -> (
 }
 
 #[tokio::test]
-async fn foreign_ids_are_answered_like_unknown_ids() {
+async fn ids_of_other_tenants_look_unknown() {
     let server = TestServer::with_flags(&["--rate-limit-rps", "none"]).await;
     let ann = create_items(&server).await;
     server.create_user("bob").await;

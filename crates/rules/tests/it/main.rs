@@ -104,7 +104,7 @@ fn an_invalid_condition_error_says_what_is_allowed() {
     for (condition, expected) in [
         ("", "is empty"),
         ("  \n", "is empty"),
-        ("labl == \"face\"", "no variable \"labl\"; there are label,"),
+        ("labl == \"face\"", "no variable \"labl\"; the variables are label,"),
         ("label == \"x\" || colour == \"red\"", "no variable \"colour\""),
         ("box.left > 1.0", "no variable \"box.left\""),
         ("label.matches(\"f.*\")", "no function \"matches\""),

@@ -36,7 +36,7 @@ pub struct PageQuery {
     /// Items of a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
     cursor: Option<PageCursor>,
 }
@@ -47,7 +47,7 @@ impl Parameters for PageQuery {
         let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
         // The ids of other lists have another form.
         if cursor.as_ref().is_some_and(|cursor| Uuid::try_parse(&cursor.id).is_err()) {
-            return Err(Invalid("cursor must be the next_cursor of the page before of this list".to_owned()));
+            return Err(Invalid("cursor must be the next_cursor of the previous page of this list".to_owned()));
         }
         Ok(Self { limit: limit(query, DEFAULT_LIMIT)?, cursor })
     }
@@ -57,7 +57,7 @@ impl Parameters for PageQuery {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UserSearch {
-    /// Part of a name or of the e-mail address, without regard to case.
+    /// Part of a name or of the e-mail address, in any case.
     #[param(min_length = 1, max_length = 128)]
     search: Option<String>,
 }
@@ -177,11 +177,11 @@ pub async fn change(
 ) -> Result<Json<UserView>, ApiError> {
     let UserChange { role, api_request_quota, rate_limit_rps, disabled, password } = change;
     if rate_limit_rps == Some(UserLimit::AtMost(0)) {
-        let reason = "rate_limit_rps: must be at least 1; to shut a user out, disable it".to_owned();
+        let reason = "rate_limit_rps: must be at least 1; to block a user, disable it".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
     let (users, by) = (&app.users, admin.by(&origin));
-    // The password comes first: when it is refused, nothing else is changed.
+    // The password first, so that nothing is changed if it is refused.
     if let Some(password) = password {
         users.set_password(id, &SecretText::new(password), &by).await?;
     }
@@ -191,9 +191,9 @@ pub async fn change(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. When the request is interrupted, the
-/// user is disabled, and a repeated request continues. Results of frames that are still being processed are visible to admins only, and
-/// expire.
+/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. If
+/// the request is interrupted, the user is disabled, and another request continues the deletion.
+/// Results of frames that are still being processed are visible to admins only, and expire.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", operation_id = "delete_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
     responses(
@@ -233,14 +233,14 @@ impl Parameters for AuditQuery {
 pub struct AuditView {
     /// The id.
     id: Uuid,
-    /// When it happened.
+    /// Time of the event.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What happened: `signed_in`, `sign_in_refused`, `access_changed` …
+    /// Name of the event: `signed_in`, `sign_in_refused`, `access_changed` …
     action: String,
-    /// The user to whom it happened.
+    /// The affected user.
     user_id: Option<UserId>,
-    /// The user who did it, if known.
+    /// The user who performed it, if known.
     actor_id: Option<UserId>,
     /// The IP address of the client.
     address: Option<String>,

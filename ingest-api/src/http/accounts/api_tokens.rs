@@ -36,7 +36,7 @@ pub struct ApiTokenView {
     name: String,
     /// The scopes.
     scopes: Vec<String>,
-    /// When it was made.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// When it expires; never, if null.
@@ -70,7 +70,7 @@ pub struct NewTokenView {
     about: ApiTokenView,
 }
 
-/// An API token to make.
+/// An API token to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApiToken {
@@ -105,7 +105,7 @@ pub async fn list(
     Ok(Json(Page { items: tokens.into_iter().map(ApiTokenView::from).collect(), next_cursor: None }))
 }
 
-/// Makes an API token. Its scopes must be among those of the caller.
+/// Creates an API token. The caller must have all of its scopes.
 #[utoipa::path(
     post, path = "/v1/api-tokens", operation_id = "make_api_token", tag = "tokens", request_body = NewApiToken,
     responses(

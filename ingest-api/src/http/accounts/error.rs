@@ -14,7 +14,7 @@ pub enum AccountsError {
     /// No user has the name, or the password is wrong. The response does not reveal which.
     #[error("the name or the password is wrong")]
     WrongPassword,
-    /// The present password is wrong. Not 401: that would say that the credential of the request is invalid.
+    /// The present password is wrong. Not 401, which would mean that the credential of the request is invalid.
     #[error("present_password: the password is wrong; if it is lost, reset it by POST /v1/password/forgot")]
     WrongPresentPassword,
     /// The token for a new password is unknown, used or expired.
@@ -23,7 +23,7 @@ pub enum AccountsError {
     /// Only admins add users.
     #[error("only an admin can add users; ask the operator")]
     RegistrationClosed,
-    /// The caller lacks a scope that the new token would have.
+    /// The caller lacks a scope of the new token.
     #[error("scopes: your credential does not have {0}; request only scopes that it has")]
     ScopeNotAllowed(Scope),
     /// Another user has the name.
@@ -38,7 +38,7 @@ pub enum AccountsError {
     /// The user is disabled.
     #[error("this user is disabled; ask the operator")]
     Disabled,
-    /// Too many attempts to sign in, or to have mail sent.
+    /// Too many attempts to sign in or to request a mail.
     #[error("there were too many attempts; wait and try again")]
     Throttled {
         /// Time until the next attempt is allowed.

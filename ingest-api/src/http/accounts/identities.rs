@@ -70,7 +70,7 @@ pub struct NewIdentity {
     #[serde(default)]
     #[schema(max_length = 512)]
     nonce: Option<String>,
-    /// The present password. A user without a password leaves it out.
+    /// The present password. A user without a password omits it.
     #[serde(default)]
     #[schema(format = Password)]
     present_password: Option<String>,
@@ -80,7 +80,7 @@ pub struct NewIdentity {
 #[utoipa::path(
     post, path = "/v1/users/me/identities", operation_id = "link_identity", tag = "users", request_body = NewIdentity,
     responses(
-        (status = 204, description = "The identity is linked, or was already"),
+        (status = 204, description = "The identity is linked, or was linked before"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_provider`: no OpenID provider is set"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: another user is linked to the identity"),
     )
@@ -94,7 +94,7 @@ pub async fn link(
 ) -> Result<StatusCode, ApiError> {
     let provider = provider(&app)?;
     let user = provider.user(&new.id_token, new.nonce.as_deref()).await.map_err(|error| match error {
-        // Not 401: that would say that the credential of the request is invalid.
+        // Not 401, which would mean that the credential of the request is invalid.
         OpenIdError::Token(rejected) => RequestError::Invalid(rejected.to_string()).into(),
         error => ApiError::from(error),
     })?;
@@ -109,7 +109,7 @@ pub async fn link(
     }
 }
 
-/// Unlinks all identities: the current user signs in by password alone. A user without a password sets one first, by
+/// Unlinks all identities: the current user can then sign in only with the password. A user without a password sets one first, by
 /// `/v1/password/forgot`.
 #[utoipa::path(
     delete, path = "/v1/users/me/identities", operation_id = "unlink_identities", tag = "users",

@@ -34,7 +34,7 @@ pub struct OAuthError {
     code: &'static str,
     description: String,
     retry_after: Option<u64>,
-    /// `WWW-Authenticate`, where the caller needs another credential.
+    /// `WWW-Authenticate`, if the caller needs another credential.
     challenge: Option<&'static str>,
 }
 

@@ -42,7 +42,7 @@ pub struct LoginQuery {
     /// The page that receives the tokens, one of `SIGHTLINE_OIDC_RETURN_URLS`. Without it, the callback responds with JSON.
     #[param(max_length = 2000)]
     return_to: Option<String>,
-    /// A value that the page gets back, so that it recognises its own sign-in.
+    /// A value that is returned to the page, so that it recognises its own sign-in.
     #[param(min_length = 1, max_length = 512)]
     state: Option<String>,
 }
@@ -95,7 +95,7 @@ pub struct CallbackQuery {
 }
 
 impl CallbackQuery {
-    /// Refuses repeated parameters: which of two codes or states is right is unknown.
+    /// Refuses repeated parameters, because it is unknown which of two codes or states is valid.
     fn parse(uri: &Uri) -> Result<Self, RequestError> {
         let mut read = Self::default();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
@@ -114,8 +114,9 @@ impl CallbackQuery {
     }
 }
 
-/// Ends a sign-in: the provider redirects the browser here. It must be the browser that began the sign-in, within ten minutes. The
-/// answer is the tokens, or a redirect to the page of the sign-in with the tokens, or an `error`, in its fragment.
+/// Ends a sign-in: the provider redirects the browser here. It must be the browser that began the
+/// sign-in, within ten minutes. Returns the tokens, or redirects to the page of the sign-in with
+/// the tokens or an `error` in the fragment.
 #[utoipa::path(
     get, path = "/v1/oidc/callback", operation_id = "end_oidc_login", tag = "tokens", params(CallbackQuery),
     responses(
@@ -144,7 +145,7 @@ pub async fn callback(
     let query = CallbackQuery::parse(&uri)?;
     let (secure, now) = (provider.is_secure(), app.users.now());
     let flow = query.state.as_deref().and_then(|state| Flow::find(&headers, state, secure, now));
-    // Before this check any page may have sent the browser here. After it, this browser began the flow.
+    // Before this check, any page may have redirected the browser here. After it, it is certain that this browser began the flow.
     let flow = flow.ok_or(OidcError::NotBegun)?;
     let signed_in = finish(&app, provider, &flow, query, &origin).await;
     let forget = Flow::forget(secure);
@@ -174,7 +175,7 @@ async fn finish(
         return Err(OidcError::Refused("the response is from another provider; begin again".to_owned()).into());
     }
     if let Some(error) = query.error {
-        // Only names as in the standards are shown: a stranger may have written any other text.
+        // Only standard error names are shown, because an attacker may have sent any other text.
         let known = error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let error = if known { error.as_str() } else { "an error" };
         return Err(OidcError::Refused(format!("the provider refused the sign-in with {error}; begin again")).into());
@@ -247,7 +248,7 @@ async fn sign_in(
     }
 }
 
-/// A response that no cache keeps. It hides its URL, which may contain a code, from other pages.
+/// A response that caches do not store. It hides its URL, which may contain a code, from other pages.
 fn private(cookie: Option<HeaderValue>, answer: impl IntoResponse) -> Response {
     let mut response = (NO_STORE, answer).into_response();
     let headers = response.headers_mut();
@@ -258,7 +259,7 @@ fn private(cookie: Option<HeaderValue>, answer: impl IntoResponse) -> Response {
     response
 }
 
-/// The page with the fields in its fragment. Browsers send a fragment to no server, so no log holds the tokens.
+/// The page with the fields in its fragment. Browsers do not send fragments to servers, so no log contains the tokens.
 fn with_fragment(page: &Url, fields: &[(&str, String)], page_state: Option<&str>) -> Url {
     let mut written = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {

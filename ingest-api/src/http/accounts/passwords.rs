@@ -1,4 +1,4 @@
-//! Resetting a lost password by a token that comes by mail.
+//! Resets a lost password with a mailed token.
 
 use accounts::SecretText;
 use axum::extract::State;
@@ -33,7 +33,7 @@ pub struct Forgot {
 /// Sends a mail with a token for a new password. Response and response time do not reveal whether the user exists.
 #[utoipa::path(
     post, path = "/v1/password/forgot", operation_id = "forgot_password", tag = "users", request_body = Forgot,
-    responses((status = 202, description = "If a user has the address, a mail is on its way"))
+    responses((status = 202, description = "If a user has the address, a mail is sent"))
 )]
 pub async fn forgot(
     State(app): State<App>,

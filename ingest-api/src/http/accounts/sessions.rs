@@ -75,7 +75,7 @@ pub async fn list(
     Ok(Json(Page { items, next_cursor: None }))
 }
 
-/// Ends all sessions, this one too, within a second on every instance. API tokens stay valid.
+/// Ends all sessions, including this one, within a second on every instance. API tokens stay valid.
 #[utoipa::path(
     delete, path = "/v1/sessions", operation_id = "end_sessions", tag = "users",
     responses((status = 204, description = "All sessions have ended"))

@@ -22,7 +22,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::NoQuery;
 use crate::http::extract::form::Form;
 
-/// How long caches may keep the keys: much shorter than the time between the publication of a key and its first use.
+/// Time for which caches may store the keys: much shorter than the time between the publication of a key and its first use.
 const KEYS_CACHE_CONTROL: &str = "public, max-age=300";
 
 /// The routes of this file.
@@ -32,7 +32,7 @@ pub fn routes() -> Routes {
 
 /// A request for a token. Other fields such as `client_id` are ignored: every client is a public client.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "described here, read field by field")]
+#[expect(dead_code, reason = "only described: the form is parsed field by field")]
 pub struct TokenForm {
     /// `password` or `refresh_token`.
     #[schema(pattern = "^(password|refresh_token)$")]
@@ -51,7 +51,7 @@ pub struct TokenForm {
 /// The tokens of a sign-in.
 #[derive(Serialize, ToSchema)]
 pub struct TokenAnswer {
-    /// The credential of requests: `Authorization: Bearer <token>`.
+    /// The credential for requests: `Authorization: Bearer <token>`.
     access_token: String,
     /// `Bearer`.
     token_type: &'static str,
@@ -118,7 +118,7 @@ pub async fn token(
 
 /// A token to revoke or to inspect.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "described here, read field by field")]
+#[expect(dead_code, reason = "only described: the form is parsed field by field")]
 pub struct OneToken {
     /// The token.
     token: String,
@@ -157,7 +157,7 @@ pub struct Introspected {
     /// The name of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    /// `Bearer`, or `refresh_token`, which is no credential for requests.
+    /// `Bearer`, or `refresh_token`, which is not a credential for requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
     /// When it expires, in seconds since 1970.
@@ -233,7 +233,7 @@ pub async fn introspect(
 
 /// A JSON Web Key Set.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "described here, made by accounts")]
+#[expect(dead_code, reason = "only described: `accounts` creates it")]
 pub struct Keys {
     /// The keys.
     keys: Vec<Key>,
@@ -241,7 +241,7 @@ pub struct Keys {
 
 /// An Ed25519 key.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "described here, made by accounts")]
+#[expect(dead_code, reason = "only described: `accounts` creates it")]
 pub struct Key {
     /// `OKP`.
     kty: String,

@@ -1,4 +1,4 @@
-//! Registering, and the current user's profile, password and quota.
+//! Registration, and the current user's profile, password and quota.
 
 use accounts::{AccountError, Profile, QuotaPeriod, Registration, SecretText, UserAccess};
 use axum::Json;
@@ -107,7 +107,7 @@ pub struct NewUser {
     /// The e-mail address, also for signing in.
     #[schema(max_length = 254, example = "ann@example.org")]
     email: String,
-    /// Any characters. The operator sets the least number of them, 8 by default.
+    /// Any characters. The operator sets the minimum length, 8 by default.
     #[schema(max_length = 128, format = Password, example = "lamp ostrich kettle")]
     password: String,
     /// A name for signing in.
@@ -152,7 +152,7 @@ pub async fn register(
 /// Adds a user with the default limits.
 ///
 /// # Errors
-/// When only admins may add users, a name or address is taken, or a value is invalid.
+/// When only admins may add users, a name or address is in use, or a value is invalid.
 pub async fn add(
     app: &App,
     caller: &OptionalAdmin,
@@ -192,7 +192,7 @@ pub struct ProfileChange {
     #[serde(default)]
     #[schema(max_length = 200)]
     full_name: Option<String>,
-    /// The present password, required for a new e-mail address or name. A user without a password leaves it out.
+    /// The present password, required for a new e-mail address or name. A user without a password omits it.
     #[serde(default)]
     #[schema(format = Password)]
     present_password: Option<String>,
@@ -235,8 +235,8 @@ pub struct PasswordChange {
     new_password: String,
 }
 
-/// Changes the password of the current user. All other sessions end. Earlier access tokens are revoked, also that of this session:
-/// use its refresh token. API tokens stay valid.
+/// Changes the password of the current user. All other sessions end. Earlier access tokens are
+/// revoked, including that of this session: use its refresh token. API tokens stay valid.
 #[utoipa::path(
     post, path = "/v1/users/me/password", operation_id = "change_password", tag = "users", request_body = PasswordChange,
     responses((status = 204, description = "The password is changed"))

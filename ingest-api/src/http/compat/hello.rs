@@ -1,7 +1,7 @@
-//! `/v1/hello` and `/v2/hello`: two versions of one route. docs/EXTENDING.md walks through this file.
+//! `/v1/hello` and `/v2/hello`: two versions of one route. docs/EXTENDING.md explains this file.
 //!
-//! Each version has its own path, handler and body. What both need is a function below them. The first version keeps its
-//! shape as long as clients use it.
+//! Each version has its own path, handler and body. Common code is in a function that both call.
+//! The first version does not change as long as clients use it.
 
 use axum::Json;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, bare or as Bearer.
+//! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, with or without `Bearer`.
 
 use accounts::{AccountError, Caller, Profile, SecretText};
 use axum::Json;
@@ -42,7 +42,7 @@ pub struct Login {
 /// A session.
 #[derive(Serialize, ToSchema)]
 pub struct LoggedIn {
-    /// The session, to be sent in `Authorization`.
+    /// The session token, to be sent in `Authorization`.
     token: String,
 }
 
@@ -189,9 +189,9 @@ impl<T> Argument for JsonOrForm<T> {
     }
 }
 
-/// A body that may also come as a form.
+/// A body that may also be a form.
 pub trait FromForm: Sized {
-    /// Reads the fields of a form.
+    /// Parses the fields of a form.
     ///
     /// # Errors
     /// When a field is missing or repeated; the message names it.

@@ -17,7 +17,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::{NoQuery, StrictQuery, limit};
 use crate::http::scope::DetectionsRead;
 
-/// Items of a list where the client sends no `limit`.
+/// Default number of items of a list.
 const DEFAULT_LIMIT: u32 = 100;
 
 /// The routes of this file.

@@ -1,7 +1,7 @@
 //! Filters by attribute (`attributes.NAME=VALUE`), and the names of attributes in other parameters.
 //!
 //! Names and values are checked like those of a detection's attributes, so a filter that no detection can match is refused.
-//! A value has no kind of its own: it matches the attribute that is this text, and the number or boolean that it denotes.
+//! A value has no type: it matches an attribute with this text, and the number or boolean with this text form.
 
 use contracts::attributes::{MAX_ATTRIBUTES, MAX_TEXT_BYTES};
 use contracts::{AttributeName, AttributeValue};
@@ -9,12 +9,12 @@ use platform::query::{Invalid, Parameters, Query, shown};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
 
-/// Begins the name of a parameter or group that is an attribute.
+/// Prefix of the name of a parameter or group that is an attribute.
 const PREFIX: &str = "attributes.";
 /// The pattern of such a name.
 pub const PATTERN: &str = r"^attributes\.[a-z][a-z0-9_]{0,31}$";
 
-/// The attributes that a detection must have. At most as many as a detection can have.
+/// The attributes that a detection must have; at most as many as a detection can have.
 #[derive(Debug)]
 pub struct AttributeFilters(pub Vec<(AttributeName, String)>);
 
@@ -40,7 +40,7 @@ fn filter(name: &str, text: String) -> Result<(AttributeName, String), Invalid> 
 /// The attribute in a text such as `attributes.colour`; `None` for a text without the prefix.
 ///
 /// # Errors
-/// When the name is none that an attribute can have.
+/// When the name is not valid for an attribute.
 pub fn attribute(text: &str) -> Option<Result<AttributeName, Invalid>> {
     text.strip_prefix(PREFIX).map(parse_name)
 }
@@ -49,7 +49,7 @@ fn parse_name(name: &str) -> Result<AttributeName, Invalid> {
     name.parse().map_err(|error| Invalid(format!("{PREFIX}{}: {error}", shown(name))))
 }
 
-/// All filters are one parameter of the document: an object whose properties are written as parameters of their own.
+/// In the document, all filters are one parameter: an object whose properties are separate query parameters.
 impl utoipa::IntoParams for AttributeFilters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some(PATTERN));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_take_what_an_attribute_can_be() {
+    fn filters_accept_every_valid_attribute() {
         let longest = "x".repeat(256);
         for value in ["red", "", "4", "-1.5", "true", "a\0b", "1e999", &longest] {
             let written: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
@@ -109,9 +109,9 @@ mod tests {
             (&format!("attributes.make={long_make}"), "attributes.make", "must have at most 128 characters"),
             ("attributes.year=new", "attributes.year", "must be a whole number"),
             ("attributes.year=2020.5", "attributes.year", "must be a whole number"),
-            ("attributes.a=1&attributes.a=2", "attributes.a", "give it once"),
+            ("attributes.a=1&attributes.a=2", "attributes.a", "send it once"),
             (&many.join("&"), "attributes.NAME", "at most 16"),
-            ("attributes=red", "attributes", "there are attributes.NAME"),
+            ("attributes=red", "attributes", "the parameters are attributes.NAME"),
         ] {
             let refused = read(query).unwrap_err();
             assert!(refused.contains(parameter) && refused.contains(allowed), "{query}: {refused}");

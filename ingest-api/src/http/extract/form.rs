@@ -39,7 +39,7 @@ impl Form {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
-    /// The value of a field; `None` where it is missing or empty (RFC 6749, 3.1).
+    /// The value of a field; `None` if it is missing or empty (RFC 6749, 3.1).
     ///
     /// # Errors
     /// When it is given twice.
@@ -60,7 +60,7 @@ impl Form {
     }
 }
 
-/// Whether the Content-Type of a request is `media_type`, without regard to parameters.
+/// Whether the Content-Type of a request is `media_type`, with any parameters.
 pub fn is(request: &Request, media_type: &str) -> bool {
     let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     declared.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)

@@ -1,4 +1,4 @@
-//! JSON bodies. The parser's messages name Rust types; here they are reworded in terms of JSON.
+//! JSON bodies. The parser's messages name Rust types; this module rewords them in terms of JSON.
 
 use axum::extract::{FromRequest, Request};
 use http::header::CONTENT_TYPE;
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
     match bytes.trim_ascii_start().first() {
         None => return Err(RequestError::Malformed("the body is empty; send JSON".to_owned())),
-        // serde would read a list as an object whose fields have no names.
+        // serde would parse a list as an object with unnamed fields.
         Some(b'[') => return Err(RequestError::Invalid("the body must be a JSON object".to_owned())),
         Some(_) => {}
     }
@@ -60,7 +60,7 @@ fn invalid(path: &str, error: &serde_json::Error) -> RequestError {
     }
 }
 
-/// A message of the parser in terms of JSON. A message in none of its fixed phrases is one of our own types.
+/// A message of the parser in terms of JSON. A message without one of its fixed phrases comes from a type of this project.
 fn reworded(path: &str, message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let name = if path == "." { "the body" } else { path };
@@ -75,7 +75,7 @@ fn reworded(path: &str, message: &str) -> String {
         message.strip_prefix("unknown field ").and_then(|rest| rest.rsplit_once(", expected "))
     {
         let known = quoted(known.strip_prefix("one of ").unwrap_or(known));
-        return format!("there is no field {:.80}; there are {known}", quoted(field));
+        return format!("there is no field {:.80}; the fields are {known}", quoted(field));
     }
     if let Some((_, expected)) = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("{name} must be {}", kind(expected));
@@ -110,7 +110,7 @@ mod tests {
         match parse::<T>(body.as_bytes()) {
             Err(RequestError::Invalid(detail) | RequestError::Malformed(detail)) => detail,
             Err(other) => panic!("{other:?}"),
-            Ok(_) => panic!("{body} was read"),
+            Ok(_) => panic!("{body} was accepted"),
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         }
         assert_eq!(refusal::<NewRule>(r#"{"enabled": 1}"#), "enabled must be true or false");
         let unknown = refusal::<NewRule>(r#"{"nmae": "r"}"#);
-        assert_eq!(unknown, "there is no field nmae; there are name, condition, enabled");
+        assert_eq!(unknown, "there is no field nmae; the fields are name, condition, enabled");
         let stream = refusal::<NewDetection>(r#"{"label": "x", "stream": "a/b"}"#);
         assert_eq!(stream, "stream: a stream must be 1 to 64 characters out of A-Z a-z 0-9 . _ -");
     }

@@ -1,4 +1,4 @@
-//! Detections: reading them, and taking those made elsewhere.
+//! Detections: reads them, and accepts those of external producers.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ use crate::http::v1::submission::{
 };
 use crate::http::v1::view;
 
-/// Model of every submitted detection, and its detector when it names none.
+/// Model of every submitted detection, and the default of its detector.
 const EXTERNAL: &str = "external";
 /// Largest absolute value of a coordinate, in pixels. Accepted images are smaller.
 const MAX_COORDINATE: f64 = 1_000_000.0;
 
 /// Time limit for the broker's acknowledgement. It is shorter than the time limit of the request, so that a frame that is not
-/// acknowledged is still refunded to the quota before the client gets its answer.
+/// acknowledged is still refunded to the quota before the client gets its response.
 const ACK_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Why a detection is not found.
@@ -63,13 +63,13 @@ pub struct DetectionQuery {
     /// With this label.
     #[param(min_length = 1, max_length = 128)]
     label: Option<String>,
-    /// Of this category, without regard to case.
+    /// Category, in any case.
     #[param(min_length = 1, max_length = 128)]
     category: Option<String>,
-    /// Of this make.
+    /// Make of a vehicle.
     #[param(min_length = 1, max_length = 128)]
     make: Option<String>,
-    /// With at least this confidence.
+    /// Minimum confidence.
     #[param(minimum = 0, maximum = 1)]
     min_confidence: Option<f64>,
 }
@@ -138,10 +138,10 @@ pub async fn one(
     Ok(Json(view::detection(found)))
 }
 
-/// Sends a detection that was made elsewhere. It is stored and counted like others, and may raise alerts.
+/// Sends a detection of an external program. It is stored and counted like others, and may raise alerts.
 #[utoipa::path(
     post, path = "/v1/detections", operation_id = "send_detection", tag = "detections", request_body = NewDetection,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the detection: a repeated request is the same detection", pattern = "^[ -~]{1,255}$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Identifies the detection: a repeated request is the same detection", pattern = "^[ -~]{1,255}$")),
     responses((status = 202, body = DetectionAccepted), SubmissionErrors)
 )]
 pub async fn create(
@@ -165,7 +165,7 @@ pub async fn create(
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }
 
-/// Refuses coordinates that no image can have.
+/// Refuses coordinates outside of every possible image.
 fn check_coordinates(detection: &Detection) -> Result<(), RequestError> {
     let of_box = |bounds: &BoundingBox| [bounds.x, bounds.y, bounds.width, bounds.height];
     let in_box = detection.bounds.iter().flat_map(of_box);
@@ -173,7 +173,7 @@ fn check_coordinates(detection: &Detection) -> Result<(), RequestError> {
     if in_box.chain(in_points).all(|number| number.abs() <= MAX_COORDINATE) {
         return Ok(());
     }
-    Err(RequestError::Invalid(format!("box and landmarks must lie within {MAX_COORDINATE} pixels")))
+    Err(RequestError::Invalid(format!("box and landmarks must be within {MAX_COORDINATE} pixels")))
 }
 
 fn event(

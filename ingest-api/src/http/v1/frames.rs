@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
     routes![list, one, image]
 }
 
-/// Frames with their results, newest first, also those without detections.
+/// Frames with their results, newest first, including those without detections.
 #[utoipa::path(
     get, path = "/v1/frames", operation_id = "list_frames", tag = "frames", params(ListQuery),
     responses((status = 200, body = Page<FrameView>))
@@ -67,7 +67,7 @@ pub async fn one(
     Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
 }
 
-/// The image of a frame, as long as it is kept.
+/// The image of a frame, while it is kept.
 #[utoipa::path(
     get, path = "/v1/frames/{id}/image", operation_id = "get_frame_image", tag = "frames", params(("id" = FrameId, Path, description = "The frame's id")),
     responses(
@@ -76,7 +76,7 @@ pub async fn one(
         )),
         (status = 404, body = Problem, content_type = "application/problem+json",
             description = "`not_indexed`: no results yet; `not_found`: the image was not kept, or was deleted",
-            headers(("Retry-After" = Option<u32>, description = "Seconds; missing where no image will come"))),
+            headers(("Retry-After" = Option<u32>, description = "Seconds; missing if there will be no image"))),
     )
 )]
 pub async fn image(
@@ -92,7 +92,7 @@ pub async fn image(
     let key = view::image_key(events(&results)).ok_or(FrameError::ImageNotKept)?;
     let image = app.blobs.get(&key).await?.ok_or(FrameError::ImageNotKept)?;
     let media_type = ImageType::sniff(&image).map_or("application/octet-stream", ImageType::media_type);
-    // Private: only the caller may keep it, no cache in between.
+    // Private: only the caller may store it, not a shared cache.
     let headers =
         [(CONTENT_TYPE, media_type), (CACHE_CONTROL, "private, max-age=3600"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, image).into_response())

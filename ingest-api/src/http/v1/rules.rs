@@ -1,4 +1,4 @@
-//! Alert rules: those of a tenant, and those that come with the product, which are read-only.
+//! Alert rules: those of a tenant, and the built-in ones, which are read-only.
 
 use accounts::Caller;
 use axum::Json;
@@ -20,23 +20,23 @@ use crate::http::extract::{NoQuery, PathId};
 use crate::http::scope::{DetectionsRead, RulesWrite};
 use crate::http::v1::view;
 
-/// Most rules of a tenant: each is evaluated for each of its detections.
+/// Maximum number of rules of a tenant, because each is evaluated for each of its detections.
 const MAX_RULES: usize = 100;
 
-/// Why a rule is not found, made or changed.
+/// Why a rule is not found, created or changed.
 #[derive(Debug, thiserror::Error)]
 enum RuleError {
     /// No rule of the caller has the id.
     #[error("there is no rule {0}")]
     NotFound(RuleId),
     /// Another rule has the name.
-    #[error("there is a rule called {0:?} already; alerts show the rule's name, so choose another one")]
+    #[error("there is already a rule named {0:?}; alerts contain the rule's name, so choose another one")]
     NameTaken(String),
     /// The tenant has [`MAX_RULES`].
-    #[error("there are {MAX_RULES} rules already; delete one first")]
+    #[error("there are already {MAX_RULES} rules; delete one first")]
     TooMany,
-    /// The rule comes with the product.
-    #[error("the rule {0} is built in; the operator switches it on and off in the settings")]
+    /// The rule is built in.
+    #[error("the rule {0} is built in; the operator enables and disables it in the settings")]
     BuiltIn(String),
 }
 
@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
     routes![list, one, create, change, remove]
 }
 
-/// All rules: first those that come with the product, then those of the caller by name.
+/// All rules: first the built-in ones, then those of the caller by name.
 #[utoipa::path(
     get, path = "/v1/rules", operation_id = "list_rules", tag = "rules", responses((status = 200, body = Page<RuleView>))
 )]
@@ -66,7 +66,7 @@ pub async fn list(
 ) -> Result<Json<Page<RuleView>>, ApiError> {
     let own = app.documents.rules(&caller.tenant).await?;
     let items = app.built_in_rules.iter().cloned().chain(own).map(view::rule).collect();
-    // Little more than MAX_RULES: always one page.
+    // There are few rules, so there is only one page.
     Ok(Json(Page { items, next_cursor: None }))
 }
 
@@ -90,11 +90,11 @@ pub async fn one(
     own_rule(&app, &caller, id).await.map(|rule| Json(view::rule(rule)))
 }
 
-/// Makes a rule. It applies to all detections that are indexed from about now on.
+/// Creates a rule. It applies to all detections that are indexed from about a second later on.
 #[utoipa::path(
     post, path = "/v1/rules", operation_id = "make_rule", tag = "rules", request_body = NewRule,
     responses(
-        (status = 201, body = RuleView, description = "The rule is made",
+        (status = 201, body = RuleView, description = "The rule is created",
             headers(("Location" = String, description = "The path of the rule"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "`rule_name_taken`: another rule has this name; `conflict`: the tenant has too many"),
@@ -130,7 +130,7 @@ pub async fn create(
     responses(
         (status = 200, body = RuleView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`rule_name_taken`: another rule has this name; `conflict`: it comes with the product"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`rule_name_taken`: another rule has this name; `conflict`: it is built in"),
     )
 )]
 pub async fn change(
@@ -157,13 +157,13 @@ pub async fn change(
     Ok(Json(view::rule(rule)))
 }
 
-/// Deletes a rule of the caller. Its alerts stay.
+/// Deletes a rule of the caller. Its alerts are kept.
 #[utoipa::path(
     delete, path = "/v1/rules/{id}", operation_id = "delete_rule", tag = "rules", params(("id" = RuleId, Path, description = "The rule's id")),
     responses(
         (status = 204, description = "The rule is deleted"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: it comes with the product"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: it is built in"),
     )
 )]
 pub async fn remove(
@@ -196,7 +196,7 @@ async fn put(app: &App, rule: &Rule) -> Result<(), ApiError> {
     }
 }
 
-/// Refuses the name of a rule that comes with the product.
+/// Refuses the name of a built-in rule.
 fn check_name_is_free(app: &App, rule: &Rule) -> Result<(), RuleError> {
     let taken = app.built_in_rules.iter().any(|built_in| built_in.name == rule.name);
     if taken { Err(RuleError::NameTaken(rule.name.clone())) } else { Ok(()) }
@@ -205,7 +205,7 @@ fn check_name_is_free(app: &App, rule: &Rule) -> Result<(), RuleError> {
 async fn check(rule: &Rule) -> Result<(), ApiError> {
     let length = rule.name.chars().count();
     if rule.name.trim().is_empty() || length > 64 || rule.name.chars().any(char::is_control) {
-        let reason = "name must have 1 to 64 characters, none of them control characters".to_owned();
+        let reason = "name must have 1 to 64 characters and no control characters".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
     let source = rule.condition.clone();

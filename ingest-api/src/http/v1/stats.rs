@@ -17,7 +17,7 @@ use crate::http::extract::attributes::{PATTERN, attribute};
 use crate::http::extract::{StrictQuery, span};
 use crate::http::scope::DetectionsRead;
 
-/// The time span that is counted where the client sends no `from`.
+/// Default time span of a count.
 const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The routes of this file.
@@ -29,13 +29,13 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StatsQuery {
-    /// What detections are grouped by. Numbers and booleans are grouped by how they are written.
+    /// The field or attribute to group by. Numbers and booleans are grouped by their text form.
     #[param(required = false, inline)]
     group_by: Group,
-    /// Captured then or later, in RFC 3339; 30 days before `to`, if missing.
+    /// Earliest capture time, inclusive, in RFC 3339; 30 days before `to`, if missing.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
-    /// Captured before, in RFC 3339; without an end, if missing.
+    /// Latest capture time, exclusive, in RFC 3339; no end, if missing.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
 }
@@ -48,7 +48,7 @@ impl Parameters for StatsQuery {
     }
 }
 
-/// What detections are grouped by: one of [`FIELDS`], or an attribute.
+/// The field or attribute to group by: one of [`FIELDS`], or an attribute.
 #[derive(Debug)]
 struct Group(GroupBy);
 
@@ -62,7 +62,7 @@ const FIELDS: [(&str, GroupBy); 6] = [
     ("hour", GroupBy::Hour),
 ];
 
-/// The field that is used where the client names none.
+/// The default field.
 const DEFAULT_FIELD: &str = "make";
 
 impl Group {

@@ -14,7 +14,7 @@ use crate::http::app::App;
 use crate::http::describe::ErrorResponse;
 use crate::http::error::{ApiError, HttpError, ServiceError};
 
-/// Names a frame, so that a repeated request is the same frame.
+/// Identifies a frame, so that a repeated request is the same frame.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -52,7 +52,7 @@ impl HttpError for SubmissionError {
     }
 }
 
-/// The error responses that say more than those of other requests.
+/// The error responses that differ from those of other requests.
 pub struct SubmissionErrors;
 
 impl IntoResponses for SubmissionErrors {
@@ -81,7 +81,7 @@ impl IntoResponses for SubmissionErrors {
     }
 }
 
-/// The id under which the client sends: the same key of the same tenant is always the same id.
+/// The id of the frame or detection: the same tenant and key always give the same id.
 ///
 /// # Errors
 /// When the idempotency key is invalid.
@@ -125,8 +125,8 @@ pub async fn charged(
 /// Publishes an event and waits until the broker has stored it, at most for `ack_timeout`.
 ///
 /// # Errors
-/// When the broker did not store it, or did not acknowledge in time. The client then repeats the request: under the same
-/// idempotency key, an event that was stored after all is the same frame.
+/// When the broker did not store it, or did not acknowledge in time. The client then repeats the
+/// request. With the same idempotency key it is the same frame, even if the first event was stored.
 pub async fn publish<E: Event>(app: &App, event: &E, ack_timeout: Duration) -> Result<(), ApiError> {
     let acknowledged = app.producer.send(E::ROLE, event.to_message())?;
     match tokio::time::timeout(ack_timeout, acknowledged).await {
@@ -144,7 +144,7 @@ impl From<BusError> for ApiError {
             BusError::QueueFull => ServiceError::Busy.into(),
             BusError::DiskFull(_) => SubmissionError::DiskFull.into(),
             BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()).into(),
-            // The size was checked before. The topic accepts less than the topics file says, which the operator must correct.
+            // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
             BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()).into(),
         }
     }

@@ -1,4 +1,4 @@
-//! Stored results, detections and rules as the API shows them.
+//! Converts stored results, detections and rules to the bodies of the API.
 
 use contracts::api::{DetectionView, FrameView, ResultError, ResultStatus, ResultView, RuleView};
 use contracts::{BlobKey, BlobKind, DetectionId, Outcome, ResultEvent, Rule};
@@ -65,12 +65,12 @@ fn add(view: &mut FrameView, event: &ResultEvent) {
 pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<BlobKey> {
     results.into_iter().find_map(|event| {
         let Outcome::Ok { image: Some(key), .. } = &event.data.outcome else { return None };
-        // An external result may name any key: only the image of this frame is served.
+        // An external result may contain any key, so only the image of this frame is served.
         key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id).then(|| key.clone())
     })
 }
 
-/// A detection as the API shows it.
+/// A detection as the API returns it.
 pub fn detection(stored: StoredDetection) -> DetectionView {
     DetectionView {
         id: stored.id.to_string(),
@@ -82,7 +82,7 @@ pub fn detection(stored: StoredDetection) -> DetectionView {
     }
 }
 
-/// A rule as the API shows it. A rule without a tenant comes with the product.
+/// A rule as the API returns it. A rule without a tenant is built in.
 pub fn rule(rule: Rule) -> RuleView {
     RuleView {
         id: rule.id,

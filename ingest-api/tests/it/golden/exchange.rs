@@ -1,4 +1,4 @@
-//! One request with its response, as text in which everything that differs from run to run has a placeholder.
+//! One request with its response, as text with placeholders for everything that differs from run to run.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 /// Length of a UUID's text.
 const UUID: usize = 36;
-/// Headers of a request that belong to the interface.
+/// Headers of a request that belong to the API.
 const REQUEST_HEADERS: [&str; 4] = ["authorization", "content-type", "idempotency-key", "prefer"];
-/// Headers of a response that belong to the interface.
+/// Headers of a response that belong to the API.
 const RESPONSE_HEADERS: [&str; 8] = [
     "allow",
     "cache-control",
@@ -30,7 +30,7 @@ const SECRETS: [&str; 9] =
 const SECONDS: [&str; 3] = ["exp", "iat", "nbf"];
 
 pub struct Exchange {
-    /// In lower case, as the OpenAPI document writes it.
+    /// In lower case, as in the OpenAPI document.
     pub method: String,
     /// With `{id}` in place of an id.
     pub path: String,
@@ -106,7 +106,7 @@ impl Normaliser {
         lines
     }
 
-    /// A body behind an empty line: JSON indented, a form with one field a line, anything else by its length.
+    /// A body after an empty line: JSON indented, a form with one field per line, anything else as its length.
     fn body(&mut self, media_type: &str, bytes: &[u8]) -> String {
         if bytes.is_empty() {
             return String::new();
@@ -185,7 +185,7 @@ impl Normaliser {
     }
 }
 
-/// Whether a text is a time that the run decides: yesterday at the earliest, and at most a year ahead. The tests' fixed times
+/// Whether a text is a time that depends on the run: yesterday at the earliest, and at most a year ahead. The tests' fixed times
 /// are earlier or later.
 fn is_present(text: &str) -> bool {
     let day = SignedDuration::from_hours(24);

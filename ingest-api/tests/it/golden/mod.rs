@@ -1,4 +1,4 @@
-//! A golden file for every operation: its request and its response, as they travel.
+//! A golden file for every operation: its request and its response.
 //!
 //! Ids, tokens, keys and present times are replaced by placeholders. `UPDATE_GOLDEN=1 cargo test --release -p ingest-api golden`
 //! rewrites the files after an intended change.
@@ -27,7 +27,7 @@ const WITHOUT_BODY: [&str; 11] = [
     "stream_alerts",
     "unlink_identities",
 ];
-/// Files of errors, which many operations share.
+/// Files of error responses that many operations share.
 const ERRORS: [&str; 2] = ["oauth_error", "problem"];
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn every_operation_has_a_golden_file() {
     assert_eq!(without_body, WITHOUT_BODY.into());
     for (name, exchange) in &exchanges {
         let operation = name.split('.').next().unwrap();
-        assert!(with_body.contains(operation) || ERRORS.contains(&operation), "{name} is no operation with a body");
+        assert!(with_body.contains(operation) || ERRORS.contains(&operation), "{name} is not an operation with a body");
         assert_golden(name, &exchange.text);
     }
     let expected: BTreeSet<PathBuf> = exchanges.keys().map(|name| golden_file(name)).collect();
@@ -94,5 +94,5 @@ fn golden_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// Exchanges by the name of their file: the id of the operation, and for a second one `.` and what is different.
+/// Exchanges by the name of their file: the id of the operation, and for a second one a suffix after `.`.
 type Exchanges = BTreeMap<String, Exchange>;

@@ -1,5 +1,5 @@
-//! The authorization code flow with a test provider: the redirect there, the callback, and everything that can be wrong with a
-//! callback. `real_provider.rs` runs the same flow against a certified provider.
+//! The authorization code flow with a test provider: the redirect to it, the callback, and invalid
+//! callbacks. `real_provider.rs` runs the same flow against a certified provider.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Sign-in with an ID token, as mobile apps do it: valid tokens, and forgeries that differ from a valid one in one detail.
+//! Sign-in with an ID token, as in mobile apps: valid tokens, and forgeries that differ from a valid one in one detail.
 
 use std::sync::Arc;
 

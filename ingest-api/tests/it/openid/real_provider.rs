@@ -36,7 +36,7 @@ fn name() -> String {
     format!("ann-{}", Uuid::new_v4().simple())
 }
 
-/// A browser with the provider's cookies, and the name its user types.
+/// A browser with the provider's cookies, and its user's name.
 struct Visitor {
     client: Client,
     name: String,
@@ -73,7 +73,7 @@ impl Visitor {
             let post = self.client.post(here.clone()).header("content-type", "application/x-www-form-urlencoded");
             response = self.send(post.body(form)).await;
         }
-        panic!("the provider leads around in circles: {here}");
+        panic!("too many redirects of the provider: {here}");
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
@@ -263,7 +263,7 @@ async fn a_phone_app_signs_in_and_forgeries_are_refused() {
     assert_eq!(shown.status(), StatusCode::OK, "the forgeries vary a valid token");
     let by_phone = me(&server, &shown.json().await.unwrap()).await;
     let by_browser = me(&server, &sign_in(&server, &mut Visitor::new(&name)).await).await;
-    assert_eq!(by_phone["id"], by_browser["id"], "both ways lead to the same user");
+    assert_eq!(by_phone["id"], by_browser["id"], "both sign-ins are of the same user");
 }
 
 /// Tokens that differ from a valid one in one detail, as far as that is possible without the provider's key.

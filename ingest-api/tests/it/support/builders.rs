@@ -1,4 +1,4 @@
-//! Images, events and users that tests build.
+//! Builders of images, events and users.
 
 use accounts::{Caller, Registration, Scope, SecretText, UserAccess};
 use contracts::alert::AlertData;

@@ -1,4 +1,4 @@
-//! A mailer that keeps its mails for the test.
+//! A mailer that stores its mails for the test.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The harness: a test server, its storage, an HTTP client, builders, and doubles of outside services.
+//! The harness: a test server, its storage, an HTTP client, builders, and fakes of external services.
 
 mod builders;
 mod client;

@@ -85,7 +85,7 @@ pub fn with(value: &Value, key: &str, new: Value) -> Value {
     value
 }
 
-/// How the provider's metadata are wrong.
+/// A fault of the provider's metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ProviderFault {
     None,

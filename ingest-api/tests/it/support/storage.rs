@@ -1,4 +1,4 @@
-//! Where a test server keeps its data.
+//! The storage of a test server.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct TestStorage {
 }
 
 impl TestStorage {
-    /// Everything in a new folder.
+    /// All data in a new folder.
     pub fn embedded() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), backends: None }
     }

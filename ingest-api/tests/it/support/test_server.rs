@@ -1,4 +1,4 @@
-//! A running service with its log and stores. All of it ends when the value is dropped.
+//! A running service with its log and stores. They stop when the value is dropped.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +23,7 @@ use super::{TestMailer, TestStorage, TokenAliases, backend_addresses, face, regi
 
 /// The operator's token, with every scope.
 pub const ADMIN: &str = "token-of-the-admin-with-thirty-two-characters-and-more";
-/// Time limit for anything a test waits for.
+/// Time limit for every wait of a test.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Parser)]
@@ -89,7 +89,7 @@ impl TestServer {
             bus: Arc::new(bus),
             documents,
             blobs,
-            // A database that tests share has users of other tests, so no user of a fixed name.
+            // A shared database has users of other tests, so no user has a fixed name.
             accounts: if storage.is_shared() {
                 accounts_service.with_admin_token(ADMIN).unwrap()
             } else {
@@ -111,7 +111,7 @@ impl TestServer {
         self.serve(self.deps.clone()).await
     }
 
-    /// A second HTTP server on the same log and stores, with accounts of its own, as another process has them.
+    /// A second HTTP server on the same log and stores, with separate accounts, as in another process.
     pub async fn second_instance(&mut self) -> SocketAddr {
         let settings = Settings::parse_from(&self.arguments);
         let erasers = tenant_erasers(&self.deps.documents, &self.deps.blobs);
@@ -146,7 +146,7 @@ impl TestServer {
         self.storage.folder()
     }
 
-    /// The message of a topic after `skip` others, from the beginning.
+    /// The message of a topic at index `skip`, from the beginning.
     pub async fn message(&self, role: TopicRole, skip: usize) -> Message {
         let mut reader = self.deps.bus.reader(role, Start::Earliest).await.unwrap();
         let mut left = skip;
@@ -166,12 +166,12 @@ impl TestServer {
         ranges.iter().map(|range| range.end - range.earliest).sum()
     }
 
-    /// Writes a result to the documents as the indexer does.
+    /// Writes a result to the documents like the indexer.
     pub async fn index(&self, result: ResultEvent) {
         self.index_with_alerts(result, Vec::new()).await;
     }
 
-    /// Writes a result and its alerts to the documents as the indexer does.
+    /// Writes a result and its alerts to the documents like the indexer.
     pub async fn index_with_alerts(&self, result: ResultEvent, alerts: Vec<contracts::AlertEvent>) {
         let indexed = store::Indexed {
             result,
@@ -207,7 +207,7 @@ impl TestServer {
         })
     }
 
-    /// Stops the service as a signal does.
+    /// Stops the service like a signal.
     pub async fn stop(mut self) {
         self.stop.cancel();
         for task in self.tasks.drain(..) {

@@ -65,8 +65,8 @@ async fn a_frame_that_cannot_be_stored_is_not_charged() {
     let server = TestServer::start().await;
     let token = token_with_quota(&server, 5).await;
     assert_eq!(send(&server, &token, None).await.status(), StatusCode::ACCEPTED);
-    // A file in place of the folder for large frames makes storing them fail.
-    std::fs::write(server.folder().join("blobs/inbox"), "in the way").unwrap();
+    // A file in place of the folder for large frames makes writes fail.
+    std::fs::write(server.folder().join("blobs/inbox"), "not a folder").unwrap();
     for key in ["a", "a", "b"] {
         let request = server.frame_as(&token).header("idempotency-key", key).body(png(9, 9, 2 << 20));
         let refused = request.send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Registration and the own profile.
+//! Registration and the user's own profile.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ async fn only_a_full_session_changes_the_profile() {
     ] {
         assert_eq!(problem(change(&token, body.clone()).await).await.1, code, "{body}");
     }
-    // API tokens and sessions of less scope read the profile only.
+    // API tokens and sessions with fewer scopes can only read the profile.
     let fields = [("grant_type", "password"), ("username", "anna"), ("password", PASSWORD), ("scope", "frames:write")];
     let narrow: Value = server.post_form("/v1/token", &fields).await.json().await.unwrap();
     for token in [OTHER, READER, narrow["access_token"].as_str().unwrap()] {

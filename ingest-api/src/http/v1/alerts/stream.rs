@@ -1,4 +1,4 @@
-//! The routes that alert-stream answers, which this service proxies.
+//! The routes of alert-stream, which this service proxies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn alerts(State(app): State<App>, request: Request) -> Result<Response, Ap
     proxy(&app, request).await
 }
 
-/// Streams alerts in the older shape.
+/// Streams alerts in the older format.
 #[utoipa::path(
     get, path = "/alerts", operation_id = "older_stream_alerts", tag = "older clients", params(StreamParameters),
     summary = "Alerts about vehicles in the shape of older clients: `event: new_alert`, the vehicle's fields flat. A stream ends \
@@ -66,8 +66,8 @@ async fn cookie(State(app): State<App>, request: Request) -> Result<Response, Ap
     proxy(&app, request).await
 }
 
-/// The parameters of a stream, which alert-stream reads. It also reads the names that other libraries use for `last_event_id`;
-/// they are not documented.
+/// The parameters of a stream, which alert-stream parses. It also accepts the names that other
+/// libraries use for `last_event_id`; they are not documented.
 struct StreamParameters;
 
 impl utoipa::IntoParams for StreamParameters {
@@ -80,7 +80,7 @@ impl utoipa::IntoParams for StreamParameters {
         let name = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64)).build();
         let resume = "The id of the last event that the client received; the stream continues after it";
         vec![
-            query("stream", string(Some("^[A-Za-z0-9._-]{1,64}$")), "Of this stream"),
+            query("stream", string(Some("^[A-Za-z0-9._-]{1,64}$")), "Name of the stream"),
             query("label", name(), "With this label"),
             query("rule", name(), "Of the rule with this name"),
             query("last_event_id", string(None), resume),
@@ -113,7 +113,7 @@ impl IntoResponses for CookieErrors {
     }
 }
 
-/// Time limit for the head of the answer of alert-stream.
+/// Time limit for the head of alert-stream's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that belong to one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] =
@@ -122,7 +122,7 @@ const HOP_BY_HOP: [HeaderName; 5] =
 /// Headers about a request body, which is not forwarded.
 const BODY_HEADERS: [HeaderName; 4] = [CONTENT_LENGTH, EXPECT, TE, TRAILER];
 
-/// Forwards a request to alert-stream, which authorises it, and streams the answer back. When the client disconnects, the
+/// Forwards a request to alert-stream, which authorises it, and streams the response back. When the client disconnects, the
 /// connection to alert-stream closes too. A stop of the service ends the stream.
 async fn proxy(app: &App, request: Request) -> Result<Response, ApiError> {
     let unreachable =

@@ -1,4 +1,4 @@
-//! The Content-Type of an upload: which image it declares, or the boundary of a form.
+//! The Content-Type of an upload: the declared image type, or the boundary of a form.
 
 use crate::http::error::RequestError;
 use crate::probe::ImageType;
@@ -8,12 +8,12 @@ pub const TYPES: &str = "image/jpeg, image/png or image/webp";
 /// Longest boundary, in characters (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// What the Content-Type of an image says.
+/// The image type that a Content-Type declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Declared {
     /// This type.
     Image(ImageType),
-    /// Nothing: the bytes decide.
+    /// None: the bytes decide.
     Unknown,
     /// A type that is not accepted.
     Other,
@@ -38,11 +38,11 @@ pub fn is_multipart(content_type: &str) -> bool {
     content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("multipart"))
 }
 
-/// The boundary of a form. A boundary without its required quotes is accepted where it is unambiguous: some clients generate
+/// The boundary of a form. A boundary without its required quotes is accepted if it is unambiguous: some clients generate
 /// boundaries with `=` and do not quote them.
 ///
 /// # Errors
-/// When the Content-Type is no `multipart/form-data` with a boundary.
+/// When the Content-Type is not `multipart/form-data` with a boundary.
 pub fn boundary(content_type: &str) -> Result<String, RequestError> {
     let parsed = multer::parse_boundary(content_type).ok().filter(|boundary| !boundary.is_empty());
     parsed.or_else(|| unquoted_boundary(content_type)).ok_or_else(|| {

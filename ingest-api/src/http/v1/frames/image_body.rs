@@ -19,7 +19,7 @@ use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multip
 use crate::http::v1::frames::error::FrameError;
 use crate::probe::{Finding, ImageType, Probe};
 
-/// Names of the form field that holds the image.
+/// Names of the form field with the image.
 const FIELDS: [&str; 3] = ["file", "image", "frame"];
 
 /// A request whose body has not been read.
@@ -35,7 +35,7 @@ pub struct Image {
     pub kind: ImageType,
     /// The bytes as the client sent them.
     pub bytes: Bytes,
-    /// Held as long as the bytes.
+    /// The reservation of the bytes.
     pub reservation: Reservation,
 }
 
@@ -54,7 +54,7 @@ impl FromRequest<App> for ImageRequest {
     }
 }
 
-/// Reads the image of a request.
+/// Receives the image of a request.
 ///
 /// # Errors
 /// When the body is too large or too slow, or is not an accepted image. Checked with each chunk, so a refusal does not wait for
@@ -92,7 +92,7 @@ struct IncomingImage {
     max_bytes: usize,
     buffer: BodyBuffer,
     probe: Probe,
-    /// Known once type and size are checked.
+    /// The type, after type and size are checked.
     kind: Option<ImageType>,
 }
 
@@ -158,12 +158,12 @@ impl IncomingImage {
         match self.kind {
             Some(kind) => Ok((kind, self.buffer.into_bytes())),
             None if self.buffer.bytes().is_empty() => Err(FrameError::EmptyBody.into()),
-            None => Err(FrameError::InvalidImage("the image ends before its header gives its size".to_owned()).into()),
+            None => Err(FrameError::InvalidImage("the image ends before the size in its header".to_owned()).into()),
         }
     }
 }
 
-/// Reads the image out of a form. Other fields may come before and after it and are ignored.
+/// Extracts the image from a form. Other fields before and after it are ignored.
 async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
     let boundary = boundary(content_type)?;
     let upload = IncomingBody::begin(body, app.multipart_limits(), &app.bytes_in_flight)?;
@@ -183,14 +183,14 @@ async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, A
     }
     drop(form);
     let (kind, bytes) = found.ok_or_else(|| {
-        RequestError::Invalid(format!("the form has no image; send it in a field called {}", FIELDS.join(" or ")))
+        RequestError::Invalid(format!("the form has no image; send it in a field named {}", FIELDS.join(" or ")))
     })?;
     let upload =
-        Arc::into_inner(upload).ok_or_else(|| ServiceError::Internal(anyhow::anyhow!("a form is still read")))?;
+        Arc::into_inner(upload).ok_or_else(|| ServiceError::Internal(anyhow::anyhow!("a form is still being read")))?;
     Ok(Image { kind, bytes, reservation: upload.into_inner().into_reservation() })
 }
 
-/// The body as the stream that `multer` reads. [`form_error`] extracts its errors again.
+/// The body as a stream for `multer`. [`form_error`] extracts its errors again.
 fn chunks(upload: Arc<Mutex<IncomingBody>>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     stream::unfold(upload, |upload| async {
         let chunk = upload.lock().await.chunk().await.transpose();
@@ -230,7 +230,7 @@ fn form_error(error: multer::Error) -> ApiError {
         | multer::Error::ReadHeaderFailed(_)
         | multer::Error::DecodeHeaderName { .. }
         | multer::Error::DecodeHeaderValue { .. } => "the header of one of its fields is invalid",
-        _ => "it is not written as multipart/form-data",
+        _ => "it is not valid multipart/form-data",
     };
     RequestError::Malformed(format!("the form cannot be read: {reason}")).into()
 }

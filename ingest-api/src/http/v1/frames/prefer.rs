@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240). An invalid preference is ignored, as the RFC demands.
+//! `Prefer: wait=N` (RFC 7240). An invalid preference is ignored, as the RFC requires.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// How long the client is willing to wait, by its first valid preference.
+/// The time that the client is willing to wait, according to its first valid preference.
 pub fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).find_map(|preference| {

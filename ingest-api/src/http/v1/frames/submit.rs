@@ -49,7 +49,7 @@ pub struct NewFrame {
     /// The source, such as a camera: 1 to 64 characters out of A-Z a-z 0-9 . _ -. Frames of one stream keep their order.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     stream: Option<StreamName>,
-    /// When the image was taken, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, if
+    /// Capture time, in RFC 3339: 1970 or later, and at most an hour ahead of the server's clock; now, if
     /// missing.
     #[param(value_type = Option<String>, format = DateTime)]
     captured_at: Option<Timestamp>,
@@ -136,7 +136,7 @@ pub async fn submit(
     }
     let waiter = app.replies.register(frame.id);
     frame.send(&app, caller, image, waiter.as_ref()).await?;
-    // Too many requests wait already. The response does not say that the preference was applied.
+    // Too many requests already wait. The response does not contain Preference-Applied.
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let answer = match results.as_ref().and_then(view::frame) {
@@ -158,8 +158,8 @@ struct Frame {
     id: FrameId,
     stream: Option<StreamName>,
     captured_at: Timestamp,
-    /// `captured_at` of the response. `None` for an idempotency key without a time: the frame may exist already, with the time
-    /// of its first request.
+    /// `captured_at` of the response. `None` for an idempotency key without a time, because the
+    /// frame may already exist with the time of its first request.
     known_captured_at: Option<Timestamp>,
     /// The detectors that the client requested; empty for all.
     requested: Vec<DetectorName>,
@@ -199,7 +199,7 @@ impl Frame {
         charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, waiter)).await?;
         app.accepted.increment(1);
         app.accepted_bytes.increment(bytes as u64);
-        // The bytes are held until the broker has stored them.
+        // The reservation of the bytes is released after the broker has stored them.
         drop(reservation);
         Ok(())
     }
@@ -261,7 +261,7 @@ fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiEr
     for name in listed.split(',').map(str::trim) {
         let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
             let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
-            let reason = format!("detectors: there is no {name:?}; there are {}", all.join(", "));
+            let reason = format!("detectors: there is no {name:?}; the detectors are {}", all.join(", "));
             return Err(RequestError::Invalid(reason).into());
         };
         if !names.contains(known) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{ADMIN, OTHER, TestServer, jpeg, faces_result, problem};
 
 #[tokio::test]
-async fn pages_hold_every_item_once_newest_first() {
+async fn pages_contain_every_item_once_newest_first() {
     let server = TestServer::start().await;
     for number in 0..10 {
         server.index(faces_result(number)).await;

@@ -78,7 +78,7 @@ async fn a_large_frame_goes_to_the_blob_store() {
 }
 
 #[tokio::test]
-async fn the_bytes_decide_where_the_type_says_nothing() {
+async fn the_bytes_decide_if_no_type_is_declared() {
     let server = TestServer::start().await;
     for (media_type, image, kind) in [
         (None, png(9, 9, 90), "image/png"),
@@ -108,7 +108,7 @@ async fn the_bytes_decide_where_the_type_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_form_is_taken_whose_boundary_lacks_its_quotes() {
+async fn a_form_with_an_unquoted_boundary_is_accepted() {
     let server = TestServer::start().await;
     let head = b"--==17==\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n";
     let body = [&head[..], &png(9, 9, 90), b"\r\n--==17==--\r\n"].concat();
@@ -175,7 +175,7 @@ async fn a_form_without_exactly_one_image_is_refused() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_names_one_frame_per_tenant() {
+async fn an_idempotency_key_identifies_one_frame_per_tenant() {
     let server = TestServer::start().await;
     let send = |token: &str, key: &str| {
         let request = server.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
