@@ -2,29 +2,29 @@
 .PHONY: help up build setup test test-real lint bench compose-secret clean
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 up: build ## set up, build, download the model and run everything in the foreground
 	scripts/with-env ./sightline models pull
 	@exec scripts/with-env ./sightline up
 
-build: setup ## build the sightline command and leave it at ./sightline
+build: setup ## build the sightline command as ./sightline
 	scripts/with-env sh -c 'cargo build --release --locked -p sightline && install -s -m 755 "$$CARGO_TARGET_DIR/release/sightline" ./sightline'
 
-setup: ## install what building and running needs (root or sudo; takes a moment the second time)
+setup: ## install the tools to build and run it (root or sudo; the second time takes a moment)
 	@scripts/setup
 
-test: setup ## all tests that need no server; ends with a list of what did not run
+test: setup ## run all tests that need no server; lists at the end the tests that did not run
 	@scripts/test
 
-test-real: setup ## the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis and an OpenID provider
+test-real: setup ## run the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis and an OpenID provider
 	@scripts/test --real
 
-lint: setup ## formatting, clippy, documentation, names in documents, shell scripts; warnings are errors
+lint: setup ## check formatting, clippy, documentation, names in documents, shell scripts; warnings are errors
 	@scripts/lint
 
-bench: setup ## measure the figures of docs/BENCHMARKS.md (an hour; scripts/bench --quick: some minutes)
+bench: setup ## measure the figures of docs/BENCHMARKS.md (one hour; scripts/bench --quick: a few minutes)
 	@scripts/bench
 
 compose-secret: ## create the operator's token for docker compose, once

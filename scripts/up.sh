@@ -1,7 +1,7 @@
 # Sourced after lib.sh by scripts that test a running `sightline up`.
 #
-# Promises: every server runs on a new folder and a free port, without the caller's SIGHTLINE_ settings; all of it is gone
-# when the script ends, however it ends; a failing script prints the end of the server's log.
+# Each server runs on a new folder and a free port, without the caller's SIGHTLINE_ settings. Everything is deleted
+# at every kind of exit. A failing script prints the end of the server's log.
 # shellcheck shell=bash
 
 work=$(mktemp -d)
@@ -25,7 +25,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# python_venv NAME REQUIREMENTS: prints a virtual environment with these packages, each held to its hash.
+# python_venv NAME REQUIREMENTS: prints the path of a virtual environment with these packages, whose hashes are checked.
 python_venv() {
   local venv
   venv=$cache/$1-$(sha256sum "$2" | cut -c1-12)
@@ -38,8 +38,8 @@ python_venv() {
   printf '%s\n' "$venv"
 }
 
-# prepare_up: checks that there is a program to run, forgets the caller's settings, changes to the working folder, so that
-# no .env of the checkout is read, and fetches the model.
+# prepare_up: checks that the program exists, unsets the caller's settings, changes to the working folder, so that
+# the .env of the checkout is not read, and fetches the model.
 prepare_up() {
   local name
   sightline=${SIGHTLINE_PROGRAM:-$root/sightline}
@@ -59,7 +59,7 @@ prepare_up() {
 start_up() {
   local deadline=$((SECONDS + 120)) name=$1
   shift
-  # A first port by process, so that two scripts at once do not choose the same.
+  # The first port depends on the process, so that two scripts at once do not choose the same.
   address=127.0.0.1:$(free_port $((23080 + $$ % 500)))
   up_log=$work/$name.log
   env SIGHTLINE_DATA_DIR="$work/$name" SIGHTLINE_HTTP_ADDR="$address" SIGHTLINE_TOKEN_ISSUER="http://$address" \
@@ -67,12 +67,12 @@ start_up() {
   up_pid=$!
   until curl --fail --silent --output /dev/null "http://$address/readyz"; do
     kill -0 "$up_pid" 2>/dev/null || die "sightline up has ended"
-    [ "$SECONDS" -lt "$deadline" ] || die "after 120 s http://$address/readyz is not ready"
+    [ "$SECONDS" -lt "$deadline" ] || die "http://$address/readyz is not ready after 120 s"
     sleep 0.2
   done
 }
 
-# stop_up: stops the server as a signal does. An error or a panic in its log fails the script.
+# stop_up: stops the server with SIGTERM. An error or a panic in its log fails the script.
 stop_up() {
   ! grep -E ' ERROR |panicked' "$up_log" >&2 || die "the server logged an error"
   kill -TERM "$up_pid"

@@ -1,8 +1,8 @@
-// The account requests of a client in sequence, by eight clients at once. `scripts/load-accounts` runs it against a server of
-// its own; on another server: k6 run -e SERVER=http://127.0.0.1:8080 -e DURATION=30s docs/load/accounts.js
+// The account requests of a client in sequence, by eight clients at once. `scripts/load-accounts` runs it against its own
+// server; on another server: k6 run -e SERVER=http://127.0.0.1:8080 -e DURATION=30s docs/load/accounts.js
 //
 // The server needs SIGHTLINE_RATE_LIMIT_RPS=none, and SIGHTLINE_TRUSTED_PROXIES with the address of this machine: sign-ins and
-// resets are limited by address, so every round sends an X-Forwarded-For of its own. Mails do not arrive here, so a reset is
+// resets are limited by address, so every round sends its own X-Forwarded-For. This script cannot read mails, so a reset is
 // requested and a wrong reset token is refused; docs/load/accounts.py reads the mailed token and completes the reset.
 import http from 'k6/http';
 import { check } from 'k6';
@@ -16,7 +16,7 @@ export const options = {
   thresholds: { checks: ['rate==1'] },
 };
 
-// An address of this round, in 10.0.0.0/8.
+// Returns an address for this round, in 10.0.0.0/8.
 function addressOfRound() {
   const round = exec.vu.iterationInInstance;
   return `10.${exec.vu.idInTest % 256}.${(round >> 8) % 256}.${round % 256}`;

@@ -4,7 +4,7 @@
   docs/load/accounts.py [--program ./sightline] [--clients 8] [--seconds 30] [--cheap]
 
 Starts a `sightline up` on a new folder, without limits on requests and sign-ins, and reads the mailed tokens from its log. With
---cheap a password hash costs almost nothing: the difference of the two runs is Argon2's share. Needs only Python.
+--cheap a password hash costs almost nothing: the difference to a normal run is the share of Argon2. Needs only Python.
 docs/load/accounts.js does the same with k6, against a running server.
 """
 
@@ -27,9 +27,9 @@ PASSWORDS = ("lamp ostrich kettle", "kettle under seven clouds")
 
 
 def free_port():
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
 
 
 class Server:
@@ -61,7 +61,7 @@ class Server:
         sys.exit(f"sightline up did not start: {open(self.log, encoding='utf-8').read()[-2000:]}")
 
     def mailed(self, address):
-        """The token that was mailed to an address."""
+        """Returns the token that was mailed to an address."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             with open(self.log, encoding="utf-8") as log:
@@ -83,32 +83,32 @@ def send(connection, method, path, body=None, token=None, form=False):
         headers["Content-Type"] = "application/x-www-form-urlencoded" if form else "application/json"
         body = urlencode(body) if form else json.dumps(body)
     connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    text = answer.read()
-    return answer.status, json.loads(text) if text else None
+    response = connection.getresponse()
+    text = response.read()
+    return response.status, json.loads(text) if text else None
 
 
-def round_trip(server, note):
-    """All requests of one client."""
+def round_trip(server, record):
+    """Sends all requests of one client, once."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     name = f"u{uuid.uuid4().hex}"
     address = f"{name}@example.org"
 
-    def timed(what, expected, *arguments, **options):
+    def timed(request, expected, *arguments, **options):
         began = time.monotonic()
         status, body = send(connection, *arguments, **options)
         while status == 503:
             # Overloaded: the time until the request succeeds counts.
             time.sleep(0.2)
             status, body = send(connection, *arguments, **options)
-        note(what, time.monotonic() - began)
+        record(request, time.monotonic() - began)
         if status != expected:
-            raise AssertionError(f"{what}: {status} {body}")
+            raise AssertionError(f"{request}: {status} {body}")
         return body
 
-    def sign_in(what, password):
+    def sign_in(request, password):
         form = {"grant_type": "password", "username": name, "password": password}
-        return timed(what, 200, "POST", "/v1/token", form, form=True)
+        return timed(request, 200, "POST", "/v1/token", form, form=True)
 
     timed("register", 201, "POST", "/v1/users", {"email": address, "username": name, "password": PASSWORDS[0]})
     first = sign_in("sign in", PASSWORDS[0])
@@ -140,14 +140,14 @@ def main():
     server, times, lock, failed = Server(arguments.program, arguments.cheap), {}, threading.Lock(), []
     ends = time.monotonic() + arguments.seconds
 
-    def note(what, took):
+    def record(request, seconds):
         with lock:
-            times.setdefault(what, []).append(took)
+            times.setdefault(request, []).append(seconds)
 
     def client():
         try:
             while time.monotonic() < ends:
-                round_trip(server, note)
+                round_trip(server, record)
         except Exception as error:  # noqa: BLE001: reported below
             failed.append(error)
 
@@ -158,10 +158,10 @@ def main():
         one.join()
     server.stop()
     print(f"{'request':<22}{'number':>8}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}")
-    for what, took in times.items():
-        took.sort()
-        p50, p95, p99 = (took[min(len(took) - 1, int(len(took) * share))] * 1000 for share in (0.5, 0.95, 0.99))
-        print(f"{what:<22}{len(took):>8}{p50:>10.1f}{p95:>10.1f}{p99:>10.1f}")
+    for request, seconds in times.items():
+        seconds.sort()
+        p50, p95, p99 = (seconds[min(len(seconds) - 1, int(len(seconds) * share))] * 1000 for share in (0.5, 0.95, 0.99))
+        print(f"{request:<22}{len(seconds):>8}{p50:>10.1f}{p95:>10.1f}{p99:>10.1f}")
     rounds = len(times.get("sign out everywhere", []))
     print(f"{rounds} rounds of 14 requests by {arguments.clients} clients, {rounds / arguments.seconds:.1f} a second")
     if failed:

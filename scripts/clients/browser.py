@@ -1,4 +1,4 @@
-"""Swagger UI's Authorize in a browser, and a request that needs a credential, before and after.
+"""Tests Swagger UI's Authorize in a browser, and a request that needs a credential, before and after it.
 
   scripts/clients/browser.py SERVER PROFILE      PROFILE: a folder that does not exist yet
 """
@@ -20,11 +20,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 SERVER, PROFILE = sys.argv[1:]
 PASSWORD = "lamp ostrich kettle"
-WHOLE = {"frames:write", "detections:read", "alerts:read", "rules:write", "faces:write", "faces:read"}
+ALL_SCOPES = {"frames:write", "detections:read", "alerts:read", "rules:write", "faces:write", "faces:read"}
 # An operation that needs a credential.
 ME, PATH = "users-get_me", "GET /v1/users/me"
-DIALOGUE = ".modal-ux .auth-container"
-PASSWORD_FORM = f"{DIALOGUE}:has(#oauth_password)"
+DIALOG = ".modal-ux .auth-container"
+PASSWORD_FORM = f"{DIALOG}:has(#oauth_password)"
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -57,7 +57,7 @@ class Page:
         self.browser = browser
 
     def wait(self, what, condition):
-        # The page is redrawn at every change, also between finding an element and reading it.
+        # The page may be redrawn between finding an element and reading it.
         waiting = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException, ElementClickInterceptedException])
         return waiting.until(lambda _: condition(), f"after 20 s {what}")
 
@@ -83,7 +83,7 @@ class Page:
     def fill(self, css, text):
         self.one(css, lambda element: (element.clear(), element.send_keys(text)))
 
-    def open_dialogue(self):
+    def open_dialog(self):
         self.click(".scheme-container button.authorize")
 
     def authorize(self, name, password, *scopes):
@@ -97,16 +97,16 @@ class Page:
     def authorized(self):
         # When the page has a token, it removes the fields.
         self.wait("Authorize has not succeeded", lambda: not self.all(PASSWORD_FORM))
-        self.close_dialogue()
+        self.close_dialog()
 
-    def close_dialogue(self):
+    def close_dialog(self):
         self.click(".modal-ux .close-modal")
-        self.wait("the dialogue is still there", lambda: not self.all(".modal-ux"))
+        self.wait("the dialog is still there", lambda: not self.all(".modal-ux"))
 
     def log_out(self):
-        """Leaves the dialogue open."""
-        self.open_dialogue()
-        self.click(f"{DIALOGUE} button[aria-label='Remove authorization']")
+        """Leaves the dialog open."""
+        self.open_dialog()
+        self.click(f"{DIALOG} button[aria-label='Remove authorization']")
         self.one(PASSWORD_FORM)
 
     def execute(self, operation):
@@ -117,34 +117,34 @@ class Page:
             self.click(f"{block} button.try-out__btn")
         if self.all(f"{block} button.btn-clear"):
             self.click(f"{block} button.btn-clear")
-        answer = f"{block} .live-responses-table tbody"
-        self.wait("the last response is still there", lambda: not self.all(answer))
+        response = f"{block} .live-responses-table tbody"
+        self.wait("the last response is still there", lambda: not self.all(response))
         self.click(f"{block} button.execute")
-        status = self.read(f"{answer} .response-col_status").split()[0]
-        return int(status), json.loads(self.read(f"{answer} .highlight-code code")), self.read(f"{block} .curl code")
+        status = self.read(f"{response} .response-col_status").split()[0]
+        return int(status), json.loads(self.read(f"{response} .highlight-code code")), self.read(f"{block} .curl code")
 
 
 def walk(page):
     page.browser.get(f"{SERVER}/docs")
     page.one(".scheme-container button.authorize")
     same(page.read(".info .title").split()[0], "Sightline")
-    ok("/docs shows the interface")
+    ok("/docs shows the API")
 
     status, body, _ = page.execute(ME)
     same((status, body.get("code")), (401, "unauthorized"))
     ok(f"without a credential {PATH} is refused: {status} {body['code']}")
 
-    page.open_dialogue()
+    page.open_dialog()
     page.authorize("dora", "wrong password")
-    said = page.read(f"{DIALOGUE} .errors")
-    same("invalid_grant" in said, True)
-    ok(f"Authorize shows for a wrong password: {said!r}")
+    message = page.read(f"{DIALOG} .errors")
+    same("invalid_grant" in message, True)
+    ok(f"Authorize shows for a wrong password: {message!r}")
     page.authorize("dora", PASSWORD)
     page.authorized()
     status, body, request = page.execute(ME)
     same((status, body.get("username"), body.get("email")), (200, "dora", "dora@example.org"))
-    same(granted(request), WHOLE)
-    ok(f"authorized with name and password: {PATH} answers {status}, of {body['username']}")
+    same(granted(request), ALL_SCOPES)
+    ok(f"authorized with name and password: {PATH} responds {status} for {body['username']}")
 
     page.log_out()
     page.authorize("dora@example.org", PASSWORD, "detections:read")
@@ -155,25 +155,25 @@ def walk(page):
     ok("with a scope ticked, the token has that scope only")
 
     page.log_out()
-    page.close_dialogue()
+    page.close_dialog()
     status, body, _ = page.execute(ME)
     same((status, body.get("code")), (401, "unauthorized"))
     ok("after Logout it is refused again")
 
     requested = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     same([address for address in requested if not address.startswith(f"{SERVER}/")], [])
-    # The refused requests above are logged there too.
-    complaints = [entry["message"] for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
-    same([entry for entry in complaints if " 400 " not in entry and " 401 " not in entry], [])
+    # The log also has the refused requests above.
+    errors = [entry["message"] for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"]
+    same([entry for entry in errors if " 400 " not in entry and " 401 " not in entry], [])
     ok(f"{len(requested)} requests, all to the service; the page logged no error")
 
 
 def granted(request):
-    """The scopes of the token in a request, by introspection."""
+    """Returns the scopes of the token in a request, by introspection."""
     token = re.search(r"Bearer ([\w.-]+)", request)[1]
     headers = {"Authorization": f"Bearer {token}"}
-    told = requests.post(f"{SERVER}/v1/token/introspect", data={"token": token}, headers=headers, timeout=30)
-    return set(told.json()["scope"].split())
+    response = requests.post(f"{SERVER}/v1/token/introspect", data={"token": token}, headers=headers, timeout=30)
+    return set(response.json()["scope"].split())
 
 
 def main():

@@ -3,7 +3,7 @@
 
 work=$(mktemp -d)
 stream=
-# Called by the trap at the end, however it comes.
+# Called by the trap at every kind of exit.
 cleanup() {
   [ -z "$stream" ] || kill -TERM "$stream" 2>/dev/null || true
   rm -rf "$work"
@@ -15,8 +15,8 @@ trap 'exit 143' TERM
 ok() { printf 'ok   %s: %s\n' "$part" "$*"; }
 fail() { printf 'FAIL %s: %s\n' "$part" "$*" >&2; exit 1; }
 
-# ask STATUS ARGUMENT...: curl with these arguments; the response must have this status. It retries after a 429 or 503.
-ask() {
+# request STATUS ARGUMENT...: curl with these arguments; the response must have this status. It retries after a 429 or 503.
+request() {
   local wanted=$1 status
   shift
   status=$(curl --silent --show-error --max-time 30 --retry 5 --retry-max-time 30 --dump-header "$work/head" \
@@ -24,38 +24,38 @@ ask() {
   [ "$status" = "$wanted" ] || fail "$status instead of $wanted, $(cat "$work/body"), by: curl $*"
 }
 
-# holds FILTER OPTION...: a jq filter that must be true for the last response.
-holds() {
+# check FILTER OPTION...: checks a jq filter that must be true for the last response.
+check() {
   jq --exit-status "${@:2}" "$1" "$work/body" >/dev/null || fail "false: $1 for $(cat "$work/body")"
 }
 
-# field NAME: a string of the last response.
+# field NAME: prints a string of the last response.
 field() { jq --exit-status --raw-output ".$1 | strings" "$work/body" || fail "there is no $1 in $(cat "$work/body")"; }
 
-# within SECONDS COMMAND...: repeats it until it succeeds.
+# within SECONDS COMMAND...: repeats the command until it succeeds.
 within() {
   local deadline=$((SECONDS + $1))
   shift
   until ("$@") >/dev/null 2>&1; do
-    # Once more, for its message.
+    # Runs once more to show its message.
     [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "still failing: $*"; return 0; }
     sleep 0.1
   done
 }
 
-# open_stream URL TOKEN: writes the events to $work/stream in the background. Returns when the stream has begun.
+# open_stream URL TOKEN: writes the events to $work/stream in the background. Returns after the first event.
 open_stream() {
-  # The file exists before curl does, because it is read at once.
+  # Created before curl starts, because it is read immediately.
   : >"$work/stream"
   curl --silent --no-buffer --include --header "Authorization: Bearer $2" "$1" >"$work/stream" &
   stream=$!
   within 10 grep --quiet '^id: ' "$work/stream"
   for line in '^HTTP/1.1 200' '^content-type: text/event-stream'; do
-    grep --quiet "$line" "$work/stream" || fail "$1 does not begin like a stream: $(cat "$work/stream")"
+    grep --quiet "$line" "$work/stream" || fail "$1 is not an event stream: $(cat "$work/stream")"
   done
 }
 
-# events NAME [FIELD]: the data, or another field, of the received events of this name, one per line.
+# events NAME [FIELD]: prints the data, or another field, of the received events of this name, one per line.
 events() {
   tr -d '\r' <"$work/stream" | awk -v RS= -F'\n' -v event="event: $1" -v field="${2:-data}: " '{
     named = 0

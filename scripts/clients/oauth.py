@@ -1,5 +1,5 @@
-"""With Authlib, an OAuth 2.0 client library: sign in, refresh automatically, introspect, revoke, and read every error of
-RFC 6749. With PyJWT, as another service would: verify an access token with the published keys.
+"""Tests with Authlib, an OAuth 2.0 client library: sign in, refresh automatically, introspect, revoke, and parse every error of
+RFC 6749. Tests with PyJWT, as another service would use it: verify an access token with the published keys.
 
   scripts/clients/oauth.py SERVER
 """
@@ -27,25 +27,25 @@ def same(got, wanted):
         sys.exit(f"FAIL oauth: {got!r} instead of {wanted!r}")
 
 
-def session(*client, **settings):
-    """A client; without a secret it is a public one."""
-    made = OAuth2Session(*client, token_endpoint=TOKENS, default_timeout=30, **settings)
-    # It retries after a 429 or 503.
+def session(*credentials, **settings):
+    """Returns a client, without a secret a public one."""
+    client = OAuth2Session(*credentials, token_endpoint=TOKENS, default_timeout=30, **settings)
+    # Retries after a 429 or 503.
     retries = Retry(status=5, status_forcelist=[429, 503], allowed_methods=None, retry_after_max=5)
-    made.mount(SERVER, HTTPAdapter(max_retries=retries))
-    return made
+    client.mount(SERVER, HTTPAdapter(max_retries=retries))
+    return client
 
 
 def refused(error, call, *arguments, **options):
     """Checks that the library raises this OAuth error."""
     try:
-        answer = call(*arguments, **options)
+        response = call(*arguments, **options)
     except OAuthError as raised:
         same(raised.error, error)
         if not raised.description:
             sys.exit(f"FAIL oauth: {error} has no description")
     else:
-        sys.exit(f"FAIL oauth: {answer!r} instead of {error}")
+        sys.exit(f"FAIL oauth: {response!r} instead of {error}")
 
 
 def rejected(error, token, keys, **expected):
@@ -73,11 +73,11 @@ named.fetch_token(username="carl@example.org", password=PASSWORD, scope="detecti
 same(set(named.token["scope"].split()), {"detections:read", "alerts:read"})
 same(named.get(f"{SERVER}/v1/detections").json()["items"], [])
 same(named.post(f"{SERVER}/v1/detections", json={"label": "car"}).status_code, 403)
-# With a secret the library sends it by HTTP Basic.
+# The library sends a secret by HTTP Basic.
 secret = session("camera-app", "secret")
 secret.fetch_token(username="carl", password=PASSWORD)
 same(secret.get(ME).status_code, 200)
-ok("signed in: without a client id, with one and fewer scopes, and with a needless secret")
+ok("signed in: without a client id, with one and fewer scopes, and with an unnecessary secret")
 
 refused("invalid_grant", session().fetch_token, username="carl", password="wrong password")
 refused("invalid_grant", session().fetch_token, username="nobody", password=PASSWORD)
@@ -85,7 +85,7 @@ refused("invalid_scope", session().fetch_token, username="carl", password=PASSWO
 refused("unsupported_grant_type", session().fetch_token, grant_type="client_credentials")
 refused("invalid_request", session().fetch_token, grant_type="password", username="carl")
 refused("invalid_grant", session().refresh_token, TOKENS, refresh_token="slr_nonsense")
-ok("the library reads every error: password, user, scope, grant type, missing field")
+ok("the library parses every error: password, user, scope, grant type, missing field")
 
 refreshed = []
 # The library refreshes a token that expires within its leeway; this leeway is longer than any lifetime.
@@ -113,16 +113,16 @@ rejected(jwt.InvalidAudienceError, access, keys, audience="another")
 rejected(jwt.InvalidIssuerError, access, keys, issuer="https://example.org")
 ok("the published keys verify an access token with its issuer, audience and lifetime, and refuse a changed one")
 
-# A resource server introspects with an API token of its own.
+# A resource server introspects with its own API token.
 created = secret.post(f"{SERVER}/v1/api-tokens", json={"name": "introspection", "scopes": ["detections:read"]})
 same(created.status_code, 201)
 service = session(token={"access_token": created.json()["token"], "token_type": "Bearer"})
 
 
 def introspected(token, **options):
-    answer = service.introspect_token(f"{TOKENS}/introspect", token=token, auth=service.token_auth, **options)
-    same(answer.status_code, 200)
-    return answer.json()
+    response = service.introspect_token(f"{TOKENS}/introspect", token=token, auth=service.token_auth, **options)
+    same(response.status_code, 200)
+    return response.json()
 
 
 def ended(token, **options):

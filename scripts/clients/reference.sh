@@ -16,27 +16,27 @@ produce <<'VEHICLES'
 {"Year": 2018, "Make": "Kia", "Model": "Rio", "Category": "Sedan"}
 VEHICLES
 
-ask 201 -X 'POST' "$server/users" -H 'accept: application/json' -H 'Content-Type: application/json' -d '{
+request 201 -X 'POST' "$server/users" -H 'accept: application/json' -H 'Content-Type: application/json' -d '{
   "username": "ann",
   "password": "123456",
   "email": "ann@example.org",
   "full_name": "Ann Example"
 }'
-holds '.username == "ann" and .disabled == false'
+check '.username == "ann" and .disabled == false'
 ok "registered with the password 123456"
 
-ask 200 -X 'POST' "$server/token" -H 'accept: application/json' -H 'Content-Type: application/x-www-form-urlencoded' \
+request 200 -X 'POST' "$server/token" -H 'accept: application/json' -H 'Content-Type: application/x-www-form-urlencoded' \
   -d 'grant_type=&username=ann&password=123456&scope=&client_id=&client_secret='
-holds '.token_type | ascii_downcase == "bearer"'
+check '.token_type | ascii_downcase == "bearer"'
 token=$(field access_token)
 # A plain user, not the operator.
-ask 200 -X 'GET' "$server/v1/users/me" -H "Authorization: Bearer $token"
-holds '.role == "user" and .username == "ann"'
+request 200 -X 'GET' "$server/v1/users/me" -H "Authorization: Bearer $token"
+check '.role == "user" and .username == "ann"'
 ok "a token for its form, with empty fields"
 
 counted() {
-  ask 200 -X 'GET' "$server/stats" -H 'accept: application/json' -H "Authorization: Bearer $token"
-  holds '. == $wanted' --argjson wanted "$1"
+  request 200 -X 'GET' "$server/stats" -H 'accept: application/json' -H "Authorization: Bearer $token"
+  check '. == $wanted' --argjson wanted "$1"
 }
 within 30 counted '{"Toyota": 1, "Kia": 1}'
 ok "/stats counts the producer's vehicles"
@@ -56,11 +56,11 @@ within 30 counted '{"Toyota": 1, "Kia": 2, "Cadillac": 1, "Audi": 1}'
 alerted '1999 Cadillac Escalade SUV,2020 Audi Q3 SUV' || fail "there are other alerts: $(events new_alert)"
 ok "/alerts sends each SUV, and no other vehicle"
 
-ask 200 -X 'GET' "$server/detections?skip=0&limit=10" -H 'accept: application/json' -H "Authorization: Bearer $token"
-holds 'length == 5 and ([.[] | select(.make == "Cadillac") | .created_at] == ["2022-05-07T04:51:08.381523Z"])'
+request 200 -X 'GET' "$server/detections?skip=0&limit=10" -H 'accept: application/json' -H "Authorization: Bearer $token"
+check 'length == 5 and ([.[] | select(.make == "Cadillac") | .created_at] == ["2022-05-07T04:51:08.381523Z"])'
 ok "/detections lists all five"
 
-for path in /stats /alerts /detections; do ask 401 -X 'GET' "$server$path" -H 'accept: application/json'; done
-ask 401 -X 'POST' "$server/token" -H 'Content-Type: application/x-www-form-urlencoded' \
+for path in /stats /alerts /detections; do request 401 -X 'GET' "$server$path" -H 'accept: application/json'; done
+request 401 -X 'POST' "$server/token" -H 'Content-Type: application/x-www-form-urlencoded' \
   -d 'grant_type=&username=ann&password=654321&scope=&client_id=&client_secret='
 ok "without the token, or with a wrong password, all of it is refused"

@@ -27,7 +27,7 @@ const provider = new Provider(issuer, {
       redirect_uris: ['org.example.phone:/back'],
     },
   ],
-  // Any name is a user. Users called unproven-… have an unverified address.
+  // Every name is a user. Users named unproven-… have an unverified address.
   findAccount: (_, id) => ({
     accountId: id,
     claims: () => ({

@@ -1,4 +1,4 @@
-"""What the document cannot tell schemathesis: how images begin, and which operations need no credential."""
+"""Information for schemathesis that the document lacks: how images begin, and which operations need no credential."""
 
 import struct
 import zlib
@@ -54,7 +54,7 @@ OPEN_TO_ALL = {
 
 @schemathesis.check
 def anonymous_requests_get_401(ctx, response, case) -> None:
-    """Without a credential an operation that needs one answers 401, or 405 for a wrong method."""
+    """Without a credential, an operation that needs one responds 401, or 405 for a wrong method."""
     open_to_all = (case.operation.method.upper(), case.operation.path) in OPEN_TO_ALL
     if response.status_code not in (401, 405) and not open_to_all:
         raise AssertionError(f"{response.status_code} without a credential")

@@ -20,7 +20,7 @@ MIN_IOU, MAX_PIXELS, MAX_SCORE = 0.99, 0.5, 0.001
 
 
 def shrink(rgb, size):
-    """Scaled down as Pillow does it, without rounding to whole levels."""
+    """Scales down as Pillow does, without rounding to whole levels."""
     planes = [Image.fromarray(np.ascontiguousarray(rgb[..., colour], dtype=np.float32)) for colour in range(3)]
     return np.stack([np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes], 2)
 
@@ -36,7 +36,7 @@ def worker_rows(detections):
 
 
 def differences(ours, reference):
-    """Lowest IoU, largest landmark and score difference over the best pairs, and how many have no partner."""
+    """Returns the lowest IoU, the largest landmark and score differences of the best pairs, and the number of unpaired detections."""
     lowest, pixels, score, alone, left = 1.0, 0.0, 0.0, 0, list(range(len(reference)))
     for face in ours:
         best = max(left, key=lambda other: iou(face[1:5], reference[other, 1:5]), default=None)
@@ -58,7 +58,7 @@ def main():
         faces = Faces(name, models_dir)
         report = json.loads(pathlib.Path(dump_dir, f"{name}.json").read_text())
         decoder = []
-        print(f"\n{name}: the worker against numpy, same pixels")
+        print(f"\n{name}: the worker compared with numpy, same pixels")
         print(line.format("file", "pixels", "worker", "reference", "IoU >=", "points <=", "scores <=", ""))
         for file in files:
             base = pathlib.Path(file).name
@@ -73,7 +73,7 @@ def main():
             numbers = (f"{lowest:.4f}", f"{points:.3f}", f"{score:.5f}", "" if good else "DIFFERS")
             print(line.format(base, shape, len(ours), len(reference), *numbers))
             decoder.append((base, pixels, ours, file))
-        print(f"\n{name}: what the decoder changes (Pillow's pixels in numpy; for information)")
+        print(f"\n{name}: the effect of the decoder (Pillow's pixels in numpy; for information)")
         print(line.format("file", "max / mean", "worker", "reference", "IoU >=", "points <=", "scores <=", ""))
         for base, pixels, ours, file in decoder:
             other = np.asarray(ImageOps.exif_transpose(Image.open(file)).convert("RGB"))

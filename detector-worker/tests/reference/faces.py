@@ -1,4 +1,4 @@
-"""The face detectors in numpy, written from the models' descriptions: what the worker's answers are compared with."""
+"""The face detectors in numpy, written from the models' descriptions, to compare with the worker's detections."""
 
 import numpy as np
 import onnxruntime

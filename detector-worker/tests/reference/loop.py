@@ -1,4 +1,4 @@
-"""The worker as a plain Python loop: decode, infer, suppress. What the worker's speed is measured against.
+"""The worker as a plain Python loop: decode, infer, suppress. The bench compares the worker's speed with it.
 
 Usage: loop.py MODELS_DIR MODEL FRAMES FILE...   Prints, as JSON, how many frames took how many seconds on the clock and of
 CPU time, after one pass over the files that is not counted.
@@ -25,14 +25,14 @@ def main():
     faces = Faces(model, models_dir)
     encoded = [open(file, "rb").read() for file in files]
 
-    def look(data):
+    def detect(data):
         rgb = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return len(faces.detect(rgb, shrink))
 
     for data in encoded:
-        look(data)
+        detect(data)
     start, cpu = time.monotonic(), time.process_time()
-    found = sum(look(data) for data in itertools.islice(itertools.cycle(encoded), int(frames)))
+    found = sum(detect(data) for data in itertools.islice(itertools.cycle(encoded), int(frames)))
     wall, cpu = time.monotonic() - start, time.process_time() - cpu
     print(json.dumps({"frames": int(frames), "faces": found, "seconds": wall, "cpu_seconds": cpu}))
 

@@ -1,4 +1,4 @@
-"""What the OpenVINO execution provider of ONNX Runtime gives in speed and costs in accuracy, beside the CPU provider.
+"""Compares the speed and the accuracy of ONNX Runtime's OpenVINO execution provider with the CPU provider.
 
 Usage: openvino.py MODELS_DIR ROUNDS FILE...   in an environment with openvino-requirements.txt
 
@@ -50,7 +50,7 @@ class Timed:
 
 
 class Difference:
-    """How the detections of one way differ from those of the CPU provider."""
+    """Counts how the detections of one configuration differ from those of the CPU provider."""
 
     def __init__(self):
         self.paired, self.lost, self.added, self.overlaps, self.scores = 0, 0, 0, [1.0], [0.0]
@@ -80,7 +80,7 @@ def main():
         ways = {way: Faces(name, models_dir, providers) for way, providers in WAYS.items()}
         for way, faces in ways.items():
             wanted = "CPUExecutionProvider" if way == "CPU" else "OpenVINOExecutionProvider"
-            # A provider that does not start is left out silently otherwise.
+            # ONNX Runtime silently omits a provider that does not start.
             if faces.session.get_providers()[0] != wanted:
                 sys.exit(f"{way}: this ONNX Runtime does not start the {wanted}")
             faces.session = Timed(faces.session)

@@ -1,10 +1,10 @@
-"""What ingest-api is compared with: the same endpoint in FastAPI, with confluent-kafka.
+"""The bench compares ingest-api with this program: the same endpoint in FastAPI, with confluent-kafka.
 
-In: POST /v1/frames?stream=NAME with an image as the body and a bearer token. Out: the image on a Kafka topic with the headers
-and the key that ingest-api gives it, and 202 with the frame's id once the broker has acknowledged it (acks=all, idempotent).
+In: POST /v1/frames?stream=NAME with an image as the body and a bearer token. Out: the image on a Kafka topic with the same headers
+and key as from ingest-api, and 202 with the frame's id after the broker has acknowledged it (acks=all, idempotent).
 
-It does on purpose only what the answer needs, in the way that is fastest here: one process with uvloop and httptools, a
-response without a model to validate, no log of requests, and one wake-up of the event loop for all acknowledgements
+It intentionally does only what the response needs, in the fastest way: one process with uvloop and httptools, a
+response without model validation, no access log, and one wake-up of the event loop for all acknowledgements
 that arrive together.
 """
 
@@ -36,11 +36,11 @@ MAX_PIXELS = 25_000_000
 
 
 class Publisher:
-    """Messages in, acknowledgements out: a thread takes them from librdkafka and hands them to the event loop."""
+    """Sends messages. A thread polls librdkafka for acknowledgements and passes them to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self.loop = loop
-        # What ingest-api gives librdkafka.
+        # The same settings as ingest-api's.
         self.producer = Producer(
             {
                 "bootstrap.servers": os.environ["PEER_KAFKA_BROKERS"],
@@ -65,12 +65,12 @@ class Publisher:
         return future
 
     def delivered(self, future: asyncio.Future[None], error, _: Message) -> None:
-        waking = bool(self.acknowledged)
+        is_scheduled = bool(self.acknowledged)
         self.acknowledged.append((future, KafkaException(error) if error else None))
-        if not waking:
-            self.loop.call_soon_threadsafe(self.settle)
+        if not is_scheduled:
+            self.loop.call_soon_threadsafe(self.complete_futures)
 
-    def settle(self) -> None:
+    def complete_futures(self) -> None:
         while self.acknowledged:
             future, error = self.acknowledged.popleft()
             if future.done():
@@ -149,7 +149,7 @@ async def submit(
 
 
 def probe(image: bytes) -> tuple[str, int, int]:
-    """Type, width and height out of an image's header; nothing is decoded."""
+    """Reads the type, width and height from an image's header; decodes nothing."""
     try:
         if image.startswith(b"\xff\xd8\xff"):
             return "image/jpeg", *jpeg_size(image)

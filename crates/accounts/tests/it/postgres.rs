@@ -2,7 +2,7 @@
 
 use store::Relational;
 
-use crate::suite::for_every_promise;
+use crate::suite::for_each_guarantee;
 use crate::test_accounts::TestAccounts;
 use crate::test_database::on_fresh;
 
@@ -19,14 +19,14 @@ pub async fn on_two_instances(test: impl AsyncFnOnce(&mut TestAccounts, &str)) {
 }
 
 macro_rules! on_postgresql {
-    ($($module:ident::$promise:ident,)*) => {
+    ($($module:ident::$guarantee:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs postgres"]
-            async fn $promise() {
-                on_two_instances(async |accounts, _| crate::suite::$module::$promise(accounts).await).await;
+            async fn $guarantee() {
+                on_two_instances(async |accounts, _| crate::suite::$module::$guarantee(accounts).await).await;
             }
         )*
     };
 }
-for_every_promise!(on_postgresql);
+for_each_guarantee!(on_postgresql);

@@ -3,7 +3,7 @@
 use store::Relational;
 use tempfile::TempDir;
 
-use crate::suite::for_every_promise;
+use crate::suite::for_each_guarantee;
 use crate::test_accounts::TestAccounts;
 
 pub async fn stores(folder: &TempDir) -> [Relational; 2] {
@@ -14,16 +14,16 @@ pub async fn stores(folder: &TempDir) -> [Relational; 2] {
 }
 
 macro_rules! on_sqlite {
-    ($($module:ident::$promise:ident,)*) => {
+    ($($module:ident::$guarantee:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
+            async fn $guarantee() {
                 let folder = TempDir::new().unwrap();
                 let mut accounts = TestAccounts::on(stores(&folder).await).await;
-                crate::suite::$module::$promise(&mut accounts).await;
+                crate::suite::$module::$guarantee(&mut accounts).await;
                 accounts.stop().await;
             }
         )*
     };
 }
-for_every_promise!(on_sqlite);
+for_each_guarantee!(on_sqlite);

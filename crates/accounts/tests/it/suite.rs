@@ -8,7 +8,7 @@ pub mod tokens;
 pub mod users;
 
 /// Calls `$run!` with the list of all guarantees, so that every database checks each of them.
-macro_rules! for_every_promise {
+macro_rules! for_each_guarantee {
     ($run:ident) => {
         $run! {
             users::a_user_signs_in_by_name_or_address_in_any_case,
@@ -64,4 +64,4 @@ macro_rules! for_every_promise {
         }
     };
 }
-pub(crate) use for_every_promise;
+pub(crate) use for_each_guarantee;

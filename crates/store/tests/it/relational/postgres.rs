@@ -7,7 +7,7 @@ use store::{Relational, StoreError};
 use testing::Relay;
 use tokio::net::TcpListener;
 
-use super::suite::for_every_promise;
+use super::suite::for_each_guarantee;
 use super::test_database::on_fresh;
 use super::{TwoStores, add, later, now};
 
@@ -25,17 +25,17 @@ async fn on_two(test: impl AsyncFnOnce(&TwoStores)) {
 }
 
 macro_rules! on_postgresql {
-    ($($module:ident::$promise:ident,)*) => {
+    ($($module:ident::$guarantee:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs postgres"]
-            async fn $promise() {
-                on_two(async |two| super::suite::$module::$promise(two).await).await;
+            async fn $guarantee() {
+                on_two(async |two| super::suite::$module::$guarantee(two).await).await;
             }
         )*
     };
 }
-for_every_promise!(on_postgresql);
+for_each_guarantee!(on_postgresql);
 
 async fn run(url: &str, sql: &'static str) {
     let mut connection = PgConnection::connect(url).await.unwrap();

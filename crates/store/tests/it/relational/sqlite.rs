@@ -7,7 +7,7 @@ use store::{Relational, StoreError};
 use tempfile::TempDir;
 
 use super::TwoStores;
-use super::suite::for_every_promise;
+use super::suite::for_each_guarantee;
 
 async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
@@ -17,17 +17,17 @@ async fn two_on(folder: &TempDir) -> TwoStores {
 }
 
 macro_rules! on_sqlite {
-    ($($module:ident::$promise:ident,)*) => {
+    ($($module:ident::$guarantee:ident,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
+            async fn $guarantee() {
                 let folder = TempDir::new().unwrap();
-                super::suite::$module::$promise(&two_on(&folder).await).await;
+                super::suite::$module::$guarantee(&two_on(&folder).await).await;
             }
         )*
     };
 }
-for_every_promise!(on_sqlite);
+for_each_guarantee!(on_sqlite);
 
 async fn refusal(path: &Path) -> StoreError {
     Relational::sqlite(path).await.err().expect("the file is refused")

@@ -5,7 +5,7 @@ pub mod quota;
 pub mod users;
 
 /// Calls `$run!` with the list of all guarantees, so that both databases check each of them.
-macro_rules! for_every_promise {
+macro_rules! for_each_guarantee {
     ($run:ident) => {
         $run! {
             users::a_user_reads_back_as_it_was,
@@ -41,4 +41,4 @@ macro_rules! for_every_promise {
         }
     };
 }
-pub(crate) use for_every_promise;
+pub(crate) use for_each_guarantee;
