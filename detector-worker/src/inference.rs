@@ -116,8 +116,8 @@ impl Inference {
     pub async fn detect(&self, image: Arc<Image>) -> anyhow::Result<Outcome> {
         let gone = || format!("the threads of the detector {} have ended", self.name);
         let slot = self.queue_slots.clone().acquire_owned().await.with_context(gone)?;
-        let (answer, outcome) = oneshot::channel();
-        let job = Job { image, answer, queued_at: Instant::now(), _slot: slot };
+        let (response, outcome) = oneshot::channel();
+        let job = Job { image, response, queued_at: Instant::now(), _slot: slot };
         self.jobs.send(job).ok().with_context(gone)?;
         outcome.await.with_context(gone)
     }

@@ -116,8 +116,8 @@ impl Publisher {
 /// Retains the results that were not acknowledged. Returns whether there are any.
 fn retain_unacknowledged(frame: &mut ProcessedFrame, acknowledgements: Vec<Result<Position, BusError>>) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
-    for answer in acknowledgements {
-        match answer {
+    for response in acknowledgements {
+        match response {
             Ok(_) => failed.push(false),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "a result was not acknowledged; retrying");

@@ -44,11 +44,11 @@ impl Sweeper {
     }
 
     async fn sweep(&self, kind: BlobKind, age: Result<Duration, BusError>) {
-        let swept = match age {
+        let deleted = match age {
             Ok(age) => self.blobs.sweep(kind, age).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        match swept {
+        match deleted {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(kind = kind.as_str(), deleted, "deleted old images"),
             Err(error) => {

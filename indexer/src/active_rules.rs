@@ -30,7 +30,7 @@ impl ActiveRule {
     /// Whether a subject matches. A condition that fails to evaluate does not match; its first error is logged.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
         match self.condition.matches(subject) {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(error) => {
                 counter!("sightline_indexer_rule_errors_total").increment(1);
                 if !self.error_logged.swap(true, Ordering::Relaxed) {

@@ -117,10 +117,10 @@ impl BatchWriter {
         }
         let mut retry = Retry::new("results cannot be stored", backoff::STORE, &self.stop);
         loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             match self.documents.put(documents).await {
                 Ok(outcomes) => {
-                    histogram!("sightline_indexer_put_seconds").record(begun.elapsed());
+                    histogram!("sightline_indexer_put_seconds").record(started.elapsed());
                     count_stored(&outcomes);
                     return Ok(Ok(()));
                 }

@@ -103,8 +103,8 @@ impl Throughput {
         while self.samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.samples.pop_front();
         }
-        let Some((begun, then)) = self.samples.front() else { return };
-        let (watched, done) = (now.duration_since(*begun), progress.finished.saturating_sub(then.finished));
+        let Some((started, then)) = self.samples.front() else { return };
+        let (watched, done) = (now.duration_since(*started), progress.finished.saturating_sub(then.finished));
         // If fewer frames were waiting than the group finished in the window, the group may have been idle, so there is no estimate.
         if watched >= WINDOW && done > 0 && self.samples.iter().all(|(_, sample)| sample.waiting >= done) {
             let rate = done as f64 / watched.as_secs_f64();
@@ -216,11 +216,11 @@ mod tests {
 
     /// Samples a group every second. It finishes `done` frames per second, while `accepted` arrive.
     fn sampled(samples: u64, done: u64, accepted: u64) -> Vec<Option<Duration>> {
-        let (mut throughput, begun) = (Throughput::default(), Instant::now());
+        let (mut throughput, started) = (Throughput::default(), Instant::now());
         let sample = |second: u64| {
             let finished = done * second;
             let progress = Progress { finished, waiting: (accepted * second).saturating_sub(finished) };
-            throughput.update(begun + Duration::from_secs(second), progress).wait
+            throughput.update(started + Duration::from_secs(second), progress).wait
         };
         (0..samples).map(sample).collect()
     }
@@ -242,17 +242,17 @@ mod tests {
     /// sample, while `coming` arrive. Checks that every estimated wait is about the true one, and
     /// that there is an estimate at the end.
     fn estimates_are_true(from: u32, coming: impl Fn(u32) -> u64) {
-        let (mut throughput, begun) = (Throughput::default(), Instant::now());
+        let (mut throughput, started) = (Throughput::default(), Instant::now());
         let (mut estimate, mut progress) = (None, Progress { finished: 0, waiting: 0 });
         for sample in 0_u32..80 {
             progress.waiting += coming(sample);
             let done = if sample < from { 0 } else { progress.waiting.min(20) };
             progress = Progress { finished: progress.finished + done, waiting: progress.waiting - done };
-            estimate = throughput.update(begun + PERIOD * sample, progress).wait;
-            let truly = Duration::from_secs_f64(progress.waiting as f64 / 40.0);
+            estimate = throughput.update(started + PERIOD * sample, progress).wait;
+            let actual = Duration::from_secs_f64(progress.waiting as f64 / 40.0);
             assert!(
-                estimate.is_none_or(|wait| wait <= truly.mul_f64(1.2)),
-                "sample {sample}: {estimate:?}, truly {truly:?}"
+                estimate.is_none_or(|wait| wait <= actual.mul_f64(1.2)),
+                "sample {sample}: {estimate:?}, actual {actual:?}"
             );
         }
         assert!(estimate.is_some(), "a busy group has no estimate");
@@ -274,11 +274,11 @@ mod tests {
 
     #[test]
     fn an_overload_with_many_refusals_is_logged_once() {
-        let (mut overload, begun) = (Overload::default(), Instant::now());
+        let (mut overload, started) = (Overload::default(), Instant::now());
         let events: Vec<_> = (0..200)
             .filter_map(|second| {
                 let behind = (10..100).contains(&second) && second % 5 == 0 || second == 150;
-                overload.update(begun + Duration::from_secs(second), behind).map(|event| (second, event))
+                overload.update(started + Duration::from_secs(second), behind).map(|event| (second, event))
             })
             .collect();
         assert_eq!(
@@ -294,8 +294,8 @@ mod tests {
 
     #[test]
     fn the_throughput_is_kept_while_the_group_is_stopped() {
-        let (mut throughput, begun) = (Throughput::default(), Instant::now());
-        let at = |second| begun + Duration::from_secs(second);
+        let (mut throughput, started) = (Throughput::default(), Instant::now());
+        let at = |second| started + Duration::from_secs(second);
         for second in 0..10 {
             throughput.update(at(second), Progress { finished: 10 * second, waiting: 1000 });
         }

@@ -71,18 +71,18 @@ pub fn requests(data: &[u8]) {
     let Some(request) = request(data) else { return };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = request.body().clone();
-    let answer = Edge::get().ask(request.map(Body::from));
-    let proxied = PROXIED.contains(&uri.path()) && answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let response = Edge::get().ask(request.map(Body::from));
+    let proxied = PROXIED.contains(&uri.path()) && response.status == StatusCode::SERVICE_UNAVAILABLE;
     if OAUTH.contains(&uri.path()) {
-        assert_refusal(&answer);
+        assert_refusal(&response);
     } else if !proxied {
-        assert_answer(&answer);
+        assert_answer(&response);
     }
     if method == Method::POST && uri.path() == "/v1/frames" {
-        assert_accepted(&answer, &body);
+        assert_accepted(&response, &body);
     }
     if method == Method::GET && uri.path().starts_with("/v1/") {
-        assert_page(&answer, uri.path());
+        assert_page(&response, uri.path());
     }
 }
 
@@ -108,40 +108,40 @@ fn request(data: &[u8]) -> Option<Request<Bytes>> {
 }
 
 /// No 5xx, and a 4xx has an error of RFC 6749, section 5.2, except for a wrong method.
-fn assert_refusal(answer: &Answer) {
-    assert!(!answer.status.is_server_error(), "{answer:?}");
-    if !answer.status.is_client_error() || answer.status == StatusCode::METHOD_NOT_ALLOWED {
+fn assert_refusal(response: &Answer) {
+    assert!(!response.status.is_server_error(), "{response:?}");
+    if !response.status.is_client_error() || response.status == StatusCode::METHOD_NOT_ALLOWED {
         return;
     }
-    assert_eq!(answer.header(CONTENT_TYPE), Some("application/json"), "{answer:?}");
-    assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of refusal", answer.body.len());
-    let refusal = serde_json::from_slice::<serde_json::Value>(&answer.body);
-    assert!(refusal.is_ok_and(|refusal| refusal["error"].is_string()), "{answer:?}");
+    assert_eq!(response.header(CONTENT_TYPE), Some("application/json"), "{response:?}");
+    assert!(response.body.len() <= LONGEST_PROBLEM, "{} bytes of refusal", response.body.len());
+    let refusal = serde_json::from_slice::<serde_json::Value>(&response.body);
+    assert!(refusal.is_ok_and(|refusal| refusal["error"].is_string()), "{response:?}");
 }
 
 /// No 5xx, and a 4xx has a problem.
-fn assert_answer(answer: &Answer) {
-    assert!(!answer.status.is_server_error(), "{answer:?}");
-    if !answer.status.is_client_error() {
+fn assert_answer(response: &Answer) {
+    assert!(!response.status.is_server_error(), "{response:?}");
+    if !response.status.is_client_error() {
         return;
     }
-    assert_eq!(answer.header(CONTENT_TYPE), Some("application/problem+json"), "{answer:?}");
-    assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", answer.body.len());
+    assert_eq!(response.header(CONTENT_TYPE), Some("application/problem+json"), "{response:?}");
+    assert!(response.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", response.body.len());
     // The response to a HEAD has no body.
-    if !answer.body.is_empty() {
-        let problem = serde_json::from_slice::<Problem>(&answer.body);
-        assert!(problem.as_ref().is_ok_and(|problem| problem.status == answer.status), "{problem:?} {answer:?}");
+    if !response.body.is_empty() {
+        let problem = serde_json::from_slice::<Problem>(&response.body);
+        assert!(problem.as_ref().is_ok_and(|problem| problem.status == response.status), "{problem:?} {response:?}");
     }
 }
 
 /// The accepted image, if there is one: within the limits, and a part of the body.
-fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
-    assert_answer(answer);
-    let [message] = answer.published.as_slice() else {
-        assert!(answer.published.is_empty() && !answer.status.is_success(), "{answer:?}");
+fn assert_accepted<'a>(response: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
+    assert_answer(response);
+    let [message] = response.published.as_slice() else {
+        assert!(response.published.is_empty() && !response.status.is_success(), "{response:?}");
         return None;
     };
-    assert!(answer.status.is_success(), "{answer:?}");
+    assert!(response.status.is_success(), "{response:?}");
     let frame = FrameEvent::from_message(message);
     let inline = |frame: &FrameEvent| matches!(&frame.content, FrameContent::Inline(image) if *image == message.value);
     assert!(frame.as_ref().is_ok_and(inline), "{frame:?}");
@@ -154,8 +154,8 @@ fn assert_accepted<'a>(answer: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
 }
 
 /// The cursor of a page continues the list.
-fn assert_page(answer: &Answer, path: &str) {
-    let Ok(page) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return };
+fn assert_page(response: &Answer, path: &str) {
+    let Ok(page) = serde_json::from_slice::<serde_json::Value>(&response.body) else { return };
     let Some(next) = page.get("next_cursor").and_then(|next| next.as_str()) else { return };
     assert_eq!(PageCursor::decode(next).map(|cursor| cursor.encode()).as_deref(), Ok(next));
     let Ok(uri) = format!("{path}?cursor={next}").parse::<Uri>() else { return };

@@ -70,7 +70,7 @@ fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Route
 /// Turns a panic into a problem, sets the rate limit headers, and records metrics. One function, because each layer of
 /// middleware costs every request several allocations.
 async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
+    let started = Instant::now();
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let rate_limit = StateSlot::insert(&mut request);
     let answering = AssertUnwindSafe(next.run(request.map(drain_on_drop))).catch_unwind();
@@ -78,15 +78,15 @@ async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Reques
         ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
     });
     rate_limit.rate_limit_headers(response.headers_mut());
-    metrics.record(&method, route.as_ref(), response.status(), began.elapsed());
+    metrics.record(&method, route.as_ref(), response.status(), started.elapsed());
     response
 }
 
 /// The routes, each with a time limit for its response.
 fn with_timeout<S: Clone + Send + Sync + 'static>(limit: Duration, routes: OpenApiRouter<S>) -> OpenApiRouter<S> {
     routes.layer(from_fn(move |request: Request, next: Next| async move {
-        let answered = tokio::time::timeout(limit, next.run(request)).await;
-        answered.unwrap_or_else(|_| ApiError::from(ServiceError::Timeout).into_response())
+        let response = tokio::time::timeout(limit, next.run(request)).await;
+        response.unwrap_or_else(|_| ApiError::from(ServiceError::Timeout).into_response())
     }))
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    async fn ask(routes: Router, path: &str) -> Response {
+    async fn get(routes: Router, path: &str) -> Response {
         with_middleware(routes).oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
     }
 
@@ -108,19 +108,19 @@ mod tests {
         async fn panicking() -> StatusCode {
             panic!("secret")
         }
-        let answer = ask(Router::new().route("/panic", get(panicking)), "/panic").await;
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let response = get(Router::new().route("/panic", get(panicking)), "/panic").await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         assert!(!String::from_utf8_lossy(&body).contains("secret"));
     }
 
     #[tokio::test]
     async fn a_slow_handler_is_answered_with_503() {
         let hang = Router::new().route("/hang", get(std::future::pending::<StatusCode>));
-        let answer = ask(with_timeout(Duration::from_millis(10), hang.into()).into(), "/hang").await;
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(answer.headers().contains_key("retry-after"));
+        let response = get(with_timeout(Duration::from_millis(10), hang.into()).into(), "/hang").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key("retry-after"));
     }
 
     #[test]

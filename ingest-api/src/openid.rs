@@ -184,8 +184,8 @@ impl Provider {
 
 /// HTTP Basic, which every provider must support, unless its metadata says that it does not.
 fn client_authentication(metadata: &Metadata) -> AuthType {
-    let ways = metadata.token_endpoint_auth_methods_supported();
-    let takes = |way| ways.is_none_or(|ways| ways.contains(&way));
+    let auth_methods = metadata.token_endpoint_auth_methods_supported();
+    let takes = |way| auth_methods.is_none_or(|auth_methods| auth_methods.contains(&way));
     if takes(CoreClientAuthMethod::ClientSecretBasic) { AuthType::BasicAuth } else { AuthType::RequestBody }
 }
 
@@ -241,8 +241,8 @@ mod tests {
             OpenIdArgs { oidc_issuer: None, ..google() },
             OpenIdArgs { oidc_client_secret: Some("secret".parse().unwrap()), ..OpenIdArgs::default() },
         ] {
-            let said = refused(&half);
-            assert!(said.contains("SIGHTLINE_OIDC_ISSUER") && !said.contains("secret"), "{said}");
+            let message = refused(&half);
+            assert!(message.contains("SIGHTLINE_OIDC_ISSUER") && !message.contains("secret"), "{message}");
         }
     }
 

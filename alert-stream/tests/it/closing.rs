@@ -30,11 +30,11 @@ async fn a_stream_ends_within_five_seconds_of_its_credential() {
     for token in ["revoked", "brief"] {
         let mut client = SseClient::listen(replica.address, token).await;
         test.accounts.remove(if token == "brief" { "nobody" } else { token });
-        let begun = Instant::now();
+        let started = Instant::now();
         let last = client.next().await.unwrap();
         assert_eq!(last.comment.as_deref(), Some("the credential ended"));
         assert_eq!(client.next().await, None);
-        assert!(begun.elapsed() < Duration::from_secs(5 + 2), "{token}: {:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5 + 2), "{token}: {:?}", started.elapsed());
     }
     test.publish(alerts(0..1)).await;
     assert_eq!(lasting.numbers(1).await, [0], "other streams continue");

@@ -62,10 +62,10 @@ async fn heartbeats_move_the_cursor_of_a_client_without_alerts() {
     let mut idle = SseClient::send(request(replica.address, "/v1/alerts?label=nothing", ADMIN)).await;
     let first = idle.last_id.clone().unwrap();
     test.publish(alerts(0..5)).await;
-    let mut beats = 0;
-    let beat = loop {
-        beats += 1;
-        assert!(beats < 20, "the heartbeats do not move the cursor");
+    let mut heartbeats = 0;
+    let heartbeat = loop {
+        heartbeats += 1;
+        assert!(heartbeats < 20, "the heartbeats do not move the cursor");
         let event = idle.next().await.unwrap();
         assert!(event.name.is_none() && event.comment.is_some(), "{event:?}");
         if event.id.as_ref() != Some(&first) {
@@ -73,7 +73,7 @@ async fn heartbeats_move_the_cursor_of_a_client_without_alerts() {
         }
     };
     test.publish(alerts(5..6)).await;
-    let mut client = SseClient::resume(replica.address, ADMIN, &beat).await;
+    let mut client = SseClient::resume(replica.address, ADMIN, &heartbeat).await;
     assert_eq!(client.numbers(1).await, [5], "alerts that were filtered out are not sent again");
     replica.stop().await;
 }

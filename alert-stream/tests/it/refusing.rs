@@ -74,9 +74,9 @@ async fn a_client_over_the_limit_gets_503_until_another_disconnects() {
     let refused = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(first);
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        assert!(begun.elapsed() < TIMEOUT, "the slot of a closed connection is not freed");
+        assert!(started.elapsed() < TIMEOUT, "the slot of a closed connection is not freed");
         // The server notices a closed connection when it sends, at the latest a heartbeat.
         if request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap().status() == StatusCode::OK {
             break;

@@ -130,15 +130,15 @@ async fn an_id_of_another_topic_gets_a_reset() {
 
 #[tokio::test]
 async fn an_id_that_retention_dropped_gets_a_reset() {
-    let brief = |topics: contracts::Topics| topics.map(|topic| topic.retention = Duration::from_secs(1));
-    let test = TestStream::with(brief, Options { segment_bytes: 16 << 10, ..Options::default() });
+    let short_retention = |topics: contracts::Topics| topics.map(|topic| topic.retention = Duration::from_secs(1));
+    let test = TestStream::with(short_retention, Options { segment_bytes: 16 << 10, ..Options::default() });
     let replica = test.replica(&["--alert-window", "10"]).await;
     let id = SseClient::listen(replica.address, ADMIN).await.last_id.unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut next = 0;
     let earliest = async || test.bus.ranges(TopicRole::Alerts).await.unwrap()[0].earliest;
     while earliest().await == 0 {
-        assert!(begun.elapsed() < TIMEOUT, "retention never dropped anything");
+        assert!(started.elapsed() < TIMEOUT, "retention never dropped anything");
         test.publish(alerts(next..next + 50)).await;
         next += 50;
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -58,7 +58,7 @@ async fn a_client_that_reads_nothing_frees_its_slot() {
         .await;
     let stuck = lazy(replica.address).await;
     test.publish(heavy(1_500)).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let response = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
         if response.status() == 200 {
@@ -66,7 +66,7 @@ async fn a_client_that_reads_nothing_frees_its_slot() {
         }
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
-        assert!(begun.elapsed() < TIMEOUT, "the stuck client still has its slot");
+        assert!(started.elapsed() < TIMEOUT, "the stuck client still has its slot");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     drop(stuck);

@@ -76,9 +76,9 @@ impl AccountsService {
     /// The first failure.
     pub async fn maintain_once(&self) -> Result<(), AccountError> {
         let rotated = self.rotate_keys().await;
-        let swept = self.store.sweep(self.clock.now()).await;
+        let result = self.store.sweep(self.clock.now()).await;
         rotated?;
-        swept?;
+        result?;
         Ok(())
     }
 }
@@ -140,8 +140,8 @@ mod tests {
                 }
             }
         };
-        let begun = Instant::now();
-        (drain(&mut requests, &stop, LIMIT, handle).await, begun.elapsed())
+        let started = Instant::now();
+        (drain(&mut requests, &stop, LIMIT, handle).await, started.elapsed())
     }
 
     #[tokio::test]

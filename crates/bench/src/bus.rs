@@ -135,14 +135,14 @@ impl Open {
     async fn throughput(self, count: usize) -> anyhow::Result<Throughput> {
         let consumer = self.consumer().await?;
         let meter = Meter::of(std::process::id());
-        let (begun, used) = (Instant::now(), meter.cpu()?);
+        let (started, used) = (Instant::now(), meter.cpu()?);
         let consumed = tokio::spawn(consume(consumer, count));
         let producer = self.bus.producer();
         let frames = (0..count).map(|number| Ok(frame(number, FRAME_BYTES)));
         send_all(&*producer, TopicRole::Frames, frames).await?;
-        let written = begun.elapsed();
+        let written = started.elapsed();
         consumed.await??;
-        let (consumed, used) = (begun.elapsed(), meter.cpu()? - used);
+        let (consumed, used) = (started.elapsed(), meter.cpu()? - used);
         self.remove().await?;
         let rate = |time: Duration| (count * FRAME_BYTES) as f64 / 1e6 / time.as_secs_f64();
         let per_cpu = count as f64 / used.as_secs_f64();
@@ -153,10 +153,10 @@ impl Open {
         let count = PER_SECOND as usize * usize::try_from(length.as_secs())?;
         let consumed = tokio::spawn(consume(self.consumer().await?, count));
         let producer = self.bus.producer();
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut sent = Vec::with_capacity(count);
         for number in 0..count {
-            let due = begun + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
+            let due = started + Duration::from_secs(1) * u32::try_from(number)? / PER_SECOND;
             tokio::time::sleep_until(due.into()).await;
             let message = frame(number, bytes);
             // Measured from the time at which the message was due, so that delays of the sender count too.

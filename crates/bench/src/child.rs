@@ -115,8 +115,8 @@ impl ChildProcess {
                 bail!("{} ended with {status}; its log says why", self.name);
             }
             match reqwest::get(url).await {
-                Ok(answer) if answer.status().is_success() => return Ok(()),
-                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => last = response.text().await.unwrap_or_default(),
                 Err(error) => last = error.to_string(),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -192,18 +192,18 @@ async fn indexed(
     let wanted = results::Counts::of(count).all();
 
     let stored = grown(&database, 1).await?;
-    let (begun, cpu, server_cpu) = (Instant::now(), meter.cpu()?, server.map(Meter::cpu).transpose()?);
+    let (started, cpu, server_cpu) = (Instant::now(), meter.cpu()?, server.map(Meter::cpu).transpose()?);
     anyhow::ensure!(stored < wanted / 2, "the indexer had finished half of the results before the measurement; use more --indexer-results");
     let all = grown(&database, wanted).await?;
-    let (took, cpu) = (begun.elapsed(), meter.cpu()? - cpu);
+    let (took, cpu) = (started.elapsed(), meter.cpu()? - cpu);
     let server = server.map(Meter::cpu).transpose()?.zip(server_cpu).map(|(after, before)| after - before);
     anyhow::ensure!(all == wanted, "there are {all} documents instead of {wanted}");
 
     while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {
         tokio::time::sleep(POLL_INTERVAL).await;
-        anyhow::ensure!(begun.elapsed() < took + TIMEOUT, "the indexer commits nothing");
+        anyhow::ensure!(started.elapsed() < took + TIMEOUT, "the indexer commits nothing");
     }
-    let commit = begun.elapsed() - took;
+    let commit = started.elapsed() - took;
     indexer.kill().await?;
     Ok((Measurement { documents: (wanted - stored) as f64, took, cpu, server }, commit))
 }
@@ -240,10 +240,10 @@ async fn inserted(namespace: &TestNamespace, client: &Client, side_by_side: bool
     let mut child = ChildProcess::bench(&arguments, &[("SIGHTLINE_MONGODB_URI", namespace.mongodb_uri().to_owned())])?;
     let documents: f64 = child.read_line().await?.parse().context("the bare loop's count")?;
     let (meter, server) = (child.meter()?, server(client).await);
-    let (cpu, server_cpu, begun) = (meter.cpu()?, server.map(Meter::cpu).transpose()?, Instant::now());
+    let (cpu, server_cpu, started) = (meter.cpu()?, server.map(Meter::cpu).transpose()?, Instant::now());
     child.send_line("go").await?;
     child.expect_line("done").await?;
-    let (took, cpu) = (begun.elapsed(), meter.cpu()? - cpu);
+    let (took, cpu) = (started.elapsed(), meter.cpu()? - cpu);
     let server = server.map(Meter::cpu).transpose()?.zip(server_cpu).map(|(after, before)| after - before);
     child.kill().await?;
     client.database(&into).drop().await?;

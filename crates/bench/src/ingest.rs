@@ -55,7 +55,7 @@ pub struct IngestBench {
 
 /// Measurement of one turn.
 struct Turn {
-    answered: usize,
+    accepted: usize,
     took: Duration,
     used: Duration,
     times: Vec<Duration>,
@@ -161,24 +161,24 @@ impl Variant {
     async fn turn(&mut self, bus: &KafkaBus, mut clients: Clients, length: Duration) -> anyhow::Result<()> {
         clients.send(length / 4, TURN_BYTES / 4).await?;
         let meter = self.process.meter()?;
-        let (before, used, begun) = (records(bus).await?, meter.cpu()?, Instant::now());
+        let (before, used, started) = (records(bus).await?, meter.cpu()?, Instant::now());
         let times = clients.send(length, TURN_BYTES).await?;
-        let (took, used, answered) = (begun.elapsed(), meter.cpu()? - used, times.len());
+        let (took, used, accepted) = (started.elapsed(), meter.cpu()? - used, times.len());
         let more = records(bus).await? - before;
-        ensure!(more == answered as i64, "{answered} requests were accepted and {more} records are on the topic");
-        self.turns.push(Turn { answered, took, used, times });
+        ensure!(more == accepted as i64, "{accepted} requests were accepted and {more} records are on the topic");
+        self.turns.push(Turn { accepted, took, used, times });
         Ok(())
     }
 
     /// Requests per second of processor time, by turn.
     fn rates(&self) -> impl Iterator<Item = f64> {
-        self.turns.iter().map(|turn| turn.answered as f64 / turn.used.as_secs_f64())
+        self.turns.iter().map(|turn| turn.accepted as f64 / turn.used.as_secs_f64())
     }
 
     /// Reports the measurements and clears them.
     fn report(&mut self, report: &mut Report, load: &str) {
         let middle = |values: Vec<f64>| Spread::of(&values).median;
-        let per_second = |turn: &Turn| turn.answered as f64 / turn.took.as_secs_f64();
+        let per_second = |turn: &Turn| turn.accepted as f64 / turn.took.as_secs_f64();
         let mut figure = |what: &str, value, unit| report.figure(format!("{load}: {}, {what}", self.name), value, unit);
         figure("per CPU-second", middle(self.rates().collect()), "requests/CPU-s");
         figure("per second", middle(self.turns.iter().map(per_second).collect()), "requests/s");

@@ -63,10 +63,10 @@ mod tests {
     #[test]
     fn work_and_memory_are_measured() {
         let meter = Meter::of(std::process::id());
-        let (before, begun) = (meter.cpu().unwrap(), Instant::now());
+        let (before, started) = (meter.cpu().unwrap(), Instant::now());
         // Repeats until the kernel has updated its counters.
         while meter.cpu().unwrap() < before + Duration::from_millis(50) {
-            assert!(begun.elapsed() < Duration::from_secs(120), "no processor time was counted");
+            assert!(started.elapsed() < Duration::from_secs(120), "no processor time was counted");
             std::hint::black_box((0..100_000_u64).sum::<u64>());
         }
         let resident = meter.resident().unwrap();

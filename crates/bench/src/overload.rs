@@ -84,8 +84,8 @@ async fn overload(
     length: Duration,
 ) -> anyhow::Result<()> {
     let mut senders = Senders::start(&services.url, &services.token, image, AT_ONCE)?;
-    let calm = ordinary(&services, image).await?;
-    let begun = Instant::now();
+    let before = ordinary(&services, image).await?;
+    let started = Instant::now();
     let (stop, stopped) = oneshot::channel();
     let load = async {
         let capacity = 1.0 / MODEL.as_secs_f64();
@@ -97,17 +97,17 @@ async fn overload(
             full.refused,
             full.shown
         );
-        let from = begun.elapsed().as_secs_f64();
+        let from = started.elapsed().as_secs_f64();
         senders.offer(capacity * TIMES, length).await?;
         let outcome = senders.outcome().await?;
-        let to = begun.elapsed().as_secs_f64();
+        let to = started.elapsed().as_secs_f64();
         let well = recovery(&services, image).await;
         let after = ordinary(&services, image).await;
         let lost = unfinished(&services, &senders, length).await?;
         drop(stop);
         anyhow::Ok((from, to, outcome, well?, after?, lost))
     };
-    let (load, seen) = tokio::join!(load, watch::watch(&services, begun, stopped));
+    let (load, seen) = tokio::join!(load, watch::watch(&services, started, stopped));
     let ((from, to, outcome, well, after, lost), seen) = (load?, seen?);
     memory(report, name, &services, &seen);
     answers(report, name, &outcome);
@@ -115,7 +115,7 @@ async fn overload(
     report.figure(format!("{name}: peak"), peak, "frames/s");
     report.with_goal(format!("{name}: done under overload, of the peak"), goodput / peak, "", Goal::AtLeast(0.8));
     report.with_goal(format!("{name}: accepted again after"), well, "s", Goal::AtMost(10.0));
-    report.figure(format!("{name}: ordinary requests before, p99"), calm.ms(0.99), "ms");
+    report.figure(format!("{name}: ordinary requests before, p99"), before.ms(0.99), "ms");
     report.figure(format!("{name}: ordinary requests after, p99"), after.ms(0.99), "ms");
     report.with_goal(format!("{name}: accepted frames without a result"), lost as f64, "", Goal::AtMost(0.0));
     report.series(format!("{name}: frames finished"), "s", "frames", seen.done);
@@ -165,16 +165,16 @@ async fn ordinary(services: &LimitedServices, image: &Bytes) -> anyhow::Result<T
 /// Seconds until the first of several consecutive ordinary requests is accepted.
 async fn recovery(services: &LimitedServices, image: &Bytes) -> anyhow::Result<f64> {
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let (mut row, mut since) = (0, 0.0);
     while row < ORDINARY {
         ensure!(
-            begun.elapsed() < Duration::from_secs(600),
+            started.elapsed() < Duration::from_secs(600),
             "ordinary requests are refused ten minutes after the overload"
         );
         let (accepted, _) = one(&http, services, image).await?;
         if row == 0 {
-            since = begun.elapsed().as_secs_f64();
+            since = started.elapsed().as_secs_f64();
         }
         row = if accepted { row + 1 } else { 0 };
         tokio::time::sleep(BETWEEN).await;
@@ -183,12 +183,12 @@ async fn recovery(services: &LimitedServices, image: &Bytes) -> anyhow::Result<f
 }
 
 async fn one(http: &reqwest::Client, services: &LimitedServices, image: &Bytes) -> anyhow::Result<(bool, Duration)> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let request = http.post(format!("{}/v1/frames?stream=ordinary", services.url)).bearer_auth(&services.token);
-    let answer = request.header("content-type", "image/png").body(image.clone()).send().await?;
-    let status = answer.status().as_u16();
-    answer.bytes().await?;
-    Ok((status == 202, begun.elapsed()))
+    let response = request.header("content-type", "image/png").body(image.clone()).send().await?;
+    let status = response.status().as_u16();
+    response.bytes().await?;
+    Ok((status == 202, started.elapsed()))
 }
 
 /// Number of accepted frames without a result, after the worker had enough time for all.
@@ -198,16 +198,16 @@ async fn unfinished(services: &LimitedServices, senders: &Senders, length: Durat
     let mut waiting = senders.accepted()?;
     while !waiting.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let asked = stream::iter(waiting).map(|id| async move {
+        let checks = stream::iter(waiting).map(|id| async move {
             let request = http.get(format!("{}/v1/frames/{id}", services.url)).bearer_auth(&services.token);
-            let answer = request.send().await?;
-            let status = answer.status().as_u16();
-            answer.bytes().await?;
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            response.bytes().await?;
             ensure!(matches!(status, 200 | 404), "frame {id} was answered by {status}");
             Ok((status == 404).then_some(id))
         });
-        let asked: Vec<anyhow::Result<Option<String>>> = asked.buffered(8).collect().await;
-        waiting = asked.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let checks: Vec<anyhow::Result<Option<String>>> = checks.buffered(8).collect().await;
+        waiting = checks.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
     }
     Ok(waiting.len())
 }

@@ -98,11 +98,11 @@ async fn client(url: String, token: String, until: Instant) -> anyhow::Result<Ve
             0 => http.get(format!("{url}/v1/detections?limit=10")),
             _ => http.post(format!("{url}/v1/detections")).json(&serde_json::json!({"label": "car", "stream": "gate"})),
         };
-        let begun = Instant::now();
-        let answer = request.bearer_auth(&token).send().await.context("an ordinary request could not be sent")?;
-        let status = answer.status();
-        let body = answer.bytes().await.context("the response to an ordinary request was cut off")?;
-        times.push(begun.elapsed());
+        let started = Instant::now();
+        let response = request.bearer_auth(&token).send().await.context("an ordinary request could not be sent")?;
+        let status = response.status();
+        let body = response.bytes().await.context("the response to an ordinary request was cut off")?;
+        times.push(started.elapsed());
         ensure!(status.is_success(), "an ordinary request: {status}: {}", String::from_utf8_lossy(&body));
         tokio::time::sleep(CLIENT_PAUSE).await;
     }

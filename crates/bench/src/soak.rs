@@ -57,11 +57,11 @@ impl SoakBench {
         let images: Arc<[SampleImage]> = images::all()?.into();
         let length = Duration::from_secs_f64(60.0 * self.soak_minutes.unwrap_or_else(|| run_length.pick(60.0, 1.0)));
         let service = Service::start().await?;
-        let (begun, meter) = (Instant::now(), service.child.meter()?);
+        let (started, meter) = (Instant::now(), service.child.meter()?);
         let before = meter.resident()? as f64 / MB;
         let until = match self.soak_passes {
             Some(passes) => Until::Sent(passes * images.len()),
-            None => Until::Time(begun + length),
+            None => Until::Time(started + length),
         };
         let sent = Arc::new(AtomicUsize::new(0));
         let mut senders = JoinSet::new();
@@ -76,13 +76,13 @@ impl SoakBench {
                     Some(ended) => ended??,
                     None => break,
                 },
-                _ = ticks.tick() => memory.push((begun.elapsed().as_secs_f64(), meter.resident()? as f64 / MB)),
+                _ = ticks.tick() => memory.push((started.elapsed().as_secs_f64(), meter.resident()? as f64 / MB)),
             }
         }
         let mut report = Report::new("soak");
         report.setting("images", images.len());
         report.setting("senders", SENDERS);
-        report.setting("seconds", begun.elapsed().as_secs());
+        report.setting("seconds", started.elapsed().as_secs());
         show(&mut report, before, &memory, sent.load(Ordering::Relaxed));
         report.figure("memory, most", meter.peak()? as f64 / MB, "MB");
         report.series("memory", "s", "MB", memory);
@@ -145,8 +145,8 @@ async fn send(
         let place = (number * 7 + number / images.len()) % images.len();
         let SampleImage { name, media_type, bytes } = images.get(place).context("there are no images")?;
         let request = http.post(format!("{url}/v1/frames")).bearer_auth(&token).header("content-type", *media_type);
-        let answer = request.header("prefer", "wait=30").body(bytes.clone()).send().await?;
-        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        let response = request.header("prefer", "wait=30").body(bytes.clone()).send().await?;
+        let (status, text) = (response.status().as_u16(), response.text().await?);
         ensure!(matches!(status, 200 | 202), "{name} was answered by {status}: {text}");
         ensure!(!text.contains("\"failed\""), "{name} could not be processed: {text}");
     }

@@ -66,11 +66,11 @@ impl InFlight {
 
     /// Removes a revoked partition. Returns its last offset to commit, if that has changed.
     pub fn forget(&mut self, partition: i32) -> Option<Position> {
-        let gone = self.partitions.remove(&partition)?;
-        self.messages -= gone.unfinished.len();
-        self.bytes -= gone.unfinished.values().sum::<usize>();
-        let offset = gone.commit_offset();
-        (offset > gone.committed).then_some(Position { partition, offset })
+        let removed = self.partitions.remove(&partition)?;
+        self.messages -= removed.unfinished.len();
+        self.bytes -= removed.unfinished.values().sum::<usize>();
+        let offset = removed.commit_offset();
+        (offset > removed.committed).then_some(Position { partition, offset })
     }
 
     /// The offset to commit, for each partition where it changed since [`committed`](Self::committed): that of its lowest

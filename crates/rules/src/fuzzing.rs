@@ -41,7 +41,7 @@ pub fn rules(data: &[u8]) {
                 Err(error) => assert!(matches!(error, Error::Evaluation(_)), "{source:?} passed the check: {error}"),
             }
             let answers = again.iter().map(|again| again.matches(&subject));
-            assert!(answers.into_iter().all(|answer| answer == condition.matches(&subject)), "{source:?}");
+            assert!(answers.into_iter().all(|response| response == condition.matches(&subject)), "{source:?}");
         }
     }
 }

@@ -161,16 +161,16 @@ impl Pair {
 
 /// Writes a new file and renames it, so that readers never see a part of it and it does not keep the mode of an old file.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let aside = path.with_extension("new");
-    let written = match std::fs::remove_file(&aside) {
+    let temporary = path.with_extension("new");
+    let written = match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
-            .open(&aside)
+            .open(&temporary)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&aside, path)),
+            .and_then(|()| std::fs::rename(&temporary, path)),
     };
     written.with_context(|| format!("{} cannot be written", path.display()))
 }

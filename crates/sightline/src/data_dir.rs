@@ -73,15 +73,15 @@ pub fn admin_token(folder: &Path) -> anyhow::Result<String> {
     }
     let token = accounts::generate_token();
     // Writes a new file and renames it, so that a crash leaves no partial token.
-    let aside = folder.join(".admin.token.new");
+    let temporary = folder.join(".admin.token.new");
     let written = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&aside)
+        .open(&temporary)
         .and_then(|mut file| writeln!(file, "{token}").and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&aside, &path));
+        .and_then(|()| std::fs::rename(&temporary, &path));
     written.with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(token)
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// Its position on the dead-letter topic, as `partition/offset`.
-    pub place: String,
+    pub position: String,
     /// Stable code of the cause.
     pub cause: String,
     /// The cause in words.
@@ -88,7 +88,7 @@ pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> any
 fn view(delivery: &Delivery, letter: &DeadLetter) -> Letter {
     let origin = &letter.origin;
     Letter {
-        place: format!("{}/{}", delivery.position.partition, delivery.position.offset),
+        position: format!("{}/{}", delivery.position.partition, delivery.position.offset),
         cause: letter.cause.code.clone(),
         message: letter.cause.message.clone(),
         origin: format!("{}/{}/{}", origin.topic, origin.partition, origin.offset),
@@ -103,33 +103,33 @@ struct Waiting {
     consumer: Box<dyn Consumer>,
     /// Partition and its end offset at the start.
     ends: Vec<(i32, i64)>,
-    nothing: bool,
+    is_drained: bool,
 }
 
 impl Waiting {
     async fn open(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<Self> {
         let group = format!("sightline.redrive.{role}");
         let ranges = bus.ranges(role).await?;
-        let nothing = bus.oldest_unconsumed(role, &group).await?.is_none();
+        let is_empty = bus.oldest_unconsumed(role, &group).await?.is_none();
         // One at a time, so that no offset beyond the last redriven one is committed.
         let options = ConsumerOptions { drain: Duration::from_secs(5), ..ConsumerOptions::default() };
         let consumer = bus.consumer(role, &group, options).await?;
-        Ok(Self { consumer, ends: ranges.iter().map(|range| (range.partition, range.end)).collect(), nothing })
+        Ok(Self { consumer, ends: ranges.iter().map(|range| (range.partition, range.end)).collect(), is_drained })
     }
 
     async fn next(&mut self) -> anyhow::Result<Option<Delivery>> {
-        if self.nothing {
+        if self.is_drained {
             return Ok(None);
         }
         loop {
             let incoming = tokio::time::timeout(NEXT_TIMEOUT, self.consumer.next()).await;
             match incoming.context("no dead letter arrived; is another redrive running?")?? {
                 Incoming::Delivery(delivery) => {
-                    let place = delivery.position;
-                    let last = |&(partition, end): &(i32, i64)| partition == place.partition && place.offset + 1 >= end;
+                    let position = delivery.position;
+                    let last = |&(partition, end): &(i32, i64)| partition == position.partition && position.offset + 1 >= end;
                     self.ends.retain(|end| !last(end));
                     // The last one of all partitions.
-                    self.nothing = self.ends.iter().all(|(_, end)| *end == 0) || self.ends.is_empty();
+                    self.is_drained = self.ends.iter().all(|(_, end)| *end == 0) || self.ends.is_empty();
                     return Ok(Some(delivery));
                 }
                 Incoming::Assigned(_) | Incoming::Revoked(_) | Incoming::Gap { .. } => {}

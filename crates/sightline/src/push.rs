@@ -93,7 +93,7 @@ enum Failure {
 
 /// The time limits of one file.
 struct Deadline {
-    began: Instant,
+    started: Instant,
     busy: Duration,
     absent: Duration,
     /// Time of the first failure without an answer since the server last answered.
@@ -104,7 +104,7 @@ impl Deadline {
     fn new(wait: Option<u64>) -> Self {
         let wait = wait.map(Duration::from_secs);
         let (busy, absent) = (wait.unwrap_or(BUSY_LIMIT), wait.unwrap_or(ABSENT_LIMIT));
-        Self { began: Instant::now(), busy, absent, unanswered_since: None }
+        Self { started: Instant::now(), busy, absent, unanswered_since: None }
     }
 
     /// Waits before a retry, at least `pause`.
@@ -114,10 +114,10 @@ impl Deadline {
     async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
         let now = Instant::now();
         let pause = match failure {
-            Failure::Refused(asked, reason) => {
+            Failure::Refused(requested, reason) => {
                 self.unanswered_since = None;
-                let pause = pause.max(asked);
-                if now + pause > self.began + self.busy {
+                let pause = pause.max(requested);
+                if now + pause > self.started + self.busy {
                     bail!("gave up after {} s: {reason}", self.busy.as_secs());
                 }
                 pause
@@ -226,8 +226,8 @@ impl Push {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
         loop {
-            let asked = client.get(&accepted.results_url)?.timeout(Duration::from_secs(30)).send().await;
-            let failure = match asked {
+            let response = client.get(&accepted.results_url)?.timeout(Duration::from_secs(30)).send().await;
+            let failure = match response {
                 Ok(response) if response.status().is_success() => {
                     let view: FrameView = response.json().await.context(UNREADABLE)?;
                     if view.results.len() >= accepted.detectors.len() {

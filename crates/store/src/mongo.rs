@@ -104,7 +104,7 @@ impl MongoDocuments {
         call: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(limit, call).await {
-            Ok(answer) => answer.map_err(|failure| failure.into_store_error(&self.shown)),
+            Ok(response) => response.map_err(|failure| failure.into_store_error(&self.shown)),
             Err(_) => Err(StoreError::Unavailable(format!(
                 "{} did not respond within {} s (SIGHTLINE_MONGODB_URI)",
                 self.shown,
@@ -217,8 +217,8 @@ impl Documents for MongoDocuments {
 
     async fn check(&self) -> Result<(), StoreError> {
         let call = async { Ok(self.client.database("admin").run_command(doc! { "hello": 1 }).await?) };
-        let answer = self.with_timeout(Box::pin(call)).await?;
-        if answer.get_bool("isWritablePrimary").unwrap_or(false) {
+        let response = self.with_timeout(Box::pin(call)).await?;
+        if response.get_bool("isWritablePrimary").unwrap_or(false) {
             return Ok(());
         }
         Err(StoreError::Unavailable(format!("{} has no primary to write to at the moment", self.shown)))

@@ -164,13 +164,13 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError> {
-        let mut swept = 0;
+        let mut deleted = 0;
         for day in self.days(kind).await? {
             if day.filename().is_some_and(|name| ended_longer_ago(name, age, Timestamp::now())) {
-                swept += self.delete_under(&day).await?;
+                deleted += self.delete_under(&day).await?;
             }
         }
-        Ok(swept)
+        Ok(deleted)
     }
 
     async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError> {

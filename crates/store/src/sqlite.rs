@@ -367,11 +367,11 @@ impl Documents for SqliteDocuments {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut swept = 0;
+        let mut deleted = 0;
         for collection in Collection::ALL {
-            swept += self.delete(collection.name(), "expires_at <= ?", &now.as_microsecond()).await?;
+            deleted += self.delete(collection.name(), "expires_at <= ?", &now.as_microsecond()).await?;
         }
-        Ok(swept)
+        Ok(deleted)
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -33,10 +33,10 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
 /// Decodes a file whose header announces this size.
 pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> {
     let (header, readable) = read_header(bytes)?;
-    let ink = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if ink { PixelFormat::CMYK } else { PixelFormat::RGB };
+    let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
+    let format = if is_cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
     let pixels = decompress(&readable, width as usize, height as usize, format)?;
-    let pixels = if ink { ink_to_rgb(&pixels) } else { pixels };
+    let pixels = if is_cmyk { ink_to_rgb(&pixels) } else { pixels };
     Ok((pixels, header::exif(bytes).map_or(Orientation::UPRIGHT, Orientation::from_exif)))
 }
 
@@ -90,12 +90,12 @@ fn decompressor() -> Result<Decompressor, String> {
     Ok(decompressor)
 }
 
-/// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no ink.
+/// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no is_cmyk.
 fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
-    for ink in pixels.chunks_exact(4) {
-        let black = u16::from(ink[3]);
-        rgb.extend(ink[..3].iter().map(|&colour| ((u16::from(colour) * black + 127) / 255) as u8));
+    for is_cmyk in pixels.chunks_exact(4) {
+        let black = u16::from(is_cmyk[3]);
+        rgb.extend(is_cmyk[..3].iter().map(|&colour| ((u16::from(colour) * black + 127) / 255) as u8));
     }
     rgb
 }

@@ -177,10 +177,10 @@ fn grey_and_four_colour_jpegs_become_rgb() {
     assert!(decode(&grey, &LIMITS).unwrap().rgb().iter().all(|sample| sample.abs_diff(90) < 3));
 
     // Inks are stored inverted: no cyan, half magenta, no yellow, half black.
-    let ink = [255u8, 128, 255, 128].repeat(64);
-    let ink = turbojpeg::Image { pixels: &ink[..], width: 8, pitch: 32, height: 8, format: PixelFormat::CMYK };
-    let ink = turbojpeg::compress(ink, 95, Subsamp::None).unwrap();
-    let pixels = decode(&ink, &LIMITS).unwrap();
+    let cmyk = [255u8, 128, 255, 128].repeat(64);
+    let cmyk = turbojpeg::Image { pixels: &cmyk[..], width: 8, pitch: 32, height: 8, format: PixelFormat::CMYK };
+    let cmyk = turbojpeg::compress(cmyk, 95, Subsamp::None).unwrap();
+    let pixels = decode(&cmyk, &LIMITS).unwrap();
     let [red, green, blue] = pixel(&pixels, 4, 4);
     assert!(red.abs_diff(128) < 6 && green.abs_diff(64) < 6 && blue.abs_diff(128) < 6, "{red} {green} {blue}");
 }

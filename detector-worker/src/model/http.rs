@@ -140,18 +140,18 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
 
 fn parse_answer(body: &[u8], image: &Image) -> Outcome {
     // A body in another form comes from a misconfigured engine and does not depend on the image.
-    let answer: Answer = serde_json::from_slice(body)
+    let response: Answer = serde_json::from_slice(body)
         .map_err(|error| DetectError::Unavailable(format!("its response is invalid: {error}")))?;
     let (width, height) = (image.pixels.width(), image.pixels.height());
-    let (engine_width, engine_height) = (answer.width.unwrap_or(width), answer.height.unwrap_or(height));
+    let (engine_width, engine_height) = (response.width.unwrap_or(width), response.height.unwrap_or(height));
     if (engine_width, engine_height) != (width, height) {
         return Err(DetectError::Rejected(format!(
             "it decoded {engine_width}x{engine_height} pixels, but the upright image has {width}x{height}"
         )));
     }
-    match answer.detections.iter().find_map(|detection| detection.check().err()) {
+    match response.detections.iter().find_map(|detection| detection.check().err()) {
         Some(fault) => Err(DetectError::Rejected(format!("its response is invalid: {fault}"))),
-        None => Ok(answer.detections.into()),
+        None => Ok(response.detections.into()),
     }
 }
 
@@ -212,39 +212,39 @@ mod tests {
     #[test]
     fn a_batch_returns_one_outcome_per_image_and_permanent_errors_are_about_the_image() {
         let batch: Vec<_> = ["f", "r", "x", "s", "n", "h", "b"].map(image).into();
-        let answers = detector(&engine()).detect(&batch);
+        let responses = detector(&engine()).detect(&batch);
         let is_permanent =
-            |answer: &Outcome| answer.as_ref().is_err_and(|error| matches!(error, DetectError::Rejected(_)));
-        let [face, refused, busy, other_size, out_of_range, html, too_long] = answers.as_slice() else {
-            panic!("{answers:?}")
+            |response: &Outcome| response.as_ref().is_err_and(|error| matches!(error, DetectError::Rejected(_)));
+        let [face, refused, busy, other_size, out_of_range, html, too_long] = responses.as_slice() else {
+            panic!("{responses:?}")
         };
         assert_eq!(face.as_ref().unwrap().detections[0].label, "face");
-        for answer in [refused, other_size, out_of_range, too_long] {
-            assert!(is_permanent(answer), "{answer:?}");
+        for response in [refused, other_size, out_of_range, too_long] {
+            assert!(is_permanent(response), "{response:?}");
         }
-        for answer in [busy, html] {
-            assert_eq!(answer.as_ref().unwrap_err().failure_code(), None, "{answer:?}");
+        for response in [busy, html] {
+            assert_eq!(response.as_ref().unwrap_err().failure_code(), None, "{response:?}");
         }
     }
 
     #[test]
     fn attributes_of_an_engine_are_kept_within_their_bounds() {
-        let answers = detector(&engine()).detect(&["a", "l"].map(image));
-        let found = &answers[0].as_ref().unwrap().detections[0].attributes;
+        let responses = detector(&engine()).detect(&["a", "l"].map(image));
+        let found = &responses[0].as_ref().unwrap().detections[0].attributes;
         assert_eq!((found.make(), found.vehicle().year), (Some("Audi"), Some(2020)));
         let expected: [(&str, contracts::AttributeValue); 3] =
             [("colour", "red".into()), ("doors", 4.into()), ("parked", true.into())];
         for (name, value) in expected {
             assert_eq!(found.get(name), Some(&value));
         }
-        let refused = answers[1].as_ref().unwrap_err();
+        let refused = responses[1].as_ref().unwrap_err();
         assert!(matches!(refused, DetectError::Rejected(reason) if reason.contains("colour")), "{refused}");
     }
 
     #[test]
     fn an_engine_that_is_down_is_transient_and_hides_its_password() {
-        let answers = detector("http://name:secret@127.0.0.1:1/detect").detect(&[image("f")]);
-        let error = answers[0].as_ref().unwrap_err();
+        let responses = detector("http://name:secret@127.0.0.1:1/detect").detect(&[image("f")]);
+        let error = responses[0].as_ref().unwrap_err();
         assert!(matches!(error, DetectError::Unavailable(_)) && !error.to_string().contains("secret"), "{error}");
     }
 

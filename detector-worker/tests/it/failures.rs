@@ -209,11 +209,11 @@ async fn a_bad_image_fails_and_a_lost_device_ends_the_worker() {
     let bad = frame("gate", png(13, 13));
     setup.send(&bad).await;
     setup.send(&frame("gate", png(10, 10))).await;
-    let picky = fake("face", |image| match image.pixels.width() {
+    let refusing_some = fake("face", |image| match image.pixels.width() {
         13 => Err(DetectError::Inference("an unsupported shape".to_owned())),
         _ => Ok(vec![detection("face", image)].into()),
     });
-    let worker = setup.start(vec![picky], &[]);
+    let worker = setup.start(vec![refusing_some], &[]);
     worker.caught_up().await;
     worker.stop().await;
     let results = setup.results().await;

@@ -160,8 +160,8 @@ async fn changed_rules_are_active_without_a_restart() {
     let indexer = test.index(&["--rule-face-seen", "off"]);
     let mut hats = rule(&mine, "hats", r#"label == "hat" && stream == "gate-1""#);
     let broken = rule(&mine, "broken", "labl == 1");
-    let anothers = rule(&"someone-else".parse().unwrap(), "anothers", "true");
-    for rule in [&hats, &broken, &anothers] {
+    let foreign = rule(&"someone-else".parse().unwrap(), "anothers", "true");
+    for rule in [&hats, &broken, &foreign] {
         test.documents.put_rule(rule).await.unwrap();
     }
     let hat = || result(vec![detection("hat", 0.9), detection("face", 0.9)]);

@@ -61,20 +61,20 @@ pub(super) fn sign_in(data: &[u8]) -> usize {
 
     if let Some(request) = callback(&query, &cookies) {
         provider.answer_with(&token);
-        let answer = provider.edge.ask_anonymously(request);
+        let response = provider.edge.ask_anonymously(request);
         let own = form_urlencoded::parse(query.as_bytes())
             .any(|(name, value)| name == "state" && value == sign_in.state)
             && cookies.contains(&sign_in.cookie);
         assert!(own || !provider.was_called(), "the sign-in of another client reached the provider: {query} {cookies}");
         let allowed = own && signed && is_good(&claims, &provider.url, Some(&sign_in.nonce));
-        successes += usize::from(assert_outcome(&answer, &token, allowed));
+        successes += usize::from(assert_outcome(&response, &token, allowed));
     }
     let body = json!({"id_token": token}).to_string();
     let request = Request::post("/v1/oidc/id-token").header(CONTENT_TYPE, "application/json").body(Body::from(body));
     if let Ok(request) = request {
-        let answer = provider.edge.ask_anonymously(request);
+        let response = provider.edge.ask_anonymously(request);
         let allowed = signed && is_good(&claims, &provider.url, None);
-        successes += usize::from(assert_outcome(&answer, &token, allowed));
+        successes += usize::from(assert_outcome(&response, &token, allowed));
     }
     successes
 }
@@ -111,16 +111,16 @@ fn is_good(claims: &str, issuer: &str, nonce: Option<&str>) -> bool {
 
 /// Checks that there are tokens only if `allowed`, and otherwise a short problem that does not
 /// repeat the token. Returns whether there are tokens.
-fn assert_outcome(answer: &Answer, token: &str, allowed: bool) -> bool {
-    if answer.status.is_success() {
-        assert!(allowed, "signed in: {answer:?} by {token}");
+fn assert_outcome(response: &Answer, token: &str, allowed: bool) -> bool {
+    if response.status.is_success() {
+        assert!(allowed, "signed in: {response:?} by {token}");
         return true;
     }
     // The provider's response may be invalid, which gives 503; no other 5xx is allowed.
-    assert!(answer.status.is_client_error() || answer.status == StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-    assert_eq!(answer.header(CONTENT_TYPE), Some("application/problem+json"), "{answer:?}");
-    assert!(answer.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", answer.body.len());
-    let body = String::from_utf8_lossy(&answer.body);
+    assert!(response.status.is_client_error() || response.status == StatusCode::SERVICE_UNAVAILABLE, "{response:?}");
+    assert_eq!(response.header(CONTENT_TYPE), Some("application/problem+json"), "{response:?}");
+    assert!(response.body.len() <= LONGEST_PROBLEM, "{} bytes of problem", response.body.len());
+    let body = String::from_utf8_lossy(&response.body);
     assert!(token.len() < 40 || !body.contains(token), "the problem repeats the token: {body}");
     false
 }
@@ -178,10 +178,10 @@ impl FakeProvider {
     fn begin(&self) -> SignIn {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from_static("/v1/oidc/login");
-        let answer = self.edge.ask_anonymously(request);
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
-        let cookie = answer.header(SET_COOKIE).and_then(|line| line.split(';').next()).unwrap_or_default();
-        let page: Option<Url> = answer.header(LOCATION).and_then(|page| page.parse().ok());
+        let response = self.edge.ask_anonymously(request);
+        assert_eq!(response.status, StatusCode::SEE_OTHER, "{response:?}");
+        let cookie = response.header(SET_COOKIE).and_then(|line| line.split(';').next()).unwrap_or_default();
+        let page: Option<Url> = response.header(LOCATION).and_then(|page| page.parse().ok());
         let parameter = |name: &str| {
             let mut pairs = page.iter().flat_map(|page| page.query_pairs());
             pairs.find(|(given, _)| given == name).map(|(_, value)| value.into_owned()).unwrap_or_default()

@@ -152,11 +152,11 @@ impl IdTokenVerifier {
     fn check_audience(&self, claims: &Claims) -> Result<(), IdTokenError> {
         let audiences = claims.audiences();
         let accepted = audiences.iter().all(|audience| self.clients.contains(audience.as_str()));
-        let party_accepted = match claims.authorized_party() {
+        let is_party_accepted = match claims.authorized_party() {
             Some(party) => self.clients.contains(party.as_str()),
             None => audiences.len() == 1,
         };
-        if !audiences.is_empty() && accepted && party_accepted { Ok(()) } else { Err(IdTokenError::Audience) }
+        if !audiences.is_empty() && accepted && is_party_accepted { Ok(()) } else { Err(IdTokenError::Audience) }
     }
 }
 

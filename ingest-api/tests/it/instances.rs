@@ -19,7 +19,7 @@ async fn count_responses(
     request: impl Fn(SocketAddr) -> reqwest::RequestBuilder,
 ) -> BTreeMap<u16, usize> {
     let requests = (0..number).map(|index| request(addresses[index % 2]).send());
-    let statuses = stream::iter(requests).buffer_unordered(100).map(|answer| answer.unwrap().status().as_u16());
+    let statuses = stream::iter(requests).buffer_unordered(100).map(|response| response.unwrap().status().as_u16());
     let mut counts = BTreeMap::new();
     for status in statuses.collect::<Vec<_>>().await {
         *counts.entry(status).or_default() += 1;
@@ -56,15 +56,15 @@ async fn two_instances_share_one_rate_limit() {
     let name = unique_name();
     server.create_user(&name).await;
     let token = server.access_token(&name).await;
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let counts = count_responses(100, addresses, |address| {
         server.client.get(format!("http://{address}/v1/users/me")).bearer_auth(&token)
     });
     let counts = counts.await;
     // The burst of ten, and ten for each second.
-    let most = 10 + usize::try_from(began.elapsed().as_millis() / 100).unwrap() + 1;
+    let most = 10 + usize::try_from(started.elapsed().as_millis() / 100).unwrap() + 1;
     let accepted = counts[&200];
-    assert!((10..=most).contains(&accepted), "{counts:?} in {:?}", began.elapsed());
+    assert!((10..=most).contains(&accepted), "{counts:?} in {:?}", started.elapsed());
     assert_eq!(accepted + counts[&429], 100);
 }
 
@@ -86,9 +86,9 @@ async fn revocation_reaches_the_other_instance_in_a_second() {
     };
     assert_eq!(at_other().await, (StatusCode::OK, StatusCode::OK), "both instances accept the session");
     server.delete_as(&token, "/v1/sessions").await;
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while at_other().await != (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED) {
-        assert!(began.elapsed() < Duration::from_secs(1), "still accepted by the other instance");
+        assert!(started.elapsed() < Duration::from_secs(1), "still accepted by the other instance");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

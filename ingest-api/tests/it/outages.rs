@@ -43,24 +43,24 @@ impl SignedInUser {
 
 /// Checks that the response is a 503 with `Retry-After`, within ten seconds. Returns its body.
 async fn assert_retry_later(request: impl Future<Output = Response>) -> Value {
-    let began = Instant::now();
-    let answer = request.await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(began.elapsed() < Duration::from_secs(10), "after {:?}", began.elapsed());
-    let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let started = Instant::now();
+    let response = request.await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(started.elapsed() < Duration::from_secs(10), "after {:?}", started.elapsed());
+    let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
-    answer.json().await.unwrap()
+    response.json().await.unwrap()
 }
 
 /// Repeats a request until its response has this status; until then it must be 503.
 async fn wait_for_status(status: StatusCode, request: impl AsyncFn() -> Response) {
     let deadline = Instant::now() + TIMEOUT;
     loop {
-        let answer = request().await.status();
-        if answer == status {
+        let response = request().await.status();
+        if response == status {
             return;
         }
-        assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response, StatusCode::SERVICE_UNAVAILABLE);
         assert!(Instant::now() < deadline, "the service does not recover");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

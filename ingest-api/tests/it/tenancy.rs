@@ -92,8 +92,8 @@ async fn ids_of_other_tenants_look_unknown() {
     // After all of Bob's attempts Ann's items are unchanged.
     for (path, id) in ann.ids.iter().filter(|(path, _)| !path.ends_with("/image")) {
         if ["/v1/frames/{id}", "/v1/detections/{id}", "/v1/rules/{id}"].contains(path) {
-            let answer = server.get_as(&ann.token, &path.replace("{id}", id)).await;
-            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            let response = server.get_as(&ann.token, &path.replace("{id}", id)).await;
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
         } else if *path != "/v1/users/{id}" {
             let list = server.get_as(&ann.token, path.trim_end_matches("/{id}")).await;
             assert!(list.text().await.unwrap().contains(id.as_str()), "{path}");
@@ -114,9 +114,9 @@ async fn no_list_shows_items_of_another_tenant() {
         if path.contains('{') || operations["get"].is_null() || streams {
             continue;
         }
-        let answer = server.get_as(&bob, path).await.text().await.unwrap();
+        let response = server.get_as(&bob, path).await.text().await.unwrap();
         for (kind, id) in &ann.ids {
-            assert!(!answer.contains(id.as_str()), "{path} shows an item of {kind}: {answer}");
+            assert!(!response.contains(id.as_str()), "{path} shows an item of {kind}: {response}");
         }
         checked += 1;
     }

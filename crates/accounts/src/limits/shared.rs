@@ -69,10 +69,10 @@ impl RedisLimits {
         failed_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Records whether Redis answered. Logs every change once.
-    fn record(&self, answered: Result<(), &str>) {
+    /// Records whether Redis result. Logs every change once.
+    fn record(&self, result: Result<(), &str>) {
         let mut failed_until = self.failed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match answered {
+        match result {
             Ok(()) => {
                 if failed_until.take().is_some() {
                     tracing::info!("Redis answers again: all instances share their limits");

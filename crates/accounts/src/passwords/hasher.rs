@@ -41,7 +41,7 @@ pub(crate) struct Hasher {
     jobs: Sender<Job>,
     permits: Arc<Semaphore>,
     /// A hash of a random password. It is verified if the user does not exist, so that both cases take the same time.
-    decoy: Arc<str>,
+    dummy_hash: Arc<str>,
 }
 
 impl Hasher {
@@ -53,7 +53,7 @@ impl Hasher {
         let params = Params::new(settings.memory_kib, settings.passes, 1, None)
             .map_err(|error| format!("the cost of hashing passwords cannot be used: {error}"))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, &SecretText::random("")).ok_or("no password can be hashed")?;
+        let dummy_hash = hash(&argon2, &SecretText::random("")).ok_or("no password can be hashed")?;
         let (jobs, queue) = channel();
         let (queue, threads) = (Arc::new(Mutex::new(queue)), settings.threads.max(1));
         for _ in 0..threads {
@@ -63,7 +63,7 @@ impl Hasher {
             spawned.map_err(|error| format!("no thread for hashing passwords: {error}"))?;
         }
         let permits = Arc::new(Semaphore::new(threads + settings.waiting));
-        Ok(Self { jobs, permits, decoy: decoy.expose().into() })
+        Ok(Self { jobs, permits, dummy_hash: dummy_hash.expose().into() })
     }
 
     /// A permit for one password.
@@ -91,7 +91,7 @@ impl Hasher {
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, AccountError> {
         let exists = stored.is_some();
-        let stored = stored.map_or_else(|| Arc::clone(&self.decoy), |stored| stored.expose().into());
+        let stored = stored.map_or_else(|| Arc::clone(&self.dummy_hash), |stored| stored.expose().into());
         let candidates = Candidates::of(password);
         let verified = self.run(permit, move |argon2| verify(argon2, &candidates, &stored, exists)).await?;
         verified.ok_or_else(|| AccountError::Internal("the stored hash of a password cannot be read".to_owned()))
@@ -249,15 +249,15 @@ mod tests {
     async fn passwords_beyond_the_queue_are_refused_at_once() {
         let hasher = Hasher::start(cheap()).unwrap();
         let (hold, held) = channel::<()>();
-        let (begun, begins) = oneshot::channel();
+        let (started, begins) = oneshot::channel();
         let busy = hasher.run(hasher.permit().unwrap(), move |_| {
-            begun.send(()).unwrap();
+            started.send(()).unwrap();
             held.recv().unwrap();
         });
         let mut busy = Box::pin(busy);
         tokio::select! {
             _ = &mut busy => panic!("the thread is blocked"),
-            begun = begins => begun.unwrap(),
+            started = begins => started.unwrap(),
         }
         let password = SecretText::new("x");
         let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(hasher.hash(&password))).collect();

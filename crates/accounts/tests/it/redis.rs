@@ -71,9 +71,9 @@ async fn without_redis_each_instance_has_its_own_limit() {
 
     relay.cut().await;
     let key = fresh_key();
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(allowed(&limits, &key, rate, 20).await, 5, "this instance counts for itself");
-    assert!(began.elapsed() < Duration::from_secs(1), "requests do not wait for Redis: {:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(1), "requests do not wait for Redis: {:?}", started.elapsed());
 
     relay.restore().await;
     eventually("the limit is shared again", async || share(&beside, &limits).await).await;
@@ -93,10 +93,10 @@ async fn two_instances_enforce_one_rate_of_a_user() {
         accounts.other.admit(&stranger).await.unwrap().unwrap().remaining == 8
     };
     eventually("both instances count together", both_count).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let attempts = (0..60).map(|n| if n % 2 == 0 { &accounts.one } else { &accounts.other }.admit(&caller));
     let admitted = join_all(attempts).await.into_iter().filter(Result::is_ok).count();
-    let most = 10 + began.elapsed().as_millis() as usize / 100 + 1;
+    let most = 10 + started.elapsed().as_millis() as usize / 100 + 1;
     assert!((10..=most).contains(&admitted), "{admitted} of 60");
     accounts.stop().await;
 }
@@ -105,9 +105,9 @@ async fn two_instances_enforce_one_rate_of_a_user() {
 async fn a_redis_that_never_answers_delays_no_request() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let limits = RedisLimits::new(&format!("redis://:secret@{free}")).unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(allowed(&limits, "a", Rate::new(Duration::from_secs(60), 5), 50).await, 5);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     let refused = RedisLimits::new("http://user:secret@host").err().unwrap();
     assert!(refused.contains("SIGHTLINE_REDIS_URL") && !refused.contains("secret"), "{refused}");
 }

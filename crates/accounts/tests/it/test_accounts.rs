@@ -129,12 +129,12 @@ impl TestAccounts {
 
     /// Checks that both instances refuse a token within a second.
     pub async fn assert_refused_within_a_second(&self, token: &SecretText) {
-        let began = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         for accounts in [&self.one, &self.other] {
             let refused = async || accounts.authenticate(token.expose()).await == Err(AccessError::InvalidCredential);
             eventually("the token is refused", refused).await;
         }
-        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+        assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
     }
 
     /// Checks that both instances accept a token.

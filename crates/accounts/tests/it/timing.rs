@@ -76,9 +76,9 @@ impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
 }
 
 async fn time(request: impl Future<Output = ()>) -> Duration {
-    let began = Instant::now();
+    let started = Instant::now();
     request.await;
-    began.elapsed()
+    started.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,10 +67,10 @@ pub async fn measure(count: usize) -> anyhow::Result<Measurement> {
     let mut child = ChildProcess::bench(&["index-embedded", "--folder", &path, "--results", &results], &[])?;
     child.expect_line("filled").await?;
     let meter = child.meter()?;
-    let (begun, cpu) = (Instant::now(), meter.cpu()?);
+    let (started, cpu) = (Instant::now(), meter.cpu()?);
     child.send_line("go").await?;
     child.expect_line("done").await?;
-    let (took, cpu) = (begun.elapsed(), meter.cpu()? - cpu);
+    let (took, cpu) = (started.elapsed(), meter.cpu()? - cpu);
     child.kill().await?;
     Ok(Measurement { documents: results::Counts::of(count).all() as f64, took, cpu, server: None })
 }

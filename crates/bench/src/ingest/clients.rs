@@ -85,12 +85,12 @@ async fn send(
             .header(AUTHORIZATION, credential.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"))
             .body(Full::new(image.clone()))?;
-        let begun = Instant::now();
-        let answer = connection.send_request(request).await.context("the service closed the connection")?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.context("the service closed the connection")?.to_bytes();
+        let started = Instant::now();
+        let response = connection.send_request(request).await.context("the service closed the connection")?;
+        let status = response.status();
+        let body = response.into_body().collect().await.context("the service closed the connection")?.to_bytes();
         ensure!(status == StatusCode::ACCEPTED, "{status}: {}", String::from_utf8_lossy(&body));
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
     }
     Ok((connection, times))
 }

@@ -49,8 +49,8 @@ impl Load {
     pub async fn subscribe(services: &Services, photo: Bytes) -> anyhow::Result<Self> {
         let (timings, http) = (Arc::new(Timings::default()), reqwest::Client::new());
         let (url, token) = (services.url.clone(), services.token.clone());
-        let answer = http.get(format!("{url}/v1/alerts")).bearer_auth(&token).send().await?.error_for_status()?;
-        let mut pieces = answer.bytes_stream();
+        let response = http.get(format!("{url}/v1/alerts")).bearer_auth(&token).send().await?.error_for_status()?;
+        let mut pieces = response.bytes_stream();
         // The first block contains the cursor; from then on no alert is missed.
         let mut parser = SseParser::default();
         while parser.last_id().is_none() {
@@ -76,19 +76,19 @@ impl Load {
 
     /// Measures the capacity in frames/s, with many concurrent frames from send to alert.
     pub async fn at_capacity(&self, length: Duration) -> anyhow::Result<f64> {
-        let (begun, mut done) = (Instant::now(), 0_u32);
+        let (started, mut done) = (Instant::now(), 0_u32);
         let mut number = 0;
-        let mut under_way = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
-            while under_way.len() < AT_ONCE && begun.elapsed() < length {
-                under_way.push(self.send_and_wait(number));
+            while in_flight.len() < AT_ONCE && started.elapsed() < length {
+                in_flight.push(self.send_and_wait(number));
                 number += 1;
             }
-            match under_way.next().await {
+            match in_flight.next().await {
                 Some(outcome) => outcome?,
                 None => return Ok(f64::from(done) / length.as_secs_f64()),
             }
-            done += u32::from(begun.elapsed() < length);
+            done += u32::from(started.elapsed() < length);
         }
     }
 
@@ -115,17 +115,17 @@ impl Load {
 
     /// Sends frames at a fixed rate without waiting, then waits for their alerts.
     pub async fn offer(&self, per_second: f64, length: Duration) -> anyhow::Result<Vec<FrameTiming>> {
-        let (begun, begun_at) = (Instant::now(), Timestamp::now());
+        let (started, begun_at) = (Instant::now(), Timestamp::now());
         let count = (per_second * length.as_secs_f64()) as usize;
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         for number in 0..count {
             let after = Duration::from_secs_f64(number as f64 / per_second);
-            tokio::time::sleep_until((begun + after).into()).await;
+            tokio::time::sleep_until((started + after).into()).await;
             let (sender, due) = (self.sender.clone(), begun_at.checked_add(after)?);
-            under_way.spawn(async move { (number, sender.send(number, due).await) });
+            in_flight.spawn(async move { (number, sender.send(number, due).await) });
         }
         let mut ids = vec![None; count];
-        while let Some(sent) = under_way.join_next().await {
+        while let Some(sent) = in_flight.join_next().await {
             let (number, id) = sent?;
             ids[number] = Some(id.context("a frame was refused below the capacity")?);
         }
@@ -154,9 +154,9 @@ impl Sender {
     async fn send(&self, number: usize, due: Timestamp) -> anyhow::Result<FrameId> {
         let url = format!("{}/v1/frames?stream=camera-{}", self.url, number % STREAMS);
         let request = self.http.post(url).bearer_auth(&self.token).header("content-type", kind(&self.photo));
-        let answer = request.body(self.photo.clone()).send().await?;
-        let (now, status) = (Timestamp::now(), answer.status());
-        let text = answer.text().await?;
+        let response = request.body(self.photo.clone()).send().await?;
+        let (now, status) = (Timestamp::now(), response.status());
+        let text = response.text().await?;
         anyhow::ensure!(status == 202, "a frame was answered by {status}: {text}");
         let accepted: FrameAccepted = serde_json::from_str(&text)?;
         self.timings.accepted(accepted.frame_id, due, now);
@@ -167,9 +167,9 @@ impl Sender {
     async fn view(&self, id: FrameId) -> anyhow::Result<FrameView> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            let answer = self.http.get(format!("{}/v1/frames/{id}", self.url)).bearer_auth(&self.token).send().await?;
-            if answer.status() != 404 {
-                return Ok(answer.error_for_status()?.json().await?);
+            let response = self.http.get(format!("{}/v1/frames/{id}", self.url)).bearer_auth(&self.token).send().await?;
+            if response.status() != 404 {
+                return Ok(response.error_for_status()?.json().await?);
             }
             anyhow::ensure!(Instant::now() < deadline, "frame {id} is not stored after {TIMEOUT:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;

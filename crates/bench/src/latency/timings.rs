@@ -93,10 +93,10 @@ pub fn between(from: Timestamp, to: Timestamp) -> Duration {
 
 /// The longest time from 202 to alert in each half second of due times.
 pub fn over_time(frames: &[FrameTiming]) -> Vec<(f64, f64)> {
-    let Some(begun) = frames.first().map(|frame| frame.due) else { return Vec::new() };
+    let Some(started) = frames.first().map(|frame| frame.due) else { return Vec::new() };
     let mut points: Vec<(f64, f64)> = Vec::new();
     for frame in frames {
-        let at = (between(begun, frame.due).as_secs_f64() * 2.0).floor() / 2.0;
+        let at = (between(started, frame.due).as_secs_f64() * 2.0).floor() / 2.0;
         let took = frame.since_accepted().as_secs_f64() * 1e3;
         match points.last_mut() {
             Some((last, worst)) if *last == at => *worst = worst.max(took),

@@ -146,11 +146,11 @@ impl SendersChild {
         let mut orders = BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = orders.next_line().await? {
             let (per_second, seconds) = line.split_once(' ').context("two numbers are expected")?;
-            let begun = Instant::now();
+            let started = Instant::now();
             state.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
             let Tally { mut outcome, times, ids } = std::mem::take(&mut *state.tally());
             let times: Times = times.into_iter().collect();
-            outcome.seconds = begun.elapsed().as_secs_f64();
+            outcome.seconds = started.elapsed().as_secs_f64();
             (outcome.p50, outcome.p99) = (times.ms(0.5), times.ms(0.99));
             timings.write_all(ids.as_bytes()).await?;
             timings.flush().await?;
@@ -166,18 +166,18 @@ impl SharedState {
     }
 
     async fn offer(self: &Arc<Self>, per_second: f64, length: Duration) -> anyhow::Result<()> {
-        let (begun, count) = (Instant::now(), (per_second * length.as_secs_f64()) as usize);
-        let mut under_way = JoinSet::new();
+        let (started, count) = (Instant::now(), (per_second * length.as_secs_f64()) as usize);
+        let mut in_flight = JoinSet::new();
         for number in 0..count {
-            let due = begun + Duration::from_secs_f64(number as f64 / per_second);
+            let due = started + Duration::from_secs_f64(number as f64 / per_second);
             if due > Instant::now() {
                 tokio::time::sleep_until(due.into()).await;
             }
-            while under_way.try_join_next().transpose()?.is_some() {}
+            while in_flight.try_join_next().transpose()?.is_some() {}
             match Arc::clone(&self.places).try_acquire_owned() {
                 Ok(place) => {
                     let state = Arc::clone(self);
-                    under_way.spawn(async move {
+                    in_flight.spawn(async move {
                         state.send(number, due).await;
                         drop(place);
                     });
@@ -186,14 +186,14 @@ impl SharedState {
             }
         }
         self.tally().outcome.due += count as u64;
-        while under_way.join_next().await.transpose()?.is_some() {}
+        while in_flight.join_next().await.transpose()?.is_some() {}
         Ok(())
     }
 
     async fn send(&self, number: usize, due: Instant) {
-        let answer = self.answer(number).await;
+        let response = self.answer(number).await;
         let mut tally = self.tally();
-        match answer {
+        match response {
             Ok(Answer::Accepted(id)) => {
                 tally.outcome.accepted += 1;
                 tally.times.push(due.elapsed());

@@ -29,7 +29,7 @@ impl MemorySamples {
 /// Samples until `stop`.
 pub async fn watch(
     services: &LimitedServices,
-    begun: Instant,
+    started: Instant,
     mut stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<MemorySamples> {
     let mut seen = MemorySamples { memory: vec![Vec::new(); services.programs.len()], done: Vec::new() };
@@ -39,7 +39,7 @@ pub async fn watch(
             _ = &mut stop => return Ok(seen),
             _ = ticks.tick() => {}
         }
-        let now = begun.elapsed().as_secs_f64();
+        let now = started.elapsed().as_secs_f64();
         for (program, memory) in services.programs.iter().zip(&mut seen.memory) {
             memory.push((now, program.meter()?.resident()? as f64 / 1e6));
         }

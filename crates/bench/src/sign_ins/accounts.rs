@@ -42,9 +42,9 @@ pub async fn register(services: &Services, many: usize) -> anyhow::Result<()> {
         let name = name(number);
         let user = json!({"username": name, "email": email(&name), "password": password(number)});
         let request = http.post(format!("{}/v1/users", services.url)).bearer_auth(&services.token).json(&user);
-        let answer = request.send().await.context("no user can be added")?;
-        let status = answer.status();
-        ensure!(status == 201, "adding a user was answered by {status}: {}", answer.text().await?);
+        let response = request.send().await.context("no user can be added")?;
+        let status = response.status();
+        ensure!(status == 201, "adding a user was answered by {status}: {}", response.text().await?);
         Ok(())
     });
     registered.buffer_unordered(AT_ONCE).try_collect().await

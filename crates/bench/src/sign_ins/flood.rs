@@ -69,8 +69,8 @@ impl Outcome {
         }
     }
 
-    fn add(&mut self, answer: anyhow::Result<(u16, Duration)>) {
-        match answer {
+    fn add(&mut self, response: anyhow::Result<(u16, Duration)>) {
+        match response {
             Ok((status, time)) => self.times.entry(status).or_default().push(time.as_secs_f64() * 1e3),
             Err(error) => {
                 self.wrong += 1;
@@ -152,19 +152,19 @@ struct SignInClient {
 
 impl SignInClient {
     async fn flood(self: &Arc<Self>, origin: Origin, length: Duration, number: &mut usize) -> anyhow::Result<Outcome> {
-        let (begun, pause) = (Instant::now(), Duration::from_secs(1) / self.arguments.per_second);
-        let (mut outcome, mut under_way, mut sent) = (Outcome::default(), JoinSet::new(), 0);
-        while begun.elapsed() < length {
+        let (started, pause) = (Instant::now(), Duration::from_secs(1) / self.arguments.per_second);
+        let (mut outcome, mut in_flight, mut sent) = (Outcome::default(), JoinSet::new(), 0);
+        while started.elapsed() < length {
             let (client, next) = (Arc::clone(self), *number);
-            under_way.spawn(async move { client.sign_in(origin, next).await });
+            in_flight.spawn(async move { client.sign_in(origin, next).await });
             (*number, sent) = (*number + 1, sent + 1);
-            while let Some(answer) = under_way.try_join_next() {
-                outcome.add(answer?);
+            while let Some(response) = in_flight.try_join_next() {
+                outcome.add(response?);
             }
-            tokio::time::sleep_until((begun + pause * sent).into()).await;
+            tokio::time::sleep_until((started + pause * sent).into()).await;
         }
-        while let Some(answer) = under_way.join_next().await {
-            outcome.add(answer?);
+        while let Some(response) = in_flight.join_next().await {
+            outcome.add(response?);
         }
         Ok(outcome)
     }
@@ -182,11 +182,11 @@ impl SignInClient {
         };
         let form = [("grant_type", "password"), ("username", &name), ("password", &password)];
         let request = self.http.post(format!("{}/v1/token", self.arguments.url)).header("x-forwarded-for", address);
-        let begun = Instant::now();
-        let answer = request.form(&form).send().await?;
-        let (status, comes_back) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
-        let body = answer.text().await?;
-        let time = begun.elapsed();
+        let started = Instant::now();
+        let response = request.form(&form).send().await?;
+        let (status, comes_back) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
+        let body = response.text().await?;
+        let time = started.elapsed();
         let right = number.is_multiple_of(3);
         match status {
             200 => ensure!(right, "a wrong password was accepted"),

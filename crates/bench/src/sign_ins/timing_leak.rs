@@ -37,7 +37,7 @@ pub async fn sign_in(report: &mut Report, services: &Services, many: usize) -> a
         for (place, account) in order.into_iter().enumerate() {
             let form = [("grant_type", "password"), ("username", &account.name), ("password", "not the password")];
             let request = http.post(format!("{}/v1/token", services.url)).form(&form);
-            seen.note(&account, answered(from(request, round, place), 400).await?);
+            seen.note(&account, time_request(from(request, round, place), 400).await?);
             tokio::time::sleep(PAUSE).await;
         }
         rounds.push(seen);
@@ -55,7 +55,7 @@ pub async fn reset(report: &mut Report, services: &Services, mailbox: &Mailbox, 
         for (place, account) in order.into_iter().enumerate() {
             let email = json!({"email": accounts::email(&account.name)});
             let request = http.post(format!("{}/v1/password/forgot", services.url)).json(&email);
-            seen.note(&account, answered(from(request, round, place), 202).await?);
+            seen.note(&account, time_request(from(request, round, place), 202).await?);
             let mails = round * many + seen.known.len();
             tokio::time::timeout(MAIL, mailbox.after(mails)).await.context("a mail was not sent")??;
             tokio::time::sleep(PAUSE).await;
@@ -88,12 +88,12 @@ fn from(request: RequestBuilder, round: usize, place: usize) -> RequestBuilder {
     request.header("x-forwarded-for", accounts::address(ADDRESSES + (round << 12) + place))
 }
 
-async fn answered(request: RequestBuilder, expected: u16) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
-    let answer = request.send().await.context("a request could not be sent")?;
-    let status = answer.status();
-    let body = answer.bytes().await.context("a response was cut off")?;
-    let time = begun.elapsed();
+async fn time_request(request: RequestBuilder, expected: u16) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let response = request.send().await.context("a request could not be sent")?;
+    let status = response.status();
+    let body = response.bytes().await.context("a response was cut off")?;
+    let time = started.elapsed();
     ensure!(status == expected, "a request was answered by {status}: {}", String::from_utf8_lossy(&body));
     Ok(time)
 }

@@ -163,11 +163,11 @@ async fn reopen(
     let (mut lifetimes, mut stream) = (Lifetimes::default(), first);
     loop {
         lifetimes.opened += 1;
-        let begun = Instant::now();
+        let started = Instant::now();
         if tokio::time::timeout(FOR_EVER, until_closed(stream, kind, &beginning)).await.is_ok() {
             lifetimes.closed += 1;
         }
-        lifetimes.lived(kind.name(), begun.elapsed().as_secs_f64());
+        lifetimes.lived(kind.name(), started.elapsed().as_secs_f64());
         if *ended.borrow() {
             return Ok(lifetimes);
         }

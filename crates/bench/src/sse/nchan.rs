@@ -50,8 +50,8 @@ impl Nchan {
                 ticks.tick().await;
             }
             let sent = self.publisher.post(format!("http://{}/publish", self.address)).body(mark::json(number)?);
-            let answer = sent.send().await?.error_for_status()?;
-            answer.bytes().await?;
+            let response = sent.send().await?.error_for_status()?;
+            response.bytes().await?;
         }
         Ok(())
     }

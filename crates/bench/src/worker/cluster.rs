@@ -94,9 +94,9 @@ impl Cluster {
 
     /// Processes this many frames. The second value is the rate in frames/s while all workers were busy.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, f64)> {
-        let (before, begun) = (self.cpu()?, Instant::now());
+        let (before, started) = (self.cpu()?, Instant::now());
         let times = self.load.go(frames).await?;
-        let cost = Cost { frames, cpu: self.cpu()?.saturating_sub(before), wall: begun.elapsed() };
+        let cost = Cost { frames, cpu: self.cpu()?.saturating_sub(before), wall: started.elapsed() };
         // Excludes the start, when queues fill, and the end, when the last worker works alone.
         let (first, last) = (times.len() / 10, times.len() * 8 / 10);
         let window = times.get(first).zip(times.get(last)).map_or(0.0, |(first, last)| (*last - *first).as_secs_f64());

@@ -74,10 +74,10 @@ impl MeasuredChild {
     /// Lets the child process this many frames.
     pub async fn go(&mut self, frames: usize) -> anyhow::Result<(Cost, WorkDone)> {
         let meter = self.child.meter()?;
-        let (before, begun) = (meter.cpu()?, Instant::now());
+        let (before, started) = (meter.cpu()?, Instant::now());
         self.child.send_line(&format!("go {frames}")).await?;
         let reply = self.child.read_line().await?;
-        let (cpu, wall) = (meter.cpu()?.saturating_sub(before), begun.elapsed());
+        let (cpu, wall) = (meter.cpu()?.saturating_sub(before), started.elapsed());
         let done = reply.strip_prefix("done ").with_context(|| format!("unexpected reply of the child: {reply:?}"))?;
         Ok((Cost { frames, cpu, wall }, serde_json::from_str(done)?))
     }

@@ -66,15 +66,15 @@ async fn publish_fixed_results(bus: &dyn Bus, group: &str, in_flight: usize) -> 
     let options = ConsumerOptions { max_in_flight: in_flight, ..ConsumerOptions::default() };
     let mut consumer = bus.consumer(TopicRole::Frames, group, options).await?;
     let (finisher, producer) = (consumer.finisher(), bus.producer());
-    let mut answers = FuturesOrdered::new();
+    let mut acknowledgements = FuturesOrdered::new();
     loop {
         tokio::select! {
             biased;
-            Some(answered) = answers.next() => finisher.finished(answered?),
+            Some(answered) = acknowledgements.next() => finisher.finished(answered?),
             incoming = consumer.next() => {
                 let Incoming::Delivery(delivery) = incoming? else { continue };
                 let sent = producer.send(TopicRole::Results, result(&delivery.message)?)?;
-                answers.push_back(async move { sent.await.map(|_| delivery.position) });
+                acknowledgements.push_back(async move { sent.await.map(|_| delivery.position) });
             }
         }
     }

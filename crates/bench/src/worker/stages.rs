@@ -119,12 +119,12 @@ fn work(
 impl ThreadDetector {
     /// One call of the detector.
     fn detect<'p>(&mut self, images: impl Iterator<Item = &'p Arc<Image>>, decode: bool) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let anew = |image: &Arc<Image>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
-        let batch = images.map(anew).collect::<anyhow::Result<Vec<_>>>()?;
+        let started = Instant::now();
+        let with_pixels = |image: &Arc<Image>| if decode { decoded(image.encoded.clone()) } else { Ok(image.clone()) };
+        let batch = images.map(with_pixels).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = Instant::now();
         self.detector.detect(&batch).into_iter().try_for_each(|outcome| outcome.map(drop))?;
-        self.decoding += (ready - begun).as_secs_f64();
+        self.decoding += (ready - started).as_secs_f64();
         self.calls.push(ready.elapsed().as_secs_f64());
         Ok(())
     }

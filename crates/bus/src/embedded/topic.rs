@@ -403,7 +403,7 @@ impl State {
     }
 
     fn forget_first_segment(&mut self) -> Option<PathBuf> {
-        let gone = self.segments.pop_front()?;
+        let oldest = self.segments.pop_front()?;
         for partition in 0..self.partitions.len() {
             let earliest = self.earliest(partition);
             let at = &mut self.partitions[partition];
@@ -417,7 +417,7 @@ impl State {
                 }
             }
         }
-        Some(gone.path)
+        Some(oldest.path)
     }
 }
 

@@ -149,21 +149,21 @@ impl Writer {
         let longest = self.log.longest_writing();
         let timeout = longest.min(Duration::from_secs(1));
         // Time at which this process opened the segment or wrote its first message.
-        let mut begun = (self.log.active_bytes() > 0).then(Instant::now);
+        let mut started = (self.log.active_bytes() > 0).then(Instant::now);
         let mut prepared = false;
         while let Some(batch) = self.queue.take(timeout) {
-            let age = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+            let age = started.map_or(Duration::ZERO, |started| started.elapsed());
             let bytes = self.log.active_bytes();
             if bytes >= self.options.segment_bytes || age >= longest {
                 match self.next_segment() {
-                    Ok(()) => (begun, prepared) = (None, false),
+                    Ok(()) => (started, prepared) = (None, false),
                     Err(error) => tracing::warn!(topic = self.log.topic.name, %error, "cannot begin a new segment"),
                 }
             } else if !prepared && (bytes >= self.options.segment_bytes / 2 || age >= longest / 2) {
                 prepared = self.maintenance.send(Job::Prepare(Arc::clone(&self.log))).is_ok();
             }
             if !batch.is_empty() {
-                begun = begun.or_else(|| Some(Instant::now()));
+                started = started.or_else(|| Some(Instant::now()));
                 self.write(batch);
             }
         }

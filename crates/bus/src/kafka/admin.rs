@@ -148,12 +148,12 @@ pub async fn apply(config: &KafkaConfig, topics: &Topics, replication: Option<i3
 pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusError> {
     let admin = Admin::connect(config, topics)?;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    let doing = "delete topics";
-    let answers = admin.client.delete_topics(&names, &admin.options).await.map_err(|error| bus_error(doing, &error))?;
-    let refused = answers.into_iter().filter_map(Result::err);
+    let action = "delete topics";
+    let results = admin.client.delete_topics(&names, &admin.options).await.map_err(|error| bus_error(action, &error))?;
+    let refused = results.into_iter().filter_map(Result::err);
     match refused.map(|(_, code)| code).find(|code| *code != RDKafkaErrorCode::UnknownTopicOrPartition) {
         None => Ok(()),
-        Some(code) => Err(of_code(doing, code)),
+        Some(code) => Err(of_code(action, code)),
     }
 }
 
@@ -212,14 +212,14 @@ impl Admin {
         if found.is_empty() {
             return Ok(HashMap::new());
         }
-        let asked: Vec<ResourceSpecifier<'_>> =
+        let specifiers: Vec<ResourceSpecifier<'_>> =
             found.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
-        let doing = "query the settings of the topics";
-        let answers =
-            self.client.describe_configs(&asked, &self.options).await.map_err(|error| bus_error(doing, &error))?;
+        let action = "query the settings of the topics";
+        let results =
+            self.client.describe_configs(&specifiers, &self.options).await.map_err(|error| bus_error(action, &error))?;
         let mut settings = HashMap::with_capacity(found.len());
-        for answer in answers {
-            let resource = answer.map_err(|code| of_code(doing, code))?;
+        for result in results {
+            let resource = result.map_err(|code| of_code(action, code))?;
             if let OwnedResourceSpecifier::Topic(name) = &resource.specifier {
                 settings.insert(name.clone(), resource);
             }
@@ -238,13 +238,13 @@ impl Admin {
         let wanted = wanted(topic);
         let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replicas));
         let new = wanted.iter().fold(new, |new, (key, value)| new.set(key, value)).set("min.insync.replicas", in_sync);
-        let doing = format!("create topic {name}");
-        let answers =
-            self.client.create_topics([&new], &self.options).await.map_err(|error| bus_error(&doing, &error))?;
-        match answers.into_iter().next() {
+        let action = format!("create topic {name}");
+        let results =
+            self.client.create_topics([&new], &self.options).await.map_err(|error| bus_error(&action, &error))?;
+        match results.into_iter().next() {
             // Another process created it in the meantime.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(true),
-            Some(Err((_, code))) => Err(of_code(&doing, code)),
+            Some(Err((_, code))) => Err(of_code(&action, code)),
         }
     }
 
@@ -268,7 +268,7 @@ impl Admin {
 
     /// Sets a topic's differing settings. Kafka's call replaces all settings of the topic, so the operator's own are repeated.
     async fn set(&self, name: &str, differences: &[Difference]) -> Result<bool, BusError> {
-        let doing = format!("set the settings of topic {name}");
+        let action = format!("set the settings of topic {name}");
         let topic = TopicDescription { name: name.to_owned(), id: None, partitions: 0 };
         let settings = self.settings(&[topic]).await?;
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
@@ -284,10 +284,10 @@ impl Admin {
                 alter = alter.set(setting, wanted);
             }
         }
-        let answers =
-            self.client.alter_configs([&alter], &self.options).await.map_err(|error| bus_error(&doing, &error))?;
-        match answers.into_iter().next() {
-            Some(Err((_, code))) => Err(of_code(&doing, code)),
+        let results =
+            self.client.alter_configs([&alter], &self.options).await.map_err(|error| bus_error(&action, &error))?;
+        match results.into_iter().next() {
+            Some(Err((_, code))) => Err(of_code(&action, code)),
             _ => Ok(true),
         }
     }

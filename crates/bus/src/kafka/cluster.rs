@@ -74,8 +74,8 @@ impl Cluster {
     pub fn brokers(&self) -> Result<usize, BusError> {
         // The metadata of one topic lists all brokers, without the list of all topics.
         let topic = self.topics.get(TopicRole::Frames).name.as_str();
-        let doing = "list the brokers";
-        self.query(doing, |client| {
+        let action = "list the brokers";
+        self.query(action, |client| {
             client.fetch_metadata(Some(topic), self.config.timeout).map(|found| found.brokers().len())
         })
     }
@@ -83,8 +83,8 @@ impl Cluster {
     /// Describes a topic.
     pub fn topic(&self, role: TopicRole) -> Result<TopicDescription, BusError> {
         let name = self.topics.get(role).name.as_str();
-        let doing = format!("describe topic {name}");
-        let found = self.query(&doing, |client| describe_topics(client.client(), &[name], self.config.timeout))?;
+        let action = format!("describe topic {name}");
+        let found = self.query(&action, |client| describe_topics(client.client(), &[name], self.config.timeout))?;
         found
             .into_iter()
             .next()
@@ -99,9 +99,9 @@ impl Cluster {
     /// The range of offsets of a partition.
     pub fn range(&self, role: TopicRole, partition: i32) -> Result<Range, BusError> {
         let name = self.topics.get(role).name.as_str();
-        let doing = format!("query the offsets of partition {partition} of topic {name}");
+        let action = format!("query the offsets of partition {partition} of topic {name}");
         let (earliest, end) =
-            self.query(&doing, |client| client.fetch_watermarks(name, partition, self.config.timeout))?;
+            self.query(&action, |client| client.fetch_watermarks(name, partition, self.config.timeout))?;
         Ok(Range { partition, earliest, end })
     }
 
@@ -133,8 +133,8 @@ impl Cluster {
     fn offsets_at(&self, role: TopicRole, ranges: &[Range], time: SystemTime) -> Result<Vec<Option<i64>>, BusError> {
         let name = self.topics.get(role).name.as_str();
         let millis = time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
-        let doing = format!("look up a time in topic {name}");
-        let found = self.query(&doing, |client| {
+        let action = format!("look up a time in topic {name}");
+        let found = self.query(&action, |client| {
             let mut times = TopicPartitionList::with_capacity(ranges.len());
             for range in ranges {
                 times.add_partition_offset(name, range.partition, Offset::Offset(millis))?;
@@ -151,7 +151,7 @@ impl Cluster {
     /// Runs one query. Its error says why the cluster does not respond.
     fn query<T>(
         &self,
-        doing: &str,
+        action: &str,
         query: impl FnOnce(&BaseConsumer<Context>) -> Result<T, KafkaError>,
     ) -> Result<T, BusError> {
         let answer = query(&self.client);
@@ -159,13 +159,13 @@ impl Cluster {
         for _ in 0..32 {
             drop(self.client.poll(Duration::ZERO));
         }
-        answer.map_err(|error| match bus_error(doing, &error) {
-            BusError::Unavailable(_) => self.unreachable(doing, &error),
+        answer.map_err(|error| match bus_error(action, &error) {
+            BusError::Unavailable(_) => self.unreachable(action, &error),
             refused => refused,
         })
     }
 
-    fn unreachable(&self, doing: &str, error: &KafkaError) -> BusError {
+    fn unreachable(&self, action: &str, error: &KafkaError) -> BusError {
         let deadline = Instant::now() + Duration::from_millis(100);
         while self.client.context().last_error().is_none() && Instant::now() < deadline {
             drop(self.client.poll(Duration::from_millis(10)));
@@ -173,7 +173,7 @@ impl Cluster {
         let brokers = &self.config.brokers;
         let reason = self.client.context().last_error().unwrap_or_else(|| error.to_string());
         BusError::Unavailable(format!(
-            "{doing}: no answer from Kafka at {brokers} ({reason}); check SIGHTLINE_KAFKA_BROKERS and that the brokers are up"
+            "{action}: no answer from Kafka at {brokers} ({reason}); check SIGHTLINE_KAFKA_BROKERS and that the brokers are up"
         ))
     }
 }

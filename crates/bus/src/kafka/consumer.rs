@@ -44,13 +44,13 @@ impl KafkaConsumer {
         options: ConsumerOptions,
     ) -> Result<(Self, Membership), BusError> {
         let queue = Arc::new(MemberQueue::new(options));
-        let doing = format!("join group {group}");
+        let action = format!("join group {group}");
         // A rebalance waits for members that do not poll; the wait must be longer than their drain.
-        let silence = Duration::from_secs(300).max(options.drain * 2);
+        let poll_interval = Duration::from_secs(300).max(options.drain * 2);
         let mut settings = config.member(group)?;
-        settings.set("max.poll.interval.ms", silence.as_millis().to_string());
+        settings.set("max.poll.interval.ms", poll_interval.as_millis().to_string());
         let member =
-            Member::join(&settings, topic, options, queue.clone()).map_err(|error| bus_error(&doing, &error))?;
+            Member::join(&settings, topic, options, queue.clone()).map_err(|error| bus_error(&action, &error))?;
         let left = CancellationToken::new();
         let ending = Ending { queue: queue.clone(), left: left.clone() };
         std::thread::Builder::new()
@@ -59,7 +59,7 @@ impl KafkaConsumer {
                 member.run();
                 drop(ending);
             })
-            .map_err(|error| BusError::Fatal(format!("{doing}: {error}")))?;
+            .map_err(|error| BusError::Fatal(format!("{action}: {error}")))?;
         let membership =
             Membership { role, group: group.to_owned(), queue: Arc::downgrade(&queue), left: left.clone() };
         Ok((Self { queue, left, options, metrics: TopicMetrics::of(role) }, membership))

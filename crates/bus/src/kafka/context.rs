@@ -51,37 +51,37 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// An error of librdkafka as a [`BusError`]. `doing` says what failed.
-pub fn bus_error(doing: &str, error: &KafkaError) -> BusError {
+/// An error of librdkafka as a [`BusError`]. `action` says what failed.
+pub fn bus_error(action: &str, error: &KafkaError) -> BusError {
     match error {
         // The message omits the value, which may be a secret.
         KafkaError::ClientConfig(_, reason, key, _) => {
-            return BusError::Fatal(format!("{doing}: Kafka property {key}: {reason}"));
+            return BusError::Fatal(format!("{action}: Kafka property {key}: {reason}"));
         }
         KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
-            return of_code(doing, RDKafkaErrorCode::FencedInstanceId);
+            return of_code(action, RDKafkaErrorCode::FencedInstanceId);
         }
-        KafkaError::MessageConsumptionFatal(code) => return BusError::Fatal(format!("{doing}: {code}")),
-        KafkaError::AdminOp(code) => return of_code(doing, *code),
+        KafkaError::MessageConsumptionFatal(code) => return BusError::Fatal(format!("{action}: {code}")),
+        KafkaError::AdminOp(code) => return of_code(action, *code),
         _ => {}
     }
     match error.rdkafka_error_code() {
-        Some(code) => of_code(doing, code),
-        None => BusError::Fatal(format!("{doing}: {error}")),
+        Some(code) => of_code(action, code),
+        None => BusError::Fatal(format!("{action}: {error}")),
     }
 }
 
 /// An error code of librdkafka or a broker as a [`BusError`].
-pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
+pub fn of_code(action: &str, code: RDKafkaErrorCode) -> BusError {
     use RDKafkaErrorCode as Code;
     match code {
         Code::QueueFull => BusError::QueueFull,
         Code::PurgeQueue | Code::PurgeInflight => BusError::Closed,
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-            BusError::Fatal(format!("{doing}: the topic does not exist; run `sightline topics apply`"))
+            BusError::Fatal(format!("{action}: the topic does not exist; run `sightline topics apply`"))
         }
         Code::FencedInstanceId => BusError::Fatal(format!(
-            "{doing}: another process has the same name in the group and took its place; give each a SIGHTLINE_KAFKA_INSTANCE \
+            "{action}: another process has the same name in the group and took its place; give each a SIGHTLINE_KAFKA_INSTANCE \
              of its own"
         )),
         Code::TopicAuthorizationFailed
@@ -91,7 +91,7 @@ pub fn of_code(doing: &str, code: RDKafkaErrorCode) -> BusError {
         | Code::Authentication
         | Code::Fatal
         | Code::UnsupportedVersion
-        | Code::UnsupportedFeature => BusError::Fatal(format!("{doing}: {code}")),
-        _ => BusError::Unavailable(format!("{doing}: {code}")),
+        | Code::UnsupportedFeature => BusError::Fatal(format!("{action}: {code}")),
+        _ => BusError::Unavailable(format!("{action}: {code}")),
     }
 }

@@ -57,10 +57,10 @@ impl GroupProbe {
         let unseen: HashMap<i32, i64> =
             next.into_iter().filter(|(partition, _)| !seen.contains_key(partition)).collect();
         if !unseen.is_empty() {
-            let looked = self.read_first(unseen, &mut seen);
+            let read = self.read_first(unseen, &mut seen);
             // Otherwise librdkafka would continue to fetch.
             let left = self.client.unassign().map_err(|error| self.failed(&error));
-            looked.and(left)?;
+            read.and(left)?;
         }
         Ok(seen.values().filter_map(|(_, time)| *time).min())
     }
@@ -88,11 +88,11 @@ impl GroupProbe {
 
     /// The group's committed offsets, by partition.
     fn committed(&self, ranges: &[Range]) -> Result<HashMap<i32, i64>, BusError> {
-        let mut asked = TopicPartitionList::with_capacity(ranges.len());
+        let mut partitions = TopicPartitionList::with_capacity(ranges.len());
         for range in ranges {
-            asked.add_partition(&self.topic, range.partition);
+            partitions.add_partition(&self.topic, range.partition);
         }
-        let committed = self.client.committed_offsets(asked, self.timeout).map_err(|error| self.failed(&error))?;
+        let committed = self.client.committed_offsets(partitions, self.timeout).map_err(|error| self.failed(&error))?;
         let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
             Offset::Offset(offset) => Some((element.partition(), offset)),
             _ => None,
@@ -102,13 +102,13 @@ impl GroupProbe {
 
     /// Reads the first message at each of these offsets.
     fn read_first(&self, mut unseen: HashMap<i32, i64>, seen: &mut Seen) -> Result<(), BusError> {
-        let mut places = TopicPartitionList::with_capacity(unseen.len());
+        let mut offsets = TopicPartitionList::with_capacity(unseen.len());
         for (partition, offset) in &unseen {
-            places
+            offsets
                 .add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))
                 .map_err(|error| self.failed(&error))?;
         }
-        self.client.assign(&places).map_err(|error| self.failed(&error))?;
+        self.client.assign(&offsets).map_err(|error| self.failed(&error))?;
         let deadline = Instant::now() + self.timeout;
         while !unseen.is_empty() {
             if Instant::now() > deadline {

@@ -66,9 +66,9 @@ impl ConsumerContext for MemberContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.leaving.load(Ordering::Relaxed) {
-            let answered =
+            let rewound =
                 if assigned { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
-            if let Err(error) = answered {
+            if let Err(error) = rewound {
                 tracing::debug!(%error, "partitions could not be released while leaving");
             }
             return;
@@ -181,8 +181,8 @@ impl Member {
 
     fn rejoin(&mut self) -> Result<(), BusError> {
         tracing::info!(topic = self.topic, "rejoining the group");
-        let doing = format!("consume topic {}", self.topic);
-        let joined = join(&self.config, &self.topic, &self.queue).map_err(|error| bus_error(&doing, &error))?;
+        let action = format!("consume topic {}", self.topic);
+        let joined = join(&self.config, &self.topic, &self.queue).map_err(|error| bus_error(&action, &error))?;
         self.consumer.context().leaving.store(true, Ordering::Relaxed);
         (self.consumer, self.decisions) = joined;
         (self.lost, self.paused, self.full_since) = (false, false, None);

@@ -106,11 +106,11 @@ impl MemberQueue {
     /// Discards the waiting messages of these partitions. The event overtakes the other waiting messages.
     pub fn revoke(&self, partitions: &[i32]) {
         let mut state = self.state();
-        let gone = |incoming: &Incoming| match incoming {
+        let is_revoked = |incoming: &Incoming| match incoming {
             Incoming::Delivery(delivery) => partitions.contains(&delivery.position.partition),
             _ => false,
         };
-        state.waiting.retain(|incoming| !gone(incoming));
+        state.waiting.retain(|incoming| !is_revoked(incoming));
         state.count_waiting();
         // Not before earlier events: one may be the assignment of these partitions.
         let last_event = state.waiting.iter().rposition(|incoming| !matches!(incoming, Incoming::Delivery(_)));

@@ -194,12 +194,12 @@ impl KafkaProducer {
         flushed.map_err(|error| bus_error("send what is queued for Kafka", &error))
     }
 
-    fn refusal(&self, doing: &str, error: &KafkaError) -> BusError {
+    fn refusal(&self, action: &str, error: &KafkaError) -> BusError {
         match (error.rdkafka_error_code(), self.native.client().fatal_error()) {
             (Some(RDKafkaErrorCode::Fatal), Some((code, reason))) => {
-                BusError::Fatal(format!("{doing}: the Kafka producer stopped for good ({code}): {reason}; restart"))
+                BusError::Fatal(format!("{action}: the Kafka producer stopped for good ({code}): {reason}; restart"))
             }
-            _ => bus_error(doing, error),
+            _ => bus_error(action, error),
         }
     }
 }

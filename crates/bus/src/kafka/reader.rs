@@ -44,8 +44,8 @@ impl KafkaReader {
         cluster: Arc<Cluster>,
         closed: CancellationToken,
     ) -> Result<Self, BusError> {
-        let doing = format!("read topic {topic}");
-        let failed = |error| bus_error(&doing, &error);
+        let action = format!("read topic {topic}");
+        let failed = |error| bus_error(&action, &error);
         // librdkafka requires the name of a group; nothing is stored for it.
         let group = format!("sightline-reader-{}", Uuid::new_v4());
         let stream: StreamConsumer<Context> =

@@ -107,7 +107,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 async fn retention_drops_consumed_messages_and_reports_a_gap() {
     let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);
-    let mut behind = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
+    let mut reader = bus.reader(TopicRole::Frames, Start::Earliest).await.unwrap();
     let mut member = TestMember::of(&bus).await;
     let sent = send(&bus, TopicRole::Frames, (0..20).map(|number| numbered("k", number, 50_000))).await;
     let taken = member.take(20).await;
@@ -118,11 +118,11 @@ async fn retention_drops_consumed_messages_and_reports_a_gap() {
 
     send(&bus, TopicRole::Frames, [message("k", 20)]).await;
     let partition = sent[0].partition;
-    match tokio::time::timeout(TIMEOUT, behind.next()).await.unwrap().unwrap() {
+    match tokio::time::timeout(TIMEOUT, reader.next()).await.unwrap().unwrap() {
         ReaderItem::Gap { partition: at, from: 0, to: 20 } if at == partition => {}
         other => panic!("{other:?}"),
     }
-    assert_eq!(number(&read(&mut *behind, 1).await[0]), 20);
+    assert_eq!(number(&read(&mut *reader, 1).await[0]), 20);
     // Offsets continue, even after the log was opened again.
     drop(member);
     bus.close().await.unwrap();
@@ -234,8 +234,8 @@ async fn a_folder_belongs_to_one_process_until_it_is_closed() {
 async fn a_changed_number_of_partitions_is_refused() {
     let folder = TestFolder::new(Options::default());
     folder.open().await.close().await.unwrap();
-    let grown = topics().map(|topic| topic.partitions += i32::from(topic.role == TopicRole::Replies));
-    let refused = EmbeddedBus::open(&folder.path(), &grown, folder.options).err().unwrap().to_string();
+    let changed = topics().map(|topic| topic.partitions += i32::from(topic.role == TopicRole::Replies));
+    let refused = EmbeddedBus::open(&folder.path(), &changed, folder.options).err().unwrap().to_string();
     assert!(refused.contains("sightline.replies has 3 partitions") && refused.contains("topics.yaml"), "{refused}");
 }
 

@@ -302,9 +302,9 @@ fn committed(kafka: &TestKafka, partition: i32) -> Option<i64> {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", test_kafka::brokers()).set("group.id", kafka.group(GROUP));
     let consumer: BaseConsumer = config.create().unwrap();
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(kafka.name(TopicRole::Frames), partition);
-    let found = consumer.committed_offsets(asked, TIMEOUT).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition(kafka.name(TopicRole::Frames), partition);
+    let found = consumer.committed_offsets(partitions, TIMEOUT).unwrap();
     match found.elements()[0].offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,

@@ -378,7 +378,7 @@ pub async fn a_message_over_the_topics_limit_is_refused(log: impl TestLog) {
     send(&*bus, TopicRole::Frames, large.clone()).await;
     let limit = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap().get(TopicRole::Frames).max_message_bytes;
     let refused = bus.producer().send(TopicRole::Frames, numbered("k", 5, limit + 1)).err().unwrap();
-    assert!(matches!(refused, BusError::TooLarge { limit: told, .. } if told == limit), "{refused:?}");
+    assert!(matches!(refused, BusError::TooLarge { limit: reported, .. } if reported == limit), "{refused:?}");
     assert!(!refused.is_transient());
 
     let mut member = TestMember::of(&*bus).await;

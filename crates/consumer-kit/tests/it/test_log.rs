@@ -63,9 +63,9 @@ impl TestLog {
 
 /// Waits until `holds` returns true.
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !holds().await {
-        assert!(begun.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
+        assert!(started.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -28,12 +28,12 @@ impl Log {
 
     /// Waits for the line that contains `part`.
     async fn line(&self, part: &str) -> String {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             if let Some(line) = self.text().lines().find(|line| line.contains(part)) {
                 return line.to_owned();
             }
-            assert!(begun.elapsed() < TIMEOUT, "no line with {part}: {}", self.text());
+            assert!(started.elapsed() < TIMEOUT, "no line with {part}: {}", self.text());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -63,12 +63,12 @@ async fn each_request_is_a_line_without_its_secrets() {
     let (log, _guard) = Log::begin();
     let server = TestServer::start(&plain(), Limits::default()).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let ask = |path: &str, id: &str| {
+    let get = |path: &str, id: &str| {
         let request =
             client.get(server.url("http", path)).bearer_auth("secret-token").header("cookie", "session=secret-cookie");
         request.header("x-request-id", id).send()
     };
-    assert_eq!(ask("/things/secret-thing?token=secret-query", "id-1").await.unwrap().text().await.unwrap(), "a thing");
+    assert_eq!(get("/things/secret-thing?token=secret-query", "id-1").await.unwrap().text().await.unwrap(), "a thing");
     let line = log.line("request.id=\"id-1\"").await;
     for part in [
         "method=\"GET\"",
@@ -83,10 +83,10 @@ async fn each_request_is_a_line_without_its_secrets() {
     }
     assert!(!line.contains("cut="), "{line}");
 
-    assert_eq!(ask("/secret-path/secret-code", "id-2").await.unwrap().status(), 404);
+    assert_eq!(get("/secret-path/secret-code", "id-2").await.unwrap().status(), 404);
     assert!(log.line("request.id=\"id-2\"").await.contains("route=\"none\""));
-    assert_eq!(ask("/healthz", "id-3").await.unwrap().status(), 200);
-    assert_eq!(ask("/refused", "id-4").await.unwrap().status(), 409);
+    assert_eq!(get("/healthz", "id-3").await.unwrap().status(), 200);
+    assert_eq!(get("/refused", "id-4").await.unwrap().status(), 409);
     log.line("request.id=\"id-4\"").await;
     let text = log.text();
     assert!(!text.contains("secret"), "{text}");

@@ -13,8 +13,8 @@ fn any_client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
-fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
-    answer.headers().get(name).map(|value| value.to_str().unwrap())
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
 #[tokio::test]
@@ -38,21 +38,21 @@ async fn answer_and_problem_have_the_same_request_id() {
 #[tokio::test]
 async fn security_headers_are_set_and_hsts_only_over_tls() {
     let server = TestServer::start(&plain(), Limits::default()).await;
-    let answer = any_client().get(server.url("http", "/")).send().await.unwrap();
-    assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
-    assert_eq!(header(&answer, "content-security-policy"), Some("frame-ancestors 'none'"));
-    assert_eq!(header(&answer, "referrer-policy"), Some("no-referrer"));
-    assert_eq!(header(&answer, "strict-transport-security"), None);
+    let response = any_client().get(server.url("http", "/")).send().await.unwrap();
+    assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(header(&response, "content-security-policy"), Some("frame-ancestors 'none'"));
+    assert_eq!(header(&response, "referrer-policy"), Some("no-referrer"));
+    assert_eq!(header(&response, "strict-transport-security"), None);
 
     let authority = Authority::new();
     let (server, _folder) = TestServer::encrypted(&authority).await;
     let client = client(&authority).build().unwrap();
-    let answer = client.get(server.url("https", "/")).send().await.unwrap();
-    assert_eq!(header(&answer, "strict-transport-security"), Some("max-age=31536000"));
-    assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
+    let response = client.get(server.url("https", "/")).send().await.unwrap();
+    assert_eq!(header(&response, "strict-transport-security"), Some("max-age=31536000"));
+    assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
     let url = format!("https://localhost:{}/", server.address.port());
-    let answer = client.get(url).send().await.unwrap();
-    assert_eq!(header(&answer, "strict-transport-security"), None, "all local servers share that name");
+    let response = client.get(url).send().await.unwrap();
+    assert_eq!(header(&response, "strict-transport-security"), None, "all local servers share that name");
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn get_from(server: &TestServer, origin: &str) -> Response {
 async fn without_origins_every_cross_origin_request_is_rejected() {
     let server = TestServer::start(&plain(), Limits::default()).await;
     assert_eq!(preflight(&server, "https://app.example.com").await.status(), 405);
-    let answer = get_from(&server, "https://app.example.com").await;
-    assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("access-control-")), "{answer:?}");
-    assert_eq!(header(&answer, "vary"), None);
+    let response = get_from(&server, "https://app.example.com").await;
+    assert!(response.headers().keys().all(|name| !name.as_str().starts_with("access-control-")), "{response:?}");
+    assert_eq!(header(&response, "vary"), None);
 }
 
 #[tokio::test]
@@ -94,14 +94,14 @@ async fn only_pages_of_listed_origins_may_call() {
     for name in ["authorization", "cache-control", "last-event-id"] {
         assert!(header(&allowed, "access-control-allow-headers").unwrap().contains(name), "{name}");
     }
-    let answer = get_from(&server, "http://localhost:5173").await;
-    assert_eq!(header(&answer, "access-control-allow-origin"), Some("http://localhost:5173"));
-    assert_eq!(header(&answer, "vary"), Some("origin"));
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = get_from(&server, "http://localhost:5173").await;
+    assert_eq!(header(&response, "access-control-allow-origin"), Some("http://localhost:5173"));
+    assert_eq!(header(&response, "vary"), Some("origin"));
+    assert_eq!(response.text().await.unwrap(), "hello");
 
     for stranger in ["https://evil.example.com", "http://app.example.com", "null"] {
-        for answer in [preflight(&server, stranger).await, get_from(&server, stranger).await] {
-            assert_eq!(header(&answer, "access-control-allow-origin"), None, "{stranger}");
+        for response in [preflight(&server, stranger).await, get_from(&server, stranger).await] {
+            assert_eq!(header(&response, "access-control-allow-origin"), None, "{stranger}");
         }
     }
 }
@@ -110,7 +110,7 @@ async fn only_pages_of_listed_origins_may_call() {
 async fn with_a_star_any_page_may_call_without_credentials() {
     let server =
         TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;
-    let answer = get_from(&server, "https://app.example.com").await;
-    assert_eq!(header(&answer, "access-control-allow-origin"), Some("*"));
-    assert_eq!(header(&answer, "access-control-allow-credentials"), None);
+    let response = get_from(&server, "https://app.example.com").await;
+    assert_eq!(header(&response, "access-control-allow-origin"), Some("*"));
+    assert_eq!(header(&response, "access-control-allow-credentials"), None);
 }

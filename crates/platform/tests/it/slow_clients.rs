@@ -29,8 +29,8 @@ async fn a_slow_body_times_out_with_a_problem() {
     for drip in [&b""[..], b"x"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
-        let answer = closed_while_sending(client, drip).await;
-        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("slow_upload"), "{answer}");
+        let response = closed_while_sending(client, drip).await;
+        assert!(response.starts_with("HTTP/1.1 408") && response.contains("slow_upload"), "{response}");
     }
 }
 
@@ -49,11 +49,11 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_close() {
     let server = TestServer::start(&plain(), limits).await;
     let first = TcpStream::connect(server.address).await.unwrap();
     let mut first = with_request(first).await;
-    assert!(answered(&mut first, TIMEOUT).await);
+    assert!(is_answered(&mut first, TIMEOUT).await);
     let mut second = with_request(TcpStream::connect(server.address).await.unwrap()).await;
-    assert!(!answered(&mut second, SOON).await, "both were served at once");
+    assert!(!is_answered(&mut second, SOON).await, "both were served at once");
     drop(first);
-    assert!(answered(&mut second, TIMEOUT).await);
+    assert!(is_answered(&mut second, TIMEOUT).await);
 }
 
 #[tokio::test]
@@ -61,26 +61,26 @@ async fn a_stop_works_while_all_permits_are_in_use() {
     let limits = Limits { connections: 1, head: TIMEOUT * 2, drain: SOON, ..Limits::default() };
     let mut server = TestServer::start(&plain(), limits).await;
     let mut first = with_request(TcpStream::connect(server.address).await.unwrap()).await;
-    assert!(answered(&mut first, TIMEOUT).await);
+    assert!(is_answered(&mut first, TIMEOUT).await);
     server.stop.cancel();
     tokio::time::timeout(TIMEOUT, &mut server.serving).await.expect("the service stops").unwrap().unwrap();
 }
 
 /// Sends `bytes` repeatedly until the service closes the connection. Returns the response.
 async fn closed_while_sending(mut client: TcpStream, bytes: &[u8]) -> String {
-    let (begun, mut said) = (Instant::now(), Vec::new());
+    let (started, mut received) = (Instant::now(), Vec::new());
     let mut piece = [0; 1024];
     loop {
-        assert!(begun.elapsed() < TIMEOUT, "the connection is still open");
+        assert!(started.elapsed() < TIMEOUT, "the connection is still open");
         match tokio::time::timeout(Duration::from_millis(50), client.read(&mut piece)).await {
             Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(read)) => said.extend_from_slice(&piece[..read]),
+            Ok(Ok(read)) => received.extend_from_slice(&piece[..read]),
             // It may have been closed in the meantime; the next read reports that.
             Err(_) => drop(client.write_all(bytes).await),
         }
     }
-    assert!(begun.elapsed() >= SOON / 2, "closed too early");
-    String::from_utf8(said).unwrap()
+    assert!(started.elapsed() >= SOON / 2, "closed too early");
+    String::from_utf8(received).unwrap()
 }
 
 async fn with_request(mut client: TcpStream) -> TcpStream {
@@ -88,7 +88,7 @@ async fn with_request(mut client: TcpStream) -> TcpStream {
     client
 }
 
-async fn answered(client: &mut TcpStream, within: Duration) -> bool {
+async fn is_answered(client: &mut TcpStream, within: Duration) -> bool {
     let mut piece = [0; 1024];
     matches!(tokio::time::timeout(within, client.read(&mut piece)).await, Ok(Ok(read)) if read > 0)
 }

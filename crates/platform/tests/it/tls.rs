@@ -23,11 +23,11 @@ async fn a_client_must_trust_the_authority() {
     let authority = Authority::new();
     let (server, _folder) = TestServer::encrypted(&authority).await;
     let trusting = client(&authority).build().unwrap();
-    let answer = trusting.get(server.url("https", "/")).send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = trusting.get(server.url("https", "/")).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "hello");
 
-    let doubting = client(&Authority::new()).build().unwrap();
-    let error = doubting.get(server.url("https", "/")).send().await.unwrap_err();
+    let other_client = client(&Authority::new()).build().unwrap();
+    let error = other_client.get(server.url("https", "/")).send().await.unwrap_err();
     assert!(format!("{error:?}").contains("InvalidCertificate"), "{error:?}");
     assert!(trusting.get(server.url("http", "/")).send().await.is_err());
 }
@@ -40,13 +40,13 @@ async fn with_a_client_ca_clients_need_a_certificate_of_it() {
     std::fs::write(&client_ca, clients.pem()).unwrap();
     let settings = HttpArgs { tls_client_ca: Some(client_ca), ..encrypted(folder.path(), &authority.server()) };
     let server = TestServer::start(&settings, Limits::default()).await;
-    let ask = |client: reqwest::ClientBuilder| client.build().unwrap().get(server.url("https", "/")).send();
+    let get = |client: reqwest::ClientBuilder| client.build().unwrap().get(server.url("https", "/")).send();
 
-    assert!(ask(client(&authority)).await.is_err());
-    assert!(ask(client(&authority).identity(authority.client().identity())).await.is_err());
-    assert!(ask(client(&authority).identity(clients.server().identity())).await.is_err());
-    let answer = ask(client(&authority).identity(clients.client().identity())).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    assert!(get(client(&authority)).await.is_err());
+    assert!(get(client(&authority).identity(authority.client().identity())).await.is_err());
+    assert!(get(client(&authority).identity(clients.server().identity())).await.is_err());
+    let response = get(client(&authority).identity(clients.client().identity())).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "hello");
 }
 
 #[tokio::test]
@@ -68,9 +68,9 @@ async fn changed_files_apply_to_new_connections_only() {
     assert_eq!(shown(&connect(&server, &authority).await), der(&first));
 
     second.write(folder.path());
-    let begun = Instant::now();
+    let started = Instant::now();
     while shown(&connect(&server, &authority).await) != der(&second) {
-        assert!(begun.elapsed() < TIMEOUT, "the new certificate is not used");
+        assert!(started.elapsed() < TIMEOUT, "the new certificate is not used");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(hello(&mut open).await);
@@ -84,13 +84,13 @@ async fn a_stalled_handshake_times_out_without_blocking_others() {
     let limits = Limits { handshake: Duration::from_secs(2), ..Limits::default() };
     let server = TestServer::start(&settings, limits).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
-    let mut begun = TcpStream::connect(server.address).await.unwrap();
+    let mut started = TcpStream::connect(server.address).await.unwrap();
     // Only the header of the record that would contain a ClientHello.
-    begun.write_all(&[0x16, 3, 1, 1, 0, 1]).await.unwrap();
+    started.write_all(&[0x16, 3, 1, 1, 0, 1]).await.unwrap();
 
     let mut other = connect(&server, &authority).await;
     assert!(hello(&mut other).await);
-    for slow in [&mut silent, &mut begun] {
+    for slow in [&mut silent, &mut started] {
         let closed =
             tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake times out");
         assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
@@ -151,14 +151,14 @@ async fn connect(server: &TestServer, authority: &Authority) -> TlsStream<TcpStr
 /// Sends a request on an open connection. Returns whether it was answered.
 async fn hello(connection: &mut TlsStream<TcpStream>) -> bool {
     connection.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"hello") {
+    let mut response = Vec::new();
+    while !response.ends_with(b"hello") {
         let mut piece = [0; 1024];
         let read = tokio::time::timeout(TIMEOUT, connection.read(&mut piece)).await.unwrap().unwrap();
         if read == 0 {
             return false;
         }
-        answer.extend_from_slice(&piece[..read]);
+        response.extend_from_slice(&piece[..read]);
     }
-    answer.starts_with(b"HTTP/1.1 200")
+    response.starts_with(b"HTTP/1.1 200")
 }

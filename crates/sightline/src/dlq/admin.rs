@@ -48,7 +48,7 @@ fn no_such(role: &str) -> Response {
     (StatusCode::NOT_FOUND, format!("there is no topic {role}")).into_response()
 }
 
-fn answer<T: Serialize>(result: anyhow::Result<T>) -> Response {
+fn response<T: Serialize>(result: anyhow::Result<T>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}")).into_response(),

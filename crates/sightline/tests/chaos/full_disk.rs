@@ -34,18 +34,18 @@ impl SmallDisk {
 
     /// Fills the file system.
     fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).unwrap();
+        let mut filler = File::create(self.filler()).unwrap();
         for size in [1 << 20, 4096, 1] {
-            while ballast.write_all(&vec![0; size]).is_ok() {}
+            while filler.write_all(&vec![0; size]).is_ok() {}
         }
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.0.join("ballast")
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
     }
 
     fn make_room(&self) {
-        std::fs::remove_file(self.ballast()).unwrap();
+        std::fs::remove_file(self.filler()).unwrap();
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_full_disk_refuses_frames_and_damages_nothing() {
 
     // Clients keep retrying; every frame is accepted when there is space, without intervention.
     let late = Arc::new(Mutex::new(BTreeSet::new()));
-    let trying = (0..4).map(|_| {
+    let attempts = (0..4).map(|_| {
         let (client, image, late) = (client.clone(), image.clone(), late.clone());
         tokio::spawn(async move {
             for _ in 0..5 {
@@ -122,11 +122,11 @@ async fn a_full_disk_refuses_frames_and_damages_nothing() {
             }
         })
     });
-    let trying: Vec<_> = trying.collect();
+    let attempts: Vec<_> = attempts.collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
     up.process.assert_running();
     disk.make_room();
-    for client in trying {
+    for client in attempts {
         client.await.unwrap();
     }
     acknowledged.extend(late.lock().unwrap().iter().copied());
@@ -144,8 +144,8 @@ async fn a_full_disk_refuses_frames_and_damages_nothing() {
     assert!(databases.len() > 3, "{databases:?}");
     for file in databases {
         let database = rusqlite::Connection::open(&file).unwrap();
-        let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdict, "ok", "{}", file.display());
+        let check: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok", "{}", file.display());
     }
     up.process.restart();
     wait_until_ready(&mut up.process, &up.url).await;

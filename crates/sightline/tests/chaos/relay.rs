@@ -63,11 +63,11 @@ impl Relay {
 }
 
 async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mut rng: Rng) {
-    let born = state.borrow().half_opens;
+    let half_opens_at_start = state.borrow().half_opens;
     let mut ready = state.clone();
     // A connection that is opened during a stall is established after it.
-    let quiet = |state: &State| state.network_fault != Some(NetworkFault::Stall);
-    if ready.wait_for(quiet).await.is_err() || is_cut(&state) {
+    let is_forwarding = |state: &State| state.network_fault != Some(NetworkFault::Stall);
+    if ready.wait_for(is_forwarding).await.is_err() || is_cut(&state) {
         return reset(&client);
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return reset(&client) };
@@ -80,8 +80,8 @@ async fn relay(client: TcpStream, target: u16, state: watch::Receiver<State>, mu
     let (from_server, to_server) = server.into_split();
     let (up, down) = (state.clone(), state.clone());
     tokio::select! {
-        () = one_way(from_client, to_server, up, born, rng.fork()) => {}
-        () = one_way(from_server, to_client, down, born, rng.fork()) => {}
+        () = one_way(from_client, to_server, up, half_opens_at_start, rng.fork()) => {}
+        () = one_way(from_server, to_client, down, half_opens_at_start, rng.fork()) => {}
         () = until_cut(state) => {}
     }
 }
@@ -99,10 +99,10 @@ async fn until_cut(mut state: watch::Receiver<State>) {
 }
 
 /// Reads on one side and writes on the other, until either closes. The delivery time of a piece is fixed when it is read.
-async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, born: u32, mut rng: Rng) {
+async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, half_opens_at_start: u32, mut rng: Rng) {
     // About the size of a socket buffer, so that a sender blocks during a long stall.
     let (sender, pieces) = mpsc::channel::<Piece>(64);
-    let writing = write(to, pieces, state.clone(), born);
+    let writing = write(to, pieces, state.clone(), half_opens_at_start);
     let reading = async move {
         let mut buffer = vec![0; 16 << 10];
         let mut last = Instant::now();
@@ -128,14 +128,14 @@ async fn write(
     mut to: OwnedWriteHalf,
     mut pieces: mpsc::Receiver<Piece>,
     mut state: watch::Receiver<State>,
-    born: u32,
+    half_opens_at_start: u32,
 ) {
     while let Some((at, piece)) = pieces.recv().await {
         tokio::time::sleep_until(at).await;
-        let open = |state: &State| state.half_opens > born || state.network_fault != Some(NetworkFault::Stall);
+        let open = |state: &State| state.half_opens > half_opens_at_start || state.network_fault != Some(NetworkFault::Stall);
         match state.wait_for(open).await {
             // Discarded.
-            Ok(state) if state.half_opens > born => continue,
+            Ok(state) if state.half_opens > half_opens_at_start => continue,
             Ok(_) => {}
             Err(_) => return,
         }
@@ -143,7 +143,7 @@ async fn write(
             return;
         }
     }
-    if state.borrow().half_opens > born {
+    if state.borrow().half_opens > half_opens_at_start {
         std::future::pending::<()>().await;
     }
 }

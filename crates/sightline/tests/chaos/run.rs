@@ -126,19 +126,19 @@ async fn nothing_is_lost_or_repeated_under_any_fault() {
     let client = TestClient::new(&deployment.url, &deployment.token);
     let subscribers = subscribers(&deployment, &mut rng).await;
     let sent = SentFrames::new(client.clone(), small, large, size.frames);
-    let began = Instant::now();
+    let started = Instant::now();
     let clients = sent.start_clients(size.rate, &mut rng);
     let recoveries = inject_all(&faults(size.seed, size.faults), &deployment, &sent, &client, &mut rng).await;
     sent.end_faults();
     clients.join_all().await;
-    let verdict = sent.verify(&deployment, &subscribers).await;
-    let took = began.elapsed();
+    let outcome = sent.verify(&deployment, &subscribers).await;
+    let took = started.elapsed();
     drop(subscribers);
     let ended = deployment.stop().await;
-    let report = Report { size, recoveries, verdict, ended, took };
+    let report = Report { size, recoveries, outcome, ended, took };
     println!("{report}");
     if let Some(file) = std::env::var_os("SIGHTLINE_TEST_CHAOS_REPORT") {
         std::fs::write(file, report.to_string()).unwrap();
     }
-    report.verdict.assert_clean();
+    report.outcome.assert_clean();
 }

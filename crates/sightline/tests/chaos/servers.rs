@@ -9,18 +9,18 @@ use crate::plan::Program;
 /// The servers. They stop when this is dropped.
 pub struct Servers {
     state: tempfile::TempDir,
-    said: HashMap<String, String>,
+    variables: HashMap<String, String>,
 }
 
 impl Servers {
     /// Starts them; the broker sends its clients through the relays on these ports.
     pub fn start(relays: &[u16]) -> Self {
-        let mut servers = Self { state: tempfile::tempdir().unwrap(), said: HashMap::new() };
+        let mut servers = Self { state: tempfile::tempdir().unwrap(), variables: HashMap::new() };
         let relays: Vec<String> = relays.iter().map(u16::to_string).collect();
         servers.command(&["start", "kafka", "mongodb", "postgres", "redis"], &relays.join(" "));
-        let said = servers.command(&["env"], "");
-        let pairs = said.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-        servers.said = pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
+        let variables = servers.command(&["env"], "");
+        let pairs = variables.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        servers.variables = pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
         servers
     }
 
@@ -40,12 +40,12 @@ impl Servers {
 
     /// Address of the broker, without a relay.
     pub fn brokers(&self) -> &str {
-        &self.said["SIGHTLINE_TEST_KAFKA_BROKERS"]
+        &self.variables["SIGHTLINE_TEST_KAFKA_BROKERS"]
     }
 
     /// The broker's port behind a relay.
     pub fn behind(&self, relay: u16) -> u16 {
-        let pairs = self.said["SIGHTLINE_TEST_KAFKA_RELAYED"].split(' ');
+        let pairs = self.variables["SIGHTLINE_TEST_KAFKA_RELAYED"].split(' ');
         let find = |pair: &str| pair.strip_prefix(&format!("{relay}=")).map(|port| port.parse().unwrap());
         pairs.into_iter().find_map(find).unwrap()
     }
@@ -53,14 +53,14 @@ impl Servers {
     /// Settings of the accounts' servers.
     pub fn accounts(&self) -> [(&'static str, String); 2] {
         [
-            ("SIGHTLINE_DATABASE_URL", self.said["SIGHTLINE_TEST_DATABASE_URL"].clone()),
-            ("SIGHTLINE_REDIS_URL", self.said["SIGHTLINE_TEST_REDIS_URL"].clone()),
+            ("SIGHTLINE_DATABASE_URL", self.variables["SIGHTLINE_TEST_DATABASE_URL"].clone()),
+            ("SIGHTLINE_REDIS_URL", self.variables["SIGHTLINE_TEST_REDIS_URL"].clone()),
         ]
     }
 
     /// mongod's port.
     pub fn mongodb(&self) -> u16 {
-        let uri = &self.said["SIGHTLINE_TEST_MONGODB_URI"];
+        let uri = &self.variables["SIGHTLINE_TEST_MONGODB_URI"];
         uri.split(':').next_back().and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
     }
 

@@ -23,7 +23,7 @@ async fn sign_in(up: &TestServer, name: &str, password: &str) -> String {
     response.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn ask(up: &TestServer, token: &str, method: Method, path: &str) -> reqwest::Response {
+async fn request(up: &TestServer, token: &str, method: Method, path: &str) -> reqwest::Response {
     reqwest::Client::new().request(method, format!("{}{path}", up.url)).bearer_auth(token).send().await.unwrap()
 }
 
@@ -50,15 +50,15 @@ async fn a_user_and_a_session_survive_a_kill() {
 
     up.process.kill_and_restart();
     crate::processes::wait_until_ready(&mut up.process, &up.url).await;
-    let quota: Value = ask(&up, &token, Method::GET, "/v1/users/me/quota").await.json().await.unwrap();
+    let quota: Value = request(&up, &token, Method::GET, "/v1/users/me/quota").await.json().await.unwrap();
     assert_eq!(
         (&quota["used"], &quota["limit"]),
         (&json!(1), &json!(100)),
         "the token is still valid, and the used quota was kept"
     );
-    let stream = ask(&up, &token, Method::GET, "/v1/alerts").await;
+    let stream = request(&up, &token, Method::GET, "/v1/alerts").await;
     assert_eq!(stream.status(), StatusCode::OK);
-    let me: Value = ask(&up, &up.token, Method::GET, "/v1/users/me").await.json().await.unwrap();
+    let me: Value = request(&up, &up.token, Method::GET, "/v1/users/me").await.json().await.unwrap();
     assert_eq!(me["username"], "admin", "the admin's token is that of the admin user");
     assert!(up.process.stop(), "{}", up.process.output());
     assert!(!up.process.output().contains(PASSWORD) && !up.process.output().contains(&token), "a secret is in the log");
@@ -89,12 +89,12 @@ async fn an_operator_adds_lists_and_changes_users() {
     fed(&up, &["user", "set", "admin", "--password-stdin"], &format!("{PASSWORD}\n"));
     sign_in(&up, "admin", PASSWORD).await;
 
-    let (well, _, said) = up.outcome(&["user", "set", "nobody", "--quota", "1"]);
-    assert!(!well && said.contains("user list"), "{said}");
-    let (well, _, said) = up.outcome(&["user", "set", "ann"]);
-    assert!(!well && said.contains("nothing to change"), "{said}");
-    let (well, _, said) = up.outcome(&["user", "add", "ann@example.org"]);
-    assert!(!well && said.contains("email_taken"), "{said}");
+    let (success, _, stderr) = up.outcome(&["user", "set", "nobody", "--quota", "1"]);
+    assert!(!success && stderr.contains("user list"), "{stderr}");
+    let (success, _, stderr) = up.outcome(&["user", "set", "ann"]);
+    assert!(!success && stderr.contains("nothing to change"), "{stderr}");
+    let (success, _, stderr) = up.outcome(&["user", "add", "ann@example.org"]);
+    assert!(!success && stderr.contains("email_taken"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,14 +105,14 @@ async fn disabling_a_user_closes_its_open_stream() {
     let printed = up.command(&["user", "add", "ann@example.org"]);
     let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
     let token = sign_in(&up, "ann@example.org", password).await;
-    let stream = ask(&up, &token, Method::GET, "/v1/alerts").await;
+    let stream = request(&up, &token, Method::GET, "/v1/alerts").await;
     assert_eq!(stream.status(), StatusCode::OK);
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     up.command(&["user", "set", "ann@example.org", "--disabled", "yes"]);
     let mut pieces = stream.bytes_stream();
     let ended = async { while pieces.next().await.is_some_and(|piece| piece.is_ok()) {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("the stream ends");
-    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -27,14 +27,14 @@ impl TestClient {
         unreachable!()
     }
 
-    async fn wait_for_answer(&self, path: &str, wanted: &Value) {
+    async fn wait_for_response(&self, path: &str, wanted: &Value) {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            let answer = self.json(path).await;
-            if answer == *wanted {
+            let response = self.json(path).await;
+            if response == *wanted {
                 return;
             }
-            assert!(Instant::now() < deadline, "{path} answers {answer}, not {wanted}");
+            assert!(Instant::now() < deadline, "{path} answers {response}, not {wanted}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -52,8 +52,8 @@ async fn attributes_reach_lists_counts_and_alerts() {
     });
     let sent = client.send_until_alerted(&car).await;
 
-    client.wait_for_answer("/stats", &json!({"Audi": sent})).await;
-    client.wait_for_answer("/v1/stats?group_by=make", &json!({"items": [{"key": "Audi", "count": sent}]})).await;
+    client.wait_for_response("/stats", &json!({"Audi": sent})).await;
+    client.wait_for_response("/v1/stats?group_by=make", &json!({"items": [{"key": "Audi", "count": sent}]})).await;
     for path in ["/v1/alerts/history", "/v1/detections?make=Audi"] {
         let list = client.json(path).await;
         for field in ["make", "model", "category", "year", "attributes"] {

@@ -20,16 +20,16 @@ fn refused(settings: &[(&str, &str)]) -> String {
         .env("SIGHTLINE_ADMIN_ADDR", "off")
         .envs(settings.iter().copied());
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let code = output.status.code();
-    assert!(code.is_some_and(|code| code != 0 && code != 124), "{settings:?} ended with {code:?}: {said}");
-    said
+    assert!(code.is_some_and(|code| code != 0 && code != 124), "{settings:?} ended with {code:?}: {stderr}");
+    stderr
 }
 
 /// The line with the error.
-fn error_line(said: &str) -> &str {
-    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(lines.len(), 1, "not one error line: {said}");
+fn error_line(stderr: &str) -> &str {
+    let lines: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "not one error line: {stderr}");
     lines[0]
 }
 
@@ -37,58 +37,58 @@ fn error_line(said: &str) -> &str {
 fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = refused(&[("SIGHTLINE_HTTP_ADDR", &address)]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_HTTP_ADDR", &address)]);
+    let line = error_line(&stderr);
     assert!(line.contains("SIGHTLINE_HTTP_ADDR") && line.contains("in use"), "{line}");
 }
 
 #[test]
 fn an_incomplete_pair_and_an_invalid_origin_are_named() {
-    let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem")]);
-    assert!(error_line(&said).contains("SIGHTLINE_TLS_KEY is not set"), "{said}");
-    let said = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
-    assert!(error_line(&said).contains("SIGHTLINE_TLS_CERT: cannot read /nowhere/server.pem"), "{said}");
-    let said = refused(&[("SIGHTLINE_CORS_ORIGINS", "app.example.com")]);
-    assert!(error_line(&said).contains("SIGHTLINE_CORS_ORIGINS"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem")]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_TLS_KEY is not set"), "{stderr}");
+    let stderr = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_TLS_CERT: cannot read /nowhere/server.pem"), "{stderr}");
+    let stderr = refused(&[("SIGHTLINE_CORS_ORIGINS", "app.example.com")]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_CORS_ORIGINS"), "{stderr}");
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");
-    let said = refused(&[("SIGHTLINE_DATA_DIR", below.to_str().unwrap())]);
-    assert!(error_line(&said).contains("SIGHTLINE_DATA_DIR"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_DATA_DIR", below.to_str().unwrap())]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_DATA_DIR"), "{stderr}");
 }
 
 #[test]
 fn a_file_in_place_of_the_data_folder_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let said = refused(&[("SIGHTLINE_DATA_DIR", file.path().to_str().unwrap())]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_DATA_DIR", file.path().to_str().unwrap())]);
+    let line = error_line(&stderr);
     assert!(line.contains("SIGHTLINE_DATA_DIR") && line.contains("is a file"), "{line}");
 }
 
 #[test]
 fn two_names_of_a_database_are_refused() {
     let closed_port = format!("mongodb://127.0.0.1:{}/one?replicaSet=rs0", free_port());
-    let said = refused(&[("SIGHTLINE_MONGODB_URI", &closed_port), ("SIGHTLINE_MONGODB_DATABASE", "two")]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_MONGODB_URI", &closed_port), ("SIGHTLINE_MONGODB_DATABASE", "two")]);
+    let line = error_line(&stderr);
     assert!(line.contains("SIGHTLINE_MONGODB_URI") && line.contains("SIGHTLINE_MONGODB_DATABASE"), "{line}");
 }
 
 #[test]
 fn servers_that_cannot_be_reached_are_named() {
     let closed_port = format!("127.0.0.1:{}", free_port());
-    let said = refused(&[("SIGHTLINE_KAFKA_BROKERS", &closed_port)]);
-    assert!(error_line(&said).contains("SIGHTLINE_KAFKA_BROKERS"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_KAFKA_BROKERS", &closed_port)]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_KAFKA_BROKERS"), "{stderr}");
     let uri = format!("mongodb://user:hidden@{closed_port}/?replicaSet=rs0");
-    let said = refused(&[("SIGHTLINE_MONGODB_URI", &uri)]);
-    assert!(error_line(&said).contains("SIGHTLINE_MONGODB_URI"), "{said}");
-    assert!(!said.contains("hidden"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_MONGODB_URI", &uri)]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_MONGODB_URI"), "{stderr}");
+    assert!(!stderr.contains("hidden"), "{stderr}");
     let url = format!("postgres://user:hidden@{closed_port}/sightline");
-    let said = refused(&[("SIGHTLINE_DATABASE_URL", &url)]);
-    assert!(error_line(&said).contains("SIGHTLINE_DATABASE_URL"), "{said}");
-    assert!(!said.contains("hidden"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_DATABASE_URL", &url)]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_DATABASE_URL"), "{stderr}");
+    assert!(!stderr.contains("hidden"), "{stderr}");
 }
 
 #[test]
@@ -99,17 +99,17 @@ fn contradicting_account_settings_are_named() {
         ("SIGHTLINE_SMTP_URL", "http://user:hidden@host"),
         ("SIGHTLINE_RESET_URL", "not an address"),
     ] {
-        let said = refused(&[(key, value)]);
-        let line = error_line(&said);
-        assert!(line.contains(key) && !said.contains("hidden"), "{said}");
+        let stderr = refused(&[(key, value)]);
+        let line = error_line(&stderr);
+        assert!(line.contains(key) && !stderr.contains("hidden"), "{stderr}");
     }
 }
 
 #[test]
 fn a_missing_model_names_its_folder_and_models_pull() {
     let empty = tempfile::tempdir().unwrap();
-    let said = refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap())]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap())]);
+    let line = error_line(&stderr);
     assert!(line.contains("SIGHTLINE_MODELS_DIR") && line.contains("sightline models pull"), "{line}");
 }
 
@@ -119,8 +119,8 @@ fn a_file_that_is_not_the_model_is_refused() {
     for name in ["yunet_n_dynamic.onnx", "centerface.onnx"] {
         std::fs::write(folder.path().join(name), "not a model").unwrap();
     }
-    let said = refused(&[("SIGHTLINE_MODELS_DIR", folder.path().to_str().unwrap())]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_MODELS_DIR", folder.path().to_str().unwrap())]);
+    let line = error_line(&stderr);
     assert!(line.contains("yunet_n_dynamic.onnx") && line.contains("sightline models pull"), "{line}");
 }
 
@@ -129,8 +129,8 @@ fn a_file_that_is_not_onnx_runtime_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "no library").unwrap();
     for path in [file.path().to_str().unwrap(), "/nowhere/libonnxruntime.so"] {
-        let said = refused(&[("SIGHTLINE_ORT_DYLIB_PATH", path)]);
-        assert!(error_line(&said).contains("SIGHTLINE_ORT_DYLIB_PATH"), "{said}");
+        let stderr = refused(&[("SIGHTLINE_ORT_DYLIB_PATH", path)]);
+        assert!(error_line(&stderr).contains("SIGHTLINE_ORT_DYLIB_PATH"), "{stderr}");
     }
 }
 
@@ -142,8 +142,8 @@ fn another_programs_database_is_not_changed() {
     connection.execute_batch("CREATE TABLE accounts (id INTEGER); INSERT INTO accounts VALUES (1)").unwrap();
     drop(connection);
     let before = std::fs::read(&foreign).unwrap();
-    let said = refused(&[("SIGHTLINE_DATA_DIR", data.path().to_str().unwrap())]);
-    assert!(error_line(&said).contains("documents.sqlite"), "{said}");
+    let stderr = refused(&[("SIGHTLINE_DATA_DIR", data.path().to_str().unwrap())]);
+    assert!(error_line(&stderr).contains("documents.sqlite"), "{stderr}");
     assert_eq!(std::fs::read(&foreign).unwrap(), before);
 }
 
@@ -154,8 +154,8 @@ async fn a_folder_that_another_process_uses_is_named() {
         return;
     }
     let up = crate::processes::TestServer::start(&[]).await;
-    let said = refused(&[("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap())]);
-    let line = error_line(&said);
+    let stderr = refused(&[("SIGHTLINE_DATA_DIR", up.data.path().join("data").to_str().unwrap())]);
+    let line = error_line(&stderr);
     assert!(line.contains("SIGHTLINE_DATA_DIR") && line.contains("another"), "{line}");
 }
 
@@ -163,8 +163,8 @@ async fn a_folder_that_another_process_uses_is_named() {
 fn a_service_alone_refuses_to_run_without_its_servers() {
     for service in ["ingest-api", "detector-worker", "indexer", "alert-stream"] {
         let output = Command::new(crate::processes::program(service)).env_clear().output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{service}");
-        assert!(said.contains("SIGHTLINE_KAFKA_BROKERS is not set"), "{service}: {said}");
+        assert!(stderr.contains("SIGHTLINE_KAFKA_BROKERS is not set"), "{service}: {stderr}");
     }
 }

@@ -66,17 +66,17 @@ impl Client {
     }
 
     async fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await.unwrap();
-        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        let response = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await.unwrap();
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
             return None;
         }
-        Some(answer.error_for_status().unwrap().bytes().await.unwrap().to_vec())
+        Some(response.error_for_status().unwrap().bytes().await.unwrap().to_vec())
     }
 
     /// Answer of `/v1/token`.
     async fn token(&self, form: &[(&str, &str)]) -> Value {
-        let answer = self.http.post(format!("{}/v1/token", self.url)).form(form).send().await.unwrap();
-        answer.error_for_status().unwrap().json().await.unwrap()
+        let response = self.http.post(format!("{}/v1/token", self.url)).form(form).send().await.unwrap();
+        response.error_for_status().unwrap().json().await.unwrap()
     }
 
     async fn json(&self, path: &str) -> Value {
@@ -133,30 +133,30 @@ async fn assert_counts_kept(client: &Client, expected: &Value) {
 async fn assert_session_continues(client: &Client, refresh_token: &str) {
     let mut token = refresh_token.to_owned();
     for _ in 0..2 {
-        let answer = client.token(&[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
-        let next = answer["refresh_token"].as_str().unwrap();
+        let response = client.token(&[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
+        let next = response["refresh_token"].as_str().unwrap();
         assert_ne!(next, token);
-        let session = Client::new(&client.url, answer["access_token"].as_str().unwrap());
+        let session = Client::new(&client.url, response["access_token"].as_str().unwrap());
         assert_eq!(session.json("/v1/users/me").await["email"], "ada@example.com");
         token = next.to_owned();
     }
 }
 
 /// The answers of this version contain all items of the old program's answers.
-async fn assert_answers_kept(client: &Client, answers: &Value) {
+async fn assert_same_responses(client: &Client, responses: &Value) {
     for path in LISTS {
         let now = client.json(path).await;
         let now = now["items"].as_array().unwrap();
-        for item in answers[path]["items"].as_array().unwrap() {
+        for item in responses[path]["items"].as_array().unwrap() {
             assert!(now.contains(item), "{path} has lost or changed {item}");
         }
     }
-    for detection in answers[LISTS[1]]["items"].as_array().unwrap() {
+    for detection in responses[LISTS[1]]["items"].as_array().unwrap() {
         let path = format!("/v1/detections/{}", detection["id"].as_str().unwrap());
         assert_eq!(client.json(&path).await, *detection);
     }
     let older = client.json("/detections?limit=1000").await;
-    for vehicle in answers["/detections"].as_array().unwrap() {
+    for vehicle in responses["/detections"].as_array().unwrap() {
         assert!(older.as_array().unwrap().contains(vehicle), "the older route has lost or changed {vehicle}");
     }
 }
@@ -205,7 +205,7 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
     let accounts = &expected["accounts"];
     let ada = Client::new(&server.url, accounts["api_token"].as_str().unwrap());
     assert_pending_finished(&ada, &texts(&expected["pending"])).await;
-    assert_answers_kept(&ada, &expected["answers"]).await;
+    assert_same_responses(&ada, &expected["answers"]).await;
     assert_counts_kept(&ada, &expected).await;
     assert_session_continues(&ada, accounts["refresh_token"].as_str().unwrap()).await;
     for (id, sha256) in expected["images"].as_object().unwrap() {
@@ -261,8 +261,8 @@ async fn assert_topics_read(client: &Client, expected: &Value) {
         assert_eq!(frame["detections"].as_array().unwrap().len(), 1, "{frame}");
         assert_eq!(client.rules_raised_about(&id, 1).await.len(), 1, "{id}");
     }
-    let answers = &expected["answers"];
-    for detection in answers[LISTS[1]]["items"].as_array().unwrap() {
+    let responses = &expected["answers"];
+    for detection in responses[LISTS[1]]["items"].as_array().unwrap() {
         let foreign = detection["detector"] == "vehicle";
         let id = detection["id"].as_str().unwrap();
         assert!(foreign || client.json(&format!("/v1/detections/{id}")).await == *detection, "{detection}");
@@ -279,7 +279,7 @@ async fn assert_topics_read(client: &Client, expected: &Value) {
         let built_in = alerts.filter(|alert| alert["rule"] == "face-seen" && alert["detector"] == "face");
         built_in.map(|alert| alert["id"].as_str().unwrap().to_owned()).collect()
     };
-    let lost: Vec<String> = ids(&answers[LISTS[2]]).difference(&ids(&now)).cloned().collect();
+    let lost: Vec<String> = ids(&responses[LISTS[2]]).difference(&ids(&now)).cloned().collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_counts_kept(client, expected).await;
 }

@@ -109,8 +109,8 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            let said = self.output();
-            let tail: Vec<&str> = said.lines().rev().take(60).collect();
+            let output = self.output();
+            let tail: Vec<&str> = output.lines().rev().take(60).collect();
             eprintln!("--- last output of {}:", self.program);
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
@@ -163,8 +163,8 @@ impl TestServer {
 
     /// Runs another command against it; returns its standard output.
     pub fn command(&self, arguments: &[&str]) -> String {
-        let (well, printed, said) = self.outcome(arguments);
-        assert!(well, "{arguments:?}: {said}\n{}", self.process.output());
+        let (success, printed, stderr) = self.outcome(arguments);
+        assert!(success, "{arguments:?}: {stderr}\n{}", self.process.output());
         printed
     }
 

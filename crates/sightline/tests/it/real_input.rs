@@ -24,8 +24,8 @@ async fn photographs_give_their_faces_and_one_alert_each() {
         ("faces/obama_biden_2faces.jpg", "2 faces"),
         ("faces/astronaut_1face.png", "1 face"),
     ] {
-        let said = push(photograph);
-        assert!(said.contains(&format!("{photograph}: {faces} ")), "{said}");
+        let output = push(photograph);
+        assert!(output.contains(&format!("{photograph}: {faces} ")), "{output}");
     }
     let highways = push("vehicles");
     assert_eq!(highways.lines().count(), 5, "{highways}");
@@ -51,9 +51,9 @@ async fn a_broken_photograph_becomes_a_dead_letter_and_can_be_redriven() {
     let broken = up.data.path().join("broken.png");
     std::fs::write(&broken, bytes).unwrap();
 
-    let (well, said, _) = up.outcome(&["push", broken.to_str().unwrap()]);
-    assert!(!well, "a script must see that an image failed");
-    assert!(said.contains("face failed"), "{said}");
+    let (success, output, _) = up.outcome(&["push", broken.to_str().unwrap()]);
+    assert!(!success, "a script must see that an image failed");
+    assert!(output.contains("face failed"), "{output}");
     let listed = up.command(&["dlq", "list", "frames"]);
     assert_eq!(listed.lines().count(), 1, "{listed}");
     assert!(listed.contains("undecodable") && listed.contains("sightline.frames/"), "{listed}");
@@ -85,7 +85,7 @@ async fn readyz_names_the_model_and_a_closed_pipe_is_ignored() {
         // As `head` does after its last line.
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {} {said}", output.status);
+        let output = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && output.is_empty(), "{arguments:?}: {} {output}", output.status);
     }
 }

@@ -14,12 +14,12 @@ fn run(arguments: &[&str]) -> (bool, String, String) {
 }
 
 async fn wait_until_ready(up: &mut Process, client: &reqwest::Client, url: &str) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         up.assert_running();
         match client.get(format!("{url}/readyz")).send().await {
-            Ok(answer) if answer.status().is_success() => return,
-            outcome => assert!(begun.elapsed() < TIMEOUT, "{outcome:?}\n{}", up.output()),
+            Ok(response) if response.status().is_success() => return,
+            outcome => assert!(started.elapsed() < TIMEOUT, "{outcome:?}\n{}", up.output()),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -42,8 +42,8 @@ async fn tls_admits_only_clients_with_a_certificate() {
     let Some(photo) = path_from_env(test, "SIGHTLINE_TEST_PHOTO") else { return };
     let folder = tempfile::tempdir().unwrap();
     let certs = folder.path().join("certs");
-    let (made, printed, said) = run(&["certs", "dev", "--out", certs.to_str().unwrap()]);
-    assert!(made && printed.contains("--tls-cert"), "{printed}{said}");
+    let (success, printed, stderr) = run(&["certs", "dev", "--out", certs.to_str().unwrap()]);
+    assert!(success && printed.contains("--tls-cert"), "{printed}{stderr}");
     let file = |name: &str| certs.join(name).to_str().unwrap().to_owned();
     let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
     let data = folder.path().join("data").to_str().unwrap().to_owned();
@@ -64,12 +64,12 @@ async fn tls_admits_only_clients_with_a_certificate() {
     let place = ["--server", url.as_str(), "--data-dir", data.as_str()];
     let (trust, identity) = (["--cacert", ca.as_str()], ["--cert", cert.as_str(), "--key", key.as_str()]);
     let push = |more: &[&str]| run(&[&["push", photo.to_str().unwrap()][..], &place, more].concat());
-    let begun = Instant::now();
-    let (well, _, said) = push(&[]);
-    assert!(!well && said.contains("--cacert"), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "the command retried although a retry cannot succeed");
-    let (well, _, said) = push(&[&["--wait", "1"][..], &trust].concat());
-    assert!(!well, "accepted without a client certificate: {said}");
+    let started = Instant::now();
+    let (success, _, stderr) = push(&[]);
+    assert!(!success && stderr.contains("--cacert"), "{stderr}");
+    assert!(started.elapsed() < Duration::from_secs(60), "the command retried although a retry cannot succeed");
+    let (success, _, stderr) = push(&[&["--wait", "1"][..], &trust].concat());
+    assert!(!success, "accepted without a client certificate: {stderr}");
 
     let all = [&trust[..], &identity[..]].concat();
     let watching = Command::new(program)
@@ -80,11 +80,11 @@ async fn tls_admits_only_clients_with_a_certificate() {
         .unwrap();
     // Pushes until an alert arrives, because the subscriber may not be connected yet.
     let watching = tokio::task::spawn_blocking(move || watching.wait_with_output().unwrap());
-    let begun = Instant::now();
+    let started = Instant::now();
     while !watching.is_finished() {
-        assert!(begun.elapsed() < TIMEOUT, "no alert: {}", up.output());
-        let (well, printed, said) = push(&all);
-        assert!(well && printed.contains("face"), "{printed}{said}");
+        assert!(started.elapsed() < TIMEOUT, "no alert: {}", up.output());
+        let (success, printed, stderr) = push(&all);
+        assert!(success && printed.contains("face"), "{printed}{stderr}");
     }
     let alert = String::from_utf8(watching.await.unwrap().stdout).unwrap();
     assert!(alert.contains("\"label\":\"face\""), "{alert}");

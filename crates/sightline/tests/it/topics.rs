@@ -47,11 +47,11 @@ async fn the_log_names_the_default_topic_of_a_missing_role() {
 fn topics_check_names_the_default_topic_of_a_missing_role() {
     let folder = tempfile::tempdir().unwrap();
     let closed_port = format!("127.0.0.1:{}", free_port());
-    let (success, printed, said) = topics(folder.path(), &closed_port, &without(TopicRole::FramesDlq), &["check"]);
+    let (success, printed, stderr) = topics(folder.path(), &closed_port, &without(TopicRole::FramesDlq), &["check"]);
     assert!(!success);
     let expected = "the topics file has no entry for role frames_dlq: its default topic sightline.frames.dlq is used\n";
     assert_eq!(printed, expected);
-    assert!(said.starts_with("error: ") && said.contains(&closed_port), "{said}");
+    assert!(stderr.starts_with("error: ") && stderr.contains(&closed_port), "{stderr}");
 }
 
 /// `2 partitions`.
@@ -71,15 +71,15 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
     let wanted = Topics::parse(&file).unwrap();
     let lines = |line: &dyn Fn(&Topic) -> String| wanted.iter().map(|topic| line(topic) + "\n").collect::<String>();
 
-    let (success, printed, said) = run_with(&file, "check");
+    let (success, printed, stderr) = run_with(&file, "check");
     assert!(!success);
     assert_eq!(printed, lines(&|topic| format!("topic {} is missing ({})", topic.name, partitions(topic))));
     let count = TopicRole::ALL.len();
     let advice = format!("the cluster has {count} differences from the topics file; run `sightline topics apply`");
-    assert!(said.contains(&advice), "{said}");
+    assert!(stderr.contains(&advice), "{stderr}");
 
-    let (success, printed, said) = run_with(&file, "apply");
-    assert!(success, "{said}");
+    let (success, printed, stderr) = run_with(&file, "apply");
+    assert!(success, "{stderr}");
     assert_eq!(printed, lines(&|topic| format!("created {} ({})", topic.name, partitions(topic))));
     let matches = "the cluster matches the topics file\n".to_owned();
     assert_eq!(run_with(&file, "check"), (true, matches.clone(), String::new()));
@@ -93,14 +93,14 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
         "topic {dlq} has 1 partition, topics.yaml says 2; keys would lose their order, so change topics.yaml, or create the \
          topic anew under another name\n"
     );
-    let (success, printed, said) = run_with(&changed, "check");
-    assert!(!success && said.contains("the cluster has 2 differences"), "{said}");
+    let (success, printed, stderr) = run_with(&changed, "check");
+    assert!(!success && stderr.contains("the cluster has 2 differences"), "{stderr}");
     assert_eq!(printed, format!("topic {alerts}: retention.ms is 604800000, should be 691200000\n{grown}"));
     let (success, printed, _) = run_with(&changed, "apply");
     assert!(success);
     assert_eq!(printed, format!("set retention.ms of {alerts} to 691200000\nleft: {grown}"));
-    let (success, printed, said) = run_with(&changed, "check");
-    assert!(!success && said.contains("the cluster has 1 difference from the topics file"), "{said}");
+    let (success, printed, stderr) = run_with(&changed, "check");
+    assert!(!success && stderr.contains("the cluster has 1 difference from the topics file"), "{stderr}");
     assert_eq!(printed, grown);
 
     admin::delete(&KafkaConfig::new(brokers), &wanted).await.unwrap();

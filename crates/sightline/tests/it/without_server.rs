@@ -25,12 +25,12 @@ fn push_gives_up_and_says_what_to_start() {
     }
     let path = folder.path().to_str().unwrap();
     for limit in ["--wait", "--patience"] {
-        let begun = Instant::now();
+        let started = Instant::now();
         let output = sightline(&["push", path, limit, "1"]).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("sightline up"), "{said}");
-        assert_eq!(said.lines().count(), 1, "one line, and not one for each file: {said}");
-        assert!(begun.elapsed() < Duration::from_secs(30), "{limit}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && stderr.contains("sightline up"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "one line, and not one for each file: {stderr}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{limit}");
     }
 }
 

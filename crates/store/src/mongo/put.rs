@@ -38,10 +38,10 @@ impl MongoDocuments {
         check(batch)?;
         let results: Vec<ResultDoc<'_>> = batch.iter().map(ResultDoc::of).collect();
         let distinct = distinct(&results);
-        let there =
+        let existing =
             self.insert(Collection::Results, distinct.iter().map(|position| &results[*position]).collect()).await?;
-        let there: Vec<&ResultDoc<'_>> = there.into_iter().map(|n| &results[distinct[n]]).collect();
-        let mut first = self.resolve_conflicts(&there).await?;
+        let existing: Vec<&ResultDoc<'_>> = existing.into_iter().map(|n| &results[distinct[n]]).collect();
+        let mut first = self.resolve_conflicts(&existing).await?;
         for position in &distinct {
             let ResultDoc { id, ce_id, .. } = &results[*position];
             first.entry(id).or_insert_with(|| ce_id.clone());
@@ -90,7 +90,7 @@ impl MongoDocuments {
         let found: Vec<ExistingResult> = found.try_collect().await?;
         let mut found: HashMap<String, ExistingResult> =
             found.into_iter().map(|first| (first.id.clone(), first)).collect();
-        let mut firsts = HashMap::with_capacity(later.len());
+        let mut first_alerts = HashMap::with_capacity(later.len());
         for result in later {
             let first = found.remove(&result.id).ok_or_else(concurrent_change)?;
             let winner = if first.is_replaced_by(result) {
@@ -99,9 +99,9 @@ impl MongoDocuments {
             } else {
                 first.ce_id
             };
-            firsts.insert(result.id.as_str(), winner);
+            first_alerts.insert(result.id.as_str(), winner);
         }
-        Ok(firsts)
+        Ok(first_alerts)
     }
 
     /// Replaces a stored failure by a result.

@@ -41,8 +41,8 @@ impl HttpService for ReqwestClient {
             sent.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert_with(|| 0.into());
         }
         let sent = reqwest::Request::try_from(sent).map_err(failed)?;
-        let answer: http::Response<reqwest::Body> = self.0.execute(sent).await.map_err(failed)?.into();
-        let (head, body) = answer.into_parts();
+        let response: http::Response<reqwest::Body> = self.0.execute(sent).await.map_err(failed)?.into();
+        let (head, body) = response.into_parts();
         Ok(HttpResponse::from_parts(head, HttpResponseBody::new(body.map_err(failed))))
     }
 }

@@ -213,9 +213,9 @@ impl Transaction {
         if migration.version == EMAIL_KEYS {
             self.recompute_email_keys().await?;
         }
-        let noted = "INSERT INTO sightline_schema (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
+        let insert = "INSERT INTO sightline_schema (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
         let now = jiff::Timestamp::now();
-        self.execute(noted, values![migration.version, migration.name, checksum(sql), now]).await?;
+        self.execute(insert, values![migration.version, migration.name, checksum(sql), now]).await?;
         Ok(())
     }
 

@@ -107,9 +107,9 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
         blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
     }
 
-    let swept = blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap();
+    let deleted = blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap();
 
-    assert_eq!(swept, 2);
+    assert_eq!(deleted, 2);
     for key in old {
         assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
     }

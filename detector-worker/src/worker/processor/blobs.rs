@@ -49,7 +49,7 @@ where
     let mut backoff = backoff::PROCESS;
     loop {
         match call().await {
-            Ok(answer) => return Ok(answer),
+            Ok(response) => return Ok(response),
             Err(StoreError::Fatal(reason)) => anyhow::bail!("SIGHTLINE_BLOB_URL: the blob store refuses the request: {reason}"),
             Err(error) => {
                 let pause = backoff.pause();

@@ -151,8 +151,8 @@ pub async fn callback(
     let forget = Flow::forget(secure);
     // The setting may have changed since the flow began.
     let Some(page) = flow.page().and_then(|page| provider.page(page)) else {
-        let answer = signed_in.map(|grant| Json(TokenAnswer::from(grant)));
-        return Ok(private(forget, answer.map_err(IntoResponse::into_response)));
+        let response = signed_in.map(|grant| Json(TokenAnswer::from(grant)));
+        return Ok(private(forget, response.map_err(IntoResponse::into_response)));
     };
     let fields = match signed_in {
         Ok(grant) => TokenAnswer::from(grant).fields(),

@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(form.text("grant_type").unwrap(), None);
         assert_eq!(form.required("username").unwrap(), "ann@example.org");
         assert_eq!(form.required("password").unwrap(), "a b\0");
-        assert!(matches!(form.text("scope"), Err(RequestError::Malformed(said)) if said.contains("scope")));
-        assert!(matches!(form.required("token"), Err(RequestError::Malformed(said)) if said.contains("token")));
+        assert!(matches!(form.text("scope"), Err(RequestError::Malformed(message)) if message.contains("scope")));
+        assert!(matches!(form.required("token"), Err(RequestError::Malformed(message)) if message.contains("token")));
     }
 }

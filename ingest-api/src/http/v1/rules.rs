@@ -173,8 +173,8 @@ pub async fn remove(
     _: NoQuery,
 ) -> Result<StatusCode, ApiError> {
     check_editable(&app, id)?;
-    let was_there = app.documents.delete_rule(&editor.caller.tenant, id).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(RuleError::NotFound(id).into()) }
+    let existed = app.documents.delete_rule(&editor.caller.tenant, id).await?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(RuleError::NotFound(id).into()) }
 }
 
 async fn own_rule(app: &App, caller: &Caller, id: RuleId) -> Result<Rule, ApiError> {

@@ -165,11 +165,11 @@ mod tests {
             BusError::Unavailable("broker down".to_owned()),
             BusError::Closed,
         ] {
-            let answer = ApiError::from(error.clone()).into_response();
-            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
-            assert!(answer.headers().contains_key(RETRY_AFTER), "{error}");
+            let response = ApiError::from(error.clone()).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
+            assert!(response.headers().contains_key(RETRY_AFTER), "{error}");
         }
-        let answer = ApiError::from(BusError::Fatal("no such topic".to_owned())).into_response();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let response = ApiError::from(BusError::Fatal("no such topic".to_owned())).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

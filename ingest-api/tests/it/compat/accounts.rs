@@ -48,10 +48,10 @@ async fn an_opaque_session_identifies_its_user() {
     let server = TestServer::with_flags(&["--rate-limit-rps", "none"]).await;
     server.create_user("ann").await;
     let login = json!({"username": "ann", "password": PASSWORD});
-    let answer = server.post_anonymously("/login", &login).await;
-    assert_eq!(answer.status(), StatusCode::OK);
-    let header = answer.headers()["authorization"].to_str().unwrap().to_owned();
-    let session = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let response = server.post_anonymously("/login", &login).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let header = response.headers()["authorization"].to_str().unwrap().to_owned();
+    let session = response.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
     assert_eq!(header, session);
     assert!(uuid::Uuid::try_parse(&session).is_ok());
 
@@ -59,15 +59,15 @@ async fn an_opaque_session_identifies_its_user() {
         |method: Method, path: &str, header: &str| server.anonymous(method, path).header("authorization", header);
     let bearer = format!("Bearer {session}");
     let get_name = async |header: &str| {
-        let answer = request(Method::GET, "/getName", header).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["name"].as_str().unwrap().to_owned()
+        let response = request(Method::GET, "/getName", header).send().await.unwrap();
+        response.json::<Value>().await.unwrap()["name"].as_str().unwrap().to_owned()
     };
     assert_eq!(get_name(&session).await, "");
     for (method, header, name) in
         [(Method::POST, &session, "Ann"), (Method::PUT, &bearer, "Anna"), (Method::PATCH, &session, "Ann Miller")]
     {
-        let answer = request(method, "/setName", header).json(&json!({"name": name})).send().await.unwrap();
-        assert_eq!(answer.json::<Value>().await.unwrap(), json!({"name": name}));
+        let response = request(method, "/setName", header).json(&json!({"name": name})).send().await.unwrap();
+        assert_eq!(response.json::<Value>().await.unwrap(), json!({"name": name}));
         assert_eq!(get_name(&bearer).await, name);
     }
     let form = request(Method::POST, "/setName", &session).header("content-type", "application/x-www-form-urlencoded");
@@ -79,8 +79,8 @@ async fn an_opaque_session_identifies_its_user() {
     assert!(problem(bad).await.2.contains("name"));
 
     for header in ["", "nonsense", "Basic eA==", &uuid::Uuid::nil().to_string(), &format!("Bearer {token}"), OTHER] {
-        let answer = request(Method::GET, "/getName", header).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{header}");
+        let response = request(Method::GET, "/getName", header).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{header}");
     }
     let frames = request(Method::GET, "/v1/frames", &bearer).send().await.unwrap();
     assert_eq!(

@@ -18,7 +18,7 @@ async fn two_versions_of_a_route_coexist() {
 async fn with_compat_off_older_routes_are_404() {
     let server = TestServer::with_flags(&["--compat", "off"]).await;
     for path in ["/users", "/token", "/login", "/setName", "/v1/hello", "/v2/hello"] {
-        let answer = server.anonymous(Method::POST, path).send().await.unwrap();
-        assert_eq!(problem(answer).await.1, "unknown_path", "{path}");
+        let response = server.anonymous(Method::POST, path).send().await.unwrap();
+        assert_eq!(problem(response).await.1, "unknown_path", "{path}");
     }
 }

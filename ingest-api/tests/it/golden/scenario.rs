@@ -190,7 +190,7 @@ impl Scenario {
         let tokens = json!({
             "access_token": "at", "token_type": "Bearer", "id_token": self.provider.key.token(&claims),
         });
-        self.provider.answer_next(200, tokens);
+        self.provider.queue_response(200, tokens);
         let path = format!("/v1/oidc/callback?code=abc&state={}", sign_in.params()["state"]);
         let request = self.server.anonymous(Method::GET, &path).header("cookie", &sign_in.cookie);
         self.record("end_oidc_login", request).await;

@@ -101,7 +101,7 @@ async fn a_browser_signs_in_through_the_provider() {
     ] {
         assert_eq!(params[name], value, "{name}");
     }
-    provider.answer_next(200, tokens(&provider, &sign_in, &provider.claims()));
+    provider.queue_response(200, tokens(&provider, &sign_in, &provider.claims()));
     let fields = [("code", "abc"), ("state", &params["state"]), ("scope", "email openid"), ("iss", &provider.url)];
     let back = callback(server.address, Some(&sign_in.cookie), &fields).await;
     assert_eq!(back.status(), StatusCode::OK);
@@ -160,7 +160,7 @@ async fn the_id_token_must_belong_to_this_sign_in() {
         ("expired", with(&good, "exp", json!(1)), false),
     ] {
         let sign_in = start_sign_in(server.address, "").await;
-        provider.answer_next(200, tokens(&provider, &sign_in, &claims));
+        provider.queue_response(200, tokens(&provider, &sign_in, &claims));
         let state = sign_in.params()["state"].clone();
         let back = callback(server.address, Some(&sign_in.cookie), &[("code", "abc"), ("state", &state)]).await;
         if accepted {
@@ -174,33 +174,33 @@ async fn the_id_token_must_belong_to_this_sign_in() {
 #[tokio::test]
 async fn provider_errors_are_reported_without_quoting_them() {
     let (provider, server) = start().await;
-    let answered = async |fields: &[(&str, &str)], status, answer: Value| {
+    let call_back = async |fields: &[(&str, &str)], status, answer: Value| {
         let sign_in = start_sign_in(server.address, "").await;
         let params = sign_in.params();
-        provider.answer_next(status, answer);
+        provider.queue_response(status, answer);
         let fields = [fields, &[("state", params["state"].as_str())]].concat();
         problem(callback(server.address, Some(&sign_in.cookie), &fields).await).await
     };
     let code: &[(&str, &str)] = &[("code", "abc")];
-    let (_, refused, detail) = answered(&[("error", "access_denied")], 200, json!({})).await;
+    let (_, refused, detail) = call_back(&[("error", "access_denied")], 200, json!({})).await;
     assert_eq!(refused, "sign_in_refused");
     assert!(detail.contains("access_denied"), "{detail}");
-    let (_, refused, detail) = answered(&[("error", "<script>")], 200, json!({})).await;
+    let (_, refused, detail) = call_back(&[("error", "<script>")], 200, json!({})).await;
     assert!(refused == "sign_in_refused" && !detail.contains("script"), "{detail}");
-    assert_eq!(answered(&[], 200, json!({})).await.1, "sign_in_refused");
+    assert_eq!(call_back(&[], 200, json!({})).await.1, "sign_in_refused");
     let mixed_up: &[(&str, &str)] = &[("code", "abc"), ("iss", "https://attacker.example")];
-    assert_eq!(answered(mixed_up, 200, json!({})).await.1, "sign_in_refused");
+    assert_eq!(call_back(mixed_up, 200, json!({})).await.1, "sign_in_refused");
     assert!(provider.has_no_token_request());
-    provider.clear_answers();
+    provider.clear_responses();
 
     let spent = json!({"error": "invalid_grant", "error_description": "code abc was used"});
-    let (status, refused, detail) = answered(code, 400, spent).await;
+    let (status, refused, detail) = call_back(code, 400, spent).await;
     assert_eq!((status, refused.as_str()), (StatusCode::FORBIDDEN, "sign_in_refused"));
     assert!(!detail.contains("abc"), "{detail}");
-    assert_eq!(answered(code, 401, json!({"error": "invalid_client"})).await.1, "unavailable");
-    assert_eq!(answered(code, 200, json!({"token": "at-of-the-provider"})).await.1, "unavailable");
+    assert_eq!(call_back(code, 401, json!({"error": "invalid_client"})).await.1, "unavailable");
+    assert_eq!(call_back(code, 200, json!({"token": "at-of-the-provider"})).await.1, "unavailable");
     let none = json!({"access_token": "at-of-the-provider", "token_type": "Bearer"});
-    assert_eq!(answered(code, 200, none).await.1, "invalid_id_token");
+    assert_eq!(call_back(code, 200, none).await.1, "invalid_id_token");
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn only_configured_return_urls_receive_tokens() {
     let sign_in = start_sign_in(server.address, &format!("?return_to={PAGE}&state=page-state")).await;
     let params = sign_in.params();
     assert_ne!(params["state"], "page-state");
-    provider.answer_next(200, tokens(&provider, &sign_in, &provider.claims()));
+    provider.queue_response(200, tokens(&provider, &sign_in, &provider.claims()));
     let back = callback(server.address, Some(&sign_in.cookie), &[("code", "abc"), ("state", &params["state"])]).await;
     assert_eq!(back.status(), StatusCode::SEE_OTHER);
     let page: Url = back.headers()[LOCATION].to_str().unwrap().parse().unwrap();
@@ -240,7 +240,7 @@ async fn any_instance_can_handle_the_callback() {
     let (provider, mut server) = start().await;
     let other = server.second_instance().await;
     let sign_in = start_sign_in(server.address, "").await;
-    provider.answer_next(200, tokens(&provider, &sign_in, &provider.claims()));
+    provider.queue_response(200, tokens(&provider, &sign_in, &provider.claims()));
     let state = sign_in.params()["state"].clone();
     let back = callback(other, Some(&sign_in.cookie), &[("code", "abc"), ("state", &state)]).await;
     assert_eq!(back.status(), StatusCode::OK);

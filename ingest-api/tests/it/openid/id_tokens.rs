@@ -236,8 +236,8 @@ async fn closed_registration_and_disabled_users_are_refused() {
 
     let server = server_with(&provider, &[]).await;
     let ann = me(&server, &token).await["id"].as_str().unwrap().parse().unwrap();
-    let shut_out = AccessChange { disabled: Some(true), ..AccessChange::default() };
-    server.deps.accounts_service.change_access(ann, &shut_out, &accounts::Actor::default()).await.unwrap();
+    let disabled = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    server.deps.accounts_service.change_access(ann, &disabled, &accounts::Actor::default()).await.unwrap();
     assert_eq!(refused(&server, &token).await, (StatusCode::FORBIDDEN, "disabled".to_owned()));
 }
 
@@ -248,8 +248,8 @@ async fn provider_keys_are_refetched_at_a_limited_rate() {
     assert_eq!(refused(&server, &new.token(&provider.claims())).await.1, "invalid_id_token");
     assert_eq!(provider.key_fetches(), 1, "the keys were fetched less than 30 s ago");
     for number in 0..20 {
-        let made_up = SigningKey::new(&format!("made-up-{number}"));
-        assert_eq!(refused(&server, &made_up.token(&provider.claims())).await.1, "invalid_id_token");
+        let unknown_key = SigningKey::new(&format!("made-up-{number}"));
+        assert_eq!(refused(&server, &unknown_key.token(&provider.claims())).await.1, "invalid_id_token");
     }
     assert_eq!(provider.key_fetches(), 1);
     provider.publish(&new);

@@ -106,7 +106,7 @@ pub struct TestProvider {
     published: Mutex<Vec<Value>>,
     fetched: AtomicUsize,
     /// Next responses of the token endpoint.
-    answers: Mutex<VecDeque<(StatusCode, Value)>>,
+    responses: Mutex<VecDeque<(StatusCode, Value)>>,
     /// Bodies and `Authorization` headers of requests to the token endpoint.
     token_requests: Mutex<Vec<(String, Option<String>)>>,
 }
@@ -121,7 +121,7 @@ impl TestProvider {
             key,
             fault: Mutex::new(ProviderFault::None),
             fetched: AtomicUsize::new(0),
-            answers: Mutex::default(),
+            responses: Mutex::default(),
             token_requests: Mutex::default(),
         });
         let routes = Router::new()
@@ -179,11 +179,11 @@ impl TestProvider {
     }
 
     /// Queues a response of the token endpoint.
-    pub fn answer_next(&self, status: u16, answer: Value) {
-        self.answers.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), answer));
+    pub fn queue_response(&self, status: u16, response: Value) {
+        self.answers.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), response));
     }
 
-    pub fn clear_answers(&self) {
+    pub fn clear_responses(&self) {
         self.answers.lock().unwrap().clear();
     }
 
@@ -226,6 +226,6 @@ async fn jwks(State(provider): State<Arc<TestProvider>>) -> Json<Value> {
 async fn token(State(provider): State<Arc<TestProvider>>, headers: HeaderMap, form: Bytes) -> Response {
     let proof = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     provider.token_requests.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
-    let (status, answer) = provider.answers.lock().unwrap().pop_front().expect("a response queued by the test");
-    (status, Json(answer)).into_response()
+    let (status, response) = provider.answers.lock().unwrap().pop_front().expect("a response queued by the test");
+    (status, Json(response)).into_response()
 }

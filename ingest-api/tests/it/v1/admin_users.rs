@@ -174,8 +174,8 @@ async fn an_admin_token_of_less_scope_sees_only_its_own() {
     server.index(result_of(FrameId::now(), vec![face(0.9)])).await;
     let seen = async |scope: &str| {
         let fields = [("grant_type", "password"), ("username", "boss"), ("password", PASSWORD), ("scope", scope)];
-        let answer: Value = server.post_form("/v1/token", &fields).await.json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
+        let response: Value = server.post_form("/v1/token", &fields).await.json().await.unwrap();
+        let token = response["access_token"].as_str().unwrap().to_owned();
         let list = server.get_as(&token, "/v1/frames").await;
         list.json::<Value>().await.unwrap()["items"].as_array().unwrap().len()
     };

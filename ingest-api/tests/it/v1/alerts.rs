@@ -37,7 +37,7 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
     let (sender, requests) = mpsc::channel(4);
     let (event_sender, events) = mpsc::channel(4);
     let events = Arc::new(tokio::sync::Mutex::new(Some(events)));
-    let answer = move |request: Request| {
+    let response = move |request: Request| {
         let (sender, events) = (sender.clone(), events.clone());
         async move {
             sender.send(request).await.unwrap();
@@ -46,14 +46,14 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
                 let mut events = events?;
                 events.recv().await.map(|event| (event, Some(events)))
             });
-            let answer: Response =
+            let response: Response =
                 ([("content-type", "text/event-stream"), ("x-own", "1")], Body::from_stream(stream)).into_response();
-            answer
+            response
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(response)).await });
     (url, requests, event_sender)
 }
 
@@ -62,14 +62,14 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
     let (url, mut requests, event_sender) = upstream().await;
     let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
     let request = server.request(Method::GET, "/v1/alerts?label=face").header("last-event-id", "7");
-    let asking = tokio::spawn(request.send());
+    let pending = tokio::spawn(request.send());
     let seen = tokio::time::timeout(TIMEOUT, requests.recv()).await.unwrap().unwrap();
     assert_eq!(seen.uri().to_string(), "/v1/alerts?label=face");
     assert_eq!(seen.headers()["last-event-id"], "7");
     assert!(seen.headers()["authorization"].to_str().unwrap().starts_with("Bearer "));
 
     event_sender.send(Ok(Bytes::from_static(b"id: 8\n\n"))).await.unwrap();
-    let mut response = asking.await.unwrap().unwrap();
+    let mut response = pending.await.unwrap().unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-own"], "1");
     assert_eq!(response.chunk().await.unwrap().unwrap(), "id: 8\n\n");
@@ -87,8 +87,8 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
 async fn shutdown_ends_proxied_streams() {
     let (url, _requests, event_sender) = upstream().await;
     let server = TestServer::with_flags(&["--alert-stream-url", &url]).await;
-    let asking = server.request(Method::GET, "/v1/alerts").send();
-    let (response, _) = tokio::join!(asking, event_sender.send(Ok(Bytes::from_static(b"id: 8\n\n"))));
+    let pending = server.request(Method::GET, "/v1/alerts").send();
+    let (response, _) = tokio::join!(pending, event_sender.send(Ok(Bytes::from_static(b"id: 8\n\n"))));
     let mut response = response.unwrap();
     response.chunk().await.unwrap().unwrap();
     server.stop().await;

@@ -87,8 +87,8 @@ async fn concurrent_frames_never_exceed_the_quota() {
     };
     let responses: Vec<_> = stream::iter((0..400).map(send)).buffer_unordered(50).collect().await;
     let mut counts = std::collections::BTreeMap::<u16, usize>::new();
-    for answer in responses {
-        *counts.entry(answer.unwrap().status().as_u16()).or_default() += 1;
+    for response in responses {
+        *counts.entry(response.unwrap().status().as_u16()).or_default() += 1;
     }
     assert_eq!(counts, [(202, 40), (429, 360)].into());
     assert_eq!((used(&server, &token).await, server.message_count(TopicRole::Frames).await), (40, 40));

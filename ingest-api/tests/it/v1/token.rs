@@ -107,10 +107,10 @@ async fn reusing_a_refresh_token_late_ends_the_session() {
     assert_eq!(oauth_error(late, StatusCode::BAD_REQUEST).await, "invalid_grant");
     let ended = refresh(&server, text(&third, "refresh_token")).await;
     assert_eq!(oauth_error(ended, StatusCode::BAD_REQUEST).await, "invalid_grant");
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let me = || server.request_as(text(&third, "access_token"), Method::GET, "/v1/users/me").send();
     while me().await.unwrap().status() != StatusCode::UNAUTHORIZED {
-        assert!(began.elapsed() < Duration::from_secs(1), "the session's access token is still accepted");
+        assert!(started.elapsed() < Duration::from_secs(1), "the session's access token is still accepted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -123,10 +123,10 @@ async fn of_fifty_concurrent_refreshes_one_succeeds() {
     let token = text(&signed_in, "refresh_token");
     let responses = futures::future::join_all((0..50).map(|_| refresh(&server, token))).await;
     let (accepted, refused): (Vec<_>, Vec<_>) =
-        responses.into_iter().partition(|answer| answer.status() == StatusCode::OK);
+        responses.into_iter().partition(|response| response.status() == StatusCode::OK);
     assert_eq!((accepted.len(), refused.len()), (1, 49));
-    for answer in refused {
-        assert_eq!(oauth_error(answer, StatusCode::BAD_REQUEST).await, "invalid_grant");
+    for response in refused {
+        assert_eq!(oauth_error(response, StatusCode::BAD_REQUEST).await, "invalid_grant");
     }
     let next: Value = accepted.into_iter().next().unwrap().json().await.unwrap();
     assert_eq!(refresh(&server, text(&next, "refresh_token")).await.status(), StatusCode::OK);
@@ -145,9 +145,9 @@ async fn a_revoked_token_is_refused_everywhere_in_a_second() {
     let revoked = server.post_form("/v1/token/revoke", &[("token", text(&signed_in, "refresh_token"))]).await;
     assert_eq!(revoked.status(), StatusCode::OK);
     assert_eq!(at(server.address).await.unwrap().status(), StatusCode::UNAUTHORIZED, "immediate on the same instance");
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while at(other).await.unwrap().status() != StatusCode::UNAUTHORIZED {
-        assert!(began.elapsed() < Duration::from_secs(1), "still accepted by the other instance");
+        assert!(started.elapsed() < Duration::from_secs(1), "still accepted by the other instance");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let unknown = server.post_form("/v1/token/revoke", &[("token", "whatever")]).await;

@@ -170,9 +170,9 @@ async fn a_database_outage_keeps_signed_in_users_working() {
     let new = register(&server, json!({"email": "b@example.org", "password": PASSWORD})).await;
     let frame = server.frame_as(&token).send().await.unwrap();
     let profile = server.get_as(&token, "/v1/users/me").await;
-    for answer in [new, frame, profile] {
-        assert!(answer.headers().contains_key("retry-after"));
-        let (status, code, _) = problem(answer).await;
+    for response in [new, frame, profile] {
+        assert!(response.headers().contains_key("retry-after"));
+        let (status, code, _) = problem(response).await;
         assert_eq!((status, code.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
     }
     let sign_in = server.sign_in_with("ann", PASSWORD).await;

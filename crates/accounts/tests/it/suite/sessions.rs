@@ -208,8 +208,8 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
 
 pub async fn a_sign_in_may_narrow_its_scopes_and_never_widen_them(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
-    let (password, asked) = (SecretText::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
-    let tokens = accounts.one.sign_in("ann", &password, Some(&asked), &home_origin()).await.unwrap();
+    let (password, requested) = (SecretText::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
+    let tokens = accounts.one.sign_in("ann", &password, Some(&requested), &home_origin()).await.unwrap();
     assert_eq!(tokens.scopes, [Scope::AlertsRead]);
     let nothing = accounts.one.sign_in("ann", &password, Some(&[Scope::Admin]), &home_origin()).await;
     assert_eq!(nothing.unwrap_err(), AccountError::NothingAllowed);

@@ -117,17 +117,17 @@ async fn a_server_outage_is_reported_in_time_and_ends_by_itself() {
 
         relay.cut().await;
         for _ in 0..3 {
-            let began = Instant::now();
+            let started = Instant::now();
             let refused = store.user(user).await.unwrap_err();
             assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
             assert!(refused.to_string().contains("SIGHTLINE_DATABASE_URL"), "{refused}");
-            assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
         }
 
         relay.restore().await;
-        let began = Instant::now();
+        let started = Instant::now();
         while store.user(user).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not recover");
+            assert!(started.elapsed() < Duration::from_secs(20), "it does not recover");
         }
         assert!(store.end_all_sessions(user, now(), later()).await.unwrap());
         store.close().await;

@@ -27,10 +27,10 @@ pub async fn a_sweep_deletes_only_expired_documents(store: &dyn Documents) {
     let kept = result("2026-01-02T10:00:00Z", vec![face(0.5); 3]).with_alert("face seen");
     store.put(&[gone, kept]).await.unwrap();
 
-    let swept = store.sweep(jiff::Timestamp::now()).await.unwrap();
+    let deleted = store.sweep(jiff::Timestamp::now()).await.unwrap();
 
     // 0 if the database deletes expired documents itself.
-    assert!(swept == 5 || swept == 0, "{swept}");
+    assert!(deleted == 5 || deleted == 0, "{deleted}");
     assert_eq!(document_counts(store).await, [1, 3, 1]);
     assert_eq!(store.sweep(jiff::Timestamp::now()).await.unwrap(), 0);
 }

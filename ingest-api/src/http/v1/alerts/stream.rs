@@ -135,11 +135,11 @@ async fn proxy(app: &App, request: Request) -> Result<Response, ApiError> {
         headers.remove(name);
     }
     let sending = app.client.request(request.method().clone(), url).headers(headers).send();
-    let answer =
+    let response =
         tokio::time::timeout(ANSWER_TIMEOUT, sending).await.map_err(|_| unreachable("no answer".to_owned()))?;
-    let answer = answer.map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error.without_url()))))?;
-    let (status, headers) = (answer.status(), forwarded_headers(answer.headers()));
-    let chunks = answer.bytes_stream().take_until(app.stop.clone().cancelled_owned());
+    let response = response.map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error.without_url()))))?;
+    let (status, headers) = (response.status(), forwarded_headers(response.headers()));
+    let chunks = response.bytes_stream().take_until(app.stop.clone().cancelled_owned());
     Ok((status, headers, Body::from_stream(chunks)).into_response())
 }
 

@@ -139,11 +139,11 @@ pub async fn submit(
     // Too many requests already wait. The response does not contain Preference-Applied.
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
-    let answer = match results.as_ref().and_then(view::frame) {
+    let response = match results.as_ref().and_then(view::frame) {
         Some(view) => Json(view).into_response(),
         None => frame.accepted(&app),
     };
-    Ok(with_preference(answer, wait))
+    Ok(with_preference(response, wait))
 }
 
 fn with_preference(mut response: Response, wait: Duration) -> Response {
@@ -236,8 +236,8 @@ impl Frame {
     /// The results of an earlier request with the same key, if they are complete.
     async fn earlier_results(&self, app: &App, caller: &Caller) -> Result<Option<FrameView>, ApiError> {
         let stored = app.documents.frame(&TenantScope::Tenant(caller.tenant.clone()), self.id).await?;
-        let answered = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
-        let all = self.expected(app).iter().all(answered);
+        let is_stored = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
+        let all = self.expected(app).iter().all(is_stored);
         Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })
     }
 

@@ -14,7 +14,7 @@ use crate::support::{ADMIN, TIMEOUT, TestServer, jpeg, png, problem};
 async fn a_body_that_is_not_an_accepted_image_is_refused() {
     let server = TestServer::start().await;
     let zip = b"PK\x03\x04\x14\0\0\0".to_vec();
-    let lying = jpeg(60_000, 60_000, 3000);
+    let bomb = jpeg(60_000, 60_000, 3000);
     let no_size = b"\xff\xd8\xff\xe0\x00\x10JFIF".to_vec();
     for (media_type, body, status, code) in [
         ("image/png", Vec::new(), 422, "empty_body"),
@@ -29,7 +29,7 @@ async fn a_body_that_is_not_an_accepted_image_is_refused() {
         ("image/webp", zip, 415, "unsupported_media_type"),
         ("image/jpeg", png(9, 9, 90), 415, "unsupported_media_type"),
         ("image/png", png(60_000, 60_000, 500), 422, "image_too_large"),
-        ("image/jpeg", lying, 422, "image_too_large"),
+        ("image/jpeg", bomb, 422, "image_too_large"),
         ("image/png", png(0, 9, 500), 422, "invalid_image"),
         ("image/jpeg", jpeg(9, 0, 500), 422, "invalid_image"),
         ("image/jpeg", no_size, 422, "invalid_image"),
@@ -53,7 +53,7 @@ async fn connect(address: SocketAddr, head: &str) -> TcpStream {
 }
 
 /// The response, read while the request is still open, up to the problem's detail.
-async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+async fn read_response(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut got = Vec::new();
     let read = async {
         let mut piece = [0; 4096];
@@ -63,7 +63,7 @@ async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
             got.extend_from_slice(&piece[..length]);
         }
     };
-    tokio::time::timeout(TIMEOUT, read).await.expect("an answer");
+    tokio::time::timeout(TIMEOUT, read).await.expect("a response");
     String::from_utf8(got).unwrap()
 }
 
@@ -81,8 +81,8 @@ async fn the_first_bytes_can_refuse_an_upload_early() {
     ] {
         let mut stream = connect(server.address, &head).await;
         stream.write_all(&sent).await.unwrap();
-        let answer = answer(&mut stream).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{head}: {answer}");
+        let response = read_response(&mut stream).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {expected}")), "{head}: {response}");
     }
 }
 
@@ -102,9 +102,9 @@ async fn stalled_and_trickling_uploads_time_out() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    for answer in [answer(&mut stalled).await, answer(&mut reading).await] {
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-        assert!(answer.contains("slow_upload"), "{answer}");
+    for response in [read_response(&mut stalled).await, read_response(&mut reading).await] {
+        assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+        assert!(response.contains("slow_upload"), "{response}");
     }
     trickle.abort();
 }
@@ -129,8 +129,8 @@ async fn an_endless_body_is_refused_with_bounded_memory() {
                     }
                 }
             });
-            let answer = answer(&mut reading).await;
-            assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+            let response = read_response(&mut reading).await;
+            assert!(response.starts_with("HTTP/1.1 413"), "{response}");
             flood.await.unwrap();
         }));
     }

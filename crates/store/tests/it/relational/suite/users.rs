@@ -141,19 +141,19 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &TwoStores) {
 
     assert!(store.delete_user(user, later()).await.unwrap());
 
-    let gone = &two.other;
-    assert!(!gone.delete_user(user, later()).await.unwrap());
-    assert!(gone.user(user).await.unwrap().is_none());
-    assert!(gone.user_by_login("ann").await.unwrap().is_none());
-    assert!(gone.sessions(user, now()).await.unwrap().is_empty());
-    assert!(gone.session_by_token(&session.token, now()).await.unwrap().is_none());
-    assert!(gone.api_token(&api_token.token).await.unwrap().is_none());
-    assert!(gone.api_tokens(user).await.unwrap().is_empty());
-    assert!(gone.reset_password(&reset, &password(), now(), later()).await.unwrap().is_none());
-    assert!(gone.user_by_identity(&identity).await.unwrap().is_none());
-    assert_eq!(gone.used(user, "total").await.unwrap(), 0);
-    assert_eq!(gone.audit_log(Some(user), None, 9).await.unwrap().len(), 1);
-    let last = *gone.revocations_after(0).await.unwrap().last().unwrap();
+    let other = &two.other;
+    assert!(!other.delete_user(user, later()).await.unwrap());
+    assert!(other.user(user).await.unwrap().is_none());
+    assert!(other.user_by_login("ann").await.unwrap().is_none());
+    assert!(other.sessions(user, now()).await.unwrap().is_empty());
+    assert!(other.session_by_token(&session.token, now()).await.unwrap().is_none());
+    assert!(other.api_token(&api_token.token).await.unwrap().is_none());
+    assert!(other.api_tokens(user).await.unwrap().is_empty());
+    assert!(other.reset_password(&reset, &password(), now(), later()).await.unwrap().is_none());
+    assert!(other.user_by_identity(&identity).await.unwrap().is_none());
+    assert_eq!(other.used(user, "total").await.unwrap(), 0);
+    assert_eq!(other.audit_log(Some(user), None, 9).await.unwrap().len(), 1);
+    let last = *other.revocations_after(0).await.unwrap().last().unwrap();
     assert_eq!((last.kind, last.subject), (store::relational::RevocationKind::User, user.uuid()));
 }
 
