@@ -110,7 +110,7 @@ impl Waiting {
     async fn open(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<Self> {
         let group = format!("sightline.redrive.{role}");
         let ranges = bus.ranges(role).await?;
-        let is_empty = bus.oldest_unconsumed(role, &group).await?.is_none();
+        let is_drained = bus.oldest_unconsumed(role, &group).await?.is_none();
         // One at a time, so that no offset beyond the last redriven one is committed.
         let options = ConsumerOptions { drain: Duration::from_secs(5), ..ConsumerOptions::default() };
         let consumer = bus.consumer(role, &group, options).await?;
