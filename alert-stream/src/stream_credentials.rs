@@ -113,7 +113,7 @@ mod tests {
     #[derive(Default)]
     struct FakeAccounts {
         refuses: AtomicBool,
-        away: AtomicBool,
+        is_unavailable: AtomicBool,
         calls: AtomicUsize,
     }
 
@@ -121,8 +121,8 @@ mod tests {
     impl Accounts for FakeAccounts {
         async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
             self.calls.fetch_add(1, Ordering::SeqCst);
-            if self.away.load(Ordering::SeqCst) {
-                return Err(AccessError::Unavailable("away".to_owned()));
+            if self.is_unavailable.load(Ordering::SeqCst) {
+                return Err(AccessError::Unavailable("unavailable".to_owned()));
             }
             if self.refuses.load(Ordering::SeqCst) {
                 return Err(AccessError::InvalidCredential);
@@ -158,11 +158,11 @@ mod tests {
         let accounts = Arc::new(FakeAccounts::default());
         let credentials = StreamCredentials::new(accounts.clone(), CancellationToken::new());
         let (good, brief) = (credentials.open("good").await.unwrap(), credentials.open("brief").await.unwrap());
-        accounts.away.store(true, Ordering::SeqCst);
+        accounts.is_unavailable.store(true, Ordering::SeqCst);
         credentials.verify_all().await;
         assert!(brief.ended.is_cancelled(), "it has expired, whether or not the accounts are reachable");
         assert!(!good.ended.is_cancelled());
-        accounts.away.store(false, Ordering::SeqCst);
+        accounts.is_unavailable.store(false, Ordering::SeqCst);
         accounts.refuses.store(true, Ordering::SeqCst);
         credentials.verify_all().await;
         assert!(good.ended.is_cancelled());

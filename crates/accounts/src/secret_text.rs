@@ -49,7 +49,7 @@ pub(crate) fn hash(token: &str) -> TokenHash {
 /// Random bytes from the operating system. Panics when the operating system returns none, because then no secret can be created.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system returns random bytes");
     bytes
 }
 

@@ -44,8 +44,8 @@ impl AccountsService {
         }
     }
 
-    /// Revokes a token of any kind (RFC 7009). A refresh token revokes its session, even if it was used before: a thief may have used it.
-    /// An unknown or revoked token is no error.
+    /// Revokes a token of any kind (RFC 7009). A refresh token revokes its session, even if it was
+    /// used before, because an attacker may have used it. An unknown or revoked token is no error.
     pub async fn revoke(&self, token: &SecretText, origin: &Origin) -> Result<(), AccountError> {
         self.throttle.admit_token(origin.address).await?;
         let actor = origin.actor(None);

@@ -124,11 +124,11 @@ mod tests {
     #[test]
     fn pauses_grow_with_each_transient_error_until_a_reset() {
         let mut retry = retry(&CancellationToken::new());
-        let away = || BusError::Unavailable("away".to_owned());
-        let pauses: Vec<Duration> = (0..8).map(|_| retry.pause_or_fail(away()).unwrap()).collect();
+        let unavailable = || BusError::Unavailable("unavailable".to_owned());
+        let pauses: Vec<Duration> = (0..8).map(|_| retry.pause_or_fail(unavailable()).unwrap()).collect();
         assert!(pauses[0] <= Duration::from_millis(100) && pauses[7] >= Duration::from_millis(2_500), "{pauses:?}");
         retry.reset();
-        assert!(retry.pause_or_fail(away()).unwrap() <= Duration::from_millis(100));
+        assert!(retry.pause_or_fail(unavailable()).unwrap() <= Duration::from_millis(100));
     }
 
     #[tokio::test]

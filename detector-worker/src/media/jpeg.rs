@@ -90,7 +90,7 @@ fn decompressor() -> Result<Decompressor, String> {
     Ok(decompressor)
 }
 
-/// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no is_cmyk.
+/// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no ink.
 fn ink_to_rgb(pixels: &[u8]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
     for is_cmyk in pixels.chunks_exact(4) {

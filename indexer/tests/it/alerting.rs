@@ -102,14 +102,14 @@ async fn rules_read_attributes_and_alerts_carry_them() {
 async fn alerts_do_not_wait_for_documents() {
     let test = TestIndexer::new();
     let store = Arc::new(FlakyStore::over(&test.documents));
-    store.away.store(true, Ordering::SeqCst);
+    store.is_unavailable.store(true, Ordering::SeqCst);
     let indexer = test.index_into(store.clone(), &[]);
     for number in 1..=5 {
         test.publish(result(vec![detection("face", 0.9)]).to_message()).await;
         // The store has not accepted any document yet.
         eventually("its alert is on the log", async || test.alerts().await.len() == number).await;
     }
-    store.away.store(false, Ordering::SeqCst);
+    store.is_unavailable.store(false, Ordering::SeqCst);
     test.all_finished().await;
     indexer.stop().await;
     assert_eq!(test.alerts().await.len(), 5);

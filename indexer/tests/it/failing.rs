@@ -19,13 +19,13 @@ async fn an_unavailable_store_loses_nothing() {
     let test = TestIndexer::new();
     let store = Arc::new(FlakyStore::over(&test.documents));
     let indexer = test.index_into(store.clone(), &[]);
-    store.away.store(true, Ordering::SeqCst);
+    store.is_unavailable.store(true, Ordering::SeqCst);
     let (events, frames) = faces(50);
     for event in &events {
         test.publish(event.to_message()).await;
     }
     eventually("the store is tried again", async || store.puts.load(Ordering::SeqCst) > 2).await;
-    store.away.store(false, Ordering::SeqCst);
+    store.is_unavailable.store(false, Ordering::SeqCst);
     test.indexed(&frames).await;
     test.all_finished().await;
     indexer.stop().await;
@@ -41,7 +41,7 @@ async fn a_crash_between_alert_and_document_loses_nothing() {
 /// An indexer dies after sending its alerts and before storing its documents; another one repeats the work.
 pub async fn crash_between(test: &TestIndexer) {
     let store = Arc::new(FlakyStore::over(&test.documents));
-    store.away.store(true, Ordering::SeqCst);
+    store.is_unavailable.store(true, Ordering::SeqCst);
     let indexer = test.index_into(store, &[]);
     let (events, frames) = faces(20);
     for event in &events {
@@ -66,7 +66,7 @@ async fn a_stop_while_the_store_is_unavailable_is_clean() {
     let test = TestIndexer::new();
     let store = Arc::new(FlakyStore::over(&test.documents));
     let indexer = test.index_into(store.clone(), &[]);
-    store.away.store(true, Ordering::SeqCst);
+    store.is_unavailable.store(true, Ordering::SeqCst);
     let (events, frames) = faces(5);
     for event in &events {
         test.publish(event.to_message()).await;
@@ -103,7 +103,7 @@ async fn a_document_that_the_store_refuses_is_dead_lettered() {
 async fn a_store_that_refuses_everything_ends_the_service() {
     let test = TestIndexer::new();
     let store = FlakyStore::over(&test.documents);
-    store.ruined.store(true, Ordering::SeqCst);
+    store.refuses_all.store(true, Ordering::SeqCst);
     let indexer = test.index_into(Arc::new(store), &[]);
     test.publish(result(vec![detection("face", 0.9)]).to_message()).await;
     let error = indexer.failed().await;

@@ -15,9 +15,9 @@ use store::{
 pub struct FlakyStore {
     pub inner: Arc<dyn Documents>,
     /// The store is unavailable.
-    pub away: AtomicBool,
+    pub is_unavailable: AtomicBool,
     /// The store refuses everything, because it has another program's data.
-    pub ruined: AtomicBool,
+    pub refuses_all: AtomicBool,
     /// The store refuses this frame's documents.
     pub never: Option<FrameId>,
     /// Number of calls of `put`.
@@ -28,18 +28,18 @@ impl FlakyStore {
     pub fn over(inner: &Arc<dyn Documents>) -> Self {
         Self {
             inner: Arc::clone(inner),
-            away: AtomicBool::new(false),
-            ruined: AtomicBool::new(false),
+            is_unavailable: AtomicBool::new(false),
+            refuses_all: AtomicBool::new(false),
             never: None,
             puts: AtomicUsize::new(0),
         }
     }
 
     fn condition(&self) -> Result<(), StoreError> {
-        if self.ruined.load(Ordering::SeqCst) {
+        if self.refuses_all.load(Ordering::SeqCst) {
             return Err(StoreError::Fatal("another program's data".to_owned()));
         }
-        if self.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+        if self.is_unavailable.load(Ordering::SeqCst) { Err(StoreError::Unavailable("unavailable".to_owned())) } else { Ok(()) }
     }
 }
 

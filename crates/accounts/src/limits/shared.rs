@@ -41,10 +41,10 @@ pub struct RedisLimits {
 }
 
 impl RedisLimits {
-    /// Uses the Redis at this address, whether or not it answers yet.
+    /// Uses the Redis at this address. It need not be reachable yet.
     ///
     /// # Errors
-    /// The address is not one of Redis.
+    /// The address is not a Redis address.
     pub fn new(url: &str) -> Result<Self, String> {
         Ok(Self {
             connection: connect(url)?,
@@ -69,7 +69,7 @@ impl RedisLimits {
         failed_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Records whether Redis result. Logs every change once.
+    /// Records the result of a call. Logs every change once.
     fn record(&self, result: Result<(), &str>) {
         let mut failed_until = self.failed_until.lock().unwrap_or_else(PoisonError::into_inner);
         match result {

@@ -21,7 +21,7 @@ pub struct SmtpMailer {
 }
 
 impl SmtpMailer {
-    /// Sends from `from` through the server at this address, whether or not it answers yet.
+    /// Sends from `from` through the server at this address. The server need not be reachable yet.
     ///
     /// # Errors
     /// An address is not valid, or a password would be sent in plain text.
@@ -83,7 +83,7 @@ mod tests {
             write.write_all(b"220 mail.example\r\n").await.unwrap();
             while let Some(line) = lines.next_line().await.unwrap_or_default() {
                 let answer = match line.as_str() {
-                    "." => "250 taken",
+                    "." => "250 accepted",
                     _ if in_mail => "",
                     "DATA" => "354 go on",
                     "QUIT" => "221 bye",
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_mail_is_an_error_that_names_the_setting() {
-        let (port, _heard) = server(true).await;
+        let (port, _received) = server(true).await;
         let refused = mailer(port).send(&mail()).await.unwrap_err();
         assert!(refused.contains("nobody here") && refused.contains("SIGHTLINE_SMTP_URL"), "{refused}");
         assert!(!refused.contains("slp_"), "{refused}");

@@ -53,7 +53,7 @@ async fn take(client: TcpStream, count: &watch::Sender<usize>) -> std::io::Resul
             (true, ".") => {
                 in_mail = false;
                 count.send_modify(|count| *count += 1);
-                b"250 taken\r\n"
+                b"250 accepted\r\n"
             }
             (true, _) => continue,
             (false, "DATA") => {

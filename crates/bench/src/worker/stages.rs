@@ -59,13 +59,13 @@ impl StagesChild {
         let all = Arc::new((opened.await??, images));
         let (decode, warm) = (self.decode, all.1.len().max(threads));
         let batch = self.config.capacity.batch_size.unwrap_or(1);
-        let go = move |frames: usize| {
+        let run = move |frames: usize| {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }
         };
         // Warm-up: memory grows until it fits the largest image.
-        go(warm * batch).await?;
-        serve(async |frames| go(frames).await).await
+        run(warm * batch).await?;
+        serve(async |frames| run(frames).await).await
     }
 }
 

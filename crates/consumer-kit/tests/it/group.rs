@@ -20,7 +20,7 @@ fn group() -> Group {
 }
 
 fn unavailable() -> BusError {
-    BusError::Unavailable("away".to_owned())
+    BusError::Unavailable("unavailable".to_owned())
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::test_log::{FlakyBus, TestLog, frame};
 #[tokio::test]
 async fn a_refused_and_a_lost_message_are_sent_again() {
     let log = TestLog::new();
-    let bus = FlakyBus::new(&log.bus, 2, BusError::Unavailable("away".to_owned()));
+    let bus = FlakyBus::new(&log.bus, 2, BusError::Unavailable("unavailable".to_owned()));
     bus.lost.store(1, Ordering::SeqCst);
     let sender = Sender::new(bus.producer(), CancellationToken::new());
     let pending = vec![sender.begin(TopicRole::Alerts, frame("a")), sender.begin(TopicRole::Alerts, frame("b"))];
@@ -45,7 +45,7 @@ async fn a_stop_and_a_fatal_error_interrupt_sending() {
     let log = TestLog::new();
     let stop = CancellationToken::new();
     stop.cancel();
-    let bus = FlakyBus::new(&log.bus, usize::MAX, BusError::Unavailable("away".to_owned()));
+    let bus = FlakyBus::new(&log.bus, usize::MAX, BusError::Unavailable("unavailable".to_owned()));
     let stopped = Sender::new(bus.producer(), stop).send(TopicRole::Alerts, frame("a")).await;
     assert!(matches!(stopped, Err(Interrupted::Stop)), "{stopped:?}");
     let bus = FlakyBus::new(&log.bus, usize::MAX, BusError::Fatal("no such topic".to_owned()));

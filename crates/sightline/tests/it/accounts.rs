@@ -141,7 +141,7 @@ fn the_services_refuse_to_start_without_database_and_redis() {
         let database = ("SIGHTLINE_DATABASE_URL", format!("postgres://user:hidden@{closed_port}/sightline"));
         assert!(refused(std::slice::from_ref(&redis)).contains("SIGHTLINE_DATABASE_URL"), "{service}");
         assert!(refused(std::slice::from_ref(&database)).contains("SIGHTLINE_REDIS_URL"), "{service}");
-        let away = refused(&[database, redis]);
-        assert!(away.contains("SIGHTLINE_DATABASE_URL") && !away.contains("hidden"), "{service}: {away}");
+        let unreachable = refused(&[database, redis]);
+        assert!(unreachable.contains("SIGHTLINE_DATABASE_URL") && !unreachable.contains("hidden"), "{service}: {unreachable}");
     }
 }
