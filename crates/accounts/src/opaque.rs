@@ -74,7 +74,7 @@ impl SessionCache for LocalSessions {
 pub struct RedisSessions(ConnectionManager);
 
 impl RedisSessions {
-    /// Uses the Redis at this address, whether or not it answers yet.
+    /// Uses the Redis at this address. It need not be reachable yet.
     ///
     /// # Errors
     /// The address is not one of Redis.

@@ -67,7 +67,7 @@ impl SharedState {
         Self::new(Arc::new(LocalLimits::default()), Arc::new(LocalSessions::default()))
     }
 
-    /// State in the Redis at this address, whether or not it answers yet.
+    /// State in the Redis at this address. It need not be reachable yet.
     ///
     /// # Errors
     /// The address is not one of Redis.

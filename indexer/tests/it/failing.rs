@@ -83,7 +83,7 @@ async fn a_stop_while_the_store_is_unavailable_is_clean() {
 async fn a_document_that_the_store_refuses_is_dead_lettered() {
     let test = TestIndexer::new();
     let (events, frames) = faces(30);
-    let store = FlakyStore { never: Some(frames[17]), ..FlakyStore::over(&test.documents) };
+    let store = FlakyStore { refused_frame: Some(frames[17]), ..FlakyStore::over(&test.documents) };
     for event in &events {
         test.publish(event.to_message()).await;
     }

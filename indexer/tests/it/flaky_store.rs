@@ -19,7 +19,7 @@ pub struct FlakyStore {
     /// The store refuses everything, because it has another program's data.
     pub refuses_all: AtomicBool,
     /// The store refuses this frame's documents.
-    pub never: Option<FrameId>,
+    pub refused_frame: Option<FrameId>,
     /// Number of calls of `put`.
     pub puts: AtomicUsize,
 }
@@ -30,7 +30,7 @@ impl FlakyStore {
             inner: Arc::clone(inner),
             is_unavailable: AtomicBool::new(false),
             refuses_all: AtomicBool::new(false),
-            never: None,
+            refused_frame: None,
             puts: AtomicUsize::new(0),
         }
     }
@@ -52,7 +52,7 @@ impl Documents for FlakyStore {
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
         self.puts.fetch_add(1, Ordering::SeqCst);
         self.condition()?;
-        if batch.iter().any(|indexed| Some(indexed.result.data.frame_id) == self.never) {
+        if batch.iter().any(|indexed| Some(indexed.result.data.frame_id) == self.refused_frame) {
             return Err(StoreError::Fatal("a document is too large".to_owned()));
         }
         self.inner.put(batch).await
