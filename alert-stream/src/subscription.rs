@@ -43,7 +43,7 @@ pub struct Subscription {
     /// the credential share.
     credential_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     stop: CancellationToken,
-    over: bool,
+    has_ended: bool,
     _slot: SubscriberSlot,
 }
 
@@ -109,7 +109,7 @@ impl Subscription {
             credential_ended: Box::pin(credential.ended.clone().cancelled_owned()),
             credential,
             stop,
-            over: false,
+            has_ended: false,
             _slot: slot,
         }
     }
@@ -128,7 +128,7 @@ impl Subscription {
                 self.last_sent = Instant::now();
                 return Some(event);
             }
-            if self.over {
+            if self.has_ended {
                 return None;
             }
             self.refill().await;
@@ -209,7 +209,7 @@ impl Subscription {
     fn disconnect_slow(&mut self) {
         self.window.metrics.slow.increment(1);
         self.ready.push_back(sse::slow());
-        self.over = true;
+        self.has_ended = true;
     }
 
     fn end(&mut self) {
@@ -219,6 +219,6 @@ impl Subscription {
 
     fn end_with(&mut self, comment: &str) {
         self.ready.push_back(sse::comment(comment));
-        self.over = true;
+        self.has_ended = true;
     }
 }

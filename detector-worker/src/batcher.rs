@@ -24,22 +24,22 @@ pub enum Next<T> {
 #[derive(Debug)]
 pub struct Batcher<T> {
     jobs: Receiver<T>,
-    collecting: Arc<Mutex<()>>,
+    collect_lock: Arc<Mutex<()>>,
     max: usize,
     wait: Duration,
 }
 
 impl<T> Clone for Batcher<T> {
     fn clone(&self) -> Self {
-        let (jobs, collecting) = (self.jobs.clone(), self.collecting.clone());
-        Self { jobs, collecting, max: self.max, wait: self.wait }
+        let (jobs, collect_lock) = (self.jobs.clone(), self.collect_lock.clone());
+        Self { jobs, collect_lock, max: self.max, wait: self.wait }
     }
 }
 
 impl<T> Batcher<T> {
     /// Batches of at most `max` jobs (0 counts as 1), whose first job waits at most `wait` for others.
     pub fn new(jobs: Receiver<T>, max: usize, wait: Duration) -> Self {
-        Self { jobs, collecting: Arc::default(), max: max.max(1), wait }
+        Self { jobs, collect_lock: Arc::default(), max: max.max(1), wait }
     }
 
     /// The next batch, or [`Next::Idle`] after `idle` without a job; `None` waits for ever. Blocks.
@@ -51,7 +51,7 @@ impl<T> Batcher<T> {
         if self.max == 1 {
             return Next::of(receive().map(|job| vec![job]));
         }
-        let _collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _collecting = self.collect_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = match receive() {
             Ok(job) => vec![job],
             Err(error) => return Next::of(Err(error)),

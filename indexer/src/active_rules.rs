@@ -119,19 +119,19 @@ impl ActiveRules {
 #[derive(Default)]
 struct CompiledRules {
     active: HashMap<RuleId, (Rule, Arc<ActiveRule>)>,
-    broken: HashSet<(RuleId, String)>,
+    invalid: HashSet<(RuleId, String)>,
 }
 
 impl CompiledRules {
     /// Compiles new and changed rules, and forgets deleted ones.
     async fn update(&mut self, rules: Vec<Rule>) -> RuleSet {
         let mut set = RuleSet::default();
-        let (mut active, mut broken) = (HashMap::new(), HashSet::new());
+        let (mut active, mut invalid) = (HashMap::new(), HashSet::new());
         for rule in rules {
             let known = self.active.remove(&rule.id).filter(|(before, _)| *before == rule).map(|(_, active)| active);
             let key = (rule.id, rule.condition.clone());
-            if known.is_none() && self.broken.contains(&key) {
-                broken.insert(key);
+            if known.is_none() && self.invalid.contains(&key) {
+                invalid.insert(key);
                 continue;
             }
             let compiled = match known {
@@ -139,7 +139,7 @@ impl CompiledRules {
                 None => compile(&rule).await,
             };
             let Some(compiled) = compiled else {
-                broken.insert(key);
+                invalid.insert(key);
                 continue;
             };
             let rules = match &rule.tenant {
@@ -150,8 +150,8 @@ impl CompiledRules {
             active.insert(rule.id, (rule, compiled));
         }
         gauge!("sightline_indexer_rules").set(u32::try_from(active.len()).unwrap_or(u32::MAX));
-        gauge!("sightline_indexer_rules_broken").set(u32::try_from(broken.len()).unwrap_or(u32::MAX));
-        (self.active, self.broken) = (active, broken);
+        gauge!("sightline_indexer_rules_broken").set(u32::try_from(invalid.len()).unwrap_or(u32::MAX));
+        (self.active, self.invalid) = (active, invalid);
         set
     }
 }

@@ -32,7 +32,7 @@ use report::Report;
 #[command(name = "sightline-bench", version, max_term_width = 100)]
 struct Bench {
     #[command(subcommand)]
-    which: Which,
+    command: Command,
 
     #[command(flatten)]
     servers: namespace::Servers,
@@ -47,7 +47,7 @@ struct Bench {
 }
 
 #[derive(Debug, Subcommand)]
-enum Which {
+enum Command {
     /// The log, embedded and on Kafka: throughput, and the time from send to delivery
     Bus(bus::BusBench),
     /// ingest-api on Kafka, compared with the same endpoint in FastAPI
@@ -105,22 +105,22 @@ struct All {
 impl Bench {
     /// Measures, and prints the report.
     async fn run(self) -> anyhow::Result<()> {
-        let Self { which, servers, quick, json } = self;
+        let Self { command, servers, quick, json } = self;
         let run_length = RunLength { quick };
-        match which {
-            Which::Bus(bench) => print(&bench.run(&servers, run_length).await?, json),
-            Which::Ingest(bench) => print(&bench.run(&servers, run_length).await?, json),
-            Which::Worker(bench) => print(&Box::pin(bench.run(&servers, run_length)).await?, json),
-            Which::Indexer(bench) => print(&bench.run(&servers, run_length).await?, json),
-            Which::Latency(bench) => print(&bench.run(&servers, run_length).await?, json),
-            Which::Sse(bench) => print(&bench.run(run_length).await?, json),
-            Which::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
-            Which::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
-            Which::SignIns(bench) => print(&bench.run(run_length).await?, json),
-            Which::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
-            Which::Soak(bench) => print(&bench.run(run_length).await?, json),
-            Which::Child(child) => child.run().await,
-            Which::All(all) => {
+        match command {
+            Command::Bus(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Ingest(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Worker(bench) => print(&Box::pin(bench.run(&servers, run_length)).await?, json),
+            Command::Indexer(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Latency(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Sse(bench) => print(&bench.run(run_length).await?, json),
+            Command::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
+            Command::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
+            Command::SignIns(bench) => print(&bench.run(run_length).await?, json),
+            Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Soak(bench) => print(&bench.run(run_length).await?, json),
+            Command::Child(child) => child.run().await,
+            Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
                 print_or_name("ingest", all.ingest.run(&servers, run_length).await, json)?;
                 print_or_name("worker", Box::pin(all.worker.run(&servers, run_length)).await, json)?;

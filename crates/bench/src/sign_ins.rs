@@ -99,7 +99,7 @@ impl Turns {
             let moved = ratio(beside, &alone, 0.99);
             let figure = format!("frames' p99 beside {name}, to that without");
             report.with_goal(figure, moved.median, "×", Goal::AtMost(1.2));
-            report.note(format!("p99 beside {name}: over the rounds {:.2} to {:.2}", moved.least, moved.most));
+            report.note(format!("p99 beside {name}: over the rounds {:.2} to {:.2}", moved.min, moved.max));
             report.figure(
                 format!("frames' p50 beside {name}, to that without"),
                 ratio(beside, &alone, 0.5).median,

@@ -63,7 +63,7 @@ impl SlowConnectionsBench {
         let moved = Spread::of(&ratios);
         let name = "ordinary requests' p99 beside slow connections, to that without";
         report.with_goal(name, moved.median, "×", Goal::AtMost(2.0));
-        report.note(format!("over the rounds {:.2} to {:.2}", moved.least, moved.most));
+        report.note(format!("over the rounds {:.2} to {:.2}", moved.min, moved.max));
         report.figure("ordinary requests' p99 alone", Spread::of(&alone).median, "ms");
         report.figure("ordinary requests' p99 beside slow connections", Spread::of(&beside).median, "ms");
         report.figure("slow connections opened", f64::from(lifetimes.opened), "");

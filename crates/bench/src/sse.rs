@@ -208,7 +208,7 @@ fn show(report: &mut Report, subscribers: u32, variants: &[Variant]) {
             report.figure(format!("{subscribers} subscribers, {what}: sightline to nchan"), ratios.median, "×");
             report.note(format!(
                 "{subscribers} subscribers, {what}: sightline to nchan {:.2} to {:.2} over the rounds",
-                ratios.least, ratios.most
+                ratios.min, ratios.max
             ));
         }
     }

@@ -28,11 +28,11 @@ impl Times {
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     /// Minimum.
-    pub least: f64,
+    pub min: f64,
     /// Median; the mean of the middle two for an even number.
     pub median: f64,
     /// Maximum.
-    pub most: f64,
+    pub max: f64,
 }
 
 impl Spread {
@@ -47,7 +47,7 @@ impl Spread {
         } else {
             at(middle)
         };
-        Self { least: at(0), median, most: at(sorted.len().saturating_sub(1)) }
+        Self { min: at(0), median, max: at(sorted.len().saturating_sub(1)) }
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_median_of_two_is_their_mean() {
         let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]);
-        assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 10.0));
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 10.0));
         assert_eq!(Spread::of(&[7.0]).median, 7.0);
     }
 

@@ -314,7 +314,7 @@ async fn a_blob_store_that_is_down_is_retried_without_dead_letters() {
 async fn joining_the_consumer_group_is_retried() {
     let setup = TestWorker::new();
     setup.send(&frame("gate", png(40, 10))).await;
-    let log = RecordingBus::new(setup.bus.clone(), Faults { unjoinable: 2, ..Faults::default() });
+    let log = RecordingBus::new(setup.bus.clone(), Faults { failed_joins: 2, ..Faults::default() });
     let worker = setup.start_on(Arc::new(log), setup.blobs.clone(), vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;

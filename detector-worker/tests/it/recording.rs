@@ -33,7 +33,7 @@ pub struct Faults {
     /// Delay of acknowledgements.
     pub slow: Duration,
     /// Number of failed attempts to join the consumer group.
-    pub unjoinable: usize,
+    pub failed_joins: usize,
 }
 
 #[derive(Clone)]
@@ -143,7 +143,7 @@ impl Bus for RecordingBus {
         group: &str,
         options: ConsumerOptions,
     ) -> Result<Box<dyn Consumer>, BusError> {
-        if self.joins.fetch_add(1, Ordering::Relaxed) < self.faults.unjoinable {
+        if self.joins.fetch_add(1, Ordering::Relaxed) < self.faults.failed_joins {
             return Err(BusError::DiskFull("no room".to_owned()));
         }
         let inner = self.inner.consumer(role, group, options).await?;

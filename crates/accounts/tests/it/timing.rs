@@ -49,7 +49,7 @@ struct Requests<K, U, S> {
     /// Its argument numbers the requests.
     unknown: U,
     /// Waits until the background work of the requests so far is done. Its argument is the number of `known` requests.
-    settled: S,
+    wait_idle: S,
 }
 
 impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
@@ -63,7 +63,7 @@ impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
                 } else {
                     of_unknown.push(time((self.unknown)(of_unknown.len())).await);
                 }
-                (self.settled)(of_known.len()).await;
+                (self.wait_idle)(of_known.len()).await;
             }
             area = area_under_the_curve(&of_known, &of_unknown);
             println!("the known user is slower in {area:.3} of {} x {} pairs", of_known.len(), of_unknown.len());
@@ -90,7 +90,7 @@ async fn a_refused_sign_in_takes_as_long_for_an_unknown_user() {
     let requests = Requests {
         known: async || refused("ann").await,
         unknown: async |n: usize| refused(&format!("b{n}")).await,
-        settled: async |_: usize| {},
+        wait_idle: async |_: usize| {},
     };
     let area = requests.area_under_the_curve().await;
     assert!(ALIKE.contains(&area), "{area}");
@@ -107,7 +107,7 @@ async fn a_reset_request_takes_as_long_for_an_unknown_user() {
         known: async || request("ann@example.org").await,
         unknown: async |n: usize| request(&format!("b{n}@example.org")).await,
         // A mail is sent after the answer; that work must not slow down the next request.
-        settled: async |mails: usize| {
+        wait_idle: async |mails: usize| {
             accounts.mails.after(mails).await;
             tokio::time::sleep(Duration::from_millis(3)).await;
         },

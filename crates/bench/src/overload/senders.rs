@@ -119,12 +119,12 @@ struct SharedState {
     url: String,
     token: String,
     image: Bytes,
-    places: Arc<Semaphore>,
-    tally: Mutex<Tally>,
+    permits: Arc<Semaphore>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Default)]
-struct Tally {
+struct Counts {
     outcome: Outcome,
     times: Vec<Duration>,
     ids: String,
@@ -139,8 +139,8 @@ impl SendersChild {
             url: self.url,
             token,
             image: std::fs::read(&self.image)?.into(),
-            places: Arc::new(Semaphore::new(self.at_once)),
-            tally: Mutex::default(),
+            permits: Arc::new(Semaphore::new(self.at_once)),
+            counts: Mutex::default(),
         });
         let mut timings = tokio::fs::File::options().create(true).append(true).open(&self.timings).await?;
         let mut orders = BufReader::new(tokio::io::stdin()).lines();
@@ -148,7 +148,7 @@ impl SendersChild {
             let (per_second, seconds) = line.split_once(' ').context("two numbers are expected")?;
             let started = Instant::now();
             state.offer(per_second.parse()?, Duration::from_secs_f64(seconds.parse()?)).await?;
-            let Tally { mut outcome, times, ids } = std::mem::take(&mut *state.tally());
+            let Counts { mut outcome, times, ids } = std::mem::take(&mut *state.counts());
             let times: Times = times.into_iter().collect();
             outcome.seconds = started.elapsed().as_secs_f64();
             (outcome.p50, outcome.p99) = (times.ms(0.5), times.ms(0.99));
@@ -161,8 +161,8 @@ impl SendersChild {
 }
 
 impl SharedState {
-    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn offer(self: &Arc<Self>, per_second: f64, length: Duration) -> anyhow::Result<()> {
@@ -174,7 +174,7 @@ impl SharedState {
                 tokio::time::sleep_until(due.into()).await;
             }
             while in_flight.try_join_next().transpose()?.is_some() {}
-            match Arc::clone(&self.places).try_acquire_owned() {
+            match Arc::clone(&self.permits).try_acquire_owned() {
                 Ok(place) => {
                     let state = Arc::clone(self);
                     in_flight.spawn(async move {
@@ -182,28 +182,28 @@ impl SharedState {
                         drop(place);
                     });
                 }
-                Err(_) => self.tally().outcome.unsent += 1,
+                Err(_) => self.counts().outcome.unsent += 1,
             }
         }
-        self.tally().outcome.due += count as u64;
+        self.counts().outcome.due += count as u64;
         while in_flight.join_next().await.transpose()?.is_some() {}
         Ok(())
     }
 
     async fn send(&self, number: usize, due: Instant) {
         let response = self.answer(number).await;
-        let mut tally = self.tally();
+        let mut counts = self.counts();
         match response {
             Ok(Answer::Accepted(id)) => {
-                tally.outcome.accepted += 1;
-                tally.times.push(due.elapsed());
-                tally.ids += &format!("{id}\n");
+                counts.outcome.accepted += 1;
+                counts.times.push(due.elapsed());
+                counts.ids += &format!("{id}\n");
             }
-            Ok(Answer::Refused(code)) => *tally.outcome.refused.entry(code).or_default() += 1,
+            Ok(Answer::Refused(code)) => *counts.outcome.refused.entry(code).or_default() += 1,
             Err(wrong) => {
-                tally.outcome.wrong += 1;
-                if tally.outcome.shown.len() < SHOWN {
-                    tally.outcome.shown.push(format!("{wrong:#}"));
+                counts.outcome.wrong += 1;
+                if counts.outcome.shown.len() < SHOWN {
+                    counts.outcome.shown.push(format!("{wrong:#}"));
                 }
             }
         }

@@ -94,7 +94,7 @@ impl SlowReadersBench {
             "×",
             Goal::AtMost(1.1),
         );
-        report.note(format!("over the rounds {:.2} to {:.2}", moved.least, moved.most));
+        report.note(format!("over the rounds {:.2} to {:.2}", moved.min, moved.max));
         report.figure("the others' p99 beside good readers", Spread::of(&well).median, "ms");
         report.figure("the others' p99 beside slow readers", Spread::of(&beside_slow).median, "ms");
         report.figure("most memory beside good readers", most_well as f64 / 1e6, "MB");

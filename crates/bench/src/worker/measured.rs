@@ -148,6 +148,6 @@ mod tests {
     #[test]
     fn ratios_are_computed_per_round() {
         let ratio = ratio(&[1.0, 4.0, 9.0], &[1.0, 2.0, 10.0]);
-        assert_eq!((ratio.least, ratio.median, ratio.most), (0.9, 1.0, 2.0));
+        assert_eq!((ratio.min, ratio.median, ratio.max), (0.9, 1.0, 2.0));
     }
 }

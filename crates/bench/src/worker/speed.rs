@@ -215,8 +215,8 @@ pub async fn scale(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<()>
     report.figure("one process, one session of one thread", Spread::of(&rates.0).median, "frames/s");
     report.figure("two processes", Spread::of(&rates.1).median, "frames/s");
     report.with_goal("two processes ÷ one", scaling.median, "", Goal::AtLeast(1.9));
-    report.figure("two processes ÷ one, least", scaling.least, "");
-    report.figure("two processes ÷ one, most", scaling.most, "");
+    report.figure("two processes ÷ one, least", scaling.min, "");
+    report.figure("two processes ÷ one, most", scaling.max, "");
     report.figure("two processes ÷ one, of what their CPU time would give on idle cores", 2.0 * cost.median, "");
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     report.note(format!(

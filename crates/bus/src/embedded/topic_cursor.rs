@@ -19,7 +19,7 @@ pub struct TopicCursor {
     /// The partition to read first.
     turn: usize,
     /// Messages of one partition that were read and not returned yet.
-    taken: VecDeque<Delivery>,
+    buffered: VecDeque<Delivery>,
     appended: watch::Receiver<()>,
     closed: CancellationToken,
 }
@@ -28,7 +28,7 @@ impl TopicCursor {
     /// A cursor that starts at these offsets.
     pub fn new(log: Arc<TopicLog>, next: Vec<i64>, closed: CancellationToken) -> Self {
         let appended = log.watch();
-        Self { log, next, turn: 0, taken: VecDeque::new(), appended, closed }
+        Self { log, next, turn: 0, buffered: VecDeque::new(), appended, closed }
     }
 
     /// The next message or gap. Cancel-safe.
@@ -53,7 +53,7 @@ impl TopicCursor {
     /// The next available item. State changes only after the last await, so a dropped future loses nothing.
     async fn take(&mut self) -> Result<Option<ReaderItem>, BusError> {
         loop {
-            if let Some(delivery) = self.taken.pop_front() {
+            if let Some(delivery) = self.buffered.pop_front() {
                 self.log.metrics.consumed(&delivery.message);
                 return Ok(Some(ReaderItem::Delivery(delivery)));
             }
@@ -85,7 +85,7 @@ impl TopicCursor {
             self.next[partition] = last.position.offset + 1;
             self.turn = (partition + 1) % self.next.len();
         }
-        self.taken = deliveries.into();
+        self.buffered = deliveries.into();
     }
 
     fn skip(&mut self, partition: i32, from: i64, to: i64) -> ReaderItem {

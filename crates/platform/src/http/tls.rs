@@ -46,7 +46,7 @@ pub struct Tls {
     files: Files,
     /// Contents at the start.
     first: Arc<Contents>,
-    in_force: Arc<RwLock<Arc<ServerConfig>>>,
+    current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl Tls {
@@ -58,13 +58,13 @@ impl Tls {
     pub fn from_settings(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
         let Some(files) = Files::from_settings(settings)? else { return Ok(None) };
         let first = Arc::new(files.read()?);
-        let in_force = Arc::new(RwLock::new(Arc::new(files.server_config(&first)?)));
-        Ok(Some(Self { files, first, in_force }))
+        let current = Arc::new(RwLock::new(Arc::new(files.server_config(&first)?)));
+        Ok(Some(Self { files, first, current }))
     }
 
     /// An acceptor with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone())
+        TlsAcceptor::from(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Reads the files every `period` and applies changed ones, without end.
@@ -102,7 +102,7 @@ impl Tls {
         };
         match config {
             Ok(config) => {
-                *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 tracing::info!("the TLS files have changed; new connections use them");
             }
             // This also happens between the writes of a certificate and its key; the next read finds the matching pair.

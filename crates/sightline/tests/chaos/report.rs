@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::plan::Program;
 use crate::run::{Recovery, Size};
-use crate::sent_frames::{Alerts, Verdict};
+use crate::sent_frames::{Alerts, Verification};
 
 /// Goal for the first result after a restart.
 const RESTART_GOAL: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const RESTART_GOAL: Duration = Duration::from_secs(5);
 pub struct Report {
     pub size: Size,
     pub recoveries: Vec<Recovery>,
-    pub verdict: Verdict,
+    pub verification: Verification,
     /// How often each service ended by itself and was started again.
     pub ended: BTreeMap<Program, u32>,
     pub took: Duration,
@@ -53,18 +53,18 @@ impl Report {
             "In {:.0} s {} frames were acknowledged and {} faults happened: {clean}. Services that ended by themselves and \
              were started again: {ended}.\n",
             self.took.as_secs_f64(),
-            self.verdict.acknowledged,
+            self.verification.acknowledged,
             self.recoveries.len()
         )
     }
 
     fn is_clean(&self) -> bool {
-        let Verdict { documents, alerts, .. } = &self.verdict;
-        documents.are_clean() && alerts.iter().all(Alerts::are_clean) && self.verdict.dead_letters() == 0
+        let Verification { documents, alerts, .. } = &self.verification;
+        documents.are_clean() && alerts.iter().all(Alerts::are_clean) && self.verification.dead_letters() == 0
     }
 
     fn documents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { acknowledged, documents, alerts, topics } = &self.verdict;
+        let Verification { acknowledged, documents, alerts, topics } = &self.verification;
         writeln!(f, "## What clients see\n")?;
         writeln!(f, "| documents | |\n|---|---:|")?;
         writeln!(f, "| frames acknowledged | {acknowledged} |")?;

@@ -86,7 +86,7 @@ impl SentFrames {
     }
 
     /// Waits until all results and alerts of acknowledged frames are visible, and a little longer for repeats; then compares.
-    pub async fn verify(&self, deployment: &TestDeployment, subscribers: &[Subscriber]) -> Verdict {
+    pub async fn verify(&self, deployment: &TestDeployment, subscribers: &[Subscriber]) -> Verification {
         let acknowledged = self.acknowledged.lock().unwrap().clone();
         let expected = |subscriber: &Subscriber| expected_by(&acknowledged, subscriber).count();
         let deadline = Instant::now() + TIMEOUT;
@@ -102,7 +102,7 @@ impl SentFrames {
         };
         let alerts = subscribers.iter().map(|one| Alerts::of(one, &acknowledged)).collect();
         let topics = topics(deployment).await;
-        Verdict { acknowledged: acknowledged.len(), documents, alerts, topics }
+        Verification { acknowledged: acknowledged.len(), documents, alerts, topics }
     }
 
     async fn documents(&self, acknowledged: &Acknowledged) -> Documents {
@@ -247,14 +247,14 @@ async fn topics(deployment: &TestDeployment) -> Vec<OnTopic> {
 
 /// The result of the comparison.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct Verification {
     pub acknowledged: usize,
     pub documents: Documents,
     pub alerts: Vec<Alerts>,
     pub topics: Vec<OnTopic>,
 }
 
-impl Verdict {
+impl Verification {
     /// Number of dead letters; there must be none, because every frame is valid.
     pub fn dead_letters(&self) -> usize {
         let is_dead = |topic: &&OnTopic| matches!(topic.role, TopicRole::FramesDlq | TopicRole::ResultsDlq);
