@@ -66,7 +66,7 @@ pub struct ModelArgs {
     #[arg(long, env = "SIGHTLINE_MODELS_FILE", value_name = "PATH")]
     pub models_file: Option<PathBuf>,
 
-    /// Library of ONNX Runtime; searched beside the program and in the user's cache when not set
+    /// Library of ONNX Runtime; searched next to the program and in the user's cache when not set
     #[arg(long, env = "SIGHTLINE_ORT_DYLIB_PATH", value_name = "PATH")]
     pub ort_dylib_path: Option<PathBuf>,
 

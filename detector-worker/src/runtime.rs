@@ -33,7 +33,7 @@ pub enum ExecutionProvider {
 /// Options of the library and its sessions. All detectors of a process share one value.
 #[derive(Debug, Clone)]
 pub struct RuntimeOptions {
-    /// The ONNX Runtime library; `None` searches beside the executable and then in the cache.
+    /// The ONNX Runtime library; `None` searches next to the executable and then in the cache.
     pub dylib: Option<PathBuf>,
     /// Folder of the model files.
     pub models_dir: PathBuf,
@@ -153,7 +153,7 @@ impl ExecutionProvider {
         match self {
             Self::Cpu => Vec::new(),
             Self::Cuda => vec![cuda()],
-            // Compiling a network takes minutes. With the cache beside the models this happens once per machine.
+            // Compiling a network takes minutes. With the cache next to the models this happens once per machine.
             Self::Tensorrt => vec![
                 ep::TensorRT::default()
                     .with_device_id(options.device)
@@ -240,7 +240,7 @@ impl Runtime {
     }
 }
 
-/// The library to load: the configured path, else beside the executable, else in the cache.
+/// The library to load: the configured path, else next to the executable, else in the cache.
 fn find_library(setting: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     let candidates = match setting {
         Some(path) => vec![path.to_path_buf()],
@@ -254,10 +254,10 @@ fn find_library(setting: Option<&Path>) -> Result<PathBuf, RuntimeError> {
 
 fn default_paths() -> Vec<PathBuf> {
     let name = format!("libonnxruntime.so.{ORT_VERSION}");
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
+    let adjacent = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&name)));
     let cache = user_cache(|name| std::env::var_os(name))
         .map(|cache| cache.join("sightline").join(format!("onnxruntime-{ORT_VERSION}")).join(&name));
-    beside.into_iter().chain(cache).collect()
+    adjacent.into_iter().chain(cache).collect()
 }
 
 /// The user's cache folder (XDG Base Directory Specification): `XDG_CACHE_HOME`, else `.cache` in `HOME`. An empty variable means

@@ -26,7 +26,7 @@ use crate::verifier::TokenVerifier;
 use crate::with_admin_token::WithAdminToken;
 use crate::{AccessError, Accounts};
 
-/// Accounts in PostgreSQL or SQLite. [`Self::run`] must run beside its use.
+/// Accounts in PostgreSQL or SQLite. [`Self::run`] must run while it is used.
 pub struct AccountsService {
     pub(crate) verifier: Arc<TokenVerifier>,
     pub(crate) store: Relational,

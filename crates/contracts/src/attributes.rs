@@ -1,7 +1,7 @@
 //! Named properties of a detection: text, number or boolean.
 //!
 //! A detector sets an attribute, such as a colour, a plate or a make. Filters, counts and rules read it by name, so a new property
-//! needs no new field. The four attributes of a [`Vehicle`] are fields beside `label` on the wire, because they existed before
+//! needs no new field. The four attributes of a [`Vehicle`] are fields next to `label` on the wire, because they existed before
 //! attributes. All others are in the object `attributes`:
 //!
 //! ```json

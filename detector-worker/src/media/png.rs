@@ -7,7 +7,7 @@ use png::{ColorType, Decoder, Limits, Reader, Transformations};
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Bytes for row buffers and tables beside the image itself.
+/// Bytes for row buffers and tables, in addition to the image itself.
 const WORKING_BYTES: usize = 16 << 20;
 
 /// Bytes per pixel of a row buffer: at most four samples of 16 bits.

@@ -7,7 +7,7 @@ use image_webp::WebPDecoder;
 use super::orientation::Orientation;
 use super::{DecodeLimits, Decoded};
 
-/// Bytes per pixel that the lossless decoder may use beside the image itself; generous.
+/// Upper bound of the bytes per pixel that the lossless decoder uses in addition to the image itself.
 const BYTES_PER_PIXEL: u64 = 16;
 
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {

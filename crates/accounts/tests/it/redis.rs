@@ -65,9 +65,9 @@ async fn share(one: &RedisLimits, other: &RedisLimits) -> bool {
 async fn without_redis_each_instance_has_its_own_limit() {
     let mut relay = Relay::to(&url()).await;
     let limits = RedisLimits::new(&relay.url()).unwrap();
-    let beside = RedisLimits::new(&url()).unwrap();
+    let other_instance = RedisLimits::new(&url()).unwrap();
     let rate = Rate::new(Duration::from_secs(60), 5);
-    eventually("the limit is shared", async || share(&beside, &limits).await).await;
+    eventually("the limit is shared", async || share(&other_instance, &limits).await).await;
 
     relay.cut().await;
     let key = fresh_key();
@@ -76,7 +76,7 @@ async fn without_redis_each_instance_has_its_own_limit() {
     assert!(started.elapsed() < Duration::from_secs(1), "requests do not wait for Redis: {:?}", started.elapsed());
 
     relay.restore().await;
-    eventually("the limit is shared again", async || share(&beside, &limits).await).await;
+    eventually("the limit is shared again", async || share(&other_instance, &limits).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

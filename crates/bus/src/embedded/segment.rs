@@ -229,17 +229,17 @@ pub fn first_since(path: &Path, from: Position, end: i64, since: i64) -> Result<
 /// Bytes of a segment on the disk.
 pub fn disk_bytes(path: &Path) -> u64 {
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    size(path) + size(&beside(path, "-wal"))
+    size(path) + size(&adjacent(path, "-wal"))
 }
 
 /// Whether a segment is a plain file without a WAL.
 pub fn is_sealed(path: &Path) -> bool {
-    !beside(path, "-wal").exists()
+    !adjacent(path, "-wal").exists()
 }
 
-/// Removes a segment and SQLite's files beside it.
+/// Removes a segment and SQLite's companion files.
 pub fn remove(path: &Path) -> Result<(), BusError> {
-    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, "-journal")] {
+    for path in [path.to_owned(), adjacent(path, "-wal"), adjacent(path, "-shm"), adjacent(path, "-journal")] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(BusError::Unavailable(format!("cannot remove {}: {error}", path.display())));
@@ -277,7 +277,7 @@ fn open_to_read(path: &Path) -> Result<Connection, BusError> {
     open().map_err(|error| failure(path, &error))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn adjacent(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

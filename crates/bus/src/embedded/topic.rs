@@ -455,7 +455,7 @@ impl FolderContents {
             }
             if found.topic_id.as_ref().is_some_and(|topic_id| *topic_id != contents.topic_id) {
                 return Err(BusError::Fatal(format!(
-                    "{} belongs to another log than the files beside it; restore the folder from one backup",
+                    "{} does not belong to the same log as the other files in its folder; restore the folder from one backup",
                     path.display()
                 )));
             }

@@ -17,7 +17,7 @@ use crate::out::counted;
 /// Bytes that are enough to recognise a type.
 const MAGIC: usize = 12;
 
-/// Names of files and folders that operating systems create beside images, in lower case.
+/// Names of files and folders that operating systems create next to images, in lower case.
 const SIDE_FILES: [&str; 9] = [
     "thumbs.db",
     "ehthumbs.db",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Time limit for anything, on a busy machine.
 pub const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The path of a program of this workspace; cargo builds them beside each other.
+/// The path of a program of this workspace; cargo builds them into one folder.
 pub fn program(name: &str) -> String {
     let own = PathBuf::from(env!("CARGO_BIN_EXE_sightline"));
     own.with_file_name(name).to_str().unwrap().to_owned()
