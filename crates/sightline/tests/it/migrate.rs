@@ -50,7 +50,7 @@ fn migrate_names_the_versions_before_and_after() {
 }
 
 #[test]
-fn migrate_beside_a_server_creates_no_data_folder() {
+fn migrate_with_a_server_creates_no_data_folder() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let nobody = format!("mongodb://127.0.0.1:{}/?replicaSet=rs0", free_port());
