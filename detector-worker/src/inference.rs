@@ -60,7 +60,7 @@ pub struct Inference {
 /// An image in the queue.
 struct Job {
     image: Arc<Image>,
-    answer: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<Outcome>,
     queued_at: Instant,
     _slot: OwnedSemaphorePermit,
 }
@@ -114,12 +114,12 @@ impl Inference {
     /// # Errors
     /// The detector's threads have ended.
     pub async fn detect(&self, image: Arc<Image>) -> anyhow::Result<Outcome> {
-        let gone = || format!("the threads of the detector {} have ended", self.name);
-        let slot = self.queue_slots.clone().acquire_owned().await.with_context(gone)?;
-        let (response, outcome) = oneshot::channel();
-        let job = Job { image, response, queued_at: Instant::now(), _slot: slot };
-        self.jobs.send(job).ok().with_context(gone)?;
-        outcome.await.with_context(gone)
+        let ended = || format!("the threads of the detector {} have ended", self.name);
+        let slot = self.queue_slots.clone().acquire_owned().await.with_context(ended)?;
+        let (reply, outcome) = oneshot::channel();
+        let job = Job { image, reply, queued_at: Instant::now(), _slot: slot };
+        self.jobs.send(job).ok().with_context(ended)?;
+        outcome.await.with_context(ended)
     }
 
     /// Whether the detector processes a blank image. After a failed image this distinguishes a bad image from a bad device.
@@ -191,7 +191,7 @@ fn spawn(
 /// Runs one batch and returns the outcomes to its callers. Returns `false` when the detector must be opened again.
 fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
     let started = Instant::now();
-    batch.retain(|job| !job.answer.is_closed());
+    batch.retain(|job| !job.reply.is_closed());
     if batch.is_empty() {
         return true;
     }
@@ -209,7 +209,7 @@ fn run_batch(detector: &mut dyn Detector, mut batch: Vec<Job>) -> bool {
         let panicked = || Err(DetectError::Inference("the detector panicked".to_owned()));
         let outcome = if complete { outcomes.next().unwrap_or_else(panicked) } else { panicked() };
         // Fails if the caller no longer waits.
-        drop(job.answer.send(outcome));
+        drop(job.reply.send(outcome));
     }
     complete
 }

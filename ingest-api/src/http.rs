@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    async fn get(routes: Router, path: &str) -> Response {
+    async fn send(routes: Router, path: &str) -> Response {
         with_middleware(routes).oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap()
     }
 
@@ -108,7 +108,7 @@ mod tests {
         async fn panicking() -> StatusCode {
             panic!("secret")
         }
-        let response = get(Router::new().route("/panic", get(panicking)), "/panic").await;
+        let response = send(Router::new().route("/panic", get(panicking)), "/panic").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
@@ -118,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_handler_is_answered_with_503() {
         let hang = Router::new().route("/hang", get(std::future::pending::<StatusCode>));
-        let response = get(with_timeout(Duration::from_millis(10), hang.into()).into(), "/hang").await;
+        let response = send(with_timeout(Duration::from_millis(10), hang.into()).into(), "/hang").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key("retry-after"));
     }

@@ -161,13 +161,13 @@ impl Rounds {
     ) {
         let ratios = self.indexer.iter().zip(bare).map(|(ours, theirs)| Some(value(ours)? / value(theirs)?));
         let Some(ratios) = ratios.collect::<Option<Vec<f64>>>() else { return };
-        let Spread { least, median, most } = Spread::of(&ratios);
+        let Spread { min, median, max } = Spread::of(&ratios);
         match has_goal {
             true => report.with_goal(name, median, "of its documents/s", Goal::AtLeast(0.85)),
             false => report.figure(name, median, "of its documents"),
         }
-        report.figure(format!("{name}: least"), least, "");
-        report.figure(format!("{name}: most"), most, "");
+        report.figure(format!("{name}: least"), min, "");
+        report.figure(format!("{name}: most"), max, "");
     }
 }
 

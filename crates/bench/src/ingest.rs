@@ -120,14 +120,14 @@ impl IngestBench {
 impl Load {
     fn compare(&self, ours: &Variant, peer: &Variant, report: &mut Report) {
         let ratios: Vec<f64> = ours.rates().zip(peer.rates()).map(|(ours, theirs)| ours / theirs).collect();
-        let Spread { least, median, most } = Spread::of(&ratios);
+        let Spread { min, median, max } = Spread::of(&ratios);
         let name = format!("{}: requests per CPU-second, of the peer's", self.name);
         match self.goal {
             Some(goal) => report.with_goal(name, median, "x", goal),
             None => report.figure(name, median, "x"),
         }
-        report.figure(format!("{}: the same, least of {} rounds", self.name, ratios.len()), least, "x");
-        report.figure(format!("{}: the same, most of {} rounds", self.name, ratios.len()), most, "x");
+        report.figure(format!("{}: the same, least of {} rounds", self.name, ratios.len()), min, "x");
+        report.figure(format!("{}: the same, most of {} rounds", self.name, ratios.len()), max, "x");
     }
 }
 

@@ -198,9 +198,9 @@ impl Detector for OnnxDetector {
         let mut outcomes: Vec<Outcome> = batch.iter().map(|_| Ok(Findings::default())).collect();
         let max_batch = self.max_batch();
         for group in by_input.values().flat_map(|group| group.chunks(max_batch)) {
-            let outcomes = self.run(group, batch).unwrap_or_else(|error| vec![Err(error); group.len()]);
-            for ((index, _), response) in group.iter().zip(outcomes) {
-                outcomes[*index] = response;
+            let results = self.run(group, batch).unwrap_or_else(|error| vec![Err(error); group.len()]);
+            for ((index, _), outcome) in group.iter().zip(results) {
+                outcomes[*index] = outcome;
             }
         }
         outcomes

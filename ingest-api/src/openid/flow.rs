@@ -42,7 +42,7 @@ impl Flow {
     pub fn begin(page: Option<String>, page_state: Option<String>, now: Timestamp) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
-        let content = FlowState { secret: URL_SAFE_NO_PAD.encode(secret), started: now.as_second(), page, page_state };
+        let content = FlowState { secret: URL_SAFE_NO_PAD.encode(secret), began: now.as_second(), page, page_state };
         // Serialising strings and a number cannot fail.
         let cookie = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&content).unwrap_or_default());
         Ok(Self { content, cookie })

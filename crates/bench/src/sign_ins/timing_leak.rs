@@ -118,9 +118,9 @@ fn report_rounds(report: &mut Report, name: &str, rounds: &[ResponseTimes]) {
     let area = area_under_the_curve(&known, &unknown);
     report.with_goal(format!("{name}: known accounts answered later than unknown ones"), area, "of pairs", ALIKE);
     let each: Vec<f64> = rounds.iter().map(|seen| area_under_the_curve(&seen.known, &seen.unknown)).collect();
-    let Spread { least, most, .. } = Spread::of(&each);
+    let Spread { min, max, .. } = Spread::of(&each);
     let (many, in_look) = (known.len(), rounds.first().map_or(0, |seen| seen.known.len()));
-    report.note(format!("{name}: {many} answers of each kind; of {in_look} each, {least:.3} to {most:.3}"));
+    report.note(format!("{name}: {many} answers of each kind; of {in_look} each, {min:.3} to {max:.3}"));
     for (kind, times) in [("known", known), ("unknown", unknown)] {
         let times: crate::stats::Times = times.into_iter().collect();
         report.figure(format!("{name}: {kind}, p50"), times.ms(0.5), "ms");

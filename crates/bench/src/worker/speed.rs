@@ -153,15 +153,15 @@ impl Rounds {
                 if rates.is_empty() || under_rates.is_empty() {
                     return;
                 }
-                let Spread { least, median, most } = ratio(rates, &under_rates);
+                let Spread { min, median, max } = ratio(rates, &under_rates);
                 let name = format!("{name} ÷ {under}");
                 if has_goal {
                     report.with_goal(&name, median, "", Goal::AtLeast(goal));
                 } else {
                     report.figure(&name, median, "");
                 }
-                report.figure(format!("{name}, least"), least, "");
-                report.figure(format!("{name}, most"), most, "");
+                report.figure(format!("{name}, least"), min, "");
+                report.figure(format!("{name}, most"), max, "");
             };
             add(KAFKA.to_owned(), &self.of(KAFKA, rate), true);
             add(KAFKA_BARE.to_owned(), &self.of(KAFKA_BARE, rate), false);

@@ -32,7 +32,7 @@ pub fn router(bus: Arc<dyn Bus>) -> Router {
 
 async fn list(State(bus): State<Arc<dyn Bus>>, Path(role): Path<String>, Query(query): Query<ListQuery>) -> Response {
     let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
-    answer(super::list(&*bus, role, query.limit).await)
+    response(super::list(&*bus, role, query.limit).await)
 }
 
 async fn redrive(
@@ -41,7 +41,7 @@ async fn redrive(
     Query(query): Query<RedriveQuery>,
 ) -> Response {
     let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
-    answer(super::redrive(&*bus, role, query.cause.as_deref()).await)
+    response(super::redrive(&*bus, role, query.cause.as_deref()).await)
 }
 
 fn no_such(role: &str) -> Response {

@@ -131,14 +131,14 @@ async fn nothing_is_lost_or_repeated_under_any_fault() {
     let recoveries = inject_all(&faults(size.seed, size.faults), &deployment, &sent, &client, &mut rng).await;
     sent.end_faults();
     clients.join_all().await;
-    let outcome = sent.verify(&deployment, &subscribers).await;
+    let verification = sent.verify(&deployment, &subscribers).await;
     let took = started.elapsed();
     drop(subscribers);
     let ended = deployment.stop().await;
-    let report = Report { size, recoveries, outcome, ended, took };
+    let report = Report { size, recoveries, verification, ended, took };
     println!("{report}");
     if let Some(file) = std::env::var_os("SIGHTLINE_TEST_CHAOS_REPORT") {
         std::fs::write(file, report.to_string()).unwrap();
     }
-    report.outcome.assert_clean();
+    report.verification.assert_clean();
 }

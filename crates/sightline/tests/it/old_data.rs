@@ -142,7 +142,7 @@ async fn assert_session_continues(client: &Client, refresh_token: &str) {
     }
 }
 
-/// The answers of this version contain all items of the old program's answers.
+/// The responses of this version contain all items of the old program's responses.
 async fn assert_same_responses(client: &Client, responses: &Value) {
     for path in LISTS {
         let now = client.json(path).await;

@@ -85,7 +85,7 @@ async fn readyz_names_the_model_and_a_closed_pipe_is_ignored() {
         // As `head` does after its last line.
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        let output = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && output.is_empty(), "{arguments:?}: {} {output}", output.status);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.is_empty(), "{arguments:?}: {} {stderr}", output.status);
     }
 }

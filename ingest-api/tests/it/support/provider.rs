@@ -180,11 +180,11 @@ impl TestProvider {
 
     /// Queues a response of the token endpoint.
     pub fn queue_response(&self, status: u16, response: Value) {
-        self.answers.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), response));
+        self.responses.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), response));
     }
 
     pub fn clear_responses(&self) {
-        self.answers.lock().unwrap().clear();
+        self.responses.lock().unwrap().clear();
     }
 
     /// Body and `Authorization` header of the last request to the token endpoint.
@@ -226,6 +226,6 @@ async fn jwks(State(provider): State<Arc<TestProvider>>) -> Json<Value> {
 async fn token(State(provider): State<Arc<TestProvider>>, headers: HeaderMap, form: Bytes) -> Response {
     let proof = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     provider.token_requests.lock().unwrap().push((String::from_utf8(form.to_vec()).unwrap(), proof));
-    let (status, response) = provider.answers.lock().unwrap().pop_front().expect("a response queued by the test");
+    let (status, response) = provider.responses.lock().unwrap().pop_front().expect("a response queued by the test");
     (status, Json(response)).into_response()
 }
