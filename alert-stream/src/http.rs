@@ -201,7 +201,8 @@ async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Respo
     if !stream_credential.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
-    let left = stream_credential.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+    let left =
+        stream_credential.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
     let cookie = credential.as_cookie(&headers, left)?;
     let headers = [(SET_COOKIE, cookie), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::NO_CONTENT, headers).into_response())

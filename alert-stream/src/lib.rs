@@ -23,8 +23,8 @@ mod entry;
 pub mod fuzzing;
 mod http;
 mod resume;
-mod stream_credentials;
 mod sse;
+mod stream_credentials;
 mod subscription;
 mod window;
 

@@ -32,8 +32,7 @@ pub fn reset(cursor: &AlertCursor, code: &str, reason: &str) -> Bytes {
 
 /// The event `slow`: the server disconnects the client because it did not keep up. It has no id: the client keeps its cursor.
 pub fn slow() -> Bytes {
-    let data =
-        json!({"code": "slow", "reason": "you did not keep up; reconnect with the last id to get the alerts that you missed"});
+    let data = json!({"code": "slow", "reason": "you did not keep up; reconnect with the last id to get the alerts that you missed"});
     format!("event: slow\ndata: {data}\n\n").into()
 }
 

@@ -79,7 +79,9 @@ impl StreamCredentials {
         for (_, credential) in in_use.iter().filter(|(_, credential)| has_expired(credential)) {
             credential.ended.cancel();
         }
-        stream::iter(in_use).for_each_concurrent(MAX_CONCURRENT, |(token, credential)| self.verify(token, credential)).await;
+        stream::iter(in_use)
+            .for_each_concurrent(MAX_CONCURRENT, |(token, credential)| self.verify(token, credential))
+            .await;
     }
 
     async fn verify(&self, token: String, credential: Arc<StreamCredential>) {

@@ -19,8 +19,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::entry::AlertFilter;
 use crate::resume::{Replay, Replayed, StreamStart};
-use crate::stream_credentials::StreamCredential;
 use crate::sse;
+use crate::stream_credentials::StreamCredential;
 use crate::window::{AlertWindow, WindowRead};
 
 /// One client's stream.

@@ -114,7 +114,10 @@ impl Publisher {
 }
 
 /// Retains the results that were not acknowledged. Returns whether there are any.
-fn retain_unacknowledged(frame: &mut ProcessedFrame, acknowledgements: Vec<Result<Position, BusError>>) -> anyhow::Result<bool> {
+fn retain_unacknowledged(
+    frame: &mut ProcessedFrame,
+    acknowledgements: Vec<Result<Position, BusError>>,
+) -> anyhow::Result<bool> {
     let mut failed = Vec::new();
     for response in acknowledgements {
         match response {

@@ -70,7 +70,12 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 ///
 /// # Errors
 /// When a setting is invalid, or the log or the store refuses for good.
-pub async fn run(config: Config, built_ins: BuiltInRuleSettings, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    built_ins: BuiltInRuleSettings,
+    deps: Deps,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let rules = ActiveRules::start(built_ins, Arc::clone(&deps.documents), &stop).await;
     let Some(rules) = rules else { return Ok(()) };
     let sender = Sender::new(deps.bus.producer(), stop.clone());

@@ -70,7 +70,11 @@ impl BatchWriter {
 
     async fn write(&self, batch: &Batch, alerts: Vec<PendingSend>) -> Result<(), Interrupted> {
         let letters = batch.dead_letters.iter().map(|letter| self.begin(letter)).collect();
-        tokio::try_join!(self.put(batch, 0..batch.documents.len()), self.await_alerts(alerts), self.send_dead_letters(letters))?;
+        tokio::try_join!(
+            self.put(batch, 0..batch.documents.len()),
+            self.await_alerts(alerts),
+            self.send_dead_letters(letters)
+        )?;
         Ok(())
     }
 

@@ -17,7 +17,9 @@ pub enum ApiError {
     #[error("{0}")]
     Invalid(String),
     /// The request has no credential.
-    #[error("this request needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie")]
+    #[error(
+        "this request needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie"
+    )]
     NoCredential,
     /// The credential is unknown, expired or revoked.
     #[error("the token is not valid; sign in again or use another one")]

@@ -30,9 +30,7 @@ impl PasswordRules {
             return refused(format!("the password must have at most {MAX_LENGTH} characters"));
         }
         if self.refuse_common && common::is_easily_guessed(password.expose(), names) {
-            return refused(
-                "the password is too easily guessed; use several unrelated words".to_owned(),
-            );
+            return refused("the password is too easily guessed; use several unrelated words".to_owned());
         }
         Ok(())
     }

@@ -116,7 +116,10 @@ mod tests {
             private.replace(&keys);
             public.replace(keys.iter().map(SigningKeyRecord::verifying).collect()).unwrap();
             let signing = private.now().at(now).unwrap().kid.clone();
-            assert!(published_at[&signing] + settings.signing_key_lead <= now, "the key signs before clients can have it");
+            assert!(
+                published_at[&signing] + settings.signing_key_lead <= now,
+                "the key signs before clients can have it"
+            );
             signed.push((now, signing));
             signed.retain(|(at, _)| *at + settings.access_token_life > now);
             for (_, kid) in &signed {

@@ -193,7 +193,10 @@ async fn indexed(
 
     let stored = grown(&database, 1).await?;
     let (started, cpu, server_cpu) = (Instant::now(), meter.cpu()?, server.map(Meter::cpu).transpose()?);
-    anyhow::ensure!(stored < wanted / 2, "the indexer had finished half of the results before the measurement; use more --indexer-results");
+    anyhow::ensure!(
+        stored < wanted / 2,
+        "the indexer had finished half of the results before the measurement; use more --indexer-results"
+    );
     let all = grown(&database, wanted).await?;
     let (took, cpu) = (started.elapsed(), meter.cpu()? - cpu);
     let server = server.map(Meter::cpu).transpose()?.zip(server_cpu).map(|(after, before)| after - before);

@@ -68,7 +68,8 @@ impl Sender {
     /// # Errors
     /// When the log refuses for good, or the service stops while the log is unreachable.
     pub async fn await_acks(&self, pending: Vec<PendingSend>) -> Result<Vec<TooLarge>, Interrupted> {
-        let mut acknowledged = stream::iter(pending.into_iter().map(|send| self.await_ack(send))).buffered(AWAITED_AT_ONCE);
+        let mut acknowledged =
+            stream::iter(pending.into_iter().map(|send| self.await_ack(send))).buffered(AWAITED_AT_ONCE);
         let mut too_large = Vec::new();
         while let Some(outcome) = acknowledged.next().await {
             too_large.extend(outcome?);

@@ -79,7 +79,8 @@ mod tests {
     }
 
     fn matching(category: &str, detection: &Detection) -> Vec<String> {
-        let settings = BuiltInRuleSettings { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
+        let settings =
+            BuiltInRuleSettings { face_seen: true, suspicious_vehicle: true, suspicious_category: category.to_owned() };
         let detector = "any".parse().unwrap();
         let captured_at = jiff::Timestamp::UNIX_EPOCH;
         let frame_id = FrameId::now();

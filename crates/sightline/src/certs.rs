@@ -97,8 +97,9 @@ fn authority(folder: &Path) -> anyhow::Result<(Issuer<'static, KeyPair>, Option<
     if cert.exists() && key.exists() {
         let read =
             |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
-        let usable =
-            || format!("{} and {} are not a certificate authority; choose another folder", cert.display(), key.display());
+        let usable = || {
+            format!("{} and {} are not a certificate authority; choose another folder", cert.display(), key.display())
+        };
         let (cert, key) = (read(&cert)?, KeyPair::from_pem(&read(&key)?).with_context(usable)?);
         return Ok((Issuer::from_ca_cert_pem(&cert, key).with_context(usable)?, None));
     }

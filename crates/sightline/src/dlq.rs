@@ -126,7 +126,8 @@ impl Waiting {
             match incoming.context("no dead letter arrived; is another redrive running?")?? {
                 Incoming::Delivery(delivery) => {
                     let position = delivery.position;
-                    let last = |&(partition, end): &(i32, i64)| partition == position.partition && position.offset + 1 >= end;
+                    let last =
+                        |&(partition, end): &(i32, i64)| partition == position.partition && position.offset + 1 >= end;
                     self.ends.retain(|end| !last(end));
                     // The last one of all partitions.
                     self.is_drained = self.ends.iter().all(|(_, end)| *end == 0) || self.ends.is_empty();

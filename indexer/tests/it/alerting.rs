@@ -7,7 +7,7 @@ use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
 use store::{AlertFilter, PageRequest, TenantScope};
 
 use crate::flaky_store::FlakyStore;
-use crate::test_indexer::{TestIndexer, eventually, red_audi, result, detection};
+use crate::test_indexer::{TestIndexer, detection, eventually, red_audi, result};
 
 fn rule(tenant: &TenantId, name: &str, condition: &str) -> Rule {
     Rule {
@@ -28,7 +28,8 @@ fn rules_of(alerts: &[AlertEvent]) -> Vec<&str> {
 #[tokio::test]
 async fn an_alert_names_the_best_match_and_is_stored_as_sent() {
     let test = TestIndexer::new();
-    let event = result(vec![detection("face", 0.5), detection("hat", 0.99), detection("face", 0.75), detection("face", 0.6)]);
+    let event =
+        result(vec![detection("face", 0.5), detection("hat", 0.99), detection("face", 0.75), detection("face", 0.6)]);
     let indexer = test.index(&[]);
     test.publish(event.to_message()).await;
     test.indexed(&[event.data.frame_id]).await;

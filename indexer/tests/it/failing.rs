@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use contracts::{Event, FrameId, ResultEvent};
 
 use crate::flaky_store::FlakyStore;
-use crate::test_indexer::{TestIndexer, eventually, result, detection};
+use crate::test_indexer::{TestIndexer, detection, eventually, result};
 
 fn faces(count: usize) -> (Vec<ResultEvent>, Vec<FrameId>) {
     let events: Vec<ResultEvent> = (0..count).map(|_| result(vec![detection("face", 0.9)])).collect();

@@ -39,7 +39,11 @@ impl FlakyStore {
         if self.refuses_all.load(Ordering::SeqCst) {
             return Err(StoreError::Fatal("another program's data".to_owned()));
         }
-        if self.is_unavailable.load(Ordering::SeqCst) { Err(StoreError::Unavailable("unavailable".to_owned())) } else { Ok(()) }
+        if self.is_unavailable.load(Ordering::SeqCst) {
+            Err(StoreError::Unavailable("unavailable".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use contracts::{Event, FailureCode, FrameId, Outcome, TopicRole};
 use jiff::{SignedDuration, Timestamp};
 use store::{DetectionFilter, FrameFilter, PageRequest, TenantScope};
 
-use crate::test_indexer::{TestIndexer, eventually, result, detection};
+use crate::test_indexer::{TestIndexer, detection, eventually, result};
 
 const NEWEST: PageRequest = PageRequest::Newest { after: None, limit: 500 };
 

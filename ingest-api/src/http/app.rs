@@ -99,8 +99,8 @@ impl App {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2));
         let client = config.alert_stream_tls.apply(client)?.build();
-        let client =
-            client.context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: they cannot be used for the client of alert-stream")?;
+        let client = client
+            .context("SIGHTLINE_ALERT_STREAM_CERT and _KEY: they cannot be used for the client of alert-stream")?;
         let openid = Provider::new(&config.openid, &deps.accounts_service.settings().issuer)?;
         Ok(Self(Arc::new(Inner {
             producer: deps.bus.producer(),

@@ -52,8 +52,7 @@ impl OpenIdArgs {
             (Some(issuer), Some(_)) => issuer,
             (None, None) => {
                 faults.ensure(self.oidc_client_secret.is_none(), || {
-                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set both or none"
-                        .to_owned()
+                    "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set both or none".to_owned()
                 });
                 return;
             }

@@ -117,7 +117,8 @@ impl RateLimits for RedisLimits {
 pub(crate) fn connect(url: &str) -> Result<ConnectionManager, String> {
     // The cause may quote the address, which contains the password.
     let client = Client::open(url).map_err(|_| {
-        "SIGHTLINE_REDIS_URL is not an address of Redis; it must have the form redis://user:password@host:6379".to_owned()
+        "SIGHTLINE_REDIS_URL is not an address of Redis; it must have the form redis://user:password@host:6379"
+            .to_owned()
     })?;
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(1)

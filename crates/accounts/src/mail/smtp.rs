@@ -27,7 +27,8 @@ impl SmtpMailer {
     /// An address is not valid, or a password would be sent in plain text.
     pub fn new(url: &str, from: &str) -> Result<Self, String> {
         // The cause may quote the address, which contains the password.
-        let invalid = || format!("SIGHTLINE_SMTP_URL is not an address of a mail server; it must have the form {EXAMPLE}");
+        let invalid =
+            || format!("SIGHTLINE_SMTP_URL is not an address of a mail server; it must have the form {EXAMPLE}");
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
         if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
             return Err(format!(

@@ -167,7 +167,8 @@ impl Sender {
     async fn view(&self, id: FrameId) -> anyhow::Result<FrameView> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            let response = self.http.get(format!("{}/v1/frames/{id}", self.url)).bearer_auth(&self.token).send().await?;
+            let response =
+                self.http.get(format!("{}/v1/frames/{id}", self.url)).bearer_auth(&self.token).send().await?;
             if response.status() != 404 {
                 return Ok(response.error_for_status()?.json().await?);
             }

@@ -108,8 +108,7 @@ impl ClientsChild {
 
 impl Listener {
     async fn connect(address: &str, request: &str) -> anyhow::Result<Self> {
-        let mut stream =
-            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        let mut stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.write_all(request.as_bytes()).await?;
         let mut kept = Vec::with_capacity(1024);
         while !kept.windows(4).any(|bytes| bytes == b"\r\n\r\n") {

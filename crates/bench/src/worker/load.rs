@@ -35,8 +35,7 @@ impl Load {
         let mut came = Vec::with_capacity(frames);
         while came.len() < frames {
             let next = tokio::time::timeout(TIMEOUT, self.results.next()).await;
-            let item =
-                next.with_context(|| format!("no result for {TIMEOUT:?}; see the worker's log output"))??;
+            let item = next.with_context(|| format!("no result for {TIMEOUT:?}; see the worker's log output"))??;
             let ReaderItem::Delivery(delivery) = item else { continue };
             came.push(Instant::now());
             // Decoding every result would cost CPU time in the process that is measured.

@@ -70,7 +70,8 @@ impl Peer {
         let output = command.kill_on_drop(true).output().await.context("the Python loop cannot be started")?;
         let stdout = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "the Python loop failed: {}", String::from_utf8_lossy(&output.stderr));
-        let line: Line = serde_json::from_str(stdout.trim()).with_context(|| format!("the Python loop printed {stdout:?}"))?;
+        let line: Line =
+            serde_json::from_str(stdout.trim()).with_context(|| format!("the Python loop printed {stdout:?}"))?;
         let seconds = Duration::from_secs_f64;
         Ok(Cost { frames: line.frames, cpu: seconds(line.cpu_seconds), wall: seconds(line.seconds) })
     }

@@ -149,7 +149,8 @@ pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusErro
     let admin = Admin::connect(config, topics)?;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let action = "delete topics";
-    let results = admin.client.delete_topics(&names, &admin.options).await.map_err(|error| bus_error(action, &error))?;
+    let results =
+        admin.client.delete_topics(&names, &admin.options).await.map_err(|error| bus_error(action, &error))?;
     let refused = results.into_iter().filter_map(Result::err);
     match refused.map(|(_, code)| code).find(|code| *code != RDKafkaErrorCode::UnknownTopicOrPartition) {
         None => Ok(()),
@@ -215,8 +216,11 @@ impl Admin {
         let specifiers: Vec<ResourceSpecifier<'_>> =
             found.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
         let action = "query the settings of the topics";
-        let results =
-            self.client.describe_configs(&specifiers, &self.options).await.map_err(|error| bus_error(action, &error))?;
+        let results = self
+            .client
+            .describe_configs(&specifiers, &self.options)
+            .await
+            .map_err(|error| bus_error(action, &error))?;
         let mut settings = HashMap::with_capacity(found.len());
         for result in results {
             let resource = result.map_err(|code| of_code(action, code))?;
@@ -258,8 +262,9 @@ impl Admin {
             let Some(missing) = missing else { return Ok(()) };
             if Instant::now() > deadline {
                 let name = &missing.name;
-                let reason =
-                    format!("Kafka created topic {name} but does not list it; see `sightline topics check` and its logs");
+                let reason = format!(
+                    "Kafka created topic {name} but does not list it; see `sightline topics check` and its logs"
+                );
                 return Err(BusError::Unavailable(reason));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

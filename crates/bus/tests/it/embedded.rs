@@ -156,7 +156,10 @@ async fn retention_waits_for_the_slowest_group() {
     bus.close().await.unwrap();
     let bus = short_lived(&folder);
     send(&bus, TopicRole::Alerts, [message("k", 20)]).await;
-    until("the whole segments of the eleven messages are dropped", async || earliest(&bus, TopicRole::Frames).await >= 8).await;
+    until("the whole segments of the eleven messages are dropped", async || {
+        earliest(&bus, TopicRole::Frames).await >= 8
+    })
+    .await;
     until("old alerts are dropped again", async || earliest(&bus, TopicRole::Alerts).await == 21).await;
     assert!(earliest(&bus, TopicRole::Frames).await <= 11);
     let mut slow = TestMember::with(&bus, "slow", ConsumerOptions::default()).await;
@@ -174,7 +177,11 @@ async fn retention_does_not_wait_for_a_deleted_group() {
     member.finish(&taken);
     until("commit", async || bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap().is_none()).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
-    assert_eq!(bus.delete_groups_except(TopicRole::Frames, &[]).await.unwrap(), ["gone"], "a group with a member is kept");
+    assert_eq!(
+        bus.delete_groups_except(TopicRole::Frames, &[]).await.unwrap(),
+        ["gone"],
+        "a group with a member is kept"
+    );
     until("everything dropped", async || earliest(&bus, TopicRole::Frames).await == 10).await;
 }
 

@@ -521,7 +521,10 @@ impl TestMember {
     /// Joins a group of `frames` and waits for its partitions.
     pub async fn with(bus: &dyn Bus, group: &str, options: ConsumerOptions) -> Self {
         let mut consumer = bus.consumer(TopicRole::Frames, group, options).await.unwrap();
-        let first = timeout(TIMEOUT, consumer.next()).await.expect("no partitions were assigned within the time limit").unwrap();
+        let first = timeout(TIMEOUT, consumer.next())
+            .await
+            .expect("no partitions were assigned within the time limit")
+            .unwrap();
         assert!(matches!(&first, Incoming::Assigned(partitions) if partitions.len() == 3), "{first:?}");
         let finisher = consumer.finisher();
         Self { consumer, finisher }

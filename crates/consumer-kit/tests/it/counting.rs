@@ -42,7 +42,8 @@ async fn count_frames(bus: Arc<dyn Bus>, counts: Counts, stop: CancellationToken
 
 #[tokio::test]
 async fn a_consumer_of_forty_lines_counts_a_topic() {
-    let lines = include_str!("counting.rs").lines().position(|line| line.starts_with("// End of the consumer")).unwrap();
+    let lines =
+        include_str!("counting.rs").lines().position(|line| line.starts_with("// End of the consumer")).unwrap();
     assert!(lines <= 42, "{lines} lines");
     let log = TestLog::new();
     let (counts, stop) = (Counts::default(), CancellationToken::new());

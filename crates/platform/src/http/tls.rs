@@ -225,17 +225,17 @@ fn certificates(pem: &[u8], path: &Path, key: &str) -> anyhow::Result<Vec<Certif
     let path = path.display();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| anyhow::anyhow!("{key}: {path} is not a PEM file: {error}"))?;
-    anyhow::ensure!(!found.is_empty(), "{key}: {path} contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
+    anyhow::ensure!(
+        !found.is_empty(),
+        "{key}: {path} contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
+    );
     Ok(found)
 }
 
 fn private_key(pem: &[u8], path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let path = path.display();
     let encrypted = String::from_utf8_lossy(pem).contains("ENCRYPTED PRIVATE KEY");
-    anyhow::ensure!(
-        !encrypted,
-        "{KEY}: {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`"
-    );
+    anyhow::ensure!(!encrypted, "{KEY}: {path} is encrypted; decrypt it with `openssl pkey -in {path} -out FILE`");
     // The cause is not shown: it might quote the file.
     PrivateKeyDer::from_pem_slice(pem)
         .map_err(|_| anyhow::anyhow!("{KEY}: {path} contains no private key in PEM form (-----BEGIN PRIVATE KEY-----)"))

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use platform::config::HttpArgs;
-use platform::http::{Limits, TooSlow, listen, set_tenant, serve};
+use platform::http::{Limits, TooSlow, listen, serve, set_tenant};
 use platform::problem;
 use reqwest::Certificate;
 use tempfile::TempDir;

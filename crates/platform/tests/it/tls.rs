@@ -91,8 +91,7 @@ async fn a_stalled_handshake_times_out_without_blocking_others() {
     let mut other = connect(&server, &authority).await;
     assert!(hello(&mut other).await);
     for slow in [&mut silent, &mut started] {
-        let closed =
-            tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake times out");
+        let closed = tokio::time::timeout(TIMEOUT, slow.read(&mut [0; 64])).await.expect("the handshake times out");
         assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
     }
 }

@@ -99,7 +99,13 @@ async fn until_cut(mut state: watch::Receiver<State>) {
 }
 
 /// Reads on one side and writes on the other, until either closes. The delivery time of a piece is fixed when it is read.
-async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, half_opens_at_start: u32, mut rng: Rng) {
+async fn one_way(
+    mut from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    state: watch::Receiver<State>,
+    half_opens_at_start: u32,
+    mut rng: Rng,
+) {
     // About the size of a socket buffer, so that a sender blocks during a long stall.
     let (sender, pieces) = mpsc::channel::<Piece>(64);
     let writing = write(to, pieces, state.clone(), half_opens_at_start);
@@ -132,7 +138,8 @@ async fn write(
 ) {
     while let Some((at, piece)) = pieces.recv().await {
         tokio::time::sleep_until(at).await;
-        let open = |state: &State| state.half_opens > half_opens_at_start || state.network_fault != Some(NetworkFault::Stall);
+        let open =
+            |state: &State| state.half_opens > half_opens_at_start || state.network_fault != Some(NetworkFault::Stall);
         match state.wait_for(open).await {
             // Discarded.
             Ok(state) if state.half_opens > half_opens_at_start => continue,

@@ -39,8 +39,7 @@ impl fmt::Display for Report {
 
 impl Report {
     fn overview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clean =
-            if self.is_clean() { "nothing was lost or repeated" } else { "**the guarantee was broken**" };
+        let clean = if self.is_clean() { "nothing was lost or repeated" } else { "**the guarantee was broken**" };
         let ended: Vec<String> = self
             .ended
             .iter()
@@ -74,11 +73,17 @@ impl Report {
         writeln!(f, "| twice | {} |", documents.duplicates)?;
         writeln!(f, "| never acknowledged | {} |", documents.unknown)?;
         writeln!(f, "| not what was in the image | {} |\n", documents.wrong.len())?;
-        writeln!(f, "| subscriber | alerts due | disconnects by the test | other disconnects | lost | twice | not due |")?;
+        writeln!(
+            f,
+            "| subscriber | alerts due | disconnects by the test | other disconnects | lost | twice | not due |"
+        )?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|---:|")?;
         for Alerts { name, expected, own_disconnects, other_disconnects, missing, repeated, unknown } in alerts {
             let (missing, repeated, unknown) = (missing.len(), repeated.len(), unknown.len());
-            writeln!(f, "| {name} | {expected} | {own_disconnects} | {other_disconnects} | {missing} | {repeated} | {unknown} |")?;
+            writeln!(
+                f,
+                "| {name} | {expected} | {own_disconnects} | {other_disconnects} | {missing} | {repeated} | {unknown} |"
+            )?;
         }
         writeln!(f, "\nThe log may contain duplicate records; consumers drop them by their ids.\n")?;
         writeln!(f, "| topic | records | duplicates |\n|---|---:|---:|")?;
@@ -92,7 +97,12 @@ impl Report {
         let restarts: Vec<&Recovery> = self.recoveries.iter().filter(|recovery| recovery.fault.is_restart()).collect();
         let soon = restarts.iter().filter(|recovery| recovery.first <= RESTART_GOAL).count();
         writeln!(f, "## First result after a restart\n")?;
-        writeln!(f, "{soon} of {} restarts had their first result within {} s.\n", restarts.len(), RESTART_GOAL.as_secs())?;
+        writeln!(
+            f,
+            "{soon} of {} restarts had their first result within {} s.\n",
+            restarts.len(),
+            RESTART_GOAL.as_secs()
+        )?;
         writeln!(
             f,
             "Measured from the start of the new process (for Kafka and MongoDB: from the moment when they were ready) until the results \

@@ -142,6 +142,9 @@ fn the_services_refuse_to_start_without_database_and_redis() {
         assert!(refused(std::slice::from_ref(&redis)).contains("SIGHTLINE_DATABASE_URL"), "{service}");
         assert!(refused(std::slice::from_ref(&database)).contains("SIGHTLINE_REDIS_URL"), "{service}");
         let unreachable = refused(&[database, redis]);
-        assert!(unreachable.contains("SIGHTLINE_DATABASE_URL") && !unreachable.contains("hidden"), "{service}: {unreachable}");
+        assert!(
+            unreachable.contains("SIGHTLINE_DATABASE_URL") && !unreachable.contains("hidden"),
+            "{service}: {unreachable}"
+        );
     }
 }

@@ -46,7 +46,8 @@ fn a_port_in_use_is_named() {
 fn an_incomplete_pair_and_an_invalid_origin_are_named() {
     let stderr = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem")]);
     assert!(error_line(&stderr).contains("SIGHTLINE_TLS_KEY is not set"), "{stderr}");
-    let stderr = refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
+    let stderr =
+        refused(&[("SIGHTLINE_TLS_CERT", "/nowhere/server.pem"), ("SIGHTLINE_TLS_KEY", "/nowhere/server.key")]);
     assert!(error_line(&stderr).contains("SIGHTLINE_TLS_CERT: cannot read /nowhere/server.pem"), "{stderr}");
     let stderr = refused(&[("SIGHTLINE_CORS_ORIGINS", "app.example.com")]);
     assert!(error_line(&stderr).contains("SIGHTLINE_CORS_ORIGINS"), "{stderr}");

@@ -51,7 +51,9 @@ impl Relational {
         let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         let options = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres).ok_or_else(|| {
             let example = "postgres://user:password@host:5432/database";
-            StoreError::Fatal(format!("SIGHTLINE_DATABASE_URL is not an address of PostgreSQL; it must have the form {example}"))
+            StoreError::Fatal(format!(
+                "SIGHTLINE_DATABASE_URL is not an address of PostgreSQL; it must have the form {example}"
+            ))
         })?;
         let options = options.application_name("sightline").options([("statement_timeout", STATEMENT_LIMIT)]);
         let database = options.get_database().unwrap_or_else(|| options.get_username());

@@ -25,7 +25,8 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyh
     let started = Instant::now();
     let fetched = retry("fetch", || blobs.get(key)).await?;
     metrics::stage("fetch", started.elapsed());
-    let missing = || Failure { code: FailureCode::Missing, message: format!("the image {key} does not exist any more") };
+    let missing =
+        || Failure { code: FailureCode::Missing, message: format!("the image {key} does not exist any more") };
     Ok(fetched.ok_or_else(missing))
 }
 
@@ -50,7 +51,9 @@ where
     loop {
         match call().await {
             Ok(response) => return Ok(response),
-            Err(StoreError::Fatal(reason)) => anyhow::bail!("SIGHTLINE_BLOB_URL: the blob store refuses the request: {reason}"),
+            Err(StoreError::Fatal(reason)) => {
+                anyhow::bail!("SIGHTLINE_BLOB_URL: the blob store refuses the request: {reason}")
+            }
             Err(error) => {
                 let pause = backoff.pause();
                 tracing::warn!(%error, ?pause, "the blob store failed; retrying");

@@ -9,7 +9,7 @@ mod test_server;
 mod token_aliases;
 
 pub use builders::{
-    PASSWORD, alert_of, attributes_result, caller_of, car_result, face, jpeg, faces_result, png, quota_of,
+    PASSWORD, alert_of, attributes_result, caller_of, car_result, face, faces_result, jpeg, png, quota_of,
     registration, result_of,
 };
 pub use client::{json_of, problem};

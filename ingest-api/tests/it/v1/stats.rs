@@ -4,7 +4,7 @@ use contracts::TenantId;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{TestServer, attributes_result, car_result, json_of, faces_result};
+use crate::support::{TestServer, attributes_result, car_result, faces_result, json_of};
 
 #[tokio::test]
 async fn stats_count_detections_by_group() {

@@ -5,7 +5,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client as MongoClient, Database};
 use uuid::Uuid;
 
-use super::{Client, LISTS, assert_same_responses, assert_counts_kept, assert_topics_read, expected, old, replay};
+use super::{Client, LISTS, assert_counts_kept, assert_same_responses, assert_topics_read, expected, old, replay};
 use super::{settings, unpacked};
 use crate::migrate::migrate;
 use crate::nothing_lost::{TestNamespace, TestServices};

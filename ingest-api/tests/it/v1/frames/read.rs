@@ -4,7 +4,7 @@ use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN, OTHER, TestServer, jpeg, faces_result, problem};
+use crate::support::{ADMIN, OTHER, TestServer, faces_result, jpeg, problem};
 
 #[tokio::test]
 async fn pages_contain_every_item_once_newest_first() {
