@@ -31,13 +31,18 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// The exit status of a `main`. An error is printed to standard error as one line.
+/// Work that a signal ended, and what became of it.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; {0}")]
+pub struct Interrupted(pub String);
+
+/// The exit status of a `main`: 130 for [`Interrupted`], as shells have it. An error is printed to standard error as one line.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<Interrupted>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }

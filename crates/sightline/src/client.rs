@@ -131,6 +131,9 @@ impl Client {
         if cause.contains("received fatal alert: CertificateRequired") {
             bail!("{server} accepts only clients with a certificate; name one with --cert and --key");
         }
+        if error.is_timeout() && !error.is_connect() {
+            return Ok(format!("{server} did not answer in time"));
+        }
         let advice = match is_loopback(server) {
             true => "start `sightline up`, or name another server with --server",
             false => "check the address given with --server",

@@ -2,12 +2,18 @@
 //!
 //! Every file has its own idempotency key, so that a retry after a lost response creates no second frame.
 
+mod deadline;
 mod images;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -18,12 +24,16 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::retry::Backoff;
+use platform::shutdown::Interrupted;
 use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
+use self::deadline::{Deadline, Failure, ServerAbsent};
 use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
+use crate::client::{Client, ClientArgs, Refusal, refusal, root};
 use crate::out;
 
 /// Sends images, or folders of them, and prints the detections
@@ -40,7 +50,7 @@ pub struct Push {
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
 
-    /// Frames per second [default: as fast as the server accepts them]
+    /// Most frames per second; frames that were late are not made up for [default: as fast as the server accepts them]
     #[arg(long, value_name = "NUMBER")]
     fps: Option<f64>,
 
@@ -65,9 +75,11 @@ pub struct Push {
 const CONCURRENCY: usize = 8;
 /// Seconds that a request asks the server to wait for results.
 const PREFER_WAIT: u64 = 10;
-/// Time limits without `--wait`: for a server that does not answer, and for a file that the server refuses or still processes.
-const ABSENT_LIMIT: Duration = Duration::from_secs(15);
-const BUSY_LIMIT: Duration = Duration::from_secs(300);
+/// Longest time of a request to send a file, and of one to get its results.
+const SEND_TIMEOUT: Duration = Duration::from_secs(PREFER_WAIT + 60);
+const COLLECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Values of `--fps`. The least is a frame in about a day.
+const FPS: RangeInclusive<f64> = 0.000_01..=1000.0;
 
 /// The result of sending a file.
 enum Sent {
@@ -75,71 +87,14 @@ enum Sent {
     Seen(Box<FrameView>),
 }
 
-/// The server did not answer within the time limit: the other files would fail too.
-#[derive(Debug, thiserror::Error)]
-#[error("gave up after {} s: {reason}", .waited.as_secs())]
-struct ServerAbsent {
-    waited: Duration,
-    reason: String,
-}
-
-/// A failure that a retry may overcome.
-enum Failure {
-    /// The server refused and requested this pause.
-    Refused(Duration, String),
-    /// No answer came.
-    Unanswered(String),
-}
-
-/// The time limits of one file.
-struct Deadline {
-    started: Instant,
-    busy: Duration,
-    absent: Duration,
-    /// Time of the first failure without an answer since the server last answered.
-    unanswered_since: Option<Instant>,
-}
-
-impl Deadline {
-    fn new(wait: Option<u64>) -> Self {
-        let wait = wait.map(Duration::from_secs);
-        let (busy, absent) = (wait.unwrap_or(BUSY_LIMIT), wait.unwrap_or(ABSENT_LIMIT));
-        Self { started: Instant::now(), busy, absent, unanswered_since: None }
-    }
-
-    /// Waits before a retry, at least `pause`.
-    ///
-    /// # Errors
-    /// When the time limit would pass meanwhile; `ServerAbsent` if the server did not answer.
-    async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
-        let now = Instant::now();
-        let pause = match failure {
-            Failure::Refused(requested, reason) => {
-                self.unanswered_since = None;
-                let pause = pause.max(requested);
-                if now + pause > self.started + self.busy {
-                    bail!("gave up after {} s: {reason}", self.busy.as_secs());
-                }
-                pause
-            }
-            Failure::Unanswered(reason) => {
-                let since = *self.unanswered_since.get_or_insert(now);
-                if now + pause > since + self.absent {
-                    return Err(ServerAbsent { waited: self.absent, reason }.into());
-                }
-                pause
-            }
-        };
-        tokio::time::sleep(pause).await;
-        Ok(())
-    }
-}
+/// The result of a request. A retry may overcome the inner error; the outer one is final.
+type Tried<T> = anyhow::Result<Result<T, Failure>>;
 
 impl Push {
     /// Sends everything; the error contains the number of failed files.
     pub async fn run(self) -> anyhow::Result<()> {
-        if self.fps.is_some_and(|fps| !(fps > 0.0 && fps <= 1000.0)) {
-            bail!("--fps must be above 0 and at most 1000");
+        if self.fps.is_some_and(|fps| !FPS.contains(&fps)) {
+            bail!("--fps must be a number from {} to {}", FPS.start(), FPS.end());
         }
         let paths = self.paths.clone();
         let Images { files, skipped, .. } = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
@@ -155,26 +110,42 @@ impl Push {
     }
 
     /// Sends the files and prints a line for each; returns how many failed.
+    ///
+    /// # Errors
+    /// After a signal, and when the server is absent; says what became of the files.
     async fn send_all(&self, client: &Client, files: &[PathBuf]) -> anyhow::Result<usize> {
+        let stop = platform::shutdown::on_signal()?;
         let bar = progress(files.len());
         let concurrency = if self.stream.is_some() { 1 } else { CONCURRENCY };
-        let sent = paced(files, self.fps).map(|file| async move { (file, self.send(client, file).await) });
+        let begun = AtomicUsize::new(0);
+        let sent = paced(files, self.fps).map(|file| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            async move { (file, self.send(client, file).await) }
+        });
         let mut outcomes = sent.buffered(concurrency).boxed();
-        let mut failures = 0;
-        while let Some((file, outcome)) = outcomes.next().await {
-            if let Err(error) = &outcome
-                && error.is::<ServerAbsent>()
-            {
+        let mut count = Count { files: files.len(), ..Count::default() };
+        while let Some(next) = stop.run_until_cancelled(outcomes.next()).await {
+            let Some((file, outcome)) = next else {
                 bar.finish_and_clear();
-                outcome?;
-                break;
+                return Ok(count.failed);
+            };
+            if outcome.as_ref().is_err_and(|error| error.is::<ServerAbsent>()) {
+                bar.finish_and_clear();
+                count.begun = begun.load(Ordering::Relaxed);
+                // The count says nothing new about a single file.
+                return outcome.map(|_| count.failed).map_err(|error| match files.len() {
+                    1 => error,
+                    _ => error.context(count.to_string()),
+                });
             }
             bar.suspend(|| self.print(file, outcome.as_ref()))?;
-            failures += usize::from(failed(&outcome));
+            count.done += 1;
+            count.failed += usize::from(failed(&outcome));
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok(failures)
+        count.begun = begun.load(Ordering::Relaxed);
+        Err(Interrupted(count.to_string()).into())
     }
 
     /// Sends one file, and retries while a retry may succeed.
@@ -184,7 +155,7 @@ impl Push {
         let mut deadline = Deadline::new(self.wait);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
-            match self.post(client, content.clone(), &key).await? {
+            match self.post(client, content.clone(), &key, &mut deadline).await? {
                 Ok(Sent::Accepted(accepted)) if !self.no_wait => {
                     return self.collect(client, &accepted, deadline).await;
                 }
@@ -194,54 +165,68 @@ impl Push {
         }
     }
 
-    /// One try. The inner error may be overcome by a retry; the outer one is final.
-    async fn post(&self, client: &Client, content: Bytes, key: &str) -> anyhow::Result<Result<Sent, Failure>> {
+    /// One request to send a file. The key makes it safe to repeat.
+    async fn post(&self, client: &Client, content: Bytes, key: &str, deadline: &mut Deadline) -> Tried<Sent> {
         let detectors: Vec<&str> = self.detectors.iter().map(DetectorName::as_str).collect();
         let mut query = Vec::new();
         query.extend(self.stream.as_ref().map(|stream| ("stream", stream.to_string())));
         query.extend((!detectors.is_empty()).then(|| ("detectors", detectors.join(","))));
+        let timeout = deadline.begin_request(SEND_TIMEOUT);
         let mut request = client
             .post("/v1/frames")?
             .query(&query)
             .header("content-type", media_type(&content).unwrap_or("application/octet-stream"))
             .header("idempotency-key", key)
-            .timeout(Duration::from_secs(PREFER_WAIT + 60))
+            .timeout(timeout)
             .body(content);
         if !self.no_wait {
-            request = request.header("prefer", format!("wait={PREFER_WAIT}"));
+            // Half of the time, so that the response arrives before the request times out.
+            let wait = PREFER_WAIT.min(timeout.as_secs() / 2);
+            request = request.header("prefer", format!("wait={wait}"));
         }
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error)?))),
         };
-        match response.status() {
-            StatusCode::OK => Ok(Ok(Sent::Seen(Box::new(response.json().await.context(UNREADABLE)?)))),
-            StatusCode::ACCEPTED => Ok(Ok(Sent::Accepted(response.json().await.context(UNREADABLE)?))),
-            _ => Ok(Err(failure(response).await?)),
+        let sent = match response.status() {
+            StatusCode::OK => body(response).await?.map(|view| Sent::Seen(Box::new(view))),
+            StatusCode::ACCEPTED => body(response).await?.map(Sent::Accepted),
+            _ => Err(failure(response).await?),
+        };
+        if sent.is_ok() {
+            deadline.answered();
         }
+        Ok(sent)
     }
 
     /// Polls the results of an accepted frame until every detector has written its result.
     async fn collect(&self, client: &Client, accepted: &FrameAccepted, mut deadline: Deadline) -> anyhow::Result<Sent> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
         loop {
-            let response = client.get(&accepted.results_url)?.timeout(Duration::from_secs(30)).send().await;
-            let failure = match response {
-                Ok(response) if response.status().is_success() => {
-                    let view: FrameView = response.json().await.context(UNREADABLE)?;
-                    if view.results.len() >= accepted.detectors.len() {
-                        return Ok(Sent::Seen(Box::new(view)));
-                    }
-                    no_results()
-                }
-                Ok(response) if response.status() == StatusCode::NOT_FOUND => no_results(),
-                Ok(response) => failure(response).await?,
-                Err(error) => Failure::Unanswered(client.connection_error(&error)?),
+            let failure = match self.results(client, accepted, deadline.begin_request(COLLECT_TIMEOUT)).await? {
+                Ok(view) => return Ok(Sent::Seen(Box::new(view))),
+                Err(failure) => failure,
             };
             let waited = deadline.wait(failure, backoff.pause()).await;
             waited.with_context(|| format!("frame {} was accepted; ask for its results later", accepted.frame_id))?;
         }
+    }
+
+    /// One request for the results of an accepted frame; fails while they are incomplete.
+    async fn results(&self, client: &Client, accepted: &FrameAccepted, timeout: Duration) -> Tried<FrameView> {
+        let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
+        let response = match client.get(&accepted.results_url)?.timeout(timeout).send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(Failure::Unanswered(client.unreached(&error)?))),
+        };
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Err(no_results()));
+        }
+        if !response.status().is_success() {
+            return Ok(Err(failure(response).await?));
+        }
+        let view = body::<FrameView>(response).await?;
+        Ok(view.and_then(|view| if view.results.len() >= accepted.detectors.len() { Ok(view) } else { Err(no_results()) }))
     }
 
     fn print(&self, file: &Path, outcome: Result<&Sent, &anyhow::Error>) -> anyhow::Result<()> {
@@ -259,7 +244,19 @@ impl Push {
     }
 }
 
-const UNREADABLE: &str = "the response cannot be read";
+/// Reads the body of a success. One that breaks off counts as no answer.
+async fn body<T: DeserializeOwned>(response: reqwest::Response) -> Tried<T> {
+    let broken = |reason: String| Ok(Err(Failure::Unanswered(format!("the response broke off: {reason}"))));
+    let bytes = match response.bytes().await {
+        Ok(bytes) => bytes,
+        Err(error) => return broken(root(&error)),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.is_eof() => broken(error.to_string()),
+        Err(error) => Err(error).context("the response cannot be read"),
+    }
+}
 
 /// Reads an error response after which a retry may succeed.
 ///
@@ -269,6 +266,37 @@ async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
     match read_error(response).await {
         ErrorResponse::RetryAfter(pause, message) => Ok(Failure::Refused(pause, message)),
         ErrorResponse::Permanent(message) => bail!(message),
+    }
+}
+
+/// What became of the files of a push that ends early.
+#[derive(Debug, Default)]
+struct Count {
+    files: usize,
+    /// Sent once at least.
+    begun: usize,
+    /// With a line in the output.
+    done: usize,
+    /// Among those that are done.
+    failed: usize,
+}
+
+/// `2 of 20 files done (1 failed), 8 without an answer (the server may have accepted them), 10 not sent`
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} done", self.done, out::counted(self.files, "file", "files"))?;
+        if self.failed > 0 {
+            write!(f, " ({} failed)", self.failed)?;
+        }
+        match self.begun.saturating_sub(self.done) {
+            0 => {}
+            1 => f.write_str(", 1 without an answer (the server may have accepted it)")?,
+            open => write!(f, ", {open} without an answer (the server may have accepted them)")?,
+        }
+        match self.files.saturating_sub(self.begun) {
+            0 => Ok(()),
+            unsent => write!(f, ", {unsent} not sent"),
+        }
     }
 }
 
@@ -298,14 +326,16 @@ fn summary(view: &FrameView) -> String {
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
-/// The files in their order: as fast as they are polled, or `fps` a second.
+/// The files in their order: as fast as they are polled, or at most `fps` a second. After a late one the next follows a whole
+/// period later: a camera does not send what it missed.
 fn paced(files: &[PathBuf], fps: Option<f64>) -> BoxStream<'_, &PathBuf> {
     let files = futures::stream::iter(files);
     match fps {
         None => files.boxed(),
         Some(fps) => {
-            let ticks = IntervalStream::new(tokio::time::interval(Duration::from_secs_f64(1.0 / fps)));
-            files.zip(ticks).map(|(file, _)| file).boxed()
+            let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / fps));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            files.zip(IntervalStream::new(ticks)).map(|(file, _)| file).boxed()
         }
     }
 }
@@ -316,18 +346,4 @@ fn progress(files: usize) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{bar:32} {pos}/{len} frames, {per_sec}, {eta} left");
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_unreachable_server_ends_the_whole_push() {
-        let mut deadline = Deadline::new(Some(0));
-        let refused = deadline.wait(Failure::Refused(Duration::from_secs(1), "busy".to_owned()), Duration::ZERO).await;
-        assert!(!refused.unwrap_err().is::<ServerAbsent>());
-        let unanswered = deadline.wait(Failure::Unanswered("gone".to_owned()), Duration::from_secs(1)).await;
-        assert_eq!(unanswered.unwrap_err().downcast::<ServerAbsent>().unwrap().to_string(), "gave up after 0 s: gone");
-    }
 }

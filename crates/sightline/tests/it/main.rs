@@ -13,6 +13,7 @@ mod modules;
 mod nothing_lost;
 mod old_data;
 mod processes;
+mod push;
 mod real_input;
 mod reference_flow;
 mod settings;

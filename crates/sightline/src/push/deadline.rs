@@ -1,0 +1,135 @@
+//! The time limits of sending one file, over all its requests and the pauses between them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+/// Time limits without `--wait`: for a server that does not answer, and for a file that a server refuses or works on.
+const ABSENT_LIMIT: Duration = Duration::from_secs(15);
+const BUSY_LIMIT: Duration = Duration::from_secs(300);
+/// Least time that a request gets, also where less is left.
+const LEAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// The server did not answer within the time limit: the other files would fail too.
+#[derive(Debug, thiserror::Error)]
+#[error("gave up after {} s: {reason}", .waited.as_secs())]
+pub struct ServerAbsent {
+    waited: Duration,
+    reason: String,
+}
+
+/// A failure that a retry may overcome.
+pub enum Failure {
+    /// The server refused, and asked for this pause.
+    Refused(Duration, String),
+    /// No answer came.
+    Unanswered(String),
+}
+
+/// The time limits of one file.
+pub struct Deadline {
+    began: Instant,
+    busy: Duration,
+    absent: Duration,
+    /// Start of the last request.
+    requested: Instant,
+    /// Start of the first request without an answer since the server last answered.
+    unanswered_since: Option<Instant>,
+}
+
+impl Deadline {
+    /// Starts the time limits; `wait` is `--wait`, in seconds.
+    pub fn new(wait: Option<u64>) -> Self {
+        let wait = wait.map(Duration::from_secs);
+        let (busy, absent) = (wait.unwrap_or(BUSY_LIMIT), wait.unwrap_or(ABSENT_LIMIT));
+        let now = Instant::now();
+        Self { began: now, busy, absent, requested: now, unanswered_since: None }
+    }
+
+    /// Starts a request; returns its timeout, which is at most `longest`.
+    pub fn begin_request(&mut self, longest: Duration) -> Duration {
+        self.requested = Instant::now();
+        let left = self.busy.saturating_sub(self.began.elapsed());
+        left.max(LEAST_REQUEST).min(longest)
+    }
+
+    /// The server answered the last request.
+    pub const fn answered(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// Waits before a retry, at least `pause`.
+    ///
+    /// # Errors
+    /// When the time limit would pass meanwhile; `ServerAbsent` if the server did not answer.
+    pub async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
+        let (pause, reason) = match failure {
+            Failure::Refused(asked, reason) => {
+                self.answered();
+                (pause.max(asked), reason)
+            }
+            Failure::Unanswered(reason) => {
+                let unanswered = self.unanswered_since.get_or_insert(self.requested).elapsed();
+                if unanswered.saturating_add(pause) > self.absent {
+                    return Err(ServerAbsent { waited: self.absent.max(unanswered), reason }.into());
+                }
+                (pause, reason)
+            }
+        };
+        if self.began.elapsed().saturating_add(pause) > self.busy {
+            bail!("gave up after {} s: {reason}", self.busy.as_secs());
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(10);
+
+    fn gone() -> Failure {
+        Failure::Unanswered("gone".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stays_away_ends_the_whole_push() {
+        let mut deadline = Deadline::new(Some(0));
+        let refused = deadline.wait(Failure::Refused(Duration::from_secs(1), "busy".to_owned()), Duration::ZERO).await;
+        assert!(!refused.unwrap_err().is::<ServerAbsent>());
+        let unanswered = deadline.wait(gone(), Duration::from_secs(1)).await;
+        assert_eq!(unanswered.unwrap_err().downcast::<ServerAbsent>().unwrap().to_string(), "gave up after 0 s: gone");
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_the_time_without_one() {
+        let long_ago = Duration::from_secs(10);
+        let mut deadline = Deadline::new(Some(3600));
+        deadline.absent = long_ago;
+        deadline.wait(gone(), MOMENT).await.unwrap();
+        deadline.unanswered_since = Instant::now().checked_sub(long_ago);
+        deadline.answered();
+        deadline.begin_request(MOMENT);
+        deadline.wait(gone(), MOMENT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_request_counts() {
+        let mut deadline = Deadline::new(Some(60));
+        deadline.requested = Instant::now().checked_sub(Duration::from_secs(70)).unwrap();
+        let absent = deadline.wait(gone(), MOMENT).await.unwrap_err();
+        assert_eq!(absent.to_string(), "gave up after 70 s: gone");
+        deadline.began = deadline.requested;
+        assert_eq!(deadline.begin_request(Duration::from_secs(70)), LEAST_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn the_longest_wait_does_not_overflow() {
+        let mut deadline = Deadline::new(Some(u64::MAX));
+        assert_eq!(deadline.begin_request(MOMENT * 1000), MOMENT * 1000);
+        deadline.wait(gone(), MOMENT).await.unwrap();
+        deadline.wait(Failure::Refused(MOMENT, "busy".to_owned()), MOMENT).await.unwrap();
+    }
+}
