@@ -30,13 +30,15 @@ use settings::{Check, Faults};
 mod access;
 mod cors;
 mod edge;
+mod for_clients;
 mod min_rate_body;
 mod operator;
 mod request_id;
 mod tls;
 mod write_timeout;
 
-pub use access::set_tenant;
+pub use access::note_tenant;
+pub use for_clients::ForClients;
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;
@@ -109,7 +111,16 @@ impl Listener {
         Ok(format!("{scheme}://{}", self.local_addr()?))
     }
 
-    /// Turns the access log off, for a port whose requests another port logs.
+    /// How a client on this machine reaches the port.
+    ///
+    /// # Errors
+    /// When the operating system does not report the local address.
+    pub fn for_clients(&self) -> std::io::Result<ForClients> {
+        let address = self.local_addr()?;
+        Ok(self.tls.as_ref().map_or_else(|| ForClients::plain(address), |tls| tls.for_clients(address)))
+    }
+
+    /// The same port without an access log, for requests that another port has logged already.
     #[must_use]
     pub fn unlogged(mut self) -> Self {
         self.edge.unlogged = true;

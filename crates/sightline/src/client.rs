@@ -98,7 +98,8 @@ fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{flag}: {} cannot be read", path.display()))
 }
 
-fn is_loopback(server: &Url) -> bool {
+/// Whether the host of a URL is this machine's loopback interface.
+pub fn is_loopback(server: &Url) -> bool {
     let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -3,6 +3,7 @@
 //! It calls the same `run` functions as the programs of the services. The embedded parts are in one locked folder. The address
 //! of a server in the settings replaces the embedded part.
 
+mod client_commands;
 pub mod dependencies;
 mod startup_message;
 

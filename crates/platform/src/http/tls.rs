@@ -3,6 +3,7 @@
 //! The files are read again every two seconds ([`super::Limits::tls_reload`]). Changed files apply to new connections; open connections continue. Invalid
 //! files stop the start. Invalid files while the service runs are logged, and the previous certificate stays in use.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
+use super::ForClients;
 use crate::config::HttpArgs;
 
 const CERT: &str = "SIGHTLINE_TLS_CERT";
@@ -60,6 +62,15 @@ impl Tls {
         let first = Arc::new(files.read()?);
         let current = Arc::new(RwLock::new(Arc::new(files.server_config(&first)?)));
         Ok(Some(Self { files, first, current }))
+    }
+
+    /// How a client on this machine reaches the port at this address, with the certificate of the start.
+    pub fn for_clients(&self, listening: SocketAddr) -> ForClients {
+        // `sightline certs dev` writes the authority beside the certificate; a chain may have its own root.
+        let beside = self.files.cert.with_file_name("ca.pem");
+        let candidates: Vec<PathBuf> =
+            [Some(beside), self.files.client_ca.clone(), Some(self.files.cert.clone())].into_iter().flatten().collect();
+        ForClients::encrypted(listening, &self.first.cert, &candidates)
     }
 
     /// An acceptor with the current certificate.

@@ -1,7 +1,6 @@
 //! What `up` prints: the implementation of each dependency and, when everything is ready, three commands to try.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -10,21 +9,18 @@ use platform::Health;
 use platform::http::Listener;
 use tokio_util::sync::CancellationToken;
 
+use super::client_commands::ClientCommands;
 use super::{Dependencies, Up};
 
 /// The text printed at the start and when everything is ready.
 pub struct StartupMessage {
-    /// Address for clients.
+    /// Address for clients on this machine.
     url: String,
+    /// Whether other machines reach the port too, under all addresses of this one.
+    all_addresses: bool,
     admin: Option<SocketAddr>,
-    token_file: Option<PathBuf>,
     runs_on: Vec<(&'static str, String)>,
-    /// Name under which this program was called, for the commands to try.
-    program: String,
-    /// Flags that those commands need to find this server and its token.
-    options: String,
-    /// Flags that those commands and curl need for TLS.
-    tls: &'static str,
+    commands: ClientCommands,
 }
 
 impl Up {
@@ -48,40 +44,18 @@ impl Up {
             ),
             ("detectors", self.detectors()?),
         ];
+        let port = public.for_clients()?;
         Ok(StartupMessage {
-            url: public.url()?,
+            url: port.url.clone(),
+            all_addresses: public.local_addr()?.ip().is_unspecified(),
             admin,
-            token_file: dependencies.token_file.clone(),
             runs_on,
-            program: std::env::args().next().unwrap_or_else(|| "sightline".to_owned()),
-            options: self.client_options(&public.url()?),
-            tls: self.tls_options(),
+            commands: self.client_commands(port, dependencies.token_file.as_deref())?,
         })
     }
 }
 
 impl Up {
-    /// The flags that a client needs when address or data folder are not the defaults.
-    fn client_options(&self, url: &str) -> String {
-        let mut options = String::new();
-        if url != "http://127.0.0.1:8080" {
-            options += &format!(" --server {url}");
-        }
-        if let Some(folder) = self.data_dir.chosen() {
-            options += &format!(" --data-dir {}", folder.display());
-        }
-        options
-    }
-
-    /// The flags that a client needs for TLS; curl has the same ones. The files are those of the client.
-    fn tls_options(&self) -> &'static str {
-        match (&self.http.tls_cert, &self.http.tls_client_ca) {
-            (None, _) => "",
-            (Some(_), None) => " --cacert CA.pem",
-            (Some(_), Some(_)) => " --cacert CA.pem --cert CLIENT.pem --key CLIENT.key",
-        }
-    }
-
     /// Each detector with its model and execution provider. Fails if a model is missing, before the services start.
     fn detectors(&self) -> anyhow::Result<String> {
         let models = &self.worker.models;
@@ -118,18 +92,14 @@ impl StartupMessage {
 
     fn print(&self) {
         let url = &self.url;
-        println!("{:>10}  {url}  (documentation: {url}/docs)", "API");
+        let everywhere = if self.all_addresses { ", and on the other addresses of this machine" } else { "" };
+        println!("{:>10}  {url}{everywhere}  (documentation: {url}/docs)", "API");
         if let Some(admin) = self.admin {
             println!("{:>10}  http://{admin}  (health, metrics)", "operator");
         }
-        let token = match &self.token_file {
-            Some(file) => format!("$(cat {})", file.display()),
-            None => "$SIGHTLINE_ADMIN_TOKEN".to_owned(),
-        };
         println!("\nready; try, in another terminal:");
-        let Self { program, options, tls, .. } = self;
-        println!("  {program} watch{options}{tls}");
-        println!("  {program} push photo.jpg{options}{tls}");
-        println!("  curl{tls} -H \"Authorization: Bearer {token}\" {url}/v1/detections");
+        for line in self.commands.lines() {
+            println!("  {line}");
+        }
     }
 }

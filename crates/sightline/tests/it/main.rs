@@ -17,6 +17,7 @@ mod push;
 mod real_input;
 mod reference_flow;
 mod settings;
+mod startup_commands;
 mod tls;
 mod topics;
 mod without_server;
