@@ -27,9 +27,9 @@ impl ForClients {
     pub(super) fn encrypted(listening: SocketAddr, chain: &[u8], candidates: &[PathBuf]) -> Self {
         let chain = certificates(chain);
         let address = reachable(listening);
-        let host = chain.first().and_then(|first| parsed(first)).and_then(|first| host(&first, address));
+        let host = chain.first().and_then(parsed).and_then(|first| host(&first, address));
         let url = host.map_or_else(|| format!("https://{address}"), |name| format!("https://{name}:{}", address.port()));
-        let issuer = chain.last().and_then(|last| parsed(last)).map(|last| last.issuer().as_raw().to_vec());
+        let issuer = chain.last().and_then(parsed).map(|last| last.issuer().as_raw().to_vec());
         let authority = issuer.and_then(|issuer| candidates.iter().find(|file| has_subject(file, &issuer)).cloned());
         Self { url, authority }
     }
@@ -74,5 +74,5 @@ fn host(certificate: &X509Certificate<'_>, address: SocketAddr) -> Option<String
 
 fn has_subject(file: &Path, subject: &[u8]) -> bool {
     let pem = std::fs::read(file).unwrap_or_default();
-    certificates(&pem).iter().filter_map(|der| parsed(der)).any(|found| found.subject().as_raw() == subject)
+    certificates(&pem).iter().filter_map(parsed).any(|found| found.subject().as_raw() == subject)
 }

@@ -14,7 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use super::ForClients;
+use super::for_clients::ForClients;
 use crate::config::HttpArgs;
 
 const CERT: &str = "SIGHTLINE_TLS_CERT";

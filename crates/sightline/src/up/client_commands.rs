@@ -46,7 +46,7 @@ impl Up {
             (None, Some(file)) => TokenSource::File(std::path::absolute(file)?),
             (None, None) => TokenSource::Variable,
         };
-        let beside = |name| self.http.tls_cert.as_ref().map(|cert| cert.with_file_name(name)).filter(|file| file.exists());
+        let beside = |name: &str| self.http.tls_cert.as_ref().map(|cert| cert.with_file_name(name)).filter(|file| file.exists());
         Ok(ClientCommands {
             program: std::env::args().next().unwrap_or_else(|| "sightline".to_owned()),
             port,

@@ -42,7 +42,7 @@ fn printed_commands_work_when_pasted() {
     let made = Command::new(program).args(["certs", "dev", "--out"]).arg(&certs).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let cert = |name: &str| certs.join(name).to_str().unwrap().to_owned();
-    let token = "a token of the operator, 32 bytes or more";
+    let token = "a-token-of-the-operator-with-32-bytes-or-more";
     let cases = [
         ("all addresses", vec![]),
         ("the operator's token", vec![("SIGHTLINE_ADMIN_TOKEN", token.to_owned())]),

@@ -23,7 +23,7 @@ use crate::http::extract::json::JsonBody;
 use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
 use crate::http::scope::{DetectionsRead, FramesWrite};
 use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, frame_id, publish, traceparent,
+    IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, traceparent,
 };
 use crate::http::v1::view;
 
@@ -156,11 +156,9 @@ pub async fn create(
     check_coordinates(&detection)?;
     let frame = frame_id(&headers, caller)?;
     let request = serde_json::to_string(&new).map_err(|error| ServiceError::Internal(error.into()))?;
-    if headers.contains_key(IDEMPOTENCY_KEY) && !app.recent_keys.is_first_or_same(frame, ("detection", request)) {
-        return Err(SubmissionError::KeyReused.into());
-    }
+    let mut key = claim(&app, headers.contains_key(IDEMPOTENCY_KEY), frame, ("detection", request))?;
     let event = event(caller, frame, new, detection, traceparent(&headers))?;
-    charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT)).await?;
+    charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT, &mut key)).await?;
     let id = DetectionId { frame, detector: event.data.detector, index: 0 };
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }

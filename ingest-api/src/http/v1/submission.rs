@@ -1,6 +1,7 @@
 //! Shared by `POST /v1/frames` and `POST /v1/detections`: the id, the charge against the quota, and publishing.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use accounts::Caller;
@@ -13,6 +14,7 @@ use utoipa::openapi::{RefOr, Response};
 use crate::http::app::App;
 use crate::http::describe::ErrorResponse;
 use crate::http::error::{ApiError, HttpError, ServiceError};
+use crate::recent_keys::KeyClaim;
 
 /// Identifies a frame, so that a repeated request is the same frame.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -92,6 +94,22 @@ pub fn frame_id(headers: &HeaderMap, caller: &Caller) -> Result<FrameId, ApiErro
     }
 }
 
+/// Claims the idempotency key of a request that has one.
+///
+/// # Errors
+/// When the key is that of a different request.
+pub fn claim(
+    app: &App,
+    has_key: bool,
+    frame: FrameId,
+    request: impl Hash,
+) -> Result<KeyClaim<'_>, SubmissionError> {
+    if !has_key {
+        return Ok(KeyClaim::default());
+    }
+    app.recent_keys.claim(frame, request).ok_or(SubmissionError::KeyReused)
+}
+
 /// The W3C trace context; an invalid one is ignored.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
@@ -125,16 +143,35 @@ pub async fn charged(
 /// Publishes an event and waits until the broker has stored it, at most for `ack_timeout`.
 ///
 /// # Errors
-/// When the broker did not store it, or did not acknowledge in time. The client then repeats the
-/// request. With the same idempotency key it is the same frame, even if the first event was stored.
-pub async fn publish<E: Event>(app: &App, event: &E, ack_timeout: Duration) -> Result<(), ApiError> {
+/// When the broker did not store it, or did not acknowledge in time. The client then repeats the request: under the same
+/// idempotency key, an event that was stored after all is the same frame. The key stays taken for that, unless the broker
+/// certainly has not stored the event.
+pub async fn publish<E: Event>(
+    app: &App,
+    event: &E,
+    ack_timeout: Duration,
+    key: &mut KeyClaim<'_>,
+) -> Result<(), ApiError> {
     let acknowledged = app.producer.send(E::ROLE, event.to_message())?;
+    key.set_may_be_stored(true);
     match tokio::time::timeout(ack_timeout, acknowledged).await {
-        Ok(result) => result.map(drop).map_err(ApiError::from),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            key.set_may_be_stored(may_be_stored(&error));
+            Err(error.into())
+        }
         Err(_) => {
             let cause = format!("the broker did not acknowledge within {ack_timeout:?}");
             Err(ServiceError::Unavailable(cause).into())
         }
+    }
+}
+
+/// Whether an event may be stored although its acknowledgement failed with this error.
+const fn may_be_stored(error: &BusError) -> bool {
+    match error {
+        BusError::Unavailable(_) | BusError::Closed | BusError::Fatal(_) => true,
+        BusError::QueueFull | BusError::DiskFull(_) | BusError::TooLarge { .. } => false,
     }
 }
 

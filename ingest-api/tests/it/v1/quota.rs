@@ -73,6 +73,22 @@ async fn a_frame_that_cannot_be_stored_is_not_charged() {
         assert!(refused.status().is_server_error(), "{}", refused.status());
     }
     assert_eq!(used(&server, &token).await, 1);
+    std::fs::remove_file(server.folder().join("blobs/inbox")).unwrap();
+    let request = server.frame_as(&token).header("idempotency-key", "a").body(png(8, 8, 900));
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED, "the key is free for another image");
+}
+
+#[tokio::test]
+async fn a_frame_over_the_quota_does_not_use_up_its_key() {
+    let server = TestServer::start().await;
+    let token = token_with_quota(&server, 1).await;
+    assert_eq!(send(&server, &token, Some("a")).await.status(), StatusCode::ACCEPTED);
+    for image in [png(9, 9, 900), png(8, 8, 800)] {
+        let request = server.frame_as(&token).header("idempotency-key", "b").body(image);
+        assert_eq!(problem(request.send().await.unwrap()).await.1, "quota_exceeded");
+    }
+    let reused = server.frame_as(&token).header("idempotency-key", "a").body(png(8, 8, 800));
+    assert_eq!(problem(reused.send().await.unwrap()).await.1, "idempotency_key_reused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,10 +26,11 @@ use crate::http::scope::FramesWrite;
 use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
 use crate::http::v1::frames::prefer;
 use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, frame_id, publish, traceparent,
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, claim, frame_id, publish, traceparent,
 };
 use crate::http::v1::view;
 use crate::probe::ImageType;
+use crate::recent_keys::KeyClaim;
 use crate::replies::ReplyWaiter;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -89,7 +90,8 @@ pub struct ImageForm {
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[ -~]{1,255}$", description =
             "Names the frame: sent again, it is the same frame. Best a UUIDv7. With another image or other parameters it is \
              refused as `idempotency_key_reused`, for as long as the server remembers the key: some ten thousands of frames, and at most \
-             until it restarts; after that, and on another replica, it is a repeat of the first"),
+             until it restarts; after that, and on another replica, it is a repeat of the first. A request that is refused, because of \
+             the quota for example, does not use up its key"),
         ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: respond with the results if they are complete within N seconds"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context, forwarded with the frame"),
     ),
@@ -123,20 +125,20 @@ pub async fn submit(
     let image = image_body::receive(&app, request).await?;
     let NewFrame { stream, captured_at, detectors } = &query;
     let content = ("frame", stream, captured_at, detectors, &image.bytes);
-    if has_key && !app.recent_keys.is_first_or_same(frame.id, content) {
-        return Err(SubmissionError::KeyReused.into());
-    }
+    let mut key = claim(&app, has_key, frame.id, content)?;
     let Some(wait) = wait else {
-        frame.send(&app, caller, image, None).await?;
+        frame.send(&app, caller, image, None, &mut key).await?;
         return Ok(frame.accepted(&app));
     };
     let deadline = Instant::now() + wait;
     if has_key && let Some(view) = frame.earlier_results(&app, caller).await? {
+        key.set_may_be_stored(true);
         return Ok(with_preference(Json(view).into_response(), wait));
     }
     let waiter = app.replies.register(frame.id);
-    frame.send(&app, caller, image, waiter.as_ref()).await?;
-    // Too many requests already wait. The response does not contain Preference-Applied.
+    frame.send(&app, caller, image, waiter.as_ref(), &mut key).await?;
+    drop(key);
+    // Too many requests wait already. The response does not say that the preference was applied.
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let response = match results.as_ref().and_then(view::frame) {
@@ -193,10 +195,11 @@ impl Frame {
         caller: &Caller,
         image: Image,
         waiter: Option<&ReplyWaiter>,
+        key: &mut KeyClaim<'_>,
     ) -> Result<(), ApiError> {
         let bytes = image.bytes.len();
         let reservation = image.reservation;
-        charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, waiter)).await?;
+        charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, waiter, key)).await?;
         app.accepted.increment(1);
         app.accepted_bytes.increment(bytes as u64);
         // The reservation of the bytes is released after the broker has stored them.
@@ -211,11 +214,12 @@ impl Frame {
         kind: ImageType,
         image: Bytes,
         waiter: Option<&ReplyWaiter>,
+        key: &mut KeyClaim<'_>,
     ) -> Result<(), ApiError> {
         let content = if image.len() > app.inline_bytes {
-            let key = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id);
-            app.blobs.put(&key, image).await?;
-            FrameContent::Blob(key)
+            let blob = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id);
+            app.blobs.put(&blob, image).await?;
+            FrameContent::Blob(blob)
         } else {
             FrameContent::Inline(image)
         };
@@ -230,7 +234,7 @@ impl Frame {
             reply_to: waiter.map(|_| app.replies.replica().to_owned()),
             traceparent: self.traceparent.clone(),
         };
-        publish(app, &event, ACK_TIMEOUT).await
+        publish(app, &event, ACK_TIMEOUT, key).await
     }
 
     /// The results of an earlier request with the same key, if they are complete.
