@@ -9,7 +9,7 @@
 //! In: the settings, the redirects of a browser, ID tokens. Out: the provider's user; `accounts` maps it to a user of this
 //! system. Guarantees: an ID token is accepted only when the provider signed it for this client and it has not expired; no claim is
 //! read before that is checked. The provider is called only for a sign-in, so the service starts while the provider is
-//! down; its metadata is cached for an hour. Every call has a time limit and a size limit.
+//! down; its metadata is cached for an hour, and up to a day while the provider does not answer. Every call has a time limit and a size limit.
 
 mod args;
 mod client;
