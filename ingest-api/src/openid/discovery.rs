@@ -111,7 +111,8 @@ impl Shared {
     /// Refreshes old metadata, unless that is in progress or failed a short time ago.
     async fn refresh(self: Arc<Self>) {
         let Ok(_fetching) = self.fetching.try_lock() else { return };
-        if self.known().younger_than(CACHE_TIME).is_some() || self.recent_failure().is_some() {
+        let refreshed = self.known().younger_than(CACHE_TIME).is_some();
+        if refreshed || self.recent_failure().is_some() {
             return;
         }
         if let Err(error) = self.attempt().await {
@@ -267,9 +268,13 @@ mod tests {
         let first = discovery.metadata().await.unwrap();
         age(&discovery, CACHE_TIME);
         provider.up.store(false, Ordering::SeqCst);
+        while discovery.0.known().failed.is_none() {
+            assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         for _ in 0..20 {
             assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()));
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(provider.requests.load(Ordering::SeqCst), 2, "one failed attempt, and then a pause");
         age(&discovery, MAX_AGE);
