@@ -147,7 +147,8 @@ impl Subscription {
         if self.replay.is_none() {
             match self.window.take(self.handled_up_to, &self.filter, &mut self.ready) {
                 WindowRead::Behind => return self.disconnect_slow(),
-                WindowRead::UpTo(offset) => self.handled_up_to = offset,
+                WindowRead::Lost(to) => return self.reset_to(to),
+                WindowRead::UpTo(offset) => self.offered = offset,
             }
             self.window.metrics.deliveries.increment(self.ready.len() as u64);
             if !self.ready.is_empty() || self.handled_up_to < self.window.read_up_to() {
@@ -163,13 +164,7 @@ impl Subscription {
                 self.window.metrics.deliveries.increment(u64::from(event.is_some()));
                 self.ready.extend(event);
             }
-            WakeReason::Replayed(Ok(Replayed::Lost(to))) => {
-                self.handled_up_to = to - 1;
-                self.window.metrics.resets.increment(1);
-                let reason =
-                    "retention dropped alerts before they were sent; the stream continues with the oldest kept alert";
-                self.ready.push_back(sse::reset(&self.window.cursor(to - 1), "too_old", reason));
-            }
+            WakeReason::Replayed(Ok(Replayed::Lost(to))) => self.reset_to(to),
             WakeReason::Replayed(Err(error)) => {
                 tracing::warn!(%error, "a client's replay failed; the client is disconnected and resumes with its last id");
                 self.end_with("the log cannot be read; reconnect with the last id");
@@ -206,6 +201,14 @@ impl Subscription {
         self.next_heartbeat.as_mut().reset(self.last_sent + self.heartbeat);
     }
 
+    /// Goes on at an offset, because retention dropped every record before it.
+    fn reset_to(&mut self, offset: i64) {
+        self.offered = offset - 1;
+        self.window.metrics.resets.increment(1);
+        let reason = "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
+        self.ready.push_back(sse::reset(&self.window.cursor(self.offered), "too_old", reason));
+    }
+
     fn disconnect_slow(&mut self) {
         self.window.metrics.slow.increment(1);
         self.ready.push_back(sse::slow());
@@ -220,5 +223,45 @@ impl Subscription {
     fn end_with(&mut self, comment: &str) {
         self.ready.push_back(sse::comment(comment));
         self.has_ended = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accounts::Caller;
+    use contracts::TenantId;
+    use futures::StreamExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::entry::AlertShape;
+
+    /// The events of a client that has sent everything up to `offered`.
+    fn events(window: &Arc<AlertWindow>, offered: i64) -> Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>> {
+        let caller = Caller::new(TenantId::shared(), Vec::new());
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let subscriber = Subscriber {
+            filter: AlertFilter::of(&caller, AlertShape::Alert),
+            session: Arc::new(StreamSession { caller, ended: CancellationToken::new() }),
+            slot: SubscriberSlot::new(window, permit),
+        };
+        let start = StreamStart { offered, event: sse::opening(&window.cursor(offered)), is_old: false };
+        let (heartbeat, stop) = (Duration::from_secs(60), CancellationToken::new());
+        Subscription::new(Arc::clone(window), subscriber, start, None, heartbeat, stop).events().boxed()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_kept_up_gets_a_reset_after_a_gap() {
+        let window = Arc::new(AlertWindow::new("topic".into(), 0, 10));
+        window.extend([], 4);
+        let mut events = events(&window, 4);
+        events.next().await.unwrap().unwrap();
+        window.clear_before(9);
+        let event = events.next().await.unwrap().unwrap();
+        let text = std::str::from_utf8(&event).unwrap();
+        assert!(text.starts_with("event: reset") && text.contains("too_old"), "{text}");
+        assert!(text.contains(&format!("id: {}", window.cursor(8))), "{text}");
+        let more = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
+        assert!(more.is_err(), "the stream goes on: {more:?}");
     }
 }

@@ -32,6 +32,8 @@ struct State {
     covered_from: i64,
     /// The last offset that was read.
     read_up_to: i64,
+    /// Retention dropped records before this offset that were never read.
+    lost_before: i64,
 }
 
 /// Metrics of the service, for all subscriptions together.
@@ -61,6 +63,8 @@ pub enum WindowRead {
     UpTo(i64),
     /// The next alert for the client is no longer in the window.
     Behind,
+    /// Retention dropped every record before this offset, some of them before this service read them.
+    Lost(i64),
 }
 
 impl AlertWindow {
@@ -70,7 +74,7 @@ impl AlertWindow {
         Self {
             topic_id,
             capacity,
-            state: RwLock::new(State { entries: VecDeque::new(), covered_from, read_up_to }),
+            state: RwLock::new(State { entries: VecDeque::new(), covered_from, read_up_to, lost_before: i64::MIN }),
             read_up_to: watch::Sender::new(read_up_to),
             metrics: StreamMetrics {
                 deliveries: counter!("sightline_alert_stream_deliveries_total"),
@@ -136,6 +140,7 @@ impl AlertWindow {
         state.entries.clear();
         state.covered_from = offset;
         state.read_up_to = offset - 1;
+        state.lost_before = offset;
         drop(state);
         self.read_up_to.send_replace(offset - 1);
     }
@@ -143,6 +148,9 @@ impl AlertWindow {
     /// Appends to `into` the alerts after an offset that pass a filter.
     pub fn take(&self, after: i64, filter: &AlertFilter, into: &mut VecDeque<Bytes>) -> WindowRead {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if after + 1 < state.lost_before {
+            return WindowRead::Lost(state.lost_before);
+        }
         if after + 1 < state.covered_from {
             return WindowRead::Behind;
         }
