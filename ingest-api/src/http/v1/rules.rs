@@ -1,6 +1,6 @@
 //! Alert rules: those of a tenant, and the built-in ones, which are read-only.
 
-use accounts::Caller;
+use accounts::{AccountError, Caller};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use rules::Condition;
 use store::PutRuleOutcome;
 
 use crate::http::app::App;
-use crate::http::auth::Authorized;
+use crate::http::auth::{AuthError, Authorized};
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
 use crate::http::extract::json::JsonBody;
@@ -118,7 +118,7 @@ pub async fn create(
     if app.documents.rules(&editor.caller.tenant).await?.len() >= MAX_RULES {
         return Err(RuleError::TooMany.into());
     }
-    put(&app, &rule).await?;
+    put(&app, &editor.caller, &rule, true).await?;
     let location = [(LOCATION, format!("/v1/rules/{}", rule.id))];
     Ok((StatusCode::CREATED, location, Json(view::rule(rule))).into_response())
 }
@@ -153,7 +153,7 @@ pub async fn change(
     if renamed {
         check_name_is_free(&app, &rule)?;
     }
-    put(&app, &rule).await?;
+    put(&app, &editor.caller, &rule, false).await?;
     Ok(Json(view::rule(rule)))
 }
 
@@ -189,10 +189,45 @@ fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
     }
 }
 
-async fn put(app: &App, rule: &Rule) -> Result<(), ApiError> {
+/// Writes a rule for a user who is active before and after the write.
+///
+/// The user may be deleted while the request arrives. What is written after its documents were erased is deleted again here:
+/// unlike results, rules have no retention.
+async fn put(app: &App, caller: &Caller, rule: &Rule, is_new: bool) -> Result<(), ApiError> {
+    if user_state(app, caller).await? != UserState::Active {
+        return Err(AuthError::InvalidCredential.into());
+    }
     match app.documents.put_rule(rule).await? {
-        PutRuleOutcome::Stored => Ok(()),
-        PutRuleOutcome::NameTaken => Err(RuleError::NameTaken(rule.name.clone()).into()),
+        PutRuleOutcome::Stored => {}
+        PutRuleOutcome::NameTaken => return Err(RuleError::NameTaken(rule.name.clone()).into()),
+    }
+    let after = user_state(app, caller).await;
+    // A user that is only disabled keeps the rules that it had.
+    let keeps = matches!(after, Ok(UserState::Active)) || !is_new && !matches!(after, Ok(UserState::Deleted));
+    if keeps {
+        return Ok(());
+    }
+    app.documents.delete_rule(&caller.tenant, rule.id).await?;
+    after?;
+    Err(AuthError::InvalidCredential.into())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UserState {
+    Active,
+    /// Also a user whose deletion is in progress.
+    Disabled,
+    Deleted,
+}
+
+/// The state of the caller's user in the database. The operator's own token is always active.
+async fn user_state(app: &App, caller: &Caller) -> Result<UserState, ApiError> {
+    let Some(id) = caller.user else { return Ok(UserState::Active) };
+    match app.users.user(id).await {
+        Ok(user) if user.disabled => Ok(UserState::Disabled),
+        Ok(_) => Ok(UserState::Active),
+        Err(AccountError::NotFound(_)) => Ok(UserState::Deleted),
+        Err(error) => Err(error.into()),
     }
 }
 

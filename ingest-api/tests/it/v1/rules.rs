@@ -2,6 +2,8 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{ADMIN, OTHER, READER, TestServer, json_of, problem};
 
@@ -77,4 +79,42 @@ async fn a_tenant_has_at_most_100_rules() {
     }
     let one_more = server.post_as(ADMIN, "/v1/rules", &json!({"name": "r", "condition": "true"})).await;
     assert_eq!(problem(one_more).await.1, "conflict");
+}
+
+/// Sends the head of a request; returns when the server has authorised it and asks for the body.
+async fn begin(server: &TestServer, token: &str, route: &str, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "{route} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[tokio::test]
+async fn a_rule_that_arrives_after_its_user_was_deleted_is_not_kept() {
+    let server = TestServer::start().await;
+    let ann = server.create_user("ann").await;
+    let token = server.access_token("ann").await;
+    let kept = server.post_as(&token, "/v1/rules", &json!({"name": "cars", "condition": "true"})).await;
+    let kept = json_of(kept, StatusCode::CREATED).await;
+    let (new, change) = (json!({"name": "late", "condition": "true"}).to_string(), json!({"enabled": false}).to_string());
+    let path = format!("PATCH /v1/rules/{}", kept["id"].as_str().unwrap());
+    let late = [
+        (begin(&server, &token, "POST /v1/rules", new.len()).await, new, "401"),
+        (begin(&server, &token, &path, change.len()).await, change, "404"),
+    ];
+    let deleted = server.delete_as(ADMIN, &format!("/v1/users/{}", ann.id)).await;
+    assert!(deleted.status().is_success(), "{}", deleted.status());
+    for (mut stream, body, status) in late {
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    assert_eq!(server.deps.documents.rules(&ann.tenant).await.unwrap(), []);
 }
