@@ -7,6 +7,8 @@
 //! ```json
 //! {"label": "car", "confidence": 0.9, "make": "Audi", "year": 2020, "attributes": {"colour": "red", "doors": 4}}
 //! ```
+//!
+//! NUL characters in texts are dropped, in attributes and in filters alike: SQLite and MongoDB compare them differently.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -123,10 +125,22 @@ pub enum AttributeValue {
 impl AttributeValue {
     /// The values that a text in a query string may mean: the text, and a number or boolean that is written like it.
     pub fn possible_values(text: &str) -> Vec<Self> {
+        let text = without_nul(text.to_owned());
         let number = text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number);
         let boolean = text.parse().ok().map(Self::Bool);
-        [Some(Self::Text(text.to_owned())), number, boolean].into_iter().flatten().collect()
+        [Some(Self::Text(text)), number, boolean].into_iter().flatten().collect()
     }
+
+    fn without_nul(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(without_nul(text)),
+            other => other,
+        }
+    }
+}
+
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "") } else { text }
 }
 
 impl Serialize for AttributeValue {
@@ -251,7 +265,7 @@ impl Attributes {
 
     /// Sets an attribute or replaces its value.
     pub fn set(&mut self, name: AttributeName, value: impl Into<AttributeValue>) {
-        self.0.insert(name, value.into());
+        self.0.insert(name, value.into().without_nul());
     }
 
     /// Combines the vehicle's four attributes with `others`.
@@ -260,11 +274,12 @@ impl Attributes {
     /// If `others` has one of the four with another value.
     pub fn merge(
         vehicle: Vehicle,
-        mut others: BTreeMap<AttributeName, AttributeValue>,
+        others: BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<Self, AttributesError> {
+        let mut others: BTreeMap<_, _> = others.into_iter().map(|(name, value)| (name, value.without_nul())).collect();
         let Vehicle { category, make, model, year } = vehicle;
         let texts = [("category", category), ("make", make), ("model", model)];
-        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, AttributeValue::Text(text?))));
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, AttributeValue::Text(without_nul(text?)))));
         for (name, value) in texts.chain(year.map(|year| ("year", year.into()))) {
             let twice = others.insert(AttributeName(name.to_owned()), value.clone());
             if twice.is_some_and(|other| other != value) {
@@ -435,6 +450,16 @@ mod tests {
         let read = read(r#"{"make":"Audi","year":2020,"attributes":{"model":"Q3","year":2020}}"#).unwrap();
         assert_eq!((read.text("make"), read.model(), read.year()), (Some("Audi"), Some("Q3"), Some(2020)));
         assert!(read.is_vehicle() && read.others().count() == 0);
+    }
+
+    #[test]
+    fn nul_characters_are_dropped() {
+        let read = read(r#"{"make":"Au\u0000di","attributes":{"colour":"red\u0000","make":"Audi\u0000"}}"#).unwrap();
+        assert_eq!((read.make(), read.text("colour")), (Some("Audi"), Some("red")));
+        assert_eq!(AttributeValue::possible_values("re\0d"), [AttributeValue::from("red")]);
+        let mut set = Attributes::default();
+        set.set("plate".parse().unwrap(), "\0B 1");
+        assert_eq!(set.text("plate"), Some("B 1"));
     }
 
     #[test]

@@ -32,14 +32,16 @@ async fn attributes_filter_texts_numbers_and_booleans() {
     let server = TestServer::start().await;
     let attributes = [
         json!({"colour": "red", "doors": 4, "make": "Audi", "year": 2020}),
-        json!({"colour": "sky blue", "doors": "4", "parked": true}),
+        json!({"colour": "sky blue", "doors": "4", "parked": true, "plate": "B\u{0} 1"}),
         json!({"colour": "", "weight": 1.5, "parked": "true", "stolen": false}),
         json!({}),
     ];
-    server.index(attributes_result(&TenantId::admin(), 1, &attributes)).await;
-    let cases: [(&str, &[usize]); 16] = [
+    server.index(attributed_result(&TenantId::admin(), 1, &attributes)).await;
+    let cases: [(&str, &[usize]); 18] = [
         ("attributes.colour=red", &[0]),
         ("attributes.colour=sky%20blue", &[1]),
+        ("attributes.colour=re%00d", &[0]),
+        ("attributes.plate=B%201", &[1]),
         ("attributes.colour=", &[2]),
         ("attributes.colour=Red", &[]),
         ("attributes.doors=4", &[0, 1]),
