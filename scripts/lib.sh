@@ -3,7 +3,9 @@
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${SIGHTLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sightline}
+# A relative XDG_CACHE_HOME is invalid, as the specification says, and is ignored.
+case ${XDG_CACHE_HOME:-} in /*) user_cache=$XDG_CACHE_HOME ;; *) user_cache=$HOME/.cache ;; esac
+cache=${SIGHTLINE_CACHE:-$user_cache/sightline}
 downloads=$cache/downloads
 mkdir -p "$downloads"
 

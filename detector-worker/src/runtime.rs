@@ -261,10 +261,11 @@ fn default_paths() -> Vec<PathBuf> {
 }
 
 /// The user's cache folder (XDG Base Directory Specification): `XDG_CACHE_HOME`, else `.cache` in `HOME`. An empty variable means
-/// that it is not set.
+/// that it is not set; a relative `XDG_CACHE_HOME` is invalid and ignored.
 pub(crate) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")))
+    let cache = path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    cache.or_else(|| Some(path("HOME")?.join(".cache")))
 }
 
 /// An error and its causes on one line, because the outermost error often does not name the cause. Line breaks, which
@@ -280,10 +281,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_of_the_cache_folder_means_not_set() {
-        for (xdg, home, expected) in
-            [("/cache", "/home/ann", Some("/cache")), ("", "/home/ann", Some("/home/ann/.cache")), ("", "", None)]
-        {
+    fn an_empty_or_relative_cache_folder_is_ignored() {
+        for (xdg, home, expected) in [
+            ("/cache", "/home/ann", Some("/cache")),
+            ("", "/home/ann", Some("/home/ann/.cache")),
+            ("cache", "/home/ann", Some("/home/ann/.cache")),
+            ("", "", None),
+        ] {
             let variable = |name: &str| Some(if name == "HOME" { home } else { xdg }.into());
             assert_eq!(user_cache(variable), expected.map(PathBuf::from), "{xdg:?} {home:?}");
         }

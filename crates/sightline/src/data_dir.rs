@@ -1,5 +1,6 @@
 //! The folder of the embedded parts, and the admin's token in it.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -26,8 +27,7 @@ impl DataDir {
         if let Some(path) = &self.data_dir {
             return Ok(path.clone());
         }
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+        let base = user_data(|name| std::env::var_os(name));
         let base = base.context("SIGHTLINE_DATA_DIR is not set and there is no home folder; set it to a folder")?;
         Ok(base.join("sightline"))
     }
@@ -49,6 +49,14 @@ impl DataDir {
         std::fs::remove_file(&probe).map_err(|error| unusable(&path, &error))?;
         Ok(path)
     }
+}
+
+/// The user's folder for data (XDG Base Directory Specification): `XDG_DATA_HOME`, else `.local/share` in `HOME`. An empty variable
+/// means that it is not set; a relative `XDG_DATA_HOME` is invalid and ignored.
+fn user_data(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    data.or_else(|| Some(path("HOME")?.join(".local/share")))
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> anyhow::Error {
@@ -92,7 +100,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_token_is_generated_once_and_readable_by_its_owner_only() {
+    fn an_empty_or_relative_data_folder_is_ignored() {
+        for (xdg, home, expected) in [
+            ("/data", "/home/ann", Some("/data")),
+            ("", "/home/ann", Some("/home/ann/.local/share")),
+            ("data", "/home/ann", Some("/home/ann/.local/share")),
+            ("", "", None),
+        ] {
+            let variable = |name: &str| Some(if name == "HOME" { home } else { xdg }.into());
+            assert_eq!(user_data(variable), expected.map(PathBuf::from), "{xdg:?} {home:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_for_the_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let token = admin_token(folder.path()).unwrap();
         assert_eq!(admin_token(folder.path()).unwrap(), token);

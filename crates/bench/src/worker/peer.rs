@@ -37,7 +37,7 @@ impl Peer {
         read("loop.py")?;
         let hash: String =
             Sha256::digest(read("requirements.txt")?).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
         let cache = cache.or_else(home).context("HOME is not set")?.join("sightline");
         let environment = cache.join(format!("reference-{hash}"));
