@@ -14,6 +14,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use contracts::FailureCode;
+use platform::one_line;
 
 use crate::pixels::Pixels;
 use orientation::Orientation;
@@ -178,7 +179,7 @@ type Decoded = (Vec<u8>, Orientation);
 fn guarded<T>(format: Format, decoder: impl FnOnce() -> Result<T, String>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(decoder))
         .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
-        .map_err(|cause| DecodeError::Undecodable { format, cause })
+        .map_err(|cause| DecodeError::Undecodable { format, cause: one_line(&cause) })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod health;
 pub mod http;
+mod one_line;
 pub mod problem;
 pub mod query;
 pub mod retry;
@@ -14,3 +15,4 @@ pub mod sse;
 pub mod telemetry;
 
 pub use health::Health;
+pub use one_line::one_line;

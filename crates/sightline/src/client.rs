@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::api::Problem;
+use platform::one_line;
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
 use settings::Secret;
 
@@ -165,7 +166,7 @@ pub async fn read_error(response: Response) -> ErrorResponse {
         Ok(problem) => format!("{} ({})", problem.detail, problem.code),
         Err(_) => text.chars().take(200).collect(),
     };
-    let message = format!("{status}: {detail}");
+    let message = one_line(&format_args!("{status}: {detail}"));
     let passing =
         status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     if passing { ErrorResponse::RetryAfter(pause, message) } else { ErrorResponse::Permanent(message) }

@@ -23,6 +23,7 @@ use contracts::{DetectorName, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
+use platform::one_line;
 use platform::retry::Backoff;
 use platform::shutdown::Interrupted;
 use reqwest::StatusCode;
@@ -234,10 +235,14 @@ impl Push {
         match outcome {
             Ok(Sent::Seen(view)) if self.json => out::line(serde_json::to_string(view)?),
             Ok(Sent::Accepted(accepted)) if self.json => out::line(serde_json::to_string(accepted)?),
-            Ok(Sent::Seen(view)) => out::line(format_args!("{name}: {} (frame {})", summary(view), view.frame_id)),
-            Ok(Sent::Accepted(accepted)) => out::line(format_args!("{name}: accepted (frame {})", accepted.frame_id)),
+            Ok(Sent::Seen(view)) => {
+                out::line(one_line(&format_args!("{name}: {} (frame {})", summary(view), view.frame_id)))
+            }
+            Ok(Sent::Accepted(accepted)) => {
+                out::line(one_line(&format_args!("{name}: accepted (frame {})", accepted.frame_id)))
+            }
             Err(error) => {
-                eprintln!("{name}: {error:#}");
+                eprintln!("{}", one_line(&format_args!("{name}: {error:#}")));
                 Ok(())
             }
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use platform::one_line;
 use platform::retry::Backoff;
 use tokio_stream::StreamExt;
 
@@ -144,7 +145,7 @@ async fn print_until_disconnected(
 /// Prints an alert on standard output and any other event on standard error; returns whether it was an alert.
 fn print(event: &SseEvent) -> anyhow::Result<bool> {
     if event.event != "alert" {
-        eprintln!("server: {}: {}", event.event, event.data);
+        eprintln!("{}", one_line(&format_args!("server: {}: {}", event.event, event.data)));
         return Ok(false);
     }
     out::line(&event.data)?;

@@ -7,6 +7,7 @@ use bus::Bus;
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use contracts::TopicRole;
+use platform::one_line;
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
@@ -143,7 +144,7 @@ fn print(letters: &[Letter], json: bool) -> anyhow::Result<()> {
         }
         let id = letter.id.as_deref().unwrap_or("-");
         let Letter { at, cause, origin, message, .. } = letter;
-        out::line(format_args!("{at}  {cause}  {id}  {origin}  {message}"))?;
+        out::line(one_line(&format_args!("{at}  {cause}  {id}  {origin}  {message}")))?;
     }
     if letters.is_empty() {
         eprintln!("no dead letters are waiting");
