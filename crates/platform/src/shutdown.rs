@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::one_line;
-
 /// Returns a token that SIGINT or SIGTERM cancels. A second signal ends the process at once with status 130.
 ///
 /// # Errors
@@ -43,7 +41,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", one_line(&format_args!("{error:#}")));
+            eprintln!("error: {error:#}");
             if error.is::<Interrupted>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }

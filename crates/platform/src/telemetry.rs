@@ -30,11 +30,27 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Names of levels in a filter. Digits stand for levels too.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What a valid filter probably does not mean: a word alone that is not a level, such as `debgu`, selects a target of that name.
+pub fn log_filter_warning(filter: &str) -> Option<String> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) || word.parse::<u8>().is_ok();
+    let mut words = filter.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
+    let word = words.find(|word| !is_level(word))?;
+    let levels = LEVELS.join(", ");
+    Some(format!(
+        "SIGHTLINE_LOG: {word:?} is not a level ({levels}): it selects the lines of the target {word} alone; write \
+         {word}=trace if you mean that"
+    ))
+}
+
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// When the filter is invalid, or a log was started before.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let warning = log_filter_warning(filter);
     let filter = EnvFilter::try_new(filter).context("SIGHTLINE_LOG")?;
     let colours = stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colours);
@@ -42,7 +58,14 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))?;
+    match (warning, format) {
+        (None, _) => {}
+        // The filter may drop the line from the log. A program that reads the log expects no other line.
+        (Some(warning), LogFormat::Text) => eprintln!("warning: {warning}"),
+        (Some(warning), LogFormat::Json) => tracing::warn!("{warning}"),
+    }
+    Ok(())
 }
 
 /// Bucket bounds of durations, in seconds.
@@ -65,4 +88,20 @@ pub fn metrics() -> &'static PrometheusHandle {
         drop(metrics::set_global_recorder(recorder));
         handle
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_alone_that_is_not_a_level_is_warned_of() {
+        for filter in ["info", "INFO,ort=warn", "warn,indexer=debug,access=off", "3", "", "info,[request{id}]=trace"] {
+            assert_eq!(log_filter_warning(filter), None, "{filter}");
+        }
+        for (filter, word) in [("debgu", "debgu"), ("info, indexer", "indexer"), ("ort=warn,verbose", "verbose")] {
+            assert!(log_filter(filter).is_ok(), "{filter} stays valid");
+            assert!(log_filter_warning(filter).unwrap().contains(&format!("{word}=trace")), "{filter}");
+        }
+    }
 }

@@ -32,7 +32,10 @@ impl ConfigCommand {
     /// Runs the command and prints its result. `P` is the command-line parser of this program.
     pub fn run<P: CommandFactory>(&self) -> anyhow::Result<()> {
         match self {
-            Self::Check(_) => out::line(format_args!("the settings are valid")),
+            Self::Check(up) => {
+                up.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+                out::line(format_args!("the settings are valid"))
+            }
             Self::Print(_) => {
                 let settings = settings::in_effect(&P::command());
                 let settings = settings.map_err(|faults| anyhow::anyhow!("{}", joined(&faults)))?;

@@ -98,6 +98,11 @@ impl Check for Up {
 }
 
 impl Up {
+    /// What is valid in the settings but probably not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        platform::telemetry::log_filter_warning(&self.operator.log).into_iter().collect()
+    }
+
     /// Runs until a signal, or until a part fails.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;

@@ -127,7 +127,7 @@ impl LogArgs {
             )
         })?;
         if !response.status().is_success() {
-            bail!("{}", response.text().await.unwrap_or_default());
+            bail!("{}", one_line(&response.text().await.unwrap_or_default()));
         }
         response
             .json()

@@ -77,6 +77,15 @@ fn reported(environment: &[(&str, &str)], faulty: &[&str]) -> String {
 }
 
 #[test]
+fn config_check_warns_of_a_misspelt_log_level() {
+    let output = config(&["check"], &[("SIGHTLINE_LOG", "debgu")]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stderr.starts_with("warning: SIGHTLINE_LOG: \"debgu\""), "{stderr}");
+    let output = config(&["check"], &[("SIGHTLINE_LOG", "debug,access=off")]);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
 fn config_check_reports_each_wrong_openid_setting() {
     let (issuer, client) = (("SIGHTLINE_OIDC_ISSUER", "https://a.example"), ("SIGHTLINE_OIDC_CLIENT_ID", "web"));
     let wrong = [
