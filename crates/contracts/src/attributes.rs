@@ -272,10 +272,7 @@ impl Attributes {
     ///
     /// # Errors
     /// If `others` has one of the four with another value.
-    pub fn merge(
-        vehicle: Vehicle,
-        others: BTreeMap<AttributeName, AttributeValue>,
-    ) -> Result<Self, AttributesError> {
+    pub fn merge(vehicle: Vehicle, others: BTreeMap<AttributeName, AttributeValue>) -> Result<Self, AttributesError> {
         let mut others: BTreeMap<_, _> = others.into_iter().map(|(name, value)| (name, value.without_nul())).collect();
         let Vehicle { category, make, model, year } = vehicle;
         let texts = [("category", category), ("make", make), ("model", model)];

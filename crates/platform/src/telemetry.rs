@@ -35,7 +35,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What a valid filter probably does not mean: a word alone that is not a level, such as `debgu`, selects a target of that name.
 pub fn log_filter_warning(filter: &str) -> Option<String> {
-    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) || word.parse::<u8>().is_ok();
+    let is_level =
+        |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) || word.parse::<u8>().is_ok();
     let mut words = filter.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
     let word = words.find(|word| !is_level(word))?;
     let levels = LEVELS.join(", ");

@@ -227,7 +227,8 @@ impl Push {
             return Ok(Err(failure(response).await?));
         }
         let view = body::<FrameView>(response).await?;
-        Ok(view.and_then(|view| if view.results.len() >= accepted.detectors.len() { Ok(view) } else { Err(no_results()) }))
+        Ok(view
+            .and_then(|view| if view.results.len() >= accepted.detectors.len() { Ok(view) } else { Err(no_results()) }))
     }
 
     fn print(&self, file: &Path, outcome: Result<&Sent, &anyhow::Error>) -> anyhow::Result<()> {

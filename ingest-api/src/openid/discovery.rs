@@ -116,7 +116,10 @@ impl Shared {
             return;
         }
         if let Err(error) = self.attempt().await {
-            tracing::warn!(error = error.to_string(), "the OpenID provider's metadata is not refreshed; the old is used");
+            tracing::warn!(
+                error = error.to_string(),
+                "the OpenID provider's metadata is not refreshed; the old is used"
+            );
         }
     }
 
@@ -192,7 +195,12 @@ mod tests {
         async fn start() -> Arc<Self> {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let provider = Arc::new(Self { url, up: AtomicBool::new(true), hangs: AtomicBool::new(false), requests: AtomicUsize::new(0) });
+            let provider = Arc::new(Self {
+                url,
+                up: AtomicBool::new(true),
+                hangs: AtomicBool::new(false),
+                requests: AtomicUsize::new(0),
+            });
             let routes = Router::new()
                 .route("/.well-known/openid-configuration", get(Self::metadata))
                 .route("/jwks", get(|| async { Json(json!({"keys": []})) }))

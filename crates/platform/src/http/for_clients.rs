@@ -28,7 +28,8 @@ impl ForClients {
         let chain = certificates(chain);
         let address = reachable(listening);
         let host = chain.first().and_then(parsed).and_then(|first| host(&first, address));
-        let url = host.map_or_else(|| format!("https://{address}"), |name| format!("https://{name}:{}", address.port()));
+        let url =
+            host.map_or_else(|| format!("https://{address}"), |name| format!("https://{name}:{}", address.port()));
         let issuer = chain.last().and_then(parsed).map(|last| last.issuer().as_raw().to_vec());
         let authority = issuer.and_then(|issuer| candidates.iter().find(|file| has_subject(file, &issuer)).cloned());
         Self { url, authority }

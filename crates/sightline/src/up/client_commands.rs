@@ -39,14 +39,19 @@ pub struct ClientCommands {
 }
 
 impl Up {
-    pub(super) fn client_commands(&self, port: ForClients, token_file: Option<&Path>) -> anyhow::Result<ClientCommands> {
+    pub(super) fn client_commands(
+        &self,
+        port: ForClients,
+        token_file: Option<&Path>,
+    ) -> anyhow::Result<ClientCommands> {
         let operators_file = std::env::var_os(ADMIN_TOKEN_FILE).filter(|path| !path.is_empty());
         let token = match (token_file, operators_file) {
             (Some(file), _) => TokenSource::DataFolder(std::path::absolute(file)?),
             (None, Some(file)) => TokenSource::File(std::path::absolute(file)?),
             (None, None) => TokenSource::Variable,
         };
-        let beside = |name: &str| self.http.tls_cert.as_ref().map(|cert| cert.with_file_name(name)).filter(|file| file.exists());
+        let beside =
+            |name: &str| self.http.tls_cert.as_ref().map(|cert| cert.with_file_name(name)).filter(|file| file.exists());
         Ok(ClientCommands {
             program: std::env::args().next().unwrap_or_else(|| "sightline".to_owned()),
             port,
@@ -65,7 +70,8 @@ impl ClientCommands {
         let (tls, detections) = (self.tls_options(), quoted(&format!("{}/v1/detections", self.port.url)));
         let token = self.token();
         // A client sends the token of the data folder only to the loopback interface.
-        let found = matches!(self.token, TokenSource::DataFolder(_)) && self.port.url.parse::<Url>().is_ok_and(|url| is_loopback(&url));
+        let found = matches!(self.token, TokenSource::DataFolder(_))
+            && self.port.url.parse::<Url>().is_ok_and(|url| is_loopback(&url));
         let given = if found { String::new() } else { format!("SIGHTLINE_TOKEN=\"{token}\" ") };
         let mut options = String::new();
         if self.port.url != "http://127.0.0.1:8080" {
@@ -114,10 +120,14 @@ impl ClientCommands {
         }
         if let (Some(authority), None) = (&self.client_ca, &self.identity) {
             let authority = authority.display();
-            notes.push(format!("(CLIENT.pem and CLIENT.key are a certificate of an authority in {authority} and its key)"));
+            notes.push(format!(
+                "(CLIENT.pem and CLIENT.key are a certificate of an authority in {authority} and its key)"
+            ));
         }
         if self.port.url.starts_with("https:") && self.port.authority.is_none() {
-            notes.push("(if this machine does not trust the certificate's authority, name its file with --cacert)".to_owned());
+            notes.push(
+                "(if this machine does not trust the certificate's authority, name its file with --cacert)".to_owned(),
+            );
         }
         notes
     }
@@ -164,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_lan_address_gets_the_token_explicitly() {
-        let commands = ClientCommands { data_dir: Some("/data".into()), ..commands("http://10.0.0.5:80", in_data_folder()) };
+        let commands =
+            ClientCommands { data_dir: Some("/data".into()), ..commands("http://10.0.0.5:80", in_data_folder()) };
         let expected = r#"SIGHTLINE_TOKEN="$(cat /data/admin.token)" ./sightline watch --server http://10.0.0.5:80"#;
         assert_eq!(commands.lines()[0], expected);
     }
@@ -180,8 +191,10 @@ mod tests {
 
     #[test]
     fn unknown_certificates_are_placeholders_with_a_note() {
-        let commands =
-            ClientCommands { client_ca: Some("/clients.pem".into()), ..commands("https://localhost:1", in_data_folder()) };
+        let commands = ClientCommands {
+            client_ca: Some("/clients.pem".into()),
+            ..commands("https://localhost:1", in_data_folder())
+        };
         let lines = commands.lines();
         assert!(lines[0].ends_with("--cert CLIENT.pem --key CLIENT.key"), "{lines:?}");
         assert!(lines[3].contains("/clients.pem") && lines[4].contains("--cacert"), "{lines:?}");
@@ -189,7 +202,13 @@ mod tests {
 
     #[test]
     fn a_word_for_the_shell_is_quoted_where_it_must_be() {
-        for (text, expected) in [("/a/b-c.pem", "/a/b-c.pem"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("http://[::1]:1", "'http://[::1]:1'")] {
+        for (text, expected) in [
+            ("/a/b-c.pem", "/a/b-c.pem"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("http://[::1]:1", "'http://[::1]:1'"),
+        ] {
             assert_eq!(quoted(text), expected);
         }
     }

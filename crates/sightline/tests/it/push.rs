@@ -22,7 +22,8 @@ impl FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, mut answers) = (Arc::clone(&requests), answers.iter().map(ToString::to_string).collect::<Vec<_>>().into_iter());
+        let (seen, mut answers) =
+            (Arc::clone(&requests), answers.iter().map(ToString::to_string).collect::<Vec<_>>().into_iter());
         std::thread::spawn(move || {
             let mut unanswered = Vec::new();
             for stream in listener.incoming() {
@@ -121,6 +122,7 @@ fn extreme_numbers_are_refused_or_work() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(1) && said.contains("--fps must be"), "{fps}: {said}");
     }
-    let output = server.push(&[path, "--no-wait", "--fps", "0.00001", "--wait", "18446744073709551615"]).output().unwrap();
+    let output =
+        server.push(&[path, "--no-wait", "--fps", "0.00001", "--wait", "18446744073709551615"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -22,9 +22,7 @@ use crate::http::extract::attributes::AttributeFilters;
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
 use crate::http::scope::{DetectionsRead, FramesWrite};
-use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, traceparent,
-};
+use crate::http::v1::submission::{IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, traceparent};
 use crate::http::v1::view;
 
 /// Model of every submitted detection, and the default of its detector.

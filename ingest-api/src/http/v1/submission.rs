@@ -98,12 +98,7 @@ pub fn frame_id(headers: &HeaderMap, caller: &Caller) -> Result<FrameId, ApiErro
 ///
 /// # Errors
 /// When the key is that of a different request.
-pub fn claim(
-    app: &App,
-    has_key: bool,
-    frame: FrameId,
-    request: impl Hash,
-) -> Result<KeyClaim<'_>, SubmissionError> {
+pub fn claim(app: &App, has_key: bool, frame: FrameId, request: impl Hash) -> Result<KeyClaim<'_>, SubmissionError> {
     if !has_key {
         return Ok(KeyClaim::default());
     }

@@ -102,7 +102,8 @@ async fn a_rule_that_arrives_after_its_user_was_deleted_is_not_kept() {
     let token = server.access_token("ann").await;
     let kept = server.post_as(&token, "/v1/rules", &json!({"name": "cars", "condition": "true"})).await;
     let kept = json_of(kept, StatusCode::CREATED).await;
-    let (new, change) = (json!({"name": "late", "condition": "true"}).to_string(), json!({"enabled": false}).to_string());
+    let (new, change) =
+        (json!({"name": "late", "condition": "true"}).to_string(), json!({"enabled": false}).to_string());
     let path = format!("PATCH /v1/rules/{}", kept["id"].as_str().unwrap());
     let late = [
         (begin(&server, &token, "POST /v1/rules", new.len()).await, new, "401"),
