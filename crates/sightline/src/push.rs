@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use self::deadline::{Deadline, Failure, ServerAbsent};
 use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, Refusal, refusal, root};
+use crate::client::{Client, ClientArgs, ErrorResponse, read_error, root};
 use crate::out;
 
 /// Sends images, or folders of them, and prints the detections
@@ -118,9 +118,9 @@ impl Push {
         let stop = platform::shutdown::on_signal()?;
         let bar = progress(files.len());
         let concurrency = if self.stream.is_some() { 1 } else { CONCURRENCY };
-        let begun = AtomicUsize::new(0);
+        let started = AtomicUsize::new(0);
         let sent = paced(files, self.fps).map(|file| {
-            begun.fetch_add(1, Ordering::Relaxed);
+            started.fetch_add(1, Ordering::Relaxed);
             async move { (file, self.send(client, file).await) }
         });
         let mut outcomes = sent.buffered(concurrency).boxed();
@@ -132,7 +132,7 @@ impl Push {
             };
             if outcome.as_ref().is_err_and(|error| error.is::<ServerAbsent>()) {
                 bar.finish_and_clear();
-                count.begun = begun.load(Ordering::Relaxed);
+                count.started = started.load(Ordering::Relaxed);
                 // The count says nothing new about a single file.
                 return outcome.map(|_| count.failed).map_err(|error| match files.len() {
                     1 => error,
@@ -145,7 +145,7 @@ impl Push {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        count.begun = begun.load(Ordering::Relaxed);
+        count.started = started.load(Ordering::Relaxed);
         Err(Interrupted(count.to_string()).into())
     }
 
@@ -218,7 +218,7 @@ impl Push {
         let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
         let response = match client.get(&accepted.results_url)?.timeout(timeout).send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(Failure::Unanswered(client.unreached(&error)?))),
+            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error)?))),
         };
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(Err(no_results()));
@@ -280,7 +280,7 @@ async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
 struct Count {
     files: usize,
     /// Sent once at least.
-    begun: usize,
+    started: usize,
     /// With a line in the output.
     done: usize,
     /// Among those that are done.
@@ -294,12 +294,12 @@ impl fmt::Display for Count {
         if self.failed > 0 {
             write!(f, " ({} failed)", self.failed)?;
         }
-        match self.begun.saturating_sub(self.done) {
+        match self.started.saturating_sub(self.done) {
             0 => {}
             1 => f.write_str(", 1 without an answer (the server may have accepted it)")?,
             open => write!(f, ", {open} without an answer (the server may have accepted them)")?,
         }
-        match self.files.saturating_sub(self.begun) {
+        match self.files.saturating_sub(self.started) {
             0 => Ok(()),
             unsent => write!(f, ", {unsent} not sent"),
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-/// Time limits without `--wait`: for a server that does not answer, and for a file that a server refuses or works on.
+/// Time limits without `--wait`: for a server that does not answer, and for a file that the server refuses or still processes.
 const ABSENT_LIMIT: Duration = Duration::from_secs(15);
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 /// Least time that a request gets, also where less is left.
@@ -20,7 +20,7 @@ pub struct ServerAbsent {
 
 /// A failure that a retry may overcome.
 pub enum Failure {
-    /// The server refused, and asked for this pause.
+    /// The server refused, and requested this pause.
     Refused(Duration, String),
     /// No answer came.
     Unanswered(String),
@@ -28,7 +28,7 @@ pub enum Failure {
 
 /// The time limits of one file.
 pub struct Deadline {
-    began: Instant,
+    started: Instant,
     busy: Duration,
     absent: Duration,
     /// Start of the last request.
@@ -43,13 +43,13 @@ impl Deadline {
         let wait = wait.map(Duration::from_secs);
         let (busy, absent) = (wait.unwrap_or(BUSY_LIMIT), wait.unwrap_or(ABSENT_LIMIT));
         let now = Instant::now();
-        Self { began: now, busy, absent, requested: now, unanswered_since: None }
+        Self { started: now, busy, absent, requested: now, unanswered_since: None }
     }
 
     /// Starts a request; returns its timeout, which is at most `longest`.
     pub fn begin_request(&mut self, longest: Duration) -> Duration {
         self.requested = Instant::now();
-        let left = self.busy.saturating_sub(self.began.elapsed());
+        let left = self.busy.saturating_sub(self.started.elapsed());
         left.max(LEAST_REQUEST).min(longest)
     }
 
@@ -64,9 +64,9 @@ impl Deadline {
     /// When the time limit would pass meanwhile; `ServerAbsent` if the server did not answer.
     pub async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
         let (pause, reason) = match failure {
-            Failure::Refused(asked, reason) => {
+            Failure::Refused(requested, reason) => {
                 self.answered();
-                (pause.max(asked), reason)
+                (pause.max(requested), reason)
             }
             Failure::Unanswered(reason) => {
                 let unanswered = self.unanswered_since.get_or_insert(self.requested).elapsed();
@@ -76,7 +76,7 @@ impl Deadline {
                 (pause, reason)
             }
         };
-        if self.began.elapsed().saturating_add(pause) > self.busy {
+        if self.started.elapsed().saturating_add(pause) > self.busy {
             bail!("gave up after {} s: {reason}", self.busy.as_secs());
         }
         tokio::time::sleep(pause).await;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_stays_away_ends_the_whole_push() {
+    async fn an_unreachable_server_ends_the_whole_push() {
         let mut deadline = Deadline::new(Some(0));
         let refused = deadline.wait(Failure::Refused(Duration::from_secs(1), "busy".to_owned()), Duration::ZERO).await;
         assert!(!refused.unwrap_err().is::<ServerAbsent>());
@@ -121,7 +121,7 @@ mod tests {
         deadline.requested = Instant::now().checked_sub(Duration::from_secs(70)).unwrap();
         let absent = deadline.wait(gone(), MOMENT).await.unwrap_err();
         assert_eq!(absent.to_string(), "gave up after 70 s: gone");
-        deadline.began = deadline.requested;
+        deadline.started = deadline.requested;
         assert_eq!(deadline.begin_request(Duration::from_secs(70)), LEAST_REQUEST);
     }
 

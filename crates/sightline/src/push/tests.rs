@@ -10,20 +10,20 @@ async fn a_late_file_is_not_followed_by_a_burst() {
     paced.next().await;
     tokio::time::sleep(5 * period).await;
     let late = paced.next().await;
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..3 {
         paced.next().await;
     }
     assert_eq!(late, files.get(1));
     // Ticks may come some milliseconds early.
-    assert!(begun.elapsed() > 2 * period, "{:?}", begun.elapsed());
+    assert!(started.elapsed() > 2 * period, "{:?}", started.elapsed());
 }
 
 #[test]
 fn files_without_an_answer_are_counted() {
-    let count = Count { files: 20, begun: 10, done: 2, failed: 1 };
+    let count = Count { files: 20, started: 10, done: 2, failed: 1 };
     let expected =
         "2 of 20 files done (1 failed), 8 without an answer (the server may have accepted them), 10 not sent";
     assert_eq!(count.to_string(), expected);
-    assert_eq!(Count { files: 1, begun: 1, done: 1, failed: 0 }.to_string(), "1 of 1 file done");
+    assert_eq!(Count { files: 1, started: 1, done: 1, failed: 0 }.to_string(), "1 of 1 file done");
 }
