@@ -148,7 +148,7 @@ impl Subscription {
             match self.window.take(self.handled_up_to, &self.filter, &mut self.ready) {
                 WindowRead::Behind => return self.disconnect_slow(),
                 WindowRead::Lost(to) => return self.reset_to(to),
-                WindowRead::UpTo(offset) => self.offered = offset,
+                WindowRead::UpTo(offset) => self.handled_up_to = offset,
             }
             self.window.metrics.deliveries.increment(self.ready.len() as u64);
             if !self.ready.is_empty() || self.handled_up_to < self.window.read_up_to() {
@@ -203,10 +203,10 @@ impl Subscription {
 
     /// Goes on at an offset, because retention dropped every record before it.
     fn reset_to(&mut self, offset: i64) {
-        self.offered = offset - 1;
+        self.handled_up_to = offset - 1;
         self.window.metrics.resets.increment(1);
-        let reason = "retention dropped alerts before they were sent; the stream goes on with the oldest kept alert";
-        self.ready.push_back(sse::reset(&self.window.cursor(self.offered), "too_old", reason));
+        let reason = "retention dropped alerts before they were sent; the stream continues with the oldest kept alert";
+        self.ready.push_back(sse::reset(&self.window.cursor(self.handled_up_to), "too_old", reason));
     }
 
     fn disconnect_slow(&mut self) {
@@ -236,10 +236,10 @@ mod tests {
     use super::*;
     use crate::entry::AlertShape;
 
-    /// The events of a client that has sent everything up to `offered`.
+    /// The events of a client that has received everything up to an offset.
     fn events(
         window: &Arc<AlertWindow>,
-        offered: i64,
+        up_to: i64,
     ) -> Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>> {
         let caller = Caller::new(TenantId::shared(), Vec::new());
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -248,7 +248,7 @@ mod tests {
             session: Arc::new(StreamSession { caller, ended: CancellationToken::new() }),
             slot: SubscriberSlot::new(window, permit),
         };
-        let start = StreamStart { offered, event: sse::opening(&window.cursor(offered)), is_old: false };
+        let start = StreamStart { handled_up_to: up_to, event: sse::opening(&window.cursor(up_to)), is_old: false };
         let (heartbeat, stop) = (Duration::from_secs(60), CancellationToken::new());
         Subscription::new(Arc::clone(window), subscriber, start, None, heartbeat, stop).events().boxed()
     }

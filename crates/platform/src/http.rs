@@ -37,7 +37,7 @@ mod request_id;
 mod tls;
 mod write_timeout;
 
-pub use access::note_tenant;
+pub use access::set_tenant;
 pub use for_clients::ForClients;
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
@@ -120,7 +120,7 @@ impl Listener {
         Ok(self.tls.as_ref().map_or_else(|| ForClients::plain(address), |tls| tls.for_clients(address)))
     }
 
-    /// The same port without an access log, for requests that another port has logged already.
+    /// Turns the access log off, for a port whose requests another port logs.
     #[must_use]
     pub fn unlogged(mut self) -> Self {
         self.edge.unlogged = true;

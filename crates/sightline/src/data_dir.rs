@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_made_once_and_for_the_owner_alone() {
+    fn the_token_is_generated_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let token = admin_token(folder.path()).unwrap();
         assert_eq!(admin_token(folder.path()).unwrap(), token);

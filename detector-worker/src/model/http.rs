@@ -140,9 +140,9 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectErr
 }
 
 fn parse_answer(body: &[u8], image: &Image) -> Outcome {
-    // A body that is not this JSON comes from a misconfigured engine, whatever the image is.
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| DetectError::Unavailable(format!("its answer is invalid: {}", one_line(&error))))?;
+    // A body in another form comes from a misconfigured engine and does not depend on the image.
+    let response: Answer = serde_json::from_slice(body)
+        .map_err(|error| DetectError::Unavailable(format!("its response is invalid: {}", one_line(&error))))?;
     let (width, height) = (image.pixels.width(), image.pixels.height());
     let (engine_width, engine_height) = (response.width.unwrap_or(width), response.height.unwrap_or(height));
     if (engine_width, engine_height) != (width, height) {

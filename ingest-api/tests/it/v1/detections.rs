@@ -36,7 +36,7 @@ async fn attributes_filter_texts_numbers_and_booleans() {
         json!({"colour": "", "weight": 1.5, "parked": "true", "stolen": false}),
         json!({}),
     ];
-    server.index(attributed_result(&TenantId::admin(), 1, &attributes)).await;
+    server.index(attributes_result(&TenantId::admin(), 1, &attributes)).await;
     let cases: [(&str, &[usize]); 18] = [
         ("attributes.colour=red", &[0]),
         ("attributes.colour=sky%20blue", &[1]),

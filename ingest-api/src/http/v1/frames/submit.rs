@@ -138,7 +138,7 @@ pub async fn submit(
     let waiter = app.replies.register(frame.id);
     frame.send(&app, caller, image, waiter.as_ref(), &mut key).await?;
     drop(key);
-    // Too many requests wait already. The response does not say that the preference was applied.
+    // Too many requests already wait. The response does not contain Preference-Applied.
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let response = match results.as_ref().and_then(view::frame) {
