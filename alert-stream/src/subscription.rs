@@ -237,10 +237,7 @@ mod tests {
     use crate::entry::AlertShape;
 
     /// The events of a client that has received everything up to an offset.
-    fn events(
-        window: &Arc<AlertWindow>,
-        up_to: i64,
-    ) -> Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>> {
+    fn events(window: &Arc<AlertWindow>, up_to: i64) -> Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>> {
         let caller = Caller::new(TenantId::shared(), Vec::new());
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let subscriber = Subscriber {
