@@ -242,7 +242,7 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let subscriber = Subscriber {
             filter: AlertFilter::of(&caller, AlertShape::Alert),
-            session: Arc::new(StreamSession { caller, ended: CancellationToken::new() }),
+            credential: Arc::new(StreamCredential { caller, ended: CancellationToken::new() }),
             slot: SubscriberSlot::new(window, permit),
         };
         let start = StreamStart { handled_up_to: up_to, event: sse::opening(&window.cursor(up_to)), is_old: false };
