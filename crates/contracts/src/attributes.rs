@@ -10,182 +10,21 @@
 //!
 //! NUL characters in texts are dropped, in attributes and in filters alike: SQLite and MongoDB compare them differently.
 
-use std::borrow::Borrow;
+mod value;
+mod wire;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use serde::{Deserialize, Serialize};
 
-use crate::ids::IdError;
+use value::{integer, without_nul};
+use wire::WireAttributes;
+
+pub use value::{AttributeName, AttributeValue, MAX_TEXT_BYTES};
+pub(crate) use wire::{extra_attributes_schema, null_as_empty};
 
 /// Maximum number of attributes of a detection, including the vehicle's four attributes.
 pub const MAX_ATTRIBUTES: usize = 16;
-/// Maximum length of a text attribute in bytes.
-pub const MAX_TEXT_BYTES: usize = 256;
-/// Maximum length of `category`, `make` and `model` in characters.
-const MAX_VEHICLE_CHARS: usize = 128;
-/// Maximum length of a name in bytes.
-const MAX_NAME_BYTES: usize = 32;
-/// 2^53. Integers up to this magnitude are exact as `f64`; they are written without a fraction.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// Name of an attribute: `[a-z][a-z0-9_]{0,31}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AttributeName(String);
-
-impl AttributeName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Checks the type and size of a value of this attribute.
-    ///
-    /// # Errors
-    /// Says what is allowed, such as `must be a whole number`.
-    pub fn check(&self, value: &AttributeValue) -> Result<(), String> {
-        match (self.as_str(), value) {
-            ("category" | "make" | "model", AttributeValue::Text(text)) => {
-                let fits = text.chars().count() <= MAX_VEHICLE_CHARS;
-                if fits { Ok(()) } else { Err(format!("must have at most {MAX_VEHICLE_CHARS} characters")) }
-            }
-            ("category" | "make" | "model", _) => Err("must be a text".to_owned()),
-            ("year", AttributeValue::Number(number)) if integer(*number).is_some() => Ok(()),
-            ("year", _) => Err("must be a whole number".to_owned()),
-            (_, AttributeValue::Text(text)) if text.len() > MAX_TEXT_BYTES => {
-                Err(format!("must have at most {MAX_TEXT_BYTES} bytes"))
-            }
-            (_, AttributeValue::Number(number)) if !number.is_finite() => Err("must be a finite number".to_owned()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl FromStr for AttributeName {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let starts_with_letter = text.starts_with(|first: char| first.is_ascii_lowercase());
-        if starts_with_letter && text.len() <= MAX_NAME_BYTES && text.bytes().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(IdError::NotName {
-            what: "the name of an attribute",
-            min: 1,
-            max: MAX_NAME_BYTES,
-            alphabet: "a-z 0-9 _, the first a letter",
-        })
-    }
-}
-
-impl TryFrom<String> for AttributeName {
-    type Error = IdError;
-
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<AttributeName> for String {
-    fn from(name: AttributeName) -> Self {
-        name.0
-    }
-}
-
-impl Borrow<str> for AttributeName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AttributeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Value of an attribute: a JSON string, number or boolean.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "an attribute must be a text, a number, true or false")]
-pub enum AttributeValue {
-    /// At most [`MAX_TEXT_BYTES`] bytes.
-    Text(String),
-    /// A finite number; whole numbers are exact up to 2^53.
-    Number(f64),
-    /// `true` or `false`.
-    Bool(bool),
-}
-
-impl AttributeValue {
-    /// The values that a text in a query string may mean: the text, and a number or boolean that is written like it.
-    pub fn possible_values(text: &str) -> Vec<Self> {
-        let text = without_nul(text.to_owned());
-        let number = text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number);
-        let boolean = text.parse().ok().map(Self::Bool);
-        [Some(Self::Text(text)), number, boolean].into_iter().flatten().collect()
-    }
-
-    fn without_nul(self) -> Self {
-        match self {
-            Self::Text(text) => Self::Text(without_nul(text)),
-            other => other,
-        }
-    }
-}
-
-fn without_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "") } else { text }
-}
-
-impl Serialize for AttributeValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            #[expect(clippy::cast_possible_truncation, reason = "integers up to 2^53 fit")]
-            Self::Number(number) if number.fract() == 0.0 && number.abs() <= MAX_EXACT => {
-                serializer.serialize_i64(*number as i64)
-            }
-            Self::Number(number) => serializer.serialize_f64(*number),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-        }
-    }
-}
-
-impl From<&str> for AttributeValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for AttributeValue {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<f64> for AttributeValue {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<i32> for AttributeValue {
-    fn from(number: i32) -> Self {
-        Self::Number(number.into())
-    }
-}
-
-impl From<bool> for AttributeValue {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
 
 /// The attributes of one detection.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -302,13 +141,6 @@ impl Attributes {
     }
 }
 
-/// The number as an integer; `None` if it has a fraction or does not fit.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
-fn integer(number: f64) -> Option<i32> {
-    let fits = number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
-    fits.then_some(number as i32)
-}
-
 /// An attribute is given twice with different values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -336,88 +168,6 @@ impl From<Vehicle> for Attributes {
     fn from(vehicle: Vehicle) -> Self {
         // Without other attributes there is no contradiction, so this cannot fail.
         Self::merge(vehicle, BTreeMap::new()).unwrap_or_default()
-    }
-}
-
-/// Properties of an object besides its label. All are optional.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct WireAttributes {
-    /// Class of a vehicle, such as `SUV`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-    /// Make of a vehicle, such as `Audi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    make: Option<String>,
-    /// Model of a vehicle, such as `Q3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    model: Option<String>,
-    /// Model year of a vehicle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    year: Option<i32>,
-    /// Further attributes by name (`[a-z][a-z0-9_]{0,31}`): texts of at most 256 bytes, finite numbers or booleans. At most 16,
-    /// including the fields of a vehicle.
-    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(schema_with = extra_attributes_schema, required = false)]
-    attributes: BTreeMap<AttributeName, AttributeValue>,
-}
-
-impl TryFrom<WireAttributes> for Attributes {
-    type Error = AttributesError;
-
-    fn try_from(wire: WireAttributes) -> Result<Self, AttributesError> {
-        let WireAttributes { category, make, model, year, attributes } = wire;
-        Self::merge(Vehicle { category, make, model, year }, attributes)
-    }
-}
-
-impl From<Attributes> for WireAttributes {
-    fn from(attributes: Attributes) -> Self {
-        let Vehicle { category, make, model, year } = attributes.vehicle();
-        let mut others = attributes.0;
-        others.retain(|name, _| !Vehicle::NAMES.contains(&name.as_str()));
-        Self { category, make, model, year, attributes: others }
-    }
-}
-
-/// Deserialises null as an empty map.
-pub(crate) fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<AttributeName, AttributeValue>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Schema of the object `attributes`. It allows null, as the other optional fields do.
-pub(crate) fn extra_attributes_schema() -> Schema {
-    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z][a-z0-9_]{0,31}$"));
-    let value = ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]))
-        .max_length(Some(MAX_TEXT_BYTES));
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
-        .description(Some(
-            "Further attributes by name: texts of at most 256 bytes, finite numbers or booleans. At most 16, including the \
-             fields of a vehicle.",
-        ))
-        .max_properties(Some(MAX_ATTRIBUTES))
-        .property_names(Some(name))
-        .additional_properties(Some(value))
-        .into()
-}
-
-impl PartialSchema for Attributes {
-    fn schema() -> RefOr<Schema> {
-        WireAttributes::schema()
-    }
-}
-
-impl ToSchema for Attributes {
-    fn name() -> std::borrow::Cow<'static, str> {
-        "Attributes".into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        WireAttributes::schemas(schemas);
     }
 }
 
@@ -477,14 +227,5 @@ mod tests {
             let error = read(&json).unwrap_err();
             assert!(error.contains(expected), "{json}: {error}");
         }
-    }
-
-    #[test]
-    fn a_query_text_may_mean_a_number_or_a_boolean() {
-        let text = |text: &str| AttributeValue::from(text);
-        assert_eq!(AttributeValue::possible_values("red"), [text("red")]);
-        assert_eq!(AttributeValue::possible_values("4"), [text("4"), AttributeValue::Number(4.0)]);
-        assert_eq!(AttributeValue::possible_values("true"), [text("true"), AttributeValue::Bool(true)]);
-        assert_eq!(AttributeValue::possible_values("nan"), [text("nan")]);
     }
 }
