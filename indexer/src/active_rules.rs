@@ -9,7 +9,7 @@ use consumer_kit::{Retry, backoff};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
 use rules::{BuiltInRuleSettings, Condition, Subject, built_in_rules};
-use store::{Documents, StoreError};
+use store::{RuleStore, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +60,7 @@ impl RuleSet {
 /// The active rules, refreshed in the background.
 pub struct ActiveRules {
     built_in: Vec<Rule>,
-    documents: Arc<dyn Documents>,
+    store: Arc<dyn RuleStore>,
     current: watch::Sender<Arc<RuleSet>>,
     compiled: tokio::sync::Mutex<CompiledRules>,
 }
@@ -70,12 +70,12 @@ impl ActiveRules {
     /// when `stop` comes first.
     pub async fn start(
         settings: BuiltInRuleSettings,
-        documents: Arc<dyn Documents>,
+        store: Arc<dyn RuleStore>,
         stop: &CancellationToken,
     ) -> Option<Arc<Self>> {
         let rules = Arc::new(Self {
             built_in: built_in_rules(&settings),
-            documents,
+            store,
             current: watch::Sender::new(Arc::default()),
             compiled: tokio::sync::Mutex::default(),
         });
@@ -107,7 +107,7 @@ impl ActiveRules {
 
     async fn refresh(&self) -> Result<(), StoreError> {
         let mut rules = self.built_in.clone();
-        rules.extend(self.documents.all_rules().await?);
+        rules.extend(self.store.all_rules().await?);
         rules.retain(|rule| rule.enabled);
         let set = self.compiled.lock().await.update(rules).await;
         self.current.send_replace(Arc::new(set));

@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use metrics::gauge;
 use platform::Health;
 use rules::BuiltInRuleSettings;
-use store::Documents;
+use store::{ResultStore, RuleStore};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -53,8 +53,10 @@ const MEASURE_LAG_EVERY: Duration = Duration::from_secs(10);
 pub struct Deps {
     /// The log.
     pub bus: Arc<dyn Bus>,
-    /// The document store.
-    pub documents: Arc<dyn Documents>,
+    /// The store of results with their detections and alerts.
+    pub documents: Arc<dyn ResultStore>,
+    /// The tenants' rules.
+    pub rules: Arc<dyn RuleStore>,
 }
 
 /// The indexer is ready when the log and the document store can be reached.
@@ -76,7 +78,7 @@ pub async fn run(
     deps: Deps,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let rules = ActiveRules::start(built_ins, Arc::clone(&deps.documents), &stop).await;
+    let rules = ActiveRules::start(built_ins, Arc::clone(&deps.rules), &stop).await;
     let Some(rules) = rules else { return Ok(()) };
     let sender = Sender::new(deps.bus.producer(), stop.clone());
     let dead_letters = DeadLetterQueue::of(&*deps.bus, TopicRole::Results, sender.clone())
@@ -104,7 +106,7 @@ pub async fn run(
 }
 
 /// Deletes expired documents periodically.
-async fn sweep(documents: &dyn Documents) {
+async fn sweep(documents: &dyn ResultStore) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         match documents.sweep(Timestamp::now()).await {

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use metrics::{counter, histogram};
-use store::{Documents, Indexed, PutOutcome, StoreError};
+use store::{Indexed, PutOutcome, ResultStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::batcher::{Batch, BatchReader, ReadyBatch};
@@ -20,7 +20,7 @@ use crate::consumer::cause;
 /// Writes batches.
 pub struct BatchWriter {
     /// Where documents are written.
-    pub documents: Arc<dyn Documents>,
+    pub documents: Arc<dyn ResultStore>,
     /// Awaits the acknowledgements of alerts.
     pub sender: Sender,
     /// Receives messages that cannot be indexed.

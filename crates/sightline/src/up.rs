@@ -106,7 +106,7 @@ impl Up {
     /// Runs until a signal, or until a part fails.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
-        platform::telemetry::start_metrics();
+        platform::telemetry::metrics();
         let stop = platform::shutdown::on_signal()?;
         // Binds the port first: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
@@ -194,7 +194,8 @@ impl Dependencies {
     }
 
     fn indexer(&self) -> indexer::Deps {
-        indexer::Deps { bus: Arc::clone(&self.bus), documents: Arc::clone(&self.documents) }
+        let documents = &self.documents;
+        indexer::Deps { bus: Arc::clone(&self.bus), documents: documents.clone(), rules: documents.clone() }
     }
 
     fn alerts(&self) -> alert_stream::Deps {

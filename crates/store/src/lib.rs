@@ -5,7 +5,7 @@
 //! and images.
 //!
 //! Guarantees:
-//! - [`Documents::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
+//! - [`ResultStore::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
 //! - The first result of a frame and detector wins.
 //! - A document past its `expires_at` is never returned, even if the database has not deleted it yet.
 //!
@@ -13,7 +13,6 @@
 
 mod args;
 mod blobs;
-mod documents;
 mod eraser;
 mod frame_pages;
 mod migrated;
@@ -22,19 +21,27 @@ mod object_blobs;
 mod page_cursor;
 mod query;
 pub mod relational;
+mod results;
+mod rules;
 mod sqlite;
 mod stored_docs;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
-pub use documents::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
-    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
-};
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
 pub use page_cursor::{CursorError, PageCursor};
 pub use relational::Relational;
+pub use results::{
+    AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,
+    StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
+};
+pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
+
+/// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
+pub trait Documents: ResultStore + RuleStore {}
+
+impl<T: ResultStore + RuleStore> Documents for T {}

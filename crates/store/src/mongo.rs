@@ -13,19 +13,18 @@ mod put;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
+use contracts::{DetectionId, FrameId, TenantId};
 use jiff::Timestamp;
 use mongodb::bson::{self, doc};
 use mongodb::{Client, Collection, Database};
-use serde::{Deserialize, Serialize};
 
 use crate::query::{self, Query};
 use crate::stored_docs::{AlertDoc, DetectionDoc};
 use crate::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest,
-    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope, documents,
+    AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest, PutOutcome,
+    ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
-use errors::CallError;
+pub(crate) use errors::{CallError, DUPLICATE_KEY, write_error_code};
 
 /// Time limit for one call. Without it, a server that hangs with open connections would block the caller forever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,38 +36,6 @@ pub struct MongoDocuments {
     /// Hosts and database, without secrets.
     shown: String,
     migrated: Migrated,
-}
-
-/// A stored rule.
-#[derive(Debug, Serialize, Deserialize)]
-struct RuleDoc {
-    #[serde(rename = "_id")]
-    id: String,
-    tenant: String,
-    name: String,
-    condition: String,
-    enabled: bool,
-}
-
-impl RuleDoc {
-    fn of(rule: &Rule) -> Result<Self, StoreError> {
-        let Rule { id, name, condition, enabled, .. } = rule;
-        let tenant = documents::owner(rule)?.to_string();
-        Ok(Self { id: id.to_string(), tenant, name: name.clone(), condition: condition.clone(), enabled: *enabled })
-    }
-
-    fn into_rule(self) -> Result<Rule, StoreError> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            StoreError::Fatal(format!("the stored rule {} cannot be read: {error}", self.id))
-        };
-        Ok(Rule {
-            id: self.id.parse().map_err(|error| unreadable(&error))?,
-            tenant: Some(self.tenant.parse().map_err(|error| unreadable(&error))?),
-            name: self.name,
-            condition: self.condition,
-            enabled: self.enabled,
-        })
-    }
 }
 
 impl MongoDocuments {
@@ -85,16 +52,16 @@ impl MongoDocuments {
         self.with_timeout(Box::pin(async { Ok(self.database.drop().await?) })).await
     }
 
-    fn collection<T: Send + Sync>(&self, collection: query::Collection) -> Collection<T> {
-        self.database.collection(collection.name())
-    }
-
-    fn rule_docs(&self) -> Collection<RuleDoc> {
-        self.database.collection("rules")
+    /// A collection by its name.
+    pub(crate) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(name)
     }
 
     /// Runs a call with the time limit. Errors name the server and its setting.
-    async fn with_timeout<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, StoreError> {
+    pub(crate) async fn with_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, StoreError> {
         self.within(CALL_TIMEOUT, call).await
     }
 
@@ -115,7 +82,7 @@ impl MongoDocuments {
 }
 
 #[async_trait]
-impl Documents for MongoDocuments {
+impl ResultStore for MongoDocuments {
     fn describe(&self) -> String {
         self.shown.clone()
     }
@@ -142,7 +109,7 @@ impl Documents for MongoDocuments {
 
     async fn detection(&self, scope: &TenantScope, id: &DetectionId) -> Result<Option<StoredDetection>, StoreError> {
         let filter = doc! { "_id": id.to_string(), "expires_at": { "$gt": date(Timestamp::now()) } };
-        let detections = self.collection::<DetectionDoc<'static>>(query::Collection::Detections);
+        let detections = self.collection::<DetectionDoc<'static>>(query::Collection::Detections.name());
         let found = self.with_timeout(async { Ok(detections.find_one(filter).await?) }).await?;
         let stored = found.map(DetectionDoc::into_stored).transpose()?;
         Ok(stored.filter(|stored| scope.includes(&stored.tenant)))
@@ -180,31 +147,14 @@ impl Documents for MongoDocuments {
         docs.into_iter().map(AlertDoc::into_stored).collect()
     }
 
-    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
-        self.with_timeout(Box::pin(self.find_rules(doc! {}))).await
-    }
-
-    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
-        self.with_timeout(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
-    }
-
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        let rule = RuleDoc::of(rule)?;
-        self.with_timeout(Box::pin(self.replace_rule(&rule))).await
-    }
-
-    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
-        let rules = self.rule_docs();
-        let own = doc! { "_id": id.to_string(), "tenant": tenant.as_str() };
-        self.with_timeout(async { Ok(rules.delete_one(own).await?.deleted_count == 1) }).await
-    }
-
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let own = doc! { "tenant": tenant.as_str() };
-        let rules = self.rule_docs();
-        let mut deleted = self.with_timeout(async { Ok(rules.delete_many(own.clone()).await?.deleted_count) }).await?;
-        for collection in query::Collection::ALL {
-            let documents = self.collection::<bson::Document>(collection);
+        let mut names = self.with_timeout(Box::pin(async { Ok(self.database.list_collection_names().await?) })).await?;
+        names.retain(|name| migrations::holds_documents(name));
+        names.sort_by_key(|name| name != "rules");
+        let mut deleted = 0;
+        for name in names {
+            let documents = self.collection::<bson::Document>(&name);
             deleted += self.with_timeout(async { Ok(documents.delete_many(own.clone()).await?.deleted_count) }).await?;
         }
         Ok(deleted)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contracts::api::Count;
-use contracts::{Detection, DetectionId, FrameId, Rule, RuleId, TenantId};
+use contracts::{Detection, DetectionId, FrameId, TenantId};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use serde::de::DeserializeOwned;
@@ -24,10 +24,11 @@ use serde::de::DeserializeOwned;
 use crate::query::{Collection, Query};
 use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
 use crate::{
-    AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest,
-    PutOutcome, PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
+    AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest, PutOutcome,
+    ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 use errors::store_error;
+pub(crate) use put::json;
 use reader::Readers;
 use select::Select;
 use writer::Writer;
@@ -71,7 +72,7 @@ impl SqliteDocuments {
         self.migrated
     }
 
-    async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>
+    pub(crate) async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>
     where
         T: Send + 'static,
         Q: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
@@ -80,7 +81,7 @@ impl SqliteDocuments {
         self.readers.read(move |connection| query(connection).map_err(|error| error.into_store_error(&path))).await
     }
 
-    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub(crate) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
@@ -92,21 +93,17 @@ impl SqliteDocuments {
     /// Deletes the rows that match a condition, in batches, so that other writes can run in between.
     async fn delete(
         &self,
-        table: &'static str,
+        table: &str,
         condition: &'static str,
         value: &(impl ToSql + Clone + Send + Sync + 'static),
     ) -> Result<u64, StoreError> {
+        let sql = format!(
+            "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {condition} LIMIT {DELETE_BATCH})"
+        );
         let mut deleted = 0;
         loop {
-            let value = value.clone();
-            let some = self.write(move |connection| {
-                let sql = format!(
-                    "DELETE FROM {table} WHERE rowid IN
-                     (SELECT rowid FROM {table} WHERE {condition} LIMIT {DELETE_BATCH})"
-                );
-                Ok(connection.prepare_cached(&sql)?.execute([value])?)
-            });
-            let some = some.await?;
+            let (sql, value) = (sql.clone(), value.clone());
+            let some = self.write(move |connection| Ok(connection.prepare_cached(&sql)?.execute([value])?)).await?;
             deleted += some as u64;
             if some < DELETE_BATCH {
                 return Ok(deleted);
@@ -157,7 +154,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Error inside a read or write, before it is mapped for the caller.
-enum CallError {
+pub(crate) enum CallError {
     Sqlite(rusqlite::Error),
     Store(StoreError),
 }
@@ -184,10 +181,20 @@ impl From<StoreError> for CallError {
 }
 
 /// Reads the document from the column `doc` of a row.
-fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, CallError> {
+pub(crate) fn document<D: DeserializeOwned>(row: &Row<'_>) -> Result<D, CallError> {
     let doc = row.get_ref("doc")?.as_str().map_err(rusqlite::Error::from)?;
     serde_json::from_str(doc)
         .map_err(|error| StoreError::Fatal(format!("a stored document cannot be read: {error}")).into())
+}
+
+/// The tables with a tenant, rules first.
+fn tenant_tables(connection: &Connection) -> Result<Vec<String>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT tables.name FROM sqlite_schema AS tables WHERE tables.type = 'table' AND EXISTS
+         (SELECT 1 FROM pragma_table_info(tables.name) AS columns WHERE columns.name = 'tenant')
+         ORDER BY tables.name <> 'rules', tables.name",
+    )?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 /// The detections of a result, ordered by index.
@@ -203,7 +210,7 @@ fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Det
 }
 
 #[async_trait]
-impl Documents for SqliteDocuments {
+impl ResultStore for SqliteDocuments {
     fn describe(&self) -> String {
         format!("SQLite at {}", self.path.display())
     }
@@ -301,67 +308,10 @@ impl Documents for SqliteDocuments {
         docs.into_iter().map(AlertDoc::into_stored).collect()
     }
 
-    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT doc FROM rules ORDER BY name, id")?;
-            statement.query_and_then([], document)?.collect()
-        })
-        .await
-    }
-
-    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
-        let tenant = tenant.to_string();
-        self.read(move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT doc FROM rules WHERE tenant = ? ORDER BY name, id")?;
-            statement.query_and_then([tenant], document)?.collect()
-        })
-        .await
-    }
-
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        let tenant = crate::documents::owner(rule)?.to_string();
-        let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), put::json(rule)?);
-        self.write(move |connection| {
-            // There is one writer, so no other write runs between this query and the next statement.
-            let taken: bool = connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
-                     AND NOT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id = ?1)",
-                )?
-                .query_row([&id, &tenant, &name], |row| row.get(0))?;
-            if taken {
-                return Ok(PutRuleOutcome::NameTaken);
-            }
-            let written = connection
-                .prepare_cached(
-                    "INSERT INTO rules (id, tenant, name, doc) VALUES (?, ?, ?, ?)
-                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc
-                     WHERE tenant = excluded.tenant",
-                )?
-                .execute([&id, &tenant, &name, &doc])?;
-            if written == 1 {
-                Ok(PutRuleOutcome::Stored)
-            } else {
-                Err(crate::documents::rule_of_other_tenant(&id).into())
-            }
-        })
-        .await
-    }
-
-    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
-        let (tenant, id) = (tenant.to_string(), id.to_string());
-        self.write(move |connection| {
-            let mut delete = connection.prepare_cached("DELETE FROM rules WHERE tenant = ? AND id = ?")?;
-            Ok(delete.execute([tenant, id])? == 1)
-        })
-        .await
-    }
-
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for table in ["rules"].into_iter().chain(Collection::ALL.map(Collection::name)) {
-            deleted += self.delete(table, "tenant = ?", &tenant.to_string()).await?;
+        for table in self.read(tenant_tables).await? {
+            deleted += self.delete(&table, "tenant = ?", &tenant.to_string()).await?;
         }
         Ok(deleted)
     }

@@ -1,19 +1,19 @@
-//! A document store that fails on demand.
+//! A store of results that fails on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use contracts::{DetectionId, FrameId, Rule, RuleId, TenantId};
+use contracts::{DetectionId, FrameId, TenantId};
 use jiff::Timestamp;
 use store::{
     AlertFilter, DetectionFilter, Documents, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome,
-    PutRuleOutcome, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
+    ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 
 /// Delegates to another store. Its fields decide which calls fail.
 pub struct FlakyStore {
-    pub inner: Arc<dyn Documents>,
+    pub inner: Arc<dyn ResultStore>,
     /// The store is unavailable.
     pub is_unavailable: AtomicBool,
     /// The store refuses everything, because it has another program's data.
@@ -27,7 +27,7 @@ pub struct FlakyStore {
 impl FlakyStore {
     pub fn over(inner: &Arc<dyn Documents>) -> Self {
         Self {
-            inner: Arc::clone(inner),
+            inner: inner.clone(),
             is_unavailable: AtomicBool::new(false),
             refuses_all: AtomicBool::new(false),
             refused_frame: None,
@@ -48,7 +48,7 @@ impl FlakyStore {
 }
 
 #[async_trait]
-impl Documents for FlakyStore {
+impl ResultStore for FlakyStore {
     fn describe(&self) -> String {
         "flaky".to_owned()
     }
@@ -106,24 +106,8 @@ impl Documents for FlakyStore {
         self.inner.alerts(scope, filter, page).await
     }
 
-    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError> {
-        self.inner.all_rules().await
-    }
-
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {
         self.inner.delete_tenant(tenant).await
-    }
-
-    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError> {
-        self.inner.rules(tenant).await
-    }
-
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        self.inner.put_rule(rule).await
-    }
-
-    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
-        self.inner.delete_rule(tenant, id).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -14,7 +14,7 @@ use contracts::{
 use indexer::{Config, Deps};
 use jiff::Timestamp;
 use rules::BuiltInRuleSettings;
-use store::{Documents, SqliteDocuments, StoredResult, TenantScope};
+use store::{Documents, ResultStore, SqliteDocuments, StoredResult, TenantScope};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -60,13 +60,13 @@ impl TestIndexer {
 
     /// Starts an indexer with these command-line options.
     pub fn index(&self, flags: &[&str]) -> Running {
-        self.index_into(Arc::clone(&self.documents), flags)
+        self.index_into(self.documents.clone(), flags)
     }
 
-    /// Starts an indexer that writes to another store.
-    pub fn index_into(&self, documents: Arc<dyn Documents>, flags: &[&str]) -> Running {
+    /// Starts an indexer that writes results to another store.
+    pub fn index_into(&self, documents: Arc<dyn ResultStore>, flags: &[&str]) -> Running {
         let Settings { config, built_ins } = Settings::parse_from([&["indexer"], flags].concat());
-        let deps = Deps { bus: Arc::clone(&self.bus), documents };
+        let deps = Deps { bus: Arc::clone(&self.bus), documents, rules: self.documents.clone() };
         let stop = CancellationToken::new();
         let task = tokio::spawn(indexer::run(config, built_ins, deps, stop.clone()));
         Running { stop, task }

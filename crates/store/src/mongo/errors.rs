@@ -5,7 +5,7 @@ use mongodb::error::{Error, ErrorKind, InsertManyError, WriteFailure};
 use crate::StoreError;
 
 /// Error code of a duplicate key.
-pub(super) const DUPLICATE_KEY: i32 = 11000;
+pub(crate) const DUPLICATE_KEY: i32 = 11000;
 /// Error codes of a refused document (invalid value, too large); a retry cannot succeed.
 const REFUSED: [i32; 8] = [2, 9, 14, 22, 121, 10334, 17280, 17419];
 /// Error codes of missing rights.
@@ -14,7 +14,7 @@ const FORBIDDEN: [i32; 2] = [13, 18];
 const MAX_CAUSE: usize = 400;
 
 /// Error inside a call, before it is mapped for the caller.
-pub(super) enum CallError {
+pub(crate) enum CallError {
     Mongo(Error),
     Store(StoreError),
 }
@@ -89,7 +89,7 @@ fn code(kind: &ErrorKind) -> Option<i32> {
 }
 
 /// The error code of a refused write.
-pub(super) fn write_error_code(error: &Error) -> Option<i32> {
+pub(crate) fn write_error_code(error: &Error) -> Option<i32> {
     code(&error.kind)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use contracts::api::Count;
-use contracts::{AttributeValue, FrameId, Rule, Vehicle};
+use contracts::{AttributeValue, FrameId, Vehicle};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 
 use super::errors::CallError;
 use super::{MongoDocuments, date};
-use crate::documents::MAX_GROUPS;
 use crate::frame_pages::{FramePageBuilder, detection_range, result_range, sorted_by_index};
 use crate::query::{Collection, Field, GroupKey, Query};
+use crate::results::MAX_GROUPS;
 use crate::stored_docs::{DetectionDoc, ResultDoc, detections_of, hour_key};
 use crate::{GroupBy, PageRequest, StoreError, StoredDetection, StoredResult};
 
@@ -46,7 +46,7 @@ impl MongoDocuments {
             return Ok(Vec::new());
         }
         let found = self
-            .collection::<D>(query.collection)
+            .collection::<D>(query.collection.name())
             .find(filter(query, page, Timestamp::now()))
             .sort(order(page))
             .hint(Hint::Name(query.index().name().to_owned()))
@@ -66,8 +66,11 @@ impl MongoDocuments {
             "_id": { "$gt": from, "$lt": to },
             "expires_at": { "$gt": date(Timestamp::now()) },
         };
-        let found =
-            self.collection::<ResultDoc<'static>>(Collection::Results).find(filter).sort(doc! { "_id": 1 }).await?;
+        let found = self
+            .collection::<ResultDoc<'static>>(Collection::Results.name())
+            .find(filter)
+            .sort(doc! { "_id": 1 })
+            .await?;
         let found: Vec<ResultDoc<'static>> = found.try_collect().await?;
         let counts: Vec<u32> = found.iter().map(|doc| doc.count).collect();
         let stored = self.with_detections(found).await?.into_iter().zip(counts);
@@ -86,7 +89,7 @@ impl MongoDocuments {
             PageRequest::Newest { limit, .. } | PageRequest::Oldest { limit, .. } => *limit,
         };
         let mut found = self
-            .collection::<ResultDoc<'static>>(query.collection)
+            .collection::<ResultDoc<'static>>(query.collection.name())
             .find(filter(query, page, Timestamp::now()))
             .sort(order(page))
             .hint(Hint::Name(query.index().name().to_owned()))
@@ -113,7 +116,7 @@ impl MongoDocuments {
             let ranges = some.iter().map(|id| detection_range(id));
             let ranges: Vec<Document> = ranges.map(|[from, to]| doc! { "_id": { "$gt": from, "$lt": to } }).collect();
             let mut found = self
-                .collection::<DetectionDoc<'static>>(Collection::Detections)
+                .collection::<DetectionDoc<'static>>(Collection::Detections.name())
                 .find(doc! { "$or": ranges })
                 .batch_size(CURSOR_BATCH)
                 .await?;
@@ -132,7 +135,7 @@ impl MongoDocuments {
 
     pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<Vec<Count>, CallError> {
         let found = self
-            .collection::<Document>(query.collection)
+            .collection::<Document>(query.collection.name())
             .aggregate(groups(query, group_by, Timestamp::now()))
             .hint(Hint::Name(query.index().name().to_owned()))
             .with_type::<Group>()
@@ -143,12 +146,6 @@ impl MongoDocuments {
             counted.reverse();
         }
         Ok(counted)
-    }
-
-    pub(super) async fn find_rules(&self, filter: Document) -> Result<Vec<Rule>, CallError> {
-        let mut rules: Vec<_> = self.rule_docs().find(filter).await?.try_collect().await?;
-        rules.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
-        Ok(rules.into_iter().map(super::RuleDoc::into_rule).collect::<Result<_, _>>()?)
     }
 }
 
@@ -268,7 +265,7 @@ mod tests {
     use mongodb::Client;
 
     use super::*;
-    use crate::{AlertFilter, DetectionFilter, Documents, FrameFilter, TenantScope};
+    use crate::{AlertFilter, DetectionFilter, FrameFilter, ResultStore, TenantScope};
 
     /// All stages of a query plan.
     fn stages(plan: &Document, found: &mut Vec<String>) {

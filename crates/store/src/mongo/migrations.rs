@@ -41,7 +41,7 @@ pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated
 /// The version of a database; 0 if it is empty.
 async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallError> {
     let names = database.list_collection_names().await?;
-    let foreign = names.iter().find(|name| *name != META && !name.starts_with("system."));
+    let foreign = names.iter().find(|name| holds_documents(name));
     let marker = database.collection::<Document>(META).find_one(doc! { "_id": MARKER }).await?;
     match (marker.map(|marker| marker.get_i32("version")), foreign) {
         (Some(Ok(version)), _) if (0..=VERSION).contains(&version) => Ok(version),
@@ -58,6 +58,11 @@ async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallE
         ))
         .into()),
     }
+}
+
+/// Whether a collection of the database holds documents: all but the version's and the server's own.
+pub(super) fn holds_documents(name: &str) -> bool {
+    name != META && !name.starts_with("system.")
 }
 
 /// Records `version`, unless another process has recorded a later one.

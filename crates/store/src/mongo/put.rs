@@ -1,4 +1,4 @@
-//! Writes results with their detections and alerts, and rules.
+//! Writes results with their detections and alerts.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,11 @@ use mongodb::options::ReadConcern;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::errors::{CallError, DUPLICATE_KEY, duplicate_positions, write_error_code};
-use super::{MongoDocuments, RuleDoc};
-use crate::documents::rule_of_other_tenant;
+use super::MongoDocuments;
+use super::errors::{CallError, duplicate_positions};
 use crate::query::Collection;
 use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, check};
-use crate::{Indexed, PutOutcome, PutRuleOutcome, StoreError};
+use crate::{Indexed, PutOutcome, StoreError};
 
 /// A stored result, as far as conflicts need it.
 #[derive(Debug, Deserialize)]
@@ -68,7 +67,7 @@ impl MongoDocuments {
         if docs.is_empty() {
             return Ok(Vec::new());
         }
-        match self.collection::<T>(collection).insert_many(docs).ordered(false).await {
+        match self.collection::<T>(collection.name()).insert_many(docs).ordered(false).await {
             Ok(_) => Ok(Vec::new()),
             Err(error) => duplicate_positions(error),
         }
@@ -82,7 +81,7 @@ impl MongoDocuments {
         let ids: Vec<&str> = later.iter().map(|result| result.id.as_str()).collect();
         // The insert that found the duplicate waited until it was durable, so read concern `local` sees it.
         let found = self
-            .collection::<ExistingResult>(Collection::Results)
+            .collection::<ExistingResult>(Collection::Results.name())
             .find(doc! { "_id": { "$in": ids } })
             .projection(doc! { "ce_id": 1, "tenant": 1, "failure": 1 })
             .read_concern(ReadConcern::local())
@@ -107,31 +106,9 @@ impl MongoDocuments {
     /// Replaces a stored failure by a result.
     async fn replace(&self, failure: &ExistingResult, result: &ResultDoc<'_>) -> Result<(), CallError> {
         let unchanged_failure = doc! { "_id": &failure.id, "ce_id": &failure.ce_id };
-        let results = self.collection::<ResultDoc<'_>>(Collection::Results);
+        let results = self.collection::<ResultDoc<'_>>(Collection::Results.name());
         let replaced = results.replace_one(unchanged_failure, result).await?;
         if replaced.matched_count == 1 { Ok(()) } else { Err(concurrent_change()) }
-    }
-}
-
-impl MongoDocuments {
-    /// Creates or replaces a rule; refuses a name that another rule of the tenant has.
-    pub(super) async fn replace_rule(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
-        let rules = self.rule_docs();
-        let RuleDoc { id, tenant, name, .. } = rule;
-        // The unique index checks the same, but is missing if older rules share a name.
-        let others = doc! { "tenant": tenant, "name": name, "_id": { "$ne": id } };
-        let unchanged = doc! { "tenant": tenant, "name": name, "_id": id };
-        if rules.find_one(others).await?.is_some() && rules.find_one(unchanged).await?.is_none() {
-            return Ok(PutRuleOutcome::NameTaken);
-        }
-        match rules.replace_one(doc! { "_id": id, "tenant": tenant }, rule).upsert(true).await {
-            Ok(_) => Ok(PutRuleOutcome::Stored),
-            Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => {
-                let anothers = rules.find_one(doc! { "_id": id, "tenant": { "$ne": tenant } }).await?;
-                if anothers.is_some() { Err(rule_of_other_tenant(id).into()) } else { Ok(PutRuleOutcome::NameTaken) }
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../../migrations/documents/0001_documents.sql") },
     Migration { version: 2, sql: include_str!("../../migrations/documents/0002_attributes.sql") },
 ];

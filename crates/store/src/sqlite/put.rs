@@ -80,6 +80,7 @@ fn put_alert(connection: &Connection, doc: &AlertDoc<'_>) -> Result<(), CallErro
     Ok(())
 }
 
-pub(super) fn json(doc: &impl Serialize) -> Result<String, StoreError> {
+/// A document as JSON, for the column `doc`.
+pub(crate) fn json(doc: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(doc).map_err(|error| StoreError::Fatal(format!("a document cannot be written: {error}")))
 }

@@ -4,8 +4,8 @@ use contracts::{AttributeValue, Vehicle};
 use jiff::Timestamp;
 use rusqlite::types::Value;
 
-use crate::documents::MAX_GROUPS;
 use crate::query::{Field, GroupKey, ListIndex, Query};
+use crate::results::MAX_GROUPS;
 use crate::{GroupBy, PageRequest};
 
 /// The start of the hour. Also right before 1970, where `%` is negative.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use store::{Documents, SqliteDocuments, TenantScope};
+use store::{ResultStore, SqliteDocuments, TenantScope};
 use tempfile::TempDir;
 
 use crate::fixture::{IndexedBuilder, face, result};

@@ -7,7 +7,9 @@ use contracts::{Rule, RuleId};
 use futures::FutureExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use store::{Documents, FrameFilter, MongoDocuments, PageRequest, PutRuleOutcome, StoreError, TenantScope};
+use store::{
+    FrameFilter, MongoDocuments, PageRequest, PutRuleOutcome, ResultStore, RuleStore, StoreError, TenantScope,
+};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 

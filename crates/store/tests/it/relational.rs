@@ -64,6 +64,7 @@ pub fn session(user: UserId) -> NewSession {
         id: SessionId::now(),
         user,
         scopes: "frames:write".to_owned(),
+        narrowed: true,
         client: Some("curl/8".to_owned()),
         address: Some("192.0.2.1".to_owned()),
         token: token(),

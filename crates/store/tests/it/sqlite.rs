@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use store::{Documents, SqliteDocuments, StoreError};
+use store::{ResultStore, SqliteDocuments, StoreError};
 use tempfile::TempDir;
 
 use crate::suite::for_each_contract_test;

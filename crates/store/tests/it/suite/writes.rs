@@ -1,4 +1,4 @@
-//! Guarantees of [`Documents::put`].
+//! Guarantees of [`store::ResultStore::put`].
 
 use contracts::result::FailureCode;
 use contracts::{BlobKey, BlobKind, Outcome};

@@ -1,10 +1,8 @@
-//! The trait of the document store, and the types of its arguments and results.
+//! Results with their detections and alerts: the trait, and the types of its arguments and results.
 
 use async_trait::async_trait;
 use contracts::api::Count;
-use contracts::{
-    AlertEvent, AttributeName, Detection, DetectionId, FrameId, ResultEvent, Rule, RuleId, StreamName, TenantId,
-};
+use contracts::{AlertEvent, AttributeName, Detection, DetectionId, FrameId, ResultEvent, StreamName, TenantId};
 use jiff::Timestamp;
 
 use crate::PageCursor;
@@ -60,15 +58,6 @@ pub enum PutOutcome {
     /// Another result of the same frame and detector is stored: an earlier one, or a success where this one is a failure. This
     /// result, its detections and its alerts are ignored.
     Superseded,
-}
-
-/// Outcome of storing a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutRuleOutcome {
-    /// The rule is stored.
-    Stored,
-    /// Another rule of the tenant has the name; nothing was stored.
-    NameTaken,
 }
 
 /// A stored result.
@@ -197,9 +186,9 @@ pub(crate) const MAX_GROUPS: u32 = 1_000;
 /// latest hours.
 pub type GroupCounts = Vec<Count>;
 
-/// Results, detections, alerts and rules. Share it as `Arc<dyn Documents>`.
+/// Results with their detections and alerts, and what concerns the store as a whole.
 #[async_trait]
-pub trait Documents: Send + Sync {
+pub trait ResultStore: Send + Sync {
     /// Kind and location of the store for the log, without secrets.
     fn describe(&self) -> String;
 
@@ -256,20 +245,8 @@ pub trait Documents: Send + Sync {
         page: &PageRequest,
     ) -> Result<Vec<StoredAlert>, StoreError>;
 
-    /// The rules of all tenants, for the indexer. Built-in rules are not stored.
-    async fn all_rules(&self) -> Result<Vec<Rule>, StoreError>;
-
-    /// The rules of a tenant, ordered by name.
-    async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError>;
-
-    /// Creates or replaces a rule. Names are unique within a tenant. Rules that shared a name before this was enforced keep it.
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
-
-    /// Deletes a rule of a tenant. Returns whether it existed.
-    async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
-
-    /// Deletes all documents of a deleted user's tenant: rules first, so that they raise no new alerts. Returns the number of
-    /// documents. A repeat after a failure deletes the rest.
+    /// Deletes all documents of a deleted user's tenant, in every collection: rules first, so that they raise no new alerts.
+    /// Returns the number of documents. A repeat after a failure deletes the rest.
     ///
     /// Results of frames that are still in the pipeline arrive later and stay until they expire. Only admins can read them,
     /// because a tenant id is never reused.
@@ -280,18 +257,4 @@ pub trait Documents: Send + Sync {
 
     /// Succeeds if the store can be reached and written.
     async fn check(&self) -> Result<(), StoreError>;
-}
-
-/// The tenant of a rule.
-///
-/// # Errors
-/// If the rule is built in: it has no tenant and is not stored.
-pub(crate) fn owner(rule: &Rule) -> Result<&TenantId, StoreError> {
-    let built_in = || StoreError::Fatal(format!("the rule {} is built in and cannot be stored", rule.id));
-    rule.tenant.as_ref().ok_or_else(built_in)
-}
-
-/// The error for a rule id that belongs to another tenant.
-pub(crate) fn rule_of_other_tenant(id: &str) -> StoreError {
-    StoreError::Fatal(format!("the rule {id} belongs to another tenant"))
 }
