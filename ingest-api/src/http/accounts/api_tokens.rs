@@ -77,8 +77,7 @@ pub struct NewApiToken {
     /// The name.
     #[schema(min_length = 1, max_length = 100, example = "gate camera")]
     name: String,
-    /// The scopes: `frames:write`, `detections:read`, `alerts:read`, `rules:write`, `faces:write`, `faces:read`; for
-    /// admins also `admin`.
+    /// The scopes, by the names that the security scheme `oauth2` lists; `admin` only for admins.
     #[schema(min_items = 1, max_items = 16, example = json!(["frames:write"]))]
     scopes: Vec<String>,
     /// When it expires; never, if missing.

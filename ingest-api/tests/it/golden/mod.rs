@@ -4,6 +4,7 @@
 //! rewrites the files after an intended change.
 
 mod exchange;
+mod routes_page;
 mod scenario;
 
 use std::collections::{BTreeMap, BTreeSet};
