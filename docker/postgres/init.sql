@@ -168,4 +168,13 @@ VALUES (1, 'accounts', '5fe8e35c2f913fee03124324499fd2a4f93b1c2d6f7638f90612c50f
 INSERT INTO sightline_schema (version, name, checksum, applied_at)
 VALUES (2, 'email_keys', 'f132889535c4dbd4d9f8418e37c17894401beb255affac41ace3848113aea389', now());
 
+-- Whether a sign-in asked for fewer scopes than every user may have. A scope that is new later does not change the answer. NULL for a
+-- session that an older program opened after this step.
+ALTER TABLE sessions ADD COLUMN narrowed BOOLEAN;
+UPDATE sessions
+SET narrowed = scopes NOT LIKE 'frames:write detections:read alerts:read rules:write faces:write faces:read%';
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at)
+VALUES (3, 'narrowed_sessions', '96bfd10ad06fd9fb99922ba3e43cff3e151242da8b863533b9787e82372efe08', now());
+
 COMMIT;

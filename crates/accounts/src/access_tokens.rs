@@ -37,6 +37,9 @@ pub(crate) struct Claims {
     nbf: i64,
     pub exp: i64,
     scope: String,
+    /// Whether the sign-in asked for fewer scopes than every user had then; `None` in a token of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    narrowed: Option<bool>,
     pub tenant: TenantId,
     role: String,
     /// Sequence number of the last revocation that the issuer had read. A revocation of all of a user's tokens with a higher
@@ -50,6 +53,12 @@ impl Claims {
         Scope::parse_known(&self.scope)
     }
 
+    /// Whether the sign-in asked for fewer scopes than every user had then. A token of an older version is compared with the
+    /// scopes of today.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        self.narrowed.unwrap_or_else(|| Scope::is_narrowed(&self.scopes()))
+    }
+
     /// `exp`; the earliest time when it is out of range.
     pub(crate) fn expires_at(&self) -> Timestamp {
         Timestamp::from_second(self.exp).unwrap_or(Timestamp::MIN)
@@ -61,6 +70,7 @@ pub(crate) struct TokenSubject<'a> {
     pub user: &'a UserRecord,
     pub session: SessionId,
     pub scopes: &'a [Scope],
+    pub narrowed: bool,
     pub revocation_sequence: i64,
 }
 
@@ -83,6 +93,7 @@ pub(crate) fn issue(
         nbf: iat,
         exp: (now + settings.access_token_life).as_second(),
         scope: Scope::list(about.scopes),
+        narrowed: Some(about.narrowed),
         tenant: about.user.tenant.clone(),
         role: Role::name(about.user.role).to_owned(),
         revocation_sequence: about.revocation_sequence,

@@ -78,6 +78,11 @@ impl Scope {
         }
     }
 
+    /// Whether these are fewer scopes than every user may have.
+    pub(crate) fn is_narrowed(scopes: &[Self]) -> bool {
+        Self::allowed_for(Role::User).iter().any(|scope| !scopes.contains(scope))
+    }
+
     /// The scopes in a stored list. Unknown names are ignored: a later version may have written them.
     pub(crate) fn parse_known(scopes: &str) -> Vec<Self> {
         scopes.split(' ').filter_map(|name| name.parse().ok()).collect()
@@ -136,6 +141,8 @@ pub struct Caller {
     pub user: Option<UserId>,
     /// The session that an access token belongs to; `None` for other credentials.
     pub session: Option<SessionId>,
+    /// The session was opened with every scope that a user had at that moment; `false` for other credentials.
+    pub full_session: bool,
     /// The caller reads the data of every tenant.
     pub reads_all_tenants: bool,
     /// Scopes of the credential.
@@ -153,6 +160,7 @@ impl Caller {
             tenant,
             user: None,
             session: None,
+            full_session: false,
             reads_all_tenants: false,
             scopes,
             rate_limit: None,
@@ -181,7 +189,7 @@ mod tests {
     #[test]
     fn an_unknown_scope_error_lists_the_valid_scopes() {
         let error = Scope::parse_list("frames:write root").unwrap_err().to_string();
-        assert!(error.contains("\"root\"") && error.contains("faces:read admin"), "{error}");
+        assert!(error.contains("\"root\"") && error.contains(&Scope::list(&Scope::ALL)), "{error}");
         assert!(Scope::parse_list(&"x".repeat(10_000)).unwrap_err().to_string().len() < 300);
     }
 

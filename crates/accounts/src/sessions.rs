@@ -3,7 +3,7 @@
 use contracts::{SessionId, UserId};
 use store::relational::{RotationOutcome, SessionRecord};
 
-use crate::access_tokens;
+use crate::access_tokens::{self, TokenSubject};
 use crate::api_tokens;
 use crate::audit::Actor;
 use crate::caller::Scope;
@@ -32,7 +32,11 @@ impl AccountsService {
         match rotation {
             RotationOutcome::Rotated { session, user, revocation_sequence } => {
                 let stored = Scope::parse_known(&session.scopes);
-                self.issue_tokens(&user, session.id, &allowed(&user, Some(&stored)), revocation_sequence, next)
+                let scopes = allowed(&user, Some(&stored));
+                let narrowed = session.narrowed.unwrap_or_else(|| Scope::is_narrowed(&stored));
+                let subject =
+                    TokenSubject { user: &user, session: session.id, scopes: &scopes, narrowed, revocation_sequence };
+                self.issue_tokens(&subject, next)
             }
             RotationOutcome::Spent | RotationOutcome::Unknown => Err(AccountError::InvalidGrant),
             RotationOutcome::Reused { session, user } => {

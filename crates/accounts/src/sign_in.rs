@@ -62,7 +62,7 @@ impl AccountsService {
     /// Signs a user in by user name or e-mail address and password. `scopes` narrows what the session allows.
     ///
     /// # Errors
-    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. All three take equally long.
+    /// `WrongPassword` for a wrong name, a wrong password and a disabled user, after the same time.
     pub async fn sign_in(
         &self,
         login: &str,
@@ -88,7 +88,7 @@ impl AccountsService {
         password: &SecretText,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
-        // First: when the queue for hashing is full, the request is refused without a query and does not count as an attempt.
+        // First, so that a request that is refused because the queue is full costs no query and does not count as an attempt.
         let permit = self.hasher.permit()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
@@ -111,20 +111,20 @@ impl AccountsService {
         AccountError::WrongPassword
     }
 
-    /// The user with this user name or e-mail address, regardless of case, Unicode form and surrounding blanks.
+    /// The user with this user name or e-mail address, in any case and spelling, with or without blanks around it.
     pub(crate) async fn user_by_login(
         &self,
         login: &str,
     ) -> Result<Option<(UserRecord, Option<PasswordHash>)>, AccountError> {
         let login = login.trim();
-        // No name is as long or contains control characters, and PostgreSQL refuses NUL.
+        // No name is as long or contains NUL, and PostgreSQL refuses NUL.
         if login.len() > MAX_EMAIL || login.chars().any(char::is_control) {
             return Ok(None);
         }
         Ok(self.store.user_by_login(login).await?)
     }
 
-    /// Opens a session. `None` when the user is disabled, or when its password is no longer the `verified` one.
+    /// Opens a session. `None` when the user was disabled or its password changed since it was `verified`.
     pub(crate) async fn open_session(
         &self,
         user: &UserRecord,
@@ -137,6 +137,7 @@ impl AccountsService {
             id: SessionId::now(),
             user: user.id,
             scopes: Scope::list(scopes),
+            narrowed: Scope::is_narrowed(scopes),
             client: origin.client(),
             address: Some(origin.address.to_string()),
             token: refresh_token.hash(),
@@ -144,27 +145,23 @@ impl AccountsService {
         };
         let Some(revocation_sequence) = self.store.open_session(&new, verified, now).await? else { return Ok(None) };
         self.audit("signed_in", Some(user.id), &origin.actor(Some(user.id)), new.client.clone()).await;
-        self.issue_tokens(user, new.id, scopes, revocation_sequence, refresh_token).map(Some)
+        let subject = TokenSubject { user, session: new.id, scopes, narrowed: new.narrowed, revocation_sequence };
+        self.issue_tokens(&subject, refresh_token).map(Some)
     }
 
-    /// Issues an access token. `revocation_sequence` is the number of the newest revocation: only later ones end the token.
     pub(crate) fn issue_tokens(
         &self,
-        user: &UserRecord,
-        session: SessionId,
-        scopes: &[Scope],
-        revocation_sequence: i64,
+        subject: &TokenSubject<'_>,
         refresh_token: SecretText,
     ) -> Result<IssuedTokens, AccountError> {
-        let subject = TokenSubject { user, session, scopes, revocation_sequence };
         let now = self.clock.now();
         Ok(IssuedTokens {
-            access_token: access_tokens::issue(&self.signing_keys, &self.settings, &subject, now)?,
+            access_token: access_tokens::issue(&self.signing_keys, &self.settings, subject, now)?,
             expires_in: self.settings.access_token_life,
             refresh_token,
-            scopes: scopes.to_vec(),
-            session,
-            user: user.id,
+            scopes: subject.scopes.to_vec(),
+            session: subject.session,
+            user: subject.user.id,
         })
     }
 }

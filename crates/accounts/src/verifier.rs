@@ -216,8 +216,8 @@ impl TokenVerifier {
     async fn caller_by_access_token(&self, token: &str) -> Result<Caller, AccessError> {
         let claims = self.claims(token)?;
         let user = self.active_user(claims.sub).await?;
-        let session = Some(claims.sid);
-        Ok(Caller { session, ..self.caller(&user, &claims.scopes(), Some(claims.expires_at())) })
+        let (session, full_session) = (Some(claims.sid), !claims.is_narrowed());
+        Ok(Caller { session, full_session, ..self.caller(&user, &claims.scopes(), Some(claims.expires_at())) })
     }
 
     async fn caller_by_api_token(&self, token: &str) -> Result<Caller, AccessError> {
@@ -233,6 +233,7 @@ impl TokenVerifier {
             tenant: user.tenant.clone(),
             user: Some(user.id),
             session: None,
+            full_session: false,
             reads_all_tenants: user.role == Role::Admin && scopes.contains(&Scope::Admin),
             scopes,
             rate_limit: user.rate_limit.in_force(self.settings.rate_limit),

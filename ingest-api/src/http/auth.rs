@@ -14,7 +14,6 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::Timestamp;
 use platform::http::set_tenant;
-use store::relational::Role;
 use utoipa::openapi::security::SecurityRequirement;
 
 use crate::http::app::App;
@@ -38,8 +37,8 @@ pub struct CurrentUser {
     pub caller: Caller,
 }
 
-/// A user who may change the account: signed in with all scopes of a user, or the operator by its
-/// own token. An API token must not allow its holder to create other tokens, or to take over the
+/// A user who may change the account: signed in without narrower scopes, or the operator by its own
+/// token. An API token must not allow its holder to create other tokens, or to take over the
 /// account with another e-mail address.
 pub struct FullSession(pub CurrentUser);
 
@@ -219,10 +218,8 @@ impl FromRequestParts<App> for FullSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        let has_all_scopes = Scope::allowed_for(Role::User).iter().all(|scope| caller.may(*scope));
         let is_operator = caller.user.is_none();
-        let is_full_session = has_all_scopes && caller.session.is_some();
-        if !(is_operator || is_full_session) {
+        if !(is_operator || caller.full_session) {
             return Err(AuthError::NotFullSession.into());
         }
         CurrentUser::of(caller, app).await.map(Self)

@@ -41,8 +41,13 @@ fn fixture() -> Fixture {
 impl Fixture {
     fn issue(&self) -> String {
         let scopes = [Scope::FramesWrite, Scope::AlertsRead];
-        let about =
-            TokenSubject { user: &self.user, session: SessionId::now(), scopes: &scopes, revocation_sequence: 7 };
+        let about = TokenSubject {
+            user: &self.user,
+            session: SessionId::now(),
+            scopes: &scopes,
+            narrowed: false,
+            revocation_sequence: 7,
+        };
         issue(&self.signing, &self.settings, &about, self.now).unwrap().expose().to_owned()
     }
 
@@ -92,6 +97,19 @@ fn a_token_carries_user_tenant_and_scopes() {
     assert_eq!((&header["alg"], &header["typ"]), (&json!("EdDSA"), &json!("at+jwt")));
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("http://127.0.0.1:8080"), &json!("sightline")));
     assert!(fixture.verify(&fixture.signed(&header, &claims)).is_some(), "forged tokens are made from this one");
+}
+
+#[test]
+fn a_token_of_an_older_version_is_narrowed_by_its_scopes() {
+    let fixture = fixture();
+    let (header, claims) = fixture.parts();
+    assert!(!fixture.verify(&fixture.issue()).unwrap().is_narrowed(), "as the sign-in decided");
+    let is_narrowed = |scopes: &[Scope]| {
+        let older = with(&without(&claims, "narrowed"), "scope", json!(Scope::list(scopes)));
+        fixture.verify(&fixture.signed(&header, &older)).unwrap().is_narrowed()
+    };
+    assert!(is_narrowed(&[Scope::FramesWrite]));
+    assert!(!is_narrowed(Scope::allowed_for(Role::User)));
 }
 
 #[test]

@@ -36,6 +36,7 @@ macro_rules! for_each_guarantee {
             sessions::an_access_token_expires,
             sessions::introspection_describes_every_kind_of_valid_token,
             sessions::a_sign_in_may_narrow_its_scopes_and_never_widen_them,
+            sessions::a_full_session_stays_full_when_users_get_a_new_scope,
             sessions::without_the_database_tokens_are_refused_once_stale,
             sessions::an_opaque_session_identifies_its_user_until_it_ends,
             sessions::a_key_rotation_refuses_no_token_on_either_instance,

@@ -138,6 +138,8 @@ async fn assert_session_continues(client: &Client, refresh_token: &str) {
         assert_ne!(next, token);
         let session = Client::new(&client.url, response["access_token"].as_str().unwrap());
         assert_eq!(session.json("/v1/users/me").await["email"], "ada@example.com");
+        // Only a session with every scope may read this.
+        assert!(session.json("/v1/api-tokens").await["items"].is_array());
         token = next.to_owned();
     }
 }

@@ -20,7 +20,7 @@ struct Migration {
     sqlite: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "accounts",
@@ -33,6 +33,12 @@ const MIGRATIONS: [Migration; 2] = [
         name: "email_keys",
         postgres: include_str!("../../migrations/postgres/0002_email_keys.sql"),
         sqlite: include_str!("../../migrations/sqlite/0002_email_keys.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "narrowed_sessions",
+        postgres: include_str!("../../migrations/postgres/0003_narrowed_sessions.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0003_narrowed_sessions.sql"),
     },
 ];
 /// The version from which on e-mail addresses are found by [`login_key`].
@@ -81,7 +87,7 @@ pub fn init_sql() -> String {
         "-- The accounts' tables, as `sightline migrate` makes them; a test holds the two in step.\n\nBEGIN;\n\n"
             .to_owned();
     sql.push_str(VERSIONS_POSTGRES);
-    for Migration { version, name, postgres, .. } in &MIGRATIONS {
+    for Migration { version, name, postgres, .. } in MIGRATIONS {
         sql.push_str(&format!(
             "\n{postgres}\nINSERT INTO sightline_schema (version, name, checksum, applied_at)\nVALUES ({version}, '{name}', \
              '{}', now());\n",
@@ -157,7 +163,7 @@ impl Relational {
                 self.label.setting()
             )));
         }
-        for ((version, sum), known) in applied.iter().zip(&MIGRATIONS) {
+        for ((version, sum), known) in applied.iter().zip(MIGRATIONS) {
             if *version != known.version || *sum != checksum(known.sql(postgres)) {
                 return Err(StoreError::Fatal(format!(
                     "{} was made by another program's version {version} of the schema; choose another database with {} \
@@ -279,105 +285,4 @@ pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &Dat
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The columns of every table with `NOT NULL` and `UNIQUE`, and the indexes.
-    fn outline(sql: &str) -> Vec<String> {
-        let mut table = "";
-        let mut found = Vec::new();
-        for line in sql.lines().map(str::trim).filter(|line| !line.starts_with("--")) {
-            let mut words = line.split_whitespace().map(|word| word.trim_end_matches(','));
-            match (words.next(), words.next(), words.next()) {
-                (Some("CREATE"), Some("TABLE"), Some(name)) => table = name,
-                (Some("CREATE"), Some("INDEX"), _) if !line.contains("gin_trgm_ops") => found.push(line.to_owned()),
-                (
-                    Some(column),
-                    Some("UUID" | "TEXT" | "BIGINT" | "INTEGER" | "BYTEA" | "BLOB" | "BOOLEAN" | "TIMESTAMPTZ"),
-                    _,
-                ) => {
-                    let required = line.contains("NOT NULL") || line.contains("PRIMARY KEY");
-                    found.push(format!("{table}.{column} {required} {}", line.contains("UNIQUE")));
-                }
-                (Some("PRIMARY" | "CHECK"), ..) => found.push(format!("{table}: {line}")),
-                _ => {}
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn both_databases_have_the_same_tables() {
-        for migration in &MIGRATIONS {
-            let (postgres, sqlite) = (outline(migration.postgres), outline(migration.sqlite));
-            assert!(migration.version > 1 || postgres.len() > 80, "the outline was not parsed");
-            assert_eq!(postgres, sqlite, "{}", migration.name);
-        }
-    }
-
-    #[test]
-    fn init_sql_equals_the_migrations() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/postgres/init.sql");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, init_sql()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap();
-        assert!(written == init_sql(), "docker/postgres/init.sql is not in step; UPDATE_GOLDEN=1 rewrites it");
-    }
-
-    #[test]
-    fn versions_have_no_gap() {
-        let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
-        assert_eq!(versions, (1..).take(MIGRATIONS.len()).collect::<Vec<_>>());
-    }
-
-    /// Users as in schema version 1; the second and third have the same mailbox.
-    const BEFORE: [(&str, &str); 3] = [
-        ("Zoë@Example.org", "zoë@example.org"),
-        ("ann@bücher.example", "ann@bücher.example"),
-        ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
-    ];
-
-    async fn every_account_of_version_1_still_signs_in(store: &Relational) {
-        assert_eq!(store.migrate_to(1).await.unwrap(), Migrated { from: 0, to: 1 });
-        let mut ids = Vec::new();
-        for (email, key) in BEFORE {
-            let (id, now) = (Uuid::now_v7(), jiff::Timestamp::now());
-            let mut transaction = store.begin().await.unwrap();
-            let sql = "INSERT INTO users (id, tenant, email, email_folded, role, disabled, created_at, search) \
-                       VALUES ($1, $1, $2, $3, 'user', $4, $5, $2)";
-            transaction.execute(sql, values![id, email, key, false, now]).await.unwrap();
-            transaction.commit().await.unwrap();
-            ids.push(contracts::UserId::from_uuid(id));
-        }
-
-        assert_eq!(store.migrate().await.unwrap(), Migrated { from: 1, to: MIGRATIONS[MIGRATIONS.len() - 1].version });
-
-        let found = async |login: &str| store.user_by_login(login).await.unwrap().map(|(user, _)| user.id);
-        for ((email, _), id) in BEFORE.iter().zip(&ids) {
-            assert_eq!(found(email).await, Some(*id), "{email}");
-            assert_eq!(found(&email.to_uppercase()).await, Some(*id), "{email} in upper case");
-        }
-        assert_eq!(found("zoe\u{308}@example.org").await, Some(ids[0]));
-        assert_eq!(found("ann@bu\u{308}cher.example").await, Some(ids[2]), "by the mailbox's key");
-        store.check_schema().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn accounts_of_version_1_still_sign_in_on_sqlite() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
-        every_account_of_version_1_still_signs_in(&store).await;
-    }
-
-    #[tokio::test]
-    #[ignore = "needs postgres"]
-    async fn accounts_of_version_1_still_sign_in_on_postgresql() {
-        super::super::test_database::on_fresh(async |url| {
-            let store = Relational::postgres(&url, 2).await.unwrap();
-            every_account_of_version_1_still_signs_in(&store).await;
-            store.close().await;
-        })
-        .await;
-    }
-}
+mod tests;

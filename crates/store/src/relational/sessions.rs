@@ -22,6 +22,8 @@ pub struct NewSession {
     pub user: UserId,
     /// The scopes, separated by spaces.
     pub scopes: String,
+    /// Whether the scopes are fewer than every user may have.
+    pub narrowed: bool,
     /// The program that signs in, for the owner to recognise the session.
     pub client: Option<String>,
     /// Address of the client.
@@ -41,6 +43,8 @@ pub struct SessionRecord {
     pub user: UserId,
     /// The scopes, separated by spaces.
     pub scopes: String,
+    /// Whether the scopes were fewer than every user might have at the sign-in; `None` if an older program opened the session.
+    pub narrowed: Option<bool>,
     /// The program that signed in.
     pub client: Option<String>,
     /// Address of the client.
@@ -59,6 +63,7 @@ impl SessionRecord {
             id: SessionId::from_uuid(row.get("session_id")?),
             user: UserId::from_uuid(row.get("session_user")?),
             scopes: row.get("scopes")?,
+            narrowed: row.get("narrowed")?,
             client: row.get("client")?,
             address: row.get("address")?,
             created_at: row.get("session_created_at")?,
@@ -71,8 +76,8 @@ impl SessionRecord {
 /// The columns of a session in every statement that reads one.
 macro_rules! session_columns {
     () => {
-        "sessions.id AS session_id, sessions.user_id AS session_user, sessions.scopes, sessions.client, sessions.address, \
-         sessions.created_at AS session_created_at, sessions.last_used_at, sessions.expires_at"
+        "sessions.id AS session_id, sessions.user_id AS session_user, sessions.scopes, sessions.narrowed, sessions.client, \
+         sessions.address, sessions.created_at AS session_created_at, sessions.last_used_at, sessions.expires_at"
     };
 }
 
@@ -117,9 +122,9 @@ impl Relational {
         if transaction.execute(sql, values![new.user, now, verified.map(PasswordHash::expose)]).await? == 0 {
             return Ok(None);
         }
-        let sql = "INSERT INTO sessions (id, user_id, scopes, client, address, created_at, last_used_at, expires_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
-        let row = values![new.id, new.user, &new.scopes, &new.client, &new.address, now, new.expires_at];
+        let sql = "INSERT INTO sessions (id, user_id, scopes, narrowed, client, address, created_at, last_used_at, expires_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
+        let row = values![new.id, new.user, &new.scopes, new.narrowed, &new.client, &new.address, now, new.expires_at];
         transaction.execute(sql, row).await?;
         transaction.add_refresh_token(new.id, &new.token, new.expires_at).await?;
         let revocation_sequence = transaction.last_revocation().await?;

@@ -131,7 +131,7 @@ macro_rules! plain_column {
         })*
     };
 }
-plain_column!(String, Option<String>, Vec<u8>, i64, Option<i64>, bool);
+plain_column!(String, Option<String>, Vec<u8>, i64, Option<i64>, bool, Option<bool>);
 
 impl Column for Option<Uuid> {
     fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {

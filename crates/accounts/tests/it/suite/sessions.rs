@@ -8,6 +8,8 @@ use accounts::{
 };
 use contracts::SessionId;
 use futures::future::join_all;
+use sha2::{Digest, Sha256};
+use store::relational::{NewSession, TokenHash};
 use uuid::Uuid;
 
 use testing::eventually;
@@ -215,8 +217,30 @@ pub async fn a_sign_in_may_narrow_its_scopes_and_never_widen_them(accounts: &mut
     assert_eq!(nothing.unwrap_err(), AccountError::NothingAllowed);
     let renewed = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
     for token in [&tokens.access_token, &renewed.access_token] {
-        assert_eq!(accounts.one.authenticate(token.expose()).await.unwrap().scopes, [Scope::AlertsRead]);
+        let caller = accounts.one.authenticate(token.expose()).await.unwrap();
+        assert_eq!((caller.scopes, caller.full_session), (vec![Scope::AlertsRead], false));
     }
+}
+
+pub async fn a_full_session_stays_full_when_users_get_a_new_scope(accounts: &mut TestAccounts) {
+    let user = accounts.register("ann").await;
+    assert!(accounts.caller("ann").await.full_session);
+    // As a sign-in left it when users had one scope.
+    let refresh_token = SecretText::new("slr_opened-before");
+    let before = NewSession {
+        id: SessionId::now(),
+        user: user.id,
+        scopes: "frames:write".to_owned(),
+        narrowed: false,
+        client: None,
+        address: None,
+        token: TokenHash(Sha256::digest(refresh_token.expose()).into()),
+        expires_at: accounts.clock.now() + Duration::from_secs(60),
+    };
+    accounts.store.open_session(&before, None, accounts.clock.now()).await.unwrap().unwrap();
+    let renewed = accounts.other.refresh(&refresh_token, &home_origin()).await.unwrap();
+    let caller = accounts.one.authenticate(renewed.access_token.expose()).await.unwrap();
+    assert_eq!((caller.scopes, caller.full_session), (vec![Scope::FramesWrite], true));
 }
 
 pub async fn without_the_database_tokens_are_refused_once_stale(accounts: &mut TestAccounts) {
