@@ -5,7 +5,7 @@
 //! to the process: a request whose key it has forgotten is treated as a repeat of the first.
 //!
 //! A key counts from the moment at which the broker may have stored the frame. A request that fails before, because of a quota
-//! or a full disk, frees its key. While a request runs, its key is taken: a different request is refused, an equal one runs beside it.
+//! or a full disk, frees its key. While a request runs, its key is reserved: a different request with the key is refused, an equal one runs concurrently.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};

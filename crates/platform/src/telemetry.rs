@@ -30,7 +30,7 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Names of levels in a filter. Digits stand for levels too.
+/// Names of levels in a filter. Digits are levels too.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What a valid filter probably does not mean: a word alone that is not a level, such as `debgu`, selects a target of that name.

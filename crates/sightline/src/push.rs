@@ -250,7 +250,7 @@ impl Push {
     }
 }
 
-/// Reads the body of a success. One that breaks off counts as no answer.
+/// Reads the body of a successful response. An incomplete one counts as no response.
 async fn body<T: DeserializeOwned>(response: reqwest::Response) -> Tried<T> {
     let broken = |reason: String| Ok(Err(Failure::Unanswered(format!("the response broke off: {reason}"))));
     let bytes = match response.bytes().await {

@@ -98,7 +98,7 @@ impl Check for Up {
 }
 
 impl Up {
-    /// What is valid in the settings but probably not meant.
+    /// Settings that are valid but probably a mistake.
     pub fn warnings(&self) -> Vec<String> {
         platform::telemetry::log_filter_warning(&self.operator.log).into_iter().collect()
     }

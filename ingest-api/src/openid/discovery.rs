@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Metadata that is not `seen`: fetched now, or by another request meanwhile.
+    /// Metadata that is not `seen`: fetched now, or by another request at the same time.
     async fn fetch(&self, seen: Option<&Arc<Metadata>>) -> Result<Arc<Metadata>, OpenIdError> {
         let _fetching = self.fetching.lock().await;
         let fetched = self.known().younger_than(CACHE_TIME);

@@ -66,7 +66,7 @@ impl Tls {
 
     /// How a client on this machine reaches the port at this address, with the certificate of the start.
     pub fn for_clients(&self, listening: SocketAddr) -> ForClients {
-        // `sightline certs dev` writes the authority beside the certificate; a chain may have its own root.
+        // `sightline certs dev` writes the authority next to the certificate; a chain may have its own root.
         let beside = self.files.cert.with_file_name("ca.pem");
         let candidates: Vec<PathBuf> =
             [Some(beside), self.files.client_ca.clone(), Some(self.files.cert.clone())].into_iter().flatten().collect();

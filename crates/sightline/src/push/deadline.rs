@@ -61,7 +61,7 @@ impl Deadline {
     /// Waits before a retry, at least `pause`.
     ///
     /// # Errors
-    /// When the time limit would pass meanwhile; `ServerAbsent` if the server did not answer.
+    /// When the time limit would pass during the pause; `ServerAbsent` if the server did not respond.
     pub async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
         let (pause, reason) = match failure {
             Failure::Refused(requested, reason) => {

@@ -34,7 +34,7 @@ pub struct ClientCommands {
     data_dir: Option<PathBuf>,
     /// The authority of clients' certificates, if the server demands one.
     client_ca: Option<PathBuf>,
-    /// Certificate and key of a client, if they are beside the server's.
+    /// Certificate and key of a client, if they are in the folder of the server's.
     identity: Option<(PathBuf, PathBuf)>,
 }
 
@@ -64,7 +64,7 @@ impl Up {
 }
 
 impl ClientCommands {
-    /// The commands, and notes on what stands for something that this program does not know. Each is one line.
+    /// The commands, and notes on placeholders for values that this program does not know. Each is one line.
     pub fn lines(&self) -> Vec<String> {
         let (program, url) = (quoted(&self.program), quoted(&self.port.url));
         let (tls, detections) = (self.tls_options(), quoted(&format!("{}/v1/detections", self.port.url)));

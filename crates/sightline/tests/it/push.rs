@@ -1,4 +1,4 @@
-//! `push` with servers that do not answer as they should.
+//! `push` with servers that respond incorrectly.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

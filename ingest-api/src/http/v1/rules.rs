@@ -191,7 +191,7 @@ fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
 
 /// Writes a rule for a user who is active before and after the write.
 ///
-/// The user may be deleted while the request arrives. What is written after its documents were erased is deleted again here:
+/// The user may be deleted while the request arrives. Data that is written after its documents were erased is deleted here:
 /// unlike results, rules have no retention.
 async fn put(app: &App, caller: &Caller, rule: &Rule, is_new: bool) -> Result<(), ApiError> {
     if user_state(app, caller).await? != UserState::Active {

@@ -81,7 +81,7 @@ async fn a_tenant_has_at_most_100_rules() {
     assert_eq!(problem(one_more).await.1, "conflict");
 }
 
-/// Sends the head of a request; returns when the server has authorised it and asks for the body.
+/// Sends the head of a request; returns when the server has authorised it and requests the body.
 async fn begin(server: &TestServer, token: &str, route: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
