@@ -67,7 +67,7 @@ async fn main() -> ExitCode {
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, callers, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
+    telemetry::start_metrics();
     let verifier = verifier(&callers).await?;
     let deps = connect(&topics, &kafka, &callers, verifier.clone()).await?;
     let listener = http::listen(&listen).await?;

@@ -55,7 +55,7 @@ impl Check for Program {
                 http.check(faults);
             }
             None => {
-                faults.collect(self.kafka.member_config());
+                faults.collect(self.kafka.group_member_config());
                 faults.collect(self.blobs.url());
                 self.own.check(faults);
             }
@@ -83,8 +83,8 @@ async fn main() -> ExitCode {
 async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
-    let kafka = kafka.member_config()?;
+    telemetry::start_metrics();
+    let kafka = kafka.group_member_config()?;
     let blob_url = blobs.url()?;
     let bus = KafkaBus::connect(kafka, &shared.topics.load()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));
@@ -100,7 +100,7 @@ async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<(
 async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
+    telemetry::start_metrics();
     let listener = http::listen(listen).await?;
     let ports = OperatorPorts::open(&operator, &Health::default(), axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;

@@ -124,7 +124,7 @@ impl Registry {
         options: &RuntimeOptions,
     ) -> Result<Box<dyn Detector>, OpenError> {
         model.check_licence(options.allow_noncommercial)?;
-        let invalid = |cause| OpenError::Engine { model: model.name.clone(), cause };
+        let invalid = |cause| OpenError::UnusableEntry { model: model.name.clone(), cause };
         match &model.engine {
             Engine::Http(engine) => {
                 let opened = HttpDetector::open(detector.clone(), &model.name, engine).map_err(invalid)?;

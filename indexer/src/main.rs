@@ -34,7 +34,7 @@ struct Program {
 
 impl Check for Program {
     fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.member_config());
+        faults.collect(self.kafka.group_member_config());
         faults.collect(self.mongo.uri());
         self.topics.check(faults);
     }
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, built_ins, kafka, mongo, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
+    telemetry::start_metrics();
     let deps = connect(&topics, &kafka, &mongo).await?;
     let health = indexer::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
@@ -61,7 +61,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
-    let kafka = kafka.member_config()?;
+    let kafka = kafka.group_member_config()?;
     let uri = mongo.uri()?;
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;

@@ -18,7 +18,7 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     /// Authenticates callers and counts their requests.
     pub accounts: Arc<dyn Accounts>,
-    /// The users, for the routes about accounts. Its creator runs its background tasks.
+    /// The users, for the routes about accounts. Whoever opens it also runs its background tasks.
     pub accounts_service: Arc<AccountsService>,
     /// Health checks of the other services in this process; `/readyz` includes them.
     pub other_services: Health,

@@ -98,7 +98,7 @@ fn workers() -> usize {
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, shared, connections, tokens, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
+    telemetry::start_metrics();
     if config.accounts.smtp_url.is_none() {
         tracing::warn!(
             "SIGHTLINE_SMTP_URL is not set: password-reset mails are not sent but written to this log, with their secrets"

@@ -62,7 +62,7 @@ impl AccountsService {
     /// Signs a user in by user name or e-mail address and password. `scopes` narrows what the session allows.
     ///
     /// # Errors
-    /// `WrongPassword` for a wrong name, a wrong password and a disabled user, after the same time.
+    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. All three take equally long.
     pub async fn sign_in(
         &self,
         login: &str,
@@ -88,7 +88,7 @@ impl AccountsService {
         password: &SecretText,
         origin: &Origin,
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
-        // First, so that a request that is refused because the queue is full costs no query and does not count as an attempt.
+        // First: when the queue for hashing is full, the request is refused without a query and does not count as an attempt.
         let permit = self.hasher.permit()?;
         let found = self.user_by_login(login).await?;
         let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
@@ -111,20 +111,20 @@ impl AccountsService {
         AccountError::WrongPassword
     }
 
-    /// The user with this user name or e-mail address, in any case and spelling, with or without blanks around it.
+    /// The user with this user name or e-mail address, regardless of case, Unicode form and surrounding blanks.
     pub(crate) async fn user_by_login(
         &self,
         login: &str,
     ) -> Result<Option<(UserRecord, Option<PasswordHash>)>, AccountError> {
         let login = login.trim();
-        // No name is as long or contains NUL, and PostgreSQL refuses NUL.
+        // No name is as long or contains control characters, and PostgreSQL refuses NUL.
         if login.len() > MAX_EMAIL || login.chars().any(char::is_control) {
             return Ok(None);
         }
         Ok(self.store.user_by_login(login).await?)
     }
 
-    /// Opens a session. `None` when the user was disabled or its password changed since it was `verified`.
+    /// Opens a session. `None` when the user is disabled, or when its password is no longer the `verified` one.
     pub(crate) async fn open_session(
         &self,
         user: &UserRecord,
@@ -149,6 +149,7 @@ impl AccountsService {
         self.issue_tokens(&subject, refresh_token).map(Some)
     }
 
+    /// Issues an access token. `revocation_sequence` is the number of the newest revocation: only later ones end the token.
     pub(crate) fn issue_tokens(
         &self,
         subject: &TokenSubject<'_>,

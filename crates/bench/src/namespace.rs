@@ -40,7 +40,7 @@ impl Servers {
 /// # Errors
 /// When brokers are not set, or a property is invalid.
 pub fn kafka_config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
-    arguments.member_config()
+    arguments.group_member_config()
 }
 
 /// Topics, a database and a folder that only one bench uses.

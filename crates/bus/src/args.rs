@@ -68,7 +68,7 @@ impl KafkaArgs {
     ///
     /// # Errors
     /// When a setting is missing or invalid. The message names it.
-    pub fn member_config(&self) -> anyhow::Result<KafkaConfig> {
+    pub fn group_member_config(&self) -> anyhow::Result<KafkaConfig> {
         Ok(KafkaConfig { instance: self.instance()?, ..self.config()? })
     }
 

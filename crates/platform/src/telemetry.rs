@@ -75,6 +75,11 @@ const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 /// Bucket bounds of batch sizes, in images.
 const IMAGES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
+/// Starts to record metrics. Those that are recorded earlier are lost.
+pub fn start_metrics() {
+    metrics();
+}
+
 /// Handle that renders the metrics in the Prometheus text format. Metrics are recorded from the first call on.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();

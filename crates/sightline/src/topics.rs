@@ -85,5 +85,5 @@ pub async fn kafka(arguments: &KafkaArgs, topics: &Topics) -> anyhow::Result<imp
 
 /// The Kafka client's settings from the arguments.
 pub fn config(arguments: &KafkaArgs) -> anyhow::Result<KafkaConfig> {
-    arguments.member_config()
+    arguments.group_member_config()
 }

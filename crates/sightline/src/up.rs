@@ -106,7 +106,7 @@ impl Up {
     /// Runs until a signal, or until a part fails.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
-        platform::telemetry::metrics();
+        platform::telemetry::start_metrics();
         let stop = platform::shutdown::on_signal()?;
         // Binds the port first: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;

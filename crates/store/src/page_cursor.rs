@@ -36,7 +36,7 @@ impl PageCursor {
     /// Parses a cursor.
     ///
     /// # Errors
-    /// If [`PageCursor::encode`] cannot have returned the text.
+    /// When the text is not one that [`PageCursor::encode`] returns.
     pub fn decode(text: &str) -> Result<Self, CursorError> {
         if text.len() > MAX_TEXT {
             return Err(CursorError);
@@ -53,7 +53,7 @@ impl PageCursor {
         }
         let at = at.parse().ok().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or(CursorError)?;
         let cursor = Self { at, id: id.to_owned() };
-        // A position has exactly one text, so texts can be compared and cached.
+        // Only the canonical encoding is accepted, so equal positions have equal texts.
         if cursor.encode() == text { Ok(cursor) } else { Err(CursorError) }
     }
 }

@@ -23,7 +23,7 @@ const MAX_SCANS: u32 = 100;
 
 /// Width and height in pixels.
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
-    let (header, _) = read_header(bytes)?;
+    let (header, _) = read_header(&mut decompressor()?, bytes)?;
     match (u32::try_from(header.width), u32::try_from(header.height)) {
         (Ok(width), Ok(height)) => Ok((width, height)),
         _ => Err("the header announces an impossible size".to_owned()),
@@ -32,17 +32,21 @@ pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
 
 /// Decodes a file whose header announces this size.
 pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> {
-    let (header, readable) = read_header(bytes)?;
+    let mut decompressor = decompressor()?;
+    let (header, readable) = read_header(&mut decompressor, bytes)?;
     let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
     let format = if is_cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
-    let pixels = decompress(&readable, width as usize, height as usize, format)?;
+    let pixels = decompress(&mut decompressor, &readable, (width as usize, height as usize), format)?;
     let pixels = if is_cmyk { ink_to_rgb(&pixels) } else { pixels };
     Ok((pixels, header::exif(bytes).map_or(Orientation::UPRIGHT, Orientation::from_exif)))
 }
 
-/// The header, and the file that it was read from: the given one, or a repaired copy if the given one has a harmless fault in its header.
-fn read_header(bytes: &[u8]) -> Result<(DecompressHeader, Cow<'_, [u8]>), String> {
-    let mut decompressor = decompressor()?;
+/// The header, and the file that it was read from: the given one, or a repaired copy if the given one has a harmless fault in
+/// its header.
+fn read_header<'bytes>(
+    decompressor: &mut Decompressor,
+    bytes: &'bytes [u8],
+) -> Result<(DecompressHeader, Cow<'bytes, [u8]>), String> {
     let error = match decompressor.read_header(bytes) {
         Ok(header) => return Ok((header, Cow::Borrowed(bytes))),
         Err(error) => error.to_string(),
@@ -56,13 +60,18 @@ fn read_header(bytes: &[u8]) -> Result<(DecompressHeader, Cow<'_, [u8]>), String
 }
 
 /// Packed rows of `width * format.size()` bytes.
-fn decompress(bytes: &[u8], width: usize, height: usize, format: PixelFormat) -> Result<Vec<u8>, String> {
+fn decompress(
+    decompressor: &mut Decompressor,
+    bytes: &[u8],
+    (width, height): (usize, usize),
+    format: PixelFormat,
+) -> Result<Vec<u8>, String> {
     let pitch = width * format.size();
     // libjpeg writes every byte, even after a warning. If it fails, the buffer is dropped.
     let mut pixels = pixels::buffer(pitch * height);
     let mut attempt = |bytes: &[u8]| {
         let output = turbojpeg::Image { pixels: &mut pixels[..], width, pitch, height, format };
-        decompressor()?.decompress(bytes, output).map_err(|error| error.to_string())
+        decompressor.decompress(bytes, output).map_err(|error| error.to_string())
     };
     let Err(first) = attempt(bytes) else { return Ok(pixels) };
     let Some(warning) = Warning::parse(&first) else { return Err(first) };

@@ -1,10 +1,10 @@
-//! CenterFace: faces with five landmarks, as peaks of a map whose cells have four pixels.
+//! CenterFace: faces with five landmarks, as peaks of a heatmap with cells of 4x4 pixels.
 //!
 //! Each cell has the score of a face centre, the logarithm of the face's height and width in cells, the offset of the centre
-//! in the cell, and five landmarks in units of the box. In every pair the row comes before the column. Formulas: CenterFace,
+//! in the cell, and five landmarks in units of the box. In every pair, y comes before x. Formulas: CenterFace,
 //! `prj-python/centerface.py`.
 //!
-//! The published code stretches an image to a multiple of 32. This one pads it, so that faces keep their proportions.
+//! The published code stretches an image to a multiple of 32. This code pads the image instead, so that faces keep their proportions.
 
 use super::DetectError;
 use super::head::{Head, Outputs};
@@ -28,7 +28,7 @@ impl Head for CenterFace {
         Channels::Rgb
     }
 
-    fn stride(&self) -> u32 {
+    fn input_multiple(&self) -> u32 {
         32
     }
 

@@ -45,7 +45,7 @@ pub trait Head: Send {
     }
 
     /// Both sides of the input must be multiples of this, in pixels.
-    fn stride(&self) -> u32;
+    fn input_multiple(&self) -> u32;
 
     /// Names of the outputs that [`Head::candidates`] decodes. They are checked when the model is opened.
     fn outputs(&self) -> &'static [&'static str];

@@ -99,8 +99,8 @@ impl OnnxDetector {
 
     /// ONNX Runtime releases an arena only at the end of a run, so this runs the network on its smallest input.
     fn shrink_arena(&mut self) -> Result<(), ort::Error> {
-        let stride = self.head.stride();
-        let Size { width, height } = self.shape.size.unwrap_or(Size { width: stride, height: stride });
+        let multiple = self.head.input_multiple();
+        let Size { width, height } = self.shape.size.unwrap_or(Size { width: multiple, height: multiple });
         let shape = [self.shape.batch.unwrap_or(1), 3, height as usize, width as usize];
         let blank = vec![0_f32; shape.iter().product()];
         let input = || TensorRef::from_array_view((shape, &blank[..]));
@@ -125,7 +125,7 @@ impl OnnxDetector {
         let original = Size { width: image.pixels.width(), height: image.pixels.height() };
         match self.shape.size {
             Some(input) => Fit::fixed(original, input),
-            None => Fit::dynamic(original, self.tuning.largest_side, self.head.stride(), self.provider),
+            None => Fit::dynamic(original, self.tuning.largest_side, self.head.input_multiple(), self.provider),
         }
     }
 

@@ -43,13 +43,13 @@ pub struct Fit {
 impl Fit {
     /// The fit for a network with dynamic input.
     ///
-    /// On a CPU the input is as small as `stride` allows. On a GPU each new input shape costs memory and a search for
+    /// On a CPU the input is as small as `multiple` allows. On a GPU each new input shape costs memory and a search for
     /// kernels, so sides are rounded up in coarse steps (at most a quarter more), which gives only a few dozen shapes.
-    pub fn dynamic(original: Size, largest_side: u32, stride: u32, provider: ExecutionProvider) -> Self {
+    pub fn dynamic(original: Size, largest_side: u32, multiple: u32, provider: ExecutionProvider) -> Self {
         let scaled = original.scaled_to(original.width.max(original.height).min(largest_side));
         let padded = |side: u32| match provider {
-            ExecutionProvider::Cpu => side.next_multiple_of(stride),
-            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => round_up_to_step(side, stride),
+            ExecutionProvider::Cpu => side.next_multiple_of(multiple),
+            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => round_up_to_step(side, multiple),
         };
         Self { original, scaled, input: Size { width: padded(scaled.width), height: padded(scaled.height) } }
     }
@@ -84,11 +84,11 @@ impl Size {
     }
 }
 
-/// Rounds a side up to the next step. There are four steps per doubling, all multiples of `stride`.
-fn round_up_to_step(side: u32, stride: u32) -> u32 {
-    let units = side.div_ceil(stride).max(1);
+/// Rounds a side up to the next step. There are four steps per doubling, all multiples of `multiple`.
+fn round_up_to_step(side: u32, multiple: u32) -> u32 {
+    let units = side.div_ceil(multiple).max(1);
     let step = (units.next_power_of_two() / 8).max(1);
-    units.next_multiple_of(step) * stride
+    units.next_multiple_of(step) * multiple
 }
 
 /// Pixels of the largest colour plane whose buffer is kept. Larger images are rare, and each session keeps its own buffer.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_within_the_limit_is_only_padded_to_the_stride() {
+    fn an_image_within_the_limit_is_only_padded_to_the_multiple() {
         let fit = Fit::dynamic(size(1600, 1158), 1920, 32, CPU);
         assert_eq!((fit.scaled, fit.input), (size(1600, 1158), size(1600, 1184)));
         assert_eq!(fit.scale_back(), (1.0, 1.0));

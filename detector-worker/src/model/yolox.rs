@@ -33,7 +33,7 @@ impl Head for YoloX {
         114.0
     }
 
-    fn stride(&self) -> u32 {
+    fn input_multiple(&self) -> u32 {
         32
     }
 

@@ -1,8 +1,8 @@
 //! YuNet: faces with five landmarks, from grids with cells of 8, 16 and 32 pixels.
 //!
-//! Each cell has a class score and an objectness, whose geometric mean is the score; a box, as the offset of its centre and
-//! the logarithm of its sides; and five landmarks. All are in units of the cell. Formulas: libfacedetection.train,
-//! `mmdet/models/dense_heads/yunet_head.py`.
+//! Each cell has a class score and an objectness: the score is the square root of their product. It has a box, as the offset of
+//! its centre and the logarithm of its sides, and five landmarks, all in units of the cell's side. Formulas:
+//! libfacedetection.train, `mmdet/models/dense_heads/yunet_head.py`.
 
 use super::DetectError;
 use super::head::{Head, Outputs};
@@ -26,7 +26,7 @@ impl Head for YuNet {
         Channels::Bgr
     }
 
-    fn stride(&self) -> u32 {
+    fn input_multiple(&self) -> u32 {
         32
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_is_a_face_of_its_batch_item_in_pixels_of_the_input() {
+    fn box_and_landmarks_of_a_cell_are_in_input_pixels() {
         let tensors = one_face(1.0);
         assert_eq!(read(&tensors, 0).unwrap(), []);
         let faces = read(&tensors, 1).unwrap();

@@ -38,7 +38,7 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
-    /// The file has another hash than its entry.
+    /// The file's hash differs from the one in models.yaml.
     #[error(
         "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \
          run `sightline models pull`",
@@ -60,7 +60,7 @@ pub enum OpenError {
         /// The system's error.
         cause: std::io::Error,
     },
-    /// The licence forbids commercial use, and no setting allows that.
+    /// The licence forbids commercial use, and SIGHTLINE_ALLOW_NONCOMMERCIAL is not set.
     #[error(
         "the licence of the model `{model}` ({licence}) forbids commercial use: set SIGHTLINE_ALLOW_NONCOMMERCIAL=true if \
          your use is not commercial"
@@ -73,7 +73,7 @@ pub enum OpenError {
     },
     /// The entry of the model cannot be used.
     #[error("models.yaml: the model `{model}` cannot be used: {cause}")]
-    Engine {
+    UnusableEntry {
         /// The model.
         model: String,
         /// What is wrong.

@@ -33,7 +33,7 @@ struct Program {
 
 impl Check for Program {
     fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.member_config());
+        faults.collect(self.kafka.group_member_config());
         faults.collect(self.token.token());
         self.topics.check(faults);
         self.http.check(faults);
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, token, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::metrics();
+    telemetry::start_metrics();
     let deps = connect(&topics, &kafka, &token).await?;
     let listener = http::listen(&listen).await?;
     let health = service_template::health(&config, &deps);
@@ -65,7 +65,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {
-    let config = kafka.member_config()?;
+    let config = kafka.group_member_config()?;
     let token = token.token()?;
     let accounts =
         AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;

@@ -90,7 +90,7 @@ impl ServiceChild {
     /// Runs until standard input ends.
     pub async fn run(self) -> anyhow::Result<()> {
         telemetry::init("warn", LogFormat::Text)?;
-        telemetry::metrics();
+        telemetry::start_metrics();
         let topics = Topics::parse(contracts::topics::DEFAULT)?;
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::open(&self.folder, &topics, Options::default())?);
         let token = generate_token();

@@ -39,7 +39,7 @@ struct ThreadDetector {
 impl StagesChild {
     /// Processes frames for each command on standard input.
     pub async fn run(self) -> anyhow::Result<()> {
-        platform::telemetry::metrics();
+        platform::telemetry::start_metrics();
         let options = self.config.runtime();
         let (registry, detector) = (self.config.models.registry()?, self.frames.detectors.first());
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();

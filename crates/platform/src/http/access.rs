@@ -1,7 +1,8 @@
 //! The access log: one line per request, written when its response is sent or its client has disconnected.
 //!
-//! A line has method, route, status, time, bytes, request id, the caller's tenant where a handler sets it, and the client's
-//! address. It never contains the query, headers or bodies, which may contain credentials, nor a path that is not a route.
+//! A line has method, route, status, time, bytes, request id, the caller's tenant where a handler sets it, the client's
+//! address, and `cut` if the client disconnected before the end of the response. The route is the pattern and not the path: a
+//! path, like the query, headers and bodies, may contain credentials.
 //! `SIGHTLINE_LOG=info,access=off` turns it off.
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Tests that every statement uses an index: each database explains every statement of this module that was run.
+//! Tests that every SQL statement of the relational store uses an index: each database explains every statement that was run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ mod tests {
     use super::super::test_database::on_fresh;
     use super::super::*;
 
-    /// Runs every statement of this module once, for a user with one object of each kind.
+    /// Runs every SQL statement of the relational store once, for a user with one object of each kind.
     async fn run_everything(store: &Relational) {
         let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
         let hash = |byte| TokenHash([byte; 32]);

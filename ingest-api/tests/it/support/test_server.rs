@@ -72,7 +72,7 @@ impl TestServer {
     }
 
     async fn on(storage: TestStorage, flags: &[&str]) -> Self {
-        platform::telemetry::metrics();
+        platform::telemetry::start_metrics();
         let arguments: Vec<String> =
             std::iter::once("ingest-api").chain(flags.iter().copied()).map(str::to_owned).collect();
         let settings = Settings::parse_from(&arguments);
