@@ -53,7 +53,7 @@ impl Registry {
     /// # Errors
     /// The file cannot be read or is invalid.
     pub fn from_file(path: &Path) -> Result<Self, OpenError> {
-        let file = path.display().to_string();
+        let file = format!("SIGHTLINE_MODELS_FILE: {}", path.display());
         let text = std::fs::read_to_string(path)
             .map_err(|error| OpenError::Document { file: file.clone(), cause: error.to_string() })?;
         Self::parse(&file, &text)

@@ -42,12 +42,14 @@ pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
     Some(format!("{name} is not a setting{hint}; `--help` lists them all"))
 }
 
-/// The known name that shares the longest beginning and end with `name`.
+/// The known name with the fewest edits from `name`; none, if more than a third of it differs.
 fn nearest<'k>(name: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
-    let shared = |key: &str| {
-        let beginning = key.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
-        let end = key.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
-        (beginning + end).saturating_sub(PREFIX.len())
+    let own = name.strip_prefix(PREFIX).unwrap_or(name);
+    let distance = |key: &str| {
+        let key = key.strip_prefix(PREFIX).unwrap_or(key);
+        let without_file = own.strip_suffix("_FILE").unwrap_or(own);
+        strsim::osa_distance(own, key).min(strsim::osa_distance(without_file, key))
     };
-    known.iter().copied().max_by_key(|key| shared(key)).filter(|key| shared(key) >= 4)
+    let nearest = known.iter().copied().min_by_key(|key| distance(key))?;
+    (distance(nearest) <= own.len() / 3).then_some(nearest)
 }

@@ -314,6 +314,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_unlike_every_setting_gets_no_hint() {
+        let faults = read(&[("SIGHTLINE_POSTGRES_URL", "x")], &[], &[]).unwrap_err();
+        assert_eq!(faults, ["SIGHTLINE_POSTGRES_URL is not a setting; `--help` lists them all"]);
+    }
+
+    #[test]
     fn settings_of_other_programs_are_accepted() {
         read(&[("SIGHTLINE_HTTP_ADDR", "x"), ("SIGHTLINE_KAFKA_PROPERTIES_FILE", "/nowhere")], &[], &[]).unwrap();
     }

@@ -36,7 +36,7 @@ enum Command {
     Topics(topics::TopicsCommand),
     /// List dead letters, or send them again
     Dlq(dlq::command::Dlq),
-    /// Add users, list them, change their rights
+    /// Add users, list them, change their role, limits or password, or disable them
     User(user::User),
     /// Migrate accounts and documents to this version
     Migrate(migrate::Migrate),

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -32,13 +32,15 @@ use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
-use self::deadline::{Deadline, Failure, ServerAbsent};
+use self::deadline::{Deadline, Failure, PauseTooLong, ServerAbsent};
 use self::images::{Images, media_type};
 use crate::client::{Client, ClientArgs, ErrorResponse, read_error, root};
 use crate::out;
 
 /// Sends images, or folders of them, and prints the detections
+// Without it, the usage of an error names options that are set in the environment as if they were required.
 #[derive(Debug, Args)]
+#[command(override_usage = "sightline push [OPTIONS] <FILE|FOLDER>...")]
 pub struct Push {
     /// Images (JPEG, PNG, WebP), or folders of them
     #[arg(required = true, value_name = "FILE|FOLDER")]
@@ -113,35 +115,45 @@ impl Push {
     /// Sends the files and prints a line for each; returns how many failed.
     ///
     /// # Errors
-    /// After a signal, and when the server is absent; says what became of the files.
+    /// After a signal, when the server is absent, and when it requests a pause that no file waits for; says what became of the
+    /// files.
     async fn send_all(&self, client: &Client, files: &[PathBuf]) -> anyhow::Result<usize> {
         let stop = platform::shutdown::on_signal()?;
         let bar = progress(files.len());
         let concurrency = if self.stream.is_some() { 1 } else { CONCURRENCY };
-        let started = AtomicUsize::new(0);
-        let sent = paced(files, self.fps).map(|file| {
+        let (started, is_refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let unsent = paced(files, self.fps).take_while(|_| std::future::ready(!is_refused.load(Ordering::Relaxed)));
+        let sent = unsent.map(|file| {
             started.fetch_add(1, Ordering::Relaxed);
             async move { (file, self.send(client, file).await) }
         });
         let mut outcomes = sent.buffered(concurrency).boxed();
         let mut count = Count { files: files.len(), ..Count::default() };
+        let mut refusal = None;
         while let Some(next) = stop.run_until_cancelled(outcomes.next()).await {
             let Some((file, outcome)) = next else {
                 bar.finish_and_clear();
-                return Ok(count.failed);
-            };
-            if outcome.as_ref().is_err_and(|error| error.is::<ServerAbsent>()) {
-                bar.finish_and_clear();
                 count.started = started.load(Ordering::Relaxed);
-                // The count says nothing new about a single file.
-                return outcome.map(|_| count.failed).map_err(|error| match files.len() {
-                    1 => error,
-                    _ => error.context(count.to_string()),
-                });
+                return refusal.map_or(Ok(count.failed), |error| Err(count.explain(error)));
+            };
+            match outcome {
+                Err(error) if error.is::<ServerAbsent>() => {
+                    bar.finish_and_clear();
+                    count.started = started.load(Ordering::Relaxed);
+                    return Err(count.explain(error));
+                }
+                // The files that are being sent end; the error stands once, after them.
+                Err(error) if error.is::<PauseTooLong>() => {
+                    is_refused.store(true, Ordering::Relaxed);
+                    refusal.get_or_insert(error);
+                    count.failed += 1;
+                }
+                outcome => {
+                    bar.suspend(|| self.print(file, outcome.as_ref()))?;
+                    count.failed += usize::from(failed(&outcome));
+                }
             }
-            bar.suspend(|| self.print(file, outcome.as_ref()))?;
             count.done += 1;
-            count.failed += usize::from(failed(&outcome));
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -281,10 +293,17 @@ struct Count {
     files: usize,
     /// Sent once at least.
     started: usize,
-    /// With a line in the output.
+    /// With a result or a refusal.
     done: usize,
     /// Among those that are done.
     failed: usize,
+}
+
+impl Count {
+    /// The error that ended the push, with the count. The count says nothing new about a single file.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.files == 1 { error } else { error.context(self.to_string()) }
+    }
 }
 
 /// `2 of 20 files done (1 failed), 8 without an answer (the server may have accepted them), 10 not sent`
@@ -315,7 +334,7 @@ fn failed(outcome: &anyhow::Result<Sent>) -> bool {
     }
 }
 
-/// `29 faces`, `1 car, 2 trucks`, `nothing`, or the failure of a detector.
+/// `29 faces`, `1 car, 2 trucks`, `nothing (detectors: face)`, or the failure of a detector.
 fn summary(view: &FrameView) -> String {
     let failed = view.results.iter().filter(|result| result.status == ResultStatus::Failed);
     let mut parts: Vec<String> = failed
@@ -329,7 +348,11 @@ fn summary(view: &FrameView) -> String {
         *counts.entry(detection.detection.label.as_str()).or_default() += 1;
     }
     parts.extend(counts.into_iter().map(|(label, count)| out::counted_label(count, label)));
-    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        let detectors: Vec<&str> = view.results.iter().map(|result| result.detector.as_str()).collect();
+        return format!("nothing (detectors: {})", detectors.join(", "));
+    }
+    parts.join(", ")
 }
 
 /// The files in their order: as fast as they are polled, or at most `fps` a second. After a late one the next follows a whole

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
 
-/// Adds users, lists them, changes their rights
+/// Adds users, lists them, and changes their role, quota, rate limit or password, or disables them
 #[derive(Debug, Args)]
 pub struct User {
     #[command(subcommand)]
@@ -21,6 +21,8 @@ pub struct User {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add a user; without --password-stdin, a password is generated and printed
+    // Without it, the usage of an error names options that are set in the environment as if they were required.
+    #[command(override_usage = "sightline user add [OPTIONS] <EMAIL>")]
     Add {
         /// E-mail address; usable to sign in
         #[arg(value_name = "EMAIL")]
@@ -47,7 +49,8 @@ enum Action {
         #[command(flatten)]
         server: ClientArgs,
     },
-    /// Change the rights or the password of a user
+    /// Change the role, quota, rate limit or password of a user, or disable the user
+    #[command(override_usage = "sightline user set [OPTIONS] <USER>")]
     Set {
         /// User name or e-mail address
         #[arg(value_name = "USER")]

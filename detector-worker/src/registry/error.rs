@@ -12,7 +12,7 @@ pub enum OpenError {
     /// The models document is invalid.
     #[error("{file}: {cause}")]
     Document {
-        /// The file, or `models.yaml` for the built-in one.
+        /// The setting and the file, or `models.yaml` for the built-in one.
         file: String,
         /// What is invalid.
         cause: String,

@@ -41,6 +41,7 @@ fn every_variable_is_readable() {
         "box.width * box.height > 0.003 * double(frame.width) * double(frame.height)",
         "hour == 22 && weekday == 6",
         r#"label in ["person", "face"]"#,
+        "label == 'face' && label in ['person', 'face']",
         r#"category == "" && make == "" && model == "" && year == 0"#,
         r#"(label == "face" ? confidence : 0.0) > 0.5"#,
         r#"size(label) == 4 && "FACE".lowerAscii() == label"#,

@@ -25,9 +25,11 @@ pub struct Dlq {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List dead letters that were not redriven yet, oldest first
+    // Without it, the usage of an error names options that are set in the environment as if they were required.
+    #[command(override_usage = "sightline dlq list [OPTIONS] <frames|results>")]
     List {
         /// Topic of the originals
-        #[arg(value_enum)]
+        #[arg(value_enum, value_name = "frames|results")]
         of: Kind,
         /// Maximum number of dead letters
         #[arg(long, default_value_t = 100, value_name = "NUMBER")]
@@ -39,9 +41,10 @@ enum Action {
         log: LogArgs,
     },
     /// Send dead letters to their original topic again, after their cause was fixed
+    #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results>")]
     Redrive {
         /// Topic of the originals
-        #[arg(value_enum)]
+        #[arg(value_enum, value_name = "frames|results")]
         of: Kind,
         /// Only those with this cause; the others are marked as redriven without being sent
         #[arg(long, value_name = "CODE")]

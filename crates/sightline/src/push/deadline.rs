@@ -18,6 +18,14 @@ pub struct ServerAbsent {
     reason: String,
 }
 
+/// The server requested a pause that no file waits for: the other files would fail too.
+#[derive(Debug, thiserror::Error)]
+#[error("not retried: {reason}; the server asks to wait {}", rounded_up(*.pause))]
+pub struct PauseTooLong {
+    pause: Duration,
+    reason: String,
+}
+
 /// A failure that a retry may overcome.
 pub enum Failure {
     /// The server refused, and requested this pause.
@@ -61,11 +69,15 @@ impl Deadline {
     /// Waits before a retry, at least `pause`.
     ///
     /// # Errors
-    /// When the time limit would pass during the pause; `ServerAbsent` if the server did not respond.
+    /// When the time limit would pass during the pause; `ServerAbsent` if the server did not respond, `PauseTooLong` if it requested
+    /// a pause beyond every limit.
     pub async fn wait(&mut self, failure: Failure, pause: Duration) -> anyhow::Result<()> {
         let (pause, reason) = match failure {
             Failure::Refused(requested, reason) => {
                 self.answered();
+                if requested > self.busy.max(BUSY_LIMIT) {
+                    return Err(PauseTooLong { pause: requested, reason }.into());
+                }
                 (pause.max(requested), reason)
             }
             Failure::Unanswered(reason) => {
@@ -76,11 +88,26 @@ impl Deadline {
                 (pause, reason)
             }
         };
-        if self.started.elapsed().saturating_add(pause) > self.busy {
-            bail!("gave up after {} s: {reason}", self.busy.as_secs());
+        let elapsed = self.started.elapsed();
+        if elapsed.saturating_add(pause) > self.busy {
+            bail!("gave up after {} s: {reason}; the next try was due in {}", elapsed.as_secs(), rounded_up(pause));
         }
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+}
+
+/// A pause in the unit that suits it: `90 s`, `45 min`, `45 h`, `12 days`.
+fn rounded_up(pause: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+    match seconds {
+        0..=120 => format!("{seconds} s"),
+        121..=7200 => format!("{} min", seconds.div_ceil(MINUTE)),
+        7201..=259_200 => format!("{} h", seconds.div_ceil(HOUR)),
+        _ => format!("{} days", seconds.div_ceil(DAY)),
     }
 }
 
@@ -123,6 +150,25 @@ mod tests {
         assert_eq!(absent.to_string(), "gave up after 70 s: gone");
         deadline.started = deadline.requested;
         assert_eq!(deadline.begin_request(Duration::from_secs(70)), LEAST_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn a_pause_beyond_every_limit_is_not_waited_for() {
+        let refuse = |pause| Failure::Refused(pause, "429: quota is used up".to_owned());
+        let mut deadline = Deadline::new(None);
+        let refused = deadline.wait(refuse(Duration::from_secs(44 * 3600 + 1)), MOMENT).await.unwrap_err();
+        let expected = "not retried: 429: quota is used up; the server asks to wait 45 h";
+        assert_eq!(refused.downcast::<PauseTooLong>().unwrap().to_string(), expected);
+        let refused = Deadline::new(Some(2)).wait(refuse(Duration::from_secs(20)), MOMENT).await.unwrap_err();
+        assert_eq!(refused.to_string(), "gave up after 0 s: 429: quota is used up; the next try was due in 20 s");
+        assert!(!refused.is::<PauseTooLong>());
+    }
+
+    #[test]
+    fn a_pause_has_a_suitable_unit() {
+        for (seconds, expected) in [(20, "20 s"), (150, "3 min"), (7201, "3 h"), (12 * 86_400, "12 days")] {
+            assert_eq!(rounded_up(Duration::from_secs(seconds)), expected);
+        }
     }
 
     #[tokio::test]
