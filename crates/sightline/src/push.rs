@@ -133,16 +133,15 @@ impl Push {
         while let Some(next) = stop.run_until_cancelled(outcomes.next()).await {
             let Some((file, outcome)) = next else {
                 bar.finish_and_clear();
-                count.started = started.load(Ordering::Relaxed);
-                return refusal.map_or(Ok(count.failed), |error| Err(count.explain(error)));
+                return Ok(count.failed);
             };
+            count.started = started.load(Ordering::Relaxed);
             match outcome {
                 Err(error) if error.is::<ServerAbsent>() => {
                     bar.finish_and_clear();
-                    count.started = started.load(Ordering::Relaxed);
                     return Err(count.explain(error));
                 }
-                // The files that are being sent end; the error stands once, after them.
+                // No file is started any more; the error is printed once, after the results of those that were.
                 Err(error) if error.is::<PauseTooLong>() => {
                     is_refused.store(true, Ordering::Relaxed);
                     refusal.get_or_insert(error);
@@ -155,6 +154,12 @@ impl Push {
             }
             count.done += 1;
             bar.inc(1);
+            if count.done == count.started
+                && let Some(error) = refusal.take()
+            {
+                bar.finish_and_clear();
+                return Err(count.explain(error));
+            }
         }
         bar.finish_and_clear();
         count.started = started.load(Ordering::Relaxed);

@@ -31,7 +31,7 @@ pub fn router(bus: Arc<dyn Bus>) -> Router {
 }
 
 async fn list(State(bus): State<Arc<dyn Bus>>, Path(role): Path<String>, Query(query): Query<ListQuery>) -> Response {
-    let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
+    let Some(role) = dead_letter_topic(&role) else { return no_such(&role) };
     response(super::list(&*bus, role, query.limit).await)
 }
 
@@ -40,17 +40,33 @@ async fn redrive(
     Path(role): Path<String>,
     Query(query): Query<RedriveQuery>,
 ) -> Response {
-    let Ok(role) = role.parse::<TopicRole>() else { return no_such(&role) };
+    let Some(role) = dead_letter_topic(&role) else { return no_such(&role) };
     response(super::redrive(&*bus, role, query.cause.as_deref()).await)
 }
 
+/// The topic of dead letters with this name.
+fn dead_letter_topic(role: &str) -> Option<TopicRole> {
+    TopicRole::ALL.into_iter().filter_map(TopicRole::dead_letters).find(|topic| topic.to_string() == role)
+}
+
 fn no_such(role: &str) -> Response {
-    (StatusCode::NOT_FOUND, format!("there is no topic {role}")).into_response()
+    (StatusCode::NOT_FOUND, format!("{role} is not a topic of dead letters; frames_dlq and results_dlq are")).into_response()
 }
 
 fn response<T: Serialize>(result: anyhow::Result<T>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_topics_of_dead_letters_are_listed() {
+        assert_eq!(dead_letter_topic("frames_dlq"), Some(TopicRole::FramesDlq));
+        assert_eq!(dead_letter_topic("frames"), None);
     }
 }

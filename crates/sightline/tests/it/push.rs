@@ -111,6 +111,28 @@ fn an_interrupted_push_counts_files_without_an_answer() {
 }
 
 #[test]
+fn a_used_up_quota_ends_the_push_with_one_line() {
+    let problem = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 160000\r\ncontent-length: 13\r\n\r\nquota used up";
+    let refusal = "not retried: 429 Too Many Requests: quota used up; the server asks to wait 45 h";
+    for (files, expected) in [(1, refusal.to_owned()), (10, format!("8 of 10 files done (8 failed), 2 not sent: {refusal}"))] {
+        let (server, folder) = (FakeServer::start(&[problem; 10]), images(files));
+        let output = server.push(&[folder.path().to_str().unwrap()]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(&expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(server.requests().len(), files.min(8));
+    }
+}
+
+#[test]
+fn a_usage_names_no_option_of_the_environment() {
+    let server = FakeServer::start(&[]);
+    let output = server.push(&[]).env("SIGHTLINE_DATA_DIR", "/nowhere").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Usage: sightline push [OPTIONS] <FILE|FOLDER>...\n"), "{said}");
+}
+
+#[test]
 fn extreme_numbers_are_refused_or_work() {
     let body = r#"{"frame_id":"0198c2a0-0000-7000-8000-000000000001","detectors":[],"results_url":"/v1/frames/1"}"#;
     let answer = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{body}", body.len());
