@@ -7,7 +7,7 @@ use accounts::Scope;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{get, post};
 use bus::Bus;
 use contracts::StreamName;
@@ -201,9 +201,13 @@ async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Respo
     if !stream_credential.caller.may(Scope::AlertsRead) {
         return Err(ApiError::Forbidden);
     }
+    // It never expires, reads every tenant and allows everything.
+    if stream_credential.caller.user.is_none() {
+        return Err(ApiError::OperatorToken);
+    }
     let left =
         stream_credential.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
-    let cookie = credential.as_cookie(&headers, left)?;
-    let headers = [(SET_COOKIE, cookie), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((StatusCode::NO_CONTENT, headers).into_response())
+    let cookies = credential.as_cookies(&headers, left)?.map(|cookie| (SET_COOKIE, cookie));
+    let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((StatusCode::NO_CONTENT, headers, AppendHeaders(cookies)).into_response())
 }

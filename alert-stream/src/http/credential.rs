@@ -11,6 +11,10 @@ use crate::http::error::ApiError;
 
 /// Name of the cookie.
 const COOKIE_NAME: &str = "sightline_alerts";
+/// Paths to which a browser sends the cookie: those of the streams.
+const COOKIE_PATHS: [&str; 2] = ["/v1/alerts", "/alerts"];
+/// Path of the cookie that earlier versions set. It is deleted.
+const FORMER_PATH: &str = "/";
 
 /// A token that was not verified yet.
 pub struct Credential(String);
@@ -40,9 +44,14 @@ impl Credential {
         Some(Self(token.to_owned()))
     }
 
-    /// The credential as a `Set-Cookie` value that expires after `left`.
-    pub fn as_cookie(&self, headers: &HeaderMap, left: Option<Duration>) -> Result<HeaderValue, ApiError> {
-        // The characters of a bearer token (RFC 6750) are legal in a cookie, and our tokens contain no others.
+    /// The `Set-Cookie` values that give the credential to a browser until `left` is over: one for each path of a stream, and one
+    /// that deletes the cookie of earlier versions. The deletion is not the last, because some clients ignore paths and keep
+    /// only the last value of a name.
+    ///
+    /// # Errors
+    /// When the token has a character that no cookie may have.
+    pub fn as_cookies(&self, headers: &HeaderMap, left: Option<Duration>) -> Result<[HeaderValue; 3], ApiError> {
+        // The characters of a bearer token (RFC 6750) are legal in a cookie; no token of ours has others.
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if !self.0.bytes().all(legal) {
             return Err(ApiError::InvalidCredential);
@@ -51,8 +60,16 @@ impl Credential {
         let encrypted =
             headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
         let secure = if encrypted { "; Secure" } else { "" };
-        let cookie = format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Strict{age}{secure}", self.0);
-        HeaderValue::from_str(&cookie).map_err(|_| ApiError::InvalidCredential)
+        let cookie = |path: &str, token: &str, age: &str| {
+            let cookie = format!("{COOKIE_NAME}={token}; Path={path}; HttpOnly; SameSite=Strict{age}{secure}");
+            HeaderValue::from_str(&cookie).map_err(|_| ApiError::InvalidCredential)
+        };
+        let [path, older_path] = COOKIE_PATHS;
+        Ok([
+            cookie(path, &self.0, &age)?,
+            cookie(FORMER_PATH, "", "; Max-Age=0")?,
+            cookie(older_path, &self.0, &age)?,
+        ])
     }
 }
 

@@ -27,6 +27,9 @@ pub enum ApiError {
     /// The credential lacks the scope.
     #[error("the token lacks the scope alerts:read")]
     Forbidden,
+    /// The operator's token never goes into a browser.
+    #[error("the operator's token cannot be given to a browser as a cookie; use the token of a user")]
+    OperatorToken,
     /// No route has this path.
     #[error("there is nothing at this path; the paths are /v1/alerts and /v1/alerts/cookie")]
     UnknownPath,
@@ -55,7 +58,7 @@ impl ApiError {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::NoCredential => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::InvalidCredential => (StatusCode::UNAUTHORIZED, "invalid_token"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Forbidden | Self::OperatorToken => (StatusCode::FORBIDDEN, "forbidden"),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use accounts::Caller;
+use contracts::UserId;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -86,28 +87,50 @@ async fn a_client_over_the_limit_gets_503_until_another_disconnects() {
     replica.stop().await;
 }
 
+/// The `Set-Cookie` headers of a response.
+fn cookies(response: &reqwest::Response) -> Vec<String> {
+    response.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap().to_owned()).collect()
+}
+
 #[tokio::test]
 async fn a_browser_listens_with_an_http_only_cookie() {
     let test = TestStream::new();
+    let user = Some(UserId::now());
+    test.accounts.add("alice-token", Caller { user, ..reader("alice", None) });
     let replica = test.replica(&[]).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("http://{}{path}", replica.address);
-    let plain = http.post(url("/v1/alerts/cookie")).bearer_auth(ADMIN).send().await.unwrap();
+    let plain = http.post(url("/v1/alerts/cookie")).bearer_auth("alice-token").send().await.unwrap();
     assert_eq!(plain.status(), StatusCode::NO_CONTENT);
-    let cookie = plain.headers()["set-cookie"].to_str().unwrap().to_owned();
-    for part in ["Path=/", "HttpOnly", "SameSite=Strict"] {
-        assert!(cookie.split("; ").any(|attribute| attribute == part), "{cookie}");
-    }
-    assert!(!cookie.contains("Secure"));
-    let proxied = http.post(url("/v1/alerts/cookie")).bearer_auth(ADMIN).header("X-Forwarded-Proto", "https");
-    let secure = proxied.send().await.unwrap().headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(secure.split("; ").any(|attribute| attribute == "Secure"), "{secure}");
+    let end = "HttpOnly; SameSite=Strict";
+    let expected = [
+        format!("sightline_alerts=alice-token; Path=/v1/alerts; {end}"),
+        format!("sightline_alerts=; Path=/; {end}; Max-Age=0"),
+        format!("sightline_alerts=alice-token; Path=/alerts; {end}"),
+    ];
+    assert_eq!(cookies(&plain), expected, "no other path of the server gets the token");
+    let proxied = http.post(url("/v1/alerts/cookie")).bearer_auth("alice-token").header("X-Forwarded-Proto", "https");
+    let secure = cookies(&proxied.send().await.unwrap());
+    assert!(secure.iter().all(|cookie| cookie.ends_with("; Secure")), "{secure:?}");
 
-    let pair = cookie.split("; ").next().unwrap();
+    let pair = expected[0].split("; ").next().unwrap();
     let mut client = SseClient::send(http.get(url("/v1/alerts")).header("Cookie", format!("theme=dark; {pair}"))).await;
     test.publish(alerts(0..1)).await;
     assert_eq!(client.numbers(1).await, [0]);
     let by_cookie = http.post(url("/v1/alerts/cookie")).header("Cookie", pair).send().await.unwrap();
     assert_eq!(by_cookie.status(), StatusCode::UNAUTHORIZED, "a cookie cannot be exchanged for a cookie");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn the_operators_token_never_becomes_a_cookie() {
+    let test = TestStream::new();
+    let replica = test.replica(&[]).await;
+    let url = format!("http://{}/v1/alerts/cookie", replica.address);
+    let refused = reqwest::Client::new().post(url).bearer_auth(ADMIN).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(cookies(&refused).is_empty());
+    let problem: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(problem["detail"], "the operator's token cannot be given to a browser as a cookie; use the token of a user");
     replica.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use contracts::FrameId;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -32,6 +32,14 @@ async fn past_alerts_are_listed_in_pages() {
     assert!(server.get("/v1/alerts/history?rule=none").await["items"].as_array().unwrap().is_empty());
 }
 
+/// The headers of the fake alert-stream's responses; one occurs twice.
+const HEADERS: [(&str, &str); 4] = [
+    ("content-type", "text/event-stream"),
+    ("x-own", "1"),
+    ("set-cookie", "a=1; Path=/v1/alerts"),
+    ("set-cookie", "a=1; Path=/alerts"),
+];
+
 /// A fake alert-stream: its URL, the requests it receives, and a channel for the events it sends.
 async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Bytes, std::io::Error>>) {
     let (sender, requests) = mpsc::channel(4);
@@ -47,7 +55,7 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
                 events.recv().await.map(|event| (event, Some(events)))
             });
             let response: Response =
-                ([("content-type", "text/event-stream"), ("x-own", "1")], Body::from_stream(stream)).into_response();
+                (AppendHeaders(HEADERS), Body::from_stream(stream)).into_response();
             response
         }
     };
@@ -72,6 +80,8 @@ async fn alerts_are_proxied_until_the_client_disconnects() {
     let mut response = pending.await.unwrap().unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-own"], "1");
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1; Path=/v1/alerts", "a=1; Path=/alerts"]);
     assert_eq!(response.chunk().await.unwrap().unwrap(), "id: 8\n\n");
 
     drop(response);

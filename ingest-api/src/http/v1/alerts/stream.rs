@@ -55,7 +55,8 @@ async fn older_alerts(State(app): State<App>, request: Request) -> Result<Respon
 /// Sets the cookie of the streams.
 #[utoipa::path(
     post, path = "/v1/alerts/cookie", operation_id = "alerts_cookie", tag = "alerts",
-    summary = "Sets a cookie that opens /v1/alerts to a browser's EventSource, which sends no headers",
+    summary = "Sets a cookie that opens /v1/alerts and /alerts to a browser's EventSource, which sends no headers. Its value is the \
+        token; the operator's token is refused",
     security(("oauth2" = ["alerts:read"]), ("bearer" = [])),
     responses(
         (status = 204, description = "The cookie is set", headers(("Set-Cookie" = String, description = "The cookie"))),
