@@ -26,6 +26,7 @@ pub mod ids;
 pub mod result;
 pub mod rule;
 pub mod schemas;
+mod time;
 pub mod topics;
 pub mod vehicle;
 
@@ -43,4 +44,5 @@ pub use ids::{
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use rule::Rule;
+pub use time::whole_microseconds;
 pub use topics::{Topic, TopicRole, Topics};

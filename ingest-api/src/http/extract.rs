@@ -9,8 +9,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path};
-use contracts::StreamName;
 use contracts::api::Page;
+use contracts::{StreamName, whole_microseconds};
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
@@ -131,7 +131,7 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
     since_1970(name, moment).map(Some)
 }
 
-/// Checks the capture time of an image.
+/// Checks the capture time of an image and cuts it to microseconds.
 ///
 /// # Errors
 /// When it is before 1970, or more than an hour ahead of the server.
@@ -141,7 +141,7 @@ pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
             "captured_at is in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
         )));
     }
-    since_1970("captured_at", moment)
+    since_1970("captured_at", whole_microseconds(moment))
 }
 
 /// Checks that every database can store a time.

@@ -2,7 +2,7 @@
 
 use bus::Position;
 use contracts::result::ResultData;
-use contracts::{FrameEvent, Message, Outcome, ResultEvent};
+use contracts::{FrameEvent, Message, Outcome, ResultEvent, whole_microseconds};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ fn result(frame: &FrameEvent, message: &Message, inference: &Inference, outcome:
             detector: inference.name().clone(),
             model: inference.model().to_owned(),
             captured_at: frame.captured_at,
-            processed_at: Timestamp::now(),
+            processed_at: whole_microseconds(Timestamp::now()),
             outcome,
         },
     }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::api::{DetectionAccepted, DetectionView, NewDetection, Page, Problem};
 use contracts::result::ResultData;
-use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outcome, ResultEvent};
+use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outcome, ResultEvent, whole_microseconds};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
@@ -179,7 +179,7 @@ fn event(
     detection: Detection,
     traceparent: Option<String>,
 ) -> Result<ResultEvent, ApiError> {
-    let now = Timestamp::now();
+    let now = whole_microseconds(Timestamp::now());
     let captured_at = captured_at(new.captured_at.unwrap_or(now))?;
     let detector: DetectorName = match new.detector {
         Some(name) => name,

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::api::{FrameAccepted, FrameView};
-use contracts::{BlobKey, BlobKind, DetectorName, FrameContent, FrameEvent, FrameId, StreamName};
+use contracts::{BlobKey, BlobKind, DetectorName, FrameContent, FrameEvent, FrameId, StreamName, whole_microseconds};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
@@ -171,7 +171,7 @@ struct Frame {
 impl Frame {
     fn new(app: &App, caller: &Caller, query: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
         let names = detectors(app, query.detectors.as_deref())?;
-        let captured_at = query.captured_at.unwrap_or_else(Timestamp::now);
+        let captured_at = query.captured_at.unwrap_or_else(|| whole_microseconds(Timestamp::now()));
         let may_be_a_repeat = query.captured_at.is_none() && headers.contains_key(IDEMPOTENCY_KEY);
         Ok(Self {
             id: frame_id(headers, caller)?,

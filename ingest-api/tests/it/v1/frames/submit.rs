@@ -5,7 +5,7 @@ use contracts::{BlobKind, Event, FrameContent, FrameEvent, FrameId, TopicRole};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 
-use crate::support::{ADMIN, OTHER, READER, TestServer, jpeg, png, problem};
+use crate::support::{ADMIN, OTHER, READER, TestServer, jpeg, png, problem, result_of};
 
 async fn accepted(response: reqwest::Response) -> FrameAccepted {
     let status = response.status();
@@ -43,6 +43,22 @@ async fn an_accepted_frame_is_published_unchanged() {
     assert_eq!(event.reply_to, None);
     assert_eq!(event.content, FrameContent::Inline(image.into()));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_has_the_same_time_everywhere() {
+    for path in ["/v1/frames?captured_at=2026-01-02T03:04:05.123456789Z", "/v1/frames"] {
+        let server = TestServer::start().await;
+        let body = accepted(server.post_image(path, png(9, 9, 90)).send().await.unwrap()).await;
+        let event = FrameEvent::from_message(&server.message(TopicRole::Frames, 0).await).unwrap();
+        assert_eq!(body.captured_at, Some(event.captured_at));
+        let mut result = result_of(event.id, Vec::new());
+        result.data.captured_at = event.captured_at;
+        server.index(result).await;
+        let stored = server.get(&body.results_url).await;
+        assert_eq!(stored["captured_at"], serde_json::to_value(body.captured_at).unwrap(), "{path}");
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
