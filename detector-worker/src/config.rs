@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
-use contracts::FrameArgs;
+use contracts::{DetectorName, FrameArgs};
 use settings::{Check, Faults, bytes, count, duration, milliseconds, on_off};
 
 use crate::registry::{OpenError, Registry};
@@ -136,6 +136,13 @@ impl Check for Config {
 }
 
 impl Config {
+    /// Checks that the file of models is valid and has these detectors. Reads no model.
+    pub fn check_with(&self, detectors: &[DetectorName], faults: &mut Faults) {
+        if let Some(registry) = faults.collect(self.models.registry()) {
+            registry.check(detectors, faults);
+        }
+    }
+
     /// Folder of the crash log.
     pub fn state_dir(&self) -> PathBuf {
         self.worker_state_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("sightline-detector-worker"))

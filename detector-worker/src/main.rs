@@ -65,7 +65,7 @@ impl Check for Program {
 
 impl Check for Own {
     fn check(&self, faults: &mut Faults) {
-        self.config.check(faults);
+        self.config.check_with(&self.shared.frames.detectors, faults);
         self.shared.topics.check(faults);
     }
 }

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use contracts::DetectorName;
 use serde::Deserialize;
+use settings::Faults;
 use sha2::{Digest, Sha256};
 
 use crate::model::Detector;
@@ -93,6 +94,13 @@ impl Registry {
                 dir: models_dir.to_path_buf(),
             }
         })
+    }
+
+    /// Adds an error for each detector that has no models.
+    pub fn check(&self, detectors: &[DetectorName], faults: &mut Faults) {
+        for detector in detectors {
+            faults.collect(self.models_of(detector));
+        }
     }
 
     /// The models of a detector, the preferred one first.

@@ -11,7 +11,8 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Debug, Clone, Args)]
 pub struct HttpArgs {
     /// Address of the port for clients
-    #[arg(long, env = "SIGHTLINE_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "SIGHTLINE_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "ADDRESS",
+        value_parser = settings::address())]
     pub http_addr: String,
 
     /// Certificate chain of this server, PEM file. If set, the port accepts only TLS. A changed file takes effect without a
@@ -37,11 +38,13 @@ pub struct HttpArgs {
 #[derive(Debug, Clone, Args)]
 pub struct OperatorArgs {
     /// Address of the admin port (health, metrics, operator calls), or `off`. Never expose it
-    #[arg(long, env = "SIGHTLINE_ADMIN_ADDR", default_value = "127.0.0.1:9600", value_name = "ADDRESS")]
+    #[arg(long, env = "SIGHTLINE_ADMIN_ADDR", default_value = "127.0.0.1:9600", value_name = "ADDRESS",
+        value_parser = settings::address_or_off())]
     pub admin_addr: String,
 
     /// Address of the probe port (/healthz and /readyz only), such as 0.0.0.0:9601, or `off`. An orchestrator may reach it
-    #[arg(long, env = "SIGHTLINE_PROBE_ADDR", default_value = "off", value_name = "ADDRESS")]
+    #[arg(long, env = "SIGHTLINE_PROBE_ADDR", default_value = "off", value_name = "ADDRESS",
+        value_parser = settings::address_or_off())]
     pub probe_addr: String,
 
     /// Log filter, such as `info` or `warn,indexer=debug`

@@ -9,6 +9,7 @@
 //!
 //! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
 
+mod address;
 mod faults;
 mod in_effect;
 mod keys;
@@ -16,6 +17,7 @@ mod secret;
 mod sources;
 mod values;
 
+pub use address::{address, address_or_off};
 pub use faults::{Check, Faults};
 pub use in_effect::{InEffect, in_effect};
 pub use keys::{KNOWN, keys_of};

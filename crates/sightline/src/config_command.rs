@@ -9,7 +9,8 @@ use crate::up::Up;
 /// Checks or prints settings
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// List everything that is wrong with the settings of `up`; the exit status is 2 if something is
+    /// List everything that is wrong with the settings of `up`; the exit status is 2 if something is. It reads the files that the
+    /// settings name, but does not check permissions of folders, ports in use, model files and servers: `up` does
     Check(Box<Up>),
     /// Print each setting in effect and where it comes from; secrets are masked
     Print(Box<Up>),

@@ -90,7 +90,7 @@ impl Check for Up {
         self.http.check(faults);
         self.kafka.check(faults);
         self.admin_token.check(faults);
-        self.worker.check(faults);
+        self.worker.check_with(&self.frames.detectors, faults);
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
         self.ingest.openid.check(&self.tokens.token_issuer, faults);
         self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, faults);

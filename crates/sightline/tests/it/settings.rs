@@ -86,6 +86,19 @@ fn config_check_warns_of_a_misspelt_log_level() {
 }
 
 #[test]
+fn config_check_refuses_addresses_and_detectors_that_up_refuses() {
+    let addresses = ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_ADMIN_ADDR", "SIGHTLINE_PROBE_ADDR"];
+    for wrong in [":8080", "0.0.0.0:80801", "8080"] {
+        let stderr = reported(&addresses.map(|key| (key, wrong)), &addresses);
+        assert!(stderr.contains("such as 127.0.0.1:8080"), "{stderr}");
+    }
+    let stderr = reported(&[("SIGHTLINE_DETECTORS", "face,vehicle")], &["SIGHTLINE_DETECTORS"]);
+    assert!(stderr.contains("there is no detector `vehicle`, only face"), "{stderr}");
+    let valid = config(&["check"], &addresses.map(|key| (key, "localhost:8080")));
+    assert!(valid.status.success(), "{}", text(&valid.stderr));
+}
+
+#[test]
 fn config_check_reports_each_wrong_openid_setting() {
     let (issuer, client) = (("SIGHTLINE_OIDC_ISSUER", "https://a.example"), ("SIGHTLINE_OIDC_CLIENT_ID", "web"));
     let wrong = [
