@@ -16,7 +16,8 @@ use crate::data_dir::{DataDir, token_file};
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
     /// The server
-    #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL",
+        value_parser = server_url)]
     server: Url,
 
     /// API token [default: the admin token of the data folder, for servers on this machine only]
@@ -38,6 +39,9 @@ pub struct ClientArgs {
     #[command(flatten)]
     data_dir: DataDir,
 }
+
+/// Time limit for a request that finds out which scheme a server speaks.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client with its credential. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +103,21 @@ fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{flag}: {} cannot be read", path.display()))
 }
 
+/// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`.
+fn server_url(text: &str) -> Result<Url, String> {
+    let parse = |text: &str| {
+        text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+    };
+    if let Some(url) = parse(text) {
+        return Ok(url);
+    }
+    let with_scheme = format!("http://{text}");
+    if !text.contains("://") && parse(&with_scheme).is_some() {
+        return Err(format!("the scheme is missing; write {with_scheme}"));
+    }
+    Err("it must be the URL of a server, such as http://127.0.0.1:8080".to_owned())
+}
+
 /// Whether the host of a URL is this machine's loopback interface.
 pub fn is_loopback(server: &Url) -> bool {
     let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -124,14 +143,24 @@ impl Client {
     /// Explains why a request got no response and what to do about it.
     ///
     /// # Errors
-    /// When a retry cannot succeed, because one side does not trust the other's certificate.
-    pub fn connection_error(&self, error: &reqwest::Error) -> anyhow::Result<String> {
+    /// [`WrongServer`] when a retry cannot succeed, because one side does not trust the other's certificate, or the server speaks
+    /// the other scheme.
+    pub async fn connection_error(&self, error: &reqwest::Error) -> anyhow::Result<String> {
         let (cause, server) = (root(error), &self.server);
-        if cause.contains("invalid peer certificate") {
-            bail!("{server} has a certificate that is not trusted here: {cause}; name its authority with --cacert");
+        if cause.contains(UNTRUSTED) {
+            bail!(WrongServer(format!(
+                "{server} has a certificate that is not trusted here: {cause}; name its authority with --cacert"
+            )));
         }
-        if cause.contains("received fatal alert: CertificateRequired") {
-            bail!("{server} accepts only clients with a certificate; name one with --cert and --key");
+        if cause.contains(CERTIFICATE_REQUIRED) {
+            bail!(WrongServer(format!(
+                "{server} accepts only clients with a certificate; name one with --cert and --key"
+            )));
+        }
+        if let Some(right) = self.right_scheme(error, &cause).await {
+            let (wrong, speaks) = (server.scheme(), right.scheme());
+            let right = right.as_str().trim_end_matches('/');
+            bail!(WrongServer(format!("the server speaks {speaks}, not {wrong}: use {right}")));
         }
         if error.is_timeout() && !error.is_connect() {
             return Ok(format!("{server} did not answer in time"));
@@ -143,10 +172,39 @@ impl Client {
         Ok(format!("{server} cannot be reached: {cause}; {advice}"))
     }
 
+    /// The URL of the server with the other scheme, if the server speaks that one. The request that finds this out has no credential.
+    async fn right_scheme(&self, error: &reqwest::Error, cause: &str) -> Option<Url> {
+        let is_encrypted = self.server.scheme() == "https";
+        // Without TLS, a connection that opens and then fails; with TLS, a handshake that fails, unless the server's TLS refuses it.
+        let may_be_wrong = if is_encrypted { !cause.contains("received fatal alert") } else { !error.is_connect() };
+        if !may_be_wrong || error.is_timeout() {
+            return None;
+        }
+        let mut other = self.server.clone();
+        let port = self.server.port_or_known_default();
+        other.set_scheme(if is_encrypted { "http" } else { "https" }).ok()?;
+        other.set_port(port).ok()?;
+        let speaks_it = match self.http.get(other.clone()).timeout(PROBE_TIMEOUT).send().await {
+            Ok(_) => true,
+            // Only TLS has certificates.
+            Err(error) => [UNTRUSTED, CERTIFICATE_REQUIRED].iter().any(|text| root(&error).contains(text)),
+        };
+        speaks_it.then_some(other)
+    }
+
     fn url(&self, path: &str) -> anyhow::Result<Url> {
         self.server.join(path).with_context(|| format!("{} is not the address of a server", self.server))
     }
 }
+
+/// What the TLS library says about a certificate without a trusted authority, and about a client without a certificate.
+const UNTRUSTED: &str = "invalid peer certificate";
+const CERTIFICATE_REQUIRED: &str = "received fatal alert: CertificateRequired";
+
+/// No request to this server can succeed with these arguments.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongServer(String);
 
 /// An error response.
 pub enum ErrorResponse {
@@ -184,6 +242,18 @@ pub fn root(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_a_scheme_is_refused_with_the_right_url() {
+        for text in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "cameras.example.com"] {
+            let error = server_url(text).unwrap_err();
+            assert!(error.ends_with(&format!("write http://{text}")), "{error}");
+        }
+        for text in ["", "ftp://localhost", "http://", "http//localhost", "localhost:80801"] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
+        assert!(server_url("https://cameras.example.com").is_ok());
+    }
 
     #[test]
     fn the_local_token_is_sent_to_local_servers_only() {

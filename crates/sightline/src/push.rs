@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use self::deadline::{Deadline, Failure, PauseTooLong, ServerAbsent};
 use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, ErrorResponse, read_error, root};
+use crate::client::{Client, ClientArgs, ErrorResponse, WrongServer, read_error, root};
 use crate::out;
 
 /// Sends images, or folders of them, and prints the detections
@@ -115,8 +115,8 @@ impl Push {
     /// Sends the files and prints a line for each; returns how many failed.
     ///
     /// # Errors
-    /// After a signal, when the server is absent, and when it requests a pause that no file waits for; says what became of the
-    /// files.
+    /// After a signal, when the server is absent or the wrong one, and when it requests a pause that no file waits for; says
+    /// what became of the files.
     async fn send_all(&self, client: &Client, files: &[PathBuf]) -> anyhow::Result<usize> {
         let stop = platform::shutdown::on_signal()?;
         let bar = progress(files.len());
@@ -137,6 +137,10 @@ impl Push {
             };
             count.started = started.load(Ordering::Relaxed);
             match outcome {
+                Err(error) if error.is::<WrongServer>() => {
+                    bar.finish_and_clear();
+                    return Err(error);
+                }
                 Err(error) if error.is::<ServerAbsent>() => {
                     bar.finish_and_clear();
                     return Err(count.explain(error));
@@ -204,7 +208,7 @@ impl Push {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error)?))),
+            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error).await?))),
         };
         let sent = match response.status() {
             StatusCode::OK => body(response).await?.map(|view| Sent::Seen(Box::new(view))),
@@ -235,7 +239,7 @@ impl Push {
         let no_results = || Failure::Refused(Duration::ZERO, "it has no results yet".to_owned());
         let response = match client.get(&accepted.results_url)?.timeout(timeout).send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error)?))),
+            Err(error) => return Ok(Err(Failure::Unanswered(client.connection_error(&error).await?))),
         };
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(Err(no_results()));

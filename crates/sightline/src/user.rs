@@ -223,7 +223,7 @@ fn print(user: &Value) -> anyhow::Result<()> {
 async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => bail!(client.connection_error(&error)?),
+        Err(error) => bail!(client.connection_error(&error).await?),
     };
     if response.status().is_success() {
         return response.json().await.context("the response is not from a Sightline server");

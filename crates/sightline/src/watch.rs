@@ -111,7 +111,7 @@ impl Watch {
                 ErrorResponse::RetryAfter(_, message) => Ok(Err(message)),
                 ErrorResponse::Permanent(message) => bail!(message),
             },
-            Err(error) => Ok(Err(client.connection_error(&error)?)),
+            Err(error) => Ok(Err(client.connection_error(&error).await?)),
         }
     }
 }

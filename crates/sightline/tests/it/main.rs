@@ -16,6 +16,7 @@ mod processes;
 mod push;
 mod real_input;
 mod reference_flow;
+mod scheme;
 mod settings;
 mod startup_commands;
 mod tls;
