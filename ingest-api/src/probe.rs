@@ -33,6 +33,32 @@ impl ImageType {
     }
 }
 
+/// The name of a type of image that is not accepted, by the first bytes: HEIC, AVIF, GIF, BMP or TIFF.
+pub fn other_image_type(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => by_brands(brands),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("GIF"),
+        // The size of the file, then four bytes that are 0.
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Some("BMP"),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => Some("TIFF"),
+        _ => None,
+    }
+}
+
+/// Most brands that are compared: a file lists the main one, its version and a few others.
+const MAX_BRANDS: usize = 16;
+
+/// The type of a file in the ISO base media format, by its brands (ISO/IEC 23008-12, and the AV1 image format). AVIF first: its files
+/// may also have the general brand `mif1`. Videos have other brands.
+fn by_brands(brands: &[u8]) -> Option<&'static str> {
+    let brands: Vec<&[u8]> = brands.chunks_exact(4).take(MAX_BRANDS).collect();
+    let has = |names: &[&[u8]]| brands.iter().any(|brand| names.contains(brand));
+    if has(&[b"avif", b"avis"]) {
+        return Some("AVIF");
+    }
+    has(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]).then_some("HEIC")
+}
+
 /// The result for the bytes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
@@ -225,6 +251,27 @@ mod tests {
     fn other_files_are_refused_by_their_first_bytes() {
         for bytes in [&b"GIF89a"[..], b"<html>", b"PK\x03\x04", b"RIFF\0\0\0\0WAVE", b"\xff\xd9", b"{}"] {
             assert_eq!(Probe::default().update(bytes), Finding::NotAnImage, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn types_that_are_not_accepted_have_names() {
+        for (bytes, expected) in [
+            (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], Some("HEIC")),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", Some("HEIC")),
+            (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", Some("AVIF")),
+            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", Some("AVIF")),
+            (b"GIF87a", Some("GIF")),
+            (b"GIF89a\x01\0", Some("GIF")),
+            (b"BM\x46\0\0\0\0\0\0\0\x36\0", Some("BMP")),
+            (b"II*\0\x08\0\0\0", Some("TIFF")),
+            (b"MM\0*\0\0\0\x08", Some("TIFF")),
+            (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", None),
+            (b"BMW and other cars", None),
+            (b"GIF", None),
+            (b"", None),
+        ] {
+            assert_eq!(other_image_type(bytes), expected, "{bytes:?}");
         }
     }
 

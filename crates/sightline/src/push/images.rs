@@ -121,11 +121,16 @@ impl Skipped {
     }
 
     fn add(&mut self, reason: Reason, path: &Path) {
-        self.0.entry(reason).or_insert_with(|| (0, path.to_owned())).0 += 1;
+        let (count, named) = self.0.entry(reason).or_insert_with(|| (0, path.to_owned()));
+        *count += 1;
+        // A file that its owner takes for an image is a surprise, the others are not.
+        if reason == Reason::NoImage && has_image_ending(path) && !has_image_ending(named) {
+            path.clone_into(named);
+        }
     }
 }
 
-/// One part for each reason, with the first path of each.
+/// One part for each reason, with a path of each: the first one, and among files the first with the ending of an image.
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -157,6 +162,16 @@ fn is_side_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     // `._photo.jpg` is where macOS keeps attributes of `photo.jpg`.
     name.starts_with("._") || SIDE_FILES.contains(&name.as_str())
+}
+
+/// Endings of names that people know as those of images, in lower case.
+const IMAGE_ENDINGS: [&str; 14] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff", "jxl",
+];
+
+fn has_image_ending(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    IMAGE_ENDINGS.contains(&ending.as_str())
 }
 
 /// Whether the first bytes are those of an image. True for a file that cannot be read: sending it reports the error.
@@ -217,6 +232,14 @@ mod tests {
         assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
         let skipped = images.skipped.to_string();
         assert!(skipped.starts_with("skipped 2 files that are not JPEG, PNG or WebP images ("), "{skipped}");
+    }
+
+    #[test]
+    fn a_skipped_file_with_the_ending_of_an_image_is_named_first() {
+        let folder = folder(&[("a.txt", b"text"), ("b.HEIC", b"heic"), ("c.jpg", b"heic"), ("gate.jpg", JPEG)]);
+        let images = Images::find(&[folder.path().to_owned()]).unwrap();
+        let skipped = images.skipped.to_string();
+        assert!(skipped.starts_with("skipped 3 files") && skipped.ends_with("/b.HEIC, …)"), "{skipped}");
     }
 
     #[test]

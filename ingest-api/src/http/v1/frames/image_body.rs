@@ -17,7 +17,7 @@ use crate::http::error::{ApiError, RequestError, ServiceError};
 use crate::http::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
 use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multipart};
 use crate::http::v1::frames::error::FrameError;
-use crate::probe::{Finding, ImageType, Probe};
+use crate::probe::{Finding, ImageType, Probe, other_image_type};
 
 /// Names of the form field with the image.
 const FIELDS: [&str; 3] = ["file", "image", "frame"];
@@ -123,10 +123,7 @@ impl IncomingImage {
     fn check(&mut self) -> Result<Option<ImageType>, ApiError> {
         match self.probe.update(self.buffer.bytes()) {
             Finding::Incomplete => Ok(None),
-            Finding::NotAnImage => Err(RequestError::UnsupportedMediaType(format!(
-                "the bytes do not begin like an accepted image type: {TYPES}"
-            ))
-            .into()),
+            Finding::NotAnImage => Err(RequestError::UnsupportedMediaType(not_accepted(self.buffer.bytes())).into()),
             Finding::Broken(kind) => {
                 let name = kind.media_type();
                 let reason = format!("the image begins like {name}, but its header is invalid");
@@ -160,6 +157,14 @@ impl IncomingImage {
             None if self.buffer.bytes().is_empty() => Err(FrameError::EmptyBody.into()),
             None => Err(FrameError::InvalidImage("the image ends before the size in its header".to_owned()).into()),
         }
+    }
+}
+
+/// Why these bytes are refused.
+fn not_accepted(bytes: &[u8]) -> String {
+    match other_image_type(bytes) {
+        Some(name) => format!("this is {name}; send JPEG, PNG or WebP"),
+        None => format!("the bytes do not begin like an accepted image type: {TYPES}"),
     }
 }
 

@@ -45,6 +45,21 @@ async fn a_body_that_is_not_an_accepted_image_is_refused() {
     assert_eq!(server.message_count(TopicRole::Frames).await, 0);
 }
 
+#[tokio::test]
+async fn an_image_of_another_type_is_named_whatever_its_declared_type() {
+    let server = TestServer::start().await;
+    for (body, name) in [
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "AVIF"),
+        (b"GIF89a\x01\0\x01\0", "GIF"),
+    ] {
+        let request = server.request(Method::POST, "/v1/frames").header("content-type", "image/jpeg").body(body);
+        let (status, code, detail) = problem(request.send().await.unwrap()).await;
+        assert_eq!((status.as_u16(), code.as_str()), (415, "unsupported_media_type"));
+        assert_eq!(detail, format!("this is {name}; send JPEG, PNG or WebP"));
+    }
+}
+
 async fn connect(address: SocketAddr, head: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!("POST /v1/frames HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n{head}\r\n\r\n");
