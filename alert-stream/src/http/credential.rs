@@ -65,11 +65,7 @@ impl Credential {
             HeaderValue::from_str(&cookie).map_err(|_| ApiError::InvalidCredential)
         };
         let [path, older_path] = COOKIE_PATHS;
-        Ok([
-            cookie(path, &self.0, &age)?,
-            cookie(FORMER_PATH, "", "; Max-Age=0")?,
-            cookie(older_path, &self.0, &age)?,
-        ])
+        Ok([cookie(path, &self.0, &age)?, cookie(FORMER_PATH, "", "; Max-Age=0")?, cookie(older_path, &self.0, &age)?])
     }
 }
 

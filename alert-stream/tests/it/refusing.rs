@@ -131,6 +131,9 @@ async fn the_operators_token_never_becomes_a_cookie() {
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     assert!(cookies(&refused).is_empty());
     let problem: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
-    assert_eq!(problem["detail"], "the operator's token cannot be given to a browser as a cookie; use the token of a user");
+    assert_eq!(
+        problem["detail"],
+        "the operator's token cannot be given to a browser as a cookie; use the token of a user"
+    );
     replica.stop().await;
 }

@@ -20,12 +20,13 @@ impl AdminToken {
     /// Accepts `token`. Stores only its hash.
     ///
     /// # Errors
-    /// The token is too short to be safe.
+    /// The token is too short to be safe, or no request can carry it.
     pub fn new(token: &str) -> Result<Self, String> {
         let token = token.trim();
         if token.len() < MIN_LENGTH {
             return Err(format!("an admin token must have at least {MIN_LENGTH} bytes"));
         }
+        settings::check_token(token)?;
         Ok(Self { hash: Sha256::digest(token).into(), tenant: TenantId::admin() })
     }
 }
@@ -69,7 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn a_short_token_is_refused() {
-        assert!(AdminToken::new("secret").is_err());
+    fn a_token_that_is_short_or_unusable_is_refused() {
+        for wrong in ["secret", &format!("{}\n{}", "a".repeat(40), "b"), &"é".repeat(40), &"a ".repeat(40)] {
+            assert!(AdminToken::new(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

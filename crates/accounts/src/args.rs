@@ -1,9 +1,11 @@
 //! Settings of accounts: tokens, passwords, quotas, mail, Redis and the admin token.
 
+use std::num::NonZero;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use lettre::message::Mailbox;
 use settings::{Check, Faults, Secret, required};
 
 use crate::{AdminToken, QuotaPeriod};
@@ -131,7 +133,7 @@ pub struct AccountArgs {
 
     /// Threads that hash passwords; a quarter of the cores when not set
     #[arg(long, env = "SIGHTLINE_PASSWORD_HASH_THREADS", value_name = "NUMBER")]
-    pub password_hash_threads: Option<std::num::NonZero<usize>>,
+    pub password_hash_threads: Option<NonZero<usize>>,
 
     /// Lifetime of a mailed password-reset token; a bare number is in minutes
     #[arg(long = "reset-minutes", env = "SIGHTLINE_RESET_MINUTES", default_value = "30m", value_name = "DURATION",
@@ -151,7 +153,8 @@ pub struct AccountArgs {
         long,
         env = "SIGHTLINE_MAIL_FROM",
         default_value = "Sightline <sightline@localhost>",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = mail_from
     )]
     pub mail_from: String,
 
@@ -161,7 +164,13 @@ pub struct AccountArgs {
     pub sign_ins_per_address: u32,
 }
 
-/// A number, or `none` for no limit.
+fn mail_from(text: &str) -> Result<String, String> {
+    text.parse::<Mailbox>()
+        .map(|_| text.to_owned())
+        .map_err(|_| "it must be a mail address, such as Sightline <no-reply@example.org>".to_owned())
+}
+
+/// A number of at least 1, or `none` for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitOrNone(pub Option<u32>);
 
@@ -172,8 +181,9 @@ impl FromStr for LimitOrNone {
         if text == "none" {
             return Ok(Self(None));
         }
-        let number = text.parse().map_err(|_| "it must be a whole number, or none".to_owned())?;
-        Ok(Self(Some(number)))
+        let number = text.parse::<NonZero<u32>>();
+        let number = number.map_err(|_| "it must be a whole number of at least 1, or none".to_owned())?;
+        Ok(Self(Some(number.get())))
     }
 }
 
@@ -182,10 +192,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_sender_of_mails_is_a_mail_address() {
+        assert!(mail_from("Sightline <sightline@localhost>").is_ok());
+        for wrong in ["", "nonsense", "a@b\nbcc: c@d"] {
+            assert!(mail_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_limit_is_a_number_or_none() {
         assert_eq!("100".parse(), Ok(LimitOrNone(Some(100))));
         assert_eq!("none".parse(), Ok(LimitOrNone(None)));
-        for wrong in ["", "-1", "many", "99999999999"] {
+        for wrong in ["", "0", "-1", "many", "99999999999"] {
             assert!(wrong.parse::<LimitOrNone>().is_err(), "{wrong}");
         }
     }

@@ -56,6 +56,9 @@ pub enum AccountError {
     /// The operator's own user cannot be deleted.
     #[error("the operator's own user cannot be deleted; it can be disabled")]
     OperatorUser,
+    /// The operator's own user would lock itself out.
+    #[error("the operator's own user cannot disable itself or give up the role admin; another admin can do it")]
+    OperatorLockout,
     /// No object of this kind has the id, or another user owns it.
     #[error("there is no such {0}")]
     NotFound(&'static str),

@@ -200,6 +200,10 @@ impl AccountsService {
         change: &AccessChange,
         actor: &Actor,
     ) -> Result<UserRecord, AccountError> {
+        let locks_out = change.disabled == Some(true) || change.role == Some(Role::User);
+        if locks_out && actor.user == Some(id) && self.user(id).await?.tenant == TenantId::admin() {
+            return Err(AccountError::OperatorLockout);
+        }
         let now = self.clock.now();
         if !self.store.change_access(id, change, now, self.settings.all_credentials_expired_by(now)).await? {
             return Err(AccountError::NotFound("user"));

@@ -44,12 +44,25 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
-        for valid in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:443", "[::]:8080", "localhost:8080", "gate-1.example.com:1"] {
+        for valid in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:443", "[::]:8080", "localhost:8080", "gate-1.example.com:1"]
+        {
             assert!(is_address(valid), "{valid}");
         }
         for wrong in [
-            "", ":8080", "8080", "localhost", "0.0.0.0:80801", "0.0.0.0:", "0.0.0.0:http", "localhost:+80", "300.0.0.1:80",
-            "::1:80", "http://localhost:8080", "local host:80", "localhost:80:80", "off",
+            "",
+            ":8080",
+            "8080",
+            "localhost",
+            "0.0.0.0:80801",
+            "0.0.0.0:",
+            "0.0.0.0:http",
+            "localhost:+80",
+            "300.0.0.1:80",
+            "::1:80",
+            "http://localhost:8080",
+            "local host:80",
+            "localhost:80:80",
+            "off",
         ] {
             assert!(!is_address(wrong), "{wrong}");
         }

@@ -10,6 +10,7 @@
 //! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
 
 mod address;
+mod dotenv;
 mod faults;
 mod in_effect;
 mod keys;
@@ -21,7 +22,7 @@ pub use address::{address, address_or_off};
 pub use faults::{Check, Faults};
 pub use in_effect::{InEffect, in_effect};
 pub use keys::{KNOWN, keys_of};
-pub use secret::Secret;
+pub use secret::{Secret, check_token};
 pub use sources::{Source, parse, parse_and_check};
 pub use values::{bytes, count, days, duration, milliseconds, minutes, on_off, seconds};
 

@@ -34,3 +34,14 @@ impl FromStr for Secret {
         Ok(Self(text.trim().to_owned()))
     }
 }
+
+/// Checks that a token can be sent in the header `authorization`.
+///
+/// # Errors
+/// When a character is not visible ASCII. The message does not show the token.
+pub fn check_token(token: &str) -> Result<(), String> {
+    if token.chars().all(|character| character.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err("the token has a blank, a line end or another character that no request can carry; only visible ASCII characters are valid".to_owned())
+}

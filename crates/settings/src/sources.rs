@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Command, Parser};
 
 use crate::keys::{self, keys_of, names_of};
-use crate::{Check, Faults, PREFIX, Secret};
+use crate::{Check, Faults, PREFIX, Secret, dotenv};
 
 /// Reads the settings of a program. Prints what is wrong and exits if something is.
 pub fn parse<T: Parser>() -> T {
@@ -91,18 +91,7 @@ impl Sources {
     pub fn of_this_process(faults: &mut Faults) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-        let mut dotenv = Vec::new();
-        for entry in dotenvy::dotenv_iter().into_iter().flatten() {
-            match entry {
-                Ok(entry) => dotenv.push(entry),
-                Err(error) => {
-                    faults.add(format!(".env: {error}"));
-                    // The parser cannot continue after an invalid line.
-                    break;
-                }
-            }
-        }
-        Self::new(environment, dotenv)
+        Self::new(environment, dotenv::of_working_directory(faults))
     }
 
     pub fn new(

@@ -69,6 +69,8 @@ impl ClientArgs {
 
     fn token(&self) -> anyhow::Result<Secret> {
         if let Some(token) = &self.token {
+            let usable = settings::check_token(token.expose());
+            usable.map_err(|error| anyhow::anyhow!("--token or SIGHTLINE_TOKEN: {error}"))?;
             return Ok(token.clone());
         }
         // The admin token of the local server must not be sent to another server.
@@ -79,7 +81,9 @@ impl ClientArgs {
         let token = std::fs::read_to_string(&path).with_context(|| {
             format!("no token: {} cannot be read; start `sightline up`, or give --token or --data-dir", path.display())
         })?;
-        Ok(token.parse()?)
+        let token: Secret = token.parse()?;
+        settings::check_token(token.expose()).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        Ok(token)
     }
 }
 
@@ -105,9 +109,8 @@ fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
 
 /// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`.
 fn server_url(text: &str) -> Result<Url, String> {
-    let parse = |text: &str| {
-        text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host())
-    };
+    let parse =
+        |text: &str| text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host());
     if let Some(url) = parse(text) {
         return Ok(url);
     }

@@ -104,7 +104,7 @@ impl Push {
         let client = self.client.client()?;
         let failures = self.send_all(&client, &files).await?;
         if !skipped.is_empty() {
-            eprintln!("{skipped}");
+            eprintln!("{}", one_line(&skipped));
         }
         if failures > 0 {
             bail!("{failures} of {} failed; the lines above say why", out::counted(files.len(), "file", "files"));
@@ -172,7 +172,7 @@ impl Push {
 
     /// Sends one file, and retries while a retry may succeed.
     async fn send(&self, client: &Client, file: &Path) -> anyhow::Result<Sent> {
-        let content: Bytes = tokio::fs::read(file).await.context("the file cannot be read")?.into();
+        let content = images::read(file).await?;
         let key = Uuid::now_v7().to_string();
         let mut deadline = Deadline::new(self.wait);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));

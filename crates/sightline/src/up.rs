@@ -108,6 +108,8 @@ impl Up {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::start_metrics();
         let stop = platform::shutdown::on_signal()?;
+        // Databases, log and images have signing keys and private data, also in a folder that others may list.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         // Binds the port first: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
         let dependencies = Dependencies::open(&self).await?;

@@ -53,7 +53,7 @@ impl DatabaseArgs {
 #[derive(Debug, Clone, Args)]
 pub struct BlobArgs {
     /// Image store: file:///a/folder or s3://bucket/prefix
-    #[arg(long, env = "SIGHTLINE_BLOB_URL", value_name = "URL")]
+    #[arg(long, env = "SIGHTLINE_BLOB_URL", value_name = "URL", value_parser = blob_url)]
     pub blob_url: Option<String>,
 }
 
@@ -64,5 +64,26 @@ impl BlobArgs {
     /// When it is not set.
     pub fn url(&self) -> anyhow::Result<&str> {
         required(self.blob_url.as_deref(), "SIGHTLINE_BLOB_URL", "s3://sightline/images")
+    }
+}
+
+fn blob_url(url: &str) -> Result<String, String> {
+    let valid = url.starts_with("file:///")
+        || url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    if valid { Ok(url.to_owned()) } else { Err("it must be file:///absolute/path or s3://bucket/prefix".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_url_is_a_folder_or_a_bucket() {
+        for valid in ["file:///var/lib/images", "s3://bucket", "s3://bucket/prefix"] {
+            assert!(blob_url(valid).is_ok(), "{valid}");
+        }
+        for wrong in ["", "x", "file://relative", "s3://", "s3:///prefix", "http://host/"] {
+            assert!(blob_url(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -10,7 +10,7 @@ mod reader;
 mod select;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest, PutOutcome,
     ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
-use errors::store_error;
+use errors::{OpenFile, store_error};
 pub(crate) use put::json;
 use reader::Readers;
 use select::Select;
@@ -40,7 +40,7 @@ const DELETE_BATCH: usize = 2_000;
 
 /// Documents in a SQLite file.
 pub struct SqliteDocuments {
-    path: PathBuf,
+    file: Arc<OpenFile>,
     writer: Writer,
     readers: Arc<Readers>,
     migrated: Migrated,
@@ -61,8 +61,9 @@ impl SqliteDocuments {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         let readers = Readers::open(path)?;
-        let writer = Writer::start(connection, path.to_owned())?;
-        let opened = Self { path: path.to_owned(), writer, readers, migrated };
+        let file = Arc::new(OpenFile::new(path.to_owned()));
+        let writer = Writer::start(connection, Arc::clone(&file))?;
+        let opened = Self { file, writer, readers, migrated };
         migrated.log(&opened.describe());
         Ok(opened)
     }
@@ -77,8 +78,8 @@ impl SqliteDocuments {
         T: Send + 'static,
         Q: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     {
-        let path = self.path.clone();
-        self.readers.read(move |connection| query(connection).map_err(|error| error.into_store_error(&path))).await
+        let file = Arc::clone(&self.file);
+        self.readers.read(move |connection| query(connection).map_err(|error| error.into_store_error(&file))).await
     }
 
     pub(crate) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
@@ -86,8 +87,8 @@ impl SqliteDocuments {
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     {
-        let path = self.path.clone();
-        self.writer.write(move |connection| work(connection).map_err(|error| error.into_store_error(&path))).await
+        let file = Arc::clone(&self.file);
+        self.writer.write(move |connection| work(connection).map_err(|error| error.into_store_error(&file))).await
     }
 
     /// Deletes the rows that match a condition, in batches, so that other writes can run in between.
@@ -160,9 +161,9 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    fn into_store_error(self, path: &Path) -> StoreError {
+    fn into_store_error(self, file: &OpenFile) -> StoreError {
         match self {
-            Self::Sqlite(error) => store_error(path, &error),
+            Self::Sqlite(error) => file.error(&error),
             Self::Store(error) => error,
         }
     }
@@ -212,7 +213,7 @@ fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Det
 #[async_trait]
 impl ResultStore for SqliteDocuments {
     fn describe(&self) -> String {
-        format!("SQLite at {}", self.path.display())
+        format!("SQLite at {}", self.file.path().display())
     }
 
     async fn put(&self, batch: &[Indexed]) -> Result<Vec<PutOutcome>, StoreError> {
@@ -326,7 +327,8 @@ impl ResultStore for SqliteDocuments {
 
     async fn check(&self) -> Result<(), StoreError> {
         // `BEGIN IMMEDIATE` fails if the database is not writable.
-        self.write(|_| Ok(())).await
+        self.write(|_| Ok(())).await?;
+        self.file.check()
     }
 }
 

@@ -18,8 +18,12 @@ use super::orientation::Orientation;
 use crate::pixels;
 use warning::Warning;
 
-/// Largest number of scans. A progressive file may announce any number over the same pixels; encoders write about ten.
-const MAX_SCANS: u32 = 100;
+/// Limits of the number of scans. A progressive file may announce any number over the same pixels, and each scan takes time for
+/// every pixel; encoders write about ten.
+const MIN_SCAN_LIMIT: usize = 20;
+const MAX_SCAN_LIMIT: usize = 100;
+/// Most pixels times scans, between these limits.
+const MAX_SCANNED_PIXELS: usize = 500_000_000;
 
 /// Width and height in pixels.
 pub fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
@@ -36,6 +40,8 @@ pub fn decode(bytes: &[u8], width: u32, height: u32) -> Result<Decoded, String> 
     let (header, readable) = read_header(&mut decompressor, bytes)?;
     let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
     let format = if is_cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
+    let scans = scan_limit(width as usize * height as usize);
+    decompressor.set_scan_limit(scans).map_err(|error| error.to_string())?;
     let pixels = decompress(&mut decompressor, &readable, (width as usize, height as usize), format)?;
     let pixels = if is_cmyk { ink_to_rgb(&pixels) } else { pixels };
     Ok((pixels, header::exif(bytes).map_or(Orientation::UPRIGHT, Orientation::from_exif)))
@@ -94,9 +100,12 @@ fn is_complete(repaired: &[u8], warning: Warning) -> bool {
 }
 
 fn decompressor() -> Result<Decompressor, String> {
-    let mut decompressor = Decompressor::new().map_err(|error| error.to_string())?;
-    decompressor.set_scan_limit(MAX_SCANS).map_err(|error| error.to_string())?;
-    Ok(decompressor)
+    Decompressor::new().map_err(|error| error.to_string())
+}
+
+/// Largest number of scans of an image with this many pixels.
+fn scan_limit(pixels: usize) -> u32 {
+    (MAX_SCANNED_PIXELS / pixels.max(1)).clamp(MIN_SCAN_LIMIT, MAX_SCAN_LIMIT) as u32
 }
 
 /// Converts CMYK to RGB without colour management. JPEG stores CMYK inverted: 255 means no ink.

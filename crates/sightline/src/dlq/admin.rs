@@ -50,7 +50,8 @@ fn dead_letter_topic(role: &str) -> Option<TopicRole> {
 }
 
 fn no_such(role: &str) -> Response {
-    (StatusCode::NOT_FOUND, format!("{role} is not a topic of dead letters; frames_dlq and results_dlq are")).into_response()
+    (StatusCode::NOT_FOUND, format!("{role} is not a topic of dead letters; frames_dlq and results_dlq are"))
+        .into_response()
 }
 
 fn response<T: Serialize>(result: anyhow::Result<T>) -> Response {

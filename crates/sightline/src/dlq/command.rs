@@ -32,7 +32,8 @@ enum Action {
         #[arg(value_enum, value_name = "frames|results")]
         of: Kind,
         /// Maximum number of dead letters
-        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        #[arg(long, default_value_t = 100, value_name = "NUMBER",
+            value_parser = settings::count::<usize>(1..=1_000_000))]
         limit: usize,
         /// Print JSON, one object a line
         #[arg(long)]

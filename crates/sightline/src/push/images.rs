@@ -11,8 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
 
 use crate::out::counted;
+
+/// Largest file that is read, in bytes. Above all useful limits of a server (`SIGHTLINE_MAX_FRAME_BYTES`, 8 MiB by default).
+const MAX_FILE: u64 = 256 << 20;
 
 /// Bytes that are enough to recognise a type.
 const MAGIC: usize = 12;
@@ -165,9 +170,8 @@ fn is_side_file(path: &Path) -> bool {
 }
 
 /// Endings of names that people know as those of images, in lower case.
-const IMAGE_ENDINGS: [&str; 14] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff", "jxl",
-];
+const IMAGE_ENDINGS: [&str; 14] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff", "jxl"];
 
 fn has_image_ending(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -181,6 +185,30 @@ fn may_be_image(path: &Path) -> bool {
         Ok(_) => media_type(&magic).is_some(),
         Err(_) => true,
     }
+}
+
+/// The content of a file.
+///
+/// # Errors
+/// If it is not a regular file, because a pipe or device may have no end; if it is too large, or cannot be read.
+pub async fn read(path: &Path) -> anyhow::Result<Bytes> {
+    let unreadable = "the file cannot be read";
+    // Before it is opened, because opening a pipe waits for its writer.
+    let metadata = tokio::fs::metadata(path).await.context(unreadable)?;
+    if !metadata.is_file() {
+        bail!("it is not a regular file");
+    }
+    let too_large = || anyhow::anyhow!("it is larger than {} MiB", MAX_FILE >> 20);
+    if metadata.len() > MAX_FILE {
+        return Err(too_large());
+    }
+    let file = tokio::fs::File::open(path).await.context(unreadable)?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content).await.context(unreadable)?;
+    if content.len() as u64 > MAX_FILE {
+        return Err(too_large());
+    }
+    Ok(content.into())
 }
 
 /// The media type by the first bytes of a file: JPEG, PNG or WebP.
@@ -232,6 +260,18 @@ mod tests {
         assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
         let skipped = images.skipped.to_string();
         assert!(skipped.starts_with("skipped 2 files that are not JPEG, PNG or WebP images ("), "{skipped}");
+    }
+
+    #[tokio::test]
+    async fn devices_and_too_large_files_are_not_read() {
+        let device = read(Path::new("/dev/zero")).await.unwrap_err().to_string();
+        assert!(device.contains("not a regular file"), "{device}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_FILE * 10).unwrap();
+        let large = read(file.path()).await.unwrap_err().to_string();
+        assert!(large.contains("larger than 256 MiB"), "{large}");
+        file.as_file().set_len(5).unwrap();
+        assert_eq!(read(file.path()).await.unwrap().len(), 5);
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct EmbeddedArgs {
     bus_sync: BusSync,
 
     /// Maximum size of the embedded log on disk, in bytes; close to it, new frames are refused
-    #[arg(long, env = "SIGHTLINE_BUS_DISK_LIMIT", default_value_t = 10 << 30, value_name = "BYTES")]
+    #[arg(long, env = "SIGHTLINE_BUS_DISK_LIMIT", default_value = "10GiB", value_name = "BYTES",
+        value_parser = settings::bytes::<u64>(1 << 20..=1 << 60))]
     bus_disk_limit: u64,
 }
 

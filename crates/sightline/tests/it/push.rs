@@ -114,7 +114,9 @@ fn an_interrupted_push_counts_files_without_an_answer() {
 fn a_used_up_quota_ends_the_push_with_one_line() {
     let problem = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 160000\r\ncontent-length: 13\r\n\r\nquota used up";
     let refusal = "not retried: 429 Too Many Requests: quota used up; the server asks to wait 45 h";
-    for (files, expected) in [(1, refusal.to_owned()), (10, format!("8 of 10 files done (8 failed), 2 not sent: {refusal}"))] {
+    for (files, expected) in
+        [(1, refusal.to_owned()), (10, format!("8 of 10 files done (8 failed), 2 not sent: {refusal}"))]
+    {
         let (server, folder) = (FakeServer::start(&[problem; 10]), images(files));
         let output = server.push(&[folder.path().to_str().unwrap()]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,12 +1,55 @@
 //! Maps SQLite's errors to [`StoreError`]: transient or permanent, with the setting to change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rusqlite::ErrorCode;
 
 use crate::StoreError;
 
-/// The error for the caller. The message names the file and its setting.
+/// The file of an open store, and whether it was found damaged.
+///
+/// A damaged file is a fault of the store and not of the document: callers must keep their documents until the operator has
+/// restored the file, which needs a restart.
+pub(super) struct OpenFile {
+    path: PathBuf,
+    damage: OnceLock<String>,
+}
+
+impl OpenFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, damage: OnceLock::new() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error for the caller of a read or write. Remembers damage.
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                let message = self.damage.get_or_init(|| {
+                    format!(
+                        "the document database {} is damaged ({error}); stop Sightline, restore the file from a backup or \
+                         remove it, and start again",
+                        self.path.display()
+                    )
+                });
+                StoreError::Unavailable(message.clone())
+            }
+            _ => store_error(&self.path, error),
+        }
+    }
+
+    /// # Errors
+    /// `Unavailable` if a read or write found damage. Other parts of the file may still be readable and writable.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.damage.get().map_or(Ok(()), |message| Err(StoreError::Unavailable(message.clone())))
+    }
+}
+
+/// The error while a file is opened. The message names the file and its setting.
 pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path_shown = path.display();
     match error.sqlite_error_code() {

@@ -1,12 +1,12 @@
 //! The writer thread. Writes that wait when it begins a transaction share it, and so share one sync to disk.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::errors::store_error;
+use super::errors::OpenFile;
 use crate::StoreError;
 
 /// Maximum number of queued writes; further callers wait.
@@ -23,9 +23,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, file: Arc<OpenFile>) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE_CAPACITY);
-        let run = move || write_all(&connection, &path, queue);
+        let run = move || write_all(&connection, &file, queue);
         thread::Builder::new()
             .name("documents".to_owned())
             .spawn(run)
@@ -56,11 +56,11 @@ impl Writer {
     }
 }
 
-fn write_all(connection: &Connection, path: &Path, mut queue: mpsc::Receiver<Job>) {
+fn write_all(connection: &Connection, file: &OpenFile, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            let (Ok(reply) | Err(reply)) = first(Err(store_error(path, &error)));
-            reply(Err(store_error(path, &error)));
+            let (Ok(reply) | Err(reply)) = first(Err(file.error(&error)));
+            reply(Err(file.error(&error)));
             continue;
         }
         let replies = run_waiting(connection, first, &mut queue);
@@ -70,7 +70,7 @@ fn write_all(connection: &Connection, path: &Path, mut queue: mpsc::Receiver<Job
             drop(connection.execute_batch("ROLLBACK"));
         }
         for reply in replies {
-            reply(committed.as_ref().copied().map_err(|error| store_error(path, error)));
+            reply(committed.as_ref().copied().map_err(|error| file.error(error)));
         }
     }
 }

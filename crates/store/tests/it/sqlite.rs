@@ -1,5 +1,6 @@
 //! The contract suite on SQLite, and tests specific to a file.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use store::{ResultStore, SqliteDocuments, StoreError};
@@ -101,4 +102,32 @@ async fn documents_survive_reopening() {
     let frame = open(&folder).frame(&store::TenantScope::All, put.result.data.frame_id).await.unwrap();
 
     assert_eq!(frame[0].result, put.result);
+}
+
+/// Overwrites all pages but the first with bytes that are no page.
+fn damage(path: &Path) {
+    let other = rusqlite::Connection::open(path).unwrap();
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let page: u32 = other.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    let page = u64::from(page);
+    let length = std::fs::metadata(path).unwrap().len();
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(page)).unwrap();
+    file.write_all(&vec![0xff; (length - page) as usize]).unwrap();
+}
+
+#[tokio::test]
+async fn damage_while_open_makes_the_store_unavailable() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder);
+    store.check().await.unwrap();
+    damage(&folder.path().join("documents.db"));
+
+    let put = crate::fixture::result("2026-01-02T03:04:05Z", vec![crate::fixture::face(0.5)]);
+    let written = store.put(std::slice::from_ref(&put)).await.unwrap_err();
+    let read = store.frame(&store::TenantScope::All, put.result.data.frame_id).await.unwrap_err();
+
+    for error in [written, read, store.check().await.unwrap_err()] {
+        assert!(matches!(&error, StoreError::Unavailable(message) if message.contains("is damaged")), "{error:?}");
+    }
 }

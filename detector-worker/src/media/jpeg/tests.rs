@@ -157,6 +157,19 @@ fn unusual_but_valid_files_decode_to_the_same_pixels() {
     assert_eq!(decoded(&wide), Ok(expected));
 }
 
+#[test]
+fn more_pixels_allow_fewer_scans() {
+    for (megapixels, limit) in [(0, 100), (5, 100), (10, 50), (25, 20), (1000, 20)] {
+        assert_eq!(scan_limit(megapixels * 1_000_000), limit, "{megapixels}");
+    }
+    let progressive = encoded(|compressor| compressor.set_progressive(true).unwrap());
+    let start = progressive.windows(2).rposition(|marker| marker == [0xff, 0xda]).unwrap();
+    let (until, last) = (&progressive[..start], &progressive[start..progressive.len() - 2]);
+    let with_scans = |extra| [until, &last.repeat(extra), &[0xff, header::END_OF_IMAGE]].concat();
+    let refused = decoded(&with_scans(200)).unwrap_err();
+    assert!(refused.contains("100 scans"), "{refused}");
+}
+
 /// The quantisation tables with 16 bits per number.
 fn with_wide_tables(bytes: &[u8]) -> Vec<u8> {
     const TABLES: u8 = 0xdb;

@@ -165,6 +165,7 @@ fn allowance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UserLi
     responses(
         (status = 200, body = UserView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no user has the id"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the operator's user would disable itself or give up its role"),
     )
 )]
 pub async fn change(

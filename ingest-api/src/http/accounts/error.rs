@@ -87,7 +87,9 @@ impl From<AccountError> for ApiError {
         match error {
             AccountError::WrongPassword => AccountsError::WrongPassword.into(),
             AccountError::WrongPresentPassword => AccountsError::WrongPresentPassword.into(),
-            AccountError::OperatorUser => AccountsError::Conflict(error.to_string()).into(),
+            AccountError::OperatorUser | AccountError::OperatorLockout => {
+                AccountsError::Conflict(error.to_string()).into()
+            }
             AccountError::InvalidGrant | AccountError::SignedOut => AuthError::InvalidCredential.into(),
             AccountError::InvalidReset => AccountsError::InvalidReset.into(),
             AccountError::Throttled { retry_after } => AccountsError::Throttled { retry_after }.into(),

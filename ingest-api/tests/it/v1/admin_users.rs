@@ -142,6 +142,9 @@ async fn the_operator_user_cannot_be_deleted_or_renamed() {
     assert_eq!(problem(server.delete_as(ADMIN, &path).await).await.1, "conflict");
     let renamed = server.patch_as(ADMIN, "/v1/users/me", &json!({"username": "root"})).await;
     assert_eq!(problem(renamed).await.1, "conflict");
+    for lockout in [json!({"disabled": true}), json!({"role": "user"})] {
+        assert_eq!(problem(server.patch_as(ADMIN, &path, &lockout).await).await.1, "conflict", "{lockout}");
+    }
     assert_eq!(server.get("/v1/users/me").await, me);
 }
 

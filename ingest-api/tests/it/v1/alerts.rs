@@ -54,8 +54,7 @@ async fn upstream() -> (String, mpsc::Receiver<Request>, mpsc::Sender<Result<Byt
                 let mut events = events?;
                 events.recv().await.map(|event| (event, Some(events)))
             });
-            let response: Response =
-                (AppendHeaders(HEADERS), Body::from_stream(stream)).into_response();
+            let response: Response = (AppendHeaders(HEADERS), Body::from_stream(stream)).into_response();
             response
         }
     };
