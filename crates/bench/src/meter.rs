@@ -71,7 +71,9 @@ mod tests {
         }
         let resident = meter.resident().unwrap();
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-        assert!(meter.resident().unwrap() > resident + (48 << 20), "{} bytes were not seen", block.len());
-        assert!(meter.peak().unwrap() >= meter.resident().unwrap());
+        let with_block = meter.resident().unwrap();
+        assert!(with_block > resident + (48 << 20), "{} bytes were not seen", block.len());
+        // Read second, because other tests of this process allocate meanwhile.
+        assert!(meter.peak().unwrap() >= with_block);
     }
 }
