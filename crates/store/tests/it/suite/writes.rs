@@ -186,13 +186,15 @@ pub async fn any_text_reads_back_unchanged(store: &dyn Documents) {
     for text in ["Škoda", "\u{1F697}", "a\0b", "x' OR '1'='1", "{\"$gt\": 1}", "$make", "a.b", "\u{202E}evil", "ﬁ\n\t"]
     {
         let put = result(NOON, vec![with_attribute(car(text, text, text), "plate", text)]);
+        // Attributes drop NUL, so that every database compares them alike.
+        let text = text.replace('\0', "");
         store.put(std::slice::from_ref(&put)).await.unwrap();
-        let plate = vec![("plate".parse().unwrap(), text.to_owned())];
-        let only = DetectionFilter { make: Some(text.to_owned()), attributes: plate, ..Default::default() };
+        let plate = vec![("plate".parse().unwrap(), text.clone())];
+        let only = DetectionFilter { make: Some(text.clone()), attributes: plate, ..Default::default() };
         let [read] = store.detections(&TenantScope::All, &only, &NEWEST).await.unwrap().try_into().unwrap();
         assert_eq!(read.detection, put.detections()[0]);
         let counted = store.count(&TenantScope::All, &only, store::GroupBy::Model).await.unwrap();
-        assert_eq!((counted[0].key.as_str(), counted[0].count), (text, 1));
+        assert_eq!((counted[0].key.as_str(), counted[0].count), (text.as_str(), 1));
     }
 }
 
