@@ -90,8 +90,8 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
     let entry = |partitions: u8| format!("name: {dlq}\n    partitions: {partitions}\n");
     let changed = changed.replace(&entry(1), &entry(2));
     let grown = format!(
-        "topic {dlq} has 1 partition, topics.yaml says 2; keys would lose their order, so change topics.yaml, or create the \
-         topic anew under another name\n"
+        "topic {dlq} has 1 partition, topics.yaml says 2; keys would lose their order, so change topics.yaml, or create a \
+         topic with another name\n"
     );
     let (success, printed, stderr) = run_with(&changed, "check");
     assert!(!success && stderr.contains("the cluster has 2 differences"), "{stderr}");
