@@ -11,7 +11,7 @@ use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{shutdown, telemetry};
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::DatabaseArgs;
 use store::Relational;
 use tokio_util::sync::CancellationToken;
@@ -48,14 +48,14 @@ struct Callers {
 }
 
 impl Check for Program {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.config());
-        faults.collect(self.callers.database.url());
-        faults.collect(self.callers.redis.url());
-        faults.collect(self.callers.token.token());
-        self.callers.token.check(faults);
-        self.topics.check(faults);
-        self.http.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.kafka.config());
+        errors.collect(self.callers.database.url());
+        errors.collect(self.callers.redis.url());
+        errors.collect(self.callers.token.token());
+        self.callers.token.check(errors);
+        self.topics.check(errors);
+        self.http.check(errors);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
-use settings::{Check, Faults, bytes, count, duration, milliseconds, on_off};
+use settings::{Check, SettingErrors, bytes, count, duration, milliseconds, on_off};
 
 use crate::registry::{OpenError, Registry};
 use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
@@ -130,16 +130,16 @@ pub struct CapacityArgs {
 
 /// Checks that the file of models is valid.
 impl Check for Config {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.models.registry());
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.models.registry());
     }
 }
 
 impl Config {
     /// Checks that the file of models is valid and has these detectors. Reads no model.
-    pub fn check_with(&self, detectors: &[DetectorName], faults: &mut Faults) {
-        if let Some(registry) = faults.collect(self.models.registry()) {
-            registry.check(detectors, faults);
+    pub fn check_with(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
+        if let Some(registry) = errors.collect(self.models.registry()) {
+            registry.check(detectors, errors);
         }
     }
 

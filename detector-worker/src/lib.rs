@@ -50,7 +50,7 @@ use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
 use contracts::{DetectorName, TopicRole, groups};
 use platform::Health;
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +130,7 @@ pub async fn run_with(
     deps: Deps,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Faults::result_of(|faults| config.check(faults))?;
+    SettingErrors::result_of(|errors| config.check(errors))?;
     anyhow::ensure!(!detectors.is_empty(), "SIGHTLINE_DETECTORS: name at least one detector");
     let names: Vec<DetectorName> = detectors.iter().map(|detector| detector.name.clone()).collect();
     let group = groups::detector_worker(&names);

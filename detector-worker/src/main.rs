@@ -9,7 +9,7 @@ use detector_worker::{Config, Deps, SharedArgs};
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::BlobArgs;
 
 /// Frames in, results out: decode, batch, infer, publish
@@ -48,25 +48,25 @@ struct Own {
 }
 
 impl Check for Program {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, errors: &mut SettingErrors) {
         match &self.engine {
             Some(Engine::Serve { own, http }) => {
-                own.check(faults);
-                http.check(faults);
+                own.check(errors);
+                http.check(errors);
             }
             None => {
-                faults.collect(self.kafka.group_member_config());
-                faults.collect(self.blobs.url());
-                self.own.check(faults);
+                errors.collect(self.kafka.group_member_config());
+                errors.collect(self.blobs.url());
+                self.own.check(errors);
             }
         }
     }
 }
 
 impl Check for Own {
-    fn check(&self, faults: &mut Faults) {
-        self.config.check_with(&self.shared.frames.detectors, faults);
-        self.shared.topics.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        self.config.check_with(&self.shared.frames.detectors, errors);
+        self.shared.topics.check(errors);
     }
 }
 

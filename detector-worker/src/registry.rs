@@ -15,7 +15,7 @@ use std::path::Path;
 
 use contracts::DetectorName;
 use serde::Deserialize;
-use settings::Faults;
+use settings::SettingErrors;
 use sha2::{Digest, Sha256};
 
 use crate::model::Detector;
@@ -97,9 +97,9 @@ impl Registry {
     }
 
     /// Adds an error for each detector that has no models.
-    pub fn check(&self, detectors: &[DetectorName], faults: &mut Faults) {
+    pub fn check(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
         for detector in detectors {
-            faults.collect(self.models_of(detector));
+            errors.collect(self.models_of(detector));
         }
     }
 

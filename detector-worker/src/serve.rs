@@ -21,7 +21,7 @@ use futures::StreamExt;
 use platform::Health;
 use platform::http::{Limits, Listener, TooSlow};
 use serde::{Deserialize, Serialize};
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +58,7 @@ pub async fn serve(
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Faults::result_of(|faults| config.check(faults))?;
+    SettingErrors::result_of(|errors| config.check(errors))?;
     let listener = listener.into();
     let engine = Engine {
         pipeline: Pipeline::start(detectors, &config, &shared).await?,

@@ -10,7 +10,7 @@ use platform::config::OperatorArgs;
 use platform::http::OperatorPorts;
 use platform::{shutdown, telemetry};
 use rules::BuiltInRuleSettings;
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::MongoArgs;
 use store::MongoDocuments;
 
@@ -33,10 +33,10 @@ struct Program {
 }
 
 impl Check for Program {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.group_member_config());
-        faults.collect(self.mongo.uri());
-        self.topics.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.kafka.group_member_config());
+        errors.collect(self.mongo.uri());
+        self.topics.check(errors);
     }
 }
 

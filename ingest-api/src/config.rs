@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
 use reqwest::{ClientBuilder, Identity};
 use rules::BuiltInRuleSettings;
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 
 use crate::openid::OpenIdArgs;
 use crate::pem_files::{read, trust};
@@ -154,21 +154,21 @@ impl std::str::FromStr for WorkerGroup {
 
 impl Config {
     /// Checks values against each other and against `shared`, and reads the files that they name.
-    pub fn check(&self, shared: &SharedArgs, faults: &mut Faults) {
+    pub fn check(&self, shared: &SharedArgs, errors: &mut SettingErrors) {
         let least = shared.frames.max_frame_bytes.saturating_add(MULTIPART_OVERHEAD);
-        faults.ensure(self.ingest_bytes_in_flight >= least, || {
+        errors.ensure(self.ingest_bytes_in_flight >= least, || {
             format!("SIGHTLINE_INGEST_BYTES_IN_FLIGHT must be at least {least}, so that the largest frame fits")
         });
-        faults.ensure(["http", "https"].contains(&self.alert_stream_url.scheme()), || {
+        errors.ensure(["http", "https"].contains(&self.alert_stream_url.scheme()), || {
             "SIGHTLINE_ALERT_STREAM_URL must begin with http:// or https://".to_owned()
         });
         let reset_url = self.accounts.reset_url.parse::<reqwest::Url>();
-        faults.ensure(reset_url.is_ok_and(|url| url.fragment().is_none()), || {
+        errors.ensure(reset_url.is_ok_and(|url| url.fragment().is_none()), || {
             "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #".to_owned()
         });
-        faults.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
-        faults.collect(crate::mailer(&self.accounts));
-        shared.topics.check(faults);
+        errors.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
+        errors.collect(crate::mailer(&self.accounts));
+        shared.topics.check(errors);
     }
 
     /// The consumer groups of workers whose lag stops new frames.

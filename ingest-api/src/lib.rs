@@ -29,7 +29,7 @@ mod replies;
 use contracts::TopicRole;
 use platform::Health;
 use platform::http::{Limits, Listener, serve};
-use settings::Faults;
+use settings::SettingErrors;
 use tokio_util::sync::CancellationToken;
 
 pub use account_settings::{mailer, settings};
@@ -57,7 +57,7 @@ pub async fn run(
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Faults::result_of(|faults| config.check(&shared, faults))?;
+    SettingErrors::result_of(|errors| config.check(&shared, errors))?;
     let longest_wait = shared.topics.load()?.get(TopicRole::Frames).retention / 2;
     let groups = config.worker_groups(&shared);
     let health = health(&config, &deps);

@@ -12,7 +12,7 @@ use mimalloc::MiMalloc;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::{
     BlobArgs, Blobs, DatabaseArgs, Documents, MongoArgs, MongoDocuments, ObjectBlobs, Relational, tenant_erasers,
 };
@@ -57,23 +57,23 @@ struct Connections {
 }
 
 impl Check for Program {
-    fn check(&self, faults: &mut Faults) {
-        self.connections.check(faults);
-        self.config.check(&self.shared, faults);
-        self.config.openid.check(&self.tokens.token_issuer, faults);
-        self.http.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        self.connections.check(errors);
+        self.config.check(&self.shared, errors);
+        self.config.openid.check(&self.tokens.token_issuer, errors);
+        self.http.check(errors);
     }
 }
 
 impl Check for Connections {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.config());
-        faults.collect(self.mongo.uri());
-        faults.collect(self.blobs.url());
-        faults.collect(self.database.url());
-        faults.collect(self.redis.url());
-        faults.collect(self.token.token());
-        self.token.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.kafka.config());
+        errors.collect(self.mongo.uri());
+        errors.collect(self.blobs.url());
+        errors.collect(self.database.url());
+        errors.collect(self.redis.url());
+        errors.collect(self.token.token());
+        self.token.check(errors);
     }
 }
 

@@ -27,7 +27,7 @@ use openidconnect::{
     RequestTokenError, Scope, StandardErrorResponse, SubjectIdentifier, TokenResponse,
 };
 use reqwest::Url;
-use settings::Faults;
+use settings::SettingErrors;
 
 use discovery::{Discovery, Metadata};
 use id_token::IdTokenVerifier;
@@ -72,7 +72,7 @@ impl Provider {
     /// # Errors
     /// When settings are invalid or incomplete; the message names them.
     pub fn new(settings: &OpenIdArgs, public_url: &str) -> anyhow::Result<Option<Self>> {
-        Faults::result_of(|faults| settings.check(public_url, faults))?;
+        SettingErrors::result_of(|errors| settings.check(public_url, errors))?;
         let (Some(issuer), Some(client_id)) = (&settings.oidc_issuer, &settings.oidc_client_id) else {
             return Ok(None);
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use lettre::message::Mailbox;
-use settings::{Check, Faults, Secret, required};
+use settings::{Check, Secret, SettingErrors, required};
 
 use crate::{AdminToken, QuotaPeriod};
 
@@ -44,10 +44,10 @@ impl AdminTokenArgs {
 
 /// Checks that the token is long enough, when it is set.
 impl Check for AdminTokenArgs {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, errors: &mut SettingErrors) {
         if let Some(token) = &self.admin_token {
             let valid = AdminToken::new(token.expose());
-            faults.collect(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
+            errors.collect(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
         }
     }
 }

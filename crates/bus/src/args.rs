@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use contracts::Topics;
-use settings::{Check, Faults, Secret, required};
+use settings::{Check, Secret, SettingErrors, required};
 
 use crate::KafkaConfig;
 
@@ -32,8 +32,8 @@ impl TopicArgs {
 }
 
 impl Check for TopicArgs {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.load());
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.load());
     }
 }
 
@@ -112,9 +112,9 @@ impl KafkaArgs {
 
 /// Checks the settings of Kafka, when Kafka is configured.
 impl Check for KafkaArgs {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.instance());
-        faults.collect(self.properties());
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.instance());
+        errors.collect(self.properties());
     }
 }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::HttpArgs;
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 
 mod access;
 mod cors;
@@ -148,9 +148,9 @@ pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
 
 /// Checks that certificates are readable and match their key, and that origins are valid.
 impl Check for HttpArgs {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(Tls::from_settings(self));
-        faults.collect(cors::layer(&self.cors_origins));
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(Tls::from_settings(self));
+        errors.collect(cors::layer(&self.cors_origins));
     }
 }
 

@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::Faults;
+use crate::SettingErrors;
 
 /// The variables of the `.env` file. Empty if there is none that can be opened.
-pub(crate) fn of_working_directory(faults: &mut Faults) -> Vec<(String, String)> {
+pub(crate) fn of_working_directory(errors: &mut SettingErrors) -> Vec<(String, String)> {
     let Some(path) = nearest() else { return Vec::new() };
     let Ok(content) = std::fs::read(&path) else { return Vec::new() };
-    entries(&path, &content, faults)
+    entries(&path, &content, errors)
 }
 
 fn nearest() -> Option<PathBuf> {
@@ -18,16 +18,16 @@ fn nearest() -> Option<PathBuf> {
     folder.ancestors().map(|folder| folder.join(".env")).find(|path| path.is_file())
 }
 
-/// The variables up to the first invalid line, after which the parser cannot continue. A fault never shows the line, because it
+/// The variables up to the first invalid line, after which the parser cannot continue. An error never shows the line, because it
 /// may contain a secret.
-fn entries(path: &Path, content: &[u8], faults: &mut Faults) -> Vec<(String, String)> {
+fn entries(path: &Path, content: &[u8], errors: &mut SettingErrors) -> Vec<(String, String)> {
     let mut entries = Vec::new();
     let lines_read = Cell::new(0);
     for entry in dotenvy::from_read_iter(LineReader { rest: content, lines_read: &lines_read }) {
         match entry {
             Ok(entry) => entries.push(entry),
             Err(error) => {
-                faults.add(fault(path, lines_read.get(), &error));
+                errors.add(describe(path, lines_read.get(), &error));
                 break;
             }
         }
@@ -35,7 +35,7 @@ fn entries(path: &Path, content: &[u8], faults: &mut Faults) -> Vec<(String, Str
     entries
 }
 
-fn fault(path: &Path, lines_read: usize, error: &dotenvy::Error) -> String {
+fn describe(path: &Path, lines_read: usize, error: &dotenvy::Error) -> String {
     let path = path.display();
     // A missing quote makes all further lines part of the entry.
     let dotenvy::Error::LineParse(entry, _) = error else { return format!("{path}: the file is not UTF-8 text") };
@@ -68,14 +68,14 @@ impl Read for LineReader<'_> {
 mod tests {
     use super::*;
 
-    fn faults_of(content: &str) -> (Vec<(String, String)>, String) {
-        let mut faults = Faults::default();
-        let entries = entries(Path::new("/deploy/.env"), content.as_bytes(), &mut faults);
-        (entries, faults.iter().collect::<Vec<_>>().join("\n"))
+    fn errors_of(content: &str) -> (Vec<(String, String)>, String) {
+        let mut errors = SettingErrors::default();
+        let entries = entries(Path::new("/deploy/.env"), content.as_bytes(), &mut errors);
+        (entries, errors.iter().collect::<Vec<_>>().join("\n"))
     }
 
     #[test]
-    fn a_fault_names_the_line_and_never_shows_it() {
+    fn an_error_names_the_line_and_never_shows_it() {
         for (bad, rest) in [
             ("SIGHTLINE_ADMIN_TOKEN=\"sl_TOPSECRET", "\nSIGHTLINE_SERVER=x\n"),
             ("SIGHTLINE_ADMIN_TOKEN='sl_TOPSECRET", ""),
@@ -83,17 +83,17 @@ mod tests {
             ("SIGHTLINE_ADMIN_TOKEN=sl_TOPSECRET with blanks", "\n"),
             ("sl_TOPSECRET", "\n"),
         ] {
-            let (entries, faults) = faults_of(&format!("# settings\n\nSIGHTLINE_SERVER=a\n{bad}{rest}"));
+            let (entries, errors) = errors_of(&format!("# settings\n\nSIGHTLINE_SERVER=a\n{bad}{rest}"));
             assert_eq!(entries, [("SIGHTLINE_SERVER".to_owned(), "a".to_owned())], "{bad}");
-            assert!(faults.starts_with("/deploy/.env, line 4: "), "{bad}: {faults}");
-            assert!(!faults.contains("TOPSECRET"), "{bad}: {faults}");
+            assert!(errors.starts_with("/deploy/.env, line 4: "), "{bad}: {errors}");
+            assert!(!errors.contains("TOPSECRET"), "{bad}: {errors}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_a_fault() {
-        let mut faults = Faults::default();
-        entries(Path::new(".env"), b"SIGHTLINE_SERVER=\xff\n", &mut faults);
-        assert_eq!(faults.iter().collect::<Vec<_>>(), [".env: the file is not UTF-8 text"]);
+    fn bytes_that_are_no_text_are_an_error() {
+        let mut errors = SettingErrors::default();
+        entries(Path::new(".env"), b"SIGHTLINE_SERVER=\xff\n", &mut errors);
+        assert_eq!(errors.iter().collect::<Vec<_>>(), [".env: the file is not UTF-8 text"]);
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::Faults;
+use crate::SettingErrors;
 use crate::keys::names_of;
 use crate::sources::{Source, Sources, chosen, is_secret};
 
@@ -24,22 +24,22 @@ pub struct InEffect {
 /// The settings of a command and of its subcommands, sorted by name. Flags apply to the subcommand in use.
 ///
 /// # Errors
-/// The faults that make the settings unusable.
-pub fn in_effect(command: &Command) -> Result<Vec<InEffect>, Faults> {
-    let mut faults = Faults::default();
-    let sources = Sources::of_this_process(&mut faults);
+/// The errors that make the settings unusable.
+pub fn in_effect(command: &Command) -> Result<Vec<InEffect>, SettingErrors> {
+    let mut errors = SettingErrors::default();
+    let sources = Sources::of_this_process(&mut errors);
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    list(command, &sources, &arguments, faults)
+    list(command, &sources, &arguments, errors)
 }
 
 fn list(
     command: &Command,
     sources: &Sources,
     arguments: &[OsString],
-    mut faults: Faults,
-) -> Result<Vec<InEffect>, Faults> {
-    let matches = sources.matches(command.clone(), arguments, &mut faults);
-    let Some(matches) = faults.collect(matches).filter(|_| faults.is_empty()) else { return Err(faults) };
+    mut errors: SettingErrors,
+) -> Result<Vec<InEffect>, SettingErrors> {
+    let matches = sources.matches(command.clone(), arguments, &mut errors);
+    let Some(matches) = errors.collect(matches).filter(|_| errors.is_empty()) else { return Err(errors) };
     let in_use = chosen(command, arguments);
     let mut found = BTreeMap::new();
     for arg in in_use.get_arguments() {
@@ -55,7 +55,7 @@ fn innermost(matches: &ArgMatches) -> &ArgMatches {
 
 type Found = BTreeMap<String, InEffect>;
 
-fn add_subcommands(found: &mut Found, command: &Command, sources: &Sources) -> Result<(), Faults> {
+fn add_subcommands(found: &mut Found, command: &Command, sources: &Sources) -> Result<(), SettingErrors> {
     for arg in command.get_arguments() {
         add(found, arg, sources, None)?;
     }
@@ -63,11 +63,11 @@ fn add_subcommands(found: &mut Found, command: &Command, sources: &Sources) -> R
 }
 
 /// Adds the setting of an argument, unless it was added before or the argument is not a setting.
-fn add(found: &mut Found, arg: &Arg, sources: &Sources, matches: Option<&ArgMatches>) -> Result<(), Faults> {
+fn add(found: &mut Found, arg: &Arg, sources: &Sources, matches: Option<&ArgMatches>) -> Result<(), SettingErrors> {
     let Some(names) = names_of(arg).filter(|names| !found.contains_key(&names[0])) else { return Ok(()) };
-    let mut faults = Faults::default();
+    let mut errors = SettingErrors::default();
     let given = sources.given(&names).map_err(anyhow::Error::msg);
-    let Some(given) = faults.collect(given) else { return Err(faults) };
+    let Some(given) = errors.collect(given) else { return Err(errors) };
     let (value, source) = match (matches.and_then(|matches| flag(arg, matches)), given) {
         (Some(value), _) => (Some(value), Source::Flag),
         (None, Some(given)) => (Some(given.value), given.source),
@@ -144,7 +144,7 @@ mod tests {
             [("SIGHTLINE_HTTP_ADDR", "[::]:80")].into_iter().map(owned),
         );
         let arguments = ["program", "run", "--detectors", "face,vehicle"].map(OsString::from);
-        let found = list(&Program::command(), &sources, &arguments, Faults::default()).unwrap();
+        let found = list(&Program::command(), &sources, &arguments, SettingErrors::default()).unwrap();
         let lines: Vec<String> = found
             .iter()
             .map(|setting| format!("{} {} ({})", setting.key, setting.value.as_deref().unwrap_or("-"), setting.source))

@@ -5,13 +5,13 @@
 //!
 //! A value comes from the first of: the flag, the environment variable, the file that `<variable>_FILE` names (for mounted
 //! secrets), a `.env` file in the working directory, the default. An unknown `SIGHTLINE_` variable stops the start, because
-//! it is probably misspelt. All faults are reported together.
+//! it is probably misspelt. All errors are reported together.
 //!
 //! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
 
 mod address;
 mod dotenv;
-mod faults;
+mod errors;
 mod in_effect;
 mod keys;
 mod secret;
@@ -19,7 +19,7 @@ mod sources;
 mod values;
 
 pub use address::{address, address_or_off};
-pub use faults::{Check, Faults};
+pub use errors::{Check, SettingErrors};
 pub use in_effect::{InEffect, in_effect};
 pub use keys::{KNOWN, keys_of};
 pub use secret::{Secret, check_token};

@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Command, Parser};
 
 use crate::keys::{self, keys_of, names_of};
-use crate::{Check, Faults, PREFIX, Secret, dotenv};
+use crate::{Check, PREFIX, Secret, SettingErrors, dotenv};
 
 /// Reads the settings of a program. Prints what is wrong and exits if something is.
 pub fn parse<T: Parser>() -> T {
@@ -24,15 +24,15 @@ pub fn parse_and_check<T: Parser + Check>() -> T {
     parse_with(T::check)
 }
 
-fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut Faults)) -> T {
-    let mut faults = Faults::default();
-    let sources = Sources::of_this_process(&mut faults);
-    match sources.read(std::env::args_os(), faults, check) {
+fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut SettingErrors)) -> T {
+    let mut errors = SettingErrors::default();
+    let sources = Sources::of_this_process(&mut errors);
+    match sources.read(std::env::args_os(), errors, check) {
         Ok(settings) => settings,
-        Err(SettingsError::Clap(error)) => error.exit(),
-        Err(SettingsError::Faults(faults)) => {
-            for fault in faults.iter() {
-                eprintln!("error: {fault}");
+        Err(ReadError::Clap(error)) => error.exit(),
+        Err(ReadError::Invalid(errors)) => {
+            for error in errors.iter() {
+                eprintln!("error: {error}");
             }
             std::process::exit(2);
         }
@@ -40,10 +40,11 @@ fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut Faults)) -> T {
 }
 
 /// Why settings cannot be used.
-pub(crate) enum SettingsError {
+pub(crate) enum ReadError {
     /// A wrong flag, or a request for help.
     Clap(clap::Error),
-    Faults(Faults),
+    /// Invalid values, all of them.
+    Invalid(SettingErrors),
 }
 
 /// Where the value of a setting comes from.
@@ -88,10 +89,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub fn of_this_process(faults: &mut Faults) -> Self {
+    pub fn of_this_process(errors: &mut SettingErrors) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-        Self::new(environment, dotenv::of_working_directory(faults))
+        Self::new(environment, dotenv::of_working_directory(errors))
     }
 
     pub fn new(
@@ -105,60 +106,60 @@ impl Sources {
         }
     }
 
-    /// Reads the settings of `T`. `faults` are those found before.
+    /// Reads the settings of `T`. `errors` are those found before.
     pub fn read<T: Parser>(
         &self,
         arguments: impl IntoIterator<Item = OsString>,
-        mut faults: Faults,
-        check: impl FnOnce(&T, &mut Faults),
-    ) -> Result<T, SettingsError> {
+        mut errors: SettingErrors,
+        check: impl FnOnce(&T, &mut SettingErrors),
+    ) -> Result<T, ReadError> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
-        let parsed = self.matches(T::command(), &arguments, &mut faults);
+        let parsed = self.matches(T::command(), &arguments, &mut errors);
         match parsed.and_then(|matches| T::from_arg_matches(&matches)) {
             Ok(settings) => {
-                check(&settings, &mut faults);
-                if faults.is_empty() { Ok(settings) } else { Err(SettingsError::Faults(faults)) }
+                check(&settings, &mut errors);
+                if errors.is_empty() { Ok(settings) } else { Err(ReadError::Invalid(errors)) }
             }
-            Err(error) if faults.is_empty() || !error.use_stderr() => Err(SettingsError::Clap(error)),
+            Err(error) if errors.is_empty() || !error.use_stderr() => Err(ReadError::Clap(error)),
             Err(error) => {
-                faults.add(error.to_string().trim_start_matches("error: ").trim_end());
-                Err(SettingsError::Faults(faults))
+                errors.add(error.to_string().trim_start_matches("error: ").trim_end());
+                Err(ReadError::Invalid(errors))
             }
         }
     }
 
     /// Parses the arguments and these sources with `clap`. A value that its parser refuses becomes
-    /// a fault, and the default replaces it, so that the other settings can be checked too.
+    /// an error, and the default replaces it, so that the other settings can be checked too.
     pub fn matches(
         &self,
         command: Command,
         arguments: &[OsString],
-        faults: &mut Faults,
+        errors: &mut SettingErrors,
     ) -> Result<ArgMatches, clap::Error> {
         let own = keys_of(&command);
-        for fault in self.environment.keys().chain(self.dotenv.keys()).filter_map(|name| keys::unknown(name, &own)) {
-            faults.add(fault);
+        for error in self.environment.keys().chain(self.dotenv.keys()).filter_map(|name| keys::unknown(name, &own)) {
+            errors.add(error);
         }
         let mut given = BTreeMap::new();
-        let mut faulty = BTreeSet::new();
+        let mut invalid = BTreeSet::new();
         for arg in chosen(&command, arguments).get_arguments() {
             let Some(names) = names_of(arg) else { continue };
             match self.given(&names) {
                 Ok(None) => {}
-                Ok(Some(value)) => match fault_of_value(arg, &value) {
+                Ok(Some(value)) => match error_of_value(arg, &value) {
                     None => drop(given.insert(names[0].clone(), value)),
-                    Some(fault) => {
-                        faults.add(fault);
-                        faulty.insert(names[0].clone());
+                    Some(error) => {
+                        errors.add(error);
+                        invalid.insert(names[0].clone());
                     }
                 },
-                Err(fault) => {
-                    faults.add(fault);
-                    faulty.insert(names[0].clone());
+                Err(error) => {
+                    errors.add(error);
+                    invalid.insert(names[0].clone());
                 }
             }
         }
-        with_values(command, &given, &faulty).try_get_matches_from(arguments)
+        with_values(command, &given, &invalid).try_get_matches_from(arguments)
     }
 
     /// The value of a setting with these names, if it is set.
@@ -221,7 +222,7 @@ pub(crate) fn is_secret(arg: &Arg) -> bool {
 }
 
 /// The error of the argument's parser for a value; `None` if it is valid.
-fn fault_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
+fn error_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
     let long = arg.get_long()?;
     let alone = arg.clone().env(Resettable::Reset).required(false);
     let command = Command::new("setting").no_binary_name(true).disable_help_flag(true).arg(alone);
@@ -240,18 +241,18 @@ fn fault_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
     })
 }
 
-/// Sets the value of its variable as the default of each argument. Faulty ones keep the program's default.
-fn with_values(command: Command, given: &BTreeMap<String, GivenValue>, faulty: &BTreeSet<String>) -> Command {
+/// Sets the value of its variable as the default of each argument. Invalid ones keep the program's default.
+fn with_values(command: Command, given: &BTreeMap<String, GivenValue>, invalid: &BTreeSet<String>) -> Command {
     let give = |arg: Arg| {
         let Some(key) = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned) else { return arg };
         let arg = arg.hide_env_values(true);
         match given.get(&key) {
-            _ if faulty.contains(&key) => arg.env(Resettable::Reset).required(false),
+            _ if invalid.contains(&key) => arg.env(Resettable::Reset).required(false),
             Some(given) => arg.default_value(given.value.clone()).required(false).hide_default_value(true),
             None => arg,
         }
     };
-    command.mut_args(give).mut_subcommands(|subcommand| with_values(subcommand, given, faulty))
+    command.mut_args(give).mut_subcommands(|subcommand| with_values(subcommand, given, invalid))
 }
 
 #[cfg(test)]
@@ -274,8 +275,8 @@ mod tests {
     }
 
     impl Check for Program {
-        fn check(&self, faults: &mut Faults) {
-            faults.ensure(self.detectors.len() <= 2, || "SIGHTLINE_DETECTORS: at most 2".to_owned());
+        fn check(&self, errors: &mut SettingErrors) {
+            errors.ensure(self.detectors.len() <= 2, || "SIGHTLINE_DETECTORS: at most 2".to_owned());
         }
     }
 
@@ -288,24 +289,25 @@ mod tests {
 
     fn read(environment: &[(&str, &str)], dotenv: &[(&str, &str)], flags: &[&str]) -> Result<Program, Vec<String>> {
         let arguments = std::iter::once("program").chain(flags.iter().copied()).map(OsString::from);
-        sources(environment, dotenv).read(arguments, Faults::default(), Program::check).map_err(|refusal| match refusal
-        {
-            SettingsError::Clap(error) => vec![error.to_string()],
-            SettingsError::Faults(faults) => faults.iter().map(str::to_owned).collect(),
+        sources(environment, dotenv).read(arguments, SettingErrors::default(), Program::check).map_err(|refusal| {
+            match refusal {
+                ReadError::Clap(error) => vec![error.to_string()],
+                ReadError::Invalid(errors) => errors.iter().map(str::to_owned).collect(),
+            }
         })
     }
 
     #[test]
     fn a_mistyped_name_stops_the_start_with_a_hint() {
-        let faults = read(&[("SIGHTLINE_MAX_FRAMEBYTES", "5")], &[], &[]).unwrap_err();
-        assert!(faults[0].contains("SIGHTLINE_MAX_FRAMEBYTES is not a setting"), "{faults:?}");
-        assert!(faults[0].contains("did you mean SIGHTLINE_MAX_FRAME_BYTES"), "{faults:?}");
+        let errors = read(&[("SIGHTLINE_MAX_FRAMEBYTES", "5")], &[], &[]).unwrap_err();
+        assert!(errors[0].contains("SIGHTLINE_MAX_FRAMEBYTES is not a setting"), "{errors:?}");
+        assert!(errors[0].contains("did you mean SIGHTLINE_MAX_FRAME_BYTES"), "{errors:?}");
     }
 
     #[test]
     fn a_name_unlike_every_setting_gets_no_hint() {
-        let faults = read(&[("SIGHTLINE_POSTGRES_URL", "x")], &[], &[]).unwrap_err();
-        assert_eq!(faults, ["SIGHTLINE_POSTGRES_URL is not a setting; `--help` lists them all"]);
+        let errors = read(&[("SIGHTLINE_POSTGRES_URL", "x")], &[], &[]).unwrap_err();
+        assert_eq!(errors, ["SIGHTLINE_POSTGRES_URL is not a setting; `--help` lists them all"]);
     }
 
     #[test]
@@ -314,17 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_reported_at_once() {
+    fn all_errors_are_reported_at_once() {
         let environment = [
             ("SIGHTLINE_NONSENSE", "1"),
             ("SIGHTLINE_MAX_FRAME_BYTES", "many"),
             ("SIGHTLINE_ADMIN_TOKEN_FILE", "/nowhere"),
             ("SIGHTLINE_DETECTORS", "a,b,c"),
         ];
-        let faults = read(&environment, &[("SIGHTLINE_BATCH_WAIT_MS", "soon")], &[]).unwrap_err();
-        assert_eq!(faults.len(), 5, "{faults:?}");
+        let errors = read(&environment, &[("SIGHTLINE_BATCH_WAIT_MS", "soon")], &[]).unwrap_err();
+        assert_eq!(errors.len(), 5, "{errors:?}");
         for name in ["NONSENSE", "MAX_FRAME_BYTES", "ADMIN_TOKEN_FILE", "DETECTORS", "BATCH_WAIT_MS"] {
-            assert_eq!(faults.iter().filter(|fault| fault.contains(name)).count(), 1, "{name}: {faults:?}");
+            assert_eq!(errors.iter().filter(|error| error.contains(name)).count(), 1, "{name}: {errors:?}");
         }
     }
 

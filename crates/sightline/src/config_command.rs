@@ -1,7 +1,7 @@
 //! `sightline config`: checks or prints the settings of `up`, from flags, the environment, files and `.env`.
 
 use clap::{CommandFactory, Subcommand};
-use settings::{Check, Faults, InEffect};
+use settings::{Check, InEffect, SettingErrors};
 
 use crate::out;
 use crate::up::Up;
@@ -21,9 +21,9 @@ pub enum ConfigCommand {
 
 /// Runs the checks that `up` runs at its start.
 impl Check for ConfigCommand {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, errors: &mut SettingErrors) {
         match self {
-            Self::Check(up) => up.check(faults),
+            Self::Check(up) => up.check(errors),
             Self::Print(_) | Self::Keys => {}
         }
     }
@@ -39,7 +39,7 @@ impl ConfigCommand {
             }
             Self::Print(_) => {
                 let settings = settings::in_effect(&P::command());
-                let settings = settings.map_err(|faults| anyhow::anyhow!("{}", joined(&faults)))?;
+                let settings = settings.map_err(|errors| anyhow::anyhow!("{}", joined(&errors)))?;
                 print(&settings)
             }
             Self::Keys => settings::keys_of(&P::command()).iter().try_for_each(|key| out::line(format_args!("{key}"))),
@@ -47,8 +47,8 @@ impl ConfigCommand {
     }
 }
 
-fn joined(faults: &Faults) -> String {
-    faults.iter().collect::<Vec<_>>().join("\n")
+fn joined(errors: &SettingErrors) -> String {
+    errors.iter().collect::<Vec<_>>().join("\n")
 }
 
 /// One line each: name, value, source. `-` stands for a setting without a value.

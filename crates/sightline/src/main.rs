@@ -50,10 +50,10 @@ enum Command {
 }
 
 impl settings::Check for Cli {
-    fn check(&self, faults: &mut settings::Faults) {
+    fn check(&self, errors: &mut settings::SettingErrors) {
         match &self.command {
-            Command::Up(up) => up.check(faults),
-            Command::Config(config) => config.check(faults),
+            Command::Up(up) => up.check(errors),
+            Command::Config(config) => config.check(errors),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
 use rules::BuiltInRuleSettings;
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 use store::{BlobArgs, DatabaseArgs, MongoArgs};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -86,14 +86,14 @@ pub struct Up {
 }
 
 impl Check for Up {
-    fn check(&self, faults: &mut Faults) {
-        self.http.check(faults);
-        self.kafka.check(faults);
-        self.admin_token.check(faults);
-        self.worker.check_with(&self.frames.detectors, faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        self.http.check(errors);
+        self.kafka.check(errors);
+        self.admin_token.check(errors);
+        self.worker.check_with(&self.frames.detectors, errors);
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
-        self.ingest.openid.check(&self.tokens.token_issuer, faults);
-        self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, faults);
+        self.ingest.openid.check(&self.tokens.token_issuer, errors);
+        self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, errors);
     }
 }
 

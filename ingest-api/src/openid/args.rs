@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 use reqwest::{Client, ClientBuilder, Url};
-use settings::{Faults, Secret};
+use settings::{Secret, SettingErrors};
 
 use crate::pem_files::trust;
 
@@ -47,29 +47,29 @@ pub struct OpenIdArgs {
 
 impl OpenIdArgs {
     /// Checks the values against each other, and reads the file that they name. `public_url` is the address of this system.
-    pub fn check(&self, public_url: &str, faults: &mut Faults) {
+    pub fn check(&self, public_url: &str, errors: &mut SettingErrors) {
         let issuer = match (&self.oidc_issuer, &self.oidc_client_id) {
             (Some(issuer), Some(_)) => issuer,
             (None, None) => {
-                faults.ensure(self.oidc_client_secret.is_none(), || {
+                errors.ensure(self.oidc_client_secret.is_none(), || {
                     "SIGHTLINE_OIDC_CLIENT_SECRET is set but not SIGHTLINE_OIDC_ISSUER; set both or none".to_owned()
                 });
                 return;
             }
             _ => {
-                faults.add("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none");
+                errors.add("SIGHTLINE_OIDC_ISSUER and SIGHTLINE_OIDC_CLIENT_ID belong together; set both or none");
                 return;
             }
         };
-        faults.collect(issuer_url(issuer));
-        faults.collect(secure_url(
+        errors.collect(issuer_url(issuer));
+        errors.collect(secure_url(
             "SIGHTLINE_OIDC_CALLBACK_URL, or else SIGHTLINE_TOKEN_ISSUER,",
             &self.callback_url(public_url),
         ));
         for url in self.return_urls() {
-            faults.collect(url);
+            errors.collect(url);
         }
-        faults.collect(self.trust_authority(Client::builder()));
+        errors.collect(self.trust_authority(Client::builder()));
     }
 
     /// The redirect URI.

@@ -11,7 +11,7 @@ use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::{shutdown, telemetry};
 use service_template::{Config, Deps};
-use settings::{Check, Faults};
+use settings::{Check, SettingErrors};
 
 /// Results in; counts by detector out
 #[derive(Debug, Parser)]
@@ -32,11 +32,11 @@ struct Program {
 }
 
 impl Check for Program {
-    fn check(&self, faults: &mut Faults) {
-        faults.collect(self.kafka.group_member_config());
-        faults.collect(self.token.token());
-        self.topics.check(faults);
-        self.http.check(faults);
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.kafka.group_member_config());
+        errors.collect(self.token.token());
+        self.topics.check(errors);
+        self.http.check(errors);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `sightline dlq`: reads Kafka directly, and the embedded log through the running `up`.
+//! `sightline dlq` lists dead letters and sends them again. It talks to Kafka, or to the running `up`, which holds the embedded log.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ enum Action {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        log: LogArgs,
+        bus: BusArgs,
     },
     /// Send dead letters to their original topic again, after their cause was fixed
     #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results>")]
@@ -51,7 +51,7 @@ enum Action {
         #[arg(long, value_name = "CODE")]
         cause: Option<String>,
         #[command(flatten)]
-        log: LogArgs,
+        bus: BusArgs,
     },
 }
 
@@ -63,9 +63,9 @@ enum Kind {
     Results,
 }
 
-/// Arguments that locate the log.
+/// Where the dead letters are: in Kafka, or in the embedded log of a running `up`.
 #[derive(Debug, Args)]
-struct LogArgs {
+struct BusArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
 
@@ -90,20 +90,20 @@ impl Dlq {
     /// Runs the command and prints the result.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
-            Action::List { of, limit, json, log } => {
-                let letters: Vec<Letter> = match log.kafka().await? {
-                    Some(bus) => super::list(&bus, of.role(), limit).await?,
-                    None => log.ask(reqwest::Method::GET, &format!("dlq/{}?limit={limit}", of.role())).await?,
+            Action::List { of, limit, json, bus } => {
+                let letters: Vec<Letter> = match bus.kafka().await? {
+                    Some(kafka) => super::list(&kafka, of.role(), limit).await?,
+                    None => bus.ask(reqwest::Method::GET, &format!("dlq/{}?limit={limit}", of.role())).await?,
                 };
                 print(&letters, json)
             }
-            Action::Redrive { of, cause, log } => {
+            Action::Redrive { of, cause, bus } => {
                 let cause_query = cause.as_ref().map(|cause| format!("?cause={cause}")).unwrap_or_default();
-                let done: Redriven = match log.kafka().await? {
-                    Some(bus) => super::redrive(&bus, of.role(), cause.as_deref()).await?,
+                let done: Redriven = match bus.kafka().await? {
+                    Some(kafka) => super::redrive(&kafka, of.role(), cause.as_deref()).await?,
                     None => {
                         let path = format!("dlq/{}/redrive{cause_query}", of.role());
-                        log.ask(reqwest::Method::POST, &path).await?
+                        bus.ask(reqwest::Method::POST, &path).await?
                     }
                 };
                 let Redriven { sent, left_out, unreadable } = done;
@@ -113,7 +113,7 @@ impl Dlq {
     }
 }
 
-impl LogArgs {
+impl BusArgs {
     async fn kafka(&self) -> anyhow::Result<Option<impl Bus + use<>>> {
         if self.kafka.kafka_brokers.is_none() {
             return Ok(None);

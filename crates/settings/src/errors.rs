@@ -2,18 +2,18 @@
 
 /// Errors of settings. Each names its setting and says which values are valid.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Faults(Vec<String>);
+pub struct SettingErrors(Vec<String>);
 
-impl Faults {
+impl SettingErrors {
     /// Adds an error.
-    pub fn add(&mut self, fault: impl Into<String>) {
-        self.0.push(fault.into());
+    pub fn add(&mut self, error: impl Into<String>) {
+        self.0.push(error.into());
     }
 
     /// Adds an error unless `condition` is true.
-    pub fn ensure(&mut self, condition: bool, fault: impl FnOnce() -> String) {
+    pub fn ensure(&mut self, condition: bool, error: impl FnOnce() -> String) {
         if !condition {
-            self.add(fault());
+            self.add(error());
         }
     }
 
@@ -43,15 +43,15 @@ impl Faults {
     /// # Errors
     /// When there is an error: all of them, one per line.
     pub fn result_of(check: impl FnOnce(&mut Self)) -> anyhow::Result<()> {
-        let mut faults = Self::default();
-        check(&mut faults);
-        anyhow::ensure!(faults.is_empty(), "{}", faults.0.join("\n"));
+        let mut errors = Self::default();
+        check(&mut errors);
+        anyhow::ensure!(errors.is_empty(), "{}", errors.0.join("\n"));
         Ok(())
     }
 }
 
 /// Checks that the parser of a single setting cannot make: checks of several settings together, and of the files that they name.
 pub trait Check {
-    /// Adds the errors to `faults`. Connects to no server.
-    fn check(&self, faults: &mut Faults);
+    /// Adds what it finds to `errors`. Connects to no server.
+    fn check(&self, errors: &mut SettingErrors);
 }
