@@ -69,7 +69,7 @@ impl AlertTail {
         let (earliest, end) = alerts_range(&**bus).await?;
         let records = DEDUP_WINDOW + i64::try_from(window).unwrap_or(i64::MAX / 2);
         let start = earliest.max(end - records);
-        // Nothing precedes the start of the topic, so its records need no dedup window before them.
+        // At the start of the topic there is nothing more to read. A duplicate is sent where retention dropped its original.
         let first_offset = if start == earliest { start } else { start + DEDUP_WINDOW };
         Ok(Self {
             bus: Arc::clone(bus),
@@ -182,7 +182,7 @@ impl AlertTail {
     }
 
     fn publish(&self, batch: ReadBatch) {
-        // A gap is the last item of a batch: the alerts before it leave the window with it.
+        // A batch ends at a gap. Clearing the window then also discards the alerts that were read before the gap.
         match batch.gap {
             Some(to) => self.window.clear_before(to),
             None if self.read_up_to < self.first_offset => {}
@@ -191,7 +191,7 @@ impl AlertTail {
     }
 }
 
-/// The offsets of the oldest alert and of the next one.
+/// The offset of the oldest retained alert, and the one after the newest.
 pub async fn alerts_range(bus: &dyn Bus) -> Result<(i64, i64), BusError> {
     let ranges = bus.ranges(TopicRole::Alerts).await?;
     let range = ranges.first().ok_or_else(|| BusError::Fatal("the alerts topic has no partition".to_owned()))?;

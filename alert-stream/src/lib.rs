@@ -11,8 +11,8 @@
 //! Guarantees: every replica sends the same alerts in the same order. The log alone decides which records are duplicates
 //! (`dedup.rs`), so a client that moves between replicas, or resumes after days, gets each alert once and misses none. Where
 //! the log no longer has the alerts after its cursor, the client first gets `event: reset`. A client that does not keep up gets
-//! `event: slow` and is disconnected. Other clients are not affected: the position of a client is a number, and all clients
-//! share the events.
+//! `event: slow`, if it still reads, and is disconnected. It costs the other clients nothing: a client is an offset into one
+//! shared window.
 
 mod config;
 mod consumer;
@@ -82,7 +82,7 @@ pub async fn run(
     let health = health(&config, &deps);
     // A failure of the consumer ends the streams, and a failure of the server ends the consumer.
     let stop = stop.child_token();
-    // Listen only when the window is filled: a client without a cursor starts after every alert on the log.
+    // Accept connections only when the window is filled: a client without a cursor starts at the present end of the topic.
     let Some(tail) = AlertTail::open(&deps.bus, config.alert_window, &stop).await? else { return Ok(()) };
     let limits = Limits {
         connections: config.alert_subscribers + OTHER_CONNECTIONS,

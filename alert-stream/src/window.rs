@@ -134,9 +134,13 @@ impl AlertWindow {
         self.read_up_to.send_replace(read_up_to);
     }
 
-    /// Empties the window, because retention dropped every record before `offset`.
+    /// Empties the window, because retention dropped every record before `offset`. A gap before the start of the window changes
+    /// nothing.
     pub fn clear_before(&self, offset: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if offset <= state.covered_from {
+            return;
+        }
         state.entries.clear();
         state.covered_from = offset;
         state.read_up_to = offset - 1;
@@ -165,5 +169,30 @@ impl AlertWindow {
             }
         }
         WindowRead::UpTo(state.read_up_to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accounts::Caller;
+    use contracts::TenantId;
+
+    use super::*;
+    use crate::entry::AlertShape;
+
+    fn after(window: &AlertWindow, offset: i64) -> WindowRead {
+        let caller = Caller::new(TenantId::shared(), Vec::new());
+        window.take(offset, &AlertFilter::of(&caller, AlertShape::Alert), &mut VecDeque::new())
+    }
+
+    #[test]
+    fn a_gap_before_the_window_does_not_widen_it() {
+        let window = AlertWindow::new("topic".into(), 10, 100);
+        window.clear_before(5);
+        assert_eq!((window.covered_from(), window.read_up_to()), (10, 9));
+        assert_eq!(after(&window, 6), WindowRead::Behind);
+        window.clear_before(12);
+        assert_eq!((window.covered_from(), window.read_up_to()), (12, 11));
+        assert_eq!(after(&window, 6), WindowRead::Lost(12));
     }
 }

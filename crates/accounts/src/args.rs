@@ -13,7 +13,7 @@ use crate::{AdminToken, QuotaPeriod};
 /// Connection to Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// URL of Redis, through which all instances share rate limits and sessions
+    /// URL of Redis, through which all instances share rate limits and the sessions of POST /login
     #[arg(long, env = "SIGHTLINE_REDIS_URL", value_name = "URL")]
     pub redis_url: Option<Secret>,
 }
@@ -52,7 +52,7 @@ impl Check for AdminTokenArgs {
     }
 }
 
-/// Access tokens and rate limits: every service that verifies tokens needs the same values.
+/// Access tokens and rate limits. Every service that verifies tokens needs the same issuer and limits.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
     /// Issuer of access tokens (`iss`): the URL under which clients reach this system
@@ -81,7 +81,7 @@ pub struct AccountArgs {
         value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub registration: bool,
 
-    /// Default quota of a user, in frames and detections per period; `none` for no limit
+    /// Default quota of a user, in frames per period, posted detections included; `none` for no limit
     #[arg(long, env = "SIGHTLINE_API_REQUEST_QUOTA", default_value = "100", value_name = "NUMBER")]
     pub api_request_quota: LimitOrNone,
 
@@ -100,8 +100,8 @@ pub struct AccountArgs {
         value_parser = settings::days(1..=3650))]
     pub session_life: Duration,
 
-    /// How long a used refresh token is still accepted, in case a response was lost or two tabs refresh at once; a bare number is
-    /// in seconds
+    /// How long a second use of a refresh token is only refused, because a response was lost or two tabs refresh at once. Later, the
+    /// session ends too, because the token was probably stolen; a bare number is in seconds
     #[arg(long = "refresh-grace-seconds", env = "SIGHTLINE_REFRESH_GRACE_SECONDS", default_value = "10s",
         value_name = "DURATION", value_parser = settings::seconds(0..=300))]
     pub refresh_grace: Duration,
@@ -158,7 +158,7 @@ pub struct AccountArgs {
     )]
     pub mail_from: String,
 
-    /// Most sign-in attempts per minute from one client address
+    /// Sign-in attempts per minute from one client address; a burst of up to 100 more is allowed
     #[arg(long, env = "SIGHTLINE_SIGN_INS_PER_ADDRESS", default_value_t = 120, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sign_ins_per_address: u32,

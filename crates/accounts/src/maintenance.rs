@@ -12,7 +12,7 @@ use crate::interval::{every, tick};
 use crate::resets::ResetRequest;
 use crate::service::AccountsService;
 
-/// Period of key rotation and of the deletion of expired rows.
+/// Period of the check whether keys must be rotated, and of the deletion of expired rows.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Pause after a failed read of the signing keys.
 const RETRY_KEYS_AFTER: Duration = Duration::from_secs(1);

@@ -13,6 +13,9 @@ use crate::sign_in::Origin;
 use crate::throttle::Attempt;
 use crate::users::check_written;
 
+/// Attempts of an admin to set a password that changes at the same time.
+const SET_PASSWORD_ATTEMPTS: u32 = 3;
+
 /// A change of a user's own profile. `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
@@ -98,12 +101,14 @@ impl AccountsService {
 
     /// Sets a user's password, for an admin. All sessions end.
     pub async fn set_password(&self, id: UserId, new: &SecretText, actor: &Actor) -> Result<(), AccountError> {
-        let user = self.user(id).await?;
-        let stored = self.store.password(id).await?;
-        match self.replace_password(&user, stored.as_ref(), new, None, actor).await? {
-            true => Ok(()),
-            false => Err(AccountError::WrongPassword),
+        for _ in 0..SET_PASSWORD_ATTEMPTS {
+            let user = self.user(id).await?;
+            let stored = self.store.password(id).await?;
+            if self.replace_password(&user, stored.as_ref(), new, None, actor).await? {
+                return Ok(());
+            }
         }
+        Err(AccountError::Unavailable("the password is being changed by others; try again".to_owned()))
     }
 
     /// Replaces a password. `false` when the stored hash is no longer `stored`.

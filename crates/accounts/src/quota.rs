@@ -50,7 +50,7 @@ impl TokenVerifier {
     /// The user to charge and its limit; `None` for a caller without a quota.
     async fn quota_limit(&self, caller: &Caller) -> Result<Option<(UserId, u32)>, AccessError> {
         let Some(id) = caller.user else { return Ok(None) };
-        // The user may have been disabled while the body of the request arrived.
+        // The user may have been disabled since the request was authenticated.
         let user = self.active_user(id).await?;
         Ok(user.quota.in_force(self.settings.quota).map(|limit| (id, limit)))
     }

@@ -215,10 +215,10 @@ mod tests {
         for (json, expected) in [
             (r#"{"attributes":{"Colour":"red"}}"#.to_owned(), "a-z 0-9 _"),
             (r#"{"attributes":{"":"red"}}"#.to_owned(), "1 to 32 characters"),
-            (r#"{"attributes":{"a":null}}"#.to_owned(), "a text, a number, true or false"),
-            (r#"{"attributes":{"a":[1]}}"#.to_owned(), "a text, a number, true or false"),
+            (r#"{"attributes":{"a":null}}"#.to_owned(), "a string, a number, true or false"),
+            (r#"{"attributes":{"a":[1]}}"#.to_owned(), "a string, a number, true or false"),
             (r#"{"make":"Audi","attributes":{"make":"VW"}}"#.to_owned(), "make and attributes.make differ"),
-            (r#"{"attributes":{"make":1}}"#.to_owned(), "make must be a text"),
+            (r#"{"attributes":{"make":1}}"#.to_owned(), "make must be a string"),
             (r#"{"attributes":{"year":2020.5}}"#.to_owned(), "year must be a whole number"),
             (format!(r#"{{"attributes":{{"a":"{}"}}}}"#, "x".repeat(257)), "attributes.a must have at most 256 bytes"),
             (format!(r#"{{"make":"{}"}}"#, "x".repeat(129)), "make must have at most 128 characters"),

@@ -121,7 +121,7 @@ impl Checker {
         if let Some(name) = attribute_name(expression) {
             return self.attributes.get(name).copied().ok_or_else(|| {
                 Error::Type(format!(
-                    "{ATTRIBUTES}{name} may be a text, a number or a boolean; compare it with one, as in \
+                    "{ATTRIBUTES}{name} may be a string, a number or a boolean; compare it with one, as in \
                      {ATTRIBUTES}{name} == \"red\""
                 ))
             });

@@ -1,12 +1,13 @@
 //! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log.
 //!
-//! In and out: the records of `accounts`, which makes the decisions. Passwords and tokens arrive as hashes only.
-//! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token, charge a frame
-//! or claim a name exactly one succeeds, on either database and from several processes; [`Relational::revocations_after`]
-//! returns every revocation.
+//! Stores and returns records; `accounts` makes the decisions. Passwords and tokens arrive as hashes only.
+//! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token or claim a name
+//! exactly one succeeds, and a frame is counted once, on either database and from several processes;
+//! repeated calls of [`Relational::revocations_after`] return every revocation.
 //!
-//! Every statement is written once and runs on both databases. They differ in two places: types (`database.rs`) and tables
-//! (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite stores texts and numbers.
+//! Every statement is written once and runs on both databases. They differ in connections (`database.rs`), errors
+//! (`failure.rs`), types (`values.rs`) and tables (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite
+//! stores texts and numbers.
 
 mod api_tokens;
 mod audit;

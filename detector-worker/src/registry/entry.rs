@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for Engine {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Mapping::deserialize(deserializer)?;
         let kind = fields.remove("kind").ok_or_else(|| D::Error::missing_field("kind"))?;
-        let kind = kind.as_str().ok_or_else(|| D::Error::custom("kind must be a text"))?.to_owned();
+        let kind = kind.as_str().ok_or_else(|| D::Error::custom("kind must be a string"))?.to_owned();
         let rest = serde_yaml_ng::Value::Mapping(fields);
         if kind == "http" {
             return serde_yaml_ng::from_value(rest).map(Self::Http).map_err(D::Error::custom);

@@ -165,7 +165,7 @@ pub fn detection(label: &str, confidence: f64) -> Detection {
     }
 }
 
-/// A red Audi with a text, a number and a boolean in addition to the vehicle's own fields.
+/// A red Audi with a string, a number and a boolean in addition to the vehicle's own fields.
 pub fn red_audi() -> Detection {
     let vehicle = Vehicle { category: Some("suv".to_owned()), make: Some("Audi".to_owned()), ..Vehicle::default() };
     let mut attributes = Attributes::from(Vehicle { year: Some(2020), ..vehicle });

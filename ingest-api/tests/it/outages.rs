@@ -79,7 +79,11 @@ async fn postgres_outage_gives_503_and_recovery_is_automatic() {
     assert_eq!(assert_retry_later(ann.send_frame(&server)).await["code"], "unavailable");
     assert_eq!(assert_retry_later(ann.sign_in(&server)).await["error"], "temporarily_unavailable");
     let list = server.get_as(&ann.token, "/v1/frames").await;
-    assert_eq!(list.status(), StatusCode::OK, "reads need no accounts database");
+    assert_eq!(
+        list.status(),
+        StatusCode::OK,
+        "a user that was checked within a minute needs no accounts database to read"
+    );
 
     relay.restore().await;
     wait_for_status(StatusCode::ACCEPTED, async || ann.send_frame(&server).await).await;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use url::Url;
 
 use super::{Mail, Mailer};
 
@@ -21,16 +22,17 @@ pub struct SmtpMailer {
 }
 
 impl SmtpMailer {
-    /// Sends from `from` through the server at this address. The server need not be reachable yet.
+    /// Sends from `from` through the server at `url`. The server need not be reachable yet.
     ///
     /// # Errors
-    /// An address is not valid, or a password would be sent in plain text.
+    /// The URL or the sender is not valid, or a password would be sent in plain text.
     pub fn new(url: &str, from: &str) -> Result<Self, String> {
         // The cause may quote the address, which contains the password.
         let invalid =
             || format!("SIGHTLINE_SMTP_URL is not an address of a mail server; it must have the form {EXAMPLE}");
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| invalid())?;
-        if url.starts_with("smtp://") && url.contains('@') && !url.ends_with("?tls=required") {
+        let parsed = Url::parse(url).map_err(|_| invalid())?;
+        if sends_password_in_plain_text(&parsed) {
             return Err(format!(
                 "SIGHTLINE_SMTP_URL would send its password in plain text; it must have the form {EXAMPLE}"
             ));
@@ -52,8 +54,15 @@ impl SmtpMailer {
             .body(mail.text.clone())
             .map_err(|error| format!("the mail cannot be written: {error}"))?;
         let sent = self.server.send(message).await;
-        sent.map(drop).map_err(|error| format!("the mail server refused the mail: {error}; see SIGHTLINE_SMTP_URL"))
+        sent.map(drop).map_err(|error| format!("the mail was not sent: {error}; see SIGHTLINE_SMTP_URL"))
     }
+}
+
+/// The mail library reads the parsed URL too, so upper case and blanks make no difference between this check and what is sent.
+fn sends_password_in_plain_text(url: &Url) -> bool {
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    let requires_tls = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    url.scheme() == "smtp" && has_credentials && !requires_tls
 }
 
 #[async_trait]
@@ -159,6 +168,10 @@ mod tests {
             "smtp://user:secret@host",
             "smtp://user:secret@host?tls=opportunistic",
             "smtp://user:secret@host:port",
+            "SMTP://user:secret@host",
+            " smtp://user:secret@host",
+            "smtp://:secret@host",
+            "smtp://user:secret@host#?tls=required",
         ] {
             let refused = SmtpMailer::new(url, "a@example.org").err().unwrap();
             assert!(refused.contains("SIGHTLINE_SMTP_URL") && !refused.contains("secret"), "{refused}");

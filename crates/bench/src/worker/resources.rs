@@ -75,12 +75,12 @@ pub async fn batches(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<F
     Ok(fastest)
 }
 
-/// Measures the whole worker on images of one size, as a share of the rate of `session.run` alone.
+/// Measures the whole worker on images of one size: its images per second divided by those of `session.run` alone.
 pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report) -> anyhow::Result<()> {
     let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
     let folder = setup.path("uniform").display().to_string();
     let log = setup.path("share").display().to_string();
-    // Both variants use one session, so that the rates are comparable.
+    // One session, as in the measurement of `session.run`, so that the rates are comparable.
     let settings = [
         ("SIGHTLINE_WORKER_STATE_DIR", setup.path("share-state").display().to_string()),
         ("SIGHTLINE_INFERENCE_THREADS", "1".to_owned()),

@@ -38,7 +38,7 @@ impl AttributeName {
                 let fits = text.chars().count() <= MAX_VEHICLE_CHARS;
                 if fits { Ok(()) } else { Err(format!("must have at most {MAX_VEHICLE_CHARS} characters")) }
             }
-            ("category" | "make" | "model", _) => Err("must be a text".to_owned()),
+            ("category" | "make" | "model", _) => Err("must be a string".to_owned()),
             ("year", AttributeValue::Number(number)) if integer(*number).is_some() => Ok(()),
             ("year", _) => Err("must be a whole number".to_owned()),
             (_, AttributeValue::Text(text)) if text.len() > MAX_TEXT_BYTES => {
@@ -96,7 +96,7 @@ impl fmt::Display for AttributeName {
 
 /// Value of an attribute: a JSON string, number or boolean.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "an attribute must be a text, a number, true or false")]
+#[serde(untagged, expecting = "an attribute must be a string, a number, true or false")]
 pub enum AttributeValue {
     /// At most [`MAX_TEXT_BYTES`] bytes.
     Text(String),

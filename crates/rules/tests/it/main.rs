@@ -127,7 +127,7 @@ fn an_invalid_condition_error_says_what_is_allowed() {
         ("1 / 0 == 1", "cannot be evaluated: it divides by zero"),
         ("9223372036854775807 + 1 == 1", "cannot be evaluated: a number in it grows too large"),
         ("attributes == 1", "no variable \"attributes\""),
-        ("attributes.a == attributes.b", "may be a text, a number or a boolean"),
+        ("attributes.a == attributes.b", "may be a string, a number or a boolean"),
         ("attributes.a == 1 || attributes.a == \"x\"", "== does not work on a fraction and a text"),
         ("attributes.Colour == \"red\"", "names are 1 to 32 of a-z 0-9 _"),
         ("attributes.doors % 2 == 1", "needs both sides whole"),

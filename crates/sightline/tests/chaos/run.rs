@@ -42,10 +42,10 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 #[derive(Debug, Clone, Copy)]
 pub struct Recovery {
     pub fault: Fault,
-    /// Time from the end of the fault (for a kill: the restart; for a server: when it was ready) until the results of the first
-    /// frame sent after it can be read.
+    /// Time from the end of the fault (the restart of a killed service, or the readiness of a killed server) until the first
+    /// results of the [`PROBES`] frames sent after it can be read.
     pub first: Duration,
-    /// The same for the last of [`PROBES`] frames.
+    /// The same for the last results.
     pub last: Duration,
 }
 

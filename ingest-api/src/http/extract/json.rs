@@ -54,6 +54,10 @@ fn invalid(path: &str, error: &serde_json::Error) -> RequestError {
     match error.classify() {
         Category::Data => RequestError::Invalid(reworded(path, &error.to_string())),
         Category::Eof => RequestError::Malformed(format!("the body is not JSON: it ends early at {place}")),
+        // The parser calls it a syntax error.
+        Category::Syntax if error.to_string().starts_with("number out of range") => {
+            RequestError::Invalid(format!("a number is too large at {place}"))
+        }
         Category::Syntax | Category::Io => {
             RequestError::Malformed(format!("the body is not JSON: syntax error at {place}"))
         }
@@ -93,9 +97,9 @@ fn kind(expected: &str) -> &'static str {
     match expected {
         "f64" | "f32" => "a number",
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number within its range",
-        "a string" => "a text",
+        "a string" => "a string",
         "a boolean" => "true or false",
-        "a sequence" => "a list",
+        "a sequence" => "an array",
         _ => "an object with its fields",
     }
 }
@@ -119,16 +123,17 @@ mod tests {
         for (body, expected) in [
             ("{}", "label is missing"),
             (r#"{"label": "x", "box": {"x": 1}}"#, "y is missing in box"),
-            (r#"{"label": 7}"#, "label must be a text"),
+            (r#"{"label": 7}"#, "label must be a string"),
             (r#"{"label": "x", "confidence": "high"}"#, "confidence must be a number"),
             (r#"{"label": "x", "year": 2020.5}"#, "year must be a whole number within its range"),
             (r#"{"label": "x", "year": 99999999999}"#, "year must be a whole number within its range"),
-            (r#"{"label": "x", "landmarks": {}}"#, "landmarks must be a list"),
+            (r#"{"label": "x", "landmarks": {}}"#, "landmarks must be an array"),
             (r#"{"label": "x", "landmarks": [{"x": 1, "y": 2}, 5]}"#, "landmarks[1] must be an object with its fields"),
             (r#"{"label": "x", "box": 5}"#, "box must be an object with its fields"),
             (r#"{"label": "x", "label": "y"}"#, "label is given twice; send it once"),
             (r#"{"label": "x", "captured_at": "soon"}"#, "captured_at: must be a time such as 2026-01-02T03:04:05Z"),
-            (r#"{"label": "x", "captured_at": 5}"#, "captured_at must be a text"),
+            (r#"{"label": "x", "captured_at": 5}"#, "captured_at must be a string"),
+            (r#"{"label": "x", "confidence": 1e999}"#, "a number is too large at line 1, column 34"),
             ("5", "the body must be an object with its fields"),
             (r#"{"label": "x""#, "the body is not JSON: it ends early at line 1, column 13"),
             (r#"{"label": NaN}"#, "the body is not JSON: syntax error at line 1, column 11"),
