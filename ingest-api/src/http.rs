@@ -33,13 +33,13 @@ use utoipa_axum::router::OpenApiRouter;
 use describe::Routes;
 use drain::drain_on_drop;
 use error::{ApiError, RequestError, ServiceError};
-use rate_limit::StateSlot;
+use rate_limit::RateLimitSlot;
 use request_metrics::RequestMetrics;
 
 pub use app::App;
 
 /// Time limit for the response of a short route.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The router of all routes for clients.
 pub fn router(app: App, health: &Health) -> Router {
@@ -56,7 +56,7 @@ fn routes(older_clients: bool) -> Routes {
         short = short.merge(compat::routes());
         long = long.merge(compat::long_routes());
     }
-    OpenApiRouter::with_openapi(openapi::base()).merge(with_timeout(ANSWER_TIMEOUT, short)).merge(long)
+    OpenApiRouter::with_openapi(openapi::base()).merge(with_timeout(RESPONSE_TIMEOUT, short)).merge(long)
 }
 
 /// The routes with the middleware of every request, and problems for unknown paths and wrong methods.
@@ -72,7 +72,7 @@ fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Route
 async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
-    let rate_limit = StateSlot::insert(&mut request);
+    let rate_limit = RateLimitSlot::insert(&mut request);
     let answering = AssertUnwindSafe(next.run(request.map(drain_on_drop))).catch_unwind();
     let mut response = answering.await.unwrap_or_else(|_| {
         ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()

@@ -31,7 +31,7 @@ pub struct Profile {
 
 impl AccountsService {
     /// Changes a user's own profile. A new user name or e-mail address requires the present
-    /// password: otherwise a thief with a stolen access token could lock the owner out and have a
+    /// password: otherwise an attacker with a stolen access token could lock the owner out and have a
     /// new password mailed.
     pub async fn change_profile(
         &self,

@@ -147,7 +147,7 @@ impl AccountsService {
         Ok(self.store.user_by_identity(identity).await?)
     }
 
-    /// Links a federated identity to a user. It requires the present password, if the user has one: otherwise a thief with a stolen
+    /// Links a federated identity to a user. It requires the present password, if the user has one: otherwise an attacker with a stolen
     /// access token could add a permanent way to sign in.
     pub async fn link_identity(
         &self,

@@ -19,7 +19,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The slot for the state of one request.
 #[derive(Clone, Default)]
-pub struct StateSlot(Arc<OnceLock<RateLimitState>>);
+pub struct RateLimitSlot(Arc<OnceLock<RateLimitState>>);
 
 /// The rate limit of a caller.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +34,12 @@ pub struct RateLimitState {
 
 /// Stores the state for the response to this request. Later calls do nothing, because a request has one caller.
 pub fn set(extensions: &Extensions, state: RateLimitState) {
-    if let Some(StateSlot(slot)) = extensions.get() {
+    if let Some(RateLimitSlot(slot)) = extensions.get() {
         let _ = slot.set(state);
     }
 }
 
-impl StateSlot {
+impl RateLimitSlot {
     /// Adds a slot to a request.
     pub fn insert(request: &mut Request) -> Self {
         let slot = Self::default();

@@ -115,7 +115,7 @@ impl IntoResponses for CookieErrors {
 }
 
 /// Time limit for the head of alert-stream's response.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Headers that belong to one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] =
     [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
@@ -137,7 +137,7 @@ async fn proxy(app: &App, request: Request) -> Result<Response, ApiError> {
     }
     let sending = app.client.request(request.method().clone(), url).headers(headers).send();
     let response =
-        tokio::time::timeout(ANSWER_TIMEOUT, sending).await.map_err(|_| unreachable("no answer".to_owned()))?;
+        tokio::time::timeout(RESPONSE_TIMEOUT, sending).await.map_err(|_| unreachable("no answer".to_owned()))?;
     let response = response.map_err(|error| unreachable(format!("{:#}", anyhow::Error::new(error.without_url()))))?;
     let (status, headers) = (response.status(), forwarded_headers(response.headers()));
     let chunks = response.bytes_stream().take_until(app.stop.clone().cancelled_owned());
