@@ -9,6 +9,7 @@ use accounts::Scope;
 use axum::Json;
 use axum::extract::{Request, State};
 use http::{HeaderMap, Uri};
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
@@ -105,10 +106,15 @@ const COMMON: [ErrorResponse; 6] = [
     ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now"),
 ];
 
+/// The extension of an operation that needs a full session.
+const FULL_SESSION: &str = "x-full-session";
+
 /// The credentials that the arguments of one handler require, and their error responses.
 pub struct Requirements {
     /// The accepted credentials; `None` means the document's default for all operations.
     pub security: Option<Vec<SecurityRequirement>>,
+    /// Whether the credential must be a session with every scope of its user, or the operator's token. OpenAPI has no word for it.
+    pub full_session: bool,
     /// Error responses. A later one of the same status replaces an earlier one.
     pub errors: Vec<ErrorResponse>,
 }
@@ -167,8 +173,12 @@ macro_rules! handler {
         {
             fn describe(operation: &mut Operation) {
                 // If no argument requires a credential, anonymous clients may call the operation.
-                let mut requirements = Requirements { security: Some(vec![SecurityRequirement::default()]), errors: Vec::new() };
+                let security = Some(vec![SecurityRequirement::default()]);
+                let mut requirements = Requirements { security, full_session: false, errors: Vec::new() };
                 $($argument::describe(&mut requirements);)*
+                if requirements.full_session {
+                    operation.extensions = Some(ExtensionsBuilder::new().add(FULL_SESSION, true).build());
+                }
                 complete(operation, requirements.security, R::Output::errors(requirements.errors));
             }
         }

@@ -35,6 +35,10 @@ impl DatabaseLabel {
         StoreError::Unavailable(format!("{self} cannot be used now: {cause}; see {}", self.setting))
     }
 
+    fn disk_full(&self, cause: &dyn fmt::Display) -> StoreError {
+        StoreError::DiskFull(format!("the disk of {self} is full ({cause}); free space on it"))
+    }
+
     fn fatal(&self, cause: &dyn fmt::Display) -> StoreError {
         StoreError::Fatal(format!("{self} refused a statement: {cause}"))
     }
@@ -65,6 +69,9 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
         sqlx::Error::Database(refused) if is_lasting(refused.code().as_deref().unwrap_or_default()) => {
             label.fatal(refused)
         }
+        sqlx::Error::Database(refused) if is_disk_full(refused.code().as_deref().unwrap_or_default()) => {
+            label.disk_full(refused)
+        }
         sqlx::Error::Database(refused) => label.unavailable(refused),
         sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnDecode { .. }
@@ -73,6 +80,11 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
         | sqlx::Error::TypeNotFound { .. } => label.fatal(error),
         _ => label.unavailable(error),
     }
+}
+
+/// Whether the disk of the database is full: PostgreSQL's `disk_full`, SQLite's primary code 13.
+fn is_disk_full(code: &str) -> bool {
+    code == "53100" || code == "13"
 }
 
 /// Whether a retry would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23

@@ -67,7 +67,7 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             ))
         }
         Some(ErrorCode::DiskFull) => {
-            StoreError::Unavailable(format!("the disk of the document database {path_shown} is full"))
+            StoreError::DiskFull(format!("the disk of the document database {path_shown} is full; free space on it"))
         }
         Some(ErrorCode::TooBig) => {
             StoreError::Fatal(format!("a document is too large for the document database {path_shown}"))
