@@ -267,7 +267,8 @@ mod tests {
             assert!(server_url(text).is_err(), "{text}");
         }
         assert!(server_url("https://cameras.example.com").is_ok());
-        for text in ["http://localhost/?a=b", "http://localhost/#a", "http://ann:secret@localhost", "http://ann@localhost"]
+        for text in
+            ["http://localhost/?a=b", "http://localhost/#a", "http://ann:secret@localhost", "http://ann@localhost"]
         {
             let error = server_url(text).unwrap_err();
             assert!(error.contains("without ? and #") || error.contains("--token"), "{text}: {error}");

@@ -68,8 +68,8 @@ impl IntoResponses for SubmissionErrors {
             ),
             ErrorResponse::with_retry(
                 "503",
-                "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `backlog`, `disk_full`: no more \
-                 frames until the detectors catch up, or the operator frees space",
+                "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `backlog`: no more frames until the \
+                 detectors catch up; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
             ),
         ]
         .into_iter()
