@@ -82,9 +82,10 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
     }
 }
 
-/// Whether the disk of the database is full: PostgreSQL's `disk_full`, SQLite's primary code 13.
+/// Whether the disk of the database is full: PostgreSQL's `disk_full`; SQLite's `SQLITE_FULL` and `SQLITE_IOERR_SHMSIZE`, which is
+/// about the shared memory of the write-ahead log, a file beside the database.
 fn is_disk_full(code: &str) -> bool {
-    code == "53100" || code == "13"
+    ["53100", "13", "4874"].contains(&code)
 }
 
 /// Whether a retry would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
@@ -110,6 +111,17 @@ mod tests {
         // A deadlock, a shutdown, too many connections, a cancelled statement; SQLite's busy, full and failed reads.
         for passing in ["40P01", "57P01", "53300", "57014", "5", "261", "13", "266", ""] {
             assert!(!is_lasting(passing), "{passing}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        for full in ["53100", "13", "4874"] {
+            assert!(is_disk_full(full) && !is_lasting(full), "{full}");
+        }
+        // SQLite's busy and failed reads, PostgreSQL's lack of memory and of connections.
+        for other in ["5", "266", "10", "53200", "53300", ""] {
+            assert!(!is_disk_full(other), "{other}");
         }
     }
 }
