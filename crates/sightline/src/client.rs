@@ -15,7 +15,7 @@ use crate::data_dir::{DataDir, token_file};
 /// Arguments that name the server and the credential.
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
-    /// The server
+    /// The server, with the path under which a reverse proxy has it, if any
     #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL",
         value_parser = server_url)]
     server: Url,
