@@ -91,7 +91,7 @@ impl StreamCredentials {
         match verified {
             Ok(caller) if caller == credential.caller => {}
             // The accounts are unreachable: the stream continues until the credential expires.
-            Err(AccessError::Unavailable(reason)) => {
+            Err(AccessError::Unavailable(reason) | AccessError::DiskFull(reason)) => {
                 tracing::debug!(error = reason, "a credential cannot be verified");
             }
             Ok(_)

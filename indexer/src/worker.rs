@@ -129,7 +129,7 @@ impl BatchWriter {
                     return Ok(Ok(()));
                 }
                 Err(StoreError::Fatal(reason)) => return Ok(Err(reason)),
-                Err(StoreError::Unavailable(reason)) => {
+                Err(StoreError::Unavailable(reason) | StoreError::DiskFull(reason)) => {
                     let size = documents.len();
                     tracing::warn!(error = reason, batch.size = size, "results cannot be stored; trying again");
                     retry.wait().await?;

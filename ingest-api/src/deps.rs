@@ -5,7 +5,7 @@ use std::sync::Arc;
 use accounts::{Accounts, AccountsService};
 use bus::Bus;
 use platform::Health;
-use store::{Blobs, Documents};
+use store::{Blobs, Documents, FilesInUse};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Deps {
     pub accounts: Arc<dyn Accounts>,
     /// The users, for the routes about accounts. Whoever opens it also runs its background tasks.
     pub accounts_service: Arc<AccountsService>,
+    /// Files of embedded parts in this process; while one is not at its path, changes are refused.
+    pub files_in_use: FilesInUse,
     /// Health checks of the other services in this process; `/readyz` includes them.
     pub other_services: Health,
 }

@@ -9,6 +9,7 @@ mod describe;
 mod drain;
 mod error;
 mod extract;
+mod files_in_use;
 mod health;
 mod openapi;
 mod rate_limit;
@@ -45,6 +46,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 pub fn router(app: App, health: &Health) -> Router {
     let older_clients = app.config.compat;
     let (routes, document) = routes(older_clients).merge(health::routes(health)).split_for_parts();
+    let routes = files_in_use::checked(routes, &app.files_in_use);
     with_middleware(routes.merge(openapi::pages(document))).with_state(app)
 }
 

@@ -38,7 +38,12 @@ pub use deps::Deps;
 
 /// The readiness checks of the service.
 pub fn health(_: &Config, deps: &Deps) -> Health {
-    Health::default()
+    let mut files = Health::default();
+    if !deps.files_in_use.is_empty() {
+        let in_use = deps.files_in_use.clone();
+        files = files.with("data folder", move || std::future::ready(in_use.check()));
+    }
+    files
         .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
         .with_shared("documents", &deps.documents, |documents| async move { documents.check().await })
         .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })

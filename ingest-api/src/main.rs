@@ -14,7 +14,8 @@ use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use store::{
-    BlobArgs, Blobs, DatabaseArgs, Documents, MongoArgs, MongoDocuments, ObjectBlobs, Relational, tenant_erasers,
+    BlobArgs, Blobs, DatabaseArgs, Documents, FilesInUse, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
+    tenant_erasers,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -148,5 +149,13 @@ async fn connect(
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
     let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
-    Ok(Deps { bus: Arc::new(bus), documents, blobs, accounts, accounts_service, other_services: Health::default() })
+    Ok(Deps {
+        bus: Arc::new(bus),
+        documents,
+        blobs,
+        accounts,
+        accounts_service,
+        files_in_use: FilesInUse::default(),
+        other_services: Health::default(),
+    })
 }

@@ -93,7 +93,7 @@ impl From<AccessError> for ApiError {
         match error {
             AccessError::InvalidCredential | AccessError::QuotaExceeded { .. } => Self::InvalidCredential,
             AccessError::RateLimited { limit, retry_after } => Self::RateLimited { limit, retry_after },
-            AccessError::Unavailable(reason) => {
+            AccessError::Unavailable(reason) | AccessError::DiskFull(reason) => {
                 tracing::warn!(error = reason, "callers cannot be authenticated");
                 Self::Unavailable
             }

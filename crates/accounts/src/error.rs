@@ -77,6 +77,9 @@ pub enum AccountError {
     /// The store cannot be reached.
     #[error("{0}")]
     Unavailable(String),
+    /// The disk of the store is full.
+    #[error("{0}")]
+    DiskFull(String),
     /// A defect of this program or of stored data.
     #[error("{0}")]
     Internal(String),
@@ -86,6 +89,7 @@ impl From<StoreError> for AccountError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::DiskFull(cause) => Self::DiskFull(cause),
             StoreError::Fatal(cause) => Self::Internal(cause),
         }
     }

@@ -98,6 +98,9 @@ pub enum AccessError {
     /// The store or Redis cannot be read, so the caller cannot be verified.
     #[error("{0}")]
     Unavailable(String),
+    /// The disk of the store is full, so a charge or refund cannot be written.
+    #[error("{0}")]
+    DiskFull(String),
 }
 
 /// Verifies callers and limits what they send. Shared as `Arc<dyn Accounts>`.

@@ -246,6 +246,7 @@ impl TokenVerifier {
 pub(crate) fn unavailable(error: StoreError) -> AccessError {
     match error {
         StoreError::Unavailable(cause) => AccessError::Unavailable(cause),
+        StoreError::DiskFull(cause) => AccessError::DiskFull(cause),
         StoreError::Fatal(cause) => {
             tracing::error!(error = cause, "accounts cannot be read");
             AccessError::Unavailable(cause)

@@ -15,6 +15,7 @@
 
 mod consumer;
 mod disk_usage;
+mod folder_lock;
 mod groups;
 mod maintenance;
 mod partitioner;
@@ -25,8 +26,7 @@ mod topic;
 mod topic_cursor;
 mod writer;
 
-use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::consumer::{EmbeddedConsumer, EmbeddedReader, Membership};
 use self::disk_usage::DiskUsage;
+pub use self::folder_lock::FolderLock;
 use self::groups::{Groups, Joined};
 use self::maintenance::Maintenance;
 pub use self::settings::{BusSync, Options};
@@ -65,8 +66,7 @@ struct Running {
     maintenance: JoinHandle<()>,
     storer: JoinHandle<()>,
     stop_storer: Sender<()>,
-    /// Locked until it is dropped.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 struct EmbeddedProducer {
@@ -81,9 +81,16 @@ impl EmbeddedBus {
     /// When the folder cannot be written or belongs to another process, a file is damaged, or a topic's number of partitions has
     /// changed. Each message says what to do.
     pub fn open(folder: &Path, topics: &Topics, options: Options) -> Result<Self, BusError> {
+        Self::open_locked(FolderLock::take(folder)?, topics, options)
+    }
+
+    /// As [`open`](Self::open), in a folder that this process has locked.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub fn open_locked(lock: FolderLock, topics: &Topics, options: Options) -> Result<Self, BusError> {
         crate::log_defaulted(topics);
-        fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
-        let lock = lock_folder(folder)?;
+        let folder = lock.folder();
         let usage = Arc::new(DiskUsage::new(options.disk_limit));
         // Only whole segments are dropped, so the limit must be the size of many segments.
         let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
@@ -284,35 +291,6 @@ fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemT
         oldest = [oldest, time].into_iter().flatten().min();
     }
     Ok(oldest)
-}
-
-/// Locks a folder for this process, and writes the process id into the lock file for the error message of another process.
-fn lock_folder(folder: &Path) -> Result<File, BusError> {
-    let path = folder.join("lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|error| unusable(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(BusError::Fatal(format!(
-                "{} is in use by another process ({}); stop it, or set SIGHTLINE_DATA_DIR to another folder",
-                folder.display(),
-                holder.trim()
-            )));
-        }
-        Err(fs::TryLockError::Error(error)) => return Err(unusable(&path, &error)),
-    }
-    let written =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "pid {}", std::process::id()));
-    written.map_err(|error| unusable(&path, &error))?;
-    Ok(file)
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> BusError {

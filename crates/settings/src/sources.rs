@@ -228,6 +228,7 @@ fn error_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
     let command = Command::new("setting").no_binary_name(true).disable_help_flag(true).arg(alone);
     let error = command.try_get_matches_from([format!("--{long}={}", given.value)]).err()?;
     let reason = match (Error::source(&error), error.get(ContextKind::ValidValue)) {
+        _ if given.value.is_empty() => "it is empty; set it to a value, or remove it".to_owned(),
         (Some(source), _) => source.to_string(),
         (None, Some(ContextValue::Strings(valid))) => format!("it must be one of {}", valid.join(", ")),
         (None, _) => error.kind().to_string(),
@@ -269,6 +270,8 @@ mod tests {
         detectors: Vec<String>,
         #[arg(long, env = "SIGHTLINE_MAX_FRAME_BYTES", default_value = "8MiB", value_parser = crate::bytes::<usize>(1..=1 << 40))]
         max_frame_bytes: usize,
+        #[arg(long, env = "SIGHTLINE_DATA_DIR")]
+        data_dir: Option<PathBuf>,
         #[arg(long = "batch-wait-ms", alias = "wait-for-batch", env = "SIGHTLINE_BATCH_WAIT_MS", default_value = "5ms",
             value_parser = crate::milliseconds(0..=1000))]
         batch_wait: Duration,
@@ -308,6 +311,13 @@ mod tests {
     fn a_name_unlike_every_setting_gets_no_hint() {
         let errors = read(&[("SIGHTLINE_POSTGRES_URL", "x")], &[], &[]).unwrap_err();
         assert_eq!(errors, ["SIGHTLINE_POSTGRES_URL is not a setting; `--help` lists them all"]);
+    }
+
+    #[test]
+    fn an_empty_value_that_is_not_allowed_is_called_empty() {
+        let faults = read(&[("SIGHTLINE_MAX_FRAME_BYTES", ""), ("SIGHTLINE_DATA_DIR", "")], &[], &[]).unwrap_err();
+        let expected = |name| format!("{name}: \"\" is not valid: it is empty; set it to a value, or remove it");
+        assert_eq!(faults, [expected("SIGHTLINE_DATA_DIR"), expected("SIGHTLINE_MAX_FRAME_BYTES")]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::data_dir::{DataDir, token_file};
 /// Arguments that name the server and the credential.
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
-    /// The server
+    /// The server, with the path under which a reverse proxy has it, if any
     #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL",
         value_parser = server_url)]
     server: Url,
@@ -112,6 +112,12 @@ fn server_url(text: &str) -> Result<Url, String> {
     let parse =
         |text: &str| text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host());
     if let Some(url) = parse(text) {
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it must end with a host, a port or a path, without ? and #".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it must not contain a user or a password; give the token with --token".to_owned());
+        }
         return Ok(url);
     }
     let with_scheme = format!("http://{text}");
@@ -119,6 +125,11 @@ fn server_url(text: &str) -> Result<Url, String> {
         return Err(format!("the scheme is missing; write {with_scheme}"));
     }
     Err("it must be the URL of a server, such as http://127.0.0.1:8080".to_owned())
+}
+
+/// A path below the path of the server's URL, which a reverse proxy may need.
+fn under(server: &Url, path: &str) -> Option<Url> {
+    format!("{}{path}", server.as_str().trim_end_matches('/')).parse().ok()
 }
 
 /// Whether the host of a URL is this machine's loopback interface.
@@ -196,7 +207,7 @@ impl Client {
     }
 
     fn url(&self, path: &str) -> anyhow::Result<Url> {
-        self.server.join(path).with_context(|| format!("{} is not the address of a server", self.server))
+        under(&self.server, path).with_context(|| format!("{} is not the address of a server", self.server))
     }
 }
 
@@ -256,6 +267,25 @@ mod tests {
             assert!(server_url(text).is_err(), "{text}");
         }
         assert!(server_url("https://cameras.example.com").is_ok());
+        for text in
+            ["http://localhost/?a=b", "http://localhost/#a", "http://ann:secret@localhost", "http://ann@localhost"]
+        {
+            let error = server_url(text).unwrap_err();
+            assert!(error.contains("without ? and #") || error.contains("--token"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn requests_go_below_the_path_of_the_server() {
+        for (server, expected) in [
+            ("http://localhost:8080", "http://localhost:8080/v1/frames?stream=gate"),
+            ("http://localhost:8080/", "http://localhost:8080/v1/frames?stream=gate"),
+            ("https://example.com/cameras", "https://example.com/cameras/v1/frames?stream=gate"),
+            ("https://example.com/cameras/", "https://example.com/cameras/v1/frames?stream=gate"),
+        ] {
+            let server = server_url(server).unwrap();
+            assert_eq!(under(&server, "/v1/frames?stream=gate").unwrap().as_str(), expected);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! of a server in the settings replaces the embedded part.
 
 mod client_commands;
+mod data_folder;
 pub mod dependencies;
 mod startup_message;
 
@@ -110,9 +111,12 @@ impl Up {
         let stop = platform::shutdown::on_signal()?;
         // Databases, log and images have signing keys and private data, also in a folder that others may list.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-        // Binds the port first: a port in use is the most common mistake, and the check is cheap.
+        // Locks the folder first: a second `up` has both the folder and the port of the first, and the lock names the process.
+        let folder = self.data_dir.create()?;
+        let lock = dependencies::lock(&self, &folder)?;
+        // Binds the port next: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
-        let dependencies = Dependencies::open(&self).await?;
+        let dependencies = Dependencies::open(&self, folder, lock).await?;
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
         let grace = self.operator.stop_grace;
@@ -137,7 +141,7 @@ impl Up {
         let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
 
         let mut parts = JoinSet::new();
-        let bus = dependencies.bus.clone();
+        let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
         let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
         let worker_shared =
             detector_worker::SharedArgs { topics: shared.topics.clone(), frames: shared.frames.clone() };
@@ -153,6 +157,7 @@ impl Up {
             accounts_service.run(accounts_stop).await;
             Ok(())
         });
+        parts.spawn(data_folder::watch(files.clone(), stop.clone()));
         parts.spawn(ports.serve(stop.clone()));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 
@@ -167,8 +172,9 @@ impl Up {
                 stop.cancel();
             }
         }
-        bus.close().await?;
-        outcome
+        let closed = bus.close().await.map_err(anyhow::Error::from);
+        // Whatever failed first, lost files are the cause.
+        data_folder::check(&files).and(outcome).and(closed)
     }
 
     fn health(&self, dependencies: &Dependencies) -> Health {
@@ -187,6 +193,7 @@ impl Dependencies {
             blobs: Arc::clone(&self.blobs),
             accounts: Arc::clone(&self.accounts),
             accounts_service: self.accounts_service.clone(),
+            files_in_use: self.files_in_use.clone(),
             other_services: Health::default(),
         }
     }

@@ -14,6 +14,7 @@
 mod args;
 mod blobs;
 mod eraser;
+mod files_in_use;
 mod frame_pages;
 mod migrated;
 mod mongo;
@@ -29,6 +30,7 @@ mod stored_docs;
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
 pub use eraser::{Erased, TenantEraser, tenant_erasers};
+pub use files_in_use::{FileLost, FilesInUse};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;

@@ -4,6 +4,8 @@
 
 mod http;
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +104,22 @@ impl ObjectBlobs {
     }
 
     fn failed(&self, doing: &str, error: &object_store::Error) -> StoreError {
-        StoreError::Unavailable(format!("{doing} in the {} failed: {error}", self.description))
+        let message = format!("{doing} in the {} failed: {error}", self.description);
+        if is_disk_full(error) {
+            return StoreError::DiskFull(format!("{message}; free space on its disk"));
+        }
+        StoreError::Unavailable(message)
+    }
+
+    /// A write would create a missing folder again, with nothing in it.
+    fn check_folder(&self) -> Result<(), StoreError> {
+        match &self.folder {
+            Some(folder) if !folder.is_dir() => Err(StoreError::Unavailable(format!(
+                "the blob folder {} was deleted, or its file system was unmounted; restore it and restart",
+                folder.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The paths of the days that have blobs of a kind.
@@ -126,6 +143,14 @@ impl ObjectBlobs {
     }
 }
 
+/// Whether the cause is a full disk, or a used-up disk quota.
+fn is_disk_full(error: &object_store::Error) -> bool {
+    let first: &(dyn Error + 'static) = error;
+    let causes = std::iter::successors(Some(first), |&cause| cause.source());
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
 fn invalid_url() -> StoreError {
     StoreError::Fatal("SIGHTLINE_BLOB_URL must be file:///absolute/path or s3://bucket/prefix".to_owned())
 }
@@ -138,6 +163,7 @@ impl Blobs for ObjectBlobs {
 
     async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError> {
         let path = self.object_path(&key.to_string());
+        self.check_folder()?;
         let store = if key.kind() == BlobKind::Inbox { &self.synced_store } else { &self.store };
         store.put(&path, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
@@ -182,6 +208,7 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        self.check_folder()?;
         let written = self.store.put(&self.object_path(CHECK_PATH), Bytes::from_static(b"ok").into()).await;
         written.map(drop).map_err(|error| self.failed("storing a blob", &error))
     }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
-use contracts::{Attributes, BlobKind, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle};
+use contracts::{
+    Attributes, BlobKind, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle, whole_microseconds,
+};
 use detector_worker::health;
 use detector_worker::model::Findings;
 
@@ -112,6 +114,8 @@ async fn a_waiting_client_gets_the_result_as_a_reply() {
     let results = setup.results().await;
     let result = results.iter().find(|result| result.data.frame_id == waiting.id).unwrap();
     assert_eq!((&reply, reply.reply_to.as_deref()), (result, Some("replica-1")));
+    let processed_at = reply.data.processed_at;
+    assert_eq!(whole_microseconds(processed_at), processed_at, "a reply has the time that the stores keep");
 }
 
 /// Detectors wait until this gate opens. It counts the waiting ones.

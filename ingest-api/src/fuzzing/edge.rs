@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, AsHeaderName};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use platform::Health;
-use store::{Documents, ObjectBlobs, Relational, SqliteDocuments};
+use store::{Documents, FilesInUse, ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,7 @@ impl Edge {
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(AcceptAll),
             accounts_service,
+            files_in_use: FilesInUse::default(),
             other_services: Health::default(),
         };
         let health = crate::health(&config, &deps);

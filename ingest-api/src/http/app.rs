@@ -10,7 +10,7 @@ use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
 use rules::built_in_rules;
-use store::{Blobs, Documents};
+use store::{Blobs, Documents, FilesInUse};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
@@ -54,6 +54,8 @@ pub struct Inner {
     pub bytes_in_flight: Arc<BytesInFlight>,
     /// Requests by their idempotency keys.
     pub recent_keys: RecentKeys,
+    /// Files of embedded parts in this process.
+    pub files_in_use: FilesInUse,
     /// The settings of the service.
     pub config: Config,
     /// The configured detectors.
@@ -122,6 +124,7 @@ impl App {
             accepted: metrics::counter!("sightline_ingest_frames_total"),
             accepted_bytes: metrics::counter!("sightline_ingest_frame_bytes_total"),
             stop,
+            files_in_use: deps.files_in_use.clone(),
             config,
         })))
     }

@@ -144,6 +144,7 @@ impl From<AccessError> for ApiError {
             AccessError::QuotaExceeded { resets_at } => AuthError::QuotaExceeded { resets_at }.into(),
             AccessError::RateLimited { limit, retry_after } => AuthError::RateLimited { limit, retry_after }.into(),
             AccessError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
+            AccessError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
         }
     }
 }
@@ -183,6 +184,7 @@ impl Argument for CurrentUser {
 impl Argument for FullSession {
     fn describe(requirements: &mut Requirements) {
         CurrentUser::describe(requirements);
+        requirements.full_session = true;
     }
 }
 

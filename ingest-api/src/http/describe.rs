@@ -9,6 +9,7 @@ use accounts::Scope;
 use axum::Json;
 use axum::extract::{Request, State};
 use http::{HeaderMap, Uri};
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
@@ -102,13 +103,21 @@ const COMMON: [ErrorResponse; 6] = [
     ErrorResponse::new("422", "`invalid`: a value is out of its range; the detail says what is allowed"),
     ErrorResponse::with_retry("429", "`throttled`: too many attempts"),
     ErrorResponse::new("500", "`internal`: a defect of the service, which was logged"),
-    ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now"),
+    ErrorResponse::with_retry(
+        "503",
+        "`unavailable`, `timeout`: not now; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
+    ),
 ];
+
+/// The extension of an operation that needs a full session.
+const FULL_SESSION: &str = "x-full-session";
 
 /// The credentials that the arguments of one handler require, and their error responses.
 pub struct Requirements {
     /// The accepted credentials; `None` means the document's default for all operations.
     pub security: Option<Vec<SecurityRequirement>>,
+    /// Whether the credential must be a session with every scope of its user, or the operator's token. OpenAPI has no word for it.
+    pub full_session: bool,
     /// Error responses. A later one of the same status replaces an earlier one.
     pub errors: Vec<ErrorResponse>,
 }
@@ -167,8 +176,12 @@ macro_rules! handler {
         {
             fn describe(operation: &mut Operation) {
                 // If no argument requires a credential, anonymous clients may call the operation.
-                let mut requirements = Requirements { security: Some(vec![SecurityRequirement::default()]), errors: Vec::new() };
+                let security = Some(vec![SecurityRequirement::default()]);
+                let mut requirements = Requirements { security, full_session: false, errors: Vec::new() };
                 $($argument::describe(&mut requirements);)*
+                if requirements.full_session {
+                    operation.extensions = Some(ExtensionsBuilder::new().add(FULL_SESSION, true).build());
+                }
                 complete(operation, requirements.security, R::Output::errors(requirements.errors));
             }
         }
@@ -217,7 +230,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::auth::{Authorized, CurrentUser};
+    use crate::http::auth::{Authorized, CurrentUser, FullSession};
     use crate::http::scope::RulesWrite;
 
     #[utoipa::path(get, path = "/open")]
@@ -230,6 +243,11 @@ mod tests {
         Ok(())
     }
 
+    #[utoipa::path(get, path = "/full")]
+    async fn full(_: FullSession) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     #[utoipa::path(get, path = "/scoped", responses((status = 403, description = "its own")))]
     async fn scoped(_: Authorized<RulesWrite>) -> Result<(), ApiError> {
         Ok(())
@@ -237,11 +255,13 @@ mod tests {
 
     #[test]
     fn an_operation_names_the_scope_that_its_handler_requires() {
-        let document = serde_json::to_value(routes![open, any, scoped].into_openapi()).unwrap();
+        let document = serde_json::to_value(routes![open, any, full, scoped].into_openapi()).unwrap();
         let operation = |path: &str| document["paths"][path]["get"].clone();
         assert_eq!(operation("/open")["security"], serde_json::json!([{}]));
         assert_eq!(operation("/open")["responses"].get("401"), None);
         assert_eq!(operation("/any").get("security"), None, "any credential, as for all operations");
+        let full_session = ["/open", "/any", "/full", "/scoped"].map(|path| operation(path)["x-full-session"] == true);
+        assert_eq!(full_session, [false, false, true, false]);
         assert!(operation("/any")["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
         let scoped = operation("/scoped");
         assert_eq!(scoped["security"], serde_json::json!([{"oauth2": ["rules:write"]}, {"bearer": []}]));

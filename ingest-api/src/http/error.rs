@@ -12,7 +12,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use platform::problem;
 use platform::query::Invalid;
-use store::StoreError;
+use store::{FileLost, StoreError};
 
 /// An error that a client receives. Its `Display` is the problem's `detail` and says what is allowed.
 pub trait HttpError: std::error::Error + Send + Sync + 'static {
@@ -134,6 +134,17 @@ pub enum ServiceError {
     /// A dependency that the request needs cannot be reached. The cause is logged and not sent.
     #[error("a server that this request needs cannot be reached; try again soon")]
     Unavailable(String),
+    /// The disk that the request needs is full. The cause is logged and not sent.
+    #[error(
+        "the disk is full; the operator must free space, and then it works again without a restart; try again later"
+    )]
+    DiskFull(String),
+    /// A file of an embedded part was deleted while it was in use. The cause is logged and not sent.
+    #[error(
+        "the data folder of this server was deleted, moved or replaced while it ran, so nothing can be stored; the operator \
+         must restore the folder and start the server again"
+    )]
+    FilesLost(#[from] FileLost),
     /// Too many requests at the same time.
     #[error("too many requests are in progress; try again soon")]
     Busy,
@@ -147,6 +158,8 @@ impl HttpError for ServiceError {
         match self {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::DiskFull(_) => (StatusCode::SERVICE_UNAVAILABLE, "disk_full"),
+            Self::FilesLost(_) => (StatusCode::SERVICE_UNAVAILABLE, "data_folder_lost"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         }
@@ -157,13 +170,15 @@ impl HttpError for ServiceError {
             Self::Internal(_) => None,
             Self::Busy => Some(1),
             Self::Unavailable(_) | Self::Timeout => Some(2),
+            Self::DiskFull(_) | Self::FilesLost(_) => Some(60),
         }
     }
 
     fn log(&self) {
         match self {
             Self::Internal(cause) => tracing::error!(error = format!("{cause:#}"), "request failed"),
-            Self::Unavailable(cause) => tracing::warn!(error = cause, "request refused"),
+            Self::Unavailable(cause) | Self::DiskFull(cause) => tracing::warn!(error = cause, "request refused"),
+            Self::FilesLost(lost) => tracing::error!(error = lost.to_string(), "request refused"),
             Self::Busy | Self::Timeout => {}
         }
     }
@@ -173,6 +188,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
+            StoreError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
             StoreError::Fatal(_) => ServiceError::Internal(error.into()).into(),
         }
     }

@@ -60,7 +60,11 @@ pub const BODY_ERRORS: [ErrorResponse; 4] = [
     ErrorResponse::new("408", "`slow_upload`: the body took too long to arrive, or came too slowly"),
     ErrorResponse::new("413", "`too_large`: the body is too long"),
     ErrorResponse::new("415", "`unsupported_media_type`: the body's type is not accepted"),
-    ErrorResponse::with_retry("503", "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once"),
+    ErrorResponse::with_retry(
+        "503",
+        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `disk_full`, `data_folder_lost`: nothing can \
+         be stored until the operator acts",
+    ),
 ];
 
 /// The total bytes of all bodies in memory, and their limit.

@@ -86,7 +86,7 @@ impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::RateLimited { .. } => Self::RateLimited,
-            AccessError::Unavailable(_) => Self::Unavailable,
+            AccessError::Unavailable(_) | AccessError::DiskFull(_) => Self::Unavailable,
             _ => Self::InvalidCredential,
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::Message;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi, params};
 
 use super::record;
 use super::settings::BusSync;
@@ -253,10 +253,16 @@ pub fn remove(path: &Path) -> Result<(), BusError> {
 /// An error of SQLite with this file as a [`BusError`].
 pub fn failure(path: &Path, error: &rusqlite::Error) -> BusError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => BusError::DiskFull(format!("{}: {error}", path.display())),
+        _ if is_disk_full(error) => BusError::DiskFull(format!("{}: {error}", path.display())),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, error),
         _ => BusError::Unavailable(format!("{}: {error}", path.display())),
     }
+}
+
+/// Whether the disk is full: also for the shared memory of a write-ahead log, which is a file beside the database.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || extended == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 fn damaged(path: &Path, reason: impl std::fmt::Display) -> BusError {

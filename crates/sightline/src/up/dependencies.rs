@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use accounts::{Accounts, AccountsService, Clock, SharedState};
 use anyhow::Context;
-use bus::embedded::{BusSync, Options};
+use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
 use settings::Secret;
 use store::{
-    Blobs, DatabaseArgs, Documents, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational, SqliteDocuments,
-    TenantEraser, tenant_erasers,
+    Blobs, DatabaseArgs, Documents, FilesInUse, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
+    SqliteDocuments, TenantEraser, tenant_erasers,
 };
 
 use super::Up;
@@ -21,6 +21,8 @@ use crate::{data_dir, topics};
 pub const ACCOUNTS_FILE: &str = "accounts.sqlite";
 /// The file of the documents in the data folder.
 pub const DOCUMENTS_FILE: &str = "documents.sqlite";
+/// The folder of the images in the data folder.
+const BLOBS_FOLDER: &str = "blobs";
 
 /// Settings of the embedded parts.
 #[derive(Debug, Clone, Args)]
@@ -49,14 +51,17 @@ pub struct Dependencies {
     pub worker: detector_worker::Deps,
     /// The data folder.
     pub folder: PathBuf,
+    /// The data folder and the files of the embedded parts in it; none if there are only servers.
+    pub files_in_use: FilesInUse,
     /// The file with the admin token, if this program created the token.
     pub token_file: Option<PathBuf>,
 }
 
 impl Dependencies {
-    pub async fn open(up: &Up) -> anyhow::Result<Self> {
-        let folder = up.data_dir.create()?;
-        let bus = bus(up, &folder).await?;
+    /// Opens all of them. `lock` is that of the embedded log; `None` means Kafka.
+    pub async fn open(up: &Up, folder: PathBuf, lock: Option<FolderLock>) -> anyhow::Result<Self> {
+        let lock_file = lock.as_ref().map(FolderLock::file);
+        let bus = bus(up, lock).await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let blobs = blobs(up, &folder)?;
         let (token, token_file) = match &up.admin_token.admin_token {
@@ -67,19 +72,37 @@ impl Dependencies {
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
-        Ok(Self { bus, documents, blobs, accounts, accounts_service, limits, worker, folder, token_file })
+        let files_in_use = files_in_use(up, &folder, lock_file)?;
+        Ok(Self { bus, documents, blobs, accounts, accounts_service, limits, worker, folder, files_in_use, token_file })
     }
 }
 
-async fn bus(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Bus>> {
+/// Locks the folder of the embedded log; `None` with Kafka.
+pub fn lock(up: &Up, folder: &Path) -> anyhow::Result<Option<FolderLock>> {
+    let embedded = up.kafka.kafka_brokers.is_none();
+    Ok(embedded.then(|| FolderLock::take(&folder.join("log"))).transpose()?)
+}
+
+/// The files whose loss means that acknowledged data is lost.
+fn files_in_use(up: &Up, folder: &Path, lock_file: Option<PathBuf>) -> anyhow::Result<FilesInUse> {
+    let embedded = |server_is_set: bool, name: &str| (!server_is_set).then(|| folder.join(name));
+    let files = [
+        lock_file,
+        embedded(up.mongo.mongodb_uri.is_some(), DOCUMENTS_FILE),
+        embedded(up.database.database_url.is_some(), ACCOUNTS_FILE),
+        embedded(up.blobs.blob_url.is_some(), BLOBS_FOLDER),
+    ];
+    FilesInUse::at(files.into_iter().flatten()).context("SIGHTLINE_DATA_DIR")
+}
+
+async fn bus(up: &Up, lock: Option<FolderLock>) -> anyhow::Result<Arc<dyn Bus>> {
     let topics = up.topics.load()?;
-    if up.kafka.kafka_brokers.is_some() {
+    let Some(lock) = lock else {
         return Ok(Arc::new(topics::kafka(&up.kafka, &topics).await?));
-    }
+    };
     let options = Options { sync: up.embedded.bus_sync, disk_limit: up.embedded.bus_disk_limit, ..Options::default() };
-    let folder = folder.join("log");
     // Opening may recover from a crash, which reads files and must not block the async threads.
-    let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &topics, options)).await?;
+    let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open_locked(lock, &topics, options)).await?;
     let bus = opened?;
     // Retention waits for every group that ever joined. The group of detectors that are no longer configured would keep frames for ever.
     let workers = contracts::groups::detector_worker(&up.frames.detectors);
@@ -105,7 +128,7 @@ pub async fn documents(mongo: &MongoArgs, folder: &Path) -> anyhow::Result<(Arc<
 fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     let opened = match &up.blobs.blob_url {
         Some(url) => ObjectBlobs::open(url).context("SIGHTLINE_BLOB_URL"),
-        None => ObjectBlobs::folder(folder.join("blobs")).context("SIGHTLINE_DATA_DIR"),
+        None => ObjectBlobs::folder(folder.join(BLOBS_FOLDER)).context("SIGHTLINE_DATA_DIR"),
     };
     Ok(Arc::new(opened?))
 }

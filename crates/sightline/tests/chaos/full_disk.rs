@@ -2,8 +2,6 @@
 //! space again.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -16,45 +14,7 @@ use uuid::Uuid;
 
 use crate::delivery::{Subscriber, TestClient, assert_nothing_lost, small_photo};
 use crate::processes::{TIMEOUT, TestServer, wait_until_ready};
-
-/// A small file system in memory.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts it, or prints that the test is skipped where mounting is not allowed.
-    fn mount(test: &str, folder: &Path) -> Option<Self> {
-        std::fs::create_dir(folder).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder).output();
-        if mount.is_ok_and(|done| done.status.success()) {
-            return Some(Self(folder.to_owned()));
-        }
-        println!("skipped: {test}: this user may not mount a file system");
-        None
-    }
-
-    /// Fills the file system.
-    fn fill(&self) {
-        let mut filler = File::create(self.filler()).unwrap();
-        for size in [1 << 20, 4096, 1] {
-            while filler.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, because a killed process may not have closed its files yet.
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
-}
+use crate::small_disk::SmallDisk;
 
 /// Sends frames until one is refused; returns the accepted ones and the refusal.
 async fn until_refused(client: &TestClient, image: &Bytes) -> (Vec<FrameId>, reqwest::Response) {

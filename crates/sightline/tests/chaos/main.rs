@@ -16,12 +16,14 @@
 
 mod deployment;
 mod full_disk;
+mod full_disk_routes;
 mod plan;
 mod relay;
 mod report;
 mod run;
 mod sent_frames;
 mod servers;
+mod small_disk;
 mod subscriber;
 
 #[expect(dead_code, reason = "the other test binary uses the rest")]

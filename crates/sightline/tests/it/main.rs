@@ -7,6 +7,7 @@ mod arrows;
 mod attributes;
 mod bad_start;
 mod combinations;
+mod data_folder;
 mod delivery;
 mod migrate;
 mod modules;

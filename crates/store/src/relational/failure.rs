@@ -35,6 +35,10 @@ impl DatabaseLabel {
         StoreError::Unavailable(format!("{self} cannot be used now: {cause}; see {}", self.setting))
     }
 
+    fn disk_full(&self, cause: &dyn fmt::Display) -> StoreError {
+        StoreError::DiskFull(format!("the disk of {self} is full ({cause}); free space on it"))
+    }
+
     fn fatal(&self, cause: &dyn fmt::Display) -> StoreError {
         StoreError::Fatal(format!("{self} refused a statement: {cause}"))
     }
@@ -65,6 +69,9 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
         sqlx::Error::Database(refused) if is_lasting(refused.code().as_deref().unwrap_or_default()) => {
             label.fatal(refused)
         }
+        sqlx::Error::Database(refused) if is_disk_full(refused.code().as_deref().unwrap_or_default()) => {
+            label.disk_full(refused)
+        }
         sqlx::Error::Database(refused) => label.unavailable(refused),
         sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnDecode { .. }
@@ -73,6 +80,12 @@ pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError 
         | sqlx::Error::TypeNotFound { .. } => label.fatal(error),
         _ => label.unavailable(error),
     }
+}
+
+/// Whether the disk of the database is full: PostgreSQL's `disk_full`; SQLite's `SQLITE_FULL` and `SQLITE_IOERR_SHMSIZE`, which is
+/// about the shared memory of the write-ahead log, a file beside the database.
+fn is_disk_full(code: &str) -> bool {
+    ["53100", "13", "4874"].contains(&code)
 }
 
 /// Whether a retry would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
@@ -98,6 +111,17 @@ mod tests {
         // A deadlock, a shutdown, too many connections, a cancelled statement; SQLite's busy, full and failed reads.
         for passing in ["40P01", "57P01", "53300", "57014", "5", "261", "13", "266", ""] {
             assert!(!is_lasting(passing), "{passing}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        for full in ["53100", "13", "4874"] {
+            assert!(is_disk_full(full) && !is_lasting(full), "{full}");
+        }
+        // SQLite's busy and failed reads, PostgreSQL's lack of memory and of connections.
+        for other in ["5", "266", "10", "53200", "53300", ""] {
+            assert!(!is_disk_full(other), "{other}");
         }
     }
 }

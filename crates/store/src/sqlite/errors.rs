@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::StoreError;
 
@@ -53,6 +53,9 @@ impl OpenFile {
 pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path_shown = path.display();
     match error.sqlite_error_code() {
+        _ if is_disk_full(error) => {
+            StoreError::DiskFull(format!("the disk of the document database {path_shown} is full; free space on it"))
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Unavailable(format!(
             "the document database {path_shown} is locked by another process; stop it or choose another folder with \
              SIGHTLINE_DATA_DIR"
@@ -66,14 +69,17 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
                 "the document database {path_shown} cannot be opened for writing ({error}); see SIGHTLINE_DATA_DIR"
             ))
         }
-        Some(ErrorCode::DiskFull) => {
-            StoreError::Unavailable(format!("the disk of the document database {path_shown} is full"))
-        }
         Some(ErrorCode::TooBig) => {
             StoreError::Fatal(format!("a document is too large for the document database {path_shown}"))
         }
         _ => StoreError::Unavailable(format!("the document database {path_shown} failed: {error}")),
     }
+}
+
+/// Whether the disk is full: also for the shared memory of the write-ahead log, which is a file beside the database.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || extended == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// The error for a file of another program.

@@ -104,6 +104,7 @@ impl From<AccountError> for ApiError {
             AccountError::NothingAllowed => RequestError::Invalid(format!("scope: {error}")).into(),
             AccountError::Busy => ServiceError::Busy.into(),
             AccountError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
+            AccountError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
             AccountError::Internal(cause) => ServiceError::Internal(anyhow::anyhow!(cause)).into(),
         }
     }

@@ -31,9 +31,6 @@ pub enum SubmissionError {
     /// The workers are too far behind.
     #[error("the detectors are too far behind to accept more frames; try again later")]
     Backlog,
-    /// The disk of the bus is full.
-    #[error("the disk is full; the operator must free space")]
-    DiskFull,
 }
 
 impl HttpError for SubmissionError {
@@ -41,7 +38,6 @@ impl HttpError for SubmissionError {
         match self {
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::Backlog => (StatusCode::SERVICE_UNAVAILABLE, "backlog"),
-            Self::DiskFull => (StatusCode::SERVICE_UNAVAILABLE, "disk_full"),
         }
     }
 
@@ -49,7 +45,6 @@ impl HttpError for SubmissionError {
         match self {
             Self::KeyReused => None,
             Self::Backlog => Some(30),
-            Self::DiskFull => Some(60),
         }
     }
 }
@@ -73,8 +68,8 @@ impl IntoResponses for SubmissionErrors {
             ),
             ErrorResponse::with_retry(
                 "503",
-                "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `backlog`, `disk_full`: no more \
-                 frames until the detectors catch up, or the operator frees space",
+                "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `backlog`: no more frames until the \
+                 detectors catch up; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
             ),
         ]
         .into_iter()
@@ -174,7 +169,7 @@ impl From<BusError> for ApiError {
     fn from(error: BusError) -> Self {
         match error {
             BusError::QueueFull => ServiceError::Busy.into(),
-            BusError::DiskFull(_) => SubmissionError::DiskFull.into(),
+            BusError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
             BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()).into(),
             // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
             BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()).into(),

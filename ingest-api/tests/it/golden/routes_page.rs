@@ -15,7 +15,8 @@ const HEAD: &str = "\
 # Routes
 
 Every operation of the HTTP API with the scope that its credential needs. `/openapi.json` describes parameters, bodies and
-errors. Routes that change an account also need a session with every scope ([SECURITY.md](SECURITY.md)).
+errors. A full session is an access token with every scope that its user may have, or the operator's token
+([SECURITY.md](SECURITY.md)).
 
 This page is generated: `UPDATE_GOLDEN=1 scripts/with-env cargo test --release -p ingest-api golden` writes it.
 ";
@@ -53,6 +54,9 @@ fn page(document: &Value) -> String {
 
 /// The credentials that an operation accepts: a scope, or the name of another kind.
 fn credentials(operation: &Value) -> String {
+    if operation["x-full-session"] == true {
+        return "full session".to_owned();
+    }
     let Some(ways) = operation["security"].as_array() else { return "any credential".to_owned() };
     let mut names: Vec<String> = Vec::new();
     for way in ways.iter().map(|way| way.as_object().unwrap()) {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use platform::Health;
 use reqwest::Client;
 use store::relational::UserRecord;
-use store::{Blobs, Documents, ObjectBlobs, SqliteDocuments, TenantEraser, tenant_erasers};
+use store::{Blobs, Documents, FilesInUse, ObjectBlobs, SqliteDocuments, TenantEraser, tenant_erasers};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,7 @@ impl TestServer {
                 Arc::new(TokenAliases::create(&accounts_service).await)
             },
             accounts_service,
+            files_in_use: FilesInUse::default(),
             other_services: Health::default(),
         };
         let client = Client::builder().no_proxy().build().unwrap();

@@ -1,6 +1,6 @@
 //! `POST /v1/detections`, and the filters of `GET /v1/detections` by attribute.
 
-use contracts::{Event, Outcome, ResultEvent, TenantId, TopicRole};
+use contracts::{Event, Outcome, ResultEvent, TenantId, TopicRole, whole_microseconds};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -20,6 +20,9 @@ async fn a_posted_detection_is_published_as_a_result() {
     let event = ResultEvent::from_message(&server.message(TopicRole::Results, 0).await).unwrap();
     assert_eq!(accepted["frame_id"], event.data.frame_id.to_string());
     assert_eq!(accepted["id"], format!("{}-external-0", event.data.frame_id));
+    for time in [event.data.captured_at, event.data.processed_at] {
+        assert_eq!(whole_microseconds(time), time, "the stores keep no more");
+    }
     let Outcome::Ok { detections, .. } = event.data.outcome else { panic!("a detection is no failure") };
     assert_eq!(detections[0].attributes.make(), Some("Audi"));
     assert!((detections[0].confidence - 1.0).abs() < f64::EPSILON);
