@@ -84,7 +84,9 @@ mod tests {
             |lost, other| std::fs::rename(lost, other).unwrap(),
         ];
         for change in changes {
-            [&kept, &lost, &other].map(|path| std::fs::write(path, "old").unwrap());
+            for path in [&kept, &lost, &other] {
+                std::fs::write(path, "old").unwrap();
+            }
             let files = FilesInUse::at([kept.clone(), lost.clone()]).unwrap();
             std::fs::write(&lost, "new").unwrap();
             assert_eq!(files.check(), Ok(()), "a changed file is the same file");
