@@ -171,9 +171,10 @@ impl CompiledRules {
             };
             rules.push(Arc::clone(compiled));
         }
+        // The order of alerts does not depend on the order of a map.
+        set.built_in.sort_unstable_by_key(|rule| rule.id);
         let before = std::mem::take(&mut self.too_costly);
         for (tenant, rules) in &mut set.tenants {
-            // In the order of creation.
             rules.sort_unstable_by_key(|rule| rule.id);
             let within = within_budget(rules.iter().map(|rule| (rule.id, rule.condition.cost())));
             for rule in rules.extract_if(.., |rule| !within.contains(&rule.id)) {

@@ -36,8 +36,8 @@ enum RuleError {
     #[error("there are already {MAX_RULES} rules; delete one first")]
     TooMany,
     /// The enabled rules of the tenant would cost too much together.
-    #[error("{}", over_budget(*.0))]
-    OverBudget(u32),
+    #[error("{0}")]
+    OverBudget(String),
     /// The rule is built in.
     #[error("the rule {0} is built in; the operator enables and disables it in the settings")]
     BuiltIn(String),
@@ -205,8 +205,8 @@ async fn rated_rule(app: &App, rules: Vec<Rule>, id: RuleId) -> Result<RatedRule
     Ok(rated.into_iter().find(|rated| rated.rule.id == id).ok_or(RuleError::NotFound(id))?)
 }
 
-/// Rates a new or changed rule. Refuses it if the change stops a rule that is evaluated, or if a rule that gets another condition or
-/// is enabled does not fit into the budget.
+/// Rates a new or changed rule. Refuses a rule that gets a condition or is enabled if it does not fit into the budget, or takes the
+/// place of a newer one. A rule can always be renamed and disabled.
 async fn rate_change(app: &App, before: Vec<Rule>, rule: &Rule) -> Result<RatedRule, ApiError> {
     let mut after = before.clone();
     after.retain(|other| other.id != rule.id);
@@ -220,10 +220,10 @@ async fn rate_change(app: &App, before: Vec<Rule>, rule: &Rule) -> Result<RatedR
         .map(|rated| rated.rule.id)
         .any(|id| id != rule.id && is_active(&before, id) && !is_active(&after, id));
     let known = before.iter().find(|rated| rated.rule.id == rule.id).map(|rated| &rated.rule);
-    let evaluates_more = known.is_none_or(|known| known.condition != rule.condition || !known.enabled);
+    let evaluates_more = rule.enabled && known.is_none_or(|known| known.condition != rule.condition || !known.enabled);
     let rated = after.into_iter().find(|rated| rated.rule.id == rule.id).ok_or(RuleError::NotFound(rule.id))?;
-    if stops_another || evaluates_more && rated.state == RuleState::TooCostly {
-        return Err(RuleError::OverBudget(rated.cost.unwrap_or_default()).into());
+    if evaluates_more && (stops_another || rated.state == RuleState::TooCostly) {
+        return Err(RuleError::OverBudget(over_budget(rated.cost.unwrap_or_default())).into());
     }
     Ok(rated)
 }

@@ -63,7 +63,8 @@ async fn rule_names_are_unique_per_tenant() {
     let path = format!("/v1/rules/{}", faces["id"].as_str().unwrap());
     let add = |name: &str| server.request(Method::POST, "/v1/rules").json(&json!({"name": name, "condition": "true"}));
     let rename = |name: &str| server.request(Method::PATCH, &path).json(&json!({"name": name}));
-    let reserved = ["face-seen", "Face-Seen", " face-seen ", "face- seen", "FACE-SEEN", "face-\u{200b}seen", "face-seen\u{a0}"];
+    let reserved =
+        ["face-seen", "Face-Seen", " face-seen ", "face- seen", "FACE-SEEN", "face-\u{200b}seen", "face-seen\u{a0}"];
     let refused = reserved.into_iter().flat_map(|name| [add(name), rename(name)]);
     for request in refused.chain([add("faces"), rename("cars"), rename("suspicious-vehicle")]) {
         let (status, code, _) = problem(request.send().await.unwrap()).await;
@@ -143,7 +144,8 @@ async fn older_rules_beyond_the_budget_are_shown_as_too_costly() {
         server.deps.documents.create_rule(rule).await.unwrap();
     }
     let listed = server.get("/v1/rules").await;
-    let own: Vec<&Value> = listed["items"].as_array().unwrap().iter().filter(|rule| rule["built_in"] == false).collect();
+    let own: Vec<&Value> =
+        listed["items"].as_array().unwrap().iter().filter(|rule| rule["built_in"] == false).collect();
     let states: Vec<&str> = own.iter().map(|rule| rule["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["active", "active", "active", "active", "active", "too_costly", "too_costly", "invalid"]);
     for (rule, expected) in own[5..].iter().zip(["together may cost 4000", "at most 1000", "no variable"]) {
