@@ -1,4 +1,7 @@
 //! The active rules: the built-in ones and the tenants', refreshed every second.
+//!
+//! A rule that costs too much, alone or together with the older rules of its tenant, is not active ([`within_budget`]). The API shows
+//! the same to its owner.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use std::time::Duration;
 use consumer_kit::{Retry, backoff};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
-use rules::{BuiltInRuleSettings, Condition, Subject, built_in_rules};
+use rules::{BuiltInRuleSettings, Condition, Error, Subject, built_in_rules, within_budget};
 use store::{RuleStore, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,11 @@ impl RuleSet {
     pub fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &ActiveRule> {
         let own = self.tenants.get(tenant).map(Vec::as_slice).unwrap_or_default();
         self.built_in.iter().chain(own).map(Arc::as_ref)
+    }
+
+    /// The cost of these rules together, in steps for each detection.
+    pub fn cost(&self, tenant: &TenantId) -> u32 {
+        self.of(tenant).map(|rule| rule.condition.cost()).sum()
     }
 }
 
@@ -118,17 +126,17 @@ impl ActiveRules {
 /// The rules compiled by the last refresh. An unchanged rule is not compiled again, and a broken one is logged once.
 #[derive(Default)]
 struct CompiledRules {
-    active: HashMap<RuleId, (Rule, Arc<ActiveRule>)>,
+    valid: HashMap<RuleId, (Rule, Arc<ActiveRule>)>,
     invalid: HashSet<(RuleId, String)>,
+    too_costly: HashSet<RuleId>,
 }
 
 impl CompiledRules {
     /// Compiles new and changed rules, and forgets deleted ones.
     async fn update(&mut self, rules: Vec<Rule>) -> RuleSet {
-        let mut set = RuleSet::default();
-        let (mut active, mut invalid) = (HashMap::new(), HashSet::new());
+        let (mut valid, mut invalid) = (HashMap::new(), HashSet::new());
         for rule in rules {
-            let known = self.active.remove(&rule.id).filter(|(before, _)| *before == rule).map(|(_, active)| active);
+            let known = self.valid.remove(&rule.id).filter(|(before, _)| *before == rule).map(|(_, active)| active);
             let key = (rule.id, rule.condition.clone());
             if known.is_none() && self.invalid.contains(&key) {
                 invalid.insert(key);
@@ -142,16 +150,41 @@ impl CompiledRules {
                 invalid.insert(key);
                 continue;
             };
+            valid.insert(rule.id, (rule, compiled));
+        }
+        (self.valid, self.invalid) = (valid, invalid);
+        let set = self.keep_budgets();
+        let count = |rules: usize| u32::try_from(rules).unwrap_or(u32::MAX);
+        gauge!("sightline_indexer_rules").set(count(self.valid.len() - self.too_costly.len()));
+        gauge!("sightline_indexer_rules_broken").set(count(self.invalid.len()));
+        gauge!("sightline_indexer_rules_too_costly").set(count(self.too_costly.len()));
+        set
+    }
+
+    /// The valid rules that are within the budgets of their tenants. The others are logged once.
+    fn keep_budgets(&mut self) -> RuleSet {
+        let mut set = RuleSet::default();
+        for (rule, compiled) in self.valid.values() {
             let rules = match &rule.tenant {
                 Some(tenant) => set.tenants.entry(tenant.clone()).or_default(),
                 None => &mut set.built_in,
             };
-            rules.push(Arc::clone(&compiled));
-            active.insert(rule.id, (rule, compiled));
+            rules.push(Arc::clone(compiled));
         }
-        gauge!("sightline_indexer_rules").set(u32::try_from(active.len()).unwrap_or(u32::MAX));
-        gauge!("sightline_indexer_rules_broken").set(u32::try_from(invalid.len()).unwrap_or(u32::MAX));
-        (self.active, self.invalid) = (active, invalid);
+        // The order of alerts does not depend on the order of a map.
+        set.built_in.sort_unstable_by_key(|rule| rule.id);
+        let before = std::mem::take(&mut self.too_costly);
+        for (tenant, rules) in &mut set.tenants {
+            rules.sort_unstable_by_key(|rule| rule.id);
+            let within = within_budget(rules.iter().map(|rule| (rule.id, rule.condition.cost())));
+            for rule in rules.extract_if(.., |rule| !within.contains(&rule.id)) {
+                self.too_costly.insert(rule.id);
+                if !before.contains(&rule.id) {
+                    let cost = rule.condition.cost();
+                    tracing::warn!(rule.id = %rule.id, %tenant, cost, "a rule is not evaluated: the rules of its tenant cost too much");
+                }
+            }
+        }
         set
     }
 }
@@ -160,6 +193,10 @@ async fn compile(rule: &Rule) -> Option<Arc<ActiveRule>> {
     let source = rule.condition.clone();
     let condition = match tokio::task::spawn_blocking(move || Condition::compile(&source)).await {
         Ok(Ok(condition)) => condition,
+        Ok(Err(error @ Error::TooCostly(_))) => {
+            tracing::warn!(rule.id = %rule.id, %error, "a rule is not evaluated: it costs too much");
+            return None;
+        }
         Ok(Err(error)) => {
             tracing::warn!(rule.id = %rule.id, %error, "a rule does not compile and is ignored; correct it");
             return None;

@@ -13,7 +13,7 @@ use contracts::alert::AlertData;
 use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use metrics::counter;
-use rules::{DetectionSubject, Subject};
+use rules::{DetectionSubject, Subject, evaluated_detections};
 use tokio_util::sync::CancellationToken;
 
 use crate::active_rules::{ActiveRule, RuleSet};
@@ -26,9 +26,14 @@ const REMEMBERED: usize = 20_000;
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The alerts of a result: at most one for each rule, about the matching detection with the highest confidence.
-pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<AlertEvent> {
-    let Outcome::Ok { width, height, detections, .. } = &result.data.outcome else { return Vec::new() };
+///
+/// The work is bounded, and which part of it is done depends on the rules and the result alone: a repeated result raises the same
+/// alerts as long as the rules are the same, and alerts with the same ids in any case.
+pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Evaluated {
+    let Outcome::Ok { width, height, detections, .. } = &result.data.outcome else { return Evaluated::default() };
     let data = &result.data;
+    let cost = rules.cost(&result.tenant);
+    let evaluated = most_confident(detections, evaluated_detections(cost));
     let subject = |detection| {
         Subject::Detection(DetectionSubject {
             frame_id: data.frame_id,
@@ -43,7 +48,7 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<Aler
     let of_rule = |rule: &ActiveRule| {
         let mut matches = 0;
         let mut best: Option<Match<'_>> = None;
-        for (index, detection) in (0..).zip(detections) {
+        for (index, detection) in evaluated.iter().copied() {
             let subject = subject(detection);
             if !rule.matches(&subject) {
                 continue;
@@ -55,7 +60,32 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Vec<Aler
         }
         best.map(|best| alert(rule, result, &best, matches, now))
     };
-    rules.of(&result.tenant).filter_map(of_rule).collect()
+    let alerts = rules.of(&result.tenant).filter_map(of_rule).collect();
+    let steps = u64::from(cost) * evaluated.len() as u64;
+    counter!("sightline_indexer_rule_steps_total").increment(steps);
+    Evaluated { alerts, steps }
+}
+
+/// The outcome of evaluating the rules on a result.
+#[derive(Default)]
+pub struct Evaluated {
+    /// The alerts.
+    pub alerts: Vec<AlertEvent>,
+    /// The work, in steps.
+    pub steps: u64,
+}
+
+/// The detections on which rules are evaluated, with their indices: at most `limit`, those with the highest confidence.
+fn most_confident(detections: &[Detection], limit: usize) -> Vec<(u32, &Detection)> {
+    let mut chosen: Vec<_> = (0..).zip(detections).collect();
+    if chosen.len() > limit {
+        let left_out = (chosen.len() - limit) as u64;
+        counter!("sightline_indexer_unevaluated_detections_total").increment(left_out);
+        chosen.sort_by(|(_, one), (_, other)| other.confidence.total_cmp(&one.confidence));
+        chosen.truncate(limit);
+        chosen.sort_unstable_by_key(|(index, _)| *index);
+    }
+    chosen
 }
 
 /// A detection that matches a rule.

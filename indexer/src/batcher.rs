@@ -2,7 +2,8 @@
 //!
 //! It runs in its own task. While one batch is written, the next is read and decoded, so the store never waits for decoding.
 //! A batch is handed over as soon as a write permit is free, however small it is: batches grow only while the store is slow.
-//! Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read.
+//! Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read, or when the
+//! rules of the results that were read have taken [`MAX_UNSENT_STEPS`], so that costly rules of one tenant do not delay the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::active_rules::ActiveRules;
-use crate::alerts::{AlertPublisher, alerts};
+use crate::alerts::{AlertPublisher, Evaluated, alerts};
 use crate::bounded_map::BoundedMap;
 use crate::consumer::{ResultDecoder, cause};
 use crate::{Config, Deps};
@@ -31,6 +32,8 @@ use crate::{Config, Deps};
 const REMEMBERED_RESULTS: usize = 20_000;
 /// Maximum number of messages added before the next check for a write permit.
 const MAX_READY: usize = 32;
+/// Work of evaluating rules, in steps, after which alerts are sent although more results are ready: some 5 ms.
+const MAX_UNSENT_STEPS: u64 = 100_000;
 /// Number of batches written concurrently, so that one is prepared while the store syncs its journal for another.
 const MAX_WRITES: usize = 2;
 
@@ -102,6 +105,7 @@ impl BatchReader {
             batch: Batch::default(),
             alerts: Vec::new(),
             alerted: 0,
+            unsent_steps: 0,
             publisher: AlertPublisher::new(Arc::clone(&deps.bus), sender.clone(), stop),
             due: None,
             size: config.index_batch,
@@ -146,6 +150,8 @@ struct BatchTask {
     /// The alerts of the first `alerted` documents of the batch.
     alerts: Vec<PendingSend>,
     alerted: usize,
+    /// Steps that the rules of the other documents took.
+    unsent_steps: u64,
     publisher: AlertPublisher,
     /// Time at which the batch is handed over, however small it is.
     due: Option<Instant>,
@@ -204,7 +210,12 @@ impl BatchTask {
         Ok(match incoming {
             Incoming::Delivery(delivery) => {
                 self.due.get_or_insert_with(|| Instant::now() + self.wait);
-                self.builder.add(&mut self.batch, delivery);
+                self.unsent_steps += self.builder.add(&mut self.batch, delivery);
+                if self.unsent_steps >= MAX_UNSENT_STEPS {
+                    self.send_alerts();
+                    // Evaluating does not await anything, and other tasks of this thread wait.
+                    tokio::task::yield_now().await;
+                }
                 true
             }
             Incoming::Assigned(partitions) => {
@@ -238,7 +249,7 @@ impl BatchTask {
         let documents = self.batch.documents.get(self.alerted..).unwrap_or_default();
         let alerts = documents.iter().flat_map(|document| &document.alerts);
         self.alerts.extend(self.publisher.begin(alerts));
-        self.alerted = self.batch.documents.len();
+        (self.alerted, self.unsent_steps) = (self.batch.documents.len(), 0);
     }
 
     /// Hands over the batch, however small it is. Returns `false` when the receiver is gone.
@@ -282,11 +293,14 @@ struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    fn add(&mut self, batch: &mut Batch, delivery: Delivery) {
+    /// Adds a delivery to a batch. Returns the steps that the rules took.
+    fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> u64 {
+        let mut taken = 0;
         match self.document(&delivery) {
-            Ok(document) => {
+            Ok((document, steps)) => {
                 batch.documents.push(document);
                 batch.delivery_of.push(batch.deliveries.len());
+                taken = steps;
             }
             Err(cause) => {
                 let original = delivery.message.clone();
@@ -294,18 +308,22 @@ impl BatchBuilder {
             }
         }
         batch.deliveries.push(delivery);
+        taken
     }
 
-    fn document(&mut self, delivery: &Delivery) -> Result<Indexed, Cause> {
+    fn document(&mut self, delivery: &Delivery) -> Result<(Indexed, u64), Cause> {
         let result = self.decoder.decode(delivery)?;
         // Stores keep milliseconds: an alert has the same time on the log and in the store.
         let now = Timestamp::now();
         let indexed_at = now.round(jiff::Unit::Millisecond).unwrap_or(now);
         // Retention counts from now and not from the capture: an old photograph is not deleted on arrival.
         let expires_at = indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?;
-        let alerts =
-            if self.is_repeated_work(&result) { Vec::new() } else { alerts(&self.rules.now(), &result, indexed_at) };
-        Ok(Indexed { result, alerts, indexed_at, expires_at })
+        let Evaluated { alerts, steps } = if self.is_repeated_work(&result) {
+            Evaluated::default()
+        } else {
+            alerts(&self.rules.now(), &result, indexed_at)
+        };
+        Ok((Indexed { result, alerts, indexed_at, expires_at }, steps))
     }
 
     /// Whether the detector has published a result for this frame before, under another event id, as after a crash. The

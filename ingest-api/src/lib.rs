@@ -23,6 +23,7 @@ mod openid;
 mod pem_files;
 mod probe;
 mod proxy_network;
+mod rated_rules;
 mod recent_keys;
 mod replies;
 

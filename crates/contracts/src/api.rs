@@ -156,7 +156,7 @@ pub struct NewDetection {
     /// Name of the detector. Default: `external`.
     #[serde(default)]
     pub detector: Option<DetectorName>,
-    /// Label of the object: 1 to 64 characters.
+    /// Label of the object: 1 to 64 characters, no control characters.
     #[schema(min_length = 1, max_length = 64, pattern = r"\S", example = "car")]
     pub label: String,
     /// Confidence, 0 to 1. Default: 1.
@@ -292,6 +292,30 @@ pub struct RuleView {
     pub enabled: bool,
     /// Whether the rule is built in. The operator's settings enable and disable such a rule.
     pub built_in: bool,
+    /// Upper bound of the work of evaluating the condition on one detection, in steps. Missing if the condition is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u32>,
+    /// Whether the rule is evaluated.
+    #[serde(default)]
+    pub state: RuleState,
+    /// Why the rule is `too_costly` or `invalid`, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether a rule is evaluated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleState {
+    /// It is evaluated on each detection.
+    #[default]
+    Active,
+    /// Its owner, or for a built-in rule the operator, has disabled it.
+    Disabled,
+    /// It is not evaluated: its condition, or the enabled rules of the tenant together, cost too much.
+    TooCostly,
+    /// It is not evaluated: its condition was valid in an earlier version.
+    Invalid,
 }
 
 /// A stored alert.

@@ -146,6 +146,13 @@ impl Attributes {
 #[error("{0}")]
 pub struct AttributesError(String);
 
+impl AttributesError {
+    /// The error for a name that occurs twice in the object `attributes`.
+    fn given_twice(name: &AttributeName) -> Self {
+        Self(format!("attributes.{name} is given twice with different values; send one of them"))
+    }
+}
+
 /// The four attributes with their own fields on the wire. Any may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vehicle {
@@ -200,6 +207,12 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_given_twice_with_one_value_counts_once() {
+        let read = read(r#"{"attributes":{"colour":"red","colour":"red\u0000","doors":4,"doors":4.0}}"#).unwrap();
+        assert_eq!((read.text("colour"), read.number("doors")), (Some("red"), Some(4.0)));
+    }
+
+    #[test]
     fn nul_characters_are_dropped() {
         let read = read(r#"{"make":"Au\u0000di","attributes":{"colour":"red\u0000","make":"Audi\u0000"}}"#).unwrap();
         assert_eq!((read.make(), read.text("colour")), (Some("Audi"), Some("red")));
@@ -218,6 +231,10 @@ mod tests {
             (r#"{"attributes":{"a":null}}"#.to_owned(), "a string, a number, true or false"),
             (r#"{"attributes":{"a":[1]}}"#.to_owned(), "a string, a number, true or false"),
             (r#"{"make":"Audi","attributes":{"make":"VW"}}"#.to_owned(), "make and attributes.make differ"),
+            (r#"{"attributes":{"a":1,"b":2,"a":2}}"#.to_owned(), "attributes.a is given twice with different values"),
+            (r#"{"attributes":{"a":1,"a":"1"}}"#.to_owned(), "attributes.a is given twice with different values"),
+            (r#"{"make":"Audi","make":"Audi"}"#.to_owned(), "duplicate field"),
+            (r#"{"attributes":{"a":1},"attributes":{"b":1}}"#.to_owned(), "duplicate field"),
             (r#"{"attributes":{"make":1}}"#.to_owned(), "make must be a string"),
             (r#"{"attributes":{"year":2020.5}}"#.to_owned(), "year must be a whole number"),
             (format!(r#"{{"attributes":{{"a":"{}"}}}}"#, "x".repeat(257)), "attributes.a must have at most 256 bytes"),

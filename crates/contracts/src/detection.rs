@@ -8,7 +8,7 @@ use crate::attributes::Attributes;
 /// One object on a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Detection {
-    /// Class of the object, such as `face` or `car`: 1 to 64 characters.
+    /// Class of the object, such as `face` or `car`: 1 to 64 characters, no control characters.
     pub label: String,
     /// Confidence of the detector, 0 to 1.
     pub confidence: f64,
@@ -30,8 +30,9 @@ impl Detection {
     /// # Errors
     /// Names the invalid field and what is allowed.
     pub fn check(&self) -> Result<(), String> {
-        if self.label.trim().is_empty() || self.label.chars().count() > 64 {
-            return Err("label must have 1 to 64 characters".to_owned());
+        let length = self.label.chars().count();
+        if self.label.trim().is_empty() || length > 64 || self.label.chars().any(char::is_control) {
+            return Err("label must have 1 to 64 characters and no control characters".to_owned());
         }
         if !(0.0..=1.0).contains(&self.confidence) {
             return Err("confidence must be a number from 0 to 1".to_owned());

@@ -9,10 +9,13 @@ use contracts::{Detection, DetectorName, FrameId, Vehicle};
 use jiff::Timestamp;
 
 use crate::check::{ValueType, type_of};
+use crate::cost::cost_of;
 use crate::subject::{DetectionSubject, Subject, VariableValues};
 
 /// Maximum length of a condition in bytes.
 pub const MAX_SOURCE_BYTES: usize = 2 << 10;
+/// Maximum cost of a condition in steps ([`Condition::cost`]).
+pub const MAX_CONDITION_COST: u32 = 1_000;
 /// Maximum nesting of brackets and conditionals. The time and stack of the parser grow with it.
 const MAX_NESTING: usize = 24;
 /// Maximum number of consecutive signs, such as `!!`, for the same reason.
@@ -35,6 +38,11 @@ pub enum Error {
     /// The condition is nested too deeply.
     #[error("the condition is nested too deeply; remove brackets or split it into several rules")]
     TooDeep,
+    /// The condition costs more than [`MAX_CONDITION_COST`].
+    #[error(
+        "the condition costs {0} steps for each detection; at most {MAX_CONDITION_COST} are allowed: shorten it, or join fewer texts"
+    )]
+    TooCostly(u32),
     /// The text is not valid CEL.
     #[error("the condition is not valid CEL: unexpected {found} at line {line}, column {column}")]
     Syntax {
@@ -80,6 +88,7 @@ pub struct Condition {
 struct Compiled {
     program: Program,
     attributes: BTreeMap<String, ValueType>,
+    cost: u32,
 }
 
 impl fmt::Debug for Condition {
@@ -132,6 +141,11 @@ impl Condition {
     /// The text of the condition.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Upper bound of the work of one evaluation, in steps.
+    pub fn cost(&self) -> u32 {
+        self.compiled.cost
     }
 
     /// Evaluates the condition for a sample detection, so that one that always fails is refused at compile time.
@@ -214,7 +228,14 @@ fn compile(source: &str) -> Result<Compiled, Error> {
         syntax_error(source, line, column)
     })?;
     match type_of(program.expression())? {
-        (ValueType::Bool, attributes) => Ok(Compiled { program, attributes }),
+        (ValueType::Bool, attributes) => {
+            let cost = cost_of(program.expression(), &attributes);
+            if cost > MAX_CONDITION_COST {
+                Err(Error::TooCostly(cost))
+            } else {
+                Ok(Compiled { program, attributes, cost })
+            }
+        }
         (other, _) => Err(Error::Type(format!(
             "the condition is {other} and must be true or false; compare it with something, as in confidence > 0.8"
         ))),

@@ -50,6 +50,8 @@ pub struct DetectionSubject<'a> {
     pub captured_at: Timestamp,
 }
 
+/// Largest size of a text that a variable has, in bytes: 128 characters of a vehicle's make. [`Detection::check`] refuses more.
+pub(crate) const LONGEST_TEXT: usize = 512;
 /// Prefix of attributes in conditions.
 pub(crate) const ATTRIBUTES: &str = "attributes.";
 
@@ -146,6 +148,8 @@ fn fraction<'b>(value: f64) -> CowVal<'b, 'b> {
 
 #[cfg(test)]
 mod tests {
+    use contracts::Vehicle;
+
     use super::*;
 
     /// The names in the first column of the table of variables.
@@ -154,6 +158,30 @@ mod tests {
         let section = text.split("## Variables of a condition").nth(1).unwrap().split("##").next().unwrap();
         let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
         cells.flat_map(|cell| cell.split([',', '`', ' '])).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// The cost of a condition relies on this bound.
+    #[test]
+    fn no_text_is_longer_than_the_cost_assumes() {
+        let longest = |length: usize| Some("\u{1F697}".repeat(length));
+        let vehicle = Vehicle { category: longest(128), make: longest(128), model: longest(128), year: None };
+        let mut detection = Detection {
+            label: longest(64).unwrap(),
+            confidence: 0.5,
+            bounds: None,
+            landmarks: Vec::new(),
+            attributes: vehicle.into(),
+        };
+        assert_eq!(detection.check(), Ok(()));
+        let texts = [detection.label.as_str(), detection.attributes.make().unwrap()];
+        assert!(texts.iter().all(|text| text.len() <= LONGEST_TEXT), "{texts:?}");
+        assert!("x".repeat(LONGEST_TEXT + 1).parse::<StreamName>().is_err());
+        assert!("x".repeat(LONGEST_TEXT + 1).parse::<DetectorName>().is_err());
+        detection.attributes.set("make".parse().unwrap(), longest(129).unwrap());
+        assert!(detection.check().is_err());
+        detection.attributes.set("make".parse().unwrap(), "");
+        detection.attributes.set("colour".parse().unwrap(), "x".repeat(LONGEST_TEXT + 1));
+        assert!(detection.check().is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use contracts::{Rule, RuleId, TenantId};
 use futures::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::mongo::{CallError, DUPLICATE_KEY, MongoDocuments, write_error_code};
@@ -21,6 +22,8 @@ pub enum PutRuleOutcome {
     Stored,
     /// Another rule of the tenant has the name; nothing was stored.
     NameTaken,
+    /// The tenant has no such rule; nothing was stored.
+    NotFound,
 }
 
 /// Rules of tenants. Built-in rules are not stored.
@@ -32,8 +35,11 @@ pub trait RuleStore: Send + Sync {
     /// The rules of a tenant, ordered by name.
     async fn rules(&self, tenant: &TenantId) -> Result<Vec<Rule>, StoreError>;
 
-    /// Creates or replaces a rule. Names are unique within a tenant. Rules that shared a name before this was enforced keep it.
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
+    /// Creates a rule. Names are unique within a tenant. Rules that shared a name before this was enforced keep it.
+    async fn create_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
+
+    /// Replaces a rule that exists. A rule that was deleted meanwhile, by its owner or with its tenant, stays deleted.
+    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
 
     /// Deletes a rule of a tenant. Returns whether it existed.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
@@ -48,9 +54,9 @@ fn owner(rule: &Rule) -> Result<&TenantId, StoreError> {
     rule.tenant.as_ref().ok_or_else(built_in)
 }
 
-/// The error for a rule id that belongs to another tenant.
-fn rule_of_other_tenant(id: &str) -> StoreError {
-    StoreError::Fatal(format!("the rule {id} belongs to another tenant"))
+/// The error for a new rule whose id is in use.
+fn id_in_use(id: &str) -> StoreError {
+    StoreError::Fatal(format!("the id {id} belongs to another rule"))
 }
 
 #[async_trait]
@@ -73,28 +79,31 @@ impl RuleStore for SqliteDocuments {
         .await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        let tenant = owner(rule)?.to_string();
-        let (id, name, doc) = (rule.id.to_string(), rule.name.clone(), json(rule)?);
+    async fn create_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
+        let row = RuleRow::of(rule)?;
         self.write(move |connection| {
-            // There is one writer, so no other write runs between this query and the next statement.
-            let taken: bool = connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
-                     AND NOT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id = ?1)",
-                )?
-                .query_row([&id, &tenant, &name], |row| row.get(0))?;
-            if taken {
+            if row.name_is_taken(connection)? {
                 return Ok(PutRuleOutcome::NameTaken);
             }
-            let written = connection
-                .prepare_cached(
-                    "INSERT INTO rules (id, tenant, name, doc) VALUES (?, ?, ?, ?)
-                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc
-                     WHERE tenant = excluded.tenant",
-                )?
-                .execute([&id, &tenant, &name, &doc])?;
-            if written == 1 { Ok(PutRuleOutcome::Stored) } else { Err(rule_of_other_tenant(&id).into()) }
+            let mut insert = connection.prepare_cached(
+                "INSERT INTO rules (id, tenant, name, doc) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            )?;
+            let created = insert.execute([&row.id, &row.tenant, &row.name, &row.doc])? == 1;
+            if created { Ok(PutRuleOutcome::Stored) } else { Err(id_in_use(&row.id).into()) }
+        })
+        .await
+    }
+
+    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
+        let row = RuleRow::of(rule)?;
+        self.write(move |connection| {
+            if row.name_is_taken(connection)? {
+                return Ok(PutRuleOutcome::NameTaken);
+            }
+            let mut update =
+                connection.prepare_cached("UPDATE rules SET name = ?3, doc = ?4 WHERE id = ?1 AND tenant = ?2")?;
+            let replaced = update.execute([&row.id, &row.tenant, &row.name, &row.doc])? == 1;
+            Ok(if replaced { PutRuleOutcome::Stored } else { PutRuleOutcome::NotFound })
         })
         .await
     }
@@ -106,6 +115,31 @@ impl RuleStore for SqliteDocuments {
             Ok(delete.execute([tenant, id])? == 1)
         })
         .await
+    }
+}
+
+/// A rule in SQLite.
+struct RuleRow {
+    id: String,
+    tenant: String,
+    name: String,
+    doc: String,
+}
+
+impl RuleRow {
+    fn of(rule: &Rule) -> Result<Self, StoreError> {
+        let tenant = owner(rule)?.to_string();
+        Ok(Self { id: rule.id.to_string(), tenant, name: rule.name.clone(), doc: json(rule)? })
+    }
+
+    /// Whether another rule of the tenant has the name, unless this rule has it already. There is one writer, so no other
+    /// write runs between this query and the statement after it.
+    fn name_is_taken(&self, connection: &Connection) -> Result<bool, CallError> {
+        let mut query = connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
+             AND NOT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id = ?1)",
+        )?;
+        Ok(query.query_row([&self.id, &self.tenant, &self.name], |row| row.get(0))?)
     }
 }
 
@@ -151,9 +185,14 @@ impl RuleStore for MongoDocuments {
         self.with_timeout(Box::pin(self.find_rules(doc! { "tenant": tenant.as_str() }))).await
     }
 
-    async fn put_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
+    async fn create_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
         let rule = RuleDoc::of(rule)?;
-        self.with_timeout(Box::pin(self.replace_rule(&rule))).await
+        self.with_timeout(Box::pin(self.create_rule_doc(&rule))).await
+    }
+
+    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
+        let rule = RuleDoc::of(rule)?;
+        self.with_timeout(Box::pin(self.replace_rule_doc(&rule))).await
     }
 
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
@@ -174,22 +213,39 @@ impl MongoDocuments {
         Ok(rules.into_iter().map(RuleDoc::into_rule).collect::<Result<_, _>>()?)
     }
 
-    /// Creates or replaces a rule; refuses a name that another rule of the tenant has.
-    async fn replace_rule(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
-        let rules = self.rule_docs();
-        let RuleDoc { id, tenant, name, .. } = rule;
-        // The unique index checks the same, but is missing if older rules share a name.
+    /// Whether another rule of the tenant has the name, unless this rule has it already. The unique index checks the same, but is
+    /// missing if older rules share a name.
+    async fn name_is_taken(&self, rule: &RuleDoc) -> Result<bool, CallError> {
+        let (rules, RuleDoc { id, tenant, name, .. }) = (self.rule_docs(), rule);
         let others = doc! { "tenant": tenant, "name": name, "_id": { "$ne": id } };
         let unchanged = doc! { "tenant": tenant, "name": name, "_id": id };
-        if rules.find_one(others).await?.is_some() && rules.find_one(unchanged).await?.is_none() {
+        Ok(rules.find_one(others).await?.is_some() && rules.find_one(unchanged).await?.is_none())
+    }
+
+    async fn create_rule_doc(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
+        if self.name_is_taken(rule).await? {
             return Ok(PutRuleOutcome::NameTaken);
         }
-        match rules.replace_one(doc! { "_id": id, "tenant": tenant }, rule).upsert(true).await {
+        let rules = self.rule_docs();
+        match rules.insert_one(rule).await {
             Ok(_) => Ok(PutRuleOutcome::Stored),
             Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => {
-                let anothers = rules.find_one(doc! { "_id": id, "tenant": { "$ne": tenant } }).await?;
-                if anothers.is_some() { Err(rule_of_other_tenant(id).into()) } else { Ok(PutRuleOutcome::NameTaken) }
+                let same_id = rules.find_one(doc! { "_id": &rule.id }).await?;
+                if same_id.is_some() { Err(id_in_use(&rule.id).into()) } else { Ok(PutRuleOutcome::NameTaken) }
             }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn replace_rule_doc(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
+        if self.name_is_taken(rule).await? {
+            return Ok(PutRuleOutcome::NameTaken);
+        }
+        let existing = doc! { "_id": &rule.id, "tenant": &rule.tenant };
+        match self.rule_docs().replace_one(existing, rule).await {
+            Ok(replaced) if replaced.matched_count == 0 => Ok(PutRuleOutcome::NotFound),
+            Ok(_) => Ok(PutRuleOutcome::Stored),
+            Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => Ok(PutRuleOutcome::NameTaken),
             Err(error) => Err(error.into()),
         }
     }

@@ -90,6 +90,7 @@ fn invalid_documents_are_refused_with_the_file() {
         ("kind: yunet", "kind: 7"),
         ("labels: [face]", "labels: [face, body]"),
         ("labels: [face]", "labels: ['']"),
+        ("labels: [face]", r#"labels: ["face\r"]"#),
         ("kind: yolox", "kind: yolox\n      classes: [unicorn]"),
         ("nms_iou: 0.45", "nms: 0.45"),
     ] {

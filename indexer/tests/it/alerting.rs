@@ -76,7 +76,7 @@ async fn rules_read_attributes_and_alerts_carry_them() {
         ("another colour", r#"attributes.colour == "blue""#),
     ];
     for (name, condition) in conditions {
-        test.documents.put_rule(&rule(&TenantId::admin(), name, condition)).await.unwrap();
+        test.documents.create_rule(&rule(&TenantId::admin(), name, condition)).await.unwrap();
     }
     // Only the second has attributes.
     let event = result(vec![detection("car", 0.99), red_audi()]);
@@ -163,7 +163,7 @@ async fn changed_rules_are_active_without_a_restart() {
     let broken = rule(&mine, "broken", "labl == 1");
     let foreign = rule(&"someone-else".parse().unwrap(), "anothers", "true");
     for rule in [&hats, &broken, &foreign] {
-        test.documents.put_rule(rule).await.unwrap();
+        test.documents.create_rule(rule).await.unwrap();
     }
     let hat = || result(vec![detection("hat", 0.9), detection("face", 0.9)]);
     eventually("the rule is active", async || {
@@ -176,7 +176,7 @@ async fn changed_rules_are_active_without_a_restart() {
     assert!(rules_of(&alerts).iter().all(|name| *name == "hats"), "{:?}", rules_of(&alerts));
 
     hats.enabled = false;
-    test.documents.put_rule(&hats).await.unwrap();
+    test.documents.replace_rule(&hats).await.unwrap();
     eventually("the rule is no longer active", async || {
         let before = test.alerts().await.len();
         test.publish(hat().to_message()).await;

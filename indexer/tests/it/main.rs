@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
 mod alerting;
+mod costly_rules;
 mod external;
 mod failing;
 mod flaky_store;

@@ -18,6 +18,7 @@ use crate::config::{Config, MULTIPART_OVERHEAD, SharedArgs};
 use crate::deps::Deps;
 use crate::http::upload::{BodyLimits, BytesInFlight};
 use crate::openid::Provider;
+use crate::rated_rules::RuleCosts;
 use crate::recent_keys::RecentKeys;
 use crate::replies::Replies;
 
@@ -62,6 +63,8 @@ pub struct Inner {
     pub detectors: Vec<DetectorName>,
     /// The built-in rules.
     pub built_in_rules: Vec<Rule>,
+    /// Costs of conditions.
+    pub rule_costs: RuleCosts,
     /// Largest image, in pixels.
     pub max_pixels: u64,
     /// Largest image file, in bytes.
@@ -116,6 +119,7 @@ impl App {
             recent_keys: RecentKeys::new(),
             detectors: shared.frames.detectors.clone(),
             built_in_rules: built_in_rules(&shared.rules),
+            rule_costs: RuleCosts::default(),
             max_pixels: shared.frames.max_frame_pixels,
             max_bytes: shared.frames.max_frame_bytes,
             inline_bytes: max_image.min(INLINE_BYTES),

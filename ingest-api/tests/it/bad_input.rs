@@ -83,6 +83,9 @@ async fn bad_json_is_refused_with_a_hint() {
         ("/v1/detections", "{}", 422, "label"),
         ("/v1/detections", "[]", 422, "object"),
         ("/v1/detections", r#"{"label": ""}"#, 422, "1 to 64"),
+        ("/v1/detections", r#"{"label": "a\u0000b"}"#, 422, "no control characters"),
+        ("/v1/detections", r#"{"label": "a\nb"}"#, 422, "no control characters"),
+        ("/v1/detections", r#"{"label": "x", "attributes": {"a": 1, "a": 2}}"#, 422, "attributes.a is given twice"),
         ("/v1/detections", r#"{"label": "x", "confidence": 1.1}"#, 422, "0 to 1"),
         ("/v1/detections", r#"{"label": "x", "colour": "red"}"#, 422, "colour"),
         ("/v1/detections", r#"{"label": "x", "box": {"x": 1}}"#, 422, "y"),
@@ -95,6 +98,9 @@ async fn bad_json_is_refused_with_a_hint() {
         ("/v1/rules", r#"{"name": "r", "condition": "label =="}"#, 422, "condition"),
         ("/v1/rules", r#"{"name": "r", "condition": "nonsense(label)"}"#, 422, "condition"),
         ("/v1/rules", r#"{"name": "", "condition": "true"}"#, 422, "name"),
+        ("/v1/rules", r#"{"name": "a\nb", "condition": "true"}"#, 422, "no control characters"),
+        ("/v1/rules", r#"{"name": "r", "condition": "label == \"a\" \u0000\n"}"#, 422, r#"unexpected "\0""#),
+        ("/v1/rules", r#"{"name": "r", "condition": "label == 'a\nb'"}"#, 422, "not valid CEL"),
         ("/v1/rules", r#"{"name": "r"}"#, 422, "condition"),
     ] {
         let request = server.request(Method::POST, path).header("content-type", "application/json");

@@ -1,7 +1,10 @@
 //! Attributes on the wire: the vehicle's four attributes as fields, all others in the object `attributes`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
 
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -50,12 +53,47 @@ impl From<Attributes> for WireAttributes {
     }
 }
 
-/// Deserialises null as an empty map.
+/// Deserialises null as an empty map. A name may be given twice with the same value only: programs that read JSON disagree on which
+/// of two values counts.
 pub(crate) fn null_as_empty<'de, D>(deserializer: D) -> Result<BTreeMap<AttributeName, AttributeValue>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    Ok(Option::<UniqueAttributes>::deserialize(deserializer)?.unwrap_or_default().0)
+}
+
+#[derive(Default)]
+struct UniqueAttributes(BTreeMap<AttributeName, AttributeValue>);
+
+impl<'de> Deserialize<'de> for UniqueAttributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueVisitor)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = UniqueAttributes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueAttributes, A::Error> {
+        let mut unique = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<AttributeName, AttributeValue>()? {
+            let value = value.without_nul();
+            match unique.entry(name) {
+                Entry::Vacant(new) => drop(new.insert(value)),
+                Entry::Occupied(known) if *known.get() == value => {}
+                Entry::Occupied(known) => {
+                    return Err(A::Error::custom(AttributesError::given_twice(known.key())));
+                }
+            }
+        }
+        Ok(UniqueAttributes(unique))
+    }
 }
 
 /// Schema of the object `attributes`. It allows null, as the other optional fields do.

@@ -1,6 +1,7 @@
 //! Translates a [`Query`] to filters and pipelines of MongoDB. A hint names the index, so the planner uses no other.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use contracts::api::Count;
 use contracts::{AttributeValue, FrameId, Vehicle};
@@ -142,8 +143,10 @@ impl MongoDocuments {
             .await?;
         let groups: Vec<Group> = found.try_collect().await?;
         let mut counted = groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?;
-        if *group_by == GroupBy::Hour {
-            counted.reverse();
+        match group_by {
+            GroupBy::Hour => counted.reverse(),
+            GroupBy::Attribute(_) => counted = merged(counted),
+            _ => {}
         }
         Ok(counted)
     }
@@ -154,11 +157,29 @@ fn counted(group: Group) -> Result<Count, StoreError> {
         Bson::String(text) => text,
         Bson::Int64(hour) => hour_key(hour)?,
         Bson::Int32(hour) => hour_key(hour.into())?,
+        Bson::Double(number) => number_key(number)?,
         other => {
             return Err(StoreError::Fatal(format!("a group of detections has the key {other}, which is not a text")));
         }
     };
     Ok(Count { key, count: group.n.unsigned_abs() })
+}
+
+/// A number as JSON writes it, with all its digits. SQLite stores that text.
+fn number_key(number: f64) -> Result<String, StoreError> {
+    serde_json::to_string(&AttributeValue::Number(number))
+        .map_err(|error| StoreError::Fatal(format!("a group of detections has the key {number}: {error}")))
+}
+
+/// Merges groups with the same key: an attribute may be the number 1.5 in one detection and the text "1.5" in another.
+fn merged(counted: Vec<Count>) -> Vec<Count> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for Count { key, count } in counted {
+        *counts.entry(key).or_default() += count;
+    }
+    let mut merged: Vec<Count> = counts.into_iter().map(|(key, count)| Count { key, count }).collect();
+    merged.sort_by_key(|group| Reverse(group.count));
+    merged
 }
 
 fn order(page: &PageRequest) -> Document {
@@ -239,7 +260,11 @@ fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
             let value = format!("${path}");
             let key = match field {
                 Field::Column(_) => Bson::String(value),
-                Field::Year | Field::Attribute(_) => Bson::Document(doc! { "$toString": value }),
+                Field::Year => Bson::Document(doc! { "$toString": value }),
+                // `$toString` would shorten a fraction, so `counted` converts it.
+                Field::Attribute(_) => Bson::Document(doc! {
+                    "$cond": [{ "$eq": [{ "$type": &value }, "double"] }, &value, { "$toString": &value }]
+                }),
             };
             (path, key, doc! { "n": -1, "_id": 1 })
         }

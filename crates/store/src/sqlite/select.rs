@@ -109,14 +109,14 @@ impl Select {
 }
 
 /// SQL for the key of a group: the field as text, NULL if it is missing. An attribute name has no character that SQL or JSON
-/// paths could misread.
+/// paths could misread. A number has the digits of the stored JSON: SQLite's own conversion keeps only 15 of them.
 fn group_key_sql(field: &Field) -> String {
     match field {
         Field::Column(column) => (*column).to_owned(),
         Field::Year => "CAST(doc ->> 'year' AS TEXT)".to_owned(),
         Field::Attribute(name) => format!(
-            "CASE json_type(attributes, '$.{name}') WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' \
-             ELSE CAST(attributes ->> '{name}' AS TEXT) END"
+            "CASE json_type(attributes, '$.{name}') WHEN 'text' THEN attributes ->> '{name}' \
+             ELSE attributes -> '{name}' END"
         ),
     }
 }

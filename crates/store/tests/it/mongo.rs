@@ -174,10 +174,11 @@ async fn old_duplicate_rule_names_do_not_prevent_a_start() {
             condition: "true".to_owned(),
             enabled: false,
         };
-        assert_eq!(store.put_rule(&twin).await.unwrap(), PutRuleOutcome::Stored);
+        assert_eq!(store.replace_rule(&twin).await.unwrap(), PutRuleOutcome::Stored);
         let third = Rule { id: RuleId::now(), ..twin.clone() };
-        assert_eq!(store.put_rule(&third).await.unwrap(), PutRuleOutcome::NameTaken);
-        assert_eq!(store.put_rule(&Rule { name: "single".to_owned(), ..twin }).await.unwrap(), PutRuleOutcome::Stored);
+        assert_eq!(store.create_rule(&third).await.unwrap(), PutRuleOutcome::NameTaken);
+        let single = Rule { name: "single".to_owned(), ..twin };
+        assert_eq!(store.replace_rule(&single).await.unwrap(), PutRuleOutcome::Stored);
     })
     .await;
 }

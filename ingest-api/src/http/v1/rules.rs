@@ -4,11 +4,10 @@ use accounts::{AccountError, Caller};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use contracts::api::{NewRule, Page, Problem, RuleChange, RuleView};
+use contracts::api::{NewRule, Page, Problem, RuleChange, RuleState, RuleView};
 use contracts::{Rule, RuleId};
 use http::StatusCode;
 use http::header::LOCATION;
-use rules::Condition;
 use store::PutRuleOutcome;
 
 use crate::http::app::App;
@@ -19,6 +18,7 @@ use crate::http::extract::json::JsonBody;
 use crate::http::extract::{NoQuery, PathId};
 use crate::http::scope::{DetectionsRead, RulesWrite};
 use crate::http::v1::view;
+use crate::rated_rules::{RatedRule, over_budget};
 
 /// Maximum number of rules of a tenant, because each is evaluated for each of its detections.
 const MAX_RULES: usize = 100;
@@ -35,6 +35,9 @@ enum RuleError {
     /// The tenant has [`MAX_RULES`].
     #[error("there are already {MAX_RULES} rules; delete one first")]
     TooMany,
+    /// The enabled rules of the tenant would cost too much together.
+    #[error("{0}")]
+    OverBudget(String),
     /// The rule is built in.
     #[error("the rule {0} is built in; the operator enables and disables it in the settings")]
     BuiltIn(String),
@@ -45,6 +48,7 @@ impl HttpError for RuleError {
         match self {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NameTaken(_) => (StatusCode::CONFLICT, "rule_name_taken"),
+            Self::OverBudget(_) => (StatusCode::CONFLICT, "rules_too_costly"),
             Self::TooMany | Self::BuiltIn(_) => (StatusCode::CONFLICT, "conflict"),
         }
     }
@@ -65,7 +69,8 @@ pub async fn list(
     _: NoQuery,
 ) -> Result<Json<Page<RuleView>>, ApiError> {
     let own = app.documents.rules(&caller.tenant).await?;
-    let items = app.built_in_rules.iter().cloned().chain(own).map(view::rule).collect();
+    let rated = rate(&app, app.built_in_rules.iter().cloned().chain(own).collect()).await?;
+    let items = rated.into_iter().map(view::rule).collect();
     // There are few rules, so there is only one page.
     Ok(Json(Page { items, next_cursor: None }))
 }
@@ -84,10 +89,11 @@ pub async fn one(
     PathId(id): PathId<RuleId>,
     _: NoQuery,
 ) -> Result<Json<RuleView>, ApiError> {
-    if let Some(built_in) = app.built_in_rules.iter().find(|rule| rule.id == id) {
-        return Ok(Json(view::rule(built_in.clone())));
+    let mut rules = app.built_in_rules.clone();
+    if rules.iter().all(|rule| rule.id != id) {
+        rules = app.documents.rules(&caller.tenant).await?;
     }
-    own_rule(&app, &caller, id).await.map(|rule| Json(view::rule(rule)))
+    Ok(Json(view::rule(rated_rule(&app, rules, id).await?)))
 }
 
 /// Creates a rule. It applies to all detections that are indexed from about a second later on.
@@ -97,7 +103,8 @@ pub async fn one(
         (status = 201, body = RuleView, description = "The rule is created",
             headers(("Location" = String, description = "The path of the rule"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`rule_name_taken`: another rule has this name; `conflict`: the tenant has too many"),
+            description = "`rule_name_taken`: another rule has this name; `rules_too_costly`: the enabled rules together cost too much; \
+                           `conflict`: the tenant has too many"),
     )
 )]
 pub async fn create(
@@ -113,14 +120,16 @@ pub async fn create(
         condition: new.condition,
         enabled: new.enabled.unwrap_or(true),
     };
-    check(&rule).await?;
-    check_name_is_free(&app, &rule)?;
-    if app.documents.rules(&editor.caller.tenant).await?.len() >= MAX_RULES {
+    check_name(&app, &rule)?;
+    check_condition(&app, &rule).await?;
+    let rules = app.documents.rules(&editor.caller.tenant).await?;
+    if rules.len() >= MAX_RULES {
         return Err(RuleError::TooMany.into());
     }
-    put(&app, &editor.caller, &rule, true).await?;
+    let rated = rate_change(&app, rules, &rule).await?;
+    create_as_active_user(&app, &editor.caller, &rule).await?;
     let location = [(LOCATION, format!("/v1/rules/{}", rule.id))];
-    Ok((StatusCode::CREATED, location, Json(view::rule(rule))).into_response())
+    Ok((StatusCode::CREATED, location, Json(view::rule(rated))).into_response())
 }
 
 /// Changes a rule of the caller.
@@ -130,7 +139,9 @@ pub async fn create(
     responses(
         (status = 200, body = RuleView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no rule has the id"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`rule_name_taken`: another rule has this name; `conflict`: it is built in"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`rule_name_taken`: another rule has this name; `rules_too_costly`: the enabled rules together cost too much; \
+                           `conflict`: it is built in"),
     )
 )]
 pub async fn change(
@@ -141,20 +152,24 @@ pub async fn change(
     JsonBody(change): JsonBody<RuleChange>,
 ) -> Result<Json<RuleView>, ApiError> {
     check_editable(&app, id)?;
-    let before = own_rule(&app, &editor.caller, id).await?;
-    let renamed = change.name.as_ref().is_some_and(|name| *name != before.name);
+    let rules = app.documents.rules(&editor.caller.tenant).await?;
+    let before = rules.iter().find(|rule| rule.id == id).ok_or(RuleError::NotFound(id))?;
     let rule = Rule {
-        name: change.name.unwrap_or(before.name),
-        condition: change.condition.unwrap_or(before.condition),
+        name: change.name.unwrap_or_else(|| before.name.clone()),
+        condition: change.condition.unwrap_or_else(|| before.condition.clone()),
         enabled: change.enabled.unwrap_or(before.enabled),
-        ..before
+        ..before.clone()
     };
-    check(&rule).await?;
-    if renamed {
-        check_name_is_free(&app, &rule)?;
+    if rule.name != before.name {
+        check_name(&app, &rule)?;
     }
-    put(&app, &editor.caller, &rule, false).await?;
-    Ok(Json(view::rule(rule)))
+    // A rule of an earlier version that is refused now can still be renamed and disabled.
+    if rule.condition != before.condition || rule.enabled && !before.enabled {
+        check_condition(&app, &rule).await?;
+    }
+    let rated = rate_change(&app, rules, &rule).await?;
+    replace_as_active_user(&app, &editor.caller, &rule).await?;
+    Ok(Json(view::rule(rated)))
 }
 
 /// Deletes a rule of the caller. Its alerts are kept.
@@ -177,9 +192,40 @@ pub async fn remove(
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(RuleError::NotFound(id).into()) }
 }
 
-async fn own_rule(app: &App, caller: &Caller, id: RuleId) -> Result<Rule, ApiError> {
-    let rules = app.documents.rules(&caller.tenant).await?;
-    Ok(rules.into_iter().find(|rule| rule.id == id).ok_or(RuleError::NotFound(id))?)
+/// Rates rules, off the async threads: a condition may have to be compiled.
+async fn rate(app: &App, rules: Vec<Rule>) -> Result<Vec<RatedRule>, ApiError> {
+    let app = app.clone();
+    let rated = tokio::task::spawn_blocking(move || app.rule_costs.rate(rules)).await;
+    Ok(rated.map_err(|error| ServiceError::Internal(error.into()))?)
+}
+
+/// One of these rules with its state, which depends on the others.
+async fn rated_rule(app: &App, rules: Vec<Rule>, id: RuleId) -> Result<RatedRule, ApiError> {
+    let rated = rate(app, rules).await?;
+    Ok(rated.into_iter().find(|rated| rated.rule.id == id).ok_or(RuleError::NotFound(id))?)
+}
+
+/// Rates a new or changed rule. Refuses a rule that gets a condition or is enabled if it does not fit into the budget, or takes the
+/// place of a newer one. A rule can always be renamed and disabled.
+async fn rate_change(app: &App, before: Vec<Rule>, rule: &Rule) -> Result<RatedRule, ApiError> {
+    let mut after = before.clone();
+    after.retain(|other| other.id != rule.id);
+    after.push(rule.clone());
+    let (before, after) = (rate(app, before).await?, rate(app, after).await?);
+    let is_active = |rules: &[RatedRule], id: RuleId| {
+        rules.iter().any(|rated| rated.rule.id == id && rated.state == RuleState::Active)
+    };
+    let stops_another = before
+        .iter()
+        .map(|rated| rated.rule.id)
+        .any(|id| id != rule.id && is_active(&before, id) && !is_active(&after, id));
+    let known = before.iter().find(|rated| rated.rule.id == rule.id).map(|rated| &rated.rule);
+    let evaluates_more = rule.enabled && known.is_none_or(|known| known.condition != rule.condition || !known.enabled);
+    let rated = after.into_iter().find(|rated| rated.rule.id == rule.id).ok_or(RuleError::NotFound(rule.id))?;
+    if evaluates_more && (stops_another || rated.state == RuleState::TooCostly) {
+        return Err(RuleError::OverBudget(over_budget(rated.cost.unwrap_or_default())).into());
+    }
+    Ok(rated)
 }
 
 fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
@@ -189,62 +235,69 @@ fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
     }
 }
 
-/// Writes a rule for a user who is active before and after the write.
+/// Creates a rule for a user who is active before and after the write.
 ///
-/// The user may be deleted while the request arrives. Data that is written after its documents were erased is deleted here:
-/// unlike results, rules have no retention.
-async fn put(app: &App, caller: &Caller, rule: &Rule, is_new: bool) -> Result<(), ApiError> {
-    if user_state(app, caller).await? != UserState::Active {
-        return Err(AuthError::InvalidCredential.into());
+/// The user may be deleted while the request arrives. A rule that is created after the user's documents were erased is deleted
+/// here: unlike results, rules have no retention.
+async fn create_as_active_user(app: &App, caller: &Caller, rule: &Rule) -> Result<(), ApiError> {
+    check_active(app, caller).await?;
+    stored(app.documents.create_rule(rule).await?, rule)?;
+    let after = check_active(app, caller).await;
+    if after.is_err() {
+        app.documents.delete_rule(&caller.tenant, rule.id).await?;
     }
-    match app.documents.put_rule(rule).await? {
-        PutRuleOutcome::Stored => {}
-        PutRuleOutcome::NameTaken => return Err(RuleError::NameTaken(rule.name.clone()).into()),
-    }
-    let after = user_state(app, caller).await;
-    // A user that is only disabled keeps the rules that it had.
-    let keeps = matches!(after, Ok(UserState::Active)) || !is_new && !matches!(after, Ok(UserState::Deleted));
-    if keeps {
-        return Ok(());
-    }
-    app.documents.delete_rule(&caller.tenant, rule.id).await?;
-    after?;
-    Err(AuthError::InvalidCredential.into())
+    after
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UserState {
-    Active,
-    /// Also a user whose deletion is in progress.
-    Disabled,
-    Deleted,
+/// Replaces a rule that still exists. If the user's documents are erased meanwhile, the database finds no rule to replace, whichever
+/// of the two comes first.
+async fn replace_as_active_user(app: &App, caller: &Caller, rule: &Rule) -> Result<(), ApiError> {
+    check_active(app, caller).await?;
+    Ok(stored(app.documents.replace_rule(rule).await?, rule)?)
 }
 
-/// The state of the caller's user in the database. The operator's own token is always active.
-async fn user_state(app: &App, caller: &Caller) -> Result<UserState, ApiError> {
-    let Some(id) = caller.user else { return Ok(UserState::Active) };
+fn stored(outcome: PutRuleOutcome, rule: &Rule) -> Result<(), RuleError> {
+    match outcome {
+        PutRuleOutcome::Stored => Ok(()),
+        PutRuleOutcome::NameTaken => Err(RuleError::NameTaken(rule.name.clone())),
+        PutRuleOutcome::NotFound => Err(RuleError::NotFound(rule.id)),
+    }
+}
+
+/// Refuses a caller whose user is deleted or disabled, as during its deletion. The operator's own token is always active.
+async fn check_active(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    let Some(id) = caller.user else { return Ok(()) };
     match app.users.user(id).await {
-        Ok(user) if user.disabled => Ok(UserState::Disabled),
-        Ok(_) => Ok(UserState::Active),
-        Err(AccountError::NotFound(_)) => Ok(UserState::Deleted),
+        Ok(user) if !user.disabled => Ok(()),
+        Ok(_) | Err(AccountError::NotFound(_)) => Err(AuthError::InvalidCredential.into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Refuses the name of a built-in rule.
-fn check_name_is_free(app: &App, rule: &Rule) -> Result<(), RuleError> {
-    let taken = app.built_in_rules.iter().any(|built_in| built_in.name == rule.name);
-    if taken { Err(RuleError::NameTaken(rule.name.clone())) } else { Ok(()) }
-}
-
-async fn check(rule: &Rule) -> Result<(), ApiError> {
+/// Refuses an invalid name, and that of a built-in rule in any spelling: alerts of a look-alike would be taken for those of the
+/// built-in rule.
+fn check_name(app: &App, rule: &Rule) -> Result<(), ApiError> {
     let length = rule.name.chars().count();
     if rule.name.trim().is_empty() || length > 64 || rule.name.chars().any(char::is_control) {
         let reason = "name must have 1 to 64 characters and no control characters".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }
-    let source = rule.condition.clone();
-    let compiled = tokio::task::spawn_blocking(move || Condition::compile(&source).map(drop)).await;
-    let compiled = compiled.map_err(|error| ServiceError::Internal(error.into()))?;
-    Ok(compiled.map_err(|error| RequestError::Invalid(format!("condition: {error}")))?)
+    let taken = app.built_in_rules.iter().any(|built_in| folded(&built_in.name) == folded(&rule.name));
+    if taken { Err(RuleError::NameTaken(rule.name.clone()).into()) } else { Ok(()) }
+}
+
+/// A name in lower case, without blanks and invisible characters.
+fn folded(name: &str) -> String {
+    let is_invisible = |character: char| {
+        character.is_whitespace()
+            || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    };
+    name.chars().filter(|character| !is_invisible(*character)).flat_map(char::to_lowercase).collect()
+}
+
+async fn check_condition(app: &App, rule: &Rule) -> Result<(), ApiError> {
+    let (app, condition) = (app.clone(), rule.condition.clone());
+    let cost = tokio::task::spawn_blocking(move || app.rule_costs.of(&condition)).await;
+    let cost = cost.map_err(|error| ServiceError::Internal(error.into()))?;
+    Ok(cost.map(drop).map_err(|error| RequestError::Invalid(format!("condition: {error}")))?)
 }

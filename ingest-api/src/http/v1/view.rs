@@ -1,8 +1,10 @@
 //! Converts stored results, detections and rules to the bodies of the API.
 
 use contracts::api::{DetectionView, FrameView, ResultError, ResultStatus, ResultView, RuleView};
-use contracts::{BlobKey, BlobKind, DetectionId, Outcome, ResultEvent, Rule};
+use contracts::{BlobKey, BlobKind, DetectionId, Outcome, ResultEvent};
 use store::StoredDetection;
+
+use crate::rated_rules::RatedRule;
 
 /// A frame from its results; `None` without any.
 pub fn frame<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Option<FrameView> {
@@ -83,12 +85,15 @@ pub fn detection(stored: StoredDetection) -> DetectionView {
 }
 
 /// A rule as the API returns it. A rule without a tenant is built in.
-pub fn rule(rule: Rule) -> RuleView {
+pub fn rule(RatedRule { rule, cost, state, reason }: RatedRule) -> RuleView {
     RuleView {
         id: rule.id,
         built_in: rule.tenant.is_none(),
         name: rule.name,
         condition: rule.condition,
         enabled: rule.enabled,
+        cost,
+        state,
+        reason,
     }
 }

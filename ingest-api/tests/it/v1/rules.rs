@@ -1,5 +1,6 @@
 //! Alert rules.
 
+use contracts::{Rule, RuleId, TenantId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,7 +63,10 @@ async fn rule_names_are_unique_per_tenant() {
     let path = format!("/v1/rules/{}", faces["id"].as_str().unwrap());
     let add = |name: &str| server.request(Method::POST, "/v1/rules").json(&json!({"name": name, "condition": "true"}));
     let rename = |name: &str| server.request(Method::PATCH, &path).json(&json!({"name": name}));
-    for request in [add("faces"), add("face-seen"), rename("cars"), rename("suspicious-vehicle")] {
+    let reserved =
+        ["face-seen", "Face-Seen", " face-seen ", "face- seen", "FACE-SEEN", "face-\u{200b}seen", "face-seen\u{a0}"];
+    let refused = reserved.into_iter().flat_map(|name| [add(name), rename(name)]);
+    for request in refused.chain([add("faces"), rename("cars"), rename("suspicious-vehicle")]) {
         let (status, code, _) = problem(request.send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::CONFLICT, "rule_name_taken"));
     }
@@ -79,6 +83,81 @@ async fn a_tenant_has_at_most_100_rules() {
     }
     let one_more = server.post_as(ADMIN, "/v1/rules", &json!({"name": "r", "condition": "true"})).await;
     assert_eq!(problem(one_more).await.1, "conflict");
+}
+
+/// A condition of comparisons that cost 3 steps each, and 1 to join two of them.
+fn costing(comparisons: usize) -> String {
+    vec!["year == 1"; comparisons].join(" || ")
+}
+
+#[tokio::test]
+async fn rules_beyond_the_budget_are_refused() {
+    let server = TestServer::start().await;
+    let first = create(&server, json!({"name": "first", "condition": costing(200)})).await;
+    assert_eq!((&first["cost"], &first["state"], &first["reason"]), (&json!(799), &json!("active"), &Value::Null));
+    for number in 2..=5 {
+        create(&server, json!({"name": format!("r{number}"), "condition": costing(200)})).await;
+    }
+    // 5 steps are left.
+    let refused = |body: Value| server.request(Method::POST, "/v1/rules").json(&body).send();
+    let (status, code, detail) =
+        problem(refused(json!({"name": "late", "condition": costing(2)})).await.unwrap()).await;
+    assert_eq!((status, code.as_str()), (StatusCode::CONFLICT, "rules_too_costly"));
+    assert!(detail.contains("costs 7 steps") && detail.contains("4000"), "{detail}");
+    let alone = refused(json!({"name": "late", "condition": vec!["make == model"; 120].join(" || ")})).await.unwrap();
+    let (status, code, detail) = problem(alone).await;
+    assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"));
+    assert!(detail.contains("at most 1000"), "{detail}");
+
+    // A disabled rule costs nothing, and cannot be enabled.
+    let disabled = create(&server, json!({"name": "late", "condition": costing(2), "enabled": false})).await;
+    assert_eq!(disabled["state"], "disabled");
+    let enable = |rule: &Value, body: Value| {
+        let path = format!("/v1/rules/{}", rule["id"].as_str().unwrap());
+        server.request(Method::PATCH, &path).json(&body).send()
+    };
+    let (_, code, _) = problem(enable(&disabled, json!({"enabled": true})).await.unwrap()).await;
+    assert_eq!(code, "rules_too_costly");
+    // An older rule cannot take the place of a newer one.
+    let (_, code, _) = problem(enable(&first, json!({"condition": costing(202)})).await.unwrap()).await;
+    assert_eq!(code, "rules_too_costly");
+    let smaller = json_of(enable(&first, json!({"condition": "year == 1"})).await.unwrap(), StatusCode::OK).await;
+    assert_eq!(smaller["cost"], 3);
+    let enabled = json_of(enable(&disabled, json!({"enabled": true})).await.unwrap(), StatusCode::OK).await;
+    assert_eq!(enabled["state"], "active");
+}
+
+#[tokio::test]
+async fn older_rules_beyond_the_budget_are_shown_as_too_costly() {
+    let server = TestServer::start().await;
+    let stored = |name: &str, condition: String| Rule {
+        id: RuleId::now(),
+        tenant: Some(TenantId::admin()),
+        name: name.to_owned(),
+        condition,
+        enabled: true,
+    };
+    let mut rules: Vec<Rule> = (0..6).map(|number| stored(&format!("r{number}"), costing(200))).collect();
+    rules.push(stored("s", vec!["make == model"; 120].join(" || ")));
+    rules.push(stored("t", "labl == 1".to_owned()));
+    for rule in &rules {
+        server.deps.documents.create_rule(rule).await.unwrap();
+    }
+    let listed = server.get("/v1/rules").await;
+    let own: Vec<&Value> =
+        listed["items"].as_array().unwrap().iter().filter(|rule| rule["built_in"] == false).collect();
+    let states: Vec<&str> = own.iter().map(|rule| rule["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["active", "active", "active", "active", "active", "too_costly", "too_costly", "invalid"]);
+    for (rule, expected) in own[5..].iter().zip(["together may cost 4000", "at most 1000", "no variable"]) {
+        assert!(rule["reason"].as_str().unwrap().contains(expected), "{rule}");
+        let path = format!("/v1/rules/{}", rule["id"].as_str().unwrap());
+        assert_eq!(&&server.get(&path).await, rule);
+        // Its owner can still rename and disable it.
+        let renamed = server.patch_as(ADMIN, &path, &json!({"name": format!("old {}", rule["name"])})).await;
+        assert_eq!(json_of(renamed, StatusCode::OK).await["state"], rule["state"]);
+        let disabled = json_of(server.patch_as(ADMIN, &path, &json!({"enabled": false})).await, StatusCode::OK).await;
+        assert_eq!(disabled["state"], "disabled");
+    }
 }
 
 /// Sends the head of a request; returns when the server has authorised it and requests the body.

@@ -71,6 +71,30 @@ pub async fn counts_group_by_any_attribute(store: &dyn Documents) {
     }
 }
 
+pub async fn numbers_that_differ_in_any_digit_are_separate_groups(store: &dyn Documents) {
+    // 0.1 + 0.2 and 0.3 differ in the 17th digit, the next two in the 16th; the last is the same number twice.
+    let numbers =
+        [0.1 + 0.2, 0.3, 1.234_567_890_123_456, 1.234_567_890_123_457, 1e300, -0.000_001, 12_345_678_901_234_567.0];
+    let measured = |number: f64| with_attribute(face(0.5), "size", number);
+    let mut detections: Vec<_> = numbers.into_iter().map(measured).collect();
+    detections.extend([measured(1e300), with_attribute(face(0.5), "size", "1e+300"), measured(2.0), measured(2.0)]);
+    store.put(&[result("2026-01-02T10:00:00Z", detections)]).await.unwrap();
+    let group_by = GroupBy::Attribute("size".parse().unwrap());
+    assert_eq!(
+        counted(store, &scope("a"), &DetectionFilter::default(), group_by).await,
+        groups(&[
+            ("1e+300", 3),
+            ("2", 2),
+            ("-1e-6", 1),
+            ("0.3", 1),
+            ("0.30000000000000004", 1),
+            ("1.234567890123456", 1),
+            ("1.234567890123457", 1),
+            ("1.2345678901234568e+16", 1),
+        ])
+    );
+}
+
 pub async fn hours_are_listed_in_order(store: &dyn Documents) {
     let mut batch = Vec::new();
     for at in [

@@ -12,7 +12,7 @@ pub async fn deleting_a_tenant_deletes_only_its_documents(store: &dyn Documents)
     store.put(&[gone.clone(), gone.reprocessed(), kept, shared]).await.unwrap();
     let kept = rule("b", "faces");
     for rule in [&rule("a", "faces"), &kept] {
-        store.put_rule(rule).await.unwrap();
+        store.create_rule(rule).await.unwrap();
     }
 
     assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1);

@@ -1,0 +1,85 @@
+//! Rates rules: what each costs, and whether the indexer evaluates it.
+//!
+//! In: the rules of one tenant, or the built-in ones. Out: the same rules with cost and state. The crate `rules` decides both from the
+//! rules alone, so the state is what the indexer does, and nothing has to be stored or sent.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use contracts::api::RuleState;
+use contracts::{Rule, RuleId};
+use rules::{Condition, Error, MAX_TENANT_COST, within_budget};
+
+/// Maximum number of conditions whose costs are remembered, at most 2 KiB each.
+const REMEMBERED: usize = 4_096;
+
+/// A rule with its state.
+#[derive(Debug)]
+pub struct RatedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// The cost of its condition in steps; `None` if it is invalid.
+    pub cost: Option<u32>,
+    /// Whether it is evaluated.
+    pub state: RuleState,
+    /// Why it is too costly or invalid.
+    pub reason: Option<String>,
+}
+
+/// The cost of a condition, or why it is refused.
+type Cost = Result<u32, Error>;
+
+/// Costs of conditions by their text. Compiling takes up to milliseconds, and a list has up to a hundred rules.
+#[derive(Default)]
+pub struct RuleCosts(Mutex<HashMap<String, Cost>>);
+
+impl RuleCosts {
+    /// The cost of a condition. Blocks while a condition is compiled that is not remembered.
+    pub fn of(&self, condition: &str) -> Cost {
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(condition) {
+            return known.clone();
+        }
+        let cost = Condition::compile(condition).map(|condition| condition.cost());
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(condition.to_owned(), cost.clone());
+        cost
+    }
+
+    /// Rates the rules of one tenant. Blocks like [`RuleCosts::of`].
+    pub fn rate(&self, rules: Vec<Rule>) -> Vec<RatedRule> {
+        let costs: Vec<Cost> = rules.iter().map(|rule| self.of(&rule.condition)).collect();
+        let within = evaluated(rules.iter().zip(&costs));
+        rules.into_iter().zip(costs).map(|(rule, cost)| rated(rule, cost, &within)).collect()
+    }
+}
+
+/// The rules that are evaluated: enabled, valid, and within the budget of their tenant.
+fn evaluated<'a>(rules: impl Iterator<Item = (&'a Rule, &'a Cost)>) -> HashSet<RuleId> {
+    let enabled = rules.filter(|(rule, _)| rule.enabled && rule.tenant.is_some());
+    within_budget(enabled.filter_map(|(rule, cost)| Some((rule.id, *cost.as_ref().ok()?))))
+}
+
+fn rated(rule: Rule, cost: Cost, within: &HashSet<RuleId>) -> RatedRule {
+    let is_evaluated = rule.tenant.is_none() || within.contains(&rule.id);
+    let (cost, state, reason) = match cost {
+        Err(error @ Error::TooCostly(cost)) => (Some(cost), RuleState::TooCostly, Some(error.to_string())),
+        Err(error) => (None, RuleState::Invalid, Some(format!("{error}; correct it"))),
+        Ok(cost) if is_evaluated => (Some(cost), RuleState::Active, None),
+        Ok(cost) => (Some(cost), RuleState::TooCostly, Some(over_budget(cost))),
+    };
+    if rule.enabled {
+        return RatedRule { rule, cost, state, reason };
+    }
+    RatedRule { rule, cost, state: RuleState::Disabled, reason: None }
+}
+
+/// Why a rule does not fit into the budget, and what to do.
+pub fn over_budget(cost: u32) -> String {
+    format!(
+        "the condition costs {cost} steps for each detection, and the enabled rules together may cost {MAX_TENANT_COST}: \
+         shorten conditions, or disable or delete rules"
+    )
+}
