@@ -5,7 +5,7 @@ It passes Pod Security "restricted".
 {{- define "sightline.pod" -}}
 {{- $component := get (include "sightline.components" .root | fromYaml) .component }}
 {{- $values := get .root.Values (default "" $component.values) | default dict }}
-{{- $isService := not (empty $component.values) }}
+{{- $isService := not (empty $component.values) -}}
 # The variables that Kubernetes makes of Services begin with SIGHTLINE_, too, and the programs refuse settings that they do not know.
 enableServiceLinks: false
 automountServiceAccountToken: false
