@@ -44,10 +44,41 @@ build_programs() (
   flock 9
   [ ! -f "$programs/complete" ] || return 0
   flags=$(version_flags)
-  cd "$module"
+  cd "$module" || die "there is no $module"
   for package in $(go list tool); do
     say "building $(basename "$package") of Go module $(basename "$module")"
     CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "$flags" -o "$programs/" "$package" || die "could not build $package"
   done
   touch "$programs/complete"
 )
+
+# The Debian package is unpacked and not installed, because its installation would start a system service.
+install_etcd() {
+  [ ! -f "$etcd/complete" ] || return 0
+  unpack_debian "$etcd" etcd-server
+  "$etcd/usr/bin/etcd" --version >/dev/null || die "etcd does not run on this machine"
+  touch "$etcd/complete"
+}
+
+# go_module NAME VERSION SUM: prints the folder of a module whose files are used and whose code is not built.
+go_module() {
+  local found
+  found=$(cd "$conftest_go" && go mod download -json "$1@$2") || die "could not fetch the Go module $1 $2"
+  grep -q "\"Sum\": \"$3\"" <<<"$found" || die "the Go module $1 $2 has another hash than $3"
+  sed -n 's/.*"Dir": "\(.*\)",/\1/p' <<<"$found"
+}
+
+# Prints the definitions of the custom kinds that the chart uses, comma-separated.
+custom_kinds() {
+  local keda prometheus
+  keda=$(go_module github.com/kedacore/keda/v2 v2.21.0 'h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=') || return 1
+  prometheus=$(go_module github.com/prometheus-operator/prometheus-operator v0.85.0 \
+    'h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=') || return 1
+  printf '%s,%s\n' "$keda/config/crd/bases/keda.sh_scaledobjects.yaml" \
+    "$prometheus/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"
+}
+
+# Prints the path of the Python package with the schemas of Kubernetes.
+kubernetes_schemas() {
+  fetch_wheel kubernetes-validate==1.37.0 85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9 any 3.12
+}

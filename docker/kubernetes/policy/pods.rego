@@ -103,3 +103,15 @@ deny contains sprintf("stop-time: %s: it is killed after %d s, before its %d s a
 	killed := object.get(service.spec.template.spec, "terminationGracePeriodSeconds", 30)
 	killed <= needed
 }
+
+# Else the program stops at its start, because it cannot read the file.
+deny contains sprintf("unmounted-secret: %s: nothing is mounted at %s", [named(entry.workload), path]) if {
+	some entry in variables
+	path := entry.variable.value
+	startswith(path, "/run/secrets/sightline/")
+	mounted := {concat("/", ["/run/secrets/sightline", item.path]) |
+		some volume in entry.workload.spec.template.spec.volumes
+		some item in volume.secret.items
+	}
+	not path in mounted
+}
