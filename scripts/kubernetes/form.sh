@@ -113,3 +113,22 @@ check_broken_values() {
   refuses kubeVersion --kube-version 1.29.0
   echo "values: $refused broken ones refused with their names"
 }
+
+# What the programs think of the environment of every container: every name and every value. `config check` reads it as the services
+# do, and connects to nothing.
+check_settings() {
+  local file variables said checked=0 program=${SIGHTLINE_PROGRAM:-$root/sightline}
+  [ -x "$program" ] || die "there is no $program: run make build"
+  program=$(realpath "$program")
+  "$python" "$here/settings.py" "$work/settings" "$work"/{base,volume,example,everything}.yaml
+  for file in "$work"/settings/*.env; do
+    mapfile -t variables <"$file"
+    said=$(cd "$work" && env -i "HOME=$work" "${variables[@]}" "$program" config check 2>&1) || die "$(basename "$file"): $said"
+    checked=$((checked + 1))
+  done
+  said=$(cd "$work" && env -i "HOME=$work" "${variables[@]}" SIGHTLINE_PORT=tcp://10.0.0.1:80 "$program" config check 2>&1) \
+    && die "the program accepts the variable of a Service"
+  grep -q 'SIGHTLINE_PORT is not a setting' <<<"$said" || die "the variable of a Service is refused for another reason: $said"
+  [ "$checked" = 24 ] || die "$checked environments were checked, not 24"
+  echo "settings: the programs accept the environments of $checked containers"
+}

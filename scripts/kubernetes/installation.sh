@@ -96,6 +96,19 @@ check_failed_migration() {
   echo "failed migration: no pod was changed"
 }
 
+# A roll-out that never becomes ready, here because no node is good enough, is repaired by a rollback alone. The pods of StatefulSets
+# are the ones in question.
+check_broken_rollout() {
+  local said
+  ! said=$(release upgrade --set detectorWorker.nodeSelector.no=such --set indexer.nodeSelector.no=such --timeout 6s 2>&1) \
+    || die "helm takes a roll-out that never becomes ready for a success"
+  is "ready workers in the broken roll-out" 1 field statefulset/sightline-detector-worker .status.readyReplicas
+  helm rollback sightline 1 "${namespace[@]}" --wait --timeout 60s >/dev/null || die "the rollback does not repair the roll-out"
+  is "ready workers after the repair" 2 field statefulset/sightline-detector-worker .status.readyReplicas
+  is "ready indexers after the repair" 2 field statefulset/sightline-indexer .status.readyReplicas
+  echo "broken roll-out: one pod less, and a rollback repairs it"
+}
+
 # With scalers, an upgrade keeps the number of replicas that they chose.
 check_scaling() {
   release upgrade --values "$values/autoscaling.yaml" >/dev/null
