@@ -3,9 +3,9 @@ package main
 
 import rego.v1
 
-services := [object | some object in input.items; object.kind in {"Deployment", "StatefulSet"}]
+services := [item | some item in input.items; item.kind in {"Deployment", "StatefulSet"}]
 
-workloads := array.concat(services, [object | some object in input.items; object.kind == "Job"])
+workloads := array.concat(services, [item | some item in input.items; item.kind == "Job"])
 
 # Every container with the workload that it belongs to.
 containers := [{"workload": workload, "container": container} |
@@ -18,13 +18,13 @@ variables := [{"workload": entry.workload, "variable": variable} |
 	some variable in object.get(entry.container, "env", [])
 ]
 
-named(object) := sprintf("%s/%s", [object.kind, object.metadata.name])
+named(item) := sprintf("%s/%s", [item.kind, item.metadata.name])
 
 # Whether an object of this kind selects the pods of a workload.
 selected(workload, kind, selector) if {
-	some object in input.items
-	object.kind == kind
-	labels := object.get(object, selector, {})
+	some item in input.items
+	item.kind == kind
+	labels := object.get(item, selector, {})
 	count(labels) > 0
 	is_subset(labels, workload.spec.template.metadata.labels)
 }

@@ -62,10 +62,10 @@ deny contains sprintf("admin-port: %s: the operator's port must stay on the loop
 	not startswith(object.get(entry.variable, "value", ""), "127.0.0.1:")
 }
 
-deny contains sprintf("admin-port: %s: no port may be 9600, the operator's", [named(object)]) if {
-	some object in input.items
+deny contains sprintf("admin-port: %s: no port may be 9600, the operator's", [named(item)]) if {
+	some item in input.items
 	some name in ["port", "targetPort", "containerPort"]
-	walk(object, [path, 9600])
+	walk(item, [path, 9600])
 	path[count(path) - 1] == name
 }
 
@@ -86,7 +86,7 @@ deny contains sprintf("unknown-setting: %s: %s is not a setting", [named(entry.w
 	not trim_suffix(name, "_FILE") in data.settings
 }
 
-deny contains sprintf("repeated-setting: %s: %s is set more than once", [named(entry.workload), entry.variable.name]) if {
+deny contains sprintf("repeated-setting: %s: %s is set more than once", [named(entry.workload), variable.name]) if {
 	some entry in containers
 	some one, variable in entry.container.env
 	some other, same in entry.container.env

@@ -3,7 +3,7 @@ package main
 
 import rego.v1
 
-scalers := [object | some object in input.items; object.kind in {"HorizontalPodAutoscaler", "ScaledObject"}]
+scalers := [item | some item in input.items; item.kind in {"HorizontalPodAutoscaler", "ScaledObject"}]
 
 scaled(service) if {
 	some scaler in scalers
@@ -25,8 +25,8 @@ deny contains sprintf("scaler-target: %s: it scales nothing", [named(scaler)]) i
 }
 
 any_kind(objects, kind) if {
-	some object in objects
-	object.kind == kind
+	some item in objects
+	item.kind == kind
 }
 
 deny contains sprintf("disruption-budget: %s: no PodDisruptionBudget selects it", [named(service)]) if {
@@ -40,13 +40,13 @@ deny contains sprintf("network-policy: %s: no NetworkPolicy selects it", [named(
 	not selected(workload, "NetworkPolicy", ["spec", "podSelector", "matchLabels"])
 }
 
-deny contains sprintf("service-port: %s: no pod that it selects has a port %s", [named(object), port.targetPort]) if {
-	some object in input.items
-	object.kind == "Service"
-	some port in object.spec.ports
+deny contains sprintf("service-port: %s: no pod that it selects has a port %s", [named(item), port.targetPort]) if {
+	some item in input.items
+	item.kind == "Service"
+	some port in item.spec.ports
 	ports := [port.name |
 		some service in services
-		is_subset(object.spec.selector, service.spec.template.metadata.labels)
+		is_subset(item.spec.selector, service.spec.template.metadata.labels)
 		some container in service.spec.template.spec.containers
 		some port in container.ports
 	]
