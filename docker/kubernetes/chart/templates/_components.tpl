@@ -1,0 +1,49 @@
+{{/*
+The programs: where their values are, what they connect to, and what they are. Environment, mounted secrets and network policies
+follow from it.
+*/}}
+{{- define "sightline.components" -}}
+ingest-api:
+  values: ingestApi
+  kind: Deployment
+  needs: [kafka, mongodb, s3, database, redis, adminToken, smtp, oidc]
+detector-worker:
+  values: detectorWorker
+  kind: StatefulSet
+  needs: [kafka, s3]
+indexer:
+  values: indexer
+  kind: StatefulSet
+  needs: [kafka, mongodb]
+alert-stream:
+  values: alertStream
+  kind: Deployment
+  needs: [kafka, database, redis, adminToken]
+migrate:
+  kind: Job
+  needs: [database, mongodb]
+topics:
+  kind: Job
+  needs: [kafka]
+{{- end }}
+
+{{/* The settings that come from the Secret, by what needs them: variable, and key of `secret.keys`. */}}
+{{- define "sightline.credentials" -}}
+kafka: {variable: SIGHTLINE_KAFKA_PROPERTIES_FILE, key: kafkaProperties}
+mongodb: {variable: SIGHTLINE_MONGODB_URI_FILE, key: mongodbUri}
+database: {variable: SIGHTLINE_DATABASE_URL_FILE, key: databaseUrl}
+redis: {variable: SIGHTLINE_REDIS_URL_FILE, key: redisUrl}
+adminToken: {variable: SIGHTLINE_ADMIN_TOKEN_FILE, key: adminToken}
+smtp: {variable: SIGHTLINE_SMTP_URL_FILE, key: smtpUrl}
+oidc: {variable: SIGHTLINE_OIDC_CLIENT_SECRET_FILE, key: oidcClientSecret}
+{{- end }}
+
+{{/* The services that run here, with the jobs that are on: the keys of a map, as YAML. */}}
+{{- define "sightline.running" -}}
+{{- $jobs := .Values.jobs }}
+{{- range $name, $component := include "sightline.components" . | fromYaml }}
+{{- if or $component.values (get $jobs $name) }}
+{{ $name }}: {{ $component | toJson }}
+{{- end }}
+{{- end }}
+{{- end }}
