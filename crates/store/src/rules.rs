@@ -134,12 +134,12 @@ impl RuleRow {
 
     /// Whether another rule of the tenant has the name, unless this rule has it already. There is one writer, so no other
     /// write runs between this query and the statement after it.
-    fn name_is_taken(&self, connection: &Connection) -> Result<bool, CallError> {
+    fn name_is_taken(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut query = connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
              AND NOT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id = ?1)",
         )?;
-        Ok(query.query_row([&self.id, &self.tenant, &self.name], |row| row.get(0))?)
+        query.query_row([&self.id, &self.tenant, &self.name], |row| row.get(0))
     }
 }
 
