@@ -317,7 +317,7 @@ mod tests {
     fn an_empty_value_that_is_not_allowed_is_called_empty() {
         let faults = read(&[("SIGHTLINE_MAX_FRAME_BYTES", ""), ("SIGHTLINE_DATA_DIR", "")], &[], &[]).unwrap_err();
         let expected = |name| format!("{name}: \"\" is not valid: it is empty; set it to a value, or remove it");
-        assert_eq!(faults, [expected("SIGHTLINE_DATA_DIR"), expected("SIGHTLINE_MAX_FRAME_BYTES")]);
+        assert_eq!(faults, [expected("SIGHTLINE_MAX_FRAME_BYTES"), expected("SIGHTLINE_DATA_DIR")]);
     }
 
     #[test]

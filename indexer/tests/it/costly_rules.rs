@@ -25,7 +25,7 @@ fn rule(number: usize, condition: &str) -> Rule {
     }
 }
 
-/// Two comparisons cost ten steps; this costs almost as much as one rule may.
+/// A comparison of two texts costs 11 steps; this costs almost as much as one rule may.
 fn costly() -> String {
     let condition = vec!["make == model"; 80].join(" || ");
     let cost = Condition::compile(&condition).unwrap().cost();
