@@ -5,9 +5,12 @@
 mod accounts;
 mod arrows;
 mod attributes;
+mod backup;
 mod bad_start;
 mod combinations;
 mod delivery;
+mod demo;
+mod healthcheck;
 mod migrate;
 mod modules;
 mod nothing_lost;
