@@ -3,7 +3,8 @@
 //! In: for each consumer group of workers, its number of finished frames and the age of its oldest unfinished frame. Out: a
 //! flag that refuses new frames while retention might delete them before a group processes them. It is set while a new frame
 //! would wait longer than half of the retention at the group's throughput, or while the group has stopped and its oldest frame
-//! has waited that long.
+//! has waited that long. Where a partition has a limit of bytes, the flag is also set while the frames that wait in one partition may
+//! take half of it.
 //!
 //! The age of the oldest frame alone is not enough. At ten times the throughput of the workers, frames that cannot be
 //! processed in time arrive long before the oldest frame is old. While the workers catch up, the oldest frame is old although
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::{Bus, BusError, Progress};
-use contracts::TopicRole;
+use contracts::{Topic, TopicRole};
 use futures::future::try_join_all;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,29 @@ const RECOVERY_TIME: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Backlog {
     behind: AtomicBool,
+    /// Bytes of a large frame among those that arrived lately.
+    frame_bytes: AtomicU64,
+}
+
+/// Limits of the backlog, above which new frames are refused.
+#[derive(Debug, Clone, Copy)]
+pub struct BacklogLimits {
+    /// Maximum wait of a frame.
+    wait: Duration,
+    /// Maximum bytes of the frames that wait in a partition.
+    partition_bytes: Option<u64>,
+}
+
+impl BacklogLimits {
+    /// Half of the retention of a topic.
+    pub fn of(topic: &Topic) -> Self {
+        Self { wait: topic.retention / 2, partition_bytes: topic.retention_bytes.map(|bytes| bytes / 2) }
+    }
+
+    fn are_exceeded(&self, wait: Duration, waiting_in_partition: u64, frame_bytes: u64) -> bool {
+        let bytes = waiting_in_partition.saturating_mul(frame_bytes);
+        wait > self.wait || self.partition_bytes.is_some_and(|limit| bytes > limit)
+    }
 }
 
 /// A consumer group of workers.
@@ -128,23 +152,31 @@ impl Backlog {
         self.behind.load(Ordering::Relaxed)
     }
 
-    /// Updates the flag until `stop`. `limit` is the maximum wait of a frame. A failed measurement changes nothing.
+    /// Counts the bytes of a frame on the log. The largest frame counts for the next thousand.
+    pub fn observe(&self, bytes: usize) {
+        let before = self.frame_bytes.load(Ordering::Relaxed);
+        let decayed = before - before / 1000;
+        // A concurrent change may be lost: it is an estimate.
+        self.frame_bytes.store(decayed.max(bytes as u64), Ordering::Relaxed);
+    }
+
+    /// Updates the flag until `stop`. A failed measurement changes nothing.
     pub async fn watch(
         self: Arc<Self>,
         bus: Arc<dyn Bus>,
         groups: Vec<String>,
-        limit: Duration,
+        limits: BacklogLimits,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let group = |name| Group { name, oldest: AtomicU64::new(0) };
         let groups: Vec<Group> = groups.into_iter().map(group).collect();
         // Concurrently, because measuring the oldest frame reads frames, which may take long.
-        let watching = async { tokio::join!(self.measure(&*bus, &groups, limit), measure_age(&*bus, &groups)) };
+        let watching = async { tokio::join!(self.measure(&*bus, &groups, limits), measure_age(&*bus, &groups)) };
         stop.run_until_cancelled(watching).await;
         Ok(())
     }
 
-    async fn measure(&self, bus: &dyn Bus, groups: &[Group], limit: Duration) {
+    async fn measure(&self, bus: &dyn Bus, groups: &[Group], limits: BacklogLimits) {
         let gauge = metrics::gauge!("sightline_ingest_backlog_wait_seconds");
         let mut throughputs: Vec<Throughput> = groups.iter().map(|_| Throughput::default()).collect();
         let mut overload = Overload::default();
@@ -155,6 +187,7 @@ impl Backlog {
             match try_join_all(requests).await {
                 Ok(progress) => {
                     let now = Instant::now();
+                    let most_waiting = progress.iter().map(|progress| progress.most_waiting).max().unwrap_or_default();
                     let waits =
                         throughputs.iter_mut().zip(progress).zip(groups).map(|((throughput, progress), group)| {
                             let GroupStatus { wait, stopped } = throughput.update(now, progress);
@@ -163,12 +196,12 @@ impl Backlog {
                         });
                     let longest = waits.max().unwrap_or_default();
                     gauge.set(longest.as_secs_f64());
-                    let behind = longest > limit;
+                    let behind = limits.are_exceeded(longest, most_waiting, self.frame_bytes.load(Ordering::Relaxed));
                     self.behind.store(behind, Ordering::Relaxed);
                     match overload.update(now, behind) {
                         Some(OverloadEvent::Began) => tracing::warn!(
-                            "a new frame would wait {longest:.0?} for a worker; new frames are refused whenever they would \
-                             wait longer than {limit:.0?}"
+                            "a new frame would wait {longest:.0?} for a worker, and up to {most_waiting} frames wait in a \
+                             partition; new frames are refused while they exceed {limits:?}"
                         ),
                         Some(OverloadEvent::Ended) => {
                             tracing::info!("workers caught up; no new frame was refused for {RECOVERY_TIME:?}");
@@ -219,7 +252,8 @@ mod tests {
         let (mut throughput, started) = (Throughput::default(), Instant::now());
         let sample = |second: u64| {
             let finished = done * second;
-            let progress = Progress { finished, waiting: (accepted * second).saturating_sub(finished) };
+            let waiting = (accepted * second).saturating_sub(finished);
+            let progress = Progress { finished, waiting, most_waiting: waiting };
             throughput.update(started + Duration::from_secs(second), progress).wait
         };
         (0..samples).map(sample).collect()
@@ -234,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_refused_before_the_size_of_a_partition_could_drop_them() {
+        let (backlog, hour) = (Backlog::default(), Duration::from_secs(3600));
+        let limits = BacklogLimits { wait: hour, partition_bytes: Some(1_000_000) };
+        let is_behind = |limits: BacklogLimits, waiting| {
+            limits.are_exceeded(Duration::ZERO, waiting, backlog.frame_bytes.load(Ordering::Relaxed))
+        };
+        assert!(!is_behind(limits, u64::MAX), "before the first frame nothing is known");
+        backlog.observe(100_000);
+        (0..500).for_each(|_| backlog.observe(1_000));
+        assert!(is_behind(limits, 20), "the large frame still counts");
+        (0..10_000).for_each(|_| backlog.observe(1_000));
+        assert!(!is_behind(limits, 900) && is_behind(limits, 1_001));
+        assert!(!is_behind(BacklogLimits { partition_bytes: None, ..limits }, u64::MAX));
+        assert!(limits.are_exceeded(hour * 2, 0, 0));
+    }
+
+    #[test]
     fn a_group_that_keeps_up_is_not_slow() {
         assert_eq!(sampled(60, 1, 1).last(), Some(&None));
     }
@@ -243,11 +294,15 @@ mod tests {
     /// that there is an estimate at the end.
     fn estimates_are_true(from: u32, coming: impl Fn(u32) -> u64) {
         let (mut throughput, started) = (Throughput::default(), Instant::now());
-        let (mut estimate, mut progress) = (None, Progress { finished: 0, waiting: 0 });
+        let (mut estimate, mut progress) = (None, Progress::default());
         for sample in 0_u32..80 {
             progress.waiting += coming(sample);
             let done = if sample < from { 0 } else { progress.waiting.min(20) };
-            progress = Progress { finished: progress.finished + done, waiting: progress.waiting - done };
+            progress = Progress {
+                finished: progress.finished + done,
+                waiting: progress.waiting - done,
+                ..Progress::default()
+            };
             estimate = throughput.update(started + PERIOD * sample, progress).wait;
             let actual = Duration::from_secs_f64(progress.waiting as f64 / 40.0);
             assert!(
@@ -297,10 +352,10 @@ mod tests {
         let (mut throughput, started) = (Throughput::default(), Instant::now());
         let at = |second| started + Duration::from_secs(second);
         for second in 0..10 {
-            throughput.update(at(second), Progress { finished: 10 * second, waiting: 1000 });
+            throughput.update(at(second), Progress { finished: 10 * second, waiting: 1000, most_waiting: 1000 });
         }
         for second in 10..60 {
-            let status = throughput.update(at(second), Progress { finished: 90, waiting: 1000 });
+            let status = throughput.update(at(second), Progress { finished: 90, waiting: 1000, most_waiting: 1000 });
             let wait = status.wait;
             assert!(wait.is_some_and(|wait| (100..130).contains(&wait.as_secs())), "{wait:?}");
             assert_eq!(status.stopped, second >= 14, "at {second} s");

@@ -52,10 +52,9 @@ pub struct Config {
         value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub compat: bool,
 
-    /// Consumer groups of workers whose lag stops new frames: the detectors of each group joined by +, groups
-    /// comma-separated; one group of all detectors when not set
-    #[arg(long, env = "SIGHTLINE_INGEST_WORKER_GROUPS", value_delimiter = ',', value_name = "GROUPS")]
-    pub ingest_worker_groups: Vec<WorkerGroup>,
+    /// The workers that process frames.
+    #[command(flatten)]
+    pub workers: WorkerGroupArgs,
 
     /// Maximum number of bytes of request bodies in memory; further requests get 503
     #[arg(long, env = "SIGHTLINE_INGEST_BYTES_IN_FLIGHT", default_value = "256MiB", value_name = "BYTES",
@@ -140,6 +139,25 @@ impl AlertStreamTls {
     }
 }
 
+/// The consumer groups of workers.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerGroupArgs {
+    /// Consumer groups of workers whose lag stops new frames: the detectors of each group joined by +, groups
+    /// comma-separated; one group of all detectors when not set
+    #[arg(long, env = "SIGHTLINE_INGEST_WORKER_GROUPS", value_delimiter = ',', value_name = "GROUPS")]
+    pub ingest_worker_groups: Vec<WorkerGroup>,
+}
+
+impl WorkerGroupArgs {
+    /// The names of the groups.
+    pub fn names(&self, frames: &FrameArgs) -> Vec<String> {
+        if self.ingest_worker_groups.is_empty() {
+            return vec![contracts::groups::detector_worker(&frames.detectors)];
+        }
+        self.ingest_worker_groups.iter().map(|group| contracts::groups::detector_worker(&group.0)).collect()
+    }
+}
+
 /// The detectors of one consumer group of workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerGroup(pub Vec<DetectorName>);
@@ -169,13 +187,5 @@ impl Config {
         errors.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
         errors.collect(crate::mailer(&self.accounts));
         shared.topics.check(errors);
-    }
-
-    /// The consumer groups of workers whose lag stops new frames.
-    pub fn worker_groups(&self, shared: &SharedArgs) -> Vec<String> {
-        if self.ingest_worker_groups.is_empty() {
-            return vec![contracts::groups::detector_worker(&shared.frames.detectors)];
-        }
-        self.ingest_worker_groups.iter().map(|group| contracts::groups::detector_worker(&group.0)).collect()
     }
 }

@@ -34,7 +34,8 @@ use settings::SettingErrors;
 use tokio_util::sync::CancellationToken;
 
 pub use account_settings::{mailer, settings};
-pub use config::{Config, SharedArgs, WorkerGroup};
+use backlog::BacklogLimits;
+pub use config::{Config, SharedArgs, WorkerGroup, WorkerGroupArgs};
 pub use deps::Deps;
 
 /// The readiness checks of the service.
@@ -44,12 +45,19 @@ pub fn health(_: &Config, deps: &Deps) -> Health {
         let in_use = deps.files_in_use.clone();
         files = files.with("data folder", move || std::future::ready(in_use.check()));
     }
-    files
+    let health = files
         .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
         .with_shared("documents", &deps.documents, |documents| async move { documents.check().await })
         .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })
-        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
-        .and(deps.other_services.clone())
+        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await });
+    let health = match deps.accounts.shared_limits() {
+        Some(limits) => health.with_optional("redis", move || {
+            let limits = limits.clone();
+            async move { limits.check().await }
+        }),
+        None => health,
+    };
+    health.and(deps.other_services.clone())
 }
 
 /// Serves `listener` until `stop`.
@@ -64,11 +72,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     SettingErrors::result_of(|errors| config.check(&shared, errors))?;
-    let longest_wait = shared.topics.load()?.get(TopicRole::Frames).retention / 2;
-    let groups = config.worker_groups(&shared);
+    let limits = BacklogLimits::of(shared.topics.load()?.get(TopicRole::Frames));
+    let groups = config.workers.names(&shared.frames);
     let health = health(&config, &deps);
     let app = http::App::new(config, &shared, &deps, stop.clone())?;
-    let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, longest_wait, stop.clone()));
+    let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
     let serving = serve(listener, http::router(app, &health), Limits::default(), stop);
     tokio::try_join!(serving, replies, backlog)?;

@@ -70,6 +70,7 @@ pub use users::{Registration, UserAccess};
 pub use verifier::TokenVerifier;
 pub use with_admin_token::WithAdminToken;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -124,4 +125,9 @@ pub trait Accounts: Send + Sync {
 
     /// Succeeds while callers can be verified.
     async fn check(&self) -> Result<(), AccessError>;
+
+    /// The rate limits, if all instances share them. Callers are served while their check fails.
+    fn shared_limits(&self) -> Option<Arc<dyn RateLimits>> {
+        None
+    }
 }

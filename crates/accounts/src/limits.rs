@@ -83,4 +83,14 @@ pub struct RateLimitDecision {
 pub trait RateLimits: Send + Sync {
     /// Counts one event under a key, if the rate allows it.
     async fn take(&self, key: &str, rate: Rate) -> RateLimitDecision;
+
+    /// Whether all instances count together.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Succeeds while the limits are counted where they should be.
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

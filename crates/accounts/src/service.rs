@@ -189,4 +189,8 @@ impl Accounts for AccountsService {
     async fn check(&self) -> Result<(), AccessError> {
         self.verifier.check().await
     }
+
+    fn shared_limits(&self) -> Option<Arc<dyn RateLimits>> {
+        self.verifier.shared_limits()
+    }
 }

@@ -285,4 +285,8 @@ impl Accounts for TokenVerifier {
     async fn check(&self) -> Result<(), AccessError> {
         self.revocations.check_fresh(self.settings.revocations_stale_after)
     }
+
+    fn shared_limits(&self) -> Option<Arc<dyn RateLimits>> {
+        self.limits.is_shared().then(|| Arc::clone(&self.limits))
+    }
 }

@@ -7,7 +7,7 @@ use contracts::FrameId;
 
 use crate::admin_token::AdminToken;
 use crate::caller::Caller;
-use crate::limits::RateLimitDecision;
+use crate::limits::{RateLimitDecision, RateLimits};
 use crate::{AccessError, Accounts};
 
 /// Accepts the operator's token, even while the database is unreachable, and every credential of the accounts.
@@ -46,5 +46,9 @@ impl Accounts for WithAdminToken {
 
     async fn check(&self) -> Result<(), AccessError> {
         self.accounts.check().await
+    }
+
+    fn shared_limits(&self) -> Option<Arc<dyn RateLimits>> {
+        self.accounts.shared_limits()
     }
 }

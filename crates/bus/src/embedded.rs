@@ -15,6 +15,7 @@
 
 mod consumer;
 mod disk_usage;
+mod files;
 mod folder_lock;
 mod groups;
 mod maintenance;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::consumer::{EmbeddedConsumer, EmbeddedReader, Membership};
 use self::disk_usage::DiskUsage;
+pub use self::files::LogFiles;
 pub use self::folder_lock::FolderLock;
 use self::groups::{Groups, Joined};
 use self::maintenance::Maintenance;
@@ -98,6 +100,7 @@ impl EmbeddedBus {
         let mut appenders = Vec::new();
         for role in TopicRole::ALL {
             let topic = topics.get(role);
+            let options = options.for_topic(topic);
             let directory = folder.join(format!("{}.topic", topic.name));
             let (log, appender) = TopicLog::open(topic, directory, options, Arc::clone(&usage))?;
             logs.push(Arc::new(log));
@@ -113,7 +116,7 @@ impl EmbeddedBus {
         for ((log, queue), appender) in logs.iter().zip(&queues).zip(appenders) {
             let (log, queue, usage, maintenance) =
                 (Arc::clone(log), Arc::clone(queue), Arc::clone(&usage), jobs.clone());
-            let name = format!("bus-{}", log.role);
+            let (name, options) = (format!("bus-{}", log.role), options.for_topic(&log.topic));
             let writer = Writer { log, queue, usage, maintenance, options, appender };
             writers.push(start_thread(name, move || writer.run())?);
         }

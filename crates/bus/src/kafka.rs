@@ -29,7 +29,7 @@ mod native;
 mod producer;
 mod reader;
 
-use cluster::Cluster;
+use cluster::{Cluster, ReadStart};
 pub use config::KafkaConfig;
 use consumer::{KafkaConsumer, Membership};
 use group_probe::GroupProbe;
@@ -72,6 +72,29 @@ impl KafkaBus {
             probes: Mutex::default(),
             closed: CancellationToken::new(),
         })
+    }
+
+    /// The messages of a topic that a group has not committed, of every partition. A group that does not exist yet has committed
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached or refuses.
+    pub async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
+        let probe = self.probe(role, group)?;
+        self.query(move |cluster| probe.unconsumed(cluster)).await
+    }
+
+    /// Reads a topic from the beginning of these ranges, and beyond their ends.
+    ///
+    /// # Errors
+    /// When Kafka refuses.
+    pub fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        let start =
+            |range: &Range| ReadStart { partition: range.partition, wanted: range.earliest, from: range.earliest };
+        let starts: Vec<ReadStart> = ranges.iter().map(start).collect();
+        let (cluster, closed) = (self.cluster.clone(), self.closed.clone());
+        let reader = KafkaReader::open(&self.config, role, self.topic(role), &starts, cluster, closed)?;
+        Ok(Box::new(reader))
     }
 
     async fn query<T: Send + 'static>(

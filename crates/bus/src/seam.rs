@@ -186,24 +186,28 @@ pub struct Range {
 }
 
 /// How far a group has consumed a topic, over all partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Messages before its committed offsets. Grows with every commit, and when retention drops messages that the group has not consumed.
     pub finished: u64,
     /// Messages from its committed offsets to the end.
     pub waiting: u64,
+    /// Those of the partition that has the most.
+    pub most_waiting: u64,
 }
 
 impl Progress {
     /// The progress over partitions with these ranges. `next` gives the committed offset of a partition, if there is one.
     pub(crate) fn of(ranges: &[Range], next: impl Fn(i32) -> Option<i64>) -> Self {
-        let mut progress = Self { finished: 0, waiting: 0 };
+        let mut progress = Self::default();
         for range in ranges {
             // The message at an offset outside the range was dropped by retention, or belongs to a deleted topic of the same name.
             let valid = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
             let next = valid.unwrap_or(range.earliest);
             progress.finished += next.unsigned_abs();
-            progress.waiting += next.abs_diff(range.end);
+            let waiting = next.abs_diff(range.end);
+            progress.waiting += waiting;
+            progress.most_waiting = progress.most_waiting.max(waiting);
         }
         progress
     }

@@ -61,16 +61,20 @@ pub fn document(topics: &Topics) -> Value {
 
 fn channel(topic: &Topic) -> Value {
     let message = message_name(&topic.event);
+    let mut configuration = json!({
+        "retention.ms": u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX),
+        "max.message.bytes": topic.max_message_bytes,
+    });
+    if let Some(bytes) = topic.retention_bytes {
+        configuration["retention.bytes"] = json!(bytes);
+    }
     json!({
         "address": topic.name,
         "description": format!("key: {}", topic.key),
         "messages": {&message: {"$ref": format!("#/components/messages/{message}")}},
         "bindings": {"kafka": {
             "partitions": topic.partitions,
-            "topicConfiguration": {
-                "retention.ms": u64::try_from(topic.retention.as_millis()).unwrap_or(u64::MAX),
-                "max.message.bytes": topic.max_message_bytes,
-            },
+            "topicConfiguration": configuration,
         }},
     })
 }

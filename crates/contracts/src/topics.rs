@@ -98,6 +98,10 @@ pub struct Topic {
     /// Minimum time that a message is kept, 1 s or more.
     #[serde(with = "duration")]
     pub retention: Duration,
+    /// Size of a partition in bytes above which messages are dropped before their retention ends; `None` for no limit. At least
+    /// eight times `max_message_bytes`.
+    #[serde(default, with = "size", skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
     /// Maximum size of a message with key and headers, in bytes; 1024 or more.
     pub max_message_bytes: usize,
     /// Description of the message key.
@@ -236,6 +240,13 @@ fn check_each(topics: &[Topic]) -> Result<(), TopicsError> {
         if topic.partitions < 1 || topic.max_message_bytes < 1024 || topic.retention < Duration::from_secs(1) {
             return invalid("partitions must be 1 or more, max_message_bytes 1024 or more, retention 1s or more");
         }
+        // The log drops whole segments, and a segment must hold several messages.
+        let least = (topic.max_message_bytes as u64).saturating_mul(8);
+        if topic.retention_bytes.is_some_and(|bytes| bytes < least || i64::try_from(bytes).is_err()) {
+            return invalid(&format!(
+                "retention_bytes must be {least} or more (8 times max_message_bytes), such as 1GiB"
+            ));
+        }
     }
     Ok(())
 }
@@ -303,6 +314,41 @@ mod duration {
     }
 }
 
+mod size {
+    //! `1GiB`, `500MB`, or a number of bytes.
+
+    use bytesize::ByteSize;
+    use serde::de::{Error, Unexpected, Visitor};
+    use serde::{Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        size.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        deserializer.deserialize_any(Size).map(Some)
+    }
+
+    struct Size;
+
+    impl Visitor<'_> for Size {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a size such as 1GiB, or a number of bytes")
+        }
+
+        fn visit_u64<E: Error>(self, bytes: u64) -> Result<u64, E> {
+            Ok(bytes)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let size = text.parse::<ByteSize>();
+            size.map(|size| size.as_u64()).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,10 +379,25 @@ mod tests {
             ("partitions: 12", "partitions: 0", "partitions"),
             ("retention: 7d", "retention: soon", "not a duration"),
             ("key: <tenant>\n", "key: <tenant>\n    colour: red\n", "colour"),
+            ("retention_bytes: 2GiB", "retention_bytes: much", "a size such as 1GiB"),
+            ("retention_bytes: 2GiB", "retention_bytes: 1MiB", "retention_bytes must be 10485760 or more"),
+            ("retention_bytes: 2GiB", "retention_bytes: -1", "a size such as 1GiB"),
         ] {
             let error = Topics::parse(&DEFAULT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{from} -> {to}: {error}");
         }
+    }
+
+    #[test]
+    fn a_size_limit_is_optional_and_has_a_unit_or_none() {
+        let limit = |line: &str| {
+            let text = DEFAULT.lines().filter(|line| !line.contains("retention_bytes")).collect::<Vec<_>>().join("\n");
+            let topics = Topics::parse(&text.replacen("retention: 24h", &format!("retention: 24h{line}"), 1)).unwrap();
+            topics.get(TopicRole::Frames).retention_bytes
+        };
+        assert_eq!(limit(""), None, "a file of an older version");
+        assert_eq!(limit("\n    retention_bytes: 2GiB"), Some(2 << 30));
+        assert_eq!(limit("\n    retention_bytes: 20000000"), Some(20_000_000));
     }
 
     #[test]

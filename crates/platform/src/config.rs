@@ -42,7 +42,8 @@ pub struct OperatorArgs {
         value_parser = settings::address_or_off())]
     pub admin_addr: String,
 
-    /// Address of the probe port (/healthz and /readyz only), such as 0.0.0.0:9601, or `off`. An orchestrator may reach it
+    /// Address of the probe port (/healthz, /readyz and /metrics only), such as 0.0.0.0:9601, or `off`. An orchestrator may
+    /// reach it
     #[arg(long, env = "SIGHTLINE_PROBE_ADDR", default_value = "off", value_name = "ADDRESS",
         value_parser = settings::address_or_off())]
     pub probe_addr: String,

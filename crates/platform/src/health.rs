@@ -11,30 +11,65 @@ use futures::future::{BoxFuture, join_all};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type Check = Arc<dyn Fn() -> BoxFuture<'static, CheckResult> + Send + Sync>;
 
 /// Time limit of one check.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Named checks. A service is ready when all pass.
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckResult {
+    /// It passed.
+    Ok,
+    /// The service works without this dependency, but not as well.
+    Degraded(String),
+    /// The service cannot work.
+    Failed(String),
+}
+
+/// Named checks. A service is ready when none has failed.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Vec<(String, Check)>,
 }
 
 impl Health {
-    /// Adds a check.
+    /// Adds the check of a dependency that the service cannot work without.
     #[must_use]
-    pub fn with<F, E>(mut self, name: &str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn with<F, E>(self, name: &str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.add(name, check, CheckResult::Failed)
+    }
+
+    /// Adds the check of a dependency that the service can do without for a time. The service stays ready while it fails.
+    #[must_use]
+    pub fn with_optional<F, E>(self, name: &str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.add(name, check, CheckResult::Degraded)
+    }
+
+    fn add<F, E>(
+        mut self,
+        name: &str,
+        check: impl Fn() -> F + Send + Sync + 'static,
+        failure: fn(String) -> CheckResult,
+    ) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::fmt::Display,
     {
         let check: Check = Arc::new(move || {
             let running = tokio::time::timeout(LIMIT, check());
-            let outcome = running.map(|result| match result {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no response within {LIMIT:?}")),
+            let outcome = running.map(move |result| match result {
+                Ok(Ok(())) => CheckResult::Ok,
+                Ok(Err(error)) => failure(error.to_string()),
+                Err(_) => failure(format!("no response within {LIMIT:?}")),
             });
             outcome.boxed()
         });
@@ -70,12 +105,18 @@ impl Health {
         self
     }
 
-    /// Runs all checks concurrently. Each name comes with `Ok` or with the error.
-    pub async fn run(&self) -> Vec<(String, Result<(), String>)> {
+    /// Runs all checks concurrently.
+    pub async fn run(&self) -> Vec<(String, CheckResult)> {
         join_all(self.checks.iter().map(|(name, check)| check().map(|result| (name.clone(), result)))).await
     }
 
-    /// Routes: `/healthz` returns 200 while the process runs; `/readyz` returns 200 when every check passes, else 503.
+    /// Whether no check fails now.
+    pub async fn is_ready(&self) -> bool {
+        self.run().await.iter().all(|(_, result)| !matches!(result, CheckResult::Failed(_)))
+    }
+
+    /// Routes: `/healthz` returns 200 while the process runs; `/readyz` returns 200 when no check fails, else 503, and names what
+    /// is degraded or failed.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let health = self.clone();
         let ready = move || {
@@ -87,13 +128,51 @@ impl Health {
 
     async fn answer(&self) -> Response {
         let results = self.run().await;
-        let ready = results.iter().all(|(_, result)| result.is_ok());
-        let checks: Map<String, Value> = results
-            .into_iter()
-            .map(|(name, result)| (name, Value::String(result.err().unwrap_or_else(|| "ok".to_owned()))))
-            .collect();
-        let (status, word) =
-            if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+        let (mut status, mut word) = (StatusCode::OK, "ok");
+        let mut checks = Map::new();
+        for (name, result) in results {
+            let text = match result {
+                CheckResult::Ok => "ok".to_owned(),
+                CheckResult::Degraded(error) => {
+                    word = if status == StatusCode::OK { "degraded" } else { word };
+                    format!("degraded: {error}")
+                }
+                CheckResult::Failed(error) => {
+                    (status, word) = (StatusCode::SERVICE_UNAVAILABLE, "not ready");
+                    error
+                }
+            };
+            checks.insert(name, Value::String(text));
+        }
         (status, Json(json!({"status": word, "checks": checks}))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answer(health: &Health) -> (StatusCode, Value) {
+        let response = health.answer().await;
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_degraded_dependency_is_named_and_the_service_stays_ready() {
+        let refuses = || async { Err::<(), _>("refuses commands") };
+        let health = Health::default().with("bus", || async { Ok::<(), String>(()) }).with_optional("redis", refuses);
+        let expected = json!({"status": "degraded", "checks": {"bus": "ok", "redis": "degraded: refuses commands"}});
+        assert_eq!(answer(&health).await, (StatusCode::OK, expected));
+        assert!(health.is_ready().await);
+        for health in
+            [health.clone().with("documents", refuses), Health::default().with("documents", refuses).and(health)]
+        {
+            let (status, body) = answer(&health).await;
+            assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not ready")));
+            assert_eq!(body["checks"]["redis"], "degraded: refuses commands");
+            assert!(!health.is_ready().await);
+        }
     }
 }

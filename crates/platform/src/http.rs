@@ -38,7 +38,7 @@ mod tls;
 mod write_timeout;
 
 pub use access::set_tenant;
-pub use for_clients::ForClients;
+pub use for_clients::{ForClients, reachable};
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;

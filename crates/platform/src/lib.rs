@@ -14,5 +14,5 @@ pub mod shutdown;
 pub mod sse;
 pub mod telemetry;
 
-pub use health::Health;
+pub use health::{CheckResult, Health};
 pub use one_line::one_line;

@@ -92,6 +92,8 @@ pub fn metrics() -> &'static PrometheusHandle {
         let handle = recorder.handle();
         // Fails only if another recorder is installed; then this page stays empty.
         drop(metrics::set_global_recorder(recorder));
+        // One workspace, one version: that of this crate is that of every program.
+        metrics::gauge!("sightline_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     })
 }

@@ -31,6 +31,11 @@ pub fn keys_of(command: &Command) -> BTreeSet<String> {
     own.chain(command.get_subcommands().flat_map(keys_of)).collect()
 }
 
+/// Whether a setting of some program has this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    KNOWN.lines().any(|known| known == name)
+}
+
 /// The error message for an unknown variable; `None` for a known one.
 pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
     let known: BTreeSet<&str> = KNOWN.lines().chain(own.iter().map(String::as_str)).collect();

@@ -1,4 +1,5 @@
-//! Settings: flags with environment fallbacks, all prefixed `SIGHTLINE_`, so `--help` is the reference.
+//! Settings: flags with environment fallbacks, so `--help` is the reference. Their names begin with `SIGHTLINE_`, except where a
+//! setting has the name of another system's, such as `DETECTIONS_PER_SECOND`.
 //!
 //! The crate that owns a concern declares its settings once, as a `clap` struct: name, default, unit, meaning and range. A
 //! program flattens the structs that it needs and reads them with [`parse`] or [`parse_and_check`].

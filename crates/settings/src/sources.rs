@@ -81,7 +81,7 @@ pub(crate) struct GivenValue {
     pub source: Source,
 }
 
-/// The variables with our prefix.
+/// The variables with our prefix, and those of settings that have another name.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     environment: BTreeMap<String, String>,
@@ -99,7 +99,7 @@ impl Sources {
         environment: impl IntoIterator<Item = (String, String)>,
         dotenv: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        let ours = |(name, _): &(String, String)| name.starts_with(PREFIX);
+        let ours = |(name, _): &(String, String)| name.starts_with(PREFIX) || keys::is_known(name);
         Self {
             environment: environment.into_iter().filter(ours).collect(),
             dotenv: dotenv.into_iter().filter(ours).collect(),
@@ -323,6 +323,23 @@ mod tests {
     #[test]
     fn settings_of_other_programs_are_accepted() {
         read(&[("SIGHTLINE_HTTP_ADDR", "x"), ("SIGHTLINE_KAFKA_PROPERTIES_FILE", "/nowhere")], &[], &[]).unwrap();
+    }
+
+    #[test]
+    fn a_setting_may_have_the_name_of_another_system() {
+        #[derive(Debug, Parser)]
+        struct Demo {
+            #[arg(long, env = "DETECTIONS_PER_SECOND", default_value_t = 3)]
+            rate: u32,
+        }
+        let name = "DETECTIONS_PER_SECOND";
+        let read = |sources: &Sources| sources.read([OsString::from("demo")], SettingErrors::default(), |_: &Demo, _| {});
+        let rate = |sources: &Sources| read(sources).ok().map(|demo| demo.rate);
+        assert_eq!(rate(&sources(&[(name, "7")], &[("ANOTHER", "x")])), Some(7));
+        assert_eq!(rate(&sources(&[], &[(name, "8")])), Some(8));
+        assert_eq!(rate(&sources(&[], &[])), Some(3));
+        let Err(ReadError::Invalid(errors)) = read(&sources(&[(name, "fast")], &[])) else { panic!("it is valid") };
+        assert!(errors.iter().all(|error| error.contains(name)), "{errors:?}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `sightline certs dev`: certificates from a development authority, to try TLS with.
 //!
 //! The first run creates the authority. Every run issues a new certificate for the server and one for a client, so a second run
-//! shows how a running server reloads its certificate. Not for production: the authority's key is unprotected, and there is no
+//! shows how a running server reloads its certificate; with `--keep` it does so only when they must be renewed. Not for production: the authority's key is unprotected, and there is no
 //! revocation.
 
 use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use time::OffsetDateTime;
+use x509_parser::extensions::GeneralName;
 
 use crate::out;
 
@@ -45,8 +47,14 @@ struct Dev {
     /// Validity of the certificates in days
     #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=825))]
     days: u16,
+
+    /// Change nothing while the certificates are valid for another week and name the same hosts; for a job that runs at every start
+    #[arg(long)]
+    keep: bool,
 }
 
+/// Remaining validity below which `--keep` issues new certificates, in days.
+const KEEP_DAYS: i64 = 7;
 /// Validity of the authority in days.
 const AUTHORITY_DAYS: u16 = 3650;
 const AUTHORITY: &str = "Sightline development CA";
@@ -62,6 +70,12 @@ impl Certs {
     pub fn run(self) -> anyhow::Result<()> {
         let Action::Dev(dev) = self.action;
         std::fs::create_dir_all(&dev.out).with_context(|| format!("--out: {} cannot be created", dev.out.display()))?;
+        if dev.keep && dev.is_current() {
+            return out::line(format_args!(
+                "{} has certificates for these hosts; nothing was changed",
+                dev.out.display()
+            ));
+        }
         let (issuer, authority) = authority(&dev.out)?;
         let server = pair(&dev.host, "Sightline server", ExtendedKeyUsagePurpose::ServerAuth, dev.days, &issuer)?;
         let client = pair(&[], "Sightline client", ExtendedKeyUsagePurpose::ClientAuth, dev.days, &issuer)?;
@@ -75,6 +89,16 @@ impl Certs {
 }
 
 impl Dev {
+    /// Whether the folder has all files, with certificates that need not be issued again yet.
+    fn is_current(&self) -> bool {
+        let has_keys = ["ca", "server", "client"].iter().all(|name| self.out.join(format!("{name}.key")).exists());
+        let is_current = |name: &str, hosts: &[String]| {
+            let pem = std::fs::read(self.out.join(format!("{name}.pem"))).unwrap_or_default();
+            is_current(&pem, hosts).unwrap_or(false)
+        };
+        has_keys && is_current("ca", &[]) && is_current("server", &self.host) && is_current("client", &[])
+    }
+
     fn print(&self) -> anyhow::Result<()> {
         let out = self.out.display();
         out::line(format_args!(
@@ -87,7 +111,38 @@ impl Dev {
         out::line(format_args!(
             "with --tls-client-ca {out}/ca.pem, `up` accepts only clients with \
              --cert {out}/client.pem --key {out}/client.key"
+        ))?;
+        out::line(format_args!(
+            "to trust the authority on this machine: curl and `sightline` take --cacert {out}/ca.pem; a browser imports it in its \
+             settings; for all programs on Debian:"
+        ))?;
+        out::line(format_args!(
+            "  sudo cp {out}/ca.pem /usr/local/share/ca-certificates/sightline-dev.crt && sudo update-ca-certificates"
         ))
+    }
+}
+
+/// Whether a certificate, PEM, names these hosts and is valid for [`KEEP_DAYS`] more; `None` if it cannot be read.
+fn is_current(pem: &[u8], hosts: &[String]) -> Option<bool> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    let names = certificate.subject_alternative_name().ok()?;
+    let names: Vec<String> =
+        names.into_iter().flat_map(|names| &names.value.general_names).filter_map(host_name).collect();
+    let is_named = |host: &String| names.contains(&host.to_ascii_lowercase());
+    let ends_in = certificate.validity().not_after.timestamp() - Zoned::now().timestamp().as_second();
+    Some(hosts.iter().all(is_named) && ends_in > KEEP_DAYS * 24 * 60 * 60)
+}
+
+/// A DNS name or an address as text.
+fn host_name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(octets) => Some(IpAddr::from(octets).to_string()),
+            Err(_) => Some(IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
+        },
+        _ => None,
     }
 }
 
@@ -182,9 +237,32 @@ mod tests {
 
     use super::*;
 
+    fn make_with(folder: &Path, hosts: &[&str], days: u16, keep: bool) -> anyhow::Result<()> {
+        let host = hosts.iter().map(|&host| host.to_owned()).collect();
+        Certs { action: Action::Dev(Dev { out: folder.to_owned(), host, days, keep }) }.run()
+    }
+
     fn make(folder: &Path) -> anyhow::Result<()> {
-        let dev = Dev { out: folder.to_owned(), host: vec!["localhost".to_owned()], days: 1 };
-        Certs { action: Action::Dev(dev) }.run()
+        make_with(folder, &["localhost"], 1, false)
+    }
+
+    #[test]
+    fn keep_renews_only_what_ends_soon_or_names_other_hosts() {
+        let folder = tempfile::tempdir().unwrap();
+        let server_after = |hosts: &[&str], days| {
+            make_with(folder.path(), hosts, days, true).unwrap();
+            std::fs::read_to_string(folder.path().join("server.pem")).unwrap()
+        };
+        let hosts = ["localhost", "127.0.0.1", "::1"];
+        let ends_soon = server_after(&hosts, 5);
+        let renewed = server_after(&hosts, 90);
+        assert_ne!(ends_soon, renewed);
+        assert_eq!(server_after(&hosts, 90), renewed);
+        assert_eq!(server_after(&["Localhost"], 90), renewed, "it names more hosts than are asked for");
+        let other = server_after(&["localhost", "gate.example"], 90);
+        assert_ne!(other, renewed);
+        std::fs::remove_file(folder.path().join("client.key")).unwrap();
+        assert_ne!(server_after(&["localhost"], 90), other, "a file was missing");
     }
 
     #[test]

@@ -139,6 +139,11 @@ pub fn is_loopback(server: &Url) -> bool {
 }
 
 impl Client {
+    /// The server.
+    pub fn server(&self) -> &Url {
+        &self.server
+    }
+
     /// A GET of a path with its query, authorised.
     pub fn get(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.http.get(self.url(path)?).bearer_auth(self.token.expose()))

@@ -16,6 +16,9 @@ pub struct DataDir {
     data_dir: Option<PathBuf>,
 }
 
+/// Exists in a data folder while a backup is restored into it.
+pub const RESTORE_MARK: &str = ".restoring";
+
 impl DataDir {
     /// The folder, if it is not the default.
     pub fn chosen(&self) -> Option<&Path> {
@@ -38,6 +41,12 @@ impl DataDir {
         if path.exists() && !path.is_dir() {
             anyhow::bail!(
                 "SIGHTLINE_DATA_DIR: {} is a file; set it to a folder, or to a path that does not exist",
+                path.display()
+            );
+        }
+        if path.join(RESTORE_MARK).exists() {
+            anyhow::bail!(
+                "SIGHTLINE_DATA_DIR: a restore into {} runs or was interrupted; empty the folder and run `sightline restore` again",
                 path.display()
             );
         }

@@ -48,6 +48,11 @@ pub struct Redriven {
 /// Time limit for the next dead letter.
 const NEXT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The group whose offsets say which dead letters of a topic were redriven.
+pub fn group(role: TopicRole) -> String {
+    format!("sightline.redrive.{role}")
+}
+
 /// Dead letters that were not redriven yet, oldest first, at most `limit`.
 pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Result<Vec<Letter>> {
     let mut letters = Vec::new();
@@ -108,7 +113,7 @@ struct Waiting {
 
 impl Waiting {
     async fn open(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<Self> {
-        let group = format!("sightline.redrive.{role}");
+        let group = group(role);
         let ranges = bus.ranges(role).await?;
         let is_drained = bus.oldest_unconsumed(role, &group).await?.is_none();
         // One at a time, so that no offset beyond the last redriven one is committed.

@@ -1,14 +1,18 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
+mod backup;
 mod certs;
 mod client;
 mod config_command;
 mod data_dir;
+mod demo;
 mod dlq;
+mod healthcheck;
 mod migrate;
 mod models;
 mod out;
 mod push;
+mod reported;
 mod topics;
 mod up;
 mod user;
@@ -40,6 +44,10 @@ enum Command {
     User(user::User),
     /// Migrate accounts and documents to this version
     Migrate(migrate::Migrate),
+    /// Copy the data folder to a backup, also while `up` runs
+    Backup(backup::Backup),
+    /// Make a data folder of a backup, or check the backup
+    Restore(backup::restore::Restore),
     /// List models, or download them
     Models(models::Models),
     /// Check the settings, or print those in effect
@@ -47,6 +55,10 @@ enum Command {
     Config(config_command::ConfigCommand),
     /// Create certificates to try TLS with
     Certs(certs::Certs),
+    /// Send traffic to try the system with
+    Demo(demo::Demo),
+    /// Ask the service in this container whether it is ready
+    Healthcheck(healthcheck::Healthcheck),
 }
 
 impl settings::Check for Cli {
@@ -54,6 +66,7 @@ impl settings::Check for Cli {
         match &self.command {
             Command::Up(up) => up.check(errors),
             Command::Config(config) => config.check(errors),
+            Command::Demo(demo) => demo.check(errors),
             _ => {}
         }
     }
@@ -74,9 +87,13 @@ fn main() -> std::process::ExitCode {
             Command::Dlq(dlq) => dlq.run().await,
             Command::User(user) => user.run().await,
             Command::Migrate(migrate) => migrate.run().await,
+            Command::Backup(backup) => backup.run().await,
+            Command::Restore(restore) => restore.run().await,
             Command::Models(models) => models.run().await,
             Command::Config(config) => config.run::<Cli>(),
             Command::Certs(certs) => certs.run(),
+            Command::Demo(demo) => demo.run().await,
+            Command::Healthcheck(healthcheck) => healthcheck.run().await,
         }
     });
     platform::shutdown::exit(out::ended(done))

@@ -10,6 +10,7 @@ use tokio_stream::StreamExt;
 
 use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
+use crate::reported::Reported;
 use platform::sse::{SseEvent, SseParser};
 
 /// Prints alerts as they are raised
@@ -44,29 +45,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Pauses between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// The state of the connection that was last reported on standard error. Each change is reported in one line.
-#[derive(Debug, Default)]
-struct Reported {
-    failure: Option<String>,
-}
-
-impl Reported {
-    /// The line about a failed attempt; `None` if the previous one failed for the same reason.
-    fn failed(&mut self, reason: String) -> Option<String> {
-        if self.failure.as_ref() == Some(&reason) {
-            return None;
-        }
-        let line = format!("{reason}; trying again");
-        self.failure = Some(reason);
-        Some(line)
-    }
-
-    /// The line about a new connection; `None` if no failure was reported before.
-    fn connected(&mut self) -> Option<&'static str> {
-        self.failure.take().map(|_| "connected")
-    }
-}
 
 impl Watch {
     /// Runs until interrupted, or until `--count` alerts were printed.
@@ -150,20 +128,4 @@ fn print(event: &SseEvent) -> anyhow::Result<bool> {
     }
     out::line(&event.data)?;
     Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_server_is_reported_once_and_then_each_change() {
-        let mut reported = Reported::default();
-        assert_eq!(reported.connected(), None);
-        assert_eq!(reported.failed("refused".to_owned()).as_deref(), Some("refused; trying again"));
-        assert_eq!(reported.failed("refused".to_owned()), None);
-        assert_eq!(reported.failed("503".to_owned()).as_deref(), Some("503; trying again"));
-        assert_eq!(reported.connected(), Some("connected"));
-        assert_eq!(reported.failed("503".to_owned()).as_deref(), Some("503; trying again"));
-    }
 }

@@ -25,6 +25,7 @@ pub mod relational;
 mod results;
 mod rules;
 mod sqlite;
+mod sqlite_copy;
 mod stored_docs;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
@@ -42,6 +43,7 @@ pub use results::{
 };
 pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
+pub use sqlite_copy::{copy_accounts, copy_documents, copy_sqlite};
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
 pub trait Documents: ResultStore + RuleStore {}

@@ -47,6 +47,9 @@ pub struct SqliteDocuments {
 }
 
 impl SqliteDocuments {
+    /// The schema version that this program reads and writes.
+    pub const VERSION: i64 = migrations::VERSION as i64;
+
     /// Opens or creates the file and migrates it. Blocking.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use contracts::{
 };
 use detector_worker::health;
 use detector_worker::model::Findings;
+use platform::CheckResult;
 
 use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, name, png, settings, until};
 use crate::recording::{BusEvent, Faults, RecordingBus};
@@ -187,8 +188,8 @@ async fn the_service_is_ready_once_the_models_are_loaded() {
     let settings = settings(setup.folder.path(), &[]);
     let deps = detector_worker::Deps::new(setup.bus.clone(), setup.blobs.clone());
     let health = health(&settings.config, &deps);
-    let not_ready = |checks: Vec<(String, Result<(), String>)>| -> Vec<String> {
-        checks.into_iter().filter(|(_, check)| check.is_err()).map(|(name, _)| name).collect()
+    let not_ready = |checks: Vec<(String, CheckResult)>| -> Vec<String> {
+        checks.into_iter().filter(|(_, check)| *check != CheckResult::Ok).map(|(name, _)| name).collect()
     };
     assert_eq!(not_ready(health.run().await), ["model loaded"]);
     let stop = tokio_util::sync::CancellationToken::new();

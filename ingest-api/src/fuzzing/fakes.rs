@@ -135,7 +135,7 @@ impl Bus for WriteOnlyLog {
     }
 
     async fn progress(&self, _: TopicRole, _: &str) -> Result<Progress, BusError> {
-        Ok(Progress { finished: 0, waiting: 0 })
+        Ok(Progress::default())
     }
 
     async fn oldest_unconsumed(&self, _: TopicRole, _: &str) -> Result<Option<SystemTime>, BusError> {

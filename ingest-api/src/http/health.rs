@@ -33,7 +33,14 @@ fn paths() -> Paths {
     let ready = OperationBuilder::new()
         .operation_id(Some("is_ready"))
         .summary(Some("Whether every dependency is reachable"))
-        .response("200", answer("Every dependency is reachable", checks()))
+        .response(
+            "200",
+            answer(
+                "The service is ready. `checks` maps each dependency to `ok`, or to `degraded: ` and its error, if the service \
+                 works without it; the status is `degraded` then",
+                checks(),
+            ),
+        )
         .response("503", answer("A dependency is unreachable; `checks` maps each name to `ok` or its error", checks()));
     let mut paths = Paths::new();
     for (path, operation) in [("/healthz", live), ("/readyz", ready)] {

@@ -41,6 +41,34 @@ async fn bodies_beyond_the_byte_budget_get_503() {
 }
 
 #[tokio::test]
+async fn frames_are_refused_before_a_partition_could_drop_them() {
+    let topics = tempfile::NamedTempFile::new().unwrap();
+    let text = contracts::topics::DEFAULT.replace("retention_bytes: 2GiB", "retention_bytes: 12MB");
+    std::fs::write(topics.path(), text).unwrap();
+    let server = TestServer::with_flags(&["--topics-file", topics.path().to_str().unwrap()]).await;
+    let send = || server.post_image("/v1/frames?stream=gate", png(9, 9, 400_000)).send();
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
+    let mut accepted = 0;
+    let refused = loop {
+        let response = send().await.unwrap();
+        if response.status() != StatusCode::ACCEPTED || tokio::time::Instant::now() > deadline {
+            break response;
+        }
+        accepted += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(problem(refused).await.1, "backlog");
+    // Half of the limit are 15 frames; the backlog is measured twice a second.
+    assert!((15..45).contains(&accepted), "{accepted}");
+
+    server.spawn_worker();
+    while send().await.unwrap().status() != StatusCode::ACCEPTED {
+        assert!(tokio::time::Instant::now() < deadline, "frames are still refused");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
 async fn frames_are_refused_while_the_backlog_is_too_old() {
     let topics = tempfile::NamedTempFile::new().unwrap();
     let text = contracts::topics::DEFAULT.replace("retention: 24h", "retention: 2s");

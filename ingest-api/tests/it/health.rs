@@ -1,6 +1,6 @@
 //! Health, readiness and metrics.
 
-use crate::support::{TestServer, png};
+use crate::support::{TestServer, png, refusing_redis};
 
 #[tokio::test]
 async fn health_and_readiness_are_reported() {
@@ -10,6 +10,23 @@ async fn health_and_readiness_are_reported() {
     for name in ["bus", "documents", "blobs", "accounts"] {
         assert_eq!(ready["checks"][name], "ok", "{ready}");
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_commands_degrades_and_stops_nothing() {
+    let server = TestServer::with_redis_at(&refusing_redis().await).await;
+    let ready = server.get("/readyz").await;
+    let redis = ready["checks"]["redis"].as_str().unwrap();
+    assert!(redis.starts_with("degraded: ") && redis.contains("the disk is full"), "{ready}");
+    assert_eq!(ready["status"], "degraded");
+    let sent = server.post_image("/v1/frames", png(9, 9, 2000)).send().await.unwrap();
+    assert_eq!(sent.status(), reqwest::StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn without_redis_it_is_not_named() {
+    let ready = TestServer::start().await.get("/readyz").await;
+    assert!(ready["checks"].get("redis").is_none(), "{ready}");
 }
 
 #[tokio::test]

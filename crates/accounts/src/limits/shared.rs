@@ -12,6 +12,8 @@ use super::{LocalLimits, Rate, RateLimitDecision, RateLimits};
 
 /// Time limit of one call of Redis; then this instance counts for itself.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(100);
+/// Rate of the key that [`RateLimits::check`] counts under. The decision does not matter.
+const CHECK_RATE: Rate = Rate::new(Duration::from_secs(1), 1);
 /// Pause after a failed call of Redis.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -109,6 +111,19 @@ impl RateLimits for RedisLimits {
                 self.record(Err("no answer in time"));
                 self.fallback.take_now(key, rate)
             }
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    /// Counts like a request, because a Redis that answers PING may still refuse to write, such as a full one or a replica.
+    async fn check(&self) -> Result<(), String> {
+        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis("check", CHECK_RATE)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no response within {REDIS_TIMEOUT:?}")),
         }
     }
 }

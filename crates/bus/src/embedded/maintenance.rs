@@ -93,8 +93,10 @@ impl Maintenance {
     fn drop_old(&self) -> Result<(), BusError> {
         let now = SystemTime::now();
         for log in &self.topics {
-            let has_expired = |ends: &[i64], newest| newest + log.topic.retention <= now && self.is_consumed(log, ends);
-            while log.drop_oldest(has_expired)? {}
+            let may_drop = |ends: &[i64], newest| {
+                (newest + log.topic.retention <= now || log.is_over_its_size()) && self.is_consumed(log, ends)
+            };
+            while log.drop_oldest(may_drop)? {}
         }
         while self.usage.is_tight() && self.drop_early()? {}
         Ok(())

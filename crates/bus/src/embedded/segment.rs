@@ -19,7 +19,7 @@ use crate::seam::{BusError, Delivery, Position};
 /// The bytes `SLbs`, which identify a file of this log.
 const APPLICATION_ID: i32 = 0x534c_6273;
 /// Version of the tables.
-const VERSION: i32 = 1;
+pub const VERSION: i32 = 1;
 
 const TABLES: &str = "
     CREATE TABLE belongs (incarnation TEXT NOT NULL);

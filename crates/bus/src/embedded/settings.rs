@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use contracts::Topic;
+
+use super::topic::max_bytes;
+
 /// The failures that an acknowledged message survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusSync {
@@ -61,6 +65,14 @@ pub struct Options {
     pub max_queue_bytes: usize,
     /// Bytes of a topic's newest messages that are kept in memory, so that consumers close to the end do not read the disk.
     pub memory_bytes: usize,
+}
+
+impl Options {
+    /// The options of a topic. Only whole segments are dropped, so a topic with a limit has segments of an eighth of it at most.
+    pub(super) fn for_topic(self, topic: &Topic) -> Self {
+        let segment_bytes = max_bytes(topic).map_or(self.segment_bytes, |limit| self.segment_bytes.min(limit / 8));
+        Self { segment_bytes, ..self }
+    }
 }
 
 impl Default for Options {

@@ -341,10 +341,21 @@ impl TopicLog {
         Ok(true)
     }
 
+    /// Whether the topic is larger than its `retention_bytes` for all partitions together, since a segment has messages of all.
+    pub fn is_over_its_size(&self) -> bool {
+        let size = || lock(&self.state).segments.iter().map(|segment| segment.bytes).sum::<u64>();
+        max_bytes(&self.topic).is_some_and(|limit| size() > limit)
+    }
+
     /// Maximum time for which a segment is written. Retention drops whole segments, so a message is kept at most this much longer.
     pub fn longest_writing(&self) -> Duration {
         self.topic.retention / 8
     }
+}
+
+/// The limit of a topic's size in bytes.
+pub fn max_bytes(topic: &Topic) -> Option<u64> {
+    Some(topic.retention_bytes?.saturating_mul(topic.partitions.unsigned_abs().into()))
 }
 
 impl State {
@@ -475,7 +486,7 @@ impl FolderContents {
 }
 
 /// The segments in a folder, oldest first.
-fn numbered_files(directory: &Path) -> Result<Vec<(u64, PathBuf)>, BusError> {
+pub fn numbered_files(directory: &Path) -> Result<Vec<(u64, PathBuf)>, BusError> {
     let mut numbered = Vec::new();
     for entry in fs::read_dir(directory).map_err(|error| super::unusable(directory, &error))? {
         let path = entry.map_err(|error| super::unusable(directory, &error))?.path();

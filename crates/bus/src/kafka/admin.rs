@@ -23,6 +23,9 @@ use super::context::{Context, bus_error, of_code};
 use super::native::TopicDescription;
 use crate::seam::BusError;
 
+/// Smallest size of a segment that Kafka accepts, and its default.
+const LEAST_SEGMENT: u64 = 1 << 20;
+const LARGEST_SEGMENT: u64 = 1 << 30;
 /// Time limit for a broker to list a topic that was created.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -158,18 +161,23 @@ pub async fn delete(config: &KafkaConfig, topics: &Topics) -> Result<(), BusErro
     }
 }
 
-/// The settings of a topic according to `topics.yaml`.
-fn wanted(topic: &Topic) -> [(&'static str, String); 5] {
+/// The settings of a topic according to `topics.yaml`. Without a limit of bytes, a limit that the operator set stays.
+fn wanted(topic: &Topic) -> Vec<(&'static str, String)> {
     // Retention drops closed segments only, so a segment must cover much less time than the retention.
     let segment = (topic.retention / 4).clamp(Duration::from_secs(60), Duration::from_secs(6 * 3600));
-    [
+    let mut wanted = vec![
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", topic.retention.as_millis().to_string()),
         ("segment.ms", segment.as_millis().to_string()),
         ("max.message.bytes", (topic.max_message_bytes + OVERHEAD_BYTES).to_string()),
         // The broker's clock decides the age of a message, not the producer's.
         ("message.timestamp.type", "LogAppendTime".to_owned()),
-    ]
+    ];
+    if let Some(bytes) = topic.retention_bytes {
+        let segment = (bytes / 4).clamp(LEAST_SEGMENT, LARGEST_SEGMENT);
+        wanted.extend([("retention.bytes", bytes.to_string()), ("segment.bytes", segment.to_string())]);
+    }
+    wanted
 }
 
 struct Admin {

@@ -72,6 +72,15 @@ impl GroupProbe {
         Ok(Progress::of(&ranges, |partition| committed.get(&partition).copied()))
     }
 
+    /// The messages that the group has not committed, of every partition. Blocks.
+    pub fn unconsumed(&self, cluster: &Cluster) -> Result<Vec<Range>, BusError> {
+        let next = self.next_offsets(cluster)?;
+        let ranges = cluster.ranges(self.role)?.into_iter();
+        // Only messages that the first query saw: a later one has been consumed if its partition is not in `next`.
+        let left = ranges.map(|range| Range { earliest: *next.get(&range.partition).unwrap_or(&range.end), ..range });
+        Ok(left.collect())
+    }
+
     /// The group's next offset in each partition where it has not consumed everything.
     fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
         let ranges = cluster.ranges(self.role)?;

@@ -104,6 +104,21 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test]
+async fn a_topic_over_its_size_drops_consumed_messages_alone() {
+    let folder = TestFolder::new(Options::default());
+    let limited = |topic: &mut contracts::Topic| topic.retention_bytes = Some(400_000);
+    let bus = EmbeddedBus::open(&folder.path(), &topics().map(limited), folder.options).unwrap();
+    let mut member = TestMember::of(&bus).await;
+    send(&bus, TopicRole::Frames, (0..60).map(|number| numbered("k", number, 50_000))).await;
+    let taken = member.take(60).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(earliest(&bus, TopicRole::Frames).await, 0, "a message that was not consumed is dropped");
+    member.finish(&taken);
+    until("the topic is small again", async || earliest(&bus, TopicRole::Frames).await > 30).await;
+    assert!(earliest(&bus, TopicRole::Frames).await < 60, "the newest messages are kept");
+}
+
+#[tokio::test]
 async fn retention_drops_consumed_messages_and_reports_a_gap() {
     let folder = TestFolder::new(Options::default());
     let bus = short_lived(&folder);

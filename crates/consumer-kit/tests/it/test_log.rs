@@ -56,7 +56,7 @@ impl TestLog {
 
     /// Whether the group has committed everything.
     pub async fn is_consumed(&self, role: TopicRole, group: &str) -> bool {
-        let Progress { finished, waiting } = self.bus.progress(role, group).await.unwrap();
+        let Progress { finished, waiting, .. } = self.bus.progress(role, group).await.unwrap();
         finished > 0 && waiting == 0
     }
 }

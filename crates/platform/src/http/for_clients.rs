@@ -36,8 +36,8 @@ impl ForClients {
     }
 }
 
-/// The address, or the loopback address in place of "all addresses".
-const fn reachable(listening: SocketAddr) -> SocketAddr {
+/// The address at which a client on this machine reaches a port: the loopback address in place of "all addresses".
+pub const fn reachable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

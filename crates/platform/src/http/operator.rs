@@ -1,5 +1,5 @@
 //! The operator's ports. The admin port has health, metrics and operator calls and must not be exposed. The probe port has
-//! `/healthz` and `/readyz` only, so that an orchestrator may reach it from outside the container.
+//! `/healthz`, `/readyz` and `/metrics` only, so that an orchestrator and Prometheus may reach it from outside the container.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::{Limits, bind, serve};
 use crate::Health;
 use crate::config::OperatorArgs;
 
-/// Maximum number of connections of the probe port: each orchestrator needs one or two.
+/// Maximum number of connections of the probe port: an orchestrator or a Prometheus needs one or two.
 const PROBE_CONNECTIONS: usize = 64;
 
 /// Open ports that do not serve requests yet.
@@ -34,11 +34,12 @@ impl OperatorPorts {
     /// When a port cannot be opened. The message names the setting.
     pub async fn open(settings: &OperatorArgs, health: &Health, admin_routes: Router) -> anyhow::Result<Self> {
         let metrics = get(|| async { crate::telemetry::metrics().render() });
-        let admin_routes = health.router().route("/metrics", metrics).merge(admin_routes);
+        let probe_routes = health.router().route("/metrics", metrics);
+        let admin_routes = probe_routes.clone().merge(admin_routes);
         let probe_limits = Limits { connections: PROBE_CONNECTIONS, ..Limits::default() };
         Ok(Self {
             admin: open(&settings.admin_addr, "SIGHTLINE_ADMIN_ADDR", admin_routes, Limits::default()).await?,
-            probe: open(&settings.probe_addr, "SIGHTLINE_PROBE_ADDR", health.router(), probe_limits).await?,
+            probe: open(&settings.probe_addr, "SIGHTLINE_PROBE_ADDR", probe_routes, probe_limits).await?,
         })
     }
 

@@ -23,18 +23,21 @@ async fn open(flags: &[&str], health: &Health) -> anyhow::Result<(OperatorPorts,
 }
 
 #[tokio::test]
-async fn the_probe_port_has_health_and_nothing_else() {
+async fn the_probe_port_has_health_and_metrics_and_nothing_else() {
     let health = Health::default().with("bus", || async { Err::<(), _>("unreachable") });
     let flags = ["--admin-addr", "127.0.0.1:0", "--probe-addr", "127.0.0.1:0"];
     let (ports, stop) = open(&flags, &health).await.unwrap();
     let (admin, probe) = (ports.admin_addr().unwrap(), ports.probe_addr().unwrap());
     let serving = tokio::spawn(ports.serve(stop.clone()));
     let client = Client::builder().no_proxy().build().unwrap();
-    let get = async |address, path| client.get(format!("http://{address}{path}")).send().await.unwrap().status();
+    let send = async |address, path| client.get(format!("http://{address}{path}")).send().await.unwrap();
+    let get = async |address, path| send(address, path).await.status();
     assert_eq!(get(probe, "/healthz").await, StatusCode::OK);
     assert_eq!(get(probe, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(admin, "/metrics").await, StatusCode::OK);
-    assert_eq!(get(probe, "/metrics").await, StatusCode::NOT_FOUND);
+    let metrics = send(probe, "/metrics").await.text().await.unwrap();
+    let version = format!("sightline_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(metrics.lines().any(|line| line == version), "{version} is not in\n{metrics}");
     let redrive = async |address| client.post(format!("http://{address}/redrive")).send().await.unwrap().status();
     assert_eq!(redrive(admin).await, StatusCode::OK);
     assert_eq!(redrive(probe).await, StatusCode::NOT_FOUND);

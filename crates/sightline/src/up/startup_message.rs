@@ -79,7 +79,7 @@ impl StartupMessage {
             println!("{concern:>10}  {backend}");
         }
         let ready = async {
-            while health.run().await.iter().any(|(_, result)| result.is_err()) {
+            while !health.is_ready().await {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

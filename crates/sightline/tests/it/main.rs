@@ -5,10 +5,13 @@
 mod accounts;
 mod arrows;
 mod attributes;
+mod backup;
 mod bad_start;
 mod combinations;
 mod data_folder;
 mod delivery;
+mod demo;
+mod healthcheck;
 mod migrate;
 mod modules;
 mod nothing_lost;

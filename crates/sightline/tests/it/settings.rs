@@ -47,6 +47,14 @@ fn known_settings_are_those_of_all_programs() {
 }
 
 #[test]
+fn every_program_tells_its_version() {
+    for name in ["sightline", "ingest-api", "detector-worker", "indexer", "alert-stream"] {
+        let output = Command::new(crate::processes::program(name)).arg("--version").env_clear().output().unwrap();
+        assert_eq!(text(&output.stdout), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
 fn config_check_lists_all_faults() {
     let environment = [
         ("SIGHTLINE_HTTP_ADRR", "127.0.0.1:80"),

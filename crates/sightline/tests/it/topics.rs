@@ -86,7 +86,8 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
     assert_eq!(run_with(&file, "apply"), (true, format!("nothing to do: {matches}"), String::new()));
 
     let (alerts, dlq) = (&wanted.get(TopicRole::Alerts).name, &wanted.get(TopicRole::FramesDlq).name);
-    let changed = file.replacen("retention: 7d", "retention: 8d", 1);
+    let changed =
+        file.replacen("retention: 7d\n    retention_bytes: 1GiB", "retention: 8d\n    retention_bytes: 2GiB", 1);
     let entry = |partitions: u8| format!("name: {dlq}\n    partitions: {partitions}\n");
     let changed = changed.replace(&entry(1), &entry(2));
     let grown = format!(
@@ -94,11 +95,24 @@ async fn topics_apply_and_check_print_a_line_for_each_difference() {
          topic with another name\n"
     );
     let (success, printed, stderr) = run_with(&changed, "check");
-    assert!(!success && stderr.contains("the cluster has 2 differences"), "{stderr}");
-    assert_eq!(printed, format!("topic {alerts}: retention.ms is 604800000, should be 691200000\n{grown}"));
+    assert!(!success && stderr.contains("the cluster has 4 differences"), "{stderr}");
+    let settings = [
+        ("retention.ms", 604_800_000_u64, 691_200_000_u64),
+        ("retention.bytes", 1 << 30, 2 << 30),
+        ("segment.bytes", 1 << 28, 1 << 29),
+    ];
+    let differs = settings.map(|(name, is, wanted)| format!("topic {alerts}: {name} is {is}, should be {wanted}\n"));
+    assert_eq!(printed, format!("{}{grown}", differs.concat()));
     let (success, printed, _) = run_with(&changed, "apply");
     assert!(success);
-    assert_eq!(printed, format!("set retention.ms of {alerts} to 691200000\nleft: {grown}"));
+    let set = settings.map(|(name, _, wanted)| format!("set {name} of {alerts} to {wanted}\n"));
+    assert_eq!(printed, format!("{}left: {grown}", set.concat()));
+    // A file of an older version has no limit: one that is set stays.
+    let older = changed
+        .lines()
+        .filter(|line| !line.contains("retention_bytes"))
+        .fold(String::new(), |file, line| file + line + "\n");
+    assert_eq!(run_with(&older, "check").1, grown);
     let (success, printed, stderr) = run_with(&changed, "check");
     assert!(!success && stderr.contains("the cluster has 1 difference from the topics file"), "{stderr}");
     assert_eq!(printed, grown);

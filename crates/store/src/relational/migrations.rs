@@ -99,6 +99,9 @@ pub fn init_sql() -> String {
 }
 
 impl Relational {
+    /// The schema version that this program reads and writes.
+    pub const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
     /// Migrates the tables to this program's version. Several processes may do so at once.
     ///
     /// # Errors

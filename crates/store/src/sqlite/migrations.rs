@@ -26,7 +26,7 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 /// The version that this program reads and writes.
-const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 /// Runs the steps that a file lacks.
 ///

@@ -11,7 +11,7 @@ use super::Exchanges;
 use super::exchange::Exchange;
 use crate::openid::code_flow::start_sign_in;
 use crate::support::provider::{TestProvider, with};
-use crate::support::{PASSWORD, TestServer, alert_of, car_result, faces_result, png};
+use crate::support::{PASSWORD, TestServer, alert_of, car_result, faces_result, png, refusing_redis};
 
 const NEW_PASSWORD: &str = "kettle under seven clouds";
 
@@ -83,6 +83,9 @@ impl Scenario {
     async fn service(&mut self) {
         self.get("is_live", "/healthz").await;
         self.get("is_ready", "/readyz").await;
+        let degraded = TestServer::with_redis_at(&refusing_redis().await).await;
+        let request = degraded.request(Method::GET, "/readyz");
+        self.record("is_ready.degraded", request).await;
         self.get("get_keys", "/.well-known/jwks.json").await;
         self.get("hello", "/v1/hello").await;
         self.get("hello_by_name", "/v2/hello?name=Ann").await;

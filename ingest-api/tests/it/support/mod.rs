@@ -4,6 +4,7 @@ mod builders;
 mod client;
 mod mailer;
 pub mod provider;
+mod refusing_redis;
 mod storage;
 mod test_server;
 mod token_aliases;
@@ -14,6 +15,7 @@ pub use builders::{
 };
 pub use client::{json_of, problem};
 pub use mailer::TestMailer;
+pub use refusing_redis::refusing_redis;
 pub use storage::{TestStorage, backend_addresses};
 pub use test_server::{ADMIN, TIMEOUT, TestServer};
 pub use token_aliases::{OTHER, READER, TokenAliases};

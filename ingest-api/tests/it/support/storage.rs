@@ -6,27 +6,34 @@ use accounts::SharedState;
 use store::Relational;
 use tempfile::TempDir;
 
-/// A folder, and for accounts either files in it or real servers.
+/// A folder, and for accounts either files in it or servers.
 pub struct TestStorage {
     folder: TempDir,
-    /// URLs of PostgreSQL and Redis, where accounts are not embedded.
-    backends: Option<(String, String)>,
+    /// URL of PostgreSQL, where users are not embedded.
+    database: Option<String>,
+    /// URL of Redis, where limits and sessions are not embedded.
+    redis: Option<String>,
 }
 
 impl TestStorage {
     /// All data in a new folder.
     pub fn embedded() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), backends: None }
+        Self { folder: tempfile::tempdir().unwrap(), database: None, redis: None }
+    }
+
+    /// All data in a new folder, except for limits and sessions, which are in the Redis at this URL.
+    pub fn with_redis(url: &str) -> Self {
+        Self { redis: Some(url.to_owned()), ..Self::embedded() }
     }
 
     /// Accounts on PostgreSQL and Redis at these URLs. The database has users of other tests.
     pub fn on_backends(database: &str, redis: &str) -> Self {
-        Self { backends: Some((database.to_owned(), redis.to_owned())), ..Self::embedded() }
+        Self { database: Some(database.to_owned()), ..Self::with_redis(redis) }
     }
 
     /// Whether other tests use the same accounts.
     pub fn is_shared(&self) -> bool {
-        self.backends.is_some()
+        self.database.is_some()
     }
 
     pub fn folder(&self) -> &Path {
@@ -35,15 +42,12 @@ impl TestStorage {
 
     /// The accounts' database, and the state of rate limits and opaque sessions.
     pub async fn accounts(&self) -> (Relational, SharedState) {
-        match &self.backends {
-            Some((database, redis)) => {
-                (Relational::postgres(database, 8).await.unwrap(), SharedState::redis(redis).unwrap())
-            }
-            None => {
-                let database = Relational::sqlite(self.folder.path().join("accounts.sqlite")).await.unwrap();
-                (database, SharedState::in_process())
-            }
-        }
+        let database = match &self.database {
+            Some(url) => Relational::postgres(url, 8).await,
+            None => Relational::sqlite(self.folder.path().join("accounts.sqlite")).await,
+        };
+        let shared = self.redis.as_deref().map_or_else(SharedState::in_process, |url| SharedState::redis(url).unwrap());
+        (database.unwrap(), shared)
     }
 }
 

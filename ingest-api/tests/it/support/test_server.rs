@@ -71,6 +71,11 @@ impl TestServer {
         Self::on(TestStorage::on_backends(database, redis), &[]).await
     }
 
+    /// The service with its rate limits and sessions on the Redis at this address.
+    pub async fn with_redis_at(url: &str) -> Self {
+        Self::on(TestStorage::with_redis(url), &[]).await
+    }
+
     async fn on(storage: TestStorage, flags: &[&str]) -> Self {
         platform::telemetry::start_metrics();
         let arguments: Vec<String> =

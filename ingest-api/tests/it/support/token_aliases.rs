@@ -67,4 +67,8 @@ impl Accounts for TokenAliases {
     async fn check(&self) -> Result<(), AccessError> {
         self.accounts.check().await
     }
+
+    fn shared_limits(&self) -> Option<Arc<dyn RateLimits>> {
+        self.accounts.shared_limits()
+    }
 }

@@ -1,0 +1,75 @@
+//! The files of a log's folder, for a backup and for a restore.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::topic::numbered_files;
+use super::{segment, unusable};
+use crate::seam::BusError;
+
+/// The files of a log, in the order in which a backup copies them while the log is open.
+///
+/// The groups come first. A message that their offsets count as consumed has had its effects then, and any other message is in a
+/// segment that is copied later, or was consumed and dropped in between.
+pub struct LogFiles {
+    /// The offsets of the consumer groups.
+    pub groups: PathBuf,
+    /// The segments of each topic, newest first. Retention drops the oldest one first: where a segment no longer exists, neither do
+    /// those after it in the list. A segment that begins after the list was made has no message that was acknowledged before.
+    pub topics: Vec<Vec<PathBuf>>,
+}
+
+impl LogFiles {
+    /// Version of the format of the files.
+    pub const VERSION: i64 = segment::VERSION as i64;
+
+    /// Lists the files in a log's folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(folder: &Path) -> Result<Self, BusError> {
+        let mut topics = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|error| unusable(folder, &error))? {
+            let path = entry.map_err(|error| unusable(folder, &error))?.path();
+            if path.extension().is_some_and(|extension| extension == "topic") {
+                topics.push(numbered_files(&path)?.into_iter().rev().map(|(_, path)| path).collect());
+            }
+        }
+        topics.sort();
+        Ok(Self { groups: folder.join("groups.db"), topics })
+    }
+
+    /// Gives every topic a new id. A restored log needs it, because it gives offsets that the log had after the backup to other
+    /// messages. Clients with a cursor from before are told to start again, instead of missing those.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn renew_topic_ids(&self) -> Result<(), BusError> {
+        for segments in &self.topics {
+            let (new, mut old) = (Uuid::new_v4().to_string(), None);
+            for path in segments {
+                let change = || {
+                    let connection = Connection::open(path)?;
+                    let before: String =
+                        connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
+                    connection.execute("UPDATE belongs SET incarnation = ?", [&new])?;
+                    Ok(before)
+                };
+                // A segment that was created in advance may be empty.
+                if segment::contents(path)?.is_some() {
+                    old = Some(change().map_err(|error| segment::failure(path, &error))?);
+                }
+            }
+            let Some(old) = old else { continue };
+            let groups = Connection::open(&self.groups);
+            let moved = groups.and_then(|groups| {
+                groups.execute("UPDATE consumed SET incarnation = ? WHERE incarnation = ?", [&new, &old])
+            });
+            moved.map_err(|error| segment::failure(&self.groups, &error))?;
+        }
+        Ok(())
+    }
+}

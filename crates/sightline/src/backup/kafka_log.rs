@@ -1,0 +1,177 @@
+//! The part of a log on Kafka that a restore needs: every message that a consumer has not finished, and the alerts that Kafka keeps.
+//!
+//! In the backup it is an embedded log with the same topics. A restore sends its messages to the empty topics of another cluster, where
+//! every consumer begins at the first one. Positions are therefore not stored: what is before them is not copied.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use bus::embedded::{BusSync, Options};
+use bus::{Bus, BusError, EmbeddedBus, KafkaArgs, KafkaBus, Producer, Range, Reader, ReaderItem, Start};
+use contracts::{Message, TopicRole, Topics, groups};
+use futures::future::try_join_all;
+
+use crate::dlq;
+
+/// The folder in a backup.
+pub const FOLDER: &str = "kafka";
+/// Time limit for the next message of a topic.
+const NEXT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages that wait for their acknowledgement at the same time.
+const IN_FLIGHT: usize = 256;
+/// Nothing in a backup expires.
+const KEPT: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// A log on Kafka with its topics.
+pub struct KafkaLog {
+    bus: KafkaBus,
+    topics: Topics,
+}
+
+impl KafkaLog {
+    /// Connects to the cluster.
+    pub async fn connect(kafka: &KafkaArgs, topics: Topics) -> anyhow::Result<Self> {
+        Ok(Self { bus: KafkaBus::connect(kafka.config()?, &topics).await?, topics })
+    }
+
+    /// Copies into a folder that does not exist; returns the number of messages.
+    pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<u64> {
+        // All positions before any message, so that what they count as finished has had its effects in every later copy.
+        let mut plan = Vec::new();
+        for role in TopicRole::ALL {
+            plan.push((role, self.needed(role, workers).await?));
+        }
+        let copy = open(folder, &self.topics)?;
+        let mut messages = 0;
+        for (role, ranges) in plan {
+            let mut reader = self.bus.reader_of(role, &ranges)?;
+            messages += transfer(&mut *reader, &ranges, role, &*copy.producer()).await?;
+        }
+        copy.close().await?;
+        Ok(messages)
+    }
+
+    /// The messages that a restore needs of a topic.
+    async fn needed(&self, role: TopicRole, workers: &[String]) -> anyhow::Result<Vec<Range>> {
+        let groups = match role {
+            TopicRole::Frames => workers.to_vec(),
+            TopicRole::Results => vec![groups::INDEXER.to_owned()],
+            TopicRole::FramesDlq | TopicRole::ResultsDlq => vec![dlq::group(role)],
+            TopicRole::Alerts => return Ok(self.bus.ranges(role).await?),
+            // They are for requests that wait for seconds.
+            TopicRole::Replies => return Ok(Vec::new()),
+        };
+        let mut needed: Vec<Range> = Vec::new();
+        for group in groups {
+            let of_group = self.bus.unconsumed(role, &group).await?;
+            if needed.is_empty() {
+                needed = of_group;
+                continue;
+            }
+            for (range, other) in needed.iter_mut().zip(of_group) {
+                (range.earliest, range.end) = (range.earliest.min(other.earliest), range.end.max(other.end));
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Fails if a topic has messages.
+    pub async fn check_empty(&self) -> anyhow::Result<()> {
+        for role in TopicRole::ALL {
+            let messages: i64 = self.bus.ranges(role).await?.iter().map(|range| range.end - range.earliest).sum();
+            ensure!(
+                messages == 0,
+                "topic {} of {} has {messages} messages; a backup is restored into empty topics only, so create new ones \
+                 with `sightline topics apply`",
+                self.bus.topic(role),
+                self.bus.describe()
+            );
+        }
+        Ok(())
+    }
+
+    /// Sends the messages of a copy; returns their number.
+    pub async fn import(&self, folder: &Path) -> anyhow::Result<u64> {
+        let copy = open(folder, &self.topics)?;
+        let mut messages = 0;
+        for role in TopicRole::ALL {
+            let ranges = copy.ranges(role).await?;
+            let mut reader = copy.reader(role, Start::Earliest).await?;
+            messages += transfer(&mut *reader, &ranges, role, &*self.bus.producer()).await?;
+        }
+        copy.close().await?;
+        Ok(messages)
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        Ok(self.bus.close().await?)
+    }
+}
+
+/// The embedded log in a backup.
+fn open(folder: &Path, topics: &Topics) -> anyhow::Result<EmbeddedBus> {
+    let kept = topics.map(|topic| (topic.retention, topic.retention_bytes) = (KEPT, None));
+    let options = Options { sync: BusSync::Process, disk_limit: 1 << 60, ..Options::default() };
+    Ok(EmbeddedBus::open(folder, &kept, options)?)
+}
+
+/// Sends the messages of these ranges to a topic, in their order; returns their number.
+async fn transfer(
+    reader: &mut dyn Reader,
+    ranges: &[Range],
+    role: TopicRole,
+    producer: &dyn Producer,
+) -> anyhow::Result<u64> {
+    let mut left: Vec<Range> = ranges.iter().copied().filter(|range| range.earliest < range.end).collect();
+    let (mut acknowledged, mut messages) = (Vec::new(), 0);
+    while !left.is_empty() {
+        let item = tokio::time::timeout(NEXT_TIMEOUT, reader.next()).await;
+        match item.with_context(|| format!("{role}: no message arrived within {NEXT_TIMEOUT:?}"))?? {
+            ReaderItem::Delivery(delivery) => {
+                let position = delivery.position;
+                let is_needed = left.iter().any(|range| range.partition == position.partition);
+                // The end, or beyond it, where the last offsets of the range are unused.
+                left.retain(|range| range.partition != position.partition || position.offset + 1 < range.end);
+                if is_needed
+                    && ranges.iter().any(|range| range.partition == position.partition && position.offset < range.end)
+                {
+                    send(producer, role, delivery.message, &mut acknowledged).await?;
+                    messages += 1;
+                }
+            }
+            // Retention dropped messages that every consumer has finished, or whose time was over.
+            ReaderItem::Gap { partition, to, .. } => {
+                left.retain(|range| range.partition != partition || to < range.end)
+            }
+        }
+    }
+    try_join_all(acknowledged).await?;
+    Ok(messages)
+}
+
+/// Sends a message. Waits for those before it when too many are not acknowledged.
+async fn send(
+    producer: &dyn Producer,
+    role: TopicRole,
+    message: Message,
+    acknowledged: &mut Vec<bus::Acknowledged>,
+) -> anyhow::Result<()> {
+    loop {
+        match producer.send(role, message.clone()) {
+            Ok(sent) => {
+                acknowledged.push(sent);
+                break;
+            }
+            Err(BusError::QueueFull) if !acknowledged.is_empty() => {
+                try_join_all(acknowledged.drain(..)).await?;
+            }
+            Err(error) => bail!(error),
+        }
+    }
+    if acknowledged.len() >= IN_FLIGHT {
+        try_join_all(acknowledged.drain(..)).await?;
+    }
+    Ok(())
+}
