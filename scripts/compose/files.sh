@@ -1,0 +1,67 @@
+# Part of scripts/compose/run.sh: every combination of files is valid and keeps the rules of docs/DEPLOY.md.
+# shellcheck shell=bash
+
+mkdir -p "$SECRETS_DIR" "$TLS_DIR"
+
+check_rules() {
+  local broken
+  broken=$(jq --raw-output --from-file "$root/scripts/compose/rules.jq" "$work/config.json")
+  [ -z "$broken" ] || fail "$COMPOSE_FILE: $broken"
+}
+
+combinations=(
+  "$docker/compose.yaml"
+  "$docker/compose.yaml $docker/compose.dev.yaml"
+  "$docker/compose.yaml $docker/compose.tls.yaml"
+  "$docker/compose.yaml $docker/compose.tls.yaml $docker/compose.tls.dev.yaml"
+  "$docker/compose.yaml $docker/compose.dev.yaml $docker/compose.tls.yaml"
+  "$docker/compose.yaml $docker/compose.dev.yaml $docker/compose.tls.yaml $docker/compose.tls.dev.yaml"
+  "$root/compose.yaml"
+  "$docker/compose.yaml $docker/compose.dev.yaml $root/.devcontainer/compose.yaml"
+)
+# Each of these is added to each of the first six.
+for extra in monitoring gpu "monitoring gpu"; do
+  for number in 0 1 2 3 4 5; do
+    added=${combinations[number]}
+    for file in $extra; do added+=" $docker/compose.$file.yaml"; done
+    combinations+=("$added")
+  done
+done
+
+for combination in "${combinations[@]}"; do
+  # shellcheck disable=SC2086 # One path a word.
+  use $combination
+  SIGHTLINE_IMAGE='' docker compose config --format json >"$work/config.json" || fail "docker compose config of $COMPOSE_FILE"
+  check_rules
+done
+ok "${#combinations[@]} combinations are valid and keep the rules"
+
+builders() { docker compose config --format json | jq '[.services[] | select(.build != null and .image == "sightline:check")] | length'; }
+use "$docker/compose.yaml"
+[ "$(builders)" = 0 ] || fail "production builds an image"
+use "$root/compose.yaml"
+[ "$(builders)" = 1 ] || fail "not exactly one service builds the image"
+
+# What the files of settings select.
+for file in .env.example .env.local .env.prod; do
+  (cd "$root" && unset COMPOSE_FILE && docker compose --env-file "$file" config --quiet) || fail "docker compose config with $file"
+  ! grep -E '^[#A-Z_]*(PASSWORD|TOKEN|SECRET|KEY)=.' "$root/$file" || fail "$file has a secret"
+done
+# `./sightline` reads a .env too, and refuses a SIGHTLINE_ name that is no setting.
+for file in .env.example .env.local .env.prod; do
+  mkdir "$work/$file.folder"
+  grep -v '^COMPOSE_FILE' "$root/$file" >"$work/$file.folder/.env"
+  (cd "$work/$file.folder" && unset SIGHTLINE_IMAGE && "$sightline" models list >"$work/models.log" 2>&1) \
+    || { cat "$work/models.log" >&2; fail "sightline refuses $file"; }
+done
+ok ".env.example, .env.local and .env.prod are valid and have no secret"
+
+# Every metric that an alert rule or a panel names is one that a program exports.
+grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yaml" "$docker"/monitoring/grafana/dashboards/*.json \
+  | sed 's/_bucket$//' | sort --unique >"$work/metrics"
+while read -r metric; do
+  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,indexer,alert-stream}/src "$root"/crates/*/src \
+    || fail "no program exports $metric"
+done <"$work/metrics"
+ok "$(wc -l <"$work/metrics") metrics of alert rules and panels are exported"
+unset COMPOSE_FILE
