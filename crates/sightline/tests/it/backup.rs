@@ -49,7 +49,8 @@ fn refusal(output: &Output) -> String {
 /// Number of results in the documents of a data folder.
 fn results(data: &Path) -> usize {
     let documents = rusqlite::Connection::open(data.join("documents.sqlite")).unwrap();
-    documents.query_row("SELECT count(*) FROM results", [], |row| row.get(0)).unwrap()
+    let count: i64 = documents.query_row("SELECT count(*) FROM results", [], |row| row.get(0)).unwrap();
+    usize::try_from(count).unwrap()
 }
 
 /// Clients that send one image again and again until they are told to stop.
