@@ -339,7 +339,8 @@ mod tests {
             rate: u32,
         }
         let name = "DETECTIONS_PER_SECOND";
-        let read = |sources: &Sources| sources.read([OsString::from("demo")], SettingErrors::default(), |_: &Demo, _| {});
+        let read =
+            |sources: &Sources| sources.read([OsString::from("demo")], SettingErrors::default(), |_: &Demo, _| {});
         let rate = |sources: &Sources| read(sources).ok().map(|demo| demo.rate);
         assert_eq!(rate(&sources(&[(name, "7")], &[("ANOTHER", "x")])), Some(7));
         assert_eq!(rate(&sources(&[], &[(name, "8")])), Some(8));

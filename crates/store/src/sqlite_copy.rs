@@ -29,7 +29,7 @@ pub fn copy_sqlite(from: &Path, to: &Path) -> Result<(), StoreError> {
 /// As [`copy_sqlite`].
 pub fn copy_documents(from: &Path, to: &Path) -> Result<i64, StoreError> {
     let copy = copy(from, to)?;
-    copy.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| failed(from, error))
+    copy.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| failed(from, &error))
 }
 
 /// Copies a file of accounts; returns its schema version.
@@ -38,19 +38,19 @@ pub fn copy_documents(from: &Path, to: &Path) -> Result<i64, StoreError> {
 /// As [`copy_sqlite`].
 pub fn copy_accounts(from: &Path, to: &Path) -> Result<i64, StoreError> {
     let newest = "SELECT coalesce(max(version), 0) FROM sightline_schema";
-    copy(from, to)?.query_row(newest, [], |row| row.get(0)).map_err(|error| failed(from, error))
+    copy(from, to)?.query_row(newest, [], |row| row.get(0)).map_err(|error| failed(from, &error))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<Connection, StoreError> {
     // Not read-only: the first connection after a kill recovers the write-ahead log.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(from, flags).map_err(|error| failed(from, error))?;
-    let mut copy = Connection::open(to).map_err(|error| failed(to, error))?;
-    copy_pages(&source, &mut copy).map_err(|error| failed(from, error))?;
+    let source = Connection::open_with_flags(from, flags).map_err(|error| failed(from, &error))?;
+    let mut copy = Connection::open(to).map_err(|error| failed(to, &error))?;
+    copy_pages(&source, &mut copy).map_err(|error| failed(from, &error))?;
     // The pages of a file with a write-ahead log say that there is one.
-    copy.pragma_update(None, "journal_mode", "DELETE").map_err(|error| failed(to, error))?;
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(|error| failed(to, &error))?;
     let found: String =
-        copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| failed(from, error))?;
+        copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| failed(from, &error))?;
     if found != "ok" {
         return Err(StoreError::Fatal(format!("{} is damaged: {found}", from.display())));
     }
@@ -66,13 +66,16 @@ fn copy_pages(source: &Connection, copy: &mut Connection) -> rusqlite::Result<()
             StepResult::Done => return Ok(()),
             _ if Instant::now() < deadline => std::thread::sleep(PAUSE),
             _ => {
-                return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+                return Err(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+                    None,
+                ));
             }
         }
     }
 }
 
-fn failed(path: &Path, error: rusqlite::Error) -> StoreError {
+fn failed(path: &Path, error: &rusqlite::Error) -> StoreError {
     StoreError::Unavailable(format!("{} cannot be copied: {error}", path.display()))
 }
 

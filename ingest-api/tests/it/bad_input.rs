@@ -79,7 +79,7 @@ async fn bad_json_is_refused_with_a_hint() {
         ("/v1/detections", "{", 400, "not JSON"),
         ("/v1/detections", r#"{"label": "x", "confidence": NaN}"#, 400, "not JSON"),
         ("/v1/detections", r#"{"label": "x", "box": {"x": NaN}}"#, 400, "not JSON"),
-        ("/v1/detections", r#"{"label": "x", "confidence": 1e999}"#, 400, "not JSON"),
+        ("/v1/detections", r#"{"label": "x", "confidence": 1e999}"#, 422, "a number is too large"),
         ("/v1/detections", "{}", 422, "label"),
         ("/v1/detections", "[]", 422, "object"),
         ("/v1/detections", r#"{"label": ""}"#, 422, "1 to 64"),

@@ -143,7 +143,7 @@ async fn transfer(
             }
             // Retention dropped messages that every consumer has finished, or whose time was over.
             ReaderItem::Gap { partition, to, .. } => {
-                left.retain(|range| range.partition != partition || to < range.end)
+                left.retain(|range| range.partition != partition || to < range.end);
             }
         }
     }

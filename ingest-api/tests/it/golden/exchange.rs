@@ -24,8 +24,9 @@ const RESPONSE_HEADERS: [&str; 8] = [
     "www-authenticate",
 ];
 /// JSON fields, form fields and query parameters whose values are secrets or keys.
-const SECRETS: [&str; 9] =
-    ["access_token", "id_token", "jti", "kid", "next_cursor", "refresh_token", "state", "token", "x"];
+const SECRETS: [&str; 8] = ["access_token", "id_token", "jti", "kid", "next_cursor", "refresh_token", "token", "x"];
+/// The `state` of OpenID Connect is random and at least as long as this; that of a rule is a word.
+const OIDC_STATE_LENGTH: usize = 20;
 /// JSON fields with seconds since 1970.
 const SECONDS: [&str; 3] = ["exp", "iat", "nbf"];
 
@@ -158,7 +159,8 @@ impl Normaliser {
     }
 
     fn field(&mut self, name: &str, value: &str) -> String {
-        if SECRETS.contains(&name) { format!("<{name}>") } else { self.text(value) }
+        let is_oidc_state = name == "state" && value.len() >= OIDC_STATE_LENGTH;
+        if is_oidc_state || SECRETS.contains(&name) { format!("<{name}>") } else { self.text(value) }
     }
 
     /// A text without UUIDs, present times and ports of this machine.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use accounts::{AccessError, Accounts, AccountsService, Actor, Caller, RateLimitDecision, Scope, UserAccess};
+use accounts::{
+    AccessError, Accounts, AccountsService, Actor, Caller, RateLimitDecision, RateLimits, Scope, UserAccess,
+};
 use async_trait::async_trait;
 use contracts::FrameId;
 use store::relational::{Role, UserLimit, UserRecord};
