@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
@@ -76,7 +76,13 @@ impl Relational {
         // Only after that check: the journal mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        let writer = with_time_limit(&label, pool(1).connect_with(options.clone())).await?;
+        // SQLite itself rolls back when the disk is full. The driver then fails to roll back and counts the transaction as open, so
+        // no other can begin on this connection: replace it.
+        let writer = pool(1).before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        });
+        let writer = with_time_limit(&label, writer.connect_with(options.clone())).await?;
         let readers = with_time_limit(&label, pool(SQLITE_READERS).connect_with(options)).await?;
         Ok(Self::on(Pools::Sqlite { readers, writer }, label))
     }
@@ -269,5 +275,30 @@ impl Transaction {
         };
         let column = if self.is_postgres() { "QUERY PLAN" } else { "detail" };
         rows.iter().map(|row| row.get(column)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_on_a_full_disk_does_not_block_later_ones() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+        let mut setup = database.begin().await.unwrap();
+        setup.script("CREATE TABLE filled (content BLOB)").await.unwrap();
+        setup.commit().await.unwrap();
+        // The connection then fails like one on a full disk. The setting ends with it.
+        let Pools::Sqlite { writer, .. } = &database.pools else { panic!("it is SQLite") };
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(writer).await.unwrap();
+        let fill = "INSERT INTO filled VALUES (zeroblob(1000000))";
+        let mut transaction = database.begin().await.unwrap();
+        let full = transaction.execute(fill, Vec::new()).await.unwrap_err();
+        assert!(matches!(full, StoreError::DiskFull(_)), "{full:?}");
+        drop(transaction);
+        let mut later = database.begin().await.unwrap();
+        later.execute(fill, Vec::new()).await.unwrap();
+        later.commit().await.unwrap();
     }
 }
