@@ -1,10 +1,9 @@
 # Sourced by scripts/kubernetes-check: builds the programs of a Kubernetes cluster and of its charts, once, into the cache. Go
-# checks every module against the committed go.sum; etcd is Debian's. The first build needs about ten minutes of CPU time.
+# checks every module against the committed go.sum. The first build needs about fifteen minutes of CPU time.
 # shellcheck shell=bash
 
 kubernetes_go=$root/scripts/kubernetes/cluster
 conftest_go=$root/scripts/kubernetes/conftest
-etcd=$cache/kubernetes/etcd-$(. /etc/os-release && echo "$VERSION_ID")
 
 # The folder of a module's programs: another version of anything in it is another folder.
 programs_of() { printf '%s/kubernetes/%s-%s\n' "$cache" "$(basename "$1")" "$(cat "$1/go.mod" "$1/go.sum" | sha256sum | cut -c1-12)"; }
@@ -45,7 +44,7 @@ version_flags() {
 # build_programs MODULE: one program after the other, because linking needs a lot of memory. Another session may build at the
 # same time: the second one waits and then finds everything built.
 build_programs() (
-  local module=$1 programs package flags
+  local module=$1 programs package name flags
   programs=$(programs_of "$module")
   [ ! -f "$programs/complete" ] || return 0
   mkdir -p "$programs"
@@ -55,19 +54,12 @@ build_programs() (
   flags=$(version_flags)
   cd "$module" || die "there is no $module"
   for package in $(go list tool); do
-    say "building $(basename "$package") of Go module $(basename "$module")"
-    CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "$flags" -o "$programs/" "$package" || die "could not build $package"
+    case $package in go.etcd.io/etcd/server/*) name=etcd ;; *) name=$(basename "$package") ;; esac
+    say "building $name of Go module $(basename "$module")"
+    CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "$flags" -o "$programs/$name" "$package" || die "could not build $package"
   done
   touch "$programs/complete"
 )
-
-# The Debian package is unpacked and not installed, because its installation would start a system service.
-install_etcd() {
-  [ ! -f "$etcd/complete" ] || return 0
-  unpack_debian "$etcd" etcd-server
-  "$etcd/usr/bin/etcd" --version >/dev/null || die "etcd does not run on this machine"
-  touch "$etcd/complete"
-}
 
 # go_module NAME VERSION SUM: prints the folder of a module whose files are used and whose code is not built.
 go_module() {

@@ -48,7 +48,7 @@ start_cluster() {
   peer_port=$(free_port $((etcd_port + 1)))
   api_port=$(free_port $((peer_port + 1)))
   token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
-  launch etcd "$etcd/usr/bin/etcd" --data-dir "$work/etcd" --unsafe-no-fsync --log-level error \
+  launch etcd etcd --data-dir "$work/etcd" --unsafe-no-fsync --log-level error \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
     --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-cluster "default=http://127.0.0.1:$peer_port"
