@@ -78,10 +78,6 @@ current-context: check
 CONFIG
 }
 
-# kwok is started last.
-pause_nodes() { kill -STOP "${processes[-1]}"; }
-resume_nodes() { kill -CONT "${processes[-1]}"; }
-
 # Two nodes whose pods are ready at once, and whose jobs complete at once.
 start_kwok() {
   local stages name
