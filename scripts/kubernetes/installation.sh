@@ -47,10 +47,17 @@ check_server_side() {
     [ "$(grep -c created "$work/applied.log")" = "$(grep -c '^kind: ' "$work/kustomized-$name.yaml")" ] \
       || die "not every object of $name was applied"
   done
+  # The selector that docs/KUBERNETES.md gives for the jobs.
+  is "what is applied first" "job.batch/sightline-migrate job.batch/sightline-topics" jobs_first
   ! said=$(sed 's/enableServiceLinks/enableServiceLink/' "$work/kustomized-base.yaml" \
     | kubectl apply --dry-run=server --validate=strict --filename - 2>&1) || die "the API server accepts a misspelt field"
   grep -q 'unknown field "spec.template.spec.enableServiceLink"' <<<"$said" || die "a misspelt field is refused otherwise: $said"
   echo "API server: accepts base and overlays, refuses a misspelt field"
+}
+
+jobs_first() {
+  kubectl apply --dry-run=server --output name --kustomize "$kubernetes/overlays/example" \
+    --selector 'app.kubernetes.io/component in (topics, migrate)' | grep '^job' | sort | paste -sd ' '
 }
 
 check_install() {
@@ -128,16 +135,16 @@ check_drain() {
   kubectl cordon node-2 >/dev/null
   kube delete pod --selector app.kubernetes.io/component=ingest-api --wait=false >/dev/null
   within 30 "both pods of the API on node-1" ready_on_node_1
-  ! said=$(drain node-1 2>&1) || die "a drain evicts every pod of a service at once"
+  ! said=$(drain node-1 7s 2>&1) || die "a drain evicts every pod of a service at once"
   grep -q "would violate the pod's disruption budget" <<<"$said" || die "the drain failed for another reason: $said"
   is "ready pods during the drain" 1 field deployment/sightline-ingest-api .status.readyReplicas
   kubectl uncordon node-2 >/dev/null
-  drain node-1 >/dev/null 2>&1 || die "the drain fails although there is another node"
+  drain node-1 60s >/dev/null 2>&1 || die "the drain fails although there is another node"
   kubectl uncordon node-1 >/dev/null
   echo "drain: one pod of a service at a time"
 }
 
-drain() { kubectl drain "$1" --pod-selector app.kubernetes.io/component=ingest-api --delete-emptydir-data --timeout "${2:-12s}"; }
+drain() { kubectl drain "$1" --pod-selector app.kubernetes.io/component=ingest-api --delete-emptydir-data --timeout "$2"; }
 
 ready_on_node_1() {
   local nodes
