@@ -107,10 +107,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a.db"), folder.path().join("b.db"));
         let connection = Connection::open(&from).unwrap();
-        connection.execute_batch("CREATE TABLE t (n TEXT); CREATE INDEX i ON t (n)").unwrap();
-        for number in 0..2000 {
-            connection.execute("INSERT INTO t VALUES (?)", [format!("{number:0100}")]).unwrap();
-        }
+        let fill = "CREATE TABLE t (n TEXT); CREATE INDEX i ON t (n);
+            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2000)
+            INSERT INTO t SELECT printf('%0100d', n) FROM numbers";
+        connection.execute_batch(fill).unwrap();
         drop(connection);
         let mut bytes = std::fs::read(&from).unwrap();
         let middle = bytes.len() / 2;

@@ -93,10 +93,16 @@ impl Maintenance {
     fn drop_old(&self) -> Result<(), BusError> {
         let now = SystemTime::now();
         for log in &self.topics {
-            let may_drop = |ends: &[i64], newest| {
-                (newest + log.topic.retention <= now || log.is_over_its_size()) && self.is_consumed(log, ends)
-            };
-            while log.drop_oldest(may_drop)? {}
+            loop {
+                // Before the call, which holds the lock of the topic.
+                let is_over = log.is_over_its_size();
+                let may_drop = |ends: &[i64], newest| {
+                    (is_over || newest + log.topic.retention <= now) && self.is_consumed(log, ends)
+                };
+                if !log.drop_oldest(may_drop)? {
+                    break;
+                }
+            }
         }
         while self.usage.is_tight() && self.drop_early()? {}
         Ok(())

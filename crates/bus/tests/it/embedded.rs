@@ -109,7 +109,10 @@ async fn a_topic_over_its_size_drops_consumed_messages_alone() {
     let limited = |topic: &mut contracts::Topic| topic.retention_bytes = Some(400_000);
     let bus = EmbeddedBus::open(&folder.path(), &topics().map(limited), folder.options).unwrap();
     let mut member = TestMember::of(&bus).await;
-    send(&bus, TopicRole::Frames, (0..60).map(|number| numbered("k", number, 50_000))).await;
+    // Each group is more than a segment.
+    for group in 0..6 {
+        send(&bus, TopicRole::Frames, (0..10).map(|number| numbered("k", group * 10 + number, 50_000))).await;
+    }
     let taken = member.take(60).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0, "a message that was not consumed is dropped");
