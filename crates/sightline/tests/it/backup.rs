@@ -233,21 +233,16 @@ async fn a_damaged_or_newer_backup_is_refused_before_anything_is_written() {
     refused("is not a complete backup");
 }
 
-#[test]
-fn a_backup_names_what_is_on_servers() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_names_what_is_on_servers() {
     let folder = TestFolder::new();
-    let data = folder.path("data");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
-    command.args(["migrate", "--data-dir"]).arg(&data).env_clear();
-    assert!(command.status().unwrap().success());
-    let with_kafka = ["backup", "--kafka-brokers", "broker:9092"];
-    let line = printed(&run(&with_kafka, &folder.path("backup"), &data));
-    assert!(line.contains("not in this backup: the log (Kafka)"), "{line}");
-    let files: BTreeSet<String> = folder
-        .path("backup")
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert_eq!(files, ["accounts.sqlite", "blobs", "documents.sqlite", "manifest.json"].map(str::to_owned).into());
+    let mut up = TestServer::start(&[]).await;
+    assert!(up.process.stop(), "{}", up.process.output());
+    let arguments = ["backup", "--mongodb-uri", "mongodb://mongodb/sightline"];
+    let lines = printed(&run(&arguments, &folder.path("backup"), &up.data.path().join("data")));
+    assert!(lines.contains("not in this backup: documents (MongoDB)"), "{lines}");
+    let entries = folder.path("backup").read_dir().unwrap();
+    let files: BTreeSet<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let expected = ["accounts.sqlite", "admin.token", "blobs", "log", "manifest.json"];
+    assert_eq!(files, expected.map(str::to_owned).into());
 }
