@@ -94,20 +94,35 @@ install_postgres() {
   touch "$postgres/complete"
 }
 
-# Debian 12 has no pgvector, but Debian 13 has: its source package is fetched from the mirror that this machine already uses,
-# with separate package lists, so that the machine's package sources do not change.
-fetch_pgvector_source() {
-  local folder=$1 mirror options
+# The Debian mirror that this machine already uses.
+debian_mirror() {
+  local mirror
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' \
     | awk '$2 ~ /^(bookworm|stable|oldstable)$/ && $3 == "main" && $4 == "Packages" {print $1; exit}')
   [ -n "$mirror" ] || die "no Debian mirror among this machine's package sources"
+  printf '%s\n' "$mirror"
+}
+
+# trixie_lists FOLDER deb|deb-src: the package lists of Debian 13, separate ones, so that the machine's package sources do not change.
+# The file FOLDER/options has the options with which apt-get uses them, one a line.
+trixie_lists() {
+  local folder=$1 mirror options
+  mirror=$(debian_mirror)
   mkdir -p "$folder/lists/partial"
-  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$folder/sources.list"
-  options=(-o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null
-    -o "Dir::State::Lists=$folder/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
-    -o "APT::Sandbox::User=$(id -un)")
-  (cd "$folder" && apt-get "${options[@]}" update -q >&2 \
-    && apt-get "${options[@]}" source -q --download-only --only-source pgvector=0.8.0-1 >&2) \
+  echo "$2 [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$folder/sources.list"
+  printf '%s\n' -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o "Dir::State::Lists=$folder/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+    -o "APT::Sandbox::User=$(id -un)" >"$folder/options"
+  mapfile -t options <"$folder/options"
+  apt-get "${options[@]}" update -q >&2 || die "could not fetch the package lists of Debian 13"
+}
+
+# Debian 12 has no pgvector, but Debian 13 has its source package.
+fetch_pgvector_source() {
+  local folder=$1 options
+  trixie_lists "$folder" deb-src
+  mapfile -t options <"$folder/options"
+  (cd "$folder" && apt-get "${options[@]}" source -q --download-only --only-source pgvector=0.8.0-1 >&2) \
     || die "could not fetch Debian's source package of pgvector"
   has_hash "$folder/pgvector_0.8.0.orig.tar.gz" 867a2c328d4928a5a9d6f052cd3bc78c7d60228a9b914ad32aa3db88e9de27b0 \
     || die "pgvector's source has a wrong hash"
