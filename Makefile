@@ -1,5 +1,5 @@
 # The common commands; the work is in scripts/. `make help` lists them.
-.PHONY: help up build setup test test-real lint bench compose-secret clean
+.PHONY: help up build setup test test-real lint bench compose-secrets clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -27,8 +27,8 @@ lint: setup ## check formatting, clippy, documentation, names in documents, shel
 bench: setup ## measure the figures of docs/BENCHMARKS.md (one hour; scripts/bench --quick: a few minutes)
 	@scripts/bench
 
-compose-secret: ## create the operator's token for docker compose, once
-	@scripts/compose-secret
+compose-secrets: ## create the passwords and the operator's token for docker compose, once
+	@scripts/compose-secrets
 
 clean: ## delete the build output; downloads and models stay in the cache
 	scripts/with-env cargo clean

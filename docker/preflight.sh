@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs before everything else in compose: prints one line for each thing that is missing, and fails if there is one.
+set -u
+failed=0
+fault() {
+  echo "error: $*" >&2
+  failed=1
+}
+
+for name in admin_token database_url mongodb_key mongodb_password mongodb_uri postgres_password redis_password redis_url; do
+  [ -s "/run/secrets/$name" ] || fault "the secret $name is empty: make compose-secrets creates it"
+done
+
+# Other processors have no such flag.
+if grep -q '^flags' /proc/cpuinfo && ! grep -q '^flags.* avx ' /proc/cpuinfo; then
+  fault "this processor has no AVX, which MongoDB needs"
+fi
+
+free=$(df -Pm /blobs | awk 'NR == 2 {print $4}')
+if [ "$free" -lt "$LEAST_FREE_MB" ]; then
+  fault "the disk of Docker's volumes has $free MB free; LEAST_FREE_MB=$LEAST_FREE_MB are wanted"
+fi
+exit "$failed"
