@@ -1,0 +1,79 @@
+# Sourced by scripts/compose/run.sh: a compose project, requests to it, and waiting.
+# shellcheck shell=bash
+
+work=$(mktemp -d)
+# No setting of the caller reaches compose, and no .env of the checkout.
+for name in $(compgen -v | grep -E '^(SIGHTLINE_[A-Z]|[A-Z]+_IMAGE$|[A-Z]+_MEMORY$)'); do
+  case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH) ;; *) unset "$name" ;; esac
+done
+export SIGHTLINE_IMAGE=sightline:check COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
+export COMPOSE_PROJECT_NAME=sightline
+docker=$root/docker
+address=
+token=
+
+ok() { say "ok   $*"; }
+fail() { say "FAIL $*"; exit 1; }
+
+# Called by the trap at the end.
+show_failure() {
+  local status=$?
+  if [ "$status" != 0 ] && [ -n "${COMPOSE_FILE:-}" ]; then
+    docker compose ps --all >&2 || true
+    docker compose logs --no-color --tail 15 >&2 || true
+  fi
+  rm -rf "$work"
+}
+
+# use FILE…: the compose files of the following commands.
+use() { COMPOSE_FILE=$(IFS=:; echo "$*"); export COMPOSE_FILE; }
+
+# compose ARGUMENT…: without its progress; its output is shown if it fails.
+compose() {
+  docker compose "$@" >"$work/compose.log" 2>&1 || { cat "$work/compose.log" >&2; fail "docker compose $*"; }
+}
+
+# refused TEXT COMMAND…: the command must fail and say this.
+refused() {
+  local text=$1
+  shift
+  ! "$@" >"$work/refused.log" 2>&1 || fail "it succeeded: $*"
+  grep --quiet -- "$text" "$work/refused.log" || { cat "$work/refused.log" >&2; fail "no line has: $text"; }
+}
+
+# within SECONDS COMMAND…: repeats the command until it succeeds.
+within() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until ("$@") >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "still failing: $*"; return 0; }
+    sleep 0.1
+  done
+}
+
+container_of() { docker compose ps --quiet "$1" | head -n 1; }
+state_of() { docker inspect --format "{{$2}}" "$(container_of "$1")"; }
+is_healthy() { [ "$(state_of "$1" .State.Health.Status)" = healthy ]; }
+is_restarted() { [ "$(state_of "$1" .State.StartedAt)" != "$2" ]; }
+
+# call ARGUMENT…: curl as the operator, at $address.
+call() {
+  local path=$1
+  shift
+  curl --silent --show-error --max-time 60 --cacert "$work/ca.pem" --header "Authorization: Bearer $token" "$address$path" "$@"
+}
+
+# push KEY: sends the photograph until it is accepted. The same key is the same frame.
+push() {
+  local status deadline=$((SECONDS + 60))
+  while true; do
+    status=$(call '/v1/frames?stream=gate' --header 'Content-Type: image/png' --header "Idempotency-Key: $1" \
+      --data-binary "@$photo" --output "$work/frame.json" --write-out '%{http_code}' 2>"$work/frame.error") || status=000
+    case $status in 200 | 202) return 0 ;; esac
+    [ "$SECONDS" -lt "$deadline" ] || fail "the frame $1 was not accepted: $status $(cat "$work/frame.json" "$work/frame.error")"
+    sleep 0.2
+  done
+}
+
+frames() { call '/v1/frames?limit=100' | jq '.items | length'; }
+faces() { call '/v1/stats?group_by=label' | jq --compact-output .; }
