@@ -1,0 +1,33 @@
+# Part of scripts/compose/run.sh: bad input stops the start with one clear line, before the services run.
+# shellcheck shell=bash
+
+use "$docker/compose.yaml"
+running() { docker ps --format '{{.Names}}' | paste -sd' '; }
+nothing_runs() { [ -z "$(running)" ] || fail "these containers run: $(running)"; }
+in_the_log_of() { docker compose logs --no-log-prefix "$1" 2>&1 | grep --quiet -- "$2" || fail "the log of $1 does not have: $2"; }
+
+rm -rf "$SECRETS_DIR"
+refused "$SECRETS_DIR/" docker compose up --detach
+nothing_runs
+compose down --volumes
+ok "without secrets nothing starts, and the message names the file"
+
+"$root/scripts/compose-secrets" "$SECRETS_DIR"
+: >"$SECRETS_DIR/redis_url"
+refused 'preflight.* exit' docker compose up --detach
+in_the_log_of preflight 'error: the secret redis_url is empty: make compose-secrets creates it'
+nothing_runs
+compose down --volumes
+"$root/scripts/compose-secrets" "$SECRETS_DIR"
+ok "with an empty secret nothing starts, and preflight names it"
+
+LEAST_FREE_MB=999999999 refused 'preflight.* exit' docker compose up --detach
+in_the_log_of preflight 'LEAST_FREE_MB=999999999 are wanted'
+nothing_runs
+compose down --volumes
+ok "with too little space nothing starts"
+
+SIGHTLINE_IMAGE=sightline:none refused 'sightline:none' docker compose up --detach
+nothing_runs
+compose down --volumes
+ok "an image that is not there is not looked for in a registry"
