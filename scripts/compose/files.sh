@@ -3,29 +3,10 @@
 
 mkdir -p "$SECRETS_DIR" "$TLS_DIR"
 
-# rule NAME FILTER: a jq filter over the project that prints each service that breaks the rule.
-rule() {
-  local broken
-  broken=$(jq --raw-output ".services | to_entries[] | $2 | .key" "$work/config.json" | paste -sd' ')
-  [ -z "$broken" ] || fail "$COMPOSE_FILE: $1: $broken"
-}
-
-# Runs once: it ends.
-once='(.key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics"))'
-
 check_rules() {
-  rule "no limit of its log" 'select(.value.logging.options."max-size" == null or .value.logging.options."max-file" == null)'
-  rule "no limit of its memory" "select($once | not) | select(.value.mem_limit == null)"
-  rule "it may gain privileges" "select($once | not) | select(.key != \"dev\")
-    | select((.value.security_opt // []) | index(\"no-new-privileges:true\") | not)"
-  rule "no health check" "select($once | not) | select(.key | IN(\"demo\", \"dev\") | not) | select(.value.healthcheck.test == null)"
-  rule "its check starts Java or Node" 'select((.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-"))'
-  rule "a floating image" 'select(.value.image != null) | select(.value.image | test(":(latest|[0-9]+)$|^[^:]*$"))'
-  rule "our image would be looked for in a registry" 'select(.value.image == "sightline:dev") | select(.value.pull_policy != "never")'
-  rule "a password in its settings" 'select((.value.environment // {}) | to_entries[] | select(.value != null)
-    | (.value | tostring | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|TOKEN$")) and (.value | tostring | test("^/run/") | not)))'
-  rule "it reaches the databases and is published" 'select((.value.networks // {}) | keys == ["data", "edge"])
-    | select(.value.ports != null)'
+  local broken
+  broken=$(jq --raw-output --from-file "$root/scripts/compose/rules.jq" "$work/config.json")
+  [ -z "$broken" ] || fail "$COMPOSE_FILE: $broken"
 }
 
 combinations=(
@@ -64,7 +45,7 @@ use "$root/compose.yaml"
 # What the files of settings select.
 for file in .env.example .env.local .env.prod; do
   (cd "$root" && unset COMPOSE_FILE && docker compose --env-file "$file" config --quiet) || fail "docker compose config with $file"
-  ! grep -E '^[A-Z_]*(PASSWORD|TOKEN|SECRET|KEY)[A-Z_]*=.' "$root/$file" || fail "$file has a secret"
+  ! grep -E '^[#A-Z_]*(PASSWORD|TOKEN|SECRET|KEY)=.' "$root/$file" || fail "$file has a secret"
 done
 # `./sightline` reads a .env too, and refuses a SIGHTLINE_ name that is no setting.
 for file in .env.example .env.local .env.prod; do
@@ -74,4 +55,13 @@ for file in .env.example .env.local .env.prod; do
     || { cat "$work/models.log" >&2; fail "sightline refuses $file"; }
 done
 ok ".env.example, .env.local and .env.prod are valid and have no secret"
+
+# Every metric that an alert rule or a panel names is one that a program exports.
+grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yml" "$docker"/monitoring/grafana/dashboards/*.json \
+  | sed 's/_bucket$//' | sort --unique >"$work/metrics"
+while read -r metric; do
+  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,indexer,alert-stream}/src "$root"/crates/*/src \
+    || fail "no program exports $metric"
+done <"$work/metrics"
+ok "$(wc -l <"$work/metrics") metrics of alert rules and panels are exported"
 unset COMPOSE_FILE

@@ -1,0 +1,73 @@
+# Part of scripts/compose/run.sh: the file compose.yaml in the root, as from a fresh clone, and what is used with it.
+# shellcheck shell=bash
+
+# Kafdrop's image cannot be had where this check runs, so the list of topics stands for it.
+services=(demo ingest-api detector-worker indexer alert-stream)
+unset SECRETS_DIR
+export DETECTIONS_PER_SECOND=20
+use "$root/compose.yaml"
+[ ! -e "$docker/secrets" ] || say "note: this checkout has docker/secrets, which development does not use"
+compose up --detach --wait "${services[@]}"
+address=http://127.0.0.1:8000
+token=$(docker compose exec -T ingest-api cat /run/secrets/admin_token)
+[ "$(call /readyz | jq --raw-output .status)" = ok ] || fail "not ready: $(call /readyz)"
+vehicles() { call '/v1/stats?group_by=make' | jq '[.items[].count] | add // 0'; }
+has_vehicles() { [ "$(vehicles)" -ge 20 ]; }
+within 30 has_vehicles
+ok "without a step before it, the API listens on 8000 and counts the demo's vehicles"
+
+docker exec broker kafka-console-consumer --bootstrap-server broker:9092 --topic sightline.results --from-beginning --max-messages 3 \
+  --timeout-ms 20000 >"$work/consumed" 2>"$work/consumed.log" || fail "the console consumer: $(cat "$work/consumed.log")"
+[ "$(wc -l <"$work/consumed")" = 3 ] || fail "the console consumer read $(cat "$work/consumed")"
+head -n 1 "$work/consumed" | jq --exit-status '[keys[] | ascii_downcase] | contains(["year", "make", "model", "category"])' >/dev/null \
+  || fail "no bare vehicle: $(head -n 1 "$work/consumed")"
+ok "docker exec broker kafka-console-consumer prints the vehicles"
+
+# From this machine, by the published port.
+python3 - <<'PYTHON' || fail "Kafka's port 29092 is not published"
+import socket
+socket.create_connection(("127.0.0.1", 29092), 5).close()
+PYTHON
+compose down --volumes
+
+# The reference system's names of topics: an operator's own topics.yaml.
+sed -e 's/name: sightline.results$/name: intellisite.detections/' -e 's/name: sightline.alerts$/name: intellisite.alerts/' \
+  "$root/topics.yaml" >"$work/topics.yaml"
+cat >"$work/names.yaml" <<YAML
+x-topics: &topics
+  environment: { SIGHTLINE_TOPICS_FILE: /topics.yaml }
+  configs: [{ source: topics, target: /topics.yaml }]
+services:
+  topics: *topics
+  ingest-api: *topics
+  detector-worker: *topics
+  indexer: *topics
+  alert-stream: *topics
+  demo: *topics
+configs:
+  topics: { file: $work/topics.yaml }
+YAML
+use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$work/names.yaml"
+compose up --detach --wait "${services[@]}"
+token=$(docker compose exec -T ingest-api cat /run/secrets/admin_token)
+within 30 has_vehicles
+for topic in intellisite.detections intellisite.alerts; do
+  docker compose exec -T broker kafka-console-consumer --bootstrap-server broker:9092 --topic "$topic" --from-beginning \
+    --max-messages 1 --timeout-ms 20000 >"$work/consumed" 2>"$work/consumed.log" || fail "$topic: $(cat "$work/consumed.log")"
+  [ "$(wc -l <"$work/consumed")" = 1 ] || fail "nothing on $topic"
+done
+ok "the reference system's topics have vehicles and alerts"
+compose down --volumes
+
+# The devcontainer: its servers, the folder of the project, the secrets.
+use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$root/.devcontainer/compose.yaml"
+mapfile -t needed < <(sed '/^ *\/\//d' "$root/.devcontainer/devcontainer.json" | jq --raw-output '.runServices[]' | grep -v kafdrop)
+compose up --detach --wait "${needed[@]}"
+docker compose exec -T dev bash -euc '
+  [ -x scripts/setup ]
+  for server in broker/9092 mongodb/27017 postgres/5432 redis/6379; do : >"/dev/tcp/$server"; done
+  grep -q ^postgres:// "$SIGHTLINE_DATABASE_URL_FILE"' || fail "the devcontainer does not reach its servers"
+mapfile -t files < <(sed '/^ *\/\//d' "$root/.devcontainer/devcontainer.json" | jq --raw-output '.dockerComposeFile[]')
+for file in "${files[@]}"; do [ -f "$root/.devcontainer/$file" ] || fail "devcontainer.json names $file, which is not there"; done
+ok "the devcontainer opens the project with its servers"
+compose down --volumes

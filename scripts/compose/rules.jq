@@ -1,0 +1,20 @@
+# The rules of docs/DEPLOY.md for `docker compose config --format json`. Prints a line for each service that breaks one.
+def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics");
+def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
+def is_password: (.value | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|TOKEN$")) and (.value | startswith("/run/") | not));
+
+def broken:
+  if .value.logging.options."max-size" == null or .value.logging.options."max-file" == null then "no limit of its log" else empty end,
+  if (once | not) and .value.mem_limit == null then "no limit of its memory" else empty end,
+  if (once or .key == "dev" | not) and ((.value.security_opt // []) | index("no-new-privileges:true") | not)
+  then "it may gain privileges" else empty end,
+  if (once or (.key | IN("demo", "dev")) | not) and .value.healthcheck.test == null then "no health check" else empty end,
+  if (.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-") then "its check starts Java or Node" else empty end,
+  if .value.image // "" | test(":(latest|[0-9]+)$|^[^:]*$") then "a floating image" else empty end,
+  if .value.image == "sightline:dev" and .value.pull_policy != "never" then "our image would be looked for in a registry" else empty end,
+  if any(values; is_password) then "a password in its settings" else empty end,
+  if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])
+  then "a database outside of its network" else empty end,
+  if any((.value.ports // [])[]; .host_ip != "127.0.0.1") and .key != "nginx" then "published beyond this machine" else empty end;
+
+.services | to_entries[] | "\(.key): \(broken)"
