@@ -4,8 +4,6 @@
 
 docker_home=$cache/docker
 engine=$docker_home/engine-20.10
-# Made again when the recipe of the base images changes.
-bases=(debian:bookworm debian:bookworm-slim debian:trixie-slim)
 
 # The engine is of this Debian; Compose and Buildx are of the next one, because this one's Compose does not know `include`.
 install_engine() {
@@ -47,6 +45,13 @@ debian_tree() {
       && rm -f "$folder/etc/apt/sources.list"
   fi
   rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*
+  without_documents "$folder"
+}
+
+# The public -slim images have no documents and translations, and their package manager adds none.
+without_documents() {
+  printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' >"$1/etc/dpkg/dpkg.cfg.d/docker"
+  rm -rf "$1"/usr/share/{doc,man,info,locale}/*
 }
 
 # make_bases FOLDER: imports the base images that the engine lacks. The base of build stages trusts the authorities that this machine

@@ -22,6 +22,7 @@ mod entry;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+pub mod program;
 mod resume;
 mod sse;
 mod stream_credentials;

@@ -35,6 +35,7 @@ mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod pixels;
+pub mod program;
 pub mod publisher;
 pub mod registry;
 mod retention;

@@ -21,6 +21,7 @@ mod batcher;
 mod bounded_map;
 mod config;
 mod consumer;
+pub mod program;
 mod worker;
 
 use std::sync::Arc;

@@ -36,6 +36,15 @@ within 60 are_watched
 [ "$(jq --raw-output .id "$watched" | sort | uniq --repeated | wc -l)" = 0 ] || fail "an alert came twice: $(cat "$watched")"
 ok "$(wc -l <"$accepted") frames were accepted, counted, and alerted once each"
 
+# Redis counts for all instances; without it each counts for itself.
+compose stop redis
+is_degraded() { [ "$(call /readyz | jq --raw-output '.status, (.checks.redis | startswith("degraded"))' | paste -sd' ')" = 'degraded true' ]; }
+within 20 is_degraded
+accept without-redis
+compose start redis
+within 20 is_healthy redis
+ok "without Redis the service is ready, says that it is degraded, and accepts frames"
+
 compose up --detach --wait --scale detector-worker=3 --no-recreate
 [ "$(docker compose ps --quiet detector-worker | wc -l)" = 3 ] || fail "not three workers"
 for number in $(seq 12); do accept "scaled-$number"; done

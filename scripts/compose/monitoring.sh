@@ -15,8 +15,12 @@ done
 
 export SECRETS_DIR=$work/secrets
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
-use "$docker/compose.yaml" "$docker/compose.monitoring.yaml"
+# A start script of PostgreSQL that takes longer than the health check's first looks: its temporary server must not count as healthy.
+echo 'sleep 8' >"$work/slow.sh"
+printf 'services: { postgres: { volumes: ["%s:/docker-entrypoint-initdb.d/slow.sh:ro"] } }\n' "$work/slow.sh" >"$work/slow.yaml"
+use "$docker/compose.yaml" "$docker/compose.monitoring.yaml" "$work/slow.yaml"
 compose up --detach --wait prometheus ingest-api detector-worker indexer alert-stream
+ok "a slow initialisation of PostgreSQL is waited for"
 token=$(cat "$SECRETS_DIR/admin_token")
 address=http://127.0.0.1:8000
 push monitored

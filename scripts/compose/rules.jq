@@ -15,6 +15,8 @@ def broken:
   if any(values; is_password) then "a password in its settings" else empty end,
   if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])
   then "a database outside of its network" else empty end,
+  if .key == "kafdrop" and (.value.environment.CMD_ARGS | test("deleteEnabled=false.*createEnabled=false") | not)
+  then "it may delete topics" else empty end,
   if any((.value.ports // [])[]; .host_ip != "127.0.0.1") and .key != "nginx" then "published beyond this machine" else empty end;
 
 .services | to_entries[] | "\(.key): \(broken)"

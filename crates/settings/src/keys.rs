@@ -16,6 +16,8 @@ pub const KNOWN: &str = include_str!("known.txt");
 
 /// Names that are not settings: those of the build and of the tests.
 const FOREIGN: [&str; 3] = ["SIGHTLINE_TEST_", "SIGHTLINE_SAMPLES_DIR", "SIGHTLINE_CACHE"];
+/// The image that docker compose runs. It is in the `.env` that the programs read too.
+const IMAGE: &str = "SIGHTLINE_IMAGE";
 
 /// The variables of an argument: its own and, after that, its old names.
 pub(crate) fn names_of(arg: &Arg) -> Option<Vec<String>> {
@@ -35,7 +37,11 @@ pub fn keys_of(command: &Command) -> BTreeSet<String> {
 pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
     let known: BTreeSet<&str> = KNOWN.lines().chain(own.iter().map(String::as_str)).collect();
     let key = name.strip_suffix("_FILE").unwrap_or(name);
-    if known.contains(name) || known.contains(key) || FOREIGN.iter().any(|beginning| name.starts_with(beginning)) {
+    if name == IMAGE
+        || known.contains(name)
+        || known.contains(key)
+        || FOREIGN.iter().any(|beginning| name.starts_with(beginning))
+    {
         return None;
     }
     let hint = nearest(name, &known).map(|near| format!("; did you mean {near}")).unwrap_or_default();

@@ -9,6 +9,7 @@ mod migrate;
 mod models;
 mod out;
 mod push;
+mod services;
 mod topics;
 mod up;
 mod user;
@@ -60,6 +61,9 @@ impl settings::Check for Cli {
 }
 
 fn main() -> std::process::ExitCode {
+    if let Some(ended) = services::run_as_called() {
+        return ended;
+    }
     let cli: Cli = settings::parse_and_check();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

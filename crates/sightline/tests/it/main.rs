@@ -18,6 +18,7 @@ mod push;
 mod real_input;
 mod reference_flow;
 mod scheme;
+mod services;
 mod settings;
 mod startup_commands;
 mod tls;
