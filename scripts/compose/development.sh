@@ -1,5 +1,5 @@
 # Part of scripts/compose/run.sh: the file compose.yaml in the root, as from a fresh clone, and what is used with it.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # `call` reads address and token.
 
 # Kafdrop's image cannot be had where this check runs, so the list of topics stands for it.
 services=(demo ingest-api detector-worker indexer alert-stream)

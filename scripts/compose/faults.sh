@@ -72,8 +72,8 @@ ok "down and up took $((SECONDS - began)) s; no volume is left behind"
 [ "$(faces)" = "$stats" ] || fail "other counts: $(faces) instead of $stats"
 are_counted || fail "other frames: $(frames)"
 frame=$(head -n 1 "$accepted")
-[ "$(call "/v1/frames/$frame/image" --output "$work/image" --write-out '%{http_code}')" = 200 ] && cmp --silent "$work/image" "$photo" \
-  || fail "the image of $frame is another one"
+call "/v1/frames/$frame/image" --fail --output "$work/image" || fail "no image of $frame"
+cmp --silent "$work/image" "$photo" || fail "the image of $frame is another one"
 accept after-up
 within 30 are_counted
 ok "users, frames, images and counts are kept"

@@ -57,7 +57,7 @@ done
 ok ".env.example, .env.local and .env.prod are valid and have no secret"
 
 # Every metric that an alert rule or a panel names is one that a program exports.
-grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yml" "$docker"/monitoring/grafana/dashboards/*.json \
+grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yaml" "$docker"/monitoring/grafana/dashboards/*.json \
   | sed 's/_bucket$//' | sort --unique >"$work/metrics"
 while read -r metric; do
   grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,indexer,alert-stream}/src "$root"/crates/*/src \

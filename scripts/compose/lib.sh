@@ -8,9 +8,9 @@ for name in $(compgen -v | grep -E '^(SIGHTLINE_[A-Z]|[A-Z]+_IMAGE$|[A-Z]+_MEMOR
 done
 export SIGHTLINE_IMAGE=sightline:check COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
 export COMPOSE_PROJECT_NAME=sightline
-docker=$root/docker
-address=
-token=
+export docker=$root/docker
+# Of the project that runs, for `call`.
+export address='' token=''
 
 ok() { say "ok   $*"; }
 fail() { say "FAIL $*"; exit 1; }

@@ -1,12 +1,12 @@
 # Part of scripts/compose/run.sh: Prometheus reads every service, and its alert rules do what they say. Grafana's image cannot be had
 # where this check runs, so its dashboard is checked for its form and its metrics only.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # `call` reads address and token.
 
 # promtool ARGUMENT…: in the image, beside the files.
 promtool() { docker run --rm --network none --entrypoint promtool --volume "$docker/monitoring:/monitoring:ro" "${PROMETHEUS_IMAGE:-prom/prometheus:v3.5.0}" "$@"; }
-promtool check config --syntax-only /monitoring/prometheus.yml >/dev/null || fail "prometheus.yml is not valid"
-promtool check rules /monitoring/alerts.yml >/dev/null || fail "alerts.yml is not valid"
-promtool test rules /monitoring/alerts.test.yml >"$work/rules.log" 2>&1 || { cat "$work/rules.log" >&2; fail "the alert rules"; }
+promtool check config --syntax-only /monitoring/prometheus.yaml >/dev/null || fail "prometheus.yaml is not valid"
+promtool check rules /monitoring/alerts.yaml >/dev/null || fail "alerts.yaml is not valid"
+promtool test rules /monitoring/alerts.test.yaml >"$work/rules.log" 2>&1 || { cat "$work/rules.log" >&2; fail "the alert rules"; }
 ok "the alert rules are valid and raise their alerts"
 for dashboard in "$docker"/monitoring/grafana/dashboards/*.json; do
   jq --exit-status '.uid != null and (.panels | length > 0) and ([.panels[].id] | length == (unique | length))' "$dashboard" >/dev/null \
@@ -33,6 +33,6 @@ within 60 query 'up{job="sightline"} == 1' '[.[].metric.service] | sort == ["ale
 within 60 query 'sum(sightline_ingest_frames_total)' '.[0].value[1] == "1"'
 within 60 query 'sum(sightline_worker_frames_total{outcome="ok"})' '.[0].value[1] == "1"'
 rules=$(curl --silent http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health != "err")] | length')
-[ "$rules" = "$(grep -c 'alert: ' "$docker/monitoring/alerts.yml")" ] || fail "Prometheus has $rules rules"
+[ "$rules" = "$(grep -c 'alert: ' "$docker/monitoring/alerts.yaml")" ] || fail "Prometheus has $rules rules"
 ok "Prometheus reads four services and evaluates $rules rules"
 compose down --volumes

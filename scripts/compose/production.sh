@@ -1,5 +1,5 @@
 # Part of scripts/compose/run.sh: production with TLS, on empty volumes.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # `call` reads address and token.
 
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 "$sightline" certs dev --out "$TLS_DIR" --host localhost >/dev/null

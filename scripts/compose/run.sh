@@ -6,13 +6,14 @@ set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 source "$root/scripts/compose/lib.sh"
 
-sightline=$1
+export sightline=$1
 shift
 photo=$(photograph)
 trap show_failure EXIT
 for part in "$@"; do
   say "=== $part"
   began=$SECONDS
+  # shellcheck source=/dev/null
   source "$root/scripts/compose/$part.sh"
   say "=== $part: passed in $((SECONDS - began)) s"
 done

@@ -26,6 +26,7 @@ initialise() {
   for file in /docker-entrypoint-initdb.d/*; do
     case $file in
       *.sql) psql --username "$user" --no-psqlrc --set ON_ERROR_STOP=1 --dbname "$database" --file "$file" ;;
+      # shellcheck source=/dev/null
       *.sh) . "$file" ;;
     esac
   done
