@@ -26,8 +26,9 @@ initialise() {
   for file in /docker-entrypoint-initdb.d/*; do
     case $file in
       *.sql) psql --username "$user" --no-psqlrc --set ON_ERROR_STOP=1 --dbname "$database" --file "$file" ;;
-      # shellcheck source=/dev/null
-      *.sh) . "$file" ;;
+      *.sh)
+        # shellcheck source=/dev/null
+        . "$file" ;;
     esac
   done
   pg_ctl --pgdata "$PGDATA" --mode fast --wait stop
