@@ -1,5 +1,6 @@
-// Makes MongoDB a replica set of one member and creates the user sightline. Does nothing the second time. Runs in mongosh on the
-// server's loopback interface, where MongoDB lets anybody create the first user.
+// Makes MongoDB a replica set of one member and creates its users: `root` for the operator, and `sightline`, who owns the database of
+// this name only. Does nothing the second time. Runs in mongosh on the server's loopback interface, where MongoDB lets anybody create
+// the first user, if that one has only roles of the database `admin`.
 //
 // mongosh waits for its own functions as if they were not asynchronous, but only where they are called by name, so no function here
 // takes another as its argument.
@@ -26,31 +27,23 @@ function isPrimary() {
   return false;
 }
 
-function signIn() {
+// The database `admin` with the rights of a user; nothing if the user does not exist or has another password.
+function signIn(user) {
+  const admin = connect();
   try {
-    const reply = connect().auth("sightline", password);
-    return reply.ok === 1;
+    admin.auth(user, password);
+    return admin;
   } catch (error) {
-    return false;
+    return undefined;
   }
 }
 
-function createUser() {
+function createUser(admin, user, roles) {
   try {
-    const reply = connect().createUser({ user: "sightline", pwd: password, roles: [{ role: "dbOwner", db: "sightline" }] });
-    return reply.ok === 1;
+    admin.createUser({ user, pwd: password, roles });
   } catch (error) {
-    return false;
+    print(`note: the user ${user} was not created: ${error.codeName}`);
   }
-}
-
-// Right after an election the server may refuse the first user too, so one refusal says nothing yet.
-function hasUser() {
-  for (let tries = 0; tries < 30; tries++) {
-    if (signIn() || createUser()) return true;
-    sleep(100);
-  }
-  return false;
 }
 
 function fail(text) {
@@ -60,4 +53,8 @@ function fail(text) {
 
 initiate();
 if (!isPrimary()) fail("MongoDB did not become the primary of its replica set within 30 s");
-if (!hasUser()) fail("MongoDB's volume was made with another password than the secret mongodb_password");
+if (!signIn("root")) createUser(connect(), "root", ["root"]);
+const admin = signIn("root");
+if (!admin) fail("MongoDB's volume was made with another password than the secret mongodb_password");
+if (!signIn("sightline")) createUser(admin, "sightline", [{ role: "dbOwner", db: "sightline" }]);
+if (!signIn("sightline")) fail("MongoDB does not have the user sightline");

@@ -83,15 +83,13 @@ compose down
 rm -f "$SECRETS_DIR/postgres_password" "$SECRETS_DIR/database_url"
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 refused 'migrate.*exit' docker compose up --detach
-docker compose logs --no-log-prefix migrate 2>&1 | grep --quiet 'password authentication failed for user .*sightline' \
-  || fail "migrate does not name the password: $(docker compose logs --no-log-prefix migrate 2>&1)"
+logged migrate 'password authentication failed for user .*sightline'
 [ -z "$(docker compose ps --quiet --status running ingest-api indexer alert-stream)" ] || fail "services run"
 compose down
 rm -f "$SECRETS_DIR/mongodb_password" "$SECRETS_DIR/mongodb_uri"
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 refused 'mongodb-init.*exit' docker compose up --detach
-docker compose logs --no-log-prefix mongodb-init 2>&1 | grep --quiet "error: MongoDB's volume was made with another password" \
-  || fail "mongodb-init does not name the password: $(docker compose logs --no-log-prefix mongodb-init 2>&1)"
+logged mongodb-init "error: MongoDB's volume was made with another password"
 ok "a password that fits no volume is named"
 compose down --volumes
 [ -z "$(docker volume ls --quiet)" ] || fail "down --volumes leaves: $(docker volume ls)"

@@ -51,6 +51,13 @@ within() {
   done
 }
 
+# logged SERVICE PATTERN: the log of a service must have a line like this. The log is read to its end, because a pipe that is closed
+# early fails.
+logged() {
+  docker compose logs --no-log-prefix "$1" >"$work/service.log" 2>&1
+  grep --quiet -- "$2" "$work/service.log" || { cat "$work/service.log" >&2; fail "the log of $1 does not have: $2"; }
+}
+
 container_of() { docker compose ps --quiet "$1" | head -n 1; }
 state_of() { docker inspect --format "{{$2}}" "$(container_of "$1")"; }
 is_healthy() { [ "$(state_of "$1" .State.Health.Status)" = healthy ]; }

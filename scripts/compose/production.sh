@@ -24,8 +24,7 @@ limit=${COMPOSE_CHECK_UP_SECONDS:-25}
 [ "$took" -le "$limit" ] || fail "the first up took $took s; at most $limit are allowed"
 ok "the first up took $took s"
 
-docker compose logs --no-log-prefix migrate 2>&1 | grep --quiet 'accounts: .*up to date' \
-  || fail "migrate changed accounts that init.sql had made: $(docker compose logs --no-log-prefix migrate 2>&1)"
+logged migrate 'accounts: .*up to date'
 ok "migrate finds nothing to do after init.sql"
 
 # A stream of alerts through nginx, and a photograph.
@@ -94,9 +93,10 @@ ok "nginx finds an ingest-api that was made anew"
 networks() { docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}' "$(container_of "$1")"; }
 [ "$(networks postgres)$(networks redis)$(networks mongodb)" = 'sightline_data sightline_data sightline_data ' ] || fail "a database is in another network"
 [ "$(networks detector-worker)" = 'sightline_bus ' ] || fail "the worker is in more than the network of Kafka"
-! docker compose exec -T redis redis-cli dbsize 2>&1 | grep --quiet '^[0-9]' || fail "Redis answers without a password"
-! docker compose exec -T mongodb mongosh --quiet --eval 'db.getSiblingDB("sightline").stats().ok' 2>/dev/null | grep --quiet 1 \
-  || fail "MongoDB answers without a password"
-! docker compose exec -T --env PGPASSWORD=wrong postgres psql --host postgres --username sightline --command 'select 1' 2>/dev/null \
-  || fail "PostgreSQL answers without its password"
+reply=$(docker compose exec -T redis redis-cli dbsize 2>&1 || true)
+[[ $reply = *NOAUTH* ]] || fail "Redis answers without a password: $reply"
+reply=$(docker compose exec -T mongodb mongosh --quiet --eval 'db.getSiblingDB("sightline").stats().ok' 2>&1 || true)
+[[ $reply = *requires\ authentication* || $reply = *not\ authorized* ]] || fail "MongoDB answers without a password: $reply"
+reply=$(docker compose exec -T --env PGPASSWORD=wrong postgres psql --host postgres --username sightline --command 'select 1' 2>&1 || true)
+[[ $reply = *password\ authentication\ failed* ]] || fail "PostgreSQL answers without its password: $reply"
 ok "the databases are alone in their network, and want passwords"

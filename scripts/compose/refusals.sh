@@ -4,7 +4,6 @@
 use "$docker/compose.yaml"
 running() { docker ps --format '{{.Names}}' | paste -sd' '; }
 nothing_runs() { [ -z "$(running)" ] || fail "these containers run: $(running)"; }
-in_the_log_of() { docker compose logs --no-log-prefix "$1" 2>&1 | grep --quiet -- "$2" || fail "the log of $1 does not have: $2"; }
 
 rm -rf "$SECRETS_DIR"
 refused "$SECRETS_DIR/" docker compose up --detach
@@ -15,14 +14,14 @@ ok "without secrets nothing starts, and the message names the file"
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 : >"$SECRETS_DIR/redis_url"
 refused 'preflight.* exit' docker compose up --detach
-in_the_log_of preflight 'error: the secret redis_url is empty: make compose-secrets creates it'
+logged preflight 'error: the secret redis_url is empty: make compose-secrets creates it'
 nothing_runs
 compose down --volumes
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 ok "with an empty secret nothing starts, and preflight names it"
 
 LEAST_FREE_MB=999999999 refused 'preflight.* exit' docker compose up --detach
-in_the_log_of preflight 'LEAST_FREE_MB=999999999 are wanted'
+logged preflight 'LEAST_FREE_MB=999999999 are wanted'
 nothing_runs
 compose down --volumes
 ok "with too little space nothing starts"
