@@ -73,7 +73,7 @@ call /v1/token --header 'X-Forwarded-For: 6.6.6.6' --data grant_type=password --
 call /v1/audit >"$work/audit.json"
 jq --exit-status '.items | length > 0' "$work/audit.json" >/dev/null || fail "the audit log is empty"
 ! grep --quiet 6.6.6.6 "$work/audit.json" || fail "a forged address was believed: $(cat "$work/audit.json")"
-issuer=$(jq --raw-output .access_token "$work/token.json" | cut -d. -f2 | tr '_-' '/+' | base64 --decode 2>/dev/null | jq --raw-output .iss)
+issuer=$(jq --raw-output '.access_token | split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | @base64d | fromjson | .iss' "$work/token.json")
 [ "$issuer" = "$PUBLIC_URL" ] || fail "the issuer of a token is $issuer, not $PUBLIC_URL"
 ok "forged addresses are not believed; tokens have the public address"
 
