@@ -4,6 +4,8 @@
 
 docker_home=$cache/docker
 engine=$docker_home/engine-20.10
+# Raised when what is below makes other base images; then these and the stand-ins are made again.
+bases_version=2
 
 # The engine is of this Debian; Compose and Buildx are of the next one, because this one's Compose does not know `include`.
 install_engine() {
@@ -58,7 +60,7 @@ without_documents() {
 # trusts, as a build behind a company's proxy must; the base of final stages does not.
 make_bases() {
   local folder=$1
-  if ! has_image debian:bookworm || ! has_image debian:bookworm-slim; then
+  if ! has_base debian:bookworm || ! has_base debian:bookworm-slim; then
     debian_tree bookworm "$folder/bookworm"
     import_tree "$folder/bookworm" debian:bookworm-slim
     mkdir -p "$folder/bookworm/usr/local/share/ca-certificates"
@@ -66,13 +68,19 @@ make_bases() {
     import_tree "$folder/bookworm" debian:bookworm
     rm -rf "$folder/bookworm"
   fi
-  if ! has_image debian:trixie-slim; then
+  if ! has_base debian:trixie-slim; then
     debian_tree trixie "$folder/trixie"
     import_tree "$folder/trixie" debian:trixie-slim
     rm -rf "$folder/trixie"
   fi
 }
 
-has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+# recipe_of IMAGE: of which recipe it was made; nothing if it is not there.
+recipe_of() { docker image inspect --format '{{index .Config.Labels "recipe"}}' "$1" 2>/dev/null || true; }
 
-import_tree() { tar -C "$1" -c . | docker import --change 'CMD ["bash"]' - "$2" >/dev/null || die "could not import $2"; }
+has_base() { [ "$(recipe_of "$1")" = "$bases_version" ]; }
+
+import_tree() {
+  tar -C "$1" -c . | docker import --change 'CMD ["bash"]' --change "LABEL recipe=$bases_version" - "$2" >/dev/null \
+    || die "could not import $2"
+}

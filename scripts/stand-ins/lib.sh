@@ -20,13 +20,15 @@ make_images() {
     [ ! -d "$recipes/$recipe" ] || make_stand_in "$image" "$recipe" "$folder/$recipe"
   done
   rm -rf "$folder"
+  # Those that were made before of other recipes.
+  docker image prune --force >/dev/null
 }
 
 # make_stand_in IMAGE RECIPE CONTEXT
 make_stand_in() {
   local image=$1 recipe=$2 context=$3 version
-  version=$(cd "$recipes/$recipe" && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-12)
-  [ "$(docker image inspect --format '{{index .Config.Labels "recipe"}}' "$image" 2>/dev/null)" != "$version" ] || return 0
+  version=$bases_version-$(cd "$recipes/$recipe" && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-12)
+  [ "$(recipe_of "$image")" != "$version" ] || return 0
   say "building the stand-in of $image"
   cp -r "$recipes/$recipe" "$context"
   if declare -F "files_of_$recipe" >/dev/null; then "files_of_$recipe" "$context"; fi
