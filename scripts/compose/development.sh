@@ -30,7 +30,7 @@ socket.create_connection(("127.0.0.1", 29092), 5).close()
 PYTHON
 compose down --volumes
 
-# The reference system's names of topics: an operator's own topics.yaml.
+# The reference system's names of topics, in an operator's own topics.yaml; and certificates for trying.
 sed -e 's/name: sightline.results$/name: intellisite.detections/' -e 's/name: sightline.alerts$/name: intellisite.alerts/' \
   "$root/topics.yaml" >"$work/topics.yaml"
 cat >"$work/names.yaml" <<YAML
@@ -47,8 +47,10 @@ services:
 configs:
   topics: { file: $work/topics.yaml }
 YAML
-use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$work/names.yaml"
-compose up --detach --wait "${services[@]}"
+use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$docker/compose.tls.yaml" "$docker/compose.tls.dev.yaml" "$work/names.yaml"
+compose up --detach --wait "${services[@]}" nginx
+docker compose cp nginx:/etc/nginx/tls/ca.pem "$work/ca.pem" >/dev/null 2>&1 || fail "there is no ca.pem"
+address=https://localhost
 token=$(docker compose exec -T ingest-api cat /run/secrets/admin_token)
 within 30 has_vehicles
 for topic in intellisite.detections intellisite.alerts; do
@@ -56,7 +58,7 @@ for topic in intellisite.detections intellisite.alerts; do
     --max-messages 1 --timeout-ms 20000 >"$work/consumed" 2>"$work/consumed.log" || fail "$topic: $(cat "$work/consumed.log")"
   [ "$(wc -l <"$work/consumed")" = 1 ] || fail "nothing on $topic"
 done
-ok "the reference system's topics have vehicles and alerts"
+ok "the reference system's topics have vehicles and alerts, with TLS of certificates for trying"
 compose down --volumes
 
 # The devcontainer: its servers, the folder of the project, the secrets.
