@@ -4,7 +4,7 @@
 
 docker_home=$cache/docker
 engine=$docker_home/engine-20.10
-# Raised when what is below makes other base images; then these and the stand-ins are made again.
+# Raised when what is below makes other base images; then these are made again.
 bases_version=2
 
 # The engine is of this Debian; Compose and Buildx are of the next one, because this one's Compose does not know `include`.

@@ -27,7 +27,7 @@ make_images() {
 # make_stand_in IMAGE RECIPE CONTEXT
 make_stand_in() {
   local image=$1 recipe=$2 context=$3 version
-  version=$bases_version-$(cd "$recipes/$recipe" && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-12)
+  version=$(cd "$recipes/$recipe" && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-12)
   [ "$(recipe_of "$image")" != "$version" ] || return 0
   say "building the stand-in of $image"
   cp -r "$recipes/$recipe" "$context"
