@@ -8,7 +8,7 @@ def broken:
   if (once | not) and .value.mem_limit == null then "no limit of its memory" else empty end,
   if (once or .key == "dev" | not) and ((.value.security_opt // []) | index("no-new-privileges:true") | not)
   then "it may gain privileges" else empty end,
-  if (once or (.key | IN("demo", "dev")) | not) and .value.healthcheck.test == null then "no health check" else empty end,
+  if (once or .key == "dev" | not) and .value.healthcheck.test == null then "no health check" else empty end,
   if (.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-") then "its check starts Java or Node" else empty end,
   if .value.image // "" | test(":(latest|[0-9]+)$|^[^:]*$") then "a floating image" else empty end,
   if .value.image == "sightline:dev" and .value.pull_policy != "never" then "our image would be looked for in a registry" else empty end,
