@@ -28,7 +28,7 @@ python3 - <<'PYTHON' || fail "Kafka's port 29092 is not published"
 import socket
 socket.create_connection(("127.0.0.1", 29092), 5).close()
 PYTHON
-compose down --volumes
+compose down --volumes --timeout 2
 
 # The reference system's names of topics, in an operator's own topics.yaml; and certificates for trying.
 sed -e 's/name: sightline.results$/name: intellisite.detections/' -e 's/name: sightline.alerts$/name: intellisite.alerts/' \
@@ -59,7 +59,7 @@ for topic in intellisite.detections intellisite.alerts; do
   [ "$(wc -l <"$work/consumed")" = 1 ] || fail "nothing on $topic"
 done
 ok "the reference system's topics have vehicles and alerts, with TLS of certificates for trying"
-compose down --volumes
+compose down --volumes --timeout 2
 
 # The devcontainer: its servers, the folder of the project, the secrets.
 use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$root/.devcontainer/compose.yaml"
@@ -72,4 +72,4 @@ docker compose exec -T dev bash -euc '
 mapfile -t files < <(sed '/^ *\/\//d' "$root/.devcontainer/devcontainer.json" | jq --raw-output '.dockerComposeFile[]')
 for file in "${files[@]}"; do [ -f "$root/.devcontainer/$file" ] || fail "devcontainer.json names $file, which is not there"; done
 ok "the devcontainer opens the project with its servers"
-compose down --volumes
+compose down --volumes --timeout 2

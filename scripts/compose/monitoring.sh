@@ -35,4 +35,4 @@ within 60 query 'sum(sightline_worker_frames_total{outcome="ok"})' '.[0].value[1
 rules=$(curl --silent http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health != "err")] | length')
 [ "$rules" = "$(grep -c 'alert: ' "$docker/monitoring/alerts.yaml")" ] || fail "Prometheus has $rules rules"
 ok "Prometheus reads four services and evaluates $rules rules"
-compose down --volumes
+compose down --volumes --timeout 2

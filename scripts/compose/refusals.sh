@@ -8,7 +8,7 @@ nothing_runs() { [ -z "$(running)" ] || fail "these containers run: $(running)";
 rm -rf "$SECRETS_DIR"
 refused "$SECRETS_DIR/" docker compose up --detach
 nothing_runs
-compose down --volumes
+compose down --volumes --timeout 2
 ok "without secrets nothing starts, and the message names the file"
 
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
@@ -16,17 +16,17 @@ ok "without secrets nothing starts, and the message names the file"
 refused 'preflight.* exit' docker compose up --detach
 logged preflight 'error: the secret redis_url is empty: make compose-secrets creates it'
 nothing_runs
-compose down --volumes
+compose down --volumes --timeout 2
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 ok "with an empty secret nothing starts, and preflight names it"
 
 LEAST_FREE_MB=999999999 refused 'preflight.* exit' docker compose up --detach
 logged preflight 'LEAST_FREE_MB=999999999 are wanted'
 nothing_runs
-compose down --volumes
+compose down --volumes --timeout 2
 ok "with too little space nothing starts"
 
 SIGHTLINE_IMAGE=sightline:none refused 'sightline:none' docker compose up --detach
 nothing_runs
-compose down --volumes
+compose down --volumes --timeout 2
 ok "an image that is not there is not looked for in a registry"
