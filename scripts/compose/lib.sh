@@ -72,7 +72,7 @@ call() {
 
 # push KEY: sends the photograph until it is accepted. The same key is the same frame.
 push() {
-  local status deadline=$((SECONDS + 120))
+  local status deadline=$((SECONDS + ${COMPOSE_CHECK_ACCEPT_SECONDS:-120}))
   while true; do
     status=$(call '/v1/frames?stream=gate' --header 'Content-Type: image/png' --header "Idempotency-Key: $1" \
       --data-binary "@$photo" --output "$work/frame.json" --write-out '%{http_code}' 2>"$work/frame.error") || status=000
