@@ -327,12 +327,6 @@ mod tests {
     }
 
     #[test]
-    fn the_image_of_docker_compose_is_accepted_and_names_like_it_are_not() {
-        assert!(read(&[], &[("SIGHTLINE_IMAGE", "sightline:dev")], &[]).is_ok());
-        assert!(read(&[], &[("SIGHTLINE_IMAGES", "sightline:dev")], &[]).is_err());
-    }
-
-    #[test]
     fn settings_of_other_programs_are_accepted() {
         read(&[("SIGHTLINE_HTTP_ADDR", "x"), ("SIGHTLINE_KAFKA_PROPERTIES_FILE", "/nowhere")], &[], &[]).unwrap();
     }
