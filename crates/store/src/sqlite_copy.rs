@@ -66,7 +66,10 @@ fn copy_pages(source: &Connection, copy: &mut Connection) -> rusqlite::Result<()
             StepResult::Done => return Ok(()),
             _ if Instant::now() < deadline => std::thread::sleep(PAUSE),
             _ => {
-                return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+                return Err(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+                    None,
+                ));
             }
         }
     }
