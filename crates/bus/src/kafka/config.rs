@@ -80,6 +80,8 @@ impl KafkaConfig {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", &self.client_id)
             .set("reconnect.backoff.max.ms", "1000")
+            // With sparse connections, librdkafka 2.12 repeats connection attempts without a pause while all brokers are away.
+            .set("enable.sparse.connections", "false")
             .set("socket.timeout.ms", REQUEST_TIMEOUT.as_millis().to_string())
             .set("socket.keepalive.enable", "true")
             .set("log.connection.close", "false");
