@@ -247,6 +247,17 @@ mod tests {
         assert!(!ended_longer_ago("2026-01-01", Duration::MAX, now));
     }
 
+    #[tokio::test]
+    async fn a_deleted_folder_is_reported_and_not_created_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = folder.path().join("blobs");
+        let store = ObjectBlobs::open(&format!("file://{}", blobs.display())).unwrap();
+        store.check().await.unwrap();
+        std::fs::remove_dir_all(&blobs).unwrap();
+        let error = store.check().await.unwrap_err().to_string();
+        assert!(error.contains("was deleted") && !blobs.exists(), "{error}");
+    }
+
     #[test]
     fn an_invalid_url_error_names_the_setting() {
         for url in ["", "/tmp/x", "file://relative", "http://x/y", "s3://", "s3:///x", "gs://b/x"] {

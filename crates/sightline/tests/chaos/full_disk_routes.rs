@@ -159,7 +159,7 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         let password = ("password", PASSWORD.to_owned());
         Body::Form(vec![("grant_type", "password".to_owned()), ("username", user.to_owned()), password])
     };
-    let user = |name: &str| json!({"email": format!("{name}@example.org"), "password": PASSWORD});
+    let user = |name: &str| json!({"username": name, "email": format!("{name}@example.org"), "password": PASSWORD});
     let rule = || Body::Json(json!({"name": "other faces", "condition": "confidence > 0.9"}));
     let reset = json!({"token": prepared.reset_token, "password": PASSWORD});
     let new_password = json!({"present_password": PASSWORD, "new_password": PASSWORD});
@@ -237,7 +237,8 @@ async fn every_change_on_a_full_disk_is_refused_as_disk_full() {
     let Some(small) = small_photo(name) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
-    let settings = [("SIGHTLINE_SIGN_INS_PER_ADDRESS", "1000".to_owned())];
+    let settings =
+        ["SIGHTLINE_SIGN_INS_PER_ADDRESS", "SIGHTLINE_RATE_LIMIT_RPS"].map(|name| (name, "1000".to_owned()));
     let mut up = TestServer::start_in(folder, &settings).await;
     let client = TestClient::new(&up.url, &up.token);
     let prepared = prepare(&up, &client).await;

@@ -46,13 +46,6 @@ fn refusal(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Number of results in the documents of a data folder.
-fn results(data: &Path) -> usize {
-    let documents = rusqlite::Connection::open(data.join("documents.sqlite")).unwrap();
-    let count: i64 = documents.query_row("SELECT count(*) FROM results", [], |row| row.get(0)).unwrap();
-    usize::try_from(count).unwrap()
-}
-
 /// Clients that send one image again and again until they are told to stop.
 struct Load {
     stop: Arc<AtomicBool>,
@@ -117,8 +110,6 @@ async fn a_backup_under_load_has_every_frame_acknowledged_before() {
     assert!(printed(&run(&["restore", "--check"], &backup, &data)).contains("complete and undamaged"));
     assert!(!data.exists());
     assert!(printed(&run(&["restore"], &backup, &data)).contains("restored to"));
-    let processed = results(&data);
-    assert!(processed < before.len(), "frames wait in the log of the backup: {processed} of {}", before.len());
 
     let restored = TestServer::start_in(folder.0, &[]).await;
     let client = TestClient::new(&restored.url, &restored.token);
