@@ -237,8 +237,7 @@ async fn every_change_on_a_full_disk_is_refused_as_disk_full() {
     let Some(small) = small_photo(name) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
-    let settings =
-        ["SIGHTLINE_SIGN_INS_PER_ADDRESS", "SIGHTLINE_RATE_LIMIT_RPS"].map(|name| (name, "1000".to_owned()));
+    let settings = ["SIGHTLINE_SIGN_INS_PER_ADDRESS", "SIGHTLINE_RATE_LIMIT_RPS"].map(|name| (name, "1000".to_owned()));
     let mut up = TestServer::start_in(folder, &settings).await;
     let client = TestClient::new(&up.url, &up.token);
     let prepared = prepare(&up, &client).await;
