@@ -88,7 +88,7 @@ async fn apply_creates_and_corrects_but_never_adds_partitions() {
     assert!(made.len() == TopicRole::ALL.len() && made.iter().all(|change| change.applied), "{made:?}");
     assert_eq!(admin::check(&kafka.config, &kafka.topics).await.unwrap(), []);
 
-    // The operator's own setting stays, a differing one is corrected, a differing number of partitions is reported and not changed.
+    // The operator's own setting stays where the file has none, a differing one is corrected, a differing number of partitions is reported and not changed.
     let frames = kafka.name(TopicRole::Frames);
     let theirs = AlterConfig::new(ResourceSpecifier::Topic(frames)).set("retention.bytes", "123456789");
     admin_client().alter_configs([&theirs], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
@@ -96,6 +96,7 @@ async fn apply_creates_and_corrects_but_never_adds_partitions() {
         if topic.role == TopicRole::Frames {
             topic.retention = Duration::from_secs(7200);
             topic.partitions = 5;
+            topic.retention_bytes = None;
         }
     });
     let changes = admin::apply(&kafka.config, &wanted, None).await.unwrap();
