@@ -172,7 +172,7 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         Change::new("POST /v1/detections", operator, Body::Json(json!({"label": "car"})), 202),
         Change::new("POST /v1/detections", ann, Body::Json(json!({"label": "car"})), 202),
         Change::new("POST /v1/rules", ann, rule(), 201),
-        Change::new("PATCH /v1/rules/{id}", ann, rule(), 200).of(&ids["rules"]),
+        Change::new("PATCH /v1/rules/{id}", ann, Body::Json(json!({"enabled": false})), 200).of(&ids["rules"]),
         Change::new("DELETE /v1/rules/{id}", ann, Body::None, 204).of(&ids["rules"]),
         Change::new("POST /setName", opaque_session, name(), 200),
         Change::new("PUT /setName", opaque_session, name(), 200),
