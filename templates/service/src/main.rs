@@ -1,5 +1,5 @@
 //! The service on Kafka. It accepts the operator's token; a service for users verifies tokens with `accounts::TokenVerifier`,
-//! as `alert-stream/src/main.rs` does.
+//! as `alert-stream/src/program.rs` does.
 
 use std::process::ExitCode;
 use std::sync::Arc;
