@@ -5,9 +5,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::{Config, Deps};
-use accounts::{AdminToken, Clock, RedisLimits, TokenVerifier, VerifierSettings, WithAdminToken};
 use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
+use accounts::{Clock, RedisLimits, TokenVerifier, VerifierSettings, WithAdminToken};
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -17,6 +16,8 @@ use settings::{Check, SettingErrors};
 use store::DatabaseArgs;
 use store::Relational;
 use tokio_util::sync::CancellationToken;
+
+use crate::{Config, Deps};
 
 /// Alerts in; server-sent events out
 #[derive(Debug, Parser)]
@@ -117,9 +118,7 @@ async fn connect(
     verifier: Arc<TokenVerifier>,
 ) -> anyhow::Result<Deps> {
     let kafka = kafka.config()?;
-    let token = callers.token.token()?;
-    let operator =
-        AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+    let operator = callers.token.admin_token()?;
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(WithAdminToken::new(operator, verifier)) })
 }

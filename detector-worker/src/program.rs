@@ -5,7 +5,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::{Config, Deps, SharedArgs};
 use bus::{KafkaArgs, KafkaBus};
 use clap::{Args, Parser, Subcommand};
 use platform::config::{HttpArgs, OperatorArgs};
@@ -13,6 +12,8 @@ use platform::http::{self, OperatorPorts};
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use store::BlobArgs;
+
+use crate::{Config, Deps, SharedArgs};
 
 /// Frames in, results out: decode, batch, infer, publish
 #[derive(Debug, Parser)]

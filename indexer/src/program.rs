@@ -5,7 +5,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::{Config, Deps};
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::OperatorArgs;
@@ -15,6 +14,8 @@ use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
 use store::MongoArgs;
 use store::MongoDocuments;
+
+use crate::{Config, Deps};
 
 /// Results in; documents and alerts out
 #[derive(Debug, Parser)]

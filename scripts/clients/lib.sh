@@ -1,5 +1,6 @@
 # Sourced by the parts of scripts/public-clients that use curl.
 # shellcheck shell=bash
+source "$(dirname "${BASH_SOURCE[0]}")/../within.sh"
 
 work=$(mktemp -d)
 stream=
@@ -31,17 +32,6 @@ check() {
 
 # field NAME: prints a string of the last response.
 field() { jq --exit-status --raw-output ".$1 | strings" "$work/body" || fail "there is no $1 in $(cat "$work/body")"; }
-
-# within SECONDS COMMAND...: repeats the command until it succeeds.
-within() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until ("$@") >/dev/null 2>&1; do
-    # Runs once more to show its message.
-    [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "still failing: $*"; return 0; }
-    sleep 0.1
-  done
-}
 
 # open_stream URL TOKEN: writes the events to $work/stream in the background. Returns after the first event.
 open_stream() {

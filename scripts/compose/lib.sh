@@ -1,5 +1,6 @@
 # Sourced by scripts/compose/run.sh: a compose project, requests to it, and waiting.
 # shellcheck shell=bash
+source "$(dirname "${BASH_SOURCE[0]}")/../within.sh"
 
 work=$(mktemp -d)
 # No setting of the caller reaches compose, and no .env of the checkout.
@@ -39,16 +40,6 @@ refused() {
   shift
   ! "$@" >"$work/refused.log" 2>&1 || fail "it succeeded: $*"
   grep --quiet -- "$text" "$work/refused.log" || { cat "$work/refused.log" >&2; fail "no line has: $text"; }
-}
-
-# within SECONDS COMMAND…: repeats the command until it succeeds.
-within() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until ("$@") >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$deadline" ] || { "$@" || fail "still failing: $*"; return 0; }
-    sleep 0.1
-  done
 }
 
 # logged SERVICE PATTERN: the log of a service must have a line like this. The log is read to its end, because a pipe that is closed

@@ -40,14 +40,21 @@ impl AdminTokenArgs {
     pub fn token(&self) -> anyhow::Result<&Secret> {
         required(self.admin_token.as_ref(), "SIGHTLINE_ADMIN_TOKEN", "a random text of 32 characters or more")
     }
+
+    /// The token, ready to check callers.
+    ///
+    /// # Errors
+    /// When the token is not set or too short, or no request can carry it. The message names the setting.
+    pub fn admin_token(&self) -> anyhow::Result<AdminToken> {
+        AdminToken::new(self.token()?.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))
+    }
 }
 
 /// Checks that the token is long enough, when it is set.
 impl Check for AdminTokenArgs {
     fn check(&self, errors: &mut SettingErrors) {
-        if let Some(token) = &self.admin_token {
-            let valid = AdminToken::new(token.expose());
-            errors.collect(valid.map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}")));
+        if self.admin_token.is_some() {
+            errors.collect(self.admin_token());
         }
     }
 }

@@ -38,7 +38,7 @@ use tokio::task::block_in_place;
 use self::copies::Copies;
 use self::kafka_log::KafkaLog;
 use self::manifest::Manifest;
-use crate::data_dir::{DataDir, token_file};
+use crate::data_dir::{DataDir, create_private_files, token_file};
 use crate::out;
 use crate::up::dependencies::{ACCOUNTS_FILE, DOCUMENTS_FILE};
 
@@ -83,8 +83,7 @@ impl Backup {
     pub async fn run(self) -> anyhow::Result<()> {
         let to = std::path::absolute(&self.to)?;
         ensure!(!to.exists(), "{} exists; name a new folder", to.display());
-        // Signing keys, the token and private data, also in a folder that others may list.
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        create_private_files();
         let partial = create_partial(&to)?;
         let made = self.fill(&partial).await.and_then(|manifest| {
             fs::rename(&partial, &to).with_context(|| format!("{} cannot be renamed", partial.display()))?;

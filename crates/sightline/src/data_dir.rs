@@ -19,6 +19,12 @@ pub struct DataDir {
 /// Exists in a data folder while a backup is restored into it.
 pub const RESTORE_MARK: &str = ".restoring";
 
+/// From now on, this process creates files and folders that only its user can access: databases, log, images and backups have
+/// signing keys and private data, also in a folder that others may list.
+pub fn create_private_files() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 impl DataDir {
     /// The folder, if it is not the default.
     pub fn chosen(&self) -> Option<&Path> {

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, create_private_files};
 use dependencies::Dependencies;
 
 /// Runs everything in this process
@@ -109,8 +109,7 @@ impl Up {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::start_metrics();
         let stop = platform::shutdown::on_signal()?;
-        // Databases, log and images have signing keys and private data, also in a folder that others may list.
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        create_private_files();
         // Locks the folder first: a second `up` has both the folder and the port of the first, and the lock names the process.
         let folder = self.data_dir.create()?;
         let lock = dependencies::lock(&self, &folder)?;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use accounts::{AdminToken, AdminTokenArgs};
+use accounts::AdminTokenArgs;
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -66,9 +66,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {
     let config = kafka.group_member_config()?;
-    let token = token.token()?;
-    let accounts =
-        AdminToken::new(token.expose()).map_err(|error| anyhow::anyhow!("SIGHTLINE_ADMIN_TOKEN: {error}"))?;
+    let accounts = token.admin_token()?;
     let bus = KafkaBus::connect(config, &topics.load()?).await?;
     Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(accounts) })
 }

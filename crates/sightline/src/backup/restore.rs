@@ -18,7 +18,7 @@ use super::LOG_FOLDER;
 use super::copies::{copy_folder, sync_all, sync_parent};
 use super::kafka_log::{self, KafkaLog};
 use super::manifest::{self, Manifest};
-use crate::data_dir::{DataDir, RESTORE_MARK};
+use crate::data_dir::{DataDir, RESTORE_MARK, create_private_files};
 use crate::out;
 
 /// Make a data folder of a backup, or check the backup
@@ -55,7 +55,7 @@ impl Restore {
         data.as_deref().map_or(Ok(()), check_empty)?;
         let kafka = self.kafka_log(&manifest).await?;
         block_in_place(|| manifest.verify(&self.from))?;
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        create_private_files();
         if let Some(data) = &data {
             block_in_place(|| fill(&self.from, data))?;
             out::line(format_args!("{}; restored to {}", manifest.summary(), data.display()))?;
