@@ -3,15 +3,15 @@
 //! In: the rules of one tenant, or the built-in ones. Out: the same rules with cost and state. The crate `rules` decides both from the
 //! rules alone, so the state is what the indexer does, and nothing has to be stored or sent.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
 
 use contracts::api::RuleState;
 use contracts::{Rule, RuleId};
+use moka::sync::Cache;
 use rules::{Condition, Error, MAX_TENANT_COST, within_budget};
 
 /// Maximum number of conditions whose costs are remembered, at most 2 KiB each.
-const REMEMBERED: usize = 4_096;
+const REMEMBERED: u64 = 4_096;
 
 /// A rule with its state.
 #[derive(Debug)]
@@ -30,22 +30,18 @@ pub struct RatedRule {
 type Cost = Result<u32, Error>;
 
 /// Costs of conditions by their text. Compiling takes up to milliseconds, and a list has up to a hundred rules.
-#[derive(Default)]
-pub struct RuleCosts(Mutex<HashMap<String, Cost>>);
+pub struct RuleCosts(Cache<String, Cost>);
+
+impl Default for RuleCosts {
+    fn default() -> Self {
+        Self(Cache::new(REMEMBERED))
+    }
+}
 
 impl RuleCosts {
     /// The cost of a condition. Blocks while a condition is compiled that is not remembered.
     pub fn of(&self, condition: &str) -> Cost {
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(condition) {
-            return known.clone();
-        }
-        let cost = Condition::compile(condition).map(|condition| condition.cost());
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(condition.to_owned(), cost.clone());
-        cost
+        self.0.get_with_by_ref(condition, || Condition::compile(condition).map(|condition| condition.cost()))
     }
 
     /// Rates the rules of one tenant. Blocks like [`RuleCosts::of`].
