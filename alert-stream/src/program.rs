@@ -55,8 +55,7 @@ impl Check for Program {
         errors.collect(self.kafka.config());
         errors.collect(self.callers.database.url());
         errors.collect(self.callers.redis.url());
-        errors.collect(self.callers.token.token());
-        self.callers.token.check(errors);
+        errors.collect(self.callers.token.admin_token());
         self.topics.check(errors);
         self.http.check(errors);
     }

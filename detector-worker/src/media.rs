@@ -2,7 +2,7 @@
 //!
 //! The first bytes decide the format, not the declared media type. The size in the header is checked before a buffer is
 //! allocated, so a small file cannot request a large buffer. Decoding is strict: a truncated or damaged file is an
-//! error, because decoders would fill the missing part with grey, and a detector would find nothing there. SettingErrors that
+//! error, because decoders would fill the missing part with grey, and a detector would find nothing there. Faults that
 //! change no pixel are tolerated. No input makes [`decode`] panic.
 
 mod jpeg;

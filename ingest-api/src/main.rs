@@ -73,8 +73,7 @@ impl Check for Connections {
         errors.collect(self.blobs.url());
         errors.collect(self.database.url());
         errors.collect(self.redis.url());
-        errors.collect(self.token.token());
-        self.token.check(errors);
+        errors.collect(self.token.admin_token());
     }
 }
 

@@ -24,14 +24,18 @@ pub struct Detection {
     pub attributes: Attributes,
 }
 
+/// Whether a text is a valid label, or name of a rule: 1 to 64 characters, not only blanks, and no control characters.
+pub fn is_label(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control)
+}
+
 impl Detection {
     /// Checks that every number is finite and in range, and every text within its length.
     ///
     /// # Errors
     /// Names the invalid field and what is allowed.
     pub fn check(&self) -> Result<(), String> {
-        let length = self.label.chars().count();
-        if self.label.trim().is_empty() || length > 64 || self.label.chars().any(char::is_control) {
+        if !is_label(&self.label) {
             return Err("label must have 1 to 64 characters and no control characters".to_owned());
         }
         if !(0.0..=1.0).contains(&self.confidence) {

@@ -35,7 +35,7 @@ pub use args::FrameArgs;
 pub use attributes::{AttributeName, AttributeValue, Attributes, Vehicle};
 pub use blob_key::{BlobKey, BlobKind};
 pub use dead_letter::{Cause, DeadLetter, Origin};
-pub use detection::{BoundingBox, Detection, Point};
+pub use detection::{BoundingBox, Detection, Point, is_label};
 pub use event::{DecodeError, Event, Headers, Message};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{

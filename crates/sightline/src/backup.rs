@@ -40,11 +40,7 @@ use self::kafka_log::KafkaLog;
 use self::manifest::Manifest;
 use crate::data_dir::{DataDir, create_private_files, token_file};
 use crate::out;
-use crate::up::dependencies::{ACCOUNTS_FILE, DOCUMENTS_FILE};
-
-/// The log in the data folder, and the images.
-const LOG_FOLDER: &str = "log";
-const BLOBS_FOLDER: &str = "blobs";
+use crate::up::dependencies::{ACCOUNTS_FILE, BLOBS_FOLDER, DOCUMENTS_FILE, LOG_FOLDER};
 
 /// Copy the data folder to a new folder, also while `sightline up` runs; `restore` makes a data folder of it again
 #[derive(Debug, Args)]
@@ -121,7 +117,7 @@ impl Backup {
 
     /// Copies the parts that are in the data folder, in the order of the guarantee.
     fn copy_data_folder(&self, to: &Path, manifest: &mut Manifest) -> anyhow::Result<()> {
-        if self.kafka.kafka_brokers.is_some() && manifest.elsewhere.len() == SERVERS {
+        if self.is_all_on_servers() {
             return Ok(());
         }
         let data = self.data_dir.path()?;
@@ -144,9 +140,18 @@ impl Backup {
         Ok(())
     }
 
+    /// Whether no part is in a data folder.
+    fn is_all_on_servers(&self) -> bool {
+        let Self { kafka, mongo, blobs, database, .. } = self;
+        kafka.kafka_brokers.is_some()
+            && mongo.mongodb_uri.is_some()
+            && blobs.blob_url.is_some()
+            && database.database_url.is_some()
+    }
+
     /// The parts on servers that this command does not back up.
     fn elsewhere(&self) -> Vec<&'static str> {
-        let servers: [_; SERVERS] = [
+        let servers = [
             (self.mongo.mongodb_uri.is_some(), "documents (MongoDB)"),
             (self.blobs.blob_url.is_some(), "images (SIGHTLINE_BLOB_URL)"),
             (self.database.database_url.is_some(), "accounts (PostgreSQL)"),
@@ -154,9 +159,6 @@ impl Backup {
         servers.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect()
     }
 }
-
-/// Number of the parts that may be on a server, besides the log.
-const SERVERS: usize = 3;
 
 /// Creates the folder that is renamed when the backup is complete.
 fn create_partial(to: &Path) -> anyhow::Result<PathBuf> {

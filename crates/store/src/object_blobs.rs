@@ -115,7 +115,7 @@ impl ObjectBlobs {
     fn check_folder(&self) -> Result<(), StoreError> {
         match &self.folder {
             Some(folder) if !folder.is_dir() => Err(StoreError::Unavailable(format!(
-                "the blob folder {} was deleted, or its file system was unmounted; restore it and restart",
+                "the blob folder {} was deleted; restore it and restart",
                 folder.display()
             ))),
             _ => Ok(()),

@@ -13,9 +13,6 @@ use crate::model::head::{self, HEADS, Head};
 use crate::model::http::HttpEngine;
 use crate::model::onnx::Tuning;
 
-/// Maximum length of a label in characters.
-const MAX_LABEL_CHARS: usize = 64;
-
 /// One model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,19 +161,14 @@ impl Model {
             return Err("file must be a plain file name".to_owned());
         }
         let labels = self.labels(weights);
-        if labels.iter().any(|label| !is_label(label)) {
-            return Err(format!("labels must have 1 to {MAX_LABEL_CHARS} characters each and no control characters"));
+        if labels.iter().any(|label| !contracts::is_label(label)) {
+            return Err("labels must have 1 to 64 characters each and no control characters".to_owned());
         }
         if let Some(unknown) = weights.classes.iter().find(|class| !labels.contains(class)) {
             return Err(format!("classes names `{unknown}`, which is none of the labels"));
         }
         self.head().map(drop)
     }
-}
-
-/// Whether a text is a valid label, by the same rule as [`contracts::Detection::check`].
-fn is_label(text: &str) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= MAX_LABEL_CHARS && !text.chars().any(char::is_control)
 }
 
 impl Weights {

@@ -34,7 +34,7 @@ struct Program {
 impl Check for Program {
     fn check(&self, errors: &mut SettingErrors) {
         errors.collect(self.kafka.group_member_config());
-        errors.collect(self.token.token());
+        errors.collect(self.token.admin_token());
         self.topics.check(errors);
         self.http.check(errors);
     }

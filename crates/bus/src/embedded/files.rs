@@ -39,7 +39,12 @@ impl LogFiles {
             }
         }
         topics.sort();
-        Ok(Self { groups: folder.join("groups.db"), topics })
+        Ok(Self { groups: Self::groups_in(folder), topics })
+    }
+
+    /// The file with the offsets of the consumer groups in a log's folder.
+    pub fn groups_in(folder: &Path) -> PathBuf {
+        folder.join("groups.db")
     }
 
     /// Gives every topic a new id. A restored log needs it, because it gives offsets that the log had after the backup to other
@@ -48,26 +53,19 @@ impl LogFiles {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn renew_topic_ids(&self) -> Result<(), BusError> {
+        let groups = Connection::open(&self.groups).map_err(|error| segment::failure(&self.groups, &error))?;
         for segments in &self.topics {
             let (new, mut old) = (Uuid::new_v4().to_string(), None);
             for path in segments {
-                let change = || {
-                    let connection = Connection::open(path)?;
-                    let before: String =
-                        connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
-                    connection.execute("UPDATE belongs SET incarnation = ?", [&new])?;
-                    Ok(before)
-                };
                 // A segment that was created in advance may be empty.
-                if segment::contents(path)?.is_some() {
-                    old = Some(change().map_err(|error| segment::failure(path, &error))?);
-                }
+                let Some(found) = segment::contents(path)? else { continue };
+                let renewed = Connection::open(path)
+                    .and_then(|segment| segment.execute("UPDATE belongs SET incarnation = ?", [&new]));
+                renewed.map_err(|error| segment::failure(path, &error))?;
+                old = Some(found.topic_id);
             }
             let Some(old) = old else { continue };
-            let groups = Connection::open(&self.groups);
-            let moved = groups.and_then(|groups| {
-                groups.execute("UPDATE consumed SET incarnation = ? WHERE incarnation = ?", [&new, &old])
-            });
+            let moved = groups.execute("UPDATE consumed SET incarnation = ? WHERE incarnation = ?", [&new, &old]);
             moved.map_err(|error| segment::failure(&self.groups, &error))?;
         }
         Ok(())

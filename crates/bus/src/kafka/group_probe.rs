@@ -67,39 +67,41 @@ impl GroupProbe {
 
     /// How far the group has consumed the topic. Blocks.
     pub fn progress(&self, cluster: &Cluster) -> Result<Progress, BusError> {
-        let ranges = cluster.ranges(self.role)?;
-        let committed = self.committed(&ranges)?;
+        let (committed, ranges) = self.committed_and_ranges(cluster)?;
         Ok(Progress::of(&ranges, |partition| committed.get(&partition).copied()))
     }
 
     /// The messages that the group has not committed, of every partition. Blocks.
     pub fn unconsumed(&self, cluster: &Cluster) -> Result<Vec<Range>, BusError> {
-        let next = self.next_offsets(cluster)?;
-        let ranges = cluster.ranges(self.role)?.into_iter();
-        // Only messages that the first query saw: a later one has been consumed if its partition is not in `next`.
-        let left = ranges.map(|range| Range { earliest: *next.get(&range.partition).unwrap_or(&range.end), ..range });
+        let (committed, ranges) = self.committed_and_ranges(cluster)?;
+        let left = ranges.into_iter().map(|range| Range { earliest: next_offset(&committed, &range), ..range });
         Ok(left.collect())
     }
 
     /// The group's next offset in each partition where it has not consumed everything.
     fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
-        let ranges = cluster.ranges(self.role)?;
-        let committed = self.committed(&ranges)?;
-        let next = ranges.iter().filter_map(|range| {
-            let offset = match committed.get(&range.partition) {
-                Some(offset) if (range.earliest..=range.end).contains(offset) => *offset,
-                _ => range.earliest,
-            };
-            (offset < range.end).then_some((range.partition, offset))
-        });
-        Ok(next.collect())
+        let (committed, ranges) = self.committed_and_ranges(cluster)?;
+        let next = ranges.iter().map(|range| (range, next_offset(&committed, range)));
+        Ok(next
+            .filter(|(range, offset)| *offset < range.end)
+            .map(|(range, offset)| (range.partition, offset))
+            .collect())
+    }
+
+    /// The group's committed offsets by partition, and the ranges of the partitions. The offsets first: a commit after that is not
+    /// seen, and one before it is never beyond the end of its range.
+    fn committed_and_ranges(&self, cluster: &Cluster) -> Result<(HashMap<i32, i64>, Vec<Range>), BusError> {
+        let partitions = cluster.topic(self.role)?.partitions;
+        let committed = self.committed(partitions)?;
+        let ranges = (0..partitions).map(|partition| cluster.range(self.role, partition)).collect::<Result<_, _>>()?;
+        Ok((committed, ranges))
     }
 
     /// The group's committed offsets, by partition.
-    fn committed(&self, ranges: &[Range]) -> Result<HashMap<i32, i64>, BusError> {
-        let mut partitions = TopicPartitionList::with_capacity(ranges.len());
-        for range in ranges {
-            partitions.add_partition(&self.topic, range.partition);
+    fn committed(&self, partition_count: i32) -> Result<HashMap<i32, i64>, BusError> {
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..partition_count {
+            partitions.add_partition(&self.topic, partition);
         }
         let committed = self.client.committed_offsets(partitions, self.timeout).map_err(|error| self.failed(&error))?;
         let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
@@ -144,5 +146,14 @@ impl GroupProbe {
 
     fn failed(&self, error: &KafkaError) -> BusError {
         bus_error(&format!("query how far topic {} was consumed", self.topic), error)
+    }
+}
+
+/// The first offset of a partition that the group has not consumed. An offset that is no longer in the range, or of a topic that was
+/// created anew, counts as none.
+fn next_offset(committed: &HashMap<i32, i64>, range: &Range) -> i64 {
+    match committed.get(&range.partition) {
+        Some(offset) if (range.earliest..=range.end).contains(offset) => *offset,
+        _ => range.earliest,
     }
 }

@@ -18,10 +18,10 @@ impl Copies<'_> {
     /// Copies the log, positions first; returns the version of its format.
     pub fn log(&self, name: &str) -> anyhow::Result<i64> {
         let (from, to) = (self.from.join(name), self.to.join(name));
-        self.check_exists(&from.join("groups.db"))?;
+        let groups = LogFiles::groups_in(&from);
+        self.check_exists(&groups)?;
         fs::create_dir(&to)?;
-        let groups = from.join("groups.db");
-        copy_sqlite(&groups, &to.join("groups.db"))?;
+        copy_sqlite(&groups, &LogFiles::groups_in(&to))?;
         // Listed after the positions were copied, so that the list has every message after them.
         let files = LogFiles::list(&from)?;
         for topic in &files.topics {

@@ -11,6 +11,7 @@ use bus::embedded::{BusSync, Options};
 use bus::{Bus, BusError, EmbeddedBus, KafkaArgs, KafkaBus, Producer, Range, Reader, ReaderItem, Start};
 use contracts::{Message, TopicRole, Topics, groups};
 use futures::future::try_join_all;
+use tokio::task::block_in_place;
 
 use crate::dlq;
 
@@ -35,21 +36,19 @@ impl KafkaLog {
         Ok(Self { bus: KafkaBus::connect(kafka.config()?, &topics).await?, topics })
     }
 
-    /// Copies into a folder that does not exist; returns the number of messages.
-    pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<u64> {
+    /// Copies into a folder that does not exist.
+    pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<()> {
         // All positions before any message, so that what they count as finished has had its effects in every later copy.
         let mut plan = Vec::new();
         for role in TopicRole::ALL {
             plan.push((role, self.needed(role, workers).await?));
         }
         let copy = open(folder, &self.topics)?;
-        let mut messages = 0;
         for (role, ranges) in plan {
             let mut reader = self.bus.reader_of(role, &ranges)?;
-            messages += transfer(&mut *reader, &ranges, role, &*copy.producer()).await?;
+            transfer(&mut *reader, &ranges, role, &*copy.producer()).await?;
         }
-        copy.close().await?;
-        Ok(messages)
+        Ok(copy.close().await?)
     }
 
     /// The messages that a restore needs of a topic.
@@ -114,7 +113,7 @@ impl KafkaLog {
 fn open(folder: &Path, topics: &Topics) -> anyhow::Result<EmbeddedBus> {
     let kept = topics.map(|topic| (topic.retention, topic.retention_bytes) = (KEPT, None));
     let options = Options { sync: BusSync::Process, disk_limit: 1 << 60, ..Options::default() };
-    Ok(EmbeddedBus::open(folder, &kept, options)?)
+    Ok(block_in_place(|| EmbeddedBus::open(folder, &kept, options))?)
 }
 
 /// Sends the messages of these ranges to a topic, in their order; returns their number.
@@ -131,12 +130,13 @@ async fn transfer(
         match item.with_context(|| format!("{role}: no message arrived within {NEXT_TIMEOUT:?}"))?? {
             ReaderItem::Delivery(delivery) => {
                 let position = delivery.position;
-                let is_needed = left.iter().any(|range| range.partition == position.partition);
+                let Some(index) = left.iter().position(|range| range.partition == position.partition) else { continue };
+                let end = left[index].end;
                 // The end, or beyond it, where the last offsets of the range are unused.
-                left.retain(|range| range.partition != position.partition || position.offset + 1 < range.end);
-                if is_needed
-                    && ranges.iter().any(|range| range.partition == position.partition && position.offset < range.end)
-                {
+                if position.offset + 1 >= end {
+                    left.swap_remove(index);
+                }
+                if position.offset < end {
                     send(producer, role, delivery.message, &mut acknowledged).await?;
                     messages += 1;
                 }

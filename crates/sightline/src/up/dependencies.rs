@@ -22,7 +22,9 @@ pub const ACCOUNTS_FILE: &str = "accounts.sqlite";
 /// The file of the documents in the data folder.
 pub const DOCUMENTS_FILE: &str = "documents.sqlite";
 /// The folder of the images in the data folder.
-const BLOBS_FOLDER: &str = "blobs";
+pub const BLOBS_FOLDER: &str = "blobs";
+/// The embedded log in the data folder.
+pub const LOG_FOLDER: &str = "log";
 
 /// Settings of the embedded parts.
 #[derive(Debug, Clone, Args)]
@@ -80,7 +82,7 @@ impl Dependencies {
 /// Locks the folder of the embedded log; `None` with Kafka.
 pub fn lock(up: &Up, folder: &Path) -> anyhow::Result<Option<FolderLock>> {
     let embedded = up.kafka.kafka_brokers.is_none();
-    Ok(embedded.then(|| FolderLock::take(&folder.join("log"))).transpose()?)
+    Ok(embedded.then(|| FolderLock::take(&folder.join(LOG_FOLDER))).transpose()?)
 }
 
 /// The files whose loss means that acknowledged data is lost.

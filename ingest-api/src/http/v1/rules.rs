@@ -1,5 +1,7 @@
 //! Alert rules: those of a tenant, and the built-in ones, which are read-only.
 
+use std::collections::HashSet;
+
 use accounts::{AccountError, Caller};
 use axum::Json;
 use axum::extract::State;
@@ -212,13 +214,10 @@ async fn rate_change(app: &App, before: Vec<Rule>, rule: &Rule) -> Result<RatedR
     after.retain(|other| other.id != rule.id);
     after.push(rule.clone());
     let (before, after) = (rate(app, before).await?, rate(app, after).await?);
-    let is_active = |rules: &[RatedRule], id: RuleId| {
-        rules.iter().any(|rated| rated.rule.id == id && rated.state == RuleState::Active)
+    let active = |rules: &[RatedRule]| -> HashSet<RuleId> {
+        rules.iter().filter(|rated| rated.state == RuleState::Active).map(|rated| rated.rule.id).collect()
     };
-    let stops_another = before
-        .iter()
-        .map(|rated| rated.rule.id)
-        .any(|id| id != rule.id && is_active(&before, id) && !is_active(&after, id));
+    let stops_another = active(&before).difference(&active(&after)).any(|id| *id != rule.id);
     let known = before.iter().find(|rated| rated.rule.id == rule.id).map(|rated| &rated.rule);
     let evaluates_more = rule.enabled && known.is_none_or(|known| known.condition != rule.condition || !known.enabled);
     let rated = after.into_iter().find(|rated| rated.rule.id == rule.id).ok_or(RuleError::NotFound(rule.id))?;
@@ -277,8 +276,7 @@ async fn check_active(app: &App, caller: &Caller) -> Result<(), ApiError> {
 /// Refuses an invalid name, and that of a built-in rule in any spelling: alerts of a look-alike would be taken for those of the
 /// built-in rule.
 fn check_name(app: &App, rule: &Rule) -> Result<(), ApiError> {
-    let length = rule.name.chars().count();
-    if rule.name.trim().is_empty() || length > 64 || rule.name.chars().any(char::is_control) {
+    if !contracts::is_label(&rule.name) {
         let reason = "name must have 1 to 64 characters and no control characters".to_owned();
         return Err(RequestError::Invalid(reason).into());
     }

@@ -216,12 +216,12 @@ impl Frame {
         waiter: Option<&ReplyWaiter>,
         key: &mut KeyClaim<'_>,
     ) -> Result<(), ApiError> {
-        app.backlog.observe(image.len().min(app.inline_bytes));
         let content = if image.len() > app.inline_bytes {
             let blob = BlobKey::new(BlobKind::Inbox, Timestamp::now(), &caller.tenant, self.id);
             app.blobs.put(&blob, image).await?;
             FrameContent::Blob(blob)
         } else {
+            app.backlog.observe(image.len());
             FrameContent::Inline(image)
         };
         let event = FrameEvent {
