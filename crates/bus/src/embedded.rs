@@ -108,7 +108,7 @@ impl EmbeddedBus {
         }
         // New file names must survive a power failure too.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| unusable(folder, &error))?;
-        let groups = Arc::new(Groups::open(&LogFiles::groups_in(&folder), options.sync, &logs)?);
+        let groups = Arc::new(Groups::open(&LogFiles::groups_in(folder), options.sync, &logs)?);
         let queues: Vec<_> = logs.iter().map(|_| Arc::new(Queue::new(options))).collect();
 
         let (jobs, for_maintenance) = channel();
