@@ -63,18 +63,10 @@ pub struct Deps {
 
 /// The service is ready when the log and the accounts can be reached. Without Redis it counts requests for itself.
 pub fn health(_config: &Config, deps: &Deps) -> Health {
-    let health = Health::default().with_shared("bus", &deps.bus, |bus| async move { bus.check().await }).with_shared(
-        "accounts",
-        &deps.accounts,
-        |accounts| async move { accounts.check().await },
-    );
-    match deps.accounts.shared_limits() {
-        Some(limits) => health.with_optional("redis", move || {
-            let limits = limits.clone();
-            async move { limits.check().await }
-        }),
-        None => health,
-    }
+    Health::default()
+        .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
+        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
+        .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
 }
 
 /// Streams alerts to the clients of `listener`, until `stop`.

@@ -11,6 +11,7 @@
 //! a new one would not wait long.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -48,6 +49,13 @@ pub struct BacklogLimits {
     wait: Duration,
     /// Maximum bytes of the frames that wait in a partition.
     partition_bytes: Option<u64>,
+}
+
+impl fmt::Display for BacklogLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0?}", self.wait)?;
+        self.partition_bytes.map_or(Ok(()), |bytes| write!(f, " or {bytes} bytes in a partition"))
+    }
 }
 
 impl BacklogLimits {
@@ -201,7 +209,7 @@ impl Backlog {
                     match overload.update(now, behind) {
                         Some(OverloadEvent::Began) => tracing::warn!(
                             "a new frame would wait {longest:.0?} for a worker, and up to {most_waiting} frames wait in a \
-                             partition; new frames are refused while they exceed {limits:?}"
+                             partition; new frames are refused while they exceed {limits}"
                         ),
                         Some(OverloadEvent::Ended) => {
                             tracing::info!("workers caught up; no new frame was refused for {RECOVERY_TIME:?}");

@@ -45,19 +45,13 @@ pub fn health(_: &Config, deps: &Deps) -> Health {
         let in_use = deps.files_in_use.clone();
         files = files.with("data folder", move || std::future::ready(in_use.check()));
     }
-    let health = files
+    files
         .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
         .with_shared("documents", &deps.documents, |documents| async move { documents.check().await })
         .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })
-        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await });
-    let health = match deps.accounts.shared_limits() {
-        Some(limits) => health.with_optional("redis", move || {
-            let limits = limits.clone();
-            async move { limits.check().await }
-        }),
-        None => health,
-    };
-    health.and(deps.other_services.clone())
+        .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
+        .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
+        .and(deps.other_services.clone())
 }
 
 /// Serves `listener` until `stop`.

@@ -94,6 +94,25 @@ impl Health {
         self.with(name, move || check(Arc::clone(&part)))
     }
 
+    /// Adds the optional check of a part that services share, if there is one.
+    #[must_use]
+    pub fn with_optional_shared<T, F, E>(
+        self,
+        name: &str,
+        part: Option<Arc<T>>,
+        check: impl Fn(Arc<T>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: ?Sized + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        match part {
+            Some(part) => self.with_optional(name, move || check(Arc::clone(&part))),
+            None => self,
+        }
+    }
+
     /// Adds the checks of another service. A check with an existing name is ignored.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {

@@ -66,6 +66,13 @@ impl RedisLimits {
         Ok(if allowed == 1 { rate.allowed(busy) } else { rate.refused(Duration::from_micros(retry_after), busy) })
     }
 
+    async fn take_in_time(&self, key: &str, rate: Rate) -> Result<RateLimitDecision, String> {
+        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis(key, rate)).await {
+            Ok(taken) => taken.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no response within {REDIS_TIMEOUT:?}")),
+        }
+    }
+
     fn is_paused(&self) -> bool {
         let failed_until = self.failed_until.lock().unwrap_or_else(PoisonError::into_inner);
         failed_until.is_some_and(|until| Instant::now() < until)
@@ -98,20 +105,9 @@ impl RateLimits for RedisLimits {
         if self.is_paused() {
             return self.fallback.take_now(key, rate);
         }
-        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis(key, rate)).await {
-            Ok(Ok(decision)) => {
-                self.record(Ok(()));
-                decision
-            }
-            Ok(Err(error)) => {
-                self.record(Err(&error.to_string()));
-                self.fallback.take_now(key, rate)
-            }
-            Err(_) => {
-                self.record(Err("no answer in time"));
-                self.fallback.take_now(key, rate)
-            }
-        }
+        let taken = self.take_in_time(key, rate).await;
+        self.record(taken.as_ref().map(drop).map_err(String::as_str));
+        taken.unwrap_or_else(|_| self.fallback.take_now(key, rate))
     }
 
     fn is_shared(&self) -> bool {
@@ -120,11 +116,7 @@ impl RateLimits for RedisLimits {
 
     /// Counts like a request, because a Redis that answers PING may still refuse to write, such as a full one or a replica.
     async fn check(&self) -> Result<(), String> {
-        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis("check", CHECK_RATE)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no response within {REDIS_TIMEOUT:?}")),
-        }
+        self.take_in_time("check", CHECK_RATE).await.map(drop)
     }
 }
 
