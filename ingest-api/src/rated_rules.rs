@@ -48,7 +48,8 @@ impl RuleCosts {
     pub fn rate(&self, rules: Vec<Rule>) -> Vec<RatedRule> {
         let costs: Vec<Cost> = rules.iter().map(|rule| self.of(&rule.condition)).collect();
         let within = evaluated(rules.iter().zip(&costs));
-        rules.into_iter().zip(costs).map(|(rule, cost)| rated(rule, cost, &within)).collect()
+        let used = used(rules.iter().zip(&costs), &within);
+        rules.into_iter().zip(costs).map(|(rule, cost)| rated(rule, cost, &within, used)).collect()
     }
 }
 
@@ -58,13 +59,18 @@ fn evaluated<'a>(rules: impl Iterator<Item = (&'a Rule, &'a Cost)>) -> HashSet<R
     within_budget(enabled.filter_map(|(rule, cost)| Some((rule.id, *cost.as_ref().ok()?))))
 }
 
-fn rated(rule: Rule, cost: Cost, within: &HashSet<RuleId>) -> RatedRule {
+/// The steps of the budget that the evaluated rules use.
+fn used<'a>(rules: impl Iterator<Item = (&'a Rule, &'a Cost)>, within: &HashSet<RuleId>) -> u32 {
+    rules.filter(|(rule, _)| within.contains(&rule.id)).filter_map(|(_, cost)| cost.as_ref().ok()).sum()
+}
+
+fn rated(rule: Rule, cost: Cost, within: &HashSet<RuleId>, used: u32) -> RatedRule {
     let is_evaluated = rule.tenant.is_none() || within.contains(&rule.id);
     let (cost, state, reason) = match cost {
         Err(error @ Error::TooCostly(cost)) => (Some(cost), RuleState::TooCostly, Some(error.to_string())),
         Err(error) => (None, RuleState::Invalid, Some(format!("{error}; correct it"))),
         Ok(cost) if is_evaluated => (Some(cost), RuleState::Active, None),
-        Ok(cost) => (Some(cost), RuleState::TooCostly, Some(over_budget(cost))),
+        Ok(cost) => (Some(cost), RuleState::TooCostly, Some(over_budget(cost, used))),
     };
     if rule.enabled {
         return RatedRule { rule, cost, state, reason };
@@ -73,9 +79,9 @@ fn rated(rule: Rule, cost: Cost, within: &HashSet<RuleId>) -> RatedRule {
 }
 
 /// Why a rule does not fit into the budget, and what to do.
-pub fn over_budget(cost: u32) -> String {
+pub fn over_budget(cost: u32, used: u32) -> String {
     format!(
-        "the condition costs {cost} steps for each detection, and the enabled rules together may cost {MAX_TENANT_COST}: \
-         shorten conditions, or disable or delete rules"
+        "the condition costs {cost} steps for each detection, and the enabled rules together may cost {MAX_TENANT_COST}, of \
+         which others use {used}: shorten conditions, or disable or delete rules"
     )
 }

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use lettre::message::Mailbox;
-use settings::{Check, Secret, SettingErrors, required};
+use settings::{Check, Secret, SettingErrors, required, secret_url};
 
 use crate::{AdminToken, QuotaPeriod};
+
+const REDIS_EXAMPLE: &str = "redis://host:6379";
+/// Those that the client library knows.
+const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"];
 
 /// Connection to Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
     /// URL of Redis, through which all instances share rate limits and the sessions of POST /login
-    #[arg(long, env = "SIGHTLINE_REDIS_URL", value_name = "URL")]
+    #[arg(long, env = "SIGHTLINE_REDIS_URL", value_name = "URL", value_parser = secret_url(REDIS_SCHEMES, REDIS_EXAMPLE))]
     pub redis_url: Option<Secret>,
 }
 
@@ -22,7 +26,7 @@ impl RedisArgs {
     /// # Errors
     /// When the URL is not set.
     pub fn url(&self) -> anyhow::Result<&Secret> {
-        required(self.redis_url.as_ref(), "SIGHTLINE_REDIS_URL", "redis://host:6379")
+        required(self.redis_url.as_ref(), "SIGHTLINE_REDIS_URL", REDIS_EXAMPLE)
     }
 }
 

@@ -41,7 +41,7 @@ impl Check for TopicArgs {
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
     /// Kafka brokers as host:port, comma-separated
-    #[arg(long, env = "SIGHTLINE_KAFKA_BROKERS", value_name = "HOSTS")]
+    #[arg(long, env = "SIGHTLINE_KAFKA_BROKERS", value_name = "HOSTS", value_parser = brokers)]
     pub kafka_brokers: Option<String>,
 
     /// Settings of librdkafka as name=value, semicolon-separated, for example for SASL and TLS
@@ -53,6 +53,15 @@ pub struct KafkaArgs {
     /// session timeout of 15 seconds. Use it where names are stable, as in a Kubernetes StatefulSet
     #[arg(long, env = "SIGHTLINE_KAFKA_INSTANCE", value_name = "NAME")]
     pub kafka_instance: Option<String>,
+}
+
+/// librdkafka takes any text and then waits for a broker, so a URL is refused here.
+fn brokers(text: &str) -> Result<String, String> {
+    let is_broker = |broker: &str| !broker.trim().is_empty() && !broker.contains('/');
+    if text.split(',').all(is_broker) {
+        return Ok(text.to_owned());
+    }
+    Err("it must be host:port, without a scheme and a path; write commas between several".to_owned())
 }
 
 impl KafkaArgs {

@@ -139,20 +139,15 @@ impl EmbeddedBus {
         })
     }
 
-    /// Deletes the groups of a topic that have no member and are not in `keep`, and returns their
-    /// names. Retention waits for every group that ever joined, so a group that will not return
-    /// must be deleted.
+    /// Makes a group the successor of all others of a topic that have no member: they are deleted, and a new group continues where
+    /// the last of them stood. Returns their names. Retention waits for every group that ever joined, so a group that will not
+    /// return must be deleted.
     ///
     /// # Errors
     /// When the file of groups cannot be written.
-    pub async fn delete_groups_except(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
-        let groups = Arc::clone(&self.groups);
-        let keep: Vec<String> = keep.iter().map(|&name| name.to_owned()).collect();
-        blocking(spawn_blocking(move || {
-            let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
-            groups.delete_others(role, &keep)
-        }))
-        .await
+    pub async fn replace_groups(&self, role: TopicRole, successor: &str) -> Result<Vec<String>, BusError> {
+        let (groups, log, successor) = (Arc::clone(&self.groups), Arc::clone(self.log(role)?), successor.to_owned());
+        blocking(spawn_blocking(move || groups.replace(&log, &successor))).await
     }
 
     fn log(&self, role: TopicRole) -> Result<&Arc<TopicLog>, BusError> {

@@ -3,6 +3,8 @@
 //! A service's `main` reads its settings ([`settings::parse_and_check`]), starts the log ([`telemetry::init`]), connects, and
 //! runs the library's `run` until [`shutdown::on_signal`] fires. This crate does not depend on frames, detectors or accounts.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod config;
 pub mod health;
 pub mod http;
@@ -12,7 +14,9 @@ pub mod query;
 pub mod retry;
 pub mod shutdown;
 pub mod sse;
+mod stderr;
 pub mod telemetry;
 
 pub use health::{CheckResult, Health};
 pub use one_line::one_line;
+pub use stderr::error_line;

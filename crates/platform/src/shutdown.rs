@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::error_line;
+
 /// Returns a token that SIGINT or SIGTERM cancels. A second signal ends the process at once with status 130.
 ///
 /// # Errors
@@ -24,8 +26,8 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
                 tracing::warn!("second signal: ending at once");
                 std::process::exit(130);
             }
-            tracing::info!("stopping; work in progress finishes first");
             token.cancel();
+            tracing::info!("stopping; work in progress finishes first");
         }
     });
     Ok(stop)
@@ -41,7 +43,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            error_line(format_args!("error: {error:#}"));
             if error.is::<Interrupted>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }

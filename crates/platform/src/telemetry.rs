@@ -7,6 +7,8 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::error_line;
+
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -55,6 +57,8 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).context("SIGHTLINE_LOG")?;
     let colours = stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colours);
+    // It would report a closed standard error with `eprintln!`, which panics in the task that logs.
+    let builder = builder.log_internal_errors(false);
     let started = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -63,7 +67,7 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     match (warning, format) {
         (None, _) => {}
         // The filter may drop the line from the log. A program that reads the log expects no other line.
-        (Some(warning), LogFormat::Text) => eprintln!("warning: {warning}"),
+        (Some(warning), LogFormat::Text) => error_line(format_args!("warning: {warning}")),
         (Some(warning), LogFormat::Json) => tracing::warn!("{warning}"),
     }
     Ok(())

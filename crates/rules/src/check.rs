@@ -267,7 +267,7 @@ fn operand_error(name: &str, target: Option<ValueType>, arguments: &[ValueType])
         _ if known_function => {
             let of: Vec<String> = target.iter().chain(arguments).map(ToString::to_string).collect();
             Error::Type(format!(
-                "{name} does not work on {}; see the table of functions",
+                "{name} does not work on {}; see the table of functions in docs/RULES.md",
                 if of.is_empty() { "nothing".to_owned() } else { of.join(" and ") }
             ))
         }
@@ -277,7 +277,9 @@ fn operand_error(name: &str, target: Option<ValueType>, arguments: &[ValueType])
         [left, right] if left.is_number() && right.is_number() && left != right => Error::Type(format!(
             "{operator} needs both sides whole or both fractions; write 2.0 for 2, or double(year) for year"
         )),
-        [one, other] => Error::Type(format!("{operator} does not work on {one} and {other}")),
-        _ => Error::Type(format!("{operator} does not work on these types of values")),
+        operands => {
+            let types: Vec<String> = operands.iter().map(ToString::to_string).collect();
+            Error::Type(format!("{operator} does not work on {}", types.join(" and ")))
+        }
     }
 }

@@ -44,7 +44,7 @@ pub enum Error {
     )]
     TooCostly(u32),
     /// The text is not valid CEL.
-    #[error("the condition is not valid CEL: unexpected {found} at line {line}, column {column}")]
+    #[error("the condition is not valid CEL: unexpected {found} at line {line}, column {column}{advice}")]
     Syntax {
         /// Line, from 1.
         line: usize,
@@ -52,9 +52,11 @@ pub enum Error {
         column: usize,
         /// The quoted text at that position, or "end of line".
         found: String,
+        /// What to write instead, if that is known; otherwise empty.
+        advice: &'static str,
     },
     /// The condition reads an unknown variable.
-    #[error("there is no variable {name:?}; the variables are {known}")]
+    #[error("there is no variable {name:?}; the variables are {known}; write a text in quotes, as in \"car\"")]
     UnknownVariable {
         /// Name of the variable.
         name: String,
@@ -209,7 +211,24 @@ fn syntax_error(source: &str, line: isize, column: isize) -> Error {
     let rest = source.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1);
     let quoted: String = rest.take(MAX_QUOTED).collect();
     let found = if quoted.trim().is_empty() { "end of line".to_owned() } else { format!("{quoted:?}") };
-    Error::Syntax { line, column, found }
+    Error::Syntax { line, column, found, advice: advice(&quoted) }
+}
+
+/// What to write instead of the text at which the parser stopped, for what other languages and text editors write.
+fn advice(text: &str) -> &'static str {
+    let word = text.split(|character: char| !character.is_alphanumeric()).next().unwrap_or_default();
+    match word.to_ascii_lowercase().as_str() {
+        "and" => "; write &&",
+        "or" => "; write ||",
+        "not" => "; write !",
+        _ if text.starts_with('=') && !text.starts_with("==") => "; write == to compare",
+        _ if text.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) => {
+            "; write straight quotes, as in \"car\""
+        }
+        _ if text.starts_with('&') => "; write &&",
+        _ if text.starts_with('|') => "; write ||",
+        _ => "",
+    }
 }
 
 /// The reason of a failed evaluation.

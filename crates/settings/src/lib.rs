@@ -10,6 +10,8 @@
 //!
 //! A renamed setting keeps its old name: `#[arg(alias = "old-name")]` makes `--old-name` and `SIGHTLINE_OLD_NAME` valid too.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod address;
 mod dotenv;
 mod errors;
@@ -23,7 +25,7 @@ pub use address::{address, address_or_off};
 pub use errors::{Check, SettingErrors};
 pub use in_effect::{InEffect, in_effect};
 pub use keys::{KNOWN, keys_of};
-pub use secret::{Secret, check_token};
+pub use secret::{Secret, check_token, secret_url};
 pub use sources::{Source, parse, parse_and_check};
 pub use values::{bytes, count, days, duration, milliseconds, minutes, on_off, seconds};
 

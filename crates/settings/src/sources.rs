@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command, Parser};
 
 use crate::keys::{self, keys_of, names_of};
@@ -32,7 +33,8 @@ fn parse_with<T: Parser>(check: impl FnOnce(&T, &mut SettingErrors)) -> T {
         Err(ReadError::Clap(error)) => error.exit(),
         Err(ReadError::Invalid(errors)) => {
             for error in errors.iter() {
-                eprintln!("error: {error}");
+                // The exit status is 2, even if nobody reads standard error.
+                drop(writeln!(std::io::stderr(), "error: {error}"));
             }
             std::process::exit(2);
         }
@@ -231,6 +233,11 @@ fn error_of_value(arg: &Arg, given: &GivenValue) -> Option<String> {
         _ if given.value.is_empty() => "it is empty; set it to a value, or remove it".to_owned(),
         (Some(source), _) => source.to_string(),
         (None, Some(ContextValue::Strings(valid))) => format!("it must be one of {}", valid.join(", ")),
+        // A parser that makes its own error, to keep a secret out of it.
+        (None, None) if error.kind() == ErrorKind::ValueValidation => {
+            let text = error.to_string();
+            text.trim().trim_start_matches("error: ").trim_start_matches(&format!("--{long}: ")).to_owned()
+        }
         (None, _) => error.kind().to_string(),
     };
     let value = if is_secret(arg) { "***" } else { &given.value };

@@ -1,6 +1,7 @@
 //! `sightline config`: checks or prints the settings of `up`, from flags, the environment, files and `.env`.
 
 use clap::{CommandFactory, Subcommand};
+use platform::error_line;
 use settings::{Check, InEffect, SettingErrors};
 
 use crate::out;
@@ -34,7 +35,7 @@ impl ConfigCommand {
     pub fn run<P: CommandFactory>(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(up) => {
-                up.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+                up.warnings().iter().for_each(|warning| error_line(format_args!("warning: {warning}")));
                 out::line(format_args!("the settings are valid"))
             }
             Self::Print(_) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand};
 use platform::retry::Backoff;
-use platform::shutdown;
+use platform::{error_line, shutdown};
 use settings::{Check, SettingErrors};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,7 @@ impl Vehicles {
         let vehicles = vehicles::all()?;
         let mut retries = Retries::new(stop);
         let Some(destination) = retries.until_accepted(async || self.connect().await).await? else { return Ok(0) };
-        eprintln!("sending {} vehicles per second to {}", self.rate, destination.describe());
+        error_line(format_args!("sending {} vehicles per second to {}", self.rate, destination.describe()));
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.rate);
         // Those that were late while the destination was away are not made up for.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -143,12 +143,12 @@ impl<'a> Retries<'a> {
                 None => return Ok(None),
                 Some(Ok(value)) => {
                     self.backoff.reset();
-                    self.reported.connected().into_iter().for_each(|line| eprintln!("{line}"));
+                    self.reported.connected().into_iter().for_each(error_line);
                     return Ok(Some(value));
                 }
                 Some(Err(SendError::Permanent(error))) => return Err(error),
                 Some(Err(SendError::Transient(reason))) => {
-                    self.reported.failed(reason).into_iter().for_each(|line| eprintln!("{line}"));
+                    self.reported.failed(reason).into_iter().for_each(error_line);
                     let pause = tokio::time::sleep(self.backoff.pause());
                     if self.stop.run_until_cancelled(pause).await.is_none() {
                         return Ok(None);

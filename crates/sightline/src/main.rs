@@ -1,5 +1,7 @@
 //! The `sightline` command: everything in one process, and the tools around it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod backup;
 mod certs;
 mod client;

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use contracts::DetectorName;
 use detector_worker::config::ModelArgs;
+use platform::error_line;
 
 use crate::out;
 
@@ -62,7 +63,7 @@ async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -
     let pulled = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
     for model in pulled {
         for failure in &model.failed {
-            eprintln!("{}: cannot be downloaded from {failure}", model.model);
+            error_line(format_args!("could not download {failure}; the next source is tried"));
         }
         let source = model.source.map_or_else(|| "already installed".to_owned(), |source| format!("from {source}"));
         out::line(format_args!("{}: {source}, at {}", model.model, model.path.display()))?;

@@ -23,9 +23,9 @@ use contracts::{DetectorName, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
-use platform::one_line;
 use platform::retry::Backoff;
 use platform::shutdown::Interrupted;
+use platform::{error_line, one_line};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 use tokio::time::MissedTickBehavior;
@@ -104,7 +104,7 @@ impl Push {
         let client = self.client.client()?;
         let failures = self.send_all(&client, &files).await?;
         if !skipped.is_empty() {
-            eprintln!("{}", one_line(&skipped));
+            error_line(one_line(&skipped));
         }
         if failures > 0 {
             bail!("{failures} of {} failed; the lines above say why", out::counted(files.len(), "file", "files"));
@@ -264,7 +264,7 @@ impl Push {
                 out::line(one_line(&format_args!("{name}: accepted (frame {})", accepted.frame_id)))
             }
             Err(error) => {
-                eprintln!("{}", one_line(&format_args!("{name}: {error:#}")));
+                error_line(one_line(&format_args!("{name}: {error:#}")));
                 Ok(())
             }
         }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use platform::one_line;
 use platform::retry::Backoff;
 use tokio_stream::StreamExt;
 
@@ -12,6 +11,7 @@ use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
 use crate::out;
 use crate::reported::Reported;
 use platform::sse::{SseEvent, SseParser};
+use platform::{error_line, one_line};
 
 /// Prints alerts as they are raised
 #[derive(Debug, Args)]
@@ -57,12 +57,12 @@ impl Watch {
         while left > 0 {
             match self.connect(&client, last_id.as_deref()).await? {
                 Ok(response) => {
-                    reported.connected().into_iter().for_each(|line| eprintln!("{line}"));
+                    reported.connected().into_iter().for_each(error_line);
                     if print_until_disconnected(response, &mut last_id, &mut left).await? {
                         backoff.reset();
                     }
                 }
-                Err(reason) => reported.failed(reason).into_iter().for_each(|line| eprintln!("{line}")),
+                Err(reason) => reported.failed(reason).into_iter().for_each(error_line),
             }
             if left > 0 {
                 tokio::time::sleep(backoff.pause()).await;
@@ -123,7 +123,7 @@ async fn print_until_disconnected(
 /// Prints an alert on standard output and any other event on standard error; returns whether it was an alert.
 fn print(event: &SseEvent) -> anyhow::Result<bool> {
     if event.event != "alert" {
-        eprintln!("{}", one_line(&format_args!("server: {}: {}", event.event, event.data)));
+        error_line(one_line(&format_args!("server: {}: {}", event.event, event.data)));
         return Ok(false);
     }
     out::line(&event.data)?;

@@ -1,13 +1,17 @@
 //! Settings of the stores: MongoDB, PostgreSQL and the image store.
 
 use clap::Args;
-use settings::{Secret, required};
+use settings::{Secret, required, secret_url};
+
+const MONGODB_EXAMPLE: &str = "mongodb://host:27017/?replicaSet=rs0";
+const DATABASE_EXAMPLE: &str = "postgres://sightline:password@host:5432/sightline";
 
 /// Settings of the MongoDB connection.
 #[derive(Debug, Clone, Args)]
 pub struct MongoArgs {
     /// Connection string of MongoDB
-    #[arg(long, env = "SIGHTLINE_MONGODB_URI", value_name = "URI")]
+    #[arg(long, env = "SIGHTLINE_MONGODB_URI", value_name = "URI",
+        value_parser = secret_url(&["mongodb", "mongodb+srv"], MONGODB_EXAMPLE))]
     pub mongodb_uri: Option<Secret>,
 
     /// MongoDB database; when not set, the one in the connection string, or `sightline`
@@ -21,7 +25,7 @@ impl MongoArgs {
     /// # Errors
     /// When it is not set.
     pub fn uri(&self) -> anyhow::Result<&Secret> {
-        required(self.mongodb_uri.as_ref(), "SIGHTLINE_MONGODB_URI", "mongodb://host:27017/?replicaSet=rs0")
+        required(self.mongodb_uri.as_ref(), "SIGHTLINE_MONGODB_URI", MONGODB_EXAMPLE)
     }
 }
 
@@ -29,7 +33,8 @@ impl MongoArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// Connection string of PostgreSQL, which stores the accounts
-    #[arg(long, env = "SIGHTLINE_DATABASE_URL", value_name = "URL")]
+    #[arg(long, env = "SIGHTLINE_DATABASE_URL", value_name = "URL",
+        value_parser = secret_url(&["postgres", "postgresql"], DATABASE_EXAMPLE))]
     pub database_url: Option<Secret>,
 
     /// Maximum number of connections of this process to PostgreSQL
@@ -44,8 +49,7 @@ impl DatabaseArgs {
     /// # Errors
     /// When it is not set.
     pub fn url(&self) -> anyhow::Result<&Secret> {
-        let example = "postgres://sightline:password@host:5432/sightline";
-        required(self.database_url.as_ref(), "SIGHTLINE_DATABASE_URL", example)
+        required(self.database_url.as_ref(), "SIGHTLINE_DATABASE_URL", DATABASE_EXAMPLE)
     }
 }
 

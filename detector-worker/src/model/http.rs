@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a response in bytes, so that a faulty engine cannot fill the memory.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
+/// Maximum number of characters of an engine's reason that a message quotes.
+const MAX_DETAIL: usize = 200;
+
 /// The fields of an entry of `models.yaml` with `kind: http`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +44,20 @@ pub struct HttpEngine {
     pub concurrency: usize,
 }
 
+impl HttpEngine {
+    /// The URL.
+    ///
+    /// # Errors
+    /// When it is not a URL of HTTP.
+    pub fn parsed_url(&self) -> Result<reqwest::Url, String> {
+        let url = reqwest::Url::parse(&self.url).map_err(|error| format!("its url is invalid: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("its url must start with http:// or https://".to_owned());
+        }
+        Ok(url)
+    }
+}
+
 fn default_timeout_ms() -> u64 {
     10_000
 }
@@ -51,6 +68,7 @@ fn default_concurrency() -> usize {
 
 /// The response of an engine. Further fields are ignored.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with detections")]
 struct Answer {
     width: Option<u32>,
     height: Option<u32>,
@@ -62,6 +80,8 @@ pub struct HttpDetector {
     name: DetectorName,
     model: String,
     engine: HttpEngine,
+    /// The engine's URL for messages, without user, password and query.
+    shown_url: String,
     client: Client,
     runtime: tokio::runtime::Runtime,
 }
@@ -72,10 +92,7 @@ impl HttpDetector {
     /// # Errors
     /// The address is invalid, or the system cannot create another client.
     pub fn open(name: DetectorName, model: &str, engine: &HttpEngine) -> Result<Self, String> {
-        let url = reqwest::Url::parse(&engine.url).map_err(|error| format!("its url is invalid: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("its url must start with http:// or https://".to_owned());
-        }
+        let url = engine.parsed_url()?;
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(Duration::from_millis(engine.timeout_ms))
@@ -84,21 +101,52 @@ impl HttpDetector {
             .map_err(|error| error.to_string())?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-        Ok(Self { name, model: model.to_owned(), engine: engine.clone(), client, runtime })
+        let shown_url = format!("{}{}", url.origin().ascii_serialization(), url.path());
+        Ok(Self { name, model: model.to_owned(), engine: engine.clone(), shown_url, client, runtime })
     }
 
     async fn request(&self, image: &Image) -> Outcome {
         let request = self.client.post(&self.engine.url).header(CONTENT_TYPE, image.media_type);
-        let response = request.body(image.encoded.clone()).send().await.map_err(unavailable)?;
+        let response = request.body(image.encoded.clone()).send().await.map_err(|error| self.unavailable(error))?;
         match response.status() {
-            status if status.is_success() => parse_answer(&read_body(response).await?, image),
+            status if status.is_success() => parse_answer(&self.read_body(response).await?, image),
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Err(DetectError::Rejected(format!("it responded with {status}"))),
-            status => Err(DetectError::Unavailable(format!("it responded with {status}"))),
+            | StatusCode::UNPROCESSABLE_ENTITY) => {
+                let detail = self.read_body(response).await.map(|body| detail(&body)).unwrap_or_default();
+                Err(DetectError::Rejected(format!("it responded with {status}{detail}")))
+            }
+            status => Err(DetectError::Unavailable(format!("{} responded with {status}", self.shown_url))),
         }
     }
+
+    /// A failed request. The client's own message has the whole address, which can contain a password.
+    fn unavailable(&self, error: reqwest::Error) -> DetectError {
+        DetectError::Unavailable(format!("{}: {}", self.shown_url, error_chain(&error.without_url())))
+    }
+
+    async fn read_body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(error))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                // Permanent, because the response would be as large on every retry and block the partition.
+                return Err(DetectError::Rejected(format!("its response is longer than {MAX_ANSWER_BYTES} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+}
+
+/// The reason in an error response, `{"detail": "…"}`, as a continuation of a message; empty without one.
+fn detail(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        detail: String,
+    }
+    let Ok(Refusal { detail }) = serde_json::from_slice(body) else { return String::new() };
+    format!(": {}", one_line(&detail).chars().take(MAX_DETAIL).collect::<String>())
 }
 
 impl Detector for HttpDetector {
@@ -120,23 +168,6 @@ impl Detector for HttpDetector {
             .flat_map(|round| self.runtime.block_on(join_all(round.iter().map(|image| self.request(image)))))
             .collect()
     }
-}
-
-/// A failed request, without the address, which can contain a password.
-fn unavailable(error: reqwest::Error) -> DetectError {
-    DetectError::Unavailable(error_chain(&error.without_url()))
-}
-
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, DetectError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
-        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            // Permanent, because the response would be as large on every retry and block the partition.
-            return Err(DetectError::Rejected(format!("its response is longer than {MAX_ANSWER_BYTES} bytes")));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }
 
 fn parse_answer(body: &[u8], image: &Image) -> Outcome {
@@ -184,7 +215,7 @@ mod tests {
                 Some(b'l') => (StatusCode::OK, FACE.replace("\"box\"", CAR).replace("red", &"r".repeat(300))),
                 Some(b'h') => (StatusCode::OK, "<html>".to_owned()),
                 Some(b'b') => (StatusCode::OK, " ".repeat(MAX_ANSWER_BYTES) + FACE),
-                Some(b'r') => (StatusCode::UNPROCESSABLE_ENTITY, String::new()),
+                Some(b'r') => (StatusCode::UNPROCESSABLE_ENTITY, r#"{"detail": "no such\ncolour space"}"#.to_owned()),
                 _ => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
             }
         };
@@ -223,9 +254,13 @@ mod tests {
         for response in [refused, other_size, out_of_range, too_long] {
             assert!(is_permanent(response), "{response:?}");
         }
+        let refusal = refused.as_ref().unwrap_err().to_string();
+        assert!(refusal.contains("422") && refusal.contains("no such") && !refusal.contains('\n'), "{refusal}");
         for response in [busy, html] {
             assert_eq!(response.as_ref().unwrap_err().failure_code(), None, "{response:?}");
         }
+        let unavailable = busy.as_ref().unwrap_err().to_string();
+        assert!(unavailable.contains("/detect responded with 503"), "{unavailable}");
     }
 
     #[test]
@@ -247,6 +282,7 @@ mod tests {
         let responses = detector("http://name:secret@127.0.0.1:1/detect").detect(&[image("f")]);
         let error = responses[0].as_ref().unwrap_err();
         assert!(matches!(error, DetectError::Unavailable(_)) && !error.to_string().contains("secret"), "{error}");
+        assert!(error.to_string().contains("http://127.0.0.1:1/detect"), "{error}");
     }
 
     #[test]

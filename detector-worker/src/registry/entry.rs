@@ -147,6 +147,9 @@ impl Model {
 
     /// Checks the values of the entry.
     pub(super) fn check(&self) -> Result<(), String> {
+        if let Engine::Http(engine) = &self.engine {
+            engine.parsed_url()?;
+        }
         let Some(weights) = self.weights() else { return Ok(()) };
         let share = |name: &str, value: f32| match value {
             0.0..=1.0 => Ok(()),

@@ -121,8 +121,7 @@ impl Groups {
         }
         let earliest: Vec<i64> = log.ranges().iter().map(|range| range.earliest).collect();
         let group = Arc::new(Group::new(log, name, earliest.clone()));
-        let start = (0..).zip(earliest).map(|(partition, offset)| (&*group, Position { partition, offset }));
-        self.write(connection.as_ref(), start)?;
+        self.write(connection.as_ref(), group.begins_at(&earliest))?;
         lock(&self.known).insert(key, Arc::clone(&group));
         Ok(group)
     }
@@ -160,22 +159,29 @@ impl Groups {
         write().map_err(|error| failure(&self.path, &error))
     }
 
-    /// Deletes the groups of a topic that have no member and are not in `keep`, so that retention no longer waits for them.
-    pub fn delete_others(&self, role: TopicRole, keep: &[&str]) -> Result<Vec<String>, BusError> {
+    /// Deletes the groups of a topic that have no member, except the successor. If that is new, it begins where the last of them
+    /// stood, so that nothing is consumed twice and nothing is skipped.
+    pub fn replace(&self, log: &TopicLog, successor: &str) -> Result<Vec<String>, BusError> {
         let connection = lock(&self.connection);
-        let connection = connection.as_ref().ok_or(BusError::Closed)?;
         let mut known = lock(&self.known);
-        let is_forgotten = |group: &Group| {
-            group.role == role && !keep.contains(&group.name.as_str()) && lock(&group.state).member.is_none()
+        let is_replaced = |group: &&Arc<Group>| {
+            group.role == log.role && group.name != successor && lock(&group.state).member.is_none()
         };
-        let mut forgotten = Vec::new();
-        for group in known.values().filter(|group| is_forgotten(group)) {
+        let replaced: Vec<Arc<Group>> = known.values().filter(is_replaced).cloned().collect();
+        let key = (log.role, successor.to_owned());
+        if !replaced.is_empty() && !known.contains_key(&key) {
+            let begin = first_offsets(&replaced);
+            let group = Arc::new(Group::new(log, successor, begin.clone()));
+            self.write(connection.as_ref(), group.begins_at(&begin))?;
+            known.insert(key, group);
+        }
+        let connection = connection.as_ref().ok_or(BusError::Closed)?;
+        for group in &replaced {
             let delete = "DELETE FROM consumed WHERE incarnation = ? AND name = ?";
             connection.execute(delete, [&group.topic_id, &group.name]).map_err(|error| failure(&self.path, &error))?;
-            forgotten.push(group.name.clone());
+            known.remove(&(group.role, group.name.clone()));
         }
-        known.retain(|_, group| group.role != role || !forgotten.contains(&group.name));
-        Ok(forgotten)
+        Ok(replaced.iter().map(|group| group.name.clone()).collect())
     }
 
     /// Closes the file. Nothing is stored after this.
@@ -206,6 +212,11 @@ impl Group {
     fn new(log: &TopicLog, name: &str, next: Vec<i64>) -> Self {
         let state = State { stored: next.clone(), finished: next, member: None };
         Self { role: log.role, name: name.to_owned(), topic_id: log.topic_id.clone(), state: Mutex::new(state) }
+    }
+
+    /// The positions to store for a new group.
+    fn begins_at(&self, offsets: &[i64]) -> impl Iterator<Item = (&Self, Position)> {
+        (0..).zip(offsets).map(move |(partition, &offset)| (self, Position { partition, offset }))
     }
 
     /// Removes the member. Messages that it has finished count; messages that it finishes later do not.
@@ -242,6 +253,14 @@ impl State {
             in_flight.committed(position);
         }
     }
+}
+
+/// The first offset of each partition that one of the groups has not consumed.
+fn first_offsets(groups: &[Arc<Group>]) -> Vec<i64> {
+    let stored = groups.iter().map(|group| lock(&group.state).stored.clone());
+    let least =
+        |one: Vec<i64>, other: Vec<i64>| one.into_iter().zip(other).map(|(one, other)| one.min(other)).collect();
+    stored.reduce(least).unwrap_or_default()
 }
 
 fn load_groups(

@@ -196,11 +196,36 @@ async fn retention_does_not_wait_for_a_deleted_group() {
     until("commit", async || bus.oldest_unconsumed(TopicRole::Frames, GROUP).await.unwrap().is_none()).await;
     assert_eq!(earliest(&bus, TopicRole::Frames).await, 0);
     assert_eq!(
-        bus.delete_groups_except(TopicRole::Frames, &[]).await.unwrap(),
+        bus.replace_groups(TopicRole::Frames, "successor").await.unwrap(),
         ["gone"],
         "a group with a member is kept"
     );
+    assert_eq!(bus.replace_groups(TopicRole::Frames, GROUP).await.unwrap(), ["successor"]);
     until("everything dropped", async || earliest(&bus, TopicRole::Frames).await == 10).await;
+}
+
+#[tokio::test]
+async fn a_new_group_continues_where_the_one_that_it_replaces_stood() {
+    let folder = TestFolder::new(Options::default());
+    let open = || EmbeddedBus::open(&folder.path(), &topics(), folder.options).unwrap();
+    let bus = open();
+    let mut member = TestMember::of(&bus).await;
+    send(&bus, TopicRole::Frames, (0..10).map(|number| numbered("k", number, 100))).await;
+    let taken = member.take(4).await;
+    member.finish(&taken);
+    drop(member);
+    // What is finished is stored.
+    bus.close().await.unwrap();
+    let bus = open();
+    assert_eq!(bus.replace_groups(TopicRole::Frames, "successor").await.unwrap(), [GROUP]);
+    let mut successor = TestMember::with(&bus, "successor", ConsumerOptions::default()).await;
+    assert_eq!(numbers(&successor.take(6).await), (4..10).collect::<Vec<_>>());
+    // One that exists keeps its place.
+    drop(successor);
+    drop(TestMember::of(&bus).await);
+    assert_eq!(bus.replace_groups(TopicRole::Frames, "successor").await.unwrap(), [GROUP]);
+    let mut successor = TestMember::with(&bus, "successor", ConsumerOptions::default()).await;
+    assert_eq!(numbers(&successor.take(6).await), (4..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bus::Bus;
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use contracts::TopicRole;
-use platform::one_line;
+use platform::{error_line, one_line};
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
@@ -151,7 +151,7 @@ fn print(letters: &[Letter], json: bool) -> anyhow::Result<()> {
         out::line(one_line(&format_args!("{at}  {cause}  {id}  {origin}  {message}")))?;
     }
     if letters.is_empty() {
-        eprintln!("no dead letters are waiting");
+        error_line("no dead letters are waiting");
     }
     Ok(())
 }

@@ -108,8 +108,8 @@ async fn bus(up: &Up, lock: Option<FolderLock>) -> anyhow::Result<Arc<dyn Bus>> 
     let bus = opened?;
     // Retention waits for every group that ever joined. The group of detectors that are no longer configured would keep frames for ever.
     let workers = contracts::groups::detector_worker(&up.frames.detectors);
-    for group in bus.delete_groups_except(contracts::TopicRole::Frames, &[&workers]).await? {
-        tracing::info!(group, "deleted the consumer group of detectors that are no longer configured");
+    for group in bus.replace_groups(contracts::TopicRole::Frames, &workers).await? {
+        tracing::info!(group, "the consumer group of the detectors continues where that of other detectors stood");
     }
     Ok(Arc::new(bus))
 }

@@ -1,5 +1,6 @@
 //! What `up` prints: the implementation of each dependency and, when everything is ready, three commands to try.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client_commands::ClientCommands;
 use super::{Dependencies, Up};
+use crate::out;
 
 /// The text printed at the start and when everything is ready.
 pub struct StartupMessage {
@@ -76,7 +78,7 @@ impl StartupMessage {
     /// Prints the dependencies; then waits until every health check passes and prints the commands to try.
     pub async fn when_ready(self, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
         for (concern, backend) in &self.runs_on {
-            println!("{concern:>10}  {backend}");
+            show(format_args!("{concern:>10}  {backend}"));
         }
         let ready = async {
             while !health.is_ready().await {
@@ -93,13 +95,18 @@ impl StartupMessage {
     fn print(&self) {
         let url = &self.url;
         let everywhere = if self.all_addresses { ", and on the other addresses of this machine" } else { "" };
-        println!("{:>10}  {url}{everywhere}  (documentation: {url}/docs)", "API");
+        show(format_args!("{:>10}  {url}{everywhere}  (documentation: {url}/docs)", "API"));
         if let Some(admin) = self.admin {
-            println!("{:>10}  http://{admin}  (health, metrics)", "operator");
+            show(format_args!("{:>10}  http://{admin}  (health, metrics)", "operator"));
         }
-        println!("\nready; try, in another terminal:");
+        show("\nready; try, in another terminal:");
         for line in self.commands.lines() {
-            println!("  {line}");
+            show(format_args!("  {line}"));
         }
     }
+}
+
+/// Prints a line. The services run on when nobody reads standard output any more, as after `sightline up | head`.
+fn show(line: impl Display) {
+    drop(out::line(line));
 }

@@ -7,6 +7,7 @@ mod arrows;
 mod attributes;
 mod backup;
 mod bad_start;
+mod closed_output;
 mod combinations;
 mod data_folder;
 mod delivery;

@@ -124,14 +124,20 @@ impl Drop for Process {
 
 fn spawn(program: &str, arguments: &[String], settings: &[(String, String)], log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).unwrap();
+    let mut command = command(program, arguments, settings);
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// A program with only these settings in its environment.
+pub fn command(program: &str, arguments: &[String], settings: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(settings.iter().cloned());
+    command.args(arguments).env_clear().envs(settings.iter().cloned()).stdin(Stdio::null());
     for name in ["PATH", "HOME", "SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    command
 }
 
 /// A running `sightline up` on embedded parts.

@@ -107,6 +107,35 @@ fn config_check_refuses_addresses_and_detectors_that_up_refuses() {
 }
 
 #[test]
+fn config_check_refuses_addresses_of_servers_that_up_refuses() {
+    let wrong = [
+        ("SIGHTLINE_MONGODB_URI", "localhost:hidden@27017"),
+        ("SIGHTLINE_DATABASE_URL", "mysql://user:hidden@host/db"),
+        ("SIGHTLINE_REDIS_URL", "user:hidden@localhost:6379"),
+        ("SIGHTLINE_KAFKA_BROKERS", "kafka://localhost:9092"),
+    ];
+    let stderr = reported(&wrong, &wrong.map(|(key, _)| key));
+    assert!(!stderr.contains("hidden"), "{stderr}");
+    for example in ["mongodb://host", "postgres://sightline", "redis://host", "host:port"] {
+        assert!(stderr.contains(example), "{example}: {stderr}");
+    }
+    let flag = Command::new(env!("CARGO_BIN_EXE_sightline"))
+        .args(["config", "check", "--redis-url", "user:hidden@localhost:6379"])
+        .output()
+        .unwrap();
+    let stderr = text(&flag.stderr);
+    assert!(!flag.status.success() && stderr.contains("--redis-url") && !stderr.contains("hidden"), "{stderr}");
+    let right = [
+        ("SIGHTLINE_MONGODB_URI", "mongodb+srv://user:pass@cluster.example/"),
+        ("SIGHTLINE_DATABASE_URL", "POSTGRESQL://host/db"),
+        ("SIGHTLINE_REDIS_URL", "rediss://host:6380"),
+        ("SIGHTLINE_KAFKA_BROKERS", "one:9092, two:9092"),
+    ];
+    let output = config(&["check"], &right);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn config_check_reports_each_wrong_openid_setting() {
     let (issuer, client) = (("SIGHTLINE_OIDC_ISSUER", "https://a.example"), ("SIGHTLINE_OIDC_CLIENT_ID", "web"));
     let wrong = [

@@ -222,7 +222,9 @@ async fn rate_change(app: &App, before: Vec<Rule>, rule: &Rule) -> Result<RatedR
     let evaluates_more = rule.enabled && known.is_none_or(|known| known.condition != rule.condition || !known.enabled);
     let rated = after.into_iter().find(|rated| rated.rule.id == rule.id).ok_or(RuleError::NotFound(rule.id))?;
     if evaluates_more && (stops_another || rated.state == RuleState::TooCostly) {
-        return Err(RuleError::OverBudget(over_budget(rated.cost.unwrap_or_default())).into());
+        let others = before.iter().filter(|other| other.rule.id != rule.id && other.state == RuleState::Active);
+        let used = others.filter_map(|other| other.cost).sum();
+        return Err(RuleError::OverBudget(over_budget(rated.cost.unwrap_or_default(), used)).into());
     }
     Ok(rated)
 }

@@ -19,6 +19,8 @@ use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multip
 use crate::http::v1::frames::error::FrameError;
 use crate::probe::{Finding, ImageType, Probe, other_image_type};
 
+/// Maximum number of characters of a declared type that a message quotes.
+const MAX_QUOTED: usize = 64;
 /// Names of the form field with the image.
 const FIELDS: [&str; 3] = ["file", "image", "frame"];
 
@@ -64,16 +66,25 @@ pub async fn receive(app: &App, request: ImageRequest) -> Result<Image, ApiError
     if is_multipart(content_type) {
         return from_form(app, content_type, request.body).await;
     }
-    from_body(app, Declared::of(content_type), request.body).await
+    from_body(app, content_type, request.body).await
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-async fn from_body(app: &App, declared: Declared, body: Body) -> Result<Image, ApiError> {
+/// The beginning of a type that a client declared, for a message.
+fn quoted(content_type: &str) -> String {
+    format!("{:?}", content_type.chars().take(MAX_QUOTED).collect::<String>())
+}
+
+async fn from_body(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
+    let declared = Declared::of(content_type);
     if declared == Declared::Other {
-        let reason = format!("the Content-Type must be {TYPES}, or multipart/form-data with the image in a field");
+        let reason = format!(
+            "the Content-Type must be {TYPES}, or multipart/form-data with the image in a field; it is {}",
+            quoted(content_type)
+        );
         return Err(RequestError::UnsupportedMediaType(reason).into());
     }
     let mut upload = IncomingBody::begin(body, app.image_limits(), &app.bytes_in_flight)?;
@@ -204,9 +215,10 @@ fn chunks(upload: Arc<Mutex<IncomingBody>>) -> impl Stream<Item = Result<Bytes, 
 }
 
 async fn image_field(app: &App, mut field: Field<'_>) -> Result<(ImageType, Bytes), ApiError> {
-    let declared = Declared::of(content_type(field.headers()));
+    let content_type = content_type(field.headers());
+    let declared = Declared::of(content_type);
     if declared == Declared::Other {
-        let reason = format!("the image's Content-Type must be {TYPES}");
+        let reason = format!("the image's Content-Type must be {TYPES}; it is {}", quoted(content_type));
         return Err(RequestError::UnsupportedMediaType(reason).into());
     }
     let mut incoming = IncomingImage::new(app, declared, None);
