@@ -1,21 +1,57 @@
 //! The `.env` file: the nearest one, in the working directory or above it.
+//!
+//! It decides what a server allows, so it is never ignored: one that cannot be read is an error. One above the working directory must
+//! belong to the user, to root or to the owner of the working directory: anybody may create files in folders such as `/tmp`.
 
 use std::cell::Cell;
+use std::fs::Metadata;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::SettingErrors;
 
-/// The variables of the `.env` file. Empty if there is none that can be opened.
+/// The variables of the `.env` file. Empty if there is none.
 pub(crate) fn of_working_directory(errors: &mut SettingErrors) -> Vec<(String, String)> {
-    let Some(path) = nearest() else { return Vec::new() };
-    let Ok(content) = std::fs::read(&path) else { return Vec::new() };
-    entries(&path, &content, errors)
+    // Without a working directory there is no file in it.
+    let Ok(folder) = std::env::current_dir() else { return Vec::new() };
+    of_folder(&folder, errors)
 }
 
-fn nearest() -> Option<PathBuf> {
-    let folder = std::env::current_dir().ok()?;
-    folder.ancestors().map(|folder| folder.join(".env")).find(|path| path.is_file())
+fn of_folder(folder: &Path, errors: &mut SettingErrors) -> Vec<(String, String)> {
+    let Some(path) = nearest(folder) else { return Vec::new() };
+    let content = check_owner(&path, folder)
+        .and_then(|()| std::fs::read(&path).map_err(|error| format!("it cannot be read: {error}")));
+    match content {
+        Ok(content) => entries(&path, &content, errors),
+        Err(reason) => {
+            errors.add(format!("{}: {reason}", path.display()));
+            Vec::new()
+        }
+    }
+}
+
+/// The nearest `.env`, unless it is a folder: a Python environment often has that name.
+fn nearest(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|folder| folder.join(".env")).find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
+}
+
+/// Refuses a file that another user may have left for this one to read, and one whose content would be waited for.
+fn check_owner(path: &Path, folder: &Path) -> Result<(), String> {
+    let unreadable = |error| format!("it cannot be read: {error}");
+    let file = std::fs::metadata(path).map_err(unreadable)?;
+    if !file.is_file() {
+        return Err("it is not a file; remove it".to_owned());
+    }
+    if path.parent() == Some(folder) {
+        return Ok(());
+    }
+    let owners = [folder, Path::new("/proc/self")].map(std::fs::metadata);
+    let is_trusted = file.uid() == 0 || owners.iter().flatten().map(Metadata::uid).any(|uid| uid == file.uid());
+    if is_trusted {
+        return Ok(());
+    }
+    Err(format!("it is above the working directory and belongs to another user ({}); start elsewhere", file.uid()))
 }
 
 /// The variables up to the first invalid line, after which the parser cannot continue. An error never shows the line, because it
@@ -88,6 +124,34 @@ mod tests {
             assert!(errors.starts_with("/deploy/.env, line 4: "), "{bad}: {errors}");
             assert!(!errors.contains("TOPSECRET"), "{bad}: {errors}");
         }
+    }
+
+    #[test]
+    fn the_nearest_file_is_read_and_one_that_cannot_be_read_is_an_error() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("work");
+        std::fs::create_dir(&folder).unwrap();
+        let read = || {
+            let mut errors = SettingErrors::default();
+            let entries = of_folder(&folder, &mut errors);
+            (entries, errors.iter().collect::<Vec<_>>().join("\n"))
+        };
+        let server = |value: &str| (vec![("SIGHTLINE_SERVER".to_owned(), value.to_owned())], String::new());
+        std::fs::write(above.path().join(".env"), "SIGHTLINE_SERVER=above").unwrap();
+        std::fs::create_dir(folder.join(".env")).unwrap();
+        assert_eq!(read(), server("above"), "a folder of that name does not count");
+        // Needs root.
+        if std::os::unix::fs::chown(above.path().join(".env"), Some(65_534), None).is_ok() {
+            let (entries, error) = read();
+            assert!(entries.is_empty() && error.contains("another user (65534)"), "{error}");
+        }
+        std::fs::remove_dir(folder.join(".env")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.join(".env")).unwrap();
+        let (entries, error) = read();
+        assert!(entries.is_empty() && error.contains("work/.env: it cannot be read"), "{error}");
+        std::fs::remove_file(folder.join(".env")).unwrap();
+        std::fs::write(folder.join(".env"), "SIGHTLINE_SERVER=here").unwrap();
+        assert_eq!(read(), server("here"));
     }
 
     #[test]

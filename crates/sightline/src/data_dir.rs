@@ -34,7 +34,8 @@ impl DataDir {
     /// The folder, whether or not it exists.
     pub fn path(&self) -> anyhow::Result<PathBuf> {
         if let Some(path) = &self.data_dir {
-            return Ok(path.clone());
+            // A URL of the image store and the messages need the whole path.
+            return std::path::absolute(path).with_context(|| format!("SIGHTLINE_DATA_DIR: {}", path.display()));
         }
         let base = user_data(|name| std::env::var_os(name));
         let base = base.context("SIGHTLINE_DATA_DIR is not set and there is no home folder; set it to a folder")?;

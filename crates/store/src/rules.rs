@@ -24,6 +24,8 @@ pub enum PutRuleOutcome {
     NameTaken,
     /// The tenant has no such rule; nothing was stored.
     NotFound,
+    /// Another request changed the rule meanwhile; nothing was stored.
+    Changed,
 }
 
 /// Rules of tenants. Built-in rules are not stored.
@@ -38,8 +40,9 @@ pub trait RuleStore: Send + Sync {
     /// Creates a rule. Names are unique within a tenant. Rules that shared a name before this was enforced keep it.
     async fn create_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
 
-    /// Replaces a rule that exists. A rule that was deleted meanwhile, by its owner or with its tenant, stays deleted.
-    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError>;
+    /// Replaces a rule that is still as it was read. A rule that was deleted meanwhile, by its owner or with its tenant, stays
+    /// deleted. Both rules have the same id and tenant.
+    async fn replace_rule(&self, before: &Rule, after: &Rule) -> Result<PutRuleOutcome, StoreError>;
 
     /// Deletes a rule of a tenant. Returns whether it existed.
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError>;
@@ -94,16 +97,21 @@ impl RuleStore for SqliteDocuments {
         .await
     }
 
-    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        let row = RuleRow::of(rule)?;
+    async fn replace_rule(&self, before: &Rule, after: &Rule) -> Result<PutRuleOutcome, StoreError> {
+        let (before, row) = (before.clone(), RuleRow::of(after)?);
         self.write(move |connection| {
+            match row.stored_rule(connection)? {
+                None => return Ok(PutRuleOutcome::NotFound),
+                Some(stored) if stored != before => return Ok(PutRuleOutcome::Changed),
+                Some(_) => {}
+            }
             if row.name_is_taken(connection)? {
                 return Ok(PutRuleOutcome::NameTaken);
             }
             let mut update =
                 connection.prepare_cached("UPDATE rules SET name = ?3, doc = ?4 WHERE id = ?1 AND tenant = ?2")?;
-            let replaced = update.execute([&row.id, &row.tenant, &row.name, &row.doc])? == 1;
-            Ok(if replaced { PutRuleOutcome::Stored } else { PutRuleOutcome::NotFound })
+            update.execute([&row.id, &row.tenant, &row.name, &row.doc])?;
+            Ok(PutRuleOutcome::Stored)
         })
         .await
     }
@@ -132,8 +140,15 @@ impl RuleRow {
         Ok(Self { id: rule.id.to_string(), tenant, name: rule.name.clone(), doc: json(rule)? })
     }
 
-    /// Whether another rule of the tenant has the name, unless this rule has it already. There is one writer, so no other
-    /// write runs between this query and the statement after it.
+    /// The rule with this id of this tenant. There is one writer, so no other write runs between this query and the statement
+    /// after it.
+    fn stored_rule(&self, connection: &Connection) -> Result<Option<Rule>, crate::sqlite::CallError> {
+        let mut select = connection.prepare_cached("SELECT doc FROM rules WHERE id = ? AND tenant = ?")?;
+        select.query_and_then([&self.id, &self.tenant], document)?.next().transpose()
+    }
+
+    /// Whether another rule of the tenant has the name, unless this rule has it already. No other write runs before the next
+    /// statement either.
     fn name_is_taken(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut query = connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM rules WHERE tenant = ?2 AND name = ?3 AND id <> ?1)
@@ -190,9 +205,9 @@ impl RuleStore for MongoDocuments {
         self.with_timeout(Box::pin(self.create_rule_doc(&rule))).await
     }
 
-    async fn replace_rule(&self, rule: &Rule) -> Result<PutRuleOutcome, StoreError> {
-        let rule = RuleDoc::of(rule)?;
-        self.with_timeout(Box::pin(self.replace_rule_doc(&rule))).await
+    async fn replace_rule(&self, before: &Rule, after: &Rule) -> Result<PutRuleOutcome, StoreError> {
+        let (before, after) = (RuleDoc::of(before)?, RuleDoc::of(after)?);
+        self.with_timeout(Box::pin(self.replace_rule_doc(&before, &after))).await
     }
 
     async fn delete_rule(&self, tenant: &TenantId, id: RuleId) -> Result<bool, StoreError> {
@@ -237,13 +252,18 @@ impl MongoDocuments {
         }
     }
 
-    async fn replace_rule_doc(&self, rule: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
-        if self.name_is_taken(rule).await? {
+    async fn replace_rule_doc(&self, before: &RuleDoc, after: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
+        if self.name_is_taken(after).await? {
             return Ok(PutRuleOutcome::NameTaken);
         }
-        let existing = doc! { "_id": &rule.id, "tenant": &rule.tenant };
-        match self.rule_docs().replace_one(existing, rule).await {
-            Ok(replaced) if replaced.matched_count == 0 => Ok(PutRuleOutcome::NotFound),
+        let RuleDoc { id, tenant, name, condition, enabled } = before;
+        let unchanged = doc! { "_id": id, "tenant": tenant, "name": name, "condition": condition, "enabled": enabled };
+        let rules = self.rule_docs();
+        match rules.replace_one(unchanged, after).await {
+            Ok(replaced) if replaced.matched_count == 0 => {
+                let stored = rules.find_one(doc! { "_id": id, "tenant": tenant }).await?;
+                Ok(if stored.is_some() { PutRuleOutcome::Changed } else { PutRuleOutcome::NotFound })
+            }
             Ok(_) => Ok(PutRuleOutcome::Stored),
             Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => Ok(PutRuleOutcome::NameTaken),
             Err(error) => Err(error.into()),

@@ -159,7 +159,7 @@ async fn changed_rules_are_active_without_a_restart() {
     let test = TestIndexer::new();
     let mine = TenantId::admin();
     let indexer = test.index(&["--rule-face-seen", "off"]);
-    let mut hats = rule(&mine, "hats", r#"label == "hat" && stream == "gate-1""#);
+    let hats = rule(&mine, "hats", r#"label == "hat" && stream == "gate-1""#);
     let broken = rule(&mine, "broken", "labl == 1");
     let foreign = rule(&"someone-else".parse().unwrap(), "anothers", "true");
     for rule in [&hats, &broken, &foreign] {
@@ -175,8 +175,8 @@ async fn changed_rules_are_active_without_a_restart() {
     let alerts = test.alerts().await;
     assert!(rules_of(&alerts).iter().all(|name| *name == "hats"), "{:?}", rules_of(&alerts));
 
-    hats.enabled = false;
-    test.documents.replace_rule(&hats).await.unwrap();
+    let switched_off = Rule { enabled: false, ..hats.clone() };
+    test.documents.replace_rule(&hats, &switched_off).await.unwrap();
     eventually("the rule is no longer active", async || {
         let before = test.alerts().await.len();
         test.publish(hat().to_message()).await;

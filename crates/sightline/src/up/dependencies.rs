@@ -88,13 +88,22 @@ pub fn lock(up: &Up, folder: &Path) -> anyhow::Result<Option<FolderLock>> {
 /// The files whose loss means that acknowledged data is lost.
 fn files_in_use(up: &Up, folder: &Path, lock_file: Option<PathBuf>) -> anyhow::Result<FilesInUse> {
     let embedded = |server_is_set: bool, name: &str| (!server_is_set).then(|| folder.join(name));
+    let log_is_embedded = lock_file.is_some();
     let files = [
         lock_file,
         embedded(up.mongo.mongodb_uri.is_some(), DOCUMENTS_FILE),
         embedded(up.database.database_url.is_some(), ACCOUNTS_FILE),
         embedded(up.blobs.blob_url.is_some(), BLOBS_FOLDER),
     ];
-    FilesInUse::at(files.into_iter().flatten()).context("SIGHTLINE_DATA_DIR")
+    let topics = if log_is_embedded { topic_folders(&folder.join(LOG_FOLDER)) } else { Ok(Vec::new()) };
+    let topics = topics.context("SIGHTLINE_DATA_DIR")?;
+    FilesInUse::at(files.into_iter().flatten().chain(topics)).context("SIGHTLINE_DATA_DIR")
+}
+
+/// The folders of the embedded log, one for each topic.
+fn topic_folders(log: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let paths = std::fs::read_dir(log)?.map(|entry| entry.map(|entry| entry.path()));
+    Ok(paths.collect::<std::io::Result<Vec<_>>>()?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 async fn bus(up: &Up, lock: Option<FolderLock>) -> anyhow::Result<Arc<dyn Bus>> {

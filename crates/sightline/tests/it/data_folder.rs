@@ -65,6 +65,12 @@ async fn nothing_is_acknowledged_once_the_data_folder_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_once_the_folder_of_a_topic_is_deleted() {
+    let delete = |data: &Path| std::fs::remove_dir_all(data.join("log/sightline.frames.topic")).unwrap();
+    is_lost_after("nothing_is_acknowledged_once_the_folder_of_a_topic_is_deleted", delete).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_up_names_the_process_before_the_port() {
     let up = TestServer::start(&[]).await;
     let address = up.url.trim_start_matches("http://");

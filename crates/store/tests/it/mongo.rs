@@ -174,11 +174,12 @@ async fn old_duplicate_rule_names_do_not_prevent_a_start() {
             condition: "true".to_owned(),
             enabled: false,
         };
-        assert_eq!(store.replace_rule(&twin).await.unwrap(), PutRuleOutcome::Stored);
+        let before = Rule { enabled: true, ..twin.clone() };
+        assert_eq!(store.replace_rule(&before, &twin).await.unwrap(), PutRuleOutcome::Stored);
         let third = Rule { id: RuleId::now(), ..twin.clone() };
         assert_eq!(store.create_rule(&third).await.unwrap(), PutRuleOutcome::NameTaken);
-        let single = Rule { name: "single".to_owned(), ..twin };
-        assert_eq!(store.replace_rule(&single).await.unwrap(), PutRuleOutcome::Stored);
+        let single = Rule { name: "single".to_owned(), ..twin.clone() };
+        assert_eq!(store.replace_rule(&twin, &single).await.unwrap(), PutRuleOutcome::Stored);
     })
     .await;
 }

@@ -24,6 +24,8 @@ use crate::rated_rules::{RatedRule, over_budget};
 
 /// Maximum number of rules of a tenant, because each is evaluated for each of its detections.
 const MAX_RULES: usize = 100;
+/// How often a change begins again because others changed the same rule.
+const MAX_TRIES: usize = 20;
 
 /// Why a rule is not found, created or changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,9 @@ enum RuleError {
     /// The enabled rules of the tenant would cost too much together.
     #[error("{0}")]
     OverBudget(String),
+    /// Other requests changed the rule each time.
+    #[error("other requests change the rule {0} at the same time; try again")]
+    Contended(RuleId),
     /// The rule is built in.
     #[error("the rule {0} is built in; the operator enables and disables it in the settings")]
     BuiltIn(String),
@@ -51,7 +56,7 @@ impl HttpError for RuleError {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NameTaken(_) => (StatusCode::CONFLICT, "rule_name_taken"),
             Self::OverBudget(_) => (StatusCode::CONFLICT, "rules_too_costly"),
-            Self::TooMany | Self::BuiltIn(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::TooMany | Self::Contended(_) | Self::BuiltIn(_) => (StatusCode::CONFLICT, "conflict"),
         }
     }
 }
@@ -154,24 +159,45 @@ pub async fn change(
     JsonBody(change): JsonBody<RuleChange>,
 ) -> Result<Json<RuleView>, ApiError> {
     check_editable(&app, id)?;
-    let rules = app.documents.rules(&editor.caller.tenant).await?;
-    let before = rules.iter().find(|rule| rule.id == id).ok_or(RuleError::NotFound(id))?;
+    // A change that another one overtook starts again from the changed rule, so that neither is lost.
+    for _ in 0..MAX_TRIES {
+        if let Some(rated) = try_change(&app, &editor.caller, id, &change).await? {
+            return Ok(Json(view::rule(rated)));
+        }
+    }
+    Err(RuleError::Contended(id).into())
+}
+
+/// Applies a change to a rule as it is now. `None` if the rule was changed meanwhile.
+async fn try_change(
+    app: &App,
+    caller: &Caller,
+    id: RuleId,
+    change: &RuleChange,
+) -> Result<Option<RatedRule>, ApiError> {
+    let rules = app.documents.rules(&caller.tenant).await?;
+    let before = rules.iter().find(|rule| rule.id == id).ok_or(RuleError::NotFound(id))?.clone();
     let rule = Rule {
-        name: change.name.unwrap_or_else(|| before.name.clone()),
-        condition: change.condition.unwrap_or_else(|| before.condition.clone()),
+        name: change.name.clone().unwrap_or_else(|| before.name.clone()),
+        condition: change.condition.clone().unwrap_or_else(|| before.condition.clone()),
         enabled: change.enabled.unwrap_or(before.enabled),
         ..before.clone()
     };
     if rule.name != before.name {
-        check_name(&app, &rule)?;
+        check_name(app, &rule)?;
     }
     // A rule of an earlier version that is refused now can still be renamed and disabled.
     if rule.condition != before.condition || rule.enabled && !before.enabled {
-        check_condition(&app, &rule).await?;
+        check_condition(app, &rule).await?;
     }
-    let rated = rate_change(&app, rules, &rule).await?;
-    replace_as_active_user(&app, &editor.caller, &rule).await?;
-    Ok(Json(view::rule(rated)))
+    let rated = rate_change(app, rules, &rule).await?;
+    match replace_as_active_user(app, caller, &before, &rule).await? {
+        PutRuleOutcome::Changed => Ok(None),
+        outcome => {
+            stored(outcome, &rule)?;
+            Ok(Some(rated))
+        }
+    }
 }
 
 /// Deletes a rule of the caller. Its alerts are kept.
@@ -239,22 +265,37 @@ fn check_editable(app: &App, id: RuleId) -> Result<(), RuleError> {
 /// Creates a rule for a user who is active before and after the write.
 ///
 /// The user may be deleted while the request arrives. A rule that is created after the user's documents were erased is deleted
-/// here: unlike results, rules have no retention.
+/// here: unlike results, rules have no retention. So is a rule whose request saw room for it when others did, too: the last of
+/// them that counts finds all of them.
 async fn create_as_active_user(app: &App, caller: &Caller, rule: &Rule) -> Result<(), ApiError> {
     check_active(app, caller).await?;
     stored(app.documents.create_rule(rule).await?, rule)?;
-    let after = check_active(app, caller).await;
+    let after = check_stored(app, caller).await;
     if after.is_err() {
         app.documents.delete_rule(&caller.tenant, rule.id).await?;
     }
     after
 }
 
+/// Refuses a rule that was created after its user was deleted, or beside others that together are too many.
+async fn check_stored(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    check_active(app, caller).await?;
+    if app.documents.rules(&caller.tenant).await?.len() > MAX_RULES {
+        return Err(RuleError::TooMany.into());
+    }
+    Ok(())
+}
+
 /// Replaces a rule that still exists. If the user's documents are erased meanwhile, the database finds no rule to replace, whichever
 /// of the two comes first.
-async fn replace_as_active_user(app: &App, caller: &Caller, rule: &Rule) -> Result<(), ApiError> {
+async fn replace_as_active_user(
+    app: &App,
+    caller: &Caller,
+    before: &Rule,
+    after: &Rule,
+) -> Result<PutRuleOutcome, ApiError> {
     check_active(app, caller).await?;
-    Ok(stored(app.documents.replace_rule(rule).await?, rule)?)
+    Ok(app.documents.replace_rule(before, after).await?)
 }
 
 fn stored(outcome: PutRuleOutcome, rule: &Rule) -> Result<(), RuleError> {
@@ -262,6 +303,7 @@ fn stored(outcome: PutRuleOutcome, rule: &Rule) -> Result<(), RuleError> {
         PutRuleOutcome::Stored => Ok(()),
         PutRuleOutcome::NameTaken => Err(RuleError::NameTaken(rule.name.clone())),
         PutRuleOutcome::NotFound => Err(RuleError::NotFound(rule.id)),
+        PutRuleOutcome::Changed => Err(RuleError::Contended(rule.id)),
     }
 }
 

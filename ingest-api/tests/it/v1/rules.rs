@@ -1,6 +1,7 @@
 //! Alert rules.
 
 use contracts::{Rule, RuleId, TenantId};
+use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +39,45 @@ async fn a_rule_is_managed_by_its_owner_only() {
 
     assert_eq!(server.delete_as(ADMIN, &path).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(problem(server.delete_as(ADMIN, &path).await).await.1, "not_found");
+}
+
+#[tokio::test]
+async fn changes_at_the_same_time_are_all_kept() {
+    let server = TestServer::start().await;
+    let rule = create(&server, json!({"name": "before", "condition": "true"})).await;
+    let path = format!("/v1/rules/{}", rule["id"].as_str().unwrap());
+    for round in 0..10 {
+        let (name, condition) = (format!("round {round}"), format!("year == {round}"));
+        let changes = [json!({"name": name}), json!({"condition": condition}), json!({"enabled": round % 2 == 0})];
+        let responses = join_all(changes.iter().map(|change| server.patch_as(ADMIN, &path, change))).await;
+        assert!(responses.iter().all(|response| response.status() == StatusCode::OK), "{responses:?}");
+        let kept = server.get(&path).await;
+        for change in changes {
+            let (field, value) = change.as_object().unwrap().iter().next().unwrap();
+            assert_eq!(&kept[field], value, "round {round}: {kept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_that_are_created_at_the_same_time_do_not_exceed_the_maximum() {
+    let server = TestServer::start().await;
+    let stored = |number: usize| Rule {
+        id: RuleId::now(),
+        tenant: Some(TenantId::admin()),
+        name: format!("stored {number}"),
+        condition: "true".to_owned(),
+        enabled: true,
+    };
+    for number in 0..98 {
+        server.deps.documents.create_rule(&stored(number)).await.unwrap();
+    }
+    let new: Vec<Value> = (0..20).map(|number| json!({"name": format!("new {number}"), "condition": "true"})).collect();
+    let responses = join_all(new.iter().map(|rule| server.post_as(ADMIN, "/v1/rules", rule))).await;
+    let created = responses.iter().filter(|response| response.status() == StatusCode::CREATED).count();
+    let left = server.deps.documents.rules(&TenantId::admin()).await.unwrap().len();
+    assert_eq!(left, 98 + created, "what was refused is not kept");
+    assert!(left <= 100, "{left}");
 }
 
 #[tokio::test]

@@ -15,15 +15,18 @@ pub async fn a_tenant_creates_replaces_and_deletes_its_rules(store: &dyn Documen
     assert_eq!(store.all_rules().await.unwrap(), [apple.clone(), foreign.clone(), zebra.clone()]);
 
     let changed = Rule { name: "mango ü".to_owned(), enabled: false, ..apple.clone() };
-    assert_eq!(store.replace_rule(&changed).await.unwrap(), PutRuleOutcome::Stored);
+    assert_eq!(store.replace_rule(&apple, &changed).await.unwrap(), PutRuleOutcome::Stored);
+    assert_eq!(store.rules(&tenant("a")).await.unwrap(), [changed.clone(), zebra.clone()]);
+    let late = Rule { condition: "false".to_owned(), ..apple.clone() };
+    assert_eq!(store.replace_rule(&apple, &late).await.unwrap(), PutRuleOutcome::Changed);
     assert_eq!(store.rules(&tenant("a")).await.unwrap(), [changed.clone(), zebra.clone()]);
 
     let stolen = Rule { id: foreign.id, ..rule("a", "stolen") };
     assert!(matches!(store.create_rule(&stolen).await, Err(StoreError::Fatal(_))));
-    assert_eq!(store.replace_rule(&stolen).await.unwrap(), PutRuleOutcome::NotFound);
+    assert_eq!(store.replace_rule(&stolen, &stolen).await.unwrap(), PutRuleOutcome::NotFound);
     let built_in = Rule { tenant: None, ..rule("a", "face seen") };
     assert!(matches!(store.create_rule(&built_in).await, Err(StoreError::Fatal(_))));
-    assert!(matches!(store.replace_rule(&built_in).await, Err(StoreError::Fatal(_))));
+    assert!(matches!(store.replace_rule(&built_in, &built_in).await, Err(StoreError::Fatal(_))));
 
     assert!(!store.delete_rule(&tenant("a"), foreign.id).await.unwrap());
     assert!(store.delete_rule(&tenant("a"), zebra.id).await.unwrap());
@@ -38,9 +41,9 @@ pub async fn rule_names_are_unique_within_a_tenant(store: &dyn Documents) {
     }
     let renamed = Rule { name: "faces".to_owned(), ..other.clone() };
     assert_eq!(store.create_rule(&rule("a", "faces")).await.unwrap(), PutRuleOutcome::NameTaken);
-    assert_eq!(store.replace_rule(&renamed).await.unwrap(), PutRuleOutcome::NameTaken);
-    let switched = Rule { enabled: false, ..first };
-    assert_eq!(store.replace_rule(&switched).await.unwrap(), PutRuleOutcome::Stored);
+    assert_eq!(store.replace_rule(&other, &renamed).await.unwrap(), PutRuleOutcome::NameTaken);
+    let switched = Rule { enabled: false, ..first.clone() };
+    assert_eq!(store.replace_rule(&first, &switched).await.unwrap(), PutRuleOutcome::Stored);
     assert_eq!(store.rules(&tenant("a")).await.unwrap(), [other, switched]);
 
     let same = [(); 8].map(|()| rule("a", "at once"));
@@ -57,8 +60,8 @@ pub async fn a_changed_rule_does_not_return_after_its_deletion(store: &dyn Docum
     store.delete_tenant(&tenant("a")).await.unwrap();
     assert!(store.delete_rule(&tenant("b"), deleted.id).await.unwrap());
     for rule in [erased, deleted] {
-        let changed = Rule { enabled: false, ..rule };
-        assert_eq!(store.replace_rule(&changed).await.unwrap(), PutRuleOutcome::NotFound);
+        let changed = Rule { enabled: false, ..rule.clone() };
+        assert_eq!(store.replace_rule(&rule, &changed).await.unwrap(), PutRuleOutcome::NotFound);
     }
     assert_eq!(store.all_rules().await.unwrap(), []);
 }
