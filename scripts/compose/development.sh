@@ -59,6 +59,14 @@ for topic in intellisite.detections intellisite.alerts; do
   [ "$(wc -l <"$work/consumed")" = 1 ] || fail "nothing on $topic"
 done
 ok "the reference system's topics have vehicles and alerts, with TLS of certificates for trying"
+
+# PUBLIC_URL is not set here, and a user's token has the issuer of ingest-api: alert-stream must expect the same one.
+call /v1/users --json '{"username": "ann", "email": "ann@example.org", "password": "lamp ostrich kettle"}' >"$work/user.json"
+call /v1/token --data grant_type=password --data username=ann --data-urlencode 'password=lamp ostrich kettle' >"$work/token.json"
+user=$(jq --exit-status --raw-output .access_token "$work/token.json") || fail "no token: $(cat "$work/user.json" "$work/token.json")"
+open_stream 2 "$address/v1/alerts" "$user" --cacert "$work/ca.pem"
+kill "$stream"
+ok "a user reads the alerts with a token that was made without PUBLIC_URL"
 compose down --volumes --timeout 2
 
 # The devcontainer: its servers, the folder of the project, the secrets.

@@ -1,6 +1,7 @@
 # Sourced by scripts/compose/run.sh: a compose project, requests to it, and waiting.
 # shellcheck shell=bash
 source "$(dirname "${BASH_SOURCE[0]}")/../within.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../stream.sh"
 
 work=$(mktemp -d)
 # No setting of the caller reaches compose, and no .env of the checkout.

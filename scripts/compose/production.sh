@@ -28,16 +28,7 @@ logged migrate 'accounts: .*up to date'
 ok "migrate finds nothing to do after init.sql"
 
 # A stream of alerts through nginx, and a photograph.
-# open_stream: writes the events to $work/stream.
-open_stream() {
-  curl --silent --no-buffer --include --cacert "$work/ca.pem" --header "Authorization: Bearer $token" "$address/v1/alerts" \
-    >"$work/stream" &
-  stream=$!
-  within 10 grep --quiet '^id: ' "$work/stream"
-}
-open_stream
-grep --quiet --ignore-case '^HTTP/2 200' "$work/stream" || fail "no HTTP/2: $(head -n 3 "$work/stream")"
-grep --quiet --ignore-case '^content-type: text/event-stream' "$work/stream" || fail "no event stream: $(cat "$work/stream")"
+open_stream 2 "$address/v1/alerts" "$token" --cacert "$work/ca.pem"
 call '/v1/frames?stream=gate' --header 'Content-Type: image/png' --header 'Prefer: wait=30' --data-binary "@$photo" >"$work/frame.json"
 jq --exit-status '[.detections[].label] == ["face"]' "$work/frame.json" >/dev/null || fail "no face: $(cat "$work/frame.json")"
 frame=$(jq --raw-output .frame_id "$work/frame.json")
