@@ -7,7 +7,8 @@ fault() {
   failed=1
 }
 
-for name in admin_token database_url mongodb_key mongodb_password mongodb_uri postgres_password redis_password redis_url; do
+for name in admin_token database_url mongodb_key mongodb_password mongodb_root_password mongodb_uri postgres_password redis_password \
+  redis_url; do
   [ -s "/run/secrets/$name" ] || fault "the secret $name is empty: make compose-secrets creates it"
 done
 

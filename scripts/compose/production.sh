@@ -80,6 +80,23 @@ is_served() { [ "$(call /v1/frames --output /dev/null --write-out '%{http_code}'
 within 10 is_served
 ok "nginx finds an ingest-api that was made anew"
 
+# mongosh_as_root SECRET EXPRESSION: prints what the shell does with the password in this secret.
+mongosh_as_root() {
+  docker compose exec -T mongodb mongosh --quiet --username root --password "$(cat "$SECRETS_DIR/$1")" --authenticationDatabase admin \
+    --eval "$2" 2>&1 || true
+}
+is_separate() {
+  [ "$(mongosh_as_root mongodb_root_password 'db.hello().isWritablePrimary')" = true ] || fail "root cannot sign in"
+  reply=$(mongosh_as_root mongodb_password 'db.hello().isWritablePrimary')
+  [[ $reply = *Authentication\ failed* ]] || fail "the services' password opens root: $reply"
+}
+is_separate
+# As in an older volume.
+mongosh_as_root mongodb_root_password "db.getSiblingDB('admin').changeUserPassword('root', '$(cat "$SECRETS_DIR/mongodb_password")')" >/dev/null
+compose up --no-deps mongodb-init
+is_separate
+ok "MongoDB's root has a password of its own, also in an older volume"
+
 # Networks: the databases reach nothing outside of theirs, and the worker does not reach them.
 networks() { docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}' "$(container_of "$1")"; }
 [ "$(networks postgres)$(networks redis)$(networks mongodb)" = 'sightline_data sightline_data sightline_data ' ] || fail "a database is in another network"
