@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the passwords and the operator's token in the folder $1; each file that exists is kept. make compose-secrets runs it on the
-# machine, compose.dev.yaml in a container.
+# Makes the passwords and the operator's token in the folder $1; each file that exists is kept. scripts/compose-secrets runs it on
+# the machine, compose.dev.yaml in a container.
 set -eu
 umask 022
 cd "$1"
