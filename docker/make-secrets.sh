@@ -20,6 +20,7 @@ make redis_password "$(random 24)"
 make mongodb_password "$(random 24)"
 # The operator's; no service has it.
 make mongodb_root_password "$(random 24)"
+make grafana_password "$(random 24)"
 # The members of a replica set prove by it that they belong together; its characters are those of Base64.
 make mongodb_key "$(head -c 96 /dev/urandom | base64 | tr -d '\n')"
 make database_url "postgres://sightline:$(cat postgres_password)@postgres:5432/sightline"
