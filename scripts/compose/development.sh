@@ -10,7 +10,8 @@ use "$root/compose.yaml"
 compose up --detach --wait "${services[@]}"
 address=http://127.0.0.1:8000
 token=$(docker compose exec -T ingest-api cat /run/secrets/admin_token)
-[ "$(call /readyz | jq --raw-output .status)" = ok ] || fail "not ready: $(call /readyz)"
+is_ready() { call /readyz | jq --exit-status '.status == "ok"'; }
+within 30 is_ready
 vehicles() { call '/v1/stats?group_by=make' | jq '[.items[].count] | add // 0'; }
 has_vehicles() { [ "$(vehicles)" -ge 20 ]; }
 within 30 has_vehicles
