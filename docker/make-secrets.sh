@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the passwords and the operator's token in the folder $1; each file that exists is kept. make compose-secrets runs it on the
-# machine, compose.dev.yaml in a container.
+# Makes the passwords and the operator's token in the folder $1; each file that exists is kept. scripts/compose-secrets runs it on
+# the machine, compose.dev.yaml in a container.
 set -eu
 umask 022
 cd "$1"
@@ -18,6 +18,9 @@ make admin_token "$(random 32)"
 make postgres_password "$(random 24)"
 make redis_password "$(random 24)"
 make mongodb_password "$(random 24)"
+# The operator's; no service has it.
+make mongodb_root_password "$(random 24)"
+make grafana_password "$(random 24)"
 # The members of a replica set prove by it that they belong together; its characters are those of Base64.
 make mongodb_key "$(head -c 96 /dev/urandom | base64 | tr -d '\n')"
 make database_url "postgres://sightline:$(cat postgres_password)@postgres:5432/sightline"

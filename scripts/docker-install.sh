@@ -22,18 +22,6 @@ install_engine() {
   touch "$engine/complete"
 }
 
-# unpack_trixie TARGET PACKAGE…: like unpack_debian, from Debian 13.
-unpack_trixie() {
-  local target=$1 folder package options
-  shift
-  folder=$(mktemp -d)
-  trixie_lists "$folder" deb
-  mapfile -t options <"$folder/options"
-  (cd "$folder" && apt-get "${options[@]}" download -q "$@" >&2) || die "could not fetch the Debian 13 packages $*"
-  for package in "$folder"/*.deb; do dpkg-deb --extract "$package" "$target"; done
-  rm -rf "$folder"
-}
-
 # debian_tree SUITE FOLDER: a minimal Debian, with the sources of updates that the public image has.
 debian_tree() {
   local suite=$1 folder=$2 mirror

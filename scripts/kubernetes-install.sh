@@ -61,12 +61,22 @@ build_programs() (
   touch "$programs/complete"
 )
 
-# go_module NAME VERSION SUM: prints the folder of a module whose files are used and whose code is not built.
+# go_module NAME VERSION SUM: prints the folder of a module whose files are used and whose code is not built. Go fetches it when its
+# module cache does not have it: the programs in our cache outlive that one.
 go_module() {
   local found
   found=$(cd "$conftest_go" && go mod download -json "$1@$2") || die "could not fetch the Go module $1 $2"
   grep -q "\"Sum\": \"$3\"" <<<"$found" || die "the Go module $1 $2 has another hash than $3"
   sed -n 's/.*"Dir": "\(.*\)",/\1/p' <<<"$found"
+}
+
+# Prints the folder of the stages that kwok can play, of the same version as the program.
+kwok_stages() {
+  local version sum module
+  version=$(module_version sigs.k8s.io/kwok)
+  sum=$(awk -v version="$version" '$1 == "sigs.k8s.io/kwok" && $2 == version {print $3}' "$kubernetes_go/go.sum")
+  module=$(go_module sigs.k8s.io/kwok "$version" "${sum:?}") || return 1
+  printf '%s/kustomize/stage\n' "$module"
 }
 
 # Prints the definitions of the custom kinds that the chart uses, comma-separated.

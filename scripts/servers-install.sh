@@ -59,11 +59,27 @@ install_mongodb() {
 # unpack_debian TARGET PACKAGE…: unpacks Debian packages into a folder instead of installing them, because their
 # installation would start system services. apt checks their signatures; the version is the distribution's current one.
 unpack_debian() {
-  local target=$1 folder package
-  shift
+  local folder
   folder=$(mktemp -d)
   refresh_package_index
-  (cd "$folder" && apt-get download -q "$@" >&2) || die "could not fetch the Debian packages $*"
+  : >"$folder/options"
+  unpack_packages "$folder" "$@"
+}
+
+# unpack_trixie TARGET PACKAGE…: the same, from Debian 13.
+unpack_trixie() {
+  local folder
+  folder=$(mktemp -d)
+  trixie_lists "$folder" deb
+  unpack_packages "$folder" "$@"
+}
+
+# unpack_packages FOLDER TARGET PACKAGE…: with apt's options in FOLDER/options, one a line; removes FOLDER.
+unpack_packages() {
+  local folder=$1 target=$2 options package
+  shift 2
+  mapfile -t options <"$folder/options"
+  (cd "$folder" && apt-get "${options[@]}" download -q "$@" >&2) || die "could not fetch the Debian packages $*"
   mkdir -p "$target"
   for package in "$folder"/*.deb; do dpkg-deb --extract "$package" "$target"; done
   rm -rf "$folder"

@@ -1,11 +1,15 @@
 // Makes MongoDB a replica set of one member and creates its users: `root` for the operator, and `sightline`, who owns the database of
-// this name only. Does nothing the second time. Runs in mongosh on the server's loopback interface, where MongoDB lets anybody create
-// the first user, if that one has only roles of the database `admin`.
+// this name only. Each has a password of its own. Does nothing the second time. Runs in mongosh on the server's loopback interface,
+// where MongoDB lets anybody create the first user, if that one has only roles of the database `admin`.
 //
 // mongosh waits for its own functions as if they were not asynchronous, but only where they are called by name, so no function here
 // takes another as its argument.
 const fs = require("fs");
-const password = fs.readFileSync("/run/secrets/mongodb_password", "utf8").trim();
+const secrets = { root: "mongodb_root_password", sightline: "mongodb_password" };
+
+function passwordOf(user) {
+  return fs.readFileSync(`/run/secrets/${secrets[user]}`, "utf8").trim();
+}
 
 function connect() {
   return new Mongo("mongodb://127.0.0.1:27017/?directConnection=true").getDB("admin");
@@ -28,7 +32,7 @@ function isPrimary() {
 }
 
 // The database `admin` with the rights of a user; nothing if the user does not exist or has another password.
-function signIn(user) {
+function signIn(user, password) {
   const admin = connect();
   try {
     admin.auth(user, password);
@@ -40,10 +44,17 @@ function signIn(user) {
 
 function createUser(admin, user, roles) {
   try {
-    admin.createUser({ user, pwd: password, roles });
+    admin.createUser({ user, pwd: passwordOf(user), roles });
   } catch (error) {
     print(`note: the user ${user} was not created: ${error.codeName}`);
   }
+}
+
+// The database `admin` with the rights of a user who must exist by now.
+function mustSignIn(user) {
+  const admin = signIn(user, passwordOf(user));
+  if (!admin) fail(`MongoDB's volume was made with another password than the secret ${secrets[user]}`);
+  return admin;
 }
 
 function fail(text) {
@@ -53,8 +64,12 @@ function fail(text) {
 
 initiate();
 if (!isPrimary()) fail("MongoDB did not become the primary of its replica set within 30 s");
-if (!signIn("root")) createUser(connect(), "root", ["root"]);
-const admin = signIn("root");
-if (!admin) fail("MongoDB's volume was made with another password than the secret mongodb_password");
-if (!signIn("sightline")) createUser(admin, "sightline", [{ role: "dbOwner", db: "sightline" }]);
-if (!signIn("sightline")) fail("MongoDB does not have the user sightline");
+if (!signIn("root", passwordOf("root"))) {
+  // In older volumes root has the password of sightline, which the services know.
+  const old = signIn("root", passwordOf("sightline"));
+  if (old) old.changeUserPassword("root", passwordOf("root"));
+  else createUser(connect(), "root", ["root"]);
+}
+const admin = mustSignIn("root");
+if (!signIn("sightline", passwordOf("sightline"))) createUser(admin, "sightline", [{ role: "dbOwner", db: "sightline" }]);
+mustSignIn("sightline");

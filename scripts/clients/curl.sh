@@ -29,7 +29,7 @@ check '.username == "ann" and .role == "user"'
 request 401 "$server/v1/users/me"
 ok "signed in with the e-mail address"
 
-open_stream "$server/v1/alerts" "$token"
+open_stream 1.1 "$server/v1/alerts" "$token"
 request 202 --header "$(bearer "$token")" --header 'Content-Type: image/png' --data-binary "@$photo" \
   "$server/v1/frames?stream=gate-1"
 frame=$(field frame_id)

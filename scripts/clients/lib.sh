@@ -1,9 +1,9 @@
 # Sourced by the parts of scripts/public-clients that use curl.
 # shellcheck shell=bash
 source "$(dirname "${BASH_SOURCE[0]}")/../within.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../stream.sh"
 
 work=$(mktemp -d)
-stream=
 # Called by the trap at every kind of exit.
 cleanup() {
   [ -z "$stream" ] || kill -TERM "$stream" 2>/dev/null || true
@@ -32,18 +32,6 @@ check() {
 
 # field NAME: prints a string of the last response.
 field() { jq --exit-status --raw-output ".$1 | strings" "$work/body" || fail "there is no $1 in $(cat "$work/body")"; }
-
-# open_stream URL TOKEN: writes the events to $work/stream in the background. Returns after the first event.
-open_stream() {
-  # Created before curl starts, because it is read immediately.
-  : >"$work/stream"
-  curl --silent --no-buffer --include --header "Authorization: Bearer $2" "$1" >"$work/stream" &
-  stream=$!
-  within 10 grep --quiet '^id: ' "$work/stream"
-  for line in '^HTTP/1.1 200' '^content-type: text/event-stream'; do
-    grep --quiet "$line" "$work/stream" || fail "$1 is not an event stream: $(cat "$work/stream")"
-  done
-}
 
 # events NAME [FIELD]: prints the data, or another field, of the received events of this name, one per line.
 events() {

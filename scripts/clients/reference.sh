@@ -41,7 +41,7 @@ counted() {
 within 30 counted '{"Toyota": 1, "Kia": 1}'
 ok "/stats counts the producer's vehicles"
 
-open_stream "$server/alerts" "$token"
+open_stream 1.1 "$server/alerts" "$token"
 produce <<'VEHICLES'
 {"year": 1999, "make": "Cadillac", "model": "Escalade", "category": "SUV", "created_at": "2022-05-07T04:51:08.381523"}
 {"year": 2020, "make": "Kia", "model": "Ceed", "category": "Hatchback", "created_at": "2022-05-07T04:51:09.000001"}

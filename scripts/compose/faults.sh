@@ -20,7 +20,8 @@ alerts_of_accepted() { jq --raw-output .frame_id "$watched" | sort | uniq | comm
 are_watched() { [ "$(alerts_of_accepted)" = "$(wc -l <"$accepted")" ]; }
 
 # As a crash is: the process is killed from outside. `docker compose kill` is a person's wish, and Docker keeps it stopped.
-for service in detector-worker indexer alert-stream ingest-api nginx redis postgres mongodb broker; do
+killed=(detector-worker indexer alert-stream ingest-api nginx redis postgres mongodb broker)
+for service in "${killed[@]}"; do
   accept "before-$service"
   started=$(state_of "$service" .State.StartedAt)
   began=$(date +%s%N)
@@ -29,9 +30,10 @@ for service in detector-worker indexer alert-stream ingest-api nginx redis postg
   within 60 is_restarted "$service" "$started"
   within 90 are_counted
   took=$((($(date +%s%N) - began) / 1000000))
-  within 60 is_healthy "$service"
   ok "$service was killed; the next frame was counted after $took ms"
 done
+# Not before the next one is killed: a system that is still coming back is the harder case.
+for service in "${killed[@]}"; do within 60 is_healthy "$service"; done
 within 60 are_watched
 [ "$(jq --raw-output .id "$watched" | sort | uniq --repeated | wc -l)" = 0 ] || fail "an alert came twice: $(cat "$watched")"
 ok "$(wc -l <"$accepted") frames were accepted, counted, and alerted once each"
@@ -49,7 +51,6 @@ compose up --detach --wait --scale detector-worker=3 --no-recreate
 [ "$(docker compose ps --quiet detector-worker | wc -l)" = 3 ] || fail "not three workers"
 for number in $(seq 12); do accept "scaled-$number"; done
 within 30 are_counted
-compose up --detach --wait --scale detector-worker=1 --no-recreate
 ok "three workers share the frames and their state"
 
 docker compose exec -T broker kafka-topics --bootstrap-server broker:9092 --list >"$work/topics" 2>"$work/topics.error" \
@@ -78,18 +79,17 @@ accept after-up
 within 30 are_counted
 ok "users, frames, images and counts are kept"
 
-# A password that is changed only in its file: the volumes were made with the other one.
+# Passwords that are changed only in their files: the volumes were made with the other ones.
 compose down
-rm -f "$SECRETS_DIR/postgres_password" "$SECRETS_DIR/database_url"
+cp -r "$SECRETS_DIR" "$work/secrets.before"
+rm -f "$SECRETS_DIR"/{postgres_password,database_url,mongodb_password,mongodb_uri}
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
+refused 'mongodb-init.*exit' docker compose up --detach
+logged mongodb-init "error: MongoDB's volume was made with another password than the secret mongodb_password"
+cp -f "$work/secrets.before"/mongodb_{password,uri} "$SECRETS_DIR"
 refused 'migrate.*exit' docker compose up --detach
 logged migrate 'password authentication failed for user .*sightline'
 [ -z "$(docker compose ps --quiet --status running ingest-api indexer alert-stream)" ] || fail "services run"
-compose down
-rm -f "$SECRETS_DIR/mongodb_password" "$SECRETS_DIR/mongodb_uri"
-"$root/scripts/compose-secrets" "$SECRETS_DIR"
-refused 'mongodb-init.*exit' docker compose up --detach
-logged mongodb-init "error: MongoDB's volume was made with another password"
 ok "a password that fits no volume is named"
 compose down --volumes
 [ -z "$(docker volume ls --quiet)" ] || fail "down --volumes leaves: $(docker volume ls)"

@@ -36,11 +36,18 @@ for combination in "${combinations[@]}"; do
 done
 ok "${#combinations[@]} combinations are valid and keep the rules"
 
-builders() { docker compose config --format json | jq '[.services[] | select(.build != null and .image == "sightline:check")] | length'; }
 use "$docker/compose.yaml"
+subnet=$(docker compose config --format json | jq --raw-output '.networks.edge.ipam.config[0].subnet')
+[[ ! $subnet =~ ^(172\.(1[6-9]|2[0-9]|3[01])|192\.168)\. ]] || fail "Docker itself may choose the network $subnet"
+
+builders() { docker compose config --format json | jq '[.services[] | select(.build != null and .image == "sightline:check")] | length'; }
 [ "$(builders)" = 0 ] || fail "production builds an image"
 use "$root/compose.yaml"
 [ "$(builders)" = 1 ] || fail "not exactly one service builds the image"
+
+grep --no-filename --only-matching --extended-regexp '\$\{[A-Z_]+' "$docker"/compose*.yaml "$root"/{,.devcontainer/}compose.yaml \
+  | tr --delete '${' | sort --unique | comm -23 - <(settings_of_compose | sort) >"$work/undocumented"
+[ ! -s "$work/undocumented" ] || fail ".env.example lacks: $(paste -sd' ' "$work/undocumented")"
 
 # What the files of settings select.
 for file in .env.example .env.local .env.prod; do

@@ -1,14 +1,18 @@
 # Sourced by scripts/compose/run.sh: a compose project, requests to it, and waiting.
 # shellcheck shell=bash
 source "$(dirname "${BASH_SOURCE[0]}")/../within.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../stream.sh"
+
+# The names of all settings, also of those that are comments.
+settings_of_compose() { sed --quiet --regexp-extended 's/^#?([A-Z_]+)=.*/\1/p' "$root/.env.example"; }
 
 work=$(mktemp -d)
-# No setting of the caller reaches compose, and no .env of the checkout.
-for name in $(compgen -v | grep -E '^(SIGHTLINE_[A-Z]|[A-Z]+_IMAGE$|[A-Z]+_MEMORY$)'); do
+# No setting of the caller reaches compose or our programs, and no .env of the checkout. files.sh checks that .env.example has every
+# name of the compose files.
+for name in COMPOSE_PROJECT_NAME $(settings_of_compose) "${!SIGHTLINE_@}"; do
   case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH) ;; *) unset "$name" ;; esac
 done
 export SIGHTLINE_IMAGE=sightline:check COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
-export COMPOSE_PROJECT_NAME=sightline
 export docker=$root/docker
 # Of the project that runs, for `call`.
 export address='' token=''
@@ -63,7 +67,7 @@ call() {
 
 # push KEY: sends the photograph until it is accepted. The same key is the same frame.
 push() {
-  local status deadline=$((SECONDS + ${COMPOSE_CHECK_ACCEPT_SECONDS:-120}))
+  local status deadline=$((SECONDS + 120))
   while true; do
     status=$(call '/v1/frames?stream=gate' --header 'Content-Type: image/png' --header "Idempotency-Key: $1" \
       --data-binary "@$photo" --output "$work/frame.json" --write-out '%{http_code}' 2>"$work/frame.error") || status=000

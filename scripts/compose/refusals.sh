@@ -14,7 +14,7 @@ ok "without secrets nothing starts, and the message names the file"
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 : >"$SECRETS_DIR/redis_url"
 refused 'preflight.* exit' docker compose up --detach
-logged preflight 'error: the secret redis_url is empty: make compose-secrets creates it'
+logged preflight 'error: the secret redis_url is empty: scripts/compose-secrets FOLDER creates it, where FOLDER is that of SECRETS_DIR'
 nothing_runs
 compose down --volumes --timeout 2
 "$root/scripts/compose-secrets" "$SECRETS_DIR"

@@ -81,7 +81,7 @@ CONFIG
 # Two nodes whose pods are ready at once, and whose jobs complete at once.
 start_kwok() {
   local stages name
-  stages=$(cd "$kubernetes_go" && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage
+  stages=$(kwok_stages)
   for name in node/fast/node-initialize pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete; do
     cat "$stages/$name.yaml"
     echo ---

@@ -110,6 +110,8 @@ check_broken_values() {
   refuses /ingress/host --set ingress.enabled=true
   refuses /stopGraceSeconds --set stopGraceSeconds=soon
   refuses /networkPolicies/servers/kafka/ports/0 --set-json 'networkPolicies.servers.kafka.ports=[99999]'
+  refuses networkPolicies.servers.kafka.ports --set kafka.brokers=kafka:9093
+  refuses networkPolicies.servers.s3.ports --set blobs.endpoint=http://minio.storage:9000
   refuses kubeVersion --kube-version 1.29.0
   echo "values: $refused broken ones refused with their names"
 }

@@ -10,7 +10,7 @@ ingest-api:
 detector-worker:
   values: detectorWorker
   kind: StatefulSet
-  needs: [kafka, s3]
+  needs: [kafka, s3, engines]
 indexer:
   values: indexer
   kind: StatefulSet
