@@ -79,7 +79,10 @@ ok "checksums and signatures of somebody else are refused"
 "$bundle/install" "$key" 2>&1 | tee "$work/installed" >&2
 docker images --format '{{.Repository}}:{{.Tag}}' | sort >"$work/images"
 sort "$bundle/images/images.txt" | cmp - "$work/images" || fail "the engine has other images than the bundle"
-ok "the bundle is installed: $(wc -l <"$work/images") images"
+(cd "$bundle" && env --unset=SIGHTLINE_IMAGE docker compose --env-file .env.prod config --images) | sort -u >"$work/wanted"
+[ -s "$work/wanted" ] || fail ".env.prod names no image"
+[ -z "$(comm -23 "$work/wanted" "$work/images")" ] || fail ".env.prod wants other images: $(comm -23 "$work/wanted" "$work/images")"
+ok "the bundle is installed: $(wc -l <"$work/images") images, among them those of .env.prod"
 
 # The part `production` as it is, on the bundle's files, images and programs.
 tar --extract --file "$bundle"/programs/*.tar.gz --directory "$work"
