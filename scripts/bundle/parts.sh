@@ -71,8 +71,8 @@ make_sboms() {
 make_sbom() {
   local crates packages
   SYFT_CHECK_FOR_APP_UPDATE=false syft scan --quiet "$1" --output cyclonedx-json="$2" || die "could not list the parts of $1"
-  crates=$(jq '[.components[].purl // "" | select(startswith("pkg:cargo/"))] | unique | length' "$2")
-  packages=$(jq '[.components[].purl // "" | select(startswith("pkg:deb/"))] | unique | length' "$2")
+  crates=$(jq '[.components[]?.purl // "" | select(startswith("pkg:cargo/"))] | unique | length' "$2")
+  packages=$(jq '[.components[]?.purl // "" | select(startswith("pkg:deb/"))] | unique | length' "$2")
   [ "$crates" -gt 200 ] || die "$2 lists $crates crates"
   [ "${3:-}" != deb ] || [ "$packages" -gt 50 ] || die "$2 lists $packages Debian packages"
 }
