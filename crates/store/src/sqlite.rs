@@ -29,6 +29,8 @@ use crate::{
 };
 use errors::{OpenFile, store_error};
 pub(crate) use put::json;
+#[cfg(test)]
+pub(crate) use migrations::effects;
 use reader::Readers;
 use select::Select;
 use writer::Writer;
