@@ -150,3 +150,6 @@ async fn next_of_group(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,6 @@ use bus::{Bus, BusError, ConsumerOptions, Incoming, KafkaBus, KafkaConfig, Range
 use contracts::{TopicRole, Topics};
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::time::timeout;
 
 use crate::suite::{self, GROUP};
 use test_kafka::{TIMEOUT, TestKafka, admin_client, key, message, on_kafka, send, send_transaction, text};
@@ -405,7 +404,7 @@ async fn a_range_ends_though_no_message_has_its_last_offsets() {
         }
         let mut reader = RangeReader::open(&*bus, frames, &ranges).await.unwrap();
         let mut read = 0;
-        while timeout(TIMEOUT, reader.next()).await.expect("the end").unwrap().is_some() {
+        while tokio::time::timeout(TIMEOUT, reader.next()).await.expect("the end").unwrap().is_some() {
             read += 1;
         }
         assert_eq!(read, 22);

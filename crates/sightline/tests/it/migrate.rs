@@ -55,6 +55,7 @@ fn refused(data: &Path, command: &str) -> String {
     program.args([command, "--data-dir"]).arg(data).env_clear();
     if command == "up" {
         program.args(["--admin-addr", "off", "--http-addr"]).arg(format!("127.0.0.1:{}", free_port()));
+        program.env("SIGHTLINE_TOPICS_FILE", old_data::old("topics.yaml"));
     }
     let output = program.output().unwrap();
     assert!(!output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stdout));
@@ -102,8 +103,7 @@ fn data_of_a_later_version_is_refused_before_anything_is_migrated() {
 fn a_log_of_a_later_version_is_refused_with_both_versions() {
     let folder = old_data::unpacked_folder();
     let data = folder.path().join("data");
-    let topic = data.join("log/sightline.frames.topic");
-    let segment = topic.read_dir().unwrap().next().unwrap().unwrap().path();
+    let segment = data.join("log/sightline.frames.topic/000000000001.db");
     rusqlite::Connection::open(segment).unwrap().pragma_update(None, "user_version", 2).unwrap();
     let line = refused(&data, "up");
     assert!(line.contains("has version 2, this program knows 1"), "{line}");

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const LISTS: [&str; 4] =
     ["/v1/frames?limit=100", "/v1/detections?limit=100", "/v1/alerts/history?limit=100", "/v1/rules"];
 
-fn old(name: &str) -> PathBuf {
+pub fn old(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/schema-1").join(name)
 }
 
