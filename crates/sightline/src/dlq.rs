@@ -132,10 +132,7 @@ async fn next(waiting: &mut RangeReader) -> anyhow::Result<Option<Delivery>> {
 }
 
 /// The next dead letter of the group, while some before the last ones of `left` are not finished.
-async fn next_of_group(
-    consumer: &mut dyn Consumer,
-    left: &mut BTreeMap<i32, i64>,
-) -> anyhow::Result<Option<Delivery>> {
+async fn next_of_group(consumer: &mut dyn Consumer, left: &mut BTreeMap<i32, i64>) -> anyhow::Result<Option<Delivery>> {
     while !left.is_empty() {
         let incoming = tokio::time::timeout(NEXT_TIMEOUT, consumer.next()).await;
         match incoming.context("no dead letter arrived; is another redrive running?")?? {

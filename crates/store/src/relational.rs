@@ -36,9 +36,9 @@ pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
-pub use migrations::init_sql;
 #[cfg(test)]
 pub(crate) use migrations::effects;
+pub use migrations::init_sql;
 pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};

@@ -28,9 +28,9 @@ use crate::{
     ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 use errors::{OpenFile, store_error};
-pub(crate) use put::json;
 #[cfg(test)]
 pub(crate) use migrations::effects;
+pub(crate) use put::json;
 use reader::Readers;
 use select::Select;
 use writer::Writer;

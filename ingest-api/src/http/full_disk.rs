@@ -38,7 +38,12 @@ impl FullDiskLog {
         match self.change(method, route, response) {
             Some(Change::Begins) => {
                 let cause = response.extensions().get::<FullDisk>().map_or("", |FullDisk(cause)| cause);
-                tracing::warn!(error = cause, method, route, "the disk is full; these requests are refused from now on");
+                tracing::warn!(
+                    error = cause,
+                    method,
+                    route,
+                    "the disk is full; these requests are refused from now on"
+                );
             }
             Some(Change::Ends(refused)) => {
                 tracing::info!(method, route, refused, "the disk has room; these requests are accepted again");

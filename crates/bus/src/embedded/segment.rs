@@ -182,7 +182,9 @@ fn foreign(path: &Path, id: i32, version: i32) -> BusError {
              folder with SIGHTLINE_DATA_DIR (nothing was changed)"
         )
     } else {
-        format!("{path} is not a file of Sightline's log; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)")
+        format!(
+            "{path} is not a file of Sightline's log; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)"
+        )
     })
 }
 

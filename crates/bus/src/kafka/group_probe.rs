@@ -71,9 +71,7 @@ impl GroupProbe {
         let partitions = cluster.topic(self.role)?.partitions;
         // Before the ranges: a commit after that is not seen, and one before it is never beyond the end of its range.
         let committed = self.committed(partitions)?;
-        let range = |partition| {
-            Ok(cluster.range(self.role, partition)?.unconsumed(committed.get(&partition).copied()))
-        };
+        let range = |partition| Ok(cluster.range(self.role, partition)?.unconsumed(committed.get(&partition).copied()));
         (0..partitions).map(range).collect()
     }
 

@@ -77,8 +77,10 @@ fn half_later() -> [(tempfile::TempDir, &'static str); 2] {
         }
         std::fs::copy(newest.path().join(&name), &file).unwrap();
         let changed = match later {
-            "accounts" => "INSERT INTO sightline_schema SELECT version + 1, 'later', 'x', 0, version + 1 FROM sightline_schema
-                ORDER BY version DESC LIMIT 1",
+            "accounts" => {
+                "INSERT INTO sightline_schema SELECT version + 1, 'later', 'x', 0, version + 1 FROM sightline_schema
+                ORDER BY version DESC LIMIT 1"
+            }
             _ => "PRAGMA user_version = 99; UPDATE compatible_from SET version = 99",
         };
         rusqlite::Connection::open(&file).unwrap().execute_batch(changed).unwrap();
@@ -93,7 +95,10 @@ fn data_of_a_later_version_is_refused_before_anything_is_migrated() {
         let before = old_data::schema_versions(&data);
         for command in ["migrate", "up"] {
             let line = refused(&data, command);
-            assert!(line.contains(later) && line.contains("schema version") && line.contains("this program knows"), "{line}");
+            assert!(
+                line.contains(later) && line.contains("schema version") && line.contains("this program knows"),
+                "{line}"
+            );
             assert_eq!(old_data::schema_versions(&data), before, "{command} has migrated something");
         }
     }

@@ -26,7 +26,11 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, effect: Adds, sql: include_str!("../../migrations/documents/0001_documents.sql") },
     Migration { version: 2, effect: Adds, sql: include_str!("../../migrations/documents/0002_attributes.sql") },
-    Migration { version: 3, effect: Adds, sql: include_str!("../../migrations/documents/0003_compatible_versions.sql") },
+    Migration {
+        version: 3,
+        effect: Adds,
+        sql: include_str!("../../migrations/documents/0003_compatible_versions.sql"),
+    },
 ];
 /// The version from which on a file records which programs can use it.
 const COMPATIBLE_VERSIONS: i32 = 3;

@@ -136,12 +136,8 @@ async fn a_backup_of_servers_under_load_has_every_frame_and_user() {
     let two = TestNamespace::create(folder.path());
     let into = two.settings(&names);
     let uri = value(&settings, "SIGHTLINE_MONGODB_URI");
-    copy_documents(
-        uri,
-        value(&settings, "SIGHTLINE_MONGODB_DATABASE"),
-        value(&into, "SIGHTLINE_MONGODB_DATABASE"),
-    )
-    .await;
+    copy_documents(uri, value(&settings, "SIGHTLINE_MONGODB_DATABASE"), value(&into, "SIGHTLINE_MONGODB_DATABASE"))
+        .await;
     let copied = Command::new("cp").arg("-r").arg(&blobs).arg(folder.path().join("blobs")).status().unwrap();
     assert!(copied.success());
     let (server, dump) = (value(&settings, "SIGHTLINE_DATABASE_URL"), backup.path("accounts.dump"));

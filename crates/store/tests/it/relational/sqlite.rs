@@ -6,8 +6,8 @@ use std::path::Path;
 use store::{Relational, StoreError};
 use tempfile::TempDir;
 
-use super::{TwoStores, add};
 use super::suite::for_each_guarantee;
+use super::{TwoStores, add};
 
 async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
@@ -71,7 +71,8 @@ async fn a_later_versions_database_is_refused_with_both_versions() {
     file.execute("INSERT INTO sightline_schema VALUES (?1, 'later', 'x', 0, NULL)", [later]).unwrap();
 
     for compatible_from in [None, Some(later)] {
-        file.execute("UPDATE sightline_schema SET compatible_from = ?1 WHERE name = 'later'", [compatible_from]).unwrap();
+        file.execute("UPDATE sightline_schema SET compatible_from = ?1 WHERE name = 'later'", [compatible_from])
+            .unwrap();
         for refused in [one.migrate().await.map(drop), one.check_can_migrate().await, one.check_schema().await] {
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
@@ -84,10 +85,10 @@ async fn a_later_versions_database_that_only_adds_is_used() {
     let folder = TempDir::new().unwrap();
     let TwoStores { one, .. } = two_on(&folder).await;
     let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
-    let add = "ALTER TABLE users ADD COLUMN later TEXT;
+    let later = "ALTER TABLE users ADD COLUMN later TEXT;
         INSERT INTO sightline_schema SELECT version + 1, 'later', 'x', 0, compatible_from FROM sightline_schema
         ORDER BY version DESC LIMIT 1";
-    file.execute_batch(add).unwrap();
+    file.execute_batch(later).unwrap();
 
     one.check_can_migrate().await.unwrap();
     one.check_schema().await.unwrap();
