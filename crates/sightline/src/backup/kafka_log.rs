@@ -1,6 +1,6 @@
 //! The part of a log on Kafka that a restore needs: every message that a consumer has not finished, and the alerts that Kafka keeps.
 //!
-//! In the backup it is an embedded log with the same topics. A restore sends its messages to the empty topics of another cluster, where
+//! In the backup it is an embedded log. A restore sends its messages to the empty topics of another cluster, where
 //! every consumer begins at the first one. Positions are therefore not stored: what is before them is not copied.
 
 use std::path::Path;
@@ -107,9 +107,13 @@ impl KafkaLog {
     }
 }
 
-/// The embedded log in a backup.
+/// The embedded log in a backup. Its topics have the names of their roles and one partition, so that a cluster with other topics can
+/// be restored from it. Messages of a key keep their order.
 fn open(folder: &Path, topics: &Topics) -> anyhow::Result<EmbeddedBus> {
-    let kept = topics.map(|topic| (topic.retention, topic.retention_bytes) = (KEPT, None));
+    let kept = topics.map(|topic| {
+        (topic.name, topic.partitions) = (topic.role.to_string(), 1);
+        (topic.retention, topic.retention_bytes) = (KEPT, None);
+    });
     let options = Options { sync: BusSync::Process, disk_limit: 1 << 60, ..Options::default() };
     Ok(block_in_place(|| EmbeddedBus::open(folder, &kept, options))?)
 }

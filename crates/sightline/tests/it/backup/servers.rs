@@ -119,8 +119,9 @@ async fn a_backup_of_servers_under_load_has_every_frame_and_user() {
     let settings = one.settings(&names);
     let mut services = TestServices::start_in(folder, &one, &[]).await;
     let client = TestClient::new(&services.url, &one.token);
-    let name = format!("ann-{}", &one.token[6..]);
-    let user = json!({"username": name, "password": "lamp ostrich kettle"});
+    // All runs share the accounts.
+    let name = format!("ann-{}", &one.token[one.token.len() - 12..]);
+    let user = json!({"email": format!("{name}@example.org"), "username": name, "password": "lamp ostrich kettle"});
     assert_eq!(client.http.post(format!("{}/v1/users", client.url)).json(&user).send().await.unwrap().status(), 201);
 
     let load = Load::start(&client, &image);
