@@ -177,4 +177,10 @@ SET narrowed = scopes NOT LIKE 'frames:write detections:read alerts:read rules:w
 INSERT INTO sightline_schema (version, name, checksum, applied_at)
 VALUES (3, 'narrowed_sessions', '96bfd10ad06fd9fb99922ba3e43cff3e151242da8b863533b9787e82372efe08', now());
 
+-- The oldest schema version whose programs can use the tables after the step. NULL in the steps before this one.
+ALTER TABLE sightline_schema ADD COLUMN compatible_from BIGINT;
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (4, 'compatible_versions', '299e52cbe906d5fef5856dcff8d86e82daac73a44ae7899893ff9b6fa566b6d7', now(), 2);
+
 COMMIT;

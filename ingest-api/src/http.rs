@@ -10,6 +10,7 @@ mod drain;
 mod error;
 mod extract;
 mod files_in_use;
+mod full_disk;
 mod health;
 mod openapi;
 mod rate_limit;
@@ -34,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 use describe::Routes;
 use drain::drain_on_drop;
 use error::{ApiError, RequestError, ServiceError};
+use full_disk::FullDiskLog;
 use rate_limit::RateLimitSlot;
 use request_metrics::RequestMetrics;
 
@@ -66,12 +68,19 @@ fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Route
     routes
         .fallback(|| async { ApiError::from(RequestError::UnknownPath) })
         .method_not_allowed_fallback(|| async { ApiError::from(RequestError::MethodNotAllowed) })
-        .layer(from_fn_with_state(Arc::<RequestMetrics>::default(), observe))
+        .layer(from_fn_with_state(Arc::<Observed>::default(), observe))
+}
+
+/// What is recorded about requests.
+#[derive(Default)]
+struct Observed {
+    metrics: RequestMetrics,
+    full_disk: FullDiskLog,
 }
 
 /// Reads what the handler left of the request body, turns a panic into problem details, sets the rate limit headers, and records
-/// metrics. One function, because each layer of middleware costs every request several allocations.
-async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Request, next: Next) -> Response {
+/// metrics and full disks. One function, because each layer of middleware costs every request several allocations.
+async fn observe(State(observed): State<Arc<Observed>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let rate_limit = RateLimitSlot::insert(&mut request);
@@ -80,7 +89,8 @@ async fn observe(State(metrics): State<Arc<RequestMetrics>>, mut request: Reques
         ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
     });
     rate_limit.rate_limit_headers(response.headers_mut());
-    metrics.record(&method, route.as_ref(), response.status(), started.elapsed());
+    observed.metrics.record(&method, route.as_ref(), response.status(), started.elapsed());
+    observed.full_disk.record(&method, route.as_ref(), &response);
     response
 }
 

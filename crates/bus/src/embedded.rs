@@ -49,7 +49,7 @@ pub use self::settings::{BusSync, Options};
 use self::topic::{Located, TopicLog};
 use self::topic_cursor::TopicCursor;
 use self::writer::{Queue, Writer};
-use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
+use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Producer, Range, Reader, Start};
 
 /// A durable log in a folder. Dropping it closes it.
 pub struct EmbeddedBus {
@@ -231,6 +231,12 @@ impl Bus for EmbeddedBus {
         .await
     }
 
+    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        let log = Arc::clone(self.log(role)?);
+        let next = ranges.iter().map(|range| range.earliest).collect();
+        Ok(Box::new(EmbeddedReader(TopicCursor::new(log, next, self.closed.clone()))))
+    }
+
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         Ok(self.log(role)?.ranges())
     }
@@ -239,10 +245,10 @@ impl Bus for EmbeddedBus {
         Ok(self.log(role)?.topic_id.clone())
     }
 
-    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
-        let next = self.groups.stored(role, group).unwrap_or_default();
-        let of = |partition| next.get(usize::try_from(partition).ok()?).copied();
-        Ok(Progress::of(&self.log(role)?.ranges(), of))
+    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
+        let committed = self.groups.stored(role, group).unwrap_or_default();
+        let mut committed = committed.into_iter();
+        Ok(self.log(role)?.ranges().into_iter().map(|range| range.unconsumed(committed.next())).collect())
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use contracts::{TopicRole, Topics};
 use tokio_util::sync::CancellationToken;
 
-use crate::seam::{Bus, BusError, Consumer, ConsumerOptions, Producer, Progress, Range, Reader, Start};
+use crate::seam::{Bus, BusError, Consumer, ConsumerOptions, Producer, Range, Reader, Start};
 
 pub mod admin;
 mod cluster;
@@ -72,29 +72,6 @@ impl KafkaBus {
             probes: Mutex::default(),
             closed: CancellationToken::new(),
         })
-    }
-
-    /// The messages of a topic that a group has not committed, of every partition. A group that does not exist yet has committed
-    /// nothing.
-    ///
-    /// # Errors
-    /// When the cluster cannot be reached or refuses.
-    pub async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
-        let probe = self.probe(role, group)?;
-        self.query(move |cluster| probe.unconsumed(cluster)).await
-    }
-
-    /// Reads a topic from the beginning of these ranges, and beyond their ends.
-    ///
-    /// # Errors
-    /// When Kafka refuses.
-    pub fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
-        let start =
-            |range: &Range| ReadStart { partition: range.partition, wanted: range.earliest, from: range.earliest };
-        let starts: Vec<ReadStart> = ranges.iter().map(start).collect();
-        let (cluster, closed) = (self.cluster.clone(), self.closed.clone());
-        let reader = KafkaReader::open(&self.config, role, self.topic(role), &starts, cluster, closed)?;
-        Ok(Box::new(reader))
     }
 
     async fn query<T: Send + 'static>(
@@ -176,6 +153,19 @@ impl Bus for KafkaBus {
         Ok(Box::new(reader))
     }
 
+    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        let start = |&Range { partition, earliest, end }: &Range| ReadStart {
+            partition,
+            wanted: earliest,
+            from: earliest,
+            end: Some(end),
+        };
+        let starts: Vec<ReadStart> = ranges.iter().map(start).collect();
+        let (cluster, closed) = (self.cluster.clone(), self.closed.clone());
+        let reader = KafkaReader::open(&self.config, role, self.topic(role), &starts, cluster, closed)?;
+        Ok(Box::new(reader))
+    }
+
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         self.query(move |cluster| cluster.ranges(role)).await
     }
@@ -188,9 +178,9 @@ impl Bus for KafkaBus {
         }
     }
 
-    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
+    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
         let probe = self.probe(role, group)?;
-        self.query(move |cluster| probe.progress(cluster)).await
+        self.query(move |cluster| probe.unconsumed(cluster)).await
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {

@@ -18,6 +18,7 @@ pub mod embedded;
 mod in_flight;
 pub mod kafka;
 mod metrics;
+mod range_reader;
 mod seam;
 
 use contracts::Topics;
@@ -25,6 +26,7 @@ use contracts::Topics;
 pub use args::{KafkaArgs, TopicArgs};
 pub use embedded::EmbeddedBus;
 pub use kafka::{KafkaBus, KafkaConfig};
+pub use range_reader::RangeReader;
 pub use seam::{
     Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Producer, Progress,
     Range, Reader, ReaderItem, Start,

@@ -156,7 +156,8 @@ pub enum Start {
 pub enum ReaderItem {
     /// A message.
     Delivery(Delivery),
-    /// Retention dropped messages before this reader reached them. It continues at `to`.
+    /// Retention dropped messages before this reader reached them. It continues at `to`. A reader of ranges also reports the offsets
+    /// at the end of a range that no message has.
     Gap {
         /// The partition.
         partition: i32,
@@ -185,6 +186,15 @@ pub struct Range {
     pub end: i64,
 }
 
+impl Range {
+    /// The part that a group with this committed offset has not consumed. An offset outside the range counts as none: retention dropped
+    /// its message, or it belongs to a deleted topic of the same name.
+    pub(crate) fn unconsumed(self, committed: Option<i64>) -> Self {
+        let valid = committed.filter(|offset| (self.earliest..=self.end).contains(offset));
+        Self { earliest: valid.unwrap_or(self.earliest), ..self }
+    }
+}
+
 /// How far a group has consumed a topic, over all partitions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -197,19 +207,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The progress over partitions with these ranges. `next` gives the committed offset of a partition, if there is one.
-    pub(crate) fn of(ranges: &[Range], next: impl Fn(i32) -> Option<i64>) -> Self {
-        let mut progress = Self::default();
-        for range in ranges {
-            // The message at an offset outside the range was dropped by retention, or belongs to a deleted topic of the same name.
-            let valid = next(range.partition).filter(|next| (range.earliest..=range.end).contains(next));
-            let next = valid.unwrap_or(range.earliest);
-            progress.finished += next.unsigned_abs();
-            let waiting = next.abs_diff(range.end);
-            progress.waiting += waiting;
-            progress.most_waiting = progress.most_waiting.max(waiting);
+    /// The progress of a group that has not consumed these ranges.
+    fn before(unconsumed: &[Range]) -> Self {
+        let waiting = |range: &Range| range.earliest.abs_diff(range.end);
+        Self {
+            finished: unconsumed.iter().map(|range| range.earliest.unsigned_abs()).sum(),
+            waiting: unconsumed.iter().map(waiting).sum(),
+            most_waiting: unconsumed.iter().map(waiting).max().unwrap_or_default(),
         }
-        progress
     }
 }
 
@@ -236,14 +241,23 @@ pub trait Bus: Send + Sync {
     /// Reads without a group.
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError>;
 
+    /// Reads from the beginning of these ranges, of all partitions, and beyond their ends; [`RangeReader`](crate::RangeReader) stops
+    /// there.
+    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError>;
+
     /// The range of offsets of each partition of a topic.
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError>;
 
     /// Topic id: stable over restarts, and different for a topic that was deleted and created again.
     async fn topic_id(&self, role: TopicRole) -> Result<String, BusError>;
 
-    /// How far `group` has consumed a topic. A group that does not exist yet has consumed nothing.
-    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError>;
+    /// The range of each partition that `group` has not committed. A group that does not exist yet has committed nothing.
+    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError>;
+
+    /// How far `group` has consumed a topic.
+    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
+        Ok(Progress::before(&self.unconsumed(role, group).await?))
+    }
 
     /// The time of the oldest message that `group` has not committed; `None` when it has committed all. A group that does not exist
     /// yet has committed nothing.

@@ -8,10 +8,11 @@
 pub mod admin;
 pub mod command;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bus::{Bus, Consumer, ConsumerOptions, Delivery, Incoming};
+use bus::{Bus, Consumer, ConsumerOptions, Delivery, Incoming, RangeReader};
 use contracts::{DeadLetter, TopicRole};
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +57,9 @@ pub fn group(role: TopicRole) -> String {
 /// Dead letters that were not redriven yet, oldest first, at most `limit`.
 pub async fn list(bus: &dyn Bus, role: TopicRole, limit: usize) -> anyhow::Result<Vec<Letter>> {
     let mut letters = Vec::new();
-    let mut waiting = Waiting::open(bus, role).await?;
+    let mut waiting = waiting(bus, role).await?;
     while letters.len() < limit {
-        let Some(delivery) = waiting.next().await? else { break };
+        let Some(delivery) = next(&mut waiting).await? else { break };
         letters.extend(DeadLetter::from_message(&delivery.message).ok().map(|letter| view(&delivery, &letter)));
     }
     Ok(letters)
@@ -71,8 +72,13 @@ pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> any
     };
     let producer = bus.producer();
     let mut done = Redriven::default();
-    let mut waiting = Waiting::open(bus, role).await?;
-    while let Some(delivery) = waiting.next().await? {
+    let mut left = last_waiting(bus, role).await?;
+    if left.is_empty() {
+        return Ok(done);
+    }
+    let options = ConsumerOptions { drain: Duration::from_secs(5), ..ConsumerOptions::default() };
+    let mut consumer = bus.consumer(role, &group(role), options).await?;
+    while let Some(delivery) = next_of_group(&mut *consumer, &mut left).await? {
         match DeadLetter::from_message(&delivery.message) {
             Ok(letter) if cause.is_none_or(|cause| cause == letter.cause.code) => {
                 producer
@@ -84,9 +90,9 @@ pub async fn redrive(bus: &dyn Bus, role: TopicRole, cause: Option<&str>) -> any
             Ok(_) => done.left_out += 1,
             Err(_) => done.unreadable += 1,
         }
-        waiting.consumer.finisher().finished(delivery.position);
+        consumer.finisher().finished(delivery.position);
     }
-    waiting.close().await?;
+    consumer.close().await?;
     Ok(done)
 }
 
@@ -103,47 +109,44 @@ fn view(delivery: &Delivery, letter: &DeadLetter) -> Letter {
     }
 }
 
-/// The dead letters between the group's offset and the end of the topic at the start.
-struct Waiting {
-    consumer: Box<dyn Consumer>,
-    /// Partition and its end offset at the start.
-    ends: Vec<(i32, i64)>,
-    is_drained: bool,
+/// The position of the last waiting dead letter of each partition. They are found by reading: the offsets before the end of a topic may
+/// have no message.
+async fn last_waiting(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<BTreeMap<i32, i64>> {
+    let mut last = BTreeMap::new();
+    let mut waiting = waiting(bus, role).await?;
+    while let Some(Delivery { position, .. }) = next(&mut waiting).await? {
+        last.insert(position.partition, position.offset);
+    }
+    Ok(last)
 }
 
-impl Waiting {
-    async fn open(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<Self> {
-        let group = group(role);
-        let ranges = bus.ranges(role).await?;
-        let is_drained = bus.oldest_unconsumed(role, &group).await?.is_none();
-        // One at a time, so that no offset beyond the last redriven one is committed.
-        let options = ConsumerOptions { drain: Duration::from_secs(5), ..ConsumerOptions::default() };
-        let consumer = bus.consumer(role, &group, options).await?;
-        Ok(Self { consumer, ends: ranges.iter().map(|range| (range.partition, range.end)).collect(), is_drained })
-    }
+/// Reads the dead letters that were not redriven yet.
+async fn waiting(bus: &dyn Bus, role: TopicRole) -> anyhow::Result<RangeReader> {
+    let ranges = bus.unconsumed(role, &group(role)).await?;
+    Ok(RangeReader::open(bus, role, &ranges).await?)
+}
 
-    async fn next(&mut self) -> anyhow::Result<Option<Delivery>> {
-        if self.is_drained {
-            return Ok(None);
-        }
-        loop {
-            let incoming = tokio::time::timeout(NEXT_TIMEOUT, self.consumer.next()).await;
-            match incoming.context("no dead letter arrived; is another redrive running?")?? {
-                Incoming::Delivery(delivery) => {
-                    let position = delivery.position;
-                    let last =
-                        |&(partition, end): &(i32, i64)| partition == position.partition && position.offset + 1 >= end;
-                    self.ends.retain(|end| !last(end));
-                    // The last one of all partitions.
-                    self.is_drained = self.ends.iter().all(|(_, end)| *end == 0) || self.ends.is_empty();
-                    return Ok(Some(delivery));
-                }
-                Incoming::Assigned(_) | Incoming::Revoked(_) | Incoming::Gap { .. } => {}
+async fn next(waiting: &mut RangeReader) -> anyhow::Result<Option<Delivery>> {
+    let next = tokio::time::timeout(NEXT_TIMEOUT, waiting.next()).await;
+    Ok(next.context("no dead letter arrived; is the log reachable?")??)
+}
+
+/// The next dead letter of the group, while some before the last ones of `left` are not finished.
+async fn next_of_group(consumer: &mut dyn Consumer, left: &mut BTreeMap<i32, i64>) -> anyhow::Result<Option<Delivery>> {
+    while !left.is_empty() {
+        let incoming = tokio::time::timeout(NEXT_TIMEOUT, consumer.next()).await;
+        match incoming.context("no dead letter arrived; is another redrive running?")?? {
+            Incoming::Delivery(delivery) => {
+                let position = delivery.position;
+                left.retain(|partition, last| *partition != position.partition || position.offset < *last);
+                return Ok(Some(delivery));
             }
+            Incoming::Gap { partition, to, .. } => left.retain(|other, last| *other != partition || to <= *last),
+            Incoming::Assigned(_) | Incoming::Revoked(_) => {}
         }
     }
-
-    async fn close(self) -> anyhow::Result<()> {
-        Ok(self.consumer.close().await?)
-    }
+    Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,23 +33,26 @@ impl Migrate {
         let folder = if server { self.data_dir.path()? } else { self.data_dir.create()? };
         // Beside a server, a file that is missing in the data folder is not in use, and the folder may be read-only.
         let is_missing = |file: &str| server && !folder.join(file).exists();
-        if self.database.database_url.is_none() && is_missing(ACCOUNTS_FILE) {
+        let accounts = if self.database.database_url.is_none() && is_missing(ACCOUNTS_FILE) {
             out::line("accounts: skipped, SIGHTLINE_DATABASE_URL is not set")?;
+            None
         } else {
-            out::line(format_args!("accounts: {}", self.migrate_accounts(&folder).await?))?;
-        }
-        if self.mongo.mongodb_uri.is_none() && is_missing(DOCUMENTS_FILE) {
-            out::line("documents: skipped, SIGHTLINE_MONGODB_URI is not set")
+            let database = database(&self.database, &folder).await?;
+            // Documents are not migrated beside accounts that cannot be.
+            database.check_can_migrate().await?;
+            Some(database)
+        };
+        let documents = if self.mongo.mongodb_uri.is_none() && is_missing(DOCUMENTS_FILE) {
+            "skipped, SIGHTLINE_MONGODB_URI is not set".to_owned()
         } else {
-            out::line(format_args!("documents: {}", self.migrate_documents(&folder).await?))
+            self.migrate_documents(&folder).await?
+        };
+        if let Some(database) = accounts {
+            let migrated = database.migrate().await?;
+            database.close().await;
+            out::line(format_args!("accounts: {}: {migrated}", database.describe()))?;
         }
-    }
-
-    async fn migrate_accounts(&self, folder: &Path) -> anyhow::Result<String> {
-        let database = database(&self.database, folder).await?;
-        let migrated = database.migrate().await?;
-        database.close().await;
-        Ok(format!("{}: {migrated}", database.describe()))
+        out::line(format_args!("documents: {documents}"))
     }
 
     async fn migrate_documents(&self, folder: &Path) -> anyhow::Result<String> {

@@ -24,6 +24,7 @@ mod query;
 pub mod relational;
 mod results;
 mod rules;
+mod schema_step;
 mod sqlite;
 mod sqlite_copy;
 mod stored_docs;

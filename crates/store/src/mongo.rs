@@ -25,6 +25,8 @@ use crate::{
     ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 pub(crate) use errors::{CallError, DUPLICATE_KEY, write_error_code};
+#[cfg(test)]
+pub(crate) use migrations::effects;
 
 /// Time limit for one call. Without it, a server that hangs with open connections would block the caller forever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

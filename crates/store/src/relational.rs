@@ -36,6 +36,8 @@ pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
+#[cfg(test)]
+pub(crate) use migrations::effects;
 pub use migrations::init_sql;
 pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, ChargeOutcome};

@@ -13,7 +13,7 @@ pub enum StoreError {
     /// Transient: the store cannot be reached, or a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// Transient: the disk of an embedded store or of PostgreSQL is full. Reads still succeed; writes succeed again when there is space.
+    /// Transient: the disk of an embedded store, of PostgreSQL or of MongoDB is full. Reads still succeed; writes succeed again when there is space.
     #[error("{0}")]
     DiskFull(String),
     /// Permanent: a retry cannot succeed. Examples: data of another program, no replica set, a document that is too large.

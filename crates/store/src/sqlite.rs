@@ -28,6 +28,8 @@ use crate::{
     ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 use errors::{OpenFile, store_error};
+#[cfg(test)]
+pub(crate) use migrations::effects;
 pub(crate) use put::json;
 use reader::Readers;
 use select::Select;

@@ -154,6 +154,10 @@ impl Bus for RecordingBus {
         self.inner.reader(role, start).await
     }
 
+    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        self.inner.reader_of(role, ranges).await
+    }
+
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         self.inner.ranges(role).await
     }
@@ -162,8 +166,8 @@ impl Bus for RecordingBus {
         self.inner.topic_id(role).await
     }
 
-    async fn progress(&self, role: TopicRole, group: &str) -> Result<bus::Progress, BusError> {
-        self.inner.progress(role, group).await
+    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
+        self.inner.unconsumed(role, group).await
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {

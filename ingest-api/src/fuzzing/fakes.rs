@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
-use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Position, Producer, Progress, Range, Reader, Start};
+use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Position, Producer, Range, Reader, Start};
 use contracts::alert::AlertData;
 use contracts::result::ResultData;
 use contracts::{AlertEvent, AlertId, Detection, FrameId, Message, Outcome, ResultEvent, RuleId, TenantId, TopicRole};
@@ -126,6 +126,10 @@ impl Bus for WriteOnlyLog {
         Err(BusError::Closed)
     }
 
+    async fn reader_of(&self, _: TopicRole, _: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        Err(BusError::Closed)
+    }
+
     async fn ranges(&self, _: TopicRole) -> Result<Vec<Range>, BusError> {
         Ok(Vec::new())
     }
@@ -134,8 +138,8 @@ impl Bus for WriteOnlyLog {
         Ok("log".to_owned())
     }
 
-    async fn progress(&self, _: TopicRole, _: &str) -> Result<Progress, BusError> {
-        Ok(Progress::default())
+    async fn unconsumed(&self, _: TopicRole, _: &str) -> Result<Vec<Range>, BusError> {
+        Ok(Vec::new())
     }
 
     async fn oldest_unconsumed(&self, _: TopicRole, _: &str) -> Result<Option<SystemTime>, BusError> {

@@ -14,6 +14,8 @@ use platform::problem;
 use platform::query::Invalid;
 use store::{FileLost, StoreError};
 
+use super::full_disk::FullDisk;
+
 /// An error that a client receives. Its `Display` is the problem's `detail` and says what is allowed.
 pub trait HttpError: std::error::Error + Send + Sync + 'static {
     /// The status, and the stable code for programs.
@@ -31,6 +33,11 @@ pub trait HttpError: std::error::Error + Send + Sync + 'static {
 
     /// Logs a failure of the service. Failures of clients are not logged.
     fn log(&self) {}
+
+    /// The cause, if a full disk is one.
+    fn full_disk(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Why a request is refused: an error of any domain.
@@ -78,7 +85,10 @@ impl<E: HttpError> From<E> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        self.log();
+        let full_disk = self.0.full_disk().map(|cause| FullDisk(cause.to_owned()));
+        if full_disk.is_none() {
+            self.log();
+        }
         let (status, code) = self.0.status_and_code();
         metrics::counter!("sightline_ingest_refusals_total", "code" => code).increment(1);
         let mut response = problem::response(status, code, self.to_string());
@@ -88,6 +98,10 @@ impl IntoResponse for ApiError {
         }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        // The middleware logs it, once for many refusals.
+        if let Some(full_disk) = full_disk {
+            response.extensions_mut().insert(full_disk);
         }
         response
     }
@@ -180,6 +194,13 @@ impl HttpError for ServiceError {
             Self::Unavailable(cause) | Self::DiskFull(cause) => tracing::warn!(error = cause, "request refused"),
             Self::FilesLost(lost) => tracing::error!(error = lost.to_string(), "request refused"),
             Self::Busy | Self::Timeout => {}
+        }
+    }
+
+    fn full_disk(&self) -> Option<&str> {
+        match self {
+            Self::DiskFull(cause) => Some(cause),
+            _ => None,
         }
     }
 }

@@ -150,7 +150,7 @@ pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
             return Ok(Ok(None));
         }
         if id != APPLICATION_ID || version != VERSION {
-            return Ok(Err("another version wrote it"));
+            return Ok(Err(foreign(path, id, version)));
         }
         let topic_id: String = connection.query_row("SELECT incarnation FROM belongs", [], |row| row.get(0))?;
         let mut offsets = connection.prepare("SELECT first_offset FROM base ORDER BY partition")?;
@@ -170,7 +170,22 @@ pub fn contents(path: &Path) -> Result<Option<SegmentContents>, BusError> {
         }
         Ok(Ok(Some(contents)))
     };
-    read().map_err(|error| failure(path, &error))?.map_err(|reason| damaged(path, reason))
+    read().map_err(|error| failure(path, &error))?
+}
+
+/// The error for a file of a later version, or of another program.
+fn foreign(path: &Path, id: i32, version: i32) -> BusError {
+    let path = path.display();
+    BusError::Fatal(if id == APPLICATION_ID {
+        format!(
+            "the log's file {path} has version {version}, this program knows {VERSION}; run the version that wrote it or choose another \
+             folder with SIGHTLINE_DATA_DIR (nothing was changed)"
+        )
+    } else {
+        format!(
+            "{path} is not a file of Sightline's log; choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)"
+        )
+    })
 }
 
 /// The messages of a partition from `from` to before `end`, up to the limits of one read; at least one message, if there is any.

@@ -30,6 +30,8 @@ pub struct ReadStart {
     pub wanted: i64,
     /// The first offset to read.
     pub from: i64,
+    /// The end of the range to read, if there is one.
+    pub end: Option<i64>,
 }
 
 impl Cluster {
@@ -123,7 +125,7 @@ impl Cluster {
                 Start::Time(_) => by_time.as_ref().and_then(|offsets| offsets[index]).unwrap_or(range.end),
             };
             let from = wanted.clamp(range.earliest, range.end.max(range.earliest));
-            ReadStart { partition: range.partition, wanted, from }
+            ReadStart { partition: range.partition, wanted, from, end: None }
         };
         Ok(ranges.iter().enumerate().map(start_of).collect())
     }

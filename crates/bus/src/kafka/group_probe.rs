@@ -15,15 +15,15 @@ use super::cluster::Cluster;
 use super::config::KafkaConfig;
 use super::context::{Context, bus_error};
 use super::delivery::timestamp;
-use crate::seam::{BusError, Progress, Range};
+use crate::seam::{BusError, Range};
 
-/// Queries the progress of one group in one topic. It caches times, so that frequent queries read few messages.
+/// Queries how far one group has consumed one topic. It caches times, so that frequent queries read few messages.
 pub struct GroupProbe {
     client: BaseConsumer<Context>,
     role: TopicRole,
     topic: String,
     timeout: Duration,
-    /// Locked while messages are read, so that one query reads at a time. `progress` does not need it.
+    /// Locked while messages are read, so that one query reads at a time. `unconsumed` does not need it.
     seen: Mutex<Seen>,
 }
 
@@ -52,7 +52,8 @@ impl GroupProbe {
         for _ in 0..8 {
             drop(self.client.poll(Duration::ZERO));
         }
-        let next = self.next_offsets(cluster)?;
+        let unconsumed = self.unconsumed(cluster)?.into_iter().filter(|range| range.earliest < range.end);
+        let next: HashMap<i32, i64> = unconsumed.map(|range| (range.partition, range.earliest)).collect();
         seen.retain(|partition, (offset, _)| next.get(partition) == Some(offset));
         let unseen: HashMap<i32, i64> =
             next.into_iter().filter(|(partition, _)| !seen.contains_key(partition)).collect();
@@ -65,36 +66,13 @@ impl GroupProbe {
         Ok(seen.values().filter_map(|(_, time)| *time).min())
     }
 
-    /// How far the group has consumed the topic. Blocks.
-    pub fn progress(&self, cluster: &Cluster) -> Result<Progress, BusError> {
-        let (committed, ranges) = self.committed_and_ranges(cluster)?;
-        Ok(Progress::of(&ranges, |partition| committed.get(&partition).copied()))
-    }
-
-    /// The messages that the group has not committed, of every partition. Blocks.
+    /// The range of each partition that the group has not committed. Blocks.
     pub fn unconsumed(&self, cluster: &Cluster) -> Result<Vec<Range>, BusError> {
-        let (committed, ranges) = self.committed_and_ranges(cluster)?;
-        let left = ranges.into_iter().map(|range| Range { earliest: next_offset(&committed, &range), ..range });
-        Ok(left.collect())
-    }
-
-    /// The group's next offset in each partition where it has not consumed everything.
-    fn next_offsets(&self, cluster: &Cluster) -> Result<HashMap<i32, i64>, BusError> {
-        let (committed, ranges) = self.committed_and_ranges(cluster)?;
-        let next = ranges.iter().map(|range| (range, next_offset(&committed, range)));
-        Ok(next
-            .filter(|(range, offset)| *offset < range.end)
-            .map(|(range, offset)| (range.partition, offset))
-            .collect())
-    }
-
-    /// The group's committed offsets by partition, and the ranges of the partitions. The offsets first: a commit after that is not
-    /// seen, and one before it is never beyond the end of its range.
-    fn committed_and_ranges(&self, cluster: &Cluster) -> Result<(HashMap<i32, i64>, Vec<Range>), BusError> {
         let partitions = cluster.topic(self.role)?.partitions;
+        // Before the ranges: a commit after that is not seen, and one before it is never beyond the end of its range.
         let committed = self.committed(partitions)?;
-        let ranges = (0..partitions).map(|partition| cluster.range(self.role, partition)).collect::<Result<_, _>>()?;
-        Ok((committed, ranges))
+        let range = |partition| Ok(cluster.range(self.role, partition)?.unconsumed(committed.get(&partition).copied()));
+        (0..partitions).map(range).collect()
     }
 
     /// The group's committed offsets, by partition.
@@ -146,14 +124,5 @@ impl GroupProbe {
 
     fn failed(&self, error: &KafkaError) -> BusError {
         bus_error(&format!("query how far topic {} was consumed", self.topic), error)
-    }
-}
-
-/// The first offset of a partition that the group has not consumed. An offset that is no longer in the range, or of a topic that was
-/// created anew, counts as none.
-fn next_offset(committed: &HashMap<i32, i64>, range: &Range) -> i64 {
-    match committed.get(&range.partition) {
-        Some(offset) if (range.earliest..=range.end).contains(offset) => *offset,
-        _ => range.earliest,
     }
 }

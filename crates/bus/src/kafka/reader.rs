@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use contracts::TopicRole;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,6 +31,8 @@ pub struct KafkaReader {
     expected: HashMap<i32, i64>,
     /// Items that [`Reader::next`] returns before it reads further.
     ready: VecDeque<ReaderItem>,
+    /// The end of each partition's range; empty without ranges.
+    ends: HashMap<i32, i64>,
     /// A message with a later offset than expected. A query must first find out whether retention dropped the messages between.
     after_gap: Option<Delivery>,
 }
@@ -47,9 +50,13 @@ impl KafkaReader {
         let action = format!("read topic {topic}");
         let failed = |error| bus_error(&action, &error);
         // librdkafka requires the name of a group; nothing is stored for it.
-        let group = format!("sightline-reader-{}", Uuid::new_v4());
+        let mut settings = config.consumer(&format!("sightline-reader-{}", Uuid::new_v4()))?;
+        let ends: HashMap<i32, i64> =
+            read_starts.iter().filter_map(|start| Some((start.partition, start.end?))).collect();
+        // Not without an end: a reader of new messages is at the end of a partition after each.
+        settings.set("enable.partition.eof", (!ends.is_empty()).to_string());
         let stream: StreamConsumer<Context> =
-            StreamConsumer::from_config_and_context(&config.consumer(&group)?, Context::default()).map_err(failed)?;
+            StreamConsumer::from_config_and_context(&settings, Context::default()).map_err(failed)?;
         let mut assignment = TopicPartitionList::with_capacity(read_starts.len());
         for start in read_starts {
             let offset = Offset::Offset(start.from);
@@ -66,8 +73,18 @@ impl KafkaReader {
             metrics: TopicMetrics::of(role),
             expected: read_starts.iter().map(|start| (start.partition, start.from)).collect(),
             ready: lost.map(gap).collect(),
+            ends,
             after_gap: None,
         })
+    }
+
+    /// At the end of a partition: reports the offsets before the end of its range that no message has.
+    fn report_end(&mut self, partition: i32) {
+        let (Some(next), Some(end)) = (self.expected.get_mut(&partition), self.ends.get(&partition)) else { return };
+        if *next < *end {
+            self.ready.push_back(ReaderItem::Gap { partition, from: *next, to: *end });
+            *next = *end;
+        }
     }
 
     /// Adds a message to the ready items, or to `after_gap`.
@@ -123,11 +140,14 @@ impl Reader for KafkaReader {
                 () = self.closed.cancelled() => return Err(BusError::Closed),
                 received = stream.recv() => received.map(|record| delivery(&record)),
             };
-            match received.map_err(|error| bus_error("read from Kafka", &error)) {
+            match received {
                 Ok(delivery) => self.take(delivery),
-                Err(fatal @ BusError::Fatal(_)) => return Err(fatal),
-                // librdkafka retries by itself.
-                Err(transient) => tracing::debug!(error = %transient, "a transient error while reading from Kafka"),
+                Err(KafkaError::PartitionEOF(partition)) => self.report_end(partition),
+                Err(error) => match bus_error("read from Kafka", &error) {
+                    fatal @ BusError::Fatal(_) => return Err(fatal),
+                    // librdkafka retries by itself.
+                    transient => tracing::debug!(error = %transient, "a transient error while reading from Kafka"),
+                },
             }
         }
     }

@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bus::kafka::admin::{self, Difference};
-use bus::{Bus, BusError, ConsumerOptions, Incoming, KafkaBus, KafkaConfig, ReaderItem, Start};
+use bus::{Bus, BusError, ConsumerOptions, Incoming, KafkaBus, KafkaConfig, RangeReader, ReaderItem, Start};
 use contracts::{TopicRole, Topics};
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::suite::{self, GROUP};
-use test_kafka::{TIMEOUT, TestKafka, admin_client, key, message, on_kafka, send, text};
+use test_kafka::{TIMEOUT, TestKafka, admin_client, key, message, on_kafka, send, send_transaction, text};
 
 mod contract {
     use std::future::Future;
@@ -382,6 +382,32 @@ async fn members_and_readers_behind_retention_get_a_gap() {
             ReaderItem::Delivery(delivery) => assert_eq!(text(&delivery), "7"),
             gap @ ReaderItem::Gap { .. } => panic!("{gap:?}"),
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn a_range_ends_though_no_message_has_its_last_offsets() {
+    on_kafka(2, |kafka| async move {
+        let bus = kafka.bus().await;
+        let frames = TopicRole::Frames;
+        send(&bus, frames, (0..20).map(|number| message(&format!("key-{number}"), number))).await;
+        let visible = bus.ranges(frames).await.unwrap();
+        for partition in 0..2 {
+            send_transaction(kafka.name(frames), partition).await;
+        }
+        let ranges = bus.ranges(frames).await.unwrap();
+        for (range, visible) in ranges.iter().zip(&visible) {
+            // Its message, and the mark of its commit.
+            assert_eq!(range.end, visible.end + 2);
+        }
+        let mut reader = RangeReader::open(&*bus, frames, &ranges).await.unwrap();
+        let mut read = 0;
+        while tokio::time::timeout(TIMEOUT, reader.next()).await.expect("the end").unwrap().is_some() {
+            read += 1;
+        }
+        assert_eq!(read, 22);
     })
     .await;
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bus::{
-    Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Progress, Range, Reader,
-    ReaderItem, Start,
+    Bus, BusError, Consumer, ConsumerOptions, Delivery, Finisher, Incoming, Position, Progress, Range, RangeReader,
+    Reader, ReaderItem, Start,
 };
 use bytes::Bytes;
 use contracts::{Headers, Message, TopicRole};
@@ -60,6 +60,7 @@ macro_rules! contract_suite {
             the_messages_in_flight_of_a_consumer_are_bounded
             the_bytes_in_flight_of_a_consumer_are_bounded
             ranges_are_the_offsets_of_each_partition
+            ranges_are_read_from_the_first_uncommitted_to_their_end
             the_oldest_unconsumed_is_the_first_uncommitted
             progress_counts_finished_and_waiting_messages
             the_topic_id_survives_a_restart
@@ -461,6 +462,33 @@ pub async fn the_oldest_unconsumed_is_the_first_uncommitted(log: impl TestLog) {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+pub async fn ranges_are_read_from_the_first_uncommitted_to_their_end(log: impl TestLog) {
+    let bus = log.open().await;
+    let keyed = |number: usize| message(&format!("key-{number}"), number);
+    send(&*bus, TopicRole::Frames, (0..30).map(keyed)).await;
+    let mut member = TestMember::of(&*bus).await;
+    let taken = member.take(30).await;
+    member.finish(&taken[..1]);
+    drop(member);
+    let committed = async || bus.progress(TopicRole::Frames, GROUP).await.unwrap().finished;
+    while committed().await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+
+    let ranges = bus.unconsumed(TopicRole::Frames, GROUP).await.unwrap();
+    send(&*bus, TopicRole::Frames, (30..60).map(keyed)).await;
+    let mut reader = RangeReader::open(&*bus, TopicRole::Frames, &ranges).await.unwrap();
+    let mut read = vec![number(&taken[0])];
+    while let Some(delivery) = timeout(TIMEOUT, reader.next()).await.expect("the end").unwrap() {
+        read.push(number(&delivery));
+    }
+    read.sort_unstable();
+    assert_eq!(read, (0..30).collect::<Vec<_>>());
+    let empty: Vec<_> = ranges.iter().map(|range| Range { earliest: range.end, ..*range }).collect();
+    let mut reader = RangeReader::open(&*bus, TopicRole::Frames, &empty).await.unwrap();
+    assert!(reader.next().await.unwrap().is_none());
 }
 
 pub async fn progress_counts_finished_and_waiting_messages(log: impl TestLog) {

@@ -143,6 +143,10 @@ impl Bus for FlakyBus {
         self.inner.reader(role, start).await
     }
 
+    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
+        self.inner.reader_of(role, ranges).await
+    }
+
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
         self.inner.ranges(role).await
     }
@@ -151,8 +155,8 @@ impl Bus for FlakyBus {
         self.inner.topic_id(role).await
     }
 
-    async fn progress(&self, role: TopicRole, group: &str) -> Result<Progress, BusError> {
-        self.inner.progress(role, group).await
+    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
+        self.inner.unconsumed(role, group).await
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {

@@ -1,6 +1,6 @@
 //! The part of a log on Kafka that a restore needs: every message that a consumer has not finished, and the alerts that Kafka keeps.
 //!
-//! In the backup it is an embedded log with the same topics. A restore sends its messages to the empty topics of another cluster, where
+//! In the backup it is an embedded log. A restore sends its messages to the empty topics of another cluster, where
 //! every consumer begins at the first one. Positions are therefore not stored: what is before them is not copied.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bus::embedded::{BusSync, Options};
-use bus::{Bus, BusError, EmbeddedBus, KafkaArgs, KafkaBus, Producer, Range, Reader, ReaderItem, Start};
+use bus::{Bus, BusError, EmbeddedBus, KafkaArgs, KafkaBus, Producer, Range, RangeReader};
 use contracts::{Message, TopicRole, Topics, groups};
 use futures::future::try_join_all;
 use tokio::task::block_in_place;
@@ -45,8 +45,7 @@ impl KafkaLog {
         }
         let copy = open(folder, &self.topics)?;
         for (role, ranges) in plan {
-            let mut reader = self.bus.reader_of(role, &ranges)?;
-            transfer(&mut *reader, &ranges, role, &*copy.producer()).await?;
+            transfer(&self.bus, &ranges, role, &*copy.producer()).await?;
         }
         Ok(copy.close().await?)
     }
@@ -96,8 +95,7 @@ impl KafkaLog {
         let mut messages = 0;
         for role in TopicRole::ALL {
             let ranges = copy.ranges(role).await?;
-            let mut reader = copy.reader(role, Start::Earliest).await?;
-            messages += transfer(&mut *reader, &ranges, role, &*self.bus.producer()).await?;
+            messages += transfer(&copy, &ranges, role, &*self.bus.producer()).await?;
         }
         copy.close().await?;
         Ok(messages)
@@ -109,43 +107,27 @@ impl KafkaLog {
     }
 }
 
-/// The embedded log in a backup.
+/// The embedded log in a backup. Its topics have the names of their roles and one partition, so that a cluster with other topics can
+/// be restored from it. Messages of a key keep their order.
 fn open(folder: &Path, topics: &Topics) -> anyhow::Result<EmbeddedBus> {
-    let kept = topics.map(|topic| (topic.retention, topic.retention_bytes) = (KEPT, None));
+    let kept = topics.map(|topic| {
+        (topic.name, topic.partitions) = (topic.role.to_string(), 1);
+        (topic.retention, topic.retention_bytes) = (KEPT, None);
+    });
     let options = Options { sync: BusSync::Process, disk_limit: 1 << 60, ..Options::default() };
     Ok(block_in_place(|| EmbeddedBus::open(folder, &kept, options))?)
 }
 
-/// Sends the messages of these ranges to a topic, in their order; returns their number.
-async fn transfer(
-    reader: &mut dyn Reader,
-    ranges: &[Range],
-    role: TopicRole,
-    producer: &dyn Producer,
-) -> anyhow::Result<u64> {
-    let mut left: Vec<Range> = ranges.iter().copied().filter(|range| range.earliest < range.end).collect();
+/// Sends the messages of these ranges to the same topic of another log, in their order; returns their number.
+async fn transfer(from: &dyn Bus, ranges: &[Range], role: TopicRole, to: &dyn Producer) -> anyhow::Result<u64> {
+    let mut reader = RangeReader::open(from, role, ranges).await?;
     let (mut acknowledged, mut messages) = (Vec::new(), 0);
-    while !left.is_empty() {
-        let item = tokio::time::timeout(NEXT_TIMEOUT, reader.next()).await;
-        match item.with_context(|| format!("{role}: no message arrived within {NEXT_TIMEOUT:?}"))?? {
-            ReaderItem::Delivery(delivery) => {
-                let position = delivery.position;
-                let Some(index) = left.iter().position(|range| range.partition == position.partition) else { continue };
-                let end = left[index].end;
-                // The end, or beyond it, where the last offsets of the range are unused.
-                if position.offset + 1 >= end {
-                    left.swap_remove(index);
-                }
-                if position.offset < end {
-                    send(producer, role, delivery.message, &mut acknowledged).await?;
-                    messages += 1;
-                }
-            }
-            // Retention dropped messages that every consumer has finished, or whose time was over.
-            ReaderItem::Gap { partition, to, .. } => {
-                left.retain(|range| range.partition != partition || to < range.end);
-            }
-        }
+    loop {
+        let next = tokio::time::timeout(NEXT_TIMEOUT, reader.next()).await;
+        let next = next.with_context(|| format!("{role}: no message arrived within {NEXT_TIMEOUT:?}"))??;
+        let Some(delivery) = next else { break };
+        send(to, role, delivery.message, &mut acknowledged).await?;
+        messages += 1;
     }
     try_join_all(acknowledged).await?;
     Ok(messages)

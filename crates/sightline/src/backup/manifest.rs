@@ -105,8 +105,9 @@ impl Manifest {
             ("accounts", accounts, Relational::VERSION),
         ] {
             let version = version.unwrap_or_default();
+            // This program may have made it of data to which a later version only added.
             ensure!(
-                version <= known,
+                version <= known || self.version == env!("CARGO_PKG_VERSION"),
                 "schema version {version} of the backup's {part} is newer than {known}, which this program knows; use version \
                  {} of sightline, which made the backup, or a later one",
                 self.version

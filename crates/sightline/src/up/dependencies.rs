@@ -63,6 +63,9 @@ impl Dependencies {
     /// Opens all of them. `lock` is that of the embedded log; `None` means Kafka.
     pub async fn open(up: &Up, folder: PathBuf, lock: Option<FolderLock>) -> anyhow::Result<Self> {
         let lock_file = lock.as_ref().map(FolderLock::file);
+        // Before anything is migrated, so that data of a later version is refused as a whole.
+        let database = database(&up.database, &folder).await?;
+        database.check_can_migrate().await?;
         let bus = bus(up, lock).await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let blobs = blobs(up, &folder)?;
@@ -70,7 +73,7 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let accounts_service = accounts_service(up, &folder, tenant_erasers(&documents, &blobs)).await?;
+        let accounts_service = accounts_service(up, database, tenant_erasers(&documents, &blobs)).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
@@ -144,13 +147,12 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     Ok(Arc::new(opened?))
 }
 
-/// Opens accounts, migrates their tables and creates the operator's user.
+/// Migrates the tables of the accounts, and creates the operator's user.
 async fn accounts_service(
     up: &Up,
-    folder: &Path,
+    database: Relational,
     erasers: Vec<Arc<dyn TenantEraser>>,
 ) -> anyhow::Result<Arc<AccountsService>> {
-    let database = database(&up.database, folder).await?;
     let migrated = database.migrate().await?;
     if migrated.is_changed() {
         tracing::info!("{}: {migrated}", database.describe());

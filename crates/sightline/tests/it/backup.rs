@@ -1,5 +1,7 @@
 //! `sightline backup` and `sightline restore`, with processes and folders.
 
+mod servers;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -214,7 +216,10 @@ async fn a_damaged_or_newer_backup_is_refused_before_anything_is_written() {
     std::fs::remove_file(backup.join("log/more")).unwrap();
 
     for part in ["log", "documents", "accounts"] {
-        change_manifest(&backup, |manifest| manifest["schema"][part] = json!(99));
+        change_manifest(&backup, |manifest| {
+            manifest["schema"][part] = json!(99);
+            manifest["version"] = json!("99.0.0");
+        });
         refused("schema version 99 of the backup's");
         change_manifest(&backup, |manifest| manifest["schema"][part] = json!(1));
     }

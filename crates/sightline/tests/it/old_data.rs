@@ -18,6 +18,7 @@ use contracts::{Headers, Message, TopicRole, Topics};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::migrate::{migrate, newest_versions};
 use crate::processes::TestServer;
 
 /// Time limit for the pending work.
@@ -26,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const LISTS: [&str; 4] =
     ["/v1/frames?limit=100", "/v1/detections?limit=100", "/v1/alerts/history?limit=100", "/v1/rules"];
 
-fn old(name: &str) -> PathBuf {
+pub fn old(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/schema-1").join(name)
 }
 
@@ -230,6 +231,48 @@ async fn an_older_data_folder_opens_with_nothing_lost() {
     for letter in texts(&expected["dead_letters"]) {
         assert!(listed.contains(&letter), "{letter}\n{listed}");
     }
+    assert!(server.process.stop(), "{}", server.process.output());
+}
+
+/// Runs `backup` or `restore` with this data folder.
+fn sightline(arguments: &[&str], data: &std::path::Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
+    let output = command.args(arguments).arg("--data-dir").arg(data).env_clear().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The schema versions of documents and accounts in a data folder.
+pub fn schema_versions(data: &std::path::Path) -> [i64; 2] {
+    let one = |file: &str, sql: &str| {
+        let file = rusqlite::Connection::open(data.join(file)).unwrap();
+        file.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    [
+        one("documents.sqlite", "SELECT user_version FROM pragma_user_version"),
+        one("accounts.sqlite", "SELECT max(version) FROM sightline_schema"),
+    ]
+}
+
+#[tokio::test]
+async fn the_backup_from_before_an_upgrade_has_the_older_data() {
+    let expected = expected("expected.json");
+    let folder = unpacked_folder();
+    extend_sessions(folder.path());
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    sightline(&["backup", backup.to_str().unwrap()], &data);
+    migrate(&data, &[]);
+    let [accounts, documents] = newest_versions();
+    assert_eq!(schema_versions(&data), [documents as i64, accounts as i64]);
+
+    // The way back: an earlier version finds its own schema, and everything that it had.
+    std::fs::remove_dir_all(&data).unwrap();
+    sightline(&["restore", backup.to_str().unwrap()], &data);
+    assert_eq!(schema_versions(&data), [1, 1]);
+    let mut server = TestServer::start_in(folder, &settings()).await;
+    let ada = Client::new(&server.url, expected["accounts"]["api_token"].as_str().unwrap());
+    assert_pending_finished(&ada, &texts(&expected["pending"])).await;
+    assert_same_responses(&ada, &expected["answers"]).await;
+    assert_counts_kept(&ada, &expected).await;
     assert!(server.process.stop(), "{}", server.process.output());
 }
 

@@ -10,6 +10,8 @@ pub(crate) const DUPLICATE_KEY: i32 = 11000;
 const REFUSED: [i32; 8] = [2, 9, 14, 22, 121, 10334, 17280, 17419];
 /// Error codes of missing rights.
 const FORBIDDEN: [i32; 2] = [13, 18];
+/// Error code of a full disk (`OutOfDiskSpace`).
+const DISK_FULL: i32 = 14031;
 /// Maximum length of the driver's message within ours, in characters.
 const MAX_CAUSE: usize = 400;
 
@@ -51,6 +53,7 @@ fn store_error(shown: &str, error: &Error) -> StoreError {
         )),
         kind => match code(kind) {
             Some(code) if FORBIDDEN.contains(&code) => forbidden(shown),
+            Some(DISK_FULL) => disk_full(shown, &kind.to_string()),
             Some(code) if REFUSED.contains(&code) => {
                 StoreError::Fatal(format!("{shown} refused a document: {}", shortened(&kind.to_string())))
             }
@@ -60,6 +63,10 @@ fn store_error(shown: &str, error: &Error) -> StoreError {
             _ => StoreError::Unavailable(format!("{shown} failed: {}", shortened(&kind.to_string()))),
         },
     }
+}
+
+fn disk_full(shown: &str, cause: &str) -> StoreError {
+    StoreError::DiskFull(format!("the disk of {shown} is full ({}); free space on it", shortened(cause)))
 }
 
 fn forbidden(shown: &str) -> StoreError {
@@ -84,6 +91,7 @@ fn code(kind: &ErrorKind) -> Option<i32> {
     match kind {
         ErrorKind::Command(error) => Some(error.code),
         ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
         _ => None,
     }
 }
@@ -102,11 +110,17 @@ pub(super) fn duplicate_positions(error: Error) -> Result<Vec<usize>, CallError>
         return Err(error.into());
     };
     if let Some(concern) = write_concern_error {
+        if concern.code == DISK_FULL {
+            return Err(disk_full("MongoDB", &concern.message).into());
+        }
         let cause = shortened(&concern.message);
         return Err(StoreError::Unavailable(format!("MongoDB did not make a write durable: {cause}")).into());
     }
     let mut positions = Vec::new();
     for error in write_errors.iter().flatten() {
+        if error.code == DISK_FULL {
+            return Err(disk_full("MongoDB", &error.message).into());
+        }
         if error.code != DUPLICATE_KEY {
             let line = format!("MongoDB refused a document: {} (code {})", shortened(&error.message), error.code);
             let transient = !REFUSED.contains(&error.code);

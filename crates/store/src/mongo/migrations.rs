@@ -15,18 +15,28 @@ use mongodb::{Database, IndexModel};
 
 use super::errors::{CallError, DUPLICATE_KEY, shortened, write_error_code};
 use crate::query::{Collection, ListIndex};
+use crate::schema_step::Effect::{self, Adds};
+use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
 
-/// The version that this program reads and writes. Version 1: collections and indexes. Version 2: attributes of detections;
-/// older documents have none and need no change.
-const VERSION: i32 = 2;
+/// What each step does. 1: collections and indexes. 2: attributes of detections; older documents have none and need no change. 3: the
+/// marker says which programs can use the database.
+const EFFECTS: [Effect; VERSION as usize] = [Adds, Adds, Adds];
+/// The version that this program reads and writes.
+const VERSION: i32 = 3;
 const META: &str = "meta";
 const MARKER: &str = "sightline";
+
+/// What each step does.
+#[cfg(test)]
+pub(crate) fn effects() -> Vec<Effect> {
+    EFFECTS.to_vec()
+}
 
 /// Migrates a database.
 ///
 /// # Errors
-/// `Fatal`, with nothing changed, if the database belongs to another program or a later version.
+/// `Fatal`, with nothing changed, if the database belongs to another program or a later version that changed what this one uses.
 pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated, CallError> {
     let recorded = recorded_version(database, shown).await?;
     for version in 1..=VERSION {
@@ -35,7 +45,7 @@ pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated
             record(database, version).await?;
         }
     }
-    Ok(Migrated { from: i64::from(recorded), to: i64::from(VERSION) })
+    Ok(Migrated { from: i64::from(recorded), to: i64::from(recorded.max(VERSION)) })
 }
 
 /// The version of a database; 0 if it is empty.
@@ -43,8 +53,10 @@ async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallE
     let names = database.list_collection_names().await?;
     let foreign = names.iter().find(|name| holds_documents(name));
     let marker = database.collection::<Document>(META).find_one(doc! { "_id": MARKER }).await?;
+    let oldest = marker.as_ref().and_then(|marker| marker.get_i64("compatible_from").ok());
+    let newest = if oldest.is_some_and(|oldest| oldest <= i64::from(VERSION)) { i32::MAX } else { VERSION };
     match (marker.map(|marker| marker.get_i32("version")), foreign) {
-        (Some(Ok(version)), _) if (0..=VERSION).contains(&version) => Ok(version),
+        (Some(Ok(version)), _) if (0..=newest).contains(&version) => Ok(version),
         (Some(version), _) => Err(StoreError::Fatal(format!(
             "{shown} has schema version {}, this program knows {VERSION}; run the version that wrote it, or name another \
              database with SIGHTLINE_MONGODB_DATABASE (nothing was changed)",
@@ -68,7 +80,9 @@ pub(super) fn holds_documents(name: &str) -> bool {
 /// Records `version`, unless another process has recorded a later one.
 async fn record(database: &Database, version: i32) -> Result<(), CallError> {
     let meta = database.collection::<Document>(META);
-    let grown = doc! { "$max": { "version": version } };
+    let steps = usize::try_from(version).unwrap_or_default();
+    let oldest = compatible_from(EFFECTS.into_iter().take(steps));
+    let grown = doc! { "$max": { "version": version, "compatible_from": oldest } };
     match meta.update_one(doc! { "_id": MARKER }, grown).upsert(true).await {
         // Another process created the document with 0 at the same time; it runs the steps too.
         Err(error) if write_error_code(&error) != Some(DUPLICATE_KEY) => Err(error.into()),

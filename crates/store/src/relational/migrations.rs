@@ -9,6 +9,8 @@ use super::database::{Relational, Transaction};
 use super::failure::{DatabaseLabel, with_time_limit};
 use super::login_keys::login_key;
 use super::values::values;
+use crate::schema_step::Effect::{self, Adds, Changes};
+use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
 use uuid::Uuid;
 
@@ -16,6 +18,7 @@ use uuid::Uuid;
 struct Migration {
     version: i64,
     name: &'static str,
+    effect: Effect,
     postgres: &'static str,
     sqlite: &'static str,
 }
@@ -24,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "accounts",
+        effect: Adds,
         postgres: include_str!("../../migrations/postgres/0001_accounts.sql"),
         sqlite: include_str!("../../migrations/sqlite/0001_accounts.sql"),
     },
@@ -31,16 +35,27 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 2,
         name: "email_keys",
+        effect: Changes,
         postgres: include_str!("../../migrations/postgres/0002_email_keys.sql"),
         sqlite: include_str!("../../migrations/sqlite/0002_email_keys.sql"),
     },
     Migration {
         version: 3,
         name: "narrowed_sessions",
+        effect: Adds,
         postgres: include_str!("../../migrations/postgres/0003_narrowed_sessions.sql"),
         sqlite: include_str!("../../migrations/sqlite/0003_narrowed_sessions.sql"),
     },
+    Migration {
+        version: 4,
+        name: "compatible_versions",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0004_compatible_versions.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0004_compatible_versions.sql"),
+    },
 ];
+/// The version from which on a step records which programs can use the tables after it.
+const COMPATIBLE_VERSIONS: i64 = 4;
 /// The version from which on e-mail addresses are found by [`login_key`].
 const EMAIL_KEYS: i64 = 2;
 /// Number of users that one query reads.
@@ -75,6 +90,27 @@ impl Migration {
     const fn sql(&self, postgres: bool) -> &'static str {
         if postgres { self.postgres } else { self.sqlite }
     }
+
+    /// The oldest version whose programs can use the tables after this step; `None` before it is recorded.
+    fn compatible_from(&self) -> Option<i64> {
+        let steps = MIGRATIONS.iter().filter(|step| step.version <= self.version);
+        (self.version >= COMPATIBLE_VERSIONS).then(|| compatible_from(steps.map(|step| step.effect)))
+    }
+}
+
+/// What each step does.
+#[cfg(test)]
+pub(crate) fn effects() -> Vec<Effect> {
+    MIGRATIONS.iter().map(|migration| migration.effect).collect()
+}
+
+/// What a database has.
+#[derive(Default)]
+struct Applied {
+    /// The versions with their checksums.
+    versions: Vec<(i64, String)>,
+    /// The oldest version whose programs can use it, if it records that.
+    compatible_from: Option<i64>,
 }
 
 fn checksum(sql: &str) -> String {
@@ -87,10 +123,15 @@ pub fn init_sql() -> String {
         "-- The accounts' tables, as `sightline migrate` makes them; a test holds the two in step.\n\nBEGIN;\n\n"
             .to_owned();
     sql.push_str(VERSIONS_POSTGRES);
-    for Migration { version, name, postgres, .. } in MIGRATIONS {
+    for migration in MIGRATIONS {
+        let Migration { version, name, postgres, .. } = migration;
+        let (column, value) = match migration.compatible_from() {
+            Some(oldest) => (", compatible_from", format!(", {oldest}")),
+            None => ("", String::new()),
+        };
         sql.push_str(&format!(
-            "\n{postgres}\nINSERT INTO sightline_schema (version, name, checksum, applied_at)\nVALUES ({version}, '{name}', \
-             '{}', now());\n",
+            "\n{postgres}\nINSERT INTO sightline_schema (version, name, checksum, applied_at{column})\nVALUES ({version}, \
+             '{name}', '{}', now(){value});\n",
             checksum(postgres)
         ));
     }
@@ -105,7 +146,7 @@ impl Relational {
     /// Migrates the tables to this program's version. Several processes may do so at once.
     ///
     /// # Errors
-    /// `Fatal` when the database is another program's or a later version's; nothing is changed then.
+    /// `Fatal` when the database is another program's, or a later version changed what this one uses; nothing is changed then.
     pub async fn migrate(&self) -> Result<Migrated, StoreError> {
         self.migrate_to(MIGRATIONS.len()).await
     }
@@ -118,7 +159,7 @@ impl Relational {
         let applied = match transaction.applied().await? {
             Some(applied) => {
                 self.same_versions(&applied, transaction.is_postgres())?;
-                applied.len()
+                applied.versions.len()
             }
             None => {
                 transaction.refuse_foreign(&self.label).await?;
@@ -131,11 +172,23 @@ impl Relational {
             transaction.apply(migration).await?;
         }
         transaction.commit().await?;
-        let number = |steps: usize| MIGRATIONS[..steps].last().map_or(0, |migration| migration.version);
-        Ok(Migrated { from: number(applied), to: number(version.max(applied)) })
+        // Versions have no gap, so the number of steps is the version.
+        Ok(Migrated { from: applied as i64, to: version.max(applied) as i64 })
     }
 
-    /// Succeeds when the tables have this program's version.
+    /// Succeeds when this program can use the tables, or can once they are migrated. Changes nothing.
+    ///
+    /// # Errors
+    /// `Fatal` otherwise, as from [`migrate`](Self::migrate).
+    pub async fn check_can_migrate(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        match transaction.applied().await? {
+            Some(applied) => self.same_versions(&applied, transaction.is_postgres()),
+            None => transaction.refuse_foreign(&self.label).await,
+        }
+    }
+
+    /// Succeeds when the tables have this program's version, or a later one that only added to it.
     ///
     /// # Errors
     /// `Fatal` otherwise, with what to do.
@@ -143,30 +196,31 @@ impl Relational {
         let mut transaction = self.begin().await?;
         let applied = transaction.applied().await?.unwrap_or_default();
         self.same_versions(&applied, transaction.is_postgres())?;
-        if applied.len() < MIGRATIONS.len() {
+        if applied.versions.len() < MIGRATIONS.len() {
             return Err(StoreError::Fatal(format!(
                 "{} has schema version {}, this program needs {}; run `sightline migrate`",
                 self.label,
-                applied.len(),
+                applied.versions.len(),
                 MIGRATIONS.len()
             )));
         }
         Ok(())
     }
 
-    /// Checks that the applied versions are the first of this program's.
-    fn same_versions(&self, applied: &[(i64, String)], postgres: bool) -> Result<(), StoreError> {
-        if applied.len() > MIGRATIONS.len() {
+    /// Checks that the applied versions are the first of this program's, or all of them and later ones that only add.
+    fn same_versions(&self, applied: &Applied, postgres: bool) -> Result<(), StoreError> {
+        let Applied { versions, compatible_from } = applied;
+        if versions.len() > MIGRATIONS.len() && compatible_from.is_none_or(|oldest| oldest > Self::VERSION) {
             return Err(StoreError::Fatal(format!(
                 "{} has schema version {}, this program knows {}; run the version that wrote it or choose another \
                  database with {} (nothing was changed)",
                 self.label,
-                applied.len(),
+                versions.len(),
                 MIGRATIONS.len(),
                 self.label.setting()
             )));
         }
-        for ((version, sum), known) in applied.iter().zip(MIGRATIONS) {
+        for ((version, sum), known) in versions.iter().zip(MIGRATIONS) {
             if *version != known.version || *sum != checksum(known.sql(postgres)) {
                 return Err(StoreError::Fatal(format!(
                     "{} was made by another program's version {version} of the schema; choose another database with {} \
@@ -181,8 +235,8 @@ impl Relational {
 }
 
 impl Transaction {
-    /// The applied versions with their checksums; `None` without a table of them.
-    async fn applied(&mut self) -> Result<Option<Vec<(i64, String)>>, StoreError> {
+    /// The applied versions; `None` without a table of them.
+    async fn applied(&mut self) -> Result<Option<Applied>, StoreError> {
         let known = if self.is_postgres() {
             "SELECT count(*) AS known FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'sightline_schema'"
         } else {
@@ -194,7 +248,16 @@ impl Transaction {
         }
         let rows = self.rows("SELECT version, checksum FROM sightline_schema ORDER BY version", values![]).await?;
         let versions = rows.iter().map(|row| Ok((row.get("version")?, row.get("checksum")?)));
-        Ok(Some(versions.collect::<Result<_, StoreError>>()?))
+        let versions: Vec<(i64, String)> = versions.collect::<Result<_, StoreError>>()?;
+        let is_later = versions.len() > MIGRATIONS.len();
+        let compatible_from = if is_later { self.compatible_from().await? } else { None };
+        Ok(Some(Applied { versions, compatible_from }))
+    }
+
+    /// What a later version recorded.
+    async fn compatible_from(&mut self) -> Result<Option<i64>, StoreError> {
+        let newest = "SELECT compatible_from FROM sightline_schema ORDER BY version DESC LIMIT 1";
+        self.row(newest, values![]).await?.map_or(Ok(None), |row| row.get("compatible_from"))
     }
 
     async fn count(&mut self, sql: &'static str) -> Result<i64, StoreError> {
@@ -225,6 +288,10 @@ impl Transaction {
         let insert = "INSERT INTO sightline_schema (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
         let now = jiff::Timestamp::now();
         self.execute(insert, values![migration.version, migration.name, checksum(sql), now]).await?;
+        if let Some(oldest) = migration.compatible_from() {
+            let update = "UPDATE sightline_schema SET compatible_from = $2 WHERE version = $1";
+            self.execute(update, values![migration.version, oldest]).await?;
+        }
         Ok(())
     }
 

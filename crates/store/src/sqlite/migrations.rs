@@ -9,6 +9,8 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::errors::{foreign_file, store_error};
+use crate::schema_step::Effect::{self, Adds};
+use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
 
 /// `application_id` of the file: "SLdc", documents of Sightline.
@@ -17,26 +19,40 @@ const APPLICATION_ID: i32 = 0x534c_6463;
 /// A step to `version`. A released step never changes, because databases that have it do not run it again.
 struct Migration {
     version: i32,
+    effect: Effect,
     sql: &'static str,
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, sql: include_str!("../../migrations/documents/0001_documents.sql") },
-    Migration { version: 2, sql: include_str!("../../migrations/documents/0002_attributes.sql") },
+    Migration { version: 1, effect: Adds, sql: include_str!("../../migrations/documents/0001_documents.sql") },
+    Migration { version: 2, effect: Adds, sql: include_str!("../../migrations/documents/0002_attributes.sql") },
+    Migration {
+        version: 3,
+        effect: Adds,
+        sql: include_str!("../../migrations/documents/0003_compatible_versions.sql"),
+    },
 ];
+/// The version from which on a file records which programs can use it.
+const COMPATIBLE_VERSIONS: i32 = 3;
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
+/// What each step does.
+#[cfg(test)]
+pub(crate) fn effects() -> Vec<Effect> {
+    MIGRATIONS.iter().map(|migration| migration.effect).collect()
+}
+
 /// Runs the steps that a file lacks.
 ///
 /// # Errors
-/// `Fatal`, with nothing changed, if the file belongs to another program or a later version.
+/// `Fatal`, with nothing changed, if the file belongs to another program or a later version that changed what this one uses.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, StoreError> {
     let failed = |error| store_error(path, &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version = version(&transaction, path)?;
-    if version > VERSION {
+    if version > VERSION && !is_compatible(&transaction) {
         return Err(StoreError::Fatal(format!(
             "the document database {} has schema version {version}, this program knows {VERSION}; run the version that \
              wrote it or choose another folder with SIGHTLINE_DATA_DIR (nothing was changed)",
@@ -47,7 +63,13 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrat
         apply(&transaction, migration).map_err(failed)?;
     }
     transaction.commit().map_err(failed)?;
-    Ok(Migrated { from: i64::from(version), to: i64::from(VERSION) })
+    Ok(Migrated { from: i64::from(version), to: i64::from(version.max(VERSION)) })
+}
+
+/// Whether the file of a later version says that this program can use it.
+fn is_compatible(transaction: &Transaction<'_>) -> bool {
+    let compatible_from = transaction.query_row("SELECT version FROM compatible_from", [], |row| row.get::<_, i32>(0));
+    compatible_from.is_ok_and(|version| version <= VERSION)
 }
 
 /// The version of a file; 0 if it is empty.
@@ -69,6 +91,11 @@ fn version(transaction: &Transaction<'_>, path: &Path) -> Result<i32, StoreError
 
 fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), rusqlite::Error> {
     transaction.execute_batch(migration.sql)?;
+    if migration.version >= COMPATIBLE_VERSIONS {
+        let steps = MIGRATIONS.iter().filter(|step| step.version <= migration.version);
+        let oldest = compatible_from(steps.map(|step| step.effect));
+        transaction.execute("UPDATE compatible_from SET version = ?", [oldest])?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", migration.version)
 }
@@ -154,7 +181,7 @@ mod tests {
             .iter()
             .map(|migration| Sha256::digest(migration.sql).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
             .collect();
-        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148"]);
+        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a"]);
         assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
     }
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use store::{
-    FrameFilter, MongoDocuments, PageRequest, PutRuleOutcome, ResultStore, RuleStore, StoreError, TenantScope,
+    FrameFilter, Migrated, MongoDocuments, PageRequest, PutRuleOutcome, ResultStore, RuleStore, StoreError, TenantScope,
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -78,11 +78,25 @@ async fn another_programs_database_is_refused_unchanged() {
 async fn another_versions_database_is_refused_naming_both_versions() {
     on_fresh_database(async |_, name| {
         let meta = Client::with_uri_str(uri()).await.unwrap().database(name).collection::<Document>("meta");
-        meta.update_one(doc! {}, doc! { "$inc": { "version": 1 } }).await.unwrap();
+        let changed = doc! { "$inc": { "version": 1 }, "$set": { "compatible_from": 99_i64 } };
+        meta.update_one(doc! {}, changed).await.unwrap();
         let later = meta.find_one(doc! {}).await.unwrap().unwrap().get_i32("version").unwrap();
         let refused = refusal(&uri(), name).await.to_string();
         let expected = format!("schema version {later}, this program knows {}", later - 1);
         assert!(refused.contains(&expected), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs mongodb"]
+async fn a_later_versions_database_that_only_adds_is_used() {
+    on_fresh_database(async |_, name| {
+        let meta = Client::with_uri_str(uri()).await.unwrap().database(name).collection::<Document>("meta");
+        meta.update_one(doc! {}, doc! { "$inc": { "version": 1 } }).await.unwrap();
+        let later = i64::from(meta.find_one(doc! {}).await.unwrap().unwrap().get_i32("version").unwrap());
+        let opened = MongoDocuments::connect(&uri(), Some(name)).await.unwrap();
+        assert_eq!(opened.migrated(), Migrated { from: later, to: later });
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use store::{ResultStore, SqliteDocuments, StoreError};
+use store::{Migrated, ResultStore, SqliteDocuments, StoreError};
 use tempfile::TempDir;
 
 use crate::suite::for_each_contract_test;
@@ -66,9 +66,27 @@ async fn another_versions_database_is_refused_naming_both_versions() {
     let current: u32 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let later = current + 1;
     file.pragma_update(None, "user_version", later).unwrap();
+    file.execute("DELETE FROM compatible_from", []).unwrap();
 
     let refused = refusal(&path).to_string();
 
+    assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_later_versions_database_that_only_adds_is_used() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("documents.db");
+    drop(SqliteDocuments::open(&path).unwrap());
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let current: u32 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    file.execute_batch("ALTER TABLE detections ADD COLUMN later TEXT; CREATE TABLE later (a TEXT)").unwrap();
+    file.pragma_update(None, "user_version", current + 1).unwrap();
+
+    let later = i64::from(current + 1);
+    assert_eq!(SqliteDocuments::open(&path).unwrap().migrated(), Migrated { from: later, to: later });
+    file.execute("UPDATE compatible_from SET version = ?", [later]).unwrap();
+    let refused = refusal(&path).to_string();
     assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
 }
 

@@ -243,3 +243,23 @@ pub async fn send_foreign(topic: &str) {
     let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
     producer.send(record, TIMEOUT).await.unwrap();
 }
+
+/// Sends one message to a partition in a transaction, whose mark takes the offset after it.
+pub async fn send_transaction(topic: &str, partition: i32) {
+    use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("transactional.id", Uuid::new_v4().to_string());
+    let producer: FutureProducer = config.create().unwrap();
+    let in_transaction = producer.clone();
+    tokio::task::spawn_blocking(move || {
+        in_transaction.init_transactions(TIMEOUT)?;
+        in_transaction.begin_transaction()
+    })
+    .await
+    .unwrap()
+    .unwrap();
+    let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).partition(partition).payload(b"0");
+    producer.send(record, TIMEOUT).await.unwrap();
+    tokio::task::spawn_blocking(move || producer.commit_transaction(TIMEOUT)).await.unwrap().unwrap();
+}

@@ -6,8 +6,8 @@ use std::path::Path;
 use store::{Relational, StoreError};
 use tempfile::TempDir;
 
-use super::TwoStores;
 use super::suite::for_each_guarantee;
+use super::{TwoStores, add};
 
 async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
@@ -68,12 +68,32 @@ async fn a_later_versions_database_is_refused_with_both_versions() {
     let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
     let current: u32 = file.query_row("SELECT max(version) FROM sightline_schema", [], |row| row.get(0)).unwrap();
     let later = current + 1;
-    file.execute("INSERT INTO sightline_schema VALUES (?1, 'later', 'x', 0)", [later]).unwrap();
+    file.execute("INSERT INTO sightline_schema VALUES (?1, 'later', 'x', 0, NULL)", [later]).unwrap();
 
-    for refused in [one.migrate().await.map(drop), one.check_schema().await] {
-        let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
+    for compatible_from in [None, Some(later)] {
+        file.execute("UPDATE sightline_schema SET compatible_from = ?1 WHERE name = 'later'", [compatible_from])
+            .unwrap();
+        for refused in [one.migrate().await.map(drop), one.check_can_migrate().await, one.check_schema().await] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(&format!("schema version {later}, this program knows {current}")), "{refused}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_later_versions_database_that_only_adds_is_used() {
+    let folder = TempDir::new().unwrap();
+    let TwoStores { one, .. } = two_on(&folder).await;
+    let file = rusqlite::Connection::open(folder.path().join("accounts.sqlite")).unwrap();
+    let later = "ALTER TABLE users ADD COLUMN later TEXT;
+        INSERT INTO sightline_schema SELECT version + 1, 'later', 'x', 0, compatible_from FROM sightline_schema
+        ORDER BY version DESC LIMIT 1";
+    file.execute_batch(later).unwrap();
+
+    one.check_can_migrate().await.unwrap();
+    one.check_schema().await.unwrap();
+    assert!(!one.migrate().await.unwrap().is_changed());
+    add(&one, "ann").await;
 }
 
 #[tokio::test]
