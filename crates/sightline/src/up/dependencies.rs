@@ -88,8 +88,8 @@ impl Dependencies {
         let accounts_service = accounts_service(up, &folder, tenant_erasers(&documents, &blobs)).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
-        let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
-        let worker = detector_worker::Deps { traces: exporter.service("detector-worker"), ..worker };
+        let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        worker.traces = exporter.service("detector-worker");
         let traces = ServiceTraces {
             ingest: exporter.service("ingest-api"),
             indexer: exporter.service("indexer"),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_TYPE;
 use testing::{CollectedSpan, Collector, eventually};
 
 use crate::delivery::{Subscriber, TestClient, small_photo};
@@ -34,7 +33,8 @@ const EXPECTED: [(&str, &str, &str); 13] = [
 /// Sends a photograph as a client that traces. Returns the id of the frame.
 async fn send(client: &TestClient, image: &Bytes, traceparent: Option<&str>) -> String {
     let url = format!("{}/v1/frames?stream=secret-gate", client.url);
-    let form = reqwest::multipart::Part::stream(image.clone()).file_name("secret-name.png").mime_str("image/png").unwrap();
+    let form =
+        reqwest::multipart::Part::stream(image.clone()).file_name("secret-name.png").mime_str("image/png").unwrap();
     let mut request = client.http.post(url).bearer_auth(&client.token);
     request = request.multipart(reqwest::multipart::Form::new().part("file", form));
     if let Some(traceparent) = traceparent {
@@ -58,10 +58,11 @@ fn assert_expected(spans: &[CollectedSpan]) {
         None if span.parent == CLIENT_SPAN => "client".to_owned(),
         None => format!("unknown: {}", span.parent),
     };
-    let found: BTreeSet<_> =
-        spans.iter().map(|span| (span.service.clone(), span.name.clone(), parent(span))).collect();
-    let expected: BTreeSet<_> =
-        EXPECTED.iter().map(|(service, name, parent)| (service.to_string(), name.to_string(), parent.to_string())).collect();
+    let found: BTreeSet<_> = spans.iter().map(|span| (span.service.clone(), span.name.clone(), parent(span))).collect();
+    let expected: BTreeSet<_> = EXPECTED
+        .iter()
+        .map(|(service, name, parent)| (service.to_string(), name.to_string(), parent.to_string()))
+        .collect();
     assert_eq!(found, expected);
     assert_eq!(spans.len(), EXPECTED.len(), "each span once: {spans:?}");
     for span in spans {
@@ -87,7 +88,8 @@ async fn assert_one_trace(collector: &Collector, client: &TestClient, image: &By
     let begun = async || {
         let spans = collector.spans();
         let first = spans.iter().find(|span| span.attributes.get("frame.id") == Some(&other))?;
-        Some(first.trace.clone()).filter(|trace| spans.iter().filter(|span| span.trace == *trace).count() >= EXPECTED.len())
+        Some(first.trace.clone())
+            .filter(|trace| spans.iter().filter(|span| span.trace == *trace).count() >= EXPECTED.len())
     };
     eventually("the other frame has a trace of its own", async || begun().await.is_some()).await;
     assert_ne!(begun().await.unwrap(), TRACE);

@@ -1,7 +1,7 @@
 //! Builds result events from the outcomes of the detectors.
 
 use contracts::result::ResultData;
-use contracts::{FrameEvent, Outcome, ResultEvent, whole_microseconds};
+use contracts::{FrameEvent, Message, Outcome, ResultEvent, whole_microseconds};
 use jiff::Timestamp;
 use platform::traces::Span;
 use uuid::Uuid;
@@ -40,13 +40,11 @@ impl FrameProcessor {
         };
         metrics::frame(if dead_letter.is_some() { "failed" } else { "ok" });
         describe(&mut span, &outcomes, dead_letter.as_ref().map(|(code, _)| code));
-        let key = message.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());
-        let key = key.unwrap_or_else(|| frame.id.to_string());
         let inferences = detectors.iter().filter_map(|&detector| self.pipeline.inferences().get(detector));
         let (mut results, mut spans) = (Vec::with_capacity(outcomes.len()), FrameSpans::of(span));
         for (inference, outcome) in inferences.zip(outcomes) {
             let traceparent = spans.send_result(frame.id).or_else(|| frame.traceparent.clone());
-            results.push(result(frame, key.clone(), traceparent, inference, outcome));
+            results.push(result(frame, &message, traceparent, inference, outcome));
         }
         ProcessedFrame { position, results, dead_letter, message, spans }
     }
@@ -73,15 +71,16 @@ fn describe(span: &mut Span, outcomes: &[Outcome], failure: Option<&String>) {
 
 fn result(
     frame: &FrameEvent,
-    key: String,
+    message: &Message,
     traceparent: Option<String>,
     inference: &Inference,
     outcome: Outcome,
 ) -> ResultEvent {
+    let key = message.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());
     ResultEvent {
         id: Uuid::now_v7(),
         tenant: frame.tenant.clone(),
-        key,
+        key: key.unwrap_or_else(|| frame.id.to_string()),
         traceparent,
         reply_to: frame.reply_to.clone(),
         data: ResultData {
