@@ -100,6 +100,16 @@ impl TraceArgs {
             anyhow::anyhow!("SIGHTLINE_OTLP_HEADERS: it must be a list such as authorization=Bearer 1234,x-team=vision")
         })
     }
+
+    /// The address is in the log and in `config print`. The message of a parser would show it, too.
+    fn endpoint_without_credential(&self) -> anyhow::Result<()> {
+        let has_credential = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        anyhow::ensure!(
+            !self.otlp_endpoint.as_ref().is_some_and(has_credential),
+            "SIGHTLINE_OTLP_ENDPOINT: it must not have a credential; set SIGHTLINE_OTLP_HEADERS"
+        );
+        Ok(())
+    }
 }
 
 fn header(part: &str) -> Option<(HeaderName, HeaderValue)> {
@@ -112,6 +122,7 @@ fn header(part: &str) -> Option<(HeaderName, HeaderValue)> {
 impl Check for OperatorArgs {
     fn check(&self, errors: &mut SettingErrors) {
         errors.collect(self.traces.headers());
+        errors.collect(self.traces.endpoint_without_credential());
     }
 }
 
@@ -120,10 +131,6 @@ fn otlp_endpoint(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; {wrong}"))?;
     if !["http", "https"].contains(&url.scheme()) || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong.to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // `config print` shows the address.
-        return Err("a credential belongs in SIGHTLINE_OTLP_HEADERS".to_owned());
     }
     Ok(url)
 }

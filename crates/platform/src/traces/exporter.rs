@@ -140,7 +140,7 @@ impl ExportTask {
     async fn run(mut self) {
         let stop = self.stop.clone();
         let mut batch = Vec::new();
-        while stop.run_until_cancelled(self.fill(&mut batch)).await.is_some() {
+        while stop.run_until_cancelled(self.fill(&mut batch)).await == Some(true) {
             self.collector.export(std::mem::take(&mut batch), ATTEMPTS, &stop).await;
         }
         // A last attempt for each batch: nobody waits for a collector that is away.
@@ -150,19 +150,21 @@ impl ExportTask {
         }
     }
 
-    /// Waits for a span, and then until the batch is full or the span has waited long enough. Cancel-safe.
-    async fn fill(&mut self, batch: &mut Vec<EndedSpan>) {
-        if batch.is_empty() {
-            self.spans.recv_many(batch, BATCH).await;
+    /// Waits for a span, and then until the batch is full or the span has waited long enough. Returns `false` when no span can come any
+    /// more. Cancel-safe.
+    async fn fill(&mut self, batch: &mut Vec<EndedSpan>) -> bool {
+        if self.spans.recv_many(batch, BATCH).await == 0 {
+            return false;
         }
         let due = Instant::now() + LINGER;
         while batch.len() < BATCH {
             let room = BATCH - batch.len();
             match tokio::time::timeout_at(due, self.spans.recv_many(batch, room)).await {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
         }
+        true
     }
 }
 
