@@ -7,8 +7,10 @@ use bus::{Bus, BusError, Reader, ReaderItem, Start};
 use consumer_kit::{Interrupted, Retry, backoff};
 use contracts::TopicRole;
 use futures::FutureExt;
+use platform::traces::Traces;
 use tokio_util::sync::CancellationToken;
 
+use crate::alert_trace::AlertTrace;
 use crate::dedup::DEDUP_WINDOW;
 use crate::entry::{AlertDecoder, AlertEntry, DecodedRecord};
 use crate::window::AlertWindow;
@@ -28,6 +30,8 @@ pub struct AlertTail {
     first_offset: i64,
     /// The last offset that was read.
     read_up_to: i64,
+    /// Off until the window is filled: the alerts in it arrived before this process.
+    traces: Traces,
     retry: Retry,
 }
 
@@ -78,6 +82,7 @@ impl AlertTail {
             window: Arc::new(AlertWindow::new(topic_id, first_offset, window)),
             first_offset,
             read_up_to: start - 1,
+            traces: Traces::off(),
             retry: retry(stop),
         })
     }
@@ -102,7 +107,8 @@ impl AlertTail {
     ///
     /// # Errors
     /// When the log refuses for good, or the topic was replaced by another.
-    pub async fn follow(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn follow(mut self, traces: Traces, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.traces = traces;
         loop {
             let Some(batch) = stop.run_until_cancelled(self.read()).await else { return Ok(()) };
             match batch {
@@ -167,9 +173,13 @@ impl AlertTail {
                     return Err(replaced());
                 }
                 self.read_up_to = offset;
+                let start = self.traces.now();
                 match self.decoder.decode(&delivery) {
                     _ if offset < self.first_offset => {}
-                    DecodedRecord::New(entry) => batch.alerts.push((offset, entry)),
+                    DecodedRecord::New(entry) => {
+                        let trace = AlertTrace::of(&self.traces, &delivery, start);
+                        batch.alerts.push((offset, entry.traced(trace)));
+                    }
                     DecodedRecord::Duplicate => self.window.metrics.duplicates.increment(1),
                     DecodedRecord::Unreadable => {
                         self.window.metrics.unreadable.increment(1);

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use accounts::Caller;
 use bus::Delivery;
 use bytes::Bytes;
+use contracts::alert::AlertData;
 use contracts::{AlertEvent, Event, StreamName, TenantId, Vehicle};
 use serde_json::json;
 
+use crate::alert_trace::AlertTrace;
 use crate::cursor::AlertCursor;
 use crate::dedup::Deduplicator;
 use crate::sse;
@@ -21,6 +23,8 @@ pub struct AlertEntry {
     event: Bytes,
     /// The event for older clients, which only know vehicles.
     vehicle_event: Option<Bytes>,
+    /// Set if traces are on.
+    trace: Option<Box<AlertTrace>>,
 }
 
 /// The shape in which a client gets alerts.
@@ -98,7 +102,21 @@ impl AlertEntry {
             sse::event("new_alert", cursor, &flat)
         });
         let event = sse::event("alert", cursor, &json);
-        Some(Self { tenant, stream: data.stream, label: data.label, rule: data.rule, event, vehicle_event })
+        let AlertData { stream, label, rule, .. } = data;
+        Some(Self { tenant, stream, label, rule, event, vehicle_event, trace: None })
+    }
+
+    /// The alert with its trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<AlertTrace>) -> Self {
+        Self { trace: trace.map(Box::new), ..self }
+    }
+
+    /// Records that a subscriber's connection has the alert.
+    pub fn delivered(&self) {
+        if let Some(trace) = &self.trace {
+            trace.delivered();
+        }
     }
 }
 

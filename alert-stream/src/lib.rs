@@ -14,6 +14,7 @@
 //! `event: slow`, if it still reads, and is disconnected. It costs the other clients nothing: a client is an offset into one
 //! shared window.
 
+mod alert_trace;
 mod config;
 mod consumer;
 mod cursor;
@@ -36,6 +37,7 @@ use accounts::Accounts;
 use bus::Bus;
 use platform::Health;
 use platform::http::{Limits, Listener};
+use platform::traces::Traces;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -59,6 +61,8 @@ pub struct Deps {
     pub bus: Arc<dyn Bus>,
     /// Authenticates clients.
     pub accounts: Arc<dyn Accounts>,
+    /// Starts the spans of the service.
+    pub traces: Traces,
 }
 
 /// The service is ready when the log and the accounts can be reached. Without Redis it counts requests for itself.
@@ -96,10 +100,11 @@ pub async fn run(
     let credentials = app.credentials();
     let router = http::router(app).merge(health.router());
     let following = async {
-        let result = tail.follow(&stop).await;
+        let result = tail.follow(deps.traces.clone(), &stop).await;
         stop.cancel();
         result
     };
+    let listener = listener.into().traced(deps.traces.clone());
     let serving = async {
         let result = platform::http::serve(listener, router, limits, stop.clone()).await;
         stop.cancel();

@@ -11,6 +11,7 @@ use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
+use platform::traces::{TraceExporter, Traces};
 use platform::{shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use store::DatabaseArgs;
@@ -58,6 +59,7 @@ impl Check for Program {
         errors.collect(self.callers.token.admin_token());
         self.topics.check(errors);
         self.http.check(errors);
+        self.operator.check(errors);
     }
 }
 
@@ -71,8 +73,10 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, callers, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
+    let traces = TraceExporter::start(&operator.traces)?;
     let verifier = verifier(&callers).await?;
     let deps = connect(&topics, &kafka, &callers, verifier.clone()).await?;
+    let deps = Deps { traces: traces.service("alert-stream"), ..deps };
     let listener = http::listen(&listen).await?;
     let health = crate::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
@@ -85,7 +89,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
+    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
+    traces.close().await;
+    ended
 }
 
 /// Verifies tokens that ingest-api issues. This service hashes no passwords, rotates no keys and sends no mail.
@@ -119,5 +125,6 @@ async fn connect(
     let kafka = kafka.config()?;
     let operator = callers.token.admin_token()?;
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
-    Ok(Deps { bus: Arc::new(bus), accounts: Arc::new(WithAdminToken::new(operator, verifier)) })
+    let accounts = Arc::new(WithAdminToken::new(operator, verifier));
+    Ok(Deps { bus: Arc::new(bus), accounts, traces: Traces::off() })
 }

@@ -163,7 +163,10 @@ impl AlertWindow {
         }
         let first = state.entries.partition_point(|(offset, _)| *offset <= after);
         for (examined, (offset, entry)) in (1..).zip(state.entries.iter().skip(first)) {
-            into.extend(filter.event(entry).cloned());
+            if let Some(event) = filter.event(entry) {
+                into.push_back(event.clone());
+                entry.delivered();
+            }
             if into.len() >= MAX_TAKEN || examined >= MAX_EXAMINED {
                 return WindowRead::UpTo(*offset);
             }

@@ -51,6 +51,7 @@ use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
 use contracts::{DetectorName, TopicRole, groups};
 use platform::Health;
+use platform::traces::Traces;
 use settings::{Check, SettingErrors};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
@@ -70,14 +71,16 @@ pub struct Deps {
     pub bus: Arc<dyn Bus>,
     /// The store of images.
     pub blobs: Arc<dyn Blobs>,
+    /// Starts the spans of the service.
+    pub traces: Traces,
     /// Set by [`run`] when all models are loaded, read by [`health`].
     models_loaded: Arc<AtomicBool>,
 }
 
 impl Deps {
-    /// A bus and a blob store.
+    /// A bus and a blob store, without traces.
     pub fn new(bus: Arc<dyn Bus>, blobs: Arc<dyn Blobs>) -> Self {
-        Self { bus, blobs, models_loaded: Arc::default() }
+        Self { bus, blobs, traces: Traces::off(), models_loaded: Arc::default() }
     }
 }
 
@@ -139,8 +142,7 @@ pub async fn run_with(
     let pipeline = Pipeline::start(detectors, &config, &shared).await?;
     deps.models_loaded.store(true, Ordering::Relaxed);
     tracing::info!(group, "consuming frames from {}, images in {}", deps.bus.describe(), deps.blobs.describe());
-    let processor =
-        FrameProcessor::new(pipeline, crash_log, deps.blobs.clone(), deps.bus.producer(), config.keep_images);
+    let processor = FrameProcessor::new(pipeline, crash_log, &deps, config.keep_images);
     let options = ConsumerOptions {
         max_in_flight: config.capacity.worker_frames,
         max_in_flight_bytes: config.capacity.worker_bytes,

@@ -9,6 +9,7 @@ use bus::{KafkaArgs, KafkaBus};
 use clap::{Args, Parser, Subcommand};
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
+use platform::traces::TraceExporter;
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use store::BlobArgs;
@@ -70,6 +71,7 @@ impl Check for Own {
     fn check(&self, errors: &mut SettingErrors) {
         self.config.check_with(&self.shared.frames.detectors, errors);
         self.shared.topics.check(errors);
+        self.operator.check(errors);
     }
 }
 
@@ -88,23 +90,28 @@ async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<(
     let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
+    let traces = TraceExporter::start(&operator.traces)?;
     let kafka = kafka.group_member_config()?;
     let blob_url = blobs.url()?;
     let bus = KafkaBus::connect(kafka, &shared.topics.load()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));
+    let deps = Deps { traces: traces.service("detector-worker"), ..deps };
     let health = crate::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let running = async { tokio::try_join!(crate::run(config, shared, deps, stop.clone()), ports.serve(stop.clone())) };
     let grace = operator.stop_grace;
-    shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
+    let ended = shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await;
+    traces.close().await;
+    ended
 }
 
 async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
-    let listener = http::listen(listen).await?;
+    let traces = TraceExporter::start(&operator.traces)?;
+    let listener = http::listen(listen).await?.traced(traces.service("detector-worker"));
     let ports = OperatorPorts::open(&operator, &Health::default(), axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
     let detectors = crate::detectors(&config, &shared)?;
@@ -115,5 +122,7 @@ async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
         )
     };
     let grace = operator.stop_grace;
-    shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
+    let ended = shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await;
+    traces.close().await;
+    ended
 }

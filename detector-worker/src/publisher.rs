@@ -12,8 +12,9 @@ use std::time::Instant;
 use anyhow::Context;
 use bus::{Acknowledged, Bus, BusError, Finisher, Position};
 use consumer_kit::{DeadLetterQueue, Interrupted, Sender, TooLarge};
-use contracts::{Cause, Event, FailureCode, Message, Outcome, ResultEvent, TopicRole};
+use contracts::{Cause, Event, FailureCode, FrameId, Message, Outcome, ResultEvent, TopicRole};
 use futures::future::{BoxFuture, FutureExt, join_all};
+use platform::traces::Span;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -28,6 +29,31 @@ pub struct ProcessedFrame {
     pub dead_letter: Option<(String, String)>,
     /// The message as received.
     pub message: Message,
+    /// They end when the frame is finished.
+    pub spans: FrameSpans,
+}
+
+/// The span of a frame and those of its results that are sent; empty without traces.
+#[derive(Debug, Default)]
+pub struct FrameSpans {
+    process: Span,
+    send: Vec<Span>,
+}
+
+impl FrameSpans {
+    /// The span of a frame, without results.
+    pub const fn of(process: Span) -> Self {
+        Self { process, send: Vec::new() }
+    }
+
+    /// Starts the span of a result that is sent. Returns the `traceparent` of its message; `None` without traces.
+    pub fn send_result(&mut self, frame: FrameId) -> Option<String> {
+        let mut span = self.process.producer("send results");
+        span.set_id("frame.id", frame);
+        let traceparent = span.traceparent()?;
+        self.send.push(span);
+        Some(traceparent)
+    }
 }
 
 /// Publishes results and dead letters. All partitions share one.
@@ -78,6 +104,7 @@ impl Publisher {
             if retry {
                 return Ok(Published::Retry(Box::new(frame)));
             }
+            frame.spans.send.clear();
             publisher.send_dead_letter(&mut frame).await?;
             publisher.finisher.finished(frame.position);
             metrics::stage("publish", started.elapsed());

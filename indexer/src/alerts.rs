@@ -10,9 +10,10 @@ use std::time::Duration;
 use bus::{Bus, BusError, ReaderItem, Start};
 use consumer_kit::{Interrupted, PendingSend, Retry, Sender, backoff};
 use contracts::alert::AlertData;
-use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Outcome, ResultEvent, TopicRole};
+use contracts::{AlertEvent, AlertId, Detection, DetectionId, Event, Message, Outcome, ResultEvent, TopicRole};
 use jiff::Timestamp;
 use metrics::counter;
+use platform::traces::{Span, Traces};
 use rules::{DetectionSubject, Subject, evaluated_detections};
 use tokio_util::sync::CancellationToken;
 
@@ -127,13 +128,14 @@ pub struct AlertPublisher {
     bus: Arc<dyn Bus>,
     sender: Sender,
     sent: BoundedMap<AlertId, ()>,
+    traces: Traces,
     stop: CancellationToken,
 }
 
 impl AlertPublisher {
     /// A publisher that remembers no alert yet.
-    pub fn new(bus: Arc<dyn Bus>, sender: Sender, stop: CancellationToken) -> Self {
-        Self { bus, sender, sent: BoundedMap::new(REMEMBERED), stop }
+    pub fn new(bus: Arc<dyn Bus>, sender: Sender, traces: Traces, stop: CancellationToken) -> Self {
+        Self { bus, sender, sent: BoundedMap::new(REMEMBERED), traces, stop }
     }
 
     /// Puts the alerts that were not published before into the producer's queue. The caller awaits their acknowledgements.
@@ -143,10 +145,21 @@ impl AlertPublisher {
             if !self.sent.contains(&alert.data.id) {
                 counter!("sightline_indexer_alerts_total").increment(1);
                 self.sent.first(alert.data.id, ());
-                pending.push(self.sender.begin(TopicRole::Alerts, alert.to_message()));
+                let (message, span) = self.message(alert);
+                pending.push(self.sender.begin(TopicRole::Alerts, message).traced(span));
             }
         }
         pending
+    }
+
+    /// The message of an alert, and the span of sending it, which the message names as its parent if traces are on.
+    fn message(&self, alert: &AlertEvent) -> (Message, Span) {
+        let mut span = self.traces.producer("send alerts", alert.traceparent.as_deref());
+        let Some(own) = span.traceparent() else { return (alert.to_message(), span) };
+        span.set_id("alert.id", alert.data.id);
+        span.set_id("rule.id", alert.data.rule_id);
+        span.set_id("frame.id", alert.data.frame_id);
+        (AlertEvent { traceparent: Some(own), ..alert.clone() }.to_message(), span)
     }
 
     /// Reads published alerts back from the end of the topic. The partitions of a member that died may bring results whose

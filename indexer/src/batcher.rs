@@ -5,6 +5,7 @@
 //! Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read, or when the
 //! rules of the results that were read have taken [`MAX_UNSENT_STEPS`], so that costly rules of one tenant do not delay the others.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use contracts::{Cause, DeadLetter, DetectorName, FrameId, Outcome, TenantId, Top
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{Counter, counter, histogram};
+use platform::traces::{Span, Traces};
 use store::Indexed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -48,6 +50,21 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// All messages of the batch.
     pub deliveries: Vec<Delivery>,
+    /// The span of each document's message, which ends when the message is finished; empty without traces.
+    pub spans: Vec<Span>,
+}
+
+impl Batch {
+    /// The spans of writing a part of the documents.
+    pub fn put_spans(&self, part: Range<usize>) -> Vec<Span> {
+        let spans = self.spans.get(part.clone()).unwrap_or_default();
+        let put = |span: &Span| {
+            let mut put = span.child("put documents");
+            put.set_count("batch.size", part.len());
+            put
+        };
+        spans.iter().map(put).collect()
+    }
 }
 
 /// A batch with its alerts and the permit to write it.
@@ -106,7 +123,7 @@ impl BatchReader {
             alerts: Vec::new(),
             alerted: 0,
             unsent_steps: 0,
-            publisher: AlertPublisher::new(Arc::clone(&deps.bus), sender.clone(), stop),
+            publisher: AlertPublisher::new(Arc::clone(&deps.bus), sender.clone(), deps.traces.clone(), stop),
             due: None,
             size: config.index_batch,
             wait: config.index_wait,
@@ -116,6 +133,7 @@ impl BatchReader {
                 rules,
                 retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
                 first_results: BoundedMap::new(REMEMBERED_RESULTS),
+                traces: deps.traces.clone(),
             },
         };
         Ok(Some(Self { batches, finisher, task: AbortOnDropHandle::new(tokio::spawn(task.run())) }))
@@ -290,19 +308,25 @@ struct BatchBuilder {
     retention: SignedDuration,
     /// The event id of the first result of each frame and detector.
     first_results: BoundedMap<(TenantId, FrameId, DetectorName), Uuid>,
+    traces: Traces,
 }
 
 impl BatchBuilder {
     /// Adds a delivery to a batch. Returns the steps that the rules took.
     fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> u64 {
         let mut taken = 0;
-        match self.document(&delivery) {
+        let mut span = self.span(&delivery);
+        match self.document(&delivery, &mut span) {
             Ok((document, steps)) => {
+                if self.traces.are_on() {
+                    batch.spans.push(span);
+                }
                 batch.documents.push(document);
                 batch.delivery_of.push(batch.deliveries.len());
                 taken = steps;
             }
             Err(cause) => {
+                span.fail(&cause.code);
                 let original = delivery.message.clone();
                 batch.dead_letters.push(self.dead_letters.letter(delivery.position, original, cause));
             }
@@ -311,18 +335,34 @@ impl BatchBuilder {
         taken
     }
 
-    fn document(&mut self, delivery: &Delivery) -> Result<(Indexed, u64), Cause> {
+    fn span(&self, delivery: &Delivery) -> Span {
+        let parent = delivery.message.headers.text("ce_traceparent").filter(|_| self.traces.are_on());
+        let mut span = self.traces.consumer("process results", parent, None);
+        span.set("messaging.destination.partition.id", i64::from(delivery.position.partition));
+        span.set("messaging.kafka.offset", delivery.position.offset);
+        span
+    }
+
+    fn document(&mut self, delivery: &Delivery, span: &mut Span) -> Result<(Indexed, u64), Cause> {
         let result = self.decoder.decode(delivery)?;
+        span.set_id("frame.id", result.data.frame_id);
         // Stores keep milliseconds: an alert has the same time on the log and in the store.
         let now = Timestamp::now();
         let indexed_at = now.round(jiff::Unit::Millisecond).unwrap_or(now);
         // Retention counts from now and not from the capture: an old photograph is not deleted on arrival.
         let expires_at = indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?;
-        let Evaluated { alerts, steps } = if self.is_repeated_work(&result) {
+        let mut evaluating = span.child("evaluate rules");
+        let Evaluated { mut alerts, steps } = if self.is_repeated_work(&result) {
             Evaluated::default()
         } else {
             alerts(&self.rules.now(), &result, indexed_at)
         };
+        evaluating.set_count("alerts.count", alerts.len());
+        evaluating.set("rules.steps", i64::try_from(steps).unwrap_or(i64::MAX));
+        drop(evaluating);
+        if let Some(traceparent) = span.traceparent() {
+            alerts.iter_mut().for_each(|alert| alert.traceparent = Some(traceparent.clone()));
+        }
         Ok((Indexed { result, alerts, indexed_at, expires_at }, steps))
     }
 

@@ -34,6 +34,7 @@ use contracts::{TopicRole, groups};
 use jiff::Timestamp;
 use metrics::gauge;
 use platform::Health;
+use platform::traces::Traces;
 use rules::BuiltInRuleSettings;
 use store::{ResultStore, RuleStore};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,8 @@ pub struct Deps {
     pub documents: Arc<dyn ResultStore>,
     /// The tenants' rules.
     pub rules: Arc<dyn RuleStore>,
+    /// Starts the spans of the service.
+    pub traces: Traces,
 }
 
 /// The indexer is ready when the log and the document store can be reached.

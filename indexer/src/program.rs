@@ -9,6 +9,7 @@ use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::OperatorArgs;
 use platform::http::OperatorPorts;
+use platform::traces::{TraceExporter, Traces};
 use platform::{shutdown, telemetry};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
@@ -40,6 +41,7 @@ impl Check for Program {
         errors.collect(self.kafka.group_member_config());
         errors.collect(self.mongo.uri());
         self.topics.check(errors);
+        self.operator.check(errors);
     }
 }
 
@@ -53,7 +55,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, built_ins, kafka, mongo, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
+    let traces = TraceExporter::start(&operator.traces)?;
     let deps = connect(&topics, &kafka, &mongo).await?;
+    let deps = Deps { traces: traces.service("indexer"), ..deps };
     let health = crate::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
@@ -61,7 +65,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
         tokio::try_join!(crate::run(config, built_ins, deps.clone(), stop.clone()), ports.serve(stop.clone()))?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(operator.stop_grace, stop.clone(), running).await
+    let ended = shutdown::within(operator.stop_grace, stop.clone(), running).await;
+    traces.close().await;
+    ended
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
@@ -70,5 +76,5 @@ async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> an
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let documents = Arc::new(documents);
-    Ok(Deps { bus: Arc::new(bus), documents: documents.clone(), rules: documents })
+    Ok(Deps { bus: Arc::new(bus), documents: documents.clone(), rules: documents, traces: Traces::off() })
 }

@@ -96,9 +96,12 @@ impl BatchWriter {
     fn put<'a>(&'a self, batch: &'a Batch, part: Range<usize>) -> BoxFuture<'a, Result<(), Interrupted>> {
         async move {
             let documents = batch.documents.get(part.clone()).unwrap_or_default();
+            let mut spans = batch.put_spans(part.clone());
             let Err(refusal) = self.put_with_retries(documents).await? else {
                 return Ok(());
             };
+            spans.iter_mut().for_each(|span| span.fail("unstorable"));
+            drop(spans);
             if part.len() > 1 {
                 let middle = part.start + part.len() / 2;
                 self.put(batch, part.start..middle).await?;

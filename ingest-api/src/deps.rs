@@ -5,6 +5,7 @@ use std::sync::Arc;
 use accounts::{Accounts, AccountsService};
 use bus::Bus;
 use platform::Health;
+use platform::traces::Traces;
 use store::{Blobs, Documents, FilesInUse};
 
 /// Dependencies of the service.
@@ -24,4 +25,6 @@ pub struct Deps {
     pub files_in_use: FilesInUse,
     /// Health checks of the other services in this process; `/readyz` includes them.
     pub other_services: Health,
+    /// Starts the spans of the service.
+    pub traces: Traces,
 }

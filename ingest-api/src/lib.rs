@@ -72,6 +72,7 @@ pub async fn run(
     let app = http::App::new(config, &shared, &deps, stop.clone())?;
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
+    let listener = listener.into().traced(deps.traces.clone());
     let serving = serve(listener, http::router(app, &health), Limits::default(), stop);
     tokio::try_join!(serving, replies, backlog)?;
     Ok(())

@@ -11,6 +11,7 @@ use ingest_api::{Config, Deps, SharedArgs, mailer, settings};
 use mimalloc::MiMalloc;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
+use platform::traces::{TraceExporter, Traces};
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use store::{
@@ -63,6 +64,7 @@ impl Check for Program {
         self.config.check(&self.shared, errors);
         self.config.openid.check(&self.tokens.token_issuer, errors);
         self.http.check(errors);
+        self.operator.check(errors);
     }
 }
 
@@ -104,7 +106,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
             "SIGHTLINE_SMTP_URL is not set: password-reset mails are not sent but written to this log, with their secrets"
         );
     }
+    let traces = TraceExporter::start(&operator.traces)?;
     let deps = connect(&connections, &shared, &tokens, &config).await?;
+    let deps = Deps { traces: traces.service("ingest-api"), ..deps };
     let accounts_service = deps.accounts_service.clone();
     let health = ingest_api::health(&config, &deps);
     let listener = http::listen(&listen).await?;
@@ -117,7 +121,10 @@ async fn run(program: Program) -> anyhow::Result<()> {
             ports.serve(stop.clone())
         )
     };
-    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await
+    let running = Box::pin(async { running.await.map(drop) });
+    let ended = shutdown::within(operator.stop_grace, stop.clone(), running).await;
+    traces.close().await;
+    ended
 }
 
 /// Runs the maintenance of accounts until `stop`.
@@ -156,5 +163,6 @@ async fn connect(
         accounts_service,
         files_in_use: FilesInUse::default(),
         other_services: Health::default(),
+        traces: Traces::off(),
     })
 }

@@ -102,7 +102,7 @@ impl TestStream {
     pub async fn replica(&self, flags: &[&str]) -> Replica {
         let Settings { config } = Settings::parse_from([&["alert-stream"], flags].concat());
         let accounts: Arc<dyn Accounts> = self.accounts.clone();
-        let deps = Deps { bus: Arc::clone(&self.bus), accounts };
+        let deps = Deps { bus: Arc::clone(&self.bus), accounts, traces: platform::traces::Traces::off() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

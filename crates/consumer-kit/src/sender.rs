@@ -10,6 +10,7 @@ use bus::{Acknowledged, BusError, Producer};
 use contracts::{Message, TopicRole};
 use futures::{StreamExt, stream};
 use metrics::Counter;
+use platform::traces::Span;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff;
@@ -31,6 +32,16 @@ pub struct PendingSend {
     role: TopicRole,
     message: Message,
     queued: Result<Acknowledged, BusError>,
+    /// Ends with the acknowledgement.
+    span: Span,
+}
+
+impl PendingSend {
+    /// Ends this span when the message is acknowledged.
+    #[must_use]
+    pub fn traced(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
 }
 
 /// A message that exceeds its topic's `max_message_bytes`. No retry can send it.
@@ -60,7 +71,7 @@ impl Sender {
     /// Puts a message into the producer's queue. An error is kept for [`await_acks`](Self::await_acks).
     pub fn begin(&self, role: TopicRole, message: Message) -> PendingSend {
         let queued = self.producer.send(role, message.clone());
-        PendingSend { role, message, queued }
+        PendingSend { role, message, queued, span: Span::none() }
     }
 
     /// Waits for the acknowledgements of all these messages. Returns those that exceed their topic's limit.
@@ -106,7 +117,7 @@ impl Sender {
 
     /// If an acknowledgement was lost, the retry puts the message on the log twice. Consumers drop the duplicate by its id.
     async fn await_ack(&self, pending: PendingSend) -> Result<Option<TooLarge>, Interrupted> {
-        let PendingSend { role, message, mut queued } = pending;
+        let PendingSend { role, message, mut queued, mut span } = pending;
         let mut retry = self.retry(role);
         loop {
             let acknowledged = match queued {
@@ -115,7 +126,10 @@ impl Sender {
             };
             match acknowledged {
                 Ok(_) => return Ok(None),
-                Err(error @ BusError::TooLarge { .. }) => return Ok(Some(TooLarge { role, message, error })),
+                Err(error @ BusError::TooLarge { .. }) => {
+                    span.fail("too_large");
+                    return Ok(Some(TooLarge { role, message, error }));
+                }
                 Err(error) => retry.wait_or_fail(error).await?,
             }
             queued = self.producer.send(role, message.clone());

@@ -1,5 +1,5 @@
 //! HTTP serving for a public port: TLS, timeouts for handshakes, heads and bodies, bounded buffers and connections, request
-//! ids, access log, CORS, graceful shutdown.
+//! ids, access log, traces, CORS, graceful shutdown.
 //!
 //! Every service uses the same code: [`listen`] opens the port, [`serve`] serves requests on it: HTTP/1.1, with TLS 1.2 or
 //! 1.3 if a certificate is set.
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::HttpArgs;
+use crate::traces::Traces;
 use settings::{Check, SettingErrors};
 
 mod access;
@@ -34,6 +35,7 @@ mod for_clients;
 mod min_rate_body;
 mod operator;
 mod request_id;
+mod request_span;
 mod tls;
 mod write_timeout;
 
@@ -42,6 +44,7 @@ pub use for_clients::{ForClients, reachable};
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;
+pub use request_span::traceparent;
 
 use edge::Edge;
 use tls::Tls;
@@ -126,6 +129,13 @@ impl Listener {
         self.edge.unlogged = true;
         self
     }
+
+    /// Starts a span for each request.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.edge.traces = traces;
+        self
+    }
 }
 
 /// A port without TLS and CORS.
@@ -142,7 +152,7 @@ impl From<TcpListener> for Listener {
 pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
     let (tls, cors) = (Tls::from_settings(settings)?, cors::layer(&settings.cors_origins)?);
     let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
-    let edge = Edge { encrypted: tls.is_some(), cors, unlogged: false };
+    let edge = Edge { encrypted: tls.is_some(), cors, ..Edge::default() };
     Ok(Listener { tcp, tls, edge })
 }
 

@@ -1,4 +1,4 @@
-//! Runtime of a service: log and metrics, shutdown, health, HTTP serving.
+//! Runtime of a service: log, metrics and traces, shutdown, health, HTTP serving.
 //!
 //! A service's `main` reads its settings ([`settings::parse_and_check`]), starts the log ([`telemetry::init`]), connects, and
 //! runs the library's `run` until [`shutdown::on_signal`] fires. This crate does not depend on frames, detectors or accounts.
@@ -16,6 +16,7 @@ pub mod shutdown;
 pub mod sse;
 mod stderr;
 pub mod telemetry;
+pub mod traces;
 
 pub use health::{CheckResult, Health};
 pub use one_line::one_line;

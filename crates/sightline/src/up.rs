@@ -18,6 +18,7 @@ use contracts::FrameArgs;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
+use platform::traces::TraceExporter;
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
 use store::{BlobArgs, DatabaseArgs, MongoArgs};
@@ -89,6 +90,7 @@ pub struct Up {
 impl Check for Up {
     fn check(&self, errors: &mut SettingErrors) {
         self.http.check(errors);
+        self.operator.check(errors);
         self.kafka.check(errors);
         self.admin_token.check(errors);
         self.worker.check_with(&self.frames.detectors, errors);
@@ -115,11 +117,15 @@ impl Up {
         let lock = dependencies::lock(&self, &folder)?;
         // Binds the port next: a port in use is the most common mistake, and the check is cheap.
         let public = platform::http::listen(&self.http).await?;
-        let dependencies = Dependencies::open(&self, folder, lock).await?;
+        let traces = TraceExporter::start(&self.operator.traces)?;
+        let dependencies = Dependencies::open(&self, folder, lock, &traces).await?;
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
         let grace = self.operator.stop_grace;
-        platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, dependencies, stop)).await
+        let ended =
+            platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, dependencies, stop)).await;
+        traces.close().await;
+        ended
     }
 
     async fn serve(
@@ -194,6 +200,7 @@ impl Dependencies {
             accounts_service: self.accounts_service.clone(),
             files_in_use: self.files_in_use.clone(),
             other_services: Health::default(),
+            traces: self.traces.ingest.clone(),
         }
     }
 
@@ -203,10 +210,12 @@ impl Dependencies {
 
     fn indexer(&self) -> indexer::Deps {
         let documents = &self.documents;
-        indexer::Deps { bus: Arc::clone(&self.bus), documents: documents.clone(), rules: documents.clone() }
+        let (bus, traces) = (Arc::clone(&self.bus), self.traces.indexer.clone());
+        indexer::Deps { bus, documents: documents.clone(), rules: documents.clone(), traces }
     }
 
     fn alerts(&self) -> alert_stream::Deps {
-        alert_stream::Deps { bus: Arc::clone(&self.bus), accounts: Arc::clone(&self.accounts) }
+        let (bus, accounts) = (Arc::clone(&self.bus), Arc::clone(&self.accounts));
+        alert_stream::Deps { bus, accounts, traces: self.traces.alerts.clone() }
     }
 }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod collector;
 mod relay;
 
+pub use collector::{CollectedSpan, Collector};
 pub use relay::Relay;
 
 use std::time::Duration;

@@ -18,16 +18,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
-use contracts::{BlobKey, Event, FailureCode, FrameContent, FrameEvent, ResultEvent, TopicRole};
+use contracts::{BlobKey, Event, FailureCode, FrameContent, FrameEvent, Message, ResultEvent, TopicRole};
+use platform::traces::{Span, Traces};
 use store::Blobs;
 use tokio::sync::Semaphore;
 
+use crate::Deps;
 use crate::consumer::{Content, FrameTask};
 use crate::crash_log::{CrashLog, MAX_CRASHES};
 use crate::metrics;
 use crate::model::Findings;
 use crate::pipeline::{Failure, Pipeline};
-use crate::publisher::ProcessedFrame;
+use crate::publisher::{FrameSpans, ProcessedFrame};
 use native::NativeGate;
 
 /// Maximum number of frames in flight whose bytes come from the blob store. Each can have the
@@ -39,9 +41,17 @@ pub struct FrameProcessor {
     pipeline: Pipeline,
     blobs: Arc<dyn Blobs>,
     producer: Arc<dyn Producer>,
+    traces: Traces,
     keep_images: bool,
     fetch_permits: Semaphore,
     native: NativeGate,
+}
+
+/// A message that was processed, and the span of that.
+struct ProcessedDelivery {
+    position: Position,
+    message: Message,
+    span: Span,
 }
 
 /// The outcomes of the detectors for one image.
@@ -55,16 +65,11 @@ struct Analysis {
 }
 
 impl FrameProcessor {
-    /// `producer` sends only replies to waiting clients; the publisher sends results.
-    pub fn new(
-        pipeline: Pipeline,
-        crash_log: CrashLog,
-        blobs: Arc<dyn Blobs>,
-        producer: Arc<dyn Producer>,
-        keep_images: bool,
-    ) -> Self {
+    /// Its producer sends only replies to waiting clients; the publisher sends results.
+    pub fn new(pipeline: Pipeline, crash_log: CrashLog, deps: &Deps, keep_images: bool) -> Self {
         let (fetch_permits, native) = (Semaphore::new(MAX_FETCHED), NativeGate::new(crash_log));
-        Self { pipeline, blobs, producer, keep_images, fetch_permits, native }
+        let (blobs, producer, traces) = (deps.blobs.clone(), deps.bus.producer(), deps.traces.clone());
+        Self { pipeline, blobs, producer, traces, keep_images, fetch_permits, native }
     }
 
     /// Processes one message.
@@ -78,18 +83,29 @@ impl FrameProcessor {
             Content::Invalid(reason) => {
                 metrics::frame("invalid");
                 let dead_letter = Some(("invalid_event".to_owned(), reason));
-                return Ok(ProcessedFrame { position, results: Vec::new(), dead_letter, message });
+                let spans = FrameSpans::default();
+                return Ok(ProcessedFrame { position, results: Vec::new(), dead_letter, message, spans });
             }
         };
-        let analysis = self.analyse(position, &frame, &detectors).await?;
+        let span = self.span(position, &frame);
+        let analysis = self.analyse(position, &frame, &detectors, &span).await?;
         // The crashes of a failed frame stay recorded until its offset is committed, so that
         // another crash before that does not restart the count.
         if !analysis.as_ref().is_err_and(|failure| failure.code == FailureCode::Crashed) {
             self.native.crash_log().clear(position);
         }
-        let processed = self.build_results(position, message, &frame, &detectors, analysis);
+        let delivery = ProcessedDelivery { position, message, span };
+        let processed = self.build_results(delivery, &frame, &detectors, analysis);
         self.reply(&frame, &processed.results);
         Ok(processed)
+    }
+
+    fn span(&self, position: Position, frame: &FrameEvent) -> Span {
+        let mut span = self.traces.consumer("process frames", frame.traceparent.as_deref(), None);
+        span.set_id("frame.id", frame.id);
+        span.set("messaging.destination.partition.id", i64::from(position.partition));
+        span.set("messaging.kafka.offset", position.offset);
+        span
     }
 
     async fn analyse(
@@ -97,6 +113,7 @@ impl FrameProcessor {
         position: Position,
         frame: &FrameEvent,
         detectors: &[usize],
+        span: &Span,
     ) -> anyhow::Result<Result<Analysis, Failure>> {
         let crashes = self.native.crash_log().crashes(position);
         if crashes >= MAX_CRASHES {
@@ -107,7 +124,7 @@ impl FrameProcessor {
             FrameContent::Inline(_) => None,
             FrameContent::Blob(_) => Some(self.fetch_permits.acquire().await.context("the fetch permits")?),
         };
-        let encoded = match self.image_bytes(frame).await? {
+        let encoded = match self.image_bytes(frame, span).await? {
             Ok(encoded) => encoded,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -119,21 +136,30 @@ impl FrameProcessor {
             Err(failure) => return Ok(Err(failure)),
         };
         let native = self.native.enter(position).await;
+        let decoding = span.child("decode");
         let decoded = match self.pipeline.decode(pixels, encoded.clone()).await? {
             Ok(decoded) => decoded,
             Err(failure) => return Ok(Err(failure)),
         };
+        drop(decoding);
         let image = &decoded.image;
+        let detecting = span.child("detect");
         let first = self.pipeline.detect(image, detectors).await?;
         drop(native);
         let mut findings = Vec::with_capacity(first.len());
         for (outcome, &detector) in first.into_iter().zip(detectors) {
             findings.push(self.retry_detect(position, detector, image, outcome).await?);
         }
+        drop(detecting);
         let (width, height) = (image.pixels.width(), image.pixels.height());
         drop(decoded);
         let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
-        let image_key = if found && self.keep_images { Some(self.keep_image(frame, encoded).await?) } else { None };
+        let image_key = if found && self.keep_images {
+            let _keeping = span.child("keep image");
+            Some(self.keep_image(frame, encoded).await?)
+        } else {
+            None
+        };
         Ok(Ok(Analysis { width, height, findings, image_key }))
     }
 
@@ -151,10 +177,13 @@ impl FrameProcessor {
         }
     }
 
-    async fn image_bytes(&self, frame: &FrameEvent) -> anyhow::Result<Result<Bytes, Failure>> {
+    async fn image_bytes(&self, frame: &FrameEvent, span: &Span) -> anyhow::Result<Result<Bytes, Failure>> {
         match &frame.content {
             FrameContent::Inline(bytes) => Ok(Ok(bytes.clone())),
-            FrameContent::Blob(key) => blobs::fetch(&*self.blobs, frame, key).await,
+            FrameContent::Blob(key) => {
+                let _fetching = span.child("fetch image");
+                blobs::fetch(&*self.blobs, frame, key).await
+            }
         }
     }
 

@@ -69,7 +69,7 @@ deny contains sprintf("admin-port: %s: no port may be 9600, the operator's", [na
 	path[count(path) - 1] == name
 }
 
-secrets := {"ADMIN_TOKEN", "DATABASE_URL", "KAFKA_PROPERTIES", "MONGODB_URI", "OIDC_CLIENT_SECRET", "REDIS_URL", "SMTP_URL"}
+secrets := {"ADMIN_TOKEN", "DATABASE_URL", "KAFKA_PROPERTIES", "MONGODB_URI", "OIDC_CLIENT_SECRET", "OTLP_HEADERS", "REDIS_URL", "SMTP_URL"}
 
 # Everybody who may read pods can read their environment.
 deny contains sprintf("secret-in-environment: %s: %s must come from a file", [named(entry.workload), entry.variable.name]) if {

@@ -66,7 +66,12 @@ impl TestIndexer {
     /// Starts an indexer that writes results to another store.
     pub fn index_into(&self, documents: Arc<dyn ResultStore>, flags: &[&str]) -> Running {
         let Settings { config, built_ins } = Settings::parse_from([&["indexer"], flags].concat());
-        let deps = Deps { bus: Arc::clone(&self.bus), documents, rules: self.documents.clone() };
+        let deps = Deps {
+            bus: Arc::clone(&self.bus),
+            documents,
+            rules: self.documents.clone(),
+            traces: platform::traces::Traces::off(),
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(indexer::run(config, built_ins, deps, stop.clone()));
         Running { stop, task }

@@ -102,6 +102,7 @@ impl Edge {
             accounts_service,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
+            traces: platform::traces::Traces::off(),
         };
         let health = crate::health(&config, &deps);
         let app = App::new(config, &common, &deps, CancellationToken::new())?;

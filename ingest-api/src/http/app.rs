@@ -9,6 +9,7 @@ use anyhow::Context;
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
+use platform::traces::Traces;
 use rules::built_in_rules;
 use store::{Blobs, Documents, FilesInUse};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,8 @@ pub struct Inner {
     pub openid: Option<Provider>,
     /// The HTTP client for alert-stream.
     pub client: reqwest::Client,
+    /// Starts the spans of published events.
+    pub traces: Traces,
     /// Counts accepted frames.
     pub accepted: Counter,
     /// Counts the bytes of their images.
@@ -125,6 +128,7 @@ impl App {
             inline_bytes: max_image.min(INLINE_BYTES),
             openid,
             client,
+            traces: deps.traces.clone(),
             accepted: metrics::counter!("sightline_ingest_frames_total"),
             accepted_bytes: metrics::counter!("sightline_ingest_frame_bytes_total"),
             stop,

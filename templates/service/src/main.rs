@@ -9,6 +9,7 @@ use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
+use platform::traces::TraceExporter;
 use platform::{shutdown, telemetry};
 use service_template::{Config, Deps};
 use settings::{Check, SettingErrors};
@@ -37,6 +38,7 @@ impl Check for Program {
         errors.collect(self.token.admin_token());
         self.topics.check(errors);
         self.http.check(errors);
+        self.operator.check(errors);
     }
 }
 
@@ -49,8 +51,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, kafka, token, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
+    let traces = TraceExporter::start(&operator.traces)?;
     let deps = connect(&topics, &kafka, &token).await?;
-    let listener = http::listen(&listen).await?;
+    let listener = http::listen(&listen).await?.traced(traces.service(env!("CARGO_PKG_NAME")));
     let health = service_template::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;
@@ -61,7 +64,9 @@ async fn run(program: Program) -> anyhow::Result<()> {
         )?;
         Ok(deps.bus.close().await?)
     };
-    shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await
+    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
+    traces.close().await;
+    ended
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {

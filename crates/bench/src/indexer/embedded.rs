@@ -47,7 +47,12 @@ impl EmbeddedIndexerChild {
         println!("filled");
         let mut lines = BufReader::new(stdin()).lines();
         lines.next_line().await?;
-        let deps = indexer::Deps { bus: bus.clone(), documents: documents.clone(), rules: documents };
+        let deps = indexer::Deps {
+            bus: bus.clone(),
+            documents: documents.clone(),
+            rules: documents,
+            traces: platform::traces::Traces::off(),
+        };
         let stop = CancellationToken::new();
         let running = tokio::spawn(indexer::run(self.config, self.built_ins, deps, stop.clone()));
         while bus.oldest_unconsumed(TopicRole::Results, groups::INDEXER).await?.is_some() {

@@ -98,7 +98,7 @@ impl ServiceChild {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let deps = Deps { bus: Arc::clone(&bus), accounts };
+        let deps = Deps { bus: Arc::clone(&bus), accounts, traces: platform::traces::Traces::off() };
         let service = tokio::spawn(alert_stream::run(self.config, deps, listener, stop.clone()));
         println!("{address} {token}");
         let mut orders = BufReader::new(tokio::io::stdin()).lines();

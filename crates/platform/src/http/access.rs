@@ -1,7 +1,7 @@
 //! The access log: one line per request, written when its response is sent or its client has disconnected.
 //!
-//! A line has method, route, status, time, bytes, request id, the caller's tenant where a handler sets it, the client's
-//! address, and `cut` if the client disconnected before the end of the response. The route is the pattern and not the path: a
+//! A line has method, route, status, time, bytes, request id, the id of the trace if traces are on, the caller's tenant where a
+//! handler sets it, the client's address, and `cut` if the client disconnected before the end of the response. The route is the pattern and not the path: a
 //! path, like the query, headers and bodies, may contain credentials.
 //! `SIGHTLINE_LOG=info,access=off` turns it off.
 
@@ -43,6 +43,7 @@ pub struct Line {
     client: Option<SocketAddr>,
     tenant: Tenant,
     id: HeaderValue,
+    trace_id: Option<String>,
     status: Option<StatusCode>,
     bytes: u64,
     /// Whether the whole response was passed to the connection.
@@ -51,7 +52,7 @@ pub struct Line {
 
 impl Line {
     /// Starts the line of a request; `None` when the access log is off.
-    pub fn begin(request: &mut Request, id: &HeaderValue) -> Option<Self> {
+    pub fn begin(request: &mut Request, id: &HeaderValue, trace_id: Option<String>) -> Option<Self> {
         if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
             return None;
         }
@@ -64,6 +65,7 @@ impl Line {
             client: request.extensions().get().map(|ConnectInfo(client)| *client),
             tenant,
             id: id.clone(),
+            trace_id,
             status: None,
             bytes: 0,
             complete: false,
@@ -81,7 +83,7 @@ impl Line {
     }
 
     fn is_quiet_probe(&self) -> bool {
-        let probe = self.route.as_ref().is_some_and(|route| PROBES.contains(&route.as_str()));
+        let probe = self.route.as_ref().is_some_and(is_probe);
         probe && self.status.is_some_and(|status| status.is_success())
     }
 }
@@ -100,6 +102,7 @@ impl Drop for Line {
             ?took,
             bytes = self.bytes,
             request.id = self.id.to_str().unwrap_or_default(),
+            trace.id = self.trace_id,
             tenant = self.tenant.0.get(),
             client = self.client.map(tracing::field::display),
             cut = (!self.complete).then_some(true),
@@ -108,8 +111,13 @@ impl Drop for Line {
     }
 }
 
+/// Whether an orchestrator calls this route frequently.
+pub fn is_probe(route: &MatchedPath) -> bool {
+    PROBES.contains(&route.as_str())
+}
+
 /// A known method or `other`, because a client may invent methods.
-fn known_method(method: &Method) -> &'static str {
+pub fn known_method(method: &Method) -> &'static str {
     let known = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
     known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }

@@ -1,4 +1,4 @@
-//! Middleware that every service has: request id, access log, CORS, and security headers for browsers.
+//! Middleware that every service has: request id, access log, trace, CORS, and security headers for browsers.
 
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use tracing::Instrument;
 
 use super::access::Line;
 use super::request_id::{self, CURRENT, REQUEST_ID};
+use super::request_span::RequestSpan;
+use crate::traces::Traces;
 
 /// Scheme of the client's request, set by proxies.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -38,6 +40,8 @@ pub struct Edge {
     pub cors: Option<CorsLayer>,
     /// Whether the access log is off.
     pub unlogged: bool,
+    /// Starts the spans of requests.
+    pub traces: Traces,
 }
 
 impl Edge {
@@ -54,14 +58,16 @@ impl Edge {
 
 async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let id = request_id::of(&mut request);
-    let line = if edge.unlogged { None } else { Line::begin(&mut request, &id) };
+    let span = RequestSpan::begin(&edge.traces, &mut request);
+    let line = if edge.unlogged { None } else { Line::begin(&mut request, &id, span.trace_id()) };
     if edge.encrypted {
         request.headers_mut().insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
     let strict = edge.encrypted && !is_local(request.headers());
 
-    let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
-    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span).await;
+    let log_span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
+    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(log_span).await;
+    span.finish(response.status());
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

@@ -12,22 +12,22 @@ use crate::test_server::{TIMEOUT, TestServer, encrypted, plain};
 
 /// A log in memory.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Captures the log of this thread; the whole test runs on it.
-    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// Waits for the line that contains `part`.
-    async fn line(&self, part: &str) -> String {
+    pub async fn line(&self, part: &str) -> String {
         let started = Instant::now();
         loop {
             if let Some(line) = self.text().lines().find(|line| line.contains(part)) {

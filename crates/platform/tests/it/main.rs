@@ -9,3 +9,4 @@ mod operator_ports;
 mod slow_clients;
 mod test_server;
 mod tls;
+mod traces;

@@ -13,6 +13,7 @@ use http::StatusCode;
 use platform::config::HttpArgs;
 use platform::http::{Limits, TooSlow, listen, serve, set_tenant};
 use platform::problem;
+use platform::traces::Traces;
 use reqwest::Certificate;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -54,7 +55,11 @@ pub fn encrypted(folder: &Path, pair: &Pair) -> HttpArgs {
 
 impl TestServer {
     pub async fn start(settings: &HttpArgs, limits: Limits) -> Self {
-        let listener = listen(settings).await.unwrap();
+        Self::start_traced(settings, limits, Traces::off()).await
+    }
+
+    pub async fn start_traced(settings: &HttpArgs, limits: Limits, traces: Traces) -> Self {
+        let listener = listen(settings).await.unwrap().traced(traces);
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let serving = tokio::spawn(serve(listener, routes(), limits, stop.clone()));
         Self { address, stop, serving }
@@ -85,6 +90,8 @@ fn routes() -> Router {
         .route("/refused", get(|| async { problem::response(StatusCode::CONFLICT, "conflict", "no".to_owned()) }))
         .route("/things/{id}", get(of_a_tenant))
         .route("/proto", get(proto))
+        .route("/traceparent", get(traceparents))
+        .route("/failing", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
         .route("/healthz", get(|| async { "well" }))
 }
 
@@ -107,4 +114,10 @@ async fn of_a_tenant(request: Request) -> Body {
 /// Responds with `X-Forwarded-Proto`.
 async fn proto(request: Request) -> String {
     request.headers().get("x-forwarded-proto").map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+}
+
+/// Responds with every `traceparent` that the handler sees, one a line.
+async fn traceparents(request: Request) -> String {
+    let values = request.headers().get_all("traceparent").iter();
+    values.map(|value| format!("{}\n", value.to_str().unwrap())).collect()
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
+use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
 use store::{
     Blobs, DatabaseArgs, Documents, FilesInUse, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
@@ -57,11 +58,25 @@ pub struct Dependencies {
     pub files_in_use: FilesInUse,
     /// The file with the admin token, if this program created the token.
     pub token_file: Option<PathBuf>,
+    /// The spans of the services; those of the worker are in its dependencies.
+    pub traces: ServiceTraces,
+}
+
+/// Starts the spans of each service, under its own name.
+pub struct ServiceTraces {
+    pub ingest: Traces,
+    pub indexer: Traces,
+    pub alerts: Traces,
 }
 
 impl Dependencies {
     /// Opens all of them. `lock` is that of the embedded log; `None` means Kafka.
-    pub async fn open(up: &Up, folder: PathBuf, lock: Option<FolderLock>) -> anyhow::Result<Self> {
+    pub async fn open(
+        up: &Up,
+        folder: PathBuf,
+        lock: Option<FolderLock>,
+        exporter: &TraceExporter,
+    ) -> anyhow::Result<Self> {
         let lock_file = lock.as_ref().map(FolderLock::file);
         // Before anything is migrated, so that data of a later version is refused as a whole.
         let database = database(&up.database, &folder).await?;
@@ -76,9 +91,27 @@ impl Dependencies {
         let accounts_service = accounts_service(up, database, tenant_erasers(&documents, &blobs)).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
-        let worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        worker.traces = exporter.service("detector-worker");
+        let traces = ServiceTraces {
+            ingest: exporter.service("ingest-api"),
+            indexer: exporter.service("indexer"),
+            alerts: exporter.service("alert-stream"),
+        };
         let files_in_use = files_in_use(up, &folder, lock_file)?;
-        Ok(Self { bus, documents, blobs, accounts, accounts_service, limits, worker, folder, files_in_use, token_file })
+        Ok(Self {
+            bus,
+            documents,
+            blobs,
+            accounts,
+            accounts_service,
+            limits,
+            worker,
+            folder,
+            files_in_use,
+            token_file,
+            traces,
+        })
     }
 }
 

@@ -56,7 +56,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Dependencies from outside the workspace that only these crates may have.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 15] = [
     ("rdkafka", &["bus"]),
     ("ort", &["detector-worker"]),
     ("image", &["detector-worker"]),
@@ -69,6 +69,11 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ("argon2", &["accounts"]),
     ("cel", &["rules"]),
     ("openidconnect", &["ingest-api"]),
+    ("opentelemetry", &["platform"]),
+    ("opentelemetry_sdk", &["platform"]),
+    // The collector of the tests decodes what platform encodes.
+    ("opentelemetry-proto", &["platform", "testing"]),
+    ("prost", &["platform", "testing"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

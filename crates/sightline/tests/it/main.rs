@@ -27,4 +27,5 @@ mod settings;
 mod startup_commands;
 mod tls;
 mod topics;
+mod traces;
 mod without_server;

@@ -65,10 +65,23 @@ fn config_check_lists_all_faults() {
         ("SIGHTLINE_ADMIN_TOKEN", "too short"),
         ("SIGHTLINE_KAFKA_PROPERTIES", "hunter2"),
         ("SIGHTLINE_LOG", "info,indexer=loud"),
+        ("SIGHTLINE_OTLP_HEADERS", "hunter2"),
+        ("SIGHTLINE_TRACES_SAMPLE_RATIO", "2"),
     ];
     let stderr = reported(&environment, &environment.map(|(key, _)| key));
     assert!(!stderr.contains("hunter2"), "{stderr}");
     assert!(stderr.contains("a filter such as `info`"), "{stderr}");
+}
+
+#[test]
+fn config_check_refuses_an_address_of_a_collector_that_cannot_be_used() {
+    let refused = |address| reported(&[("SIGHTLINE_OTLP_ENDPOINT", address)], &["SIGHTLINE_OTLP_ENDPOINT"]);
+    for wrong in ["collector:4318", "grpc://collector:4317", "http://collector:4318?token=1", "here"] {
+        assert!(refused(wrong).contains("such as http://collector:4318"), "{wrong}");
+    }
+    let stderr = refused("http://user:hunter2@collector:4318");
+    assert!(stderr.contains("SIGHTLINE_OTLP_HEADERS") && !stderr.contains("hunter2"), "{stderr}");
+    assert!(config(&["check"], &[("SIGHTLINE_OTLP_ENDPOINT", "https://collector.example/otlp/")]).status.success());
 }
 
 /// Checks that `config check` reports one fault for each of these settings. Returns all it says.
@@ -170,6 +183,8 @@ fn config_print_masks_secrets_and_names_sources() {
         ("SIGHTLINE_DATABASE_URL", "postgres://ann:hunter2@host/db"),
         ("SIGHTLINE_OIDC_ISSUER", "https://a.example"),
         ("SIGHTLINE_OIDC_CLIENT_SECRET", "hunter2"),
+        ("SIGHTLINE_OTLP_ENDPOINT", "http://collector:4318"),
+        ("SIGHTLINE_OTLP_HEADERS", "authorization=Bearer hunter2"),
         ("SIGHTLINE_LOG", "warn,indexer=debug"),
     ];
     let output = config(&["print", "--http-addr", "[::1]:443"], &environment);
@@ -185,6 +200,8 @@ fn config_print_masks_secrets_and_names_sources() {
     assert_eq!(line("SIGHTLINE_RETENTION"), ["30d", "(default)"]);
     assert_eq!(line("SIGHTLINE_OIDC_ISSUER"), ["https://a.example", "(environment", "SIGHTLINE_OIDC_ISSUER)"]);
     assert_eq!(line("SIGHTLINE_OIDC_CLIENT_SECRET"), ["***", "(environment", "SIGHTLINE_OIDC_CLIENT_SECRET)"]);
+    assert_eq!(line("SIGHTLINE_OTLP_HEADERS"), ["***", "(environment", "SIGHTLINE_OTLP_HEADERS)"]);
+    assert_eq!(line("SIGHTLINE_TRACES_SAMPLE_RATIO"), ["1", "(default)"]);
     assert_eq!(line("SIGHTLINE_LOG"), ["warn,indexer=debug", "(environment", "SIGHTLINE_LOG)"]);
     assert_eq!(line("SIGHTLINE_MONGODB_URI"), ["-", "(default)"]);
     assert!(!stdout.contains("hunter2") && !stdout.contains("0123456789"), "{stdout}");

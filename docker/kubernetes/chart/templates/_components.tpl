@@ -6,19 +6,19 @@ follow from it.
 ingest-api:
   values: ingestApi
   kind: Deployment
-  needs: [kafka, mongodb, s3, database, redis, adminToken, smtp, oidc]
+  needs: [kafka, mongodb, s3, database, redis, adminToken, smtp, oidc, otlp]
 detector-worker:
   values: detectorWorker
   kind: StatefulSet
-  needs: [kafka, s3, engines]
+  needs: [kafka, s3, engines, otlp]
 indexer:
   values: indexer
   kind: StatefulSet
-  needs: [kafka, mongodb]
+  needs: [kafka, mongodb, otlp]
 alert-stream:
   values: alertStream
   kind: Deployment
-  needs: [kafka, database, redis, adminToken]
+  needs: [kafka, database, redis, adminToken, otlp]
 migrate:
   kind: Job
   needs: [database, mongodb]
@@ -36,6 +36,7 @@ redis: {variable: SIGHTLINE_REDIS_URL_FILE, key: redisUrl}
 adminToken: {variable: SIGHTLINE_ADMIN_TOKEN_FILE, key: adminToken}
 smtp: {variable: SIGHTLINE_SMTP_URL_FILE, key: smtpUrl}
 oidc: {variable: SIGHTLINE_OIDC_CLIENT_SECRET_FILE, key: oidcClientSecret}
+otlp: {variable: SIGHTLINE_OTLP_HEADERS_FILE, key: otlpHeaders}
 {{- end }}
 
 {{/* The services that run here, with the jobs that are on: the keys of a map, as YAML. */}}

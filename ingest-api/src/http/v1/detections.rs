@@ -22,7 +22,9 @@ use crate::http::extract::attributes::AttributeFilters;
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
 use crate::http::scope::{DetectionsRead, FramesWrite};
-use crate::http::v1::submission::{IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, traceparent};
+use crate::http::v1::submission::{
+    IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
+};
 use crate::http::v1::view;
 
 /// Model of every submitted detection, and the default of its detector.
@@ -155,8 +157,9 @@ pub async fn create(
     let frame = frame_id(&headers, caller)?;
     let request = serde_json::to_string(&new).map_err(|error| ServiceError::Internal(error.into()))?;
     let mut key = claim(&app, headers.contains_key(IDEMPOTENCY_KEY), frame, ("detection", request))?;
-    let event = event(caller, frame, new, detection, traceparent(&headers))?;
-    charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT, &mut key)).await?;
+    let (span, traceparent) = sending(&app, "send results", frame, traceparent(&headers).as_ref());
+    let event = event(caller, frame, new, detection, traceparent)?;
+    charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT, &mut key, span)).await?;
     let id = DetectionId { frame, detector: event.data.detector, index: 0 };
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }

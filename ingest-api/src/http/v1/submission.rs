@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use accounts::Caller;
 use bus::BusError;
-use contracts::{Event, FrameId};
+use contracts::{Event, FrameId, Message, TopicRole};
 use http::{HeaderMap, HeaderName, StatusCode};
+use platform::traces::Span;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
@@ -18,7 +19,6 @@ use crate::recent_keys::KeyClaim;
 
 /// Identifies a frame, so that a repeated request is the same frame.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Why a frame or a detection is refused.
 #[derive(Debug, thiserror::Error)]
@@ -100,14 +100,18 @@ pub fn claim(app: &App, has_key: bool, frame: FrameId, request: impl Hash) -> Re
     app.recent_keys.claim(frame, request).ok_or(SubmissionError::KeyReused)
 }
 
-/// The W3C trace context; an invalid one is ignored.
+/// The W3C trace context: that of the request's span, or without traces that of the client. An invalid one is ignored.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let lengths = [2, 32, 16, 2];
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let valid = parts.len() == 4 && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && hex(part));
-    valid.then(|| text.to_owned())
+    platform::http::traceparent(headers).map(str::to_owned)
+}
+
+/// The span of an event that is sent about a frame, and the `traceparent` that the event carries: that of the span, or without traces
+/// that of the client.
+pub fn sending(app: &App, name: &'static str, frame: FrameId, traceparent: Option<&String>) -> (Span, Option<String>) {
+    let mut span = app.traces.producer(name, traceparent.map(String::as_str));
+    span.set_id("frame.id", frame);
+    let own = span.traceparent().or_else(|| traceparent.cloned());
+    (span, own)
 }
 
 /// Charges a frame and runs `publishing`. When that fails, the frame is refunded.
@@ -130,7 +134,7 @@ pub async fn charged(
     published
 }
 
-/// Publishes an event and waits until the broker has stored it, at most for `ack_timeout`.
+/// Publishes an event and waits until the broker has stored it, at most for `ack_timeout`. `span` ends with that.
 ///
 /// # Errors
 /// When the broker did not store it, or did not acknowledge in time. The client then repeats the request: under the same
@@ -141,8 +145,26 @@ pub async fn publish<E: Event>(
     event: &E,
     ack_timeout: Duration,
     key: &mut KeyClaim<'_>,
+    span: Span,
 ) -> Result<(), ApiError> {
-    let acknowledged = app.producer.send(E::ROLE, event.to_message())?;
+    let message = event.to_message();
+    let mut span = span;
+    span.set_count("messaging.message.body.size", message.value.len());
+    let published = acknowledged(app, E::ROLE, message, ack_timeout, key).await;
+    if published.is_err() {
+        span.fail("not_acknowledged");
+    }
+    published
+}
+
+async fn acknowledged(
+    app: &App,
+    role: TopicRole,
+    message: Message,
+    ack_timeout: Duration,
+    key: &mut KeyClaim<'_>,
+) -> Result<(), ApiError> {
+    let acknowledged = app.producer.send(role, message)?;
     key.set_may_be_stored(true);
     match tokio::time::timeout(ack_timeout, acknowledged).await {
         Ok(Ok(_)) => Ok(()),

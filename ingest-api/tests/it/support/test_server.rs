@@ -103,6 +103,7 @@ impl TestServer {
             accounts_service,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
+            traces: platform::traces::Traces::off(),
         };
         let client = Client::builder().no_proxy().build().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();

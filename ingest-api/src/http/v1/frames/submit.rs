@@ -26,7 +26,7 @@ use crate::http::scope::FramesWrite;
 use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
 use crate::http::v1::frames::prefer;
 use crate::http::v1::submission::{
-    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, claim, frame_id, publish, traceparent,
+    IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
 };
 use crate::http::v1::view;
 use crate::probe::ImageType;
@@ -93,7 +93,7 @@ pub struct ImageForm {
              until it restarts; after that, and on another replica, it is a repeat of the first. A request that is refused, because of \
              the quota for example, does not use up its key"),
         ("Prefer" = Option<String>, Header, example = "wait=5", description = "`wait=N`: respond with the results if they are complete within N seconds"),
-        ("traceparent" = Option<String>, Header, description = "W3C trace context, forwarded with the frame"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context: the frame, its results and its alerts continue this trace"),
     ),
     request_body(content(
         (ImageBytes = "image/jpeg"), (ImageBytes = "image/png"), (ImageBytes = "image/webp"), (ImageForm = "multipart/form-data")
@@ -224,6 +224,7 @@ impl Frame {
             app.backlog.observe(image.len());
             FrameContent::Inline(image)
         };
+        let (span, traceparent) = sending(app, "send frames", self.id, self.traceparent.as_ref());
         let event = FrameEvent {
             id: self.id,
             tenant: caller.tenant.clone(),
@@ -233,9 +234,9 @@ impl Frame {
             content_type: kind.media_type().to_owned(),
             content,
             reply_to: waiter.map(|_| app.replies.replica().to_owned()),
-            traceparent: self.traceparent.clone(),
+            traceparent,
         };
-        publish(app, &event, ACK_TIMEOUT, key).await
+        publish(app, &event, ACK_TIMEOUT, key, span).await
     }
 
     /// The results of an earlier request with the same key, if they are complete.

@@ -46,6 +46,20 @@ async fn an_accepted_frame_is_published_unchanged() {
 }
 
 #[tokio::test]
+async fn a_message_has_no_traceparent_unless_the_client_sent_a_valid_one() {
+    let server = TestServer::start().await;
+    accepted(server.post_image("/v1/frames", png(9, 9, 90)).send().await.unwrap()).await;
+    let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
+    let malformed = server.post_image("/v1/frames", png(9, 9, 90)).header("traceparent", zeros);
+    accepted(malformed.send().await.unwrap()).await;
+    for number in [0, 1] {
+        let message = server.message(TopicRole::Frames, number).await;
+        assert_eq!(message.headers.get("ce_traceparent"), None, "{number}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_frame_has_the_same_time_everywhere() {
     for path in ["/v1/frames?captured_at=2026-01-02T03:04:05.123456789Z", "/v1/frames"] {
         let server = TestServer::start().await;
