@@ -79,6 +79,9 @@ impl Backup {
     pub async fn run(self) -> anyhow::Result<()> {
         let to = std::path::absolute(&self.to)?;
         ensure!(!to.exists(), "{} exists; name a new folder", to.display());
+        if let Ok(data) = self.data_dir.path() {
+            copies::check_outside(&to, &data)?;
+        }
         create_private_files();
         let partial = create_partial(&to)?;
         let made = self.fill(&partial).await.and_then(|manifest| {

@@ -67,6 +67,16 @@ impl Copies<'_> {
     }
 }
 
+/// Refuses a copy of a folder to a place in itself, which would grow until the disk is full. The place need not exist.
+pub fn check_outside(to: &Path, from: &Path) -> anyhow::Result<()> {
+    let Ok(from) = from.canonicalize() else { return Ok(()) };
+    let existing = to.ancestors().find_map(|folder| folder.canonicalize().ok());
+    if existing.is_some_and(|folder| folder.starts_with(&from)) {
+        bail!("{} is in {}, which is to be copied; name a folder elsewhere", to.display(), from.display());
+    }
+    Ok(())
+}
+
 /// Copies a folder with its folders. What disappears meanwhile is left out.
 pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be created", to.display()))?;

@@ -14,6 +14,7 @@ use store::{Relational, SqliteDocuments};
 
 use super::kafka_log;
 use crate::out;
+use crate::up::dependencies::{ACCOUNTS_FILE, DOCUMENTS_FILE, LOG_FOLDER};
 
 /// The file of the manifest.
 pub const FILE: &str = "manifest.json";
@@ -126,6 +127,7 @@ impl Manifest {
     /// # Errors
     /// Names the first file that is missing, changed or unknown.
     pub fn verify(&self, folder: &Path) -> anyhow::Result<()> {
+        self.check_parts(folder)?;
         let found = files_in(folder)?;
         for (path, sum) in &self.files {
             match found.get(path) {
@@ -138,6 +140,16 @@ impl Manifest {
             Some(path) => bail!("{} has a file that is not part of the backup: {path}", folder.display()),
             None => Ok(()),
         }
+    }
+
+    /// Checks that each part with a version has a file.
+    fn check_parts(&self, folder: &Path) -> anyhow::Result<()> {
+        let Schema { log, documents, accounts, .. } = self.schema;
+        for (version, name) in [(log, LOG_FOLDER), (documents, DOCUMENTS_FILE), (accounts, ACCOUNTS_FILE)] {
+            let has_file = || self.files.keys().any(|file| Path::new(file).starts_with(name));
+            ensure!(version.is_none() || has_file(), "{} is damaged: {name} is missing in {FILE}", folder.display());
+        }
+        Ok(())
     }
 
     /// Whether it has parts of a data folder.

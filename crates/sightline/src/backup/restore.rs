@@ -14,7 +14,7 @@ use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use tokio::task::block_in_place;
 
-use super::copies::{copy_folder, sync_all, sync_parent};
+use super::copies::{check_outside, copy_folder, sync_all, sync_parent};
 use super::kafka_log::{self, KafkaLog};
 use super::manifest::{self, Manifest};
 use crate::data_dir::{DataDir, RESTORE_MARK, create_private_files};
@@ -52,7 +52,10 @@ impl Restore {
         }
         // Everything that can refuse comes before the first change.
         let data = if manifest.has_data_folder() { Some(self.data_dir.path()?) } else { None };
-        data.as_deref().map_or(Ok(()), check_empty)?;
+        if let Some(data) = &data {
+            check_outside(data, &self.from)?;
+            check_empty(data)?;
+        }
         let kafka = self.kafka_log(&manifest).await?;
         block_in_place(|| manifest.verify(&self.from))?;
         create_private_files();

@@ -192,6 +192,19 @@ async fn a_backup_or_data_folder_is_never_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_into_its_own_source_is_refused() {
+    let folder = TestFolder::new();
+    let mut up = TestServer::start(&[]).await;
+    assert!(up.process.stop(), "{}", up.process.output());
+    let (data, backup) = (up.data.path().join("data"), folder.path("backup"));
+    let below = refusal(&run(&["backup"], &data.join("blobs/backup"), &data));
+    assert!(below.contains("which is to be copied") && !data.join("blobs/backup.partial").exists(), "{below}");
+    printed(&run(&["backup"], &backup, &data));
+    let below = refusal(&run(&["restore"], &backup, &backup.join("a/b")));
+    assert!(below.contains("which is to be copied") && !backup.join("a").exists(), "{below}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_or_newer_backup_is_refused_before_anything_is_written() {
     let (folder, backup) = small_backup().await;
     let data = folder.path("data");
@@ -210,6 +223,10 @@ async fn a_damaged_or_newer_backup_is_refused_before_anything_is_written() {
     refused("accounts.sqlite has another content");
     std::fs::remove_file(&accounts).unwrap();
     refused("accounts.sqlite is missing");
+    let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+    change_manifest(&backup, |manifest| drop(manifest["files"].as_object_mut().unwrap().remove("accounts.sqlite")));
+    refused("accounts.sqlite is missing in manifest.json");
+    std::fs::write(backup.join("manifest.json"), manifest).unwrap();
     std::fs::write(&accounts, &content).unwrap();
     std::fs::write(backup.join("log/more"), "text").unwrap();
     refused("not part of the backup: log/more");
