@@ -56,10 +56,20 @@ async fn child() {
     bus.close().await.unwrap();
 }
 
-fn start_child(folder: &Path) -> Child {
+/// A started worker. It is killed when a test fails, because one with an endless image would never end.
+struct ChildProcess(Child);
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn start_child(folder: &Path) -> ChildProcess {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "crash::child", "--nocapture"]).env(FOLDER, folder);
-    child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    ChildProcess(child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 /// Publishes images of these widths, each in its own stream, and closes the bus.
@@ -85,7 +95,7 @@ fn outcomes(results: &[contracts::ResultEvent]) -> (usize, Vec<FailureCode>) {
 async fn a_frame_fails_after_three_crashes() {
     let folder = prepare(&[10, POISON, 20, 30, 40]).await;
     let mut crashes = 0;
-    while !start_child(folder.path()).wait().unwrap().success() {
+    while !start_child(folder.path()).0.wait().unwrap().success() {
         crashes += 1;
         assert!(crashes <= 3, "the frame never fails");
     }
@@ -111,11 +121,11 @@ async fn kills_by_an_operator_dead_letter_no_frame() {
             text.lines().any(|line| line.trim_end().ends_with(&format!(" {word}")))
         })
         .await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
     }
     std::fs::remove_file(folder.path().join("hang")).unwrap();
-    assert!(start_child(folder.path()).wait().unwrap().success());
+    assert!(start_child(folder.path()).0.wait().unwrap().success());
     let setup = TestWorker::in_folder(folder);
     let mut results = setup.results().await;
     results.sort_by_key(|result| result.data.frame_id);
