@@ -122,8 +122,8 @@ impl Up {
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
         let grace = self.operator.stop_grace;
-        let ended =
-            platform::shutdown::within(grace, stop.clone(), self.serve(public, inner, dependencies, stop)).await;
+        let serving = Box::pin(self.serve(public, inner, dependencies, stop.clone()));
+        let ended = platform::shutdown::within(grace, stop, serving).await;
         traces.close().await;
         ended
     }

@@ -56,7 +56,7 @@ mod tests {
             let text = format!("00-{TRACE}-{SPAN}-{flags}");
             let context = parse(&text).unwrap();
             assert_eq!((context.is_sampled(), context.is_remote()), (flags == "01", true));
-            assert_eq!(super::format(&context), text);
+            assert_eq!(format(&context), text);
         }
     }
 
