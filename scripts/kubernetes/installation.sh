@@ -7,7 +7,7 @@ kube() { kubectl "${namespace[@]}" "$@"; }
 release() {
   local action=$1
   shift
-  helm "$action" sightline "$chart" "${namespace[@]}" --values "$values/base.yaml" --wait --timeout 60s "$@"
+  helm "$action" sightline "$chart" "${namespace[@]}" --values "$values/base.yaml" --wait --timeout 180s "$@"
 }
 
 # is WHAT EXPECTED COMMAND…: compares the output of a command.
@@ -83,7 +83,7 @@ check_upgrade() {
   is "the image after the upgrade" sightline:9.9.9 field deployment/sightline-ingest-api '.spec.template.spec.containers[0].image'
   is "the updated workers" 2 field statefulset/sightline-detector-worker .status.updatedReplicas
   [ "$(completed migrate)" = 2 ] || die "the job migrate did not run before the upgrade"
-  helm rollback sightline 1 "${namespace[@]}" --wait --timeout 60s >/dev/null
+  helm rollback sightline 1 "${namespace[@]}" --wait --timeout 180s >/dev/null
   is "the image after the rollback" "sightline:$version" field deployment/sightline-ingest-api \
     '.spec.template.spec.containers[0].image'
   # The way back from a migration is the backup, not a program that does not know the new tables.
@@ -109,8 +109,8 @@ check_broken_rollout() {
   local said
   ! said=$(release upgrade --set detectorWorker.nodeSelector.no=such --set indexer.nodeSelector.no=such --timeout 6s 2>&1) \
     || die "helm takes a roll-out that never becomes ready for a success"
-  is "ready workers in the broken roll-out" 1 field statefulset/sightline-detector-worker .status.readyReplicas
-  helm rollback sightline 1 "${namespace[@]}" --wait --timeout 60s >/dev/null || die "the rollback does not repair the roll-out"
+  within 40 "one ready worker in the broken roll-out" ready statefulset/sightline-detector-worker 1
+  helm rollback sightline 1 "${namespace[@]}" --wait --timeout 180s >/dev/null || die "the rollback does not repair the roll-out"
   is "ready workers after the repair" 2 field statefulset/sightline-detector-worker .status.readyReplicas
   is "ready indexers after the repair" 2 field statefulset/sightline-indexer .status.readyReplicas
   echo "broken roll-out: one pod less, and a rollback repairs it"
@@ -126,6 +126,8 @@ check_scaling() {
   is "workers after an upgrade" 5 field statefulset/sightline-detector-worker .spec.replicas
   echo "scaling: an upgrade keeps the replicas that a scaler chose"
 }
+
+ready() { [ "$(field "$1" .status.readyReplicas)" = "$2" ]; }
 
 replicas() { [ "$(field "$1" .spec.replicas)" = "$2" ]; }
 
@@ -155,7 +157,7 @@ ready_on_node_1() {
 
 check_uninstall() {
   local kinds=deployment,statefulset,job,service,networkpolicy,poddisruptionbudget,serviceaccount,horizontalpodautoscaler,scaledobject
-  helm uninstall sightline "${namespace[@]}" --wait --timeout 60s >/dev/null
+  helm uninstall sightline "${namespace[@]}" --wait --timeout 180s >/dev/null
   is "objects after the uninstallation" "" kube get "$kinds" --selector app.kubernetes.io/name=sightline --output name
   echo "uninstall: nothing is left"
 }

@@ -20,6 +20,7 @@ CREDENTIALS = {
     "kafka-properties": "security.protocol=SASL_SSL;sasl.mechanism=SCRAM-SHA-512",
     "smtp-url": "smtps://user:password@mail.example.org",
     "oidc-client-secret": "secret",
+    "otlp-headers": "authorization=Bearer secret",
 }
 MOUNTED = {
     "/etc/sightline/topics.yaml": ROOT / "topics.yaml",
