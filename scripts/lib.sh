@@ -114,10 +114,22 @@ choose_rust() {
   while read -r folder; do
     if at_least "$wanted" "$folder/cargo" && at_least "$wanted" "$folder/rustc"; then
       [ "$folder/cargo" = "$(command -v cargo)" ] || PATH=$folder:$PATH
+      claim_build_folder "$CARGO_TARGET_DIR"
       return 0
     fi
   done < <(tr ':' '\n' <<<"$PATH"; echo "$HOME/.cargo/bin"; echo /usr/bin)
   return 1
+}
+
+# Makes this clone the owner of a build folder that clones share. Cargo knows a crate by its path within the workspace, and compares the
+# times of its files with that of the last build: what another clone has built since would be taken for a build of this one's older
+# files. So files of a new owner become new.
+claim_build_folder() {
+  local owner=$1/clone
+  [ "$(cat "$owner" 2>/dev/null)" != "$root" ] || return 0
+  mkdir -p "$1"
+  find "$root" -path "$root/.git" -prune -o -type f -exec touch --no-create {} + || die "cannot update the times of the files in $root"
+  printf %s "$root" >"$owner"
 }
 
 at_least() {
