@@ -3,8 +3,6 @@
 # shellcheck shell=bash
 
 docker_home=$cache/docker
-# Images and build cache. A check of an installation begins with an empty folder.
-docker_data=${DOCKER_DATA:-$docker_home/data}
 engine=$docker_home/engine-20.10
 # Raised when what is below makes other base images; then these are made again.
 bases_version=2
