@@ -96,11 +96,14 @@ def create_costly_rules(token):
     sys.exit("a thousand costly rules were accepted")
 
 
-def read_alerts(token, seen):
+def read_alerts(token, seen, opened):
     request = urllib.request.Request(f"{api}/v1/alerts", headers={"Authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=600) as stream:
         for line in stream:
-            if line.startswith(b"data:"):
+            # The first event has the position of the stream.
+            if line.startswith(b"id:"):
+                opened.set()
+            if line.startswith(b"data:") and b"frame_id" in line:
                 seen.setdefault(json.loads(line[5:])["frame_id"], time.monotonic())
 
 
@@ -122,13 +125,24 @@ def measure(title, token, seen, count=30):
     print(f"{title}: {count} of {count} alerts, median {statistics.median(delays) * 1e3:.0f} ms, worst {delays[-1] * 1e3:.0f} ms")
 
 
-def send_frames(token, stop, accepted):
+def send_frames(token, accepted):
     for number in range(FRAMES):
-        if stop.is_set():
-            return
         if send("/v1/frames", png(number), "image/png", token)[0] < 300:
             accepted.append(number)
         time.sleep(0.1)
+
+
+def wait_for_rules(created):
+    """Waits until the indexer evaluates the rules, which it reads once a second."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port + 1}/metrics", timeout=5) as metrics:
+            counts = [line.split()[1] for line in metrics.read().decode().splitlines() if line.startswith("sightline_indexer_rules ")]
+        # The built-in ones are counted, too.
+        if counts and float(counts[0]) > created:
+            return
+        time.sleep(0.1)
+    sys.exit("the indexer does not evaluate the rules")
 
 
 def start(detector_port):
@@ -177,15 +191,15 @@ def main():
         costly, other = sign_up("costly"), sign_up("other")
         rules, code = create_costly_rules(costly)
         print(f"{rules} costly rules accepted, the next one refused: {code}")
-        seen, stop, accepted = {}, threading.Event(), []
-        threading.Thread(target=read_alerts, args=(other, seen), daemon=True).start()
-        # The rules reach the indexer, and the stream is open.
-        time.sleep(3)
+        seen, opened, accepted = {}, threading.Event(), []
+        threading.Thread(target=read_alerts, args=(other, seen, opened), daemon=True).start()
+        if not opened.wait(START_SECONDS):
+            sys.exit("the stream of alerts did not open")
+        wait_for_rules(rules)
         measure("without frames", other, seen)
-        sender = threading.Thread(target=send_frames, args=(costly, stop, accepted))
+        sender = threading.Thread(target=send_frames, args=(costly, accepted))
         sender.start()
         measure("with frames", other, seen)
-        stop.set()
         sender.join()
         if len(accepted) < FRAMES / 2:
             sys.exit(f"only {len(accepted)} of {FRAMES} frames were accepted")

@@ -121,15 +121,24 @@ choose_rust() {
   return 1
 }
 
-# Makes this clone the owner of a build folder that clones share. Cargo knows a crate by its path within the workspace, and compares the
-# times of its files with that of the last build: what another clone has built since would be taken for a build of this one's older
-# files. So files of a new owner become new.
+# Makes this clone the owner of a build folder that clones share. Cargo knows a crate by its path within the workspace, so the crates of
+# two clones are the same to it. It builds a crate again if a file is newer than the last build, and the other clone's build may be
+# newer. So the files of a new owner become new.
 claim_build_folder() {
   local owner=$1/clone
   [ "$(cat "$owner" 2>/dev/null)" != "$root" ] || return 0
   mkdir -p "$1"
-  find "$root" -path "$root/.git" -prune -o -type f -exec touch --no-create {} + || die "cannot update the times of the files in $root"
+  sources "$root" | xargs -0 touch --no-create -- || die "cannot update the times of the files in $root"
   printf %s "$root" >"$owner"
+}
+
+# Prints the files of a clone with NUL after each, without those that git ignores: they may belong to somebody else.
+sources() {
+  if [ -e "$1/.git" ]; then
+    git -C "$1" ls-files -z --cached --others --exclude-standard | sed -z "s|^|$1/|"
+  else
+    find "$1" -type f -print0
+  fi
 }
 
 at_least() {

@@ -55,10 +55,17 @@ pub struct KafkaArgs {
     pub kafka_instance: Option<String>,
 }
 
-/// librdkafka takes any text and then waits for a broker, so a URL is refused here.
+/// librdkafka ignores what it cannot parse and then waits for a broker, so another URL is refused here. It knows
+/// `PROTOCOL://host:port`.
 fn brokers(text: &str) -> Result<String, String> {
-    let is_broker = |broker: &str| !broker.trim().is_empty() && !broker.contains('/');
-    if text.split(',').all(is_broker) {
+    let is_broker = |broker: &str| {
+        let (protocol, address) = broker.split_once("://").unwrap_or(("PLAINTEXT", broker));
+        let known = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+        let is_known = known.iter().any(|known| protocol.eq_ignore_ascii_case(known));
+        is_known && !address.is_empty() && !address.contains('/')
+    };
+    let mut named = text.split(',').map(str::trim).filter(|broker| !broker.is_empty()).peekable();
+    if named.peek().is_some() && named.all(is_broker) {
         return Ok(text.to_owned());
     }
     Err("it must be host:port, without a scheme and a path; write commas between several".to_owned())

@@ -139,8 +139,8 @@ impl EmbeddedBus {
         })
     }
 
-    /// Makes a group the successor of all others of a topic that have no member: they are deleted, and a new group continues where
-    /// the last of them stood. Returns their names. Retention waits for every group that ever joined, so a group that will not
+    /// Makes a group the successor of all others of a topic that have no member: they are deleted, and a new group begins at the
+    /// earliest offset that one of them had not consumed. Returns their names. Retention waits for every group that ever joined, so a group that will not
     /// return must be deleted.
     ///
     /// # Errors

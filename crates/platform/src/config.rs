@@ -101,12 +101,17 @@ impl TraceArgs {
         })
     }
 
-    /// The address is in the log and in `config print`. The message of a parser would show it, too.
+    /// The address is in the log and in `config print`. The message of a parser would show it, too, so this is checked here.
     fn endpoint_without_credential(&self) -> anyhow::Result<()> {
-        let has_credential = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        let Some(url) = &self.otlp_endpoint else { return Ok(()) };
+        let has_credential = !url.username().is_empty() || url.password().is_some() || url.query().is_some();
         anyhow::ensure!(
-            !self.otlp_endpoint.as_ref().is_some_and(has_credential),
-            "SIGHTLINE_OTLP_ENDPOINT: it must not have a credential; set SIGHTLINE_OTLP_HEADERS"
+            !has_credential && url.fragment().is_none(),
+            "SIGHTLINE_OTLP_ENDPOINT: it must not have a credential or a query; set SIGHTLINE_OTLP_HEADERS"
+        );
+        anyhow::ensure!(
+            !url.path().trim_end_matches('/').ends_with("/v1/traces"),
+            "SIGHTLINE_OTLP_ENDPOINT: leave out /v1/traces, which is added"
         );
         Ok(())
     }
@@ -129,10 +134,7 @@ impl Check for OperatorArgs {
 fn otlp_endpoint(text: &str) -> Result<Url, String> {
     let wrong = "it must be the address of a collector, such as http://collector:4318";
     let url = Url::parse(text).map_err(|error| format!("{error}; {wrong}"))?;
-    if !["http", "https"].contains(&url.scheme()) || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong.to_owned());
-    }
-    Ok(url)
+    if ["http", "https"].contains(&url.scheme()) { Ok(url) } else { Err(wrong.to_owned()) }
 }
 
 fn ratio(text: &str) -> Result<f64, String> {

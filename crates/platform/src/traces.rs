@@ -29,7 +29,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
 pub use exporter::TraceExporter;
-pub use parent::is_traceparent;
+pub use parent::{TRACEPARENT_LENGTH, is_traceparent};
 
 /// Starts the spans of one service, if traces are on. Cheap to clone.
 #[derive(Debug, Clone, Default)]

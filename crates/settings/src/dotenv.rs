@@ -1,12 +1,12 @@
 //! The `.env` file: the nearest one, in the working directory or above it.
 //!
-//! It decides what a server allows, so it is never ignored: one that cannot be read is an error. One above the working directory must
-//! belong to the user, to root or to the owner of the working directory: anybody may create files in folders such as `/tmp`.
+//! It decides what a server allows, so it is never ignored: one that cannot be read is an error. One above the working directory, or in
+//! a folder in which anybody may create files, such as `/tmp`, must belong to the user or to root; above the working directory, also to
+//! the owner of that.
 
 use std::cell::Cell;
-use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::SettingErrors;
@@ -40,18 +40,28 @@ fn nearest(folder: &Path) -> Option<PathBuf> {
 fn check_owner(path: &Path, folder: &Path) -> Result<(), String> {
     let unreadable = |error| format!("it cannot be read: {error}");
     let file = std::fs::metadata(path).map_err(unreadable)?;
-    if !file.is_file() {
+    // `/dev/null`, with which containers hide a file.
+    if !file.is_file() && !file.file_type().is_char_device() {
         return Err("it is not a file; remove it".to_owned());
     }
-    if path.parent() == Some(folder) {
+    let own = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    let holder = std::fs::metadata(path.parent().unwrap_or(folder)).map_err(unreadable)?;
+    let is_open_to_all = holder.mode() & 0o002 != 0;
+    if path.parent() == Some(folder) && !is_open_to_all {
         return Ok(());
     }
-    let owners = [folder, Path::new("/proc/self")].map(std::fs::metadata);
-    let is_trusted = file.uid() == 0 || owners.iter().flatten().map(Metadata::uid).any(|uid| uid == file.uid());
-    if is_trusted {
-        return Ok(());
+    let mut trusted = vec![0, own];
+    if !is_open_to_all {
+        trusted.extend(std::fs::metadata(folder).map(|folder| folder.uid()).ok());
     }
-    Err(format!("it is above the working directory and belongs to another user ({}); start elsewhere", file.uid()))
+    // A link of somebody else may name a file of this user.
+    let link = path.symlink_metadata().map_err(unreadable)?;
+    match [link.uid(), file.uid()].into_iter().find(|uid| !trusted.contains(uid)) {
+        None => Ok(()),
+        Some(uid) => {
+            Err(format!("it belongs to another user ({uid}), who may not choose settings; start in another folder"))
+        }
+    }
 }
 
 /// The variables up to the first invalid line, after which the parser cannot continue. An error never shows the line, because it
@@ -152,6 +162,13 @@ mod tests {
         std::fs::remove_file(folder.join(".env")).unwrap();
         std::fs::write(folder.join(".env"), "SIGHTLINE_SERVER=here").unwrap();
         assert_eq!(read(), server("here"));
+        // Anybody may have put it there. Needs root.
+        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        assert_eq!(read(), server("here"));
+        if std::os::unix::fs::chown(folder.join(".env"), Some(65_534), None).is_ok() {
+            let (entries, error) = read();
+            assert!(entries.is_empty() && error.contains("another user (65534)"), "{error}");
+        }
     }
 
     #[test]

@@ -57,10 +57,10 @@ impl TypedValueParser for SecretUrl {
 
     /// Makes the error itself, because `clap` would quote the value.
     fn parse_ref(&self, _: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Secret, clap::Error> {
-        let text = value.to_string_lossy();
-        let scheme = text.trim().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let text = value.to_str().unwrap_or_default().trim();
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         if scheme.is_some_and(|scheme| self.schemes.contains(&scheme.as_str())) {
-            return Ok(Secret(text.trim().to_owned()));
+            return Ok(Secret(text.to_owned()));
         }
         let flag = arg.and_then(Arg::get_long).map(|long| format!("--{long}: ")).unwrap_or_default();
         let error = format!("{flag}it must begin with {}://, such as {}\n", self.schemes[0], self.example);

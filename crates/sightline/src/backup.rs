@@ -120,12 +120,12 @@ impl Backup {
 
     /// Copies the parts that are in the data folder, in the order of the guarantee.
     fn copy_data_folder(&self, to: &Path, manifest: &mut Manifest) -> anyhow::Result<()> {
-        let data = match self.data_dir.path() {
-            Ok(data) => data,
-            // Services have no data folder; the one of `up` has at least the admin's token.
-            Err(_) if self.is_all_on_servers() => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        // Services have no data folder. That of an `up` with servers only has the admin's token; it must be named, because the
+        // default folder may be another installation's.
+        if self.is_all_on_servers() && self.data_dir.chosen().is_none() {
+            return Ok(());
+        }
+        let data = self.data_dir.path()?;
         let copies = Copies { from: &data, to };
         if self.kafka.kafka_brokers.is_none() {
             manifest.schema.log = Some(copies.log(LOG_FOLDER)?);

@@ -116,7 +116,7 @@ fn server_url(text: &str) -> Result<Url, String> {
             return Err("it must end with a host, a port or a path, without ? and #".to_owned());
         }
         if let Some(server) = url.as_str().trim_end_matches('/').strip_suffix("/v1") {
-            return Err(format!("leave out /v1, which every path begins with: {server}"));
+            return Err(format!("write {server}: /v1 is added"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it must not contain a user or a password; give the token with --token".to_owned());
@@ -275,7 +275,7 @@ mod tests {
             assert!(server_url(text).is_err(), "{text}");
         }
         for text in ["http://localhost:8080/v1", "http://localhost:8080/v1/"] {
-            assert!(server_url(text).unwrap_err().ends_with("with: http://localhost:8080"), "{text}");
+            assert_eq!(server_url(text).unwrap_err(), "write http://localhost:8080: /v1 is added", "{text}");
         }
         assert!(server_url("https://cameras.example.com").is_ok());
         for text in

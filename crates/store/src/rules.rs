@@ -253,17 +253,19 @@ impl MongoDocuments {
     }
 
     async fn replace_rule_doc(&self, before: &RuleDoc, after: &RuleDoc) -> Result<PutRuleOutcome, CallError> {
-        if self.name_is_taken(after).await? {
-            return Ok(PutRuleOutcome::NameTaken);
-        }
         let RuleDoc { id, tenant, name, condition, enabled } = before;
         let unchanged = doc! { "_id": id, "tenant": tenant, "name": name, "condition": condition, "enabled": enabled };
         let rules = self.rule_docs();
+        if rules.find_one(unchanged.clone()).await?.is_none() {
+            let stored = rules.find_one(doc! { "_id": id, "tenant": tenant }).await?;
+            return Ok(if stored.is_some() { PutRuleOutcome::Changed } else { PutRuleOutcome::NotFound });
+        }
+        if self.name_is_taken(after).await? {
+            return Ok(PutRuleOutcome::NameTaken);
+        }
         match rules.replace_one(unchanged, after).await {
-            Ok(replaced) if replaced.matched_count == 0 => {
-                let stored = rules.find_one(doc! { "_id": id, "tenant": tenant }).await?;
-                Ok(if stored.is_some() { PutRuleOutcome::Changed } else { PutRuleOutcome::NotFound })
-            }
+            // Changed or deleted since; the caller reads it again.
+            Ok(replaced) if replaced.matched_count == 0 => Ok(PutRuleOutcome::Changed),
             Ok(_) => Ok(PutRuleOutcome::Stored),
             Err(error) if write_error_code(&error) == Some(DUPLICATE_KEY) => Ok(PutRuleOutcome::NameTaken),
             Err(error) => Err(error.into()),

@@ -159,8 +159,8 @@ impl Groups {
         write().map_err(|error| failure(&self.path, &error))
     }
 
-    /// Deletes the groups of a topic that have no member, except the successor. If that is new, it begins where the last of them
-    /// stood, so that nothing is consumed twice and nothing is skipped.
+    /// Deletes the groups of a topic that have no member, except the successor. If that is new, it begins at the earliest offset of each
+    /// partition that one of them had not consumed, so that nothing is skipped; what another one had consumed is consumed again.
     pub fn replace(&self, log: &TopicLog, successor: &str) -> Result<Vec<String>, BusError> {
         let connection = lock(&self.connection);
         let mut known = lock(&self.known);

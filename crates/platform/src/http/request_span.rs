@@ -4,16 +4,18 @@ use axum::extract::{MatchedPath, Request};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::access::{is_probe, known_method};
-use crate::traces::{Span, Traces, is_traceparent};
+use crate::traces::{Span, TRACEPARENT_LENGTH, Traces, is_traceparent};
 
 /// Header of requests, in W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The `traceparent` of a request; `None` if it is missing, malformed or repeated.
+/// The `traceparent` of a request, without the parts that only later versions have, whose length has no bound; `None` if it is
+/// missing, malformed or repeated.
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let text = values.next()?.to_str().ok()?;
-    (values.next().is_none() && is_traceparent(text)).then_some(text)
+    let is_valid = values.next().is_none() && is_traceparent(text);
+    text.get(..TRACEPARENT_LENGTH).filter(|_| is_valid)
 }
 
 /// The span of a request, from its head to the head of its response: a stream of alerts has no end.

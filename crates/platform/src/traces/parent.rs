@@ -5,8 +5,8 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// Length of the parts that every version has: `00-<32 digits>-<16 digits>-<2 digits>`.
-const LENGTH: usize = 55;
+/// Length in bytes of the parts that every version has: `00-<32 digits>-<16 digits>-<2 digits>`.
+pub const TRACEPARENT_LENGTH: usize = 55;
 
 /// Whether a text is a valid `traceparent`.
 pub fn is_traceparent(text: &str) -> bool {
@@ -15,7 +15,7 @@ pub fn is_traceparent(text: &str) -> bool {
 
 /// The span that a `traceparent` names; `None` if it is invalid, and then a new trace begins.
 pub(super) fn parse(text: &str) -> Option<SpanContext> {
-    let (known, rest) = text.split_at_checked(LENGTH)?;
+    let (known, rest) = text.split_at_checked(TRACEPARENT_LENGTH)?;
     let mut parts = known.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let lengths = [version, trace, span, flags].map(str::len);

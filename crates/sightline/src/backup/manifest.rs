@@ -19,7 +19,9 @@ use crate::up::dependencies::{ACCOUNTS_FILE, DOCUMENTS_FILE, LOG_FOLDER};
 /// The file of the manifest.
 pub const FILE: &str = "manifest.json";
 /// Version of the format of a backup.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The first format whose messages of Kafka are in topics named by their roles.
+const KAFKA_FORMAT: u32 = 2;
 
 /// A backup's contents.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +95,11 @@ impl Manifest {
             folder.display()
         );
         let manifest: Self = serde_json::from_str(&text).with_context(unreadable)?;
+        ensure!(
+            manifest.schema.kafka.is_none() || format >= KAFKA_FORMAT,
+            "{} has messages of Kafka in format {format}, which this program cannot send; use the version that made the backup",
+            folder.display()
+        );
         manifest.check_schema()?;
         Ok(manifest)
     }

@@ -81,8 +81,8 @@ impl Dependencies {
         // Before anything is migrated, so that data of a later version is refused as a whole.
         let database = database(&up.database, &folder).await?;
         database.check_can_migrate().await?;
-        let bus = bus(up, lock).await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
+        let bus = bus(up, lock).await?;
         let blobs = blobs(up, &folder)?;
         let (token, token_file) = match &up.admin_token.admin_token {
             Some(token) => (token.clone(), None),

@@ -240,8 +240,13 @@ async fn a_damaged_or_newer_backup_is_refused_before_anything_is_written() {
         refused("schema version 99 of the backup's");
         change_manifest(&backup, |manifest| manifest["schema"][part] = json!(1));
     }
-    change_manifest(&backup, |manifest| *manifest = json!({"format": 2, "parts": []}));
-    refused("has format 2, this program knows 1");
+    change_manifest(&backup, |manifest| {
+        manifest["format"] = json!(1);
+        manifest["schema"]["kafka"] = json!(1);
+    });
+    refused("has messages of Kafka in format 1");
+    change_manifest(&backup, |manifest| *manifest = json!({"format": 3, "parts": []}));
+    refused("has format 3, this program knows 2");
     std::fs::remove_file(backup.join("manifest.json")).unwrap();
     refused("is not a complete backup");
 }

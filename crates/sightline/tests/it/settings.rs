@@ -142,7 +142,7 @@ fn config_check_refuses_addresses_of_servers_that_up_refuses() {
         ("SIGHTLINE_MONGODB_URI", "mongodb+srv://user:pass@cluster.example/"),
         ("SIGHTLINE_DATABASE_URL", "POSTGRESQL://host/db"),
         ("SIGHTLINE_REDIS_URL", "rediss://host:6380"),
-        ("SIGHTLINE_KAFKA_BROKERS", "one:9092, two:9092"),
+        ("SIGHTLINE_KAFKA_BROKERS", "one:9092, SASL_SSL://two:9092,"),
     ];
     let output = config(&["check"], &right);
     assert!(output.status.success(), "{}", text(&output.stderr));

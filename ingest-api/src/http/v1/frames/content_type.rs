@@ -27,10 +27,7 @@ impl Declared {
             "image/jpeg" | "image/jpg" | "image/pjpeg" => Self::Image(ImageType::Jpeg),
             "image/png" | "image/x-png" => Self::Image(ImageType::Png),
             "image/webp" => Self::Image(ImageType::Webp),
-            // The last is what `curl --data-binary` declares unless it is told otherwise.
-            "" | "application/octet-stream" | "binary/octet-stream" | "application/x-www-form-urlencoded" => {
-                Self::Unknown
-            }
+            "" | "application/octet-stream" | "binary/octet-stream" => Self::Unknown,
             _ => Self::Other,
         }
     }
@@ -86,7 +83,6 @@ mod tests {
             ("", Declared::Unknown),
             ("application/octet-stream", Declared::Unknown),
             ("binary/octet-stream", Declared::Unknown),
-            ("application/x-www-form-urlencoded", Declared::Unknown),
             ("image/gif", Declared::Other),
             ("text/plain", Declared::Other),
         ] {
