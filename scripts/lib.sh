@@ -123,7 +123,7 @@ choose_rust() {
 
 # Makes this clone the owner of a build folder that clones share. Cargo knows a crate by its path within the workspace, so the crates of
 # two clones are the same to it. It builds a crate again if a file is newer than the last build, and the other clone's build may be
-# newer. So the files of a new owner become new.
+# newer. So the files of a new owner become new, also to the builds in other folders, such as that of scripts/fuzz.
 claim_build_folder() {
   local owner=$1/clone
   [ "$(cat "$owner" 2>/dev/null)" != "$root" ] || return 0
