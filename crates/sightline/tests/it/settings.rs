@@ -76,11 +76,14 @@ fn config_check_lists_all_faults() {
 #[test]
 fn config_check_refuses_an_address_of_a_collector_that_cannot_be_used() {
     let refused = |address| reported(&[("SIGHTLINE_OTLP_ENDPOINT", address)], &["SIGHTLINE_OTLP_ENDPOINT"]);
-    for wrong in ["collector:4318", "grpc://collector:4317", "http://collector:4318?token=1", "here"] {
+    for wrong in ["collector:4318", "grpc://collector:4317", "here"] {
         assert!(refused(wrong).contains("such as http://collector:4318"), "{wrong}");
     }
-    let stderr = refused("http://user:hunter2@collector:4318");
-    assert!(stderr.contains("SIGHTLINE_OTLP_HEADERS") && !stderr.contains("hunter2"), "{stderr}");
+    for secret in ["http://user:hunter2@collector:4318", "http://collector:4318?token=hunter2"] {
+        let stderr = refused(secret);
+        assert!(stderr.contains("SIGHTLINE_OTLP_HEADERS") && !stderr.contains("hunter2"), "{stderr}");
+    }
+    assert!(refused("http://collector:4318/v1/traces").contains("leave out /v1/traces"));
     assert!(config(&["check"], &[("SIGHTLINE_OTLP_ENDPOINT", "https://collector.example/otlp/")]).status.success());
 }
 
