@@ -60,8 +60,9 @@ start_cluster() {
     --service-account-signing-key-file "$work/accounts.key" --service-cluster-ip-range 10.96.0.0/16 --endpoint-reconciler-type none
   write_kubeconfig "$token"
   within 60 "the API server" kubectl get --raw /readyz
+  # The nodes send no heartbeat. After the grace period, 50 s by default, their pods would not be ready any more.
   launch kube-controller-manager kube-controller-manager --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0 \
-    --service-account-private-key-file "$work/accounts.key"
+    --service-account-private-key-file "$work/accounts.key" --node-monitor-grace-period 2h
   launch kube-scheduler kube-scheduler --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0
   start_kwok
 }
