@@ -12,6 +12,7 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use ort::logging::LogLevel;
 use ort::session::Session;
+use platform::error_chain;
 use serde::{Deserialize, Serialize};
 
 /// Version in the cache folder and in error messages. The minimum is this minor version.
@@ -266,14 +267,6 @@ pub(crate) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<
     let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
     cache.or_else(|| Some(path("HOME")?.join(".cache")))
-}
-
-/// An error and its causes on one line, because the outermost error often does not name the cause. Line breaks, which
-/// messages of ONNX Runtime contain, become spaces.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let whole = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    whole.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod config;
+mod error_chain;
 pub mod health;
 pub mod http;
 mod one_line;
@@ -18,6 +19,7 @@ mod stderr;
 pub mod telemetry;
 pub mod traces;
 
+pub use error_chain::error_chain;
 pub use health::{CheckResult, Health};
 pub use one_line::one_line;
 pub use stderr::error_line;

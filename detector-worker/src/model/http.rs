@@ -14,12 +14,11 @@ use std::time::Duration;
 
 use contracts::{Detection, DetectorName};
 use futures::future::join_all;
-use platform::one_line;
+use platform::{error_chain, one_line};
 use reqwest::{Client, StatusCode, header::CONTENT_TYPE, redirect::Policy};
 use serde::Deserialize;
 
 use super::{DetectError, Detector, Image, Outcome};
-use crate::runtime::error_chain;
 
 /// Time limit for a connection to the engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -12,13 +12,14 @@ use contracts::DetectorName;
 use ort::memory::Allocator;
 use ort::session::{OutputSelector, RunOptions, Session};
 use ort::value::{Tensor, TensorRef};
+use platform::error_chain;
 
 use super::head::{Head, Outputs};
 use super::nms::{Candidate, suppress};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::metrics;
-use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions, error_chain};
+use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions};
 
 /// The settings of a model in `models.yaml`.
 #[derive(Debug, Clone, PartialEq)]

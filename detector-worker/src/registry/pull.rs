@@ -8,9 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use contracts::DetectorName;
+use platform::error_chain;
 use tokio::process::Command;
-
-use crate::runtime::error_chain;
 
 use super::{Model, OpenError, Package, Registry, Source, Weights, sha256};
 

@@ -34,6 +34,7 @@ use url::Url;
 
 use super::Traces;
 use crate::config::TraceArgs;
+use crate::error_chain;
 use crate::retry::Backoff;
 
 /// Maximum number of spans that wait; some 1.5 KB each.
@@ -256,7 +257,7 @@ impl Collector {
 
     /// Sends a request. Returns the number of spans that the collector rejected.
     async fn post(&self, body: Bytes) -> Result<usize, ExportError> {
-        let transient = |error: reqwest::Error| ExportError::Transient(causes(&error.without_url()));
+        let transient = |error: reqwest::Error| ExportError::Transient(error_chain(&error.without_url()));
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
         let response = request.send().await.map_err(transient)?;
         match response.status() {
@@ -276,12 +277,6 @@ impl Collector {
 /// The statuses after which the OTLP specification lets a client try again.
 fn is_transient(status: StatusCode) -> bool {
     [429, 502, 503, 504].contains(&status.as_u16())
-}
-
-/// An error with its causes: that of the HTTP client alone does not say what failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn dropped(reason: &'static str) -> Counter {
