@@ -22,6 +22,7 @@ mod config;
 mod consumer;
 mod context;
 mod delivery;
+mod early_end;
 mod group_probe;
 mod member;
 mod member_queue;
