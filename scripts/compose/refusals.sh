@@ -26,6 +26,20 @@ nothing_runs
 compose down --volumes --timeout 2
 ok "with too little space nothing starts"
 
+sed 's/ avx / /' /proc/cpuinfo >"$work/cpuinfo"
+cat >"$work/no-avx.yaml" <<YAML
+services:
+  preflight:
+    volumes: ["$work/cpuinfo:/proc/cpuinfo:ro"]
+YAML
+use "$docker/compose.yaml" "$work/no-avx.yaml"
+refused 'preflight.* exit' docker compose up --detach
+logged preflight 'error: this processor has no AVX, which MongoDB needs'
+nothing_runs
+compose down --volumes --timeout 2
+use "$docker/compose.yaml"
+ok "without AVX nothing starts"
+
 SIGHTLINE_IMAGE=sightline:none refused 'sightline:none' docker compose up --detach
 nothing_runs
 compose down --volumes --timeout 2

@@ -105,7 +105,8 @@ impl Backup {
         let mut manifest = Manifest::new(Timestamp::now(), self.elsewhere());
         if self.kafka.kafka_brokers.is_some() {
             let log = KafkaLog::connect(&self.kafka, self.topics.load()?).await?;
-            log.export(&self.workers.names(&self.frames), &to.join(kafka_log::FOLDER)).await?;
+            let messages = log.export(&self.workers.names(&self.frames), &to.join(kafka_log::FOLDER)).await?;
+            manifest.kafka_messages = Some(messages);
             log.close().await?;
             manifest.schema.kafka = Some(LogFiles::VERSION);
         }

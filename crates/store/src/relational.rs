@@ -36,6 +36,7 @@ pub use audit::AuditEntry;
 pub use database::Relational;
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
+pub(crate) use migrations::COMPATIBLE_VERSIONS;
 #[cfg(test)]
 pub(crate) use migrations::effects;
 pub use migrations::init_sql;

@@ -28,6 +28,7 @@ use crate::{
     ResultStore, StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
 use errors::{OpenFile, store_error};
+pub(crate) use migrations::COMPATIBLE_VERSIONS;
 #[cfg(test)]
 pub(crate) use migrations::effects;
 pub(crate) use put::json;

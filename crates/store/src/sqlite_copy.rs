@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::StoreError;
+use crate::{StoreError, relational, sqlite};
 
 /// Time limit of waiting for another process's lock, which it holds while it creates or seals the file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,22 +23,36 @@ pub fn copy_sqlite(from: &Path, to: &Path) -> Result<(), StoreError> {
     copy(from, to).map(drop)
 }
 
-/// Copies a file of documents; returns its schema version.
+/// Copies a file of documents; returns the oldest schema version whose programs can use it.
 ///
 /// # Errors
 /// As [`copy_sqlite`].
 pub fn copy_documents(from: &Path, to: &Path) -> Result<i64, StoreError> {
     let copy = copy(from, to)?;
-    copy.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| failed(from, &error))
+    let version =
+        copy.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| failed(from, &error))?;
+    Ok(oldest_program(&copy, version, sqlite::COMPATIBLE_VERSIONS.into(), "SELECT version FROM compatible_from"))
 }
 
-/// Copies a file of accounts; returns its schema version.
+/// Copies a file of accounts; returns the oldest schema version whose programs can use it.
 ///
 /// # Errors
 /// As [`copy_sqlite`].
 pub fn copy_accounts(from: &Path, to: &Path) -> Result<i64, StoreError> {
+    let copy = copy(from, to)?;
     let newest = "SELECT coalesce(max(version), 0) FROM sightline_schema";
-    copy(from, to)?.query_row(newest, [], |row| row.get(0)).map_err(|error| failed(from, &error))
+    let version = copy.query_row(newest, [], |row| row.get(0)).map_err(|error| failed(from, &error))?;
+    let recorded = "SELECT compatible_from FROM sightline_schema ORDER BY version DESC LIMIT 1";
+    Ok(oldest_program(&copy, version, relational::COMPATIBLE_VERSIONS, recorded))
+}
+
+/// The oldest schema version whose programs can use a file of `version`. Programs from before `since` do not look at what is recorded,
+/// and refuse every later file.
+fn oldest_program(file: &Connection, version: i64, since: i64, recorded: &str) -> i64 {
+    if version < since {
+        return version;
+    }
+    file.query_row(recorded, [], |row| row.get(0)).map_or(version, |oldest: i64| oldest.max(since))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<Connection, StoreError> {

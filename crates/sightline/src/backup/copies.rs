@@ -43,7 +43,7 @@ impl Copies<'_> {
         Ok(LogFiles::VERSION)
     }
 
-    /// Copies a database; returns its schema version.
+    /// Copies a database; returns the oldest schema version whose programs can use it.
     pub fn database(&self, name: &str, copy: fn(&Path, &Path) -> Result<i64, StoreError>) -> anyhow::Result<i64> {
         self.check_exists(&self.from.join(name))?;
         Ok(copy(&self.from.join(name), &self.to.join(name))?)

@@ -36,18 +36,20 @@ impl KafkaLog {
         Ok(Self { bus: KafkaBus::connect(kafka.config()?, &topics).await?, topics })
     }
 
-    /// Copies into a folder that does not exist.
-    pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<()> {
+    /// Copies into a folder that does not exist; returns the number of messages.
+    pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<u64> {
         // All positions before any message, so that what they count as finished has had its effects in every later copy.
         let mut plan = Vec::new();
         for role in TopicRole::ALL {
             plan.push((role, self.needed(role, workers).await?));
         }
         let copy = open(folder, &self.topics)?;
+        let mut messages = 0;
         for (role, ranges) in plan {
-            transfer(&self.bus, &ranges, role, &*copy.producer()).await?;
+            messages += transfer(&self.bus, &ranges, role, &*copy.producer()).await?;
         }
-        Ok(copy.close().await?)
+        copy.close().await?;
+        Ok(messages)
     }
 
     /// The messages that a restore needs of a topic.

@@ -34,13 +34,16 @@ pub struct Manifest {
     pub created_at: Timestamp,
     /// Versions of the data.
     pub schema: Schema,
+    /// Number of the messages of a log on Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka_messages: Option<u64>,
     /// Parts that were on servers, whose data is not in the backup.
     pub elsewhere: Vec<String>,
     /// Every other file, by its path with `/`.
     pub files: BTreeMap<String, FileSum>,
 }
 
-/// Versions of the data; `None` for a part that is not in the backup.
+/// For each part, the oldest schema version whose programs can use it; `None` for a part that is not in the backup.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Schema {
@@ -69,6 +72,7 @@ impl Manifest {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             created_at,
             schema: Schema::default(),
+            kafka_messages: None,
             elsewhere: elsewhere.into_iter().map(str::to_owned).collect(),
             files: BTreeMap::new(),
         }
@@ -113,11 +117,10 @@ impl Manifest {
             ("accounts", accounts, Relational::VERSION),
         ] {
             let version = version.unwrap_or_default();
-            // This program may have made it of data to which a later version only added.
             ensure!(
-                version <= known || self.version == env!("CARGO_PKG_VERSION"),
-                "schema version {version} of the backup's {part} is newer than {known}, which this program knows; use version \
-                 {} of sightline, which made the backup, or a later one",
+                version <= known,
+                "schema version {version} of the backup's {part} is newer than {known}, which this program knows; use the \
+                 sightline that made the backup (version {}), or a later one",
                 self.version
             );
         }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bus::embedded::LogFiles;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
@@ -62,6 +62,12 @@ impl Restore {
         let copy = data.as_deref().map(|data| block_in_place(|| begin(&self.from, data))).transpose()?;
         if let Some(log) = kafka {
             let messages = self.import(&log, copy.as_deref()).await?;
+            let expected = manifest.kafka_messages.unwrap_or(messages);
+            ensure!(
+                messages == expected,
+                "{messages} of the backup's {expected} messages were sent to Kafka; create the topics again with \
+                 `sightline topics apply`, and restore again"
+            );
             out::line(format_args!("{}; {messages} messages were sent to Kafka", manifest.summary()))?;
         }
         if let (Some(data), Some(copy)) = (&data, &copy) {

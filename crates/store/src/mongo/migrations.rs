@@ -39,7 +39,11 @@ pub(crate) fn effects() -> Vec<Effect> {
 /// `Fatal`, with nothing changed, if the database belongs to another program or a later version that changed what this one uses.
 pub(super) async fn migrate(database: &Database, shown: &str) -> Result<Migrated, CallError> {
     let recorded = recorded_version(database, shown).await?;
-    for version in 1..=VERSION {
+    for (version, effect) in (1..=VERSION).zip(EFFECTS) {
+        if version > recorded && effect == Effect::Changes {
+            // Before the first change, so that an earlier program also refuses a database in which the step was interrupted.
+            grow(database, doc! { "compatible_from": i64::from(version) }).await?;
+        }
         step(database, version).await?;
         if version > recorded {
             record(database, version).await?;
@@ -54,7 +58,14 @@ async fn recorded_version(database: &Database, shown: &str) -> Result<i32, CallE
     let foreign = names.iter().find(|name| holds_documents(name));
     let marker = database.collection::<Document>(META).find_one(doc! { "_id": MARKER }).await?;
     let oldest = marker.as_ref().and_then(|marker| marker.get_i64("compatible_from").ok());
-    let newest = if oldest.is_some_and(|oldest| oldest <= i64::from(VERSION)) { i32::MAX } else { VERSION };
+    if let Some(oldest) = oldest.filter(|oldest| *oldest > i64::from(VERSION)) {
+        return Err(StoreError::Fatal(format!(
+            "{shown} needs a program of schema version {oldest} or later, this program knows {VERSION}; run the version that \
+             migrated it, or restore the backup that was taken before (nothing was changed)"
+        ))
+        .into());
+    }
+    let newest = if oldest.is_some() { i32::MAX } else { VERSION };
     match (marker.map(|marker| marker.get_i32("version")), foreign) {
         (Some(Ok(version)), _) if (0..=newest).contains(&version) => Ok(version),
         (Some(version), _) => Err(StoreError::Fatal(format!(
@@ -79,11 +90,15 @@ pub(super) fn holds_documents(name: &str) -> bool {
 
 /// Records `version`, unless another process has recorded a later one.
 async fn record(database: &Database, version: i32) -> Result<(), CallError> {
-    let meta = database.collection::<Document>(META);
     let steps = usize::try_from(version).unwrap_or_default();
     let oldest = compatible_from(EFFECTS.into_iter().take(steps));
-    let grown = doc! { "$max": { "version": version, "compatible_from": oldest } };
-    match meta.update_one(doc! { "_id": MARKER }, grown).upsert(true).await {
+    grow(database, doc! { "version": version, "compatible_from": oldest }).await
+}
+
+/// Raises numbers of the marker.
+async fn grow(database: &Database, numbers: Document) -> Result<(), CallError> {
+    let meta = database.collection::<Document>(META);
+    match meta.update_one(doc! { "_id": MARKER }, doc! { "$max": numbers }).upsert(true).await {
         // Another process created the document with 0 at the same time; it runs the steps too.
         Err(error) if write_error_code(&error) != Some(DUPLICATE_KEY) => Err(error.into()),
         _ => Ok(()),

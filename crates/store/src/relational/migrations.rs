@@ -55,7 +55,7 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 /// The version from which on a step records which programs can use the tables after it.
-const COMPATIBLE_VERSIONS: i64 = 4;
+pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;
 /// The version from which on e-mail addresses are found by [`login_key`].
 const EMAIL_KEYS: i64 = 2;
 /// Number of users that one query reads.

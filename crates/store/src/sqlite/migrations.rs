@@ -33,7 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 /// The version from which on a file records which programs can use it.
-const COMPATIBLE_VERSIONS: i32 = 3;
+pub(crate) const COMPATIBLE_VERSIONS: i32 = 3;
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -10,7 +10,7 @@ use mongodb::Client as MongoClient;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 
-use super::{Load, TestFolder, printed, refusal};
+use super::{Load, TestFolder, change_manifest, printed, refusal};
 use crate::delivery::{TestClient, small_photo, wait_for_a_frame};
 use crate::nothing_lost::{TestNamespace, TestServices};
 use crate::processes::TestServer;
@@ -47,7 +47,7 @@ async fn a_backup_of_a_log_on_kafka_under_load_has_every_frame() {
         std::fs::create_dir(folder.path(name)).unwrap();
         TestNamespace::create(&folder.path(name)).settings(&["SIGHTLINE_KAFKA_BROKERS", "SIGHTLINE_TOPICS_FILE"])
     };
-    let (before_loss, after_loss) = (on_kafka("one"), on_kafka("two"));
+    let (before_loss, incomplete, after_loss) = (on_kafka("one"), on_kafka("incomplete"), on_kafka("two"));
     let up = TestServer::start(&before_loss).await;
     let client = TestClient::new(&up.url, &up.token);
 
@@ -64,12 +64,26 @@ async fn a_backup_of_a_log_on_kafka_under_load_has_every_frame() {
     load.stop().await;
     drop(up);
 
+    let restore = |settings: &[_]| run(&["restore"], &folder.path("backup"), settings);
+    let mut settings = incomplete;
+    settings.push(("SIGHTLINE_DATA_DIR", folder.path("incomplete/data").to_str().unwrap().to_owned()));
+    let add = |count: i64| {
+        change_manifest(&folder.path("backup"), |manifest| {
+            let messages = &mut manifest["kafka_messages"];
+            *messages = json!(messages.as_i64().unwrap() + count);
+        });
+    };
+    add(1);
+    let refused = refusal(&restore(&settings));
+    assert!(refused.contains("messages were sent to Kafka; create the topics again"), "{refused}");
+    add(-1);
+
     let data = tempfile::tempdir().unwrap();
     let mut settings = after_loss.clone();
     settings.push(("SIGHTLINE_DATA_DIR", data.path().join("data").to_str().unwrap().to_owned()));
-    let restored = printed(&run(&["restore"], &folder.path("backup"), &settings));
+    let restored = printed(&restore(&settings));
     assert!(sent_messages(&restored) > 0 && restored.contains("restored to"), "{restored}");
-    let again = refusal(&run(&["restore"], &folder.path("backup"), &settings));
+    let again = refusal(&restore(&settings));
     assert!(again.contains("is not empty"), "{again}");
 
     let up = TestServer::start_in(data, &after_loss).await;
