@@ -116,8 +116,8 @@ def closed_by_server(socket):
 
 def clients():
     for kept in (False, True):
-        for _ in range(4):
-            yield Client("detection", kept, 0.2)
+        for _ in range(8):
+            yield Client("detection", kept, 0.15)
         yield Client("image", kept, 1)
         yield Client("list", kept, 0.5)
     yield Client("alerts", False, 0.5)

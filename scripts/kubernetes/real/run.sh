@@ -75,9 +75,15 @@ await_rollouts() {
   done
 }
 
+# The subscriber is there when it has seen an alert.
+first_alert() {
+  curl --silent --fail --max-time 5 --header "Authorization: Bearer $token" --json '{"stream": "first", "label": "face"}' \
+    "http://$server/v1/detections" && sleep 0.5 && grep -q first "$work/alerts"
+}
+
 # Restarts everything, once or as often as it takes for enough requests.
 restart_under_load() {
-  local begin pods
+  local begin
   : >"$work/restarts"
   launch load python3 "$real/load.py" "$server" "$token" "$photo" "$work/requests"
   load=${processes[-1]}
@@ -85,13 +91,12 @@ restart_under_load() {
   sleep 5
   while [ "$(python3 "$real/verdict.py" "$work/requests" "$work/restarts")" -lt "$least_requests" ]; do
     begin=$(date +%s.%N)
-    pods=$(kube get pod --output name | sort)
     kube rollout restart deployment,statefulset --selector app.kubernetes.io/instance=sightline >/dev/null
     await_rollouts
-    within 120 "the end of the old pods" old_pods_are_gone "$pods"
+    within 120 "the end of the old pods" old_pods_are_gone
     echo "$begin $(date +%s.%N)" >>"$work/restarts"
     all_run || die "a program has ended during the restart"
-    say "restart $(wc -l <"$work/restarts"): everything was replaced in $((${SECONDS}))"
+    say "restart $(wc -l <"$work/restarts") has ended after $SECONDS s"
   done
   sleep 5
   kill -TERM "$load"
@@ -99,28 +104,33 @@ restart_under_load() {
   unset "processes[-1]"
 }
 
-# Names of StatefulSets' pods stay; what they are called by does not.
 old_pods_are_gone() { [ -z "$(kube get pod --output 'jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}')" ]; }
 
+# What there is to see of a node or a product that does not work.
 show_failure() {
-  kube get pod --output wide >&2 || true
-  kube get events --sort-by .lastTimestamp 2>/dev/null | tail -n 20 >&2 || true
+  local log
   for log in "$work"/*.log; do
     say "--- the end of $(basename "$log")"
     tail -n 5 "$log" >&2
+  done
+  kube get pod --output wide >&2 || true
+  kube get events --sort-by .lastTimestamp 2>/dev/null | tail -n 20 >&2 || true
+  for log in /var/log/pods/sightline_*/*/*.log; do
+    [ ! -f "$log" ] || { say "--- the end of $log" && tail -n 3 "$log" >&2; }
   done
 }
 
 end() {
   local status=$?
   trap - EXIT
-  [ "$status" = 0 ] || show_failure
-  kubectl delete namespace sightline --wait=false >/dev/null 2>&1 || true
+  # The faults that it finds are said already.
+  [ "$status" = 0 ] || [ -n "$judged" ] || show_failure
   stop_cluster
   stop_servers
   exit "$status"
 }
 
+judged=
 need_go
 PATH=$(programs_of "$kubernetes_go"):$PATH
 work=$(mktemp -d)
@@ -145,7 +155,8 @@ say "the node is ready after $SECONDS s"
 install_product
 server=$(kube get service sightline-ingest-api --output 'jsonpath={.spec.clusterIP}'):8000
 say "the product is ready after $SECONDS s"
-launch watch sh -c '"$1" watch --server "http://$2" --token "$3" >"$4"' watch "$sightline" "$server" "$token" "$work/alerts"
-within 30 "a subscriber" test -f "$work/alerts"
+launch watch sh -c 'exec "$1" watch --server "http://$2" --token "$3" >"$4"' watch "$sightline" "$server" "$token" "$work/alerts"
+within 60 "the first alert" first_alert
 restart_under_load
+judged=yes
 python3 "$real/verdict.py" "$work/requests" "$work/restarts" "$server" "$token" "$work/alerts"

@@ -15,6 +15,7 @@ import urllib.request
 
 ALLOWED = 1 / 1000
 PATIENCE = 120
+STREAM = "gate"
 
 
 def lines(path):
@@ -31,7 +32,7 @@ def counted(server, token):
     """The frames of all stored detections, with repetitions."""
     found, cursor = [], None
     while True:
-        query = "limit=100" + (f"&cursor={cursor}" if cursor else "")
+        query = f"stream={STREAM}&limit=100" + (f"&cursor={cursor}" if cursor else "")
         request = urllib.request.Request(f"http://{server}/v1/detections?{query}", headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=30) as response:
             page = json.load(response)
@@ -45,8 +46,7 @@ def await_all(accepted, server, token, alerts_path):
     deadline = time.time() + PATIENCE
     while True:
         stored = counted(server, token)
-        alerts = lines(alerts_path)
-        seen = [alert["frame_id"] for alert in alerts]
+        seen = [alert["frame_id"] for alert in lines(alerts_path) if alert["stream"] == STREAM]
         if accepted <= set(stored) and set(stored) <= set(seen) or time.time() > deadline:
             return stored, seen
         time.sleep(1)
