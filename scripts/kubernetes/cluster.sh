@@ -60,7 +60,7 @@ start_control_plane() {
     --service-account-signing-key-file "$work/accounts.key" --service-cluster-ip-range 10.96.0.0/16 --endpoint-reconciler-type none \
     --kubelet-preferred-address-types InternalIP
   write_kubeconfig "$token"
-  within 60 "the API server" kubectl get --raw /readyz
+  within 180 "the API server" kubectl get --raw /readyz
   # kwok's nodes send no heartbeat. After the grace period, 50 s by default, their pods would not be ready any more.
   launch kube-controller-manager kube-controller-manager --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0 \
     --service-account-private-key-file "$work/accounts.key" --node-monitor-grace-period 2h

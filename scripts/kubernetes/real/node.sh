@@ -67,7 +67,7 @@ bin_dir = "$node_files/usr/lib/cni"
 conf_dir = "$work/cni"
 CONFIG
   launch containerd containerd --config "$work/containerd.toml"
-  within 60 "containerd" ctr version
+  within 120 "containerd" ctr version
 }
 
 # The images that the pods use: the product, and the process that holds a pod's network.
@@ -113,7 +113,7 @@ CONFIG
   launch kubelet kubelet --config "$work/kubelet.yaml" --kubeconfig "$KUBECONFIG" --hostname-override node-1 --node-ip "$node_address" \
     --cert-dir "$work/kubelet"
   launch kube-proxy kube-proxy --config "$work/kube-proxy.yaml"
-  within 120 "the node" kubectl wait --for=condition=Ready node/node-1 --timeout=0s
+  within 300 "the node" kubectl wait --for=condition=Ready node/node-1 --timeout=0s
 }
 
 start_dns() {

@@ -23,7 +23,7 @@ rollout=600s
 
 install_product() {
   kubectl apply --filename "$root/docker/kubernetes/namespace.yaml" >/dev/null
-  within 20 "the namespace's account" kube get serviceaccount default
+  within 120 "the namespace's account" kube get serviceaccount default
   kube create secret generic sightline --from-literal=admin-token="$token" \
     --from-literal=database-url="postgres://sightline:$database_password@$node_address:5432/sightline" \
     --from-literal=mongodb-uri="mongodb://$node_address:27017/sightline?replicaSet=rs0" \
@@ -87,7 +87,7 @@ restart_under_load() {
   : >"$work/restarts"
   launch load python3 "$real/load.py" "$server" "$token" "$photo" "$work/requests"
   load=${processes[-1]}
-  within 60 "accepted requests" grep -q '"frame": "' "$work/requests"
+  within 120 "accepted requests" grep -q '"frame": "' "$work/requests"
   sleep 5
   while [ "$(python3 "$real/verdict.py" "$work/requests" "$work/restarts")" -lt "$least_requests" ]; do
     begin=$(date +%s.%N)
@@ -156,7 +156,7 @@ install_product
 server=$(kube get service sightline-ingest-api --output 'jsonpath={.spec.clusterIP}'):8000
 say "the product is ready after $SECONDS s"
 launch watch sh -c 'exec "$1" watch --server "http://$2" --token "$3" >"$4"' watch "$sightline" "$server" "$token" "$work/alerts"
-within 60 "the first alert" first_alert
+within 120 "the first alert" first_alert
 restart_under_load
 judged=yes
 python3 "$real/verdict.py" "$work/requests" "$work/restarts" "$server" "$token" "$work/alerts"

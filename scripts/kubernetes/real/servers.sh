@@ -28,8 +28,8 @@ start_servers() {
   server mongodb mongo -- mongod --replSet rs0 --bind_ip "127.0.0.1,$node_address" --wiredTigerCacheSizeGB 0.25
   server postgres postgres --env POSTGRES_USER=sightline --env POSTGRES_DB=sightline --env POSTGRES_PASSWORD="$database_password"
   server redis redis -- redis-server --save '' --appendonly no
-  within 120 "MongoDB" initiate_mongodb
-  for port in 9092 5432 6379; do within 180 "the server on port $port" answers "$port"; done
+  within 300 "MongoDB" initiate_mongodb
+  for port in 9092 5432 6379; do within 300 "the server on port $port" answers "$port"; done
 }
 
 answers() { (: >"/dev/tcp/$node_address/$1"); }
