@@ -83,7 +83,8 @@ pub async fn run(
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let health = health(&config, &deps);
+    let listener = listener.into().traced(deps.traces.clone());
+    let health = health(&config, &deps).until(listener.leaving());
     // A failure of the consumer ends the streams, and a failure of the server ends the consumer.
     let stop = stop.child_token();
     // Accept connections only when the window is filled: a client without a cursor starts at the present end of the topic.
@@ -104,7 +105,6 @@ pub async fn run(
         stop.cancel();
         result
     };
-    let listener = listener.into().traced(deps.traces.clone());
     let serving = async {
         let result = platform::http::serve(listener, router, limits, stop.clone()).await;
         stop.cancel();

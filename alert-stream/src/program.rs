@@ -77,10 +77,10 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let verifier = verifier(&callers).await?;
     let deps = connect(&topics, &kafka, &callers, verifier.clone()).await?;
     let deps = Deps { traces: traces.service("alert-stream"), ..deps };
-    let listener = http::listen(&listen).await?;
-    let health = crate::health(&config, &deps);
+    let mut listener = http::listen(&listen).await?;
+    let stop = listener.leave(shutdown::on_signal()?);
+    let health = crate::health(&config, &deps).until(listener.leaving());
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
     let running = async {
         tokio::try_join!(
             crate::run(config, deps.clone(), listener, stop.clone()),

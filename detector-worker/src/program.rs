@@ -111,9 +111,10 @@ async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
     let traces = TraceExporter::start(&operator.traces)?;
-    let listener = http::listen(listen).await?.traced(traces.service("detector-worker"));
-    let ports = OperatorPorts::open(&operator, &Health::default(), axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
+    let mut listener = http::listen(listen).await?.traced(traces.service("detector-worker"));
+    let stop = listener.leave(shutdown::on_signal()?);
+    let health = Health::default().until(listener.leaving());
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let detectors = crate::detectors(&config, &shared)?;
     let running = async {
         tokio::try_join!(

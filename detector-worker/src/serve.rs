@@ -69,7 +69,9 @@ pub async fn serve(
         max_bytes: shared.frames.max_frame_bytes,
     };
     tracing::info!("the engine serves {}/detect", listener.url()?);
-    platform::http::serve(listener, router(Arc::new(engine)), Limits::default(), stop).await
+    // The port opens after the models are loaded, so the engine is healthy whenever it responds.
+    let health = Health::default().until(listener.leaving());
+    platform::http::serve(listener, router(Arc::new(engine)).merge(health.router()), Limits::default(), stop).await
 }
 
 struct Engine {
@@ -85,8 +87,7 @@ fn router(engine: Arc<Engine>) -> Router {
     let unknown_path = || async { ServeError::NotFound.into_response() };
     let other_method = || async { ServeError::Method.into_response() };
     let routes = Router::new().route("/detect", post(detect).fallback(other_method)).fallback(unknown_path);
-    // The port opens after the models are loaded, so the engine is healthy whenever it responds.
-    routes.with_state(engine).merge(Health::default().router())
+    routes.with_state(engine)
 }
 
 #[derive(Deserialize)]

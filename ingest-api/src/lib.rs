@@ -68,11 +68,11 @@ pub async fn run(
     SettingErrors::result_of(|errors| config.check(&shared, errors))?;
     let limits = BacklogLimits::of(shared.topics.load()?.get(TopicRole::Frames));
     let groups = config.workers.names(&shared.frames);
-    let health = health(&config, &deps);
+    let listener = listener.into().traced(deps.traces.clone());
+    let health = health(&config, &deps).until(listener.leaving());
     let app = http::App::new(config, &shared, &deps, stop.clone())?;
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
-    let listener = listener.into().traced(deps.traces.clone());
     let serving = serve(listener, http::router(app, &health), Limits::default(), stop);
     tokio::try_join!(serving, replies, backlog)?;
     Ok(())

@@ -110,10 +110,10 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let deps = connect(&connections, &shared, &tokens, &config).await?;
     let deps = Deps { traces: traces.service("ingest-api"), ..deps };
     let accounts_service = deps.accounts_service.clone();
-    let health = ingest_api::health(&config, &deps);
-    let listener = http::listen(&listen).await?;
+    let mut listener = http::listen(&listen).await?;
+    let stop = listener.leave(shutdown::on_signal()?);
+    let health = ingest_api::health(&config, &deps).until(listener.leaving());
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
     let running = async {
         tokio::try_join!(
             ingest_api::run(config, shared, deps, listener, stop.clone()),

@@ -1,5 +1,5 @@
-# Sourced by scripts/kubernetes-check: a control plane of real programs on the loopback interface. kwok plays the nodes: it says
-# that their pods run, and starts no program.
+# Sourced by scripts/kubernetes-check and scripts/kubernetes/real/run.sh: a control plane of real programs on the loopback interface.
+# Without a real node, kwok plays the nodes: it says that their pods run, and starts no program.
 # shellcheck shell=bash
 
 processes=()
@@ -42,7 +42,7 @@ all_run() {
   for pid in "${processes[@]}"; do kill -0 "$pid" 2>/dev/null || { tail -n 5 "$work"/*.log >&2; return 1; }; done
 }
 
-start_cluster() {
+start_control_plane() {
   local etcd_port peer_port token
   etcd_port=$(free_port 24379)
   peer_port=$(free_port $((etcd_port + 1)))
@@ -57,14 +57,14 @@ start_cluster() {
   launch kube-apiserver kube-apiserver --etcd-servers "http://127.0.0.1:$etcd_port" --cert-dir "$work/certificates" \
     --bind-address 127.0.0.1 --secure-port "$api_port" --token-auth-file "$work/tokens.csv" --authorization-mode RBAC \
     --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$work/accounts.key" \
-    --service-account-signing-key-file "$work/accounts.key" --service-cluster-ip-range 10.96.0.0/16 --endpoint-reconciler-type none
+    --service-account-signing-key-file "$work/accounts.key" --service-cluster-ip-range 10.96.0.0/16 --endpoint-reconciler-type none \
+    --kubelet-preferred-address-types InternalIP
   write_kubeconfig "$token"
-  within 60 "the API server" kubectl get --raw /readyz
-  # The nodes send no heartbeat. After the grace period, 50 s by default, their pods would not be ready any more.
+  within 180 "the API server" kubectl get --raw /readyz
+  # kwok's nodes send no heartbeat. After the grace period, 50 s by default, their pods would not be ready any more.
   launch kube-controller-manager kube-controller-manager --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0 \
     --service-account-private-key-file "$work/accounts.key" --node-monitor-grace-period 2h
   launch kube-scheduler kube-scheduler --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0
-  start_kwok
 }
 
 write_kubeconfig() {

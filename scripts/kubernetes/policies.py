@@ -81,7 +81,9 @@ BROKEN = {
         lambda items: pod(items).update(terminationGracePeriodSeconds=30),
         lambda items: pod(items).pop("terminationGracePeriodSeconds"),
         lambda items: change(items, "SIGHTLINE_STOP_GRACE_SECONDS", "60"),
+        lambda items: change(items, "SIGHTLINE_STOP_DELAY_SECONDS", "10"),
     ],
+    "stop-delay": [lambda items: change(items, "SIGHTLINE_STOP_DELAY_SECONDS", "0")],
     "unmounted-secret": [
         lambda items: environment(items).append(
             {"name": "SIGHTLINE_SMTP_URL_FILE", "value": "/run/secrets/sightline/missing"}

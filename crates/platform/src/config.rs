@@ -35,6 +35,12 @@ pub struct HttpArgs {
     /// none when not set
     #[arg(long, env = "SIGHTLINE_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub cors_origins: Vec<String>,
+
+    /// Time after a stop signal in which the port still serves, for load balancers and clients to go elsewhere: /readyz returns
+    /// 503, and each response closes its connection. A bare number is in seconds
+    #[arg(long = "stop-delay-seconds", env = "SIGHTLINE_STOP_DELAY_SECONDS", default_value = "0s", value_name = "DURATION",
+        value_parser = settings::seconds(0..=600))]
+    pub stop_delay: Duration,
 }
 
 /// The operator's ports, the log, traces, and the time that a stop may take.

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, CheckResult> + Send + Sync>;
 
@@ -27,10 +28,11 @@ pub enum CheckResult {
     Failed(String),
 }
 
-/// Named checks. A service is ready when none has failed.
+/// Named checks. A service is ready when none has failed, until it is about to stop.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Vec<(String, Check)>,
+    leaving: Option<CancellationToken>,
 }
 
 impl Health {
@@ -124,6 +126,13 @@ impl Health {
         self
     }
 
+    /// From `leaving` on, the service is not ready, so that load balancers send no more requests.
+    #[must_use]
+    pub fn until(mut self, leaving: CancellationToken) -> Self {
+        self.leaving = Some(leaving);
+        self
+    }
+
     /// Runs all checks concurrently.
     pub async fn run(&self) -> Vec<(String, CheckResult)> {
         join_all(self.checks.iter().map(|(name, check)| check().map(|result| (name.clone(), result)))).await
@@ -146,6 +155,9 @@ impl Health {
     }
 
     async fn answer(&self) -> Response {
+        if self.leaving.as_ref().is_some_and(CancellationToken::is_cancelled) {
+            return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "stopping", "checks": {}}))).into_response();
+        }
         let results = self.run().await;
         let (mut status, mut word) = (StatusCode::OK, "ok");
         let mut checks = Map::new();
@@ -176,6 +188,16 @@ mod tests {
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_about_to_stop_is_not_ready() {
+        let leaving = CancellationToken::new();
+        let health = Health::default().with("bus", || async { Ok::<(), String>(()) }).until(leaving.clone());
+        assert_eq!(answer(&health).await.0, StatusCode::OK);
+        leaving.cancel();
+        let expected = json!({"status": "stopping", "checks": {}});
+        assert_eq!(answer(&health).await, (StatusCode::SERVICE_UNAVAILABLE, expected));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! Every service uses the same code: [`listen`] opens the port, [`serve`] serves requests on it: HTTP/1.1, with TLS 1.2 or
 //! 1.3 if a certificate is set.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::HttpArgs;
+use crate::shutdown;
 use crate::traces::Traces;
 use settings::{Check, SettingErrors};
 
@@ -94,9 +97,24 @@ pub struct Listener {
     tcp: TcpListener,
     tls: Option<Tls>,
     edge: Edge,
+    stop_delay: Duration,
+    leaving: CancellationToken,
 }
 
 impl Listener {
+    /// From `announced` on, each response closes its connection, so that the client opens the next one to another instance. Returns
+    /// the token by which the service stops, after the delay of the settings.
+    pub fn leave(&mut self, announced: CancellationToken) -> CancellationToken {
+        let stop = shutdown::after(self.stop_delay, &announced);
+        self.leaving = announced;
+        stop
+    }
+
+    /// The announcement of a stop.
+    pub fn leaving(&self) -> CancellationToken {
+        self.leaving.clone()
+    }
+
     /// The local address.
     ///
     /// # Errors
@@ -141,7 +159,7 @@ impl Listener {
 /// A port without TLS and CORS.
 impl From<TcpListener> for Listener {
     fn from(tcp: TcpListener) -> Self {
-        Self { tcp, tls: None, edge: Edge::default() }
+        Self { tcp, tls: None, edge: Edge::default(), stop_delay: Duration::ZERO, leaving: CancellationToken::new() }
     }
 }
 
@@ -153,7 +171,7 @@ pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
     let (tls, cors) = (Tls::from_settings(settings)?, cors::layer(&settings.cors_origins)?);
     let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
     let edge = Edge { encrypted: tls.is_some(), cors, ..Edge::default() };
-    Ok(Listener { tcp, tls, edge })
+    Ok(Listener { tls, edge, stop_delay: settings.stop_delay, ..Listener::from(tcp) })
 }
 
 /// Checks that certificates are readable and match their key, and that origins are valid.
@@ -186,7 +204,7 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Listener { tcp, tls, edge } = listener.into();
+    let Listener { tcp, tls, edge, leaving, .. } = listener.into();
     raise_file_limit(limits.connections);
     // The task that reloads certificates ends together with the port.
     let serving = stop.child_token();
@@ -194,20 +212,16 @@ pub async fn serve(
     if let Some(tls) = tls.clone() {
         tokio::spawn(serving.clone().run_until_cancelled_owned(tls.reload_changes(limits.tls_reload)));
     }
-    let port = Arc::new(Port { router: edge.around(router), protocol: protocol(&limits), limits, tls, stop: serving });
+    let router = edge.around(router);
+    let port = Arc::new(Port { router, protocol: protocol(&limits), limits, tls, leaving, stop: serving });
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(limits.connections));
     while let Some(accepted) = accept(&tcp, &permits, &stop).await {
-        if port.bound(&accepted.stream) {
-            let watcher = graceful.watcher();
-            // Two futures, so that a plain connection does not need the memory of an encrypted one.
-            match &port.tls {
-                Some(tls) => tokio::spawn(port.clone().encrypted(tls.acceptor(), accepted, watcher)),
-                None => tokio::spawn(port.clone().plain(accepted, watcher)),
-            };
-        }
+        port.spawn(accepted, graceful.watcher());
     }
-    drop(tcp);
+    for accepted in backlog(tcp, &permits) {
+        port.spawn(accepted, graceful.watcher());
+    }
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still open {:?} after the stop; their connections were closed", limits.drain);
     }
@@ -233,10 +247,22 @@ struct Port {
     protocol: http1::Builder,
     limits: Limits,
     tls: Option<Tls>,
+    leaving: CancellationToken,
     stop: CancellationToken,
 }
 
 impl Port {
+    fn spawn(self: &Arc<Self>, accepted: Accepted, watcher: Watcher) {
+        if !self.bound(&accepted.stream) {
+            return;
+        }
+        // Two futures, so that a plain connection does not need the memory of an encrypted one.
+        match &self.tls {
+            Some(tls) => tokio::spawn(self.clone().encrypted(tls.acceptor(), accepted, watcher)),
+            None => tokio::spawn(self.clone().plain(accepted, watcher)),
+        };
+    }
+
     /// Sets the kernel's send buffer. Returns whether it succeeded.
     fn bound(&self, stream: &TcpStream) -> bool {
         let Some(bytes) = self.limits.send_buffer else { return true };
@@ -272,12 +298,20 @@ impl Port {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, min_rate) = (self.router.clone(), self.limits.body);
+        let (router, min_rate, leaving) = (self.router.clone(), self.limits.body, self.leaving.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request: Request<Body> = request.map(|body| min_rate_body::with_min_rate(body, min_rate));
             request.extensions_mut().insert(ConnectInfo(peer));
             // A router is always ready; each clone handles one request.
-            router.clone().call(request)
+            let answering = router.clone().call(request);
+            let leaving = leaving.clone();
+            async move {
+                let mut response = answering.await?;
+                if leaving.is_cancelled() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         // A client that disconnects or sends invalid HTTP is not an error of the service. hyper has sent a response if possible.
         if let Err(error) = watcher.watch(self.protocol.serve_connection(TokioIo::new(io), service)).await {
@@ -321,9 +355,21 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, stop: &Cancell
     stop.run_until_cancelled(accepted).await.flatten()
 }
 
+/// Closes the port. Returns the connections that the kernel has accepted already: it would reset them, and their clients count
+/// them as open.
+fn backlog(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let waiting = || {
+        let permit = permits.clone().try_acquire_owned().ok()?;
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(Accepted { stream: TcpStream::from_std(stream).ok()?, peer, permit })
+    };
+    std::iter::from_fn(waiting).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -33,6 +33,22 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Returns a token that is cancelled `delay` after `announced`: what a service stops by, while its port turns clients away from
+/// `announced` on.
+pub fn after(delay: Duration, announced: &CancellationToken) -> CancellationToken {
+    if delay.is_zero() {
+        return announced.clone();
+    }
+    let (announced, stop) = (announced.clone(), CancellationToken::new());
+    let token = stop.clone();
+    tokio::spawn(async move {
+        announced.cancelled().await;
+        tokio::time::sleep(delay).await;
+        token.cancel();
+    });
+    stop
+}
+
 /// Work that a signal ended, and what became of it.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; {0}")]

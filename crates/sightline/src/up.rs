@@ -110,13 +110,14 @@ impl Up {
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::init(&self.operator.log, self.operator.log_format)?;
         platform::telemetry::start_metrics();
-        let stop = platform::shutdown::on_signal()?;
+        let announced = platform::shutdown::on_signal()?;
         create_private_files();
         // Locks the folder first: a second `up` has both the folder and the port of the first, and the lock names the process.
         let folder = self.data_dir.create()?;
         let lock = dependencies::lock(&self, &folder)?;
         // Binds the port next: a port in use is the most common mistake, and the check is cheap.
-        let public = platform::http::listen(&self.http).await?;
+        let mut public = platform::http::listen(&self.http).await?;
+        let stop = public.leave(announced);
         let traces = TraceExporter::start(&self.operator.traces)?;
         let dependencies = Dependencies::open(&self, folder, lock, &traces).await?;
         let inner =
@@ -138,7 +139,7 @@ impl Up {
         // The journal must survive a crash, so it is in the data folder and not in the system's temporary folder.
         self.worker.worker_state_dir.get_or_insert(dependencies.folder.join("worker"));
         self.ingest.alert_stream_url = format!("http://{}", inner.local_addr()?).parse()?;
-        let health = self.health(&dependencies);
+        let health = self.health(&dependencies).until(public.leaving());
         let extra = crate::dlq::admin::router(dependencies.bus.clone());
         let ports = OperatorPorts::open(&self.operator, &health, extra).await?;
         // Requests to this port come through the public one, which logs them.

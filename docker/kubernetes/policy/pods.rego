@@ -99,10 +99,24 @@ deny contains sprintf("stop-time: %s: it is killed after %d s, before its %d s a
 	some container in service.spec.template.spec.containers
 	some variable in container.env
 	variable.name == "SIGHTLINE_STOP_GRACE_SECONDS"
-	needed := to_number(variable.value) + object.get(container, ["lifecycle", "preStop", "sleep", "seconds"], 0)
+	needed := to_number(variable.value) + sum(stop_delays(container))
 	killed := object.get(service.spec.template.spec, "terminationGracePeriodSeconds", 30)
 	killed <= needed
 }
+
+# A pod gets requests until every node knows that it leaves its Service.
+deny contains sprintf("stop-delay: %s: it closes its port as soon as it is asked to stop", [named(service)]) if {
+	some service in services
+	some container in service.spec.template.spec.containers
+	some port in container.ports
+	port.name == "http"
+	sum(stop_delays(container)) < 1
+}
+
+stop_delays(container) := [to_number(variable.value) |
+	some variable in container.env
+	variable.name == "SIGHTLINE_STOP_DELAY_SECONDS"
+]
 
 # Else the program stops at its start, because it cannot read the file.
 deny contains sprintf("unmounted-secret: %s: nothing is mounted at %s", [named(entry.workload), path]) if {

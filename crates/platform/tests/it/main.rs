@@ -7,6 +7,7 @@ mod certificates;
 mod edge;
 mod operator_ports;
 mod slow_clients;
+mod stopping;
 mod test_server;
 mod tls;
 mod traces;

@@ -44,6 +44,7 @@ pub fn plain() -> HttpArgs {
         tls_key: None,
         tls_client_ca: None,
         cors_origins: Vec::new(),
+        stop_delay: Duration::ZERO,
     }
 }
 
@@ -83,7 +84,7 @@ pub fn client(authority: &Authority) -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().tls_built_in_root_certs(false).add_root_certificate(authority)
 }
 
-fn routes() -> Router {
+pub fn routes() -> Router {
     Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/length", post(length))

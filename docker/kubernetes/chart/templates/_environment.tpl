@@ -26,6 +26,7 @@ service win over those of all services.
 {{- if has "adminToken" $component.needs }}
 - {name: SIGHTLINE_TOKEN_ISSUER, value: {{ $values.publicUrl | quote }}}
 - {name: SIGHTLINE_HTTP_ADDR, value: "0.0.0.0:8000"}
+- {name: SIGHTLINE_STOP_DELAY_SECONDS, value: {{ $values.stopDelaySeconds | quote }}}
 {{- end }}
 {{- if $component.values }}
 - {name: SIGHTLINE_PROBE_ADDR, value: "0.0.0.0:9601"}

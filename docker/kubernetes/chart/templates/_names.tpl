@@ -39,5 +39,5 @@ sightline.detector-worker.{{ .Values.detectors | sortAlpha | uniq | join "+" }}
 
 {{/* The seconds from the request to stop a pod until it is killed. */}}
 {{- define "sightline.stopSeconds" -}}
-{{ add .Values.stopGraceSeconds .Values.preStopSeconds 5 }}
+{{ add .Values.stopGraceSeconds .Values.stopDelaySeconds 5 }}
 {{- end }}

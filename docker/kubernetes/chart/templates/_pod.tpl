@@ -68,11 +68,6 @@ containers:
       {{- end }}
       - {name: probe, containerPort: 9601}
     {{- include "sightline.probes" . | nindent 4 }}
-    {{- if has "adminToken" $component.needs }}
-    lifecycle:
-      preStop:
-        sleep: {seconds: {{ .root.Values.preStopSeconds }}}
-    {{- end }}
     resources: {{ $values.resources | toJson }}
     {{- else }}
     resources:

@@ -1,0 +1,19 @@
+# Sourced by scripts/compose-check and scripts/kubernetes-real, after during.sh: builds the programs of this checkout, for the image that
+# scripts/compose/image.sh makes of them.
+# shellcheck shell=bash
+
+# stage_programs FOLDER: the programs under their names in the image, without the lines of debugging.
+stage_programs() {
+  local program
+  choose_rust || die "no suitable Rust found: run scripts/setup"
+  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p ingest-api
+  mkdir -p "$1/out/bin" "$1/out/lib" "$1/out/models" "$1/out/share"
+  for program in sightline ingest-api; do
+    install -s -m 755 "$CARGO_TARGET_DIR/release/$program" "$1/out/bin/"
+  done
+  cp "$ort_dylib" "$1/out/lib/libonnxruntime.so"
+  "$1/out/bin/sightline" models pull centerface
+  cp "$SIGHTLINE_MODELS_DIR/centerface.onnx" "$1/out/models/"
+  "$root/scripts/crate-licences" >"$1/out/share/crates.NOTICE"
+  printf 'FROM scratch\nCOPY out /out\n' >"$1/Dockerfile"
+}
