@@ -17,6 +17,17 @@ if grep -q '^flags' /proc/cpuinfo && ! grep -q '^flags.* avx ' /proc/cpuinfo; th
   fault "this processor has no AVX, which MongoDB needs"
 fi
 
+case ${PUBLIC_URL:-http://} in
+  http://* | https://*) ;;
+  *) fault "PUBLIC_URL=$PUBLIC_URL must begin with https:// or http://, because it is the issuer in tokens" ;;
+esac
+
+case $LEAST_FREE_MB in
+  '' | *[!0-9]*)
+    fault "LEAST_FREE_MB=$LEAST_FREE_MB must be a number of MB, without a unit"
+    LEAST_FREE_MB=0
+    ;;
+esac
 free=$(df -Pm /blobs | awk 'NR == 2 {print $4}')
 if [ "$free" -lt "$LEAST_FREE_MB" ]; then
   fault "the disk of Docker's volumes has $free MB free; LEAST_FREE_MB=$LEAST_FREE_MB are wanted"

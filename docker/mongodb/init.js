@@ -11,8 +11,9 @@ function passwordOf(user) {
   return fs.readFileSync(`/run/secrets/${secrets[user]}`, "utf8").trim();
 }
 
+// The shell itself waits 2 s for a server, which is not enough on a full processor.
 function connect() {
-  return new Mongo("mongodb://127.0.0.1:27017/?directConnection=true").getDB("admin");
+  return new Mongo("mongodb://127.0.0.1:27017/?directConnection=true&serverSelectionTimeoutMS=60000").getDB("admin");
 }
 
 function initiate() {
@@ -38,6 +39,7 @@ function signIn(user, password) {
     admin.auth(user, password);
     return admin;
   } catch (error) {
+    if (error.codeName !== "AuthenticationFailed") throw error;
     return undefined;
   }
 }

@@ -45,8 +45,9 @@ builders() { docker compose config --format json | jq '[.services[] | select(.bu
 use "$root/compose.yaml"
 [ "$(builders)" = 1 ] || fail "not exactly one service builds the image"
 
-grep --no-filename --only-matching --extended-regexp '\$\{[A-Z_]+' "$docker"/compose*.yaml "$root"/{,.devcontainer/}compose.yaml \
-  | tr --delete '${' | sort --unique | comm -23 - <(settings_of_compose | sort) >"$work/undocumented"
+# `${NAME…}`, and `NAME:` without a value, which passes on what .env or the shell has.
+grep --no-filename --only-matching --extended-regexp '\$\{[A-Z_]+|^ +[A-Z_]+:$' "$docker"/compose*.yaml \
+  "$root"/{,.devcontainer/}compose.yaml | tr --delete '${ :' | sort --unique | comm -23 - <(settings_of_compose | sort) >"$work/undocumented"
 [ ! -s "$work/undocumented" ] || fail ".env.example lacks: $(paste -sd' ' "$work/undocumented")"
 
 # What the files of settings select.

@@ -40,6 +40,27 @@ compose down --volumes --timeout 2
 use "$docker/compose.yaml"
 ok "without AVX nothing starts"
 
+LEAST_FREE_MB=2GB PUBLIC_URL=sightline.test refused 'preflight.* exit' docker compose up --detach
+logged preflight 'LEAST_FREE_MB=2GB must be a number'
+logged preflight 'PUBLIC_URL=sightline.test must begin with https://'
+nothing_runs
+compose down --volumes --timeout 2
+ok "with wrong settings nothing starts, and preflight names each"
+
+use "$docker/compose.yaml" "$docker/compose.tls.yaml"
+mkdir -p "$TLS_DIR"
+refused 'certs.* exit' docker compose up --detach
+logged certs 'server.pem.*No such file'
+"$sightline" certs dev --out "$TLS_DIR" --host localhost >/dev/null
+"$sightline" certs dev --out "$work/other" --host localhost >/dev/null
+cp "$work/other/server.key" "$TLS_DIR"
+refused 'certs.* exit' docker compose up --detach
+logged certs 'key values mismatch'
+nothing_runs
+compose down --volumes --timeout 2
+use "$docker/compose.yaml"
+ok "without a certificate and its key nothing starts, and nginx's own check names the cause"
+
 SIGHTLINE_IMAGE=sightline:none refused 'sightline:none' docker compose up --detach
 nothing_runs
 compose down --volumes --timeout 2

@@ -5,6 +5,7 @@ def is_password: (.value | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|T
 
 def broken:
   if .value.logging.options."max-size" == null or .value.logging.options."max-file" == null then "no limit of its log" else empty end,
+  if (once | not) and .key != "dev" and .value.restart != "always" then "it stays away after a crash of the engine" else empty end,
   if (once | not) and .value.mem_limit == null then "no limit of its memory" else empty end,
   if (once or .key == "dev" | not) and ((.value.security_opt // []) | index("no-new-privileges:true") | not)
   then "it may gain privileges" else empty end,
