@@ -77,10 +77,17 @@ import_images() {
     || die "containerd does not take the images: $(cat "$work/import.log")"
 }
 
-# start_node GROUP: the control group of everything that the node runs; who made it removes it.
+# make_group GROUP: the control group of all containers. To the scheduler they are together one process beside each of the machine's
+# others, so the group gets the weight of thirty.
+make_group() {
+  local controller
+  for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller$1"; done
+  [ ! -f "/sys/fs/cgroup/cpu/$1/cpu.shares" ] || echo 30720 >"/sys/fs/cgroup/cpu/$1/cpu.shares"
+}
+
+# start_node GROUP
 start_node() {
-  local group=$1 controller
-  for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller$group"; done
+  local group=$1
   cat >"$work/kubelet.yaml" <<CONFIG
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

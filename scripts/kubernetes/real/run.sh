@@ -144,6 +144,7 @@ token=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
 photo=$(photograph)
 
 connect_node
+make_group "$group"
 start_servers
 cover_machine
 start_containerd
