@@ -13,12 +13,12 @@ const MAX_TEXT: usize = 256;
 /// Maximum length of an id in bytes. The longest is a detection id: `<frame id>-<detector>-<n>`.
 const MAX_ID: usize = 96;
 
-/// A position in a list that is ordered by time, then id.
+/// A position in a list that is ordered by time, then id. All items of a list that is ordered by name have the time 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageCursor {
     /// Time of the last item of the previous page.
     pub at: Timestamp,
-    /// Id of the last item of the previous page.
+    /// Id of the last item of the previous page; its name in a list ordered by name.
     pub id: String,
 }
 
@@ -47,7 +47,7 @@ impl PageCursor {
         let (Some(VERSION), Some(at), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(CursorError);
         };
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
             return Err(CursorError);
         }
