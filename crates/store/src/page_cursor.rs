@@ -65,12 +65,15 @@ mod tests {
     #[test]
     fn a_cursor_round_trips() {
         for at in ["2026-01-02T03:04:05.123456Z", "1969-12-31T23:59:59.999999Z", "9999-12-30T00:00:00Z"] {
-            let id = "01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295".to_owned();
-            let cursor = PageCursor { at: at.parse().unwrap(), id };
-            let text = cursor.encode();
-            assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
-            assert!(text.len() <= MAX_TEXT, "{}", text.len());
-            assert_eq!(PageCursor::decode(&text), Ok(cursor));
+            for id in
+                ["01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295", "..Gate_1.a-b."]
+            {
+                let cursor = PageCursor { at: at.parse().unwrap(), id: id.to_owned() };
+                let text = cursor.encode();
+                assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
+                assert!(text.len() <= MAX_TEXT, "{}", text.len());
+                assert_eq!(PageCursor::decode(&text), Ok(cursor));
+            }
         }
     }
 

@@ -120,7 +120,8 @@ mod tests {
         for second in (0..seconds).step_by(2) {
             let frame = FrameId::now();
             last.push(frame);
-            activity.add(after(second), FrameSpan { from: after(second), to: after(second + 1), frames: 10, last: frame });
+            activity
+                .add(after(second), FrameSpan { from: after(second), to: after(second + 1), frames: 10, last: frame });
         }
         (activity, last)
     }

@@ -298,7 +298,11 @@ impl MongoDocuments {
         let mut activity = doc.activity.clone().unwrap_or_default().into_activity()?;
         activity.add(sent.captured_at, sent.span);
         let expires = doc.expires_at.is_some();
-        let revision = if doc.revision == 0 { doc! { "$exists": false } } else { doc! { "$eq": doc.revision } };
+        let revision = if doc.revision == 0 {
+            doc! { "$exists": false }
+        } else {
+            doc! { "$eq": doc.revision }
+        };
         let unchanged = doc! { "_id": &doc.id, "revision": revision, "expires_at": { "$exists": expires } };
         let mut change =
             doc! { "$set": { "activity": to_bson(&ActivityDoc::of(&activity))?, "revision": doc.revision + 1 } };

@@ -87,7 +87,10 @@ impl ActivityDoc {
             Ok(FrameSpan { from: time(doc.from)?, to: time(doc.to)?, frames: doc.frames.unsigned_abs(), last })
         };
         let last_frame_at = self.last_frame_at.map(time).transpose()?;
-        Ok(StreamActivity { last_frame_at, spans: self.spans.into_iter().map(span).collect::<Result<_, StoreError>>()? })
+        Ok(StreamActivity {
+            last_frame_at,
+            spans: self.spans.into_iter().map(span).collect::<Result<_, StoreError>>()?,
+        })
     }
 }
 
