@@ -59,7 +59,7 @@ async fn bad_parameters_are_refused_with_a_hint() {
         ("GET", "/v1/rules?limit=5", "no parameters"),
         ("GET", "/v1/streams?limit=0", "1 to 1000"),
         ("GET", "/v1/streams?cursor=abc", "next_cursor"),
-        ("GET", "/v1/streams?stream=a", "the parameters are limit, cursor"),
+        ("GET", "/v1/streams?stream=a", "the parameters are cursor, limit"),
         ("GET", "/v1/streams/a%20b", "A-Z a-z 0-9"),
         ("DELETE", "/v1/streams/a%2Fb", "A-Z a-z 0-9"),
         ("GET", "/detections?skip=-1", "from 0"),

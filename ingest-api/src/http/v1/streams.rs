@@ -97,7 +97,7 @@ pub async fn list(
 /// One stream.
 #[utoipa::path(
     get, path = "/v1/streams/{name}", operation_id = "get_stream", tag = "streams",
-    params(("name" = StreamName, Path, description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
     responses(
         (status = 200, body = StreamView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
@@ -118,7 +118,7 @@ pub async fn one(
 /// its detectors process the frame.
 #[utoipa::path(
     put, path = "/v1/streams/{name}", operation_id = "set_stream", tag = "streams", request_body = StreamSettings,
-    params(("name" = StreamName, Path, description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
     responses(
         (status = 200, body = StreamView),
         (status = 409, body = Problem, content_type = "application/problem+json",
@@ -156,7 +156,7 @@ pub async fn set(
 /// settings.
 #[utoipa::path(
     delete, path = "/v1/streams/{name}", operation_id = "delete_stream", tag = "streams",
-    params(("name" = StreamName, Path, description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
     responses(
         (status = 204, description = "The stream is deleted"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
@@ -179,7 +179,7 @@ pub async fn remove(
 /// a report that is not renewed for 60 seconds is shown as `unknown`.
 #[utoipa::path(
     put, path = "/v1/streams/{name}/state", operation_id = "report_stream_state", tag = "streams", request_body = StreamReport,
-    params(("name" = StreamName, Path, description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
     responses(
         (status = 204, description = "The report is stored"),
         (status = 409, body = Problem, content_type = "application/problem+json",
