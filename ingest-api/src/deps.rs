@@ -13,7 +13,7 @@ use store::{Blobs, Documents, FilesInUse};
 pub struct Deps {
     /// The message bus.
     pub bus: Arc<dyn Bus>,
-    /// Results, detections, alerts and rules.
+    /// Results, detections, alerts, rules and streams.
     pub documents: Arc<dyn Documents>,
     /// Images.
     pub blobs: Arc<dyn Blobs>,

@@ -7,7 +7,7 @@
 //!             └─ GET /v1/alerts ◀── alert-stream
 //! ```
 //!
-//! In: images, external detections, rules, queries. Out: frame and result events on the bus; pages, counts and images.
+//! In: images, external detections, rules, settings and reports of streams, queries. Out: frame and result events on the bus; pages, counts and images.
 //! Guarantees: 202 means that the broker has stored the frame; bad input gets a 4xx problem as soon as its first bytes
 //! are invalid; memory is bounded, and beyond the limit clients get 503 with `Retry-After`. This service never decodes
 //! images, because malicious input may crash a decoder, and a crash must not stop the API.
@@ -26,6 +26,8 @@ mod proxy_network;
 mod rated_rules;
 mod recent_keys;
 mod replies;
+mod sent_frames;
+mod stream_detectors;
 
 use contracts::TopicRole;
 use platform::Health;
@@ -73,7 +75,13 @@ pub async fn run(
     let app = http::App::new(config, &shared, &deps, stop.clone())?;
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
-    let serving = serve(listener, http::router(app, &health), Limits::default(), stop);
-    tokio::try_join!(serving, replies, backlog)?;
+    app.stream_detectors.start(&stop).await;
+    let serving = serve(listener, http::router(app.clone(), &health), Limits::default(), stop.clone());
+    let streams = async {
+        tokio::join!(app.stream_detectors.keep_fresh(&stop), app.sent_frames.write_until(&stop));
+        Ok(())
+    };
+    tokio::try_join!(serving, replies, backlog, streams)?;
+    app.sent_frames.write_last().await;
     Ok(())
 }

@@ -9,13 +9,13 @@ use store::relational::Role;
 /// A scope of OAuth 2.0 (RFC 6749, 3.3). Each allows one kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// Send frames and detections.
+    /// Send frames and detections, and report the state of streams.
     FramesWrite,
-    /// Read frames, detections, statistics and rules.
+    /// Read frames, detections, statistics, streams and rules.
     DetectionsRead,
     /// Read alerts, as a stream and as a list.
     AlertsRead,
-    /// Change rules.
+    /// Change rules and the settings of streams.
     RulesWrite,
     /// Enrol and erase faces. Reserved: no route requires it yet.
     FacesWrite,
@@ -53,10 +53,10 @@ impl Scope {
     /// Description in the OpenAPI document.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::FramesWrite => "Send frames and detections",
-            Self::DetectionsRead => "Read frames, detections, statistics and rules",
+            Self::FramesWrite => "Send frames and detections, and report the state of streams",
+            Self::DetectionsRead => "Read frames, detections, statistics, streams and rules",
             Self::AlertsRead => "Read alerts, as a stream and as a list",
-            Self::RulesWrite => "Change rules",
+            Self::RulesWrite => "Change rules and the settings of streams",
             Self::FacesWrite => "Enrol and erase faces (reserved: no route requires it yet)",
             Self::FacesRead => "Verify and search faces (reserved: no route requires it yet)",
             Self::Admin => "Read every tenant's data and manage users",

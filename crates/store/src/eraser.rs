@@ -32,7 +32,7 @@ pub fn tenant_erasers(documents: &Arc<dyn Documents>, blobs: &Arc<dyn Blobs>) ->
     std::iter::once(documents).chain(blobs).collect()
 }
 
-/// Erases results, detections, alerts and rules.
+/// Erases results, detections, alerts, rules and streams.
 struct DocumentsEraser(Arc<dyn Documents>);
 
 #[async_trait]

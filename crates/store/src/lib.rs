@@ -1,7 +1,7 @@
 //! Storage: documents in MongoDB or SQLite ([`Documents`]), images in S3 or a folder ([`Blobs`]), accounts in PostgreSQL or
 //! SQLite ([`relational`]).
 //!
-//! In: results and alerts from the indexer, rules from the API, images from the API and the workers. Out: pages, counts
+//! In: results and alerts from the indexer, rules and streams from the API, images from the API and the workers. Out: pages, counts
 //! and images.
 //!
 //! Guarantees:
@@ -28,6 +28,7 @@ mod schema_step;
 mod sqlite;
 mod sqlite_copy;
 mod stored_docs;
+mod streams;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
@@ -45,8 +46,11 @@ pub use results::{
 pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
 pub use sqlite_copy::{copy_accounts, copy_documents, copy_sqlite};
+pub use streams::{
+    FrameSpan, PutStreamOutcome, SentFrames, StoredReport, StoredStream, StreamActivity, StreamDetectors, StreamStore,
+};
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
-pub trait Documents: ResultStore + RuleStore {}
+pub trait Documents: ResultStore + RuleStore + StreamStore {}
 
-impl<T: ResultStore + RuleStore> Documents for T {}
+impl<T: ResultStore + RuleStore + StreamStore> Documents for T {}

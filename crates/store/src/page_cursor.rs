@@ -13,12 +13,12 @@ const MAX_TEXT: usize = 256;
 /// Maximum length of an id in bytes. The longest is a detection id: `<frame id>-<detector>-<n>`.
 const MAX_ID: usize = 96;
 
-/// A position in a list that is ordered by time, then id.
+/// A position in a list that is ordered by time, then id. All items of a list that is ordered by name have the time 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageCursor {
     /// Time of the last item of the previous page.
     pub at: Timestamp,
-    /// Id of the last item of the previous page.
+    /// Id of the last item of the previous page; its name in a list ordered by name.
     pub id: String,
 }
 
@@ -47,7 +47,7 @@ impl PageCursor {
         let (Some(VERSION), Some(at), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(CursorError);
         };
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
             return Err(CursorError);
         }
@@ -65,12 +65,15 @@ mod tests {
     #[test]
     fn a_cursor_round_trips() {
         for at in ["2026-01-02T03:04:05.123456Z", "1969-12-31T23:59:59.999999Z", "9999-12-30T00:00:00Z"] {
-            let id = "01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295".to_owned();
-            let cursor = PageCursor { at: at.parse().unwrap(), id };
-            let text = cursor.encode();
-            assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
-            assert!(text.len() <= MAX_TEXT, "{}", text.len());
-            assert_eq!(PageCursor::decode(&text), Ok(cursor));
+            for id in
+                ["01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295", "..Gate_1.a-b."]
+            {
+                let cursor = PageCursor { at: at.parse().unwrap(), id: id.to_owned() };
+                let text = cursor.encode();
+                assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
+                assert!(text.len() <= MAX_TEXT, "{}", text.len());
+                assert_eq!(PageCursor::decode(&text), Ok(cursor));
+            }
         }
     }
 

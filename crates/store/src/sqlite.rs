@@ -325,8 +325,8 @@ impl ResultStore for SqliteDocuments {
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for collection in Collection::ALL {
-            deleted += self.delete(collection.name(), "expires_at <= ?", &now.as_microsecond()).await?;
+        for table in Collection::ALL.map(Collection::name).into_iter().chain(["streams"]) {
+            deleted += self.delete(table, "expires_at <= ?", &now.as_microsecond()).await?;
         }
         Ok(deleted)
     }

@@ -123,15 +123,18 @@ impl Edge {
             let Ok(response) = self.router.clone().oneshot(request).await;
             let (parts, body) = response.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            self.delete_rules().await;
+            self.delete_documents().await;
             Answer { status: parts.status, headers: parts.headers, body, published: self.log.take() }
         })
     }
 
-    /// Deletes the rules that a request created, so that every request starts from the same state.
-    async fn delete_rules(&self) {
+    /// Deletes the rules and streams that a request created, so that every request starts from the same state.
+    async fn delete_documents(&self) {
         for rule in self.documents.rules(&TenantId::admin()).await.unwrap_or_default() {
             drop(self.documents.delete_rule(&TenantId::admin(), rule.id).await);
+        }
+        for stream in self.documents.streams(&TenantId::admin(), None, 100).await.unwrap_or_default() {
+            drop(self.documents.delete_stream(&TenantId::admin(), &stream.name).await);
         }
     }
 }

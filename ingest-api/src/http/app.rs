@@ -22,6 +22,8 @@ use crate::openid::Provider;
 use crate::rated_rules::RuleCosts;
 use crate::recent_keys::RecentKeys;
 use crate::replies::Replies;
+use crate::sent_frames::SentFramesLog;
+use crate::stream_detectors::DetectorsByStream;
 
 /// Largest image that is sent in its message, in bytes. A larger one goes to the blob store.
 const INLINE_BYTES: usize = 1 << 20;
@@ -40,7 +42,7 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     /// Publishes frames and results.
     pub producer: Arc<dyn Producer>,
-    /// Results, detections, alerts and rules.
+    /// Results, detections, alerts, rules and streams.
     pub documents: Arc<dyn Documents>,
     /// Images.
     pub blobs: Arc<dyn Blobs>,
@@ -64,6 +66,10 @@ pub struct Inner {
     pub detectors: Vec<DetectorName>,
     /// The built-in rules.
     pub built_in_rules: Vec<Rule>,
+    /// The detectors of streams.
+    pub stream_detectors: DetectorsByStream,
+    /// Counts the frames of streams.
+    pub sent_frames: SentFramesLog,
     /// Costs of conditions.
     pub rule_costs: RuleCosts,
     /// Largest image, in pixels.
@@ -120,6 +126,8 @@ impl App {
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
             recent_keys: RecentKeys::new(),
+            stream_detectors: DetectorsByStream::new(deps.documents.clone(), shared.frames.detectors.clone()),
+            sent_frames: SentFramesLog::new(deps.documents.clone()),
             detectors: shared.frames.detectors.clone(),
             built_in_rules: built_in_rules(&shared.rules),
             rule_costs: RuleCosts::default(),

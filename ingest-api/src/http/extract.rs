@@ -136,12 +136,20 @@ pub fn moment(query: &mut Query, name: &'static str) -> Result<Option<Timestamp>
 /// # Errors
 /// When it is before 1970, or more than an hour ahead of the server.
 pub fn captured_at(moment: Timestamp) -> Result<Timestamp, Invalid> {
+    reported_time("captured_at", moment)
+}
+
+/// Checks a time by another machine's clock and cuts it to microseconds.
+///
+/// # Errors
+/// When it is before 1970, or more than an hour ahead of the server.
+pub fn reported_time(name: &str, moment: Timestamp) -> Result<Timestamp, Invalid> {
     if moment.duration_since(Timestamp::now()) > MAX_AHEAD {
         return Err(Invalid(format!(
-            "captured_at is in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
+            "{name} is in the future, and clocks may be ahead by at most {MAX_AHEAD:#}; correct the clock of the camera"
         )));
     }
-    since_1970("captured_at", whole_microseconds(moment))
+    since_1970(name, whole_microseconds(moment))
 }
 
 /// Checks that every database can store a time.

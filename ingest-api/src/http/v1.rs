@@ -1,11 +1,14 @@
-//! Routes about frames, detections, alerts and rules.
+//! Routes about frames, detections, alerts, rules and streams.
 
 pub mod alerts;
 
+mod active_user;
 mod detections;
+mod detectors;
 mod frames;
 mod rules;
 mod stats;
+mod streams;
 mod submission;
 mod view;
 
@@ -13,7 +16,12 @@ use crate::http::describe::Routes;
 
 /// Routes with the usual time limit.
 pub fn routes() -> Routes {
-    frames::routes().merge(detections::routes()).merge(stats::routes()).merge(rules::routes()).merge(alerts::routes())
+    frames::routes()
+        .merge(detections::routes())
+        .merge(stats::routes())
+        .merge(rules::routes())
+        .merge(streams::routes())
+        .merge(alerts::routes())
 }
 
 /// Routes with time limits of their own: uploads, requests that wait for results, and event streams.

@@ -26,7 +26,7 @@ async fn router_and_document_agree_on_methods() {
     for (path, operations) in paths {
         let documented: BTreeSet<String> =
             operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
-        let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057").replace("{name}", "gate-1");
         let response = server.request(Method::from_bytes(b"BREW").unwrap(), &concrete).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allow = response.headers()["allow"].to_str().unwrap();
@@ -115,7 +115,7 @@ async fn anonymous_requests_get_401_unless_documented() {
             if ["/v1/alerts", "/alerts", "/v1/alerts/cookie"].contains(&path.as_str()) {
                 continue;
             }
-            let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+            let concrete = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057").replace("{name}", "gate-1");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let response = server.anonymous(method.clone(), &concrete).send().await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");

@@ -33,11 +33,17 @@ async fn create_items(server: &TestServer) -> ItemsOfAnn {
     let mut result = result_of(frame, vec![face(0.9)]);
     result.tenant = user.tenant.clone();
     server.index(result).await;
+    // A stream has a name instead of an id; this one looks like an id, to be found in lists.
+    let stream = Uuid::now_v7().to_string();
+    let path = format!("/v1/streams/{stream}");
+    assert_eq!(server.put_as(&token, &path, &json!({"detectors": ["face"]})).await.status(), StatusCode::OK);
     let ids = BTreeMap::from([
         ("/v1/frames/{id}", frame.to_string()),
         ("/v1/frames/{id}/image", frame.to_string()),
         ("/v1/detections/{id}", format!("{frame}-face-0")),
         ("/v1/rules/{id}", rule),
+        ("/v1/streams/{name}", stream.clone()),
+        ("/v1/streams/{name}/state", stream),
         ("/v1/api-tokens/{id}", api_token),
         ("/v1/sessions/{id}", session),
         ("/v1/users/{id}", user.id.to_string()),
@@ -73,8 +79,13 @@ async fn ids_of_other_tenants_look_unknown() {
         };
         for name in operations.as_object().unwrap().keys() {
             let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
-            let for_other_tenant = ask(&server, &bob, &method, &path.replace("{id}", of_other_tenant)).await;
-            let for_unknown = ask(&server, &bob, &method, &path.replace("{id}", &unknown)).await;
+            // A name is unique within its tenant: a PUT makes a stream of Bob's own.
+            if method == Method::PUT {
+                continue;
+            }
+            let path_of = |id: &str| path.replace("{id}", id).replace("{name}", id);
+            let for_other_tenant = ask(&server, &bob, &method, &path_of(of_other_tenant)).await;
+            let for_unknown = ask(&server, &bob, &method, &path_of(&unknown)).await;
             let without_id = |(status, code, detail): (StatusCode, String, String), id: &str| {
                 (status, code, detail.replace(id, "…"))
             };
@@ -89,16 +100,33 @@ async fn ids_of_other_tenants_look_unknown() {
     }
     assert!(checked >= 11, "{checked}");
 
+    a_stream_of_the_same_name_is_another_one(&server, &ann, &bob).await;
+
     // After all of Bob's attempts Ann's items are unchanged.
-    for (path, id) in ann.ids.iter().filter(|(path, _)| !path.ends_with("/image")) {
-        if ["/v1/frames/{id}", "/v1/detections/{id}", "/v1/rules/{id}"].contains(path) {
-            let response = server.get_as(&ann.token, &path.replace("{id}", id)).await;
+    for (path, id) in ann.ids.iter().filter(|(path, _)| !path.ends_with("/image") && !path.ends_with("/state")) {
+        if ["/v1/frames/{id}", "/v1/detections/{id}", "/v1/rules/{id}", "/v1/streams/{name}"].contains(path) {
+            let response = server.get_as(&ann.token, &path.replace("{id}", id).replace("{name}", id)).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
         } else if *path != "/v1/users/{id}" {
             let list = server.get_as(&ann.token, path.trim_end_matches("/{id}")).await;
             assert!(list.text().await.unwrap().contains(id.as_str()), "{path}");
         }
     }
+}
+
+/// Bob sets up, reports and deletes a stream of the name that Ann's has.
+async fn a_stream_of_the_same_name_is_another_one(server: &TestServer, ann: &ItemsOfAnn, bob: &str) {
+    let path = format!("/v1/streams/{}", ann.ids["/v1/streams/{name}"]);
+    let before: Value = server.get_as(&ann.token, &path).await.json().await.unwrap();
+    assert_eq!(before["detectors"], json!(["face"]));
+    let set: Value = server.put_as(bob, &path, &json!({})).await.json().await.unwrap();
+    assert_eq!(set["detectors"], Value::Null);
+    let report = json!({"state": "failed", "since": "2026-01-02T03:04:05Z"});
+    let reported = server.put_as(bob, &format!("{path}/state"), &report).await;
+    assert_eq!(reported.status(), StatusCode::NO_CONTENT);
+    assert_eq!(server.delete_as(bob, &path).await.status(), StatusCode::NO_CONTENT);
+    let after: Value = server.get_as(&ann.token, &path).await.json().await.unwrap();
+    assert_eq!(after, before);
 }
 
 #[tokio::test]

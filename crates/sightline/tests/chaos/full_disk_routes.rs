@@ -33,7 +33,7 @@ const STORE_NOTHING: [&str; 7] = [
 struct Change {
     /// Method and path, as in the OpenAPI document.
     operation: &'static str,
-    /// Replaces `{id}`.
+    /// Replaces `{id}`; `{name}` is that of one stream.
     id: String,
     token: String,
     body: Body,
@@ -58,7 +58,7 @@ impl Change {
 
     async fn send(&self, client: &TestClient) -> reqwest::Response {
         let (method, path) = self.operation.split_once(' ').unwrap();
-        let url = format!("{}{}", client.url, path.replace("{id}", &self.id));
+        let url = format!("{}{}", client.url, path.replace("{id}", &self.id).replace("{name}", "gate-1"));
         let mut request = client.http.request(method.parse::<Method>().unwrap(), url);
         if !self.token.is_empty() {
             request = request.bearer_auth(&self.token);
@@ -115,6 +115,8 @@ async fn prepare(up: &TestServer, client: &TestClient) -> Prepared {
     let access_token = text(&session["access_token"]);
     let rule = json!({"name": "sure faces", "condition": "confidence > 0.8"});
     let rule = add("POST /v1/rules", &access_token, rule).await;
+    let stream = Change::new("PUT /v1/streams/{name}", &access_token, Body::Json(json!({})), 200).send(client).await;
+    assert_eq!(stream.status(), StatusCode::OK);
     let api_token = json!({"name": "gate camera", "scopes": ["frames:write"]});
     let api_token = add("POST /v1/api-tokens", &access_token, api_token).await;
     let login = json!({"username": "ann", "password": PASSWORD});
@@ -163,6 +165,7 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
     };
     let user = |name: &str| json!({"username": name, "email": format!("{name}@example.org"), "password": PASSWORD});
     let rule = || Body::Json(json!({"name": "other faces", "condition": "confidence > 0.9"}));
+    let report = json!({"state": "connected", "since": "2026-01-02T03:04:05Z"});
     let reset = json!({"token": prepared.reset_token, "password": PASSWORD});
     let new_password = json!({"present_password": PASSWORD, "new_password": PASSWORD});
     vec![
@@ -174,6 +177,9 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         Change::new("POST /v1/rules", ann, rule(), 201),
         Change::new("PATCH /v1/rules/{id}", ann, Body::Json(json!({"enabled": false})), 200).of(&ids["rules"]),
         Change::new("DELETE /v1/rules/{id}", ann, Body::None, 204).of(&ids["rules"]),
+        Change::new("PUT /v1/streams/{name}", ann, Body::Json(json!({"detectors": ["face"]})), 200),
+        Change::new("PUT /v1/streams/{name}/state", ann, Body::Json(report), 204),
+        Change::new("DELETE /v1/streams/{name}", ann, Body::None, 204),
         Change::new("POST /setName", opaque_session, name(), 200),
         Change::new("PUT /setName", opaque_session, name(), 200),
         Change::new("PATCH /setName", opaque_session, name(), 200),

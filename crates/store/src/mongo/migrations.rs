@@ -20,10 +20,10 @@ use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
 
 /// What each step does. 1: collections and indexes. 2: attributes of detections; older documents have none and need no change. 3: the
-/// marker says which programs can use the database.
-const EFFECTS: [Effect; VERSION as usize] = [Adds, Adds, Adds];
+/// marker says which programs can use the database. 4: indexes of streams.
+const EFFECTS: [Effect; VERSION as usize] = [Adds, Adds, Adds, Adds];
 /// The version that this program reads and writes.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 const META: &str = "meta";
 const MARKER: &str = "sightline";
 
@@ -110,6 +110,7 @@ async fn step(database: &Database, version: i32) -> Result<(), CallError> {
     match version {
         1 => list_indexes(database).await,
         2 => attribute_index(database).await,
+        4 => stream_indexes(database).await,
         _ => Ok(()),
     }
 }
@@ -164,6 +165,20 @@ async fn attribute_index(database: &Database) -> Result<(), CallError> {
     let by_attributes = index(doc! { "tenant": 1, "at": 1, "_id": 1 }, options);
     let detections = database.collection::<Document>(Collection::Detections.name());
     detections.create_index(by_attributes).await.map(drop).map_err(index_conflict)
+}
+
+/// For lists and counts, for the streams with detectors of all tenants, and for expiry.
+async fn stream_indexes(database: &Database) -> Result<(), CallError> {
+    let mut with_detectors = named("by_detectors");
+    with_detectors.partial_filter_expression = Some(doc! { "detectors": { "$exists": true } });
+    let mut expiring = named("by_expiry");
+    expiring.expire_after = Some(Duration::ZERO);
+    let indexes = [
+        index(doc! { "tenant": 1, "name": 1 }, named("by_tenant")),
+        index(doc! { "detectors": 1 }, with_detectors),
+        index(doc! { "expires_at": 1 }, expiring),
+    ];
+    database.collection::<Document>("streams").create_indexes(indexes).await.map(drop).map_err(index_conflict)
 }
 
 fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {

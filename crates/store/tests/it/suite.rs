@@ -5,6 +5,7 @@ pub mod expiry;
 pub mod operations;
 pub mod queries;
 pub mod rules;
+pub mod streams;
 pub mod writes;
 
 /// Passes the list of all tests to `$run!`, so that an implementation cannot leave one out.
@@ -42,6 +43,12 @@ macro_rules! for_each_contract_test {
             rules::a_tenant_creates_replaces_and_deletes_its_rules,
             rules::rule_names_are_unique_within_a_tenant,
             rules::a_changed_rule_does_not_return_after_its_deletion,
+            streams::a_tenant_sets_lists_and_deletes_its_streams,
+            streams::settings_reports_and_frames_of_a_stream_keep_each_other,
+            streams::frames_that_are_recorded_at_the_same_time_are_all_counted,
+            streams::a_stream_without_settings_expires_after_a_week,
+            streams::a_tenant_has_at_most_as_many_streams_as_allowed,
+            streams::frames_with_results_are_told_from_others,
             operations::deleting_a_tenant_deletes_only_its_documents,
             operations::a_working_store_passes_its_check,
         }

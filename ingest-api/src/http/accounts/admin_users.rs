@@ -192,7 +192,7 @@ pub async fn change(
     Ok(Json(UserView::of(&app, user)))
 }
 
-/// Deletes a user with all of its data: sessions, API tokens, rules, results, alerts and images. If
+/// Deletes a user with all of its data: sessions, API tokens, rules, streams, results, alerts and images. If
 /// the request is interrupted, the user is disabled, and another request continues the deletion.
 /// Results of frames that are still being processed are visible to admins only, and expire.
 #[utoipa::path(

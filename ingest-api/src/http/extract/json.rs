@@ -81,6 +81,10 @@ fn reworded(path: &str, message: &str) -> String {
         let known = quoted(known.strip_prefix("one of ").unwrap_or(known));
         return format!("there is no field {:.80}; the fields are {known}", quoted(field));
     }
+    if let Some((_, known)) = message.strip_prefix("unknown variant ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("{name} must be {}", quoted(known));
+    }
     if let Some((_, expected)) = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("{name} must be {}", kind(expected));
     }
@@ -106,7 +110,7 @@ fn kind(expected: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use contracts::api::{NewDetection, NewRule};
+    use contracts::api::{NewDetection, NewRule, StreamReport};
 
     use super::*;
 
@@ -142,6 +146,8 @@ mod tests {
             assert_eq!(refusal::<NewDetection>(body), expected, "{body}");
         }
         assert_eq!(refusal::<NewRule>(r#"{"enabled": 1}"#), "enabled must be true or false");
+        let state = refusal::<StreamReport>(r#"{"state": "lost"}"#);
+        assert_eq!(state, "state must be one of connecting, connected, failed, ended");
         let unknown = refusal::<NewRule>(r#"{"nmae": "r"}"#);
         assert_eq!(unknown, "there is no field nmae; the fields are name, condition, enabled");
         let stream = refusal::<NewDetection>(r#"{"label": "x", "stream": "a/b"}"#);

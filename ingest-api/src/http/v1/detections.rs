@@ -160,6 +160,9 @@ pub async fn create(
     let (span, traceparent) = sending(&app, "send results", frame, traceparent(&headers).as_ref());
     let event = event(caller, frame, new, detection, traceparent)?;
     charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT, &mut key, span)).await?;
+    if let Some(stream) = &event.data.stream {
+        app.sent_frames.add(&caller.tenant, stream, frame, event.data.captured_at);
+    }
     let id = DetectionId { frame, detector: event.data.detector, index: 0 };
     Ok((StatusCode::ACCEPTED, Json(DetectionAccepted { id: id.to_string(), frame_id: frame })).into_response())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use accounts::{AccountError, Caller};
+use accounts::Caller;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,12 +13,13 @@ use http::header::LOCATION;
 use store::PutRuleOutcome;
 
 use crate::http::app::App;
-use crate::http::auth::{AuthError, Authorized};
+use crate::http::auth::Authorized;
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{NoQuery, PathId};
 use crate::http::scope::{DetectionsRead, RulesWrite};
+use crate::http::v1::active_user::check_active;
 use crate::http::v1::view;
 use crate::rated_rules::{RatedRule, over_budget};
 
@@ -304,16 +305,6 @@ fn stored(outcome: PutRuleOutcome, rule: &Rule) -> Result<(), RuleError> {
         PutRuleOutcome::NameTaken => Err(RuleError::NameTaken(rule.name.clone())),
         PutRuleOutcome::NotFound => Err(RuleError::NotFound(rule.id)),
         PutRuleOutcome::Changed => Err(RuleError::Contended(rule.id)),
-    }
-}
-
-/// Refuses a caller whose user is deleted or disabled, as during its deletion. The operator's own token is always active.
-async fn check_active(app: &App, caller: &Caller) -> Result<(), ApiError> {
-    let Some(id) = caller.user else { return Ok(()) };
-    match app.users.user(id).await {
-        Ok(user) if !user.disabled => Ok(()),
-        Ok(_) | Err(AccountError::NotFound(_)) => Err(AuthError::InvalidCredential.into()),
-        Err(error) => Err(error.into()),
     }
 }
 

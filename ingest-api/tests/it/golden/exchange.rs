@@ -33,7 +33,7 @@ const SECONDS: [&str; 3] = ["exp", "iat", "nbf"];
 pub struct Exchange {
     /// In lower case, as in the OpenAPI document.
     pub method: String,
-    /// With `{id}` in place of an id.
+    /// With `{id}` in place of an id, and `{name}` in place of a name.
     pub path: String,
     pub text: String,
 }
@@ -79,10 +79,16 @@ fn media_type(headers: &HeaderMap) -> String {
     headers.get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// A path with `{id}` in place of a segment that begins with a UUID.
+/// A path with `{id}` in place of a segment that begins with a UUID, and `{name}` in place of the name of a stream.
 fn without_ids(path: &str) -> String {
     let is_id = |segment: &str| segment.get(..UUID).is_some_and(|id| Uuid::try_parse(id).is_ok());
-    path.split('/').map(|segment| if is_id(segment) { "{id}" } else { segment }).collect::<Vec<_>>().join("/")
+    let mut before = "";
+    let segments = path.split('/').map(|segment| match std::mem::replace(&mut before, segment) {
+        "streams" => "{name}",
+        _ if is_id(segment) => "{id}",
+        _ => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Replaces what differs from run to run. Equal ids of one exchange have equal placeholders.

@@ -15,11 +15,12 @@ use serde_json::Value;
 use exchange::Exchange;
 
 /// Operations without JSON or a form in request and response: they have no golden file.
-const WITHOUT_BODY: [&str; 11] = [
+const WITHOUT_BODY: [&str; 12] = [
     "alerts_cookie",
     "begin_oidc_login",
     "delete_api_token",
     "delete_rule",
+    "delete_stream",
     "delete_user",
     "end_session",
     "end_sessions",

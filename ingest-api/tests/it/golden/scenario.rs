@@ -6,6 +6,7 @@ use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use store::{FrameSpan, SentFrames};
 
 use super::Exchanges;
 use super::exchange::Exchange;
@@ -165,8 +166,31 @@ impl Scenario {
         self.post_as("make_api_token", token, "/v1/api-tokens", &body).await;
         self.get_as("list_api_tokens", token, "/v1/api-tokens").await;
         self.get_as("older_get_me", token, "/users/me/").await;
+        self.streams(token).await;
         let fields = [("token", text(&grant, "refresh_token"))];
         self.post_form("revoke_token", "/v1/token/revoke", &fields).await;
+    }
+
+    async fn streams(&mut self, token: &str) {
+        let path = "/v1/streams/gate-1";
+        let request = self.server.request_as(token, Method::PUT, path).json(&json!({"detectors": ["face"]}));
+        self.record("set_stream", request).await;
+        let report = json!({
+            "state": "failed", "since": "2026-01-02T03:04:05Z", "frames_per_second": 4.9, "frames_sent": 1200,
+            "frames_skipped": 800, "frames_dropped": 3, "last_error": "401 Unauthorized; trying again in a minute",
+        });
+        let request = self.server.request_as(token, Method::PUT, &format!("{path}/state")).json(&report);
+        self.record("report_stream_state", request).await;
+        let me: Value = self.server.get_as(token, "/v1/users/me").await.json().await.unwrap();
+        let sent = SentFrames {
+            tenant: text(&me, "id").parse().unwrap(),
+            stream: "gate-1".parse().unwrap(),
+            captured_at: Timestamp::from_second(1_767_225_600).unwrap(),
+            span: FrameSpan { frames: 120, ..FrameSpan::of(FrameId::now(), Timestamp::now()) },
+        };
+        self.server.deps.documents.record_frames(&[sent], 10).await.unwrap();
+        self.get_as("get_stream", token, path).await;
+        self.get_as("list_streams", token, "/v1/streams").await;
     }
 
     async fn administration(&mut self) {

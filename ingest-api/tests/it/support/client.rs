@@ -34,6 +34,11 @@ impl TestServer {
         self.request_as(token, Method::POST, path).json(body).send().await.unwrap()
     }
 
+    /// The response to a PUT of JSON with this token.
+    pub async fn put_as(&self, token: &str, path: &str, body: &Value) -> Response {
+        self.request_as(token, Method::PUT, path).json(body).send().await.unwrap()
+    }
+
     /// The response to a PATCH of JSON with this token.
     pub async fn patch_as(&self, token: &str, path: &str, body: &Value) -> Response {
         self.request_as(token, Method::PATCH, path).json(body).send().await.unwrap()

@@ -100,6 +100,8 @@ async fn deleting_a_user_erases_every_store() {
     let rule = json!({"name": "faces", "condition": "true"});
     let rule = server.post_as(&token, "/v1/rules", &rule).await;
     assert_eq!(rule.status(), StatusCode::CREATED);
+    let stream = server.put_as(&token, "/v1/streams/gate-1", &json!({})).await;
+    assert_eq!(stream.status(), StatusCode::OK);
     let body = json!({"name": "x", "scopes": ["frames:write"]});
     let api_token = json_of(server.post_as(&token, "/v1/api-tokens", &body).await, StatusCode::CREATED).await;
     let (mut result, frame) = (result_of(FrameId::now(), vec![face(0.9)]), FrameId::now());
@@ -120,6 +122,7 @@ async fn deleting_a_user_erases_every_store() {
     }
     let documents = &server.deps.documents;
     assert!(documents.rules(&user.tenant).await.unwrap().is_empty());
+    assert!(documents.streams(&user.tenant, None, 10).await.unwrap().is_empty());
     assert!(documents.frame(&TenantScope::All, result.data.frame_id).await.unwrap().is_empty());
     for key in &keys {
         assert!(server.deps.blobs.get(key).await.unwrap().is_none(), "{key}");

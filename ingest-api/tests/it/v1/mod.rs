@@ -11,5 +11,6 @@ mod quota;
 mod rules;
 mod sessions;
 mod stats;
+mod streams;
 mod token;
 mod users;

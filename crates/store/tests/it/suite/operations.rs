@@ -14,12 +14,18 @@ pub async fn deleting_a_tenant_deletes_only_its_documents(store: &dyn Documents)
     for rule in [&rule("a", "faces"), &kept] {
         store.create_rule(rule).await.unwrap();
     }
+    let stream = "gate-1".parse().unwrap();
+    for owner in ["a", "b"] {
+        store.put_stream(&tenant(owner), &stream, None, 10).await.unwrap();
+    }
 
-    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1);
+    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1 + 1);
 
     assert_eq!(document_counts(store).await, [2, 6, 2]);
     assert!(store.frame(&TenantScope::All, gone.frame_id()).await.unwrap().is_empty());
     assert_eq!(store.all_rules().await.unwrap(), [kept]);
+    assert_eq!(store.stream(&tenant("a"), &stream).await.unwrap(), None);
+    assert!(store.stream(&tenant("b"), &stream).await.unwrap().is_some());
     assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 0);
 }
 

@@ -20,9 +20,10 @@ use utoipa::ToSchema;
 use crate::http::app::App;
 use crate::http::auth::Authorized;
 use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
+use crate::http::error::ApiError;
 use crate::http::extract::{StrictQuery, captured_at, moment};
 use crate::http::scope::FramesWrite;
+use crate::http::v1::detectors;
 use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
 use crate::http::v1::frames::prefer;
 use crate::http::v1::submission::{
@@ -54,7 +55,7 @@ pub struct NewFrame {
     /// missing.
     #[param(value_type = Option<String>, format = DateTime)]
     captured_at: Option<Timestamp>,
-    /// The detectors to run, comma-separated; all, if missing.
+    /// The detectors to run, comma-separated. If missing, those of the stream's settings; without them, all.
     #[param(pattern = "^[a-z0-9_]{1,32}(,[a-z0-9_]{1,32})*$")]
     detectors: Option<String>,
 }
@@ -163,14 +164,17 @@ struct Frame {
     /// `captured_at` of the response. `None` for an idempotency key without a time, because the
     /// frame may already exist with the time of its first request.
     known_captured_at: Option<Timestamp>,
-    /// The detectors that the client requested; empty for all.
+    /// The detectors that the client or the stream's settings name; empty for all.
     requested: Vec<DetectorName>,
     traceparent: Option<String>,
 }
 
 impl Frame {
     fn new(app: &App, caller: &Caller, query: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let names = detectors(app, query.detectors.as_deref())?;
+        let requested = match &query.detectors {
+            Some(listed) => detectors::known(app, listed.split(',').map(str::trim))?,
+            None => app.stream_detectors.of(&caller.tenant, query.stream.as_ref()),
+        };
         let captured_at = query.captured_at.unwrap_or_else(|| whole_microseconds(Timestamp::now()));
         let may_be_a_repeat = query.captured_at.is_none() && headers.contains_key(IDEMPOTENCY_KEY);
         Ok(Self {
@@ -178,7 +182,7 @@ impl Frame {
             stream: query.stream.clone(),
             captured_at,
             known_captured_at: (!may_be_a_repeat).then_some(captured_at),
-            requested: names,
+            requested,
             traceparent: traceparent(headers),
         })
     }
@@ -202,6 +206,9 @@ impl Frame {
         charged(app, caller, self.id, self.publish(app, caller, image.kind, image.bytes, waiter, key)).await?;
         app.accepted.increment(1);
         app.accepted_bytes.increment(bytes as u64);
+        if let Some(stream) = &self.stream {
+            app.sent_frames.add(&caller.tenant, stream, self.id, self.captured_at);
+        }
         // The reservation of the bytes is released after the broker has stored them.
         drop(reservation);
         Ok(())
@@ -259,20 +266,4 @@ impl Frame {
         };
         (StatusCode::ACCEPTED, location, Json(body)).into_response()
     }
-}
-
-fn detectors(app: &App, listed: Option<&str>) -> Result<Vec<DetectorName>, ApiError> {
-    let Some(listed) = listed else { return Ok(Vec::new()) };
-    let mut names: Vec<DetectorName> = Vec::new();
-    for name in listed.split(',').map(str::trim) {
-        let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
-            let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
-            let reason = format!("detectors: there is no {name:?}; the detectors are {}", all.join(", "));
-            return Err(RequestError::Invalid(reason).into());
-        };
-        if !names.contains(known) {
-            names.push(known.clone());
-        }
-    }
-    Ok(names)
 }

@@ -1,0 +1,20 @@
+//! Whether the user of a request still exists, for documents that have no retention.
+
+use accounts::{AccountError, Caller};
+
+use crate::http::app::App;
+use crate::http::auth::AuthError;
+use crate::http::error::ApiError;
+
+/// Refuses a caller whose user is deleted or disabled, as during its deletion. The operator's own token is always active.
+///
+/// # Errors
+/// As for an invalid credential, or when the accounts cannot be read.
+pub async fn check_active(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    let Some(id) = caller.user else { return Ok(()) };
+    match app.users.user(id).await {
+        Ok(user) if !user.disabled => Ok(()),
+        Ok(_) | Err(AccountError::NotFound(_)) => Err(AuthError::InvalidCredential.into()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,268 @@
+//! Streams of the caller's tenant: their settings, what programs report about them, and what they sent.
+//!
+//! A stream appears in the list when it gets settings or a report, or about two seconds after its first frame. Without settings it
+//! disappears a week after its last frame or report.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::State;
+use contracts::api::{
+    Page, Problem, ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView,
+};
+use contracts::{FrameId, StreamName};
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use platform::query::{Invalid, Parameters, Query};
+use store::{PageCursor, PutStreamOutcome, StoredReport, StoredStream};
+
+use crate::http::app::App;
+use crate::http::auth::Authorized;
+use crate::http::describe::{Routes, routes};
+use crate::http::error::{ApiError, HttpError, RequestError};
+use crate::http::extract::json::JsonBody;
+use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, reported_time};
+use crate::http::scope::{DetectionsRead, FramesWrite, RulesWrite};
+use crate::http::v1::active_user::check_active;
+use crate::http::v1::detectors;
+use crate::sent_frames::MAX_STREAMS;
+
+/// Time after which a report that was not renewed says nothing about the present.
+const REPORT_HOLDS_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+/// Why a stream is not found or stored.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    /// The caller has no such stream.
+    #[error("there is no stream {0}")]
+    NotFound(StreamName),
+    /// The tenant has [`MAX_STREAMS`] with settings.
+    #[error("there are already {MAX_STREAMS} streams with settings; delete one first")]
+    TooMany,
+}
+
+impl HttpError for StreamError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::TooMany => (StatusCode::CONFLICT, "conflict"),
+        }
+    }
+}
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, one, set, remove, report]
+}
+
+/// The page of a list that is ordered by name.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct NamePageQuery {
+    /// Items of a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: u32,
+    /// The `next_cursor` of the previous page.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
+    cursor: Option<StreamName>,
+}
+
+impl Parameters for NamePageQuery {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
+        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
+        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
+        let other_list = |_| Invalid("cursor must be the next_cursor of the previous page of this list".to_owned());
+        let cursor = cursor.map(|cursor| cursor.id.parse().map_err(other_list)).transpose()?;
+        Ok(Self { limit: limit(query, DEFAULT_LIMIT)?, cursor })
+    }
+}
+
+/// Streams with settings, a report, or frames in the last week, ordered by name. At most 1,000 are listed; frames of further ones are
+/// processed all the same.
+#[utoipa::path(
+    get, path = "/v1/streams", operation_id = "list_streams", tag = "streams", params(NamePageQuery),
+    responses((status = 200, body = Page<StreamView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<DetectionsRead>,
+    StrictQuery(NamePageQuery { limit, cursor }): StrictQuery<NamePageQuery>,
+) -> Result<Json<Page<StreamView>>, ApiError> {
+    let stored = app.documents.streams(&caller.tenant, cursor.as_ref(), limit + 1).await?;
+    let items = views(&app, stored).await?;
+    let cursor_of = |last: &StreamView| PageCursor { at: Timestamp::UNIX_EPOCH, id: last.name.to_string() };
+    Ok(Json(page(limit, items, cursor_of)))
+}
+
+/// One stream.
+#[utoipa::path(
+    get, path = "/v1/streams/{name}", operation_id = "get_stream", tag = "streams",
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    responses(
+        (status = 200, body = StreamView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
+    )
+)]
+pub async fn one(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<DetectionsRead>,
+    PathId(name): PathId<StreamName>,
+    _: NoQuery,
+) -> Result<Json<StreamView>, ApiError> {
+    let stored = app.documents.stream(&caller.tenant, &name).await?;
+    view_of(&app, stored, name).await
+}
+
+/// Sets up a stream, or changes its settings: they replace the earlier ones. They apply to frames that are sent after the response, on
+/// other instances from about a second later on. A detector that the service has no longer is left out; if it has none of them, all of
+/// its detectors process the frame.
+#[utoipa::path(
+    put, path = "/v1/streams/{name}", operation_id = "set_stream", tag = "streams", request_body = StreamSettings,
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    responses(
+        (status = 200, body = StreamView),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`conflict`: the tenant has too many streams with settings"),
+    )
+)]
+pub async fn set(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<RulesWrite>,
+    PathId(name): PathId<StreamName>,
+    _: NoQuery,
+    JsonBody(settings): JsonBody<StreamSettings>,
+) -> Result<Json<StreamView>, ApiError> {
+    let detectors = match &settings.detectors {
+        None => None,
+        Some(names) if names.is_empty() => {
+            let reason = "detectors must name at least one; leave it out, or null, for those of the service";
+            return Err(RequestError::Invalid(reason.to_owned()).into());
+        }
+        Some(names) => Some(detectors::known(&app, names.iter().map(String::as_str))?),
+    };
+    check_active(&app, &caller).await?;
+    stored(app.documents.put_stream(&caller.tenant, &name, detectors.as_deref(), MAX_STREAMS).await?)?;
+    // Settings that are stored after the documents of a deleted user were erased would stay for ever.
+    if let Err(error) = check_active(&app, &caller).await {
+        app.documents.delete_stream(&caller.tenant, &name).await?;
+        return Err(error);
+    }
+    app.stream_detectors.refresh().await?;
+    let stored = app.documents.stream(&caller.tenant, &name).await?;
+    view_of(&app, stored, name).await
+}
+
+/// Deletes a stream with its settings and its report. Its frames are kept. If more frames are sent, it is listed again, without
+/// settings.
+#[utoipa::path(
+    delete, path = "/v1/streams/{name}", operation_id = "delete_stream", tag = "streams",
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    responses(
+        (status = 204, description = "The stream is deleted"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
+    )
+)]
+pub async fn remove(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<RulesWrite>,
+    PathId(name): PathId<StreamName>,
+    _: NoQuery,
+) -> Result<StatusCode, ApiError> {
+    if !app.documents.delete_stream(&caller.tenant, &name).await? {
+        return Err(StreamError::NotFound(name).into());
+    }
+    app.stream_detectors.refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reports the state of a stream's source, in the place of the last report. For the program that sends its frames, every few seconds:
+/// a report that is not renewed for 60 seconds is shown as `unknown`.
+#[utoipa::path(
+    put, path = "/v1/streams/{name}/state", operation_id = "report_stream_state", tag = "streams", request_body = StreamReport,
+    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    responses(
+        (status = 204, description = "The report is stored"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`conflict`: the tenant has too many streams with settings"),
+    )
+)]
+pub async fn report(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FramesWrite>,
+    PathId(name): PathId<StreamName>,
+    _: NoQuery,
+    JsonBody(report): JsonBody<StreamReport>,
+) -> Result<StatusCode, ApiError> {
+    report.check().map_err(RequestError::Invalid)?;
+    let since = reported_time("since", report.since)?;
+    let report = StoredReport { report: StreamReport { since, ..report }, at: Timestamp::now() };
+    stored(app.documents.put_report(&caller.tenant, &name, &report, MAX_STREAMS).await?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn stored(outcome: PutStreamOutcome) -> Result<(), StreamError> {
+    match outcome {
+        PutStreamOutcome::Stored => Ok(()),
+        PutStreamOutcome::Full => Err(StreamError::TooMany),
+    }
+}
+
+async fn view_of(app: &App, stored: Option<StoredStream>, name: StreamName) -> Result<Json<StreamView>, ApiError> {
+    let view = views(app, stored.into_iter().collect()).await?.pop();
+    Ok(Json(view.ok_or(StreamError::NotFound(name))?))
+}
+
+async fn views(app: &App, streams: Vec<StoredStream>) -> Result<Vec<StreamView>, ApiError> {
+    let now = Timestamp::now();
+    let with_results = with_results(app, &streams, now).await?;
+    Ok(streams.into_iter().map(|stream| view(stream, &with_results, now)).collect())
+}
+
+/// The last frames of spans that have results. First only the newest span of each stream: most streams keep up.
+async fn with_results(app: &App, streams: &[StoredStream], now: Timestamp) -> Result<HashSet<FrameId>, ApiError> {
+    let newest: Vec<FrameId> =
+        streams.iter().filter_map(|stream| stream.activity.recent(now).next()).map(|span| span.last).collect();
+    let mut found = app.documents.frames_with_results(&newest).await?;
+    let older = |stream: &StoredStream| {
+        let mut spans = stream.activity.recent(now).map(|span| span.last);
+        let keeps_up = spans.next().is_none_or(|newest| found.contains(&newest));
+        if keeps_up { Vec::new() } else { spans.collect() }
+    };
+    let older: Vec<FrameId> = streams.iter().flat_map(older).collect();
+    if !older.is_empty() {
+        found.extend(app.documents.frames_with_results(&older).await?);
+    }
+    Ok(found)
+}
+
+fn view(stream: StoredStream, with_results: &HashSet<FrameId>, now: Timestamp) -> StreamView {
+    let StoredStream { name, detectors, report, activity } = stream;
+    StreamView {
+        name,
+        detectors,
+        last_frame_at: activity.last_frame_at,
+        frames_per_second: rounded(activity.frames_per_second(now)),
+        lag: activity.lag(now, |frame| with_results.contains(&frame)),
+        state: report.map(|report| state(report, now)),
+    }
+}
+
+/// In thousandths.
+fn rounded(rate: f64) -> f64 {
+    (rate * 1000.0).round() / 1000.0
+}
+
+fn state(StoredReport { report, at }: StoredReport, now: Timestamp) -> StreamStateView {
+    let renewed = now.duration_since(at) < REPORT_HOLDS_FOR;
+    let holds = renewed || report.state == ReportedState::Ended;
+    StreamStateView {
+        state: if holds { report.state.into() } else { StreamState::Unknown },
+        since: report.since,
+        updated_at: contracts::whole_microseconds(at),
+        frames_per_second: report.frames_per_second,
+        frames_sent: report.frames_sent,
+        frames_skipped: report.frames_skipped,
+        frames_dropped: report.frames_dropped,
+        last_error: report.last_error,
+    }
+}

@@ -1,0 +1,84 @@
+//! The detectors of streams, in memory, for frames that name none.
+//!
+//! In: the settings of all tenants from the store, read again every second. Out: the detectors of one stream, without waiting. While
+//! the store cannot be read, the last ones stay in effect, so frames are accepted as without settings.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use consumer_kit::{Retry, backoff};
+use contracts::{DetectorName, StreamName, TenantId};
+use store::{Documents, StoreError, StreamDetectors};
+use tokio_util::sync::CancellationToken;
+
+/// Longest delay before changed settings are in effect on every instance.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+type ByStream = HashMap<TenantId, HashMap<StreamName, Vec<DetectorName>>>;
+
+/// The detectors of the streams that have some.
+pub struct DetectorsByStream {
+    documents: Arc<dyn Documents>,
+    /// The detectors of the service. Others in stored settings are of an earlier configuration.
+    configured: Vec<DetectorName>,
+    current: RwLock<ByStream>,
+    /// Serialises refreshes, so that the last one to begin has the last word.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl DetectorsByStream {
+    /// Without any until the first refresh.
+    pub fn new(documents: Arc<dyn Documents>, configured: Vec<DetectorName>) -> Self {
+        Self { documents, configured, current: RwLock::default(), refreshing: tokio::sync::Mutex::default() }
+    }
+
+    /// The detectors of a stream that this service has; empty for all.
+    pub fn of(&self, tenant: &TenantId, stream: Option<&StreamName>) -> Vec<DetectorName> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = stream.and_then(|stream| current.get(tenant)?.get(stream));
+        stored.into_iter().flatten().filter(|name| self.configured.contains(name)).cloned().collect()
+    }
+
+    /// Reads the settings, which are in effect on this instance after that.
+    ///
+    /// # Errors
+    /// When the store cannot be read; the last settings stay in effect.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let stored = self.documents.stream_detectors().await?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = by_stream(stored);
+        Ok(())
+    }
+
+    /// Reads the settings for the first time, with retries: frames must not run with the wrong detectors. Ends early at `stop`.
+    pub async fn start(&self, stop: &CancellationToken) {
+        let mut retry = Retry::new("the settings of streams cannot be read", backoff::STORE, stop);
+        while let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the settings of streams cannot be read; trying again");
+            if retry.wait().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the settings every second, until `stop`.
+    pub async fn keep_fresh(&self, stop: &CancellationToken) {
+        let mut failing = false;
+        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
+            let outcome = self.refresh().await;
+            if let (Err(error), false) = (&outcome, failing) {
+                tracing::warn!(%error, "the settings of streams cannot be read; the last ones stay in effect");
+            }
+            failing = outcome.is_err();
+        }
+    }
+}
+
+fn by_stream(stored: Vec<StreamDetectors>) -> ByStream {
+    let mut by_stream = ByStream::new();
+    for StreamDetectors { tenant, stream, detectors } in stored {
+        by_stream.entry(tenant).or_default().insert(stream, detectors);
+    }
+    by_stream
+}
