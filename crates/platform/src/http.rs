@@ -53,6 +53,9 @@ use edge::Edge;
 use tls::Tls;
 use write_timeout::WriteTimeout;
 
+/// Time after a stop in which a connection that was just accepted can send its first request. hyper then closes it.
+const FIRST_REQUEST: Duration = Duration::from_millis(50);
+
 /// Limits of a port.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -222,6 +225,7 @@ pub async fn serve(
     for accepted in backlog(tcp, &permits) {
         port.spawn(accepted, graceful.watcher());
     }
+    tokio::time::sleep(FIRST_REQUEST).await;
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still open {:?} after the stop; their connections were closed", limits.drain);
     }

@@ -39,9 +39,9 @@ async fn a_service_that_leaves_still_serves_and_closes_kept_connections() {
 async fn a_connection_that_waits_to_be_accepted_is_served() {
     let mut server = TestServer::start(&plain(), Limits::default()).await;
     let mut waiting = std::net::TcpStream::connect(server.address).unwrap();
+    waiting.write_all(REQUEST).unwrap();
     server.stop.cancel();
     let reading = tokio::task::spawn_blocking(move || {
-        waiting.write_all(REQUEST).unwrap();
         let mut response = String::new();
         waiting.read_to_string(&mut response).unwrap();
         response
