@@ -48,19 +48,23 @@ impl Check for Program {
 /// Reads the settings and runs until a signal.
 #[tokio::main]
 pub async fn main() -> ExitCode {
-    shutdown::exit(Box::pin(run(settings::parse_and_check())).await)
+    match Box::pin(run(settings::parse_and_check())).await {
+        Ok(code) => code,
+        Err(error) => shutdown::exit(Err(error)),
+    }
 }
 
-async fn run(program: Program) -> anyhow::Result<()> {
+async fn run(program: Program) -> anyhow::Result<ExitCode> {
     let Program { part, config, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     video::start_log();
     let stop = shutdown::on_signal()?;
     match part {
-        Some(Part::Source) => source_process::run(stop).await,
-        Some(Part::Push) => push::run(stop).await,
-        None => run_all(&config, &operator, stop).await,
+        Some(Part::Source) => source_process::run(stop).await?,
+        Some(Part::Push) => return push::run(stop).await,
+        None => run_all(&config, &operator, stop).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationToken) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 use platform::retry::Backoff;
 use uuid::Uuid;
@@ -111,12 +111,14 @@ impl Reader {
         let begins = self.frames.recording.as_ref().and_then(|recording| recording.begins(&input));
         self.frames.clock = Clock::of_file(begins.unwrap_or_else(Timestamp::now));
         let read = self.read(&mut input);
-        if input.damaged() > 0 {
-            let damaged = input.damaged();
-            tracing::warn!(stream = %self.source.stream, "{damaged} damaged packets were passed over");
-        }
+        self.status.damaged(input.damaged());
+        let is_part = self.source.start.is_some() || self.source.duration.is_some();
         match read {
-            Ok(()) | Err(Failure::Stopped) => Ok(()),
+            Ok(()) => match input.ends_early(self.status.snapshot().frames_decoded).filter(|_| !is_part) {
+                Some(short) => bail!(short),
+                None => Ok(()),
+            },
+            Err(Failure::Stopped) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
     }

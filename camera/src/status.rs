@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub frames_dropped: u64,
     /// Frames that the server refused.
     pub frames_refused: u64,
+    /// Damaged packets and frames of a recording.
+    pub frames_damaged: u64,
     /// The last error.
     pub last_error: Option<String>,
     /// Whether the camera refused the password, and must not be asked again at once.
@@ -56,6 +58,7 @@ pub struct Status {
     skipped: AtomicU64,
     dropped: AtomicU64,
     refused: AtomicU64,
+    damaged: AtomicU64,
 }
 
 struct Current {
@@ -71,7 +74,15 @@ impl Default for Status {
             Current { state: State::Connecting, since: Timestamp::now(), last_error: None, password_refused: false };
         let zero = || AtomicU64::new(0);
         let current = Mutex::new(current);
-        Self { current, decoded: zero(), sent: zero(), skipped: zero(), dropped: zero(), refused: zero() }
+        Self {
+            current,
+            decoded: zero(),
+            sent: zero(),
+            skipped: zero(),
+            dropped: zero(),
+            refused: zero(),
+            damaged: zero(),
+        }
     }
 }
 
@@ -127,6 +138,11 @@ impl Status {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many packets and frames are damaged.
+    pub fn damaged(&self, count: u64) {
+        self.damaged.store(count, Ordering::Relaxed);
+    }
+
     /// State and counts now.
     pub fn snapshot(&self) -> Snapshot {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +155,7 @@ impl Status {
             frames_skipped: count(&self.skipped),
             frames_dropped: count(&self.dropped),
             frames_refused: count(&self.refused),
+            frames_damaged: count(&self.damaged),
             last_error: current.last_error.clone(),
             password_refused: current.password_refused,
         }
@@ -154,6 +171,7 @@ impl Snapshot {
         self.frames_skipped += earlier.frames_skipped;
         self.frames_dropped += earlier.frames_dropped;
         self.frames_refused += earlier.frames_refused;
+        self.frames_damaged += earlier.frames_damaged;
         self.last_error = self.last_error.or_else(|| earlier.last_error.clone());
         self
     }

@@ -28,7 +28,9 @@ const LIVE_ANALYSIS: &str = "2000000";
 const LONGEST_WITHOUT_KEY: u32 = 600;
 /// Damaged packets in a row after which a source is given up.
 const MOST_DAMAGED: u32 = 1000;
-/// Damaged frames that are decoded wrongly are smeared over by the decoder, and not sent.
+/// What may be missing at the end of a complete recording: editors cut without rewriting the list of frames.
+const MISSING_FRAMES: u64 = 2;
+const MISSING_TIME: SignedDuration = SignedDuration::from_millis(500);
 const MICROSECONDS: i64 = 1_000_000;
 
 /// Why a source has no further frames.
@@ -64,7 +66,7 @@ pub struct Input {
     period: i64,
     rotation: Orientation,
     skipped_before_key: Option<u32>,
-    damaged: u32,
+    damaged: u64,
     damaged_in_row: u32,
     drained: bool,
     ended_by: Option<Failure>,
@@ -163,14 +165,20 @@ impl Input {
         Ok(())
     }
 
-    /// Number of damaged packets so far.
-    pub const fn damaged(&self) -> u32 {
+    /// Number of damaged packets and frames so far.
+    pub const fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Packets before the first key frame, which cannot be decoded.
-    pub fn skipped_before_key(&self) -> u32 {
-        self.skipped_before_key.unwrap_or(0)
+    /// Whether a recording that was read to its end has clearly fewer frames than it announces, and ends before its length.
+    pub fn ends_early(&self, decoded: u64) -> Option<String> {
+        let announced = u64::try_from(self.context.stream(self.stream)?.frames()).ok().filter(|count| *count > 0)?;
+        let (length, last) = (self.length()?, self.since_begin(self.last));
+        let is_short = decoded + MISSING_FRAMES < announced && last.saturating_add(MISSING_TIME) < length;
+        is_short.then(|| {
+            let (last, length) = (last.as_secs_f64(), length.as_secs_f64());
+            format!("it is incomplete: it ends after {decoded} of {announced} frames, at {last:.1} of {length:.1} s")
+        })
     }
 
     /// Decodes the next frame; returns its time on the stream's clock, or `None` at the end.
@@ -183,6 +191,8 @@ impl Input {
             match self.decoder.receive_frame(frame) {
                 Ok(()) => {
                     self.damaged_in_row = 0;
+                    // The decoder has filled what is missing from the frames before.
+                    self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
                     return Ok(Some(self.time(frame)));
                 }
                 Err(Error::Other { errno: EAGAIN }) => {}
@@ -227,7 +237,10 @@ impl Input {
         let Some(skipped) = self.skipped_before_key.as_mut() else { return false };
         if packet.is_key() || *skipped >= LONGEST_WITHOUT_KEY {
             if *skipped > 0 {
-                tracing::info!(packets = *skipped, "began in the middle of a group of pictures");
+                tracing::warn!(
+                    packets = *skipped,
+                    "packets before the first key frame cannot be decoded, and were passed over"
+                );
             }
             self.skipped_before_key = None;
             return false;
@@ -249,6 +262,10 @@ impl Input {
     fn time(&mut self, frame: &Frame) -> SignedDuration {
         let ticks = frame.timestamp().unwrap_or(self.last + self.period);
         self.last = ticks;
+        self.since_begin(ticks)
+    }
+
+    fn since_begin(&self, ticks: i64) -> SignedDuration {
         let (numerator, denominator) = self.time_base;
         let since = i128::from(ticks.saturating_sub(self.begins));
         let nanoseconds = since * i128::from(numerator) * 1_000_000_000 / i128::from(denominator);
