@@ -25,11 +25,14 @@ struct Program {
     operator: OperatorArgs,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Part {
     /// Run one source; started by this program, with a task on standard input
     #[command(hide = true)]
-    Source,
+    Source {
+        /// Its stream, for people who read the list of processes
+        stream: String,
+    },
     /// Send sources one after the other; started by `sightline push`, with a task on standard input
     #[command(hide = true)]
     Push,
@@ -60,7 +63,7 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
     video::start_log();
     let stop = shutdown::on_signal()?;
     match part {
-        Some(Part::Source) => source_process::run(stop).await?,
+        Some(Part::Source { .. }) => source_process::run(stop).await?,
         Some(Part::Push) => return push::run(stop).await,
         None => run_all(&config, &operator, stop).await?,
     }

@@ -84,7 +84,7 @@ async fn run_once(
     last: &Mutex<Snapshot>,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitStatus> {
-    let mut child = start().context("its process cannot be started")?;
+    let mut child = start(source).context("its process cannot be started")?;
     let mut input = child.stdin.take().context("no standard input")?;
     let output = child.stdout.take().context("no standard output")?;
     let task = Task { server: server.clone(), sources: vec![source.clone()], json: false, patience_seconds: None };
@@ -105,10 +105,11 @@ async fn run_once(
     end(child).await
 }
 
-fn start() -> anyhow::Result<Child> {
+fn start(source: &SourceConfig) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?;
     let mut command = Command::new(program);
-    command.arg("source").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.args(["source", source.stream.as_str()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command.spawn()?)
 }
 
