@@ -12,7 +12,7 @@ const WIDTH: usize = 320;
 /// Side of a block of the reduced picture.
 const BLOCK: usize = 4;
 /// Change of a block's mean, of 255, that counts as movement.
-const CHANGE: i32 = 6;
+const CHANGE: i32 = 12;
 /// Number of changed blocks that are movement.
 const BLOCKS: usize = 2;
 /// Change of the whole picture, of 255, that is no longer light but another picture.

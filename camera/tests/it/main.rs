@@ -1,0 +1,7 @@
+//! Videos that FFmpeg's own encoders make here, and videos of the samples, to a server that remembers what it gets.
+
+mod bad_input;
+mod clips;
+mod frames;
+mod server;
+mod still_scenes;
