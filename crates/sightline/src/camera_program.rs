@@ -7,7 +7,8 @@ use std::process::ExitStatus;
 
 use anyhow::{Context, bail};
 
-const NAME: &str = "camera";
+/// The second one is for folders in which `camera` may be something else, such as a clone of this repository.
+const NAMES: [&str; 2] = ["camera", "sightline-camera"];
 /// Exit status of a program whose shared libraries are missing.
 const LIBRARIES_MISSING: i32 = 127;
 
@@ -20,7 +21,8 @@ pub fn find() -> anyhow::Result<PathBuf> {
     let beside = own.parent().map(Path::to_owned);
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = beside.into_iter().chain(env::split_paths(&path));
-    let found = folders.find_map(|folder| Some(folder.join(NAME)).filter(|program| program.is_file()));
+    let in_folder = |folder: PathBuf| NAMES.map(|name| folder.join(name)).into_iter().find(|program| program.is_file());
+    let found = folders.find_map(in_folder);
     found.context(
         "videos and live cameras need the program `camera`, which is neither beside this program nor in PATH; where FFmpeg's \
          libraries can be installed (on Debian libavformat-dev, libavcodec-dev, libswscale-dev, libavutil-dev, clang), `make build` builds it",
