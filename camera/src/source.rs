@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn the_document_for_a_process_says_the_same() {
         let gate =
-            camera(r#"url: "http://10.0.0.5/1", password: x, fps: 5, resize: 640x360, when_slow: wait"#).unwrap();
+            camera(r#"url: "http://10.0.0.5/1", password: lamp, fps: 5, resize: 640x360, when_slow: wait"#).unwrap();
         let again: SourceConfig = serde_json::from_str(&serde_json::to_string(&gate).unwrap()).unwrap();
         assert_eq!(again.address().unwrap().for_ffmpeg(), gate.address().unwrap().for_ffmpeg());
         assert_eq!((again.fps, again.resize, again.when_slow), (Some(5.0), Some(Size(640, 360)), Some(WhenSlow::Wait)));

@@ -7,6 +7,8 @@ use ffmpeg_next::{Dictionary, Packet, Rational, codec, encoder, format, frame};
 
 pub const WIDTH: u32 = 160;
 pub const HEIGHT: u32 = 96;
+/// Thousandths of a second.
+const PERIOD: i64 = 40;
 
 /// A clip with a bright square that moves two pixels a frame over a grey ground.
 pub struct Clip {
@@ -17,11 +19,20 @@ pub struct Clip {
     pub b_frames: usize,
     /// Whether the square stands still.
     pub is_still: bool,
+    /// Whether the index of an MP4 file is at its beginning.
+    pub has_index_first: bool,
 }
 
 impl Default for Clip {
     fn default() -> Self {
-        Self { codec: codec::Id::MPEG4, frames: 30, time: |number| number * 40, b_frames: 0, is_still: false }
+        Self {
+            codec: codec::Id::MPEG4,
+            frames: 30,
+            time: |number| number * PERIOD,
+            b_frames: 0,
+            is_still: false,
+            has_index_first: false,
+        }
     }
 }
 
@@ -35,7 +46,11 @@ impl Clip {
         let mut stream = output.add_stream(encoder::find(self.codec)).unwrap();
         stream.set_parameters(&encoder);
         let index = stream.index();
-        output.write_header().unwrap();
+        let mut options = Dictionary::new();
+        if self.has_index_first {
+            options.set("movflags", "faststart");
+        }
+        output.write_header_with(options).unwrap();
         for number in 0..self.frames {
             let mut picture = self.picture(number);
             picture.set_pts(Some((self.time)(number)));
@@ -71,7 +86,7 @@ impl Clip {
         if self.codec == codec::Id::MJPEG {
             picture = frame::Video::new(Pixel::YUVJ420P, WIDTH, HEIGHT);
         }
-        let left = if self.is_still { 8 } else { 8 + usize::try_from(number).unwrap() * 2 };
+        let left = if self.is_still { 8 } else { 8 + usize::try_from(number).unwrap() * 2 % 112 };
         let stride = picture.stride(0);
         let luma = picture.data_mut(0);
         for (row, line) in luma.chunks_mut(stride).enumerate() {
@@ -90,6 +105,8 @@ fn drain(encoder: &mut encoder::Video, output: &mut format::context::Output, ind
     let mut packet = Packet::empty();
     while encoder.receive_packet(&mut packet).is_ok() {
         packet.set_stream(index);
+        // Without it, the last frame of an MP4 file has no length, and no player shows it.
+        packet.set_duration(PERIOD);
         packet.rescale_ts(Rational(1, 1000), output.stream(index).unwrap().time_base());
         packet.write_interleaved(output).unwrap();
     }

@@ -71,7 +71,10 @@ fn a_part_of_a_file_has_the_frames_and_keys_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = Clip { frames: 60, ..Clip::default() }.write(folder.path(), "a.mp4");
     let server = Server::start();
-    let (all, part) = (json!({"captured_at": BEGINS, "fps": 5.0}), json!({"captured_at": BEGINS, "fps": 5.0, "start": 1.0, "duration": 0.8}));
+    let (all, part) = (
+        json!({"captured_at": BEGINS, "fps": 5.0}),
+        json!({"captured_at": BEGINS, "fps": 5.0, "start": 1.0, "duration": 0.8}),
+    );
     assert!(server.push(&path, &all).succeeded);
     let whole = server.frames();
     assert!(whole.iter().all(|frame| frame.stream == "gate"));
@@ -79,7 +82,8 @@ fn a_part_of_a_file_has_the_frames_and_keys_of_the_whole() {
     let part = server.frames().split_off(whole.len());
     assert_eq!(times(&whole), (0..12).map(|number| number * 200).collect::<Vec<_>>());
     assert_eq!(times(&part), [1000, 1200, 1400, 1600]);
-    let keys = |frames: &[Received]| frames.iter().map(|frame| (frame.key.clone(), frame.jpeg.clone())).collect::<Vec<_>>();
+    let keys =
+        |frames: &[Received]| frames.iter().map(|frame| (frame.key.clone(), frame.jpeg.clone())).collect::<Vec<_>>();
     assert_eq!(keys(&part), keys(&whole[5..9]), "the same frames, byte for byte");
 }
 
