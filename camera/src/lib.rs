@@ -47,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::{Api, Server};
 pub use config::Config;
 pub use gate::Gate;
+pub use pace::Pace;
 pub use queue::Queue;
 pub use reader::Reader;
 pub use sender::Patience;

@@ -93,10 +93,7 @@ async fn run_once(
     input.write_all(&document).await.context("its process ended at once")?;
     let mut lines = BufReader::new(output).lines();
     let listening = listen(&mut lines, before, last);
-    let is_silent = match stop.run_until_cancelled(listening).await {
-        Some(is_silent) => is_silent,
-        None => false,
-    };
+    let is_silent = stop.run_until_cancelled(listening).await.unwrap_or(false);
     if is_silent {
         child.kill().await?;
         anyhow::bail!("its process hung, and was killed");
