@@ -62,8 +62,8 @@ fn measure(path: &str, fps: f64) -> anyhow::Result<()> {
     println!(
         "{path}: {}x{}, {decoded} frames decoded ({:.2} ms each), {due} at {fps} a second (planes {:.2} ms, gate {:.2} ms), {passed} passed \
          (JPEG {:.2} ms); {:.1} % of a core, {:.0} cameras per core",
-        frame.width(),
-        frame.height(),
+        planes.size().0,
+        planes.size().1,
         each(decoding, decoded),
         each(copying, due),
         each(gating, due),

@@ -135,7 +135,7 @@ impl Reader {
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
             let failure = match read {
                 Err(Failure::Stopped) => return Ok(()),
-                Ok(()) if ends_at.is_some_and(|end| Instant::now() >= end) => return Ok(()),
+                _ if ends_at.is_some_and(|end| Instant::now() >= end) => return Ok(()),
                 Ok(()) => Failure::Other("the connection ended".to_owned()),
                 Err(failure) => failure,
             };

@@ -1,5 +1,7 @@
 //! Videos that FFmpeg's own encoders make here, and videos of the samples, to a server that remembers what it gets.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
+
 mod bad_input;
 mod clips;
 mod frames;

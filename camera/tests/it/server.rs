@@ -22,11 +22,14 @@ pub struct Received {
     pub jpeg: Bytes,
 }
 
+/// A status and the seconds of `Retry-After`.
+type Refusal = (u16, Option<u64>);
+
 #[derive(Clone, Default)]
 struct Shared {
     frames: Arc<Mutex<Vec<Received>>>,
     /// Answers for the first requests, instead of 202.
-    refusals: Arc<Mutex<Vec<(u16, Option<u64>)>>>,
+    refusals: Arc<Mutex<Vec<Refusal>>>,
 }
 
 /// A running server.
@@ -43,7 +46,7 @@ impl Server {
     }
 
     /// A server that first refuses with these statuses and `Retry-After`.
-    pub fn refusing(refusals: &[(u16, Option<u64>)]) -> Self {
+    pub fn refusing(refusals: &[Refusal]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let shared = Shared::default();
         *shared.refusals.lock().unwrap() = refusals.iter().rev().copied().collect();
