@@ -195,7 +195,7 @@ impl Input {
                     self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
                     return Ok(Some(self.time(frame)));
                 }
-                Err(Error::Other { errno: EAGAIN }) => {}
+                Err(Error::Other { errno: EAGAIN }) if !self.drained => {}
                 Err(Error::Eof) => return self.ended_by.take().map_or(Ok(None), Err),
                 Err(_) if self.drained => return self.ended_by.take().map_or(Ok(None), Err),
                 Err(_) => self.count_damage()?,
