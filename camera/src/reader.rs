@@ -133,17 +133,17 @@ impl Reader {
             self.frames.clock.reconnected();
             let decoded = self.status.snapshot().frames_decoded;
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
-            let failure = match read {
-                Err(Failure::Stopped) => return Ok(()),
-                _ if ends_at.is_some_and(|end| Instant::now() >= end) => return Ok(()),
-                Ok(()) => Failure::Other("the connection ended".to_owned()),
-                Err(failure) => failure,
-            };
             if self.status.snapshot().frames_decoded > decoded {
                 was_connected = true;
                 backoff.reset();
                 refused_pause = FIRST_REFUSED_PAUSE;
             }
+            let failure = match read {
+                Err(Failure::Stopped) => return Ok(()),
+                _ if was_connected && ends_at.is_some_and(|end| Instant::now() >= end) => return Ok(()),
+                Ok(()) => Failure::Other("the connection ended".to_owned()),
+                Err(failure) => failure,
+            };
             if gives_up && !was_connected {
                 return Err(failure.into());
             }

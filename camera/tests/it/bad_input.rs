@@ -68,6 +68,7 @@ fn a_file_that_begins_in_the_middle_has_no_grey_frames() {
     let middle = clip.len() / 188 / 3 * 188;
     let (pushed, frames) = push(&file(folder.path(), "middle.ts", &clip[middle..]));
     assert!(pushed.succeeded && (40..90).contains(&frames), "{frames}: {}", pushed.errors);
+    assert!(pushed.errors.contains("packets before the first key frame"), "{}", pushed.errors);
 }
 
 #[test]

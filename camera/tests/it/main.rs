@@ -5,5 +5,6 @@
 mod bad_input;
 mod clips;
 mod frames;
+mod live;
 mod server;
 mod still_scenes;

@@ -74,7 +74,9 @@ impl ClientArgs {
     pub fn for_camera(&self) -> anyhow::Result<serde_json::Value> {
         let Self { server, cacert, cert, key, .. } = self;
         let token = self.token()?;
-        Ok(serde_json::json!({"url": server.as_str(), "token": token.expose(), "cacert": cacert, "cert": cert, "key": key}))
+        Ok(
+            serde_json::json!({"url": server.as_str(), "token": token.expose(), "cacert": cacert, "cert": cert, "key": key}),
+        )
     }
 
     fn token(&self) -> anyhow::Result<Secret> {

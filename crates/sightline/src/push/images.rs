@@ -213,8 +213,8 @@ fn is_video(magic: &[u8]) -> bool {
 
 /// Endings of names that people know as those of videos, in lower case.
 const VIDEO_ENDINGS: [&str; 21] = [
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "asf", "3gp", "3g2", "ogv", "mjpeg",
-    "mjpg", "h264", "h265",
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "asf", "3gp", "3g2",
+    "ogv", "mjpeg", "mjpg", "h264", "h265",
 ];
 
 fn may_be_video_by_name(path: &Path) -> bool {
@@ -294,7 +294,10 @@ mod tests {
         let images = Images::find(&[folder.path().to_owned()]).unwrap();
         assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
         let skipped = images.skipped.to_string();
-        assert!(skipped.starts_with("skipped 2 files that are neither JPEG, PNG or WebP images nor videos ("), "{skipped}");
+        assert!(
+            skipped.starts_with("skipped 2 files that are neither JPEG, PNG or WebP images nor videos ("),
+            "{skipped}"
+        );
     }
 
     #[tokio::test]
@@ -322,7 +325,10 @@ mod tests {
             files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
         };
         let images = Images::find(&[folder.path().to_owned()]).unwrap();
-        assert_eq!((names(&images.files), names(&images.videos)), (vec!["gate.jpg".into()], vec!["old.dat".into(), "clip".into()]));
+        assert_eq!(
+            (names(&images.files), names(&images.videos)),
+            (vec!["gate.jpg".into()], vec!["old.dat".into(), "clip".into()])
+        );
         let named = ["clip", "gate.jpg", "text.mp4", "photo.heic"].map(|name| folder.path().join(name));
         let images = Images::find(&named).unwrap();
         assert_eq!(names(&images.files), ["gate.jpg", "photo.heic"]);

@@ -111,7 +111,8 @@ fn stream_of(text: &str) -> anyhow::Result<StreamName> {
         None => Path::new(text).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default(),
     };
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    let name: String = name.chars().map(|letter| if allowed(letter) { letter } else { '-' }).take(LONGEST_NAME).collect();
+    let name: String =
+        name.chars().map(|letter| if allowed(letter) { letter } else { '-' }).take(LONGEST_NAME).collect();
     name.parse().context("give the stream a name with --stream")
 }
 
