@@ -9,8 +9,8 @@ up: build ## set up, build, download the model and run everything in the foregro
 	scripts/with-env ./sightline models pull
 	@exec scripts/with-env ./sightline up
 
-build: setup ## build the sightline command as ./sightline
-	scripts/with-env sh -c 'cargo build --release --locked -p sightline && install -s -m 755 "$$CARGO_TARGET_DIR/release/sightline" ./sightline'
+build: setup ## build the sightline command as ./sightline, and the camera program beside it where FFmpeg's libraries are
+	@scripts/build
 
 setup: ## install the tools to build and run it (root or sudo; the second time takes a moment)
 	@scripts/setup
@@ -32,4 +32,4 @@ compose-secrets: ## create the passwords and the operator's token for docker com
 
 clean: ## delete the build output; downloads and models stay in the cache
 	scripts/with-env cargo clean
-	rm -f ./sightline
+	rm -f ./sightline ./sightline-camera

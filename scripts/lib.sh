@@ -16,6 +16,9 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 export SIGHTLINE_ORT_DYLIB_PATH=${SIGHTLINE_ORT_DYLIB_PATH:-$ort_dylib}
 export SIGHTLINE_MODELS_DIR=${SIGHTLINE_MODELS_DIR:-$cache/models}
 
+# FFmpeg's libraries, which only the camera program needs, and what its build needs to read their headers.
+video_packages=(libavformat-dev libavcodec-dev libswscale-dev libavutil-dev clang)
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -48,6 +51,22 @@ need_packages() {
   refresh_package_index
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2 \
     || die "could not install: ${missing[*]}"
+}
+
+# Whether the camera program can be built here.
+have_video_libraries() {
+  have clang && have pkg-config && pkg-config --exists libavformat libavcodec libswscale libavutil
+}
+
+# Sets `without_camera` to the arguments of Cargo that leave out the camera program where FFmpeg's libraries are missing. Everything else
+# is built and tested there.
+leave_out_camera() {
+  without_camera=()
+  have_video_libraries && return 0
+  say "FFmpeg's libraries are missing, so the camera program is left out; they are in the packages ${video_packages[*]}"
+  # Used by the scripts that source this file.
+  # shellcheck disable=SC2034
+  without_camera=(--exclude camera)
 }
 
 # Runs at most once per script.

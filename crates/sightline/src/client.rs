@@ -67,6 +67,18 @@ impl ClientArgs {
         Ok(Client { http, server: self.server.clone(), token: self.token()? })
     }
 
+    /// The server for the camera program, as its task has it.
+    ///
+    /// # Errors
+    /// When there is no token.
+    pub fn for_camera(&self) -> anyhow::Result<serde_json::Value> {
+        let Self { server, cacert, cert, key, .. } = self;
+        let token = self.token()?;
+        Ok(
+            serde_json::json!({"url": server.as_str(), "token": token.expose(), "cacert": cacert, "cert": cert, "key": key}),
+        )
+    }
+
     fn token(&self) -> anyhow::Result<Secret> {
         if let Some(token) = &self.token {
             let usable = settings::check_token(token.expose());

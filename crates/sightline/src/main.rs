@@ -3,6 +3,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod camera_program;
 mod certs;
 mod client;
 mod config_command;
@@ -35,7 +36,7 @@ struct Cli {
 enum Command {
     /// Run everything in this process, on embedded parts or on servers
     Up(Box<up::Up>),
-    /// Send images, or folders of them, and print the detections
+    /// Send images, videos, or folders of them, and print the detections; or send the frames of a live camera
     Push(push::Push),
     /// Print alerts as they are raised, one JSON object a line
     Watch(watch::Watch),

@@ -1,4 +1,5 @@
-//! `sightline push`: sends images, and folders of them, waits for the results, and prints a line for each.
+//! `sightline push`: sends images, and folders of them, waits for the results, and prints a line for each. Videos and live cameras are
+//! sent by the camera program ([`videos`]).
 //!
 //! Every file has its own idempotency key, so that a retry after a lost response creates no second frame.
 
@@ -6,6 +7,7 @@ mod deadline;
 mod images;
 #[cfg(test)]
 mod tests;
+mod videos;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,23 +39,25 @@ use self::images::{Images, media_type};
 use crate::client::{Client, ClientArgs, ErrorResponse, WrongServer, read_error, root};
 use crate::out;
 
-/// Sends images, or folders of them, and prints the detections
+/// Sends images, videos, or folders of them, or the frames of a live camera
 // Without it, the usage of an error names options that are set in the environment as if they were required.
 #[derive(Debug, Args)]
-#[command(override_usage = "sightline push [OPTIONS] <FILE|FOLDER>...")]
+#[command(override_usage = "sightline push [OPTIONS] <FILE|FOLDER|URL>...")]
 pub struct Push {
-    /// Images (JPEG, PNG, WebP), or folders of them
-    #[arg(required = true, value_name = "FILE|FOLDER")]
+    /// Images (JPEG, PNG, WebP), videos, folders of them, or the URL of a live camera (rtsp, rtsps, http, https)
+    #[arg(required = true, value_name = "FILE|FOLDER|URL")]
     paths: Vec<PathBuf>,
 
     #[command(flatten)]
     client: ClientArgs,
 
-    /// Stream of the frames; the files are then sent one at a time, in the given order, and sorted by name within a folder
+    /// Stream of the frames; the files are then sent one at a time, in the given order, and sorted by name within a folder. Of a
+    /// video, the default is the name of its file
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
 
-    /// Most frames per second; frames that were late are not made up for [default: as fast as the server accepts them]
+    /// Most frames per second: of images, how fast they are sent; of a video, how many of its frames, by their times [default: as
+    /// fast as the server accepts them, and all]
     #[arg(long, value_name = "NUMBER")]
     fps: Option<f64>,
 
@@ -68,6 +72,9 @@ pub struct Push {
     /// Print results as JSON, one object a line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    video: videos::VideoArgs,
 
     /// Give up after this many seconds [default: 15 if the server does not answer; 300 if it is busy or has no results yet]
     #[arg(long, alias = "patience", value_name = "SECONDS")]
@@ -100,11 +107,16 @@ impl Push {
             bail!("--fps must be a number from {} to {}", FPS.start(), FPS.end());
         }
         let paths = self.paths.clone();
-        let Images { files, skipped, .. } = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
-        let client = self.client.client()?;
-        let failures = self.send_all(&client, &files).await?;
+        let (live, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| videos::is_url(path));
+        let found = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
+        let Images { files, videos, skipped, .. } = found;
+        let failures = if files.is_empty() { 0 } else { self.send_all(&self.client.client()?, &files).await? };
         if !skipped.is_empty() {
             error_line(one_line(&skipped));
+        }
+        let sources: Vec<PathBuf> = videos.into_iter().chain(live).collect();
+        if !sources.is_empty() {
+            self.send_videos(&sources).await?;
         }
         if failures > 0 {
             bail!("{failures} of {} failed; the lines above say why", out::counted(files.len(), "file", "files"));

@@ -1,13 +1,16 @@
-//! `sightline up`: the four services in one process, on embedded parts or on the servers that are set.
+//! `sightline up`: the four services in one process, on embedded parts or on the servers that are set. Cameras run beside it, in
+//! processes of their own.
 //!
 //! It calls the same `run` functions as the programs of the services. The embedded parts are in one locked folder. The address
 //! of a server in the settings replaces the embedded part.
 
+mod cameras;
 mod client_commands;
 mod data_folder;
 pub mod dependencies;
 mod startup_message;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
@@ -46,6 +49,10 @@ pub struct Up {
 
     #[command(flatten)]
     built_ins: BuiltInRuleSettings,
+
+    /// List of cameras, YAML: runs the camera program, which sends their frames
+    #[arg(long, env = "SIGHTLINE_CAMERAS", value_name = "FILE")]
+    cameras: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Storage")]
     data_dir: DataDir,
@@ -145,6 +152,7 @@ impl Up {
         // Requests to this port come through the public one, which logs them.
         let inner = Listener::from(inner).unlogged();
         let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
+        let cameras = self.camera_program(&public, &dependencies)?;
 
         let mut parts = JoinSet::new();
         let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
@@ -165,6 +173,9 @@ impl Up {
         });
         parts.spawn(data_folder::watch(files.clone(), stop.clone()));
         parts.spawn(ports.serve(stop.clone()));
+        if let Some(cameras) = cameras {
+            parts.spawn(cameras.run(health.clone(), stop.clone()));
+        }
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 
         let mut outcome = Ok(());

@@ -1,4 +1,4 @@
-//! Finds the images that paths name.
+//! Finds the images and videos that paths name.
 //!
 //! In a folder, the first bytes of a file decide whether it is an image; the ending of its name does not matter. Side files
 //! of operating systems are skipped. Links to folders are followed, and every folder is visited once, so circular links end.
@@ -38,8 +38,10 @@ const SIDE_FILES: [&str; 9] = [
 /// The images of all paths, in the order in which they are sent, and what was skipped.
 #[derive(Debug, Default)]
 pub struct Images {
-    /// Paths of files.
+    /// Paths of images.
     pub files: Vec<PathBuf>,
+    /// Paths of videos.
+    pub videos: Vec<PathBuf>,
     /// Other files in the folders.
     pub skipped: Skipped,
     visited: HashSet<(u64, u64)>,
@@ -59,22 +61,25 @@ enum Reason {
 }
 
 impl Images {
-    /// Named files are sent unchecked; folders are searched for images, sorted by name.
+    /// Named files are sent unchecked, as a video or as an image; folders are searched, sorted by name.
     ///
     /// # Errors
-    /// When a path or a folder cannot be read, or a named folder has no image.
+    /// When a path or a folder cannot be read, or a named folder has neither an image nor a video.
     pub fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut images = Self::default();
         for path in paths {
             let metadata = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
             if !metadata.is_dir() {
-                images.files.push(path.clone());
+                // Opening a pipe waits for its writer, so only its name counts.
+                let is_video = metadata.is_file() && may_be(path, is_video) == Some(true);
+                let list = if is_video || may_be_video_by_name(path) { &mut images.videos } else { &mut images.files };
+                list.push(path.clone());
                 continue;
             }
-            let before = images.files.len();
+            let before = images.count();
             images.search(path, &metadata)?;
-            if images.files.len() == before {
-                bail!("{} has no JPEG, PNG or WebP image in it; {}", path.display(), images.skipped);
+            if images.count() == before {
+                bail!("{} has no JPEG, PNG or WebP image and no video in it; {}", path.display(), images.skipped);
             }
         }
         Ok(images)
@@ -110,12 +115,18 @@ impl Images {
             return self.search(&path, &metadata);
         }
         // Anything but a plain file, such as a pipe, could block when it is opened.
-        if metadata.is_file() && may_be_image(&path) {
+        if metadata.is_file() && may_be(&path, is_video) == Some(true) {
+            self.videos.push(path);
+        } else if metadata.is_file() && may_be(&path, |magic| media_type(magic).is_some()) != Some(false) {
             self.files.push(path);
         } else {
             self.skipped.add(Reason::NoImage, &path);
         }
         Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.files.len() + self.videos.len()
     }
 }
 
@@ -146,8 +157,8 @@ impl fmt::Display for Skipped {
             let what = match reason {
                 Reason::NoImage => counted(
                     *count,
-                    "file that is not a JPEG, PNG or WebP image",
-                    "files that are not JPEG, PNG or WebP images",
+                    "file that is neither a JPEG, PNG or WebP image nor a video",
+                    "files that are neither JPEG, PNG or WebP images nor videos",
                 ),
                 Reason::SideFile => counted(*count, "side file", "side files"),
                 Reason::BrokenLink => counted(*count, "broken link", "broken links"),
@@ -178,13 +189,37 @@ fn has_image_ending(path: &Path) -> bool {
     IMAGE_ENDINGS.contains(&ending.as_str())
 }
 
-/// Whether the first bytes are those of an image. True for a file that cannot be read: sending it reports the error.
-fn may_be_image(path: &Path) -> bool {
+/// Whether the first bytes of a file are of this kind. `None` for a file that cannot be read: sending it reports the error.
+fn may_be(path: &Path, is_kind: impl Fn(&[u8]) -> bool) -> Option<bool> {
     let mut magic = Vec::with_capacity(MAGIC);
-    match File::open(path).and_then(|file| file.take(MAGIC as u64).read_to_end(&mut magic)) {
-        Ok(_) => media_type(&magic).is_some(),
-        Err(_) => true,
+    File::open(path).and_then(|file| file.take(MAGIC as u64).read_to_end(&mut magic)).ok()?;
+    Some(is_kind(&magic))
+}
+
+/// Brands of still images in the container of MP4.
+const IMAGE_BRANDS: [&[u8]; 7] = [b"heic", b"heix", b"heim", b"mif1", b"msf1", b"avif", b"avis"];
+
+/// Whether the first bytes are those of a video file: MP4 and QuickTime, Matroska, AVI, FLV, MPEG, ASF, Ogg.
+fn is_video(magic: &[u8]) -> bool {
+    match magic {
+        [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => !IMAGE_BRANDS.contains(&brand),
+        [_, _, _, _, b'm', b'o', b'o', b'v', ..] | [_, _, _, _, b'm', b'd', b'a', b't', ..] => true,
+        [0x1a, 0x45, 0xdf, 0xa3, ..] | [b'F', b'L', b'V', 1, ..] | [0, 0, 1, 0xba | 0xb3, ..] => true,
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' ', ..] => true,
+        [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, ..] | [b'O', b'g', b'g', b'S', ..] => true,
+        _ => false,
     }
+}
+
+/// Endings of names that people know as those of videos, in lower case.
+const VIDEO_ENDINGS: [&str; 21] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "asf", "3gp", "3g2",
+    "ogv", "mjpeg", "mjpg", "h264", "h265",
+];
+
+fn may_be_video_by_name(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    VIDEO_ENDINGS.contains(&ending.as_str())
 }
 
 /// The content of a file.
@@ -259,7 +294,10 @@ mod tests {
         let images = Images::find(&[folder.path().to_owned()]).unwrap();
         assert_eq!(names(&images, folder.path()), ["b/photo.txt", "saved.jfif", "scan.JPE", "snapshot"]);
         let skipped = images.skipped.to_string();
-        assert!(skipped.starts_with("skipped 2 files that are not JPEG, PNG or WebP images ("), "{skipped}");
+        assert!(
+            skipped.starts_with("skipped 2 files that are neither JPEG, PNG or WebP images nor videos ("),
+            "{skipped}"
+        );
     }
 
     #[tokio::test]
@@ -272,6 +310,29 @@ mod tests {
         assert!(large.contains("larger than 256 MiB"), "{large}");
         file.as_file().set_len(5).unwrap();
         assert_eq!(read(file.path()).await.unwrap().len(), 5);
+    }
+
+    #[test]
+    fn videos_are_told_from_images() {
+        let folder = folder(&[
+            ("clip", b"\0\0\0\x20ftypisom"),
+            ("a/old.dat", b"RIFF\x10\0\0\0AVI LIST"),
+            ("photo.heic", b"\0\0\0\x20ftypheic"),
+            ("gate.jpg", JPEG),
+            ("text.mp4", b"no video"),
+        ]);
+        let names = |files: &[PathBuf]| -> Vec<String> {
+            files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        let images = Images::find(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(
+            (names(&images.files), names(&images.videos)),
+            (vec!["gate.jpg".into()], vec!["old.dat".into(), "clip".into()])
+        );
+        let named = ["clip", "gate.jpg", "text.mp4", "photo.heic"].map(|name| folder.path().join(name));
+        let images = Images::find(&named).unwrap();
+        assert_eq!(names(&images.files), ["gate.jpg", "photo.heic"]);
+        assert_eq!(names(&images.videos), ["clip", "text.mp4"], "a named file is what its name says");
     }
 
     #[test]

@@ -28,4 +28,5 @@ mod startup_commands;
 mod tls;
 mod topics;
 mod traces;
+mod videos;
 mod without_server;

@@ -131,7 +131,7 @@ fn a_usage_names_no_option_of_the_environment() {
     let server = FakeServer::start(&[]);
     let output = server.push(&[]).env("SIGHTLINE_DATA_DIR", "/nowhere").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("Usage: sightline push [OPTIONS] <FILE|FOLDER>...\n"), "{said}");
+    assert!(said.contains("Usage: sightline push [OPTIONS] <FILE|FOLDER|URL>...\n"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! The API of the server: frames, and the state of a stream.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use contracts::api::Problem;
+use contracts::{DetectorName, StreamName};
+use platform::one_line;
+use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::queue::Picture;
+use crate::source::SecretText;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// What TLS says when one side does not trust the other.
+const TLS_REFUSALS: [&str; 2] = ["invalid peer certificate", "received fatal alert: CertificateRequired"];
+
+/// The server and what a client needs for it. Passed on to the processes of the sources.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Its address.
+    pub url: String,
+    /// An API token with the scope `frames:write`.
+    pub token: SecretText,
+    /// Certificate authority to trust in addition to the system's, PEM.
+    #[serde(default)]
+    pub cacert: Option<PathBuf>,
+    /// Certificate of this client, PEM.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+}
+
+/// A client of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    http: reqwest::Client,
+    server: Server,
+}
+
+/// Why a frame was not accepted.
+#[derive(Debug)]
+pub enum Refusal {
+    /// A retry may succeed after this time.
+    Later {
+        /// What the server asks for.
+        pause: Duration,
+        /// Whether the server answered at all.
+        is_answer: bool,
+        /// Why.
+        reason: String,
+    },
+    /// This frame is never accepted.
+    Frame(String),
+    /// No frame is accepted with this token or from this client.
+    All(String),
+}
+
+impl Api {
+    /// A client of this server.
+    ///
+    /// # Errors
+    /// When a certificate or a key cannot be used.
+    pub fn new(server: Server) -> anyhow::Result<Self> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("sightline-camera/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(REQUEST_LIMIT);
+        if let Some(path) = &server.cacert {
+            for authority in Certificate::from_pem_bundle(&read(path)?).with_context(|| path.display().to_string())? {
+                builder = builder.add_root_certificate(authority);
+            }
+        }
+        if let (Some(cert), Some(key)) = (&server.cert, &server.key) {
+            let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+            // The cause is not shown, because it might quote the key.
+            let identity = Identity::from_pem(&pem).map_err(|_| {
+                anyhow::anyhow!("{} and {} are no certificate and key in PEM form", cert.display(), key.display())
+            })?;
+            builder = builder.identity(identity);
+        }
+        settings::check_token(server.token.expose()).map_err(anyhow::Error::msg)?;
+        ensure!(!server.token.expose().is_empty(), "there is no token: set SIGHTLINE_TOKEN");
+        let http = builder.build().context("the certificates and keys cannot be used")?;
+        Ok(Self { http, server })
+    }
+
+    /// Sends an image; returns after the server has stored it. The key makes it safe to repeat.
+    pub async fn send(
+        &self,
+        stream: &StreamName,
+        detectors: &[DetectorName],
+        picture: &Picture,
+    ) -> Result<(), Refusal> {
+        let mut query = vec![("stream", stream.to_string()), ("captured_at", picture.captured_at.to_string())];
+        if !detectors.is_empty() {
+            let names: Vec<&str> = detectors.iter().map(DetectorName::as_str).collect();
+            query.push(("detectors", names.join(",")));
+        }
+        let request = self.authorised(self.http.post(self.url("/v1/frames")).query(&query));
+        let request = request.header("content-type", "image/jpeg").header("idempotency-key", &picture.key);
+        match request.body(picture.jpeg.clone()).send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(refusal(response).await),
+            Err(error) => Err(self.unanswered(&error)),
+        }
+    }
+
+    /// Reports the state of a stream. An older server does not know the route, and answers 404.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn report(&self, stream: &StreamName, report: &impl Serialize) -> Result<StatusCode, String> {
+        let url = self.url(&format!("/v1/streams/{stream}/state"));
+        let response = self.authorised(self.http.put(url)).json(report).send().await;
+        response.map(|response| response.status()).map_err(|error| root(&error))
+    }
+
+    /// Whether the server answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn check(&self) -> Result<(), String> {
+        let answered = self.http.get(self.url("/healthz")).send().await.and_then(Response::error_for_status);
+        answered.map(drop).map_err(|error| root(&error))
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(self.server.token.expose())
+    }
+
+    /// A path below that of the server, which a reverse proxy may have.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server.url.trim_end_matches('/'))
+    }
+
+    fn unanswered(&self, error: &reqwest::Error) -> Refusal {
+        let (cause, server) = (root(error), &self.server.url);
+        if TLS_REFUSALS.iter().any(|text| cause.contains(text)) {
+            return Refusal::All(format!("{server}: {cause}; check --cacert, --cert and --key"));
+        }
+        let reason = if error.is_timeout() && !error.is_connect() {
+            format!("{server} did not answer in time")
+        } else {
+            format!("{server} cannot be reached: {cause}")
+        };
+        Refusal::Later { pause: Duration::ZERO, is_answer: false, reason }
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+async fn refusal(response: Response) -> Refusal {
+    let status = response.status();
+    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let text = response.text().await.unwrap_or_default();
+    let detail = match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) => format!("{} ({})", problem.detail, problem.code),
+        Err(_) => text.chars().take(200).collect(),
+    };
+    let reason = one_line(&format_args!("{status}: {detail}"));
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Refusal::All(reason),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => later(header, reason),
+        status if status.is_server_error() => later(header, reason),
+        _ => Refusal::Frame(reason),
+    }
+}
+
+fn later(retry_after: Option<u64>, reason: String) -> Refusal {
+    Refusal::Later { pause: Duration::from_secs(retry_after.unwrap_or(1)), is_answer: true, reason }
+}
+
+/// The innermost cause, which names the reason.
+fn root(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

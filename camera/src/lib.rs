@@ -1,0 +1,113 @@
+//! Videos and live cameras in; frames out, by `POST /v1/frames`.
+//!
+//! ```text
+//!  camera --config cameras.yaml             camera source, one process for each source
+//!  supervisor ── task on stdin ───────────▶ reader (a thread): decode, choose, gate, JPEG ─▶ queue ─▶ sender ─▶ server
+//!      ▲    ◀─────── state on stdout ──────
+//!      └─ reports: PUT /v1/streams/{name}/state
+//! ```
+//!
+//! In: video files, and cameras that speak RTSP, MJPEG or HLS. Out: JPEG images with capture times, in order within a stream.
+//!
+//! Guarantees: a process that crashes or hangs takes no other camera with it. A live source is opened again without end. Capture times of
+//! a stream never go backwards. The frames of a file have the same keys each time, so that a half-sent file that is sent again makes
+//! no frame twice. No credential is in a log line, an error, a reported state or the list of processes.
+//!
+//! This is the only crate that links FFmpeg (`docs/decisions/ffmpeg.md`), and a program of its own: the command runs without it.
+
+mod api;
+mod clock;
+mod config;
+mod gate;
+mod pace;
+pub mod program;
+mod progress;
+mod push;
+mod queue;
+mod reader;
+mod recording;
+mod redact;
+mod reports;
+mod sender;
+mod source;
+mod source_process;
+mod status;
+mod supervisor;
+mod task;
+mod video;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use platform::Health;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use api::{Api, Server};
+pub use config::Config;
+pub use gate::Gate;
+pub use pace::Pace;
+pub use queue::Queue;
+pub use reader::Reader;
+pub use sender::Patience;
+pub use source::{Address, Cameras, SecretText, SourceConfig, WhenSlow};
+pub use status::{Snapshot, State, Status};
+pub use video::{Encoder, Failure, Frame, Input, Orientation, Planar, Planes, Watch};
+
+/// The cameras are ready when the server answers.
+pub fn health(api: &Arc<Api>) -> Health {
+    Health::default().with_shared("server", api, |api| async move { api.check().await })
+}
+
+/// Runs every source in a process of its own, until `stop`, or until all are recordings at their end.
+///
+/// # Errors
+/// When a process panics that watches another.
+pub async fn run(cameras: Cameras, server: Server, api: Arc<Api>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut sources = JoinSet::new();
+    for source in cameras.cameras {
+        let (server, api, stop) = (server.clone(), Arc::clone(&api), stop.clone());
+        sources.spawn(async move { supervisor::supervise(&server, &api, &source, &stop).await });
+    }
+    while let Some(ended) = sources.join_next().await {
+        ended.context("the supervisor of a camera panicked")?;
+    }
+    Ok(())
+}
+
+/// Runs one source in this process.
+///
+/// # Errors
+/// When a recording cannot be read to its end; with `patience`, when the server accepts nothing, or a live source cannot be opened.
+pub async fn run_source(
+    api: &Api,
+    source: &SourceConfig,
+    status: &Arc<Status>,
+    watch: &Arc<Watch>,
+    patience: Option<Patience>,
+) -> anyhow::Result<()> {
+    let queue = Arc::new(Queue::new(Reader::when_slow(source)));
+    let (ended, reading) = oneshot::channel();
+    let thread = {
+        let (source, queue, status, watch) =
+            (source.clone(), Arc::clone(&queue), Arc::clone(status), Arc::clone(watch));
+        move || {
+            let reader = Reader::new(source, Arc::clone(&queue), Arc::clone(&status), watch);
+            let result = reader.and_then(|reader| reader.run(patience.is_some()));
+            if let Err(error) = &result {
+                status.fail(&format!("{error:#}"), false);
+            }
+            queue.close();
+            // Nobody waits for it any more if sending failed.
+            drop(ended.send(result));
+        }
+    };
+    // A thread of its own and not one of the runtime's: a decoder that hangs must not hold up the end of the process.
+    std::thread::Builder::new().name("reader".to_owned()).spawn(thread)?;
+    sender::send_all(api, source, &queue, status, patience, watch.stop()).await?;
+    if watch.stop().is_cancelled() {
+        return Ok(());
+    }
+    reading.await.context("the thread that reads panicked")?
+}

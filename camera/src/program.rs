@@ -1,0 +1,88 @@
+//! The program `camera`: many sources of a list, and the two parts that other programs start.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use platform::config::OperatorArgs;
+use platform::http::OperatorPorts;
+use platform::{shutdown, telemetry};
+use settings::{Check, SettingErrors};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Api;
+use crate::{Config, push, source_process, video};
+
+/// Videos and live cameras in; frames out
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Program {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Run one source; started by this program, with a task on standard input
+    #[command(hide = true)]
+    Source {
+        /// Its stream, for people who read the list of processes
+        stream: String,
+    },
+    /// Send sources one after the other; started by `sightline push`, with a task on standard input
+    #[command(hide = true)]
+    Push,
+}
+
+impl Check for Program {
+    fn check(&self, errors: &mut SettingErrors) {
+        self.operator.check(errors);
+        if self.part.is_none() {
+            errors.collect(self.config.server());
+            errors.collect(self.config.cameras());
+        }
+    }
+}
+
+/// Reads the settings and runs until a signal.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    match Box::pin(run(settings::parse_and_check())).await {
+        Ok(code) => code,
+        Err(error) => shutdown::exit(Err(error)),
+    }
+}
+
+async fn run(program: Program) -> anyhow::Result<ExitCode> {
+    let Program { part, config, operator } = program;
+    telemetry::init(&operator.log, operator.log_format)?;
+    video::start_log();
+    let stop = shutdown::on_signal()?;
+    match part {
+        Some(Part::Source { .. }) => source_process::run(stop).await?,
+        Some(Part::Push) => return push::run(stop).await,
+        None => run_all(&config, &operator, stop).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    telemetry::start_metrics();
+    let server = config.server()?;
+    let api = Arc::new(Api::new(server.clone())?);
+    let ports = OperatorPorts::open(operator, &crate::health(&api), axum::Router::new()).await?;
+    let serving = stop.child_token();
+    let running = async {
+        let cameras = async {
+            let result = crate::run(config.cameras()?, server, api, stop.clone()).await;
+            serving.cancel();
+            result
+        };
+        tokio::try_join!(cameras, ports.serve(serving.clone())).map(drop)
+    };
+    shutdown::within(operator.stop_grace, stop.clone(), running).await
+}

@@ -1,0 +1,74 @@
+//! Removes credentials from texts that may contain the address of a source.
+
+use std::sync::RwLock;
+
+/// Passwords that this process knows, in every spelling in which they may appear.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// From now on this text is removed wherever it appears.
+pub fn add_secret(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    if let Ok(mut secrets) = SECRETS.write()
+        && !secrets.iter().any(|known| known == text)
+    {
+        secrets.push(text.to_owned());
+    }
+}
+
+/// The text with `***` for known passwords, and for what stands before `@` in an address.
+pub fn redact(text: &str) -> String {
+    let mut text = without_user_info(text);
+    if let Ok(secrets) = SECRETS.read() {
+        for secret in secrets.iter() {
+            text = text.replace(secret, "***");
+        }
+    }
+    text
+}
+
+/// `rtsp://user:word@host/` becomes `rtsp://***@host/`. A password may have an `@` itself, so the last one of the authority counts.
+fn without_user_info(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        clean.push_str(before);
+        clean.push_str("://");
+        let end = after.find(|letter: char| letter.is_whitespace() || "/?#'\"".contains(letter)).unwrap_or(after.len());
+        let (authority, tail) = after.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                clean.push_str("***@");
+                clean.push_str(host);
+            }
+            None => clean.push_str(authority),
+        }
+        rest = tail;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_an_address_are_removed() {
+        for (text, expected) in [
+            ("Opening 'rtsp://a:b@10.0.0.5/1' for reading", "Opening 'rtsp://***@10.0.0.5/1' for reading"),
+            ("http://a:p@ss@host:80/x?y=z http://c@d", "http://***@host:80/x?y=z http://***@d"),
+            ("mail a@b.c and http://host/@x", "mail a@b.c and http://host/@x"),
+            ("", ""),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_known_password_is_removed_everywhere() {
+        add_secret("cor rect%horse");
+        assert_eq!(redact("401 for cor rect%horse."), "401 for ***.");
+    }
+}

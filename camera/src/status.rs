@@ -1,0 +1,211 @@
+//! The state of one source, for people and for the server.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::redact::redact;
+
+/// Longest error that is reported, in characters.
+const ERROR: usize = 500;
+
+/// What a source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is being opened.
+    Connecting,
+    /// Frames arrive.
+    Connected,
+    /// It cannot be read now; it is tried again.
+    Failed,
+    /// It will have no more frames.
+    Ended,
+}
+
+/// State and counts at one time. Also what the process of a source tells its supervisor each second, a JSON object a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What the source does.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Frames that were decoded.
+    pub frames_decoded: u64,
+    /// Frames that the server acknowledged.
+    pub frames_sent: u64,
+    /// Frames that the motion gate passed over.
+    pub frames_skipped: u64,
+    /// Frames that were dropped because the server was too slow.
+    pub frames_dropped: u64,
+    /// Frames that the server refused.
+    pub frames_refused: u64,
+    /// Damaged packets and frames of a recording.
+    pub frames_damaged: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// Whether the camera refused the password, and must not be asked again at once.
+    pub password_refused: bool,
+}
+
+/// The state of a source, which its thread and its tasks change.
+pub struct Status {
+    current: Mutex<Current>,
+    decoded: AtomicU64,
+    sent: AtomicU64,
+    skipped: AtomicU64,
+    dropped: AtomicU64,
+    refused: AtomicU64,
+    damaged: AtomicU64,
+}
+
+struct Current {
+    state: State,
+    since: Timestamp,
+    last_error: Option<String>,
+    password_refused: bool,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let current =
+            Current { state: State::Connecting, since: Timestamp::now(), last_error: None, password_refused: false };
+        let zero = || AtomicU64::new(0);
+        let current = Mutex::new(current);
+        Self {
+            current,
+            decoded: zero(),
+            sent: zero(),
+            skipped: zero(),
+            dropped: zero(),
+            refused: zero(),
+            damaged: zero(),
+        }
+    }
+}
+
+impl Status {
+    /// Changes the state; returns whether it is another one.
+    pub fn set(&self, state: State) -> bool {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = current.state != state;
+        if is_new {
+            (current.state, current.since) = (state, Timestamp::now());
+        }
+        if state == State::Connected {
+            current.password_refused = false;
+        }
+        is_new
+    }
+
+    /// The source cannot be read; returns whether the error is another one than before.
+    pub fn fail(&self, error: &str, password_refused: bool) -> bool {
+        self.set(State::Failed);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.password_refused = password_refused;
+        current.set_error(error)
+    }
+
+    /// An error that does not change the state; returns whether it is another one than before.
+    pub fn note(&self, error: &str) -> bool {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).set_error(error)
+    }
+
+    /// A frame was decoded.
+    pub fn decoded(&self) {
+        self.decoded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The server acknowledged a frame.
+    pub fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The gate passed over a frame.
+    pub fn skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A frame was dropped.
+    pub fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The server refused a frame.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many packets and frames are damaged.
+    pub fn damaged(&self, count: u64) {
+        self.damaged.store(count, Ordering::Relaxed);
+    }
+
+    /// State and counts now.
+    pub fn snapshot(&self) -> Snapshot {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Snapshot {
+            state: current.state,
+            since: current.since,
+            frames_decoded: count(&self.decoded),
+            frames_sent: count(&self.sent),
+            frames_skipped: count(&self.skipped),
+            frames_dropped: count(&self.dropped),
+            frames_refused: count(&self.refused),
+            frames_damaged: count(&self.damaged),
+            last_error: current.last_error.clone(),
+            password_refused: current.password_refused,
+        }
+    }
+}
+
+impl Snapshot {
+    /// With the counts of an earlier process of the same source.
+    #[must_use]
+    pub fn after(mut self, earlier: &Self) -> Self {
+        self.frames_decoded += earlier.frames_decoded;
+        self.frames_sent += earlier.frames_sent;
+        self.frames_skipped += earlier.frames_skipped;
+        self.frames_dropped += earlier.frames_dropped;
+        self.frames_refused += earlier.frames_refused;
+        self.frames_damaged += earlier.frames_damaged;
+        self.last_error = self.last_error.or_else(|| earlier.last_error.clone());
+        self
+    }
+}
+
+impl Current {
+    fn set_error(&mut self, error: &str) -> bool {
+        let error: String = redact(error).chars().take(ERROR).collect();
+        let is_new = self.last_error.as_ref() != Some(&error);
+        self.last_error = Some(error);
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_short_and_has_no_credential() {
+        let status = Status::default();
+        assert!(status.fail(&format!("rtsp://ann:hidden@gate/ {}", "x".repeat(600)), false));
+        let snapshot = status.snapshot();
+        let error = snapshot.last_error.unwrap();
+        assert!(error.starts_with("rtsp://***@gate/ x") && error.chars().count() == 500, "{error}");
+        assert_eq!(snapshot.state, State::Failed);
+    }
+
+    #[test]
+    fn the_same_state_keeps_its_time() {
+        let status = Status::default();
+        assert!(status.set(State::Connected));
+        let since = status.snapshot().since;
+        assert!(!status.set(State::Connected));
+        assert_eq!(status.snapshot().since, since);
+    }
+}

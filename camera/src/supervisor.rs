@@ -1,0 +1,135 @@
+//! A process for each source, so that a decoder that crashes or hangs takes no other camera with it.
+//!
+//! The process gets its source on standard input, and so neither its arguments nor its environment have a credential. It tells its
+//! state each second on standard output. A process that ends is started again, with growing pauses; one that tells nothing for half
+//! a minute is killed. The end of standard input stops it, also if this process was killed.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use platform::retry::Backoff;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Server};
+use crate::reports;
+use crate::source::SourceConfig;
+use crate::status::{Snapshot, State, Status};
+use crate::task::Task;
+
+/// Time without a line after which a process is killed.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Time that a process has to end after the stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// Pauses before a process is started again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Least time between two tries with a password that was refused, also of two processes.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// Runs one source in a process of its own until `stop`, or until a recording is at its end.
+pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: &CancellationToken) {
+    let last = Arc::new(Mutex::new(Status::default().snapshot()));
+    let (shared, reported) = (Arc::clone(&last), stop.child_token());
+    let snapshot = move || shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let running = async {
+        keep_running(server, source, &last, stop).await;
+        reported.cancel();
+    };
+    tokio::join!(running, reports::report(api, &source.stream, snapshot, &reported));
+}
+
+async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let begun = Instant::now();
+        let before = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ended = run_once(server, source, &before, last, stop).await;
+        if stop.is_cancelled() {
+            return;
+        }
+        let reason = match ended {
+            Ok(status) if status.success() => return,
+            Ok(status) => format!("its process ended: {status}"),
+            Err(error) => format!("{error:#}"),
+        };
+        if begun.elapsed() > SILENCE {
+            backoff.reset();
+        }
+        let mut pause = backoff.pause();
+        {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.password_refused {
+                pause = pause.max(REFUSED_PAUSE);
+            }
+            (last.state, last.since) = (State::Failed, jiff::Timestamp::now());
+            last.last_error = Some(reason.clone());
+        }
+        let seconds = pause.as_secs_f32().ceil();
+        tracing::warn!(stream = %source.stream, "{reason}; starting it again in {seconds} s");
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Runs the process once.
+async fn run_once(
+    server: &Server,
+    source: &SourceConfig,
+    before: &Snapshot,
+    last: &Mutex<Snapshot>,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitStatus> {
+    let mut child = start(source).context("its process cannot be started")?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    let output = child.stdout.take().context("no standard output")?;
+    let task = Task { server: server.clone(), sources: vec![source.clone()], json: false, patience_seconds: None };
+    let mut document = serde_json::to_vec(&task)?;
+    document.push(b'\n');
+    input.write_all(&document).await.context("its process ended at once")?;
+    let mut lines = BufReader::new(output).lines();
+    let listening = listen(&mut lines, before, last);
+    let is_silent = stop.run_until_cancelled(listening).await.unwrap_or(false);
+    if is_silent {
+        child.kill().await?;
+        anyhow::bail!("its process hung, and was killed");
+    }
+    drop(input);
+    end(child).await
+}
+
+fn start(source: &SourceConfig) -> anyhow::Result<Child> {
+    let program = std::env::current_exe()?;
+    let mut command = Command::new(program);
+    command.args(["source", source.stream.as_str()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    Ok(command.spawn()?)
+}
+
+/// Keeps the last state that the process told; returns whether it fell silent, and `false` after its end.
+async fn listen(lines: &mut Lines<BufReader<ChildStdout>>, before: &Snapshot, last: &Mutex<Snapshot>) -> bool {
+    loop {
+        let line = match tokio::time::timeout(SILENCE, lines.next_line()).await {
+            Err(_) => return true,
+            Ok(Ok(Some(line))) => line,
+            Ok(_) => return false,
+        };
+        if let Ok(snapshot) = serde_json::from_str::<Snapshot>(&line) {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.after(before);
+        }
+    }
+}
+
+async fn end(mut child: Child) -> anyhow::Result<ExitStatus> {
+    match tokio::time::timeout(GRACE, child.wait()).await {
+        Ok(status) => Ok(status?),
+        Err(_) => {
+            child.kill().await?;
+            anyhow::bail!("its process did not end, and was killed")
+        }
+    }
+}

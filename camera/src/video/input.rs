@@ -1,0 +1,331 @@
+//! One opened source: packets in, decoded frames out.
+//!
+//! Packets are read directly, because the wrapper's iterator swallows errors. At the end the decoder is drained; otherwise the last
+//! frames would stay in it. A damaged packet costs the frames that depend on it and no more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ffmpeg_next::codec::packet::side_data::Type;
+use ffmpeg_next::codec::threading;
+use ffmpeg_next::error::{EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+use ffmpeg_next::{Dictionary, Error, Packet, codec, decoder, format, media};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Cause, Frame, Orientation, Watch, last_error};
+use crate::source::Address;
+
+/// Demuxers for files. Others could open further files or addresses that a file names, such as those of playlists.
+const FILE_FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,mjpeg,mpjpeg,h264,hevc,m4v,ivf,dv,gif,\
+    image2,jpeg_pipe,png_pipe,webp_pipe";
+/// Protocols that a network source may use, whatever its playlists name. No `file`.
+const NETWORK_PROTOCOLS: &str = "rtsp,rtsps,rtp,tcp,tls,http,https,httpproxy,crypto,hls,data";
+/// Time limit of FFmpeg for one answer of a camera, in microseconds; [`Watch`] has the limits that count.
+const ANSWER_LIMIT: &str = "5000000";
+/// What FFmpeg reads of a live source before the first frame, in microseconds of the source's time.
+const LIVE_ANALYSIS: &str = "2000000";
+/// Packets that are skipped at most while waiting for a key frame. Streams without key frames, with a refresh in rows, exist.
+const LONGEST_WITHOUT_KEY: u32 = 600;
+/// Damaged packets in a row after which a source is given up.
+const MOST_DAMAGED: u32 = 1000;
+/// What may be missing at the end of a complete recording: editors cut without rewriting the list of frames.
+const MISSING_FRAMES: u64 = 2;
+const MISSING_TIME: SignedDuration = SignedDuration::from_millis(500);
+const MICROSECONDS: i64 = 1_000_000;
+
+/// Why a source has no further frames.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The program stops.
+    #[error("stopped")]
+    Stopped,
+    /// No frame came in time.
+    #[error("no frame for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The user name or the password is wrong, or one is needed.
+    #[error("the camera refuses the user name and password")]
+    Refused,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// An opened source with its decoder.
+pub struct Input {
+    context: format::context::Input,
+    decoder: decoder::Video,
+    watch: Arc<Watch>,
+    limit: Duration,
+    stream: usize,
+    /// Of the stream's clock, in seconds.
+    time_base: (i64, i64),
+    /// Time of the first frame on that clock.
+    begins: i64,
+    last: i64,
+    /// Length of a frame, for frames without a time.
+    period: i64,
+    rotation: Orientation,
+    skipped_before_key: Option<u32>,
+    damaged: u64,
+    damaged_in_row: u32,
+    drained: bool,
+    ended_by: Option<Failure>,
+}
+
+impl Input {
+    /// Opens a source and finds its video. `limit` is the longest time without a frame, for a live source.
+    ///
+    /// # Errors
+    /// When it cannot be read or has no video.
+    pub fn open(address: &Address, watch: &Arc<Watch>, limit: Duration, threads: usize) -> Result<Self, Failure> {
+        last_error();
+        if address.is_live() {
+            watch.expect_within(limit);
+        }
+        let interrupted = Arc::clone(watch);
+        let (name, options) = (address.for_ffmpeg(), options(address));
+        let opened = format::input_with_interrupt_and_dictionary(&name, move || interrupted.interrupts(), options);
+        let context = opened.map_err(|error| failure(error, watch, limit, address))?;
+        let Some(stream) = context.streams().best(media::Type::Video) else {
+            return Err(Failure::Other("it has no video".to_owned()));
+        };
+        let base = stream.time_base();
+        let time_base = (i64::from(base.numerator()).max(1), i64::from(base.denominator()).max(1));
+        let rate = stream.avg_frame_rate();
+        let rate = if rate.numerator() > 0 && rate.denominator() > 0 { f64::from(rate) } else { 25.0 };
+        let period = (time_base.1 as f64 / time_base.0 as f64 / rate).max(1.0) as i64;
+        let matrix = stream.side_data().find(|data| data.kind() == Type::DisplayMatrix);
+        let rotation = matrix.map_or(Orientation::UPRIGHT, |data| Orientation::of_display_matrix(data.data()));
+        let begins = if stream.start_time() == ffmpeg_next::ffi::AV_NOPTS_VALUE { 0 } else { stream.start_time() };
+        let index = stream.index();
+        let decoder = decoder(&stream, threads).map_err(|error| failure(error, watch, limit, address))?;
+        Ok(Self {
+            decoder,
+            watch: Arc::clone(watch),
+            limit,
+            stream: index,
+            time_base,
+            begins,
+            last: begins - period,
+            period,
+            rotation,
+            skipped_before_key: Some(0),
+            damaged: 0,
+            damaged_in_row: 0,
+            drained: false,
+            ended_by: None,
+            context,
+        })
+    }
+
+    /// How the frames have to be turned.
+    pub const fn rotation(&self) -> Orientation {
+        self.rotation
+    }
+
+    /// Number of frames, or an estimate.
+    pub fn frames(&self) -> Option<u64> {
+        let stream = self.context.stream(self.stream)?;
+        let known = u64::try_from(stream.frames()).ok().filter(|count| *count > 0);
+        known.or_else(|| {
+            let seconds = self.context.duration() as f64 / MICROSECONDS as f64;
+            let count = seconds * f64::from(stream.avg_frame_rate());
+            (count.is_finite() && count >= 1.0).then_some(count as u64)
+        })
+    }
+
+    /// Length of the recording, if it is known.
+    pub fn length(&self) -> Option<SignedDuration> {
+        let microseconds = self.context.duration();
+        (microseconds > 0).then(|| SignedDuration::from_micros(microseconds))
+    }
+
+    /// When the recording began, if it says so.
+    pub fn creation_time(&self) -> Option<Timestamp> {
+        let metadata = self.context.metadata();
+        let of_stream = self
+            .context
+            .stream(self.stream)
+            .and_then(|stream| stream.metadata().get("creation_time").map(str::to_owned));
+        let text = metadata.get("creation_time").map(str::to_owned).or(of_stream)?;
+        // Recorders without a clock write the beginning of 1904 or of 1970.
+        text.parse().ok().filter(|time: &Timestamp| time.as_second() > 0)
+    }
+
+    /// Goes to the last key frame before this time of the recording.
+    ///
+    /// # Errors
+    /// When the recording cannot be sought in.
+    pub fn seek(&mut self, time: SignedDuration) -> Result<(), Failure> {
+        let start = self.begins.saturating_mul(MICROSECONDS * self.time_base.0) / self.time_base.1;
+        let target = start.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+        let sought = self.context.seek(target, ..target);
+        sought.map_err(|error| Failure::Other(format!("it cannot be read from {} s on: {error}", time.as_secs())))?;
+        self.decoder.flush();
+        Ok(())
+    }
+
+    /// Number of damaged packets and frames so far.
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Whether a recording that was read to its end has clearly fewer frames than it announces, and ends before its length.
+    pub fn ends_early(&self, decoded: u64) -> Option<String> {
+        let announced = u64::try_from(self.context.stream(self.stream)?.frames()).ok().filter(|count| *count > 0)?;
+        let (length, last) = (self.length()?, self.since_begin(self.last));
+        let is_short = decoded + MISSING_FRAMES < announced && last.saturating_add(MISSING_TIME) < length;
+        is_short.then(|| {
+            let (last, length) = (last.as_secs_f64(), length.as_secs_f64());
+            format!("it is incomplete: it ends after {decoded} of {announced} frames, at {last:.1} of {length:.1} s")
+        })
+    }
+
+    /// Decodes the next frame; returns its time on the stream's clock, or `None` at the end.
+    ///
+    /// # Errors
+    /// When the source broke off. All frames before were returned.
+    pub fn next(&mut self, frame: &mut Frame) -> Result<Option<SignedDuration>, Failure> {
+        loop {
+            self.watch.tick();
+            match self.decoder.receive_frame(frame) {
+                Ok(()) => {
+                    self.damaged_in_row = 0;
+                    // The decoder has filled what is missing from the frames before.
+                    self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
+                    return Ok(Some(self.time(frame)));
+                }
+                Err(Error::Other { errno: EAGAIN }) if !self.drained => {}
+                Err(Error::Eof) => return self.ended_by.take().map_or(Ok(None), Err),
+                Err(_) if self.drained => return self.ended_by.take().map_or(Ok(None), Err),
+                Err(_) => self.count_damage()?,
+            }
+            if !self.drained {
+                self.feed()?;
+            }
+        }
+    }
+
+    /// Reads one packet into the decoder.
+    fn feed(&mut self) -> Result<(), Failure> {
+        let mut packet = Packet::empty();
+        match packet.read(&mut self.context) {
+            Ok(()) if packet.stream() != self.stream || self.waits_for_key(&packet) => {}
+            Ok(()) => match self.decoder.send_packet(&packet) {
+                Ok(()) | Err(Error::Other { errno: EAGAIN }) => {}
+                Err(_) => self.count_damage()?,
+            },
+            Err(Error::Other { errno: EAGAIN }) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => {
+                // What the decoder still has is good.
+                self.ended_by = match (error, self.watch.cause()) {
+                    (_, Some(Cause::Stop)) => Some(Failure::Stopped),
+                    (_, Some(Cause::Stalled)) => Some(Failure::Stalled(self.limit)),
+                    (Error::Eof, None) => None,
+                    (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error)))),
+                };
+                self.drained = true;
+                // Fails only for a decoder that has ended before.
+                let _ = self.decoder.send_eof();
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the first key frame a decoder makes grey pictures.
+    fn waits_for_key(&mut self, packet: &Packet) -> bool {
+        let Some(skipped) = self.skipped_before_key.as_mut() else { return false };
+        if packet.is_key() || *skipped >= LONGEST_WITHOUT_KEY {
+            if *skipped > 0 {
+                tracing::warn!(
+                    packets = *skipped,
+                    "packets before the first key frame cannot be decoded, and were passed over"
+                );
+            }
+            self.skipped_before_key = None;
+            return false;
+        }
+        *skipped += 1;
+        true
+    }
+
+    fn count_damage(&mut self) -> Result<(), Failure> {
+        self.damaged += 1;
+        self.damaged_in_row += 1;
+        if self.damaged_in_row < MOST_DAMAGED {
+            return Ok(());
+        }
+        Err(Failure::Other(format!("{MOST_DAMAGED} packets in a row cannot be decoded")))
+    }
+
+    /// Time of a frame since the first one.
+    fn time(&mut self, frame: &Frame) -> SignedDuration {
+        let ticks = frame.timestamp().unwrap_or(self.last + self.period);
+        self.last = ticks;
+        self.since_begin(ticks)
+    }
+
+    fn since_begin(&self, ticks: i64) -> SignedDuration {
+        let (numerator, denominator) = self.time_base;
+        let since = i128::from(ticks.saturating_sub(self.begins));
+        let nanoseconds = since * i128::from(numerator) * 1_000_000_000 / i128::from(denominator);
+        SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
+    }
+}
+
+fn decoder(stream: &ffmpeg_next::Stream<'_>, threads: usize) -> Result<decoder::Video, Error> {
+    let mut context = codec::Context::from_parameters(stream.parameters())?;
+    context.set_threading(threading::Config { count: threads, ..threading::Config::kind(threading::Type::Frame) });
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    decoder.video()
+}
+
+fn options(address: &Address) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    match address {
+        Address::File(_) => {
+            options.set("protocol_whitelist", "file");
+            options.set("format_whitelist", FILE_FORMATS);
+        }
+        Address::Live(url) => {
+            options.set("protocol_whitelist", NETWORK_PROTOCOLS);
+            options.set("analyzeduration", LIVE_ANALYSIS);
+            if url.is_rtsp() {
+                options.set("rtsp_transport", "tcp");
+                options.set("timeout", ANSWER_LIMIT);
+            } else {
+                options.set("rw_timeout", ANSWER_LIMIT);
+            }
+        }
+    }
+    options
+}
+
+fn failure(error: Error, watch: &Watch, limit: Duration, address: &Address) -> Failure {
+    match watch.cause() {
+        Some(Cause::Stop) => return Failure::Stopped,
+        Some(Cause::Stalled) => return Failure::Stalled(limit),
+        None => {}
+    }
+    match error {
+        Error::HttpUnauthorized | Error::HttpForbidden => Failure::Refused,
+        Error::Other { errno: ETIMEDOUT } => Failure::Other("it does not answer".to_owned()),
+        Error::Other { errno: ECONNREFUSED } => Failure::Other("nothing listens there".to_owned()),
+        Error::Other { errno: EHOSTUNREACH | ENETUNREACH } => Failure::Other("it cannot be reached".to_owned()),
+        Error::DecoderNotFound => Failure::Other("this FFmpeg has no decoder for its video".to_owned()),
+        Error::InvalidData if !address.is_live() => {
+            let told = last_error().map(|text| format!(" ({text})")).unwrap_or_default();
+            Failure::Other(format!("it is not a video, or is damaged or incomplete{told}"))
+        }
+        error => Failure::Other(explained(error)),
+    }
+}
+
+/// The error, with what FFmpeg told before it.
+fn explained(error: Error) -> String {
+    match last_error() {
+        Some(told) => format!("{told} ({error})"),
+        None => error.to_string(),
+    }
+}
