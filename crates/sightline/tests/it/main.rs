@@ -28,4 +28,5 @@ mod startup_commands;
 mod tls;
 mod topics;
 mod traces;
+mod vehicles;
 mod without_server;
