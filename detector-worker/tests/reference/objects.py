@@ -77,6 +77,14 @@ class Objects:
             boxes.append(np.hstack([centre - sides[:, :2], centre + sides[:, 2:]]) * stride)
         return self.finish(scores, np.concatenate(boxes), threshold, (width / SIDE, height / SIDE), (width, height))
 
+    def overlaps(self, best, others):
+        """Which of the others are boxes of the same class with too much overlap."""
+        width = (np.minimum(best[3], others[:, 3]) - np.maximum(best[1], others[:, 1])).clip(0)
+        height = (np.minimum(best[4], others[:, 4]) - np.maximum(best[2], others[:, 2])).clip(0)
+        area = (others[:, 3] - others[:, 1]) * (others[:, 4] - others[:, 2])
+        joint = (best[3] - best[1]) * (best[4] - best[2]) + area - width * height
+        return (best[5] == others[:, 5]) & (width * height > self.max_iou * joint)
+
     def finish(self, scores, boxes, threshold, scale, size):
         """Rows of score, left, top, right, bottom and class in pixels of the original, the best first."""
         best = scores.argmax(1)
@@ -84,9 +92,9 @@ class Objects:
         found = found[found[:, 0] >= threshold]
         found = found[np.argsort(-found[:, 0], kind="stable")]
         kept = []
-        for row in found:
-            if all(row[5] != other[5] or iou(row[1:5], other[1:5]) <= self.max_iou for other in kept):
-                kept.append(row)
+        while len(found):
+            kept.append(found[0])
+            found = found[1:][~self.overlaps(found[0], found[1:])]
         found = np.array(kept).reshape(-1, 6)
         found[:, [1, 3]] = (found[:, [1, 3]] * scale[0]).clip(0, size[0])
         found[:, [2, 4]] = (found[:, [2, 4]] * scale[1]).clip(0, size[1])
