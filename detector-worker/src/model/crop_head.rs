@@ -24,7 +24,8 @@ pub struct Values {
 type Constructor = fn(values: Values) -> Result<Box<dyn CropHead>, String>;
 
 /// Every kind of network, by name.
-pub const CROP_HEADS: &[(&str, Constructor)] = &[("vehicle_attributes", |values| VehicleAttributes::new(values))];
+pub const CROP_HEADS: &[(&str, Constructor)] =
+    &[("vehicle_attributes", |values| Ok(Box::new(VehicleAttributes::new(values)?)))];
 
 /// The constructor of a kind of network.
 pub fn constructor(kind: &str) -> Option<Constructor> {

@@ -144,7 +144,6 @@ pub struct Region {
 
 impl Region {
     /// The pixels that a box touches; `None` if it has no part in the image.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the sides of an image")]
     pub fn of(bounds: &BoundingBox, image: Size) -> Option<Self> {
         let edge = |value: f64, limit: u32| value.clamp(0.0, f64::from(limit)) as u32;
         let (left, right) = (bounds.x.floor(), (bounds.x + bounds.width).ceil());

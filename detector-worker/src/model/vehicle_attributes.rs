@@ -27,12 +27,12 @@ impl VehicleAttributes {
     ///
     /// # Errors
     /// There are more or fewer names than colours.
-    pub fn new(values: Values) -> Result<Box<dyn CropHead>, String> {
+    pub fn new(values: Values) -> Result<Self, String> {
         if values.labels.len() != COLOURS {
             return Err(format!("this kind of network has {COLOURS} labels, not {}", values.labels.len()));
         }
         let attribute = COLOUR.parse().map_err(|error: contracts::ids::IdError| error.to_string())?;
-        Ok(Box::new(Self { attribute, values }))
+        Ok(Self { attribute, values })
     }
 }
 
