@@ -119,8 +119,13 @@ async fn vehicles_without_the_colour_model_are_found_and_it_is_said_once() {
     let output = up.command(&["push", photograph.to_str().unwrap()]);
     assert!(output.contains("highway_1.jpg: 2 cars "), "{output}");
     let client = TestClient::new(&up.url, &up.token);
+    // `push` has the results before they are stored.
+    let deadline = Instant::now() + TIMEOUT;
+    while client.json("/v1/detections?category=car").await["items"].as_array().unwrap().len() != 2 {
+        assert!(Instant::now() < deadline, "the cars are not stored");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(client.json("/v1/stats?group_by=attributes.colour").await, json!({"items": []}));
-    assert_eq!(client.json("/v1/detections?category=car").await["items"].as_array().unwrap().len(), 2);
     assert!(up.process.stop(), "{}", up.process.output());
     let log = up.process.output();
     assert_eq!(log.lines().filter(|line| line.contains(without)).count(), 1, "{log}");
