@@ -1,8 +1,9 @@
 //! Writes decoded pixels and detections to files, for comparison with other implementations:
-//! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT MODEL FILE...`
+//! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT [DETECTOR:]MODEL[@THRESHOLD] FILE...`
 //!
-//! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` contains, by file name, the size of
-//! the image and its detections. `tests/reference/` reads both.
+//! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<[DETECTOR:]MODEL[@THRESHOLD]>.json` contains, by
+//! file name, the size of the image and its detections; `OUT/classes.json` the labels of the model. Without a detector, it is the one
+//! of the model's task. `tests/reference/` reads all of them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use detector_worker::media::{self, DecodeLimits};
 use detector_worker::model::Image;
-use detector_worker::registry::Registry;
+use detector_worker::registry::{Engine, Registry};
 use detector_worker::runtime::RuntimeOptions;
 use serde_json::{Map, json};
 
@@ -20,8 +21,16 @@ fn main() -> anyhow::Result<()> {
     let out = arguments.next().context("name the folder to write to")?;
     let wanted = arguments.next().context("name the model")?;
     let registry = Registry::built_in()?;
-    let model = registry.model(&wanted).with_context(|| format!("there is no model {wanted}"))?;
-    let mut detector = registry.open_model(&model.task.parse()?, model, &RuntimeOptions::cpu(models_dir))?;
+    let (name, threshold) = wanted.split_once('@').map_or((&*wanted, None), |(name, number)| (name, Some(number)));
+    let (detector, name) = name.split_once(':').map_or((None, name), |(detector, name)| (Some(detector), name));
+    let mut model = registry.model(name).with_context(|| format!("there is no model {name}"))?.clone();
+    if let (Engine::Boxes { settings, .. }, Some(number)) = (&mut model.engine, threshold) {
+        settings.threshold = number.parse()?;
+    }
+    let classes = serde_json::to_vec(&model.labels())?;
+    std::fs::write(Path::new(&out).join("classes.json"), classes)?;
+    let detector = detector.unwrap_or(&model.task).parse()?;
+    let mut detector = registry.open_model(&detector, &model, &RuntimeOptions::cpu(models_dir))?;
     let mut report = Map::new();
     for path in arguments {
         let encoded = std::fs::read(&path).with_context(|| path.clone())?;

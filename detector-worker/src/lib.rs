@@ -44,8 +44,8 @@ pub mod sample;
 pub mod serve;
 pub mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
@@ -75,22 +75,27 @@ pub struct Deps {
     pub traces: Traces,
     /// Set by [`run`] when all models are loaded, read by [`health`].
     models_loaded: Arc<AtomicBool>,
+    /// What [`run`] misses of the detectors' crop models, read by [`health`].
+    missing_crop_models: Arc<OnceLock<String>>,
 }
 
 impl Deps {
     /// A bus and a blob store, without traces.
     pub fn new(bus: Arc<dyn Bus>, blobs: Arc<dyn Blobs>) -> Self {
-        Self { bus, blobs, traces: Traces::off(), models_loaded: Arc::default() }
+        Self { bus, blobs, traces: Traces::off(), models_loaded: Arc::default(), missing_crop_models: Arc::default() }
     }
 }
 
-/// Readiness: the bus and the blob store are reachable, and the models are loaded.
+/// Readiness: the bus and the blob store are reachable, and the models are loaded. Without a crop model the worker is degraded.
 pub fn health(_config: &Config, deps: &Deps) -> Health {
     Health::default()
         .with_shared("bus", &deps.bus, |bus| async move { bus.check().await })
         .with_shared("blobs", &deps.blobs, |blobs| async move { blobs.check().await })
         .with_shared("model loaded", &deps.models_loaded, |loaded| async move {
             if loaded.load(Ordering::Relaxed) { Ok(()) } else { Err("the models are not loaded yet") }
+        })
+        .with_optional_shared("crop models", Some(deps.missing_crop_models.clone()), |missing| async move {
+            missing.get().map_or(Ok(()), |missing| Err(missing.clone()))
         })
 }
 
@@ -100,6 +105,11 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot continue.
 pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let detectors = detectors(&config, &shared)?;
+    if let Some(missing) = missing_crop_models(&config, &shared)? {
+        tracing::warn!("{missing}");
+        // Set once: a process has one set of detectors.
+        drop(deps.missing_crop_models.set(missing));
+    }
     run_with(detectors, config, shared, deps, stop).await
 }
 
@@ -121,6 +131,20 @@ pub fn detectors(config: &Config, shared: &SharedArgs) -> anyhow::Result<Vec<Det
         Ok(DetectorSpec { name: name.clone(), description, open })
     };
     shared.frames.detectors.iter().map(spec).collect()
+}
+
+/// Which detectors of the settings work without which crop models, because the files are not there.
+///
+/// # Errors
+/// The file of models cannot be read or is invalid.
+fn missing_crop_models(config: &Config, shared: &SharedArgs) -> anyhow::Result<Option<String>> {
+    let (registry, folder) = (config.models.registry()?, config.models.dir());
+    let missing = shared.frames.detectors.iter().flat_map(|detector| {
+        let models = registry.missing_crop_models(detector, &folder).into_iter();
+        models.map(move |model| format!("the detector {detector} works without {}", model.described()))
+    });
+    let missing: Vec<String> = missing.collect();
+    Ok((!missing.is_empty()).then(|| format!("{}; SIGHTLINE_MODELS_DIR: {}", missing.join(", "), folder.display())))
 }
 
 /// [`run`] with the given detectors.

@@ -11,7 +11,7 @@ pub fn frame(outcome: &'static str) {
 }
 
 /// Records the time of a stage. A frame passes `fetch`, `decode`, `queue`, `infer`, `keep` and `publish`; a batch passes the
-/// parts of `infer`: `prepare`, `run` and `suppress`.
+/// parts of `infer`: `prepare`, `run` and `suppress`, and `crops` if networks run on the boxes found.
 pub fn stage(stage: &'static str, time: Duration) {
     histogram!("sightline_worker_stage_seconds", "stage" => stage).record(time.as_secs_f64());
 }

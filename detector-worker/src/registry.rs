@@ -4,6 +4,7 @@
 //! engines passes a file of the same form. A model file is opened only if it has the hash of its entry: another file with
 //! the same name would give wrong results.
 
+mod detector;
 mod entry;
 mod error;
 mod pull;
@@ -19,13 +20,16 @@ use settings::SettingErrors;
 use sha2::{Digest, Sha256};
 
 use crate::model::Detector;
+use crate::model::crops::CropModel;
 use crate::model::http::HttpDetector;
 use crate::model::onnx::OnnxDetector;
+use crate::model::two_stage::TwoStage;
 use crate::runtime::RuntimeOptions;
 
-pub use entry::{Engine, Model, Package, Source, Weights};
+pub use detector::DetectorEntry;
+pub use entry::{BoxSettings, CropSettings, Engine, Model, Package, Source, Weights};
 pub use error::OpenError;
-pub use pull::{PullError, Pulled};
+pub use pull::{Pull, PullError, Pulled};
 pub use rewrite::Rewrite;
 
 const BUILT_IN: &str = include_str!("../models.yaml");
@@ -34,8 +38,8 @@ const BUILT_IN: &str = include_str!("../models.yaml");
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    /// The models of each detector, the preferred one first.
-    pub detectors: BTreeMap<DetectorName, Vec<String>>,
+    /// Every detector.
+    pub detectors: BTreeMap<DetectorName, DetectorEntry>,
     /// Every model.
     pub models: Vec<Model>,
 }
@@ -63,13 +67,11 @@ impl Registry {
     fn parse(file: &str, text: &str) -> Result<Self, OpenError> {
         let document = |cause: String| OpenError::Document { file: file.to_owned(), cause };
         let registry: Self = serde_yaml_ng::from_str(text).map_err(|error| document(error.to_string()))?;
-        for (detector, models) in &registry.detectors {
-            if let Some(unknown) = models.iter().find(|name| registry.model(name).is_none()) {
-                return Err(document(format!("the detector `{detector}` names the unknown model `{unknown}`")));
-            }
-        }
         for model in &registry.models {
             model.check().map_err(|fault| document(format!("the model `{}`: {fault}", model.name)))?;
+        }
+        for (detector, entry) in &registry.detectors {
+            entry.check(&registry).map_err(|fault| document(format!("the detector `{detector}` {fault}")))?;
         }
         Ok(registry)
     }
@@ -84,9 +86,8 @@ impl Registry {
     /// # Errors
     /// The detector is unknown, or none of its model files is in the folder.
     pub fn chosen(&self, detector: &DetectorName, models_dir: &Path) -> Result<&Model, OpenError> {
-        let exists = |model: &&Model| model.weights().is_none_or(|weights| models_dir.join(&weights.file).exists());
         let models = self.models_of(detector)?;
-        models.iter().copied().find(exists).ok_or_else(|| {
+        models.iter().copied().find(|model| model.is_in(models_dir)).ok_or_else(|| {
             let files = models.iter().filter_map(|model| model.weights()).map(|weights| &*weights.file);
             OpenError::NoModel {
                 detector: detector.clone(),
@@ -94,6 +95,11 @@ impl Registry {
                 dir: models_dir.to_path_buf(),
             }
         })
+    }
+
+    /// The crop models of a detector whose files are not in the folder. The detector works without them.
+    pub fn missing_crop_models(&self, detector: &DetectorName, models_dir: &Path) -> Vec<&Model> {
+        self.crop_models_of(detector).filter(|model| !model.is_in(models_dir)).collect()
     }
 
     /// Adds an error for each detector that has no models.
@@ -105,11 +111,17 @@ impl Registry {
 
     /// The models of a detector, the preferred one first.
     fn models_of(&self, detector: &DetectorName) -> Result<Vec<&Model>, OpenError> {
-        let names = self.detectors.get(detector).ok_or_else(|| OpenError::UnknownDetector {
+        let entry = self.detectors.get(detector).ok_or_else(|| OpenError::UnknownDetector {
             name: detector.clone(),
             known: self.detectors.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         })?;
-        Ok(names.iter().filter_map(|name| self.model(name)).collect())
+        Ok(entry.models.iter().filter_map(|name| self.model(name)).collect())
+    }
+
+    /// The crop models of a detector, in the order in which they run. None for an unknown detector.
+    fn crop_models_of(&self, detector: &DetectorName) -> impl Iterator<Item = &Model> {
+        let names = self.detectors.get(detector).into_iter().flat_map(|entry| &entry.crop_models);
+        names.filter_map(|name| self.model(name))
     }
 
     /// Opens a detector for the calling thread, which must not be a thread of an async runtime.
@@ -131,20 +143,50 @@ impl Registry {
         model: &Model,
         options: &RuntimeOptions,
     ) -> Result<Box<dyn Detector>, OpenError> {
-        model.check_licence(options.allow_noncommercial)?;
-        let invalid = |cause| OpenError::UnusableEntry { model: model.name.clone(), cause };
-        match &model.engine {
-            Engine::Http(engine) => {
-                let opened = HttpDetector::open(detector.clone(), &model.name, engine).map_err(invalid)?;
-                Ok(Box::new(opened))
-            }
-            Engine::Onnx { weights, .. } => {
-                let (head, tuning) = (model.head().map_err(invalid)?, model.tuning(weights));
-                let file = weights.verified(&options.models_dir)?;
-                Ok(Box::new(OnnxDetector::open(detector.clone(), &model.name, &file, head, tuning, options)?))
-            }
+        let entry = self.detectors.get(detector);
+        let first = open_first(detector, entry, model, options)?;
+        let crop_models = self.crop_models_of(detector).filter(|model| model.is_in(&options.models_dir));
+        let crop_models = crop_models.map(|model| open_crop_model(model, options)).collect::<Result<Vec<_>, _>>()?;
+        let label_attribute = entry.and_then(|entry| entry.label_attribute.clone());
+        if label_attribute.is_none() && crop_models.is_empty() {
+            return Ok(first);
         }
+        Ok(Box::new(TwoStage { first, label_attribute, crop_models }))
     }
+}
+
+/// Opens the model that finds the boxes.
+fn open_first(
+    detector: &DetectorName,
+    entry: Option<&DetectorEntry>,
+    model: &Model,
+    options: &RuntimeOptions,
+) -> Result<Box<dyn Detector>, OpenError> {
+    model.check_licence(options.allow_noncommercial)?;
+    match &model.engine {
+        Engine::Http(engine) => {
+            let opened =
+                HttpDetector::open(detector.clone(), &model.name, engine).map_err(|cause| model.unusable(cause))?;
+            Ok(Box::new(opened))
+        }
+        Engine::Boxes { kind, weights, settings } => {
+            let head = settings.head(kind, &model.task).map_err(|cause| model.unusable(cause))?;
+            let tuning = settings.tuning(&model.task, entry.map_or(&[], |entry| &entry.classes));
+            let file = weights.verified(&options.models_dir)?;
+            Ok(Box::new(OnnxDetector::open(detector.clone(), &model.name, &file, head, tuning, options)?))
+        }
+        Engine::Crops { .. } => Err(model.unusable("it finds no boxes".to_owned())),
+    }
+}
+
+fn open_crop_model(model: &Model, options: &RuntimeOptions) -> Result<CropModel, OpenError> {
+    model.check_licence(options.allow_noncommercial)?;
+    let Engine::Crops { kind, weights, settings } = &model.engine else {
+        return Err(model.unusable("it does not run on crops".to_owned()));
+    };
+    let head = settings.head(kind).map_err(|cause| model.unusable(cause))?;
+    let file = weights.verified(&options.models_dir)?;
+    Ok(CropModel::open(&file, head, settings.eligible(), options)?)
 }
 
 /// SHA-256 in lower-case hexadecimal.

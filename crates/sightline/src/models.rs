@@ -46,7 +46,7 @@ impl Models {
 
 fn list(place: &ModelArgs) -> anyhow::Result<()> {
     let (registry, folder) = (place.registry()?, place.dir());
-    out::line(format_args!("{:<16} {:<10} {:<12} {:<10} file", "model", "task", "licence", "state"))?;
+    out::line(format_args!("{:<24} {:<10} {:<12} {:<10} file", "model", "task", "licence", "state"))?;
     for model in &registry.models {
         let (state, file) = match model.weights() {
             None => ("elsewhere", String::new()),
@@ -54,19 +54,29 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
             Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
             Some(weights) => ("missing", weights.file.clone()),
         };
-        out::line(format_args!("{:<16} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
+        out::line(format_args!("{:<24} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
+    }
+    out::line("")?;
+    for detector in registry.detectors.keys() {
+        let model = registry.chosen(detector, &folder).map_or("none of its models is installed", |model| &model.name);
+        let without = registry.missing_crop_models(detector, &folder);
+        let without: String = without.iter().map(|model| format!(", without {}", model.name)).collect();
+        out::line(format_args!("detector {detector}: {model}{without}"))?;
     }
     out::line(format_args!("\nfolder: {}", folder.display()))
 }
 
 async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -> anyhow::Result<()> {
-    let pulled = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
-    for model in pulled {
+    let pull = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
+    for model in pull.models {
         for failure in &model.failed {
             error_line(format_args!("could not download {failure}; the next source is tried"));
         }
         let source = model.source.map_or_else(|| "already installed".to_owned(), |source| format!("from {source}"));
         out::line(format_args!("{}: {source}, at {}", model.model, model.path.display()))?;
+    }
+    for missing in pull.without {
+        error_line(missing);
     }
     Ok(())
 }

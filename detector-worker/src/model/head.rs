@@ -8,7 +8,8 @@ use std::ops::Range;
 use super::DetectError;
 use super::centerface::CenterFace;
 use super::nms::Candidate;
-use super::prepare::{Channels, Size};
+use super::picodet::PicoDet;
+use super::prepare::{Channels, Normalisation, Size};
 use super::yolox::YoloX;
 use super::yunet::YuNet;
 
@@ -21,6 +22,7 @@ type Constructor = fn(classes: usize) -> Result<Box<dyn Head>, String>;
 /// Every kind of network, by name.
 pub const HEADS: &[(&str, Constructor)] = &[
     ("centerface", |classes| one_class(classes).map(|()| Box::new(CenterFace) as Box<dyn Head>)),
+    ("picodet", |classes| Ok(Box::new(PicoDet { classes }))),
     ("yolox", |classes| Ok(Box::new(YoloX { classes }))),
     ("yunet", |classes| one_class(classes).map(|()| Box::new(YuNet) as Box<dyn Head>)),
 ];
@@ -36,8 +38,19 @@ pub fn constructor(kind: &str) -> Option<Constructor> {
 
 /// The input and output format of one kind of network.
 pub trait Head: Send {
-    /// Order of the colour planes. Each number is 0 to 255.
+    /// Order of the colour planes.
     fn channels(&self) -> Channels;
+
+    /// How the levels of a colour, 0 to 255, become the numbers of the input; `None` if they are its numbers.
+    fn normalisation(&self) -> Option<Normalisation> {
+        None
+    }
+
+    /// Whether an image keeps its proportions in an input of fixed size. The rest of the input is padding then. Otherwise
+    /// the image is stretched to the whole input.
+    fn keeps_proportions(&self) -> bool {
+        true
+    }
 
     /// Colour level, 0 to 255, of the padding to the right of the image and below it.
     fn padding(&self) -> f32 {

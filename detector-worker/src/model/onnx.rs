@@ -9,17 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use contracts::DetectorName;
-use ort::memory::Allocator;
-use ort::session::{OutputSelector, RunOptions, Session};
-use ort::value::{Tensor, TensorRef};
-use platform::error_chain;
 
-use super::head::{Head, Outputs};
+use super::head::Head;
+use super::network::Network;
 use super::nms::{Candidate, suppress};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::metrics;
-use crate::runtime::{ExecutionProvider, Runtime, RuntimeError, RuntimeOptions};
+use crate::runtime::{ExecutionProvider, RuntimeError, RuntimeOptions};
 
 /// The settings of a model in `models.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,23 +37,12 @@ pub struct Tuning {
 pub struct OnnxDetector {
     name: DetectorName,
     model: String,
-    session: Session,
+    network: Network,
     head: Box<dyn Head>,
     tuning: Tuning,
-    provider: ExecutionProvider,
-    shape: InputShape,
     batch: usize,
     preparer: Preparer,
     input: Vec<f32>,
-}
-
-/// The fixed dimensions in the network's declaration of its input, `[batch, 3, height, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct InputShape {
-    /// The only batch size.
-    batch: Option<usize>,
-    /// The only size.
-    size: Option<Size>,
 }
 
 impl OnnxDetector {
@@ -72,98 +58,60 @@ impl OnnxDetector {
         tuning: Tuning,
         options: &RuntimeOptions,
     ) -> Result<Self, RuntimeError> {
-        let session = Runtime::load(options)?.session(file, options)?;
-        if let Some(missing) =
-            head.outputs().iter().find(|name| session.outputs().iter().all(|output| output.name() != **name))
-        {
-            let cause = format!("it has no output `{missing}`, so it is another kind of model");
-            return Err(RuntimeError::Model { path: file.to_path_buf(), cause });
-        }
+        let network = Network::open(file, head.outputs(), options)?;
         let default_batch = match options.provider {
             ExecutionProvider::Cpu => 1,
             ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => tuning.gpu_batch,
         };
-        let shape = InputShape::of(&session);
         Ok(Self {
             name,
             model: model.to_owned(),
-            session,
+            batch: network.shape().batch.or(options.batch_size).unwrap_or(default_batch).max(1),
+            network,
             head,
             tuning,
-            provider: options.provider,
-            shape,
-            batch: shape.batch.or(options.batch_size).unwrap_or(default_batch).max(1),
             preparer: Preparer::default(),
             input: Vec::new(),
         })
     }
 
-    /// ONNX Runtime releases an arena only at the end of a run, so this runs the network on its smallest input.
-    fn shrink_arena(&mut self) -> Result<(), ort::Error> {
-        let multiple = self.head.input_multiple();
-        let Size { width, height } = self.shape.size.unwrap_or(Size { width: multiple, height: multiple });
-        let shape = [self.shape.batch.unwrap_or(1), 3, height as usize, width as usize];
-        let blank = vec![0_f32; shape.iter().product()];
-        let input = || TensorRef::from_array_view((shape, &blank[..]));
-        // An output in the arena would keep a whole region of it alive, so the outputs get separate memory.
-        let mut outputs = OutputSelector::no_default();
-        let sample = self.session.run(ort::inputs![input()?])?;
-        for name in self.head.outputs() {
-            if let Some(value) = sample.get(name) {
-                let (dimensions, _) = value.try_extract_tensor::<f32>()?;
-                let own = Tensor::<f32>::new(&Allocator::default(), dimensions.clone())?;
-                outputs = outputs.with(*name).preallocate(*name, own);
-            }
-        }
-        drop(sample);
-        let mut options = RunOptions::new()?.with_outputs(outputs);
-        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-        self.session.run_with_options(ort::inputs![input()?], &options)?;
-        Ok(())
-    }
-
     fn fit(&self, image: &Image) -> Fit {
         let original = Size { width: image.pixels.width(), height: image.pixels.height() };
-        match self.shape.size {
-            Some(input) => Fit::fixed(original, input),
-            None => Fit::dynamic(original, self.tuning.largest_side, self.head.input_multiple(), self.provider),
+        match self.network.shape().size {
+            Some(input) if self.head.keeps_proportions() => Fit::fixed(original, input),
+            Some(input) => Fit::stretched(original, input),
+            None => {
+                let (multiple, provider) = (self.head.input_multiple(), self.network.provider());
+                Fit::dynamic(original, self.tuning.largest_side, multiple, provider)
+            }
         }
     }
 
     /// One run of the network over images that share an input size.
     fn run(&mut self, group: &[(usize, Fit)], batch: &[Arc<Image>]) -> Result<Vec<Outcome>, DetectError> {
-        let Some((_, Fit { input, .. })) = group.first() else { return Ok(Vec::new()) };
-        let (width, height) = (input.width as usize, input.height as usize);
-        let planes = 3 * width * height;
-        let slots = self.shape.batch.unwrap_or_else(|| slots(group.len(), self.provider));
-        let started = Instant::now();
-        self.input.resize(planes * slots, 0.0);
-        let (channels, padding) = (self.head.channels(), self.head.padding());
-        for ((index, fit), planes) in group.iter().zip(self.input.chunks_exact_mut(planes)) {
+        let Some(&(_, Fit { input: size, .. })) = group.first() else { return Ok(Vec::new()) };
+        let (started, slots) = (Instant::now(), self.network.slots(group.len()));
+        self.input.resize(size.planes() * slots, 0.0);
+        let (head, tuning) = (&*self.head, &self.tuning);
+        for ((index, fit), planes) in group.iter().zip(self.input.chunks_exact_mut(size.planes())) {
             self.preparer
-                .fill(&batch[*index].pixels, fit, channels, padding, planes)
+                .fill(&batch[*index].pixels, fit, head.channels(), head.padding(), planes)
                 .map_err(DetectError::Inference)?;
+            if let Some(normalisation) = head.normalisation() {
+                normalisation.apply(planes, head.channels());
+            }
         }
         let started = record_stage("prepare", started);
-        let failed = |error: ort::Error| DetectError::Inference(error.to_string());
-        let tensor =
-            TensorRef::from_array_view(([slots, 3, height, width], &self.input[..planes * slots])).map_err(failed)?;
-        let results = self.session.run(ort::inputs![tensor]).map_err(failed)?;
-        let started = record_stage("run", started);
-        let mut outputs = Outputs::default();
-        for name in self.head.outputs() {
-            let value = results.get(name).ok_or_else(|| DetectError::Inference(format!("no output {name}")))?;
-            let (shape, numbers) = value.try_extract_tensor::<f32>().map_err(failed)?;
-            outputs.push(name, shape, numbers);
-        }
-        let (head, tuning) = (&*self.head, &self.tuning);
-        let outcomes = group.iter().enumerate().map(|(item, (_, fit))| {
-            let candidates = head.candidates(&outputs, item, *input, tuning.threshold)?;
-            Ok(findings(candidates, fit, tuning))
-        });
-        let outcomes = outcomes.collect();
-        record_stage("suppress", started);
-        Ok(outcomes)
+        self.network.run(&self.input, slots, size, |outputs| {
+            let started = record_stage("run", started);
+            let outcomes = group.iter().enumerate().map(|(item, (_, fit))| {
+                let candidates = head.candidates(outputs, item, size, tuning.threshold)?;
+                Ok(findings(candidates, fit, tuning))
+            });
+            let outcomes = outcomes.collect();
+            record_stage("suppress", started);
+            Ok(outcomes)
+        })
     }
 }
 
@@ -183,11 +131,8 @@ impl Detector for OnnxDetector {
     fn release_memory(&mut self) {
         self.input = Vec::new();
         self.preparer = Preparer::default();
-        if self.provider == ExecutionProvider::Cpu
-            && let Err(error) = self.shrink_arena()
-        {
-            tracing::warn!(error = error_chain(&error), "ONNX Runtime did not release memory");
-        }
+        let side = self.head.input_multiple();
+        self.network.release_memory(Size { width: side, height: side });
     }
 
     fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {
@@ -208,36 +153,11 @@ impl Detector for OnnxDetector {
     }
 }
 
-impl InputShape {
-    fn of(session: &Session) -> Self {
-        let shape = session.inputs().first().and_then(|input| input.dtype().tensor_shape());
-        shape.map_or(Self::default(), |shape| Self::declared(shape))
-    }
-
-    /// From the declared dimensions, in which a negative number is a dynamic one.
-    fn declared(dimensions: &[i64]) -> Self {
-        let &[batch, _, height, width] = dimensions else { return Self::default() };
-        let fixed = |side: i64| u32::try_from(side).ok().filter(|side| *side > 0);
-        Self {
-            batch: usize::try_from(batch).ok().filter(|batch| *batch > 0),
-            size: fixed(width).zip(fixed(height)).map(|(width, height)| Size { width, height }),
-        }
-    }
-}
-
 /// Records the time of a stage and returns the start of the next one.
 fn record_stage(name: &'static str, started: Instant) -> Instant {
     let now = Instant::now();
     metrics::stage(name, now - started);
     now
-}
-
-/// Batch size of the input tensor: on a GPU a power of two, so that few batch shapes occur.
-fn slots(images: usize, provider: ExecutionProvider) -> usize {
-    match provider {
-        ExecutionProvider::Cpu => images,
-        ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => images.next_power_of_two(),
-    }
 }
 
 /// Candidates of the input as detections of the original image: overlaps suppressed, classes without a label dropped.
@@ -261,15 +181,6 @@ fn findings(candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_declared_input_shape_has_its_fixed_dimensions() {
-        let size = Some(Size { width: 416, height: 320 });
-        assert_eq!(InputShape::declared(&[1, 3, 320, 416]), InputShape { batch: Some(1), size });
-        assert_eq!(InputShape::declared(&[-1, 3, 320, 416]), InputShape { batch: None, size });
-        assert_eq!(InputShape::declared(&[-1, 3, -1, -1]), InputShape::default());
-        assert_eq!(InputShape::declared(&[1, 3]), InputShape::default());
-    }
 
     #[test]
     fn a_candidate_becomes_a_labelled_box_of_the_original() {

@@ -4,6 +4,7 @@
 //! side is above the model's limit. A network with fixed input gets the image scaled to fit. The
 //! rest of the input is padding, to the right and below, so that coordinates need no offset.
 
+use contracts::BoundingBox;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -27,6 +28,42 @@ pub enum Channels {
     Rgb,
     /// Blue, green, red.
     Bgr,
+}
+
+impl Channels {
+    /// The colour of each plane, as its index in a pixel of red, green and blue.
+    fn colours(self) -> [usize; 3] {
+        match self {
+            Self::Rgb => [0, 1, 2],
+            Self::Bgr => [2, 1, 0],
+        }
+    }
+}
+
+/// How the levels of an image become the numbers that a network was trained with: the level from 0 to 1, less the mean of
+/// its colour, divided by the standard deviation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    /// Mean of red, green and blue.
+    pub mean: [f32; 3],
+    /// Standard deviation of red, green and blue.
+    pub deviation: [f32; 3],
+}
+
+impl Normalisation {
+    /// Mean and standard deviation of ImageNet, which many networks use.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+
+    /// Normalises the planes of one image.
+    pub fn apply(&self, planes: &mut [f32], channels: Channels) {
+        let plane_length = planes.len() / 3;
+        for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(channels.colours()) {
+            let (mean, deviation) = (self.mean[colour] * 255.0, self.deviation[colour] * 255.0);
+            for number in plane {
+                *number = (*number - mean) / deviation;
+            }
+        }
+    }
 }
 
 /// The sizes of an image before and after scaling.
@@ -63,6 +100,11 @@ impl Fit {
         Self { original, scaled, input }
     }
 
+    /// The fit for a network with an input of fixed size that reads stretched images.
+    pub fn stretched(original: Size, input: Size) -> Self {
+        Self { original, scaled: input, input }
+    }
+
     /// Original pixels per scaled pixel, horizontally and vertically.
     pub fn scale_back(&self) -> (f32, f32) {
         (self.original.width as f32 / self.scaled.width as f32, self.original.height as f32 / self.scaled.height as f32)
@@ -70,6 +112,11 @@ impl Fit {
 }
 
 impl Size {
+    /// Numbers of three colour planes.
+    pub fn planes(self) -> usize {
+        3 * self.width as usize * self.height as usize
+    }
+
     /// The size in the same proportions whose longer side has `longer` pixels. No side is below 1.
     fn scaled_to(self, longer: u32) -> Self {
         let largest = self.width.max(self.height);
@@ -81,6 +128,34 @@ impl Size {
             (exact.round() as u32).max(1)
         };
         Self { width: scaled(self.width), height: scaled(self.height) }
+    }
+}
+
+/// A rectangle of whole pixels in an image, at least one pixel in size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// Pixels left of it.
+    pub left: u32,
+    /// Pixels above it.
+    pub top: u32,
+    /// Its size.
+    pub size: Size,
+}
+
+impl Region {
+    /// The pixels that a box touches; `None` if it has no part in the image.
+    pub fn of(bounds: &BoundingBox, image: Size) -> Option<Self> {
+        let edge = |value: f64, limit: u32| value.clamp(0.0, f64::from(limit)) as u32;
+        let (left, right) = (bounds.x.floor(), (bounds.x + bounds.width).ceil());
+        let (top, bottom) = (bounds.y.floor(), (bounds.y + bounds.height).ceil());
+        let (left, right) = (edge(left, image.width), edge(right, image.width));
+        let (top, bottom) = (edge(top, image.height), edge(bottom, image.height));
+        let size = Size { width: right.saturating_sub(left), height: bottom.saturating_sub(top) };
+        (size.width > 0 && size.height > 0).then_some(Self { left, top, size })
+    }
+
+    fn whole(pixels: &Pixels) -> Self {
+        Self { left: 0, top: 0, size: Size { width: pixels.width(), height: pixels.height() } }
     }
 }
 
@@ -120,34 +195,65 @@ impl Preparer {
             copy_planes(pixels.rgb(), fit, channels, padding, planes);
             return Ok(());
         }
-        let order = match channels {
-            Channels::Rgb => [0, 1, 2],
-            Channels::Bgr => [2, 1, 0],
-        };
         let plane_length = planes.len() / 3;
-        for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(order) {
+        for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(channels.colours()) {
             plane.fill(padding);
-            self.scale(pixels, colour, fit, plane)?;
+            self.scale(pixels, Region::whole(pixels), colour, fit.scaled, fit.input.width, plane)?;
         }
-        if self.source.capacity() > MAX_KEPT_PLANE {
-            self.source = Vec::new();
-        }
+        self.forget_large_plane();
         Ok(())
     }
 
-    /// Scales one colour plane in floating point: if two neighbouring cells of a network have
+    /// Writes a region of an image, stretched to `size`, as three planes of levels from 0 to 255.
+    ///
+    /// # Errors
+    /// The resizer refuses the sizes; this never happens for a region of the image.
+    pub fn fill_crop(
+        &mut self,
+        pixels: &Pixels,
+        region: Region,
+        size: Size,
+        channels: Channels,
+        planes: &mut [f32],
+    ) -> Result<(), String> {
+        let plane_length = planes.len() / 3;
+        for (plane, colour) in planes.chunks_exact_mut(plane_length).zip(channels.colours()) {
+            self.scale(pixels, region, colour, size, size.width, plane)?;
+        }
+        self.forget_large_plane();
+        Ok(())
+    }
+
+    fn forget_large_plane(&mut self) {
+        if self.source.capacity() > MAX_KEPT_PLANE {
+            self.source = Vec::new();
+        }
+    }
+
+    /// Scales one colour of a region in floating point: if two neighbouring cells of a network have
     /// almost equal scores, rounding to integers could change which one is higher. One plane at a
     /// time keeps the memory small.
-    fn scale(&mut self, pixels: &Pixels, colour: usize, fit: &Fit, plane: &mut [f32]) -> Result<(), String> {
+    fn scale(
+        &mut self,
+        pixels: &Pixels,
+        region: Region,
+        colour: usize,
+        scaled: Size,
+        row_length: u32,
+        plane: &mut [f32],
+    ) -> Result<(), String> {
         self.source.clear();
-        self.source.extend(pixels.rgb().chunks_exact(3).map(|pixel| F32::new(f32::from(pixel[colour]))));
-        let source = TypedImageRef::new(fit.original.width, fit.original.height, &self.source)
+        let columns = region.left as usize * 3..(region.left + region.size.width) as usize * 3;
+        for row in pixels.rows().skip(region.top as usize).take(region.size.height as usize) {
+            self.source.extend(row[columns.clone()].chunks_exact(3).map(|pixel| F32::new(f32::from(pixel[colour]))));
+        }
+        let source = TypedImageRef::new(region.size.width, region.size.height, &self.source)
             .map_err(|error| error.to_string())?;
-        let mut scaled = TypedImage::<F32>::new(fit.scaled.width, fit.scaled.height);
+        let mut target = TypedImage::<F32>::new(scaled.width, scaled.height);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        self.resizer.resize_typed(&source, &mut scaled, &options).map_err(|error| error.to_string())?;
-        let rows = scaled.pixels().chunks_exact(fit.scaled.width as usize);
-        for (row, target) in rows.zip(plane.chunks_exact_mut(fit.input.width as usize)) {
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        let rows = target.pixels().chunks_exact(scaled.width as usize);
+        for (row, target) in rows.zip(plane.chunks_exact_mut(row_length as usize)) {
             for (pixel, target) in row.iter().zip(target) {
                 *target = pixel.0;
             }
@@ -237,6 +343,46 @@ mod tests {
         assert_eq!(planes[..6], [3.0, 6.0, 114.0, 114.0, 114.0, 114.0]);
         assert_eq!(planes[6..12], [2.0, 5.0, 114.0, 114.0, 114.0, 114.0]);
         assert_eq!(planes[12..], [1.0, 4.0, 114.0, 114.0, 114.0, 114.0]);
+    }
+
+    #[test]
+    fn a_region_has_every_pixel_that_its_box_touches() {
+        let bounds = |x, y, width, height| BoundingBox { x, y, width, height };
+        let region = Region::of(&bounds(1.5, 2.0, 3.0, 2.25), size(100, 50)).unwrap();
+        assert_eq!((region.left, region.top, region.size), (1, 2, size(4, 3)));
+        let cut = Region::of(&bounds(-5.0, 48.0, 200.0, 10.0), size(100, 50)).unwrap();
+        assert_eq!((cut.left, cut.top, cut.size), (0, 48, size(100, 2)));
+        for outside in [bounds(100.0, 0.0, 5.0, 5.0), bounds(-9.0, 0.0, 5.0, 5.0), bounds(f64::NAN, 0.0, 5.0, 5.0)] {
+            assert_eq!(Region::of(&outside, size(100, 50)), None, "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn a_crop_has_only_the_pixels_of_its_region() {
+        // Columns of red levels 0, 10, 20 and 30; the crop has the last two.
+        let row = [0, 10, 20, 30].map(|red| [red, 7, 9]).concat();
+        let pixels = Pixels::from_rgb(4, 2, row.repeat(2)).unwrap();
+        let mut planes = vec![f32::NAN; 12];
+        let region = Region { left: 2, top: 1, size: size(2, 1) };
+        Preparer::default().fill_crop(&pixels, region, size(2, 2), Channels::Bgr, &mut planes).unwrap();
+        assert_eq!(planes[..4], [9.0; 4]);
+        assert_eq!(planes[8..], [20.0, 30.0, 20.0, 30.0]);
+    }
+
+    #[test]
+    fn levels_are_normalised_by_the_colour_of_their_plane() {
+        let numbers = Normalisation { mean: [0.0, 0.2, 0.4], deviation: [1.0, 0.5, 0.2] };
+        let mut planes = vec![255.0; 3];
+        numbers.apply(&mut planes, Channels::Bgr);
+        for (number, expected) in planes.into_iter().zip([3.0, 1.6, 1.0]) {
+            assert!((number - expected).abs() < 1e-6, "{number}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_stretched_image_fills_the_input_and_has_two_scales() {
+        let fit = Fit::stretched(size(200, 100), size(50, 50));
+        assert_eq!((fit.scaled, fit.input, fit.scale_back()), (size(50, 50), size(50, 50), (4.0, 2.0)));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::Error as _;
-use serde_yaml_ng::Mapping;
+use serde_yaml_ng::{Mapping, Value};
 
 use super::error::OpenError;
 use super::rewrite::Rewrite;
 use super::sha256;
+use crate::model::crop_head::{self, CROP_HEADS, CropHead, Values};
+use crate::model::crops::Eligible;
 use crate::model::head::{self, HEADS, Head};
 use crate::model::http::HttpEngine;
 use crate::model::onnx::Tuning;
@@ -36,18 +38,29 @@ pub struct Model {
 /// How a model runs.
 #[derive(Debug, Clone)]
 pub enum Engine {
-    /// In this process, by ONNX Runtime.
-    Onnx {
+    /// Finds boxes, in this process by ONNX Runtime.
+    Boxes {
         /// The kind of network, a name in [`HEADS`].
         kind: String,
-        /// The file and its settings.
+        /// The file.
         weights: Weights,
+        /// Its settings.
+        settings: BoxSettings,
     },
-    /// In another process, behind HTTP.
+    /// Runs on the crops of boxes, in this process by ONNX Runtime.
+    Crops {
+        /// The kind of network, a name in [`CROP_HEADS`].
+        kind: String,
+        /// The file.
+        weights: Weights,
+        /// Its settings.
+        settings: CropSettings,
+    },
+    /// Finds boxes in another process, behind HTTP.
     Http(HttpEngine),
 }
 
-/// A model file, its sources and its settings.
+/// A model file and its sources.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
@@ -55,6 +68,21 @@ pub struct Weights {
     pub file: String,
     /// SHA-256 of the file in lower-case hexadecimal.
     pub sha256: String,
+    /// Where the file comes from, in the order of the attempts.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    /// Changes to the fetched file.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
+}
+
+/// Names of the fields of [`Weights`].
+const WEIGHTS: [&str; 4] = ["file", "sha256", "sources", "rewrite"];
+
+/// Settings of a model that finds boxes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxSettings {
     /// Minimum score of a detection, 0 to 1.
     pub threshold: f32,
     /// Maximum intersection over union of two boxes of one class, 0 to 1.
@@ -69,12 +97,22 @@ pub struct Weights {
     /// Labels that are reported. Empty for all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Where the file comes from, in the order of the attempts.
+}
+
+/// Settings of a model that runs on crops.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CropSettings {
+    /// Minimum score of a value, 0 to 1.
+    pub threshold: f32,
+    /// The values of the attribute, in the order of the network's output.
+    pub labels: Vec<String>,
+    /// Labels of the boxes that it runs on. Empty for all.
     #[serde(default)]
-    pub sources: Vec<Source>,
-    /// Changes to the fetched file.
+    pub runs_on: Vec<String>,
+    /// Minimum width and height of these boxes in pixels.
     #[serde(default)]
-    pub rewrite: Option<Rewrite>,
+    pub smallest_side: u32,
 }
 
 /// A source of a model file.
@@ -90,6 +128,11 @@ pub enum Source {
     Package {
         /// The package.
         pypi: Package,
+    },
+    /// A file that somebody laid into the models folder, from which the entry's `rewrite` makes the model.
+    File {
+        /// Its name.
+        file: String,
     },
 }
 
@@ -111,31 +154,40 @@ impl Model {
     /// The model's file; `None` for an engine behind HTTP.
     pub fn weights(&self) -> Option<&Weights> {
         match &self.engine {
-            Engine::Onnx { weights, .. } => Some(weights),
+            Engine::Boxes { weights, .. } | Engine::Crops { weights, .. } => Some(weights),
             Engine::Http(_) => None,
         }
     }
 
-    /// The head that decodes the network's output.
-    pub(super) fn head(&self) -> Result<Box<dyn Head>, String> {
-        let Engine::Onnx { kind, weights } = &self.engine else { return Err("it is not an ONNX model".to_owned()) };
-        let constructor = head::constructor(kind).ok_or_else(|| format!("the kind `{kind}` is unknown"))?;
-        constructor(self.labels(weights).len())
+    /// Whether it runs on the crops of boxes and finds none itself.
+    pub fn runs_on_crops(&self) -> bool {
+        matches!(self.engine, Engine::Crops { .. })
     }
 
-    pub(super) fn tuning(&self, weights: &Weights) -> Tuning {
-        let reported = |label: &String| weights.classes.is_empty() || weights.classes.contains(label);
-        Tuning {
-            threshold: weights.threshold,
-            nms_iou: weights.nms_iou,
-            largest_side: weights.largest_side,
-            gpu_batch: weights.gpu_batch,
-            labels: self.labels(weights).into_iter().map(|label| Some(label).filter(reported)).collect(),
+    /// The labels that it can report; `None` if they are not known before it runs.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        match &self.engine {
+            Engine::Boxes { settings, .. } if settings.labels.is_empty() => Some(vec![self.task.clone()]),
+            Engine::Boxes { settings, .. } => Some(settings.labels.clone()),
+            Engine::Crops { .. } | Engine::Http(_) => None,
         }
     }
 
-    fn labels(&self, weights: &Weights) -> Vec<String> {
-        if weights.labels.is_empty() { vec![self.task.clone()] } else { weights.labels.clone() }
+    /// Whether it needs no file, or its file is in the folder.
+    pub(super) fn is_in(&self, models_dir: &Path) -> bool {
+        self.weights().is_none_or(|weights| models_dir.join(&weights.file).exists())
+    }
+
+    /// Its name and file, for messages.
+    pub fn described(&self) -> String {
+        match self.weights() {
+            Some(weights) => format!("{} ({})", self.name, weights.file),
+            None => self.name.clone(),
+        }
+    }
+
+    pub(super) fn unusable(&self, cause: String) -> OpenError {
+        OpenError::UnusableEntry { model: self.name.clone(), cause }
     }
 
     pub(super) fn check_licence(&self, allow_noncommercial: bool) -> Result<(), OpenError> {
@@ -147,34 +199,108 @@ impl Model {
 
     /// Checks the values of the entry.
     pub(super) fn check(&self) -> Result<(), String> {
-        if let Engine::Http(engine) = &self.engine {
-            engine.parsed_url()?;
+        match &self.engine {
+            Engine::Http(engine) => engine.parsed_url().map(drop),
+            Engine::Boxes { kind, weights, settings } => {
+                weights.check()?;
+                settings.check(&self.task)?;
+                settings.head(kind, &self.task).map(drop)
+            }
+            Engine::Crops { kind, weights, settings } => {
+                weights.check()?;
+                settings.check()?;
+                settings.head(kind).map(drop)
+            }
         }
-        let Some(weights) = self.weights() else { return Ok(()) };
-        let share = |name: &str, value: f32| match value {
-            0.0..=1.0 => Ok(()),
-            _ => Err(format!("{name} must be between 0 and 1")),
-        };
-        share("threshold", weights.threshold)?;
-        share("nms_iou", weights.nms_iou)?;
-        if !(32..=16_384).contains(&weights.largest_side) {
-            return Err("largest_side must be between 32 and 16384".to_owned());
-        }
-        if Path::new(&weights.file).components().count() != 1 || weights.file.starts_with('.') {
-            return Err("file must be a plain file name".to_owned());
-        }
-        let labels = self.labels(weights);
-        if labels.iter().any(|label| !contracts::is_label(label)) {
-            return Err("labels must have 1 to 64 characters each and no control characters".to_owned());
-        }
-        if let Some(unknown) = weights.classes.iter().find(|class| !labels.contains(class)) {
-            return Err(format!("classes names `{unknown}`, which is none of the labels"));
-        }
-        self.head().map(drop)
     }
 }
 
+impl BoxSettings {
+    /// The head that decodes the network's output.
+    pub(super) fn head(&self, kind: &str, task: &str) -> Result<Box<dyn Head>, String> {
+        let constructor = head::constructor(kind).ok_or_else(|| format!("the kind `{kind}` is unknown"))?;
+        constructor(self.labels_or(task).len())
+    }
+
+    /// The settings of a detector that reports `classes`, or all labels if there are none.
+    pub(super) fn tuning(&self, task: &str, classes: &[String]) -> Tuning {
+        let among = |classes: &[String], label: &String| classes.is_empty() || classes.contains(label);
+        let reported = |label: &String| among(&self.classes, label) && among(classes, label);
+        Tuning {
+            threshold: self.threshold,
+            nms_iou: self.nms_iou,
+            largest_side: self.largest_side,
+            gpu_batch: self.gpu_batch,
+            labels: self.labels_or(task).into_iter().map(|label| Some(label).filter(reported)).collect(),
+        }
+    }
+
+    fn labels_or(&self, task: &str) -> Vec<String> {
+        if self.labels.is_empty() { vec![task.to_owned()] } else { self.labels.clone() }
+    }
+
+    fn check(&self, task: &str) -> Result<(), String> {
+        check_share("threshold", self.threshold)?;
+        check_share("nms_iou", self.nms_iou)?;
+        if !(32..=16_384).contains(&self.largest_side) {
+            return Err("largest_side must be between 32 and 16384".to_owned());
+        }
+        let labels = self.labels_or(task);
+        check_labels(&labels)?;
+        match self.classes.iter().find(|class| !labels.contains(class)) {
+            Some(unknown) => Err(format!("classes names `{unknown}`, which is none of the labels")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl CropSettings {
+    /// The head that reads the network's output.
+    pub(super) fn head(&self, kind: &str) -> Result<Box<dyn CropHead>, String> {
+        let constructor = crop_head::constructor(kind).ok_or_else(|| format!("the kind `{kind}` is unknown"))?;
+        constructor(Values { labels: self.labels.clone(), threshold: self.threshold })
+    }
+
+    pub(super) fn eligible(&self) -> Eligible {
+        Eligible { labels: self.runs_on.clone(), smallest_side: self.smallest_side }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_share("threshold", self.threshold)?;
+        check_labels(&self.labels)
+    }
+}
+
+fn check_share(name: &str, value: f32) -> Result<(), String> {
+    match value {
+        0.0..=1.0 => Ok(()),
+        _ => Err(format!("{name} must be between 0 and 1")),
+    }
+}
+
+fn check_labels(labels: &[String]) -> Result<(), String> {
+    if labels.iter().all(|label| contracts::is_label(label)) {
+        return Ok(());
+    }
+    Err("labels must have 1 to 64 characters each and no control characters".to_owned())
+}
+
+fn is_plain(file: &str) -> bool {
+    Path::new(file).components().count() == 1 && !file.starts_with('.')
+}
+
 impl Weights {
+    fn check(&self) -> Result<(), String> {
+        let laid = self.sources.iter().filter_map(|source| match source {
+            Source::File { file } => Some(file),
+            Source::Url { .. } | Source::Package { .. } => None,
+        });
+        if laid.chain([&self.file]).all(|file| is_plain(file)) {
+            return Ok(());
+        }
+        Err("file must be a plain file name".to_owned())
+    }
+
     /// The path of the file in the folder, after its hash is checked.
     ///
     /// # Errors
@@ -190,21 +316,31 @@ impl Weights {
     }
 }
 
-/// The kinds are entries of a table and not enum variants, so the field `kind` is parsed first and decides how the others are parsed.
+/// The kinds are entries of two tables and not enum variants, so the field `kind` is parsed first and decides how the others are
+/// parsed.
 impl<'de> Deserialize<'de> for Engine {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Mapping::deserialize(deserializer)?;
         let kind = fields.remove("kind").ok_or_else(|| D::Error::missing_field("kind"))?;
         let kind = kind.as_str().ok_or_else(|| D::Error::custom("kind must be a string"))?.to_owned();
-        let rest = serde_yaml_ng::Value::Mapping(fields);
         if kind == "http" {
-            return serde_yaml_ng::from_value(rest).map(Self::Http).map_err(D::Error::custom);
+            return read(fields).map(Self::Http).map_err(D::Error::custom);
         }
-        if head::constructor(&kind).is_none() {
-            let known: Vec<&str> = HEADS.iter().map(|(name, _)| *name).collect();
+        let is_weights = |name: &Value| name.as_str().is_some_and(|name| WEIGHTS.contains(&name));
+        let (weights, settings): (Mapping, Mapping) = fields.into_iter().partition(|(name, _)| is_weights(name));
+        let engine = if head::constructor(&kind).is_some() {
+            read(weights).and_then(|weights| Ok(Self::Boxes { kind, weights, settings: read(settings)? }))
+        } else if crop_head::constructor(&kind).is_some() {
+            read(weights).and_then(|weights| Ok(Self::Crops { kind, weights, settings: read(settings)? }))
+        } else {
+            let heads = HEADS.iter().map(|(name, _)| *name);
+            let known: Vec<&str> = heads.chain(CROP_HEADS.iter().map(|(name, _)| *name)).collect();
             return Err(D::Error::custom(format!("unknown kind `{kind}`, expected {} or http", known.join(", "))));
-        }
-        let weights = serde_yaml_ng::from_value(rest).map_err(D::Error::custom)?;
-        Ok(Self::Onnx { kind, weights })
+        };
+        engine.map_err(D::Error::custom)
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(fields: Mapping) -> Result<T, serde_yaml_ng::Error> {
+    serde_yaml_ng::from_value(Value::Mapping(fields))
 }

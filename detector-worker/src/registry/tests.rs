@@ -32,11 +32,14 @@ async fn served(content: &'static [u8]) -> String {
 #[test]
 fn built_in_detectors_have_a_model_for_commercial_use() {
     let registry = Registry::built_in().unwrap();
-    for models in registry.detectors.values() {
-        assert!(models.iter().any(|name| registry.model(name).unwrap().commercial));
+    for entry in registry.detectors.values() {
+        assert!(entry.models.iter().any(|name| registry.model(name).unwrap().commercial));
     }
-    for weights in registry.models.iter().filter_map(Model::weights) {
-        assert!(!weights.sources.is_empty() && weights.sha256.len() == 64, "{}", weights.file);
+    for model in &registry.models {
+        let weights = model.weights().unwrap();
+        assert!(weights.sha256.len() == 64, "{}", weights.file);
+        // A detector works without its crop models, but not without a model that finds boxes.
+        assert!(model.runs_on_crops() || !weights.sources.is_empty(), "{}", weights.file);
     }
 }
 
@@ -93,35 +96,64 @@ fn invalid_documents_are_refused_with_the_file() {
         ("labels: [face]", r#"labels: ["face\r"]"#),
         ("kind: yolox", "kind: yolox\n      classes: [unicorn]"),
         ("nms_iou: 0.45", "nms: 0.45"),
+        ("classes: [car,", "classes: [unicorn,"),
+        ("label_attribute: category", "label_attribute: Category"),
+        ("label_attribute:", "attribute:"),
+        ("crop_models: [vehicle_attributes_0039]", "crop_models: [yolox_nano]"),
+        ("crop_models: [vehicle_attributes_0039]", "crop_models: [unicorn]"),
+        ("face: [yunet_n", "face: [vehicle_attributes_0039"),
+        ("labels: [white, gray,", "labels: [white,"),
+        ("file: yolox_nano_416.onnx", "file: ../yolox_nano_416.onnx"),
     ] {
         assert!(BUILT_IN.contains(from));
         assert!(Registry::parse("mine.yaml", &BUILT_IN.replace(from, to)).is_err(), "{to}");
     }
 }
 
-/// Labels that the model `tiny` reports with these extra fields.
-fn reported(extra: &str) -> Vec<Option<String>> {
-    let registry = registry(b"model", "", extra);
-    let model = &registry.models[0];
-    model.tuning(model.weights().unwrap()).labels
+/// The labels that a detector of these classes reports with a model.
+fn reported(registry: &Registry, model: &str, classes: &[String]) -> Vec<Option<String>> {
+    let model = registry.model(model).unwrap();
+    let Engine::Boxes { settings, .. } = &model.engine else { panic!("{} finds no boxes", model.name) };
+    settings.tuning(&model.task, classes).labels
 }
 
 #[test]
 fn the_task_is_the_label_of_a_model_without_labels() {
-    assert_eq!(reported(""), [Some("face".to_owned())]);
-    assert_eq!(reported(", labels: [head]"), [Some("head".to_owned())]);
+    assert_eq!(reported(&registry(b"model", "", ""), "tiny", &[]), [Some("face".to_owned())]);
+    assert_eq!(reported(&registry(b"model", "", ", labels: [head]"), "tiny", &[]), [Some("head".to_owned())]);
 }
 
 #[test]
 fn classes_restrict_the_reported_labels_and_keep_their_indices() {
-    let text = BUILT_IN.replace("kind: yolox", "kind: yolox\n      classes: [bus, car]");
-    let registry = Registry::parse("mine.yaml", &text).unwrap();
-    let model = registry.model("yolox_nano").unwrap();
-    let labels = model.tuning(model.weights().unwrap()).labels;
-    assert_eq!(labels.len(), 80);
-    let reported: Vec<_> =
-        labels.iter().enumerate().filter_map(|(index, label)| Some((index, label.as_deref()?))).collect();
-    assert_eq!(reported, [(2, "car"), (5, "bus")]);
+    let by_index = |labels: Vec<Option<String>>| -> Vec<(usize, String)> {
+        assert_eq!(labels.len(), 80);
+        labels.into_iter().enumerate().filter_map(|(index, label)| Some((index, label?))).collect()
+    };
+    let expected = |labels: &[(usize, &str)]| -> Vec<(usize, String)> {
+        labels.iter().map(|(index, label)| (*index, (*label).to_owned())).collect()
+    };
+    let text = BUILT_IN.replace("kind: yolox", "kind: yolox\n      classes: [bus, person, car]");
+    let of_model = Registry::parse("mine.yaml", &text).unwrap();
+    let labels = by_index(reported(&of_model, "yolox_nano", &[]));
+    assert_eq!(labels, expected(&[(0, "person"), (2, "car"), (5, "bus")]));
+
+    let vehicle = &of_model.detectors[&"vehicle".parse::<DetectorName>().unwrap()].classes;
+    let labels = by_index(reported(&of_model, "yolox_nano", vehicle));
+    assert_eq!(labels, expected(&[(2, "car"), (5, "bus")]));
+    let labels = by_index(reported(&of_model, "picodet_s", vehicle));
+    assert_eq!(labels, expected(&[(2, "car"), (3, "motorcycle"), (5, "bus"), (7, "truck")]));
+}
+
+#[test]
+fn a_detector_without_the_file_of_its_crop_model_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, vehicle) = (Registry::built_in().unwrap(), "vehicle".parse().unwrap());
+    let missing = registry.missing_crop_models(&vehicle, folder.path());
+    let described: Vec<String> = missing.into_iter().map(Model::described).collect();
+    assert_eq!(described, ["vehicle_attributes_0039 (vehicle_attributes_0039.onnx)"]);
+    std::fs::write(folder.path().join("vehicle_attributes_0039.onnx"), "any").unwrap();
+    assert_eq!(registry.missing_crop_models(&vehicle, folder.path()).len(), 0);
+    assert_eq!(registry.missing_crop_models(&face(), folder.path()).len(), 0);
 }
 
 #[tokio::test]
@@ -130,11 +162,11 @@ async fn a_second_pull_fetches_nothing() {
     let dead = "{url: 'http://127.0.0.1:1/tiny.onnx'}";
     let registry = registry(b"model", &format!("{dead}, {}", served(b"model").await), "");
 
-    let pulled = registry.pull(folder.path(), &[face()], &[], false).await.unwrap();
+    let pulled = registry.pull(folder.path(), &[face()], &[], false).await.unwrap().models;
     assert_eq!(std::fs::read(folder.path().join("tiny.onnx")).unwrap(), b"model");
     assert!(pulled[0].source.is_some() && pulled[0].failed.len() == 1, "{pulled:?}");
 
-    let again = registry.pull(folder.path(), &[], &["tiny".to_owned()], false).await.unwrap();
+    let again = registry.pull(folder.path(), &[], &["tiny".to_owned()], false).await.unwrap().models;
     assert_eq!((&again[0].source, again[0].failed.len()), (&None, 0));
 }
 
@@ -155,6 +187,37 @@ async fn a_file_that_cannot_be_rewritten_is_not_stored() {
     let error = registry.pull(folder.path(), &[face()], &[], false).await.unwrap_err().to_string();
     assert!(error.contains("not an ONNX model"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_crop_model_that_no_source_delivers_is_named_and_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = registry(b"model", &served(b"model").await, "");
+    registry.models.push(Registry::built_in().unwrap().model("vehicle_attributes_0039").unwrap().clone());
+    registry.detectors.get_mut(&face()).unwrap().crop_models = vec!["vehicle_attributes_0039".to_owned()];
+    let pull = registry.pull(folder.path(), &[face()], &[], false).await.unwrap();
+    assert_eq!(pull.models.len(), 1);
+    let [without] = pull.without.as_slice() else { panic!("one crop model, not {:?}", pull.without) };
+    for part in ["the detector `face`", "vehicle_attributes_0039.onnx", "sha256", folder.path().to_str().unwrap()] {
+        assert!(without.contains(part), "{without}");
+    }
+    // Asked for by its name, it is an error.
+    let names = ["vehicle_attributes_0039".to_owned()];
+    assert!(matches!(registry.pull(folder.path(), &[], &names, false).await, Err(PullError::AllFailed { .. })));
+}
+
+#[tokio::test]
+async fn a_file_in_the_models_folder_is_a_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = registry(b"model", "{url: 'http://127.0.0.1:1/tiny.onnx'}, {file: laid.onnx}", "");
+    assert!(registry.pull(folder.path(), &[face()], &[], false).await.is_err());
+    std::fs::write(folder.path().join("laid.onnx"), "another").unwrap();
+    let error = registry.pull(folder.path(), &[face()], &[], false).await.unwrap_err().to_string();
+    assert!(error.contains("the file laid.onnx in the models folder: wrong file"), "{error}");
+    std::fs::write(folder.path().join("laid.onnx"), "model").unwrap();
+    let pulled = registry.pull(folder.path(), &[face()], &[], false).await.unwrap().models;
+    assert_eq!(pulled[0].source.as_deref(), Some("the file laid.onnx in the models folder"));
+    assert_eq!(std::fs::read(folder.path().join("tiny.onnx")).unwrap(), b"model");
 }
 
 #[tokio::test]

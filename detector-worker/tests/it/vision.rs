@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use contracts::Detection;
 use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::{Detector, Image};
+use detector_worker::model::{Detector, Image, Outcome};
 use detector_worker::registry::Registry;
 use detector_worker::runtime::{ExecutionProvider, RuntimeOptions};
 
@@ -47,6 +47,14 @@ fn detector_of(registry: &Registry, test: &str, models: &Path, model: &str) -> O
         return None;
     }
     Some(registry.open_model(&model.task.parse().unwrap(), model, &options(models)).unwrap())
+}
+
+/// As [`detector_of`], with four images per run.
+fn batched(registry: &Registry, test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+    detector_of(registry, test, models, model)?;
+    let model = registry.model(model).unwrap();
+    let options = RuntimeOptions { batch_size: Some(4), ..options(models) };
+    Some(registry.open_model(&model.task.parse().unwrap(), model, &options).unwrap())
 }
 
 fn image(path: &Path) -> Arc<Image> {
@@ -135,6 +143,99 @@ fn yolox_finds_objects_of_several_classes() {
 }
 
 #[test]
+fn picodet_finds_objects_of_several_classes() {
+    let test = "picodet_finds_objects_of_several_classes";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut picodet) = detector(test, &models, "picodet_s") else { return };
+    let two_people = image(&samples.join("faces/obama_biden_2faces.jpg"));
+    let found = detections(&mut *picodet, &two_people);
+    assert_eq!(count(&found, "person"), 2, "{found:?}");
+    // The image is stretched, so both scales matter for a box as high as the image.
+    let person = found.iter().find(|detection| detection.label == "person").unwrap().bounds.unwrap();
+    assert!(person.height > f64::from(two_people.pixels.height()) / 2.0 && person.height > person.width, "{person:?}");
+    let highway = detections(&mut *picodet, &image(&samples.join("vehicles/highway_1.jpg")));
+    assert!(count(&highway, "car") >= 2 && count(&highway, "person") == 0, "{highway:?}");
+}
+
+/// The detector `vehicle` with this model and this folder of models.
+fn vehicles(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+    let registry = Registry::built_in().unwrap();
+    let model = registry.model(model).unwrap();
+    let file = models.join(&model.weights().unwrap().file);
+    if !file.exists() {
+        println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no {}", file.display());
+        return None;
+    }
+    Some(registry.open_model(&"vehicle".parse().unwrap(), model, &options(models)).unwrap())
+}
+
+#[test]
+fn vehicles_have_their_class_as_category() {
+    let test = "vehicles_have_their_class_as_category";
+    let Some((samples, models)) = folders(test) else { return };
+    // A folder with only the model that finds boxes.
+    let folder = tempfile::tempdir().unwrap();
+    for model in ["yolox_nano", "picodet_s"] {
+        let file = Registry::built_in().unwrap().model(model).unwrap().weights().unwrap().file.clone();
+        if models.join(&file).exists() {
+            std::os::unix::fs::symlink(models.join(&file), folder.path().join(&file)).unwrap();
+        }
+        let Some(mut vehicle) = vehicles(test, folder.path(), model) else { return };
+        let people = detections(&mut *vehicle, &image(&samples.join("faces/obama_biden_2faces.jpg")));
+        assert_eq!(people, [], "{model}: no people among the vehicles");
+        let cars = detections(&mut *vehicle, &image(&samples.join("vehicles/highway_1.jpg")));
+        assert!(count(&cars, "car") >= 1, "{model}: {cars:?}");
+        for car in &cars {
+            assert_eq!(
+                (car.attributes.category(), car.attributes.text("colour")),
+                (Some(&*car.label), None),
+                "{car:?}"
+            );
+        }
+        let nothing = detections(&mut *vehicle, &image(&samples.join("vehicles/highway_2_no_vehicle.jpg")));
+        assert_eq!(nothing, [], "{model}");
+    }
+}
+
+/// The colour of each vehicle, with its left edge.
+fn colours(outcome: &Outcome) -> Vec<(f64, Option<String>)> {
+    let mut found: Vec<_> = outcome
+        .as_ref()
+        .unwrap()
+        .detections
+        .iter()
+        .map(|found| (found.bounds.unwrap().x, found.attributes.text("colour").map(str::to_owned)))
+        .collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    found
+}
+
+#[test]
+fn vehicles_have_colours_in_a_batch_as_alone() {
+    let test = "vehicles_have_colours_in_a_batch_as_alone";
+    let Some((samples, models)) = folders(test) else { return };
+    let crop_file = models.join("vehicle_attributes_0039.onnx");
+    if !crop_file.exists() {
+        println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no {}", crop_file.display());
+        return;
+    }
+    let Some(mut vehicle) = vehicles(test, &models, "yolox_nano") else { return };
+    let files = ["vehicles/highway_1.jpg", "vehicles/highway_2_no_vehicle.jpg", "vehicles/highway_4.jpg"];
+    // More crops than fit into one run.
+    let batch: Vec<_> = files.iter().cycle().take(30).map(|file| image(&samples.join(file))).collect();
+    let together = vehicle.detect(&batch);
+    for (file, (image, outcome)) in files.iter().zip(batch.iter().zip(&together)) {
+        assert_eq!(vehicle.detect(std::slice::from_ref(image)).remove(0), *outcome, "{file}");
+    }
+    assert_eq!(together[..3], together[27..]);
+    // On the right of the first photograph are a black and a white car.
+    let near: Vec<_> = colours(&together[0]).into_iter().rev().take(2).filter_map(|(_, colour)| colour).collect();
+    assert_eq!(near, ["white", "black"]);
+    vehicle.release_memory();
+    assert_eq!(vehicle.detect(&batch[..3]), together[..3], "after it released its memory");
+}
+
+#[test]
 fn a_second_model_of_a_known_kind_needs_only_an_entry() {
     let test = "a_second_model_of_a_known_kind_needs_only_an_entry";
     let Some((samples, models)) = folders(test) else { return };
@@ -178,9 +279,10 @@ fn an_image_has_the_same_outcome_in_a_batch_and_alone() {
     let Some((samples, models)) = folders(test) else { return };
     let files = ["faces/obama_a.jpg", "vehicles/highway_1.jpg", "faces/solvay_1927_29faces.jpg", "faces/obama_a.jpg"];
     let batch: Vec<_> = files.iter().map(|file| image(&samples.join(file))).collect();
-    // YuNet accepts any batch, YOLOX-nano one image per run.
-    for (model, counts) in [("yunet_n", Some([1, 0, 29, 1])), ("yolox_nano", None)] {
-        let Some(mut detector) = detector(test, &models, model) else { return };
+    // YuNet also accepts any size, YOLOX-nano and PicoDet a batch of one size.
+    for (model, counts) in [("yunet_n", Some([1, 0, 29, 1])), ("yolox_nano", None), ("picodet_s", None)] {
+        let registry = Registry::built_in().unwrap();
+        let Some(mut detector) = batched(&registry, test, &models, model) else { return };
         let together = detector.detect(&batch);
         let alone: Vec<_> = batch.iter().flat_map(|image| detector.detect(std::slice::from_ref(image))).collect();
         assert_eq!(together, alone, "{model}");

@@ -89,6 +89,17 @@ fn a_result_matches_its_golden_file() {
 }
 
 #[test]
+fn a_result_with_attributes_matches_its_golden_file() {
+    let mut attributes = Attributes::from(Vehicle { category: Some("car".to_owned()), ..Vehicle::default() });
+    attributes.set("colour".parse().unwrap(), "white");
+    let car = Detection { label: "car".to_owned(), landmarks: Vec::new(), attributes, ..face() };
+    let mut event = result(Outcome::Ok { width: 640, height: 480, detections: vec![car], image: None });
+    event.data.detector = "vehicle".parse().unwrap();
+    event.data.model = "yolox_nano".to_owned();
+    assert_golden("result_vehicle", &event);
+}
+
+#[test]
 fn a_failed_result_matches_its_golden_file() {
     let message = "the JPEG ends in the middle".to_owned();
     assert_golden("result_failed", &result(Outcome::Failed { code: FailureCode::Undecodable, message }));

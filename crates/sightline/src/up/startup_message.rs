@@ -68,7 +68,9 @@ impl Up {
         for detector in &self.frames.detectors {
             let model = registry.chosen(detector, &folder)?;
             let place = model.weights().map_or("elsewhere", |weights| &weights.file);
-            parts.push(format!("{detector}: {} ({place}) on {provider}", model.name));
+            let without = registry.missing_crop_models(detector, &folder);
+            let without: String = without.iter().map(|model| format!(", without {}", model.described())).collect();
+            parts.push(format!("{detector}: {} ({place}) on {provider}{without}", model.name));
         }
         Ok(parts.join(", "))
     }

@@ -28,5 +28,6 @@ mod startup_commands;
 mod tls;
 mod topics;
 mod traces;
+mod vehicles;
 mod videos;
 mod without_server;

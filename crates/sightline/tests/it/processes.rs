@@ -128,15 +128,16 @@ fn spawn(program: &str, arguments: &[String], settings: &[(String, String)], log
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
-/// A program with only these settings in its environment.
+/// A program with only these settings in its environment, and where the test's own say the library and the models are.
 pub fn command(program: &str, arguments: &[String], settings: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(settings.iter().cloned()).stdin(Stdio::null());
+    command.args(arguments).env_clear().stdin(Stdio::null());
     for name in ["PATH", "HOME", "SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
+    command.envs(settings.iter().cloned());
     command
 }
 
