@@ -1,7 +1,7 @@
 //! Crop models: networks that run on the crops of the boxes that a detector found.
 //!
 //! In: the images of a batch and what the detector found in them. Out: the same findings with what the network says about the
-//! boxes. The crops of all images of the batch run together, at most [`MAX_CROPS`] in one run, so the memory of a run is bounded.
+//! boxes. The crops of all images of the batch run together, at most `MAX_CROPS` in one run, so the memory of a run is bounded.
 //! A [`CropHead`] has the parts that differ between kinds of networks.
 
 use std::path::Path;

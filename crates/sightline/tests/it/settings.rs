@@ -127,8 +127,8 @@ fn config_check_refuses_addresses_and_detectors_that_up_refuses() {
         let stderr = reported(&addresses.map(|key| (key, wrong)), &addresses);
         assert!(stderr.contains("such as 127.0.0.1:8080"), "{stderr}");
     }
-    let stderr = reported(&[("SIGHTLINE_DETECTORS", "face,vehicle")], &["SIGHTLINE_DETECTORS"]);
-    assert!(stderr.contains("there is no detector `vehicle`, only face"), "{stderr}");
+    let stderr = reported(&[("SIGHTLINE_DETECTORS", "face,unicorn")], &["SIGHTLINE_DETECTORS"]);
+    assert!(stderr.contains("there is no detector `unicorn`, only face"), "{stderr}");
     let valid = config(&["check"], &addresses.map(|key| (key, "localhost:8080")));
     assert!(valid.status.success(), "{}", text(&valid.stderr));
 }
