@@ -28,7 +28,7 @@ impl StreamStore for SqliteDocuments {
                 "SELECT tenant, name, detectors FROM streams INDEXED BY streams_by_detectors WHERE detectors IS NOT NULL",
             )?;
             let read = |row: &Row<'_>| {
-                let (tenant, stream) = (parsed(row.get("tenant")?)?, parsed(row.get("name")?)?);
+                let (tenant, stream) = (parsed(row, "tenant")?, parsed(row, "name")?);
                 let names: Option<Vec<String>> = from_json(row, "detectors")?;
                 Ok(StreamDetectors { tenant, stream, detectors: detectors(names.unwrap_or_default())? })
             };
@@ -228,7 +228,7 @@ fn stored(row: &Row<'_>) -> Result<StoredStream, CallError> {
     let names: Option<Vec<String>> = from_json(row, "detectors")?;
     let report: Option<ReportDoc> = from_json(row, "report")?;
     Ok(StoredStream {
-        name: parsed(row.get("name")?)?,
+        name: parsed(row, "name")?,
         detectors: names.map(detectors).transpose()?,
         report: report.map(ReportDoc::into_report).transpose()?,
         activity: activity(row)?,
@@ -246,7 +246,8 @@ fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<
     Ok(text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| unreadable(&error))?)
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: String) -> Result<T, CallError> {
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: &str) -> Result<T, CallError> {
+    let text: String = row.get(column)?;
     text.parse().map_err(|error| unreadable(&error).into())
 }
 
