@@ -183,7 +183,7 @@ impl Scenario {
         self.record("report_stream_state", request).await;
         let me: Value = self.server.get_as(token, "/v1/users/me").await.json().await.unwrap();
         let sent = SentFrames {
-            tenant: text(&me, "id").parse().unwrap(),
+            tenant: self.server.deps.accounts_service.user(text(&me, "id").parse().unwrap()).await.unwrap().tenant,
             stream: "gate-1".parse().unwrap(),
             captured_at: Timestamp::from_second(1_767_225_600).unwrap(),
             span: FrameSpan { frames: 120, ..FrameSpan::of(FrameId::now(), Timestamp::now()) },
