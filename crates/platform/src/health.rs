@@ -156,7 +156,8 @@ impl Health {
 
     async fn answer(&self) -> Response {
         if self.leaving.as_ref().is_some_and(CancellationToken::is_cancelled) {
-            return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "stopping", "checks": {}}))).into_response();
+            return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "stopping", "checks": {}})))
+                .into_response();
         }
         let results = self.run().await;
         let (mut status, mut word) = (StatusCode::OK, "ok");
