@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use contracts::api::Problem;
+use contracts::api::{Problem, StreamReport};
 use contracts::{DetectorName, StreamName};
 use platform::one_line;
 use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Picture;
+use crate::redact::redact;
 use crate::source::SecretText;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// Longest pause that a server can ask for, in seconds.
+const LONGEST_PAUSE: u64 = 3600;
 /// What TLS says when one side does not trust the other.
 const TLS_REFUSALS: [&str; 2] = ["invalid peer certificate", "received fatal alert: CertificateRequired"];
 
@@ -117,7 +120,7 @@ impl Api {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn report(&self, stream: &StreamName, report: &impl Serialize) -> Result<StatusCode, String> {
+    pub async fn report(&self, stream: &StreamName, report: &StreamReport) -> Result<StatusCode, String> {
         let url = self.url(&format!("/v1/streams/{stream}/state"));
         let response = self.authorised(self.http.put(url)).json(report).send().await;
         response.map(|response| response.status()).map_err(|error| root(&error))
@@ -142,7 +145,7 @@ impl Api {
     }
 
     fn unanswered(&self, error: &reqwest::Error) -> Refusal {
-        let (cause, server) = (root(error), &self.server.url);
+        let (cause, server) = (root(error), redact(&self.server.url));
         if TLS_REFUSALS.iter().any(|text| cause.contains(text)) {
             return Refusal::All(format!("{server}: {cause}; check --cacert, --cert and --key"));
         }
@@ -177,7 +180,7 @@ async fn refusal(response: Response) -> Refusal {
 }
 
 fn later(retry_after: Option<u64>, reason: String) -> Refusal {
-    Refusal::Later { pause: Duration::from_secs(retry_after.unwrap_or(1)), is_answer: true, reason }
+    Refusal::Later { pause: Duration::from_secs(retry_after.unwrap_or(1).min(LONGEST_PAUSE)), is_answer: true, reason }
 }
 
 /// The innermost cause, which names the reason.

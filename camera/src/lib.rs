@@ -52,7 +52,7 @@ pub use queue::Queue;
 pub use reader::Reader;
 pub use sender::Patience;
 pub use source::{Address, Cameras, SecretText, SourceConfig, WhenSlow};
-pub use status::{Snapshot, State, Status};
+pub use status::{Snapshot, Status};
 pub use video::{Encoder, Failure, Frame, Input, Orientation, Planar, Planes, Watch};
 
 /// The cameras are ready when the server answers.

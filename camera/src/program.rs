@@ -11,7 +11,7 @@ use settings::{Check, SettingErrors};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::{Config, push, source_process, video};
+use crate::{Config, push, source_process, task, video};
 
 /// Videos and live cameras in; frames out
 #[derive(Debug, Parser)]
@@ -23,6 +23,10 @@ struct Program {
     config: Config,
     #[command(flatten)]
     operator: OperatorArgs,
+
+    /// End when standard input ends: `sightline up` sets it, so that nothing goes on when it was killed
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,10 +62,13 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<ExitCode> {
-    let Program { part, config, operator } = program;
+    let Program { part, config, operator, until_stdin_ends } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     video::start_log();
     let stop = shutdown::on_signal()?;
+    if until_stdin_ends {
+        task::stop_at_end_of_stdin(&stop);
+    }
     match part {
         Some(Part::Source { .. }) => source_process::run(stop).await?,
         Some(Part::Push) => return push::run(stop).await,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use contracts::api::ReportedState;
 use jiff::{SignedDuration, Timestamp};
 use platform::retry::Backoff;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::pace::Pace;
 use crate::queue::{Picture, Pushed, Queue};
 use crate::recording::Recording;
 use crate::source::{Address, SourceConfig, WhenSlow};
-use crate::status::{State, Status};
+use crate::status::Status;
 use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted};
 
 /// Pauses before a live source is opened again. The longest is short enough for frames within ten seconds of its return.
@@ -96,7 +97,9 @@ impl Reader {
     pub fn run(mut self, gives_up: bool) -> anyhow::Result<()> {
         let result = if self.address.is_live() { self.read_live(gives_up) } else { self.read_file() };
         match &result {
-            Ok(()) => drop(self.status.set(State::Ended)),
+            // A source that was stopped has more frames.
+            Ok(()) if self.watch.is_stopped() => {}
+            Ok(()) => drop(self.status.set(ReportedState::Ended)),
             Err(error) => drop(self.status.fail(&format!("{error:#}"), false)),
         }
         self.queue.close();
@@ -129,7 +132,7 @@ impl Reader {
         let mut was_connected = false;
         let ends_at = self.source.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
         loop {
-            self.status.set(State::Connecting);
+            self.status.set(ReportedState::Connecting);
             self.frames.clock.reconnected();
             let decoded = self.status.snapshot().frames_decoded;
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
@@ -197,7 +200,7 @@ impl Reader {
         let end = self.source.duration.map(|seconds| start.saturating_add(SignedDuration::from_secs_f64(seconds)));
         while let Some(time) = input.next(&mut frame)? {
             let arrival = Timestamp::now();
-            if self.status.set(State::Connected) {
+            if self.status.set(ReportedState::Connected) {
                 tracing::info!(stream = %self.source.stream, "frames arrive");
             }
             if end.is_some_and(|end| time >= end) {

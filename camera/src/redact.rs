@@ -28,7 +28,8 @@ pub fn redact(text: &str) -> String {
     text
 }
 
-/// `rtsp://user:word@host/` becomes `rtsp://***@host/`. A password may have an `@` itself, so the last one of the authority counts.
+/// `rtsp://user:word@host/path?key=word` becomes `rtsp://***@host/path?***`, because queries have tokens. A password may have an `@`
+/// itself, so the last one of the authority counts.
 fn without_user_info(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -44,7 +45,16 @@ fn without_user_info(text: &str) -> String {
             }
             None => clean.push_str(authority),
         }
-        rest = tail;
+        let end = tail.find(|letter: char| letter.is_whitespace() || "'\"".contains(letter)).unwrap_or(tail.len());
+        let (path, after) = tail.split_at(end);
+        match path.split_once('?') {
+            Some((path, _)) => {
+                clean.push_str(path);
+                clean.push_str("?***");
+            }
+            None => clean.push_str(path),
+        }
+        rest = after;
     }
     clean.push_str(rest);
     clean
@@ -58,7 +68,8 @@ mod tests {
     fn credentials_of_an_address_are_removed() {
         for (text, expected) in [
             ("Opening 'rtsp://a:b@10.0.0.5/1' for reading", "Opening 'rtsp://***@10.0.0.5/1' for reading"),
-            ("http://a:p@ss@host:80/x?y=z http://c@d", "http://***@host:80/x?y=z http://***@d"),
+            ("http://a:p@ss@host:80/x?y=z http://c@d", "http://***@host:80/x?*** http://***@d"),
+            ("URL 'http://host/live.m3u8?token=word' fails", "URL 'http://host/live.m3u8?***' fails"),
             ("mail a@b.c and http://host/@x", "mail a@b.c and http://host/@x"),
             ("", ""),
         ] {

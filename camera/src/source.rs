@@ -252,6 +252,10 @@ impl SourceConfig {
             add_secret(password);
             add_secret(&decoded(password));
         }
+        for value in secret_values(&url) {
+            add_secret(value);
+            add_secret(&decoded(value));
+        }
         Ok(Address::Live(LiveUrl(url)))
     }
 
@@ -268,6 +272,17 @@ impl SourceConfig {
     pub fn stall(&self) -> Duration {
         self.stall_seconds.map_or(STALL_DEFAULT, Duration::from_secs)
     }
+}
+
+/// Passwords and tokens in the path or the query, as in `rtsp://host/user=admin&password=word`.
+fn secret_values(url: &Url) -> impl Iterator<Item = &str> {
+    let after_host = &url[url::Position::BeforePath..];
+    let parts = after_host.split(['/', '?', '&', ';', '#']);
+    parts.filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        let name = name.to_ascii_lowercase();
+        ["pass", "pwd", "token", "key", "secret", "auth", "sig"].iter().any(|word| name.contains(word)).then_some(value)
+    })
 }
 
 /// A part of an address without its percent signs.

@@ -18,11 +18,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Longest time that the thread may be silent: the look-up of a name is the longest wait that cannot be interrupted.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// Most memory of a process, so that a video which pretends to be huge ends its own process only.
+const MEMORY: u64 = 2 << 30;
+
 /// Runs the source of the task until its end, the stop, or the end of standard input.
 ///
 /// # Errors
 /// When a recording cannot be read.
 pub async fn run(stop: CancellationToken) -> anyhow::Result<()> {
+    rlimit::Resource::DATA.set(MEMORY, MEMORY).context("its memory cannot be limited")?;
     let mut task = Task::from_stdin(&stop)?;
     let source = task.sources.pop().context("the task has no source")?;
     let api = Api::new(task.server)?;

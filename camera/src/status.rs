@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use contracts::api::ReportedState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,25 +12,11 @@ use crate::redact::redact;
 /// Longest error that is reported, in characters.
 const ERROR: usize = 500;
 
-/// What a source does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It is being opened.
-    Connecting,
-    /// Frames arrive.
-    Connected,
-    /// It cannot be read now; it is tried again.
-    Failed,
-    /// It will have no more frames.
-    Ended,
-}
-
 /// State and counts at one time. Also what the process of a source tells its supervisor each second, a JSON object a line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What the source does.
-    pub state: State,
+    pub state: ReportedState,
     /// Since when.
     pub since: Timestamp,
     /// Frames that were decoded.
@@ -62,7 +49,7 @@ pub struct Status {
 }
 
 struct Current {
-    state: State,
+    state: ReportedState,
     since: Timestamp,
     last_error: Option<String>,
     password_refused: bool,
@@ -70,8 +57,12 @@ struct Current {
 
 impl Default for Status {
     fn default() -> Self {
-        let current =
-            Current { state: State::Connecting, since: Timestamp::now(), last_error: None, password_refused: false };
+        let current = Current {
+            state: ReportedState::Connecting,
+            since: Timestamp::now(),
+            last_error: None,
+            password_refused: false,
+        };
         let zero = || AtomicU64::new(0);
         let current = Mutex::new(current);
         Self {
@@ -88,13 +79,13 @@ impl Default for Status {
 
 impl Status {
     /// Changes the state; returns whether it is another one.
-    pub fn set(&self, state: State) -> bool {
+    pub fn set(&self, state: ReportedState) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = current.state != state;
         if is_new {
             (current.state, current.since) = (state, Timestamp::now());
         }
-        if state == State::Connected {
+        if state == ReportedState::Connected {
             current.password_refused = false;
         }
         is_new
@@ -102,7 +93,7 @@ impl Status {
 
     /// The source cannot be read; returns whether the error is another one than before.
     pub fn fail(&self, error: &str, password_refused: bool) -> bool {
-        self.set(State::Failed);
+        self.set(ReportedState::Failed);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.password_refused = password_refused;
         current.set_error(error)
@@ -197,15 +188,15 @@ mod tests {
         let snapshot = status.snapshot();
         let error = snapshot.last_error.unwrap();
         assert!(error.starts_with("rtsp://***@gate/ x") && error.chars().count() == 500, "{error}");
-        assert_eq!(snapshot.state, State::Failed);
+        assert_eq!(snapshot.state, ReportedState::Failed);
     }
 
     #[test]
     fn the_same_state_keeps_its_time() {
         let status = Status::default();
-        assert!(status.set(State::Connected));
+        assert!(status.set(ReportedState::Connected));
         let since = status.snapshot().since;
-        assert!(!status.set(State::Connected));
+        assert!(!status.set(ReportedState::Connected));
         assert_eq!(status.snapshot().since, since);
     }
 }

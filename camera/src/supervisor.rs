@@ -1,7 +1,7 @@
 //! A process for each source, so that a decoder that crashes or hangs takes no other camera with it.
 //!
-//! The process gets its source on standard input, and so neither its arguments nor its environment have a credential. It tells its
-//! state each second on standard output. A process that ends is started again, with growing pauses; one that tells nothing for half
+//! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
+//! environment it gets only the variables of [`PASSED_ON`]. It tells its state each second on standard output. A process that ends is started again, with growing pauses; one that tells nothing for half
 //! a minute is killed. The end of standard input stops it, also if this process was killed.
 
 use std::process::{ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use contracts::api::ReportedState;
 use platform::retry::Backoff;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, Server};
 use crate::reports;
 use crate::source::SourceConfig;
-use crate::status::{Snapshot, State, Status};
+use crate::status::{Snapshot, Status};
 use crate::task::Task;
 
 /// Time without a line after which a process is killed.
@@ -27,8 +28,25 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Pauses before a process is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The environment of a process: where libraries and certificates are, and how to log. Nothing else, because the settings of a service
+/// have credentials, and a process that decodes foreign data is the first to be taken over.
+const PASSED_ON: [&str; 11] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SIGHTLINE_LOG",
+    "SIGHTLINE_LOG_FORMAT",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
 /// Least time between two tries with a password that was refused, also of two processes.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// Exit status of a process whose source cannot be read.
+const FAILED: i32 = 1;
 
 /// Runs one source in a process of its own until `stop`, or until a recording is at its end.
 pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: &CancellationToken) {
@@ -44,6 +62,7 @@ pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: 
 
 async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let is_recording = source.address().is_ok_and(|address| !address.is_live());
     loop {
         let begun = Instant::now();
         let before = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -51,8 +70,15 @@ async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snaps
         if stop.is_cancelled() {
             return;
         }
+        let state = last.lock().unwrap_or_else(PoisonError::into_inner).state;
         let reason = match ended {
-            Ok(status) if status.success() => return,
+            // Also a signal ends it with success, but not its source.
+            Ok(status) if status.success() && state == ReportedState::Ended => return,
+            // A recording is no better the next time.
+            Ok(status) if status.code() == Some(FAILED) && is_recording => {
+                tracing::error!(stream = %source.stream, "the recording was not sent to its end; it is not tried again");
+                return;
+            }
             Ok(status) => format!("its process ended: {status}"),
             Err(error) => format!("{error:#}"),
         };
@@ -65,8 +91,11 @@ async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snaps
             if last.password_refused {
                 pause = pause.max(REFUSED_PAUSE);
             }
-            (last.state, last.since) = (State::Failed, jiff::Timestamp::now());
-            last.last_error = Some(reason.clone());
+            // What the process told is the cause.
+            if last.state != ReportedState::Failed {
+                (last.state, last.since) = (ReportedState::Failed, jiff::Timestamp::now());
+                last.last_error = Some(reason.clone());
+            }
         }
         let seconds = pause.as_secs_f32().ceil();
         tracing::warn!(stream = %source.stream, "{reason}; starting it again in {seconds} s");
@@ -105,7 +134,8 @@ async fn run_once(
 fn start(source: &SourceConfig) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?;
     let mut command = Command::new(program);
-    command.args(["source", source.stream.as_str()]);
+    command.args(["source", source.stream.as_str()]).env_clear();
+    command.envs(std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command.spawn()?)
 }

@@ -28,19 +28,14 @@ pub struct Task {
 }
 
 impl Task {
-    /// Reads the task. From then on, the end of standard input cancels `stop`: who wrote the task is gone.
+    /// Reads the task. From then on, the end of standard input cancels `stop`: the program that wrote the task has ended.
     ///
     /// # Errors
     /// When it is not valid.
     pub fn from_stdin(stop: &CancellationToken) -> anyhow::Result<Self> {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).context("no task on standard input")?;
-        let stop = stop.clone();
-        // Not a task of the runtime, which would wait for this read at its end.
-        std::thread::spawn(move || {
-            drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
-            stop.cancel();
-        });
+        stop_at_end_of_stdin(stop);
         serde_json::from_str(&line).map_err(|error| anyhow::anyhow!("the task: {}", redact(&error.to_string())))
     }
 
@@ -48,4 +43,14 @@ impl Task {
     pub fn patience(&self) -> Option<Duration> {
         self.patience_seconds.map(Duration::from_secs)
     }
+}
+
+/// Cancels `stop` at the end of standard input: the program at its other end has ended, also if it was killed.
+pub fn stop_at_end_of_stdin(stop: &CancellationToken) {
+    let stop = stop.clone();
+    // Not a task of the runtime, which would wait for this read at its end.
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+        stop.cancel();
+    });
 }

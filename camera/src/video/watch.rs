@@ -66,6 +66,11 @@ impl Watch {
         is_late || self.stop.is_cancelled()
     }
 
+    /// Whether the program stops.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Why the last read was interrupted, if it was.
     pub fn cause(&self) -> Option<Cause> {
         if self.stop.is_cancelled() {

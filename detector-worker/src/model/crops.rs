@@ -125,7 +125,10 @@ fn crops(eligible: &Eligible, batch: &[Arc<Image>], outcomes: &[Outcome]) -> Vec
     {
         let Ok(findings) = outcome else { continue };
         let size = Size { width: pixels.width(), height: pixels.height() };
-        let regions = findings.detections.iter().enumerate().filter_map(|(detection, found)| {
+        // An engine over HTTP need not sort them.
+        let mut found: Vec<_> = findings.detections.iter().enumerate().collect();
+        found.sort_by(|(_, one), (_, other)| other.confidence.total_cmp(&one.confidence));
+        let regions = found.into_iter().filter_map(|(detection, found)| {
             let region = eligible.region(found, size)?;
             Some(Crop { image, detection, region })
         });

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// A partition that ended before the end of its range.
 pub struct EarlyEnd {
-    /// When it ended early for the first time.
+    /// When it ended at `offset` for the first time.
     since: Instant,
     /// Where it ended last.
     offset: Option<i64>,
@@ -32,7 +32,9 @@ impl EarlyEnd {
     /// the range, and then the partition ended at the same offset again.
     pub fn ended_at(&mut self, offset: i64) -> bool {
         let is_proven = self.offset == Some(offset) && self.check == Check::Done { knows_end: true };
-        self.offset = Some(offset);
+        if self.offset != Some(offset) {
+            *self = Self { offset: Some(offset), ..Self::default() };
+        }
         self.check = Check::Needed;
         is_proven
     }
@@ -47,7 +49,7 @@ impl EarlyEnd {
         self.check == Check::Needed
     }
 
-    /// When the partition ended early for the first time.
+    /// When the partition ended for the first time where it ended last.
     pub fn since(&self) -> Instant {
         self.since
     }

@@ -21,8 +21,9 @@ use super::early_end::EarlyEnd;
 use crate::metrics::TopicMetrics;
 use crate::seam::{BusError, Delivery, Position, Range, Reader, ReaderItem};
 
-/// How long a new leader may take to reach the end that a partition had before, and the pause between two looks at it.
-const LEADER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a new leader may take to reach the end that a partition had before, and the pause between two looks at it. Shorter than the
+/// limit of a backup for the next message, so that its error names the cause.
+const LEADER_LIMIT: Duration = Duration::from_secs(30);
 const LEADER_PAUSE: Duration = Duration::from_millis(500);
 
 /// A reader of a [`KafkaBus`](super::KafkaBus).

@@ -65,8 +65,8 @@ impl Restore {
             let expected = manifest.kafka_messages.unwrap_or(messages);
             ensure!(
                 messages == expected,
-                "{messages} of the backup's {expected} messages were sent to Kafka; create the topics again with \
-                 `sightline topics apply`, and restore again"
+                "{messages} of the backup's {expected} messages were sent to Kafka; delete the topics, create them \
+                 again with `sightline topics apply`, and restore again"
             );
             out::line(format_args!("{}; {messages} messages were sent to Kafka", manifest.summary()))?;
         }

@@ -1,7 +1,7 @@
 //! `up --cameras`: the camera program beside the services, as a process of its own.
 
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -88,7 +88,9 @@ impl CameraProgram {
     async fn run_once(&self, stop: &CancellationToken) -> anyhow::Result<ExitStatus> {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&self.cameras).args(["--server", &self.port.url, "--admin-addr", "off"]);
-        command.args(["--probe-addr", "off"]).env_remove("SIGHTLINE_TOKEN_FILE");
+        command.args(["--probe-addr", "off", "--until-stdin-ends"]).env_remove("SIGHTLINE_TOKEN_FILE");
+        // Ctrl-C in a terminal goes to its process group; `up` passes the stop on itself.
+        command.stdin(Stdio::piped()).process_group(0);
         // The environment of a process is visible to its user only, its arguments to everybody.
         command.env("SIGHTLINE_TOKEN", self.token.expose()).kill_on_drop(true);
         if let Some(authority) = &self.port.authority {
@@ -98,6 +100,8 @@ impl CameraProgram {
             command.arg("--cert").arg(cert).arg("--key").arg(key);
         }
         let mut child = command.spawn().with_context(|| format!("{} cannot be started", self.program.display()))?;
+        // Its end tells the program that this one has ended. `wait` would close it.
+        let _input = child.stdin.take();
         if let Some(status) = stop.run_until_cancelled(child.wait()).await {
             return Ok(status?);
         }

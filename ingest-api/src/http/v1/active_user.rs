@@ -11,10 +11,18 @@ use crate::http::error::ApiError;
 /// # Errors
 /// As for an invalid credential, or when the accounts cannot be read.
 pub async fn check_active(app: &App, caller: &Caller) -> Result<(), ApiError> {
-    let Some(id) = caller.user else { return Ok(()) };
+    if is_active(app, caller).await? { Ok(()) } else { Err(AuthError::InvalidCredential.into()) }
+}
+
+/// Whether the caller's user exists and is not disabled.
+///
+/// # Errors
+/// When the accounts cannot be read.
+pub async fn is_active(app: &App, caller: &Caller) -> Result<bool, ApiError> {
+    let Some(id) = caller.user else { return Ok(true) };
     match app.users.user(id).await {
-        Ok(user) if !user.disabled => Ok(()),
-        Ok(_) | Err(AccountError::NotFound(_)) => Err(AuthError::InvalidCredential.into()),
+        Ok(user) => Ok(!user.disabled),
+        Err(AccountError::NotFound(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -17,13 +17,13 @@ use platform::query::{Invalid, Parameters, Query};
 use store::{PageCursor, PutStreamOutcome, StoredReport, StoredStream};
 
 use crate::http::app::App;
-use crate::http::auth::Authorized;
+use crate::http::auth::{AuthError, Authorized};
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, HttpError, RequestError};
 use crate::http::extract::json::JsonBody;
 use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, reported_time};
 use crate::http::scope::{DetectionsRead, FramesWrite, RulesWrite};
-use crate::http::v1::active_user::check_active;
+use crate::http::v1::active_user::{check_active, is_active};
 use crate::http::v1::detectors;
 use crate::sent_frames::MAX_STREAMS;
 
@@ -143,9 +143,10 @@ pub async fn set(
     check_active(&app, &caller).await?;
     stored(app.documents.put_stream(&caller.tenant, &name, detectors.as_deref(), MAX_STREAMS).await?)?;
     // Settings that are stored after the documents of a deleted user were erased would stay for ever.
-    if let Err(error) = check_active(&app, &caller).await {
+    // Without an answer from the accounts they stay: the stream may have had settings before.
+    if !is_active(&app, &caller).await? {
         app.documents.delete_stream(&caller.tenant, &name).await?;
-        return Err(error);
+        return Err(AuthError::InvalidCredential.into());
     }
     app.stream_detectors.refresh().await?;
     let stored = app.documents.stream(&caller.tenant, &name).await?;
@@ -195,6 +196,7 @@ pub async fn report(
 ) -> Result<StatusCode, ApiError> {
     report.check().map_err(RequestError::Invalid)?;
     let since = reported_time("since", report.since)?;
+    check_active(&app, &caller).await?;
     let report = StoredReport { report: StreamReport { since, ..report }, at: Timestamp::now() };
     stored(app.documents.put_report(&caller.tenant, &name, &report, MAX_STREAMS).await?)?;
     Ok(StatusCode::NO_CONTENT)

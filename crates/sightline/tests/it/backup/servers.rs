@@ -75,7 +75,7 @@ async fn a_backup_of_a_log_on_kafka_under_load_has_every_frame() {
     };
     add(1);
     let refused = refusal(&restore(&settings));
-    assert!(refused.contains("messages were sent to Kafka; create the topics again"), "{refused}");
+    assert!(refused.contains("messages were sent to Kafka; delete the topics"), "{refused}");
     add(-1);
 
     let data = tempfile::tempdir().unwrap();
