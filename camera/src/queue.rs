@@ -48,7 +48,7 @@ pub enum Pushed {
     Kept,
     /// It waits, and the oldest was dropped for it.
     DroppedOldest,
-    /// Nobody sends any more.
+    /// The sender has ended.
     Closed,
 }
 

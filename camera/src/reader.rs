@@ -219,7 +219,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Encodes a frame and adds it to the queue, unless it is left out. Returns whether anybody still sends.
+    /// Encodes a frame and adds it to the queue, unless it is left out. Returns `false` when the sender has ended.
     fn take(
         &mut self,
         frame: &Frame,

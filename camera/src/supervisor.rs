@@ -1,8 +1,9 @@
 //! A process for each source, so that a decoder that crashes or hangs takes no other camera with it.
 //!
 //! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
-//! environment it gets only the variables of [`PASSED_ON`]. It tells its state each second on standard output. A process that ends is started again, with growing pauses; one that tells nothing for half
-//! a minute is killed. The end of standard input stops it, also if this process was killed.
+//! environment it gets only the variables of [`PASSED_ON`]. It reports its state each second on standard output. A process that ends is
+//! started again, with growing pauses; one that reports nothing for half a minute is killed. A recording that fails is not tried again. The
+//! end of standard input stops the process, also if this one was killed.
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,7 +92,7 @@ async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snaps
             if last.password_refused {
                 pause = pause.max(REFUSED_PAUSE);
             }
-            // What the process told is the cause.
+            // What the process reported is the cause.
             if last.state != ReportedState::Failed {
                 (last.state, last.since) = (ReportedState::Failed, jiff::Timestamp::now());
                 last.last_error = Some(reason.clone());
@@ -140,7 +141,7 @@ fn start(source: &SourceConfig) -> anyhow::Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// Keeps the last state that the process told; returns whether it fell silent, and `false` after its end.
+/// Keeps the last state that the process reported; returns whether it fell silent, and `false` after its end.
 async fn listen(lines: &mut Lines<BufReader<ChildStdout>>, before: &Snapshot, last: &Mutex<Snapshot>) -> bool {
     loop {
         let line = match tokio::time::timeout(SILENCE, lines.next_line()).await {

@@ -23,7 +23,7 @@ pub struct DetectorsByStream {
     /// The detectors of the service. Others in stored settings are of an earlier configuration.
     configured: Vec<DetectorName>,
     current: RwLock<ByStream>,
-    /// Serialises refreshes, so that the last one to begin has the last word.
+    /// Serialises refreshes, so that the newest settings stay in effect.
     refreshing: tokio::sync::Mutex<()>,
 }
 

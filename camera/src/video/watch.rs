@@ -1,6 +1,6 @@
 //! Ends a read that blocks: FFmpeg calls back every tenth of a second while it waits for the network.
 //!
-//! FFmpeg's own `timeout` is never by default, and fires only after twice its value, so the limits are kept here.
+//! FFmpeg's own `timeout` has no default, and fires only after twice its value, so the limits are kept here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

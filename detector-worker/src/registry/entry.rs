@@ -129,7 +129,7 @@ pub enum Source {
         /// The package.
         pypi: Package,
     },
-    /// A file that somebody laid into the models folder, from which the entry's `rewrite` makes the model.
+    /// A file that somebody copied into the models folder, from which the entry's `rewrite` makes the model.
     File {
         /// Its name.
         file: String,
@@ -291,11 +291,11 @@ fn is_plain(file: &str) -> bool {
 
 impl Weights {
     fn check(&self) -> Result<(), String> {
-        let laid = self.sources.iter().filter_map(|source| match source {
+        let copied = self.sources.iter().filter_map(|source| match source {
             Source::File { file } => Some(file),
             Source::Url { .. } | Source::Package { .. } => None,
         });
-        if laid.chain([&self.file]).all(|file| is_plain(file)) {
+        if copied.chain([&self.file]).all(|file| is_plain(file)) {
             return Ok(());
         }
         Err("file must be a plain file name".to_owned())
