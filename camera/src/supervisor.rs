@@ -1,7 +1,7 @@
 //! A process for each source, so that a decoder that crashes or hangs takes no other camera with it.
 //!
 //! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
-//! environment it gets only the variables of [`PASSED_ON`]. It reports its state each second on standard output. A process that ends is
+//! environment it gets only the variables of `PASSED_ON`. It reports its state each second on standard output. A process that ends is
 //! started again, with growing pauses; one that reports nothing for half a minute is killed. A recording that fails is not tried again. The
 //! end of standard input stops the process, also if this one was killed.
 
