@@ -78,6 +78,7 @@ mod tests {
             stream: None,
             captured_at: jiff::Timestamp::UNIX_EPOCH,
             detectors: detectors.iter().map(|name| name.parse().unwrap()).collect(),
+            retention: None,
             content_type: "image/png".to_owned(),
             content: FrameContent::Inline("x".into()),
             reply_to: None,

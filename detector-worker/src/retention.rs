@@ -32,6 +32,8 @@ impl Sweeper {
         loop {
             hourly.tick().await;
             self.sweep(BlobKind::Frames, Ok(self.kept_images)).await;
+            // The day in their keys is the last one.
+            self.sweep(BlobKind::FramesUntil, Ok(Duration::ZERO)).await;
             self.sweep(BlobKind::Inbox, self.inbox_age().await).await;
         }
     }

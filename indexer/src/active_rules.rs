@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use consumer_kit::{Retry, backoff};
+use consumer_kit::{Retry, backoff, repeat};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
 use rules::{BuiltInRuleSettings, Condition, Error, Subject, built_in_rules, within_budget};
@@ -100,17 +100,9 @@ impl ActiveRules {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Reads the rules every second. While they cannot be read, the last ones stay active.
-    pub async fn keep_fresh(&self) {
-        let mut failing = false;
-        loop {
-            tokio::time::sleep(REFRESH_EVERY).await;
-            let outcome = self.refresh().await;
-            if let (Err(error), false) = (&outcome, failing) {
-                tracing::warn!(%error, "the rules cannot be read; the last ones stay active");
-            }
-            failing = outcome.is_err();
-        }
+    /// Reads the rules every second, until `stop`. While they cannot be read, the last ones stay active.
+    pub async fn keep_fresh(&self, stop: &CancellationToken) {
+        repeat(REFRESH_EVERY, stop, "the rules cannot be read; the last ones stay active", || self.refresh()).await;
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {

@@ -350,7 +350,10 @@ impl BatchBuilder {
         let now = Timestamp::now();
         let indexed_at = now.round(jiff::Unit::Millisecond).unwrap_or(now);
         // Retention counts from now and not from the capture: an old photograph is not deleted on arrival.
-        let expires_at = indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?;
+        let expires_at = match result.retention {
+            Some(days) => days.expiry(indexed_at),
+            None => indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?,
+        };
         let mut evaluating = span.child("evaluate rules");
         let Evaluated { mut alerts, steps } = if self.is_repeated_work(&result) {
             Evaluated::default()

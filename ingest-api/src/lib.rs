@@ -27,7 +27,7 @@ mod rated_rules;
 mod recent_keys;
 mod replies;
 mod sent_frames;
-mod stream_detectors;
+mod stream_settings;
 
 use contracts::TopicRole;
 use platform::Health;
@@ -75,10 +75,10 @@ pub async fn run(
     let app = http::App::new(config, &shared, &deps, stop.clone())?;
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
-    app.stream_detectors.start(&stop).await;
+    app.stream_settings.start(&stop).await;
     let serving = serve(listener, http::router(app.clone(), &health), Limits::default(), stop.clone());
     let streams = async {
-        tokio::join!(app.stream_detectors.keep_fresh(&stop), app.sent_frames.write_until(&stop));
+        tokio::join!(app.stream_settings.keep_fresh(&stop), app.sent_frames.write_until(&stop));
         Ok(())
     };
     tokio::try_join!(serving, replies, backlog, streams)?;

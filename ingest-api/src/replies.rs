@@ -202,7 +202,8 @@ mod tests {
         };
         let (id, key) = (uuid::Uuid::new_v4(), frame_id.to_string());
         let reply_to = Some(replies.replica().to_owned());
-        ResultEvent { id, tenant: TenantId::shared(), key, traceparent: None, reply_to, data }.to_message()
+        ResultEvent { id, tenant: TenantId::shared(), key, traceparent: None, reply_to, retention: None, data }
+            .to_message()
     }
 
     fn listening(max_waiters: usize) -> Arc<Replies> {

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use consumer_kit::repeat;
 use contracts::{FrameId, StreamName, TenantId};
 use jiff::Timestamp;
 use store::{Documents, FrameSpan, SentFrames, StoreError};
@@ -76,14 +77,8 @@ impl SentFramesLog {
 
     /// Writes the counts every two seconds, until `stop`.
     pub async fn write_until(&self, stop: &CancellationToken) {
-        let mut failing = false;
-        while stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_some() {
-            let written = self.write().await;
-            if let (Err(error), false) = (&written, failing) {
-                tracing::warn!(%error, "the frames of streams are not counted at the moment; trying again");
-            }
-            failing = written.is_err();
-        }
+        let consequence = "the frames of streams are not counted at the moment; trying again";
+        repeat(WRITE_EVERY, stop, consequence, || self.write()).await;
     }
 
     /// Writes the counts at the end.

@@ -1,4 +1,5 @@
-//! The operator's own credential: one random token, stored as a hash.
+//! The operator's own credential: one random token, stored as a hash. Also one with fewer scopes, for a program that the operator's
+//! program starts.
 
 use async_trait::async_trait;
 use contracts::{FrameId, TenantId};
@@ -10,14 +11,14 @@ use crate::{AccessError, Accounts, Caller, Scope, SecretText};
 /// Minimum length of the token, in bytes: 128 bits in hexadecimal digits.
 const MIN_LENGTH: usize = 32;
 
-/// Accepts one token, which has every scope and no quota or rate limit.
+/// Accepts one token of the operator's tenant, which has no quota or rate limit.
 pub struct AdminToken {
     hash: [u8; 32],
-    tenant: TenantId,
+    caller: Caller,
 }
 
 impl AdminToken {
-    /// Accepts `token`. Stores only its hash.
+    /// Accepts `token`, which has every scope and reads the data of every tenant. Stores only its hash.
     ///
     /// # Errors
     /// The token is too short to be safe, or no request can carry it.
@@ -27,7 +28,13 @@ impl AdminToken {
             return Err(format!("an admin token must have at least {MIN_LENGTH} bytes"));
         }
         settings::check_token(token)?;
-        Ok(Self { hash: Sha256::digest(token).into(), tenant: TenantId::admin() })
+        let caller = Caller { reads_all_tenants: true, ..Caller::new(TenantId::admin(), Scope::ALL.to_vec()) };
+        Ok(Self { hash: Sha256::digest(token).into(), caller })
+    }
+
+    /// Accepts a generated token, which has only these scopes.
+    pub fn limited(token: &str, scopes: &[Scope]) -> Self {
+        Self { hash: Sha256::digest(token).into(), caller: Caller::new(TenantId::admin(), scopes.to_vec()) }
     }
 }
 
@@ -43,7 +50,7 @@ impl Accounts for AdminToken {
         if !bool::from(hash.ct_eq(&self.hash)) {
             return Err(AccessError::InvalidCredential);
         }
-        Ok(Caller { reads_all_tenants: true, ..Caller::new(self.tenant.clone(), Scope::ALL.to_vec()) })
+        Ok(self.caller.clone())
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
@@ -67,6 +74,17 @@ mod tests {
         for wrong in ["", &token[1..], &format!("{token}x"), &generate_token()] {
             assert_eq!(accounts.authenticate(wrong).await, Err(AccessError::InvalidCredential));
         }
+    }
+
+    #[tokio::test]
+    async fn a_limited_token_has_its_scopes_in_the_same_tenant() {
+        let [admin, limited] = [(); 2].map(|()| generate_token());
+        let own = AdminToken::new(&admin).unwrap().authenticate(&admin).await.unwrap();
+        let accounts = AdminToken::limited(&limited, &[Scope::FramesWrite]);
+        let caller = accounts.authenticate(&limited).await.unwrap();
+        assert_eq!((&caller.tenant, &caller.scopes[..]), (&own.tenant, &[Scope::FramesWrite][..]));
+        assert!(own.reads_all_tenants && !caller.reads_all_tenants);
+        assert_eq!(accounts.authenticate(&admin).await, Err(AccessError::InvalidCredential));
     }
 
     #[test]

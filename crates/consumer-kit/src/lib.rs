@@ -14,17 +14,19 @@
 //! fatal errors end the service with their cause.
 //!
 //! [`run`] is a whole consumer that handles one message at a time. A service that processes several messages concurrently
-//! uses the parts: [`GroupReader`], [`Sender`], [`DeadLetterQueue`] and [`Retry`].
+//! uses the parts: [`GroupReader`], [`Sender`], [`DeadLetterQueue`], [`Retry`] and [`repeat()`].
 
 pub mod backoff;
 mod dead_letters;
 mod group_reader;
+mod repeat;
 mod retry;
 mod run;
 mod sender;
 
 pub use dead_letters::DeadLetterQueue;
 pub use group_reader::{Group, GroupReader};
+pub use repeat::repeat;
 pub use retry::{Interrupted, Retry};
 pub use run::{HandleError, Handler, run};
 pub use sender::{PendingSend, Sender, TooLarge};

@@ -18,15 +18,20 @@ const COMMON: Attributes = &[
     ("ce_traceparent", "W3C trace context", false),
 ];
 
+const RETENTION: (&str, &str, bool) =
+    ("ce_retentiondays", "days for which results and images are kept; the service's setting if missing", false);
+
 const FRAME: Attributes = &[
     ("ce_stream", "stream of the frame", false),
     ("ce_detectors", "detectors that process it, comma-separated; all if missing", false),
+    RETENTION,
     ("ce_dataref", "blob key of an image that is too large for the message; the payload is then empty", false),
     ("ce_replyto", "ingest-api replica where a client waits for the result", false),
 ];
 
 const RESULT: Attributes = &[
     ("ce_subject", "id of the frame", false),
+    RETENTION,
     ("ce_replyto", "ingest-api replica where a client waits for the result", false),
 ];
 

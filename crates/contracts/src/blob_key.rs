@@ -9,30 +9,34 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{FrameId, TenantId};
+use crate::retention::RetentionDays;
 
 /// Purpose of a blob, the first part of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlobKind {
     /// `inbox`: the image of a frame that is too large for a message. Its sender got 202.
     Inbox,
-    /// `frames`: the image of a frame with detections, for clients to view.
+    /// `frames`: the image of a frame with detections, for clients to view. It is kept for the time that the service sets.
     Frames,
+    /// `frames-until`: such an image of a stream with a retention of its own. The day in its key is the last one on which it is kept.
+    FramesUntil,
 }
 
 impl BlobKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Inbox, Self::Frames];
+    pub const ALL: [Self; 3] = [Self::Inbox, Self::Frames, Self::FramesUntil];
 
     /// The first part of the key.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inbox => "inbox",
             Self::Frames => "frames",
+            Self::FramesUntil => "frames-until",
         }
     }
 }
 
-/// Key of a frame's image: `<kind>/<UTC day of writing>/<tenant>/<frame id>`.
+/// Key of a frame's image: `<kind>/<UTC day>/<tenant>/<frame id>`. The day is that of writing; in `frames-until` that of expiry.
 ///
 /// Parsing checks the form of a key. A key from the log may still belong to another frame; [`BlobKey::is_of`] checks that.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,13 +50,21 @@ pub struct BlobKey {
 
 /// The text is not a blob key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a blob key must be inbox/<day>/<tenant>/<frame id> or frames/<day>/<tenant>/<frame id>")]
+#[error("a blob key must be <kind>/<day>/<tenant>/<frame id>, with a kind of inbox, frames or frames-until")]
 pub struct BlobKeyError;
 
 impl BlobKey {
-    /// The key of a blob that is written at `now`.
-    pub fn new(kind: BlobKind, now: Timestamp, tenant: &TenantId, frame: FrameId) -> Self {
-        Self { kind, day: now.to_zoned(TimeZone::UTC).date(), tenant: tenant.clone(), frame }
+    /// The key of a blob with the day of `at`.
+    pub fn new(kind: BlobKind, at: Timestamp, tenant: &TenantId, frame: FrameId) -> Self {
+        Self { kind, day: at.to_zoned(TimeZone::UTC).date(), tenant: tenant.clone(), frame }
+    }
+
+    /// The key of an image that is kept from `now` on.
+    pub fn of_kept_image(now: Timestamp, retention: Option<RetentionDays>, tenant: &TenantId, frame: FrameId) -> Self {
+        match retention {
+            None => Self::new(BlobKind::Frames, now, tenant, frame),
+            Some(days) => Self::new(BlobKind::FramesUntil, days.expiry(now), tenant, frame),
+        }
     }
 
     /// The kind of the blob.
@@ -63,6 +75,11 @@ impl BlobKey {
     /// Whether it is a key of this kind for this frame of this tenant.
     pub fn is_of(&self, kind: BlobKind, tenant: &TenantId, frame: FrameId) -> bool {
         self.kind == kind && self.tenant == *tenant && self.frame == frame
+    }
+
+    /// Whether it is the key of the kept image of this frame of this tenant.
+    pub fn is_kept_image_of(&self, tenant: &TenantId, frame: FrameId) -> bool {
+        self.is_of(BlobKind::Frames, tenant, frame) || self.is_of(BlobKind::FramesUntil, tenant, frame)
     }
 }
 
@@ -125,6 +142,19 @@ mod tests {
             assert!(key.is_of(kind, &tenant, frame));
             assert!(!key.is_of(kind, &TenantId::admin(), frame) && !key.is_of(kind, &tenant, FrameId::now()));
         }
+    }
+
+    #[test]
+    fn the_day_of_a_kept_image_is_that_of_writing_or_of_expiry() {
+        let (tenant, frame) = (TenantId::shared(), FRAME.parse().unwrap());
+        for (retention, expected) in [(None, "frames/2026-01-02"), (Some("3"), "frames-until/2026-01-05")] {
+            let retention = retention.map(|days| days.parse().unwrap());
+            let key = BlobKey::of_kept_image("2026-01-02T23:59:59Z".parse().unwrap(), retention, &tenant, frame);
+            assert_eq!(key.to_string(), format!("{expected}/shared/{FRAME}"));
+            assert!(key.is_kept_image_of(&tenant, frame) && !key.is_kept_image_of(&TenantId::admin(), frame));
+        }
+        let inbox = BlobKey::new(BlobKind::Inbox, Timestamp::UNIX_EPOCH, &tenant, frame);
+        assert!(!inbox.is_kept_image_of(&tenant, frame));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::blob_key::BlobKey;
 use crate::event::{DecodeError, Event, Headers, Message, cloud_event, expect_type};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
+use crate::retention::RetentionDays;
 use crate::topics::TopicRole;
 
 /// One image with a stream and a capture time.
@@ -21,6 +22,8 @@ pub struct FrameEvent {
     pub captured_at: Timestamp,
     /// Detectors that process the frame; empty for all.
     pub detectors: Vec<DetectorName>,
+    /// How long its results and its image are kept, if its stream has a retention of its own.
+    pub retention: Option<RetentionDays>,
     /// `image/jpeg`, `image/png` or `image/webp`.
     pub content_type: String,
     /// The image, or its blob key.
@@ -64,6 +67,7 @@ impl Event for FrameEvent {
             .with("ce_tenant", &self.tenant)
             .with_some("ce_stream", self.stream.as_ref())
             .with_some("ce_detectors", (!detectors.is_empty()).then(|| detectors.join(",")))
+            .with_some("ce_retentiondays", self.retention)
             .with_some("ce_dataref", dataref)
             .with_some("ce_replyto", self.reply_to.as_ref())
             .with_some("ce_traceparent", self.traceparent.as_ref());
@@ -83,6 +87,7 @@ impl Event for FrameEvent {
             stream: headers.optional("ce_stream")?,
             captured_at: headers.required("ce_time")?,
             detectors: detectors(headers)?,
+            retention: headers.optional("ce_retentiondays")?,
             content_type: headers.required("content-type")?,
             content,
             reply_to: headers.optional("ce_replyto")?,

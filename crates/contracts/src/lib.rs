@@ -24,6 +24,7 @@ pub mod fuzzing;
 pub mod groups;
 pub mod ids;
 pub mod result;
+mod retention;
 pub mod rule;
 pub mod schemas;
 mod time;
@@ -43,6 +44,7 @@ pub use ids::{
     TenantId, UserId,
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
+pub use retention::{RetentionDays, RetentionError};
 pub use rule::Rule;
 pub use time::whole_microseconds;
 pub use topics::{Topic, TopicRole, Topics};

@@ -9,6 +9,7 @@ use crate::blob_key::{BlobKey, valid_or_none};
 use crate::detection::Detection;
 use crate::event::{DecodeError, Event, Message, cloud_event, expect_type, json, shortened};
 use crate::ids::{DetectorName, FrameId, StreamName, TenantId};
+use crate::retention::RetentionDays;
 use crate::topics::TopicRole;
 
 /// The result of one detector on one frame. It is published even if nothing was found.
@@ -24,6 +25,8 @@ pub struct ResultEvent {
     pub traceparent: Option<String>,
     /// The ingest-api replica where a client waits for the result, if any.
     pub reply_to: Option<String>,
+    /// How long it and its detections and alerts are kept, if its stream has a retention of its own.
+    pub retention: Option<RetentionDays>,
     /// Payload.
     pub data: ResultData,
 }
@@ -116,6 +119,7 @@ impl Event for ResultEvent {
             .with("ce_subject", self.data.frame_id)
             .with("ce_tenant", &self.tenant)
             .with_some("ce_replyto", self.reply_to.as_ref())
+            .with_some("ce_retentiondays", self.retention)
             .with_some("ce_traceparent", self.traceparent.as_ref());
         Message { key: Some(self.key.clone().into()), headers, value: json(&self.data) }
     }
@@ -137,6 +141,7 @@ impl Event for ResultEvent {
             key: key.unwrap_or_else(|| data.frame_id.to_string()),
             traceparent: headers.optional("ce_traceparent")?,
             reply_to: headers.optional("ce_replyto")?,
+            retention: headers.optional("ce_retentiondays")?,
             data,
         })
     }

@@ -92,7 +92,7 @@ pub fn from_external(
         outcome: Outcome::Ok { width: 0, height: 0, detections: vec![detection], image: None },
     };
     let (id, key) = (frame_id.uuid(), frame_id.to_string());
-    let result = ResultEvent { id, tenant, key, traceparent: None, reply_to: None, data };
+    let result = ResultEvent { id, tenant, key, traceparent: None, reply_to: None, retention: None, data };
     Ok(ExternalVehicle { result, impossible_time: created_at == Some(None) })
 }
 

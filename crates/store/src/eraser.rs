@@ -53,6 +53,7 @@ impl TenantEraser for BlobsEraser {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
         let what = match self.kind {
             BlobKind::Frames => "kept images",
+            BlobKind::FramesUntil => "kept images of streams with a retention",
             BlobKind::Inbox => "images in the inbox",
         };
         Ok(Erased { what, count: self.blobs.delete_tenant(self.kind, tenant).await? })

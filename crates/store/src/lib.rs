@@ -47,7 +47,8 @@ pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
 pub use sqlite_copy::{copy_accounts, copy_documents, copy_sqlite};
 pub use streams::{
-    FrameSpan, PutStreamOutcome, SentFrames, StoredReport, StoredStream, StreamActivity, StreamDetectors, StreamStore,
+    FrameSpan, LagSearch, PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamActivity,
+    StreamSettings, StreamStore,
 };
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.

@@ -167,7 +167,8 @@ pub(crate) fn check(batch: &[Indexed]) -> Result<(), StoreError> {
 
 impl<'a> ResultDoc<'a> {
     pub(crate) fn of(indexed: &'a Indexed) -> Self {
-        let ResultEvent { id, tenant, key, traceparent, reply_to, data } = &indexed.result;
+        // The retention is in `expires_at`.
+        let ResultEvent { id, tenant, key, traceparent, reply_to, retention: _, data } = &indexed.result;
         let (size, image, failure) = match &data.outcome {
             Outcome::Ok { width, height, image, .. } => (Some([*width, *height]), image.as_ref(), None),
             Outcome::Failed { code, message } => {
@@ -234,6 +235,7 @@ impl<'a> ResultDoc<'a> {
             key: self.key.into_owned(),
             traceparent: self.traceparent.map(Cow::into_owned),
             reply_to: self.reply_to.map(Cow::into_owned),
+            retention: None,
             data,
         };
         Ok(StoredResult { result, indexed_at: time(self.indexed_at).map_err(|error| invalid(&error))? })

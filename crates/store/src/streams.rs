@@ -12,12 +12,12 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use contracts::api::StreamReport;
-use contracts::{DetectorName, FrameId, StreamName, TenantId};
+use contracts::{DetectorName, FrameId, RetentionDays, StreamName, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::results::StoreError;
 
-pub use activity::{FrameSpan, StreamActivity};
+pub use activity::{FrameSpan, LagSearch, StreamActivity};
 
 /// Time after the last frame or report at which a stream without settings expires.
 const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -27,8 +27,8 @@ const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub struct StoredStream {
     /// Its name, unique within the tenant.
     pub name: StreamName,
-    /// The detectors of frames that name none; `None` for those of the service.
-    pub detectors: Option<Vec<DetectorName>>,
+    /// What applies to its frames.
+    pub settings: StreamSettings,
     /// What a program reported last.
     pub report: Option<StoredReport>,
     /// The frames that were sent lately.
@@ -44,15 +44,24 @@ pub struct StoredReport {
     pub at: Timestamp,
 }
 
-/// The detectors of one stream.
+/// What applies to the frames of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// The detectors of frames that name none; `None` for those of the service.
+    pub detectors: Option<Vec<DetectorName>>,
+    /// How long results and images are kept; `None` for the retention of the service.
+    pub retention: Option<RetentionDays>,
+}
+
+/// The settings of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamDetectors {
+pub struct SettingsOfStream {
     /// Owner of the stream.
     pub tenant: TenantId,
     /// Name of the stream.
     pub stream: StreamName,
-    /// The detectors of frames that name none.
-    pub detectors: Vec<DetectorName>,
+    /// Its settings.
+    pub settings: StreamSettings,
 }
 
 /// Frames of one stream that were accepted one after another.
@@ -80,8 +89,8 @@ pub enum PutStreamOutcome {
 /// Streams of tenants. Of each tenant at most `most` are stored, where a method has that argument.
 #[async_trait]
 pub trait StreamStore: Send + Sync {
-    /// The detectors of all streams of all tenants that have some.
-    async fn stream_detectors(&self) -> Result<Vec<StreamDetectors>, StoreError>;
+    /// The settings of all streams of all tenants that set detectors or a retention.
+    async fn stream_settings(&self) -> Result<Vec<SettingsOfStream>, StoreError>;
 
     /// A page of the streams of a tenant, ordered by name.
     async fn streams(
@@ -94,13 +103,13 @@ pub trait StreamStore: Send + Sync {
     /// A stream of a tenant.
     async fn stream(&self, tenant: &TenantId, name: &StreamName) -> Result<Option<StoredStream>, StoreError>;
 
-    /// Sets the detectors of a stream, which is created if it does not exist, and does not expire from now on. If there is no room, the
+    /// Replaces the settings of a stream, which is created if it does not exist, and does not expire from now on. If there is no room, the
     /// stream without settings that would expire first makes room.
     async fn put_stream(
         &self,
         tenant: &TenantId,
         name: &StreamName,
-        detectors: Option<&[DetectorName]>,
+        settings: &StreamSettings,
         most: usize,
     ) -> Result<PutStreamOutcome, StoreError>;
 

@@ -116,6 +116,7 @@ pub fn frame(stream: &str, image: Bytes) -> FrameEvent {
         stream: Some(stream.parse().unwrap()),
         captured_at: jiff::Timestamp::now(),
         detectors: Vec::new(),
+        retention: None,
         content_type: "image/png".to_owned(),
         content: FrameContent::Inline(image),
         reply_to: None,

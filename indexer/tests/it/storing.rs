@@ -69,6 +69,31 @@ async fn retention_counts_from_indexing() {
 }
 
 #[tokio::test]
+async fn a_result_with_a_retention_of_its_own_is_kept_for_it() {
+    let test = TestIndexer::new();
+    let [short, long, default] = ["1", "9", ""].map(|days| {
+        let mut event = result(vec![detection("face", 0.9)]);
+        event.retention = days.parse().ok();
+        event
+    });
+    let indexer = test.index(&["--retention", "5d"]);
+    for event in [&short, &long, &default] {
+        test.publish(event.to_message()).await;
+    }
+    test.indexed(&[&short, &long, &default].map(|event| event.data.frame_id)).await;
+    test.all_finished().await;
+    indexer.stop().await;
+
+    for (day, kept) in [(0, [true, true, true]), (2, [false, true, true]), (6, [false, true, false]), (10, [false; 3])]
+    {
+        test.documents.sweep(Timestamp::now() + SignedDuration::from_hours(24 * day)).await.unwrap();
+        for (event, kept) in [&short, &long, &default].into_iter().zip(kept) {
+            assert_eq!(test.frame(event.data.frame_id).await.is_empty(), !kept, "{:?} on day {day}", event.retention);
+        }
+    }
+}
+
+#[tokio::test]
 async fn unreadable_messages_are_dead_lettered_with_origin() {
     let test = TestIndexer::new();
     let mut broken = result(vec![detection("face", 0.9)]).to_message();

@@ -190,6 +190,7 @@ pub fn result(detections: Vec<Detection>) -> ResultEvent {
         key: frame_id.to_string(),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         reply_to: None,
+        retention: None,
         data: ResultData {
             frame_id,
             stream: Some("gate-1".parse().unwrap()),

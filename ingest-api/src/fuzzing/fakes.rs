@@ -58,6 +58,7 @@ fn indexed(number: i64) -> anyhow::Result<Indexed> {
         key: frame_id.to_string(),
         traceparent: None,
         reply_to: None,
+        retention: None,
         data,
     };
     let alerts = vec![AlertEvent { tenant, traceparent: None, data: alert }];

@@ -23,7 +23,7 @@ use crate::rated_rules::RuleCosts;
 use crate::recent_keys::RecentKeys;
 use crate::replies::Replies;
 use crate::sent_frames::SentFramesLog;
-use crate::stream_detectors::DetectorsByStream;
+use crate::stream_settings::SettingsByStream;
 
 /// Largest image that is sent in its message, in bytes. A larger one goes to the blob store.
 const INLINE_BYTES: usize = 1 << 20;
@@ -67,7 +67,7 @@ pub struct Inner {
     /// The built-in rules.
     pub built_in_rules: Vec<Rule>,
     /// The detectors of streams.
-    pub stream_detectors: DetectorsByStream,
+    pub stream_settings: SettingsByStream,
     /// Counts the frames of streams.
     pub sent_frames: SentFramesLog,
     /// Costs of conditions.
@@ -126,7 +126,7 @@ impl App {
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
             recent_keys: RecentKeys::new(),
-            stream_detectors: DetectorsByStream::new(deps.documents.clone(), shared.frames.detectors.clone()),
+            stream_settings: SettingsByStream::new(deps.documents.clone(), shared.frames.detectors.clone()),
             sent_frames: SentFramesLog::new(deps.documents.clone()),
             detectors: shared.frames.detectors.clone(),
             built_in_rules: built_in_rules(&shared.rules),

@@ -86,7 +86,7 @@ pub fn result(number: usize) -> anyhow::Result<ResultEvent> {
         outcome: Outcome::Ok { width: 1280, height: 720, detections: seen.detections(), image: None },
     };
     let key = format!("{tenant}/{stream}");
-    Ok(ResultEvent { id: Uuid::now_v7(), tenant, key, traceparent: None, reply_to: None, data })
+    Ok(ResultEvent { id: Uuid::now_v7(), tenant, key, traceparent: None, reply_to: None, retention: None, data })
 }
 
 fn face() -> Detection {

@@ -69,6 +69,7 @@ fn frame(image: Bytes) -> FrameEvent {
         stream: None,
         captured_at: jiff::Timestamp::now(),
         detectors: Vec::new(),
+        retention: None,
         content_type: "image/jpeg".to_owned(),
         content: FrameContent::Inline(image),
         reply_to: None,

@@ -97,6 +97,7 @@ fn result(frame: &Message) -> anyhow::Result<Message> {
         key: event.id.to_string(),
         traceparent: None,
         reply_to: None,
+        retention: None,
         data: contracts::result::ResultData {
             frame_id: event.id,
             stream: None,

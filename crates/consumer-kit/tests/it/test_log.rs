@@ -77,6 +77,7 @@ pub fn frame(stream: &str) -> Message {
         stream: Some(stream.parse().unwrap()),
         captured_at: Timestamp::UNIX_EPOCH,
         detectors: Vec::new(),
+        retention: None,
         content_type: "image/png".to_owned(),
         content: FrameContent::Inline("bytes".into()),
         reply_to: None,

@@ -35,6 +35,7 @@ fn frame() -> FrameEvent {
         stream: Some("gate-1".parse().unwrap()),
         captured_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
         detectors: vec!["face".parse().unwrap(), "vehicle".parse().unwrap()],
+        retention: Some("7".parse().unwrap()),
         content_type: "image/jpeg".to_owned(),
         content: FrameContent::Inline(Bytes::from_static(b"the bytes of a picture")),
         reply_to: Some("ingest-1".to_owned()),
@@ -59,6 +60,7 @@ fn result(outcome: Outcome) -> ResultEvent {
         key: "shared/gate-1".to_owned(),
         traceparent: Some(TRACE.to_owned()),
         reply_to: Some("ingest-1".to_owned()),
+        retention: Some("7".parse().unwrap()),
         data: ResultData {
             frame_id: frame_id(),
             stream: Some("gate-1".parse().unwrap()),
@@ -79,7 +81,10 @@ fn a_frame_matches_its_golden_file() {
 #[test]
 fn a_large_frame_refers_to_a_blob() {
     let content = FrameContent::Blob("inbox/2026-01-02/shared/01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap());
-    assert_golden("frame_by_reference", &FrameEvent { content, stream: None, detectors: Vec::new(), ..frame() });
+    assert_golden(
+        "frame_by_reference",
+        &FrameEvent { content, stream: None, detectors: Vec::new(), retention: None, ..frame() },
+    );
 }
 
 #[test]

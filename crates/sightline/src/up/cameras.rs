@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, Up};
-use crate::{camera_program, data_dir};
+use crate::camera_program;
 
 /// Pauses before the program is started again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,14 +41,11 @@ impl Up {
         dependencies: &Dependencies,
     ) -> anyhow::Result<Option<CameraProgram>> {
         let Some(cameras) = self.cameras.clone() else { return Ok(None) };
-        let token = match &self.admin_token.admin_token {
-            Some(token) => token.clone(),
-            None => data_dir::admin_token(&dependencies.folder)?.parse()?,
-        };
         let beside =
             |name: &str| self.http.tls_cert.as_ref().map(|cert| cert.with_file_name(name)).filter(|file| file.exists());
         let identity = beside("client.pem").zip(beside("client.key")).filter(|_| self.http.tls_client_ca.is_some());
         let (program, port) = (camera_program::find().context("SIGHTLINE_CAMERAS")?, public.for_clients()?);
+        let token = dependencies.camera_token.clone();
         Ok(Some(CameraProgram { program, cameras, port, token, identity }))
     }
 }

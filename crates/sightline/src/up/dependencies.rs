@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use accounts::{Accounts, AccountsService, Clock, SharedState};
+use accounts::{Accounts, AccountsService, AdminToken, Clock, Scope, SharedState, WithAdminToken, generate_token};
 use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
@@ -48,6 +48,8 @@ pub struct Dependencies {
     pub accounts: Arc<dyn Accounts>,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
+    /// A token for the camera program, which may only send frames.
+    pub camera_token: Secret,
     /// Where rate limits and sessions are stored, for the startup message.
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
@@ -90,6 +92,9 @@ impl Dependencies {
         };
         let accounts_service = accounts_service(up, database, tenant_erasers(&documents, &blobs)).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
+        let camera_token = generate_token();
+        let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
+        let accounts: Arc<dyn Accounts> = Arc::new(WithAdminToken::new(may_send, accounts));
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
         worker.traces = exporter.service("detector-worker");
@@ -105,6 +110,7 @@ impl Dependencies {
             blobs,
             accounts,
             accounts_service,
+            camera_token: camera_token.parse()?,
             limits,
             worker,
             folder,

@@ -20,10 +20,11 @@ use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
 
 /// What each step does. 1: collections and indexes. 2: attributes of detections; older documents have none and need no change. 3: the
-/// marker says which programs can use the database. 4: indexes of streams.
-const EFFECTS: [Effect; VERSION as usize] = [Adds, Adds, Adds, Adds];
+/// marker says which programs can use the database. 4: indexes of streams. 5: the index
+/// of streams with a retention.
+const EFFECTS: [Effect; VERSION as usize] = [Adds; VERSION as usize];
 /// The version that this program reads and writes.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 const META: &str = "meta";
 const MARKER: &str = "sightline";
 
@@ -111,6 +112,7 @@ async fn step(database: &Database, version: i32) -> Result<(), CallError> {
         1 => list_indexes(database).await,
         2 => attribute_index(database).await,
         4 => stream_indexes(database).await,
+        5 => stream_retention_index(database).await,
         _ => Ok(()),
     }
 }
@@ -179,6 +181,13 @@ async fn stream_indexes(database: &Database) -> Result<(), CallError> {
         index(doc! { "expires_at": 1 }, expiring),
     ];
     database.collection::<Document>("streams").create_indexes(indexes).await.map(drop).map_err(index_conflict)
+}
+
+async fn stream_retention_index(database: &Database) -> Result<(), CallError> {
+    let mut with_retention = named("by_retention");
+    with_retention.partial_filter_expression = Some(doc! { "retention_days": { "$exists": true } });
+    let streams = database.collection::<Document>("streams");
+    streams.create_index(index(doc! { "retention_days": 1 }, with_retention)).await.map(drop).map_err(index_conflict)
 }
 
 fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {

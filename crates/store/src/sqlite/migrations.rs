@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/documents/0003_compatible_versions.sql"),
     },
     Migration { version: 4, effect: Adds, sql: include_str!("../../migrations/documents/0004_streams.sql") },
+    Migration { version: 5, effect: Adds, sql: include_str!("../../migrations/documents/0005_stream_retention.sql") },
 ];
 /// The version from which on a file records which programs can use it.
 pub(crate) const COMPATIBLE_VERSIONS: i32 = 3;
@@ -182,7 +183,7 @@ mod tests {
             .iter()
             .map(|migration| Sha256::digest(migration.sql).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
             .collect();
-        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a", "b50a8c7e4808"]);
+        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a", "b50a8c7e4808", "59be9699c005"]);
         assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
     }
 }

@@ -90,15 +90,48 @@ impl StreamActivity {
         recent.iter().map(|span| span.frames as f64).sum::<f64>() / window.as_secs_f64()
     }
 
-    /// The spans whose frames may have no result yet, newest first.
-    pub fn recent(&self, now: Timestamp) -> impl Iterator<Item = &FrameSpan> {
-        self.spans.iter().rev().take_while(move |span| now.duration_since(span.to) < LAG_HORIZON)
+    /// Begins to search for the number of frames of the last hour that have no result.
+    pub fn lag_search(&self, now: Timestamp) -> LagSearch {
+        let recent = self.spans.iter().rev().take_while(move |span| now.duration_since(span.to) < LAG_HORIZON);
+        let spans: Vec<FrameSpan> = recent.copied().collect();
+        LagSearch { low: 0, high: spans.len(), spans }
+    }
+}
+
+/// A search for the newest span whose last frame has a result. Frames of a stream get their results in order, so it bisects. It asks for
+/// the newest span first, because most streams keep up.
+#[derive(Debug)]
+pub struct LagSearch {
+    /// Newest first.
+    spans: Vec<FrameSpan>,
+    /// The spans before this one have no results.
+    low: usize,
+    /// This span has its results, or there is none.
+    high: usize,
+}
+
+impl LagSearch {
+    /// The frame to look up next: has it a result? `None` once the lag is known.
+    pub fn next_frame(&self) -> Option<FrameId> {
+        (self.low < self.high).then(|| self.spans[self.probe()].last)
     }
 
-    /// Number of frames after the newest span whose last frame has a result.
-    pub fn lag(&self, now: Timestamp, has_result: impl Fn(FrameId) -> bool) -> u64 {
-        let waiting = self.recent(now).take_while(|span| !has_result(span.last));
-        waiting.map(|span| span.frames).fold(0, u64::saturating_add)
+    /// Goes on with the answer for the frame of [`Self::next_frame`].
+    pub fn answer(&mut self, has_result: bool) {
+        if has_result {
+            self.high = self.probe();
+        } else {
+            self.low = self.probe() + 1;
+        }
+    }
+
+    fn probe(&self) -> usize {
+        if self.low == 0 { 0 } else { usize::midpoint(self.low, self.high) }
+    }
+
+    /// Number of frames after the newest span that is known to have its results.
+    pub fn lag(&self) -> u64 {
+        self.spans.iter().take(self.high).map(|span| span.frames).fold(0, u64::saturating_add)
     }
 }
 
@@ -124,6 +157,18 @@ mod tests {
                 .add(after(second), FrameSpan { from: after(second), to: after(second + 1), frames: 10, last: frame });
         }
         (activity, last)
+    }
+
+    /// The lag, after at most six look-ups.
+    fn lag(activity: &StreamActivity, now: Timestamp, has_result: impl Fn(FrameId) -> bool) -> u64 {
+        let mut search = activity.lag_search(now);
+        let mut look_ups = 0;
+        while let Some(frame) = search.next_frame() {
+            search.answer(has_result(frame));
+            look_ups += 1;
+        }
+        assert!(look_ups <= 6, "{look_ups}");
+        search.lag()
     }
 
     #[test]
@@ -153,7 +198,7 @@ mod tests {
         for seconds_behind in [0_usize, 2, 30, 300, 1_800] {
             // The frames up to this one have results.
             let indexed = &last[..last.len() - seconds_behind / 2];
-            let lag = activity.lag(now, |frame| indexed.contains(&frame));
+            let lag = lag(&activity, now, |frame| indexed.contains(&frame));
             let waiting = 5 * seconds_behind as u64;
             assert!((waiting..=waiting * 2 + 50).contains(&lag), "{lag} for {waiting}");
             assert!(seconds_behind > 0 || lag == 0, "{lag}");
@@ -163,8 +208,8 @@ mod tests {
     #[test]
     fn frames_of_more_than_an_hour_ago_are_no_lag() {
         let (activity, _) = busy(60);
-        assert_eq!(activity.lag(after(60), |_| false), 300);
-        assert_eq!(activity.lag(after(60 + 3_600), |_| false), 0);
+        assert_eq!(lag(&activity, after(60), |_| false), 300);
+        assert_eq!(lag(&activity, after(60 + 3_600), |_| false), 0);
     }
 
     #[test]

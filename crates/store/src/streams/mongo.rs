@@ -12,8 +12,10 @@ use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use mongodb::options::Hint;
 use serde::{Deserialize, Serialize};
 
-use super::stored_docs::{ActivityDoc, ReportDoc, detectors, unreadable};
-use super::{PutStreamOutcome, SentFrames, StoredReport, StoredStream, StreamDetectors, StreamStore, expiry};
+use super::stored_docs::{ActivityDoc, ReportDoc, settings, unreadable};
+use super::{
+    PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamSettings, StreamStore, expiry,
+};
 use crate::frame_pages::result_range;
 use crate::mongo::{CallError, DUPLICATE_KEY, MongoDocuments, write_error_code};
 use crate::query;
@@ -36,6 +38,7 @@ struct StreamDoc {
     /// Missing for a stream with settings.
     expires_at: Option<DateTime>,
     detectors: Option<Vec<String>>,
+    retention_days: Option<i64>,
     report: Option<ReportDoc>,
     activity: Option<ActivityDoc>,
     /// Number of changes of the activity.
@@ -47,32 +50,31 @@ impl StreamDoc {
     fn into_stored(self) -> Result<StoredStream, StoreError> {
         Ok(StoredStream {
             name: self.name.parse().map_err(|error| unreadable(&error))?,
-            detectors: self.detectors.map(detectors).transpose()?,
+            settings: settings(self.detectors, self.retention_days)?,
             report: self.report.map(ReportDoc::into_report).transpose()?,
             activity: self.activity.unwrap_or_default().into_activity()?,
         })
     }
 
-    fn into_detectors(self) -> Result<StreamDetectors, StoreError> {
-        Ok(StreamDetectors {
+    fn into_settings(self) -> Result<SettingsOfStream, StoreError> {
+        Ok(SettingsOfStream {
             tenant: self.tenant.parse().map_err(|error| unreadable(&error))?,
             stream: self.name.parse().map_err(|error| unreadable(&error))?,
-            detectors: detectors(self.detectors.unwrap_or_default())?,
+            settings: settings(self.detectors, self.retention_days)?,
         })
     }
 }
 
 #[async_trait]
 impl StreamStore for MongoDocuments {
-    async fn stream_detectors(&self) -> Result<Vec<StreamDetectors>, StoreError> {
+    async fn stream_settings(&self) -> Result<Vec<SettingsOfStream>, StoreError> {
+        // Each part is the condition of a partial index.
+        let with_settings = ["detectors", "retention_days"].map(|field| doc! { field: { "$exists": true } });
         let find = async {
-            let streams = self.stream_docs();
-            let found = streams
-                .find(doc! { "detectors": { "$exists": true } })
-                .hint(Hint::Name("by_detectors".to_owned()))
-                .projection(doc! { "tenant": 1, "name": 1, "detectors": 1 });
+            let found = self.stream_docs().find(doc! { "$or": with_settings.to_vec() });
+            let found = found.projection(doc! { "tenant": 1, "name": 1, "detectors": 1, "retention_days": 1 });
             let found: Vec<StreamDoc> = found.await?.try_collect().await?;
-            Ok(found.into_iter().map(StreamDoc::into_detectors).collect::<Result<_, _>>()?)
+            Ok(found.into_iter().map(StreamDoc::into_settings).collect::<Result<_, _>>()?)
         };
         self.with_timeout(Box::pin(find)).await
     }
@@ -106,14 +108,10 @@ impl StreamStore for MongoDocuments {
         &self,
         tenant: &TenantId,
         name: &StreamName,
-        detectors: Option<&[DetectorName]>,
+        settings: &StreamSettings,
         most: usize,
     ) -> Result<PutStreamOutcome, StoreError> {
-        let names = detectors.map(|names| names.iter().map(DetectorName::as_str).collect::<Vec<_>>());
-        let change = match names {
-            Some(names) => doc! { "$set": { "detectors": names }, "$unset": { "expires_at": "" } },
-            None => doc! { "$unset": { "detectors": "", "expires_at": "" } },
-        };
+        let change = settings_change(settings);
         let key = Key::of(tenant, name);
         self.with_timeout(Box::pin(self.put(&key, most, |_| change.clone()))).await
     }
@@ -284,6 +282,7 @@ impl MongoDocuments {
                 name: key.name,
                 expires_at: Some(DateTime::now()),
                 detectors: None,
+                retention_days: None,
                 report: None,
                 activity: None,
                 revision: 0,
@@ -331,6 +330,24 @@ impl MongoDocuments {
         }
         Ok(with_results)
     }
+}
+
+/// Sets what is there and unsets the rest.
+fn settings_change(StreamSettings { detectors, retention }: &StreamSettings) -> Document {
+    let (mut set, mut unset) = (Document::new(), doc! { "expires_at": "" });
+    match detectors {
+        Some(names) => set.insert("detectors", names.iter().map(DetectorName::as_str).collect::<Vec<_>>()),
+        None => unset.insert("detectors", ""),
+    };
+    match retention {
+        Some(days) => set.insert("retention_days", i64::from(u16::from(*days))),
+        None => unset.insert("retention_days", ""),
+    };
+    let mut change = doc! { "$unset": unset };
+    if !set.is_empty() {
+        change.insert("$set", set);
+    }
+    change
 }
 
 /// `/` is in no tenant and no name.

@@ -3,34 +3,36 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use contracts::{DetectorName, FrameId, StreamName, TenantId};
+use contracts::{FrameId, StreamName, TenantId};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde::de::DeserializeOwned;
 
-use super::stored_docs::{ActivityDoc, ReportDoc, detectors, unreadable};
+use super::stored_docs::{ActivityDoc, ReportDoc, settings, unreadable};
 use super::{
-    PutStreamOutcome, SentFrames, StoredReport, StoredStream, StreamActivity, StreamDetectors, StreamStore, expiry,
+    PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamActivity, StreamSettings,
+    StreamStore, expiry,
 };
 use crate::frame_pages::result_range;
 use crate::results::StoreError;
 use crate::sqlite::{CallError, SqliteDocuments, json};
 
-const COLUMNS: &str = "SELECT name, detectors, report, activity FROM streams WHERE tenant = ?";
+const COLUMNS: &str = "SELECT name, detectors, retention_days, report, activity FROM streams WHERE tenant = ?";
 /// A row past its expiry may still be there.
 const NOT_EXPIRED: &str = "(expires_at IS NULL OR expires_at > ?)";
 
 #[async_trait]
 impl StreamStore for SqliteDocuments {
-    async fn stream_detectors(&self) -> Result<Vec<StreamDetectors>, StoreError> {
+    async fn stream_settings(&self) -> Result<Vec<SettingsOfStream>, StoreError> {
         self.read(|connection| {
+            // Each part is the condition of a partial index.
             let mut statement = connection.prepare_cached(
-                "SELECT tenant, name, detectors FROM streams INDEXED BY streams_by_detectors WHERE detectors IS NOT NULL",
+                "SELECT tenant, name, detectors, retention_days FROM streams
+                 WHERE detectors IS NOT NULL OR retention_days IS NOT NULL",
             )?;
             let read = |row: &Row<'_>| {
                 let (tenant, stream) = (parsed(row, "tenant")?, parsed(row, "name")?);
-                let names: Option<Vec<String>> = from_json(row, "detectors")?;
-                Ok(StreamDetectors { tenant, stream, detectors: detectors(names.unwrap_or_default())? })
+                Ok(SettingsOfStream { tenant, stream, settings: settings_of(row)? })
             };
             statement.query_and_then([], read)?.collect()
         })
@@ -66,19 +68,22 @@ impl StreamStore for SqliteDocuments {
         &self,
         tenant: &TenantId,
         name: &StreamName,
-        detectors: Option<&[DetectorName]>,
+        settings: &StreamSettings,
         most: usize,
     ) -> Result<PutStreamOutcome, StoreError> {
-        let (key, detectors) = (Key::of(tenant, name), detectors.map(|names| json(&names)).transpose()?);
+        let key = Key::of(tenant, name);
+        let detectors = settings.detectors.as_ref().map(json).transpose()?;
+        let retention_days = settings.retention.map(u16::from);
         self.write(move |connection| {
             if !key.make_room(connection, most)? {
                 return Ok(PutStreamOutcome::Full);
             }
             let mut put = connection.prepare_cached(
-                "INSERT INTO streams (tenant, name, detectors) VALUES (?, ?, ?) ON CONFLICT (tenant, name)
-                 DO UPDATE SET detectors = excluded.detectors, expires_at = NULL",
+                "INSERT INTO streams (tenant, name, detectors, retention_days) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (tenant, name) DO UPDATE SET
+                 detectors = excluded.detectors, retention_days = excluded.retention_days, expires_at = NULL",
             )?;
-            put.execute(params![key.tenant, key.name, detectors])?;
+            put.execute(params![key.tenant, key.name, detectors, retention_days])?;
             Ok(PutStreamOutcome::Stored)
         })
         .await
@@ -225,14 +230,17 @@ fn record(
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredStream, CallError> {
-    let names: Option<Vec<String>> = from_json(row, "detectors")?;
     let report: Option<ReportDoc> = from_json(row, "report")?;
     Ok(StoredStream {
         name: parsed(row, "name")?,
-        detectors: names.map(detectors).transpose()?,
+        settings: settings_of(row)?,
         report: report.map(ReportDoc::into_report).transpose()?,
         activity: activity(row)?,
     })
+}
+
+fn settings_of(row: &Row<'_>) -> Result<StreamSettings, CallError> {
+    Ok(settings(from_json(row, "detectors")?, row.get("retention_days")?)?)
 }
 
 fn activity(row: &Row<'_>) -> Result<StreamActivity, CallError> {

@@ -4,11 +4,11 @@
 use std::fmt::Display;
 
 use contracts::api::{ReportedState, StreamReport};
-use contracts::{DetectorName, FrameId};
+use contracts::{DetectorName, FrameId, RetentionDays};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FrameSpan, StoredReport, StreamActivity};
+use super::{FrameSpan, StoredReport, StreamActivity, StreamSettings};
 use crate::StoreError;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,9 +94,15 @@ impl ActivityDoc {
     }
 }
 
-/// Stored names of detectors.
-pub(super) fn detectors(names: Vec<String>) -> Result<Vec<DetectorName>, StoreError> {
-    names.into_iter().map(|name| name.parse().map_err(|error| unreadable(&error))).collect()
+/// Stored settings.
+pub(super) fn settings(
+    detectors: Option<Vec<String>>,
+    retention_days: Option<i64>,
+) -> Result<StreamSettings, StoreError> {
+    let parsed = |name: String| name.parse::<DetectorName>().map_err(|error| unreadable(&error));
+    let detectors = detectors.map(|names| names.into_iter().map(parsed).collect()).transpose()?;
+    let days = |days: i64| days.to_string().parse::<RetentionDays>().map_err(|error| unreadable(&error));
+    Ok(StreamSettings { detectors, retention: retention_days.map(days).transpose()? })
 }
 
 fn time(microseconds: i64) -> Result<Timestamp, StoreError> {

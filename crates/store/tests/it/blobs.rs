@@ -38,6 +38,7 @@ on_blobs! {
     a_blob_is_readable_until_it_is_deleted,
     a_reader_never_sees_a_partial_blob,
     a_sweep_deletes_whole_days_of_one_kind,
+    an_image_with_a_last_day_is_swept_after_it,
     deleting_a_tenant_deletes_only_its_blobs,
 }
 
@@ -117,6 +118,21 @@ async fn a_sweep_deletes_whole_days_of_one_kind(blobs: &ObjectBlobs) {
         assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
     }
     assert_eq!(blobs.sweep(BlobKind::Frames, Duration::from_secs(7 * 86_400)).await.unwrap(), 0);
+}
+
+async fn an_image_with_a_last_day_is_swept_after_it(blobs: &ObjectBlobs) {
+    let keys = [1, 0].map(|days| key(BlobKind::FramesUntil, days_ago(days), "a"));
+    let later =
+        BlobKey::of_kept_image(Timestamp::now(), Some("7".parse().unwrap()), &"a".parse().unwrap(), FrameId::now());
+    let forever = key(BlobKind::Frames, days_ago(1), "a");
+    for key in keys.iter().chain([&later, &forever]) {
+        blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
+    }
+    assert_eq!(blobs.sweep(BlobKind::FramesUntil, Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(blobs.get(&keys[0]).await.unwrap(), None);
+    for key in [&keys[1], &later, &forever] {
+        assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
+    }
 }
 
 async fn deleting_a_tenant_deletes_only_its_blobs(blobs: &ObjectBlobs) {

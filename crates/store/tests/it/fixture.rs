@@ -72,6 +72,7 @@ pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
             key: frame_id.to_string(),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
             reply_to: None,
+            retention: None,
             data: ResultData {
                 frame_id,
                 stream: None,

@@ -44,6 +44,7 @@ macro_rules! for_each_contract_test {
             rules::rule_names_are_unique_within_a_tenant,
             rules::a_changed_rule_does_not_return_after_its_deletion,
             streams::a_tenant_sets_lists_and_deletes_its_streams,
+            streams::a_stream_has_a_retention_of_its_own,
             streams::settings_reports_and_frames_of_a_stream_keep_each_other,
             streams::frames_that_are_recorded_at_the_same_time_are_all_counted,
             streams::a_stream_without_settings_expires_after_a_week,

@@ -36,7 +36,7 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyh
 /// The store refuses for good.
 pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<BlobKey> {
     let started = Instant::now();
-    let key = BlobKey::new(BlobKind::Frames, Timestamp::now(), &frame.tenant, frame.id);
+    let key = BlobKey::of_kept_image(Timestamp::now(), frame.retention, &frame.tenant, frame.id);
     retry("keep", || blobs.put(&key, encoded.clone())).await?;
     metrics::stage("keep", started.elapsed());
     Ok(key)

@@ -83,6 +83,7 @@ fn result(
         key: key.unwrap_or_else(|| frame.id.to_string()),
         traceparent,
         reply_to: frame.reply_to.clone(),
+        retention: frame.retention,
         data: ResultData {
             frame_id: frame.id,
             stream: frame.stream.clone(),

@@ -158,7 +158,8 @@ pub async fn create(
     let request = serde_json::to_string(&new).map_err(|error| ServiceError::Internal(error.into()))?;
     let mut key = claim(&app, headers.contains_key(IDEMPOTENCY_KEY), frame, ("detection", request))?;
     let (span, traceparent) = sending(&app, "send results", frame, traceparent(&headers).as_ref());
-    let event = event(caller, frame, new, detection, traceparent)?;
+    let retention = app.stream_settings.of(&caller.tenant, new.stream.as_ref()).retention;
+    let event = ResultEvent { retention, ..event(caller, frame, new, detection, traceparent)? };
     charged(&app, caller, frame, publish(&app, &event, ACK_TIMEOUT, &mut key, span)).await?;
     if let Some(stream) = &event.data.stream {
         app.sent_frames.add(&caller.tenant, stream, frame, event.data.captured_at);
@@ -199,6 +200,7 @@ fn event(
         key,
         traceparent,
         reply_to: None,
+        retention: None,
         data: ResultData {
             frame_id: frame,
             stream: new.stream,

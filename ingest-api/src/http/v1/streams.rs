@@ -3,18 +3,16 @@
 //! A stream appears in the list when it gets settings or a report, or about two seconds after its first frame. Without settings it
 //! disappears a week after its last frame or report.
 
-use std::collections::HashSet;
-
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{
-    Page, Problem, ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView,
+    Page, Problem, ReportedState, StreamReport, StreamSettings as NewSettings, StreamState, StreamStateView, StreamView,
 };
 use contracts::{FrameId, StreamName};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
-use store::{PageCursor, PutStreamOutcome, StoredReport, StoredStream};
+use store::{LagSearch, PageCursor, PutStreamOutcome, StoredReport, StoredStream, StreamSettings};
 
 use crate::http::app::App;
 use crate::http::auth::{AuthError, Authorized};
@@ -54,6 +52,16 @@ impl HttpError for StreamError {
 pub fn routes() -> Routes {
     routes![list, one, set, remove, report]
 }
+
+/// The stream in a path. `.` and `..` would be other paths.
+#[derive(utoipa::IntoParams)]
+#[into_params(names("name"), parameter_in = Path)]
+#[expect(dead_code, reason = "only described: the name is parsed as a StreamName")]
+pub struct StreamPath(
+    /// The stream's name
+    #[param(pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")]
+    String,
+);
 
 /// The page of a list that is ordered by name.
 #[derive(Debug, utoipa::IntoParams)]
@@ -97,7 +105,7 @@ pub async fn list(
 /// One stream.
 #[utoipa::path(
     get, path = "/v1/streams/{name}", operation_id = "get_stream", tag = "streams",
-    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    params(StreamPath),
     responses(
         (status = 200, body = StreamView),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
@@ -117,8 +125,8 @@ pub async fn one(
 /// other instances from about a second later on. A detector that the service has no longer is left out; if it has none of them, all of
 /// its detectors process the frame.
 #[utoipa::path(
-    put, path = "/v1/streams/{name}", operation_id = "set_stream", tag = "streams", request_body = StreamSettings,
-    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    put, path = "/v1/streams/{name}", operation_id = "set_stream", tag = "streams", request_body = NewSettings,
+    params(StreamPath),
     responses(
         (status = 200, body = StreamView),
         (status = 409, body = Problem, content_type = "application/problem+json",
@@ -130,9 +138,9 @@ pub async fn set(
     Authorized { caller, .. }: Authorized<RulesWrite>,
     PathId(name): PathId<StreamName>,
     _: NoQuery,
-    JsonBody(settings): JsonBody<StreamSettings>,
+    JsonBody(new): JsonBody<NewSettings>,
 ) -> Result<Json<StreamView>, ApiError> {
-    let detectors = match &settings.detectors {
+    let detectors = match &new.detectors {
         None => None,
         Some(names) if names.is_empty() => {
             let reason = "detectors must name at least one; leave it out, or null, for those of the service";
@@ -140,15 +148,16 @@ pub async fn set(
         }
         Some(names) => Some(detectors::known(&app, names.iter().map(String::as_str))?),
     };
+    let settings = StreamSettings { detectors, retention: new.retention_days };
     check_active(&app, &caller).await?;
-    stored(app.documents.put_stream(&caller.tenant, &name, detectors.as_deref(), MAX_STREAMS).await?)?;
+    stored(app.documents.put_stream(&caller.tenant, &name, &settings, MAX_STREAMS).await?)?;
     // Settings that are stored after the documents of a deleted user were erased would stay for ever.
     // Without an answer from the accounts they stay: the stream may have had settings before.
     if !is_active(&app, &caller).await? {
         app.documents.delete_stream(&caller.tenant, &name).await?;
         return Err(AuthError::InvalidCredential.into());
     }
-    app.stream_detectors.refresh().await?;
+    app.stream_settings.refresh().await?;
     let stored = app.documents.stream(&caller.tenant, &name).await?;
     view_of(&app, stored, name).await
 }
@@ -157,7 +166,7 @@ pub async fn set(
 /// settings.
 #[utoipa::path(
     delete, path = "/v1/streams/{name}", operation_id = "delete_stream", tag = "streams",
-    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    params(StreamPath),
     responses(
         (status = 204, description = "The stream is deleted"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no stream has the name"),
@@ -172,7 +181,7 @@ pub async fn remove(
     if !app.documents.delete_stream(&caller.tenant, &name).await? {
         return Err(StreamError::NotFound(name).into());
     }
-    app.stream_detectors.refresh().await?;
+    app.stream_settings.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -180,7 +189,7 @@ pub async fn remove(
 /// a report that is not renewed for 60 seconds is shown as `unknown`.
 #[utoipa::path(
     put, path = "/v1/streams/{name}/state", operation_id = "report_stream_state", tag = "streams", request_body = StreamReport,
-    params(("name" = String, Path, description = "The stream's name", pattern = "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$")),
+    params(StreamPath),
     responses(
         (status = 204, description = "The report is stored"),
         (status = 409, body = Problem, content_type = "application/problem+json",
@@ -216,35 +225,36 @@ async fn view_of(app: &App, stored: Option<StoredStream>, name: StreamName) -> R
 
 async fn views(app: &App, streams: Vec<StoredStream>) -> Result<Vec<StreamView>, ApiError> {
     let now = Timestamp::now();
-    let with_results = with_results(app, &streams, now).await?;
-    Ok(streams.into_iter().map(|stream| view(stream, &with_results, now)).collect())
+    let lags = lags(app, &streams, now).await?;
+    Ok(streams.into_iter().zip(lags).map(|(stream, lag)| view(stream, lag, now)).collect())
 }
 
-/// The last frames of spans that have results. First only the newest span of each stream: most streams keep up.
-async fn with_results(app: &App, streams: &[StoredStream], now: Timestamp) -> Result<HashSet<FrameId>, ApiError> {
-    let newest: Vec<FrameId> =
-        streams.iter().filter_map(|stream| stream.activity.recent(now).next()).map(|span| span.last).collect();
-    let mut found = app.documents.frames_with_results(&newest).await?;
-    let older = |stream: &StoredStream| {
-        let mut spans = stream.activity.recent(now).map(|span| span.last);
-        let keeps_up = spans.next().is_none_or(|newest| found.contains(&newest));
-        if keeps_up { Vec::new() } else { spans.collect() }
-    };
-    let older: Vec<FrameId> = streams.iter().flat_map(older).collect();
-    if !older.is_empty() {
-        found.extend(app.documents.frames_with_results(&older).await?);
+/// The lag of each stream. Each query is one look-up for every stream whose lag is not known yet.
+async fn lags(app: &App, streams: &[StoredStream], now: Timestamp) -> Result<Vec<u64>, ApiError> {
+    let mut searches: Vec<LagSearch> = streams.iter().map(|stream| stream.activity.lag_search(now)).collect();
+    loop {
+        let frames: Vec<FrameId> = searches.iter().filter_map(LagSearch::next_frame).collect();
+        if frames.is_empty() {
+            return Ok(searches.iter().map(LagSearch::lag).collect());
+        }
+        let with_results = app.documents.frames_with_results(&frames).await?;
+        for search in &mut searches {
+            if let Some(frame) = search.next_frame() {
+                search.answer(with_results.contains(&frame));
+            }
+        }
     }
-    Ok(found)
 }
 
-fn view(stream: StoredStream, with_results: &HashSet<FrameId>, now: Timestamp) -> StreamView {
-    let StoredStream { name, detectors, report, activity } = stream;
+fn view(stream: StoredStream, lag: u64, now: Timestamp) -> StreamView {
+    let StoredStream { name, settings: StreamSettings { detectors, retention }, report, activity } = stream;
     StreamView {
         name,
         detectors,
+        retention_days: retention,
         last_frame_at: activity.last_frame_at,
         frames_per_second: rounded(activity.frames_per_second(now)),
-        lag: activity.lag(now, |frame| with_results.contains(&frame)),
+        lag,
         state: report.map(|report| state(report, now)),
     }
 }

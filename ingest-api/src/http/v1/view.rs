@@ -1,7 +1,7 @@
 //! Converts stored results, detections and rules to the bodies of the API.
 
 use contracts::api::{DetectionView, FrameView, ResultError, ResultStatus, ResultView, RuleView};
-use contracts::{BlobKey, BlobKind, DetectionId, Outcome, ResultEvent};
+use contracts::{BlobKey, DetectionId, Outcome, ResultEvent};
 use store::StoredDetection;
 
 use crate::rated_rules::RatedRule;
@@ -68,7 +68,7 @@ pub fn image_key<'a>(results: impl IntoIterator<Item = &'a ResultEvent>) -> Opti
     results.into_iter().find_map(|event| {
         let Outcome::Ok { image: Some(key), .. } = &event.data.outcome else { return None };
         // An external result may contain any key, so only the image of this frame is served.
-        key.is_of(BlobKind::Frames, &event.tenant, event.data.frame_id).then(|| key.clone())
+        key.is_kept_image_of(&event.tenant, event.data.frame_id).then(|| key.clone())
     })
 }
 

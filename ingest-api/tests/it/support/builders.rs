@@ -65,6 +65,7 @@ pub fn result_of(frame_id: FrameId, detections: Vec<Detection>) -> ResultEvent {
         key: frame_id.to_string(),
         traceparent: None,
         reply_to: None,
+        retention: None,
         data: ResultData {
             frame_id,
             stream: None,

@@ -1,12 +1,12 @@
 //! Streams: settings, reports, and what they sent.
 
 use contracts::api::{FrameAccepted, ReportedState, StreamReport};
-use contracts::{DetectorName, Event, FrameEvent, FrameId, TenantId, TopicRole};
+use contracts::{DetectorName, Event, FrameEvent, FrameId, ResultEvent, RetentionDays, TenantId, TopicRole};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use store::{PutStreamOutcome, StoredReport};
+use store::{PutStreamOutcome, StoredReport, StreamSettings};
 use tokio::time::Instant;
 
 use crate::support::{ADMIN, OTHER, READER, TIMEOUT, TestServer, json_of, png, problem, result_of};
@@ -58,6 +58,29 @@ async fn the_detectors_of_a_request_precede_the_streams_and_the_services() {
 }
 
 #[tokio::test]
+async fn frames_and_detections_have_the_retention_of_their_stream() {
+    let server = TestServer::start().await;
+    let set = server.put_as(ADMIN, "/v1/streams/gate-1", &json!({"retention_days": 2})).await;
+    assert_eq!(json_of(set, StatusCode::OK).await["retention_days"], 2);
+    let two_days: Option<RetentionDays> = Some("2".parse().unwrap());
+    for (token, query, expected) in [
+        (ADMIN, "stream=gate-1", two_days),
+        (ADMIN, "stream=gate-2", None),
+        (ADMIN, "", None),
+        (OTHER, "stream=gate-1", None),
+    ] {
+        let request = server.request_as(token, Method::POST, &format!("/v1/frames?{query}"));
+        let sent = request.header("content-type", "image/png").body(png(9, 9, 90)).send().await.unwrap();
+        let accepted: FrameAccepted = sent.json().await.unwrap();
+        assert_eq!(event_of(&server, accepted.frame_id).await.retention, expected, "{query}");
+    }
+    let external = json!({"label": "car", "stream": "gate-1"});
+    assert_eq!(server.post_as(ADMIN, "/v1/detections", &external).await.status(), StatusCode::ACCEPTED);
+    let result = ResultEvent::from_message(&server.message(TopicRole::Results, 0).await).unwrap();
+    assert_eq!(result.retention, two_days);
+}
+
+#[tokio::test]
 async fn settings_are_in_effect_on_every_instance_within_seconds() {
     let mut server = two_detectors().await;
     let second = server.second_instance().await;
@@ -81,7 +104,8 @@ async fn stored_detectors_that_the_service_lacks_are_left_out() {
     let names = ["nose", "vehicle"].map(|name| name.parse().unwrap());
     let documents = &server.deps.documents;
     for (stream, names) in [("some-left", &names[..]), ("none-left", &names[..1])] {
-        documents.put_stream(&TenantId::admin(), &stream.parse().unwrap(), Some(names), 10).await.unwrap();
+        let settings = StreamSettings { detectors: Some(names.to_vec()), ..StreamSettings::default() };
+        documents.put_stream(&TenantId::admin(), &stream.parse().unwrap(), &settings, 10).await.unwrap();
     }
     server.put_as(ADMIN, "/v1/streams/other", &json!({})).await;
     assert_eq!(detectors_of(&server, ADMIN, "stream=some-left").await, ["vehicle", "vehicle"]);
@@ -97,6 +121,9 @@ async fn invalid_settings_are_refused_with_a_hint() {
         (json!({"detectors": []}), "at least one"),
         (json!({"detectors": "face"}), "detectors must be an array"),
         (json!({"retention": "7d"}), "there is no field retention"),
+        (json!({"retention_days": "7d"}), "retention_days must be a whole number"),
+        (json!({"retention_days": 0}), "a retention must be a whole number of days from 1 to 3650"),
+        (json!({"retention_days": 3_651}), "a retention must be a whole number of days from 1 to 3650"),
     ] {
         let (status, code, detail) = problem(server.put_as(ADMIN, "/v1/streams/gate-1", &body).await).await;
         assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"), "{body}: {detail}");
@@ -169,7 +196,7 @@ async fn a_stream_shows_its_last_frame_rate_and_lag() {
     let path = "/v1/streams/gate-1";
     let stream = stream_when(&server, path, |stream| stream["frames_per_second"] == json!(0.05)).await;
     let expected = json!({
-        "name": "gate-1", "detectors": null, "last_frame_at": "2026-01-02T03:04:07Z", "frames_per_second": 0.05, "lag": 3,
+        "name": "gate-1", "detectors": null, "retention_days": null, "last_frame_at": "2026-01-02T03:04:07Z", "frames_per_second": 0.05, "lag": 3,
         "state": null,
     });
     assert_eq!(stream, expected);
@@ -258,7 +285,8 @@ async fn a_tenant_has_at_most_a_thousand_streams_with_settings() {
     let documents = &server.deps.documents;
     let names: Vec<_> = (0..1_000).map(|number| format!("stream-{number}").parse().unwrap()).collect();
     let admin = TenantId::admin();
-    let puts = join_all(names.iter().map(|name| documents.put_stream(&admin, name, None, 1_000))).await;
+    let none = StreamSettings::default();
+    let puts = join_all(names.iter().map(|name| documents.put_stream(&admin, name, &none, 1_000))).await;
     assert!(puts.into_iter().all(|put| put.unwrap() == PutStreamOutcome::Stored));
     let report = json!({"state": "connected", "since": SINCE});
     for (path, body) in [("/v1/streams/more", json!({})), ("/v1/streams/more/state", report)] {

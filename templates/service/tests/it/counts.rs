@@ -15,6 +15,7 @@ fn result(detector: &str) -> Message {
         key: frame_id.to_string(),
         traceparent: None,
         reply_to: None,
+        retention: None,
         data: ResultData {
             frame_id,
             stream: None,

@@ -1,6 +1,6 @@
 //! Deleting a tenant, and health checks.
 
-use store::{Documents, TenantScope};
+use store::{Documents, StreamSettings, TenantScope};
 
 use super::writes::document_counts;
 use crate::fixture::{IndexedBuilder, face, result, rule, tenant};
@@ -16,7 +16,7 @@ pub async fn deleting_a_tenant_deletes_only_its_documents(store: &dyn Documents)
     }
     let stream = "gate-1".parse().unwrap();
     for owner in ["a", "b"] {
-        store.put_stream(&tenant(owner), &stream, None, 10).await.unwrap();
+        store.put_stream(&tenant(owner), &stream, &StreamSettings::default(), 10).await.unwrap();
     }
 
     assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1 + 1);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use contracts::api::{ReportedState, StreamReport};
 use contracts::{DetectorName, FrameId, StreamName};
 use jiff::{SignedDuration, Timestamp};
-use store::{Documents, FrameSpan, PutStreamOutcome, SentFrames, StoredReport, StreamDetectors};
+use store::{Documents, FrameSpan, PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StreamSettings};
 
 use crate::fixture::{IndexedBuilder, face, result, tenant, time};
 
@@ -16,8 +16,13 @@ fn name(name: &str) -> StreamName {
     name.parse().unwrap()
 }
 
-fn detectors(names: &[&str]) -> Vec<DetectorName> {
-    names.iter().map(|name| name.parse().unwrap()).collect()
+fn with_detectors(names: Option<&[&str]>) -> StreamSettings {
+    let parsed = |names: &[&str]| names.iter().map(|name| name.parse::<DetectorName>().unwrap()).collect();
+    StreamSettings { detectors: names.map(parsed), ..StreamSettings::default() }
+}
+
+fn with_retention(days: u16) -> StreamSettings {
+    StreamSettings { retention: Some(days.try_into().unwrap()), ..StreamSettings::default() }
 }
 
 /// Now, in the precision of the stores.
@@ -55,8 +60,7 @@ async fn put(
     names: Option<&[&str]>,
     most: usize,
 ) -> PutStreamOutcome {
-    let names = names.map(detectors);
-    store.put_stream(&tenant(owner), &name(stream), names.as_deref(), most).await.unwrap()
+    store.put_stream(&tenant(owner), &name(stream), &with_detectors(names), most).await.unwrap()
 }
 
 /// Names of the streams of a tenant.
@@ -80,23 +84,44 @@ pub async fn a_tenant_sets_lists_and_deletes_its_streams(store: &dyn Documents) 
     assert_eq!((first.len(), rest.len(), rest[0].name.as_str()), (2, 1, "yard_3"));
     let gate = store.stream(&tenant("a"), &name("gate.2")).await.unwrap().unwrap();
     assert_eq!(gate, first[1]);
-    assert_eq!(gate.detectors, Some(detectors(&["vehicle", "face"])));
+    assert_eq!(gate.settings, with_detectors(Some(&["vehicle", "face"])));
     assert_eq!(store.stream(&tenant("b"), &name("Gate-1")).await.unwrap(), None);
 
     assert_eq!(put(store, "a", "yard_3", None, MANY).await, PutStreamOutcome::Stored);
-    let mut with_detectors = store.stream_detectors().await.unwrap();
-    with_detectors.sort_by(|one, other| one.tenant.as_str().cmp(other.tenant.as_str()));
-    let of = |owner: &str, names: &[&str]| StreamDetectors {
-        tenant: tenant(owner),
-        stream: name("gate.2"),
-        detectors: detectors(names),
-    };
-    assert_eq!(with_detectors, [of("a", &["vehicle", "face"]), of("b", &["face"])]);
+    let of = |owner: &str, names: &[&str]| settings_of(owner, "gate.2", &with_detectors(Some(names)));
+    assert_eq!(all_settings(store).await, [of("a", &["vehicle", "face"]), of("b", &["face"])]);
 
     assert!(!store.delete_stream(&tenant("b"), &name("Gate-1")).await.unwrap());
     assert!(store.delete_stream(&tenant("a"), &name("gate.2")).await.unwrap());
     assert!(!store.delete_stream(&tenant("a"), &name("gate.2")).await.unwrap());
     assert_eq!((names(store, "a").await.len(), names(store, "b").await.len()), (2, 1));
+}
+
+fn settings_of(owner: &str, stream: &str, settings: &StreamSettings) -> SettingsOfStream {
+    SettingsOfStream { tenant: tenant(owner), stream: name(stream), settings: settings.clone() }
+}
+
+/// The settings of all streams that have some, in the order of their tenants.
+async fn all_settings(store: &dyn Documents) -> Vec<SettingsOfStream> {
+    let mut settings = store.stream_settings().await.unwrap();
+    settings.sort_by(|one, other| one.tenant.as_str().cmp(other.tenant.as_str()));
+    settings
+}
+
+pub async fn a_stream_has_a_retention_of_its_own(store: &dyn Documents) {
+    let both = StreamSettings { retention: with_retention(3_650).retention, ..with_detectors(Some(&["face"])) };
+    let put = async |owner: &str, settings: &StreamSettings| {
+        store.put_stream(&tenant(owner), &name("gate"), settings, MANY).await.unwrap();
+    };
+    put("a", &with_retention(1)).await;
+    put("b", &both).await;
+    put("c", &StreamSettings::default()).await;
+    let expected = [settings_of("a", "gate", &with_retention(1)), settings_of("b", "gate", &both)];
+    assert_eq!(all_settings(store).await, expected);
+    assert_eq!(store.stream(&tenant("b"), &name("gate")).await.unwrap().unwrap().settings, both);
+    put("a", &StreamSettings::default()).await;
+    put("b", &with_detectors(Some(&["face"]))).await;
+    assert_eq!(all_settings(store).await, [settings_of("b", "gate", &with_detectors(Some(&["face"])))]);
 }
 
 pub async fn settings_reports_and_frames_of_a_stream_keep_each_other(store: &dyn Documents) {
@@ -110,7 +135,7 @@ pub async fn settings_reports_and_frames_of_a_stream_keep_each_other(store: &dyn
     store.put_report(&owner, &stream, &report, MANY).await.unwrap();
 
     let stored = store.stream(&owner, &stream).await.unwrap().unwrap();
-    assert_eq!((stored.report, stored.detectors), (Some(report), Some(detectors(&["face"]))));
+    assert_eq!((stored.report, stored.settings), (Some(report), with_detectors(Some(&["face"]))));
     assert_eq!(stored.activity.last_frame_at, Some(sent.captured_at), "the newest capture time");
     let span = FrameSpan { from: sent.span.from, to: later.span.to, frames: 2, last: later.span.last };
     assert_eq!(stored.activity.spans, [span]);

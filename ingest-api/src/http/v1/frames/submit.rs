@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::api::{FrameAccepted, FrameView};
-use contracts::{BlobKey, BlobKind, DetectorName, FrameContent, FrameEvent, FrameId, StreamName, whole_microseconds};
+use contracts::{
+    BlobKey, BlobKind, DetectorName, FrameContent, FrameEvent, FrameId, RetentionDays, StreamName, whole_microseconds,
+};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
@@ -166,14 +168,16 @@ struct Frame {
     known_captured_at: Option<Timestamp>,
     /// The detectors that the client or the stream's settings name; empty for all.
     requested: Vec<DetectorName>,
+    retention: Option<RetentionDays>,
     traceparent: Option<String>,
 }
 
 impl Frame {
     fn new(app: &App, caller: &Caller, query: &NewFrame, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let settings = app.stream_settings.of(&caller.tenant, query.stream.as_ref());
         let requested = match &query.detectors {
             Some(listed) => detectors::known(app, listed.split(',').map(str::trim))?,
-            None => app.stream_detectors.of(&caller.tenant, query.stream.as_ref()),
+            None => settings.detectors.unwrap_or_default(),
         };
         let captured_at = query.captured_at.unwrap_or_else(|| whole_microseconds(Timestamp::now()));
         let may_be_a_repeat = query.captured_at.is_none() && headers.contains_key(IDEMPOTENCY_KEY);
@@ -183,6 +187,7 @@ impl Frame {
             captured_at,
             known_captured_at: (!may_be_a_repeat).then_some(captured_at),
             requested,
+            retention: settings.retention,
             traceparent: traceparent(headers),
         })
     }
@@ -238,6 +243,7 @@ impl Frame {
             stream: self.stream.clone(),
             captured_at: self.captured_at,
             detectors: self.requested.clone(),
+            retention: self.retention,
             content_type: kind.media_type().to_owned(),
             content,
             reply_to: waiter.map(|_| app.replies.replica().to_owned()),

@@ -1,24 +1,24 @@
-//! The detectors of streams, in memory, for frames that name none.
+//! The settings of streams, in memory.
 //!
-//! In: the settings of all tenants from the store, read again every second. Out: the detectors of one stream, without waiting. While
-//! the store cannot be read, the last ones stay in effect, so frames are accepted as without settings.
+//! In: the settings of all tenants from the store, read again every second. Out: those of one stream, without waiting. While the store
+//! cannot be read, the last ones stay in effect, so frames are accepted as without settings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use consumer_kit::{Retry, backoff};
+use consumer_kit::{Retry, backoff, repeat};
 use contracts::{DetectorName, StreamName, TenantId};
-use store::{Documents, StoreError, StreamDetectors};
+use store::{Documents, SettingsOfStream, StoreError, StreamSettings};
 use tokio_util::sync::CancellationToken;
 
 /// Longest delay before changed settings are in effect on every instance.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-type ByStream = HashMap<TenantId, HashMap<StreamName, Vec<DetectorName>>>;
+type ByStream = HashMap<TenantId, HashMap<StreamName, StreamSettings>>;
 
-/// The detectors of the streams that have some.
-pub struct DetectorsByStream {
+/// The settings of the streams that have some.
+pub struct SettingsByStream {
     documents: Arc<dyn Documents>,
     /// The detectors of the service. Others in stored settings are of an earlier configuration.
     configured: Vec<DetectorName>,
@@ -27,17 +27,22 @@ pub struct DetectorsByStream {
     refreshing: tokio::sync::Mutex<()>,
 }
 
-impl DetectorsByStream {
+impl SettingsByStream {
     /// Without any until the first refresh.
     pub fn new(documents: Arc<dyn Documents>, configured: Vec<DetectorName>) -> Self {
         Self { documents, configured, current: RwLock::default(), refreshing: tokio::sync::Mutex::default() }
     }
 
-    /// The detectors of a stream that this service has; empty for all.
-    pub fn of(&self, tenant: &TenantId, stream: Option<&StreamName>) -> Vec<DetectorName> {
+    /// The settings of a stream, with the detectors that this service has; `None` for all of them.
+    pub fn of(&self, tenant: &TenantId, stream: Option<&StreamName>) -> StreamSettings {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let stored = stream.and_then(|stream| current.get(tenant)?.get(stream));
-        stored.into_iter().flatten().filter(|name| self.configured.contains(name)).cloned().collect()
+        let mut settings = stored.cloned().unwrap_or_default();
+        if let Some(names) = &mut settings.detectors {
+            names.retain(|name| self.configured.contains(name));
+        }
+        settings.detectors.take_if(|names| names.is_empty());
+        settings
     }
 
     /// Reads the settings, which are in effect on this instance after that.
@@ -46,7 +51,7 @@ impl DetectorsByStream {
     /// When the store cannot be read; the last settings stay in effect.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.refreshing.lock().await;
-        let stored = self.documents.stream_detectors().await?;
+        let stored = self.documents.stream_settings().await?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = by_stream(stored);
         Ok(())
     }
@@ -64,21 +69,15 @@ impl DetectorsByStream {
 
     /// Reads the settings every second, until `stop`.
     pub async fn keep_fresh(&self, stop: &CancellationToken) {
-        let mut failing = false;
-        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
-            let outcome = self.refresh().await;
-            if let (Err(error), false) = (&outcome, failing) {
-                tracing::warn!(%error, "the settings of streams cannot be read; the last ones stay in effect");
-            }
-            failing = outcome.is_err();
-        }
+        let consequence = "the settings of streams cannot be read; the last ones stay in effect";
+        repeat(REFRESH_EVERY, stop, consequence, || self.refresh()).await;
     }
 }
 
-fn by_stream(stored: Vec<StreamDetectors>) -> ByStream {
+fn by_stream(stored: Vec<SettingsOfStream>) -> ByStream {
     let mut by_stream = ByStream::new();
-    for StreamDetectors { tenant, stream, detectors } in stored {
-        by_stream.entry(tenant).or_default().insert(stream, detectors);
+    for SettingsOfStream { tenant, stream, settings } in stored {
+        by_stream.entry(tenant).or_default().insert(stream, settings);
     }
     by_stream
 }
