@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Does `work` every `period`, until `stop`, which does not interrupt it. Of failures in a row only the first is logged, with their
 /// `consequence`.
-pub async fn repeat<E: Display>(
+pub async fn repeat<E: Display, F: Future<Output = Result<(), E>>>(
     period: Duration,
     stop: &CancellationToken,
     consequence: &str,
-    mut work: impl AsyncFnMut() -> Result<(), E>,
+    mut work: impl FnMut() -> F,
 ) {
     let mut failing = false;
     while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {

@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 const MOST: u16 = 3_650;
 
 /// Days for which results, detections, alerts and kept images are stored, from 1 to 3,650.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
-#[schema(value_type = u16, minimum = 1, maximum = 3650)]
 pub struct RetentionDays(NonZeroU16);
 
 /// The number is not a retention.

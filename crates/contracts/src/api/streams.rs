@@ -19,7 +19,7 @@ pub struct StreamSettings {
     /// Days for which results, detections, alerts and kept images are stored; null for the retention of the service. It holds for frames
     /// that are sent from now on. An image is deleted within a day after that.
     #[serde(default)]
-    #[schema(example = 2)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 3650, example = 2)]
     pub retention_days: Option<RetentionDays>,
 }
 
@@ -115,6 +115,7 @@ pub struct StreamView {
     /// The detectors of frames that are sent without `detectors`; null for those of the service.
     pub detectors: Option<Vec<DetectorName>>,
     /// Days for which results, detections, alerts and kept images are stored; null for the retention of the service.
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 3650)]
     pub retention_days: Option<RetentionDays>,
     /// The newest capture time among its accepted frames, some two seconds late; null if there is none.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -71,7 +71,8 @@ impl StreamStore for MongoDocuments {
         // Each part is the condition of a partial index.
         let with_settings = ["detectors", "retention_days"].map(|field| doc! { field: { "$exists": true } });
         let find = async {
-            let found = self.stream_docs().find(doc! { "$or": with_settings.to_vec() });
+            let streams = self.stream_docs();
+            let found = streams.find(doc! { "$or": with_settings.to_vec() });
             let found = found.projection(doc! { "tenant": 1, "name": 1, "detectors": 1, "retention_days": 1 });
             let found: Vec<StreamDoc> = found.await?.try_collect().await?;
             Ok(found.into_iter().map(StreamDoc::into_settings).collect::<Result<_, _>>()?)
