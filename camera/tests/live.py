@@ -3,6 +3,7 @@
 
 live.py CAMERA_PROGRAM    prints what it measured; fails if a promise is broken
 """
+import contextlib
 import http.server
 import json
 import os
@@ -20,6 +21,7 @@ from datetime import datetime
 HERE = pathlib.Path(__file__).parent
 PASSWORD = "lamp-ostrich"
 FPS = 5
+BEGUN = time.monotonic()
 frames, states, lock = {}, {}, threading.Lock()
 
 
@@ -97,9 +99,21 @@ def seconds_until_frames(stream, moment, what):
 
 
 def main():
+    # So that everything below is ended and deleted also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    first, second, digest = Camera("--auth", "basic"), Camera(), Camera("--auth", "digest")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cameras:
+        run(sys.argv[1], server.server_port, pathlib.Path(folder), cameras)
+
+
+def run(camera, port, folder, cameras):
+    def start(*arguments):
+        started = Camera(*arguments)
+        cameras.callback(started.kill)
+        return started
+
+    first, second, digest = start("--auth", "basic"), start(), start("--auth", "digest")
     sources = [
         {"stream": "first", "url": f"rtsp://127.0.0.1:{first.port}/live", "user": "ann", "password": PASSWORD},
         {"stream": "second", "url": f"rtsp://127.0.0.1:{second.port}/live"},
@@ -108,26 +122,26 @@ def main():
     ]
     for source in sources:
         source.update(fps=FPS, motion_gate=False)
-    folder = pathlib.Path(tempfile.mkdtemp())
     config, log = folder / "cameras.yaml", folder / "log"
     config.write_text(json.dumps({"cameras": sources}))
     environment = {**os.environ, "SIGHTLINE_TOKEN": "token-of-the-test", "SIGHTLINE_ADMIN_ADDR": "off"}
-    environment.update(SIGHTLINE_SERVER=f"http://127.0.0.1:{server.server_port}", SIGHTLINE_LOG="debug,hyper_util=off,reqwest=off")
+    environment.update(SIGHTLINE_SERVER=f"http://127.0.0.1:{port}", SIGHTLINE_LOG="debug,hyper_util=off,reqwest=off")
     with log.open("w") as output:
-        command = [sys.argv[1], "--config", str(config)]
-        program = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        program = subprocess.Popen([camera, "--config", str(config)], env=environment, stdout=output, stderr=output)
     try:
         check(program, first, log)
     except BaseException:
         print(log.read_text()[-3000:])
         raise
     finally:
+        processes = children(program.pid)
         program.terminate()
-        program.wait(20)
-        for camera in (first, second, digest):
-            camera.kill()
-    assert not subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True).stdout
-    print("all processes ended with the program")
+        try:
+            program.wait(20)
+        finally:
+            program.kill()
+    assert len(processes) == 4 and not any(pathlib.Path(f"/proc/{process}").exists() for process in processes), f"left behind: {processes}"
+    print(f"all processes ended with the program; passed in {time.monotonic() - BEGUN:.0f} s")
 
 
 def check(program, first, log):
@@ -177,10 +191,13 @@ def check(program, first, log):
         print("states:", {stream: sorted(kind) for stream, kind in sorted(kinds.items())})
 
 
+def children(process):
+    return subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout.split()
+
+
 def process_of_first(supervisor):
     """The process of a source has its stream as argument."""
-    children = subprocess.run(["pgrep", "-P", str(supervisor)], capture_output=True, text=True).stdout.split()
-    for child in children:
+    for child in children(supervisor):
         if pathlib.Path(f"/proc/{child}/cmdline").read_bytes().endswith(b"source\0first\0"):
             return int(child)
     return None

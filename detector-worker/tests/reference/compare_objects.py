@@ -49,7 +49,8 @@ def worker_rows(detections, classes):
 
 
 def differences(ours, reference, threshold):
-    """The lowest IoU and the largest difference of scores of the best pairs, and the number of boxes without a partner."""
+    """The lowest IoU and the largest difference of scores of the best pairs, and the number of boxes without a partner that are not
+    so close to the threshold that either side may have them."""
     lowest, score, alone, left = 1.0, 0.0, [], list(reference)
     for row in ours:
         same = [other for other in left if other[5] == row[5]]
@@ -60,7 +61,7 @@ def differences(ours, reference, threshold):
         left = [other for other in left if other is not best]
         lowest = min(lowest, iou(row[1:5], best[1:5]))
         score = max(score, abs(row[0] - best[0]))
-    return lowest, score, sum(row[0] > threshold + MAX_SCORE for row in [*alone, *left])
+    return lowest, score, sum(abs(row[0] - threshold) > MAX_SCORE for row in [*alone, *left])
 
 
 def compare_boxes(name, objects, dump, classes, files):
