@@ -328,8 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn the_image_of_docker_compose_is_accepted_and_names_like_it_are_not() {
-        assert!(read(&[], &[("SIGHTLINE_IMAGE", "sightline:dev")], &[]).is_ok());
+    fn the_images_of_docker_compose_are_accepted_and_names_like_theirs_are_not() {
+        let images = [("SIGHTLINE_IMAGE", "sightline:dev"), ("SIGHTLINE_CAMERA_IMAGE", "sightline-camera:dev")];
+        assert!(read(&[], &images, &[]).is_ok());
         assert!(read(&[], &[("SIGHTLINE_IMAGES", "sightline:dev")], &[]).is_err());
     }
 
