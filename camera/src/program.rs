@@ -75,8 +75,11 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
     match part {
         Some(Part::Source { .. }) => source_process::run(stop).await?,
         Some(Part::Push) => return push::run(stop).await,
-        // Nobody may read the line.
-        Some(Part::Healthcheck(healthcheck)) => drop(writeln!(std::io::stdout(), "{}", healthcheck.ask().await?)),
+        Some(Part::Healthcheck(healthcheck)) => {
+            let line = healthcheck.ask().await?;
+            // Nobody may read it.
+            drop(writeln!(std::io::stdout(), "{line}"));
+        }
         None => run_all(&config, &operator, stop).await?,
     }
     Ok(ExitCode::SUCCESS)

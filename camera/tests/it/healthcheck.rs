@@ -9,7 +9,10 @@ use crate::server::Server;
 const CAMERA: &str = env!("CARGO_BIN_EXE_camera");
 
 /// The program with one camera that does not answer. It ends with the test.
-struct Running(Child);
+struct Running {
+    program: Child,
+    _list: tempfile::NamedTempFile,
+}
 
 impl Running {
     fn start(server: &str, port: u16) -> Self {
@@ -18,8 +21,7 @@ impl Running {
         let mut command = Command::new(CAMERA);
         command.arg("--config").arg(list.path()).args(["--server", server, "--admin-addr", "off"]);
         command.env("SIGHTLINE_TOKEN", "token-of-the-test").env("SIGHTLINE_PROBE_ADDR", format!("0.0.0.0:{port}"));
-        let running = Self(command.stderr(Stdio::null()).spawn().unwrap());
-        // The list is read at the start.
+        let running = Self { program: command.stderr(Stdio::null()).spawn().unwrap(), _list: list };
         wait_for(|| healthcheck(port, &["--live"]).0);
         running
     }
@@ -27,8 +29,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.program.kill();
+        let _ = self.program.wait();
     }
 }
 

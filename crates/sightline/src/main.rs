@@ -99,7 +99,7 @@ fn main() -> std::process::ExitCode {
             Command::Config(config) => config.run::<Cli>(),
             Command::Certs(certs) => certs.run(),
             Command::Demo(demo) => demo.run().await,
-            Command::Healthcheck(healthcheck) => out::line(healthcheck.ask().await?),
+            Command::Healthcheck(healthcheck) => healthcheck.ask().await.and_then(out::line),
         }
     });
     platform::shutdown::exit(out::ended(done))
