@@ -24,6 +24,8 @@ pub(crate) fn names_of(arg: &Arg) -> Option<Vec<String>> {
     let own = arg.get_env()?.to_str()?.to_owned();
     let old = arg.get_all_aliases().unwrap_or_default();
     let old = old.into_iter().map(|alias| format!("{PREFIX}{}", alias.replace('-', "_").to_ascii_uppercase()));
+    // A flag may have another name than its variable, and an alias that is named after it.
+    let old: Vec<String> = old.filter(|old| *old != own).collect();
     Some(std::iter::once(own).chain(old).collect())
 }
 

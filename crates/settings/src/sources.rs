@@ -358,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn an_alias_named_after_the_variable_is_no_second_setting() {
+        #[derive(Debug, Parser)]
+        struct Camera {
+            #[arg(long = "config", alias = "cameras", env = "SIGHTLINE_CAMERAS")]
+            cameras: Option<String>,
+        }
+        let read =
+            |sources: &Sources| sources.read([OsString::from("camera")], SettingErrors::default(), |_: &Camera, _| {});
+        let Ok(camera) = read(&sources(&[("SIGHTLINE_CAMERAS", "list.yaml")], &[])) else { panic!("it is refused") };
+        assert_eq!(camera.cameras.as_deref(), Some("list.yaml"));
+    }
+
+    #[test]
     fn all_errors_are_reported_at_once() {
         let environment = [
             ("SIGHTLINE_NONSENSE", "1"),
