@@ -19,7 +19,7 @@ impl Running {
         let list = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(list.path(), "cameras:\n  - {stream: gate, url: \"rtsp://127.0.0.1:1/live\"}\n").unwrap();
         let mut command = Command::new(CAMERA);
-        command.arg("--config").arg(list.path()).args(["--server", server, "--admin-addr", "off"]);
+        command.args(["--server", server, "--admin-addr", "off"]).env("SIGHTLINE_CAMERAS", list.path());
         command.env("SIGHTLINE_TOKEN", "token-of-the-test").env("SIGHTLINE_PROBE_ADDR", format!("0.0.0.0:{port}"));
         let running = Self { program: command.stderr(Stdio::null()).spawn().unwrap(), _list: list };
         wait_for(|| healthcheck(port, &["--live"]).0);
