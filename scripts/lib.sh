@@ -118,6 +118,19 @@ photograph() {
   printf '%s\n' "$file"
 }
 
+# Prints the path of a video of one second that shows the photograph in 25 frames (H.264). The command `ffmpeg` makes it once.
+clip() {
+  local file=$cache/samples/astronaut.mp4 photo
+  if [ ! -s "$file" ]; then
+    need_packages ffmpeg
+    photo=$(photograph)
+    ffmpeg -v error -nostdin -y -loop 1 -framerate 25 -i "$photo" -frames:v 25 -pix_fmt yuv420p -f mp4 "$file.part" >&2 \
+      || die "ffmpeg could not make a video of $photo"
+    mv "$file.part" "$file"
+  fi
+  printf '%s\n' "$file"
+}
+
 # Prints a free port, from the given one upwards. Callers start below the kernel's range of ports for outgoing connections.
 free_port() {
   local port=$1

@@ -1,13 +1,12 @@
 //! The API of the server: frames, and the state of a stream.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use contracts::api::{Problem, StreamReport};
 use contracts::{DetectorName, StreamName};
-use platform::one_line;
+use platform::{one_line, root_cause};
 use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +122,7 @@ impl Api {
     pub async fn report(&self, stream: &StreamName, report: &StreamReport) -> Result<StatusCode, String> {
         let url = self.url(&format!("/v1/streams/{stream}/state"));
         let response = self.authorised(self.http.put(url)).json(report).send().await;
-        response.map(|response| response.status()).map_err(|error| root(&error))
+        response.map(|response| response.status()).map_err(|error| root_cause(&error))
     }
 
     /// Whether the server answers.
@@ -132,7 +131,7 @@ impl Api {
     /// When it does not.
     pub async fn check(&self) -> Result<(), String> {
         let answered = self.http.get(self.url("/healthz")).send().await.and_then(Response::error_for_status);
-        answered.map(drop).map_err(|error| root(&error))
+        answered.map(drop).map_err(|error| root_cause(&error))
     }
 
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
@@ -145,7 +144,7 @@ impl Api {
     }
 
     fn unanswered(&self, error: &reqwest::Error) -> Refusal {
-        let (cause, server) = (root(error), redact(&self.server.url));
+        let (cause, server) = (root_cause(error), redact(&self.server.url));
         if TLS_REFUSALS.iter().any(|text| cause.contains(text)) {
             return Refusal::All(format!("{server}: {cause}; check --cacert, --cert and --key"));
         }
@@ -181,13 +180,4 @@ async fn refusal(response: Response) -> Refusal {
 
 fn later(retry_after: Option<u64>, reason: String) -> Refusal {
     Refusal::Later { pause: Duration::from_secs(retry_after.unwrap_or(1).min(LONGEST_PAUSE)), is_answer: true, reason }
-}
-
-/// The innermost cause, which names the reason.
-fn root(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

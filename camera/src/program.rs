@@ -1,12 +1,13 @@
-//! The program `camera`: many sources of a list, and the two parts that other programs start.
+//! The program `camera`: many sources of a list, the two parts that other programs start, and the health check of its image.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use platform::config::OperatorArgs;
 use platform::http::OperatorPorts;
-use platform::{shutdown, telemetry};
+use platform::{Healthcheck, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ enum Part {
     /// Send sources one after the other; started by `sightline push`, with a task on standard input
     #[command(hide = true)]
     Push,
+    /// Ask the program in this container whether it is ready
+    Healthcheck(Healthcheck),
 }
 
 impl Check for Program {
@@ -72,6 +75,11 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
     match part {
         Some(Part::Source { .. }) => source_process::run(stop).await?,
         Some(Part::Push) => return push::run(stop).await,
+        Some(Part::Healthcheck(healthcheck)) => {
+            let line = healthcheck.ask().await?;
+            // Nobody may read it.
+            drop(writeln!(std::io::stdout(), "{line}"));
+        }
         None => run_all(&config, &operator, stop).await?,
     }
     Ok(ExitCode::SUCCESS)

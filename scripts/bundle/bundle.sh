@@ -37,7 +37,7 @@ make_bundle() {
   install -m 755 "$root/scripts/bundle/install" "$bundle/install"
   ln "$release/$name-images.tar.gz" "$bundle/images/sightline.tar.gz"
   save_images "$bundle/images/servers.tar.gz" "${servers[@]}"
-  printf '%s\n' "$image" "$engine_image" "${servers[@]}" >"$bundle/images/images.txt"
+  printf '%s\n' "$image" "$engine_image" "$camera_image" "${servers[@]}" >"$bundle/images/images.txt"
   ln "$release/$name.tgz" "$bundle/chart/"
   ln "$release"/*-linux-*.tar.gz "$bundle/programs/"
   ln "$release"/*.cdx.json "$bundle/sbom/"

@@ -80,19 +80,24 @@ ok "checksums and signatures of somebody else are refused"
 "$bundle/install" "$key" 2>&1 | tee "$work/installed" >&2
 docker images --format '{{.Repository}}:{{.Tag}}' | sort >"$work/images"
 sort "$bundle/images/images.txt" | cmp - "$work/images" || fail "the engine has other images than the bundle"
-(cd "$bundle" && env --unset=SIGHTLINE_IMAGE docker compose --env-file .env.prod config --images) | sort -u >"$work/wanted"
+# With the camera program, which .env.prod has as a comment.
+(cd "$bundle" && env --unset=SIGHTLINE_IMAGE --unset=SIGHTLINE_CAMERA_IMAGE docker compose --env-file .env.prod --file docker/compose.yaml \
+  --file docker/compose.tls.yaml --file docker/compose.cameras.yaml config --images) | sort -u >"$work/wanted"
 [ -s "$work/wanted" ] || fail ".env.prod names no image"
 [ -z "$(comm -23 "$work/wanted" "$work/images")" ] || fail ".env.prod wants other images: $(comm -23 "$work/wanted" "$work/images")"
 ok "the bundle is installed: $(wc -l <"$work/images") images, among them those of .env.prod"
 
-# The part `production` as it is, on the bundle's files, images and programs.
+# The parts `production` and `cameras` as they are, on the bundle's files, images and programs.
 tar --extract --file "$bundle"/programs/*.tar.gz --directory "$work"
 sightline=$(echo "$work/sightline-$version"-linux-*/bin/sightline)
-export sightline SIGHTLINE_IMAGE=sightline:$version
+export sightline SIGHTLINE_IMAGE=sightline:$version SIGHTLINE_CAMERA_IMAGE=sightline-camera:$version
 [ "$("$sightline" --version)" = "sightline $version" ] || fail "the program is $("$sightline" --version)"
+[ "$("$sightline-camera" --version)" = "camera $version" ] || fail "the camera program is $("$sightline-camera" --version)"
 parts=$root/scripts/compose
 root=$bundle docker=$bundle/docker
 # shellcheck source=scripts/compose/production.sh
 source "$parts/production.sh"
+# shellcheck source=scripts/compose/cameras.sh
+source "$parts/cameras.sh"
 compose down --volumes --timeout 2
 ok "the stack ran from the bundle, without a route"

@@ -1,5 +1,5 @@
 # Sourced by scripts/release: each part of a release, and a look at it. The caller has $version, $revision, $name, $image, $engine_image,
-# $work and $release.
+# $camera_image, $work and $release.
 # shellcheck shell=bash disable=SC2154
 
 # archive FILE FOLDER: what the folder is named after is the folder in the archive. Order, times and owners are always the same.
@@ -11,6 +11,7 @@ archive() {
 build_images() {
   build_image "$image"
   build_image "$engine_image" --target engine
+  build_image "$camera_image" --target camera
 }
 
 # build_image TAG ARGUMENT…
@@ -34,7 +35,7 @@ save_images() {
   [ "$(tar -xzOf "$file" manifest.json | jq --raw-output '.[].RepoTags[]' | sort)" = "$wanted" ] || die "$file has other images than $*"
 }
 
-# The programs of the image, to run without Docker, with the library and the models that they need.
+# The programs of the images, to run without Docker, with the library and the models that they need.
 make_programs() {
   local folder container
   folder=$work/$name-linux-$(uname -m)
@@ -45,11 +46,22 @@ make_programs() {
   docker cp "$container:/usr/local/lib/onnxruntime" "$folder/lib" >/dev/null
   docker cp "$container:/usr/local/share/sightline" "$folder/share" >/dev/null
   docker rm "$container" >/dev/null
+  add_camera "$folder"
   [ "$("$folder/bin/sightline" --version)" = "sightline $version" ] || die "the program is $("$folder/bin/sightline" --version)"
   SIGHTLINE_MODELS_DIR=$folder/share/sightline/models "$folder/bin/sightline" models list >"$work/models"
   grep --quiet ' installed ' "$work/models" || die "the release has no model"
   programs=$folder
   archive "$release/$(basename "$folder").tar.gz" "$folder"
+}
+
+# Without FFmpeg, which the program takes from the machine.
+add_camera() {
+  local container
+  container=$(docker create "$camera_image")
+  docker cp "$container:/usr/local/bin/camera" "$1/bin/sightline-camera" >/dev/null
+  docker cp "$container:/usr/local/share/sightline/crates.NOTICE" "$1/share/sightline/camera-crates.NOTICE" >/dev/null
+  docker rm "$container" >/dev/null
+  [ "$(docker run --rm --network none "$camera_image" camera --version)" = "camera $version" ] || die "the camera program is of another version"
 }
 
 make_chart() {
@@ -64,6 +76,10 @@ make_chart() {
 make_sboms() {
   make_sbom "docker:$image" "$release/$name-image.cdx.json" deb
   make_sbom "docker:$engine_image" "$release/$name-engine.cdx.json" deb
+  make_sbom "docker:$camera_image" "$release/$name-camera.cdx.json" deb
+  # Whoever passes the image on must offer the source of this version.
+  jq --exit-status 'any(.components[]; .purl // "" | startswith("pkg:deb/debian/libavcodec"))' "$release/$name-camera.cdx.json" >/dev/null \
+    || die "the list of the camera's image has no FFmpeg"
   make_sbom "dir:$programs" "$release/$name-programs.cdx.json"
 }
 

@@ -20,7 +20,7 @@ combinations=(
   "$docker/compose.yaml $docker/compose.dev.yaml $root/.devcontainer/compose.yaml"
 )
 # Each of these is added to each of the first six.
-for extra in monitoring gpu "monitoring gpu"; do
+for extra in monitoring gpu cameras "monitoring gpu cameras"; do
   for number in 0 1 2 3 4 5; do
     added=${combinations[number]}
     for file in $extra; do added+=" $docker/compose.$file.yaml"; done
@@ -31,7 +31,8 @@ done
 for combination in "${combinations[@]}"; do
   # shellcheck disable=SC2086 # One path a word.
   use $combination
-  SIGHTLINE_IMAGE='' docker compose config --format json >"$work/config.json" || fail "docker compose config of $COMPOSE_FILE"
+  SIGHTLINE_IMAGE='' SIGHTLINE_CAMERA_IMAGE='' docker compose config --format json >"$work/config.json" \
+    || fail "docker compose config of $COMPOSE_FILE"
   check_rules
 done
 ok "${#combinations[@]} combinations are valid and keep the rules"

@@ -12,7 +12,8 @@ work=$(mktemp -d)
 for name in COMPOSE_PROJECT_NAME $(settings_of_compose) "${!SIGHTLINE_@}"; do
   case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH) ;; *) unset "$name" ;; esac
 done
-export SIGHTLINE_IMAGE=sightline:check COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
+export SIGHTLINE_IMAGE=sightline:check SIGHTLINE_CAMERA_IMAGE=sightline-camera:check
+export COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
 export docker=$root/docker
 # Of the project that runs, for `call`.
 export address='' token=''

@@ -17,3 +17,14 @@ stage_programs() {
   "$root/scripts/crate-licences" >"$1/out/share/crates.NOTICE"
   printf 'FROM scratch\nCOPY out /out\n' >"$1/Dockerfile"
 }
+
+# stage_camera FOLDER: the camera program, for the image beside the one of stage_programs. FOLDER ends with -camera (docker/Dockerfile).
+stage_camera() {
+  choose_rust || die "no suitable Rust found: run scripts/setup"
+  # With the others, so that the crates that they share keep their features and stay compiled.
+  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p ingest-api -p camera
+  mkdir -p "$1/out/camera/bin" "$1/out/camera/share"
+  install -s -m 755 "$CARGO_TARGET_DIR/release/camera" "$1/out/camera/bin/"
+  "$root/scripts/crate-licences" camera >"$1/out/camera/share/crates.NOTICE"
+  printf 'FROM scratch\nCOPY out /out\n' >"$1/Dockerfile"
+}

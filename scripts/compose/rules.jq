@@ -12,10 +12,14 @@ def broken:
   if (once or .key == "dev" | not) and .value.healthcheck.test == null then "no health check" else empty end,
   if (.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-") then "its check starts Java or Node" else empty end,
   if .value.image // "" | test(":(latest|[0-9]+)$|^[^:]*$") then "a floating image" else empty end,
-  if .value.image == "sightline:dev" and .value.pull_policy != "never" then "our image would be looked for in a registry" else empty end,
+  if (.value.image | IN("sightline:dev", "sightline-camera:dev")) and .value.pull_policy != "never"
+  then "our image would be looked for in a registry" else empty end,
   if any(values; is_password) then "a password in its settings" else empty end,
   if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])
   then "a database outside of its network" else empty end,
+  if .key == "camera" and ((.value.networks | keys) != ["edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
+    or (.value.ports // []) != [] or [.value.secrets[].source] != ["camera_token"])
+  then "what reads foreign videos has more than it needs" else empty end,
   if .key == "kafdrop" and (.value.environment.CMD_ARGS | test("deleteEnabled=false.*createEnabled=false") | not)
   then "it may delete topics" else empty end,
   if any((.value.ports // [])[]; .host_ip != "127.0.0.1") and .key != "nginx" then "published beyond this machine" else empty end;

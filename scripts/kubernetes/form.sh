@@ -7,13 +7,13 @@ render() { helm template sightline "$chart" --namespace sightline --values "$val
 render_everything() {
   local name
   render >"$work/base.yaml"
-  for name in autoscaling volume example everything; do render --values "$values/$name.yaml" >"$work/$name.yaml"; done
+  for name in autoscaling volume cameras example everything; do render --values "$values/$name.yaml" >"$work/$name.yaml"; done
   kubectl kustomize "$kubernetes/jobs" >"$work/jobs.yaml"
-  for name in base overlays/autoscaling overlays/volume overlays/example; do
+  for name in base overlays/autoscaling overlays/volume overlays/cameras overlays/example; do
     kubectl kustomize "$kubernetes/$name" >"$work/kustomized-$(basename "$name").yaml"
   done
   # This overlay has the jobs; the others leave them to a kustomization of their own.
-  for name in base autoscaling volume; do { echo ---; cat "$work/jobs.yaml"; } >>"$work/kustomized-$name.yaml"; done
+  for name in base autoscaling volume cameras; do { echo ---; cat "$work/jobs.yaml"; } >>"$work/kustomized-$name.yaml"; done
 }
 
 check_generated_files() {
@@ -29,7 +29,7 @@ check_chart() {
 
 check_kustomize() {
   local name
-  for name in base autoscaling volume example; do
+  for name in base autoscaling volume cameras example; do
     "$python" "$here/same.py" "$work/kustomized-$name.yaml" "$work/$name.yaml" PersistentVolumeClaim \
       || die "kustomize and helm differ in $name"
   done
@@ -67,7 +67,7 @@ misspelt() {
 # conftest exits with 1, because it reads manifests that are broken on purpose.
 check_policies() {
   mkdir "$work/policies"
-  "$python" "$here/policies.py" write "$work/policies" "$work"/{base,volume,example,everything,kustomized-volume,autoscaling}.yaml
+  "$python" "$here/policies.py" write "$work/policies" "$work"/{base,volume,cameras,example,everything,kustomized-volume,autoscaling}.yaml
   conftest test --policy "$kubernetes/policy" --data "$work/policies/data" --output json --no-color "$work"/policies/*.json \
     >"$work/conftest.json" 2>"$work/conftest.log" || [ -s "$work/conftest.json" ] || { cat "$work/conftest.log"; die "conftest failed"; }
   "$python" "$here/policies.py" judge "$work/policies" "$work/conftest.json" || die "the policies failed"
@@ -112,6 +112,12 @@ check_broken_values() {
   refuses /networkPolicies/servers/kafka/ports/0 --set-json 'networkPolicies.servers.kafka.ports=[99999]'
   refuses networkPolicies.servers.kafka.ports --set kafka.brokers=kafka:9093
   refuses networkPolicies.servers.s3.ports --set blobs.endpoint=http://minio.storage:9000
+  refuses "'replicas'" --set camera.replicas=2
+  refuses /camera/image/tag --set camera.image.tag=latest
+  refuses /camera/secret/name --set camera.secret.name=
+  refuses /camera/secret/keys/token --set camera.secret.keys.token=
+  refuses SIGHTLINE_SERVER --set camera.settings.SIGHTLINE_SERVER=http://elsewhere
+  refuses /networkPolicies/servers/cameras/ports --set-json 'networkPolicies.servers.cameras.ports=[]'
   refuses kubeVersion --kube-version 1.29.0
   echo "values: $refused broken ones refused with their names"
 }

@@ -40,7 +40,7 @@ check_pod_security() {
 # The API server knows every field, and takes every object of the overlays.
 check_server_side() {
   local name said
-  for name in base autoscaling volume example; do
+  for name in base autoscaling volume cameras example; do
     kubectl apply --dry-run=server --validate=strict --filename "$work/kustomized-$name.yaml" >"$work/applied.log" 2>&1 \
       || { cat "$work/applied.log"; die "the API server refuses kustomize's $name"; }
     ! grep -i warning "$work/applied.log" || die "the API server warns about $name"
@@ -125,6 +125,16 @@ check_scaling() {
   release upgrade --values "$values/autoscaling.yaml" --set settings.SIGHTLINE_LOG=debug >/dev/null
   is "workers after an upgrade" 5 field statefulset/sightline-detector-worker .spec.replicas
   echo "scaling: an upgrade keeps the replicas that a scaler chose"
+}
+
+# Under Pod Security "restricted", as every pod. Its Secret is one of its own.
+check_camera() {
+  kube create secret generic sightline-camera --from-literal=cameras.yaml='cameras: []' --from-literal=token=token >/dev/null
+  release upgrade --values "$values/cameras.yaml" >/dev/null
+  is "ready pods of the camera program" 1 field deployment/sightline-camera .status.readyReplicas
+  release upgrade >/dev/null
+  is "the camera program that was switched off" "" kube get deployment,networkpolicy --selector app.kubernetes.io/component=camera --output name
+  echo "camera: one pod, and none after it was switched off"
 }
 
 ready() { [ "$(field "$1" .status.readyReplicas)" = "$2" ]; }

@@ -70,6 +70,8 @@ def manifests(helm):
         files[f"{folder}/kustomization.yaml"] = kustomization(comment, names)
     scalers = [text for text in render(helm, "base", "autoscaling") if kind(text) in ("HorizontalPodAutoscaler", "ScaledObject")]
     files["overlays/autoscaling/scalers.yaml"] = HEAD + "---\n".join(map(plain, scalers))
+    camera = [text for text in render(helm, "base", "cameras") if component(text) == "camera"]
+    files["overlays/cameras/camera.yaml"] = HEAD + "---\n".join(map(plain, camera))
     return {FOLDER / path: text for path, text in files.items()}
 
 

@@ -21,6 +21,8 @@ CREDENTIALS = {
     "smtp-url": "smtps://user:password@mail.example.org",
     "oidc-client-secret": "secret",
     "otlp-headers": "authorization=Bearer secret",
+    "cameras.yaml": "cameras: [{stream: gate, url: 'rtsp://gate.example.org/live'}]",
+    "token": "0123456789abcdef0123456789abcdef",
 }
 MOUNTED = {
     "/etc/sightline/topics.yaml": ROOT / "topics.yaml",

@@ -5,6 +5,7 @@
 mod bad_input;
 mod clips;
 mod frames;
+mod healthcheck;
 mod live;
 mod server;
 mod still_scenes;

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 /// A frame as it arrived.
@@ -52,9 +52,15 @@ impl Server {
         *shared.refusals.lock().unwrap() = refusals.iter().rev().copied().collect();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let routes = Router::new().route("/v1/frames", post(receive)).with_state(shared.clone());
+        let routes = Router::new().route("/v1/frames", post(receive)).route("/healthz", get(|| async {}));
+        let routes = routes.with_state(shared.clone());
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Self { shared, url, runtime }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The frames so far.

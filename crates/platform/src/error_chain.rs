@@ -7,3 +7,12 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     let whole = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     whole.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// The innermost cause, which names the reason.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

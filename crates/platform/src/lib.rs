@@ -8,6 +8,7 @@
 pub mod config;
 mod error_chain;
 pub mod health;
+mod healthcheck;
 pub mod http;
 mod one_line;
 pub mod problem;
@@ -19,7 +20,8 @@ mod stderr;
 pub mod telemetry;
 pub mod traces;
 
-pub use error_chain::error_chain;
+pub use error_chain::{error_chain, root_cause};
 pub use health::{CheckResult, Health};
+pub use healthcheck::Healthcheck;
 pub use one_line::one_line;
 pub use stderr::error_line;

@@ -16,14 +16,16 @@ pub const KNOWN: &str = include_str!("known.txt");
 
 /// Names that are not settings: those of the build and of the tests.
 const FOREIGN: [&str; 3] = ["SIGHTLINE_TEST_", "SIGHTLINE_SAMPLES_DIR", "SIGHTLINE_CACHE"];
-/// The image that docker compose runs. It is in the `.env` that the programs read too.
-const IMAGE: &str = "SIGHTLINE_IMAGE";
+/// The images that docker compose runs. They are in the `.env` that the programs read too.
+const IMAGES: [&str; 2] = ["SIGHTLINE_IMAGE", "SIGHTLINE_CAMERA_IMAGE"];
 
 /// The variables of an argument: its own and, after that, its old names.
 pub(crate) fn names_of(arg: &Arg) -> Option<Vec<String>> {
     let own = arg.get_env()?.to_str()?.to_owned();
     let old = arg.get_all_aliases().unwrap_or_default();
     let old = old.into_iter().map(|alias| format!("{PREFIX}{}", alias.replace('-', "_").to_ascii_uppercase()));
+    // A flag may have another name than its variable, and an alias that is named after it.
+    let old: Vec<String> = old.filter(|old| *old != own).collect();
     Some(std::iter::once(own).chain(old).collect())
 }
 
@@ -42,7 +44,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 pub(crate) fn unknown(name: &str, own: &BTreeSet<String>) -> Option<String> {
     let known: BTreeSet<&str> = KNOWN.lines().chain(own.iter().map(String::as_str)).collect();
     let key = name.strip_suffix("_FILE").unwrap_or(name);
-    if name == IMAGE
+    if IMAGES.contains(&name)
         || known.contains(name)
         || known.contains(key)
         || FOREIGN.iter().any(|beginning| name.starts_with(beginning))

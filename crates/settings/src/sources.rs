@@ -328,8 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn the_image_of_docker_compose_is_accepted_and_names_like_it_are_not() {
-        assert!(read(&[], &[("SIGHTLINE_IMAGE", "sightline:dev")], &[]).is_ok());
+    fn the_images_of_docker_compose_are_accepted_and_names_like_theirs_are_not() {
+        let images = [("SIGHTLINE_IMAGE", "sightline:dev"), ("SIGHTLINE_CAMERA_IMAGE", "sightline-camera:dev")];
+        assert!(read(&[], &images, &[]).is_ok());
         assert!(read(&[], &[("SIGHTLINE_IMAGES", "sightline:dev")], &[]).is_err());
     }
 
@@ -354,6 +355,19 @@ mod tests {
         assert_eq!(rate(&sources(&[], &[])), Some(3));
         let Err(ReadError::Invalid(errors)) = read(&sources(&[(name, "fast")], &[])) else { panic!("it is valid") };
         assert!(errors.iter().all(|error| error.contains(name)), "{errors:?}");
+    }
+
+    #[test]
+    fn an_alias_named_after_the_variable_is_no_second_setting() {
+        #[derive(Debug, Parser)]
+        struct Camera {
+            #[arg(long = "config", alias = "cameras", env = "SIGHTLINE_CAMERAS")]
+            cameras: Option<String>,
+        }
+        let read =
+            |sources: &Sources| sources.read([OsString::from("camera")], SettingErrors::default(), |_: &Camera, _| {});
+        let Ok(camera) = read(&sources(&[("SIGHTLINE_CAMERAS", "list.yaml")], &[])) else { panic!("it is refused") };
+        assert_eq!(camera.cameras.as_deref(), Some("list.yaml"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::api::Problem;
-use platform::one_line;
+use platform::{one_line, root_cause};
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
 use settings::Secret;
 
@@ -180,7 +180,7 @@ impl Client {
     /// [`WrongServer`] when a retry cannot succeed, because one side does not trust the other's certificate, or the server speaks
     /// the other scheme.
     pub async fn connection_error(&self, error: &reqwest::Error) -> anyhow::Result<String> {
-        let (cause, server) = (root(error), &self.server);
+        let (cause, server) = (root_cause(error), &self.server);
         if cause.contains(UNTRUSTED) {
             bail!(WrongServer(format!(
                 "{server} has a certificate that is not trusted here: {cause}; name its authority with --cacert"
@@ -221,7 +221,7 @@ impl Client {
         let speaks_it = match self.http.get(other.clone()).timeout(PROBE_TIMEOUT).send().await {
             Ok(_) => true,
             // Only TLS has certificates.
-            Err(error) => [UNTRUSTED, CERTIFICATE_REQUIRED].iter().any(|text| root(&error).contains(text)),
+            Err(error) => [UNTRUSTED, CERTIFICATE_REQUIRED].iter().any(|text| root_cause(&error).contains(text)),
         };
         speaks_it.then_some(other)
     }
@@ -262,15 +262,6 @@ pub async fn read_error(response: Response) -> ErrorResponse {
     let passing =
         status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     if passing { ErrorResponse::RetryAfter(pause, message) } else { ErrorResponse::Permanent(message) }
-}
-
-/// The innermost cause, which names the reason.
-pub fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod config_command;
 mod data_dir;
 mod demo;
 mod dlq;
-mod healthcheck;
 mod migrate;
 mod models;
 mod out;
@@ -62,7 +61,7 @@ enum Command {
     /// Send traffic to try the system with
     Demo(demo::Demo),
     /// Ask the service in this container whether it is ready
-    Healthcheck(healthcheck::Healthcheck),
+    Healthcheck(platform::Healthcheck),
 }
 
 impl settings::Check for Cli {
@@ -100,7 +99,7 @@ fn main() -> std::process::ExitCode {
             Command::Config(config) => config.run::<Cli>(),
             Command::Certs(certs) => certs.run(),
             Command::Demo(demo) => demo.run().await,
-            Command::Healthcheck(healthcheck) => healthcheck.run().await,
+            Command::Healthcheck(healthcheck) => healthcheck.ask().await.and_then(out::line),
         }
     });
     platform::shutdown::exit(out::ended(done))

@@ -27,7 +27,7 @@ use futures::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::retry::Backoff;
 use platform::shutdown::Interrupted;
-use platform::{error_line, one_line};
+use platform::{error_line, one_line, root_cause};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 use tokio::time::MissedTickBehavior;
@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use self::deadline::{Deadline, Failure, PauseTooLong, ServerAbsent};
 use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, ErrorResponse, WrongServer, read_error, root};
+use crate::client::{Client, ClientArgs, ErrorResponse, WrongServer, read_error};
 use crate::out;
 
 /// Sends images, videos, or folders of them, or the frames of a live camera
@@ -288,7 +288,7 @@ async fn body<T: DeserializeOwned>(response: reqwest::Response) -> Tried<T> {
     let broken = |reason: String| Ok(Err(Failure::Unanswered(format!("the response broke off: {reason}"))));
     let bytes = match response.bytes().await {
         Ok(bytes) => bytes,
-        Err(error) => return broken(root(&error)),
+        Err(error) => return broken(root_cause(&error)),
     };
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Ok(value)),

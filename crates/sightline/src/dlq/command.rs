@@ -7,11 +7,10 @@ use bus::Bus;
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use contracts::TopicRole;
-use platform::{error_line, one_line};
+use platform::{error_line, one_line, root_cause};
 use serde::de::DeserializeOwned;
 
 use super::{Letter, Redriven};
-use crate::client::root;
 use crate::out;
 use crate::topics::kafka;
 
@@ -125,7 +124,7 @@ impl BusArgs {
         let url = format!("http://{}/{path}", self.admin_addr);
         let request = reqwest::Client::new().request(method, &url).timeout(Duration::from_secs(300));
         let response = request.send().await.map_err(|error| {
-            let (address, cause) = (&self.admin_addr, root(&error));
+            let (address, cause) = (&self.admin_addr, root_cause(&error));
             anyhow::anyhow!(
                 "SIGHTLINE_ADMIN_ADDR: {address} cannot be reached: {cause}; start `sightline up`, or set SIGHTLINE_KAFKA_BROKERS"
             )

@@ -19,6 +19,14 @@ alert-stream:
   values: alertStream
   kind: Deployment
   needs: [kafka, database, redis, adminToken, otlp]
+{{- if .Values.camera.enabled }}
+# One pod: two would send the frames of each camera twice. Nobody calls it.
+camera:
+  values: camera
+  kind: Deployment
+  alone: true
+  needs: [cameras]
+{{- end }}
 migrate:
   kind: Job
   needs: [database, mongodb]

@@ -22,12 +22,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
+{{/* The image of the values `image`. */}}
 {{- define "sightline.image" -}}
-{{- with .Values.image -}}
+{{- $version := .root.Chart.AppVersion }}
+{{- with .image -}}
 {{- if .digest -}}
 {{ .repository }}@{{ .digest }}
 {{- else -}}
-{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{ .repository }}:{{ .tag | default $version }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,5 +1,6 @@
 {{/*
-The pod of a component: `root`, `component`, `command`, `env` (its own environment), `state` (the volume of its state, if any).
+The pod of a component: `root`, `component`, `command`, `env` (its own environment), `state` (the volume of its state, if any), `secret`
+(name and keys of a Secret of its own, which it gets in the place of the common one and of the further files).
 It passes Pod Security "restricted".
 */}}
 {{- define "sightline.pod" -}}
@@ -10,7 +11,9 @@ It passes Pod Security "restricted".
 enableServiceLinks: false
 automountServiceAccountToken: false
 {{- if $isService }}
+{{- if not $component.alone }}
 serviceAccountName: {{ include "sightline.name" .root }}
+{{- end }}
 terminationGracePeriodSeconds: {{ include "sightline.stopSeconds" .root }}
 {{- else }}
 restartPolicy: OnFailure
@@ -52,7 +55,7 @@ securityContext:
 containers:
   # The same name in every pod, so that one kustomize patch can change all of them.
   - name: sightline
-    image: {{ include "sightline.image" .root }}
+    image: {{ include "sightline.image" (dict "root" .root "image" ($values.image | default .root.Values.image)) }}
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     command: {{ .command | toJson }}
     env:
@@ -113,7 +116,7 @@ readinessProbe:
 {{- define "sightline.mounts" -}}
 {{- $needs := (get (include "sightline.components" .root | fromYaml) .component).needs -}}
 - {name: tmp, mountPath: /tmp}
-{{- if include "sightline.secretKeys" . | fromJsonArray }}
+{{- if or .secret (include "sightline.secretKeys" . | fromJsonArray) }}
 - {name: secrets, mountPath: /run/secrets/sightline, readOnly: true}
 {{- end }}
 {{- if and .root.Values.kafka.topicsConfigMap (has "kafka" $needs) }}
@@ -125,7 +128,7 @@ readinessProbe:
 {{- if .state }}
 - {name: state, mountPath: /var/lib/sightline}
 {{- end }}
-{{- range .root.Values.files }}
+{{- range ternary (list) .root.Values.files (not (empty .secret)) }}
 - {name: {{ .name }}, mountPath: {{ .mountPath }}, readOnly: true}
 {{- end }}
 {{- end }}
@@ -134,10 +137,11 @@ readinessProbe:
 {{- $needs := (get (include "sightline.components" .root | fromYaml) .component).needs -}}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
-{{- with include "sightline.secretKeys" . | fromJsonArray }}
+{{- $secret := .secret | default (dict "name" .root.Values.secret.name "keys" (include "sightline.secretKeys" . | fromJsonArray)) }}
+{{- with $secret.keys }}
 - name: secrets
   secret:
-    secretName: {{ $.root.Values.secret.name }}
+    secretName: {{ $secret.name }}
     # Octal 0440: the program reads it as a member of the group fsGroup.
     defaultMode: 288
     items:
@@ -157,7 +161,7 @@ readinessProbe:
 - name: state
   emptyDir: {sizeLimit: 64Mi}
 {{- end }}
-{{- range .root.Values.files }}
+{{- range ternary (list) .root.Values.files (not (empty .secret)) }}
 - name: {{ .name }}
   {{- if .secret }}
   secret: {secretName: {{ .secret }}, defaultMode: 288}

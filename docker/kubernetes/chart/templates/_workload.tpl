@@ -12,7 +12,9 @@ metadata:
   labels:
     {{- include "sightline.labels" . | nindent 4 }}
 spec:
-  {{- if eq $values.autoscaling.kind "none" }}
+  {{- if $component.alone }}
+  replicas: 1
+  {{- else if eq $values.autoscaling.kind "none" }}
   replicas: {{ $values.replicas }}
   {{- end }}
   selector:
@@ -26,6 +28,8 @@ spec:
   persistentVolumeClaimRetentionPolicy: {whenScaled: Delete, whenDeleted: Delete}
   volumeClaimTemplates: {{ . | toJson }}
   {{- end }}
+  {{- else if $component.alone }}
+  strategy: {type: Recreate}
   {{- else }}
   strategy:
     type: RollingUpdate

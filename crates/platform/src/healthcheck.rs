@@ -1,6 +1,7 @@
-//! `sightline healthcheck`: asks the probe port of the service in the same container, so that an image needs no other client.
+//! The subcommand `healthcheck` of `sightline` and of `camera`: asks the probe port of the service in the same container, so that an
+//! image needs no other client.
 //!
-//! Prints one line: what the service answers, or on standard error why it is not ready. The exit status is 0 or 1.
+//! The program prints one line: what the service answers, or on standard error why it is not ready. The exit status is 0 or 1.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,12 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use platform::http::reachable;
-use platform::one_line;
 use serde::Deserialize;
 
-use crate::client::root;
-use crate::out;
+use crate::http::reachable;
+use crate::{one_line, root_cause};
 
 /// Asks the service in this container whether it is ready; the exit status is 0 or 1
 #[derive(Debug, Args)]
@@ -41,20 +40,23 @@ struct Answer {
 }
 
 impl Healthcheck {
-    /// Runs the command and prints the result.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Asks, and returns the line of a service that is ready.
+    ///
+    /// # Errors
+    /// When the service is not ready, or does not answer.
+    pub async fn ask(self) -> anyhow::Result<String> {
         let url = self.url()?;
         // The port is on this machine, and a proxy in the environment is for others.
         let client = reqwest::Client::builder().no_proxy().timeout(self.timeout).build()?;
         let response = client.get(&url).send().await.map_err(|error| match error.is_timeout() {
             true => anyhow::anyhow!("{url} did not answer within {:?}", self.timeout),
-            false => anyhow::anyhow!("{url} cannot be reached: {}", root(&error)),
+            false => anyhow::anyhow!("{url} cannot be reached: {}", root_cause(&error)),
         })?;
         let is_success = response.status().is_success();
         let answer: Answer =
             response.json().await.with_context(|| format!("{url} is not the probe port of a service"))?;
         let text = answer.one_line();
-        if is_success { out::line(text) } else { bail!("{text}") }
+        if is_success { Ok(text) } else { bail!("{text}") }
     }
 
     fn url(&self) -> anyhow::Result<String> {
