@@ -41,7 +41,7 @@ pub struct VideoArgs {
     #[arg(long, value_name = "TIME")]
     captured_at: Option<Timestamp>,
 
-    /// Pass over frames in which nothing moves [default: on for live cameras, off for videos]
+    /// Skip frames in which nothing moves [default: on for live cameras, off for videos]
     #[arg(long, value_name = "on|off", value_parser = settings::on_off())]
     motion_gate: Option<bool>,
 }
