@@ -60,11 +60,12 @@ async fn send(
 ) -> anyhow::Result<()> {
     source.check()?;
     let watch = Arc::new(Watch::new(stop.clone()));
-    let ended = stop.child_token();
+    // Not that of the stop: what was sent until the end is reported after it.
+    let ended = CancellationToken::new();
     let (shared, source_of_bar) = (Arc::clone(status), source.clone());
     let bar = progress::show(source_of_bar, Arc::clone(status), ended.clone());
     let running = async {
-        let result = run_source(api, source, status, &watch, Some(patience)).await;
+        let result = run_source(api, source, status, &watch, None, Some(patience)).await;
         ended.cancel();
         result
     };
@@ -84,15 +85,16 @@ fn print(source: &SourceConfig, counts: &Snapshot, error: Option<&anyhow::Error>
     }
     let line = if json {
         let (stream, sent, refused) = (&source.stream, frames_sent, frames_refused);
+        let error = error.map(|error| redact(&format!("{error:#}")));
         let counts = json!({"source": name, "stream": stream, "frames_sent": sent, "frames_refused": refused,
-            "frames_damaged": frames_damaged, "frames_skipped": frames_skipped, "frames_dropped": frames_dropped, "error": error.map(|error| redact(&format!("{error:#}")))});
+            "frames_damaged": frames_damaged, "frames_skipped": frames_skipped, "frames_dropped": frames_dropped, "error": error});
         counts.to_string()
     } else {
         let mut line = format!("{name}: {frames_sent} frames acknowledged in stream {}", source.stream);
         for (count, what) in [
             (frames_refused, "refused"),
             (frames_damaged, "damaged"),
-            (frames_skipped, "without movement passed over"),
+            (frames_skipped, "without movement skipped"),
             (frames_dropped, "dropped because the server was too slow"),
         ] {
             if *count > 0 {

@@ -127,6 +127,9 @@ def main():
         for camera in (first, second, digest):
             camera.kill()
     assert not subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True).stdout
+    # The last report comes after the last frame. One frame may have arrived without an answer.
+    told, arrived = states["second"][-1]["frames_sent"], len(frames["second"])
+    assert arrived - 1 <= told <= arrived, f"the last report has {told} frames of {arrived}"
     print("all processes ended with the program")
 
 
