@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
+use platform::sending::{ABSENT_LIMIT, BUSY_LIMIT};
 use platform::{error_line, one_line};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,6 @@ use crate::status::{Snapshot, Status};
 use crate::task::Task;
 use crate::video::Watch;
 use crate::{progress, reports, run_source};
-
-/// Time limits without `--wait`: those of images.
-const ABSENT_LIMIT: Duration = Duration::from_secs(15);
-const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Exit status after a signal, as shells have it.
 const INTERRUPTED: u8 = 130;

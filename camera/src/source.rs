@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use contracts::{DetectorName, StreamName};
 use jiff::Timestamp;
+use platform::sending::FPS;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, LiveUrl, Tls};
@@ -16,9 +17,6 @@ pub use values::{SecretText, Size, WhenSlow};
 
 use crate::redact::redact;
 
-/// Values of `fps`. The least is a frame in about a day.
-const LEAST_FPS: f64 = 0.000_01;
-const MOST_FPS: f64 = 1000.0;
 /// Values of `stall_seconds`.
 const STALL: std::ops::RangeInclusive<u64> = 2..=3600;
 const STALL_DEFAULT: Duration = Duration::from_secs(10);
@@ -106,8 +104,8 @@ impl SourceConfig {
     /// # Errors
     /// When a value is impossible.
     pub fn check(&self) -> anyhow::Result<()> {
-        let fps = self.fps.is_none_or(|fps| (LEAST_FPS..=MOST_FPS).contains(&fps));
-        ensure!(fps, "fps: it must be a number from {LEAST_FPS} to {MOST_FPS}");
+        let fps = self.fps.is_none_or(|fps| FPS.contains(&fps));
+        ensure!(fps, "fps: it must be a number from {} to {}", FPS.start(), FPS.end());
         let (least, most) = (STALL.start(), STALL.end());
         ensure!(
             self.stall_seconds.is_none_or(|stall| STALL.contains(&stall)),

@@ -296,7 +296,7 @@ fn failure(error: Error, watch: &Watch, limit: Duration, address: &Address) -> F
 }
 
 fn not_accepted(told: &str) -> Failure {
-    let advice = "name its authority with tls_ca_file, or turn the check off with tls_verify: false";
+    let advice = "name its authority (tls_ca_file), or turn the check off (tls_verify)";
     Failure::Other(format!("its certificate is not accepted ({told}); {advice}"))
 }
 
