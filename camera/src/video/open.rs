@@ -9,7 +9,7 @@ use std::ptr;
 
 use ffmpeg_next::ffi::{
     AVDictionary, AVFormatContext, AVIOContext, av_dict_free, av_dict_set, avformat_alloc_context,
-    avformat_close_input, avformat_find_stream_info, avformat_open_input,
+    avformat_close_input, avformat_find_stream_info, avformat_free_context, avformat_open_input,
 };
 use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, codec, decoder, format};
@@ -78,8 +78,8 @@ pub(super) fn open(
     mut interrupts: impl FnMut() -> bool + Send + 'static,
 ) -> Result<format::context::Input, Error> {
     let name = CString::new(address.for_ffmpeg()).map_err(|_| Error::InvalidData)?;
-    let tls = match address {
-        Address::Live(live) => Some(live.tls()),
+    let tls_options = match address {
+        Address::Live(live) => Some(tls_options(live.tls()).ok_or(Error::InvalidData)?),
         Address::File(_) => None,
     };
     // SAFETY: FFmpeg allocates the context, and frees it when opening fails. The callback lives as long as the returned context, which has
@@ -89,7 +89,11 @@ pub(super) fn open(
         if context.is_null() {
             return Err(Error::Other { errno: ffmpeg_next::error::ENOMEM });
         }
-        let opener = tls.and_then(|tls| Opener::new(context, tls)).map(Box::new);
+        let Some(of_ffmpeg) = (*context).io_open else {
+            avformat_free_context(context);
+            return Err(Error::Bug);
+        };
+        let opener = tls_options.map(|options| Box::new(Opener { of_ffmpeg, options }));
         if let Some(opener) = &opener {
             (*context).opaque = ptr::from_ref::<Opener>(opener).cast_mut().cast();
             (*context).io_open = Some(open_address);
@@ -126,17 +130,13 @@ unsafe fn find_streams(context: *mut AVFormatContext) -> c_int {
     }
 }
 
-impl Opener {
-    /// `None` if FFmpeg has no function for this, which does not happen.
-    unsafe fn new(context: *mut AVFormatContext, tls: &Tls) -> Option<Self> {
-        // SAFETY: the context was allocated just before.
-        let of_ffmpeg = unsafe { (*context).io_open }?;
-        let mut options = vec![(c"tls_verify", if tls.verify { c"1" } else { c"0" }.to_owned())];
-        if let Some(path) = &tls.ca_file {
-            options.push((c"ca_file", CString::new(path.as_os_str().as_encoded_bytes()).ok()?));
-        }
-        Some(Self { of_ffmpeg, options })
+/// `None` for a path that C cannot express.
+fn tls_options(tls: &Tls) -> Option<Vec<(&'static CStr, CString)>> {
+    let mut options = vec![(c"tls_verify", if tls.verify { c"1" } else { c"0" }.to_owned())];
+    if let Some(path) = &tls.ca_file {
+        options.push((c"ca_file", CString::new(path.as_os_str().as_encoded_bytes()).ok()?));
     }
+    Some(options)
 }
 
 unsafe extern "C" fn open_address(
