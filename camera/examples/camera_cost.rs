@@ -39,7 +39,7 @@ fn measure(path: &str, fps: f64) -> anyhow::Result<()> {
         decoding += cpu() - begun;
         let Some(time) = next else { break };
         (decoded, end) = (decoded + 1, time);
-        if !pace.is_due(time) {
+        if !pace.is_due(time, SignedDuration::ZERO) {
             continue;
         }
         due += 1;

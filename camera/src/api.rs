@@ -10,7 +10,7 @@ use platform::{one_line, root_cause};
 use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::queue::Picture;
+use crate::queue::Image;
 use crate::redact::redact;
 use crate::source::SecretText;
 
@@ -95,20 +95,15 @@ impl Api {
     }
 
     /// Sends an image; returns after the server has stored it. The key makes it safe to repeat.
-    pub async fn send(
-        &self,
-        stream: &StreamName,
-        detectors: &[DetectorName],
-        picture: &Picture,
-    ) -> Result<(), Refusal> {
-        let mut query = vec![("stream", stream.to_string()), ("captured_at", picture.captured_at.to_string())];
+    pub async fn send(&self, stream: &StreamName, detectors: &[DetectorName], image: &Image) -> Result<(), Refusal> {
+        let mut query = vec![("stream", stream.to_string()), ("captured_at", image.captured_at.to_string())];
         if !detectors.is_empty() {
             let names: Vec<&str> = detectors.iter().map(DetectorName::as_str).collect();
             query.push(("detectors", names.join(",")));
         }
         let request = self.authorised(self.http.post(self.url("/v1/frames")).query(&query));
-        let request = request.header("content-type", "image/jpeg").header("idempotency-key", &picture.key);
-        match request.body(picture.jpeg.clone()).send().await {
+        let request = request.header("content-type", "image/jpeg").header("idempotency-key", &image.key);
+        match request.body(image.jpeg.clone()).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => Err(refusal(response).await),
             Err(error) => Err(self.unanswered(&error)),

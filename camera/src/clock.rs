@@ -27,9 +27,9 @@ impl Clock {
         Self { anchor: Anchor::File(begins), last: None }
     }
 
-    /// The clock of a live source.
-    pub const fn live() -> Self {
-        Self { anchor: Anchor::Live(None), last: None }
+    /// The clock of a live source, of which an earlier process had frames until `after`.
+    pub const fn live(after: Option<Timestamp>) -> Self {
+        Self { anchor: Anchor::Live(None), last: after }
     }
 
     /// A live source was connected again, and its clock may begin anew.
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn late_arrivals_do_not_disturb_a_live_clock() {
-        let mut clock = Clock::live();
+        let mut clock = Clock::live(None);
         let arrivals = [(5000, 0), (5040, 300), (5080, 310), (5120, 120)];
         let times = arrivals.map(|(time, arrival)| clock.capture_time(ms(time), at(arrival)));
         assert_eq!(times, [0, 40, 80, 120].map(at));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_or_drifts_by_a_second_is_anchored_anew() {
-        let mut clock = Clock::live();
+        let mut clock = Clock::live(None);
         clock.capture_time(ms(5000), at(0));
         assert_eq!(clock.capture_time(ms(90_000), at(40)), at(40), "a jump");
         assert_eq!(clock.capture_time(ms(90_040), at(80)), at(80));
@@ -108,13 +108,16 @@ mod tests {
 
     #[test]
     fn capture_times_never_go_backwards() {
-        let mut clock = Clock::live();
+        let mut clock = Clock::live(None);
         let mut last = Timestamp::MIN;
         for (time, arrival) in [(5000, 1000), (0, 900), (0, 800), (60_000, 700), (40, 2000), (40, 2000)] {
             let captured = clock.capture_time(ms(time), at(arrival));
             assert!(captured > last, "{captured} after {last}");
             last = captured;
         }
+        // Also not when the process of a source is started again within a second.
+        let mut again = Clock::live(Some(last));
+        assert!(again.capture_time(ms(0), at(1500)) > last);
         let mut file = Clock::of_file(at(0));
         assert_eq!(file.capture_time(ms(80), at(0)), at(80));
         assert!(file.capture_time(ms(40), at(0)) > at(80));

@@ -1,5 +1,6 @@
 //! Settings of the camera program.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use reqwest::Url;
 use settings::Secret;
 
 use crate::api::Server;
-use crate::source::{Cameras, SecretText};
+use crate::source::{Cameras, SecretText, SourceConfig};
 
 /// The sources, and the server that gets their frames.
 #[derive(Debug, Clone, Args)]
@@ -51,6 +52,16 @@ impl Config {
         Ok(Server { url: server.to_string(), token: SecretText::from(token.clone()), cacert, cert, key })
     }
 
+    /// What is unsafe about the file of the list, if anything is.
+    pub fn warning(&self, cameras: &Cameras) -> Option<String> {
+        let path = self.cameras.as_ref()?;
+        let has_secret = cameras.cameras.iter().any(SourceConfig::has_secret);
+        let mode = std::fs::metadata(path).ok()?.permissions().mode();
+        let path = path.display();
+        (has_secret && mode & 0o077 != 0)
+            .then(|| format!("{path} has a password, and others than its owner can read it: run chmod 600 {path}"))
+    }
+
     /// The list of cameras.
     ///
     /// # Errors
@@ -59,5 +70,31 @@ impl Config {
         let path: &Path = settings::required(self.cameras.as_deref(), "SIGHTLINE_CAMERAS", "cameras.yaml")?;
         let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
         Cameras::parse(&text).with_context(|| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_with_a_password_that_others_can_read_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cameras.yaml");
+        let server = "http://127.0.0.1:8080".parse().unwrap();
+        let config = Config { cameras: Some(path.clone()), server, token: None, cacert: None, cert: None, key: None };
+        let warning = |source: &str, mode: u32| {
+            std::fs::write(&path, format!("cameras: [{{stream: gate, {source}}}]")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            config.warning(&config.cameras().unwrap())
+        };
+        for secret in
+            ["url: 'rtsp://b/', password: hidden", "url: 'rtsp://a:hidden@b/'", "url: 'http://b/live?token=hidden'"]
+        {
+            let text = warning(secret, 0o640).unwrap();
+            assert!(text.contains("chmod 600") && !text.contains("hidden"), "{text}");
+            assert_eq!(warning(secret, 0o600), None);
+        }
+        assert_eq!(warning("url: 'rtsp://b/'", 0o644), None);
     }
 }

@@ -1,23 +1,31 @@
-//! The motion gate: passes over frames in which nothing moves, before they are encoded and sent.
+//! The motion gate: skips frames in which nothing moves, before they are encoded and sent.
 //!
-//! A frame is compared with the last one that was passed on, and not with the one before it, so slow movement adds up. Both are
-//! reduced to a few hundred pixels across, luma only, and compared in small blocks: an object that moves changes some blocks much, while
-//! noise changes all a little. A light that changes everywhere by the same amount is subtracted, and slow changes of light are
-//! adopted. What the gate cannot judge it passes on; every few seconds it passes a frame in any case.
+//! A frame is compared with the last one that was sent, and not with the one before it, so slow movement adds up. Both are reduced to a
+//! few hundred pixels across, luma only, and compared in small blocks: an object that moves changes some blocks much, while noise
+//! changes all a little. A light that changes everywhere by the same amount is subtracted, and slow changes of light are adopted.
+//!
+//! After a strong movement, frames are sent for a moment even if they differ little. A film that was shown at another rate repeats
+//! frames in the middle of a movement, and a detector that sees an object barely may find it in such a frame only.
+//!
+//! What the gate cannot judge is sent, and every few seconds a frame is sent in any case.
 
 use jiff::SignedDuration;
 
-/// Width of the reduced picture, about.
+/// Width of the reduced image, about.
 const WIDTH: usize = 320;
-/// Side of a block of the reduced picture.
+/// Side of a block of the reduced image.
 const BLOCK: usize = 4;
+/// Parts of a level in which means are kept.
+const PARTS: i32 = 16;
 /// Change of a block's mean, of 255, that counts as movement.
-const CHANGE: i32 = 12;
-/// Number of changed blocks that are movement.
-const BLOCKS: usize = 2;
-/// Change of the whole picture, of 255, that is no longer light but another picture.
-const OTHER_PICTURE: i32 = 40;
-/// A frame is passed on after this time, whatever it shows.
+const CHANGE: i32 = 14 * PARTS;
+/// Change of a block's mean after which frames are sent for a moment.
+const STRONG_CHANGE: i32 = 2 * CHANGE;
+/// Time for which frames are sent after a strong movement.
+const HOLD: SignedDuration = SignedDuration::from_millis(300);
+/// Change of the whole image that is no longer light but another image.
+const OTHER_IMAGE: i32 = 40 * PARTS;
+/// A frame is sent after this time, whatever it shows.
 const REFRESH: SignedDuration = SignedDuration::from_secs(5);
 /// The reference adopts a change of light by one level in this time: too slow to adopt an object before the refresh.
 const ADOPTION: SignedDuration = SignedDuration::from_millis(1000);
@@ -27,23 +35,31 @@ const ADOPTION: SignedDuration = SignedDuration::from_millis(1000);
 pub struct Gate {
     /// Width and height of the frames.
     size: (usize, usize),
-    /// The block means of the last frame that was passed on, in sixteenths, adapted since then.
+    /// The block means of the last frame that was sent, in sixteenths, adapted since then.
     reference: Vec<i32>,
     current: Vec<i32>,
     sums: Vec<u32>,
+    /// Times on the stream's clock.
     passed_at: Option<SignedDuration>,
+    strongly_moved_at: Option<SignedDuration>,
     adopted_at: SignedDuration,
 }
-
-/// Parts of a level in which means are kept.
-const PARTS: i32 = 16;
 
 impl Gate {
     /// Whether the frame with this luma plane shows something new, and is to be sent.
     pub fn passes(&mut self, luma: &[u8], size: (usize, usize), time: SignedDuration) -> bool {
         self.reduce(luma, size);
-        let shows_new = self.size != size || self.moves() || self.is_time_to_refresh(time);
-        if shows_new {
+        let change = if self.size == size { self.largest_change() } else { i32::MAX };
+        // The first frame of a source is no movement.
+        if change >= STRONG_CHANGE && self.passed_at.is_some() {
+            self.strongly_moved_at = Some(time);
+        }
+        // A clock that was set back is no reason to skip.
+        let is_over = |since: Option<SignedDuration>, limit| {
+            since.is_none_or(|since| time < since || time.saturating_sub(since) >= limit)
+        };
+        let passes = change >= CHANGE || !is_over(self.strongly_moved_at, HOLD) || is_over(self.passed_at, REFRESH);
+        if passes {
             self.size = size;
             std::mem::swap(&mut self.reference, &mut self.current);
             self.passed_at = Some(time);
@@ -51,12 +67,7 @@ impl Gate {
         } else {
             self.adopt(time);
         }
-        shows_new
-    }
-
-    fn is_time_to_refresh(&self, time: SignedDuration) -> bool {
-        // Also when the stream's clock was set back.
-        self.passed_at.is_none_or(|passed| time < passed || time.saturating_sub(passed) >= REFRESH)
+        passes
     }
 
     /// The means of all blocks of the frame into `current`.
@@ -79,19 +90,20 @@ impl Gate {
         }
     }
 
-    fn moves(&self) -> bool {
+    /// The change of the block that changed most, beside the change of light; the highest number for another image.
+    fn largest_change(&self) -> i32 {
         if self.current.len() != self.reference.len() || self.current.is_empty() {
-            return true;
+            return i32::MAX;
         }
         let light = self.change_of_light();
-        if light.abs() > OTHER_PICTURE * PARTS {
-            return true;
+        if light.abs() > OTHER_IMAGE {
+            return i32::MAX;
         }
-        let differences = self.current.iter().zip(&self.reference).map(|(now, before)| now - before - light);
-        differences.filter(|difference| difference.abs() >= CHANGE * PARTS).nth(BLOCKS - 1).is_some()
+        let changes = self.current.iter().zip(&self.reference).map(|(now, before)| (now - before - light).abs());
+        changes.max().unwrap_or(i32::MAX)
     }
 
-    /// The median change of the blocks: most of a picture stands still.
+    /// The median change of the blocks: most of an image stands still.
     fn change_of_light(&self) -> i32 {
         let mut changes: Vec<i32> =
             self.current.iter().zip(&self.reference).map(|(now, before)| now - before).collect();
@@ -121,8 +133,8 @@ mod tests {
 
     const SIZE: (usize, usize) = (640, 360);
 
-    /// A grey picture with some texture, noise that depends on `seed`, and a square.
-    fn picture(light: i32, seed: u64, square: Option<(usize, usize, usize)>) -> Vec<u8> {
+    /// A grey image with some texture, noise that depends on `seed`, and a square.
+    fn image(light: i32, seed: u64, square: Option<(usize, usize, usize)>) -> Vec<u8> {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut pixels = Vec::with_capacity(SIZE.0 * SIZE.1);
         for y in 0..SIZE.1 {
@@ -149,38 +161,56 @@ mod tests {
     #[test]
     fn a_still_scene_passes_once_in_a_refresh() {
         let mut gate = Gate::default();
-        let passed = (0..100).filter(|n| gate.passes(&picture(0, *n, None), SIZE, ms(*n as i64 * 200))).count();
+        let passed = (0..100).filter(|n| gate.passes(&image(0, *n, None), SIZE, ms(*n as i64 * 200))).count();
         assert_eq!(passed, 4, "20 s have four refreshes");
     }
 
     #[test]
     fn light_that_changes_everywhere_is_no_movement() {
         let mut gate = Gate::default();
-        gate.passes(&picture(0, 1, None), SIZE, ms(0));
-        let passed = (1..20).filter(|n| gate.passes(&picture(*n as i32, *n, None), SIZE, ms(*n as i64 * 200))).count();
+        gate.passes(&image(0, 1, None), SIZE, ms(0));
+        let passed = (1..20).filter(|n| gate.passes(&image(*n as i32, *n, None), SIZE, ms(*n as i64 * 200))).count();
         assert_eq!(passed, 0);
-        assert!(gate.passes(&picture(90, 50, None), SIZE, ms(4200)), "somebody switched the light on");
+        assert!(gate.passes(&image(90, 50, None), SIZE, ms(4200)), "somebody switched the light on");
     }
 
     #[test]
     fn a_small_object_passes_when_it_appears_moves_and_leaves() {
         let mut gate = Gate::default();
-        gate.passes(&picture(0, 1, None), SIZE, ms(0));
+        gate.passes(&image(0, 1, None), SIZE, ms(0));
         let side = 24;
-        assert!(gate.passes(&picture(0, 2, Some((300, 200, side))), SIZE, ms(200)));
-        assert!(!gate.passes(&picture(0, 3, Some((300, 200, side))), SIZE, ms(400)));
-        assert!(gate.passes(&picture(0, 4, Some((312, 200, side))), SIZE, ms(600)));
-        assert!(gate.passes(&picture(0, 5, None), SIZE, ms(800)));
+        assert!(gate.passes(&image(0, 2, Some((300, 200, side))), SIZE, ms(1000)));
+        assert!(!gate.passes(&image(0, 3, Some((300, 200, side))), SIZE, ms(1400)));
+        assert!(gate.passes(&image(0, 4, Some((312, 200, side))), SIZE, ms(2000)));
+        assert!(gate.passes(&image(0, 5, None), SIZE, ms(3000)));
+    }
+
+    #[test]
+    fn frames_pass_for_a_moment_after_a_strong_movement() {
+        let mut gate = Gate::default();
+        gate.passes(&image(0, 1, None), SIZE, ms(0));
+        let square = Some((300, 200, 24));
+        assert!(gate.passes(&image(0, 2, square), SIZE, ms(1000)));
+        let passed = [1040, 1200, 1280, 1320, 1400].map(|time| gate.passes(&image(0, 3, square), SIZE, ms(time)));
+        assert_eq!(passed, [true, true, true, false, false]);
+        // A change that is only just movement passes, and no frame after it.
+        let light_square = |n: i64| {
+            let mut pixels = image(0, 4, square);
+            (200..224).for_each(|y| pixels[y * SIZE.0..][300..324].iter_mut().for_each(|pixel| *pixel += 20 * n as u8));
+            pixels
+        };
+        assert!(gate.passes(&light_square(1), SIZE, ms(2000)));
+        assert!(!gate.passes(&light_square(1), SIZE, ms(2040)));
     }
 
     #[test]
     fn slow_movement_adds_up() {
         let mut gate = Gate::default();
-        gate.passes(&picture(0, 1, Some((300, 200, 24))), SIZE, ms(0));
+        gate.passes(&image(0, 1, Some((300, 200, 24))), SIZE, ms(0));
         // Two pixels a second.
         let first = (1..25).find(|n| {
             let left = 300 + *n as usize * 2 / 5;
-            gate.passes(&picture(0, *n, Some((left, 200, 24))), SIZE, ms(*n as i64 * 200))
+            gate.passes(&image(0, *n, Some((left, 200, 24))), SIZE, ms(*n as i64 * 200))
         });
         assert!(first.is_some_and(|n| n <= 20), "{first:?}: after half of its width at the latest");
     }

@@ -9,9 +9,10 @@
 //!
 //! In: video files, and cameras that speak RTSP, MJPEG or HLS. Out: JPEG images with capture times, in order within a stream.
 //!
-//! Guarantees: a process that crashes or hangs takes no other camera with it. A live source is opened again without end. Capture times of
-//! a stream never go backwards. The frames of a file have the same keys each time, so that a half-sent file that is sent again makes
-//! no frame twice. No credential is in a log line, an error, a reported state or the list of processes.
+//! Guarantees: a process that crashes or hangs takes no other camera with it. A live source is opened again without end. Capture times of a
+//! stream never go backwards. The certificate of a camera is checked unless that is turned off. The frames of a file have the same keys
+//! each time, so that a half-sent file that is sent again makes no frame twice. No credential is in a log line, an error, a reported state
+//! or the list of processes.
 //!
 //! This is the only crate that links FFmpeg (`docs/decisions/ffmpeg.md`), and a program of its own: the command runs without it.
 
@@ -34,11 +35,13 @@ mod source_process;
 mod status;
 mod supervisor;
 mod task;
+mod tunnel;
 mod video;
 
 use std::sync::Arc;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use platform::Health;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -76,7 +79,7 @@ pub async fn run(cameras: Cameras, server: Server, api: Arc<Api>, stop: Cancella
     Ok(())
 }
 
-/// Runs one source in this process.
+/// Runs one source in this process, of which an earlier process had frames until `after`.
 ///
 /// # Errors
 /// When a recording cannot be read to its end; with `patience`, when the server accepts nothing, or a live source cannot be opened.
@@ -85,29 +88,65 @@ pub async fn run_source(
     source: &SourceConfig,
     status: &Arc<Status>,
     watch: &Arc<Watch>,
+    after: Option<Timestamp>,
     patience: Option<Patience>,
 ) -> anyhow::Result<()> {
     let queue = Arc::new(Queue::new(Reader::when_slow(source)));
-    let (ended, reading) = oneshot::channel();
-    let thread = {
+    let read = {
         let (source, queue, status, watch) =
             (source.clone(), Arc::clone(&queue), Arc::clone(status), Arc::clone(watch));
-        move || {
-            let reader = Reader::new(source, Arc::clone(&queue), Arc::clone(&status), watch);
-            let result = reader.and_then(|reader| reader.run(patience.is_some()));
-            if let Err(error) = &result {
-                status.fail(&format!("{error:#}"), false);
-            }
-            queue.close();
-            // Nobody waits for it any more if sending failed.
-            drop(ended.send(result));
-        }
+        move || Reader::new(source, queue, status, watch, after).and_then(|reader| reader.run(patience.is_some()))
     };
-    // A thread of its own and not one of the runtime's: a decoder that hangs must not hold up the end of the process.
-    std::thread::Builder::new().name("reader".to_owned()).spawn(thread)?;
+    let reading = read_on_thread(&queue, read)?;
     sender::send_all(api, source, &queue, status, patience, watch.stop()).await?;
     if watch.stop().is_cancelled() {
         return Ok(());
     }
-    reading.await.context("the thread that reads panicked")?
+    let result = reading.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads it panicked")));
+    if let Err(error) = &result {
+        status.fail(&format!("{error:#}"), false);
+    }
+    result
+}
+
+/// Closes its queue in any case, also in a panic: otherwise the sender would wait for ever.
+struct CloseOnDrop(Arc<Queue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Reads on a thread of its own and not on one of the runtime's: a decoder that hangs must not hold up the end of the process. What is
+/// returned has an error after a panic.
+fn read_on_thread(
+    queue: &Arc<Queue>,
+    read: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> std::io::Result<oneshot::Receiver<anyhow::Result<()>>> {
+    let (ended, reading) = oneshot::channel();
+    let closing = CloseOnDrop(Arc::clone(queue));
+    let thread = move || {
+        let _closing = closing;
+        // Nobody waits for it any more if sending failed.
+        drop(ended.send(read()));
+    };
+    std::thread::Builder::new().name("reader".to_owned()).spawn(thread)?;
+    Ok(reading)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_that_reads_ends_the_source() {
+        let queue = Arc::new(Queue::new(WhenSlow::Wait));
+        let reading = read_on_thread(&queue, || panic!("a test")).unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), queue.next()).await;
+        assert!(next.unwrap().is_none(), "the queue is closed");
+        assert!(reading.await.is_err());
+    }
 }

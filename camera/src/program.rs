@@ -93,7 +93,11 @@ async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationTok
     let serving = stop.child_token();
     let running = async {
         let cameras = async {
-            let result = crate::run(config.cameras()?, server, api, stop.clone()).await;
+            let list = config.cameras()?;
+            if let Some(warning) = config.warning(&list) {
+                tracing::warn!("{warning}");
+            }
+            let result = crate::run(list, server, api, stop.clone()).await;
             serving.cancel();
             result
         };

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
+use platform::sending::{ABSENT_LIMIT, BUSY_LIMIT};
 use platform::{error_line, one_line};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,6 @@ use crate::status::{Snapshot, Status};
 use crate::task::Task;
 use crate::video::Watch;
 use crate::{progress, reports, run_source};
-
-/// Time limits without `--wait`: those of images.
-const ABSENT_LIMIT: Duration = Duration::from_secs(15);
-const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Exit status after a signal, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -60,11 +56,12 @@ async fn send(
 ) -> anyhow::Result<()> {
     source.check()?;
     let watch = Arc::new(Watch::new(stop.clone()));
-    let ended = stop.child_token();
+    // Not that of the stop: what was sent until the end is reported after it.
+    let ended = CancellationToken::new();
     let (shared, source_of_bar) = (Arc::clone(status), source.clone());
     let bar = progress::show(source_of_bar, Arc::clone(status), ended.clone());
     let running = async {
-        let result = run_source(api, source, status, &watch, Some(patience)).await;
+        let result = run_source(api, source, status, &watch, None, Some(patience)).await;
         ended.cancel();
         result
     };
@@ -84,15 +81,16 @@ fn print(source: &SourceConfig, counts: &Snapshot, error: Option<&anyhow::Error>
     }
     let line = if json {
         let (stream, sent, refused) = (&source.stream, frames_sent, frames_refused);
+        let error = error.map(|error| redact(&format!("{error:#}")));
         let counts = json!({"source": name, "stream": stream, "frames_sent": sent, "frames_refused": refused,
-            "frames_damaged": frames_damaged, "frames_skipped": frames_skipped, "frames_dropped": frames_dropped, "error": error.map(|error| redact(&format!("{error:#}")))});
+            "frames_damaged": frames_damaged, "frames_skipped": frames_skipped, "frames_dropped": frames_dropped, "error": error});
         counts.to_string()
     } else {
         let mut line = format!("{name}: {frames_sent} frames acknowledged in stream {}", source.stream);
         for (count, what) in [
             (frames_refused, "refused"),
             (frames_damaged, "damaged"),
-            (frames_skipped, "without movement passed over"),
+            (frames_skipped, "without movement skipped"),
             (frames_dropped, "dropped because the server was too slow"),
         ] {
             if *count > 0 {

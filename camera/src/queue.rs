@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// An image with what the server needs to know of it.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct Image {
     /// The JPEG file.
     pub jpeg: Bytes,
     /// When it was captured.
@@ -37,7 +37,7 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Picture>,
+    waiting: VecDeque<Image>,
     is_closed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Queue {
     }
 
     /// Adds an image. With [`WhenSlow::Wait`] it blocks while the queue is full, until the stop of `watch`.
-    pub fn push(&self, picture: Picture, watch: &Watch) -> Pushed {
+    pub fn push(&self, image: Image, watch: &Watch) -> Pushed {
         let mut state = self.lock();
         while self.when_full == WhenSlow::Wait && state.waiting.len() >= CAPACITY {
             watch.tick();
@@ -75,20 +75,20 @@ impl Queue {
         if is_full {
             state.waiting.pop_front();
         }
-        state.waiting.push_back(picture);
+        state.waiting.push_back(image);
         self.changed.notify_one();
         if is_full { Pushed::DroppedOldest } else { Pushed::Kept }
     }
 
     /// The oldest image; `None` after the queue was closed and emptied. Cancel-safe.
-    pub async fn next(&self) -> Option<Picture> {
+    pub async fn next(&self) -> Option<Image> {
         loop {
             let changed = self.changed.notified();
             {
                 let mut state = self.lock();
-                if let Some(picture) = state.waiting.pop_front() {
+                if let Some(image) = state.waiting.pop_front() {
                     self.space.notify_one();
-                    return Some(picture);
+                    return Some(image);
                 }
                 if state.is_closed {
                     return None;
@@ -118,14 +118,14 @@ mod tests {
 
     use super::*;
 
-    fn picture(number: i64) -> Picture {
-        Picture { jpeg: Bytes::new(), captured_at: Timestamp::from_second(number).unwrap(), key: number.to_string() }
+    fn image(number: i64) -> Image {
+        Image { jpeg: Bytes::new(), captured_at: Timestamp::from_second(number).unwrap(), key: number.to_string() }
     }
 
     #[tokio::test]
     async fn the_oldest_are_dropped_where_the_newest_matter() {
         let (queue, watch) = (Queue::new(WhenSlow::Drop), Watch::new(CancellationToken::new()));
-        let dropped = (0..11).filter(|n| queue.push(picture(*n), &watch) == Pushed::DroppedOldest).count();
+        let dropped = (0..11).filter(|n| queue.push(image(*n), &watch) == Pushed::DroppedOldest).count();
         queue.close();
         assert_eq!((dropped, queue.next().await.unwrap().key.as_str()), (3, "3"));
         let mut rest = 0;
@@ -133,7 +133,7 @@ mod tests {
             rest += 1;
         }
         assert_eq!(rest, 7);
-        assert_eq!(queue.push(picture(0), &watch), Pushed::Closed);
+        assert_eq!(queue.push(image(0), &watch), Pushed::Closed);
     }
 
     #[tokio::test]
@@ -142,19 +142,19 @@ mod tests {
         let (queue, watch) = (Arc::new(Queue::new(WhenSlow::Wait)), Arc::new(Watch::new(stop.clone())));
         let (sending, watching) = (Arc::clone(&queue), Arc::clone(&watch));
         let thread = tokio::task::spawn_blocking(move || {
-            let all = (0..30).all(|n| sending.push(picture(n), &watching) == Pushed::Kept);
+            let all = (0..30).all(|n| sending.push(image(n), &watching) == Pushed::Kept);
             sending.close();
             all
         });
         let mut seen = Vec::new();
-        while let Some(picture) = queue.next().await {
-            seen.push(picture.key.parse::<i64>().unwrap());
+        while let Some(image) = queue.next().await {
+            seen.push(image.key.parse::<i64>().unwrap());
         }
         assert!(thread.await.unwrap() && seen == (0..30).collect::<Vec<_>>(), "{seen:?}");
 
         let queue = Queue::new(WhenSlow::Wait);
-        (0..8).for_each(|n| assert_eq!(queue.push(picture(n), &watch), Pushed::Kept));
+        (0..8).for_each(|n| assert_eq!(queue.push(image(n), &watch), Pushed::Kept));
         stop.cancel();
-        assert_eq!(queue.push(picture(8), &watch), Pushed::Closed);
+        assert_eq!(queue.push(image(8), &watch), Pushed::Closed);
     }
 }

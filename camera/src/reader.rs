@@ -1,4 +1,4 @@
-//! Reads one source on a thread of its own: decodes, chooses frames, passes over still ones, encodes.
+//! Reads one source on a thread of its own: decodes, chooses frames, skips still ones, encodes.
 //!
 //! ```text
 //! Input ─▶ clock: capture time ─▶ pace: fps ─▶ planes, upright ─▶ gate ─▶ JPEG ─▶ queue
@@ -20,11 +20,11 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::pace::Pace;
-use crate::queue::{Picture, Pushed, Queue};
+use crate::queue::{Image, Pushed, Queue};
 use crate::recording::Recording;
 use crate::source::{Address, SourceConfig, WhenSlow};
 use crate::status::Status;
-use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted};
+use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted, last_error};
 
 /// Pauses before a live source is opened again. The longest is short enough for frames within ten seconds of its return.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -43,6 +43,28 @@ pub struct Reader {
     status: Arc<Status>,
     watch: Arc<Watch>,
     frames: Frames,
+    /// Our own clock begins here.
+    begun: Instant,
+    seen: Seen,
+}
+
+/// What was seen of a live source.
+#[derive(Default)]
+struct Seen {
+    /// When the first frame arrived.
+    first: Option<Instant>,
+    /// Time on the source's clock, of all connections together.
+    time: SignedDuration,
+    /// Time of the last frame of this connection.
+    last: Option<SignedDuration>,
+}
+
+/// Why reading has ended without a failure.
+enum End {
+    /// The source has no further frames.
+    OfSource,
+    /// It was read for the duration that is wanted.
+    OfDuration,
 }
 
 /// What turns decoded frames into images; it stays the same when a source is opened again.
@@ -57,7 +79,7 @@ struct Frames {
 }
 
 impl Reader {
-    /// A reader of a source. Reads a recording once, for its hash.
+    /// A reader of a source, of which an earlier process had frames until `after`. Reads a recording once, for its hash.
     ///
     /// # Errors
     /// When the source is not valid, or a recording cannot be read.
@@ -66,22 +88,23 @@ impl Reader {
         queue: Arc<Queue>,
         status: Arc<Status>,
         watch: Arc<Watch>,
+        after: Option<Timestamp>,
     ) -> anyhow::Result<Self> {
         let address = source.address()?;
         let recording = match &address {
-            Address::File(path) => Some(Recording::open(path, &source)?),
+            Address::File(path) => Some(Recording::open(path, &source, &watch)?),
             Address::Live(_) => None,
         };
         let frames = Frames {
-            clock: Clock::live(),
-            pace: Pace::new(source.fps),
+            clock: Clock::live(after),
+            pace: if address.is_live() { Pace::live(source.fps) } else { Pace::new(source.fps) },
             gate: source.motion_gate.unwrap_or(address.is_live()).then(Gate::default),
             planar: Planar::default(),
             planes: Planes::default(),
             encoder: Encoder::new()?,
             recording,
         };
-        Ok(Self { source, address, queue, status, watch, frames })
+        Ok(Self { source, address, queue, status, watch, frames, begun: Instant::now(), seen: Seen::default() })
     }
 
     /// What happens to the source's frames when the server is too slow.
@@ -115,9 +138,14 @@ impl Reader {
         self.frames.clock = Clock::of_file(begins.unwrap_or_else(Timestamp::now));
         let read = self.read(&mut input);
         self.status.damaged(input.damaged());
+        let decoded = self.status.snapshot().frames_decoded;
+        if read.is_ok() && decoded == 0 && input.damaged() > 0 {
+            let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
+            bail!("none of its frames can be decoded{told}");
+        }
         let is_part = self.source.start.is_some() || self.source.duration.is_some();
         match read {
-            Ok(()) => match input.ends_early(self.status.snapshot().frames_decoded).filter(|_| !is_part) {
+            Ok(_) => match input.ends_early(decoded).filter(|_| !is_part) {
                 Some(short) => bail!(short),
                 None => Ok(()),
             },
@@ -129,25 +157,22 @@ impl Reader {
     fn read_live(&mut self, gives_up: bool) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut refused_pause = FIRST_REFUSED_PAUSE;
-        let mut was_connected = false;
-        let ends_at = self.source.duration.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
         loop {
             self.status.set(ReportedState::Connecting);
             self.frames.clock.reconnected();
+            self.seen.last = None;
             let decoded = self.status.snapshot().frames_decoded;
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
             if self.status.snapshot().frames_decoded > decoded {
-                was_connected = true;
                 backoff.reset();
                 refused_pause = FIRST_REFUSED_PAUSE;
             }
             let failure = match read {
-                Err(Failure::Stopped) => return Ok(()),
-                _ if was_connected && ends_at.is_some_and(|end| Instant::now() >= end) => return Ok(()),
-                Ok(()) => Failure::Other("the connection ended".to_owned()),
+                Err(Failure::Stopped) | Ok(End::OfDuration) => return Ok(()),
+                Ok(End::OfSource) => Failure::Other("the connection ended".to_owned()),
                 Err(failure) => failure,
             };
-            if gives_up && !was_connected {
+            if gives_up && self.seen.first.is_none() {
                 return Err(failure.into());
             }
             let is_refused = failure == Failure::Refused;
@@ -162,6 +187,12 @@ impl Reader {
         }
     }
 
+    /// Time until the end of the duration of a live source, which its first frame begins, by our own clock.
+    fn rest(&self) -> Option<Duration> {
+        let (duration, first) = (self.source.duration?, self.seen.first?);
+        Some(Duration::from_secs_f64(duration).saturating_sub(first.elapsed()))
+    }
+
     /// A camera that is away for a day is one line in the log, and another one when something else is wrong with it.
     fn report(&self, failure: &Failure, pause: Duration) {
         let stream = &self.source.stream;
@@ -172,17 +203,15 @@ impl Reader {
         }
     }
 
-    /// Waits; returns whether the program stops.
+    /// Waits; returns whether there is nothing to wait for any more: the program stops, or the duration is over.
     fn pause(&self, pause: Duration) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < pause {
+        let is_over = || self.watch.is_stopped() || self.rest().is_some_and(|rest| rest.is_zero());
+        while begun.elapsed() < pause && !is_over() {
             self.watch.tick();
-            if self.watch.stop().is_cancelled() {
-                return true;
-            }
             std::thread::sleep(TICK.min(pause));
         }
-        self.watch.stop().is_cancelled()
+        is_over()
     }
 
     fn open(&self, threads: usize) -> Result<Input, Failure> {
@@ -193,18 +222,17 @@ impl Reader {
         self.source.start.map(SignedDuration::from_secs_f64)
     }
 
-    /// Reads to the end of the input.
-    fn read(&mut self, input: &mut Input) -> Result<(), Failure> {
+    /// Reads to the end of the input, or of the duration.
+    fn read(&mut self, input: &mut Input) -> Result<End, Failure> {
         let mut frame = Frame::empty();
         let start = self.start().unwrap_or(SignedDuration::ZERO);
-        let end = self.source.duration.map(|seconds| start.saturating_add(SignedDuration::from_secs_f64(seconds)));
         while let Some(time) = input.next(&mut frame)? {
             let arrival = Timestamp::now();
             if self.status.set(ReportedState::Connected) {
                 tracing::info!(stream = %self.source.stream, "frames arrive");
             }
-            if end.is_some_and(|end| time >= end) {
-                return Ok(());
+            if self.is_after_duration(time) {
+                return Ok(End::OfDuration);
             }
             if time >= start {
                 self.status.decoded();
@@ -216,7 +244,26 @@ impl Reader {
                 self.watch.expect_within(self.source.stall());
             }
         }
-        Ok(())
+        Ok(End::OfSource)
+    }
+
+    /// Whether the duration is over: on the source's clock, which goes on when a live source is opened again, or for a live source on our
+    /// own, because its clock may stand still.
+    fn is_after_duration(&mut self, time: SignedDuration) -> bool {
+        let so_far = if self.address.is_live() {
+            self.seen.first.get_or_insert_with(Instant::now);
+            let step = time.saturating_sub(self.seen.last.replace(time).unwrap_or(time));
+            // A longer step would be a stall, so it is a clock that was set.
+            let longest = SignedDuration::try_from(self.source.stall()).unwrap_or(SignedDuration::MAX);
+            if step.is_positive() && step <= longest {
+                self.seen.time = self.seen.time.saturating_add(step);
+            }
+            self.seen.time
+        } else {
+            time.saturating_sub(self.start().unwrap_or(SignedDuration::ZERO))
+        };
+        let is_over = self.source.duration.is_some_and(|seconds| so_far >= SignedDuration::from_secs_f64(seconds));
+        is_over || self.rest().is_some_and(|rest| rest.is_zero())
     }
 
     /// Encodes a frame and adds it to the queue, unless it is left out. Returns `false` when the sender has ended.
@@ -229,7 +276,8 @@ impl Reader {
     ) -> Result<bool, Failure> {
         let frames = &mut self.frames;
         let captured_at = frames.clock.capture_time(time, arrival);
-        if !frames.pace.is_due(time) {
+        let since_begin = SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX);
+        if !frames.pace.is_due(time, since_begin) {
             return Ok(true);
         }
         let wrong = |error: anyhow::Error| Failure::Other(format!("{error:#}"));
@@ -239,7 +287,7 @@ impl Reader {
         let size = bounds.map_or(size, |bounds| turned(fitted(turned(size), bounds)));
         frames.planes.fill(frames.planar.of(frame, size).map_err(wrong)?, input.rotation());
         if let Some(gate) = &mut frames.gate
-            && !gate.passes(frames.planes.luma(), frames.planes.size(), time)
+            && !gate.passes(frames.planes.luma(), frames.planes.size(), captured_at.as_duration())
         {
             self.status.skipped();
             return Ok(true);
@@ -250,7 +298,8 @@ impl Reader {
             None => Uuid::now_v7().to_string(),
         };
         self.watch.expect_nothing();
-        Ok(match self.queue.push(Picture { jpeg, captured_at, key }, &self.watch) {
+        self.status.captured(captured_at);
+        Ok(match self.queue.push(Image { jpeg, captured_at, key }, &self.watch) {
             Pushed::Kept => true,
             Pushed::DroppedOldest => {
                 self.status.dropped();

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::source::SourceConfig;
-use crate::video::Input;
+use crate::video::{Input, Watch};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -26,14 +26,14 @@ impl Recording {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is no regular file, because a pipe or device may have no end; when it is empty, or cannot be read.
-    pub fn open(path: &Path, source: &SourceConfig) -> anyhow::Result<Self> {
+    /// When it is no regular file, because a pipe or device may have no end; when it is empty, or cannot be read; after the stop.
+    pub fn open(path: &Path, source: &SourceConfig, watch: &Watch) -> anyhow::Result<Self> {
         // Before it is opened, because opening a pipe waits for its writer.
         let metadata = std::fs::metadata(path).context("the file cannot be read")?;
         ensure!(metadata.is_file(), "it is not a regular file");
         ensure!(metadata.len() > 0, "it is empty");
         let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        let hash = hash(path).context("the file cannot be read")?;
+        let hash = hash(path, watch).context("the file cannot be read")?;
         Ok(Self { hash, captured_at: source.captured_at, modified })
     }
 
@@ -66,9 +66,12 @@ impl Recording {
     }
 }
 
-fn hash(path: &Path) -> std::io::Result<[u8; 32]> {
+/// Reading a recording of many gigabytes takes minutes, in which its thread must show that it lives.
+fn hash(path: &Path, watch: &Watch) -> anyhow::Result<[u8; 32]> {
     let (mut file, mut hasher, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
     loop {
+        watch.tick();
+        ensure!(!watch.is_stopped(), "stopped");
         let length = file.read(&mut chunk)?;
         if length == 0 {
             return Ok(hasher.finalize().into());
@@ -79,7 +82,15 @@ fn hash(path: &Path) -> std::io::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+
+    fn watch() -> Watch {
+        Watch::new(CancellationToken::new())
+    }
 
     fn source(text: &str) -> SourceConfig {
         serde_yaml_ng::from_str(text).unwrap()
@@ -96,7 +107,7 @@ mod tests {
         let (first, copy, other) = (path("a.mp4", "one"), path("b.mp4", "one"), path("c.mp4", "two"));
         let gate = source("{stream: gate, url: a.mp4}");
         let key = |path: &Path, source: &SourceConfig, second: i64| {
-            Recording::open(path, source).unwrap().key(source, Timestamp::from_second(second).unwrap())
+            Recording::open(path, source, &watch()).unwrap().key(source, Timestamp::from_second(second).unwrap())
         };
         let expected = key(&first, &gate, 5);
         assert_eq!(key(&copy, &gate, 5), expected, "a copy is the same recording");
@@ -114,11 +125,26 @@ mod tests {
     fn pipes_folders_and_empty_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let gate = source("{stream: gate, url: a.mp4}");
-        let error = |path: &Path| Recording::open(path, &gate).unwrap_err().to_string();
+        let error = |path: &Path| Recording::open(path, &gate, &watch()).unwrap_err().to_string();
         assert_eq!(error(folder.path()), "it is not a regular file");
         assert_eq!(error(Path::new("/dev/zero")), "it is not a regular file");
         let empty = folder.path().join("empty.mp4");
         std::fs::write(&empty, []).unwrap();
         assert_eq!(error(&empty), "it is empty");
+    }
+
+    #[test]
+    fn a_large_recording_shows_that_it_is_read_and_can_be_stopped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(20 * CHUNK as u64).unwrap();
+        let stop = CancellationToken::new();
+        let watch = Watch::new(stop.clone());
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(watch.silence() >= Duration::from_millis(500));
+        let gate = source("{stream: gate, url: a.mp4}");
+        Recording::open(file.path(), &gate, &watch).unwrap();
+        assert!(watch.silence() < Duration::from_millis(500));
+        stop.cancel();
+        assert!(Recording::open(file.path(), &gate, &watch).is_err());
     }
 }

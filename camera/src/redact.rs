@@ -2,7 +2,7 @@
 
 use std::sync::RwLock;
 
-/// Passwords that this process knows, in every spelling in which they may appear.
+/// Passwords that this process knows, in every spelling in which they may appear. The longest come first: one may contain another.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// From now on this text is removed wherever it appears.
@@ -13,7 +13,8 @@ pub fn add_secret(text: &str) {
     if let Ok(mut secrets) = SECRETS.write()
         && !secrets.iter().any(|known| known == text)
     {
-        secrets.push(text.to_owned());
+        let place = secrets.partition_point(|known| known.len() >= text.len());
+        secrets.insert(place, text.to_owned());
     }
 }
 
@@ -81,5 +82,8 @@ mod tests {
     fn a_known_password_is_removed_everywhere() {
         add_secret("cor rect%horse");
         assert_eq!(redact("401 for cor rect%horse."), "401 for ***.");
+        add_secret("battery");
+        add_secret("battery-staple");
+        assert_eq!(redact("battery-staple"), "***", "one that contains another");
     }
 }

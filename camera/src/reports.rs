@@ -12,18 +12,30 @@ use crate::status::Snapshot;
 
 /// Pause between reports.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Time limit of the last report.
-const LAST: Duration = Duration::from_secs(3);
+/// Time limit of a report. The next one says all that it said, and a server that does not answer must not hold up the end.
+const LIMIT: Duration = Duration::from_secs(3);
 
-/// Reports what `snapshot` returns until `stop`, and once more after it.
-pub async fn report(api: &Api, stream: &StreamName, snapshot: impl Fn() -> Snapshot, stop: &CancellationToken) {
+/// Reports what `snapshot` returns until the source has ended, and once more after it, with what it did in all.
+pub async fn report(api: &Api, stream: &StreamName, snapshot: impl Fn() -> Snapshot, ended: &CancellationToken) {
+    report_each(PERIOD, api, stream, snapshot, ended).await;
+}
+
+async fn report_each(
+    period: Duration,
+    api: &Api,
+    stream: &StreamName,
+    snapshot: impl Fn() -> Snapshot,
+    ended: &CancellationToken,
+) {
     let mut reporter =
         Reporter { api, stream, is_known: true, is_refused: false, last: (Instant::now(), snapshot().frames_sent) };
-    while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-        reporter.report(snapshot()).await;
+    while ended.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
+        let reporting = tokio::time::timeout(LIMIT, reporter.report(snapshot()));
+        if ended.run_until_cancelled(reporting).await.is_none() {
+            break;
+        }
     }
-    // A server that does not answer must not hold up the end.
-    drop(tokio::time::timeout(LAST, reporter.report(snapshot())).await);
+    drop(tokio::time::timeout(LIMIT, reporter.report(snapshot())).await);
 }
 
 struct Reporter<'a> {
@@ -33,7 +45,7 @@ struct Reporter<'a> {
     is_known: bool,
     /// Whether the server refused the last report.
     is_refused: bool,
-    /// When the last report was made, and how many frames were sent by then.
+    /// When the last report arrived, and how many frames were sent by then.
     last: (Instant, u64),
 }
 
@@ -45,7 +57,7 @@ impl Reporter<'_> {
         let (at, sent) = self.last;
         let frames_per_second =
             (snapshot.frames_sent.saturating_sub(sent)) as f64 / at.elapsed().as_secs_f64().max(0.001);
-        self.last = (Instant::now(), snapshot.frames_sent);
+        let now = (Instant::now(), snapshot.frames_sent);
         let report = StreamReport {
             state: snapshot.state,
             since: snapshot.since,
@@ -60,7 +72,7 @@ impl Reporter<'_> {
                 self.is_known = false;
                 tracing::info!(stream = %self.stream, "the server is of an older version and has no states of streams");
             }
-            Ok(status) if status.is_success() => self.is_refused = false,
+            Ok(status) if status.is_success() => (self.is_refused, self.last) = (false, now),
             Ok(status) => {
                 if !std::mem::replace(&mut self.is_refused, true) {
                     tracing::warn!(stream = %self.stream, "the server refuses the state of the stream: {status}");
@@ -68,5 +80,35 @@ impl Reporter<'_> {
             }
             Err(error) => tracing::debug!(stream = %self.stream, "the state was not reported: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use settings::Secret;
+
+    use super::*;
+    use crate::api::Server;
+    use crate::status::Status;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_does_not_hold_up_the_end() {
+        // The system accepts the connection, and nobody reads from it.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let token: Secret = "a-token-of-the-test".parse().unwrap();
+        let api = Api::new(Server { url, token: token.into(), cacert: None, cert: None, key: None }).unwrap();
+        let (status, ended) = (Status::default(), CancellationToken::new());
+        let stream = "gate".parse().unwrap();
+        let reporting = report_each(Duration::from_millis(10), &api, &stream, || status.snapshot(), &ended);
+        let ending = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            ended.cancel();
+            Instant::now()
+        };
+        let ((), cancelled) = tokio::join!(reporting, ending);
+        assert!(cancelled.elapsed() < LIMIT + Duration::from_secs(2), "{:?}", cancelled.elapsed());
     }
 }

@@ -9,7 +9,7 @@ use platform::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Refusal};
-use crate::queue::{Picture, Queue};
+use crate::queue::{Image, Queue};
 use crate::source::SourceConfig;
 use crate::status::Status;
 
@@ -41,8 +41,8 @@ pub async fn send_all(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let sending = async {
-        while let Some(picture) = queue.next().await {
-            send(api, source, &picture, status, patience).await?;
+        while let Some(image) = queue.next().await {
+            send(api, source, &image, status, patience).await?;
         }
         Ok(())
     };
@@ -55,7 +55,7 @@ pub async fn send_all(
 async fn send(
     api: &Api,
     source: &SourceConfig,
-    picture: &Picture,
+    image: &Image,
     status: &Status,
     patience: Option<Patience>,
 ) -> anyhow::Result<()> {
@@ -63,7 +63,7 @@ async fn send(
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut answered = begun;
     loop {
-        let (pause, reason, is_answer) = match api.send(&source.stream, &source.detectors, picture).await {
+        let (pause, reason, is_answer) = match api.send(&source.stream, &source.detectors, image).await {
             Ok(()) => {
                 status.sent();
                 return Ok(());

@@ -1,25 +1,25 @@
 //! What a source is: its address, and how its frames are chosen and sent.
 
+mod address;
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use contracts::{DetectorName, StreamName};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use settings::Secret;
-use url::Url;
+use platform::sending::FPS;
+use serde::{Deserialize, Serialize};
 
-use crate::redact::{add_secret, redact};
+pub use address::{Address, LiveUrl, Tls};
+pub use values::{SecretText, Size, WhenSlow};
 
-/// Values of `fps`. The least is a frame in about a day.
-const LEAST_FPS: f64 = 0.000_01;
-const MOST_FPS: f64 = 1000.0;
+use crate::redact::redact;
+
 /// Values of `stall_seconds`.
 const STALL: std::ops::RangeInclusive<u64> = 2..=3600;
 const STALL_DEFAULT: Duration = Duration::from_secs(10);
-/// Shortest and longest side of `resize`.
-const SIDE: std::ops::RangeInclusive<u32> = 16..=16_384;
 
 /// A list of sources: the content of `cameras.yaml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -46,6 +46,12 @@ pub struct SourceConfig {
     /// File with the password, instead of `password`.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// Whether the certificate of an `https:` or `rtsps:` address is checked. By default it is.
+    #[serde(default)]
+    pub tls_verify: Option<bool>,
+    /// Certificate authorities that are trusted for it instead of the system's, PEM.
+    #[serde(default)]
+    pub tls_ca_file: Option<PathBuf>,
     /// Most frames a second, by time; all when not set.
     #[serde(default)]
     pub fps: Option<f64>,
@@ -55,7 +61,7 @@ pub struct SourceConfig {
     /// Detectors to run; the server's choice when empty.
     #[serde(default)]
     pub detectors: Vec<DetectorName>,
-    /// Whether frames in which nothing moves are passed over. For live sources by default.
+    /// Whether frames in which nothing moves are skipped. For live sources by default.
     #[serde(default)]
     pub motion_gate: Option<bool>,
     /// What happens when the server is too slow. For live sources `drop` by default.
@@ -73,111 +79,6 @@ pub struct SourceConfig {
     /// When a file was recorded, instead of what it says itself.
     #[serde(default)]
     pub captured_at: Option<Timestamp>,
-}
-
-/// What happens to frames when the server is too slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenSlow {
-    /// All are kept: the source is read no faster than the server accepts its frames.
-    Wait,
-    /// The oldest are dropped and counted: the newest are the ones that matter.
-    Drop,
-}
-
-/// Largest width and height.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Size(pub u32, pub u32);
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let sides = text.split_once(['x', 'X']);
-        let side = |text: &str| text.trim().parse().ok().filter(|side| SIDE.contains(side));
-        let size = sides.and_then(|(width, height)| Some(Self(side(width)?, side(height)?)));
-        let (least, most) = (SIDE.start(), SIDE.end());
-        size.ok_or_else(|| format!("{text:?} is not a size such as 1280x720, with sides from {least} to {most}"))
-    }
-}
-
-impl From<Size> for String {
-    fn from(Size(width, height): Size) -> Self {
-        format!("{width}x{height}")
-    }
-}
-
-/// A text of a configuration that must not be shown. It is written out only for the process of its source.
-#[derive(Debug, Clone)]
-pub struct SecretText(Secret);
-
-impl SecretText {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        self.0.expose()
-    }
-}
-
-impl From<Secret> for SecretText {
-    fn from(secret: Secret) -> Self {
-        Self(secret)
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.expose())
-    }
-}
-
-/// Where the frames come from.
-#[derive(Debug, Clone)]
-pub enum Address {
-    /// A recording.
-    File(PathBuf),
-    /// A camera.
-    Live(LiveUrl),
-}
-
-/// The address of a camera, with its credentials. Prints without them.
-#[derive(Clone)]
-pub struct LiveUrl(Url);
-
-impl LiveUrl {
-    /// Whether the camera speaks RTSP.
-    pub fn is_rtsp(&self) -> bool {
-        self.0.scheme().starts_with("rtsp")
-    }
-}
-
-impl std::fmt::Debug for LiveUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&redact(self.0.as_str()))
-    }
-}
-
-impl Address {
-    /// Whether it has no end.
-    pub const fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
-    }
-
-    /// As FFmpeg opens it, with the credentials.
-    pub fn for_ffmpeg(&self) -> String {
-        match self {
-            // Without the protocol, FFmpeg would take `a:b.mp4` for an address.
-            Self::File(path) => format!("file:{}", path.display()),
-            Self::Live(url) => url.0.to_string(),
-        }
-    }
 }
 
 impl Cameras {
@@ -203,8 +104,8 @@ impl SourceConfig {
     /// # Errors
     /// When a value is impossible.
     pub fn check(&self) -> anyhow::Result<()> {
-        let fps = self.fps.is_none_or(|fps| (LEAST_FPS..=MOST_FPS).contains(&fps));
-        ensure!(fps, "fps: it must be a number from {LEAST_FPS} to {MOST_FPS}");
+        let fps = self.fps.is_none_or(|fps| FPS.contains(&fps));
+        ensure!(fps, "fps: it must be a number from {} to {}", FPS.start(), FPS.end());
         let (least, most) = (STALL.start(), STALL.end());
         ensure!(
             self.stall_seconds.is_none_or(|stall| STALL.contains(&stall)),
@@ -218,11 +119,27 @@ impl SourceConfig {
             self.password.is_none() || self.password_file.is_none(),
             "password and password_file: set only one of them"
         );
+        let name = self.stream.as_str();
+        ensure!(name != "." && name != "..", "stream: {name} cannot be part of an address; give it another name");
         let address = self.address()?;
         if address.is_live() {
             ensure!(self.start.is_none(), "start: a live source has no beginning; remove it");
             ensure!(self.captured_at.is_none(), "captured_at: a live source has the time of now; remove it");
         }
+        self.check_authorities()
+    }
+
+    /// FFmpeg would trust nobody, and not say why.
+    fn check_authorities(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.tls_ca_file else { return Ok(()) };
+        ensure!(
+            self.tls_verify != Some(false),
+            "tls_ca_file: it is of no use with tls_verify: false; remove one of them"
+        );
+        let text = std::fs::read(path);
+        let text = text.with_context(|| format!("tls_ca_file: {} cannot be read", path.display()))?;
+        let has_certificate = String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----");
+        ensure!(has_certificate, "tls_ca_file: {} contains no certificate in PEM form", path.display());
         Ok(())
     }
 
@@ -232,31 +149,17 @@ impl SourceConfig {
     /// When the address is not valid, or the file of the password cannot be read. No credential is shown.
     pub fn address(&self) -> anyhow::Result<Address> {
         let text = self.url.expose();
-        let Some((scheme, _)) = text.split_once("://") else { return Ok(Address::File(text.into())) };
-        // The parser's error would show the address.
-        let Ok(mut url) = Url::parse(text) else { bail!("url: it is not a valid address") };
-        if !["rtsp", "rtsps", "http", "https"].contains(&url.scheme()) {
-            bail!("url: {scheme}: is not supported; use rtsp:, rtsps:, http: or https:, or the path of a file");
+        if !text.contains("://") {
+            return Ok(Address::File(text.into()));
         }
-        ensure!(url.has_host(), "url: the host is missing");
+        let tls = Tls { verify: self.tls_verify.unwrap_or(true), ca_file: self.tls_ca_file.clone() };
         let password = self.password_text()?;
-        if let Some(user) = &self.user {
-            // It fails only without a host.
-            let _ = url.set_username(user);
-        }
-        if let Some(password) = &password {
-            let _ = url.set_password(Some(password));
-            add_secret(password);
-        }
-        if let Some(password) = url.password() {
-            add_secret(password);
-            add_secret(&decoded(password));
-        }
-        for value in secret_values(&url) {
-            add_secret(value);
-            add_secret(&decoded(value));
-        }
-        Ok(Address::Live(LiveUrl(url)))
+        LiveUrl::new(text, self.user.as_deref(), password.as_deref(), tls).map(Address::Live)
+    }
+
+    /// Whether these settings contain a password or a token.
+    pub fn has_secret(&self) -> bool {
+        self.password.is_some() || address::has_secret(self.url.expose())
     }
 
     fn password_text(&self) -> anyhow::Result<Option<String>> {
@@ -272,38 +175,6 @@ impl SourceConfig {
     pub fn stall(&self) -> Duration {
         self.stall_seconds.map_or(STALL_DEFAULT, Duration::from_secs)
     }
-}
-
-/// Passwords and tokens in the path or the query, as in `rtsp://host/user=admin&password=word`.
-fn secret_values(url: &Url) -> impl Iterator<Item = &str> {
-    let after_host = &url[url::Position::BeforePath..];
-    let parts = after_host.split(['/', '?', '&', ';', '#']);
-    parts.filter_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        let name = name.to_ascii_lowercase();
-        ["pass", "pwd", "token", "key", "secret", "auth", "sig"].iter().any(|word| name.contains(word)).then_some(value)
-    })
-}
-
-/// A part of an address without its percent signs.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match hex.filter(|_| *first == b'%') {
-            Some(byte) => {
-                plain.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                plain.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&plain).into_owned()
 }
 
 #[cfg(test)]
@@ -339,9 +210,16 @@ mod tests {
             ("url: 'rtsp://b/', password: a, password_file: b", "set only one"),
             ("url: 'rtsp://a:hidden@b/', speed: 3", "unknown field `speed`"),
             ("url: 'rtsp://b/', password_file: /nowhere/word", "/nowhere/word cannot be read"),
+            ("url: 'https://b/', tls_ca_file: /nowhere/ca.pem", "tls_ca_file: /nowhere/ca.pem cannot be read"),
+            ("url: 'https://b/', tls_ca_file: /dev/null", "no certificate in PEM form"),
+            ("url: 'https://b/', tls_verify: false, tls_ca_file: /dev/null", "tls_ca_file: it is of no use"),
         ] {
             let error = format!("{:#}", camera(text).unwrap_err());
             assert!(error.contains(expected) && !error.contains("hidden"), "{text}: {error}");
+        }
+        for name in [".", ".."] {
+            let error = Cameras::parse(&format!("cameras: [{{stream: {name}, url: x.mp4}}]")).unwrap_err();
+            assert!(format!("{error:#}").contains("cannot be part of an address"), "{error:#}");
         }
         let double = "cameras: [{stream: a, url: x.mp4}, {stream: a, url: y.mp4}]";
         assert!(Cameras::parse(double).unwrap_err().to_string().contains("camera a: two cameras"));

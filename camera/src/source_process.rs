@@ -1,4 +1,5 @@
-//! The process of one source. It tells its state each second, as long as its thread lives.
+//! The process of one source. It tells its state each second, as long as its thread lives, and before each frame: the process that may
+//! follow it begins after the capture time of the last one.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -30,9 +31,9 @@ pub async fn run(stop: CancellationToken) -> anyhow::Result<()> {
     let mut task = Task::from_stdin(&stop)?;
     let source = task.sources.pop().context("the task has no source")?;
     let api = Api::new(task.server)?;
-    let (status, watch) = (Arc::new(Status::default()), Arc::new(Watch::new(stop)));
+    let (status, watch) = (Arc::new(Status::announced_by(write)), Arc::new(Watch::new(stop)));
     let result = tokio::select! {
-        result = run_source(&api, &source, &status, &watch, None) => result,
+        result = run_source(&api, &source, &status, &watch, task.captured_after, None) => result,
         () = tell(&status, &watch) => Ok(()),
     };
     write(&status);

@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub frames_decoded: u64,
     /// Frames that the server acknowledged.
     pub frames_sent: u64,
-    /// Frames that the motion gate passed over.
+    /// Frames that the motion gate skipped.
     pub frames_skipped: u64,
     /// Frames that were dropped because the server was too slow.
     pub frames_dropped: u64,
@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub frames_refused: u64,
     /// Damaged packets and frames of a recording.
     pub frames_damaged: u64,
+    /// Capture time of the last frame that went on to be sent.
+    #[serde(default)]
+    pub last_captured_at: Option<Timestamp>,
     /// The last error.
     pub last_error: Option<String>,
     /// Whether the camera refused the password, and must not be asked again at once.
@@ -40,6 +43,7 @@ pub struct Snapshot {
 /// The state of a source, which its thread and its tasks change.
 pub struct Status {
     current: Mutex<Current>,
+    announce: Option<fn(&Self)>,
     decoded: AtomicU64,
     sent: AtomicU64,
     skipped: AtomicU64,
@@ -51,6 +55,7 @@ pub struct Status {
 struct Current {
     state: ReportedState,
     since: Timestamp,
+    last_captured_at: Option<Timestamp>,
     last_error: Option<String>,
     password_refused: bool,
 }
@@ -60,6 +65,7 @@ impl Default for Status {
         let current = Current {
             state: ReportedState::Connecting,
             since: Timestamp::now(),
+            last_captured_at: None,
             last_error: None,
             password_refused: false,
         };
@@ -67,6 +73,7 @@ impl Default for Status {
         let current = Mutex::new(current);
         Self {
             current,
+            announce: None,
             decoded: zero(),
             sent: zero(),
             skipped: zero(),
@@ -78,6 +85,20 @@ impl Default for Status {
 }
 
 impl Status {
+    /// `announce` is called for each frame before it goes on to be sent.
+    #[must_use]
+    pub fn announced_by(announce: fn(&Self)) -> Self {
+        Self { announce: Some(announce), ..Self::default() }
+    }
+
+    /// A frame with this capture time goes on to be sent.
+    pub fn captured(&self, at: Timestamp) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).last_captured_at = Some(at);
+        if let Some(announce) = self.announce {
+            announce(self);
+        }
+    }
+
     /// Changes the state; returns whether it is another one.
     pub fn set(&self, state: ReportedState) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +135,7 @@ impl Status {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The gate passed over a frame.
+    /// The gate skipped a frame.
     pub fn skipped(&self) {
         self.skipped.fetch_add(1, Ordering::Relaxed);
     }
@@ -147,6 +168,7 @@ impl Status {
             frames_dropped: count(&self.dropped),
             frames_refused: count(&self.refused),
             frames_damaged: count(&self.damaged),
+            last_captured_at: current.last_captured_at,
             last_error: current.last_error.clone(),
             password_refused: current.password_refused,
         }
@@ -163,6 +185,7 @@ impl Snapshot {
         self.frames_dropped += earlier.frames_dropped;
         self.frames_refused += earlier.frames_refused;
         self.frames_damaged += earlier.frames_damaged;
+        self.last_captured_at = self.last_captured_at.or(earlier.last_captured_at);
         self.last_error = self.last_error.or_else(|| earlier.last_error.clone());
         self
     }

@@ -52,13 +52,14 @@ const FAILED: i32 = 1;
 /// Runs one source in a process of its own until `stop`, or until a recording is at its end.
 pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: &CancellationToken) {
     let last = Arc::new(Mutex::new(Status::default().snapshot()));
-    let (shared, reported) = (Arc::clone(&last), stop.child_token());
+    // Not that of the stop: the last report is made after the process has told its last counts.
+    let (shared, ended) = (Arc::clone(&last), CancellationToken::new());
     let snapshot = move || shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let running = async {
         keep_running(server, source, &last, stop).await;
-        reported.cancel();
+        ended.cancel();
     };
-    tokio::join!(running, reports::report(api, &source.stream, snapshot, &reported));
+    tokio::join!(running, reports::report(api, &source.stream, snapshot, &ended));
 }
 
 async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {
@@ -117,7 +118,8 @@ async fn run_once(
     let mut child = start(source).context("its process cannot be started")?;
     let mut input = child.stdin.take().context("no standard input")?;
     let output = child.stdout.take().context("no standard output")?;
-    let task = Task { server: server.clone(), sources: vec![source.clone()], json: false, patience_seconds: None };
+    let (server, sources, captured_after) = (server.clone(), vec![source.clone()], before.last_captured_at);
+    let task = Task { server, sources, json: false, patience_seconds: None, captured_after };
     let mut document = serde_json::to_vec(&task)?;
     document.push(b'\n');
     input.write_all(&document).await.context("its process ended at once")?;
@@ -129,7 +131,18 @@ async fn run_once(
         anyhow::bail!("its process hung, and was killed");
     }
     drop(input);
-    end(child).await
+    // It tells its last counts on the way out.
+    let ending = async {
+        listen(&mut lines, before, last).await;
+        child.wait().await
+    };
+    match tokio::time::timeout(GRACE, ending).await {
+        Ok(status) => Ok(status?),
+        Err(_) => {
+            child.kill().await?;
+            anyhow::bail!("its process did not end, and was killed")
+        }
+    }
 }
 
 fn start(source: &SourceConfig) -> anyhow::Result<Child> {
@@ -151,16 +164,6 @@ async fn listen(lines: &mut Lines<BufReader<ChildStdout>>, before: &Snapshot, la
         };
         if let Ok(snapshot) = serde_json::from_str::<Snapshot>(&line) {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.after(before);
-        }
-    }
-}
-
-async fn end(mut child: Child) -> anyhow::Result<ExitStatus> {
-    match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(status) => Ok(status?),
-        Err(_) => {
-            child.kill().await?;
-            anyhow::bail!("its process did not end, and was killed")
         }
     }
 }

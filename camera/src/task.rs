@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,9 @@ pub struct Task {
     /// How long to wait for a server that accepts nothing; the default of `push` when not set.
     #[serde(default)]
     pub patience_seconds: Option<u64>,
+    /// Capture time of the last frame of an earlier process of the source. Those of this one are later.
+    #[serde(default)]
+    pub captured_after: Option<Timestamp>,
 }
 
 impl Task {

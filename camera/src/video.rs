@@ -5,13 +5,14 @@
 mod input;
 mod jpeg;
 mod log;
+mod open;
 mod orientation;
 mod planes;
 mod watch;
 
 pub use input::{Failure, Input};
 pub use jpeg::Encoder;
-pub use log::{last_error, start_log};
+pub use log::{certificate_error, is_about_certificate, last_error, start_log};
 pub use orientation::Orientation;
 pub use planes::{Planar, Planes, fitted};
 pub use watch::{Cause, Watch};

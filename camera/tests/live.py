@@ -141,6 +141,9 @@ def run(camera, port, folder, cameras):
         finally:
             program.kill()
     assert len(processes) == 4 and not any(pathlib.Path(f"/proc/{process}").exists() for process in processes), f"left behind: {processes}"
+    # The last report comes after the last frame. One frame may have arrived without an answer.
+    told, arrived = states["second"][-1]["frames_sent"], len(frames["second"])
+    assert arrived - 1 <= told <= arrived, f"the last report has {told} frames of {arrived}"
     print(f"all processes ended with the program; passed in {time.monotonic() - BEGUN:.0f} s")
 
 

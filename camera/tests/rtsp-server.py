@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A camera for tests: GStreamer's RTSP server with a moving test picture, or a video file again and again.
+"""A camera for tests: GStreamer's RTSP server with a moving test image, or a video file again and again.
 
 rtsp-server.py PORT [--auth basic|digest] [--file VIDEO] [--fps N]     user `ann`, password `lamp-ostrich`
 """
@@ -21,11 +21,11 @@ arguments = arguments.parse_args()
 Gst.init(None)
 
 encode = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 bitrate=500 ! rtph264pay name=pay0 pt=96"
-picture = f"videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate={arguments.fps}/1"
+image = f"videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate={arguments.fps}/1"
 if arguments.file:
-    picture = f"filesrc location={arguments.file} ! decodebin ! videoconvert ! videorate"
+    image = f"filesrc location={arguments.file} ! decodebin ! videoconvert ! videorate"
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(f"( {picture} ! {encode} )")
+factory.set_launch(f"( {image} ! {encode} )")
 factory.set_shared(True)
 
 server = GstRtspServer.RTSPServer()

@@ -7,23 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ffmpeg_next::codec::packet::side_data::Type;
-use ffmpeg_next::codec::threading;
 use ffmpeg_next::error::{EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
-use ffmpeg_next::{Dictionary, Error, Packet, codec, decoder, format, media};
+use ffmpeg_next::{Error, Packet, decoder, format, media};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cause, Frame, Orientation, Watch, last_error};
+use super::{Cause, Frame, Orientation, Watch, certificate_error, is_about_certificate, last_error, open};
 use crate::source::Address;
+use crate::tunnel::Tunnel;
 
-/// Demuxers for files. Others could open further files or addresses that a file names, such as those of playlists.
-const FILE_FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,mjpeg,mpjpeg,h264,hevc,m4v,ivf,dv,gif,\
-    image2,jpeg_pipe,png_pipe,webp_pipe";
-/// Protocols that a network source may use, whatever its playlists name. No `file`.
-const NETWORK_PROTOCOLS: &str = "rtsp,rtsps,rtp,tcp,tls,http,https,httpproxy,crypto,hls,data";
-/// Time limit of FFmpeg for one answer of a camera, in microseconds; [`Watch`] has the limits that count.
-const ANSWER_LIMIT: &str = "5000000";
-/// What FFmpeg reads of a live source before the first frame, in microseconds of the source's time.
-const LIVE_ANALYSIS: &str = "2000000";
 /// Packets that are skipped at most while waiting for a key frame. Streams without key frames, with a refresh in rows, exist.
 const LONGEST_WITHOUT_KEY: u32 = 600;
 /// Damaged packets in a row after which a source is given up.
@@ -70,6 +61,8 @@ pub struct Input {
     damaged_in_row: u32,
     drained: bool,
     ended_by: Option<Failure>,
+    /// Dropped after the connection that goes through it.
+    _tunnel: Option<Tunnel>,
 }
 
 impl Input {
@@ -83,9 +76,12 @@ impl Input {
             watch.expect_within(limit);
         }
         let interrupted = Arc::clone(watch);
-        let (name, options) = (address.for_ffmpeg(), options(address));
-        let opened = format::input_with_interrupt_and_dictionary(&name, move || interrupted.interrupts(), options);
-        let context = opened.map_err(|error| failure(error, watch, limit, address))?;
+        let (tunnel, address) = tunnelled(address)?;
+        let opened = open::open(&address, move || interrupted.interrupts());
+        let context = opened.map_err(|error| match tunnel.as_ref().and_then(Tunnel::error) {
+            Some(told) if watch.cause().is_none() => not_reached(&told),
+            _ => failure(error, watch, limit, &address),
+        })?;
         let Some(stream) = context.streams().best(media::Type::Video) else {
             return Err(Failure::Other("it has no video".to_owned()));
         };
@@ -98,7 +94,8 @@ impl Input {
         let rotation = matrix.map_or(Orientation::UPRIGHT, |data| Orientation::of_display_matrix(data.data()));
         let begins = if stream.start_time() == ffmpeg_next::ffi::AV_NOPTS_VALUE { 0 } else { stream.start_time() };
         let index = stream.index();
-        let decoder = decoder(&stream, threads).map_err(|error| failure(error, watch, limit, address))?;
+        let decoder = open::decoder(&stream, threads).map_err(Failure::Other)?;
+        let decoder = decoder.map_err(|error| failure(error, watch, limit, &address))?;
         Ok(Self {
             decoder,
             watch: Arc::clone(watch),
@@ -114,6 +111,7 @@ impl Input {
             damaged_in_row: 0,
             drained: false,
             ended_by: None,
+            _tunnel: tunnel,
             context,
         })
     }
@@ -232,14 +230,14 @@ impl Input {
         Ok(())
     }
 
-    /// Before the first key frame a decoder makes grey pictures.
+    /// Before the first key frame a decoder makes grey images.
     fn waits_for_key(&mut self, packet: &Packet) -> bool {
         let Some(skipped) = self.skipped_before_key.as_mut() else { return false };
         if packet.is_key() || *skipped >= LONGEST_WITHOUT_KEY {
             if *skipped > 0 {
                 tracing::warn!(
                     packets = *skipped,
-                    "packets before the first key frame cannot be decoded, and were passed over"
+                    "packets before the first key frame cannot be decoded, and are skipped"
                 );
             }
             self.skipped_before_key = None;
@@ -273,53 +271,46 @@ impl Input {
     }
 }
 
-fn decoder(stream: &ffmpeg_next::Stream<'_>, threads: usize) -> Result<decoder::Video, Error> {
-    let mut context = codec::Context::from_parameters(stream.parameters())?;
-    context.set_threading(threading::Config { count: threads, ..threading::Config::kind(threading::Type::Frame) });
-    let mut decoder = context.decoder();
-    decoder.set_packet_time_base(stream.time_base());
-    decoder.video()
-}
-
-fn options(address: &Address) -> Dictionary<'static> {
-    let mut options = Dictionary::new();
-    match address {
-        Address::File(_) => {
-            options.set("protocol_whitelist", "file");
-            options.set("format_whitelist", FILE_FORMATS);
-        }
-        Address::Live(url) => {
-            options.set("protocol_whitelist", NETWORK_PROTOCOLS);
-            options.set("analyzeduration", LIVE_ANALYSIS);
-            if url.is_rtsp() {
-                options.set("rtsp_transport", "tcp");
-                options.set("timeout", ANSWER_LIMIT);
-            } else {
-                options.set("rw_timeout", ANSWER_LIMIT);
-            }
-        }
-    }
-    options
-}
-
 fn failure(error: Error, watch: &Watch, limit: Duration, address: &Address) -> Failure {
-    match watch.cause() {
-        Some(Cause::Stop) => return Failure::Stopped,
-        Some(Cause::Stalled) => return Failure::Stalled(limit),
-        None => {}
+    if watch.cause() == Some(Cause::Stop) {
+        return Failure::Stopped;
+    }
+    // A stalled one as well: FFmpeg tries the parts of a playlist again and again.
+    if let Some(told) = certificate_error() {
+        return not_accepted(&told);
+    }
+    if watch.cause() == Some(Cause::Stalled) {
+        return Failure::Stalled(limit);
     }
     match error {
         Error::HttpUnauthorized | Error::HttpForbidden => Failure::Refused,
         Error::Other { errno: ETIMEDOUT } => Failure::Other("it does not answer".to_owned()),
         Error::Other { errno: ECONNREFUSED } => Failure::Other("nothing listens there".to_owned()),
         Error::Other { errno: EHOSTUNREACH | ENETUNREACH } => Failure::Other("it cannot be reached".to_owned()),
-        Error::DecoderNotFound => Failure::Other("this FFmpeg has no decoder for its video".to_owned()),
         Error::InvalidData if !address.is_live() => {
             let told = last_error().map(|text| format!(" ({text})")).unwrap_or_default();
             Failure::Other(format!("it is not a video, or is damaged or incomplete{told}"))
         }
         error => Failure::Other(explained(error)),
     }
+}
+
+fn not_accepted(told: &str) -> Failure {
+    let advice = "name its authority (tls_ca_file), or turn the check off (tls_verify)";
+    Failure::Other(format!("its certificate is not accepted ({told}); {advice}"))
+}
+
+/// A camera that speaks RTSP over TLS is opened through a tunnel, which checks its certificate.
+fn tunnelled(address: &Address) -> Result<(Option<Tunnel>, Address), Failure> {
+    let Address::Live(live) = address else { return Ok((None, address.clone())) };
+    let Some((host, port)) = live.to_tunnel() else { return Ok((None, address.clone())) };
+    let tunnel = Tunnel::open(&host, port, live.tls()).map_err(|error| Failure::Other(format!("{error:#}")))?;
+    let through = Address::Live(live.through(tunnel.port()));
+    Ok((Some(tunnel), through))
+}
+
+fn not_reached(told: &str) -> Failure {
+    if is_about_certificate(told) { not_accepted(told) } else { Failure::Other(told.to_owned()) }
 }
 
 /// The error, with what FFmpeg told before it.

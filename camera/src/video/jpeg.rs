@@ -22,7 +22,7 @@ impl Encoder {
         Ok(Self(compressor))
     }
 
-    /// The JPEG file of a picture.
+    /// The JPEG file of an image.
     ///
     /// # Errors
     /// When JPEG cannot express it: a side is longer than 65,535 pixels.

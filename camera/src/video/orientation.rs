@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_turned_as_its_matrix_says() {
+    fn an_image_is_turned_as_its_matrix_says() {
         assert_eq!(turned(&matrix(1, 0, 0, 1)), "abcdef");
         // Clockwise: the left column becomes the top row, read from below.
         assert_eq!(turned(&matrix(0, 1, -1, 0)), "ecafdb");

@@ -1,4 +1,4 @@
-//! The planes of an upright picture as JPEG has them: luma and two chroma planes of half the size, full range.
+//! The planes of an upright image as JPEG has them: luma and two chroma planes of half the size, full range.
 //!
 //! No RGB in between: the decoder has these planes already. Only what JPEG cannot express is changed. A decoder's luma goes from
 //! 16 to 235, and JPEG's from 0 to 255, so the range is stretched while the planes are copied.
@@ -19,7 +19,7 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// Width and height of the upright picture.
+    /// Width and height of the upright image.
     pub const fn size(&self) -> (usize, usize) {
         (self.width, self.height)
     }
@@ -89,11 +89,11 @@ impl Planar {
                 let flags = scaling::Flags::AREA;
                 let (width, height) = (frame.width(), frame.height());
                 let scaler = scaling::Context::get(frame.format(), width, height, format, size.0, size.1, flags);
-                slot.insert(scaler.context("FFmpeg cannot convert the pictures of this source")?)
+                slot.insert(scaler.context("FFmpeg cannot convert the images of this source")?)
             }
         };
         let scaled = self.scaled.get_or_insert_with(Frame::empty);
-        scaler.run(frame, scaled).context("FFmpeg cannot convert a picture of this source")?;
+        scaler.run(frame, scaled).context("FFmpeg cannot convert an image of this source")?;
         scaled.set_color_range(if is_rgb(frame.format()) { Range::MPEG } else { frame.color_range() });
         Ok(scaled)
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resized_picture_keeps_its_proportions() {
+    fn a_resized_image_keeps_its_proportions() {
         assert_eq!(fitted((1920, 1080), (640, 640)), (640, 360));
         assert_eq!(fitted((1080, 1920), (640, 640)), (360, 640));
         assert_eq!(fitted((640, 360), (1280, 720)), (640, 360), "never larger");

@@ -1,7 +1,11 @@
 //! Files that are not what they seem: one clear line for each, and nothing lost of what can be decoded.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use ffmpeg_next::codec::Id;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::clips::Clip;
@@ -43,6 +47,34 @@ fn a_file_that_is_no_video_is_one_clear_line() {
 }
 
 #[test]
+fn a_huge_image_and_a_strange_codec_are_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    // A GIF of one pixel that claims to have many.
+    let side = 12_000_u16.to_le_bytes();
+    let huge =
+        [b"GIF89a", &side[..], &side, b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;"].concat();
+    let mut clip = std::fs::read(Clip { codec: Id::MJPEG, ..Clip::default() }.write(folder.path(), "a.avi")).unwrap();
+    // The name of the codec of an AVI file.
+    let mut strange = clip.clone();
+    let at = strange.windows(4).position(|bytes| bytes == b"strf").unwrap() + 8 + 16;
+    strange[at..at + 4].copy_from_slice(b"SVQ1");
+    // The header of each image.
+    let headers: Vec<usize> =
+        (0..clip.len() - 9).filter(|at| clip[*at..].starts_with(&[0xff, 0xc0, 0, 17, 8])).collect();
+    headers.iter().for_each(|at| clip[at + 5..at + 9].fill(0x2e));
+    for (path, expected) in [
+        (file(folder.path(), "huge.gif", &huge), "none of its frames can be decoded (Picture size 12000x12000 exceeds"),
+        (file(folder.path(), "strange.avi", &strange), "its video is in svq1, which is not supported"),
+        (file(folder.path(), "damaged.avi", &clip), "none of its frames can be decoded"),
+    ] {
+        let (pushed, frames) = push(&path);
+        let lines: Vec<&str> = pushed.errors.lines().collect();
+        assert!(!pushed.succeeded && frames == 0 && lines.len() == 1, "{expected}: {lines:?}");
+        assert!(lines[0].contains(expected), "{expected}: {lines:?}");
+    }
+}
+
+#[test]
 fn a_pipe_is_refused_without_waiting_for_its_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe.mp4");
@@ -53,11 +85,23 @@ fn a_pipe_is_refused_without_waiting_for_its_writer() {
 #[test]
 fn a_damaged_file_gives_the_frames_that_can_be_decoded() {
     let folder = tempfile::tempdir().unwrap();
-    let mut clip = std::fs::read(Clip { frames: 100, ..Clip::default() }.write(folder.path(), "a.mkv")).unwrap();
+    let images = |path: &Path| -> (Pushed, BTreeMap<Timestamp, Bytes>) {
+        let server = Server::start();
+        let pushed = server.push(path, &json!({"captured_at": "2026-01-01T00:00:00Z"}));
+        (pushed, server.frames().into_iter().map(|frame| (frame.captured_at.parse().unwrap(), frame.jpeg)).collect())
+    };
+    let path = Clip { frames: 100, ..Clip::default() }.write(folder.path(), "a.mkv");
+    let mut clip = std::fs::read(&path).unwrap();
+    let whole = images(&path).1;
     let middle = clip.len() / 2;
     clip[middle..middle + 400].fill(0x5a);
-    let (pushed, frames) = push(&file(folder.path(), "damaged.mkv", &clip));
-    assert!((60..=100).contains(&frames), "{frames}: {} {}", pushed.errors, pushed.counts);
+    let (pushed, frames) = images(&file(folder.path(), "damaged.mkv", &clip));
+    // Matroska has the frames in clusters, and what is left of a damaged one is lost.
+    let same: Vec<bool> = whole.iter().map(|(at, jpeg)| frames.get(at) == Some(jpeg)).collect();
+    let count = same.iter().filter(|is_same| **is_same).count();
+    assert!((60..100).contains(&count) && frames.len() >= 60, "{count}: {} {}", pushed.errors, pushed.counts);
+    assert!(same[..40].iter().chain(&same[90..]).all(|is_same| *is_same), "{same:?}");
+    assert!(pushed.counts["frames_damaged"].as_u64().unwrap() > 0, "{}", pushed.counts);
 }
 
 #[test]

@@ -52,9 +52,9 @@ impl Clip {
         }
         output.write_header_with(options).unwrap();
         for number in 0..self.frames {
-            let mut picture = self.picture(number);
-            picture.set_pts(Some((self.time)(number)));
-            encoder.send_frame(&picture).unwrap();
+            let mut image = self.image(number);
+            image.set_pts(Some((self.time)(number)));
+            encoder.send_frame(&image).unwrap();
             drain(&mut encoder, &mut output, index);
         }
         encoder.send_eof().unwrap();
@@ -81,23 +81,23 @@ impl Clip {
         video.open_with(Dictionary::new()).unwrap()
     }
 
-    fn picture(&self, number: i64) -> frame::Video {
-        let mut picture = frame::Video::new(Pixel::YUV420P, WIDTH, HEIGHT);
+    fn image(&self, number: i64) -> frame::Video {
+        let mut image = frame::Video::new(Pixel::YUV420P, WIDTH, HEIGHT);
         if self.codec == codec::Id::MJPEG {
-            picture = frame::Video::new(Pixel::YUVJ420P, WIDTH, HEIGHT);
+            image = frame::Video::new(Pixel::YUVJ420P, WIDTH, HEIGHT);
         }
         let left = if self.is_still { 8 } else { 8 + usize::try_from(number).unwrap() * 2 % 112 };
-        let stride = picture.stride(0);
-        let luma = picture.data_mut(0);
+        let stride = image.stride(0);
+        let luma = image.data_mut(0);
         for (row, line) in luma.chunks_mut(stride).enumerate() {
             line.fill(90);
             if (8..40).contains(&row) {
                 line[left..left + 32].fill(220);
             }
         }
-        picture.data_mut(1).fill(128);
-        picture.data_mut(2).fill(128);
-        picture
+        image.data_mut(1).fill(128);
+        image.data_mut(2).fill(128);
+        image
     }
 }
 

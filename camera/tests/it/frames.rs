@@ -18,7 +18,7 @@ fn times(frames: &[Received]) -> Vec<i64> {
     frames.iter().map(|frame| i64::try_from(since(frame).as_millis()).unwrap()).collect()
 }
 
-/// Width, height and the luma of the picture of a frame.
+/// Width, height and the luma of the image of a frame.
 fn luma(frame: &Received) -> (usize, usize, Vec<u8>) {
     let mut decompressor = turbojpeg::Decompressor::new().unwrap();
     let header = decompressor.read_header(&frame.jpeg).unwrap();
@@ -55,7 +55,7 @@ fn every_frame_of_a_file_is_sent_once_with_its_time() {
 }
 
 #[test]
-fn pictures_have_the_range_of_jpeg() {
+fn images_have_the_range_of_jpeg() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();
     server.push(&Clip { frames: 1, ..Clip::default() }.write(folder.path(), "a.mp4"), &json!({}));

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -90,4 +91,96 @@ fn motion_jpeg_with_wrong_part_lengths_gives_frames_or_a_clear_line() {
         let is_clear = pushed.errors.lines().count() == 1 && pushed.errors.contains("/live: ");
         assert!(!server.frames().is_empty() || is_clear && !is_right, "{length:?}: {}", pushed.errors);
     }
+}
+
+#[test]
+fn the_duration_of_a_camera_begins_with_its_first_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Server::start();
+    own.push(&Clip { frames: 1, ..Clip::default() }.write(folder.path(), "a.mp4"), &json!({}));
+    let jpeg = own.frames()[0].jpeg.clone();
+    let port = listen(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        // Longer than the duration.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=part\r\n\r\n";
+        let part = [b"--part\r\nContent-Type: image/jpeg\r\n\r\n", &jpeg[..], b"\r\n"].concat();
+        let _ = stream.write_all(head.as_bytes());
+        while stream.write_all(&part).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+    });
+    let server = Server::start();
+    let settings = json!({"duration": 1.0, "when_slow": "wait", "motion_gate": false});
+    let pushed = server.push(Path::new(&format!("http://127.0.0.1:{port}/live")), &settings);
+    let count = server.frames().len();
+    assert!(pushed.succeeded && (10..=25).contains(&count), "{count}: {}", pushed.errors);
+}
+
+/// A camera with TLS that refuses every password, over RTSP and HTTP; returns its port and its certificate.
+fn refusing_with_tls(folder: &Path, name: &str) -> (u16, PathBuf) {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let path = folder.join(format!("{name}.pem"));
+    std::fs::write(&path, cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap());
+    let port = listen(move |stream| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let mut request = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut request) {
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            let protocol = if text.contains("HTTP/1") { "HTTP/1.1" } else { "RTSP/1.0" };
+            let number = text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("1");
+            let answer = format!(
+                "{protocol} 401 Unauthorized\r\nCSeq: {number}\r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n"
+            );
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    (port, path)
+}
+
+#[test]
+fn a_certificate_is_checked_unless_that_is_turned_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, authority) = refusing_with_tls(folder.path(), "127.0.0.1");
+    let (other_port, other) = refusing_with_tls(folder.path(), "other.example.com");
+    let (refused, accepted) = ("its certificate is not accepted", "the camera refuses the user name and password");
+    for scheme in ["https", "rtsps"] {
+        for (port, settings, expected) in [
+            (port, json!({}), refused),
+            (port, json!({"tls_ca_file": other}), refused),
+            (other_port, json!({"tls_ca_file": other}), refused),
+            (port, json!({"tls_ca_file": authority}), accepted),
+            (other_port, json!({"tls_verify": false}), accepted),
+        ] {
+            let url = format!("{scheme}://ann:lamp-ostrich@127.0.0.1:{port}/live");
+            let pushed = Server::start().push(Path::new(&url), &settings);
+            let (said, lines) = (&pushed.errors, pushed.errors.lines().count());
+            assert!(!pushed.succeeded && lines == 1 && said.contains(expected), "{scheme} {settings}: {said}");
+            assert!(expected == accepted || said.contains("(tls_verify)"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn the_parts_of_a_playlist_need_the_right_certificate_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, _) = refusing_with_tls(folder.path(), "127.0.0.1");
+    let playlist = format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttps://127.0.0.1:{port}/part.ts\n");
+    let lists = listen(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let length = playlist.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(format!("{head}{playlist}").as_bytes());
+    });
+    let pushed = push(&Server::start(), &format!("http://127.0.0.1:{lists}/live.m3u8"));
+    assert!(pushed.errors.contains("its certificate is not accepted"), "{}", pushed.errors);
 }

@@ -14,6 +14,7 @@ mod one_line;
 pub mod problem;
 pub mod query;
 pub mod retry;
+pub mod sending;
 pub mod shutdown;
 pub mod sse;
 mod stderr;

@@ -12,7 +12,6 @@ mod videos;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,6 +25,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::retry::Backoff;
+use platform::sending::FPS;
 use platform::shutdown::Interrupted;
 use platform::{error_line, one_line, root_cause};
 use reqwest::StatusCode;
@@ -88,8 +88,6 @@ const PREFER_WAIT: u64 = 10;
 /// Longest time of a request to send a file, and of one to get its results.
 const SEND_TIMEOUT: Duration = Duration::from_secs(PREFER_WAIT + 60);
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Values of `--fps`. The least is a frame in about a day.
-const FPS: RangeInclusive<f64> = 0.000_01..=1000.0;
 
 /// The result of sending a file.
 enum Sent {

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use platform::sending::{ABSENT_LIMIT, BUSY_LIMIT};
 
-/// Time limits without `--wait`: for a server that does not answer, and for a file that the server refuses or still processes.
-const ABSENT_LIMIT: Duration = Duration::from_secs(15);
-const BUSY_LIMIT: Duration = Duration::from_secs(300);
 /// Least time that a request gets, also where less is left.
 const LEAST_REQUEST: Duration = Duration::from_secs(1);
 

@@ -19,8 +19,8 @@ use crate::out::counted;
 /// Largest file that is read, in bytes. Above all useful limits of a server (`SIGHTLINE_MAX_FRAME_BYTES`, 8 MiB by default).
 const MAX_FILE: u64 = 256 << 20;
 
-/// Bytes that are enough to recognise a type.
-const MAGIC: usize = 12;
+/// Bytes that are enough to recognise a type: three packets of MPEG-TS with times.
+const MAGIC: usize = 3 * 192;
 
 /// Names of files and folders that operating systems create next to images, in lower case.
 const SIDE_FILES: [&str; 9] = [
@@ -199,7 +199,7 @@ fn may_be(path: &Path, is_kind: impl Fn(&[u8]) -> bool) -> Option<bool> {
 /// Brands of still images in the container of MP4.
 const IMAGE_BRANDS: [&[u8]; 7] = [b"heic", b"heix", b"heim", b"mif1", b"msf1", b"avif", b"avis"];
 
-/// Whether the first bytes are those of a video file: MP4 and QuickTime, Matroska, AVI, FLV, MPEG, ASF, Ogg.
+/// Whether the first bytes are those of a video file: MP4 and QuickTime, Matroska, AVI, FLV, MPEG, MPEG-TS, ASF, Ogg.
 fn is_video(magic: &[u8]) -> bool {
     match magic {
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => !IMAGE_BRANDS.contains(&brand),
@@ -207,8 +207,14 @@ fn is_video(magic: &[u8]) -> bool {
         [0x1a, 0x45, 0xdf, 0xa3, ..] | [b'F', b'L', b'V', 1, ..] | [0, 0, 1, 0xba | 0xb3, ..] => true,
         [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' ', ..] => true,
         [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, ..] | [b'O', b'g', b'g', b'S', ..] => true,
-        _ => false,
+        _ => is_transport_stream(magic),
     }
+}
+
+/// MPEG-TS has no magic number, but a byte at the beginning of each packet; recordings of camcorders have a time before each.
+fn is_transport_stream(magic: &[u8]) -> bool {
+    let packets = |first: usize, length: usize| (0..3).all(|n| magic.get(first + n * length) == Some(&0x47));
+    packets(0, 188) || packets(4, 192)
 }
 
 /// Endings of names that people know as those of videos, in lower case.
@@ -312,11 +318,20 @@ mod tests {
         assert_eq!(read(file.path()).await.unwrap().len(), 5);
     }
 
+    /// Packets of MPEG-TS, with so many bytes before each.
+    fn transport_stream(before: usize) -> Vec<u8> {
+        let packet = [vec![0; before], vec![0x47], vec![0; 187]].concat();
+        packet.repeat(4)
+    }
+
     #[test]
     fn videos_are_told_from_images() {
         let folder = folder(&[
             ("clip", b"\0\0\0\x20ftypisom"),
             ("a/old.dat", b"RIFF\x10\0\0\0AVI LIST"),
+            ("dvb", &transport_stream(0)),
+            ("camcorder", &transport_stream(4)),
+            ("letters", &[b'G'; 188]),
             ("photo.heic", b"\0\0\0\x20ftypheic"),
             ("gate.jpg", JPEG),
             ("text.mp4", b"no video"),
@@ -327,7 +342,7 @@ mod tests {
         let images = Images::find(&[folder.path().to_owned()]).unwrap();
         assert_eq!(
             (names(&images.files), names(&images.videos)),
-            (vec!["gate.jpg".into()], vec!["old.dat".into(), "clip".into()])
+            (vec!["gate.jpg".into()], ["old.dat", "camcorder", "clip", "dvb"].map(String::from).to_vec())
         );
         let named = ["clip", "gate.jpg", "text.mp4", "photo.heic"].map(|name| folder.path().join(name));
         let images = Images::find(&named).unwrap();

@@ -41,9 +41,17 @@ pub struct VideoArgs {
     #[arg(long, value_name = "TIME")]
     captured_at: Option<Timestamp>,
 
-    /// Pass over frames in which nothing moves [default: on for live cameras, off for videos]
+    /// Skip frames in which nothing moves [default: on for live cameras, off for videos]
     #[arg(long, value_name = "on|off", value_parser = settings::on_off())]
     motion_gate: Option<bool>,
+
+    /// Check the certificate of a live camera [default: on]
+    #[arg(long, value_name = "on|off", value_parser = settings::on_off())]
+    tls_verify: Option<bool>,
+
+    /// Certificate authorities to trust for live cameras instead of the system's, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_ca_file: Option<PathBuf>,
 }
 
 /// Whether an argument is the address of a live camera.
@@ -89,7 +97,7 @@ impl Push {
 
     fn source(&self, path: &Path) -> anyhow::Result<Value> {
         let text = path.to_str().with_context(|| format!("{}: the name is not valid UTF-8", path.display()))?;
-        let VideoArgs { start, duration, resize, captured_at, motion_gate } = &self.video;
+        let VideoArgs { start, duration, resize, captured_at, motion_gate, tls_verify, tls_ca_file } = &self.video;
         let stream = match &self.stream {
             Some(stream) => stream.clone(),
             None => stream_of(text)?,
@@ -97,6 +105,7 @@ impl Push {
         Ok(json!({
             "stream": stream, "url": text, "fps": self.fps, "detectors": self.detectors, "start": start, "duration": duration,
             "resize": resize, "captured_at": captured_at, "motion_gate": motion_gate, "when_slow": "wait",
+            "tls_verify": tls_verify, "tls_ca_file": tls_ca_file,
         }))
     }
 }

@@ -1,0 +1,70 @@
+//! Values of the settings of a source.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use settings::Secret;
+
+/// Shortest and longest side of `resize`.
+const SIDE: std::ops::RangeInclusive<u32> = 16..=16_384;
+
+/// What happens to frames when the server is too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenSlow {
+    /// All are kept: the source is read no faster than the server accepts its frames.
+    Wait,
+    /// The oldest are dropped and counted: the newest are the ones that matter.
+    Drop,
+}
+
+/// Largest width and height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u32, pub u32);
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let sides = text.split_once(['x', 'X']);
+        let side = |text: &str| text.trim().parse().ok().filter(|side| SIDE.contains(side));
+        let size = sides.and_then(|(width, height)| Some(Self(side(width)?, side(height)?)));
+        let (least, most) = (SIDE.start(), SIDE.end());
+        size.ok_or_else(|| format!("{text:?} is not a size such as 1280x720, with sides from {least} to {most}"))
+    }
+}
+
+impl From<Size> for String {
+    fn from(Size(width, height): Size) -> Self {
+        format!("{width}x{height}")
+    }
+}
+
+/// A text of a configuration that must not be shown. It is written out only for the process of its source.
+#[derive(Debug, Clone)]
+pub struct SecretText(Secret);
+
+impl SecretText {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl From<Secret> for SecretText {
+    fn from(secret: Secret) -> Self {
+        Self(secret)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
