@@ -272,8 +272,10 @@ def main():
     compare(report, "at once", lambda turn: turn.send_at_once(lines), ROUNDS)
     compare(report, f"{RATE} a second", Turn.send_live, 1 if quick else 3)
     suspicious = sum(map(is_suspicious, sent))
-    report.note(f"In each turn /stats and /v1/stats equal the vehicles on the topic, and each suspicious one has one alert ({suspicious} of the first "
-                f"{VEHICLES}); in a turn before, a subscriber got each alert once.")
+    report.note(
+        "In each turn /stats and /v1/stats equal the vehicles on the topic, and each suspicious one has one alert "
+        f"({suspicious} of the first {VEHICLES}); in a turn before, a subscriber got each alert once."
+    )
     report.print("--json" in sys.argv)
 
 
