@@ -1,6 +1,6 @@
 //! Settings of the camera program.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -56,9 +56,11 @@ impl Config {
     pub fn warning(&self, cameras: &Cameras) -> Option<String> {
         let path = self.cameras.as_ref()?;
         let has_secret = cameras.cameras.iter().any(SourceConfig::has_secret);
-        let mode = std::fs::metadata(path).ok()?.permissions().mode();
+        let (file, own) = (std::fs::metadata(path).ok()?, std::fs::metadata("/proc/self").ok()?);
+        // In a container the file belongs to somebody else, who gives this user the right to read it.
+        let is_open = file.permissions().mode() & 0o077 != 0 && file.uid() == own.uid();
         let path = path.display();
-        (has_secret && mode & 0o077 != 0)
+        (has_secret && is_open)
             .then(|| format!("{path} has a password, and others than its owner can read it: run chmod 600 {path}"))
     }
 

@@ -39,7 +39,7 @@ pub struct Gate {
     reference: Vec<i32>,
     current: Vec<i32>,
     sums: Vec<u32>,
-    /// Times on the stream's clock.
+    /// Times that never go backwards.
     passed_at: Option<SignedDuration>,
     strongly_moved_at: Option<SignedDuration>,
     adopted_at: SignedDuration,
@@ -68,6 +68,11 @@ impl Gate {
             self.adopt(time);
         }
         passes
+    }
+
+    /// Sends the next frame, whatever it shows: one that was to be sent is lost.
+    pub const fn send_next(&mut self) {
+        self.passed_at = None;
     }
 
     /// The means of all blocks of the frame into `current`.
@@ -223,6 +228,18 @@ mod tests {
         assert!(!gate.passes(&pixels, (640, 360), ms(40)));
         assert!(gate.passes(&pixels, (360, 640), ms(80)));
         assert!(gate.passes(&[1; 12], (4, 3), ms(120)), "too small to judge");
-        assert!(gate.passes(&[1; 12], (4, 3), ms(160)));
+        // After the hold, and before the refresh.
+        assert!(gate.passes(&[1; 12], (4, 3), ms(1000)));
+    }
+
+    #[test]
+    fn after_a_lost_frame_the_next_one_passes() {
+        let mut gate = Gate::default();
+        let pixels = vec![90; 640 * 360];
+        assert!(gate.passes(&pixels, SIZE, ms(0)));
+        assert!(!gate.passes(&pixels, SIZE, ms(40)));
+        gate.send_next();
+        assert!(gate.passes(&pixels, SIZE, ms(80)));
+        assert!(!gate.passes(&pixels, SIZE, ms(120)));
     }
 }

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 /// Share of a period by which a frame may come early. Times are rounded to the units of the stream's clock.
 const EARLY: f64 = 0.02;
 
-/// Time of frames that may come at once from a live source: what a network holds back arrives together.
+/// Time, in seconds, of frames that may come at once from a live source: what a network holds back arrives together.
 const BURST: f64 = 2.0;
 
 /// Chooses at most one frame in each period. The periods begin at zero of the stream's clock, so a part of a file has the same frames

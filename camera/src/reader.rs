@@ -286,8 +286,10 @@ impl Reader {
         let turned = |(width, height)| if input.rotation().swaps { (height, width) } else { (width, height) };
         let size = bounds.map_or(size, |bounds| turned(fitted(turned(size), bounds)));
         frames.planes.fill(frames.planar.of(frame, size).map_err(wrong)?, input.rotation());
+        // The time of a live source goes on when it is opened again, and our clock of the day may be set back.
+        let gate_time = if self.address.is_live() { since_begin } else { time };
         if let Some(gate) = &mut frames.gate
-            && !gate.passes(frames.planes.luma(), frames.planes.size(), captured_at.as_duration())
+            && !gate.passes(frames.planes.luma(), frames.planes.size(), gate_time)
         {
             self.status.skipped();
             return Ok(true);
@@ -303,6 +305,10 @@ impl Reader {
             Pushed::Kept => true,
             Pushed::DroppedOldest => {
                 self.status.dropped();
+                // It may have been the frame that the gate compares with.
+                if let Some(gate) = &mut frames.gate {
+                    gate.send_next();
+                }
                 true
             }
             Pushed::Closed => false,

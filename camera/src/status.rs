@@ -85,13 +85,13 @@ impl Default for Status {
 }
 
 impl Status {
-    /// `announce` is called for each frame before it goes on to be sent.
+    /// `announce` is called for each frame before the queue gets it.
     #[must_use]
     pub fn announced_by(announce: fn(&Self)) -> Self {
         Self { announce: Some(announce), ..Self::default() }
     }
 
-    /// A frame with this capture time goes on to be sent.
+    /// The queue gets a frame with this capture time.
     pub fn captured(&self, at: Timestamp) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).last_captured_at = Some(at);
         if let Some(announce) = self.announce {

@@ -29,9 +29,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Pauses before a process is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The environment of a process: where libraries and certificates are, and how to log. Nothing else, because the settings of a service
+/// The environment of a process: where libraries and certificates are, and how to log, and the proxy. Nothing else, because the settings of a service
 /// have credentials, and a process that decodes foreign data is the first to be taken over.
-const PASSED_ON: [&str; 11] = [
+const PASSED_ON: [&str; 13] = [
     "PATH",
     "LD_LIBRARY_PATH",
     "HOME",
@@ -42,7 +42,9 @@ const PASSED_ON: [&str; 11] = [
     "SIGHTLINE_LOG",
     "SIGHTLINE_LOG_FORMAT",
     "HTTPS_PROXY",
+    "https_proxy",
     "NO_PROXY",
+    "no_proxy",
 ];
 /// Least time between two tries with a password that was refused, also of two processes.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);

@@ -68,7 +68,7 @@ def frames(server, stream):
         query = {"limit": 200, "stream": stream, **({"cursor": cursor} if cursor else {})}
         request = urllib.request.Request(f"{server}/v1/frames?{urllib.parse.urlencode(query)}")
         request.add_header("authorization", f"Bearer {os.environ['SIGHTLINE_TOKEN']}")
-        page = json.load(urllib.request.urlopen(request))
+        page = json.load(urllib.request.urlopen(request, timeout=60))
         found.update({moment(frame["captured_at"]): frame for frame in page["items"]})
         cursor = page.get("next_cursor")
         if not cursor:

@@ -102,7 +102,7 @@ pub async fn run(
     };
     let (result, ..) = tokio::join!(
         writing,
-        background.run_until_cancelled(rules.keep_fresh(&background)),
+        rules.keep_fresh(&background),
         background.run_until_cancelled(sweep(&*deps.documents)),
         background.run_until_cancelled(measure_lag(&*deps.bus)),
     );

@@ -51,8 +51,12 @@ const CODECS: [&str; 24] = [
 ];
 /// Most pixels of an image. A few kilobytes can pretend to be an image that fills the memory.
 const MOST_PIXELS: u64 = 8192 * 8192;
-/// Protocols that a network source may use, whatever its playlists name. No `file`.
-const NETWORK_PROTOCOLS: &str = "rtsp,rtsps,rtp,tcp,tls,http,https,httpproxy,crypto,hls,data";
+/// Protocols that a source of HTTP may use, whatever its playlists name. No `file`.
+const HTTP_PROTOCOLS: &str = "tcp,tls,http,https,httpproxy,crypto,hls,data";
+/// Protocols of RTSP. No TLS, to which a camera could redirect: FFmpeg would not check its certificate.
+const RTSP_PROTOCOLS: &str = "rtsp,rtp,tcp";
+/// The same where certificates are not checked.
+const UNCHECKED_RTSP_PROTOCOLS: &str = "rtsp,rtsps,rtp,tcp,tls";
 /// Time limit of FFmpeg for one answer of a camera, in microseconds; `Watch` has the limits that count.
 const ANSWER_LIMIT: &str = "5000000";
 /// What FFmpeg reads of a live source before the first frame, in microseconds of the source's time.
@@ -169,7 +173,12 @@ fn options(address: &Address) -> Dictionary<'static> {
             options.set("format_whitelist", FILE_FORMATS);
         }
         Address::Live(live) => {
-            options.set("protocol_whitelist", NETWORK_PROTOCOLS);
+            let protocols = match (live.is_rtsp(), live.tls().verify) {
+                (false, _) => HTTP_PROTOCOLS,
+                (true, true) => RTSP_PROTOCOLS,
+                (true, false) => UNCHECKED_RTSP_PROTOCOLS,
+            };
+            options.set("protocol_whitelist", protocols);
             options.set("format_whitelist", LIVE_FORMATS);
             options.set("analyzeduration", LIVE_ANALYSIS);
             if live.is_rtsp() {

@@ -4,15 +4,16 @@ Usage: compare_video.py SERVER MODELS_DIR RESULTS_DIR EVENTS VIDEO STREAM DETECT
 
 The token is in SIGHTLINE_TOKEN. The condition of RULE is `label == LABEL && confidence > CONFIDENCE`, for this stream; EVENTS is a file with
 what `GET /v1/alerts` has sent so far. The reference runs on the very images that the server kept, decoded by Pillow, whose pixels are
-those of the worker (docs/decisions/jpeg-decoder.md). Its results are in RESULTS_DIR for the next server with the same images.
+those of the worker (docs/decisions/jpeg-decoder.md). A server keeps no image of a frame without detections: there the reference runs on what
+ffmpeg decodes, and must find nothing. Its results are in RESULTS_DIR for the next server with the same images.
 
-- The frames are as many as ffprobe counts in the video, and each shows what ffmpeg decodes at its place.
+- The frames are as many as ffprobe counts in the video, and the luma of each image is what ffmpeg decodes at its place.
 - Every detection has a partner in the reference with the same label, and the other way round; `/v1/stats` counts as many.
 - A frame has one alert of the rule if the reference has a match in it, with its confidence and the number of matches, and else none;
   the event stream has delivered each of them once.
 
-The two may differ by 0.001 in a confidence, so a detection that is this close to a threshold may be on either side of it. Nothing
-else may differ. Exits 1 with a line for each difference.
+The two may differ by 0.001 in a confidence, so a detection that is this close to a threshold may be on either side of it; by 0.1 in a
+frame without an image, which was compressed before the server looked at it. Nothing else may differ. Exits 1 with a line for each difference.
 """
 
 import collections
@@ -37,6 +38,9 @@ from objects import LIMITS, VEHICLES, Objects, shrink
 # Mean difference of a pixel, in levels of 255, between an image of the camera program and what ffmpeg decodes: the compression makes up to
 # 1.0. The next frame of the clips is 2.9 and 4.6 away in the median.
 MAX_LEVELS = 2.0
+
+# Change of a confidence by the compression of a frame.
+COMPRESSED_SCORE = 0.1
 
 # Time limit for all results, and the time after which further ones would have arrived.
 RESULT_SECONDS, SETTLE_SECONDS = 180, 2
@@ -130,11 +134,38 @@ def decoded(video, size):
             yield np.frombuffer(plane, np.uint8).reshape(shape)
 
 
+def pixels(video, size, wanted):
+    """The pixels of the frames with these numbers, as ffmpeg decodes them."""
+    shape = (size[1], size[0], 3)
+    command = ("ffmpeg", "-v", "error", "-i", video, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        for number in range(max(wanted, default=-1) + 1):
+            frame = process.stdout.read(shape[0] * shape[1] * shape[2])
+            if number in wanted:
+                yield number, np.frombuffer(frame, np.uint8).reshape(shape)
+        process.kill()
+
+
+def size_of(images):
+    return Image.open(io.BytesIO(next(image for image in images if image is not None))).size
+
+
+def compare_empty(images, video, reference, found):
+    """Whether the reference finds nothing where the server kept no image."""
+    wanted = {number for number, image in enumerate(images) if image is None}
+    for number, rgb in pixels(video, size_of(images), wanted):
+        if rows := reference.rows(rgb, reference.threshold + COMPRESSED_SCORE):
+            found.add(f"frame {number}: the server has no detection, the reference {rows}")
+    return len(wanted)
+
+
 def compare_images(images, video, found):
     """Whether each image shows what ffmpeg decodes at its place."""
     most = 0.0
-    size = Image.open(io.BytesIO(images[0])).size
+    size = size_of(images)
     for number, (image, luma) in enumerate(zip(images, decoded(video, size), strict=True)):
+        if image is None:
+            continue
         apart = np.abs(np.asarray(Image.open(io.BytesIO(image)).convert("L")).astype(np.int16) - luma).mean()
         most = max(most, apart)
         if apart > MAX_LEVELS:
@@ -181,11 +212,13 @@ def main():
     compare_events(events, rule, kept, found)
     for alert in kept:
         alerts[alert["frame_id"]].append(alert)
-    images = [server.get(frame["image_url"]) for frame in frames]
-    levels = compare_images(images, video, found)
+    images = [server.get(frame["image_url"]) if frame.get("image_url") else None for frame in frames]
+    if all(image is None for image in images):
+        sys.exit(f"DIFFERS: {stream}: no frame has an image")
+    empty, levels = compare_empty(images, video, reference, found), compare_images(images, video, found)
     ours, theirs, raised, due, close = collections.Counter(), collections.Counter(), 0, 0, 0
     for number, (frame, image) in enumerate(zip(frames, images)):
-        rows = reference.detect(image)
+        rows = reference.detect(image) if image else []
         here, there = compare_detections(number, frame, rows, reference.threshold, found)
         matching = [row[0] for row in rows if row[5] == label and row[0] > confidence - MAX_SCORE]
         of_frame, in_reference = compare_alerts(number, alerts.pop(frame["frame_id"], []), matching, confidence, found)
@@ -198,7 +231,7 @@ def main():
     if not raised or not ours:
         found.add("nothing was compared: no detection or no alert")
     labels = ", ".join(f"{ours[name]} {name} (reference {theirs[name]})" for name in sorted(ours | theirs))
-    print(f"{stream}: {len(frames)} frames (ffprobe {expected}; images at most {levels:.1f} levels from ffmpeg's), {labels}, "
+    print(f"{stream}: {len(frames)} frames (ffprobe {expected}; {empty} without detections; images at most {levels:.1f} levels from ffmpeg's), {labels}, "
           f"{raised} alerts (reference {due}); {close} detections are within {MAX_SCORE} of a threshold")
     sys.exit(f"{stream}: {found.count} differences" if found.count else 0)
 

@@ -66,7 +66,7 @@ pub struct Inner {
     pub detectors: Vec<DetectorName>,
     /// The built-in rules.
     pub built_in_rules: Vec<Rule>,
-    /// The detectors of streams.
+    /// The settings of streams.
     pub stream_settings: SettingsByStream,
     /// Counts the frames of streams.
     pub sent_frames: SentFramesLog,

@@ -17,7 +17,8 @@ pub struct StreamSettings {
     #[schema(min_items = 1, example = json!(["vehicle"]))]
     pub detectors: Option<Vec<String>>,
     /// Days for which results, detections, alerts and kept images are stored; null for the retention of the service. It holds for frames
-    /// that are sent from now on. An image is deleted within a day after that.
+    /// that are sent from now on. An image is deleted at most 25 hours after that. The log is not changed by it: it keeps alerts for 7 days
+    /// and dead letters, with their images, for 14 (`topics.yaml`).
     #[serde(default)]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 3650, example = 2)]
     pub retention_days: Option<RetentionDays>,
@@ -125,7 +126,8 @@ pub struct StreamView {
     pub frames_per_second: f64,
     /// Frames of the last hour that were accepted and have no result yet: an upper bound, because frames are counted in spans of ten
     /// seconds, and in longer ones further back. 0 means that the newest frame, as of two seconds ago, has a result. Where results are
-    /// kept for less than an hour, frames whose results expired are included.
+    /// kept for less than an hour, frames whose results expired are included. It is too low for a stream that also gets detections of
+    /// external programs, which have their results at once.
     pub lag: u64,
     /// What the program that sends the frames reported; null if none did.
     pub state: Option<StreamStateView>,

@@ -1,4 +1,4 @@
-//! The stored form of a stream's report and activity: BSON in MongoDB, the same fields as JSON in SQLite. Times are microseconds since
+//! The stored form of a stream's settings, report and activity: BSON in MongoDB, the same fields as JSON in SQLite. Times are microseconds since
 //! 1970. Fields of later versions are ignored.
 
 use std::fmt::Display;

@@ -20,7 +20,8 @@ alert-stream:
   kind: Deployment
   needs: [kafka, database, redis, adminToken, otlp]
 {{- if .Values.camera.enabled }}
-# One pod: two would send the frames of each camera twice. Nobody calls it.
+# One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
+# it calls no cluster.
 camera:
   values: camera
   kind: Deployment
