@@ -51,7 +51,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_does_not_interrupt_the_work() {
         let (stop, finished) = (CancellationToken::new(), Mutex::new(0));
-        let work = async || {
+        let work = || async {
             stop.cancel();
             tokio::time::sleep(PERIOD).await;
             *finished.lock().unwrap() += 1;
