@@ -166,6 +166,8 @@ async fn refusal(response: Response) -> Refusal {
     };
     let reason = one_line(&format_args!("{status}: {detail}"));
     match status {
+        // A detector that the server does not have, as each frame names it.
+        StatusCode::UNPROCESSABLE_ENTITY if reason.contains("the detectors are ") => Refusal::All(reason),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Refusal::All(reason),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => later(header, reason),
         status if status.is_server_error() => later(header, reason),

@@ -143,6 +143,9 @@ impl Reader {
             let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
             bail!("none of its frames can be decoded{told}");
         }
+        if let (Ok(_), 0, Some(start), Some(length)) = (&read, decoded, self.source.start, input.length()) {
+            bail!("start: {start} s is after its end, at {:.1} s", length.as_secs_f64());
+        }
         let is_part = self.source.start.is_some() || self.source.duration.is_some();
         match read {
             Ok(_) => match input.ends_early(decoded).filter(|_| !is_part) {

@@ -5,9 +5,13 @@ use std::sync::RwLock;
 /// Passwords that this process knows, in every spelling in which they may appear. The longest come first: one may contain another.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
+/// Shortest text that is removed wherever it appears, in bytes. Where it stands in an address, a shorter one is removed as well.
+const SHORTEST: usize = 4;
+
 /// From now on this text is removed wherever it appears.
 pub fn add_secret(text: &str) {
-    if text.is_empty() {
+    // A shorter one would be removed from the middle of other words, and so be shown.
+    if text.len() < SHORTEST {
         return;
     }
     if let Ok(mut secrets) = SECRETS.write()
@@ -37,7 +41,16 @@ fn without_user_info(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         clean.push_str(before);
         clean.push_str("://");
-        let end = after.find(|letter: char| letter.is_whitespace() || "/?#'\"".contains(letter)).unwrap_or(after.len());
+        let ends = |letter: char| letter.is_whitespace() || "'\"".contains(letter);
+        let address = &after[..after.find(ends).unwrap_or(after.len())];
+        let slash = address.find(['/', '?', '#']).unwrap_or(address.len());
+        // With a slash in a password that was not encoded, the last `@` is beyond the authority.
+        let end = match address.rfind('@') {
+            Some(at) if at > slash && address[..slash].contains([':', '@']) => {
+                at + address[at..].find(['/', '?', '#']).unwrap_or(address.len() - at)
+            }
+            _ => slash,
+        };
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
             Some((_, host)) => {
@@ -71,6 +84,8 @@ mod tests {
             ("Opening 'rtsp://a:b@10.0.0.5/1' for reading", "Opening 'rtsp://***@10.0.0.5/1' for reading"),
             ("http://a:p@ss@host:80/x?y=z http://c@d", "http://***@host:80/x?*** http://***@d"),
             ("URL 'http://host/live.m3u8?token=word' fails", "URL 'http://host/live.m3u8?***' fails"),
+            ("'rtsp://ann:p@ss/w#rd@10.0.0.5/1'", "'rtsp://***@10.0.0.5/1'"),
+            ("rtsp://ann:12/w@10.0.0.5", "rtsp://***@10.0.0.5"),
             ("mail a@b.c and http://host/@x", "mail a@b.c and http://host/@x"),
             ("", ""),
         ] {

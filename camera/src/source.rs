@@ -113,8 +113,9 @@ impl SourceConfig {
         );
         for (name, value) in [("start", self.start), ("duration", self.duration)] {
             let is_time = value.is_none_or(|seconds| seconds.is_finite() && (0.0..1e9).contains(&seconds));
-            ensure!(is_time, "{name}: it must be a number of seconds");
+            ensure!(is_time, "{name}: it must be a number of seconds, below a billion");
         }
+        ensure!(self.duration != Some(0.0), "duration: it must be more than 0 seconds");
         ensure!(
             self.password.is_none() || self.password_file.is_none(),
             "password and password_file: set only one of them"
@@ -202,6 +203,8 @@ mod tests {
         for (text, expected) in [
             ("url: 'ftp://a:hidden@b/c'", "ftp: is not supported"),
             ("url: 'rtsp://a:hidden@b:port/'", "not a valid address"),
+            ("url: 'rtsp://ann:12/hidden@b/'", "an @ behind the host"),
+            ("url: 'rtsp://b/', duration: 0", "duration: it must be more than 0"),
             ("url: 'rtsp://b/', fps: 0", "fps: it must be"),
             ("url: 'rtsp://b/', resize: 12", "not a size such as 1280x720"),
             ("url: 'rtsp://b/', resize: 12x99999", "not a size such as 1280x720"),

@@ -48,6 +48,12 @@ impl LiveUrl {
             bail!("url: {scheme}: is not supported; use rtsp:, rtsps:, http: or https:, or the path of a file");
         }
         ensure!(url.has_host(), "url: the host is missing");
+        // Else a part of a password would be looked up as a host.
+        let after_host = &url[url::Position::BeforePath..];
+        ensure!(
+            !after_host.contains('@'),
+            "url: an @ behind the host must be written as %40; in a password also @, /, ? and # as %40, %2F, %3F and %23, or use user and password"
+        );
         // Both fail only without a host.
         if let Some(user) = user {
             let _ = url.set_username(user);

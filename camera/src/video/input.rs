@@ -4,7 +4,7 @@
 //! frames would stay in it. A damaged packet costs the frames that depend on it and no more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ffmpeg_next::codec::packet::side_data::Type;
 use ffmpeg_next::error::{EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
@@ -23,6 +23,9 @@ const MOST_DAMAGED: u32 = 1000;
 const MISSING_FRAMES: u64 = 2;
 const MISSING_TIME: SignedDuration = SignedDuration::from_millis(500);
 const MICROSECONDS: i64 = 1_000_000;
+
+/// Containers of live sources whose images have no times. FFmpeg makes some up, 25 images a second.
+const FORMATS_WITHOUT_CLOCK: [&str; 4] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"];
 
 /// Why a source has no further frames.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +64,8 @@ pub struct Input {
     damaged_in_row: u32,
     drained: bool,
     ended_by: Option<Failure>,
+    /// When a live source was opened that has no clock: its times are those of arrival.
+    without_clock: Option<Instant>,
     /// Dropped after the connection that goes through it.
     _tunnel: Option<Tunnel>,
 }
@@ -111,6 +116,8 @@ impl Input {
             damaged_in_row: 0,
             drained: false,
             ended_by: None,
+            without_clock: (address.is_live() && FORMATS_WITHOUT_CLOCK.contains(&context.format().name()))
+                .then(Instant::now),
             _tunnel: tunnel,
             context,
         })
@@ -258,6 +265,9 @@ impl Input {
 
     /// Time of a frame since the first one.
     fn time(&mut self, frame: &Frame) -> SignedDuration {
+        if let Some(opened) = self.without_clock {
+            return SignedDuration::try_from(opened.elapsed()).unwrap_or(SignedDuration::MAX);
+        }
         let ticks = frame.timestamp().unwrap_or(self.last + self.period);
         self.last = ticks;
         self.since_begin(ticks)
@@ -287,6 +297,10 @@ fn failure(error: Error, watch: &Watch, limit: Duration, address: &Address) -> F
         Error::Other { errno: ETIMEDOUT } => Failure::Other("it does not answer".to_owned()),
         Error::Other { errno: ECONNREFUSED } => Failure::Other("nothing listens there".to_owned()),
         Error::Other { errno: EHOSTUNREACH | ENETUNREACH } => Failure::Other("it cannot be reached".to_owned()),
+        Error::HttpNotFound => Failure::Other("it answers 404: check the path of its address".to_owned()),
+        Error::HttpBadRequest => Failure::Other("it answers 400: it does not understand the request".to_owned()),
+        Error::HttpOther4xx => Failure::Other("it refuses the request (4xx)".to_owned()),
+        Error::HttpServerError => Failure::Other("it answers with an error of its own (5xx)".to_owned()),
         Error::InvalidData if !address.is_live() => {
             let told = last_error().map(|text| format!(" ({text})")).unwrap_or_default();
             Failure::Other(format!("it is not a video, or is damaged or incomplete{told}"))
@@ -315,8 +329,15 @@ fn not_reached(told: &str) -> Failure {
 
 /// The error, with what FFmpeg told before it.
 fn explained(error: Error) -> String {
+    let named = match error {
+        Error::InvalidData => "it is not a stream of images".to_owned(),
+        Error::Eof => "it ends before the first image".to_owned(),
+        error => error.to_string(),
+    };
     match last_error() {
-        Some(told) => format!("{told} ({error})"),
-        None => error.to_string(),
+        Some(told) if named.is_empty() => told,
+        Some(told) => format!("{told} ({named})"),
+        None if named.is_empty() => format!("FFmpeg has no words for its error {}", i32::from(error)),
+        None => named,
     }
 }

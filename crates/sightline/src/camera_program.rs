@@ -24,8 +24,8 @@ pub fn find() -> anyhow::Result<PathBuf> {
     let in_folder = |folder: PathBuf| NAMES.map(|name| folder.join(name)).into_iter().find(|program| program.is_file());
     let found = folders.find_map(in_folder);
     found.context(
-        "videos and live cameras need the program `camera`, which is neither beside this program nor in PATH; where FFmpeg's \
-         libraries can be installed (on Debian libavformat-dev, libavcodec-dev, libswscale-dev, libavutil-dev, clang), `make build` builds it",
+        "videos and live cameras need the program `sightline-camera`, which is neither beside this program nor in PATH; where FFmpeg's \
+         libraries can be installed (on Debian libavformat-dev, libavcodec-dev, libswscale-dev, libavutil-dev, clang), `make build` makes it in the clone",
     )
 }
 
