@@ -11,13 +11,15 @@ use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Image;
-use crate::redact::redact;
+use crate::redact::{add_secret, redact};
 use crate::source::SecretText;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// Longest pause that a server can ask for, in seconds.
 const LONGEST_PAUSE: u64 = 3600;
+/// What is read of a body, in bytes.
+const LONGEST_BODY: usize = 16 * 1024;
 /// What TLS says when one side does not trust the other.
 const TLS_REFUSALS: [&str; 2] = ["invalid peer certificate", "received fatal alert: CertificateRequired"];
 
@@ -73,6 +75,8 @@ impl Api {
     pub fn new(server: Server) -> anyhow::Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("sightline-camera/", env!("CARGO_PKG_VERSION")))
+            // A redirect would make a GET of a POST, and its answer looks like an acknowledgement.
+            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .timeout(REQUEST_LIMIT);
         if let Some(path) = &server.cacert {
@@ -88,6 +92,7 @@ impl Api {
             })?;
             builder = builder.identity(identity);
         }
+        add_secret(server.token.expose());
         settings::check_token(server.token.expose()).map_err(anyhow::Error::msg)?;
         ensure!(!server.token.expose().is_empty(), "there is no token: set SIGHTLINE_TOKEN");
         let http = builder.build().context("the certificates and keys cannot be used")?;
@@ -104,10 +109,24 @@ impl Api {
         let request = self.authorised(self.http.post(self.url("/v1/frames")).query(&query));
         let request = request.header("content-type", "image/jpeg").header("idempotency-key", &image.key);
         match request.body(image.jpeg.clone()).send().await {
-            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) if response.status().is_success() => match beginning(response).await {
+                text if text.contains("\"frame_id\"") => Ok(()),
+                text => Err(Refusal::All(self.not_sightline(&text))),
+            },
+            Ok(response) if response.status().is_redirection() => {
+                Err(Refusal::All(self.not_sightline(&response.status().to_string())))
+            }
             Ok(response) => Err(refusal(response).await),
             Err(error) => Err(self.unanswered(&error)),
         }
+    }
+
+    fn not_sightline(&self, answer: &str) -> String {
+        let answer: String = answer.chars().take(60).collect();
+        let server = redact(&self.server.url);
+        redact(&one_line(&format_args!(
+            "{server} does not answer as Sightline does; check the address of the server: {answer}"
+        )))
     }
 
     /// Reports the state of a stream. An older server does not know the route, and answers 404.
@@ -156,15 +175,29 @@ fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
+/// The beginning of a body, which may have no end.
+async fn beginning(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(part)) = response.chunk().await {
+        body.extend_from_slice(&part);
+        if body.len() >= LONGEST_BODY {
+            break;
+        }
+    }
+    body.truncate(LONGEST_BODY);
+    String::from_utf8_lossy(&body).into_owned()
+}
+
 async fn refusal(response: Response) -> Refusal {
     let status = response.status();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    let text = response.text().await.unwrap_or_default();
+    let text = beginning(response).await;
     let detail = match serde_json::from_str::<Problem>(&text) {
         Ok(problem) => format!("{} ({})", problem.detail, problem.code),
         Err(_) => text.chars().take(200).collect(),
     };
-    let reason = one_line(&format_args!("{status}: {detail}"));
+    // A proxy may show the request with its token.
+    let reason = redact(&one_line(&format_args!("{status}: {detail}")));
     match status {
         // A detector that the server does not have, as each frame names it.
         StatusCode::UNPROCESSABLE_ENTITY if reason.contains("the detectors are ") => Refusal::All(reason),

@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Difference between the stream's clock and ours after which the stream's clock is anchored anew.
 const DRIFT: SignedDuration = SignedDuration::from_secs(1);
+/// How far the last capture time of a live source may be ahead of ours.
+const LONGEST_AHEAD: SignedDuration = SignedDuration::from_secs(10);
 const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 /// Gives each frame its capture time.
@@ -55,7 +57,11 @@ impl Clock {
             }
         };
         let captured = contracts::whole_microseconds(captured);
-        let captured = self.last.map_or(captured, |last| captured.max(add(last, MICROSECOND)));
+        let is_live = matches!(self.anchor, Anchor::Live(_));
+        // Our clock was ahead and was set right. Else all frames would get this time until it has passed.
+        let is_wrong = |last: &Timestamp| is_live && last.duration_since(arrival) > LONGEST_AHEAD;
+        let last = self.last.filter(|last| !is_wrong(last));
+        let captured = last.map_or(captured, |last| captured.max(add(last, MICROSECOND)));
         self.last = Some(captured);
         captured
     }

@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::redact::redact;
 use crate::sender::Patience;
 use crate::source::SourceConfig;
+use crate::source_process::limit_memory;
 use crate::status::{Snapshot, Status};
 use crate::task::Task;
 use crate::video::Watch;
@@ -28,6 +29,7 @@ const INTERRUPTED: u8 = 130;
 /// # Errors
 /// When the task is not valid.
 pub async fn run(stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    limit_memory()?;
     let task = Task::from_stdin(&stop)?;
     let patience = match task.patience() {
         Some(limit) => Patience { absent: limit, busy: limit },

@@ -130,10 +130,7 @@ impl Reader {
     }
 
     fn read_file(&mut self) -> anyhow::Result<()> {
-        let mut input = self.open(0)?;
-        if let Some(start) = self.start() {
-            input.seek(start)?;
-        }
+        let mut input = self.open_at_start()?;
         let begins = self.frames.recording.as_ref().and_then(|recording| recording.begins(&input));
         self.frames.clock = Clock::of_file(begins.unwrap_or_else(Timestamp::now));
         let read = self.read(&mut input);
@@ -155,6 +152,18 @@ impl Reader {
             Err(Failure::Stopped) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Opens a recording at the last key frame before the start. Where the container leads behind it, at the beginning.
+    fn open_at_start(&self) -> Result<Input, Failure> {
+        let mut input = self.open(0)?;
+        let Some(start) = self.start().filter(SignedDuration::is_positive) else { return Ok(input) };
+        let mut probe = self.open(1)?;
+        probe.seek(start)?;
+        if probe.next(&mut Frame::empty())?.is_some_and(|first| first <= start) {
+            input.seek(start)?;
+        }
+        Ok(input)
     }
 
     fn read_live(&mut self, gives_up: bool) -> anyhow::Result<()> {

@@ -22,12 +22,20 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Most memory of a process, so that a video which pretends to be huge ends its own process only.
 const MEMORY: u64 = 2 << 30;
 
+/// Limits the memory of this process.
+///
+/// # Errors
+/// When the system refuses.
+pub fn limit_memory() -> anyhow::Result<()> {
+    rlimit::Resource::DATA.set(MEMORY, MEMORY).context("its memory cannot be limited")
+}
+
 /// Runs the source of the task until its end, the stop, or the end of standard input.
 ///
 /// # Errors
 /// When a recording cannot be read.
 pub async fn run(stop: CancellationToken) -> anyhow::Result<()> {
-    rlimit::Resource::DATA.set(MEMORY, MEMORY).context("its memory cannot be limited")?;
+    limit_memory()?;
     let mut task = Task::from_stdin(&stop)?;
     let source = task.sources.pop().context("the task has no source")?;
     let api = Api::new(task.server)?;

@@ -1,7 +1,7 @@
 //! A process for each source, so that a decoder that crashes or hangs takes no other camera with it.
 //!
 //! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
-//! environment it gets only the variables of `PASSED_ON`. It reports its state each second on standard output. A process that ends is
+//! environment it gets only few variables. It reports its state each second on standard output. A process that ends is
 //! started again, with growing pauses; one that reports nothing for half a minute is killed. A recording that fails is not tried again. The
 //! end of standard input stops the process, also if this one was killed.
 
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use contracts::api::ReportedState;
+use platform::child_environment;
 use platform::retry::Backoff;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -29,23 +30,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Pauses before a process is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The environment of a process: where libraries and certificates are, and how to log, and the proxy. Nothing else, because the settings of a service
-/// have credentials, and a process that decodes foreign data is the first to be taken over.
-const PASSED_ON: [&str; 13] = [
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "HOME",
-    "TMPDIR",
-    "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "SIGHTLINE_LOG",
-    "SIGHTLINE_LOG_FORMAT",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
-    "no_proxy",
-];
 /// Least time between two tries with a password that was refused, also of two processes.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// Exit status of a process whose source cannot be read.
@@ -151,7 +135,7 @@ fn start(source: &SourceConfig) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?;
     let mut command = Command::new(program);
     command.args(["source", source.stream.as_str()]).env_clear();
-    command.envs(std::env::vars_os().filter(|(name, _)| PASSED_ON.iter().any(|passed| name == passed)));
+    command.envs(child_environment());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     Ok(command.spawn()?)
 }

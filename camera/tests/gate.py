@@ -37,16 +37,17 @@ class Times(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen = {}
 
-    def answer(self, status):
+    def answer(self, status, body=b""):
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(status)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def do_POST(self):
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlparse(self.path).query))
         self.seen.setdefault(query["stream"], set()).add(moment(query["captured_at"]))
-        self.answer(202)
+        self.answer(202, b'{"frame_id": "of the check"}')
 
     def do_PUT(self):
         self.answer(204)

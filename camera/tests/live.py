@@ -30,10 +30,11 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def answer(self, status):
+    def answer(self, status, body=b""):
         self.send_response(status)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def body(self):
         return self.rfile.read(int(self.headers["content-length"]))
@@ -44,7 +45,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         with lock:
             captured = datetime.fromisoformat(query["captured_at"].replace("Z", "+00:00"))
             frames.setdefault(query["stream"], []).append((time.time(), captured.timestamp()))
-        self.answer(202)
+        self.answer(202, b'{"frame_id": "of the test"}')
 
     def do_PUT(self):
         with lock:

@@ -56,6 +56,18 @@ impl SettingsByStream {
         Ok(())
     }
 
+    /// Puts the settings of one stream, which are stored, into effect on this instance; `None` for those of the service.
+    pub async fn set(&self, tenant: &TenantId, stream: StreamName, settings: Option<StreamSettings>) {
+        // A refresh that is running may have read the store before the change.
+        let _after_refresh = self.refreshing.lock().await;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let streams = current.entry(tenant.clone()).or_default();
+        match settings {
+            Some(settings) => streams.insert(stream, settings),
+            None => streams.remove(&stream),
+        };
+    }
+
     /// Reads the settings for the first time, with retries: frames must not run with the wrong detectors. Ends early at `stop`.
     pub async fn start(&self, stop: &CancellationToken) {
         let mut retry = Retry::new("the settings of streams cannot be read", backoff::STORE, stop);

@@ -5,6 +5,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod child_environment;
 pub mod config;
 mod error_chain;
 pub mod health;
@@ -21,6 +22,7 @@ mod stderr;
 pub mod telemetry;
 pub mod traces;
 
+pub use child_environment::child_environment;
 pub use error_chain::{error_chain, root_cause};
 pub use health::{CheckResult, Health};
 pub use healthcheck::Healthcheck;

@@ -220,7 +220,8 @@ impl FromRequestParts<App> for FullSession {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = authenticate(parts, app).await?;
-        let is_operator = caller.user.is_none();
+        // The operator's own token. That of `up --cameras` has no user either, and may only send frames.
+        let is_operator = caller.user.is_none() && caller.may(Scope::Admin);
         if !(is_operator || caller.full_session) {
             return Err(AuthError::NotFullSession.into());
         }
@@ -257,6 +258,7 @@ impl CurrentUser {
     async fn of(caller: Caller, app: &App) -> Result<Self, ApiError> {
         let id = match caller.user {
             Some(id) => id,
+            None if !caller.may(Scope::Admin) => return Err(AuthError::MissingScope(Scope::Admin).into()),
             None => app.users.operator().await?.id,
         };
         Ok(Self { id, caller: Caller { user: Some(id), ..caller } })

@@ -72,6 +72,7 @@ impl Push {
         let stop = platform::shutdown::on_signal()?;
         let mut command = Command::new(&program);
         command.arg("push").stdin(Stdio::piped()).kill_on_drop(true);
+        command.env_clear().envs(platform::child_environment());
         if std::env::var_os("SIGHTLINE_LOG").is_none() {
             command.env("SIGHTLINE_LOG", "warn");
         }

@@ -84,8 +84,9 @@ impl CameraProgram {
 
     async fn run_once(&self, stop: &CancellationToken) -> anyhow::Result<ExitStatus> {
         let mut command = Command::new(&self.program);
+        command.env_clear().envs(platform::child_environment());
         command.arg("--config").arg(&self.cameras).args(["--server", &self.port.url, "--admin-addr", "off"]);
-        command.args(["--probe-addr", "off", "--until-stdin-ends"]).env_remove("SIGHTLINE_TOKEN_FILE");
+        command.args(["--probe-addr", "off", "--until-stdin-ends"]);
         // Ctrl-C in a terminal goes to its process group; `up` passes the stop on itself.
         command.stdin(Stdio::piped()).process_group(0);
         // The environment of a process is visible to its user only, its arguments to everybody.

@@ -157,7 +157,7 @@ pub async fn set(
         app.documents.delete_stream(&caller.tenant, &name).await?;
         return Err(AuthError::InvalidCredential.into());
     }
-    app.stream_settings.refresh().await?;
+    app.stream_settings.set(&caller.tenant, name.clone(), Some(settings)).await;
     let stored = app.documents.stream(&caller.tenant, &name).await?;
     view_of(&app, stored, name).await
 }
@@ -181,7 +181,7 @@ pub async fn remove(
     if !app.documents.delete_stream(&caller.tenant, &name).await? {
         return Err(StreamError::NotFound(name).into());
     }
-    app.stream_settings.refresh().await?;
+    app.stream_settings.set(&caller.tenant, name, None).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,5 +17,5 @@ pub use client::{json_of, problem};
 pub use mailer::TestMailer;
 pub use refusing_redis::refusing_redis;
 pub use storage::{TestStorage, backend_addresses};
-pub use test_server::{ADMIN, TIMEOUT, TestServer};
+pub use test_server::{ADMIN, CAMERA, TIMEOUT, TestServer};
 pub use token_aliases::{OTHER, READER, TokenAliases};

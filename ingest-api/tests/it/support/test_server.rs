@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{AccountsService, Actor, Clock, Hashing, TokenArgs, UserAccess};
+use accounts::{AccountsService, Actor, AdminToken, Clock, Hashing, Scope, TokenArgs, UserAccess, WithAdminToken};
 use bus::{ConsumerOptions, EmbeddedBus, Incoming, ReaderItem, Start};
 use clap::Parser;
 use contracts::{Event, FrameEvent, Message, ResultEvent, TopicRole};
@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::{TestMailer, TestStorage, TokenAliases, backend_addresses, face, registration, result_of};
 
 /// The operator's token, with every scope.
+/// A token as `sightline up --cameras` makes it.
+pub const CAMERA: &str = "token-of-a-camera";
 pub const ADMIN: &str = "token-of-the-admin-with-thirty-two-characters-and-more";
 /// Time limit for every wait of a test.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
@@ -95,11 +97,14 @@ impl TestServer {
             documents,
             blobs,
             // A shared database has users of other tests, so no user has a fixed name.
-            accounts: if storage.is_shared() {
-                accounts_service.with_admin_token(ADMIN).unwrap()
-            } else {
-                Arc::new(TokenAliases::create(&accounts_service).await)
-            },
+            accounts: Arc::new(WithAdminToken::new(
+                AdminToken::limited(CAMERA, &[Scope::FramesWrite]),
+                if storage.is_shared() {
+                    accounts_service.with_admin_token(ADMIN).unwrap()
+                } else {
+                    Arc::new(TokenAliases::create(&accounts_service).await)
+                },
+            )),
             accounts_service,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),

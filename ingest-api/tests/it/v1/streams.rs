@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store::{PutStreamOutcome, StoredReport, StreamSettings};
 use tokio::time::Instant;
 
-use crate::support::{ADMIN, OTHER, READER, TIMEOUT, TestServer, json_of, png, problem, result_of};
+use crate::support::{ADMIN, CAMERA, OTHER, READER, TIMEOUT, TestServer, json_of, png, problem, result_of};
 
 const SINCE: &str = "2026-01-02T03:04:05Z";
 
@@ -149,6 +149,34 @@ async fn each_route_of_streams_needs_its_scope() {
     assert_eq!(server.put_as(camera, "/v1/streams/a/state", &report).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(problem(server.get_as(camera, "/v1/streams").await).await.1, "forbidden");
     assert_eq!(json_of(server.get_as(&ann, "/v1/streams").await, StatusCode::OK).await["items"][0]["name"], "a");
+}
+
+#[tokio::test]
+async fn the_token_of_the_camera_program_may_only_send_frames_and_reports() {
+    let server = TestServer::start().await;
+    let report = json!({"state": "connected", "since": SINCE});
+    assert_eq!(server.put_as(CAMERA, "/v1/streams/a/state", &report).await.status(), StatusCode::NO_CONTENT);
+    let request = server.request_as(CAMERA, Method::POST, "/v1/frames?stream=a").header("content-type", "image/png");
+    assert_eq!(request.body(png(9, 9, 90)).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    // Routes of the user, and of a user who is signed in with all rights.
+    for path in [
+        "/v1/users/me",
+        "/v1/users/me/quota",
+        "/v1/users/me/identities",
+        "/v1/api-tokens",
+        "/v1/sessions",
+        "/v1/streams",
+        "/v1/users",
+    ] {
+        assert_eq!(server.get_as(CAMERA, path).await.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    for path in ["/v1/api-tokens/00000000-0000-7000-8000-000000000000", "/v1/sessions", "/v1/streams/a"] {
+        assert_eq!(server.delete_as(CAMERA, path).await.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    let token = json!({"name": "more", "scopes": ["frames:write"]});
+    assert_eq!(server.post_as(CAMERA, "/v1/api-tokens", &token).await.status(), StatusCode::FORBIDDEN);
+    let request = server.request_as(CAMERA, Method::PATCH, "/v1/users/me").json(&json!({"email": "a@example.org"}));
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
