@@ -48,7 +48,7 @@ fn a_video_without_the_camera_program_says_what_is_missing() {
     let output = installation.push(&[installation.video().to_str().unwrap()]);
     let said = text(&output.stderr);
     assert!(!output.status.success() && said.lines().count() == 1, "{said}");
-    assert!(said.contains("the program `camera`") && said.contains("libavformat-dev"), "{said}");
+    assert!(said.contains("the program `sightline-camera`") && said.contains("libavformat-dev"), "{said}");
 }
 
 #[test]
