@@ -12,23 +12,16 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root / "docs/bench"))
 from report import Report, cpu_seconds  # noqa: E402
+from up import SightlineUp, fail, version_of, wait_for  # noqa: E402
 
 sightline, camera, folder, port = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
-api = f"http://127.0.0.1:{port}"
 SCENES, FPS, DETECTOR = ("still", "noisy", "busy"), 5, "vehicle"
 ROUNDS = 1 if "--quick" in sys.argv else 5
-LIMIT_SECONDS = 120
-
-
-def fail(text):
-    sys.exit(f"error: {text}")
 
 
 def run_time(command, **options):
@@ -46,49 +39,18 @@ def seconds_of(video):
     return float(subprocess.run(["ffprobe", "-v", "error", *entries, video], stdout=subprocess.PIPE, check=True).stdout)
 
 
-class Up:
-    """`sightline up` on a folder of its own."""
+def results(up, stream):
+    """The frames of a stream, when each that was sent has its result."""
 
-    def __init__(self):
-        self.log = folder / "up.log"
-        options = ["--data-dir", folder / "data", "--http-addr", f"127.0.0.1:{port}", "--admin-addr", "off"]
-        with self.log.open("w") as log:
-            environment = {**os.environ, "SIGHTLINE_DETECTORS": DETECTOR}
-            self.process = subprocess.Popen([sightline, "up", *options], env=environment, stdout=log, stderr=log)
-        end = time.monotonic() + LIMIT_SECONDS
-        while not self.is_ready():
-            if self.process.poll() is not None or time.monotonic() > end:
-                fail(f"sightline up is not ready:\n{self.log.read_text()}")
-            time.sleep(0.2)
-        self.token = (folder / "data/admin.token").read_text().strip()
+    def are_complete():
+        nonlocal frames
+        state = up.get(f"/v1/streams/{stream}").get("state", {})
+        frames = up.list(f"/v1/frames?stream={stream}")
+        return state.get("state") == "ended" and len(frames) == state["frames_sent"] > 0
 
-    def is_ready(self):
-        try:
-            with urllib.request.urlopen(f"{api}/readyz", timeout=5):
-                return True
-        except OSError:
-            return False
-
-    def get(self, path):
-        request = urllib.request.Request(api + path, headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
-
-    def results(self, stream):
-        """The frames of a stream, when each that was sent has its result."""
-        end = time.monotonic() + LIMIT_SECONDS
-        while True:
-            sent = self.get(f"/v1/streams/{stream}").get("state", {})
-            frames = self.get(f"/v1/frames?stream={stream}&limit=200")["items"]
-            if sent.get("state") == "ended" and len(frames) == sent["frames_sent"] > 0:
-                return frames
-            if time.monotonic() > end:
-                fail(f"{stream}: {len(frames)} frames have a result: {sent}")
-            time.sleep(1)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+    frames = []
+    wait_for(f"each frame of {stream} has a result", are_complete)
+    return frames
 
 
 def send(up, scene, number):
@@ -100,10 +62,10 @@ def send(up, scene, number):
     config = folder / "cameras.yaml"
     config.write_text(json.dumps({"cameras": [source]}))
     before = cpu_seconds(up.process.pid)
-    environment = {**os.environ, "SIGHTLINE_TOKEN": up.token, "SIGHTLINE_SERVER": api, "SIGHTLINE_ADMIN_ADDR": "off"}
+    environment = {**os.environ, "SIGHTLINE_TOKEN": up.token, "SIGHTLINE_SERVER": up.api, "SIGHTLINE_ADMIN_ADDR": "off"}
     with (folder / "camera.log").open("a") as log:
         reading = run_time([camera, "--config", str(config)], env=environment, stdout=log, stderr=log)
-    frames = up.results(stream)
+    frames = results(up, stream)
     return reading, cpu_seconds(up.process.pid) - before, frames
 
 
@@ -116,17 +78,17 @@ def ffmpeg(scene):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    version = subprocess.run([sightline, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
-    report = Report("cameras", version)
+    report = Report("cameras", version_of(sightline))
     seconds = {scene: seconds_of(folder / f"{scene}.mp4") for scene in SCENES}
-    up, turns = Up(), []
+    up, turns = SightlineUp(sightline, folder, port, {"SIGHTLINE_DETECTORS": DETECTOR}), []
     try:
         # The first images of a size need memory of their own.
         send(up, "busy", 0)
         for number in range(1, ROUNDS + 1):
             turns.append({scene: (*send(up, scene, number), ffmpeg(scene)) for scene in SCENES})
-    finally:
         up.stop()
+    finally:
+        up.kill()
     settings = {"rounds": ROUNDS, "frames_per_second": FPS, "size": "1920x1080", "detector": DETECTOR, "seconds": seconds["busy"]}
     for name, value in settings.items():
         report.setting(name, value)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pymongo import MongoClient
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root / "docs/bench"))
 from report import Report, cpu_seconds  # noqa: E402
+from up import SightlineUp, fail, version_of, wait_for  # noqa: E402
 
 sightline, peer, folder, port = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 brokers, mongodb = os.environ["SIGHTLINE_KAFKA_BROKERS"], os.environ["SIGHTLINE_MONGODB_URI"]
@@ -32,20 +32,7 @@ quick = "--quick" in sys.argv
 VEHICLES, ROUNDS = (4_000, 1) if quick else (20_000, 5)
 # The highest of the demo.
 RATE = 1_000
-LIMIT_SECONDS = 300
 FIELDS = ("make", "model", "category")
-
-
-def fail(text):
-    sys.exit(f"error: {text}")
-
-
-def wait_for(what, condition):
-    end = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            fail(f"not within {LIMIT_SECONDS} s: {what}")
-        time.sleep(0.25)
 
 
 async def read_topic(topic):
@@ -107,44 +94,13 @@ class Turn:
         self.database.client.close()
 
 
-class Up:
-    """The whole of `sightline up`: API, worker, indexer and event stream in one process."""
+class Up(SightlineUp):
+    """With the servers of the turn."""
 
     collection = "detections"
 
     def __init__(self, turn):
-        self.turn, self.api = turn, f"http://127.0.0.1:{port}"
-        data, self.log = folder / turn.name, folder / f"{turn.name}.log"
-        options = ["--data-dir", data, "--http-addr", f"127.0.0.1:{port}", "--admin-addr", "off"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen([sightline, "up", *options], env=turn.environment, stdout=log, stderr=log)
-        wait_for("sightline up is ready", self.is_ready)
-        self.token = (data / "admin.token").read_text().strip()
-
-    def is_ready(self):
-        if self.process.poll() is not None:
-            fail(f"sightline up has ended:\n{self.log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{self.api}/readyz", timeout=5):
-                return True
-        except OSError:
-            return False
-
-    def open(self, path):
-        request = urllib.request.Request(self.api + path, headers={"Authorization": f"Bearer {self.token}"})
-        return urllib.request.urlopen(request, timeout=120)
-
-    def get(self, path):
-        with self.open(path) as response:
-            return json.load(response)
-
-    def list(self, path):
-        items, cursor = [], ""
-        while cursor is not None:
-            page = self.get(f"{path}?limit=1000{cursor}")
-            items += page["items"]
-            cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] else None
-        return items
+        super().__init__(sightline, folder / turn.name, port, turn.environment)
 
     def check(self, vehicles):
         for field in FIELDS:
@@ -158,11 +114,6 @@ class Up:
         if suspicious.total() != sum(map(is_suspicious, vehicles)) or alerts != suspicious or max(alerts.values()) > 1:
             fail(f"{suspicious.total()} suspicious vehicles, {alerts.total()} alerts about {len(alerts)} of them")
         return alerts
-
-    def stop(self):
-        self.process.terminate()
-        if self.process.wait(60) != 0 or " ERROR " in self.log.read_text():
-            fail(f"sightline up failed:\n{self.log.read_text()}")
 
 
 class Subscriber:
@@ -219,6 +170,11 @@ class Peer:
             self.process.terminate()
         self.process.wait(60)
 
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
 
 def measure(system, send, subscribe=False):
     """One turn: detections per second of processor time, that processor time, and the seconds until all were stored."""
@@ -240,9 +196,7 @@ def measure(system, send, subscribe=False):
             subscriber.check(alerts)
         running.stop()
     finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
+        running.kill()
     turn.end()
     name = system.__name__.lower()
     print(f"{name}: {VEHICLES} vehicles, {alerts.total()} alerts, {used:.2f} s of processor time, {seconds:.1f} s", file=sys.stderr)
@@ -262,8 +216,7 @@ def compare(report, title, send, rounds):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    version = subprocess.run([sightline, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
-    report = Report("vehicles", version)
+    report = Report("vehicles", version_of(sightline))
     report.setting("vehicles", VEHICLES)
     report.setting("rounds", ROUNDS)
     # Before the comparison, with a subscriber, who also costs processor time.

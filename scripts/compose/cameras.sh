@@ -33,7 +33,7 @@ ok "the camera program sent the frames of a video; its streams are: $(states)"
 status=$(curl --silent --cacert "$work/ca.pem" --header "Authorization: Bearer $(cat "$SECRETS_DIR/camera_token")" --output /dev/null \
   --write-out '%{http_code}' "$address/v1/frames")
 [ "$status" = 403 ] || fail "the camera's token may read frames: status $status"
-[ "$(networks camera)" = 'sightline_edge ' ] || fail "the camera program is in more than one network: $(networks camera)"
+[ "$(networks camera)" = 'sightline_cameras ' ] || fail "the camera program is in the networks: $(networks camera)"
 docker compose logs --no-log-prefix camera >"$work/service.log" 2>&1
 # This line shows that the log was read.
 grep --quiet away "$work/service.log" || fail "the log does not name the stream of the camera that is away: $(cat "$work/service.log")"
