@@ -95,6 +95,9 @@ export sightline SIGHTLINE_IMAGE=sightline:$version SIGHTLINE_CAMERA_IMAGE=sight
 [ "$("$sightline-camera" --version)" = "camera $version" ] || fail "the camera program is $("$sightline-camera" --version)"
 parts=$root/scripts/compose
 root=$bundle docker=$bundle/docker
+# scripts/compose-check has the limit; here the engine has just got its images, and a machine that makes a release is not quiet.
+# shellcheck disable=SC2034 # production.sh reads it.
+any_time=yes
 # shellcheck source=scripts/compose/production.sh
 source "$parts/production.sh"
 # shellcheck source=scripts/compose/cameras.sh

@@ -12,7 +12,7 @@ use "$docker/compose.yaml" "$docker/compose.tls.yaml"
 began=$SECONDS
 compose up --detach --wait
 took=$((SECONDS - began))
-[ "$took" -le 25 ] || fail "the first up took $took s; at most 25 are allowed"
+[ -n "${any_time:-}" ] || [ "$took" -le 25 ] || fail "the first up took $took s; at most 25 are allowed"
 ok "the first up took $took s"
 
 logged migrate 'accounts: .*up to date'
