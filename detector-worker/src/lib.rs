@@ -22,25 +22,14 @@
 //! Each frame is one future that waits for permits; it is not passed from stage to stage. So the results of a partition are
 //! in order if the futures are awaited in order.
 
-pub mod batcher;
 pub mod config;
 pub mod consumer;
 pub mod crash_log;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod idle_memory;
-pub mod inference;
-pub mod media;
 mod metrics;
-pub mod model;
 pub mod pipeline;
-pub mod pixels;
 pub mod program;
 pub mod publisher;
-pub mod registry;
 mod retention;
-pub mod runtime;
-pub mod sample;
 pub mod serve;
 pub mod worker;
 
@@ -55,11 +44,11 @@ use platform::traces::Traces;
 use settings::{Check, SettingErrors};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
+use vision::inference::DetectorSpec;
 
 pub use config::{Config, SharedArgs};
 use consumer::FrameParser;
 use crash_log::CrashLog;
-use inference::DetectorSpec;
 use pipeline::Pipeline;
 use retention::Sweeper;
 use worker::{FrameProcessor, Worker};
