@@ -7,7 +7,6 @@ use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
 use settings::{Check, SettingErrors, bytes, count, duration, on_off};
-use vision::runtime::RuntimeOptions;
 use vision::{InferenceArgs, ModelArgs};
 
 const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
@@ -94,19 +93,6 @@ impl Config {
     /// Folder of the crash log.
     pub fn state_dir(&self) -> PathBuf {
         self.worker_state_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("sightline-detector-worker"))
-    }
-
-    /// Options of ONNX Runtime and its sessions.
-    pub fn runtime(&self) -> RuntimeOptions {
-        RuntimeOptions {
-            dylib: self.models.ort_dylib_path.clone(),
-            models_dir: self.models.dir(),
-            provider: self.models.execution_provider,
-            device: self.models.gpu_device,
-            session_threads: self.inference.session_threads,
-            batch_size: self.inference.batch_size,
-            allow_noncommercial: self.models.allow_noncommercial,
-        }
     }
 }
 

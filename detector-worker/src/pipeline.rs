@@ -13,7 +13,7 @@ use bytes::Bytes;
 use contracts::FailureCode;
 use futures::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vision::inference::{self, DetectorSpec, Inference, InferenceSettings};
+use vision::inference::{DetectorSpec, Inference};
 use vision::media::{self, DecodeLimits, Header};
 use vision::metrics;
 use vision::model::{self, Image};
@@ -60,12 +60,7 @@ impl Pipeline {
     /// # Errors
     /// A detector cannot be opened; the message names the setting and the remedy.
     pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, shared: &SharedArgs) -> anyhow::Result<Self> {
-        let settings = InferenceSettings {
-            threads: config.inference.inference_threads(config.models.execution_provider),
-            batch_size: config.inference.batch_size,
-            batch_wait: config.inference.batch_wait,
-            release_after: inference::RELEASE_AFTER,
-        };
+        let settings = config.inference.settings(config.models.execution_provider);
         let mut inferences = Vec::new();
         for spec in detectors {
             inferences.push(Inference::start(spec, settings).await?);

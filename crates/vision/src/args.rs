@@ -1,13 +1,16 @@
 //! Settings of models and of the threads that use them. A process has one value of each, whichever services it runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use contracts::DetectorName;
 use settings::{count, milliseconds, on_off};
 
+use crate::inference::{DetectorSpec, InferenceSettings, RELEASE_AFTER};
 use crate::registry::{OpenError, Registry};
-use crate::runtime::{ExecutionProvider, user_cache};
+use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
 
 /// Models and execution provider.
 #[derive(Debug, Clone, Args)]
@@ -84,9 +87,66 @@ impl ModelArgs {
             None => Registry::built_in(),
         }
     }
+
+    /// Options of ONNX Runtime and its sessions.
+    pub fn runtime(&self, inference: &InferenceArgs) -> RuntimeOptions {
+        RuntimeOptions {
+            dylib: self.ort_dylib_path.clone(),
+            models_dir: self.dir(),
+            provider: self.execution_provider,
+            device: self.gpu_device,
+            session_threads: inference.session_threads,
+            batch_size: inference.batch_size,
+            allow_noncommercial: self.allow_noncommercial,
+        }
+    }
+
+    /// The named detectors, ready to be opened.
+    ///
+    /// # Errors
+    /// A detector is unknown or none of its model files exists; the message names the setting and the remedy.
+    pub fn detectors(&self, names: &[DetectorName], inference: &InferenceArgs) -> Result<Vec<DetectorSpec>, OpenError> {
+        let registry = Arc::new(self.registry()?);
+        let options = self.runtime(inference);
+        let spec = |name: &DetectorName| {
+            let model = registry.chosen(name, &options.models_dir)?;
+            let description = match model.weights() {
+                Some(weights) => format!("{} ({}) on {}", model.name, weights.file, options.provider.setting()),
+                None => format!("{}, an engine behind HTTP", model.name),
+            };
+            let (registry, options, detector) = (registry.clone(), options.clone(), name.clone());
+            let open = Arc::new(move || Ok(registry.open(&detector, &options)?));
+            Ok(DetectorSpec { name: name.clone(), description, open })
+        };
+        names.iter().map(spec).collect()
+    }
+
+    /// Which of the named detectors work without which crop models, because the files are not there.
+    ///
+    /// # Errors
+    /// The file of models cannot be read or is invalid.
+    pub fn missing_crop_models(&self, names: &[DetectorName]) -> Result<Option<String>, OpenError> {
+        let (registry, folder) = (self.registry()?, self.dir());
+        let missing = names.iter().flat_map(|detector| {
+            let models = registry.missing_crop_models(detector, &folder).into_iter();
+            models.map(move |model| format!("the detector {detector} works without {}", model.described()))
+        });
+        let missing: Vec<String> = missing.collect();
+        Ok((!missing.is_empty()).then(|| format!("{}; SIGHTLINE_MODELS_DIR: {}", missing.join(", "), folder.display())))
+    }
 }
 
 impl InferenceArgs {
+    /// How the threads of each detector work.
+    pub fn settings(&self, provider: ExecutionProvider) -> InferenceSettings {
+        InferenceSettings {
+            threads: self.inference_threads(provider),
+            batch_size: self.batch_size,
+            batch_wait: self.batch_wait,
+            release_after: RELEASE_AFTER,
+        }
+    }
+
     /// Sessions per detector.
     pub fn inference_threads(&self, provider: ExecutionProvider) -> usize {
         let usual = if provider == ExecutionProvider::Cpu { cores() } else { 1 };

@@ -40,7 +40,7 @@ impl StagesChild {
     /// Processes frames for each command on standard input.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::start_metrics();
-        let options = self.config.runtime();
+        let options = self.config.models.runtime(&self.config.inference);
         let (registry, detector) = (self.config.models.registry()?, self.frames.detectors.first());
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
         let encoded = images::read(&self.images)?;
