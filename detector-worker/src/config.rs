@@ -1,5 +1,4 @@
-//! Settings that only the worker has: models and execution provider, limits on concurrent work, the state folder, and image
-//! retention.
+//! Settings of the worker: those of models and threads, limits on concurrent work, the state folder, and image retention.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +6,8 @@ use std::time::Duration;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
-use settings::{Check, SettingErrors, bytes, count, duration, milliseconds, on_off};
-
-use crate::registry::{OpenError, Registry};
-use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
+use settings::{Check, SettingErrors, bytes, count, duration, on_off};
+use vision::{InferenceArgs, ModelArgs};
 
 const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
 
@@ -21,6 +18,10 @@ pub struct Config {
     /// Models and execution provider.
     #[command(flatten)]
     pub models: ModelArgs,
+
+    /// Threads that decode images and run models.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
 
     /// Limits on concurrent work.
     #[command(flatten)]
@@ -55,63 +56,9 @@ pub struct SharedArgs {
     pub frames: FrameArgs,
 }
 
-/// Models and execution provider.
-#[derive(Debug, Clone, Args)]
-pub struct ModelArgs {
-    /// Folder of the model files; sightline/models in the user's cache when not set
-    #[arg(long, env = "SIGHTLINE_MODELS_DIR", value_name = "PATH")]
-    pub models_dir: Option<PathBuf>,
-
-    /// File with your own models and engines, in the form of models.yaml
-    #[arg(long, env = "SIGHTLINE_MODELS_FILE", value_name = "PATH")]
-    pub models_file: Option<PathBuf>,
-
-    /// Library of ONNX Runtime; searched next to the program and in the user's cache when not set
-    #[arg(long, env = "SIGHTLINE_ORT_DYLIB_PATH", value_name = "PATH")]
-    pub ort_dylib_path: Option<PathBuf>,
-
-    /// Hardware that inference runs on
-    #[arg(long, env = "SIGHTLINE_EXECUTION_PROVIDER", default_value = "cpu", value_enum, value_name = "PROVIDER")]
-    pub execution_provider: ExecutionProvider,
-
-    /// Index of the GPU, from 0
-    #[arg(long, env = "SIGHTLINE_GPU_DEVICE", default_value_t = 0, value_name = "NUMBER")]
-    pub gpu_device: i32,
-
-    /// Allow models whose licence forbids commercial use
-    #[arg(long, env = "SIGHTLINE_ALLOW_NONCOMMERCIAL", default_value = "off", action = ArgAction::Set,
-        value_parser = on_off(), value_name = "ON_OFF")]
-    pub allow_noncommercial: bool,
-}
-
 /// Limits on concurrent work.
 #[derive(Debug, Clone, Args)]
 pub struct CapacityArgs {
-    /// Number of inference sessions per detector, which infer in parallel; one per core on a CPU and one on a GPU when not set
-    #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER",
-        value_parser = count::<usize>(1..=4096))]
-    pub inference_threads: Option<usize>,
-
-    /// Number of threads of each inference session
-    #[arg(long, env = "SIGHTLINE_SESSION_THREADS", default_value_t = 1, value_name = "NUMBER",
-        value_parser = count::<usize>(1..=4096))]
-    pub session_threads: usize,
-
-    /// Maximum number of images decoded concurrently; one per core when not set
-    #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER",
-        value_parser = count::<usize>(1..=4096))]
-    pub decode_threads: Option<usize>,
-
-    /// Images per call of a detector; the best number for the model and the provider when not set
-    #[arg(long, env = "SIGHTLINE_BATCH_SIZE", value_name = "NUMBER",
-        value_parser = count::<usize>(1..=4096))]
-    pub batch_size: Option<usize>,
-
-    /// Maximum time that the first image of a batch waits for others; a bare number is in milliseconds
-    #[arg(long = "batch-wait-ms", env = "SIGHTLINE_BATCH_WAIT_MS", default_value = "5ms", value_name = "DURATION",
-        value_parser = milliseconds(0..=60_000))]
-    pub batch_wait: Duration,
-
     /// Maximum number of frames in flight
     #[arg(long, env = "SIGHTLINE_WORKER_FRAMES", default_value_t = 256, value_name = "NUMBER",
         value_parser = count::<usize>(1..=1_000_000))]
@@ -147,55 +94,6 @@ impl Config {
     pub fn state_dir(&self) -> PathBuf {
         self.worker_state_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("sightline-detector-worker"))
     }
-
-    /// Options of ONNX Runtime and its sessions.
-    pub fn runtime(&self) -> RuntimeOptions {
-        RuntimeOptions {
-            dylib: self.models.ort_dylib_path.clone(),
-            models_dir: self.models.dir(),
-            provider: self.models.execution_provider,
-            device: self.models.gpu_device,
-            session_threads: self.capacity.session_threads,
-            batch_size: self.capacity.batch_size,
-            allow_noncommercial: self.models.allow_noncommercial,
-        }
-    }
-}
-
-impl ModelArgs {
-    /// The folder of the model files.
-    pub fn dir(&self) -> PathBuf {
-        let default = || user_cache(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir);
-        self.models_dir.clone().unwrap_or_else(|| default().join("sightline/models"))
-    }
-
-    /// The models of the operator's file, or the built-in ones.
-    ///
-    /// # Errors
-    /// The operator's file cannot be read or is invalid.
-    pub fn registry(&self) -> Result<Registry, OpenError> {
-        match &self.models_file {
-            Some(file) => Registry::from_file(file),
-            None => Registry::built_in(),
-        }
-    }
-}
-
-impl CapacityArgs {
-    /// Sessions per detector.
-    pub fn inference_threads(&self, provider: ExecutionProvider) -> usize {
-        let usual = if provider == ExecutionProvider::Cpu { cores() } else { 1 };
-        self.inference_threads.unwrap_or(usual)
-    }
-
-    /// Number of images decoded concurrently.
-    pub fn decode_threads(&self) -> usize {
-        self.decode_threads.unwrap_or_else(cores)
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]

@@ -22,25 +22,14 @@
 //! Each frame is one future that waits for permits; it is not passed from stage to stage. So the results of a partition are
 //! in order if the futures are awaited in order.
 
-pub mod batcher;
 pub mod config;
 pub mod consumer;
 pub mod crash_log;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod idle_memory;
-pub mod inference;
-pub mod media;
 mod metrics;
-pub mod model;
 pub mod pipeline;
-pub mod pixels;
 pub mod program;
 pub mod publisher;
-pub mod registry;
 mod retention;
-pub mod runtime;
-pub mod sample;
 pub mod serve;
 pub mod worker;
 
@@ -55,11 +44,11 @@ use platform::traces::Traces;
 use settings::{Check, SettingErrors};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
+use vision::inference::DetectorSpec;
 
 pub use config::{Config, SharedArgs};
 use consumer::FrameParser;
 use crash_log::CrashLog;
-use inference::DetectorSpec;
 use pipeline::Pipeline;
 use retention::Sweeper;
 use worker::{FrameProcessor, Worker};
@@ -105,7 +94,7 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot continue.
 pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let detectors = detectors(&config, &shared)?;
-    if let Some(missing) = missing_crop_models(&config, &shared)? {
+    if let Some(missing) = config.models.missing_crop_models(&shared.frames.detectors)? {
         tracing::warn!("{missing}");
         // Set once: a process has one set of detectors.
         drop(deps.missing_crop_models.set(missing));
@@ -118,33 +107,7 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
 /// # Errors
 /// A detector is unknown or none of its model files exists; the message names the setting and the remedy.
 pub fn detectors(config: &Config, shared: &SharedArgs) -> anyhow::Result<Vec<DetectorSpec>> {
-    let registry = Arc::new(config.models.registry()?);
-    let options = config.runtime();
-    let spec = |name: &DetectorName| {
-        let model = registry.chosen(name, &options.models_dir)?;
-        let description = match model.weights() {
-            Some(weights) => format!("{} ({}) on {}", model.name, weights.file, options.provider.setting()),
-            None => format!("{}, an engine behind HTTP", model.name),
-        };
-        let (registry, options, detector) = (registry.clone(), options.clone(), name.clone());
-        let open = Arc::new(move || Ok(registry.open(&detector, &options)?));
-        Ok(DetectorSpec { name: name.clone(), description, open })
-    };
-    shared.frames.detectors.iter().map(spec).collect()
-}
-
-/// Which detectors of the settings work without which crop models, because the files are not there.
-///
-/// # Errors
-/// The file of models cannot be read or is invalid.
-fn missing_crop_models(config: &Config, shared: &SharedArgs) -> anyhow::Result<Option<String>> {
-    let (registry, folder) = (config.models.registry()?, config.models.dir());
-    let missing = shared.frames.detectors.iter().flat_map(|detector| {
-        let models = registry.missing_crop_models(detector, &folder).into_iter();
-        models.map(move |model| format!("the detector {detector} works without {}", model.described()))
-    });
-    let missing: Vec<String> = missing.collect();
-    Ok((!missing.is_empty()).then(|| format!("{}; SIGHTLINE_MODELS_DIR: {}", missing.join(", "), folder.display())))
+    Ok(config.models.detectors(&shared.frames.detectors, &config.inference)?)
 }
 
 /// [`run`] with the given detectors.

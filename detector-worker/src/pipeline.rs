@@ -13,11 +13,12 @@ use bytes::Bytes;
 use contracts::FailureCode;
 use futures::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vision::inference::{DetectorSpec, Inference};
+use vision::media::{self, DecodeLimits, Header};
+use vision::metrics;
+use vision::model::{self, Image};
 
 use crate::config::{Config, SharedArgs};
-use crate::inference::{self, DetectorSpec, Inference, InferenceSettings};
-use crate::media::{self, DecodeLimits, Header};
-use crate::model::{self, Image};
 
 /// Pixels per permit, so that a large budget fits a semaphore's number of permits.
 const PIXELS_PER_PERMIT: u64 = 1024;
@@ -59,12 +60,7 @@ impl Pipeline {
     /// # Errors
     /// A detector cannot be opened; the message names the setting and the remedy.
     pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, shared: &SharedArgs) -> anyhow::Result<Self> {
-        let settings = InferenceSettings {
-            threads: config.capacity.inference_threads(config.models.execution_provider),
-            batch_size: config.capacity.batch_size,
-            batch_wait: config.capacity.batch_wait,
-            release_after: inference::RELEASE_AFTER,
-        };
+        let settings = config.inference.settings(config.models.execution_provider);
         let mut inferences = Vec::new();
         for spec in detectors {
             inferences.push(Inference::start(spec, settings).await?);
@@ -73,7 +69,7 @@ impl Pipeline {
         Ok(Self {
             inferences,
             limits: DecodeLimits { max_pixels: shared.frames.max_frame_pixels },
-            decode_permits: Semaphore::new(config.capacity.decode_threads()),
+            decode_permits: Semaphore::new(config.inference.decode_threads()),
             pixel_permits: Arc::new(Semaphore::new(pixel_budget as usize)),
             pixel_budget,
         })
@@ -119,7 +115,7 @@ impl Pipeline {
         let (limits, bytes, started) = (self.limits, encoded.clone(), Instant::now());
         let decoded =
             tokio::task::spawn_blocking(move || media::decode(&bytes, &limits)).await.context("the decode pool")?;
-        crate::metrics::stage("decode", started.elapsed());
+        metrics::stage("decode", started.elapsed());
         Ok(decoded.map_err(Failure::from).map(|pixels| Decoded {
             image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type() }),
             _permit: permit,

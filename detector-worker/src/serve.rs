@@ -24,10 +24,10 @@ use serde::{Deserialize, Serialize};
 use settings::{Check, SettingErrors};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use vision::inference::DetectorSpec;
+use vision::media::Format;
 
 use crate::config::{Config, SharedArgs};
-use crate::inference::DetectorSpec;
-use crate::media::Format;
 use crate::pipeline::Pipeline;
 use error::ServeError;
 

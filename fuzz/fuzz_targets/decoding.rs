@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| detector_worker::fuzzing::decoding(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vision::fuzzing::decoding(data));

@@ -26,7 +26,7 @@ CREDENTIALS = {
 }
 MOUNTED = {
     "/etc/sightline/topics.yaml": ROOT / "topics.yaml",
-    "/etc/models/models.yaml": ROOT / "detector-worker/models.yaml",
+    "/etc/models/models.yaml": ROOT / "crates/vision/models.yaml",
 }
 
 

@@ -5,7 +5,7 @@
 //! - **the worker**: frames from a log through its whole pipeline until every result is published and every offset
 //!   committed; the `detector-worker` program on Kafka, and its library on the embedded log, which runs in the same process; its share is measured separately;
 //! - **the parts**: decode, resize, inference and suppression, one after the other in each thread, without queues;
-//! - **the Python loop** of `detector-worker/tests/reference/`.
+//! - **the Python loop** of `crates/vision/tests/reference/`.
 //!
 //! The parts have as many threads, and Python as many loops, as the worker has sessions, because concurrent sessions share caches
 //! and memory bandwidth and slow each other down.
@@ -31,8 +31,8 @@ use anyhow::Context;
 use bus::KafkaArgs;
 use clap::Args;
 use contracts::DetectorName;
-use detector_worker::config::ModelArgs;
-use detector_worker::runtime::ExecutionProvider;
+use vision::ModelArgs;
+use vision::runtime::ExecutionProvider;
 
 use super::RunLength;
 use super::child::ChildProcess;
@@ -43,7 +43,7 @@ pub use pipeline::PipelineChild;
 pub use stages::StagesChild;
 
 /// Folder of the Python loop in the source.
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../detector-worker/tests/reference");
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../vision/tests/reference");
 
 /// Arguments of the bench.
 #[derive(Debug, Args)]

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use contracts::DetectorName;
-use detector_worker::config::ModelArgs;
 use platform::error_line;
+use vision::ModelArgs;
 
 use crate::out;
 

@@ -4,9 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contracts::{DetectorName, FailureCode};
 use platform::problem;
+use vision::model::DetectError;
 
 use super::UPLOAD_TIMEOUT;
-use crate::model::DetectError;
 use crate::pipeline::Failure;
 
 /// Why a request failed.

@@ -22,12 +22,12 @@ use contracts::{BlobKey, Event, FailureCode, FrameContent, FrameEvent, Message, 
 use platform::traces::{Span, Traces};
 use store::Blobs;
 use tokio::sync::Semaphore;
+use vision::model::Findings;
 
 use crate::Deps;
 use crate::consumer::{Content, FrameTask};
 use crate::crash_log::{CrashLog, MAX_CRASHES};
 use crate::metrics;
-use crate::model::Findings;
 use crate::pipeline::{Failure, Pipeline};
 use crate::publisher::{FrameSpans, ProcessedFrame};
 use native::NativeGate;

@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use contracts::{FailureCode, Outcome, TopicRole};
-use detector_worker::{Deps, inference::DetectorSpec};
+use detector_worker::Deps;
 use tokio_util::sync::CancellationToken;
+use vision::inference::DetectorSpec;
 
 use crate::harness::{Settings, TestWorker, detection, detections, fake, frame, open, png, settings, until};
 

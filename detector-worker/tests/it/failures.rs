@@ -11,8 +11,8 @@ use contracts::{
     groups,
 };
 use detector_worker::crash_log::CrashLog;
-use detector_worker::model::DetectError;
 use store::{Blobs, StoreError};
+use vision::model::DetectError;
 
 use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, png, until};
 use crate::recording::{BusEvent, Faults, RecordingBus};

@@ -11,12 +11,12 @@ use contracts::{
     Attributes, BlobKey, BlobKind, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId,
     Message, Outcome, ResultEvent, TenantId, TopicRole, Topics, groups, topics,
 };
-use detector_worker::inference::DetectorSpec;
-use detector_worker::model::{self, Detector, Image};
 use detector_worker::{Config, Deps, SharedArgs};
 use store::{Blobs, ObjectBlobs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vision::inference::DetectorSpec;
+use vision::model::{self, Detector, Image};
 
 /// Time limit of every wait.
 const DEADLINE: Duration = Duration::from_secs(60);

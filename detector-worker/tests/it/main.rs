@@ -9,5 +9,4 @@ mod order;
 mod real;
 mod recording;
 mod serve;
-mod vision;
 mod worker;

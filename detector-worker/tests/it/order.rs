@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::{Event, FrameEvent, FrameId, ResultEvent, TopicRole};
-use detector_worker::inference::DetectorSpec;
+use vision::inference::DetectorSpec;
 
 use crate::harness::{TestWorker, detection, fake, finds_one, frame, png, until};
 use crate::recording::{BusEvent, Faults, RecordingBus};

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use detector_worker::inference::DetectorSpec;
 use detector_worker::serve::{Answer, serve};
 use reqwest::{Client, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use vision::inference::DetectorSpec;
 
 use crate::harness::{Settings, TestWorker, detection, detections, fake, finds_one, frame, name, png, settings, until};
 

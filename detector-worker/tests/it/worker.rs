@@ -8,8 +8,8 @@ use contracts::{
     Attributes, BlobKind, Detection, Event, FrameContent, Outcome, ResultEvent, TopicRole, Vehicle, whole_microseconds,
 };
 use detector_worker::health;
-use detector_worker::model::Findings;
 use platform::CheckResult;
+use vision::model::Findings;
 
 use crate::harness::{TestWorker, detection, detections, fake, finds_one, frame, inbox, name, png, settings, until};
 use crate::recording::{BusEvent, Faults, RecordingBus};

@@ -150,7 +150,7 @@ const fn ingest_bytes(connections: u32) -> u64 {
 }
 
 const fn worker_bytes() -> u64 {
-    WORKER_BYTES + WORKER_PIXELS * PIXEL + detector_worker::pixels::BUFFER_POOL_BYTES as u64
+    WORKER_BYTES + WORKER_PIXELS * PIXEL + vision::pixels::BUFFER_POOL_BYTES as u64
 }
 
 fn limits(engine: &Engine, folder: &Path) -> anyhow::Result<Settings> {

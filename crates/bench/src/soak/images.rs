@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use detector_worker::pixels::Pixels;
-use detector_worker::sample;
+use vision::pixels::Pixels;
+use vision::sample;
 
 /// Width and height in pixels; some are wide, tall or odd.
 const SIZES: [(u32, u32); 9] =

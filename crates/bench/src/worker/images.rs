@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use detector_worker::media::{self, DecodeLimits, Format};
-use detector_worker::pixels::Pixels;
-use detector_worker::sample;
+use vision::media::{self, DecodeLimits, Format};
+use vision::pixels::Pixels;
+use vision::sample;
 
 /// Size limit of a file, so that it fits into a message.
 const MOST_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! The worker as a plain Python loop, `detector-worker/tests/reference/loop.py`, in its virtual environment.
+//! The worker as a plain Python loop, `crates/vision/tests/reference/loop.py`, in its virtual environment.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::super::stats::Spread;
 use super::gpu::GpuSampler;
 use super::measured::MeasuredChild;
 use super::{Setup, images};
-use detector_worker::runtime::ExecutionProvider;
+use vision::runtime::ExecutionProvider;
 
 /// The batch size with the highest rate of `session.run` alone.
 pub struct FastestBatch {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use clap::Args;
 use contracts::FrameArgs;
 use detector_worker::Config;
-use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::{Detector, Image};
+use vision::media::{self, DecodeLimits};
+use vision::model::{Detector, Image};
 
 use super::images;
 use super::measured::{WorkDone, serve, stages};
@@ -40,12 +40,12 @@ impl StagesChild {
     /// Processes frames for each command on standard input.
     pub async fn run(self) -> anyhow::Result<()> {
         platform::telemetry::start_metrics();
-        let options = self.config.runtime();
+        let options = self.config.models.runtime(&self.config.inference);
         let (registry, detector) = (self.config.models.registry()?, self.frames.detectors.first());
         let detector = detector.context("SIGHTLINE_DETECTORS: name a detector")?.clone();
         let encoded = images::read(&self.images)?;
         let images = encoded.into_iter().map(decoded).collect::<anyhow::Result<Vec<_>>>()?;
-        let threads = self.config.capacity.inference_threads(options.provider);
+        let threads = self.config.inference.inference_threads(options.provider);
         let opened = tokio::task::spawn_blocking(move || {
             let open = || {
                 Ok(Mutex::new(ThreadDetector {
@@ -58,7 +58,7 @@ impl StagesChild {
         });
         let all = Arc::new((opened.await??, images));
         let (decode, warm) = (self.decode, all.1.len().max(threads));
-        let batch = self.config.capacity.batch_size.unwrap_or(1);
+        let batch = self.config.inference.batch_size.unwrap_or(1);
         let run = move |frames: usize| {
             let all = all.clone();
             async move { tokio::task::spawn_blocking(move || work(&all.0, &all.1, frames, batch, decode)).await? }

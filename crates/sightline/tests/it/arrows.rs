@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("contracts", &["settings"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
@@ -16,9 +16,11 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("platform", &["contracts", "settings"]),
     ("settings", &[]),
     ("testing", &[]),
+    // No bus, no store, and no service: each service decodes images and runs models by itself.
+    ("vision", &["contracts", "platform", "settings"]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
     ("ingest-api", &["accounts", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
-    ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
+    ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store", "vision"]),
     ("camera", &["contracts", "platform", "settings"]),
     ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
     ("alert-stream", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
@@ -36,6 +38,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "rules",
             "settings",
             "store",
+            "vision",
         ],
     ),
     ("service-template", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings"]),
@@ -52,6 +55,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "rules",
             "settings",
             "store",
+            "vision",
         ],
     ),
 ];
@@ -59,9 +63,9 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 /// Dependencies from outside the workspace that only these crates may have.
 const RESERVED: [(&str, &[&str]); 16] = [
     ("rdkafka", &["bus"]),
-    ("ort", &["detector-worker"]),
-    ("image", &["detector-worker"]),
-    ("turbojpeg", &["detector-worker", "camera"]),
+    ("ort", &["vision"]),
+    ("image", &["vision"]),
+    ("turbojpeg", &["vision", "camera"]),
     // The command must run without it.
     ("ffmpeg-next", &["camera"]),
     // The bench compares the indexer with a bare loop of inserts, which must not be the store's own.

@@ -5,11 +5,11 @@ use contracts::{FrameEvent, Message, Outcome, ResultEvent, whole_microseconds};
 use jiff::Timestamp;
 use platform::traces::Span;
 use uuid::Uuid;
+use vision::inference::Inference;
+use vision::model::Findings;
 
 use super::{Analysis, FrameProcessor, ProcessedDelivery};
-use crate::inference::Inference;
 use crate::metrics;
-use crate::model::Findings;
 use crate::pipeline::Failure;
 use crate::publisher::{FrameSpans, ProcessedFrame};
 

@@ -6,11 +6,11 @@ use anyhow::Context;
 use bus::Position;
 use consumer_kit::backoff;
 use contracts::FailureCode;
+use vision::inference::Inference;
+use vision::model::{self, DetectError, Findings, Image};
 
 use super::FrameProcessor;
-use crate::inference::Inference;
 use crate::metrics;
-use crate::model::{self, DetectError, Findings, Image};
 use crate::pipeline::Failure;
 
 /// Number of failed inferences of an image after which a blank image is tried, to distinguish a bad image from a bad device.

@@ -16,7 +16,7 @@ use platform::error_chain;
 use serde::{Deserialize, Serialize};
 
 /// Version in the cache folder and in error messages. The minimum is this minor version.
-pub const ORT_VERSION: &str = "1.31.1";
+const ORT_VERSION: &str = "1.31.1";
 
 /// The hardware that inference runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -170,7 +170,7 @@ impl ExecutionProvider {
 
 /// The loaded library. Cheap to clone: a process has one environment, and all clones share it.
 #[derive(Debug, Clone)]
-pub struct Runtime {
+pub(crate) struct Runtime {
     environment: Environment,
 }
 

@@ -27,10 +27,10 @@ use crate::model::two_stage::TwoStage;
 use crate::runtime::RuntimeOptions;
 
 pub use detector::DetectorEntry;
-pub use entry::{BoxSettings, CropSettings, Engine, Model, Package, Source, Weights};
+pub use entry::{BoxSettings, Engine, Model, Weights};
+use entry::{Package, Source};
 pub use error::OpenError;
 pub use pull::{Pull, PullError, Pulled};
-pub use rewrite::Rewrite;
 
 const BUILT_IN: &str = include_str!("../models.yaml");
 

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contracts::Detection;
-use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::{Detector, Image, Outcome};
-use detector_worker::registry::Registry;
-use detector_worker::runtime::{ExecutionProvider, RuntimeOptions};
+use vision::media::{self, DecodeLimits};
+use vision::model::{Detector, Image, Outcome};
+use vision::registry::Registry;
+use vision::runtime::{ExecutionProvider, RuntimeOptions};
 
 /// The samples and models folders; prints what is missing.
 fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {

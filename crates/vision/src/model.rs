@@ -4,24 +4,23 @@
 //! [`Detector::detect`] outside any async runtime. Every image of a batch has its own outcome, so a bad image does not fail
 //! its neighbours. Coordinates are pixels of the upright original, whatever size the network's input has.
 //!
-//! A detector with an ONNX file consists of a [head](head::Head) and an entry of `models.yaml`. The common parts of such
-//! detectors, from scaling to non-maximum suppression, are in [`onnx`]. Further networks may run on the crops of the boxes
-//! found ([`two_stage`]).
+//! A detector with an ONNX file consists of a head and an entry of `models.yaml`. The common parts of such detectors, from scaling to
+//! non-maximum suppression, are in `onnx`. Further networks may run on the crops of the boxes found (`two_stage`).
 
-pub mod centerface;
-pub mod crop_head;
-pub mod crops;
-pub mod head;
-pub mod http;
-pub mod network;
-pub mod nms;
-pub mod onnx;
-pub mod picodet;
-pub mod prepare;
-pub mod two_stage;
-pub mod vehicle_attributes;
-pub mod yolox;
-pub mod yunet;
+mod centerface;
+pub(crate) mod crop_head;
+pub(crate) mod crops;
+pub(crate) mod head;
+pub(crate) mod http;
+mod network;
+mod nms;
+pub(crate) mod onnx;
+mod picodet;
+mod prepare;
+pub(crate) mod two_stage;
+mod vehicle_attributes;
+mod yolox;
+mod yunet;
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Compares the speed of two JPEG decoders on the given files:
-//! `cargo run --release -p detector-worker --example decode_bench -- FILE...`
+//! `cargo run --release -p vision --example decode_bench -- FILE...`
 //!
 //! Both decode each file to packed RGB, alternately; the median of the runs is printed. The figures of
 //! `docs/decisions/jpeg-decoder.md` come from this example.
@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     println!("{:<28} {:>11} {:>14} {:>14} {:>6}", "file", "pixels", "libjpeg-turbo", "zune-jpeg", "ratio");
     for path in std::env::args().skip(1) {
         let bytes = std::fs::read(&path).with_context(|| path.clone())?;
-        let header = detector_worker::media::probe(&bytes).with_context(|| path.clone())?;
+        let header = vision::media::probe(&bytes).with_context(|| path.clone())?;
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             times[0].push(timed(|| turbo(&bytes))?);

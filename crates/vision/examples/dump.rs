@@ -1,5 +1,5 @@
 //! Writes decoded pixels and detections to files, for comparison with other implementations:
-//! `cargo run --release -p detector-worker --example dump -- MODELS_DIR OUT [DETECTOR:]MODEL[@THRESHOLD] FILE...`
+//! `cargo run --release -p vision --example dump -- MODELS_DIR OUT [DETECTOR:]MODEL[@THRESHOLD] FILE...`
 //!
 //! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<[DETECTOR:]MODEL[@THRESHOLD]>.json` contains, by
 //! file name, the size of the image and its detections; `OUT/classes.json` the labels of the model. Without a detector, it is the one
@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use detector_worker::media::{self, DecodeLimits};
-use detector_worker::model::Image;
-use detector_worker::registry::{Engine, Registry};
-use detector_worker::runtime::RuntimeOptions;
 use serde_json::{Map, json};
+use vision::media::{self, DecodeLimits};
+use vision::model::Image;
+use vision::registry::{Engine, Registry};
+use vision::runtime::RuntimeOptions;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

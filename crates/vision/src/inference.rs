@@ -20,7 +20,7 @@ use crate::pixels::Pixels;
 
 /// Idle time after which a session releases the memory of earlier jobs. Long enough that a busy
 /// worker does not allocate it again and again. `docs/decisions/memory.md` has the figures.
-pub const RELEASE_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const RELEASE_AFTER: Duration = Duration::from_secs(10);
 
 /// Opens a detector for the calling thread, which is not a thread of an async runtime.
 pub type Open = Arc<dyn Fn() -> anyhow::Result<Box<dyn Detector>> + Send + Sync>;
@@ -45,7 +45,7 @@ pub struct InferenceSettings {
     pub batch_size: Option<usize>,
     /// Maximum time that the first image of a batch waits for others.
     pub batch_wait: Duration,
-    /// Idle time after which a session releases memory, usually [`RELEASE_AFTER`].
+    /// Idle time after which a session releases memory.
     pub release_after: Duration,
 }
 

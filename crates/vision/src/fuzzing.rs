@@ -1,7 +1,7 @@
 //! The body of the fuzz target `decoding`. `scripts/fuzz` runs it on generated inputs; the test below runs it on the inputs
 //! in `fuzz/corpus`. It is compiled for these two only.
 
-#[path = "../../fuzz/reason.rs"]
+#[path = "../../../fuzz/reason.rs"]
 mod reason;
 
 use crate::media::{DecodeError, DecodeLimits, Format, decode, probe};
@@ -39,7 +39,7 @@ pub fn decoding(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/replay.rs"]
+#[path = "../../../fuzz/replay.rs"]
 mod replay;
 
 #[cfg(test)]

@@ -1,0 +1,164 @@
+//! Settings of models and of the threads that use them. A process has one value of each, whichever services it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use contracts::DetectorName;
+use settings::{count, milliseconds, on_off};
+
+use crate::inference::{DetectorSpec, InferenceSettings, RELEASE_AFTER};
+use crate::registry::{OpenError, Registry};
+use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
+
+/// Models and execution provider.
+#[derive(Debug, Clone, Args)]
+pub struct ModelArgs {
+    /// Folder of the model files; sightline/models in the user's cache when not set
+    #[arg(long, env = "SIGHTLINE_MODELS_DIR", value_name = "PATH")]
+    pub models_dir: Option<PathBuf>,
+
+    /// File with your own models and engines, in the form of models.yaml
+    #[arg(long, env = "SIGHTLINE_MODELS_FILE", value_name = "PATH")]
+    pub models_file: Option<PathBuf>,
+
+    /// Library of ONNX Runtime; searched next to the program and in the user's cache when not set
+    #[arg(long, env = "SIGHTLINE_ORT_DYLIB_PATH", value_name = "PATH")]
+    pub ort_dylib_path: Option<PathBuf>,
+
+    /// Hardware that inference runs on
+    #[arg(long, env = "SIGHTLINE_EXECUTION_PROVIDER", default_value = "cpu", value_enum, value_name = "PROVIDER")]
+    pub execution_provider: ExecutionProvider,
+
+    /// Index of the GPU, from 0
+    #[arg(long, env = "SIGHTLINE_GPU_DEVICE", default_value_t = 0, value_name = "NUMBER")]
+    pub gpu_device: i32,
+
+    /// Allow models whose licence forbids commercial use
+    #[arg(long, env = "SIGHTLINE_ALLOW_NONCOMMERCIAL", default_value = "off", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
+    pub allow_noncommercial: bool,
+}
+
+/// Threads that decode images and run models, and the images that they process together.
+#[derive(Debug, Clone, Args)]
+pub struct InferenceArgs {
+    /// Number of inference sessions per detector, which infer in parallel; one per core on a CPU and one on a GPU when not set
+    #[arg(long, env = "SIGHTLINE_INFERENCE_THREADS", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
+    pub inference_threads: Option<usize>,
+
+    /// Number of threads of each inference session
+    #[arg(long, env = "SIGHTLINE_SESSION_THREADS", default_value_t = 1, value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
+    pub session_threads: usize,
+
+    /// Maximum number of images decoded concurrently; one per core when not set
+    #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
+    pub decode_threads: Option<usize>,
+
+    /// Images per call of a detector; the best number for the model and the provider when not set
+    #[arg(long, env = "SIGHTLINE_BATCH_SIZE", value_name = "NUMBER",
+        value_parser = count::<usize>(1..=4096))]
+    pub batch_size: Option<usize>,
+
+    /// Maximum time that the first image of a batch waits for others; a bare number is in milliseconds
+    #[arg(long = "batch-wait-ms", env = "SIGHTLINE_BATCH_WAIT_MS", default_value = "5ms", value_name = "DURATION",
+        value_parser = milliseconds(0..=60_000))]
+    pub batch_wait: Duration,
+}
+
+impl ModelArgs {
+    /// The folder of the model files.
+    pub fn dir(&self) -> PathBuf {
+        let default = || user_cache(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir);
+        self.models_dir.clone().unwrap_or_else(|| default().join("sightline/models"))
+    }
+
+    /// The models of the operator's file, or the built-in ones.
+    ///
+    /// # Errors
+    /// The operator's file cannot be read or is invalid.
+    pub fn registry(&self) -> Result<Registry, OpenError> {
+        match &self.models_file {
+            Some(file) => Registry::from_file(file),
+            None => Registry::built_in(),
+        }
+    }
+
+    /// Options of ONNX Runtime and its sessions.
+    pub fn runtime(&self, inference: &InferenceArgs) -> RuntimeOptions {
+        RuntimeOptions {
+            dylib: self.ort_dylib_path.clone(),
+            models_dir: self.dir(),
+            provider: self.execution_provider,
+            device: self.gpu_device,
+            session_threads: inference.session_threads,
+            batch_size: inference.batch_size,
+            allow_noncommercial: self.allow_noncommercial,
+        }
+    }
+
+    /// The named detectors, ready to be opened.
+    ///
+    /// # Errors
+    /// A detector is unknown or none of its model files exists; the message names the setting and the remedy.
+    pub fn detectors(&self, names: &[DetectorName], inference: &InferenceArgs) -> Result<Vec<DetectorSpec>, OpenError> {
+        let registry = Arc::new(self.registry()?);
+        let options = self.runtime(inference);
+        let spec = |name: &DetectorName| {
+            let model = registry.chosen(name, &options.models_dir)?;
+            let description = match model.weights() {
+                Some(weights) => format!("{} ({}) on {}", model.name, weights.file, options.provider.setting()),
+                None => format!("{}, an engine behind HTTP", model.name),
+            };
+            let (registry, options, detector) = (registry.clone(), options.clone(), name.clone());
+            let open = Arc::new(move || Ok(registry.open(&detector, &options)?));
+            Ok(DetectorSpec { name: name.clone(), description, open })
+        };
+        names.iter().map(spec).collect()
+    }
+
+    /// Which of the named detectors work without which crop models, because the files are not there.
+    ///
+    /// # Errors
+    /// The file of models cannot be read or is invalid.
+    pub fn missing_crop_models(&self, names: &[DetectorName]) -> Result<Option<String>, OpenError> {
+        let (registry, folder) = (self.registry()?, self.dir());
+        let missing = names.iter().flat_map(|detector| {
+            let models = registry.missing_crop_models(detector, &folder).into_iter();
+            models.map(move |model| format!("the detector {detector} works without {}", model.described()))
+        });
+        let missing: Vec<String> = missing.collect();
+        Ok((!missing.is_empty()).then(|| format!("{}; SIGHTLINE_MODELS_DIR: {}", missing.join(", "), folder.display())))
+    }
+}
+
+impl InferenceArgs {
+    /// How the threads of each detector work.
+    pub fn settings(&self, provider: ExecutionProvider) -> InferenceSettings {
+        InferenceSettings {
+            threads: self.inference_threads(provider),
+            batch_size: self.batch_size,
+            batch_wait: self.batch_wait,
+            release_after: RELEASE_AFTER,
+        }
+    }
+
+    /// Sessions per detector.
+    pub fn inference_threads(&self, provider: ExecutionProvider) -> usize {
+        let usual = if provider == ExecutionProvider::Cpu { cores() } else { 1 };
+        self.inference_threads.unwrap_or(usual)
+    }
+
+    /// Number of images decoded concurrently.
+    pub fn decode_threads(&self) -> usize {
+        self.decode_threads.unwrap_or_else(cores)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

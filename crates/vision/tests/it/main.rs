@@ -1,0 +1,3 @@
+//! Decoders and detectors as a service uses them.
+
+mod vision;
