@@ -174,10 +174,14 @@ mod tests {
     async fn a_pause_between_two_tries_is_no_hang() {
         let source = serde_yaml_ng::from_str("{stream: gate, url: 'rtsp://127.0.0.1:1/', stall_seconds: 0}").unwrap();
         let stop = CancellationToken::new();
+        // Also when the test fails, which would wait for its thread without end.
+        let _stopped = stop.clone().drop_guard();
         let (status, watch) = (Arc::new(Status::default()), Arc::new(Watch::new(stop.clone())));
-        let queue = Arc::new(Queue::new(WhenSlow::Drop));
-        let reader = Reader::new(source, queue, Arc::clone(&status), Arc::clone(&watch), None).unwrap();
-        let reading = tokio::task::spawn_blocking(move || reader.run(false));
+        let (reading_status, reading_watch) = (Arc::clone(&status), Arc::clone(&watch));
+        let reading = tokio::task::spawn_blocking(move || {
+            let queue = Arc::new(Queue::new(WhenSlow::Drop));
+            Reader::new(source, queue, reading_status, reading_watch, None)?.run(false)
+        });
         while status.snapshot().state != contracts::api::ReportedState::Failed {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
