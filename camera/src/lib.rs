@@ -20,7 +20,9 @@ mod api;
 mod clock;
 mod config;
 mod gate;
+mod lines;
 mod pace;
+mod pauses;
 pub mod program;
 mod progress;
 mod push;
@@ -39,6 +41,7 @@ mod tunnel;
 mod video;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -57,6 +60,9 @@ pub use sender::Patience;
 pub use source::{Address, Cameras, SecretText, SourceConfig, WhenSlow};
 pub use status::{Snapshot, Status};
 pub use video::{Encoder, Failure, Frame, Input, Orientation, Planar, Planes, Watch};
+
+/// Time after the deadline of a frame that FFmpeg has to give up. The look-up of a name takes as long, in which it does not ask.
+const OVERDUE: Duration = Duration::from_secs(60);
 
 /// The cameras are ready when the server answers.
 pub fn health(api: &Arc<Api>) -> Health {
@@ -98,7 +104,15 @@ pub async fn run_source(
         move || Reader::new(source, queue, status, watch, after).and_then(|reader| reader.run(patience.is_some()))
     };
     let reading = read_on_thread(&queue, read)?;
-    sender::send_all(api, source, &queue, status, patience, watch.stop()).await?;
+    tokio::select! {
+        sent = sender::send_all(api, source, &queue, status, patience, watch.stop()) => sent?,
+        () = overdue(watch, OVERDUE) => {
+            queue.close();
+            let error = anyhow::anyhow!("no frame for {} s, and FFmpeg does not give it up", (source.stall() + OVERDUE).as_secs());
+            status.fail(&error.to_string(), false);
+            return Err(error);
+        }
+    }
     if watch.stop().is_cancelled() {
         return Ok(());
     }
@@ -107,6 +121,13 @@ pub async fn run_source(
         status.fail(&format!("{error:#}"), false);
     }
     result
+}
+
+/// Returns when the thread that reads is late by this time: it cannot be ended, but its process can.
+async fn overdue(watch: &Watch, by: Duration) {
+    while !watch.is_overdue(by) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Closes its queue in any case, also in a panic: otherwise the sender would wait for ever.
@@ -137,9 +158,38 @@ fn read_on_thread(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_ffmpeg_holds_up_is_noticed() {
+        let watch = Watch::new(CancellationToken::new());
+        watch.expect_within(Duration::ZERO);
+        tokio::time::timeout(Duration::from_secs(10), overdue(&watch, Duration::from_millis(20))).await.unwrap();
+        // A queue that is full is no reason.
+        watch.expect_nothing();
+        assert!(!watch.is_overdue(Duration::from_millis(20)));
+    }
+
+    #[tokio::test]
+    async fn a_pause_between_two_tries_is_no_hang() {
+        let source = serde_yaml_ng::from_str("{stream: gate, url: 'rtsp://127.0.0.1:1/', stall_seconds: 0}").unwrap();
+        let stop = CancellationToken::new();
+        // Also when the test fails, which would wait for its thread without end.
+        let _stopped = stop.clone().drop_guard();
+        let (status, watch) = (Arc::new(Status::default()), Arc::new(Watch::new(stop.clone())));
+        let (reading_status, reading_watch) = (Arc::clone(&status), Arc::clone(&watch));
+        let reading = tokio::task::spawn_blocking(move || {
+            let queue = Arc::new(Queue::new(WhenSlow::Drop));
+            Reader::new(source, queue, reading_status, reading_watch, None)?.run(false)
+        });
+        while status.snapshot().state != contracts::api::ReportedState::Failed {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!watch.is_overdue(Duration::from_millis(20)));
+        stop.cancel();
+        reading.await.unwrap().unwrap();
+    }
 
     #[tokio::test]
     async fn a_panic_of_the_thread_that_reads_ends_the_source() {

@@ -14,24 +14,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use contracts::api::ReportedState;
 use jiff::{SignedDuration, Timestamp};
-use platform::retry::Backoff;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::pace::Pace;
+use crate::pauses::Pauses;
 use crate::queue::{Image, Pushed, Queue};
 use crate::recording::Recording;
 use crate::source::{Address, SourceConfig, WhenSlow};
 use crate::status::Status;
 use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted, last_error};
 
-/// Pauses before a live source is opened again. The longest is short enough for frames within ten seconds of its return.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The same after a refused password.
-const FIRST_REFUSED_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// How often a thread that pauses shows that it lives.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -125,6 +119,7 @@ impl Reader {
             Ok(()) => drop(self.status.set(ReportedState::Ended)),
             Err(error) => drop(self.status.fail(&format!("{error:#}"), false)),
         }
+        self.watch.expect_nothing();
         self.queue.close();
         result
     }
@@ -135,6 +130,10 @@ impl Reader {
         self.frames.clock = Clock::of_file(begins.unwrap_or_else(Timestamp::now));
         let read = self.read(&mut input);
         self.status.damaged(input.damaged());
+        // Whatever else is wrong with it follows from that.
+        if let Some(recording) = &self.frames.recording {
+            recording.look_now()?;
+        }
         let decoded = self.status.snapshot().frames_decoded;
         if read.is_ok() && decoded == 0 && input.damaged() > 0 {
             let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
@@ -154,21 +153,21 @@ impl Reader {
         }
     }
 
-    /// Opens a recording at the last key frame before the start. Where the container leads behind it, at the beginning.
+    /// Opens a recording at the last key frame before the start. Where the container leads behind it, at the beginning: not every
+    /// container can be sought back to that, so it is opened again.
     fn open_at_start(&self) -> Result<Input, Failure> {
         let mut input = self.open(0)?;
         let Some(start) = self.start().filter(SignedDuration::is_positive) else { return Ok(input) };
-        let mut probe = self.open(1)?;
-        probe.seek(start)?;
-        if probe.next(&mut Frame::empty())?.is_some_and(|first| first <= start) {
-            input.seek(start)?;
+        input.seek(start)?;
+        if input.next(&mut Frame::empty())?.is_none_or(|first| first > start) {
+            return self.open(0);
         }
+        input.seek(start)?;
         Ok(input)
     }
 
     fn read_live(&mut self, gives_up: bool) -> anyhow::Result<()> {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut refused_pause = FIRST_REFUSED_PAUSE;
+        let mut pauses = Pauses::new();
         loop {
             self.status.set(ReportedState::Connecting);
             self.frames.clock.reconnected();
@@ -176,8 +175,7 @@ impl Reader {
             let decoded = self.status.snapshot().frames_decoded;
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
             if self.status.snapshot().frames_decoded > decoded {
-                backoff.reset();
-                refused_pause = FIRST_REFUSED_PAUSE;
+                pauses.reset();
             }
             let failure = match read {
                 Err(Failure::Stopped) | Ok(End::OfDuration) => return Ok(()),
@@ -187,11 +185,7 @@ impl Reader {
             if gives_up && self.seen.first.is_none() {
                 return Err(failure.into());
             }
-            let is_refused = failure == Failure::Refused;
-            let pause = if is_refused { refused_pause } else { backoff.pause() };
-            if is_refused {
-                refused_pause = (refused_pause * 2).min(LONGEST_REFUSED_PAUSE);
-            }
+            let pause = pauses.after(&failure);
             self.report(&failure, pause);
             if self.pause(pause) {
                 return Ok(());
@@ -217,6 +211,7 @@ impl Reader {
 
     /// Waits; returns whether there is nothing to wait for any more: the program stops, or the duration is over.
     fn pause(&self, pause: Duration) -> bool {
+        self.watch.expect_nothing();
         let begun = Instant::now();
         let is_over = || self.watch.is_stopped() || self.rest().is_some_and(|rest| rest.is_zero());
         while begun.elapsed() < pause && !is_over() {
@@ -240,6 +235,9 @@ impl Reader {
         let start = self.start().unwrap_or(SignedDuration::ZERO);
         while let Some(time) = input.next(&mut frame)? {
             let arrival = Timestamp::now();
+            if let Some(recording) = &mut self.frames.recording {
+                recording.look()?;
+            }
             if self.status.set(ReportedState::Connected) {
                 tracing::info!(stream = %self.source.stream, "frames arrive");
             }

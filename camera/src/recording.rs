@@ -1,40 +1,105 @@
 //! A video file: its identity and its time.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::source::SourceConfig;
-use crate::video::{Input, Watch};
+use crate::video::{Failure, Input, Watch};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 
+/// A file that was written to within this time may still be written: reading it begins later.
+const REST: Duration = Duration::from_secs(1);
+/// Pause between two looks at whether it is still the same.
+const LOOK: Duration = Duration::from_secs(1);
+/// The keys of its frames follow from its content, so those of half a file are of no use.
+const CHANGED: &str = "it changed while it was read: something still writes it; send it again when it is complete";
+
 /// A regular file that was read once.
 #[derive(Debug)]
 pub struct Recording {
+    path: PathBuf,
+    version: Version,
+    looked: Instant,
     hash: [u8; 32],
     captured_at: Option<Timestamp>,
     modified: Option<Timestamp>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Version {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        // Before it is opened, because opening a pipe waits for its writer.
+        let metadata = std::fs::metadata(path).context("the file cannot be read")?;
+        ensure!(metadata.is_file(), "it is not a regular file");
+        ensure!(metadata.len() > 0, "it is empty");
+        Ok(Self { length: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// Whether it was written just now. A time in the future is that of another clock.
+    fn is_fresh(&self) -> bool {
+        self.modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age < REST)
+    }
 }
 
 impl Recording {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is no regular file, because a pipe or device may have no end; when it is empty, or cannot be read; after the stop.
+    /// When it is no regular file, because a pipe or device may have no end; when it is empty, cannot be read, or changes meanwhile; after
+    /// the stop.
     pub fn open(path: &Path, source: &SourceConfig, watch: &Watch) -> anyhow::Result<Self> {
-        // Before it is opened, because opening a pipe waits for its writer.
-        let metadata = std::fs::metadata(path).context("the file cannot be read")?;
-        ensure!(metadata.is_file(), "it is not a regular file");
-        ensure!(metadata.len() > 0, "it is empty");
-        let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let version = Version::of(path)?;
+        while version.is_fresh() {
+            watch.tick();
+            ensure!(!watch.is_stopped(), "stopped");
+            std::thread::sleep(REST / 10);
+        }
+        let modified = version.modified.and_then(|time| Timestamp::try_from(time).ok());
         let hash = hash(path, watch).context("the file cannot be read")?;
-        Ok(Self { hash, captured_at: source.captured_at, modified })
+        let path = path.to_owned();
+        let recording = Self { path, version, looked: Instant::now(), hash, captured_at: source.captured_at, modified };
+        ensure!(!recording.is_changed(), CHANGED);
+        Ok(recording)
+    }
+
+    /// Whether the file is another one than that which was hashed. One that was deleted is read to its end.
+    fn is_changed(&self) -> bool {
+        let is_missing = std::fs::metadata(&self.path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        !is_missing && Version::of(&self.path).ok().as_ref() != Some(&self.version)
+    }
+
+    /// Looks from time to time whether the file changes while it is read.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        self.look_now()
+    }
+
+    /// Looks whether the file has changed since it was hashed.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn look_now(&self) -> Result<(), Failure> {
+        if self.is_changed() { Err(Failure::Other(CHANGED.to_owned())) } else { Ok(()) }
     }
 
     /// When the recording began: as the user says, as the file says, or when the file was written less its length.
@@ -82,7 +147,9 @@ fn hash(path: &Path, watch: &Watch) -> anyhow::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio_util::sync::CancellationToken;
 
@@ -131,6 +198,40 @@ mod tests {
         let empty = folder.path().join("empty.mp4");
         std::fs::write(&empty, []).unwrap();
         assert_eq!(error(&empty), "it is empty");
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = source("{stream: gate, url: a.mp4}");
+        let path = folder.path().join("a.ts");
+        // Before it is hashed, with a recorder that writes every tenth of a second.
+        std::fs::write(&path, "begin").unwrap();
+        let (written, done) = (path.clone(), Arc::new(AtomicBool::new(false)));
+        let recorder = std::thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                let mut file = File::options().append(true).open(written).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    file.write_all(b"more").unwrap();
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        });
+        let error = Recording::open(&path, &gate, &watch()).unwrap_err().to_string();
+        done.store(true, Ordering::Relaxed);
+        recorder.join().unwrap();
+        assert_eq!(error, CHANGED);
+        // After it.
+        let mut recording = Recording::open(&path, &gate, &watch()).unwrap();
+        assert_eq!(recording.look_now(), Ok(()));
+        File::options().append(true).open(&path).unwrap().write_all(b"still").unwrap();
+        assert_eq!(recording.look_now(), Err(Failure::Other(CHANGED.to_owned())));
+        assert_eq!(recording.look(), Ok(()), "not for each frame");
+        recording.looked = Instant::now().checked_sub(LOOK).unwrap();
+        assert_eq!(recording.look(), Err(Failure::Other(CHANGED.to_owned())));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(recording.look_now(), Ok(()), "it is open, and nothing is missing");
     }
 
     #[test]

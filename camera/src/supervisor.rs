@@ -2,7 +2,7 @@
 //!
 //! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
 //! environment it gets only few variables. It reports its state each second on standard output. A process that ends is
-//! started again, with growing pauses; one that reports nothing for half a minute is killed. A recording that fails is not tried again. The
+//! started again, with growing pauses; one that reports nothing for half a minute, or without end, is killed. A recording that fails is not tried again. The
 //! end of standard input stops the process, also if this one was killed.
 
 use std::process::{ExitStatus, Stdio};
@@ -13,11 +13,12 @@ use anyhow::Context;
 use contracts::api::ReportedState;
 use platform::child_environment;
 use platform::retry::Backoff;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Server};
+use crate::lines::Lines;
 use crate::reports;
 use crate::source::SourceConfig;
 use crate::status::{Snapshot, Status};
@@ -50,7 +51,7 @@ pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: 
 
 async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let is_recording = source.address().is_ok_and(|address| !address.is_live());
+    let is_recording = is_recording(source);
     loop {
         let begun = Instant::now();
         let before = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -109,26 +110,58 @@ async fn run_once(
     let mut document = serde_json::to_vec(&task)?;
     document.push(b'\n');
     input.write_all(&document).await.context("its process ended at once")?;
-    let mut lines = BufReader::new(output).lines();
-    let listening = listen(&mut lines, before, last);
-    let is_silent = stop.run_until_cancelled(listening).await.unwrap_or(false);
-    if is_silent {
+    let mut lines = Lines::new(BufReader::new(output));
+    let is_recording = is_recording(source);
+    let keep = |now: Snapshot| {
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = counted(now, before, is_recording);
+    };
+    if let Some(Err(fault)) = stop.run_until_cancelled(listen(&mut lines, keep)).await {
         child.kill().await?;
-        anyhow::bail!("its process hung, and was killed");
+        anyhow::bail!("its process {fault}, and was killed");
     }
     drop(input);
     // It tells its last counts on the way out.
     let ending = async {
-        listen(&mut lines, before, last).await;
-        child.wait().await
+        listen(&mut lines, keep).await.map_err(|fault| anyhow::anyhow!("its process {fault}, and was killed"))?;
+        Ok(child.wait().await?)
     };
-    match tokio::time::timeout(GRACE, ending).await {
-        Ok(status) => Ok(status?),
-        Err(_) => {
-            child.kill().await?;
-            anyhow::bail!("its process did not end, and was killed")
-        }
+    let ended = tokio::time::timeout(GRACE, ending).await;
+    let ended = ended.unwrap_or_else(|_| Err(anyhow::anyhow!("its process did not end, and was killed")));
+    if ended.is_err() {
+        child.kill().await?;
     }
+    ended
+}
+
+fn is_recording(source: &SourceConfig) -> bool {
+    source.address().is_ok_and(|address| !address.is_live())
+}
+
+/// What a source has done with all its processes. A recording is sent from its beginning again, with the same keys, so only the process
+/// that came furthest counts: a frame is counted once.
+fn counted(mut now: Snapshot, before: &Snapshot, is_recording: bool) -> Snapshot {
+    if !is_recording {
+        return now.after(before);
+    }
+    now.last_error = now.last_error.or_else(|| before.last_error.clone());
+    if done(&now) >= done(before) {
+        return now;
+    }
+    let Snapshot { state, since, password_refused, last_error, .. } = now;
+    Snapshot { state, since, password_refused, last_error, ..before.clone() }
+}
+
+/// Frames of which it is known what became of them.
+fn done(counts: &Snapshot) -> u64 {
+    let Snapshot { frames_sent, frames_skipped, frames_dropped, frames_refused, .. } = counts;
+    [frames_sent, frames_skipped, frames_dropped, frames_refused].into_iter().sum()
+}
+
+/// Whether the counts are such as a source can have.
+fn is_possible(counts: &Snapshot) -> bool {
+    let Snapshot { frames_decoded, frames_sent, frames_skipped, frames_dropped, .. } = counts;
+    let rest = [&counts.frames_refused, &counts.frames_damaged];
+    [frames_decoded, frames_sent, frames_skipped, frames_dropped].into_iter().chain(rest).all(|count| *count < 1 << 48)
 }
 
 fn start(source: &SourceConfig) -> anyhow::Result<Child> {
@@ -140,16 +173,61 @@ fn start(source: &SourceConfig) -> anyhow::Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// Keeps the last state that the process reported; returns whether it fell silent, and `false` after its end.
-async fn listen(lines: &mut Lines<BufReader<ChildStdout>>, before: &Snapshot, last: &Mutex<Snapshot>) -> bool {
+/// Hands over each state that the process reports, until its end.
+///
+/// # Errors
+/// When it falls silent, or does not report as it should: it may have been taken over by what a camera sent.
+async fn listen(lines: &mut Lines<impl AsyncBufRead + Unpin>, keep: impl Fn(Snapshot)) -> Result<(), &'static str> {
     loop {
-        let line = match tokio::time::timeout(SILENCE, lines.next_line()).await {
-            Err(_) => return true,
+        let line = match tokio::time::timeout(SILENCE, lines.next()).await {
+            Err(_) => return Err("hung"),
+            Ok(Err(_)) => return Err("reported without end"),
+            Ok(Ok(None)) => return Ok(()),
             Ok(Ok(Some(line))) => line,
-            Ok(_) => return false,
         };
-        if let Ok(snapshot) = serde_json::from_str::<Snapshot>(&line) {
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.after(before);
+        if let Ok(snapshot) = serde_json::from_slice::<Snapshot>(&line)
+            && is_possible(&snapshot)
+        {
+            keep(snapshot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn counts(sent: u64, dropped: u64) -> Snapshot {
+        let frames_decoded = sent + dropped;
+        Snapshot { frames_decoded, frames_sent: sent, frames_dropped: dropped, ..Status::default().snapshot() }
+    }
+
+    #[test]
+    fn a_recording_that_is_sent_again_counts_each_frame_once() {
+        let numbers = |now: Snapshot| (now.frames_decoded, now.frames_sent, now.frames_dropped);
+        // It was killed after 40 of 100 frames.
+        let before = Snapshot { last_error: Some("killed".to_owned()), ..counts(38, 2) };
+        assert_eq!(numbers(counted(counts(10, 0), &before, true)), (40, 38, 2));
+        assert_eq!(numbers(counted(counts(40, 0), &before, true)), (40, 40, 0));
+        let ended = Snapshot { state: ReportedState::Ended, ..counts(100, 0) };
+        let ended = counted(ended, &before, true);
+        assert_eq!((ended.state, ended.last_error.as_deref()), (ReportedState::Ended, Some("killed")));
+        assert_eq!(numbers(ended), (100, 100, 0));
+        // A camera goes on.
+        assert_eq!(numbers(counted(counts(10, 1), &before, false)), (51, 48, 3));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_reports_without_end_is_a_crash() {
+        let endless = BufReader::new(tokio::io::repeat(b'x'));
+        assert_eq!(listen(&mut Lines::new(endless), |_| ()).await, Err("reported without end"));
+        let line = |counts: &Snapshot| serde_json::to_string(counts).unwrap();
+        let text =
+            format!("{}\nnonsense\n{}\n{}\n", line(&counts(1, 0)), line(&counts(1 << 60, 0)), line(&counts(2, 0)));
+        let kept = RefCell::new(Vec::new());
+        let heard = listen(&mut Lines::new(text.as_bytes()), |now| kept.borrow_mut().push(now.frames_sent)).await;
+        assert_eq!((heard, kept.into_inner()), (Ok(()), vec![1, 2]));
     }
 }

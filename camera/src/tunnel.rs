@@ -1,18 +1,20 @@
 //! RTSP over TLS with a check of the camera's certificate. FFmpeg's RTSP encrypts and checks nothing, so TLS is done here: FFmpeg connects
 //! to a port of this machine, and what it sends goes on to the camera.
 
+mod trust;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::trust::Trust;
 use crate::source::Tls;
 
 /// A port of this machine that leads to a camera, as long as this value lives.
@@ -22,9 +24,9 @@ pub struct Tunnel {
     _open: DropGuard,
 }
 
-/// What each connection needs.
+/// Where each connection goes.
 #[derive(Clone)]
-struct Way {
+struct Target {
     host: String,
     port: u16,
     name: ServerName<'static>,
@@ -38,10 +40,11 @@ impl Tunnel {
     /// When the authorities cannot be read, or the host is no name of one.
     pub fn open(host: &str, port: u16, tls: &Tls) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let trust = Trust::new(tls, &provider)?;
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.with_root_certificates(authorities(tls)?).with_no_client_auth();
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(trust)).with_no_client_auth();
         let name = ServerName::try_from(host.to_owned()).context("url: the host has no valid name")?;
-        let way = Way { host: host.to_owned(), port, name, connector: TlsConnector::from(Arc::new(config)) };
+        let target = Target { host: host.to_owned(), port, name, connector: TlsConnector::from(Arc::new(config)) };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let (own_port, closed) = (listener.local_addr()?.port(), CancellationToken::new());
@@ -49,7 +52,7 @@ impl Tunnel {
         let error = Arc::clone(&tunnel.error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = move || {
-            runtime.block_on(closed.run_until_cancelled(accept(listener, way, error)));
+            runtime.block_on(closed.run_until_cancelled(accept(listener, target, error)));
             // It may still look up the name of the camera.
             runtime.shutdown_background();
         };
@@ -68,28 +71,13 @@ impl Tunnel {
     }
 }
 
-fn authorities(tls: &Tls) -> anyhow::Result<RootCertStore> {
-    let mut authorities = RootCertStore::empty();
-    match &tls.ca_file {
-        Some(path) => {
-            let unreadable = || format!("tls_ca_file: {} cannot be read", path.display());
-            for certificate in CertificateDer::pem_file_iter(path).with_context(unreadable)? {
-                authorities.add(certificate.with_context(unreadable)?)?;
-            }
-        }
-        // One that cannot be used is no reason to trust none.
-        None => drop(authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    Ok(authorities)
-}
-
-async fn accept(listener: TcpListener, way: Way, error: Arc<Mutex<Option<String>>>) {
+async fn accept(listener: TcpListener, target: Target, error: Arc<Mutex<Option<String>>>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     while let Ok((near, _)) = listener.accept().await {
-        let (way, error) = (way.clone(), Arc::clone(&error));
+        let (target, error) = (target.clone(), Arc::clone(&error));
         tokio::spawn(async move {
             let mut near = near;
-            let failed = forward(&mut near, way).await.err().map(|error| error.to_string());
+            let failed = forward(&mut near, target).await.err().map(|error| error.to_string());
             // Before the connection is closed, because FFmpeg fails then.
             *error.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         });
@@ -97,9 +85,9 @@ async fn accept(listener: TcpListener, way: Way, error: Arc<Mutex<Option<String>
 }
 
 /// Fails only before the connection with the camera stands.
-async fn forward(near: &mut TcpStream, way: Way) -> std::io::Result<()> {
-    let far = TcpStream::connect((way.host.as_str(), way.port)).await?;
-    let mut far = way.connector.connect(way.name, far).await?;
+async fn forward(near: &mut TcpStream, target: Target) -> std::io::Result<()> {
+    let far = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    let mut far = target.connector.connect(target.name, far).await?;
     // What breaks off later is an error of the source, which FFmpeg sees.
     let _ = copy_bidirectional(near, &mut far).await;
     Ok(())

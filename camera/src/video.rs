@@ -2,6 +2,8 @@
 //!
 //! All of it blocks, and runs on a thread of its own.
 
+mod failure;
+mod guard;
 mod input;
 mod jpeg;
 mod log;
@@ -10,7 +12,8 @@ mod orientation;
 mod planes;
 mod watch;
 
-pub use input::{Failure, Input};
+pub use failure::Failure;
+pub use input::Input;
 pub use jpeg::Encoder;
 pub use log::{certificate_error, is_about_certificate, last_error, start_log};
 pub use orientation::Orientation;

@@ -7,7 +7,8 @@ use url::{Host, Url};
 
 use crate::redact::{add_secret, redact};
 
-/// Port of RTSP over TLS.
+/// Ports of RTSP, without and with TLS.
+const RTSP_PORT: u16 = 554;
 const RTSPS_PORT: u16 = 322;
 
 /// Where the frames come from.
@@ -72,6 +73,18 @@ impl LiveUrl {
     /// Whether the camera speaks RTSP.
     pub fn is_rtsp(&self) -> bool {
         self.url.scheme().starts_with("rtsp")
+    }
+
+    /// What every address on the same RTSP server begins with, in each spelling; nothing for another protocol.
+    pub fn rtsp_origins(&self) -> Vec<String> {
+        let Some(host) = self.url.host_str().filter(|_| self.is_rtsp()) else { return Vec::new() };
+        let scheme = self.url.scheme();
+        let default = if scheme == "rtsps" { RTSPS_PORT } else { RTSP_PORT };
+        let port = self.url.port().unwrap_or(default);
+        let user_info = &self.url[url::Position::BeforeUsername..url::Position::BeforeHost];
+        let spelled = [Some(format!("{host}:{port}")), (port == default).then(|| host.to_owned())];
+        let with_user = |host: String| [format!("{scheme}://{host}"), format!("{scheme}://{user_info}{host}")];
+        spelled.into_iter().flatten().flat_map(with_user).collect()
     }
 
     /// How its certificate is checked.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::codec::packet::side_data::Type;
-use ffmpeg_next::error::{EAGAIN, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+use ffmpeg_next::error::EAGAIN;
 use ffmpeg_next::{Error, Packet, decoder, format, media};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cause, Frame, Orientation, Watch, certificate_error, is_about_certificate, last_error, open};
+use super::failure::{explained, failure, not_reached};
+use super::guard::Guard;
+use super::{Cause, Failure, Frame, Orientation, Watch, last_error, open};
 use crate::source::Address;
 use crate::tunnel::Tunnel;
 
@@ -27,28 +29,12 @@ const MICROSECONDS: i64 = 1_000_000;
 /// Containers of live sources whose images have no times. FFmpeg makes some up, 25 images a second.
 const FORMATS_WITHOUT_CLOCK: [&str; 4] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"];
 
-/// Why a source has no further frames.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The program stops.
-    #[error("stopped")]
-    Stopped,
-    /// No frame came in time.
-    #[error("no frame for {} s", .0.as_secs())]
-    Stalled(Duration),
-    /// The user name or the password is wrong, or one is needed.
-    #[error("the camera refuses the user name and password")]
-    Refused,
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
-
 /// An opened source with its decoder.
 pub struct Input {
     context: format::context::Input,
     decoder: decoder::Video,
     watch: Arc<Watch>,
+    guard: Arc<Guard>,
     limit: Duration,
     stream: usize,
     /// Of the stream's clock, in seconds.
@@ -80,12 +66,11 @@ impl Input {
         if address.is_live() {
             watch.expect_within(limit);
         }
-        let interrupted = Arc::clone(watch);
         let (tunnel, address) = tunnelled(address)?;
-        let opened = open::open(&address, move || interrupted.interrupts());
-        let context = opened.map_err(|error| match tunnel.as_ref().and_then(Tunnel::error) {
+        let guard = Arc::new(Guard::new(&address, Arc::clone(watch)));
+        let context = open::open(&address, &guard).map_err(|error| match tunnel.as_ref().and_then(Tunnel::error) {
             Some(told) if watch.cause().is_none() => not_reached(&told),
-            _ => failure(error, watch, limit, &address),
+            _ => guard.failure().unwrap_or_else(|| failure(error, watch, limit, &address)),
         })?;
         let Some(stream) = context.streams().best(media::Type::Video) else {
             return Err(Failure::Other("it has no video".to_owned()));
@@ -104,6 +89,7 @@ impl Input {
         Ok(Self {
             decoder,
             watch: Arc::clone(watch),
+            guard,
             limit,
             stream: index,
             time_base,
@@ -167,6 +153,8 @@ impl Input {
         let sought = self.context.seek(target, ..target);
         sought.map_err(|error| Failure::Other(format!("it cannot be read from {} s on: {error}", time.as_secs())))?;
         self.decoder.flush();
+        // What was read before is read again.
+        (self.skipped_before_key, self.damaged, self.damaged_in_row) = (Some(0), 0, 0);
         Ok(())
     }
 
@@ -195,6 +183,7 @@ impl Input {
             self.watch.tick();
             match self.decoder.receive_frame(frame) {
                 Ok(()) => {
+                    self.guard.frame();
                     self.damaged_in_row = 0;
                     // The decoder has filled what is missing from the frames before.
                     self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
@@ -221,20 +210,28 @@ impl Input {
                 Err(_) => self.count_damage()?,
             },
             Err(Error::Other { errno: EAGAIN }) => std::thread::sleep(Duration::from_millis(5)),
-            Err(error) => {
-                // What the decoder still has is good.
-                self.ended_by = match (error, self.watch.cause()) {
-                    (_, Some(Cause::Stop)) => Some(Failure::Stopped),
-                    (_, Some(Cause::Stalled)) => Some(Failure::Stalled(self.limit)),
-                    (Error::Eof, None) => None,
-                    (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error)))),
-                };
-                self.drained = true;
-                // Fails only for a decoder that has ended before.
-                let _ = self.decoder.send_eof();
-            }
+            Err(error) => self.end(error),
+        }
+        // Packets may come without end, and none of them be a frame.
+        if !self.drained && self.watch.interrupts() {
+            self.end(Error::Exit);
         }
         Ok(())
+    }
+
+    /// Nothing more is read. What the decoder still has is good.
+    fn end(&mut self, error: Error) {
+        self.ended_by = match (error, self.watch.cause()) {
+            (_, Some(Cause::Stop)) => Some(Failure::Stopped),
+            (error, cause) => self.guard.failure().or(match (error, cause) {
+                (_, Some(_)) => Some(Failure::Stalled(self.limit)),
+                (Error::Eof, None) => None,
+                (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error)))),
+            }),
+        };
+        self.drained = true;
+        // Fails only for a decoder that has ended before.
+        let _ = self.decoder.send_eof();
     }
 
     /// Before the first key frame a decoder makes grey images.
@@ -281,39 +278,6 @@ impl Input {
     }
 }
 
-fn failure(error: Error, watch: &Watch, limit: Duration, address: &Address) -> Failure {
-    if watch.cause() == Some(Cause::Stop) {
-        return Failure::Stopped;
-    }
-    // A stalled one as well: FFmpeg tries the parts of a playlist again and again.
-    if let Some(told) = certificate_error() {
-        return not_accepted(&told);
-    }
-    if watch.cause() == Some(Cause::Stalled) {
-        return Failure::Stalled(limit);
-    }
-    match error {
-        Error::HttpUnauthorized | Error::HttpForbidden => Failure::Refused,
-        Error::Other { errno: ETIMEDOUT } => Failure::Other("it does not answer".to_owned()),
-        Error::Other { errno: ECONNREFUSED } => Failure::Other("nothing listens there".to_owned()),
-        Error::Other { errno: EHOSTUNREACH | ENETUNREACH } => Failure::Other("it cannot be reached".to_owned()),
-        Error::HttpNotFound => Failure::Other("it answers 404: check the path of its address".to_owned()),
-        Error::HttpBadRequest => Failure::Other("it answers 400: it does not understand the request".to_owned()),
-        Error::HttpOther4xx => Failure::Other("it refuses the request (4xx)".to_owned()),
-        Error::HttpServerError => Failure::Other("it answers with an error of its own (5xx)".to_owned()),
-        Error::InvalidData if !address.is_live() => {
-            let told = last_error().map(|text| format!(" ({text})")).unwrap_or_default();
-            Failure::Other(format!("it is not a video, or is damaged or incomplete{told}"))
-        }
-        error => Failure::Other(explained(error)),
-    }
-}
-
-fn not_accepted(told: &str) -> Failure {
-    let advice = "name its authority (tls_ca_file), or turn the check off (tls_verify)";
-    Failure::Other(format!("its certificate is not accepted ({told}); {advice}"))
-}
-
 /// A camera that speaks RTSP over TLS is opened through a tunnel, which checks its certificate.
 fn tunnelled(address: &Address) -> Result<(Option<Tunnel>, Address), Failure> {
     let Address::Live(live) = address else { return Ok((None, address.clone())) };
@@ -321,23 +285,4 @@ fn tunnelled(address: &Address) -> Result<(Option<Tunnel>, Address), Failure> {
     let tunnel = Tunnel::open(&host, port, live.tls()).map_err(|error| Failure::Other(format!("{error:#}")))?;
     let through = Address::Live(live.through(tunnel.port()));
     Ok((Some(tunnel), through))
-}
-
-fn not_reached(told: &str) -> Failure {
-    if is_about_certificate(told) { not_accepted(told) } else { Failure::Other(told.to_owned()) }
-}
-
-/// The error, with what FFmpeg told before it.
-fn explained(error: Error) -> String {
-    let named = match error {
-        Error::InvalidData => "it is not a stream of images".to_owned(),
-        Error::Eof => "it ends before the first image".to_owned(),
-        error => error.to_string(),
-    };
-    match last_error() {
-        Some(told) if named.is_empty() => told,
-        Some(told) => format!("{told} ({named})"),
-        None if named.is_empty() => format!("FFmpeg has no words for its error {}", i32::from(error)),
-        None => named,
-    }
 }

@@ -81,7 +81,9 @@ pub fn is_about_certificate(told: &str) -> bool {
 extern "C" fn receive(context: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
     // The upper bits are a colour.
     let level = level & 0xff;
-    if level > WARNING || format.is_null() {
+    // A list of many variants makes as many warnings, which only a log would show.
+    let is_kept = level <= ERROR || level <= WARNING && tracing::enabled!(tracing::Level::DEBUG);
+    if !is_kept || format.is_null() {
         return;
     }
     let mut line = vec![0_u8; WHOLE];

@@ -6,14 +6,16 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
+use std::sync::Arc;
 
 use ffmpeg_next::ffi::{
-    AVDictionary, AVFormatContext, AVIOContext, av_dict_free, av_dict_set, avformat_alloc_context,
+    AVDictionary, AVERROR_EXIT, AVFormatContext, AVIOContext, av_dict_free, av_dict_set, avformat_alloc_context,
     avformat_close_input, avformat_find_stream_info, avformat_free_context, avformat_open_input,
 };
 use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, codec, decoder, format};
 
+use super::guard::Guard;
 use crate::source::{Address, Tls};
 
 /// Containers of files. Others could open further files or addresses that a file names, such as those of playlists.
@@ -57,6 +59,8 @@ const HTTP_PROTOCOLS: &str = "tcp,tls,http,https,httpproxy,crypto,hls,data";
 const RTSP_PROTOCOLS: &str = "rtsp,rtp,tcp";
 /// The same where certificates are not checked.
 const UNCHECKED_RTSP_PROTOCOLS: &str = "rtsp,rtsps,rtp,tcp,tls";
+/// Most streams of a live source, such as video and sound.
+const MOST_STREAMS: &str = "100";
 /// Time limit of FFmpeg for one answer of a camera, in microseconds; `Watch` has the limits that count.
 const ANSWER_LIMIT: &str = "5000000";
 /// What FFmpeg reads of a live source before the first frame, in microseconds of the source's time.
@@ -74,13 +78,28 @@ type OpenAddress = unsafe extern "C" fn(
 struct Opener {
     of_ffmpeg: OpenAddress,
     options: Vec<(&'static CStr, CString)>,
+    guard: Arc<Guard>,
 }
 
-/// Opens a source and reads enough of it to know its streams. `interrupts` is called while FFmpeg waits.
-pub(super) fn open(
-    address: &Address,
-    mut interrupts: impl FnMut() -> bool + Send + 'static,
-) -> Result<format::context::Input, Error> {
+/// The context, for its own callback.
+struct Own(*const AVFormatContext);
+
+// SAFETY: the callback reads it on the thread that uses the context.
+unsafe impl Send for Own {}
+
+impl Own {
+    /// The address that FFmpeg reads from.
+    fn url(&self) -> &CStr {
+        // SAFETY: FFmpeg calls back only while the context lives, and changes the address on the same thread, between two calls.
+        unsafe {
+            let url = (*self.0).url;
+            if url.is_null() { c"" } else { CStr::from_ptr(url) }
+        }
+    }
+}
+
+/// Opens a source and reads enough of it to know its streams. `guard` is asked while FFmpeg waits.
+pub(super) fn open(address: &Address, guard: &Arc<Guard>) -> Result<format::context::Input, Error> {
     let name = CString::new(address.for_ffmpeg()).map_err(|_| Error::InvalidData)?;
     let tls_options = match address {
         Address::Live(live) => Some(tls_options(live.tls()).ok_or(Error::InvalidData)?),
@@ -97,14 +116,15 @@ pub(super) fn open(
             avformat_free_context(context);
             return Err(Error::Bug);
         };
-        let opener = tls_options.map(|options| Box::new(Opener { of_ffmpeg, options }));
+        let opener = tls_options.map(|options| Box::new(Opener { of_ffmpeg, options, guard: Arc::clone(guard) }));
         if let Some(opener) = &opener {
             (*context).opaque = ptr::from_ref::<Opener>(opener).cast_mut().cast();
             (*context).io_open = Some(open_address);
         }
+        let (own, guard) = (Own(context), Arc::clone(guard));
         let callback = interrupt::new(Box::new(move || {
             let _kept = &opener;
-            interrupts()
+            guard.interrupts(own.url())
         }));
         (*context).interrupt_callback = callback.interrupt;
         let mut options = options(address).disown();
@@ -155,11 +175,16 @@ unsafe extern "C" fn open_address(
     // SAFETY: FFmpeg calls this with the context whose `opaque` was set above. It may change a dictionary that is its own.
     unsafe {
         let opener = &*(*context).opaque.cast::<Opener>();
+        // A list of a hundred thousand variants would be tried to its end.
+        if !opener.guard.opens() {
+            return AVERROR_EXIT;
+        }
         for (name, value) in &opener.options {
             av_dict_set(options, name.as_ptr(), value.as_ptr(), 0);
         }
         let opened = (opener.of_ffmpeg)(context, io, url, flags, options);
         av_dict_free(&raw mut own);
+        opener.guard.answered(opened);
         opened
     }
 }
@@ -181,6 +206,7 @@ fn options(address: &Address) -> Dictionary<'static> {
             options.set("protocol_whitelist", protocols);
             options.set("format_whitelist", LIVE_FORMATS);
             options.set("analyzeduration", LIVE_ANALYSIS);
+            options.set("max_streams", MOST_STREAMS);
             if live.is_rtsp() {
                 options.set("rtsp_transport", "tcp");
                 options.set("timeout", ANSWER_LIMIT);

@@ -46,6 +46,11 @@ impl Watch {
         self.deadline.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// Whether the deadline has passed by this time, and the thread still reads: FFmpeg did not ask.
+    pub fn is_overdue(&self, by: Duration) -> bool {
+        self.now() > self.deadline.load(Ordering::Relaxed).saturating_add(milliseconds(by))
+    }
+
     /// A sign of life of the thread.
     pub fn tick(&self) {
         self.tick.store(self.now(), Ordering::Relaxed);
@@ -108,8 +113,9 @@ mod tests {
         std::thread::sleep(Duration::from_millis(3));
         assert!(watch.interrupts());
         assert_eq!(watch.cause(), Some(Cause::Stalled));
+        assert!(watch.is_overdue(Duration::ZERO) && !watch.is_overdue(Duration::from_secs(60)));
         watch.expect_nothing();
-        assert!(!watch.interrupts());
+        assert!(!watch.interrupts() && !watch.is_overdue(Duration::ZERO));
         stop.cancel();
         assert!(watch.interrupts());
         assert_eq!(watch.cause(), Some(Cause::Stop));

@@ -1,6 +1,7 @@
 //! Files that are not what they seem: one clear line for each, and nothing lost of what can be decoded.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -8,13 +9,13 @@ use ffmpeg_next::codec::Id;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::clips::Clip;
+use crate::clips::{Clip, rested};
 use crate::server::{Pushed, Server};
 
 fn file(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, content).unwrap();
-    path
+    rested(path)
 }
 
 /// Pushes a file; also returns how many frames arrived.
@@ -124,4 +125,23 @@ fn an_incomplete_file_says_so_after_its_frames() {
     let (pushed, frames) = push(&file(folder.path(), "cut.mp4", &clip[..clip.len() / 2]));
     assert!(!pushed.succeeded, "{}", pushed.counts);
     assert!(frames > 20 && pushed.errors.contains("it is incomplete: it ends after"), "{frames}: {}", pushed.errors);
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Clip { frames: 400, ..Clip::default() }.write(folder.path(), "a.ts");
+    let server = Server::start();
+    let pushed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while server.frames().is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            std::fs::File::options().append(true).open(&path).unwrap().write_all(&[0xff; 188]).unwrap();
+        });
+        server.push(&path, &json!({}))
+    });
+    let lines: Vec<&str> = pushed.errors.lines().collect();
+    assert!(!pushed.succeeded && lines.len() == 1, "{lines:?}");
+    assert!(lines[0].contains("it changed while it was read: something still writes it"), "{lines:?}");
 }

@@ -88,6 +88,27 @@ fn a_part_of_a_file_has_the_frames_and_keys_of_the_whole() {
 }
 
 #[test]
+fn a_start_loses_no_frame_in_any_container() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.mp4", "a.mkv", "a.avi", "a.ts"] {
+        let path = Clip { frames: 60, ..Clip::default() }.write(folder.path(), name);
+        // Between two key frames, at one, and just after one.
+        for start in [1.0, 1.2, 1.24] {
+            let server = Server::start();
+            server.push(&path, &json!({"captured_at": BEGINS}));
+            let whole = server.frames();
+            assert!(server.push(&path, &json!({"captured_at": BEGINS, "start": start})).succeeded, "{name}");
+            let part = server.frames().split_off(whole.len());
+            let expected = whole.iter().filter(|frame| times(&[(*frame).clone()])[0] >= (start * 1000.0) as i64);
+            let images = |frame: &Received| (frame.captured_at.clone(), frame.jpeg.clone());
+            let (part, expected): (Vec<_>, Vec<_>) =
+                (part.iter().map(images).collect(), expected.map(images).collect());
+            assert!(part == expected && part.len() > 25, "{name} {start}: {} {}", part.len(), expected.len());
+        }
+    }
+}
+
+#[test]
 fn a_resized_frame_keeps_its_proportions() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();

@@ -5,13 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
 use crate::clips::Clip;
 use crate::server::{Pushed, Server};
 
 /// A server on a port of its own; returns the port.
-fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
+pub fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -23,9 +25,13 @@ fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     port
 }
 
-fn push(server: &Server, url: &str) -> Pushed {
+pub fn push(server: &Server, url: &str) -> Pushed {
     let settings = json!({"stall_seconds": 2, "duration": 1.0, "when_slow": "wait", "motion_gate": false});
     server.push(Path::new(url), &settings)
+}
+
+fn push_with(url: &str, settings: &serde_json::Value) -> Pushed {
+    Server::start().push(Path::new(url), settings)
 }
 
 #[test]
@@ -122,11 +128,19 @@ fn refusing_with_tls(folder: &Path, name: &str) -> (u16, PathBuf) {
     let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let path = folder.join(format!("{name}.pem"));
     std::fs::write(&path, cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    (refusing_with(cert.der().clone(), &key), path)
+}
+
+/// The same with this certificate and a key that need not be its own; returns the port.
+fn refusing_with(certificate: CertificateDer<'static>, key: &PrivateKeyDer<'_>) -> u16 {
+    let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
+    let own = rustls::sign::CertifiedKey::new(vec![certificate], key);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap());
-    let port = listen(move |stream| {
+    let own = rustls::sign::SingleCertAndKey::from(own);
+    let config = Arc::new(config.with_no_client_auth().with_cert_resolver(Arc::new(own)));
+    listen(move |stream| {
         let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = rustls::StreamOwned::new(connection, stream);
         let mut request = [0; 4096];
@@ -141,8 +155,36 @@ fn refusing_with_tls(folder: &Path, name: &str) -> (u16, PathBuf) {
                 return;
             }
         }
-    });
-    (port, path)
+    })
+}
+
+/// A certificate and its key as `openssl` makes them when it is asked for nothing else: for one name, and an authority as well.
+fn self_made(folder: &Path, name: &str) -> (PathBuf, CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let (path, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    let mut command = std::process::Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")]);
+    let made = command.arg("-out").arg(&path).arg("-keyout").arg(&key).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let certificate = CertificateDer::from_pem_file(&path).unwrap();
+    (path, certificate, PrivateKeyDer::from_pem_file(key).unwrap())
+}
+
+#[test]
+fn a_certificate_that_a_camera_made_itself_can_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, certificate, key) = self_made(folder.path(), "camera");
+    let (other, _, other_key) = self_made(folder.path(), "another");
+    let (refused, accepted) = ("its certificate is not accepted", "the camera refuses the user name and password");
+    let (port, without_key) = (refusing_with(certificate.clone(), &key), refusing_with(certificate, &other_key));
+    for (port, settings, expected) in [
+        (port, json!({"tls_ca_file": own}), accepted),
+        (port, json!({}), refused),
+        (port, json!({"tls_ca_file": other}), refused),
+        (without_key, json!({"tls_ca_file": own}), refused),
+    ] {
+        let pushed = push_with(&format!("rtsps://ann:lamp-ostrich@127.0.0.1:{port}/live"), &settings);
+        assert!(!pushed.succeeded && pushed.errors.contains(expected), "{settings}: {}", pushed.errors);
+    }
 }
 
 #[test]
@@ -151,16 +193,16 @@ fn a_certificate_is_checked_unless_that_is_turned_off() {
     let (port, authority) = refusing_with_tls(folder.path(), "127.0.0.1");
     let (other_port, other) = refusing_with_tls(folder.path(), "other.example.com");
     let (refused, accepted) = ("its certificate is not accepted", "the camera refuses the user name and password");
-    for scheme in ["https", "rtsps"] {
+    // Of `rtsps:`, one that is named itself is enough.
+    for (scheme, with_another_name) in [("https", refused), ("rtsps", accepted)] {
         for (port, settings, expected) in [
             (port, json!({}), refused),
             (port, json!({"tls_ca_file": other}), refused),
-            (other_port, json!({"tls_ca_file": other}), refused),
+            (other_port, json!({"tls_ca_file": other}), with_another_name),
             (port, json!({"tls_ca_file": authority}), accepted),
             (other_port, json!({"tls_verify": false}), accepted),
         ] {
-            let url = format!("{scheme}://ann:lamp-ostrich@127.0.0.1:{port}/live");
-            let pushed = Server::start().push(Path::new(&url), &settings);
+            let pushed = push_with(&format!("{scheme}://ann:lamp-ostrich@127.0.0.1:{port}/live"), &settings);
             let (said, lines) = (&pushed.errors, pushed.errors.lines().count());
             assert!(!pushed.succeeded && lines == 1 && said.contains(expected), "{scheme} {settings}: {said}");
             assert!(expected == accepted || said.contains("(tls_verify)"), "{said}");
