@@ -11,7 +11,7 @@ use crate::clips::Clip;
 use crate::server::{Pushed, Server};
 
 /// A server on a port of its own; returns the port.
-fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
+pub fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -21,6 +21,20 @@ fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
         }
     });
     port
+}
+
+/// A camera that sends this image 25 times a second, as Motion JPEG; returns its address.
+pub fn motion_jpeg(jpeg: impl AsRef<[u8]>) -> String {
+    let part = [b"--part\r\nContent-Type: image/jpeg\r\n\r\n", jpeg.as_ref(), b"\r\n"].concat();
+    let port = listen(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=part\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        while stream.write_all(&part).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+    });
+    format!("http://127.0.0.1:{port}/live")
 }
 
 fn push(server: &Server, url: &str) -> Pushed {

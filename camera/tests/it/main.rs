@@ -9,3 +9,5 @@ mod healthcheck;
 mod live;
 mod server;
 mod still_scenes;
+mod stops;
+mod terminal;

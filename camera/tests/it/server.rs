@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use serde_json::{Value, json};
 
 /// A frame as it arrived.
@@ -30,6 +30,8 @@ struct Shared {
     frames: Arc<Mutex<Vec<Received>>>,
     /// Answers for the first requests, instead of 202.
     refusals: Arc<Mutex<Vec<Refusal>>>,
+    /// Reported states with their streams.
+    states: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 /// A running server.
@@ -53,6 +55,7 @@ impl Server {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let routes = Router::new().route("/v1/frames", post(receive)).route("/healthz", get(|| async {}));
+        let routes = routes.route("/v1/streams/{name}/state", put(keep_state));
         let routes = routes.with_state(shared.clone());
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Self { shared, url, runtime }
@@ -66,6 +69,11 @@ impl Server {
     /// The frames so far.
     pub fn frames(&self) -> Vec<Received> {
         self.shared.frames.lock().unwrap().clone()
+    }
+
+    /// The reported states so far, with their streams.
+    pub fn states(&self) -> Vec<(String, Value)> {
+        self.shared.states.lock().unwrap().clone()
     }
 
     /// Pushes one source, with these settings beside its address.
@@ -110,6 +118,15 @@ impl Pushed {
         let counts = serde_json::from_str(&counts).unwrap_or_else(|error| panic!("{error}: {counts:?} {errors}"));
         Self { succeeded: output.status.success(), errors, counts }
     }
+}
+
+async fn keep_state(
+    State(shared): State<Shared>,
+    axum::extract::Path(stream): axum::extract::Path<String>,
+    axum::Json(state): axum::Json<Value>,
+) -> StatusCode {
+    shared.states.lock().unwrap().push((stream, state));
+    StatusCode::NO_CONTENT
 }
 
 async fn receive(
