@@ -8,7 +8,7 @@ use settings::Secret;
 /// A time that may be missing.
 pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    let wrong = |_| serde::de::Error::custom("it must be a time such as 2026-01-02T03:04:05Z");
+    let wrong = |_| serde::de::Error::custom("captured_at: it must be a time such as 2026-01-02T03:04:05Z");
     text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 

@@ -81,20 +81,7 @@ impl Server {
         let mut source = json!({"stream": "gate", "url": path});
         source.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let server = json!({"url": self.url, "token": "token-of-the-test"});
-        let task = json!({"server": server, "sources": [source], "json": true});
-        let mut child = Command::new(env!("CARGO_BIN_EXE_camera"))
-            .arg("push")
-            .env("SIGHTLINE_LOG", "warn")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        writeln!(input, "{task}").unwrap();
-        let output = child.wait_with_output().unwrap();
-        drop(input);
-        Pushed::of(output)
+        Pushed::by(&json!({"server": server, "sources": [source], "json": true}))
     }
 
     /// Stops accepting.
@@ -113,6 +100,23 @@ pub struct Pushed {
 }
 
 impl Pushed {
+    /// A push with this task.
+    pub fn by(task: &Value) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_camera"))
+            .arg("push")
+            .env("SIGHTLINE_LOG", "warn")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "{task}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        Self::of(output)
+    }
+
     fn of(output: Output) -> Self {
         let (counts, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         let counts = serde_json::from_str(&counts).unwrap_or_else(|error| panic!("{error}: {counts:?} {errors}"));

@@ -89,6 +89,5 @@ fn a_narrow_terminal_cuts_the_line_and_an_error_begins_its_own() {
         let name = path.to_str().unwrap();
         let result = lines.iter().rev().find(|line| line.contains(name)).unwrap();
         assert!(result.starts_with(name) || result.starts_with("error: "), "{result:?} in {shown:?}");
-        assert!(shown.trim_end_matches('\u{4}').contains("\n"), "{shown:?}");
     }
 }

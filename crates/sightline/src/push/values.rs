@@ -28,7 +28,7 @@ pub fn wait(text: &str) -> Result<u64, String> {
 
 /// A size.
 pub fn size(text: &str) -> Result<String, String> {
-    let is_side = |side: &str| side.parse().is_ok_and(|side| SIDE.contains(&side));
+    let is_side = |side: &str| side.parse::<u32>().is_ok_and(|side| SIDE.contains(&side));
     let is_size = text.split_once('x').is_some_and(|(width, height)| is_side(width) && is_side(height));
     let (least, most) = (SIDE.start(), SIDE.end());
     if is_size {

@@ -60,12 +60,8 @@ impl Up {
         let output = output.with_context(|| format!("{} cannot be started", program.display()))?;
         camera_program::check_libraries(output.status)?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        ensure!(
-            output.status.success(),
-            "SIGHTLINE_CAMERAS: {}",
-            one_line(said.strip_prefix("error: ").unwrap_or(said))
-        );
+        let said = said.trim().strip_prefix("error: ").unwrap_or_else(|| said.trim());
+        ensure!(output.status.success(), "SIGHTLINE_CAMERAS: {}", one_line(&said));
         Ok(())
     }
 

@@ -323,10 +323,13 @@ async fn a_tenant_has_at_most_a_thousand_streams_with_settings() {
     let puts = join_all(names.iter().map(|name| documents.put_stream(&admin, name, &none, 1_000))).await;
     assert!(puts.into_iter().all(|put| put.unwrap() == PutStreamOutcome::Stored));
     let report = json!({"state": "connected", "since": SINCE});
-    for (path, body) in [("/v1/streams/more", json!({})), ("/v1/streams/more/state", report)] {
+    for (path, body, hint) in [
+        ("/v1/streams/more", json!({}), "there are already 1000 streams with settings; delete one first"),
+        ("/v1/streams/more/state", report, "there are already 1000 streams, and none without settings was silent"),
+    ] {
         let (status, code, detail) = problem(server.put_as(ADMIN, path, &body).await).await;
         assert_eq!((status, code.as_str()), (StatusCode::CONFLICT, "conflict"), "{path}");
-        assert_eq!(detail, "there are already 1000 streams with settings; delete one first");
+        assert!(detail.starts_with(hint), "{detail}");
     }
     assert_eq!(server.put_as(ADMIN, "/v1/streams/stream-7", &json!({})).await.status(), StatusCode::OK);
     assert_eq!(server.put_as(OTHER, "/v1/streams/more", &json!({})).await.status(), StatusCode::OK);
