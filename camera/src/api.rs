@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use contracts::api::{Problem, StreamReport};
 use contracts::{DetectorName, StreamName};
-use platform::{one_line, root_cause};
+use platform::sending::{UNKNOWN_DETECTOR, UNKNOWN_DETECTOR_HINT};
+use platform::{one_line, retry, root_cause};
 use reqwest::{Certificate, Identity, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +16,16 @@ use crate::redact::{add_secret, redact};
 use crate::source::SecretText;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
-/// Longest pause that a server can ask for, in seconds.
-const LONGEST_PAUSE: u64 = 3600;
+/// Longest time of a request.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// Longest pause that a server can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Pause after a refusal that names none.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
 /// What is read of a body, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
+/// Code of the problem for a key that a frame with another image has.
+const KEY_REUSED: &str = "idempotency_key_reused";
 /// What TLS says when one side does not trust the other.
 const TLS_REFUSALS: [&str; 2] = ["invalid peer certificate", "received fatal alert: CertificateRequired"];
 
@@ -62,9 +68,21 @@ pub enum Refusal {
         reason: String,
     },
     /// This frame is never accepted.
-    Frame(String),
-    /// No frame is accepted with this token or from this client.
+    Frame {
+        /// The code of the problem; empty for an answer without one.
+        code: String,
+        /// Why.
+        reason: String,
+    },
+    /// No frame is accepted with this token, from this client, or with these detectors.
     All(String),
+}
+
+impl Refusal {
+    /// Whether the server has a frame with this key already, with another image.
+    pub fn is_known_key(&self) -> bool {
+        matches!(self, Self::Frame { code, .. } if code == KEY_REUSED)
+    }
 }
 
 impl Api {
@@ -99,15 +117,21 @@ impl Api {
         Ok(Self { http, server })
     }
 
-    /// Sends an image; returns after the server has stored it. The key makes it safe to repeat.
-    pub async fn send(&self, stream: &StreamName, detectors: &[DetectorName], image: &Image) -> Result<(), Refusal> {
+    /// Sends an image; returns after the server has stored it, or after this time. The key makes it safe to repeat.
+    pub async fn send(
+        &self,
+        stream: &StreamName,
+        detectors: &[DetectorName],
+        image: &Image,
+        limit: Duration,
+    ) -> Result<(), Refusal> {
         let mut query = vec![("stream", stream.to_string()), ("captured_at", image.captured_at.to_string())];
         if !detectors.is_empty() {
             let names: Vec<&str> = detectors.iter().map(DetectorName::as_str).collect();
             query.push(("detectors", names.join(",")));
         }
         let request = self.authorised(self.http.post(self.url("/v1/frames")).query(&query));
-        let request = request.header("content-type", "image/jpeg").header("idempotency-key", &image.key);
+        let request = request.header("content-type", "image/jpeg").header("idempotency-key", &image.key).timeout(limit);
         match request.body(image.jpeg.clone()).send().await {
             Ok(response) if response.status().is_success() => match beginning(response).await {
                 text if text.contains("\"frame_id\"") => Ok(()),
@@ -189,25 +213,63 @@ async fn beginning(mut response: Response) -> String {
 }
 
 async fn refusal(response: Response) -> Refusal {
-    let status = response.status();
-    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    let text = beginning(response).await;
-    let detail = match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) => format!("{} ({})", problem.detail, problem.code),
-        Err(_) => text.chars().take(200).collect(),
+    let (status, pause) = (response.status(), retry::after(response.headers()));
+    refused(status, pause, &beginning(response).await)
+}
+
+/// What an answer with an error means.
+fn refused(status: StatusCode, pause: Option<Duration>, text: &str) -> Refusal {
+    let (detail, code) = match serde_json::from_str::<Problem>(text) {
+        Ok(problem) => (format!("{} ({})", problem.detail, problem.code), problem.code),
+        Err(_) => (text.chars().take(200).collect(), String::new()),
     };
     // A proxy may show the request with its token.
     let reason = redact(&one_line(&format_args!("{status}: {detail}")));
     match status {
-        // A detector that the server does not have, as each frame names it.
-        StatusCode::UNPROCESSABLE_ENTITY if reason.contains("the detectors are ") => Refusal::All(reason),
+        // Each frame of the source names the same detectors.
+        _ if code == UNKNOWN_DETECTOR => Refusal::All(format!("{reason}; {UNKNOWN_DETECTOR_HINT}")),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Refusal::All(reason),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => later(header, reason),
-        status if status.is_server_error() => later(header, reason),
-        _ => Refusal::Frame(reason),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => later(pause, reason),
+        status if status.is_server_error() => later(pause, reason),
+        _ => Refusal::Frame { code, reason },
     }
 }
 
-fn later(retry_after: Option<u64>, reason: String) -> Refusal {
-    Refusal::Later { pause: Duration::from_secs(retry_after.unwrap_or(1).min(LONGEST_PAUSE)), is_answer: true, reason }
+fn later(pause: Option<Duration>, reason: String) -> Refusal {
+    Refusal::Later { pause: pause.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE), is_answer: true, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(status: StatusCode, code: &str, detail: &str) -> Refusal {
+        let problem =
+            json!({"type": "about:blank", "title": "", "status": status.as_u16(), "code": code, "detail": detail});
+        refused(status, None, &problem.to_string())
+    }
+
+    #[test]
+    fn the_code_of_a_problem_decides_and_not_its_words() {
+        let of_frame = StatusCode::UNPROCESSABLE_ENTITY;
+        assert!(matches!(problem(of_frame, "unknown_detector", "any words"), Refusal::All(_)));
+        let words = "stream: a name like (idempotency_key_reused), the detectors are face";
+        let invalid = problem(of_frame, "invalid", words);
+        assert!(matches!(&invalid, Refusal::Frame { code, .. } if code == "invalid"), "{invalid:?}");
+        assert!(!invalid.is_known_key());
+        assert!(problem(of_frame, "idempotency_key_reused", "any words").is_known_key());
+        let other = refused(of_frame, None, "<h1>(idempotency_key_reused)</h1> the detectors are ");
+        assert!(matches!(&other, Refusal::Frame { code, .. } if code.is_empty()) && !other.is_known_key(), "{other:?}");
+    }
+
+    #[test]
+    fn a_pause_is_that_of_the_server_within_an_hour() {
+        for (asked, expected) in [(None, 1), (Some(30), 30), (Some(1_000_000), 3_600)] {
+            let refusal = refused(StatusCode::SERVICE_UNAVAILABLE, asked.map(Duration::from_secs), "");
+            let Refusal::Later { pause, is_answer: true, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!(pause.as_secs(), expected);
+        }
+    }
 }

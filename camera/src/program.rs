@@ -41,6 +41,8 @@ enum Part {
     /// Send sources one after the other; started by `sightline push`, with a task on standard input
     #[command(hide = true)]
     Push,
+    /// Read the list of cameras, say what is wrong with it, and end
+    Check,
     /// Ask the program in this container whether it is ready
     Healthcheck(Healthcheck),
 }
@@ -50,6 +52,8 @@ impl Check for Program {
         self.operator.check(errors);
         if self.part.is_none() {
             errors.collect(self.config.server());
+        }
+        if matches!(self.part, None | Some(Part::Check)) {
             errors.collect(self.config.cameras());
         }
     }
@@ -80,6 +84,8 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
             // Nobody may read it.
             drop(writeln!(std::io::stdout(), "{line}"));
         }
+        // The settings were checked.
+        Some(Part::Check) => {}
         None => run_all(&config, &operator, stop).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! Sends sources one after the other, for `sightline push`: a progress bar while it runs, a line for each at the end.
+//! Sends sources one after the other, for `sightline push`: how far it is while it runs, a line for each at the end.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -68,7 +68,7 @@ async fn send(
         result
     };
     let (result, (), ()) =
-        tokio::join!(running, bar, reports::report(api, &source.stream, move || shared.snapshot(), &ended));
+        tokio::join!(running, bar, reports::report(api, &source.stream, move || shared.snapshot(), &ended, stop));
     result
 }
 

@@ -15,8 +15,16 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Time limit of a report. The next one says all that it said, and a server that does not answer must not hold up the end.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Reports what `snapshot` returns until the source has ended, and once more after it, with what it did in all.
-pub async fn report(api: &Api, stream: &StreamName, snapshot: impl Fn() -> Snapshot, ended: &CancellationToken) {
+/// Reports what `snapshot` returns until the source has ended, and once more after it, with what it did in all: after `stop`, that the
+/// source was stopped.
+pub async fn report(
+    api: &Api,
+    stream: &StreamName,
+    snapshot: impl Fn() -> Snapshot,
+    ended: &CancellationToken,
+    stop: &CancellationToken,
+) {
+    let snapshot = || if stop.is_cancelled() { snapshot().stopped() } else { snapshot() };
     report_each(PERIOD, api, stream, snapshot, ended).await;
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use platform::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Refusal};
+use crate::api::{Api, REQUEST_LIMIT, Refusal};
 use crate::queue::{Image, Queue};
 use crate::source::SourceConfig;
 use crate::status::Status;
@@ -19,6 +19,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Pause after a refusal of everything, such as a wrong token.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
+/// Least time that a request gets, also where less is left.
+const LEAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// How long a recording waits for the server. Cameras wait without end.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -26,6 +29,14 @@ pub struct Patience {
     pub absent: Duration,
     /// For one that asks to come later.
     pub busy: Duration,
+}
+
+impl Patience {
+    /// Time limit of a request that begins after this time: a server that accepts it and does not answer is not waited for longer than
+    /// for one that refuses.
+    fn of_request(self, elapsed: Duration) -> Duration {
+        self.busy.saturating_sub(elapsed).clamp(LEAST_REQUEST, REQUEST_LIMIT)
+    }
 }
 
 /// Sends what is in the queue until it is closed, and closes it on the way out.
@@ -63,17 +74,18 @@ async fn send(
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut answered = begun;
     loop {
-        let (pause, reason, is_answer) = match api.send(&source.stream, &source.detectors, image).await {
+        let limit = patience.map_or(REQUEST_LIMIT, |patience| patience.of_request(begun.elapsed()));
+        let (pause, reason, is_answer) = match api.send(&source.stream, &source.detectors, image, limit).await {
             Ok(()) => {
                 status.sent();
                 return Ok(());
             }
             // A damaged recording is not decoded to the same pixels each time. The frame that is there is the one from before.
-            Err(Refusal::Frame(reason)) if patience.is_some() && reason.contains("(idempotency_key_reused)") => {
+            Err(refusal) if patience.is_some() && refusal.is_known_key() => {
                 status.sent();
                 return Ok(());
             }
-            Err(Refusal::Frame(reason)) => {
+            Err(Refusal::Frame { reason, .. }) => {
                 status.refused();
                 if status.note(&reason) {
                     tracing::warn!(stream = %source.stream, "a frame was refused: {reason}");

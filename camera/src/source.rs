@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use contracts::{DetectorName, StreamName};
 use jiff::Timestamp;
-use platform::sending::FPS;
+use platform::sending::{FPS, SECONDS};
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, LiveUrl, Tls};
@@ -23,7 +23,7 @@ const STALL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A list of sources: the content of `cameras.yaml`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with the list `cameras`")]
 pub struct Cameras {
     /// The sources.
     pub cameras: Vec<SourceConfig>,
@@ -31,7 +31,7 @@ pub struct Cameras {
 
 /// A source with its settings.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map with at least `stream` and `url`")]
 pub struct SourceConfig {
     /// Stream of its frames.
     pub stream: StreamName,
@@ -77,7 +77,7 @@ pub struct SourceConfig {
     #[serde(default)]
     pub duration: Option<f64>,
     /// When a file was recorded, instead of what it says itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "values::moment")]
     pub captured_at: Option<Timestamp>,
 }
 
@@ -87,9 +87,10 @@ impl Cameras {
     /// # Errors
     /// When it is not valid. The message names the source and shows no credential.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
+        ensure!(!text.trim().is_empty(), "the file is empty; write a list `cameras`, each with `stream` and `url`");
         let cameras: Self =
-            serde_yaml_ng::from_str(text).map_err(|error| anyhow::anyhow!(redact(&error.to_string())))?;
-        ensure!(!cameras.cameras.is_empty(), "there is no camera in it");
+            serde_yaml_ng::from_str(text).map_err(|error| anyhow::anyhow!(redact(&values::in_words(&error))))?;
+        ensure!(!cameras.cameras.is_empty(), "cameras: the list is empty; write at least one, with `stream` and `url`");
         for (index, source) in cameras.cameras.iter().enumerate() {
             let name = &source.stream;
             source.check().with_context(|| format!("camera {name}"))?;
@@ -112,7 +113,7 @@ impl SourceConfig {
             "stall_seconds: it must be from {least} to {most}"
         );
         for (name, value) in [("start", self.start), ("duration", self.duration)] {
-            let is_time = value.is_none_or(|seconds| seconds.is_finite() && (0.0..1e9).contains(&seconds));
+            let is_time = value.is_none_or(|seconds| seconds.is_finite() && SECONDS.contains(&seconds));
             ensure!(is_time, "{name}: it must be a number of seconds, below a billion");
         }
         ensure!(self.duration != Some(0.0), "duration: it must be more than 0 seconds");
@@ -226,7 +227,38 @@ mod tests {
         }
         let double = "cameras: [{stream: a, url: x.mp4}, {stream: a, url: y.mp4}]";
         assert!(Cameras::parse(double).unwrap_err().to_string().contains("camera a: two cameras"));
-        assert!(Cameras::parse("cameras: []").unwrap_err().to_string().contains("no camera"));
+    }
+
+    #[test]
+    fn a_wrong_form_is_named_in_plain_words() {
+        for (text, expected) in [
+            ("", "the file is empty; write a list `cameras`"),
+            ("\n \n", "the file is empty; write a list `cameras`"),
+            ("cameras:", "cameras: the list is empty; write at least one"),
+            ("cameras: []", "cameras: the list is empty; write at least one"),
+            ("cameras: none", "cameras: invalid type: string \"none\", expected a list"),
+            ("cameras: {stream: a}", "cameras: invalid type: map, expected a list"),
+            ("camera: []", "unknown field `camera`, expected `cameras`"),
+            ("- stream: a", "invalid type: list, expected a map with the list `cameras`"),
+            ("cameras: [a]", "cameras[0]: invalid type: string \"a\", expected a map with at least `stream` and `url`"),
+            ("cameras: [{stream: a}]", "cameras[0]: missing field `url`"),
+            (
+                "cameras: [{stream: a, url: x, fps: fast}]",
+                "cameras[0].fps: invalid type: string \"fast\", expected a number",
+            ),
+            ("cameras: [{stream: a, url: x, detectors: face}]", "expected a list"),
+            ("cameras: [{stream: a, url: x, tls_verify: 'no'}]", "expected true or false"),
+            ("cameras: [{stream: a, url: x, stall_seconds: -1}]", "expected a whole number from 0"),
+            (
+                "cameras: [{stream: a, url: x, captured_at: monday}]",
+                "captured_at: it must be a time such as 2026-01-02T03:04:05Z",
+            ),
+            ("cameras: [{stream: a, url: x, resize: 12}]", "resize: \"12\" is not a size such as 1280x720"),
+            ("cameras: [{stream: a, url: x, password: [hidden]}]", "invalid type: list, expected a string"),
+        ] {
+            let error = format!("{:#}", Cameras::parse(text).unwrap_err());
+            assert!(error.contains(expected) && !error.contains("hidden"), "{text}: {error}");
+        }
     }
 
     #[test]

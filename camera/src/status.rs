@@ -176,6 +176,17 @@ impl Status {
 }
 
 impl Snapshot {
+    /// After its program was told to stop. A recording that was at its end before has ended, and not been stopped.
+    #[must_use]
+    pub fn stopped(mut self) -> Self {
+        if self.state != ReportedState::Ended {
+            (self.state, self.since) = (ReportedState::Ended, Timestamp::now());
+            let before = self.last_error.map(|error| format!("; the last error was: {error}")).unwrap_or_default();
+            self.last_error = Some(format!("stopped{before}").chars().take(ERROR).collect());
+        }
+        self
+    }
+
     /// With the counts of an earlier process of the same source.
     #[must_use]
     pub fn after(mut self, earlier: &Self) -> Self {
@@ -212,6 +223,22 @@ mod tests {
         let error = snapshot.last_error.unwrap();
         assert!(error.starts_with("rtsp://***@gate/ x") && error.chars().count() == 500, "{error}");
         assert_eq!(snapshot.state, ReportedState::Failed);
+    }
+
+    #[test]
+    fn a_source_that_was_stopped_says_so_unless_it_was_at_its_end() {
+        let status = Status::default();
+        status.set(ReportedState::Connected);
+        let stopped = status.snapshot().stopped();
+        assert_eq!((stopped.state, stopped.last_error.as_deref()), (ReportedState::Ended, Some("stopped")));
+        status.fail("no route", false);
+        let stopped = status.snapshot().stopped();
+        assert_eq!(stopped.last_error.as_deref(), Some("stopped; the last error was: no route"));
+        status.fail(&"x".repeat(600), false);
+        assert_eq!(status.snapshot().stopped().last_error.unwrap().chars().count(), ERROR);
+        status.set(ReportedState::Ended);
+        let ended = status.snapshot();
+        assert_eq!(ended.clone().stopped().since, ended.since);
     }
 
     #[test]

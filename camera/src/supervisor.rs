@@ -46,7 +46,7 @@ pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: 
         keep_running(server, source, &last, stop).await;
         ended.cancel();
     };
-    tokio::join!(running, reports::report(api, &source.stream, snapshot, &ended));
+    tokio::join!(running, reports::report(api, &source.stream, snapshot, &ended, stop));
 }
 
 async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {

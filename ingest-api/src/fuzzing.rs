@@ -12,7 +12,7 @@ use contracts::{Event, FrameContent, FrameEvent};
 use futures::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use store::PageCursor;
+use store::{List, PageCursor};
 
 use crate::probe::{Finding, ImageType, Probe};
 use edge::{Answer, Edge, MAX_PIXELS};
@@ -157,7 +157,8 @@ fn assert_accepted<'a>(response: &'a Answer, sent: &[u8]) -> Option<&'a Bytes> {
 fn assert_page(response: &Answer, path: &str) {
     let Ok(page) = serde_json::from_slice::<serde_json::Value>(&response.body) else { return };
     let Some(next) = page.get("next_cursor").and_then(|next| next.as_str()) else { return };
-    assert_eq!(PageCursor::decode(next).map(|cursor| cursor.encode()).as_deref(), Ok(next));
+    let again = List::ALL.into_iter().filter_map(|list| Some(PageCursor::decode(next, list).ok()?.encode(list)));
+    assert_eq!(again.collect::<Vec<_>>(), [next]);
     let Ok(uri) = format!("{path}?cursor={next}").parse::<Uri>() else { return };
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = uri;

@@ -1,10 +1,29 @@
 //! Values of the settings of a source.
 
+use jiff::Timestamp;
+use platform::sending::SIDE;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use settings::Secret;
 
-/// Shortest and longest side of `resize`.
-const SIDE: std::ops::RangeInclusive<u32> = 16..=16_384;
+/// A time that may be missing.
+pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let wrong = |_| serde::de::Error::custom("captured_at: it must be a time such as 2026-01-02T03:04:05Z");
+    text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// The error of a list of cameras, without the names that types have in Rust.
+pub fn in_words(error: &serde_yaml_ng::Error) -> String {
+    let words = [
+        ("expected f64", "expected a number"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("invalid type: unit value", "no value"),
+    ];
+    words.iter().fold(error.to_string(), |text, (name, word)| text.replace(name, word))
+}
 
 /// What happens to frames when the server is too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -29,7 +48,9 @@ impl TryFrom<String> for Size {
         let side = |text: &str| text.trim().parse().ok().filter(|side| SIDE.contains(side));
         let size = sides.and_then(|(width, height)| Some(Self(side(width)?, side(height)?)));
         let (least, most) = (SIDE.start(), SIDE.end());
-        size.ok_or_else(|| format!("{text:?} is not a size such as 1280x720, with sides from {least} to {most}"))
+        size.ok_or_else(|| {
+            format!("resize: {text:?} is not a size such as 1280x720, with sides from {least} to {most}")
+        })
     }
 }
 

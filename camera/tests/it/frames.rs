@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::clips::{Clip, HEIGHT, WIDTH};
-use crate::server::{Received, Server};
+use crate::server::{Pushed, Received, Server};
 
 const BEGINS: &str = "2026-01-02T03:04:05Z";
 
@@ -127,6 +127,20 @@ fn refusals_are_obeyed_and_nothing_is_lost() {
     assert!(pushed.succeeded, "{}", pushed.errors);
     assert_eq!(times(&server.frames()), [0, 40, 80]);
     assert!(begun.elapsed() >= std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_after_the_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Clip { frames: 3, ..Clip::default() }.write(folder.path(), "a.mp4");
+    let silent = format!("http://127.0.0.1:{}", crate::live::listen(std::mem::forget));
+    let source = json!({"stream": "gate", "url": path});
+    let server = json!({"url": silent, "token": "token-of-the-test"});
+    let begun = Instant::now();
+    let pushed = Pushed::by(&json!({"server": server, "sources": [source], "json": true, "patience_seconds": 2}));
+    assert!(!pushed.succeeded && pushed.errors.contains("gave up after 2 s"), "{}", pushed.errors);
+    // A report of the state is waited for as well, for three seconds.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[test]

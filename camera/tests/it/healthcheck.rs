@@ -34,7 +34,7 @@ impl Drop for Running {
     }
 }
 
-fn wait_for(is_so: impl Fn() -> bool) {
+pub fn wait_for(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < deadline, "not within 30 s");

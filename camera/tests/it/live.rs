@@ -25,6 +25,20 @@ pub fn listen(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     port
 }
 
+/// A camera that sends this image 25 times a second, as Motion JPEG; returns its address.
+pub fn motion_jpeg(jpeg: impl AsRef<[u8]>) -> String {
+    let part = [b"--part\r\nContent-Type: image/jpeg\r\n\r\n", jpeg.as_ref(), b"\r\n"].concat();
+    let port = listen(move |mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=part\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        while stream.write_all(&part).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+    });
+    format!("http://127.0.0.1:{port}/live")
+}
+
 pub fn push(server: &Server, url: &str) -> Pushed {
     let settings = json!({"stall_seconds": 2, "duration": 1.0, "when_slow": "wait", "motion_gate": false});
     server.push(Path::new(url), &settings)

@@ -10,3 +10,5 @@ mod hostile;
 mod live;
 mod server;
 mod still_scenes;
+mod stops;
+mod terminal;

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use serde_json::{Value, json};
 
 /// A frame as it arrived.
@@ -30,6 +30,8 @@ struct Shared {
     frames: Arc<Mutex<Vec<Received>>>,
     /// Answers for the first requests, instead of 202.
     refusals: Arc<Mutex<Vec<Refusal>>>,
+    /// Reported states with their streams.
+    states: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 /// A running server.
@@ -53,6 +55,7 @@ impl Server {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let routes = Router::new().route("/v1/frames", post(receive)).route("/healthz", get(|| async {}));
+        let routes = routes.route("/v1/streams/{name}/state", put(keep_state));
         let routes = routes.with_state(shared.clone());
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Self { shared, url, runtime }
@@ -68,25 +71,17 @@ impl Server {
         self.shared.frames.lock().unwrap().clone()
     }
 
+    /// The reported states so far, with their streams.
+    pub fn states(&self) -> Vec<(String, Value)> {
+        self.shared.states.lock().unwrap().clone()
+    }
+
     /// Pushes one source, with these settings beside its address.
     pub fn push(&self, path: &Path, settings: &Value) -> Pushed {
         let mut source = json!({"stream": "gate", "url": path});
         source.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let server = json!({"url": self.url, "token": "token-of-the-test"});
-        let task = json!({"server": server, "sources": [source], "json": true});
-        let mut child = Command::new(env!("CARGO_BIN_EXE_camera"))
-            .arg("push")
-            .env("SIGHTLINE_LOG", "warn")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        writeln!(input, "{task}").unwrap();
-        let output = child.wait_with_output().unwrap();
-        drop(input);
-        Pushed::of(output)
+        Pushed::by(&json!({"server": server, "sources": [source], "json": true}))
     }
 
     /// Stops accepting.
@@ -105,11 +100,37 @@ pub struct Pushed {
 }
 
 impl Pushed {
+    /// A push with this task.
+    pub fn by(task: &Value) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_camera"))
+            .arg("push")
+            .env("SIGHTLINE_LOG", "warn")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "{task}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        Self::of(output)
+    }
+
     fn of(output: Output) -> Self {
         let (counts, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         let counts = serde_json::from_str(&counts).unwrap_or_else(|error| panic!("{error}: {counts:?} {errors}"));
         Self { succeeded: output.status.success(), errors, counts }
     }
+}
+
+async fn keep_state(
+    State(shared): State<Shared>,
+    axum::extract::Path(stream): axum::extract::Path<String>,
+    axum::Json(state): axum::Json<Value>,
+) -> StatusCode {
+    shared.states.lock().unwrap().push((stream, state));
+    StatusCode::NO_CONTENT
 }
 
 async fn receive(

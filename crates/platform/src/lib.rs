@@ -27,4 +27,4 @@ pub use error_chain::{error_chain, root_cause};
 pub use health::{CheckResult, Health};
 pub use healthcheck::Healthcheck;
 pub use one_line::one_line;
-pub use stderr::error_line;
+pub use stderr::{error_line, print_lines_within};

@@ -1,6 +1,20 @@
-//! Exponential backoff.
+//! Pauses before a retry: exponential backoff, and what a server asks for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+
+/// The pause that a server asks for: seconds, or a date. A date that has passed is no pause. `None` without the header, and if it is
+/// neither.
+pub fn after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
 
 /// Pauses that double from `first` to `longest`. Jitter shortens each by up to half, so that replicas do not retry together.
 #[derive(Debug, Clone)]
@@ -21,8 +35,7 @@ impl Backoff {
         let pause = self.next;
         self.next = (self.next * 2).min(self.longest);
         // The clock's nanoseconds are random enough for jitter.
-        let nanos =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+        let nanos = SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
         pause / 2 + pause.mul_f64(f64::from(nanos % 1000) / 2000.0)
     }
 
@@ -35,6 +48,27 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_in_seconds_or_until_a_date() {
+        let pause = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            after(&headers)
+        };
+        assert_eq!(pause("30"), Some(Duration::from_secs(30)));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
+        let seconds = pause(&date).unwrap().as_secs();
+        assert!((85..=90).contains(&seconds), "{date}: {seconds}");
+        // The three forms of RFC 9110.
+        for passed in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(pause(passed), Some(Duration::ZERO), "{passed}");
+        }
+        for text in ["soon", "-1", "1.5", ""] {
+            assert_eq!(pause(text), None, "{text}");
+        }
+        assert_eq!(after(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn pauses_grow_to_the_longest_and_start_again_after_success() {

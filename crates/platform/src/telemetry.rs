@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::error_line;
+use crate::stderr::Lines;
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,7 +57,7 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let warning = log_filter_warning(filter);
     let filter = EnvFilter::try_new(filter).context("SIGHTLINE_LOG")?;
     let colours = stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colours);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).with_ansi(colours);
     // It would report a closed standard error with `eprintln!`, which panics in the task that logs.
     let builder = builder.log_internal_errors(false);
     let started = match format {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::api::Problem;
+use platform::sending::{UNKNOWN_DETECTOR, UNKNOWN_DETECTOR_HINT};
 use platform::{one_line, root_cause};
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
 use settings::Secret;
@@ -251,10 +252,10 @@ pub enum ErrorResponse {
 /// Reads an error response and decides whether a retry may succeed.
 pub async fn read_error(response: Response) -> ErrorResponse {
     let status = response.status();
-    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    let pause = Duration::from_secs(header.unwrap_or(1));
+    let pause = platform::retry::after(response.headers()).unwrap_or(Duration::from_secs(1));
     let text = response.text().await.unwrap_or_default();
     let detail = match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) if problem.code == UNKNOWN_DETECTOR => format!("{}; {UNKNOWN_DETECTOR_HINT}", problem.detail),
         Ok(problem) => format!("{} ({})", problem.detail, problem.code),
         Err(_) => text.chars().take(200).collect(),
     };

@@ -7,6 +7,7 @@ mod deadline;
 mod images;
 #[cfg(test)]
 mod tests;
+mod values;
 mod videos;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,8 @@ use contracts::api::{FrameAccepted, FrameView, ResultStatus};
 use contracts::{DetectorName, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use platform::retry::Backoff;
-use platform::sending::FPS;
 use platform::shutdown::Interrupted;
 use platform::{error_line, one_line, root_cause};
 use reqwest::StatusCode;
@@ -58,7 +58,7 @@ pub struct Push {
 
     /// Most frames per second: of images, how fast they are sent; of a video, how many of its frames, by their times [default: as
     /// fast as the server accepts them, and all]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = values::fps, allow_negative_numbers = true)]
     fps: Option<f64>,
 
     /// Detectors to run [default: the server's choice]
@@ -77,7 +77,7 @@ pub struct Push {
     video: videos::VideoArgs,
 
     /// Give up after this many seconds [default: 15 if the server does not answer; 300 if it is busy or has no results yet]
-    #[arg(long, alias = "patience", value_name = "SECONDS")]
+    #[arg(long, alias = "patience", value_name = "SECONDS", value_parser = values::wait, allow_negative_numbers = true)]
     wait: Option<u64>,
 }
 
@@ -101,9 +101,6 @@ type Tried<T> = anyhow::Result<Result<T, Failure>>;
 impl Push {
     /// Sends everything; the error contains the number of failed files.
     pub async fn run(self) -> anyhow::Result<()> {
-        if self.fps.is_some_and(|fps| !FPS.contains(&fps)) {
-            bail!("--fps must be a number from {} to {}", FPS.start(), FPS.end());
-        }
         let paths = self.paths.clone();
         let (live, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| videos::is_url(path));
         let found = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
@@ -392,6 +389,9 @@ fn progress(files: usize) -> ProgressBar {
     if files < 2 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} frames, {per_sec}, {eta} left");
-    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} frames, {rate}, {eta} left");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    // The library's own rate has four decimals.
+    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| drop(write!(text, "{:.1}/s", state.per_sec()));
+    ProgressBar::new(files as u64).with_style(style.with_key("rate", rate))
 }

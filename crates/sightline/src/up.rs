@@ -124,6 +124,7 @@ impl Up {
         let lock = dependencies::lock(&self, &folder)?;
         // Binds the port next: a port in use is the most common mistake, and the check is cheap.
         let mut public = platform::http::listen(&self.http).await?;
+        self.check_cameras().await?;
         let stop = public.leave(announced);
         let traces = TraceExporter::start(&self.operator.traces)?;
         let dependencies = Dependencies::open(&self, folder, lock, &traces).await?;
@@ -155,6 +156,7 @@ impl Up {
         let cameras = self.camera_program(&public, &dependencies)?;
 
         let mut parts = JoinSet::new();
+        let services = cameras::start(cameras, &mut parts, &health, &stop);
         let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
         let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
         let worker_shared =
@@ -162,20 +164,17 @@ impl Up {
         let built_ins = shared.rules.clone();
         // `/readyz` of the public port answers for all services.
         let ingest = ingest_api::Deps { other_services: health.clone(), ..dependencies.ingest() };
-        parts.spawn(ingest_api::run(self.ingest, shared, ingest, public, stop.clone()));
-        parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), stop.clone()));
-        parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), stop.clone()));
-        parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, stop.clone()));
-        let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), stop.clone());
+        parts.spawn(ingest_api::run(self.ingest, shared, ingest, public, services.clone()));
+        parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), services.clone()));
+        parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), services.clone()));
+        parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, services.clone()));
+        let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), services.clone());
         parts.spawn(async move {
             accounts_service.run(accounts_stop).await;
             Ok(())
         });
-        parts.spawn(data_folder::watch(files.clone(), stop.clone()));
-        parts.spawn(ports.serve(stop.clone()));
-        if let Some(cameras) = cameras {
-            parts.spawn(cameras.run(health.clone(), stop.clone()));
-        }
+        parts.spawn(data_folder::watch(files.clone(), services.clone()));
+        parts.spawn(ports.serve(services.clone()));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 
         let mut outcome = Ok(());

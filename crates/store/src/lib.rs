@@ -37,7 +37,7 @@ pub use files_in_use::{FileLost, FilesInUse};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
-pub use page_cursor::{CursorError, PageCursor};
+pub use page_cursor::{CursorError, List, PageCursor};
 pub use relational::Relational;
 pub use results::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,

@@ -1,17 +1,51 @@
 //! The text form of a [`PageCursor`], as in the query parameter `cursor` and the field `next_cursor`.
 //!
-//! The text is base64url (no padding) of `1.<microseconds since 1970>.<id>`; `1` is the version of the format. Clients treat
-//! it as opaque. Decoding is safe for any input. A cursor contains no secret and grants no access.
+//! The text is base64url (no padding) of `2.<list>.<microseconds since 1970>.<id>`; `2` is the version of the format. With the list in
+//! it, a cursor of another list is refused: it would be a position at which nobody stopped. Clients treat the text as opaque. Decoding is
+//! safe for any input. A cursor contains no secret and grants no access.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// Maximum length of a text in bytes. An encoded cursor has fewer than 150.
 const MAX_TEXT: usize = 256;
 /// Maximum length of an id in bytes. The longest is a detection id: `<frame id>-<detector>-<n>`.
 const MAX_ID: usize = 96;
+
+/// A list that is read in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// Frames with their results.
+    Frames,
+    /// Detections.
+    Detections,
+    /// Past alerts.
+    Alerts,
+    /// Streams.
+    Streams,
+    /// Users.
+    Users,
+    /// The audit log.
+    Audit,
+}
+
+impl List {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Frames, Self::Detections, Self::Alerts, Self::Streams, Self::Users, Self::Audit];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Detections => "detections",
+            Self::Alerts => "alerts",
+            Self::Streams => "streams",
+            Self::Users => "users",
+            Self::Audit => "audit",
+        }
+    }
+}
 
 /// A position in a list that is ordered by time, then id. All items of a list that is ordered by name have the time 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,39 +56,55 @@ pub struct PageCursor {
     pub id: String,
 }
 
-/// The text is not an encoded cursor.
+/// Why a text is no cursor of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cursor must be the next_cursor of the previous page, unchanged; omit it for the newest page")]
-pub struct CursorError;
+pub enum CursorError {
+    /// It is not an encoded cursor.
+    #[error("cursor must be the next_cursor of the previous page, unchanged; omit it for the first page")]
+    Malformed,
+    /// It is that of another list.
+    #[error(
+        "cursor is the next_cursor of another list ({0}); use that of the previous page of this list, or omit it for the first page"
+    )]
+    OtherList(&'static str),
+}
 
 impl PageCursor {
-    /// The cursor as text, for `next_cursor`.
-    pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{}", self.at.as_microsecond(), self.id))
+    /// The cursor of a list as text, for `next_cursor`.
+    pub fn encode(&self, list: List) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{VERSION}.{}.{}.{}", list.name(), self.at.as_microsecond(), self.id))
     }
 
-    /// Parses a cursor.
+    /// Parses a cursor of a list.
     ///
     /// # Errors
-    /// When the text is not one that [`PageCursor::encode`] returns.
-    pub fn decode(text: &str) -> Result<Self, CursorError> {
-        if text.len() > MAX_TEXT {
-            return Err(CursorError);
+    /// When the text is not one that [`PageCursor::encode`] returns for this list.
+    pub fn decode(text: &str, list: List) -> Result<Self, CursorError> {
+        let (found, cursor) = Self::parse(text).ok_or(CursorError::Malformed)?;
+        // Only the canonical encoding is accepted, so equal positions have equal texts.
+        if cursor.encode(found) != text {
+            return Err(CursorError::Malformed);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
-        let plain = String::from_utf8(bytes).map_err(|_| CursorError)?;
-        let mut parts = plain.splitn(3, '.');
-        let (Some(VERSION), Some(at), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(CursorError);
+        if found == list { Ok(cursor) } else { Err(CursorError::OtherList(found.name())) }
+    }
+
+    fn parse(text: &str) -> Option<(List, Self)> {
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let mut parts = plain.splitn(4, '.');
+        let (Some(VERSION), Some(list), Some(at), Some(id)) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
         };
+        let list = List::ALL.into_iter().find(|known| known.name() == list)?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
-            return Err(CursorError);
+            return None;
         }
-        let at = at.parse().ok().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or(CursorError)?;
-        let cursor = Self { at, id: id.to_owned() };
-        // Only the canonical encoding is accepted, so equal positions have equal texts.
-        if cursor.encode() == text { Ok(cursor) } else { Err(CursorError) }
+        let at = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
+        Some((list, Self { at, id: id.to_owned() }))
     }
 }
 
@@ -69,10 +119,21 @@ mod tests {
                 ["01890a5d-ac96-774b-bcce-b302099a8057-a_detector_with_a_long_name_0123-4294967295", "..Gate_1.a-b."]
             {
                 let cursor = PageCursor { at: at.parse().unwrap(), id: id.to_owned() };
-                let text = cursor.encode();
+                let text = cursor.encode(List::Audit);
                 assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
                 assert!(text.len() <= MAX_TEXT, "{}", text.len());
-                assert_eq!(PageCursor::decode(&text), Ok(cursor));
+                assert_eq!(PageCursor::decode(&text, List::Audit), Ok(cursor));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_that_of_its_list_only() {
+        let cursor = PageCursor { at: "2026-01-02T03:04:05Z".parse().unwrap(), id: "a".to_owned() };
+        for of in List::ALL {
+            for list in List::ALL {
+                let expected = if of == list { Ok(cursor.clone()) } else { Err(CursorError::OtherList(of.name())) };
+                assert_eq!(PageCursor::decode(&cursor.encode(of), list), expected, "{of:?} {list:?}");
             }
         }
     }
@@ -86,22 +147,27 @@ mod tests {
             "AAAA".to_owned(),
             "ü".repeat(100),
             "A".repeat(1 << 20),
+            plain("1.0.abc"),
             plain("2.0.abc"),
-            plain("1.0"),
-            plain("1.0."),
-            plain("1..abc"),
-            plain("1.nan.abc"),
-            plain("1.+5.abc"),
-            plain("1.9223372036854775807.abc"),
-            plain("1.0.a b"),
-            plain("1.0.a'; DROP TABLE detections"),
-            plain("1.0.{\"$gt\":\"\"}"),
-            plain(&format!("1.0.{}", "x".repeat(97))),
+            plain("2.frame.0.abc"),
+            plain("2.Frames.0.abc"),
+            plain("3.frames.0.abc"),
+            plain("2.frames.0"),
+            plain("2.frames.0."),
+            plain("2.frames..abc"),
+            plain("2.frames.nan.abc"),
+            plain("2.frames.+5.abc"),
+            plain("2.frames.9223372036854775807.abc"),
+            plain("2.frames.0.a b"),
+            plain("2.frames.0.a'; DROP TABLE detections"),
+            plain("2.frames.0.{\"$gt\":\"\"}"),
+            plain(&format!("2.frames.0.{}", "x".repeat(97))),
             URL_SAFE_NO_PAD.encode([0xff, 0xfe, 0x31]),
-            format!("{}==", plain("1.0.abcd")),
+            format!("{}==", plain("2.frames.0.abcd")),
         ];
         for text in hostile {
-            assert_eq!(PageCursor::decode(&text), Err(CursorError), "{}", text.chars().take(80).collect::<String>());
+            let shown: String = text.chars().take(80).collect();
+            assert_eq!(PageCursor::decode(&text, List::Frames), Err(CursorError::Malformed), "{shown}");
         }
     }
 }

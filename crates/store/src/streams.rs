@@ -22,6 +22,10 @@ pub use activity::{FrameSpan, LagSearch, StreamActivity};
 /// Time after the last frame or report at which a stream without settings expires.
 const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// Time without a frame and a report after which the report of a new stream may take the place of a stream without settings. Longer
+/// than a night, so that whoever may report many names displaces no camera that sends each day.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
 /// A stored stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredStream {
@@ -82,7 +86,7 @@ pub struct SentFrames {
 pub enum PutStreamOutcome {
     /// It is stored.
     Stored,
-    /// The tenant has as many streams with settings as it may have; nothing was stored.
+    /// The tenant has as many streams as it may have, and none may make room; nothing was stored.
     Full,
 }
 
@@ -113,8 +117,8 @@ pub trait StreamStore: Send + Sync {
         most: usize,
     ) -> Result<PutStreamOutcome, StoreError>;
 
-    /// Stores a report in the place of the last one. A stream that does not exist is created as by [`StreamStore::put_stream`], without
-    /// settings.
+    /// Stores a report in the place of the last one. A stream that does not exist is created, without settings. If there is no room, a
+    /// stream without settings makes room that had no frame and no report for a day.
     async fn put_report(
         &self,
         tenant: &TenantId,
@@ -132,6 +136,11 @@ pub trait StreamStore: Send + Sync {
 
     /// Those of these frames that have a result of any detector.
     async fn frames_with_results(&self, frames: &[FrameId]) -> Result<HashSet<FrameId>, StoreError>;
+}
+
+/// When a stream without settings expires that may make room for a report now, at the latest.
+fn expiry_of_silent() -> Timestamp {
+    expiry(Timestamp::now().checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN))
 }
 
 /// When a stream without settings expires, if it sent a frame or a report at this time.

@@ -121,7 +121,11 @@ pub enum RuntimeError {
         cause: String,
     },
     /// The model file is damaged or not supported by this version.
-    #[error("cannot load the model {}: {cause}: fetch it again with `sightline models pull`", path.display())]
+    #[error(
+        "cannot load the model {}: {cause}: delete it and run `sightline models pull MODEL`; `sightline models list` names the \
+         model of each file",
+        path.display()
+    )]
     Model {
         /// The file.
         path: PathBuf,

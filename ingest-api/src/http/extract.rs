@@ -14,7 +14,7 @@ use contracts::{StreamName, whole_microseconds};
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
-use store::{PageCursor, PageRequest};
+use store::{List, PageCursor, PageRequest};
 
 use crate::http::app::App;
 use crate::http::describe::Argument;
@@ -78,35 +78,46 @@ pub struct ListQuery {
     limit: u32,
     /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
-    cursor: Option<PageCursor>,
+    cursor: Option<String>,
 }
 
 impl Parameters for ListQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let (from, to) = span(query)?;
-        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
-        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
+        let cursor = query.text("cursor")?;
         Ok(Self { from, to, stream: query.parsed("stream")?, limit: limit(query, DEFAULT_LIMIT)?, cursor })
     }
 }
 
 impl ListQuery {
     /// The query to the store. It requests one item more than the page has, to find out whether there is a next page.
-    pub fn page_query(&self) -> PageRequest {
-        PageRequest::Newest { after: self.cursor.clone(), limit: self.limit + 1 }
+    ///
+    /// # Errors
+    /// When the cursor is not one of this list.
+    pub fn page_query(&self, list: List) -> Result<PageRequest, Invalid> {
+        let after = self.cursor.as_deref().map(|text| cursor_of(list, text)).transpose()?;
+        Ok(PageRequest::Newest { after, limit: self.limit + 1 })
     }
 
     /// The page, from the results of [`Self::page_query`].
-    pub fn page<T>(&self, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
-        page(self.limit, items, cursor_of)
+    pub fn page<T>(&self, list: List, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
+        page(list, self.limit, items, cursor_of)
     }
 }
 
+/// The cursor of a list.
+///
+/// # Errors
+/// When it is not one of this list.
+pub fn cursor_of(list: List, text: &str) -> Result<PageCursor, Invalid> {
+    PageCursor::decode(text, list).map_err(|error| Invalid(error.to_string()))
+}
+
 /// A page of `limit` items. `items` may have one more, which means that there is a next page.
-pub fn page<T>(limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
+pub fn page<T>(list: List, limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    let next_cursor = items.last().filter(|_| more).map(|last| cursor_of(last).encode());
+    let next_cursor = items.last().filter(|_| more).map(|last| cursor_of(last).encode(list));
     Page { items, next_cursor }
 }
 

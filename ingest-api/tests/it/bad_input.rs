@@ -3,6 +3,7 @@
 use contracts::TopicRole;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use store::{List, PageCursor};
 
 use crate::support::{ADMIN, TestServer, png, problem};
 
@@ -21,8 +22,6 @@ async fn bad_parameters_are_refused_with_a_hint() {
         ("POST", "/v1/frames?captured_at=2026-01-02T03:04:05+01:00", "%2B"),
         ("POST", "/v1/frames?captured_at=-004004-01-01T00:00:00Z", "captured_at"),
         ("POST", "/v1/frames?captured_at=2100-01-01T00:00:00Z", "clocks may be ahead by at most 1h"),
-        ("POST", "/v1/frames?detectors=face,nose", "the detectors are face"),
-        ("POST", "/v1/frames?detectors=", "the detectors are face"),
         ("GET", "/v1/frames?limit=0", "1 to 1000"),
         ("GET", "/v1/frames?limit=1001", "1 to 1000"),
         ("GET", "/v1/frames?limit=-1", "1 to 1000"),
@@ -71,6 +70,44 @@ async fn bad_parameters_are_refused_with_a_hint() {
         let (status, code, detail) = problem(request.body(body).send().await.unwrap()).await;
         assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"), "{path}: {detail}");
         assert!(detail.contains(hint), "{path}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_detector_has_a_code_of_its_own() {
+    let server = TestServer::start().await;
+    for (path, name) in [("/v1/frames?detectors=face,nose", "nose"), ("/v1/frames?detectors=", "")] {
+        let request = server.request(Method::POST, path).header("content-type", "image/png").body(png(9, 9, 90));
+        let (status, code, detail) = problem(request.send().await.unwrap()).await;
+        assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "unknown_detector"), "{path}");
+        assert_eq!(detail, format!("detectors: there is no {name:?}; the detectors are face"));
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_list_is_refused() {
+    let server = TestServer::start().await;
+    let lists = [
+        ("/v1/frames", List::Frames),
+        ("/v1/detections", List::Detections),
+        ("/v1/alerts/history", List::Alerts),
+        ("/v1/streams", List::Streams),
+        ("/v1/users", List::Users),
+        ("/v1/audit", List::Audit),
+    ];
+    let position =
+        PageCursor { at: jiff::Timestamp::UNIX_EPOCH, id: "00000000-0000-7000-8000-000000000000".to_owned() };
+    for (path, own) in lists {
+        for (_, list) in lists {
+            let response = server.get_as(ADMIN, &format!("{path}?cursor={}", position.encode(list))).await;
+            if list == own {
+                assert_eq!(response.status(), StatusCode::OK, "{path}");
+                continue;
+            }
+            let (status, code, detail) = problem(response).await;
+            assert_eq!((status, code.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"), "{path} {list:?}");
+            assert!(detail.contains("another list"), "{path} {list:?}: {detail}");
+        }
     }
 }
 

@@ -154,7 +154,8 @@ async fn no_list_shows_items_of_another_tenant() {
     let list = server.get_as(&ann.token, "/v1/detections").await;
     let list: Value = list.json().await.unwrap();
     let newest = list["items"][0]["captured_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let cursor = store::PageCursor { at: newest + std::time::Duration::from_secs(1), id: "z".to_owned() }.encode();
+    let cursor = store::PageCursor { at: newest + std::time::Duration::from_secs(1), id: "z".to_owned() };
+    let cursor = cursor.encode(store::List::Detections);
     let stolen = server.get_as(&bob, &format!("/v1/detections?cursor={cursor}")).await;
     assert!(stolen.json::<Value>().await.unwrap()["items"].as_array().unwrap().is_empty());
 }

@@ -104,7 +104,7 @@ pub enum ReportedState {
     Connected,
     /// It cannot be used at the moment; `last_error` says why.
     Failed,
-    /// It has ended for good, like a file at its end.
+    /// It has ended for good, like a file at its end, or its program was stopped; `last_error` then begins with `stopped`.
     Ended,
 }
 

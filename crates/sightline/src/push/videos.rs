@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use contracts::StreamName;
 use jiff::Timestamp;
 use platform::shutdown::Interrupted;
+use platform::{error_line, one_line};
 use serde_json::{Value, json};
+use settings::Secret;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::Push;
+use super::{Push, values};
 use crate::camera_program;
 
 /// Longest name of a stream.
@@ -26,24 +28,32 @@ const INTERRUPTED: i32 = 130;
 #[command(next_help_heading = "Videos and live cameras")]
 pub struct VideoArgs {
     /// Leave out this many seconds at the beginning of a video
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = values::start, allow_negative_numbers = true)]
     start: Option<f64>,
 
     /// Send this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = values::duration, allow_negative_numbers = true)]
     duration: Option<f64>,
 
     /// Largest size of the images, such as 1280x720; the proportions are kept
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
     resize: Option<String>,
 
     /// When the recording began [default: what the video says, or when its file was written]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
     captured_at: Option<Timestamp>,
 
     /// Skip frames in which nothing moves [default: on for live cameras, off for videos]
     #[arg(long, value_name = "on|off", value_parser = settings::on_off())]
     motion_gate: Option<bool>,
+
+    /// User name for the live cameras
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// File with the password for the live cameras, or - for standard input. The list of processes shows a password in an address
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
 
     /// Check the certificate of a live camera [default: on]
     #[arg(long, value_name = "on|off", value_parser = settings::on_off())]
@@ -66,7 +76,12 @@ impl Push {
     /// When the camera program is missing, or a source failed; it has said why.
     pub(super) async fn send_videos(&self, sources: &[PathBuf]) -> anyhow::Result<()> {
         let program = camera_program::find()?;
-        let sources = sources.iter().map(|path| self.source(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let password = self.video.password_of_stdin(sources)?;
+        let sources = sources.iter().map(|path| self.source(path, password.as_ref()));
+        let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
+        if self.stream.is_none() {
+            warn_of_shared_streams(&sources);
+        }
         let server = self.client.for_camera()?;
         let task = json!({"server": server, "sources": sources, "json": self.json, "patience_seconds": self.wait});
         let stop = platform::shutdown::on_signal()?;
@@ -96,19 +111,70 @@ impl Push {
         }
     }
 
-    fn source(&self, path: &Path) -> anyhow::Result<Value> {
+    fn source(&self, path: &Path, password: Option<&Secret>) -> anyhow::Result<Value> {
         let text = path.to_str().with_context(|| format!("{}: the name is not valid UTF-8", path.display()))?;
-        let VideoArgs { start, duration, resize, captured_at, motion_gate, tls_verify, tls_ca_file } = &self.video;
+        let VideoArgs { start, duration, resize, captured_at, motion_gate, tls_verify, tls_ca_file, .. } = &self.video;
         let stream = match &self.stream {
             Some(stream) => stream.clone(),
             None => stream_of(text)?,
         };
-        Ok(json!({
+        let mut source = json!({
             "stream": stream, "url": text, "fps": self.fps, "detectors": self.detectors, "start": start, "duration": duration,
             "resize": resize, "captured_at": captured_at, "motion_gate": motion_gate, "when_slow": "wait",
             "tls_verify": tls_verify, "tls_ca_file": tls_ca_file,
-        }))
+        });
+        if is_url(path) {
+            source["user"] = json!(self.video.user);
+            match password {
+                Some(password) => source["password"] = json!(password.expose()),
+                None => source["password_file"] = json!(self.video.password_file),
+            }
+        }
+        Ok(source)
     }
+}
+
+impl VideoArgs {
+    /// The password, if it is on standard input.
+    ///
+    /// # Errors
+    /// When it cannot be read, or no source needs it.
+    fn password_of_stdin(&self, sources: &[PathBuf]) -> anyhow::Result<Option<Secret>> {
+        let is_for_nobody = !sources.iter().any(|path| is_url(path));
+        if is_for_nobody && (self.user.is_some() || self.password_file.is_some()) {
+            bail!("--user and --password-file are for live cameras, and there is none");
+        }
+        if self.password_file.as_deref() != Some(Path::new("-")) {
+            return Ok(None);
+        }
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).context("--password-file: standard input cannot be read")?;
+        let password = line.trim_end_matches(['\r', '\n']);
+        ensure!(!password.is_empty(), "--password-file: there is no password on standard input");
+        Ok(Some(password.parse()?))
+    }
+}
+
+/// Two videos of one name are probably not one recording.
+fn warn_of_shared_streams(sources: &[Value]) {
+    let name = |source: &Value| shown(source["url"].as_str().unwrap_or_default());
+    for (index, source) in sources.iter().enumerate() {
+        let first = sources[..index].iter().find(|other| other["stream"] == source["stream"]);
+        let Some((other, own)) = first.and_then(name).zip(name(source)) else { continue };
+        let stream = source["stream"].as_str().unwrap_or_default();
+        error_line(one_line(&format_args!(
+            "warning: {other} and {own} go into one stream, {stream}; give each its own with --stream, in a push of its own"
+        )));
+    }
+}
+
+/// A source without the credentials of its address. `None` for an address with an `@` behind the host, which may be part of a password; the
+/// camera program refuses it.
+fn shown(source: &str) -> Option<String> {
+    let Some((_, address)) = source.split_once("://") else { return Some(source.to_owned()) };
+    let (authority, rest) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
+    let host = authority.rsplit('@').next().filter(|_| !rest.contains('@'))?;
+    Some(format!("the camera at {host}"))
 }
 
 /// The name of a file without its ending, or the host of an address, in letters that a stream may have.

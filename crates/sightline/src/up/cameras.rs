@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use platform::Health;
+use anyhow::{Context, bail, ensure};
 use platform::http::{ForClients, Listener};
 use platform::retry::Backoff;
+use platform::{Health, one_line};
 use settings::Secret;
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, Up};
@@ -18,6 +19,8 @@ use crate::camera_program;
 /// Pauses before the program is started again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Time that the cameras have after a stop, before the services stop as well.
+const LAST_STATES: Duration = Duration::from_secs(5);
 /// Exit status of a program whose settings are not valid.
 const INVALID: i32 = 2;
 
@@ -30,7 +33,38 @@ pub struct CameraProgram {
     identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// Starts the cameras, if there are any; returns the token that stops the services.
+pub fn start(
+    cameras: Option<CameraProgram>,
+    parts: &mut JoinSet<anyhow::Result<()>>,
+    health: &Health,
+    stop: &CancellationToken,
+) -> CancellationToken {
+    let Some(cameras) = cameras else { return stop.clone() };
+    let services = CancellationToken::new();
+    parts.spawn(cameras.run_before(services.clone(), health.clone(), stop.clone()));
+    services
+}
+
 impl Up {
+    /// Has the camera program read the list of cameras, if there is one: otherwise a mistake in it would end everything after the start.
+    ///
+    /// # Errors
+    /// When the program is missing, or the list is not valid.
+    pub(super) async fn check_cameras(&self) -> anyhow::Result<()> {
+        let Some(cameras) = &self.cameras else { return Ok(()) };
+        let program = camera_program::find().context("SIGHTLINE_CAMERAS")?;
+        let mut command = Command::new(&program);
+        command.env_clear().envs(platform::child_environment()).arg("--config").arg(cameras).arg("check");
+        let output = command.stdin(Stdio::null()).output().await;
+        let output = output.with_context(|| format!("{} cannot be started", program.display()))?;
+        camera_program::check_libraries(output.status)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().strip_prefix("error: ").unwrap_or_else(|| said.trim());
+        ensure!(output.status.success(), "SIGHTLINE_CAMERAS: {}", one_line(&said));
+        Ok(())
+    }
+
     /// The camera program, if there is a list of cameras.
     ///
     /// # Errors
@@ -51,11 +85,37 @@ impl Up {
 }
 
 impl CameraProgram {
-    /// Runs it when the services are ready, and again when it ends, until `stop`.
-    ///
-    /// # Errors
-    /// When its settings are not valid, or its libraries are missing.
-    pub async fn run(self, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Runs it until `stop`, and then stops the services: the cameras report their last states to them.
+    async fn run_before(
+        self,
+        services: CancellationToken,
+        health: Health,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        // Also after a panic.
+        let services = services.drop_guard();
+        let running = self.run(health, stop.clone());
+        tokio::pin!(running);
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_STATES).await;
+        };
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = late => {
+                drop(services);
+                return running.await;
+            }
+        };
+        if ended.is_ok() {
+            stop.cancelled().await;
+        }
+        ended
+    }
+
+    /// Runs it when the services are ready, and again when it ends, until `stop`. Fails when its settings are not valid, or its libraries
+    /// are missing.
+    async fn run(self, health: Health, stop: CancellationToken) -> anyhow::Result<()> {
         let ready = async {
             while !health.is_ready().await {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -109,9 +109,16 @@ fn contradicting_account_settings_are_named() {
 #[test]
 fn a_missing_model_names_its_folder_and_models_pull() {
     let empty = tempfile::tempdir().unwrap();
-    let stderr = refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap())]);
+    let stderr =
+        refused(&[("SIGHTLINE_MODELS_DIR", empty.path().to_str().unwrap()), ("SIGHTLINE_DETECTORS", "objects")]);
     let line = error_line(&stderr);
-    assert!(line.contains("SIGHTLINE_MODELS_DIR") && line.contains("sightline models pull"), "{line}");
+    assert!(line.contains("SIGHTLINE_MODELS_DIR"), "{line}");
+    let command = line.split('`').find(|part| part.starts_with("sightline models pull")).unwrap();
+    // The options of the hint exist, and name what is missing. `--help` keeps the network out of it.
+    let arguments = command.split_whitespace().skip(1).chain(["--help"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_sightline")).args(arguments).env_clear().output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(command, format!("sightline models pull --detectors objects --models-dir {}", empty.path().display()));
 }
 
 #[test]

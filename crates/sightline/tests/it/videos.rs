@@ -1,8 +1,9 @@
 //! `push` of videos and live cameras: the command starts the camera program, and runs without it. A script stands in for the program.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -31,10 +32,15 @@ impl Installation {
         self.folder.path().join("gate 1.mp4")
     }
 
-    fn push(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.folder.path().join("sightline"));
         command.arg("push").args(arguments).args(["--token", "token-of-the-test"]);
-        command.env_clear().current_dir(&self.folder).output().unwrap()
+        command.env_clear().current_dir(&self.folder);
+        command
+    }
+
+    fn push(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 }
 
@@ -49,6 +55,30 @@ fn a_video_without_the_camera_program_says_what_is_missing() {
     let said = text(&output.stderr);
     assert!(!output.status.success() && said.lines().count() == 1, "{said}");
     assert!(said.contains("the program `sightline-camera`") && said.contains("libavformat-dev"), "{said}");
+}
+
+#[test]
+fn a_list_of_cameras_is_refused_before_the_start() {
+    let check =
+        r#"[ "$*" = "--config list.yaml check" ] && echo "error: list.yaml: cameras: the list is empty" >&2; exit 2"#;
+    let installation = Installation::with(Some(check));
+    let mut up = Command::new(installation.folder.path().join("sightline"));
+    up.args([
+        "up",
+        "--cameras",
+        "list.yaml",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--admin-addr",
+        "off",
+        "--data-dir",
+        "data",
+    ]);
+    let output = up.env_clear().current_dir(&installation.folder).output().unwrap();
+    let said = text(&output.stderr).lines().last().unwrap();
+    assert_eq!(said, "error: SIGHTLINE_CAMERAS: list.yaml: cameras: the list is empty");
+    assert!(!output.status.success() && !text(&output.stdout).contains("ready"));
+    assert!(!installation.folder.path().join("data/documents.sqlite").exists(), "nothing was opened");
 }
 
 #[test]
@@ -70,6 +100,50 @@ fn credentials_are_not_in_the_list_of_processes() {
     let (video, live) = (&task["sources"][0], &task["sources"][1]);
     assert_eq!((&video["stream"], &video["url"], &video["fps"]), (&"gate-1".into(), &"gate 1.mp4".into(), &5.0.into()));
     assert_eq!((&live["stream"], &live["url"]), (&"10.0.0.5".into(), &"rtsp://ann:lamp-ostrich@10.0.0.5/live".into()));
+}
+
+#[test]
+fn a_password_comes_from_a_file_or_from_standard_input() {
+    let installation = Installation::with(Some(r#"read -r task; echo "$*"; echo "$task""#));
+    let sources = |arguments: &[&str], input: &str| {
+        let mut command = installation.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut push = command.spawn().unwrap();
+        // It may have ended without reading.
+        let _ = push.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = push.wait_with_output().unwrap();
+        let error = text(&output.stderr).to_owned();
+        let (_, task) = text(&output.stdout).split_once('\n').ok_or_else(|| error.clone())?;
+        Ok::<_, String>((serde_json::from_str::<serde_json::Value>(task).unwrap()["sources"].clone(), error))
+    };
+    let live = "rtsp://10.0.0.5/live";
+    let (found, _) = sources(&[live, "gate 1.mp4", "--user", "ann", "--password-file", "word"], "").unwrap();
+    let (video, camera) = (&found[0], &found[1]);
+    assert_eq!((&camera["user"], &camera["password_file"]), (&"ann".into(), &"word".into()));
+    assert!(camera["password"].is_null() && video["user"].is_null() && video["password_file"].is_null(), "{found}");
+
+    let (found, _) = sources(&[live, "--user", "ann", "--password-file", "-"], "lamp ostrich\nmore").unwrap();
+    assert_eq!((&found[0]["password"], &found[0]["password_file"]), (&"lamp ostrich".into(), &serde_json::Value::Null));
+    let none = sources(&[live, "--password-file", "-"], "").unwrap_err();
+    assert!(none.contains("there is no password on standard input"), "{none}");
+    let file = sources(&["gate 1.mp4", "--user", "ann"], "").unwrap_err();
+    assert!(file.contains("--user and --password-file are for live cameras"), "{file}");
+}
+
+#[test]
+fn videos_of_one_name_without_a_stream_are_a_warning() {
+    let installation = Installation::with(Some("read -r task"));
+    let other = installation.folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("gate 1.mp4"), MP4).unwrap();
+    let cameras = ["rtsp://ann:hidden@10.0.0.5/1?token=hidden", "rtsp://10.0.0.5/2"];
+    let said = |arguments: &[&str]| text(&installation.push(arguments).stderr).to_owned();
+    let warning = said(&["gate 1.mp4", "other/gate 1.mp4", cameras[0], cameras[1]]);
+    assert!(warning.contains("warning: gate 1.mp4 and other/gate 1.mp4 go into one stream, gate-1;"), "{warning}");
+    assert!(warning.contains("warning: the camera at 10.0.0.5 and the camera at 10.0.0.5 go into one"), "{warning}");
+    let odd = said(&["rtsp://ann:hidden/1@10.0.0.5", "rtsp://ann:hidden/2@10.0.0.5"]);
+    assert!(!warning.contains("hidden") && !odd.contains("hidden"), "{warning} {odd}");
+    assert_eq!(said(&["gate 1.mp4", "other/gate 1.mp4", "--stream", "gate"]), "", "whoever names a stream means it");
 }
 
 #[test]

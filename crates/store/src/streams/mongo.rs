@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::stored_docs::{ActivityDoc, ReportDoc, settings, unreadable};
 use super::{
     PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamSettings, StreamStore, expiry,
+    expiry_of_silent,
 };
 use crate::frame_pages::result_range;
 use crate::mongo::{CallError, DUPLICATE_KEY, MongoDocuments, write_error_code};
@@ -114,7 +115,7 @@ impl StreamStore for MongoDocuments {
     ) -> Result<PutStreamOutcome, StoreError> {
         let change = settings_change(settings);
         let key = Key::of(tenant, name);
-        self.with_timeout(Box::pin(self.put(&key, most, |_| change.clone()))).await
+        self.with_timeout(Box::pin(self.put(&key, most, Timestamp::MAX, |_| change.clone()))).await
     }
 
     async fn put_report(
@@ -133,7 +134,7 @@ impl StreamStore for MongoDocuments {
             change
         };
         let key = Key::of(tenant, name);
-        self.with_timeout(Box::pin(self.put(&key, most, change))).await
+        self.with_timeout(Box::pin(self.put(&key, most, expiry_of_silent(), change))).await
     }
 
     async fn record_frames(&self, sent: &[SentFrames], most: usize) -> Result<(), StoreError> {
@@ -180,11 +181,13 @@ impl MongoDocuments {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// Changes a stream, which is created if it does not exist. `change` gets whether the stream expires.
+    /// Changes a stream, which is created if it does not exist, if necessary in the place of one without settings that expires by this
+    /// time. `change` gets whether the stream expires.
     async fn put(
         &self,
         key: &Key,
         most: usize,
+        by: Timestamp,
         change: impl Fn(bool) -> Document,
     ) -> Result<PutStreamOutcome, CallError> {
         for _ in 0..MAX_TRIES {
@@ -194,7 +197,7 @@ impl MongoDocuments {
                     return Ok(PutStreamOutcome::Stored);
                 }
             }
-            if !self.make_room(&key.tenant, most).await? {
+            if !self.make_room(&key.tenant, most, by).await? {
                 return Ok(PutStreamOutcome::Full);
             }
             if self.create(key).await? && self.stream_count_of(&key.tenant).await? > most {
@@ -214,12 +217,12 @@ impl MongoDocuments {
         }
     }
 
-    /// Whether there is room for another stream, if necessary in the place of one without settings.
-    async fn make_room(&self, tenant: &str, most: usize) -> Result<bool, CallError> {
+    /// Whether there is room for another stream, if necessary in the place of one without settings that expires by this time.
+    async fn make_room(&self, tenant: &str, most: usize, by: Timestamp) -> Result<bool, CallError> {
         if self.stream_count_of(tenant).await? < most {
             return Ok(true);
         }
-        let expiring = doc! { "tenant": tenant, "expires_at": { "$exists": true } };
+        let expiring = doc! { "tenant": tenant, "expires_at": { "$lte": date(by) } };
         let evicted = self.stream_docs().find_one_and_delete(expiring).sort(doc! { "expires_at": 1 }).await?;
         Ok(evicted.is_some())
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::stored_docs::{ActivityDoc, ReportDoc, settings, unreadable};
 use super::{
     PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamActivity, StreamSettings,
-    StreamStore, expiry,
+    StreamStore, expiry, expiry_of_silent,
 };
 use crate::frame_pages::result_range;
 use crate::results::StoreError;
@@ -78,7 +78,7 @@ impl StreamStore for SqliteDocuments {
         let detectors = settings.detectors.as_ref().map(json).transpose()?;
         let retention_days = settings.retention.map(u16::from);
         self.write(move |connection| {
-            if !key.make_room(connection, most)? {
+            if !key.make_room(connection, most, Timestamp::MAX)? {
                 return Ok(PutStreamOutcome::Full);
             }
             let mut put = connection.prepare_cached(
@@ -102,7 +102,7 @@ impl StreamStore for SqliteDocuments {
         let (key, expires_at) = (Key::of(tenant, name), expiry(report.at).as_microsecond());
         let report = json(&ReportDoc::of(report))?;
         self.write(move |connection| {
-            if !key.make_room(connection, most)? {
+            if !key.make_room(connection, most, expiry_of_silent())? {
                 return Ok(PutStreamOutcome::Full);
             }
             key.put(connection, "report", &report, expires_at)?;
@@ -166,17 +166,18 @@ impl Key {
         connection.prepare_cached(sql)?.execute(params![self.tenant, self.name, now()])
     }
 
-    /// Whether the stream is there, or there is room for it, if necessary in the place of another one without settings.
-    fn make_room(&self, connection: &Connection, most: usize) -> rusqlite::Result<bool> {
+    /// Whether the stream is there, or there is room for it, if necessary in the place of another one without settings that expires by
+    /// this time.
+    fn make_room(&self, connection: &Connection, most: usize, by: Timestamp) -> rusqlite::Result<bool> {
         self.delete_expired(connection)?;
         if self.exists(connection)? || count(connection, &self.tenant)? < most {
             return Ok(true);
         }
         let mut evict = connection.prepare_cached(
             "DELETE FROM streams WHERE rowid =
-             (SELECT rowid FROM streams WHERE tenant = ? AND expires_at IS NOT NULL ORDER BY expires_at LIMIT 1)",
+             (SELECT rowid FROM streams WHERE tenant = ? AND expires_at <= ? ORDER BY expires_at LIMIT 1)",
         )?;
-        Ok(evict.execute([&self.tenant])? == 1)
+        Ok(evict.execute(params![self.tenant, by.as_microsecond()])? == 1)
     }
 
     fn exists(&self, connection: &Connection) -> rusqlite::Result<bool> {

@@ -49,6 +49,7 @@ macro_rules! for_each_contract_test {
             streams::frames_that_are_recorded_at_the_same_time_are_all_counted,
             streams::a_stream_without_settings_expires_after_a_week,
             streams::a_tenant_has_at_most_as_many_streams_as_allowed,
+            streams::a_new_report_displaces_only_a_stream_that_was_silent_for_a_day,
             streams::frames_with_results_are_told_from_others,
             operations::deleting_a_tenant_deletes_only_its_documents,
             operations::a_working_store_passes_its_check,

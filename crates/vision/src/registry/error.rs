@@ -27,7 +27,9 @@ pub enum OpenError {
     },
     /// None of the detector's model files is in the folder.
     #[error(
-        "SIGHTLINE_MODELS_DIR: {} has no model for the detector `{detector}` ({files}): run `sightline models pull`",
+        "SIGHTLINE_MODELS_DIR: {} has no model for the detector `{detector}` ({files}): run `sightline models pull \
+         --detectors {detector} --models-dir {}`",
+        dir.display(),
         dir.display()
     )]
     NoModel {
@@ -41,7 +43,7 @@ pub enum OpenError {
     /// The file's hash differs from the one in models.yaml.
     #[error(
         "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \
-         run `sightline models pull`",
+         run `sightline models pull MODEL`; `sightline models list` names the model of each file",
         path.display()
     )]
     WrongModel {

@@ -48,7 +48,8 @@ fn a_missing_model_is_named_with_setting_and_command() {
     let folder = tempfile::tempdir().unwrap();
     let options = RuntimeOptions::cpu(folder.path());
     let error = Registry::built_in().unwrap().open(&face(), &options).err().unwrap().to_string();
-    for part in ["SIGHTLINE_MODELS_DIR", "sightline models pull", "yunet_n_dynamic.onnx or centerface.onnx"] {
+    let command = format!("`sightline models pull --detectors face --models-dir {}`", folder.path().display());
+    for part in ["SIGHTLINE_MODELS_DIR", &command, "yunet_n_dynamic.onnx or centerface.onnx"] {
         assert!(error.contains(part), "{error}");
     }
     assert!(!error.contains('\n'));

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use store::PageCursor;
 use store::relational::{AccessChange, AuditEntry, UserLimit, UserRecord};
+use store::{CursorError, List, PageCursor};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::http::client_origin::ClientOrigin;
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, RequestError};
 use crate::http::extract::json::JsonBody;
-use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, text};
+use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page, text};
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -38,18 +38,25 @@ pub struct PageQuery {
     limit: u32,
     /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
-    cursor: Option<PageCursor>,
+    cursor: Option<String>,
 }
 
 impl Parameters for PageQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
-        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
-        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
-        // The ids of other lists have another form.
-        if cursor.as_ref().is_some_and(|cursor| Uuid::try_parse(&cursor.id).is_err()) {
-            return Err(Invalid("cursor must be the next_cursor of the previous page of this list".to_owned()));
-        }
+        let cursor = query.text("cursor")?;
         Ok(Self { limit: limit(query, DEFAULT_LIMIT)?, cursor })
+    }
+}
+
+impl PageQuery {
+    /// The cursor, as one of this list.
+    fn after(&self, list: List) -> Result<Option<PageCursor>, Invalid> {
+        let cursor = self.cursor.as_deref().map(|text| cursor_of(list, text)).transpose()?;
+        // A cursor that somebody made up.
+        if cursor.as_ref().is_some_and(|cursor| Uuid::try_parse(&cursor.id).is_err()) {
+            return Err(Invalid(CursorError::Malformed.to_string()));
+        }
+        Ok(cursor)
     }
 }
 
@@ -78,10 +85,10 @@ pub async fn list(
     _: Admin,
     StrictQuery((page_query, filter)): StrictQuery<(PageQuery, UserSearch)>,
 ) -> Result<Json<Page<UserView>>, ApiError> {
-    let (search, cursor) = (filter.search.as_deref(), page_query.cursor.as_ref());
-    let found = app.users.users(search, cursor, page_query.limit + 1).await?;
-    let found =
-        page(page_query.limit, found, |last: &UserRecord| PageCursor { at: last.created_at, id: last.id.to_string() });
+    let (search, after) = (filter.search.as_deref(), page_query.after(List::Users)?);
+    let found = app.users.users(search, after.as_ref(), page_query.limit + 1).await?;
+    let cursor_of = |last: &UserRecord| PageCursor { at: last.created_at, id: last.id.to_string() };
+    let found = page(List::Users, page_query.limit, found, cursor_of);
     let items = found.items.into_iter().map(|user| UserView::of(&app, user)).collect();
     Ok(Json(Page { items, next_cursor: found.next_cursor }))
 }
@@ -266,9 +273,10 @@ pub async fn audit(
     _: Admin,
     StrictQuery((page_query, filter)): StrictQuery<(PageQuery, AuditQuery)>,
 ) -> Result<Json<Page<AuditView>>, ApiError> {
-    let entries = app.users.audit_log(filter.user, page_query.cursor.as_ref(), page_query.limit + 1).await?;
-    let found =
-        page(page_query.limit, entries, |last: &AuditEntry| PageCursor { at: last.at, id: last.id.to_string() });
+    let after = page_query.after(List::Audit)?;
+    let entries = app.users.audit_log(filter.user, after.as_ref(), page_query.limit + 1).await?;
+    let cursor_of = |last: &AuditEntry| PageCursor { at: last.at, id: last.id.to_string() };
+    let found = page(List::Audit, page_query.limit, entries, cursor_of);
     let items = found.items.into_iter().map(AuditView::from).collect();
     Ok(Json(Page { items, next_cursor: found.next_cursor }))
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use contracts::api::{AlertView, Page};
 use platform::query::{Invalid, Parameters, Query};
-use store::{AlertFilter, PageCursor};
+use store::{AlertFilter, List, PageCursor};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -50,7 +50,9 @@ pub async fn history(
 ) -> Result<Json<Page<AlertView>>, ApiError> {
     let AlertQuery { label, rule } = query;
     let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
-    let stored = app.documents.alerts(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
+    let stored = app.documents.alerts(&caller.tenant_scope(), &filter, &listed.page_query(List::Alerts)?).await?;
     let items = stored.into_iter().map(|stored| stored.alert.data).collect();
-    Ok(Json(listed.page(items, |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() })))
+    Ok(Json(
+        listed.page(List::Alerts, items, |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() }),
+    ))
 }

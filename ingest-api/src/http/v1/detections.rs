@@ -12,7 +12,7 @@ use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outc
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
-use store::{DetectionFilter, PageCursor};
+use store::{DetectionFilter, List, PageCursor};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -113,9 +113,13 @@ pub async fn list(
         min_confidence,
         vehicles_only: false,
     };
-    let stored = app.documents.detections(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
+    let stored =
+        app.documents.detections(&caller.tenant_scope(), &filter, &listed.page_query(List::Detections)?).await?;
     let items = stored.into_iter().map(view::detection).collect();
-    Ok(Json(listed.page(items, |last: &DetectionView| PageCursor { at: last.captured_at, id: last.id.clone() })))
+    Ok(Json(listed.page(List::Detections, items, |last: &DetectionView| PageCursor {
+        at: last.captured_at,
+        id: last.id.clone(),
+    })))
 }
 
 /// One detection.

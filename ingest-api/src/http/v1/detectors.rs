@@ -2,21 +2,37 @@
 
 use contracts::DetectorName;
 
+use http::StatusCode;
+
 use crate::http::app::App;
-use crate::http::error::RequestError;
+use crate::http::error::HttpError;
+
+/// The service has no such detector.
+#[derive(Debug, thiserror::Error)]
+#[error("detectors: there is no {name:?}; the detectors are {known}")]
+pub struct UnknownDetector {
+    name: String,
+    known: String,
+}
+
+impl HttpError for UnknownDetector {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        // A code of its own: a program that names the same detectors with each frame can stop at the first.
+        (StatusCode::UNPROCESSABLE_ENTITY, "unknown_detector")
+    }
+}
 
 /// These detectors, each once.
 ///
 /// # Errors
 /// When the service has no such detector; the message lists those that it has.
-pub fn known<'a>(app: &App, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<DetectorName>, RequestError> {
+pub fn known<'a>(app: &App, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<DetectorName>, UnknownDetector> {
     let mut chosen: Vec<DetectorName> = Vec::new();
     for name in names {
         let Some(known) = app.detectors.iter().find(|known| known.as_str() == name) else {
             let all: Vec<&str> = app.detectors.iter().map(DetectorName::as_str).collect();
             let name: String = name.chars().take(64).collect();
-            let reason = format!("detectors: there is no {name:?}; the detectors are {}", all.join(", "));
-            return Err(RequestError::Invalid(reason));
+            return Err(UnknownDetector { name, known: all.join(", ") });
         };
         if !chosen.contains(known) {
             chosen.push(known.clone());

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::FrameId;
 use contracts::api::{FrameView, Page, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use store::{FrameFilter, PageCursor, StoredResult};
+use store::{FrameFilter, List, PageCursor, StoredResult};
 
 use crate::http::app::App;
 use crate::http::auth::Authorized;
@@ -42,9 +42,11 @@ pub async fn list(
     StrictQuery(listed): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<FrameView>>, ApiError> {
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
-    let frames = app.documents.frames(&caller.tenant_scope(), &filter, &listed.page_query()).await?;
+    let frames = app.documents.frames(&caller.tenant_scope(), &filter, &listed.page_query(List::Frames)?).await?;
     let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
-    Ok(Json(listed.page(items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() })))
+    Ok(Json(
+        listed.page(List::Frames, items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() }),
+    ))
 }
 
 /// One frame with the results so far.

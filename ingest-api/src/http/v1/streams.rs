@@ -1,7 +1,8 @@
 //! Streams of the caller's tenant: their settings, what programs report about them, and what they sent.
 //!
 //! A stream appears in the list when it gets settings or a report, or about two seconds after its first frame. Without settings it
-//! disappears a week after its last frame or report.
+//! disappears a week after its last frame or report. A tenant has a bounded list of them. Whoever may only send frames can fill it with
+//! names, but the report of a new stream displaces only a stream that was silent for a day, and its frames none.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,14 +13,14 @@ use contracts::{FrameId, StreamName};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
-use store::{LagSearch, PageCursor, PutStreamOutcome, StoredReport, StoredStream, StreamSettings};
+use store::{CursorError, LagSearch, List, PageCursor, PutStreamOutcome, StoredReport, StoredStream, StreamSettings};
 
 use crate::http::app::App;
 use crate::http::auth::{AuthError, Authorized};
 use crate::http::describe::{Routes, routes};
 use crate::http::error::{ApiError, HttpError, RequestError};
 use crate::http::extract::json::JsonBody;
-use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, limit, page, reported_time};
+use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page, reported_time};
 use crate::http::scope::{DetectionsRead, FramesWrite, RulesWrite};
 use crate::http::v1::active_user::{check_active, is_active};
 use crate::http::v1::detectors;
@@ -37,13 +38,19 @@ enum StreamError {
     /// The tenant has [`MAX_STREAMS`] with settings.
     #[error("there are already {MAX_STREAMS} streams with settings; delete one first")]
     TooMany,
+    /// The tenant has [`MAX_STREAMS`], and a new one may take the place of none.
+    #[error(
+        "there are already {MAX_STREAMS} streams, and none without settings was silent for a day; delete one (DELETE \
+         /v1/streams/NAME), or set this one up first (PUT /v1/streams/NAME)"
+    )]
+    NoRoom,
 }
 
 impl HttpError for StreamError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            Self::TooMany => (StatusCode::CONFLICT, "conflict"),
+            Self::TooMany | Self::NoRoom => (StatusCode::CONFLICT, "conflict"),
         }
     }
 }
@@ -77,16 +84,16 @@ pub struct NamePageQuery {
 
 impl Parameters for NamePageQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
-        let cursor = query.text("cursor")?.as_deref().map(PageCursor::decode).transpose();
-        let cursor = cursor.map_err(|error| Invalid(error.to_string()))?;
-        let other_list = |_| Invalid("cursor must be the next_cursor of the previous page of this list".to_owned());
-        let cursor = cursor.map(|cursor| cursor.id.parse().map_err(other_list)).transpose()?;
+        let cursor = query.text("cursor")?.map(|text| cursor_of(List::Streams, &text)).transpose()?;
+        let made_up = |_| Invalid(CursorError::Malformed.to_string());
+        let cursor = cursor.map(|cursor| cursor.id.parse().map_err(made_up)).transpose()?;
         Ok(Self { limit: limit(query, DEFAULT_LIMIT)?, cursor })
     }
 }
 
 /// Streams with settings, a report, or frames in the last week, ordered by name. At most 1,000 are listed; frames of further ones are
-/// processed all the same.
+/// processed all the same. A stream with settings keeps its place. The settings of a new one take the place of the stream without
+/// settings that was silent longest; its report does so only if that was silent for a day; its frames do not.
 #[utoipa::path(
     get, path = "/v1/streams", operation_id = "list_streams", tag = "streams", params(NamePageQuery),
     responses((status = 200, body = Page<StreamView>))
@@ -99,7 +106,7 @@ pub async fn list(
     let stored = app.documents.streams(&caller.tenant, cursor.as_ref(), limit + 1).await?;
     let items = views(&app, stored).await?;
     let cursor_of = |last: &StreamView| PageCursor { at: Timestamp::UNIX_EPOCH, id: last.name.to_string() };
-    Ok(Json(page(limit, items, cursor_of)))
+    Ok(Json(page(List::Streams, limit, items, cursor_of)))
 }
 
 /// One stream.
@@ -131,6 +138,8 @@ pub async fn one(
         (status = 200, body = StreamView),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "`conflict`: the tenant has too many streams with settings"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+            description = "`invalid`: a value is out of its range; `unknown_detector`: the service has no such detector"),
     )
 )]
 pub async fn set(
@@ -150,7 +159,9 @@ pub async fn set(
     };
     let settings = StreamSettings { detectors, retention: new.retention_days };
     check_active(&app, &caller).await?;
-    stored(app.documents.put_stream(&caller.tenant, &name, &settings, MAX_STREAMS).await?)?;
+    if app.documents.put_stream(&caller.tenant, &name, &settings, MAX_STREAMS).await? == PutStreamOutcome::Full {
+        return Err(StreamError::TooMany.into());
+    }
     // Settings that are stored after the documents of a deleted user were erased would stay for ever.
     // Without an answer from the accounts they stay: the stream may have had settings before.
     if !is_active(&app, &caller).await? {
@@ -193,7 +204,7 @@ pub async fn remove(
     responses(
         (status = 204, description = "The report is stored"),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`conflict`: the tenant has too many streams with settings"),
+            description = "`conflict`: the stream is new, and the list of streams is full: delete one, or set this one up"),
     )
 )]
 pub async fn report(
@@ -207,14 +218,9 @@ pub async fn report(
     let since = reported_time("since", report.since)?;
     check_active(&app, &caller).await?;
     let report = StoredReport { report: StreamReport { since, ..report }, at: Timestamp::now() };
-    stored(app.documents.put_report(&caller.tenant, &name, &report, MAX_STREAMS).await?)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-fn stored(outcome: PutStreamOutcome) -> Result<(), StreamError> {
-    match outcome {
-        PutStreamOutcome::Stored => Ok(()),
-        PutStreamOutcome::Full => Err(StreamError::TooMany),
+    match app.documents.put_report(&caller.tenant, &name, &report, MAX_STREAMS).await? {
+        PutStreamOutcome::Stored => Ok(StatusCode::NO_CONTENT),
+        PutStreamOutcome::Full => Err(StreamError::NoRoom.into()),
     }
 }
 

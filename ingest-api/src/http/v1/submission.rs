@@ -57,8 +57,9 @@ impl IntoResponses for SubmissionErrors {
         [
             ErrorResponse::new(
                 "422",
-                "`invalid`: a value is out of its range; `empty_body`, `invalid_image`, `image_too_large`: no accepted \
-                 image; `idempotency_key_reused`: the key was used with another image, body or parameters",
+                "`invalid`: a value is out of its range; `unknown_detector`: the service has no such detector; `empty_body`, \
+                 `invalid_image`, `image_too_large`: no accepted image; `idempotency_key_reused`: the key was used with another image, \
+                 body or parameters",
             ),
             ErrorResponse::with_header(
                 "429",

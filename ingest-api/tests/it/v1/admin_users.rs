@@ -28,9 +28,10 @@ async fn only_admins_list_and_search_users() {
     assert_eq!(names(&server.get("/v1/users?search=bob@example").await), ["bob"]);
     assert!(names(&server.get("/v1/users?search=%25").await).is_empty(), "a percent sign is no wildcard");
 
-    let detections = store::PageCursor { at: jiff::Timestamp::now(), id: "x-face-0".to_owned() }.encode();
-    for path in [format!("/v1/users?cursor={detections}"), format!("/v1/audit?cursor={detections}")] {
-        assert_eq!(problem(server.get_as(ADMIN, &path).await).await.1, "invalid", "{path}");
+    let made_up = store::PageCursor { at: jiff::Timestamp::now(), id: "x-face-0".to_owned() };
+    for (path, list) in [("/v1/users", store::List::Users), ("/v1/audit", store::List::Audit)] {
+        let refused = server.get_as(ADMIN, &format!("{path}?cursor={}", made_up.encode(list))).await;
+        assert_eq!(problem(refused).await.1, "invalid", "{path}");
     }
     let id = first["items"][0]["id"].as_str().unwrap();
     for token in [OTHER, READER, &server.access_token("ann").await] {

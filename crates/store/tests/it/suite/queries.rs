@@ -1,7 +1,7 @@
 //! Lists: pages, order, filters, scope.
 
 use contracts::FrameId;
-use store::{AlertFilter, DetectionFilter, Documents, FrameFilter, PageCursor, PageRequest, TenantScope};
+use store::{AlertFilter, DetectionFilter, Documents, FrameFilter, List, PageCursor, PageRequest, TenantScope};
 
 use crate::fixture::{IndexedBuilder, car, face, result, scope, time, with_attribute};
 
@@ -18,7 +18,7 @@ async fn paged(store: &dyn Documents, scope: &TenantScope, filter: &DetectionFil
         let Some(last) = page.last() else { return ids };
         assert!(page.len() <= limit as usize);
         let cursor = PageCursor { at: last.captured_at, id: last.id.to_string() };
-        after = Some(PageCursor::decode(&cursor.encode()).unwrap());
+        after = Some(PageCursor::decode(&cursor.encode(List::Detections), List::Detections).unwrap());
         ids.extend(page.iter().map(|detection| detection.id.to_string()));
         assert!(ids.len() < 10_000, "the last page is never reached");
     }

@@ -183,9 +183,8 @@ pub async fn a_tenant_has_at_most_as_many_streams_as_allowed(store: &dyn Documen
 
     assert_eq!(put(store, "a", "set", None, 2).await, PutStreamOutcome::Stored);
     assert_eq!(names(store, "a").await, ["newer", "set"], "the stream that would expire first makes room");
-    store.put_report(&tenant("a"), &name("reported"), &report(now()), 2).await.unwrap();
-    assert_eq!(names(store, "a").await, ["reported", "set"]);
     assert_eq!(put(store, "a", "reported", None, 2).await, PutStreamOutcome::Stored);
+    assert_eq!(names(store, "a").await, ["reported", "set"]);
     for refused in [
         put(store, "a", "third", None, 2).await,
         store.put_report(&tenant("a"), &name("third"), &report(now()), 2).await.unwrap(),
@@ -200,6 +199,24 @@ pub async fn a_tenant_has_at_most_as_many_streams_as_allowed(store: &dyn Documen
     let puts = futures::future::join_all(at_once.iter().map(|stream| put(store, "c", stream, None, 3))).await;
     let stored = puts.into_iter().filter(|put| *put == PutStreamOutcome::Stored).count();
     assert_eq!((names(store, "c").await.len(), stored), (3, 3));
+}
+
+pub async fn a_new_report_displaces_only_a_stream_that_was_silent_for_a_day(store: &dyn Documents) {
+    let hours = |number: i64| now() - SignedDuration::from_hours(number);
+    let put_report =
+        async |stream: &str| store.put_report(&tenant("a"), &name(stream), &report(now()), 3).await.unwrap();
+    put(store, "a", "set", None, 3).await;
+    let sent = [frame_at("a", "day-camera", hours(23)), frame_at("a", "gone", hours(25))];
+    store.record_frames(&sent, 3).await.unwrap();
+    assert_eq!(put_report("new").await, PutStreamOutcome::Stored);
+    assert_eq!(names(store, "a").await, ["day-camera", "new", "set"], "the silent one makes room");
+    for number in 0..3 {
+        assert_eq!(put_report(&format!("flood-{number}")).await, PutStreamOutcome::Full);
+    }
+    assert_eq!(names(store, "a").await, ["day-camera", "new", "set"]);
+    assert_eq!(put_report("day-camera").await, PutStreamOutcome::Stored, "a known stream reports on");
+    assert_eq!(put(store, "a", "wanted", None, 3).await, PutStreamOutcome::Stored);
+    assert_eq!(names(store, "a").await.len(), 3, "settings displace the one that was silent longest");
 }
 
 pub async fn frames_with_results_are_told_from_others(store: &dyn Documents) {
