@@ -229,8 +229,9 @@ impl Faces {
     /// A unit vector. Its spread falls along hidden axes, as that of real embeddings does.
     fn direction(&mut self) -> Vec<f32> {
         let fall = if self.dimensions == 128 { 1.4 } else { 4.25 };
-        let spread = |at: usize| (-fall * at as f32 / self.dimensions as f32).exp();
-        let mut numbers: Vec<f32> = (0..self.dimensions).map(|at| spread(at) * self.normal()).collect();
+        let dimensions = self.dimensions;
+        let spread = |at: usize| (-fall * at as f32 / dimensions as f32).exp();
+        let mut numbers: Vec<f32> = (0..dimensions).map(|at| spread(at) * self.normal()).collect();
         // Twice a sign for each number and a Hadamard transform: a fixed rotation, so that no number stands for one axis.
         let mut signs = Rng::with_seed(99);
         for _ in 0..2 {
