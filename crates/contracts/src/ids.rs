@@ -117,6 +117,16 @@ uuid_id!(
     ApiTokenId,
     "an API token id"
 );
+uuid_id!(
+    /// Id of a subject: a person whose face is enrolled. It is not a name.
+    SubjectId,
+    "a subject id"
+);
+uuid_id!(
+    /// Id of a vector: the embedding of one face of a subject.
+    VectorId,
+    "a vector id"
+);
 
 impl FrameId {
     /// A new UUIDv7.
@@ -168,6 +178,20 @@ impl SessionId {
 
 impl ApiTokenId {
     /// A new id for an API token.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl SubjectId {
+    /// A new id for a subject.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl VectorId {
+    /// A new id for a vector.
     pub fn now() -> Self {
         Self(Uuid::now_v7())
     }

@@ -7,8 +7,9 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("contracts", &["settings"]),
+    ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
     ("store", &["contracts", "settings"]),

@@ -1,0 +1,189 @@
+//! The galleries of all tenants: in memory while they are used, within a bound, and never stale.
+//!
+//! ```text
+//! search ─▶ state of the store ─▶ in memory, at this version? ── yes ─▶ search it
+//!                  │                        │ no: one task per gallery reads the changes, or all vectors
+//!                  └─ too large: the store searches
+//! ```
+//!
+//! Each search compares the version in memory with the store's, so it sees every change that was committed before it began, on
+//! every instance. Changes are applied all at once, between searches; none sees a part of them.
+
+mod budget;
+mod loaded;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::codes::{Codes, Match};
+use crate::embedding::Embedding;
+use crate::seam::{GalleryError, GalleryKey, VectorStore};
+use budget::Budget;
+use loaded::Loaded;
+use slot::{Refreshed, Slot};
+
+/// The result of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The best subjects: the most similar first, then the lowest id.
+    pub matches: Vec<Match>,
+    /// Subjects that were compared; with a rate of false matches, it gives the expected number of them.
+    pub subjects: u64,
+    /// Version of the gallery that was searched. If the store searched, it may have been a later one.
+    pub version: u64,
+    /// Whether the gallery was in memory. If not, it is too large, and the store searched.
+    pub in_memory: bool,
+}
+
+/// The galleries of all tenants. Clones share them.
+#[derive(Clone)]
+pub struct Galleries {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn VectorStore>,
+    budget: Arc<Budget>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<GalleryKey, Arc<Slot>>,
+    /// Counts uses, for the order of the last ones.
+    uses: u64,
+}
+
+impl Galleries {
+    /// Galleries of this store, which take at most `bound` bytes of memory. The least recently used give way to others; one that does
+    /// not fit alone is searched by the store.
+    pub fn new(store: Arc<dyn VectorStore>, bound: usize) -> Self {
+        Self { shared: Arc::new(Shared { store, budget: Arc::new(Budget::new(bound)), slots: Mutex::default() }) }
+    }
+
+    /// Memory that is reserved for galleries, in bytes. Never above the bound.
+    pub fn bytes(&self) -> usize {
+        self.shared.budget.used()
+    }
+
+    /// Searches a gallery for each query; see [`Codes::search`]. The answers are in the order of the queries and of one version,
+    /// unless the store searched. Cancel-safe: a gallery that is being read is read on.
+    ///
+    /// # Errors
+    /// If the store is out of reach, a stored vector is damaged, or a query is of another model.
+    pub async fn search(
+        &self,
+        key: &GalleryKey,
+        queries: &[Embedding],
+        k: usize,
+        floor: f32,
+    ) -> Result<Vec<Answer>, GalleryError> {
+        let Some(first) = queries.first() else {
+            return Ok(Vec::new());
+        };
+        let state = self.shared.store.state(key).await?;
+        if state.vectors == 0 {
+            self.shared.forget(key);
+            let none = Answer { matches: Vec::new(), subjects: 0, version: state.version, in_memory: true };
+            return Ok(vec![none; queries.len()]);
+        }
+        let bytes = Codes::estimate(usize::try_from(state.vectors).unwrap_or(usize::MAX), first.dimensions());
+        if bytes <= self.shared.budget.bound()
+            && let Some(loaded) = self.shared.loaded(key, state.version, first.dimensions()).await?
+        {
+            return loaded.search(queries, k, floor).await;
+        }
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            let matches = self.shared.store.search(key, query, k, floor).await?;
+            let (subjects, version) = (state.subjects, state.version);
+            answers.push(Answer { matches, subjects, version, in_memory: false });
+        }
+        Ok(answers)
+    }
+}
+
+impl Shared {
+    /// The gallery at this version or a later one; nothing if it is too large.
+    async fn loaded(
+        self: &Arc<Self>,
+        key: &GalleryKey,
+        version: u64,
+        dimensions: usize,
+    ) -> Result<Option<Arc<Loaded>>, GalleryError> {
+        let slot = self.slot(key);
+        // A refresh that runs already may have begun before `version`. The one after it has not, so its result is current even if
+        // the gallery was deleted meanwhile and its version is lower.
+        for _ in 0..2 {
+            if let Some(loaded) = slot.loaded()
+                && loaded.version().is_some_and(|loaded| loaded >= version)
+            {
+                return Ok(Some(loaded));
+            }
+            let start = || tokio::spawn(Arc::clone(self).refresh(key.clone(), Arc::clone(&slot), dimensions));
+            match slot.refresh(start).await {
+                Ok(Refreshed::InMemory) => {}
+                Ok(Refreshed::TooLarge) => return Ok(None),
+                Err(error) => {
+                    self.forget(key);
+                    return Err(error);
+                }
+            }
+        }
+        // It may have given way to another gallery at once. Then the store searches.
+        Ok(slot.loaded())
+    }
+
+    async fn refresh(
+        self: Arc<Self>,
+        key: GalleryKey,
+        slot: Arc<Slot>,
+        dimensions: usize,
+    ) -> Result<Refreshed, GalleryError> {
+        if let Some(loaded) = slot.loaded()
+            && loaded.update(&self, &key).await?
+        {
+            return Ok(Refreshed::InMemory);
+        }
+        // Before the new one is read, so that not both take memory.
+        slot.clear();
+        let Some(loaded) = Loaded::read(&self, &key, dimensions).await? else {
+            return Ok(Refreshed::TooLarge);
+        };
+        slot.set(loaded);
+        Ok(Refreshed::InMemory)
+    }
+
+    fn slot(&self, key: &GalleryKey) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.uses += 1;
+        let uses = slots.uses;
+        let slot = slots.by_key.entry(key.clone()).or_default();
+        slot.use_at(uses);
+        Arc::clone(slot)
+    }
+
+    /// Removes the least recently used gallery, but not this one. Returns `false` if there is no other.
+    fn evict(&self, except: &GalleryKey) -> bool {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = slots.by_key.iter().filter(|(key, slot)| *key != except && slot.loaded().is_some());
+        let Some(key) = others.min_by_key(|(_, slot)| slot.last_use()).map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        // A refresh that is running keeps the slot.
+        if let Some(slot) = slots.by_key.remove(&key) {
+            slot.clear();
+        }
+        true
+    }
+
+    fn forget(&self, key: &GalleryKey) {
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(key);
+        if let Some(slot) = slot {
+            slot.clear();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The bound on the memory of all galleries.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Bytes that galleries may take together.
+pub(super) struct Budget {
+    bound: usize,
+    used: Mutex<usize>,
+    freed: Notify,
+}
+
+impl Budget {
+    pub(super) fn new(bound: usize) -> Self {
+        Self { bound, used: Mutex::new(0), freed: Notify::new() }
+    }
+
+    pub(super) fn bound(&self) -> usize {
+        self.bound
+    }
+
+    pub(super) fn used(&self) -> usize {
+        *self.lock()
+    }
+
+    /// Reserves bytes, or returns nothing if they are not free.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
+        reservation.resize(bytes).then_some(reservation)
+    }
+
+    /// Waits until bytes are given back.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reserved bytes. They are given back on drop.
+pub(super) struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Reserves more bytes or gives some back. Returns `false`, and changes nothing, if they are not free.
+    pub(super) fn resize(&mut self, bytes: usize) -> bool {
+        let mut used = self.budget.lock();
+        let others = *used - self.bytes;
+        if bytes > self.bytes && others.saturating_add(bytes) > self.budget.bound {
+            return false;
+        }
+        *used = others + bytes;
+        if bytes < self.bytes {
+            self.budget.freed.notify_one();
+        }
+        self.bytes = bytes;
+        true
+    }
+
+    /// Takes over the bytes of another reservation.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
