@@ -8,9 +8,11 @@
 //! detectors, from scaling to non-maximum suppression, are in [`onnx`]. Further networks may run on the crops of the boxes
 //! found ([`two_stage`]).
 
+pub mod align;
 pub mod centerface;
 pub mod crop_head;
 pub mod crops;
+pub mod embedding;
 pub mod head;
 pub mod http;
 pub mod network;
@@ -23,6 +25,7 @@ pub mod vehicle_attributes;
 pub mod yolox;
 pub mod yunet;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,11 +44,15 @@ pub struct Image {
     pub media_type: &'static str,
 }
 
-/// Everything that a detector found in one image. Output that is not a box, such as an embedding, is a further field.
+/// Everything that a detector found in one image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
     /// Boxes, the most confident first.
     pub detections: Vec<Detection>,
+    /// Embeddings of faces, each of length 1, by the index of the detection. Only of a detector that was opened with an embedding model.
+    ///
+    /// They identify people, so they must not leave the process except into a gallery.
+    pub embeddings: BTreeMap<usize, Vec<f32>>,
 }
 
 impl Findings {
@@ -57,7 +64,7 @@ impl Findings {
 
 impl From<Vec<Detection>> for Findings {
     fn from(detections: Vec<Detection>) -> Self {
-        Self { detections }
+        Self { detections, embeddings: BTreeMap::new() }
     }
 }
 
