@@ -7,9 +7,11 @@
 //! A detector with an ONNX file consists of a head and an entry of `models.yaml`. The common parts of such detectors, from scaling to
 //! non-maximum suppression, are in `onnx`. Further networks may run on the crops of the boxes found (`two_stage`).
 
+mod align;
 mod centerface;
 pub(crate) mod crop_head;
 pub(crate) mod crops;
+pub(crate) mod embedding;
 pub(crate) mod head;
 pub(crate) mod http;
 mod network;
@@ -22,12 +24,15 @@ mod vehicle_attributes;
 mod yolox;
 mod yunet;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use contracts::{BoundingBox, Detection, DetectorName, FailureCode, Point};
 
 use crate::pixels::Pixels;
+
+pub use embedding::FaceEmbedding;
 
 /// An image as detectors receive it.
 #[derive(Debug, Clone)]
@@ -40,11 +45,15 @@ pub struct Image {
     pub media_type: &'static str,
 }
 
-/// Everything that a detector found in one image. Output that is not a box, such as an embedding, is a further field.
+/// Everything that a detector found in one image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
     /// Boxes, the most confident first.
     pub detections: Vec<Detection>,
+    /// Embeddings of faces, each of length 1, by the index of the detection. Only of a detector that was opened with an embedding model.
+    ///
+    /// They identify people, so they must not leave the process except into a gallery.
+    pub embeddings: BTreeMap<usize, Vec<f32>>,
 }
 
 impl Findings {
@@ -56,7 +65,7 @@ impl Findings {
 
 impl From<Vec<Detection>> for Findings {
     fn from(detections: Vec<Detection>) -> Self {
-        Self { detections }
+        Self { detections, embeddings: BTreeMap::new() }
     }
 }
 

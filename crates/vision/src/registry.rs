@@ -20,6 +20,7 @@ use settings::SettingErrors;
 use sha2::{Digest, Sha256};
 
 use crate::model::Detector;
+use crate::model::crop_head::CropHead;
 use crate::model::crops::CropModel;
 use crate::model::http::HttpDetector;
 use crate::model::onnx::OnnxDetector;
@@ -28,7 +29,7 @@ use crate::runtime::RuntimeOptions;
 
 pub use detector::DetectorEntry;
 pub use entry::{BoxSettings, Engine, Model, Weights};
-use entry::{Package, Source};
+use entry::{Package, Role, Source};
 pub use error::OpenError;
 pub use pull::{Pull, PullError, Pulled};
 
@@ -102,6 +103,20 @@ impl Registry {
         self.crop_models_of(detector).filter(|model| !model.is_in(models_dir)).collect()
     }
 
+    /// The model that makes the embeddings of a detector's faces: the first of its embedding models whose file is in the folder.
+    ///
+    /// # Errors
+    /// The detector is unknown or has no embedding models, or none of their files is in the folder.
+    pub fn embedding_model(&self, detector: &DetectorName, models_dir: &Path) -> Result<&Model, OpenError> {
+        let names = self.entry(detector)?.embedding_models.iter();
+        let models: Vec<&Model> = names.filter_map(|name| self.model(name)).collect();
+        models.iter().copied().find(|model| model.is_in(models_dir)).ok_or_else(|| OpenError::NoEmbeddingModel {
+            detector: detector.clone(),
+            models: models.iter().map(|model| model.described()).collect::<Vec<_>>().join(" or "),
+            dir: models_dir.to_path_buf(),
+        })
+    }
+
     /// Adds an error for each detector that has no models.
     pub fn check(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
         for detector in detectors {
@@ -111,11 +126,14 @@ impl Registry {
 
     /// The models of a detector, the preferred one first.
     fn models_of(&self, detector: &DetectorName) -> Result<Vec<&Model>, OpenError> {
-        let entry = self.detectors.get(detector).ok_or_else(|| OpenError::UnknownDetector {
+        Ok(self.entry(detector)?.models.iter().filter_map(|name| self.model(name)).collect())
+    }
+
+    fn entry(&self, detector: &DetectorName) -> Result<&DetectorEntry, OpenError> {
+        self.detectors.get(detector).ok_or_else(|| OpenError::UnknownDetector {
             name: detector.clone(),
             known: self.detectors.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        })?;
-        Ok(entry.models.iter().filter_map(|name| self.model(name)).collect())
+        })
     }
 
     /// The crop models of a detector, in the order in which they run. None for an unknown detector.
@@ -143,10 +161,34 @@ impl Registry {
         model: &Model,
         options: &RuntimeOptions,
     ) -> Result<Box<dyn Detector>, OpenError> {
+        self.open_stages(detector, model, None, options)
+    }
+
+    /// Opens a detector that also makes an embedding of each face, with one of its [embedding models](Self::embedding_model).
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub fn open_with_embeddings(
+        &self,
+        detector: &DetectorName,
+        embedding: &Model,
+        options: &RuntimeOptions,
+    ) -> Result<Box<dyn Detector>, OpenError> {
+        self.open_stages(detector, self.chosen(detector, &options.models_dir)?, Some(embedding), options)
+    }
+
+    fn open_stages(
+        &self,
+        detector: &DetectorName,
+        model: &Model,
+        embedding: Option<&Model>,
+        options: &RuntimeOptions,
+    ) -> Result<Box<dyn Detector>, OpenError> {
         let entry = self.detectors.get(detector);
         let first = open_first(detector, entry, model, options)?;
         let crop_models = self.crop_models_of(detector).filter(|model| model.is_in(&options.models_dir));
-        let crop_models = crop_models.map(|model| open_crop_model(model, options)).collect::<Result<Vec<_>, _>>()?;
+        let second = crop_models.chain(embedding).map(|model| open_second(model, options));
+        let crop_models = second.collect::<Result<Vec<_>, _>>()?;
         let label_attribute = entry.and_then(|entry| entry.label_attribute.clone());
         if label_attribute.is_none() && crop_models.is_empty() {
             return Ok(first);
@@ -175,18 +217,25 @@ fn open_first(
             let file = weights.verified(&options.models_dir)?;
             Ok(Box::new(OnnxDetector::open(detector.clone(), &model.name, &file, head, tuning, options)?))
         }
-        Engine::Crops { .. } => Err(model.unusable("it finds no boxes".to_owned())),
+        Engine::Crops { .. } | Engine::Embeddings { .. } => Err(model.unusable("it finds no boxes".to_owned())),
     }
 }
 
-fn open_crop_model(model: &Model, options: &RuntimeOptions) -> Result<CropModel, OpenError> {
+/// Opens a model that runs on the boxes found.
+fn open_second(model: &Model, options: &RuntimeOptions) -> Result<CropModel, OpenError> {
     model.check_licence(options.allow_noncommercial)?;
-    let Engine::Crops { kind, weights, settings } = &model.engine else {
-        return Err(model.unusable("it does not run on crops".to_owned()));
+    let (head, weights, eligible): (Box<dyn CropHead>, _, _) = match &model.engine {
+        Engine::Crops { kind, weights, settings } => {
+            let head = settings.head(kind).map_err(|cause| model.unusable(cause))?;
+            (head, weights, settings.eligible())
+        }
+        Engine::Embeddings { network, weights, settings } => (Box::new(*network), weights, settings.eligible()),
+        Engine::Boxes { .. } | Engine::Http(_) => {
+            return Err(model.unusable("it does not run on the boxes of another model".to_owned()));
+        }
     };
-    let head = settings.head(kind).map_err(|cause| model.unusable(cause))?;
     let file = weights.verified(&options.models_dir)?;
-    Ok(CropModel::open(&file, head, settings.eligible(), options)?)
+    Ok(CropModel::open(&file, head, eligible, options)?)
 }
 
 /// SHA-256 in lower-case hexadecimal.

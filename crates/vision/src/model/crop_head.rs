@@ -3,8 +3,9 @@
 //!
 //! A kind of network is one line of [`CROP_HEADS`]. Its name is the `kind` of an entry in `models.yaml`.
 
+use super::align::Template;
 use super::head::Outputs;
-use super::prepare::Channels;
+use super::prepare::{Channels, Normalisation};
 use super::vehicle_attributes::VehicleAttributes;
 use super::{DetectError, Findings};
 
@@ -32,10 +33,21 @@ pub fn constructor(kind: &str) -> Option<Constructor> {
     CROP_HEADS.iter().find(|(name, _)| *name == kind).map(|(_, constructor)| *constructor)
 }
 
-/// The input and output format of one kind of network that runs on crops. Its input has a fixed size, to which crops are stretched.
+/// The input and output format of one kind of network that runs on crops. Its input has a fixed size.
 pub trait CropHead: Send {
-    /// Order of the colour planes. Each number is 0 to 255.
+    /// Order of the colour planes.
     fn channels(&self) -> Channels;
+
+    /// How the levels of a colour, 0 to 255, become the numbers of the input; `None` if they are its numbers.
+    fn normalisation(&self) -> Option<Normalisation> {
+        None
+    }
+
+    /// Where the network expects the landmarks of a face, to which crops are aligned. `None` for a network that reads boxes, stretched
+    /// to its input.
+    fn template(&self) -> Option<&Template> {
+        None
+    }
 
     /// Names of the outputs that [`CropHead::add`] reads. They are checked when the model is opened.
     fn outputs(&self) -> &'static [&'static str];

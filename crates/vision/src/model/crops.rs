@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use contracts::Detection;
 
+use super::align::{Alignment, Template};
 use super::crop_head::CropHead;
 use super::network::Network;
 use super::prepare::{Preparer, Region, Size};
@@ -44,13 +45,22 @@ pub struct CropModel {
 }
 
 /// One box of one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Crop {
     /// Index of the image in the batch.
     image: usize,
     /// Index of the detection in the findings of the image.
     detection: usize,
-    region: Region,
+    cut: Cut,
+}
+
+/// What is cut out of an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cut {
+    /// A box, stretched to the input.
+    Stretched(Region),
+    /// A face, aligned to the template.
+    Aligned(Alignment),
 }
 
 impl CropModel {
@@ -76,7 +86,7 @@ impl CropModel {
     /// is tried again.
     pub fn add(&mut self, batch: &[Arc<Image>], outcomes: &mut [Outcome]) {
         let started = Instant::now();
-        let crops = crops(&self.eligible, batch, outcomes);
+        let crops = crops(&self.eligible, self.head.template(), batch, outcomes);
         for group in crops.chunks(self.network.shape().batch.unwrap_or(MAX_CROPS)) {
             if let Err(error) = self.run(group, batch, outcomes) {
                 for crop in group {
@@ -93,10 +103,17 @@ impl CropModel {
         let slots = self.network.slots(group.len());
         self.input.resize(self.size.planes() * slots, 0.0);
         for (crop, planes) in group.iter().zip(self.input.chunks_exact_mut(self.size.planes())) {
-            let pixels = &batch[crop.image].pixels;
-            self.preparer
-                .fill_crop(pixels, crop.region, self.size, self.head.channels(), planes)
-                .map_err(DetectError::Inference)?;
+            let (pixels, channels) = (&batch[crop.image].pixels, self.head.channels());
+            match crop.cut {
+                Cut::Stretched(region) => self
+                    .preparer
+                    .fill_crop(pixels, region, self.size, channels, planes)
+                    .map_err(DetectError::Inference)?,
+                Cut::Aligned(alignment) => alignment.fill(pixels, self.size, channels, planes),
+            }
+            if let Some(normalisation) = self.head.normalisation() {
+                normalisation.apply(planes, channels);
+            }
         }
         let head = &*self.head;
         self.network.run(&self.input, slots, self.size, |outputs| {
@@ -118,8 +135,8 @@ impl CropModel {
     }
 }
 
-/// The eligible boxes of all images.
-fn crops(eligible: &Eligible, batch: &[Arc<Image>], outcomes: &[Outcome]) -> Vec<Crop> {
+/// The eligible boxes of all images, aligned to the template if there is one. A box without landmarks is not eligible then.
+fn crops(eligible: &Eligible, template: Option<&Template>, batch: &[Arc<Image>], outcomes: &[Outcome]) -> Vec<Crop> {
     let mut crops = Vec::new();
     for (image, (outcome, Image { pixels, .. })) in outcomes.iter().zip(batch.iter().map(|image| &**image)).enumerate()
     {
@@ -130,7 +147,11 @@ fn crops(eligible: &Eligible, batch: &[Arc<Image>], outcomes: &[Outcome]) -> Vec
         found.sort_by(|(_, one), (_, other)| other.confidence.total_cmp(&one.confidence));
         let regions = found.into_iter().filter_map(|(detection, found)| {
             let region = eligible.region(found, size)?;
-            Some(Crop { image, detection, region })
+            let cut = match template {
+                Some(template) => Cut::Aligned(Alignment::of(&found.landmarks, template)?),
+                None => Cut::Stretched(region),
+            };
+            Some(Crop { image, detection, cut })
         });
         crops.extend(regions.take(MAX_CROPS_PER_IMAGE));
     }
@@ -184,19 +205,17 @@ mod tests {
             Err(DetectError::Rejected("broken".to_owned())),
             Ok(vec![detection("bus", 30.0)].into()),
         ];
-        let found = crops(&eligible(), &batch, &outcomes);
-        let region = |width, height| Region { left: 1, top: 2, size: Size { width, height } };
-        let expected = [
-            Crop { image: 0, detection: 1, region: region(8, 8) },
-            Crop { image: 2, detection: 0, region: region(19, 18) },
-        ];
+        let found = crops(&eligible(), None, &batch, &outcomes);
+        let region = |width, height| Cut::Stretched(Region { left: 1, top: 2, size: Size { width, height } });
+        let expected =
+            [Crop { image: 0, detection: 1, cut: region(8, 8) }, Crop { image: 2, detection: 0, cut: region(19, 18) }];
         assert_eq!(found, expected);
     }
 
     #[test]
     fn an_image_with_thousands_of_boxes_has_few_crops() {
         let many = Findings::from(vec![detection("car", 8.0); 5_000]);
-        let found = crops(&eligible(), &[image(20, 20), image(20, 20)], &[Ok(many.clone()), Ok(many)]);
+        let found = crops(&eligible(), None, &[image(20, 20), image(20, 20)], &[Ok(many.clone()), Ok(many)]);
         assert_eq!(found.len(), 2 * MAX_CROPS_PER_IMAGE);
         assert_eq!(found.last().map(|crop| crop.detection), Some(MAX_CROPS_PER_IMAGE - 1));
     }

@@ -32,7 +32,7 @@ pub enum Channels {
 
 impl Channels {
     /// The colour of each plane, as its index in a pixel of red, green and blue.
-    fn colours(self) -> [usize; 3] {
+    pub(super) fn colours(self) -> [usize; 3] {
         match self {
             Self::Rgb => [0, 1, 2],
             Self::Bgr => [2, 1, 0],

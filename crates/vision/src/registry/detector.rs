@@ -6,7 +6,7 @@ use contracts::AttributeName;
 use serde::{Deserialize, Deserializer};
 use serde_yaml_ng::Value;
 
-use super::Registry;
+use super::{Model, Registry, Role};
 
 /// One detector. The name is its key in the document.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +23,9 @@ pub struct DetectorEntry {
     /// Names of models that run on the crops of the boxes found. The detector works without those whose files are missing.
     #[serde(default)]
     pub crop_models: Vec<String>,
+    /// Names of models that make embeddings of the faces found, the preferred one first. They run only where embeddings are asked for.
+    #[serde(default)]
+    pub embedding_models: Vec<String>,
 }
 
 impl<'de> Deserialize<'de> for DetectorEntry {
@@ -36,14 +39,10 @@ impl<'de> Deserialize<'de> for DetectorEntry {
 }
 
 impl DetectorEntry {
-    /// Checks that its models exist and report its classes.
+    /// Checks that its models exist, are in the right list, and report its classes.
     pub(super) fn check(&self, registry: &Registry) -> Result<(), String> {
         for name in &self.models {
-            let model = registry.model(name).ok_or_else(|| format!("names the unknown model `{name}`"))?;
-            if model.runs_on_crops() {
-                return Err(format!("names `{name}` among its models, but that runs on crops: put it in crop_models"));
-            }
-            let labels = model.labels();
+            let labels = expect(registry, name, Role::Boxes)?.labels();
             if !self.classes.is_empty() && labels.is_none() {
                 return Err(format!("has classes, but the labels of its model `{name}` are not known"));
             }
@@ -52,12 +51,21 @@ impl DetectorEntry {
                 return Err(format!("has the class `{unknown}`, which is no label of its model `{name}`"));
             }
         }
-        for name in &self.crop_models {
-            let model = registry.model(name).ok_or_else(|| format!("names the unknown crop model `{name}`"))?;
-            if !model.runs_on_crops() {
-                return Err(format!("names `{name}` among its crop models, but that finds boxes: put it in models"));
+        for (names, role) in [(&self.crop_models, Role::Crops), (&self.embedding_models, Role::Embeddings)] {
+            for name in names {
+                expect(registry, name, role)?;
             }
         }
         Ok(())
     }
+}
+
+/// The model of that name, if it has that role.
+fn expect<'a>(registry: &'a Registry, name: &str, role: Role) -> Result<&'a Model, String> {
+    let model = registry.model(name).ok_or_else(|| format!("names the unknown model `{name}` in {}", role.list()))?;
+    if model.role() == role {
+        return Ok(model);
+    }
+    let (does, list) = (model.role().does(), model.role().list());
+    Err(format!("names `{name}` in {}, but that {does}: put it in {list}", role.list()))
 }

@@ -11,6 +11,7 @@ use super::rewrite::Rewrite;
 use super::sha256;
 use crate::model::crop_head::{self, CROP_HEADS, CropHead, Values};
 use crate::model::crops::Eligible;
+use crate::model::embedding::{self, EMBEDDINGS, FaceEmbedding};
 use crate::model::head::{self, HEADS, Head};
 use crate::model::http::HttpEngine;
 use crate::model::onnx::Tuning;
@@ -35,6 +36,37 @@ pub struct Model {
     pub engine: Engine,
 }
 
+/// What a model is for, which decides in which list of a detector it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It finds boxes: `models`.
+    Boxes,
+    /// It runs on the crops of boxes: `crop_models`.
+    Crops,
+    /// It makes embeddings of faces: `embedding_models`.
+    Embeddings,
+}
+
+impl Role {
+    /// What a model of this role does, for messages.
+    pub(super) fn does(self) -> &'static str {
+        match self {
+            Self::Boxes => "finds boxes",
+            Self::Crops => "runs on crops",
+            Self::Embeddings => "makes embeddings",
+        }
+    }
+
+    /// The list of a detector for it.
+    pub(super) fn list(self) -> &'static str {
+        match self {
+            Self::Boxes => "models",
+            Self::Crops => "crop_models",
+            Self::Embeddings => "embedding_models",
+        }
+    }
+}
+
 /// How a model runs.
 #[derive(Debug, Clone)]
 pub enum Engine {
@@ -55,6 +87,15 @@ pub enum Engine {
         weights: Weights,
         /// Its settings.
         settings: CropSettings,
+    },
+    /// Turns the faces that were found into embeddings, in this process by ONNX Runtime.
+    Embeddings {
+        /// The network.
+        network: FaceEmbedding,
+        /// The file.
+        weights: Weights,
+        /// Its settings.
+        settings: EmbeddingSettings,
     },
     /// Finds boxes in another process, behind HTTP.
     Http(HttpEngine),
@@ -115,6 +156,20 @@ pub struct CropSettings {
     pub smallest_side: u32,
 }
 
+/// Settings of a model that makes embeddings of faces.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingSettings {
+    /// Minimum width and height of a face in pixels. A smaller one has no embedding.
+    pub smallest_side: u32,
+}
+
+impl EmbeddingSettings {
+    pub(super) fn eligible(&self) -> Eligible {
+        Eligible { labels: Vec::new(), smallest_side: self.smallest_side }
+    }
+}
+
 /// A source of a model file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -154,14 +209,20 @@ impl Model {
     /// The model's file; `None` for an engine behind HTTP.
     pub fn weights(&self) -> Option<&Weights> {
         match &self.engine {
-            Engine::Boxes { weights, .. } | Engine::Crops { weights, .. } => Some(weights),
+            Engine::Boxes { weights, .. } | Engine::Crops { weights, .. } | Engine::Embeddings { weights, .. } => {
+                Some(weights)
+            }
             Engine::Http(_) => None,
         }
     }
 
-    /// Whether it runs on the crops of boxes and finds none itself.
-    pub fn runs_on_crops(&self) -> bool {
-        matches!(self.engine, Engine::Crops { .. })
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        match self.engine {
+            Engine::Boxes { .. } | Engine::Http(_) => Role::Boxes,
+            Engine::Crops { .. } => Role::Crops,
+            Engine::Embeddings { .. } => Role::Embeddings,
+        }
     }
 
     /// The labels that it can report; `None` if they are not known before it runs.
@@ -169,7 +230,7 @@ impl Model {
         match &self.engine {
             Engine::Boxes { settings, .. } if settings.labels.is_empty() => Some(vec![self.task.clone()]),
             Engine::Boxes { settings, .. } => Some(settings.labels.clone()),
-            Engine::Crops { .. } | Engine::Http(_) => None,
+            Engine::Crops { .. } | Engine::Embeddings { .. } | Engine::Http(_) => None,
         }
     }
 
@@ -211,6 +272,7 @@ impl Model {
                 settings.check()?;
                 settings.head(kind).map(drop)
             }
+            Engine::Embeddings { weights, .. } => weights.check(),
         }
     }
 }
@@ -332,9 +394,11 @@ impl<'de> Deserialize<'de> for Engine {
             read(weights).and_then(|weights| Ok(Self::Boxes { kind, weights, settings: read(settings)? }))
         } else if crop_head::constructor(&kind).is_some() {
             read(weights).and_then(|weights| Ok(Self::Crops { kind, weights, settings: read(settings)? }))
+        } else if let Some(network) = embedding::of_kind(&kind) {
+            read(weights).and_then(|weights| Ok(Self::Embeddings { network, weights, settings: read(settings)? }))
         } else {
-            let heads = HEADS.iter().map(|(name, _)| *name);
-            let known: Vec<&str> = heads.chain(CROP_HEADS.iter().map(|(name, _)| *name)).collect();
+            let heads = HEADS.iter().map(|(name, _)| *name).chain(CROP_HEADS.iter().map(|(name, _)| *name));
+            let known: Vec<&str> = heads.chain(EMBEDDINGS.iter().map(|(name, _)| *name)).collect();
             return Err(D::Error::custom(format!("unknown kind `{kind}`, expected {} or http", known.join(", "))));
         };
         engine.map_err(D::Error::custom)

@@ -40,6 +40,20 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// None of the detector's embedding models is in the folder.
+    #[error(
+        "SIGHTLINE_MODELS_DIR: {} has no embedding model for the detector `{detector}` ({models}): run `sightline models \
+         pull NAME`",
+        dir.display()
+    )]
+    NoEmbeddingModel {
+        /// The detector.
+        detector: DetectorName,
+        /// Names and files of its embedding models.
+        models: String,
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The file's hash differs from the one in models.yaml.
     #[error(
         "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use contracts::Detection;
 use vision::media::{self, DecodeLimits};
 use vision::model::{Detector, Image, Outcome};
-use vision::registry::Registry;
+use vision::registry::{Model, Registry};
 use vision::runtime::{ExecutionProvider, RuntimeOptions};
 
 /// The samples and models folders; prints what is missing.
@@ -39,13 +39,19 @@ fn detector(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>>
     detector_of(&Registry::built_in().unwrap(), test, models, model)
 }
 
-fn detector_of(registry: &Registry, test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+/// The model, if its file is there; otherwise prints that it is missing.
+fn installed<'a>(registry: &'a Registry, test: &str, models: &Path, model: &str) -> Option<&'a Model> {
     let model = registry.model(model).unwrap();
     let file = models.join(&model.weights().unwrap().file);
     if !file.exists() {
         println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no {}", file.display());
         return None;
     }
+    Some(model)
+}
+
+fn detector_of(registry: &Registry, test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+    let model = installed(registry, test, models, model)?;
     Some(registry.open_model(&model.task.parse().unwrap(), model, &options(models)).unwrap())
 }
 
@@ -308,4 +314,51 @@ fn a_missing_gpu_ends_the_start() {
         let start = format!("SIGHTLINE_EXECUTION_PROVIDER={}", provider.setting());
         assert!(error.starts_with(&start) && !error.contains('\n'), "{error}");
     }
+}
+
+/// The embedding of the only face of a photograph, among one batch of all photographs.
+fn only_embeddings(registry: &Registry, samples: &Path, models: &Path, model: &Model, files: &[&str]) -> Vec<Vec<f32>> {
+    let mut detector = registry.open_with_embeddings(&"face".parse().unwrap(), model, &options(models)).unwrap();
+    let batch: Vec<_> = files.iter().map(|file| image(&samples.join(file))).collect();
+    let outcomes = detector.detect(&batch).into_iter().map(Outcome::unwrap);
+    outcomes.map(|found| found.embeddings.into_values().next().unwrap()).collect()
+}
+
+#[test]
+fn embeddings_of_one_person_are_closer_than_those_of_two() {
+    let test = "embeddings_of_one_person_are_closer_than_those_of_two";
+    let Some((samples, models)) = folders(test) else { return };
+    let photographs: Vec<&str> = PEOPLE.iter().filter(|(_, faces)| *faces == 1).map(|(file, _)| *file).collect();
+    let person = |file: &str| file.trim_start_matches("faces/").split('_').next().map(str::to_owned);
+    let registry = Registry::built_in().unwrap();
+    if installed(&registry, test, &models, "yunet_n").is_none() {
+        return;
+    }
+    // The thresholds of 1 false match in 1,000 pairs: docs/MODELS.md.
+    for (model, threshold) in [("mobilefacenet_128d", 0.339), ("face_reid_0095", 0.352)] {
+        let Some(model) = installed(&registry, test, &models, model) else { continue };
+        let embeddings = only_embeddings(&registry, &samples, &models, model, &photographs);
+        for (index, one) in embeddings.iter().enumerate() {
+            assert!((one.iter().map(|number| number * number).sum::<f32>() - 1.0).abs() < 1e-5);
+            for (offset, other) in embeddings[index + 1..].iter().enumerate() {
+                let similarity: f32 = one.iter().zip(other).map(|(a, b)| a * b).sum();
+                let (first, second) = (photographs[index], photographs[index + 1 + offset]);
+                assert_eq!(
+                    similarity >= threshold,
+                    person(first) == person(second),
+                    "{}: {first} {second}: {similarity}",
+                    model.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn only_a_detector_that_is_opened_with_embeddings_makes_them() {
+    let test = "only_a_detector_that_is_opened_with_embeddings_makes_them";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
+    let found = yunet.detect(&[image(&samples.join("faces/obama_a.jpg"))]).remove(0).unwrap();
+    assert_eq!((found.detections.len(), found.embeddings.len()), (1, 0));
 }

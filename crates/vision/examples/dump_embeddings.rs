@@ -1,0 +1,54 @@
+//! Writes faces with their aligned crops and embeddings to files, for comparison with other implementations:
+//! `cargo run --release -p vision --example dump_embeddings -- MODELS_DIR OUT EMBEDDING_MODEL FILE...`
+//!
+//! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` contains, by file name, the size of the
+//! image and its faces, each with its box, landmarks, embedding, and the file name of its aligned crop: three colour planes of 32-bit
+//! numbers in the byte order of this machine, levels from 0 to 255. `tests/reference/` and the script for pairs of faces read them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Map, json};
+use vision::media::{self, DecodeLimits};
+use vision::model::Image;
+use vision::registry::{Engine, Registry};
+use vision::runtime::RuntimeOptions;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let models_dir = arguments.next().context("name the models folder")?;
+    let out = arguments.next().context("name the folder to write to")?;
+    let name = arguments.next().context("name the embedding model")?;
+    let registry = Registry::built_in()?;
+    let model = registry.model(&name).with_context(|| format!("there is no model {name}"))?;
+    let Engine::Embeddings { network, .. } = &model.engine else { anyhow::bail!("{name} makes no embeddings") };
+    let options = RuntimeOptions::cpu(models_dir);
+    let mut detector = registry.open_with_embeddings(&"face".parse()?, model, &options)?;
+    let mut report = Map::new();
+    for path in arguments {
+        let encoded = std::fs::read(&path).with_context(|| path.clone())?;
+        let media_type = media::probe(&encoded)?.format.media_type();
+        let pixels = media::decode(&encoded, &DecodeLimits::default()).with_context(|| path.clone())?;
+        let file = Path::new(&path).file_name().context("not a file")?.to_string_lossy().into_owned();
+        std::fs::write(Path::new(&out).join(format!("{file}.rgb")), pixels.rgb())?;
+        let image = Arc::new(Image { pixels, encoded: encoded.into(), media_type });
+        let found = detector.detect(&[Arc::clone(&image)]).remove(0)?;
+        let mut faces = Vec::new();
+        for (index, face) in found.detections.iter().enumerate() {
+            let Some(embedding) = found.embeddings.get(&index) else { continue };
+            let planes =
+                network.aligned(&image.pixels, &face.landmarks).context("a face with an embedding is aligned")?;
+            let crop = format!("{file}.{name}.{index}.f32");
+            let bytes: Vec<u8> = planes.iter().flat_map(|level| level.to_ne_bytes()).collect();
+            std::fs::write(Path::new(&out).join(&crop), bytes)?;
+            let fields =
+                json!({ "box": face.bounds, "landmarks": face.landmarks, "embedding": embedding, "crop": crop });
+            faces.push(fields);
+        }
+        let (width, height) = (image.pixels.width(), image.pixels.height());
+        report.insert(file, json!({ "width": width, "height": height, "faces": faces }));
+    }
+    std::fs::write(Path::new(&out).join(format!("{name}.json")), serde_json::to_vec(&report)?)?;
+    Ok(())
+}
