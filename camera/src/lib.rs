@@ -11,8 +11,8 @@
 //!
 //! Guarantees: a process that crashes or hangs takes no other camera with it. A live source is opened again without end. Capture times of a
 //! stream never go backwards. The certificate of a camera is checked unless that is turned off. The frames of a file have the same keys
-//! each time, so that a half-sent file that is sent again makes no frame twice. No credential is in a log line, an error, a reported state
-//! or the list of processes.
+//! each time, so that a half-sent file that is sent again makes no frame twice. The credentials of a camera go to no other
+//! host. None is in a log line, an error, a reported state or the list of processes.
 //!
 //! This is the only crate that links FFmpeg (`docs/decisions/ffmpeg.md`), and a program of its own: the command runs without it.
 

@@ -2,8 +2,8 @@
 //!
 //! The process gets its source on standard input, and so neither its arguments nor its environment have a credential: of this process's
 //! environment it gets only few variables. It reports its state each second on standard output. A process that ends is
-//! started again, with growing pauses; one that reports nothing for half a minute, or without end, is killed. A recording that fails is not tried again. The
-//! end of standard input stops the process, also if this one was killed.
+//! started again, with growing pauses; one that reports nothing for half a minute, or without end, is killed. A recording that
+//! fails is not tried again. The end of standard input stops the process, also if this one was killed.
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
