@@ -392,6 +392,9 @@ fn progress(files: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} frames, {rate}, {eta} left");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     // The library's own rate has four decimals.
-    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| drop(write!(text, "{:.1}/s", state.per_sec()));
+    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // A text has room for it.
+        let _ = write!(text, "{:.1}/s", state.per_sec());
+    };
     ProgressBar::new(files as u64).with_style(style.with_key("rate", rate))
 }
