@@ -2,16 +2,12 @@
 #![expect(unsafe_code, reason = "intrinsics that load from memory take pointers")]
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_and_si256, _mm256_load_si256, _mm256_madd_epi16,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_srli_epi16, _mm256_storeu_si256,
-    _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_storeu_si512,
+    __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_load_si256, _mm256_madd_epi16, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_srli_epi16, _mm256_storeu_si256, _mm512_add_epi32,
+    _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
 use super::{DEPTH, LANES, Line};
-
-/// How far ahead codes are fetched, in bytes. The scan waits for memory, not for its multiplications; this saves a twentieth.
-const AHEAD: usize = 2048;
 
 /// One multiplication for a line. Four sums are independent, because each instruction waits five cycles for the one before it.
 #[target_feature(enable = "avx512f,avx512vnni")]
@@ -23,11 +19,8 @@ pub(super) fn avx512(lines: &[Line], query: &[[i8; DEPTH]], sums: &mut [[i32; LA
         let (fours, last) = block.as_chunks::<4>();
         for (lines, numbers) in fours.iter().zip(query) {
             for part in 0..4 {
-                let line = lines[part].0.as_ptr();
-                // A hint, which reads nothing; it may name any address.
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
                 // SAFETY: a line has 64 bytes and is aligned to 64.
-                let codes = unsafe { _mm512_load_si512(line.cast()) };
+                let codes = unsafe { _mm512_load_si512(lines[part].0.as_ptr().cast()) };
                 parts[part] = _mm512_dpbusd_epi32(parts[part], codes, _mm512_set1_epi32(as_i32(numbers[part])));
             }
         }
