@@ -33,7 +33,10 @@ impl FrameProcessor {
             Ok(Analysis { width, height, findings, image_key }) => findings
                 .into_iter()
                 .map(|findings| match findings {
-                    Ok(Findings { detections }) => Outcome::Ok { width, height, detections, image: image_key.clone() },
+                    // Embeddings identify people: they are on no topic and in no document.
+                    Ok(Findings { detections, embeddings: _ }) => {
+                        Outcome::Ok { width, height, detections, image: image_key.clone() }
+                    }
                     Err(failure) => failed(failure),
                 })
                 .collect(),
