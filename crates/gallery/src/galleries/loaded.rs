@@ -49,7 +49,7 @@ impl Loaded {
             };
             let empty = Content { codes: Codes::new(dimensions), position: Position::START, reservation };
             match read_pages(shared, key, empty).await? {
-                Pages::Complete(content) => return Ok(Some(Self { content: Arc::new(RwLock::new(content)) })),
+                Pages::Complete(content) => return Ok(Some(Self { content: Arc::new(RwLock::new(*content)) })),
                 Pages::TooLarge => return Ok(None),
                 Pages::Expired => {}
             }
@@ -141,7 +141,7 @@ impl Codes {
 }
 
 enum Pages {
-    Complete(Content),
+    Complete(Box<Content>),
     Expired,
     TooLarge,
 }
@@ -167,7 +167,7 @@ async fn read_pages(shared: &Shared, key: &GalleryKey, mut content: Content) -> 
             return Ok(Pages::TooLarge);
         }
         if complete {
-            return Ok(Pages::Complete(content));
+            return Ok(Pages::Complete(Box::new(content)));
         }
     }
 }

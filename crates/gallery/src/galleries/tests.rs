@@ -124,11 +124,15 @@ async fn each_search_sees_every_change_before_it() {
 
 #[tokio::test]
 async fn many_changes_are_read_anew() {
-    let (store, galleries) = filled(faces(0..10), BIG).await;
-    assert!(is_found(&galleries, 3).await);
-    store.inner.put(&key("a"), faces(10..11_000)).await;
-    assert!(is_found(&galleries, 10_999).await && is_found(&galleries, 3).await);
-    assert_eq!(store.reads(), 2);
+    // In the second bound there is no room for both the old content and the new.
+    for bound in [BIG, Codes::estimate(12_000, DIMENSIONS)] {
+        let (store, galleries) = filled(faces(0..11_000), bound).await;
+        assert!(is_found(&galleries, 3).await);
+        store.inner.put(&key("a"), faces(500..11_500)).await;
+        assert!(is_found(&galleries, 11_499).await && is_found(&galleries, 3).await);
+        assert_eq!(store.reads(), 2);
+        assert_eq!(store.searches.load(Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test]
