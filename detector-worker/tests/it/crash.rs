@@ -67,10 +67,11 @@ impl Drop for ChildProcess {
     }
 }
 
+/// Its errors are shown, because an end for another reason than the crash must be told apart.
 fn start_child(folder: &Path) -> ChildProcess {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "crash::child", "--nocapture"]).env(FOLDER, folder);
-    ChildProcess(child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    ChildProcess(child.stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// Publishes images of these widths, each in its own stream, and closes the bus.

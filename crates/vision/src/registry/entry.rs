@@ -72,7 +72,7 @@ impl Role {
 pub enum Engine {
     /// Finds boxes, in this process by ONNX Runtime.
     Boxes {
-        /// The kind of network, a name in [`HEADS`].
+        /// The kind of network, such as `yunet`.
         kind: String,
         /// The file.
         weights: Weights,
@@ -81,7 +81,7 @@ pub enum Engine {
     },
     /// Runs on the crops of boxes, in this process by ONNX Runtime.
     Crops {
-        /// The kind of network, a name in [`CROP_HEADS`].
+        /// The kind of network, such as `vehicle_attributes`.
         kind: String,
         /// The file.
         weights: Weights,
