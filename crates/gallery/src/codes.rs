@@ -11,7 +11,7 @@ use contracts::{SubjectId, VectorId};
 
 use crate::embedding::{Embedding, EmbeddingError, similarity};
 use crate::scan::{DEPTH, LANES, Line};
-use crate::seam::{StoredVector, VectorKind};
+use crate::stored_vector::{StoredVector, VectorKind};
 use quantised::Quantised;
 
 pub use search::{Found, Match};

@@ -29,6 +29,7 @@ mod galleries;
 pub mod memory;
 mod scan;
 mod seam;
+mod stored_vector;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
@@ -37,6 +38,5 @@ pub use codes::{Codes, Found, Match};
 pub use decision::{Identity, Look, decide};
 pub use embedding::{Embedding, EmbeddingError, MAX_DIMENSIONS};
 pub use galleries::{Answer, Galleries};
-pub use seam::{
-    Change, Changes, GalleryError, GalleryKey, GalleryState, Position, StoredVector, VectorKind, VectorStore,
-};
+pub use seam::{Change, Changes, GalleryError, GalleryKey, GalleryState, Position, VectorStore};
+pub use stored_vector::{StoredVector, VectorKind};

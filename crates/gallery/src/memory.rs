@@ -8,9 +8,8 @@ use contracts::{SubjectId, VectorId};
 
 use crate::codes::{Codes, Match};
 use crate::embedding::Embedding;
-use crate::seam::{
-    Change, Changes, GalleryError, GalleryKey, GalleryState, Position, StoredVector, VectorKind, VectorStore,
-};
+use crate::seam::{Change, Changes, GalleryError, GalleryKey, GalleryState, Position, VectorStore};
+use crate::stored_vector::{StoredVector, VectorKind};
 use crate::suite::Writer;
 
 /// Vectors in memory.

@@ -1,10 +1,11 @@
 //! The seam: what the matching needs from a store of vectors, and its types.
 
 use async_trait::async_trait;
-use contracts::{SubjectId, TenantId, VectorId};
+use contracts::{TenantId, VectorId};
 
 use crate::codes::Match;
 use crate::embedding::Embedding;
+use crate::stored_vector::StoredVector;
 
 /// The vectors of one tenant for one model. Vectors of different models are never compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,28 +14,6 @@ pub struct GalleryKey {
     pub tenant: TenantId,
     /// Name of the model that computed the vectors, such as `mobilefacenet_128d`.
     pub model: String,
-}
-
-/// What a vector says about its subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VectorKind {
-    /// It is a face of the subject.
-    Enrolled,
-    /// It is a face that was taken for the subject and is not ("not this person").
-    Negative,
-}
-
-/// A vector as it is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredVector {
-    /// Its id.
-    pub id: VectorId,
-    /// Whose face it is, or is not.
-    pub subject: SubjectId,
-    /// Which of the two.
-    pub kind: VectorKind,
-    /// The vector.
-    pub embedding: Embedding,
 }
 
 /// The state of a gallery.

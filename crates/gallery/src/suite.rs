@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::codes::{Codes, Match};
 use crate::embedding::Embedding;
-use crate::seam::{Change, Changes, GalleryKey, GalleryState, Position, StoredVector, VectorKind, VectorStore};
+use crate::seam::{Change, Changes, GalleryKey, GalleryState, Position, VectorStore};
+use crate::stored_vector::{StoredVector, VectorKind};
 
 /// How the suite writes to the store that it checks. Each call is one transaction and one change of the gallery's version.
 #[async_trait]

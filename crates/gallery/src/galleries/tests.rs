@@ -5,7 +5,8 @@ use tokio::sync::RwLock;
 
 use super::*;
 use crate::memory::MemoryVectors;
-use crate::seam::{Changes, GalleryState, Position, StoredVector, VectorKind};
+use crate::seam::{Changes, GalleryState, Position};
+use crate::stored_vector::{StoredVector, VectorKind};
 use crate::suite::{DIMENSIONS, Writer, face, key, subject};
 use crate::{Identity, decide};
 

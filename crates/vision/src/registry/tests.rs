@@ -84,7 +84,7 @@ fn a_noncommercial_licence_needs_the_setting() {
 
 #[test]
 fn invalid_documents_are_refused_with_the_file() {
-    let text = BUILT_IN.replace("face: [yunet_n", "face: [yunet_x");
+    let text = BUILT_IN.replace("models: [yunet_n", "models: [yunet_x");
     assert!(Registry::parse("mine.yaml", &text).unwrap_err().to_string().contains("mine.yaml"));
     for (from, to) in [
         ("threshold: 0.6", "threshold: 60"),
@@ -102,7 +102,11 @@ fn invalid_documents_are_refused_with_the_file() {
         ("label_attribute:", "attribute:"),
         ("crop_models: [vehicle_attributes_0039]", "crop_models: [yolox_nano]"),
         ("crop_models: [vehicle_attributes_0039]", "crop_models: [unicorn]"),
-        ("face: [yunet_n", "face: [vehicle_attributes_0039"),
+        ("models: [yunet_n", "models: [vehicle_attributes_0039"),
+        ("models: [yunet_n", "models: [mobilefacenet_128d"),
+        ("embedding_models: [face_reid_0095", "embedding_models: [yunet_n"),
+        ("embedding_models: [face_reid_0095", "embedding_models: [unicorn"),
+        ("smallest_side: 20", "threshold: 0.2"),
         ("labels: [white, gray,", "labels: [white,"),
         ("file: yolox_nano_416.onnx", "file: ../yolox_nano_416.onnx"),
     ] {
@@ -227,4 +231,20 @@ async fn pulling_an_unknown_model_names_it() {
     let error =
         Registry::built_in().unwrap().pull(folder.path(), &[], &["unicorn".to_owned()], false).await.unwrap_err();
     assert!(error.to_string().contains("`unicorn`"), "{error}");
+}
+
+#[test]
+fn the_first_embedding_model_that_is_there_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::built_in().unwrap();
+    let chosen = |detector: &str| registry.embedding_model(&detector.parse().unwrap(), folder.path());
+    let error = chosen("face").unwrap_err().to_string();
+    for part in ["face_reid_0095 (face_reid_0095.onnx) or mobilefacenet_128d (", "sightline models pull"] {
+        assert!(error.contains(part), "{error}");
+    }
+    std::fs::write(folder.path().join("mobilefacenet_128d_batch.onnx"), "").unwrap();
+    assert_eq!(chosen("face").unwrap().name, "mobilefacenet_128d");
+    std::fs::write(folder.path().join("face_reid_0095.onnx"), "").unwrap();
+    assert_eq!(chosen("face").unwrap().name, "face_reid_0095");
+    assert!(chosen("vehicle").is_err());
 }
