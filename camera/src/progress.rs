@@ -29,16 +29,22 @@ static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// Shows how far a source is, until `ended`.
 pub async fn show(source: SourceConfig, status: Arc<Status>, ended: CancellationToken) {
     let is_terminal = std::io::stderr().is_terminal();
+    let begun = Instant::now();
+    // Elsewhere nothing is opened for a source that ends before the first line.
+    if !is_terminal && ended.run_until_cancelled(tokio::time::sleep(LINE_PERIOD)).await.is_none() {
+        return;
+    }
     let (counted, stop) = (source.clone(), ended.clone());
     // A file that cannot be read has no number of frames; the error is that of the reader.
     let total = tokio::task::spawn_blocking(move || frames(&counted, stop)).await.ok().flatten();
-    let mut progress = Progress { total, is_live: is_live(&source), begun: Instant::now(), samples: VecDeque::new() };
+    let mut progress = Progress { total, is_live: is_live(&source), begun, samples: VecDeque::from([(begun, 0)]) };
     if is_terminal {
         return progress.show_on_terminal(&status, &ended).await;
     }
     let name = redact(source.url.expose());
-    while ended.run_until_cancelled(tokio::time::sleep(LINE_PERIOD)).await.is_some() {
+    while !ended.is_cancelled() {
         error_line(one_line(&format_args!("{name}: {}", progress.line(&status.snapshot(), Instant::now()))));
+        let _ = ended.run_until_cancelled(tokio::time::sleep(LINE_PERIOD)).await;
     }
 }
 

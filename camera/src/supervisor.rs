@@ -115,14 +115,16 @@ async fn run_once(
     let keep = |now: Snapshot| {
         *last.lock().unwrap_or_else(PoisonError::into_inner) = counted(now, before, is_recording);
     };
-    if let Some(Err(fault)) = stop.run_until_cancelled(listen(&mut lines, keep)).await {
+    if let Some(Err(fault)) = stop.run_until_cancelled(listen(&mut lines, SILENCE, keep)).await {
         child.kill().await?;
         anyhow::bail!("its process {fault}, and was killed");
     }
     drop(input);
     // It tells its last counts on the way out.
     let ending = async {
-        listen(&mut lines, keep).await.map_err(|fault| anyhow::anyhow!("its process {fault}, and was killed"))?;
+        listen(&mut lines, SILENCE, keep)
+            .await
+            .map_err(|fault| anyhow::anyhow!("its process {fault}, and was killed"))?;
         Ok(child.wait().await?)
     };
     let ended = tokio::time::timeout(GRACE, ending).await;
@@ -176,10 +178,15 @@ fn start(source: &SourceConfig) -> anyhow::Result<Child> {
 /// Hands over each state that the process reports, until its end.
 ///
 /// # Errors
-/// When it falls silent, or does not report as it should: it may have been taken over by what a camera sent.
-async fn listen(lines: &mut Lines<impl AsyncBufRead + Unpin>, keep: impl Fn(Snapshot)) -> Result<(), &'static str> {
+/// When it reports no state for `silence`, or a line without end: it may have been taken over by what a camera sent.
+async fn listen(
+    lines: &mut Lines<impl AsyncBufRead + Unpin>,
+    silence: Duration,
+    keep: impl Fn(Snapshot),
+) -> Result<(), &'static str> {
+    let mut deadline = tokio::time::Instant::now() + silence;
     loop {
-        let line = match tokio::time::timeout(SILENCE, lines.next()).await {
+        let line = match tokio::time::timeout_at(deadline, lines.next()).await {
             Err(_) => return Err("hung"),
             Ok(Err(_)) => return Err("reported without end"),
             Ok(Ok(None)) => return Ok(()),
@@ -189,6 +196,7 @@ async fn listen(lines: &mut Lines<impl AsyncBufRead + Unpin>, keep: impl Fn(Snap
             && is_possible(&snapshot)
         {
             keep(snapshot);
+            deadline = tokio::time::Instant::now() + silence;
         }
     }
 }
@@ -222,12 +230,25 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_reports_without_end_is_a_crash() {
         let endless = BufReader::new(tokio::io::repeat(b'x'));
-        assert_eq!(listen(&mut Lines::new(endless), |_| ()).await, Err("reported without end"));
+        assert_eq!(listen(&mut Lines::new(endless), SILENCE, |_| ()).await, Err("reported without end"));
         let line = |counts: &Snapshot| serde_json::to_string(counts).unwrap();
         let text =
             format!("{}\nnonsense\n{}\n{}\n", line(&counts(1, 0)), line(&counts(1 << 60, 0)), line(&counts(2, 0)));
         let kept = RefCell::new(Vec::new());
-        let heard = listen(&mut Lines::new(text.as_bytes()), |now| kept.borrow_mut().push(now.frames_sent)).await;
+        let heard =
+            listen(&mut Lines::new(text.as_bytes()), SILENCE, |now| kept.borrow_mut().push(now.frames_sent)).await;
         assert_eq!((heard, kept.into_inner()), (Ok(()), vec![1, 2]));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_reports_only_nonsense_is_silent() {
+        let (mut output, input) = tokio::io::duplex(64);
+        let silence = Duration::from_millis(200);
+        tokio::spawn(async move {
+            while output.write_all(b"nonsense\n").await.is_ok() {
+                tokio::time::sleep(silence / 10).await;
+            }
+        });
+        assert_eq!(listen(&mut Lines::new(BufReader::new(input)), silence, |_| ()).await, Err("hung"));
     }
 }

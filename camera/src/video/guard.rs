@@ -49,13 +49,19 @@ impl Guard {
         Self { watch, origins, has_begun, opened, refused: Mutex::default(), failure: OnceLock::new() }
     }
 
-    /// Whether FFmpeg must stop. It asks while it waits and before it sends, with the address that it has been sent to.
-    pub fn interrupts(&self, url: &CStr) -> bool {
+    /// Whether [`Self::interrupts`] needs the address that FFmpeg has been sent to.
+    pub const fn checks_address(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    /// Whether FFmpeg must stop. It asks while it waits and before it sends. `url` is where it has been sent to, if that is checked; it is
+    /// empty after a redirect without an address, which FFmpeg follows to this machine.
+    pub fn interrupts(&self, url: Option<&CStr>) -> bool {
         let is_late = self.watch.interrupts();
-        if !self.origins.is_empty() && !url.is_empty() && !self.may_go_to(&url.to_string_lossy()) {
-            let shown: String = one_line(&redact(&url.to_string_lossy())).chars().take(SHOWN).collect();
+        if let Some(url) = url.map(CStr::to_string_lossy).filter(|url| !self.may_go_to(url)) {
+            let shown: String = one_line(&redact(&url)).chars().take(SHOWN).collect();
             self.stop(Failure::Other(format!(
-                "it redirects to {shown}, which does not get the password: if it may, make it the url of the source"
+                "it redirects to another server, {shown:?}: if that is right, make it the url of the source"
             )));
         }
         is_late || self.failure.get().is_some()
@@ -136,7 +142,8 @@ mod tests {
         let live = LiveUrl::new(url, None, None, Tls { verify: true, ca_file: None }).unwrap();
         let live = if url.starts_with("rtsps") { live.through(7000) } else { live };
         let guard = Guard::new(&Address::Live(live), Arc::new(Watch::new(CancellationToken::new())));
-        assert_eq!(guard.interrupts(&CString::new(now).unwrap()), guard.failure().is_some());
+        let now = CString::new(now).unwrap();
+        assert_eq!(guard.interrupts(guard.checks_address().then_some(&*now)), guard.failure().is_some());
         guard.failure()
     }
 
@@ -155,9 +162,10 @@ mod tests {
             "rtsps://gate/live",
             "satip://gate/live",
             "rtsp:gate/live",
+            "",
         ] {
             let Some(Failure::Other(told)) = stopped_at(plain, now) else { panic!("{now}") };
-            assert!(told.contains("does not get the password"), "{told}");
+            assert!(told.contains("another server"), "{told}");
         }
         // Through a port of this machine, the camera is no other host than that port.
         assert_eq!(stopped_at("rtsps://gate/live", "rtsp://127.0.0.1:7000/live"), None);

@@ -155,6 +155,7 @@ impl Input {
         self.decoder.flush();
         // What was read before is read again.
         (self.skipped_before_key, self.damaged, self.damaged_in_row) = (Some(0), 0, 0);
+        (self.drained, self.ended_by) = (false, None);
         Ok(())
     }
 

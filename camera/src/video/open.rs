@@ -90,7 +90,8 @@ unsafe impl Send for Own {}
 impl Own {
     /// The address that FFmpeg reads from.
     fn url(&self) -> &CStr {
-        // SAFETY: FFmpeg calls back only while the context lives, and changes the address on the same thread, between two calls.
+        // SAFETY: only a source of RTSP is asked for its address. FFmpeg closes its connection before it frees the context, and changes
+        // the address on the same thread, between two calls. (HTTP's connection is closed after the context was freed.)
         unsafe {
             let url = (*self.0).url;
             if url.is_null() { c"" } else { CStr::from_ptr(url) }
@@ -124,7 +125,7 @@ pub(super) fn open(address: &Address, guard: &Arc<Guard>) -> Result<format::cont
         let (own, guard) = (Own(context), Arc::clone(guard));
         let callback = interrupt::new(Box::new(move || {
             let _kept = &opener;
-            guard.interrupts(own.url())
+            guard.interrupts(guard.checks_address().then(|| own.url()))
         }));
         (*context).interrupt_callback = callback.interrupt;
         let mut options = options(address).disown();

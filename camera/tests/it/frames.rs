@@ -109,6 +109,17 @@ fn a_start_loses_no_frame_in_any_container() {
 }
 
 #[test]
+fn a_start_just_before_the_end_gives_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    // Fewer frames than a decoder with several threads keeps back.
+    let path = Clip { frames: 52, ..Clip::default() }.write(folder.path(), "a.mp4");
+    let server = Server::start();
+    let pushed = server.push(&path, &json!({"captured_at": BEGINS, "start": 2.0}));
+    assert!(pushed.succeeded, "{}", pushed.errors);
+    assert_eq!(times(&server.frames()), [2000, 2040]);
+}
+
+#[test]
 fn a_resized_frame_keeps_its_proportions() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();

@@ -156,7 +156,7 @@ impl Up {
         let cameras = self.camera_program(&public, &dependencies)?;
 
         let mut parts = JoinSet::new();
-        let services = cameras::start(cameras, &mut parts, &health, &stop);
+        let services = cameras::start(cameras, &mut parts, &health, &stop, self.operator.stop_grace);
         let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
         let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
         let worker_shared =

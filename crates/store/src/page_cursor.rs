@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
 const VERSION: &str = "2";
-/// Maximum length of a text in bytes. An encoded cursor has fewer than 150.
+/// Maximum length of a text in bytes. An encoded cursor has fewer than 180.
 const MAX_TEXT: usize = 256;
 /// Maximum length of an id in bytes. The longest is a detection id: `<frame id>-<detector>-<n>`.
 const MAX_ID: usize = 96;

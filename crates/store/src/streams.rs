@@ -138,7 +138,7 @@ pub trait StreamStore: Send + Sync {
     async fn frames_with_results(&self, frames: &[FrameId]) -> Result<HashSet<FrameId>, StoreError>;
 }
 
-/// When a stream without settings expires that may make room for a report now, at the latest.
+/// Latest expiry of a stream that may make room for a report now: it has no settings and was silent for a day.
 fn expiry_of_silent() -> Timestamp {
     expiry(Timestamp::now().checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN))
 }

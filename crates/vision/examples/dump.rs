@@ -5,7 +5,7 @@
 //! file name, the size of the image and its detections; `OUT/classes.json` the labels of the model. Without a detector, it is the one
 //! of the model's task. `tests/reference/` reads all of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -30,7 +30,9 @@ fn main() -> anyhow::Result<()> {
     let classes = serde_json::to_vec(&model.labels())?;
     std::fs::write(Path::new(&out).join("classes.json"), classes)?;
     let detector = detector.unwrap_or(&model.task).parse()?;
-    let mut detector = registry.open_model(&detector, &model, &RuntimeOptions::cpu(models_dir))?;
+    let dylib = std::env::var_os("SIGHTLINE_ORT_DYLIB_PATH").map(PathBuf::from);
+    let options = RuntimeOptions { dylib, ..RuntimeOptions::cpu(models_dir) };
+    let mut detector = registry.open_model(&detector, &model, &options)?;
     let mut report = Map::new();
     for path in arguments {
         let encoded = std::fs::read(&path).with_context(|| path.clone())?;

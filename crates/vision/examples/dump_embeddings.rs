@@ -5,7 +5,7 @@
 //! image and its faces, each with its box, landmarks, embedding, and the file name of its aligned crop: three colour planes of 32-bit
 //! numbers in the byte order of this machine, levels from 0 to 255. `tests/reference/` and the script for pairs of faces read them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -23,7 +23,8 @@ fn main() -> anyhow::Result<()> {
     let registry = Registry::built_in()?;
     let model = registry.model(&name).with_context(|| format!("there is no model {name}"))?;
     let Engine::Embeddings { network, .. } = &model.engine else { anyhow::bail!("{name} makes no embeddings") };
-    let options = RuntimeOptions::cpu(models_dir);
+    let dylib = std::env::var_os("SIGHTLINE_ORT_DYLIB_PATH").map(PathBuf::from);
+    let options = RuntimeOptions { dylib, ..RuntimeOptions::cpu(models_dir) };
     let mut detector = registry.open_with_embeddings(&"face".parse()?, model, &options)?;
     let mut report = Map::new();
     for path in arguments {

@@ -25,6 +25,7 @@ mod yolox;
 mod yunet;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub struct Image {
 }
 
 /// Everything that a detector found in one image.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Findings {
     /// Boxes, the most confident first.
     pub detections: Vec<Detection>,
@@ -54,6 +55,18 @@ pub struct Findings {
     ///
     /// They identify people, so they must not leave the process except into a gallery.
     pub embeddings: BTreeMap<usize, Vec<f32>>,
+}
+
+/// Without embeddings: they must not reach a log.
+impl fmt::Debug for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { detections, embeddings } = self;
+        formatter
+            .debug_struct("Findings")
+            .field("detections", detections)
+            .field("embeddings", &embeddings.len())
+            .finish()
+    }
 }
 
 impl Findings {
@@ -149,6 +162,12 @@ fn round_to_hundredths(value: f64) -> f64 {
 mod tests {
     use super::nms::Candidate;
     use super::*;
+
+    #[test]
+    fn a_log_shows_no_embedding() {
+        let findings = Findings { embeddings: BTreeMap::from([(0, vec![0.625])]), ..Findings::default() };
+        assert_eq!(format!("{findings:?}"), "Findings { detections: [], embeddings: 1 }");
+    }
 
     #[test]
     fn boxes_are_clipped_to_the_image_and_those_outside_dropped() {

@@ -39,10 +39,11 @@ pub fn start(
     parts: &mut JoinSet<anyhow::Result<()>>,
     health: &Health,
     stop: &CancellationToken,
+    grace: Duration,
 ) -> CancellationToken {
     let Some(cameras) = cameras else { return stop.clone() };
     let services = CancellationToken::new();
-    parts.spawn(cameras.run_before(services.clone(), health.clone(), stop.clone()));
+    parts.spawn(cameras.run_before(services.clone(), health.clone(), stop.clone(), grace));
     services
 }
 
@@ -85,12 +86,14 @@ impl Up {
 }
 
 impl CameraProgram {
-    /// Runs it until `stop`, and then stops the services: the cameras report their last states to them.
+    /// Runs it until `stop`, and then stops the services: the cameras report their last states to them. That takes at most half of
+    /// `grace`, so that the services have the rest.
     async fn run_before(
         self,
         services: CancellationToken,
         health: Health,
         stop: CancellationToken,
+        grace: Duration,
     ) -> anyhow::Result<()> {
         // Also after a panic.
         let services = services.drop_guard();
@@ -98,7 +101,7 @@ impl CameraProgram {
         tokio::pin!(running);
         let late = async {
             stop.cancelled().await;
-            tokio::time::sleep(LAST_STATES).await;
+            tokio::time::sleep(LAST_STATES.min(grace / 2)).await;
         };
         let ended = tokio::select! {
             ended = &mut running => ended,

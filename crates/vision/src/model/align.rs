@@ -20,6 +20,10 @@ pub type Template = [(f64, f64); LANDMARKS];
 /// image.
 const MAX_SAMPLES: f64 = 8.0;
 
+/// Least distance of the landmarks from their middle, as the root of the sum of squares, in pixels. Closer ones, as a crafted image may
+/// have them, would make a crop of one colour, and such crops resemble each other more than any two people do.
+const LEAST_SPREAD: f64 = 2.0;
+
 /// A similarity transform from pixels of the crop to pixels of the image: a rotation, one scale and a shift.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alignment {
@@ -33,7 +37,7 @@ impl Alignment {
     /// (Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991, in two dimensions and without
     /// reflections).
     ///
-    /// `None` unless there are five landmarks, finite and not all in one place.
+    /// `None` unless there are five landmarks, finite, and apart by at least [`LEAST_SPREAD`].
     pub fn of(landmarks: &[Point], template: &Template) -> Option<Self> {
         let landmarks: [&Point; LANDMARKS] = landmarks.iter().collect::<Vec<_>>().try_into().ok()?;
         let count = LANDMARKS as f64;
@@ -45,6 +49,9 @@ impl Alignment {
             along += from.0 * to.0 + from.1 * to.1;
             across += from.0 * to.1 - from.1 * to.0;
             spread += from.0 * from.0 + from.1 * from.1;
+        }
+        if spread.sqrt() < LEAST_SPREAD {
+            return None;
         }
         // From the image to the crop; its inverse is what a crop is read with.
         let (cosine, sine) = (along / spread, across / spread);
@@ -152,6 +159,7 @@ mod tests {
     #[test]
     fn landmarks_that_say_nothing_have_no_alignment() {
         assert_eq!(Alignment::of(&points(|_, _| (7.0, 7.0)), &TEMPLATE), None);
+        assert_eq!(Alignment::of(&points(|x, y| (x / 100.0, y / 100.0)), &TEMPLATE), None);
         assert_eq!(Alignment::of(&points(|x, _| (x, f64::NAN)), &TEMPLATE), None);
         assert_eq!(Alignment::of(&points(|x, _| (x * 1e200, 0.0)), &TEMPLATE), None);
         assert_eq!(Alignment::of(&points(|x, y| (x, y))[..4], &TEMPLATE), None);

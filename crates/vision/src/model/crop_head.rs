@@ -43,9 +43,9 @@ pub trait CropHead: Send {
         None
     }
 
-    /// Where the network expects the landmarks of a face, to which crops are aligned. `None` for a network that reads boxes, stretched
-    /// to its input.
-    fn template(&self) -> Option<&Template> {
+    /// Where the network expects the landmarks of a face, to which crops are aligned, and the side of the input for which that is. `None`
+    /// for a network that reads boxes, stretched to its input.
+    fn template(&self) -> Option<(&Template, u32)> {
         None
     }
 

@@ -79,6 +79,12 @@ impl CropModel {
             path: file.to_path_buf(),
             cause: "its input has no fixed size".to_owned(),
         })?;
+        if let Some((_, side)) = head.template()
+            && size != (Size { width: side, height: side })
+        {
+            let cause = format!("its input has {} × {} pixels, and this kind {side} × {side}", size.width, size.height);
+            return Err(RuntimeError::Model { path: file.to_path_buf(), cause });
+        }
         Ok(Self { network, head, eligible, size, preparer: Preparer::default(), input: Vec::new() })
     }
 
@@ -86,7 +92,8 @@ impl CropModel {
     /// is tried again.
     pub fn add(&mut self, batch: &[Arc<Image>], outcomes: &mut [Outcome]) {
         let started = Instant::now();
-        let crops = crops(&self.eligible, self.head.template(), batch, outcomes);
+        let template = self.head.template().map(|(template, _)| template);
+        let crops = crops(&self.eligible, template, batch, outcomes);
         for group in crops.chunks(self.network.shape().batch.unwrap_or(MAX_CROPS)) {
             if let Err(error) = self.run(group, batch, outcomes) {
                 for crop in group {

@@ -95,8 +95,8 @@ impl CropHead for FaceEmbedding {
         self.normalisation
     }
 
-    fn template(&self) -> Option<&Template> {
-        Some(&self.template)
+    fn template(&self) -> Option<(&Template, u32)> {
+        Some((&self.template, self.side))
     }
 
     fn outputs(&self) -> &'static [&'static str] {

@@ -18,7 +18,7 @@ pub struct UnknownDetector {
 impl HttpError for UnknownDetector {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         // A code of its own: a program that names the same detectors with each frame can stop at the first.
-        (StatusCode::UNPROCESSABLE_ENTITY, "unknown_detector")
+        (StatusCode::UNPROCESSABLE_ENTITY, platform::sending::UNKNOWN_DETECTOR)
     }
 }
 
