@@ -199,7 +199,7 @@ impl Shared {
             return;
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another caller may have begun anew.
+        // Another caller may have put a new slot there.
         if slots.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, slot)) {
             slots.by_key.remove(key);
         }

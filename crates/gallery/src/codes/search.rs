@@ -10,7 +10,7 @@
 //! `q̂·v̂` is the sum of the scan times both scales; `|s|` is stored as the vector's radius. A vector whose bound is below the
 //! k-th best subject so far cannot change the result. All others are compared in full precision at once, which raises the k-th
 //! best for the rest of the scan. The result is therefore that of comparing every vector, in any case; only the time depends on
-//! the data. Some 200 of 100,000 vectors are compared in full precision; at worst, if each is better than those before it or all
+//! the data. Of 100,000 vectors, some 140 are compared in full precision (measured by `examples/gallery_search.rs`); at worst, if each is better than those before it or all
 //! are nearly the same, it is every vector.
 
 use contracts::{SubjectId, VectorId};

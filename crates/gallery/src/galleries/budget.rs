@@ -88,3 +88,26 @@ impl Drop for Reservation {
         self.budget.freed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    /// Otherwise a gallery gives way for memory that is long in use.
+    #[tokio::test]
+    async fn only_memory_that_is_freed_later_wakes() {
+        let budget = Arc::new(Budget::new(10));
+        let reservation = budget.reserve(10).unwrap();
+        let ended = reservation.ended();
+        assert!(budget.reserve(1).is_none() && !ended.load(Ordering::SeqCst));
+        drop(reservation);
+        assert!(ended.load(Ordering::SeqCst));
+        assert!(budget.freed().now_or_never().is_none());
+        let reservation = budget.reserve(10).unwrap();
+        let mut freed = std::pin::pin!(budget.freed());
+        freed.as_mut().enable();
+        drop(reservation);
+        assert!(freed.now_or_never().is_some());
+    }
+}

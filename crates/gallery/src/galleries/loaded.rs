@@ -17,7 +17,7 @@ use crate::stored_vector::VectorKind;
 /// Changes of one page.
 const PAGE: usize = 1_000;
 
-/// With more changes than this, the gallery is read anew: they would take memory beside it.
+/// With more changes than this, the whole gallery is read again: they would take memory beside it.
 const MOST_CHANGES: usize = 10_000;
 
 /// How often a reading that expired begins again.
@@ -104,7 +104,7 @@ impl Loaded {
         *self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies all changes since its version. Returns `false` if it must be read anew.
+    /// Applies all changes since its version. Returns `false` if the whole gallery must be read again.
     pub(super) async fn update(&self, shared: &Shared, key: &GalleryKey) -> Result<bool, GalleryError> {
         if self.content.is_poisoned() {
             return Ok(false);

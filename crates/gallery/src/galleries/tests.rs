@@ -124,7 +124,7 @@ async fn each_search_sees_every_change_before_it() {
 }
 
 #[tokio::test]
-async fn many_changes_are_read_anew() {
+async fn with_many_changes_everything_is_read_again() {
     // In the second bound there is no room for both the old content and the new.
     for bound in [BIG, Codes::estimate(12_000, DIMENSIONS)] {
         let (store, galleries) = filled(faces(0..11_000), bound).await;
