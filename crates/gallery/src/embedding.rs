@@ -7,7 +7,7 @@ pub const MAX_DIMENSIONS: usize = 1024;
 
 /// How far the norm of a stored vector may be from 1. Rounding each number to `f32` stays below a tenth of this, and
 /// the bounds of a search rest on it.
-pub(crate) const UNIT_TOLERANCE: f64 = 1e-6;
+const UNIT_TOLERANCE: f64 = 1e-6;
 
 /// Why numbers or bytes are no embedding.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -10,8 +10,8 @@
 //! `q̂·v̂` is the sum of the scan times both scales; `|s|` is stored as the vector's radius. A vector whose bound is below the
 //! k-th best subject so far cannot change the result. All others are compared in full precision at once, which raises the k-th
 //! best for the rest of the scan. The result is therefore that of comparing every vector, in any case; only the time depends on
-//! the data. Of 100,000 vectors, some 140 are compared in full precision (measured by `examples/gallery_search.rs`); at worst, if each is better than those before it or all
-//! are nearly the same, it is every vector.
+//! the data. Of 100,000 vectors, some 140 are compared in full precision (measured by `examples/gallery_search.rs`); at worst,
+//! if each is better than those before it or all are nearly the same, it is every vector.
 
 use contracts::{SubjectId, VectorId};
 
@@ -21,7 +21,8 @@ use crate::embedding::{Embedding, EmbeddingError, similarity};
 use crate::scan::{Kernel, LANES};
 
 /// More than all rounding errors of `f32` in the bound and in the comparison. Sums of 16 lanes add at most 64 + 5 numbers in a row
-/// for 1,024 dimensions, which is an error below 5e-6; that a norm is 1 is true to 1e-6 ([`Embedding`] accepts no other); scales and bounds add less than 1e-6.
+/// for 1,024 dimensions, which is an error below 5e-6; that a norm is 1 is true to 1e-6 ([`Embedding`] accepts no other);
+/// scales and bounds add less than 1e-6.
 const ROUNDING: f32 = 1e-5;
 
 /// Blocks scanned at a time: their sums (16 KiB) stay in the nearest cache.
