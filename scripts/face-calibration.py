@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from face_calibration_table import rounded_up, table
+
 dump, models, pairs_file, images, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])
 MODELS = {"face_reid_0095": "face_reid_0095.onnx", "mobilefacenet_128d": "mobilefacenet_128d_batch.onnx"}
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -111,17 +113,19 @@ def measure(model):
     print(f"  balanced accuracy over {FOLDS} folds: {'not known, too few pairs' if score is None else f'{score:.2%}'}")
     mates, strangers = all_pairs(found)
     print(f"  all photographs with each other: {len(mates)} pairs of one person, {len(strangers)} of strangers")
-    table = []
+    points = []
     for rate in RATES:
         above = int(rate * len(strangers))
         if above < FEWEST_PAIRS:
             print(f"  rate of false matches {rate:.0e}: not known, too few pairs of strangers")
             continue
-        threshold = float(strangers[-above])
+        # As it is written. The share is what this threshold finds.
+        threshold = rounded_up(float(strangers[-above]))
         share = float((mates >= threshold).mean()) if len(mates) else 0.0
         print(f"  rate of false matches {rate:.0e}: threshold {threshold:.3f}, found {share:.1%} (rests on {above} pairs)")
-        table.append({"rate": rate, "threshold": round(threshold, 3), "found": round(share, 3)})
-    return {"model": model, "pairs_same": len(mates), "pairs_different": len(strangers), "table": table}
+        points.append((rate, threshold, share))
+    dimensions = len(next(iter(found.values())))
+    return (model, dimensions, points), f"{model}: {len(strangers)} pairs of strangers and {len(mates)} pairs of one person"
 
 
 def main():
@@ -130,7 +134,8 @@ def main():
         sys.exit(f"error: {models} has no embedding model: run `sightline models pull mobilefacenet_128d`")
     results = [measure(model) for model in available]
     if len(sys.argv) > 6:
-        Path(sys.argv[6]).write_text(json.dumps({"data": f"{pairs_file.name}", "models": results}, indent=1) + "\n")
+        data = "; ".join([pairs_file.name, *(pairs for _, pairs in results)])
+        Path(sys.argv[6]).write_text(table(data, [model for model, _ in results]))
 
 
 main()

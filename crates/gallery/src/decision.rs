@@ -11,8 +11,8 @@ use crate::seam::GalleryError;
 /// One look at a face: the result of the search for its embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Look {
-    /// It was compared with the gallery. The matches are those of a search for several subjects, at least two: the nearest
-    /// may be excluded by a negative.
+    /// It was compared with the gallery. The matches are those of a search, which leaves out subjects that a negative excludes,
+    /// so one is enough.
     Compared(Vec<Match>),
     /// The gallery was out of reach.
     Unchecked,

@@ -5,8 +5,9 @@ use std::fmt;
 /// Most numbers of an embedding. The bounds of rounding in [`crate::Codes`] hold up to here.
 pub const MAX_DIMENSIONS: usize = 1024;
 
-/// How far the norm of a stored vector may be from 1. Rounding of 1,024 numbers to `f32` stays below a hundredth of this.
-const UNIT_TOLERANCE: f64 = 1e-4;
+/// How far the norm of a stored vector may be from 1. Rounding each number to `f32` stays below a tenth of this, and
+/// the bounds of a search rest on it.
+const UNIT_TOLERANCE: f64 = 1e-6;
 
 /// Why numbers or bytes are no embedding.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -16,11 +16,13 @@ mod slot;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::codes::{Codes, Match};
 use crate::embedding::Embedding;
-use crate::seam::{GalleryError, GalleryKey, VectorStore};
+use crate::seam::{GalleryError, GalleryKey, GalleryState, VectorStore};
 use budget::Budget;
 use loaded::Loaded;
 use slot::{Refreshed, Slot};
@@ -30,8 +32,11 @@ use slot::{Refreshed, Slot};
 pub struct Answer {
     /// The best subjects: the most similar first, then the lowest id.
     pub matches: Vec<Match>,
-    /// Subjects that were compared; with a rate of false matches, it gives the expected number of them.
+    /// Subjects that were compared.
     pub subjects: u64,
+    /// Vectors that were compared, several of some subjects. Times a rate of false matches, it bounds the expected number of
+    /// them. If the store searched, negatives are counted too.
+    pub vectors: u64,
     /// Version of the gallery that was searched. If the store searched, it may have been a later one.
     pub version: u64,
     /// Whether the gallery was in memory. If not, it is too large, and the store searched.
@@ -58,6 +63,10 @@ struct Slots {
 }
 
 impl Galleries {
+    /// How long a gallery may stay in memory without a search. A face that was deleted in the store is read as deleted with the next
+    /// search; without one, it is gone after this time.
+    pub const IDLE: Duration = Duration::from_secs(600);
+
     /// Galleries of this store, which take at most `bound` bytes of memory. The least recently used give way to others; one that does
     /// not fit alone is searched by the store.
     pub fn new(store: Arc<dyn VectorStore>, bound: usize) -> Self {
@@ -67,6 +76,12 @@ impl Galleries {
     /// Memory that is reserved for galleries, in bytes. Never above the bound.
     pub fn bytes(&self) -> usize {
         self.shared.budget.used()
+    }
+
+    /// Removes the galleries that were not searched for `idle`, usually [`Self::IDLE`]. The program calls it regularly, for example
+    /// each minute.
+    pub fn sweep(&self, idle: Duration) {
+        self.shared.sweep(idle);
     }
 
     /// Searches a gallery for each query; see [`Codes::search`]. The answers are in the order of the queries and of one version,
@@ -87,20 +102,21 @@ impl Galleries {
         let state = self.shared.store.state(key).await?;
         if state.vectors == 0 {
             self.shared.forget(key);
-            let none = Answer { matches: Vec::new(), subjects: 0, version: state.version, in_memory: true };
+            let none = Answer { matches: Vec::new(), subjects: 0, vectors: 0, version: state.version, in_memory: true };
             return Ok(vec![none; queries.len()]);
         }
         let bytes = Codes::estimate(usize::try_from(state.vectors).unwrap_or(usize::MAX), first.dimensions());
-        if bytes <= self.shared.budget.bound()
-            && let Some(loaded) = self.shared.loaded(key, state.version, first.dimensions()).await?
-        {
+        if bytes > self.shared.budget.bound() {
+            // It may have been smaller. What was deleted since must not stay in memory.
+            self.shared.forget(key);
+        } else if let Some(loaded) = self.shared.loaded(key, state.version, first.dimensions()).await? {
             return loaded.search(queries, k, floor).await;
         }
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             let matches = self.shared.store.search(key, query, k, floor).await?;
-            let (subjects, version) = (state.subjects, state.version);
-            answers.push(Answer { matches, subjects, version, in_memory: false });
+            let GalleryState { version, vectors, subjects } = state;
+            answers.push(Answer { matches, subjects, vectors, version, in_memory: false });
         }
         Ok(answers)
     }
@@ -128,7 +144,7 @@ impl Shared {
                 Ok(Refreshed::InMemory) => {}
                 Ok(Refreshed::TooLarge) => return Ok(None),
                 Err(error) => {
-                    self.forget(key);
+                    self.failed(key, &slot, &error);
                     return Err(error);
                 }
             }
@@ -161,23 +177,45 @@ impl Shared {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.uses += 1;
         let uses = slots.uses;
-        let slot = slots.by_key.entry(key.clone()).or_default();
+        let slot = slots.by_key.entry(key.clone()).or_insert_with(|| Arc::new(Slot::new()));
         slot.use_at(uses);
         Arc::clone(slot)
     }
 
-    /// Removes the least recently used gallery, but not this one. Returns `false` if there is no other.
-    fn evict(&self, except: &GalleryKey) -> bool {
+    /// Removes the least recently used gallery, but not this one. Returns whether its memory has been given back, which searches that are
+    /// running delay; nothing if there is no other.
+    fn evict(&self, except: &GalleryKey) -> Option<Arc<AtomicBool>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let others = slots.by_key.iter().filter(|(key, slot)| *key != except && slot.loaded().is_some());
-        let Some(key) = others.min_by_key(|(_, slot)| slot.last_use()).map(|(key, _)| key.clone()) else {
-            return false;
-        };
+        let key = others.min_by_key(|(_, slot)| slot.last_use()).map(|(key, _)| key.clone())?;
         // A refresh that is running keeps the slot.
-        if let Some(slot) = slots.by_key.remove(&key) {
+        let loaded = slots.by_key.remove(&key)?.clear();
+        Some(loaded.map_or_else(|| Arc::new(AtomicBool::new(true)), |loaded| loaded.memory_ended()))
+    }
+
+    /// A store out of reach spoils no gallery: when it is back, only the changes are read.
+    fn failed(&self, key: &GalleryKey, slot: &Arc<Slot>, error: &GalleryError) {
+        if matches!(error, GalleryError::Unavailable(_)) && slot.loaded().is_some() {
+            return;
+        }
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another caller may have put a new slot there.
+        if slots.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+            slots.by_key.remove(key);
+        }
+        drop(slots);
+        slot.clear();
+    }
+
+    fn sweep(&self, idle: Duration) {
+        let now = Instant::now();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = slots.by_key.extract_if(|_, slot| now.saturating_duration_since(slot.last_used_at()) >= idle);
+        let idle: Vec<Arc<Slot>> = idle.map(|(_, slot)| slot).collect();
+        drop(slots);
+        for slot in idle {
             slot.clear();
         }
-        true
     }
 
     fn forget(&self, key: &GalleryKey) {

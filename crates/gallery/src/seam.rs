@@ -107,7 +107,8 @@ pub trait VectorStore: Send + Sync {
     /// what changed meanwhile.
     async fn changes(&self, gallery: &GalleryKey, after: &Position, limit: usize) -> Result<Changes, GalleryError>;
 
-    /// The same search as [`crate::Codes::search`], in the database. For galleries that are too large for memory. The order of
+    /// The same search as [`crate::Codes::search`], in the database: subjects that a negative excludes are left out before the best
+    /// `k` are taken. For galleries that are too large for memory. The order of
     /// subjects whose similarities differ by less than 1e-5 may be another.
     async fn search(
         &self,

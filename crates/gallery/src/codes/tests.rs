@@ -231,31 +231,79 @@ fn additions_replacements_and_removals_leave_what_was_added_last() {
     assert!(gallery.is_empty() && gallery.subjects() == 0 && gallery.lines.is_empty());
 }
 
+/// A rejected subject takes no place of others, even if there are as many of them as places.
 #[test]
-fn negatives_are_not_found_but_reported() {
+fn rejected_subjects_are_left_out_before_the_best_are_taken() {
     let mut random = Rng::with_seed(2);
-    let mut gallery = codes(&looks(&mut random, 40, 4, 16), 16);
+    let stored = looks(&mut random, 400, 4, 16);
     let query = Embedding::new(&noise(&mut random, 16), 16).unwrap();
-    let before = gallery.search(&query, 20, -1.0).unwrap().matches;
+    let all = brute_force(&stored, &query, 100, -1.0);
+    let mut gallery = codes(&stored, 16);
+    for (number, found) in (900..).zip(&all[..3]) {
+        let near = vector(number, 0, query.numbers());
+        gallery.put(StoredVector { kind: VectorKind::Negative, subject: found.subject, ..near }).unwrap();
+    }
+    // Not nearer than the subject: it is found, and the negative is in the answer.
     let far: Vec<f32> = query.numbers().iter().map(|number| -number).collect();
-    let owner = 3;
-    for (number, numbers) in [(900, query.numbers()), (901, &far)] {
-        gallery.put(StoredVector { kind: VectorKind::Negative, ..vector(number, owner, numbers) }).unwrap();
+    gallery.put(StoredVector { kind: VectorKind::Negative, subject: all[3].subject, ..vector(910, 0, &far) }).unwrap();
+    for k in [1, 2, 5] {
+        let found = gallery.search(&query, k, -1.0).unwrap().matches;
+        assert_eq!(found[0].negative.map(f32::round), Some(-1.0));
+        let plain: Vec<Match> = found.iter().map(|found| Match { negative: None, ..*found }).collect();
+        assert_eq!(plain, all[3..3 + k]);
     }
-    let after = gallery.search(&query, 20, -1.0).unwrap().matches;
-    for (before, after) in before.iter().zip(&after) {
-        let negative = if after.subject == subject(owner) { Some(1.0) } else { None };
-        assert_eq!(after.negative.map(f32::round), negative);
-        assert_eq!(*before, Match { negative: None, ..*after });
+    assert!(gallery.remove(&vector(900, 0, &far).id));
+    let back = gallery.search(&query, 1, -1.0).unwrap().matches[0];
+    assert_eq!(back, all[0]);
+    for found in &all[1..4] {
+        assert_eq!(gallery.remove_subject(&found.subject), 4 + 1);
     }
-    assert!(gallery.remove(&vector(900, owner, query.numbers()).id));
-    assert_eq!(gallery.remove_subject(&subject(owner)), 4 + 1);
     assert!(gallery.negatives.is_empty());
-    assert_eq!(gallery.subjects(), 9);
+    assert_eq!(gallery.subjects(), 97);
+}
+
+/// Norms at the edge of what is accepted: the bound of a search must still hold.
+#[test]
+fn norms_at_the_edge_are_exact() {
+    const DIMENSIONS: usize = 64;
+    let scaled = |embedding: &Embedding, scale: f64| {
+        let bytes: Vec<u8> =
+            embedding.numbers().iter().flat_map(|number| ((f64::from(*number) * scale) as f32).to_le_bytes()).collect();
+        Embedding::from_bytes(&bytes, DIMENSIONS)
+    };
+    // The constant of rounding in a search rests on norms that are 1 to 1e-6.
+    let edge = 0.9e-6;
+    let mut random = Rng::with_seed(31);
+    let query = Embedding::new(&noise(&mut random, DIMENSIONS), DIMENSIONS).unwrap();
+    let mut stored: Vec<StoredVector> = (0..2_000_u32)
+        .map(|number| {
+            vector(
+                u128::from(number),
+                u128::from(number),
+                &at_cosine(&mut random, &query, 0.9 - f64::from(number) * 1e-7),
+            )
+        })
+        .collect();
+    for (number, stored) in stored.iter_mut().enumerate() {
+        let sign = if number % 2 == 0 { 1.0 } else { -1.0 };
+        stored.embedding = scaled(&stored.embedding, 1.0 + sign * edge).unwrap();
+    }
+    let query = scaled(&query, 1.0 + edge).unwrap();
+    assert!(scaled(&query, 1.0 + 4.0 * edge).is_err() && scaled(&query, 1.0 - 4.0 * edge).is_err());
+    let found = codes(&stored, DIMENSIONS).search(&query, 10, -1.0).unwrap().matches;
+    assert_eq!(found, brute_force(&stored, &query, 10, -1.0));
 }
 
 #[test]
-fn the_estimate_bounds_the_memory() {
+fn no_number_of_a_vector_is_printed() {
+    let numbers = [0.123, 0.5];
+    let mut gallery = codes(&[vector(1, 1, &numbers)], 2);
+    gallery.put(StoredVector { kind: VectorKind::Negative, ..vector(2, 1, &numbers) }).unwrap();
+    assert_eq!(format!("{gallery:?}"), "Codes(1 vectors of 1 subjects, 2 numbers each)");
+}
+
+#[test]
+fn the_estimate_is_near_the_memory() {
     let mut random = Rng::with_seed(4);
     for dimensions in [1, 30, 128] {
         let mut gallery = Codes::new(dimensions);

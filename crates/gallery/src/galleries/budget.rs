@@ -1,8 +1,10 @@
 //! The bound on the memory of all galleries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Bytes that galleries may take together.
 pub(super) struct Budget {
@@ -26,13 +28,13 @@ impl Budget {
 
     /// Reserves bytes, or returns nothing if they are not free.
     pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
+        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0, ended: Arc::default() };
         reservation.resize(bytes).then_some(reservation)
     }
 
-    /// Waits until bytes are given back.
-    pub(super) async fn freed(&self) {
-        self.freed.notified().await;
+    /// Ends when bytes are given back after this call.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
@@ -44,9 +46,15 @@ impl Budget {
 pub(super) struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
+    ended: Arc<AtomicBool>,
 }
 
 impl Reservation {
+    /// Becomes true when all bytes have been given back.
+    pub(super) fn ended(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ended)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -60,7 +68,8 @@ impl Reservation {
         }
         *used = others + bytes;
         if bytes < self.bytes {
-            self.budget.freed.notify_one();
+            // Only those who wait: a stored permit would wake a later one for memory that is long in use.
+            self.budget.freed.notify_waiters();
         }
         self.bytes = bytes;
         true
@@ -75,5 +84,30 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.resize(0);
+        self.ended.store(true, Ordering::SeqCst);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    /// Otherwise a gallery gives way for memory that is long in use.
+    #[tokio::test]
+    async fn only_memory_that_is_freed_later_wakes() {
+        let budget = Arc::new(Budget::new(10));
+        let reservation = budget.reserve(10).unwrap();
+        let ended = reservation.ended();
+        assert!(budget.reserve(1).is_none() && !ended.load(Ordering::SeqCst));
+        drop(reservation);
+        assert!(ended.load(Ordering::SeqCst));
+        assert!(budget.freed().now_or_never().is_none());
+        let reservation = budget.reserve(10).unwrap();
+        let mut freed = std::pin::pin!(budget.freed());
+        freed.as_mut().enable();
+        drop(reservation);
+        assert!(freed.now_or_never().is_some());
     }
 }

@@ -124,7 +124,7 @@ async fn each_search_sees_every_change_before_it() {
 }
 
 #[tokio::test]
-async fn many_changes_are_read_anew() {
+async fn with_many_changes_everything_is_read_again() {
     // In the second bound there is no room for both the old content and the new.
     for bound in [BIG, Codes::estimate(12_000, DIMENSIONS)] {
         let (store, galleries) = filled(faces(0..11_000), bound).await;
@@ -251,6 +251,7 @@ async fn a_gallery_beyond_the_bound_is_searched_by_the_store() {
     store.inner.put(&key("a"), faces(300..600)).await;
     let answer = galleries.search(&key("a"), &[face(599, 0).embedding], 2, -1.0).await.unwrap().remove(0);
     assert_eq!((answer.matches[0].subject, answer.in_memory), (subject(599), false));
+    assert_eq!(galleries.bytes(), 0, "what it was before it grew is not kept");
 }
 
 #[tokio::test]
@@ -312,11 +313,73 @@ async fn a_damaged_vector_is_an_error_until_it_is_mended() {
 #[tokio::test]
 async fn negatives_come_with_the_answer() {
     let (store, galleries) = filled(faces(0..50), BIG).await;
-    let rejected = StoredVector { kind: VectorKind::Negative, subject: subject(1), ..face(70, 1) };
     assert!(is_found(&galleries, 1).await);
+    let rejected = StoredVector { kind: VectorKind::Negative, ..face(70, 1) };
     store.inner.put(&key("a"), vec![rejected.clone()]).await;
-    let answer = galleries.search(&key("a"), &[rejected.embedding], 50, -1.0).await.unwrap().remove(0);
-    let of_subject = answer.matches.iter().find(|found| found.subject == subject(1)).unwrap();
-    assert!(of_subject.negative.unwrap() > 0.9999);
-    assert_eq!(answer.subjects, 50);
+    let of_subject = |answer: &Answer| answer.matches.iter().find(|found| found.subject == subject(1)).copied();
+    let answers = galleries.search(&key("a"), &[face(1, 1).embedding, rejected.embedding], 50, -1.0).await.unwrap();
+    assert!(of_subject(&answers[0]).unwrap().negative.unwrap() < 0.9);
+    assert_eq!(of_subject(&answers[1]), None, "nearer to the negative");
+    assert_eq!((answers[1].matches.len(), answers[1].subjects, answers[1].vectors), (49, 50, 50));
+}
+
+/// Nobody waits for the reading that fails, so nobody learns how it ended.
+#[tokio::test]
+async fn a_failure_that_nobody_waited_for_is_not_the_answer_of_a_later_search() {
+    let (store, galleries) = filled(faces(0..2_500), BIG).await;
+    let closed = store.gate.write().await;
+    let search = tokio::spawn({
+        let galleries = galleries.clone();
+        async move { is_found(&galleries, 1).await }
+    });
+    store.someone_waits_at_the_gate().await;
+    search.abort();
+    assert!(search.await.unwrap_err().is_cancelled());
+    store.inner.set_down(true);
+    drop(closed);
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while galleries.bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // The task gives its memory back before it has ended.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    })
+    .await
+    .unwrap();
+    store.inner.set_down(false);
+    assert!(is_found(&galleries, 1).await);
+}
+
+/// The state is read, the changes are not: the gallery stays, and only the changes are read afterwards.
+#[tokio::test]
+async fn a_failed_update_keeps_the_gallery() {
+    let (store, galleries) = filled(faces(0..50), BIG).await;
+    assert!(is_found(&galleries, 1).await);
+    store.inner.put(&key("a"), faces(60..61)).await;
+    let closed = store.gate.write().await;
+    store.at_gate.store(0, Ordering::SeqCst);
+    let search = tokio::spawn({
+        let galleries = galleries.clone();
+        async move { galleries.search(&key("a"), &[face(1, 1).embedding], 2, -1.0).await }
+    });
+    store.someone_waits_at_the_gate().await;
+    store.inner.set_down(true);
+    drop(closed);
+    assert!(matches!(search.await.unwrap(), Err(GalleryError::Unavailable(_))));
+    assert!(galleries.bytes() > 0);
+    store.inner.set_down(false);
+    assert!(is_found(&galleries, 60).await);
+    assert_eq!(store.reads(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_gallery_is_removed_and_read_again() {
+    let (store, galleries) = filled(faces(0..50), BIG).await;
+    assert!(is_found(&galleries, 1).await);
+    galleries.sweep(Galleries::IDLE);
+    assert!(galleries.bytes() > 0, "it was searched just now");
+    galleries.sweep(Duration::ZERO);
+    assert_eq!(galleries.bytes(), 0);
+    assert!(is_found(&galleries, 1).await);
+    assert_eq!(store.reads(), 2);
 }
