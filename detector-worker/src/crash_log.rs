@@ -160,9 +160,9 @@ impl CrashLog {
     pub fn clear(&self, position: Position) {
         let mut state = self.state();
         let Some(suspect) = state.suspects.remove(&position) else { return };
-        state.free_lines.push(suspect.line);
-        drop(state);
+        // Erased before the line is reused, so that the next record is not erased.
         self.record(suspect.line, &blank());
+        state.free_lines.push(suspect.line);
     }
 
     /// Writes a line. After an error the worker continues, but a crash of this frame would not be attributed to it.
