@@ -17,7 +17,7 @@ def broken:
   if any(values; is_password) then "a password in its settings" else empty end,
   if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])
   then "a database outside of its network" else empty end,
-  if .key == "camera" and ((.value.networks | keys) != ["edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
+  if .key == "camera" and ((.value.networks | keys) != ["cameras"] or .value.read_only != true or .value.cap_drop != ["ALL"]
     or (.value.ports // []) != [] or [.value.secrets[].source] != ["camera_token"])
   then "what reads foreign videos has more than it needs" else empty end,
   if .key == "kafdrop" and (.value.environment.CMD_ARGS | test("deleteEnabled=false.*createEnabled=false") | not)
