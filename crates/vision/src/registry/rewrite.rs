@@ -36,7 +36,10 @@ mod field {
     pub const GRAPH_OUTPUT: u64 = 12;
     pub const GRAPH_INNER_VALUE: u64 = 13;
     pub const NODE_INPUT: u64 = 1;
+    pub const NODE_OUTPUT: u64 = 2;
     pub const NODE_KIND: u64 = 4;
+    pub const NODE_ATTRIBUTE: u64 = 5;
+    pub const ATTRIBUTE_TENSOR: u64 = 5;
     pub const TENSOR_INTEGERS: u64 = 7;
     pub const TENSOR_NAME: u64 = 8;
     pub const TENSOR_BYTES: u64 = 9;
@@ -85,6 +88,10 @@ impl Rewrite {
                 let is_shape = text_of(value, field::TENSOR_NAME)?.is_some_and(|name| shapes.contains(&name));
                 return Ok(if is_shape { Edit::Replace(with_any_batch(value)?) } else { Edit::Keep });
             }
+            if number == field::GRAPH_NODE && is_constant_of(value, &shapes)? {
+                let path = [field::NODE_ATTRIBUTE, field::ATTRIBUTE_TENSOR];
+                return edit_at(value, &path, &mut with_any_batch).map(Edit::Replace);
+            }
             if number == field::GRAPH_INNER_VALUE && self.free_batch {
                 return Ok(Edit::Drop);
             }
@@ -100,6 +107,12 @@ impl Rewrite {
             name_dimensions(value, names).map(Edit::Replace).map_err(|error| format!("`{name}`: {error}"))
         })
     }
+}
+
+/// Whether a node is a constant with one of these names. Some exporters write constants as nodes, others as initializers.
+fn is_constant_of(node: &[u8], names: &BTreeSet<String>) -> Result<bool, String> {
+    let is_constant = text_of(node, field::NODE_KIND)?.as_deref() == Some("Constant");
+    Ok(is_constant && text_of(node, field::NODE_OUTPUT)?.is_some_and(|name| names.contains(&name)))
 }
 
 /// The names of the constants that `Reshape` nodes take as the shape of their output, their second input.
@@ -383,6 +396,34 @@ mod tests {
             let expected = reshaping(&constant("shape", encoding, &freed), &start, &[], named("batch"));
             assert_eq!(rewrite.apply(&before).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_free_batch_replaces_the_one_in_constants_that_are_nodes() {
+        let reshape = message(&[
+            (field::NODE_INPUT, b"x".as_slice()),
+            (field::NODE_INPUT, b"shape"),
+            (field::NODE_KIND, b"Reshape"),
+        ]);
+        let constant = |name: &str, batch: u64| {
+            let numbers = [batch.to_le_bytes(), u64::MAX.to_le_bytes()].concat();
+            let tensor = message(&[(field::TENSOR_BYTES, numbers.as_slice())]);
+            let attribute = message(&[(1, b"value".as_slice()), (field::ATTRIBUTE_TENSOR, &tensor)]);
+            message(&[
+                (field::NODE_OUTPUT, name.as_bytes()),
+                (field::NODE_KIND, b"Constant"),
+                (field::NODE_ATTRIBUTE, &attribute),
+            ])
+        };
+        let graph = |shape: Vec<u8>, batch: Vec<u8>| {
+            let input = value("image", &[batch, dimension(3), named("height")]);
+            let nodes = [shape.as_slice(), &constant("other", 1), &reshape].map(|node| (field::GRAPH_NODE, node));
+            let graph = message(&[nodes.as_slice(), &[(field::GRAPH_INPUT, input.as_slice())]].concat());
+            message(&[(field::MODEL_GRAPH, graph.as_slice())])
+        };
+        let rewrite = Rewrite { free_batch: true, ..rewrite("image") };
+        let before = graph(constant("shape", 1), dimension(1));
+        assert_eq!(rewrite.apply(&before).unwrap(), graph(constant("shape", 0), named("batch")));
     }
 
     #[test]
