@@ -417,7 +417,8 @@ mod tests {
         };
         let graph = |shape: Vec<u8>, batch: Vec<u8>| {
             let input = value("image", &[batch, dimension(3), named("height")]);
-            let nodes = [shape.as_slice(), &constant("other", 1), &reshape].map(|node| (field::GRAPH_NODE, node));
+            let other = constant("other", 1);
+            let nodes = [shape.as_slice(), &other, &reshape].map(|node| (field::GRAPH_NODE, node));
             let graph = message(&[nodes.as_slice(), &[(field::GRAPH_INPUT, input.as_slice())]].concat());
             message(&[(field::MODEL_GRAPH, graph.as_slice())])
         };
