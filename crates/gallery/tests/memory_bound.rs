@@ -12,17 +12,18 @@ use uuid::Uuid;
 struct Counting;
 
 thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// Below 0 in a thread that frees what another one allocated.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn add(bytes: usize) {
-    LIVE.set(LIVE.get().wrapping_add(bytes));
+    LIVE.set(LIVE.get() + bytes.cast_signed());
     PEAK.set(PEAK.get().max(LIVE.get()));
 }
 
 fn subtract(bytes: usize) {
-    LIVE.set(LIVE.get().wrapping_sub(bytes));
+    LIVE.set(LIVE.get() - bytes.cast_signed());
 }
 
 // SAFETY: each call is passed on unchanged. A move to a larger place is counted as if both were in use, as it may be.
@@ -73,7 +74,7 @@ fn the_bytes_of_a_gallery_cover_what_was_allocated() {
         let before = LIVE.get();
         let mut gallery = Codes::new(dimensions);
         let check = |gallery: &Codes, number: usize| {
-            let (live, said) = (LIVE.get() - before, gallery.bytes());
+            let (live, said) = (LIVE.get() - before, gallery.bytes().cast_signed());
             assert!(live <= said, "{said} bytes said, {live} allocated, {number} x {dimensions}");
             assert!(said <= live + live / 8 + 1024, "{said} bytes said, {live} allocated, {number} x {dimensions}");
         };
@@ -84,7 +85,7 @@ fn the_bytes_of_a_gallery_cover_what_was_allocated() {
         for number in 0..2_900 {
             gallery.remove(&VectorId::from_uuid(Uuid::from_u128(number)));
         }
-        let (live, said) = (LIVE.get() - before, gallery.bytes());
+        let (live, said) = (LIVE.get() - before, gallery.bytes().cast_signed());
         assert!(live <= said, "{said} bytes said, {live} allocated after removals");
     }
 }
@@ -101,7 +102,7 @@ fn growth_stays_below_what_was_announced() {
             (number..number + batch).map(|number| stored(&mut random, number, kind(number), 128)).collect();
         number += batch;
         let enrolled = vectors.iter().filter(|vector| vector.kind == VectorKind::Enrolled).count();
-        let announced = gallery.bytes_with(enrolled, batch - enrolled);
+        let announced = gallery.bytes_with(enrolled, batch - enrolled).cast_signed();
         let others = LIVE.get() - before - own;
         PEAK.set(LIVE.get());
         gallery.reserve(enrolled);
