@@ -60,7 +60,7 @@ impl MemoryVectors {
         let mut inner = self.lock();
         inner.version += 1;
         let version = inner.version;
-        // Whoever has read a deleted gallery of this name must read this one from the beginning.
+        // A reader of a deleted gallery of this name must read this one from the beginning.
         let new = || Gallery { forgotten: version, ..Gallery::default() };
         let gallery = inner.galleries.entry(gallery.clone()).or_insert_with(new);
         gallery.version = version;

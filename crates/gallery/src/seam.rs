@@ -78,7 +78,7 @@ pub enum Changes {
 /// Why a gallery cannot be searched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GalleryError {
-    /// The store is out of reach. Whoever asks who a face is says `unchecked`, never `unknown`.
+    /// The store is out of reach. A caller that asks who a face is says `unchecked`, never `unknown`.
     #[error("the store of face vectors is unavailable: {0}")]
     Unavailable(String),
     /// A stored vector is damaged, or not of the model that its table says.

@@ -16,5 +16,5 @@ pub const SIDE: RangeInclusive<u32> = 16..=16_384;
 /// Code of the problem for detectors that the service does not have.
 pub const UNKNOWN_DETECTOR: &str = "unknown_detector";
 /// What its operator can do about it.
-pub const UNKNOWN_DETECTOR_HINT: &str = "whoever runs the server adds detectors with SIGHTLINE_DETECTORS, and fetches their models with \
+pub const UNKNOWN_DETECTOR_HINT: &str = "the operator of the server adds detectors with SIGHTLINE_DETECTORS, and fetches their models with \
      `sightline models pull --detectors NAMES`";

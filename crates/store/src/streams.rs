@@ -23,7 +23,7 @@ pub use activity::{FrameSpan, LagSearch, StreamActivity};
 const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Time without a frame and a report after which the report of a new stream may take the place of a stream without settings. Longer
-/// than a night, so that whoever may report many names displaces no camera that sends each day.
+/// than a night, so that a client that reports many names displaces no camera that sends each day.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// A stored stream.

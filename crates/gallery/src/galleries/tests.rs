@@ -205,10 +205,8 @@ async fn no_search_sees_half_of_a_change() {
     writing.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_reading_goes_on_when_its_caller_is_gone() {
-    let (store, galleries) = filled(faces(0..2_500), BIG).await;
-    let closed = store.gate.write().await;
+/// Begins a search while the gate is closed, and cancels it when its reading waits there.
+async fn cancel_search(store: &Watched, galleries: &Galleries) {
     let search = tokio::spawn({
         let galleries = galleries.clone();
         async move { is_found(&galleries, 1).await }
@@ -216,6 +214,13 @@ async fn a_reading_goes_on_when_its_caller_is_gone() {
     store.someone_waits_at_the_gate().await;
     search.abort();
     assert!(search.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_reading_goes_on_when_its_caller_is_gone() {
+    let (store, galleries) = filled(faces(0..2_500), BIG).await;
+    let closed = store.gate.write().await;
+    cancel_search(&store, &galleries).await;
     drop(closed);
     assert!(is_found(&galleries, 1).await);
     assert_eq!(store.reads(), 1);
@@ -328,13 +333,7 @@ async fn negatives_come_with_the_answer() {
 async fn a_failure_that_nobody_waited_for_is_not_the_answer_of_a_later_search() {
     let (store, galleries) = filled(faces(0..2_500), BIG).await;
     let closed = store.gate.write().await;
-    let search = tokio::spawn({
-        let galleries = galleries.clone();
-        async move { is_found(&galleries, 1).await }
-    });
-    store.someone_waits_at_the_gate().await;
-    search.abort();
-    assert!(search.await.unwrap_err().is_cancelled());
+    cancel_search(&store, &galleries).await;
     store.inner.set_down(true);
     drop(closed);
     tokio::time::timeout(Duration::from_secs(10), async {

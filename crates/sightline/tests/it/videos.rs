@@ -143,7 +143,7 @@ fn videos_of_one_name_without_a_stream_are_a_warning() {
     assert!(warning.contains("warning: the camera at 10.0.0.5 and the camera at 10.0.0.5 go into one"), "{warning}");
     let odd = said(&["rtsp://ann:hidden/1@10.0.0.5", "rtsp://ann:hidden/2@10.0.0.5"]);
     assert!(!warning.contains("hidden") && !odd.contains("hidden"), "{warning} {odd}");
-    assert_eq!(said(&["gate 1.mp4", "other/gate 1.mp4", "--stream", "gate"]), "", "whoever names a stream means it");
+    assert_eq!(said(&["gate 1.mp4", "other/gate 1.mp4", "--stream", "gate"]), "", "a stream that was named is meant");
 }
 
 #[test]
