@@ -22,6 +22,7 @@ pub mod http;
 mod openid;
 mod pem_files;
 mod probe;
+pub mod program;
 mod proxy_network;
 mod rated_rules;
 mod recent_keys;

@@ -2,15 +2,12 @@
 # scripts/compose/image.sh makes of them.
 # shellcheck shell=bash
 
-# stage_programs FOLDER: the programs under their names in the image, without the lines of debugging.
+# stage_programs FOLDER: the program of the image, without the lines of debugging, with what it needs.
 stage_programs() {
-  local program
   choose_rust || die "no suitable Rust found: run scripts/setup"
-  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p ingest-api
+  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline
   mkdir -p "$1/out/bin" "$1/out/lib" "$1/out/models" "$1/out/share"
-  for program in sightline ingest-api; do
-    install -s -m 755 "$CARGO_TARGET_DIR/release/$program" "$1/out/bin/"
-  done
+  install -s -m 755 "$CARGO_TARGET_DIR/release/sightline" "$1/out/bin/"
   cp "$ort_dylib" "$1/out/lib/libonnxruntime.so"
   "$1/out/bin/sightline" models pull centerface
   cp "$SIGHTLINE_MODELS_DIR/centerface.onnx" "$1/out/models/"
@@ -22,7 +19,7 @@ stage_programs() {
 stage_camera() {
   choose_rust || die "no suitable Rust found: run scripts/setup"
   # With the others, so that the crates that they share keep their features and stay compiled.
-  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p ingest-api -p camera
+  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p camera
   mkdir -p "$1/out/camera/bin" "$1/out/camera/share"
   install -s -m 755 "$CARGO_TARGET_DIR/release/camera" "$1/out/camera/bin/"
   "$root/scripts/crate-licences" camera >"$1/out/camera/share/crates.NOTICE"

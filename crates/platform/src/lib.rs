@@ -5,6 +5,8 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(not(fuzzing))]
+mod allocator;
 mod child_environment;
 pub mod config;
 mod error_chain;

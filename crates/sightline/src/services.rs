@@ -1,5 +1,5 @@
 //! Services under their own names: an image has this program once, and links to it called `indexer`, and so on, instead of several
-//! copies of the same crates. ingest-api is a program of its own, because it has another allocator.
+//! copies of the same crates.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ pub fn run_as_called() -> Option<ExitCode> {
         "alert-stream" => Some(alert_stream::program::main()),
         "detector-worker" => Some(detector_worker::program::main()),
         "indexer" => Some(indexer::program::main()),
+        "ingest-api" => Some(ingest_api::program::main()),
         _ => None,
     }
 }
