@@ -213,7 +213,7 @@ fn open_first(
         }
         Engine::Boxes { kind, weights, settings } => {
             let head = settings.head(kind, &model.task).map_err(|cause| model.unusable(cause))?;
-            let tuning = settings.tuning(&model.task, entry.map_or(&[], |entry| &entry.classes));
+            let tuning = settings.tuning(&model.task, entry);
             let file = weights.verified(&options.models_dir)?;
             Ok(Box::new(OnnxDetector::open(detector.clone(), &model.name, &file, head, tuning, options)?))
         }

@@ -25,6 +25,8 @@ pub struct Tuning {
     pub threshold: f32,
     /// Maximum intersection over union of two boxes of one class, 0 to 1.
     pub nms_iou: f32,
+    /// Maximum intersection over union of two boxes of different reported classes, 0 to 1. None if each class is looked at alone.
+    pub label_nms_iou: Option<f32>,
     /// Longest side of the input in pixels, for a network with dynamic input.
     pub largest_side: u32,
     /// Images per run on a GPU. More than one gives no advantage on a CPU.
@@ -160,8 +162,9 @@ fn record_stage(name: &'static str, started: Instant) -> Instant {
     now
 }
 
-/// Candidates of the input as detections of the original image: overlaps suppressed, classes without a label dropped.
-fn findings(candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings {
+/// Candidates of the input as detections of the original image: classes without a label dropped, overlaps suppressed.
+fn findings(mut candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings {
+    candidates.retain(|candidate| tuning.labels.get(candidate.class).is_some_and(Option::is_some));
     let (across, down) = fit.scale_back();
     let detection = |candidate: Candidate| {
         let label = tuning.labels.get(candidate.class)?.as_ref()?;
@@ -175,7 +178,8 @@ fn findings(candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings 
         };
         to_detection(&original, label, fit.original.width, fit.original.height)
     };
-    suppress(candidates, tuning.nms_iou).into_iter().filter_map(detection).collect::<Vec<_>>().into()
+    let kept = suppress(candidates, tuning.nms_iou, tuning.label_nms_iou);
+    kept.into_iter().filter_map(detection).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
@@ -196,6 +200,7 @@ mod tests {
         let tuning = Tuning {
             threshold: 0.3,
             nms_iou: 0.45,
+            label_nms_iou: None,
             largest_side: 416,
             gpu_batch: 1,
             labels: vec![Some("person".to_owned()), None, Some("car".to_owned())],

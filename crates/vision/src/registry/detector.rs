@@ -6,6 +6,7 @@ use contracts::AttributeName;
 use serde::{Deserialize, Deserializer};
 use serde_yaml_ng::Value;
 
+use super::entry::check_share;
 use super::{Model, Registry, Role};
 
 /// One detector. The name is its key in the document.
@@ -17,6 +18,10 @@ pub struct DetectorEntry {
     /// Labels that it reports. Empty for all labels of the model.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// Maximum intersection over union of two boxes of different labels, 0 to 1: of boxes that overlap more, which are one thing with two
+    /// labels, the one with the highest score is kept. Without it, labels do not exclude each other.
+    #[serde(default)]
+    pub label_nms_iou: Option<f32>,
     /// Attribute that repeats the label of each detection.
     #[serde(default)]
     pub label_attribute: Option<AttributeName>,
@@ -50,6 +55,9 @@ impl DetectorEntry {
             if let Some(unknown) = self.classes.iter().find(|class| !known(class)) {
                 return Err(format!("has the class `{unknown}`, which is no label of its model `{name}`"));
             }
+        }
+        if let Some(share) = self.label_nms_iou {
+            check_share("label_nms_iou", share)?;
         }
         for (names, role) in [(&self.crop_models, Role::Crops), (&self.embedding_models, Role::Embeddings)] {
             for name in names {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_yaml_ng::{Mapping, Value};
 
+use super::detector::DetectorEntry;
 use super::error::OpenError;
 use super::rewrite::Rewrite;
 use super::sha256;
@@ -284,13 +285,15 @@ impl BoxSettings {
         constructor(self.labels_or(task).len())
     }
 
-    /// The settings of a detector that reports `classes`, or all labels if there are none.
-    pub(super) fn tuning(&self, task: &str, classes: &[String]) -> Tuning {
+    /// The settings of a detector: it reports its classes, or all labels if it has none.
+    pub(super) fn tuning(&self, task: &str, detector: Option<&DetectorEntry>) -> Tuning {
+        let classes = detector.map_or(&[][..], |detector| &detector.classes);
         let among = |classes: &[String], label: &String| classes.is_empty() || classes.contains(label);
         let reported = |label: &String| among(&self.classes, label) && among(classes, label);
         Tuning {
             threshold: self.threshold,
             nms_iou: self.nms_iou,
+            label_nms_iou: detector.and_then(|detector| detector.label_nms_iou),
             largest_side: self.largest_side,
             gpu_batch: self.gpu_batch,
             labels: self.labels_or(task).into_iter().map(|label| Some(label).filter(reported)).collect(),
@@ -333,7 +336,7 @@ impl CropSettings {
     }
 }
 
-fn check_share(name: &str, value: f32) -> Result<(), String> {
+pub(super) fn check_share(name: &str, value: f32) -> Result<(), String> {
     match value {
         0.0..=1.0 => Ok(()),
         _ => Err(format!("{name} must be between 0 and 1")),

@@ -98,6 +98,7 @@ fn invalid_documents_are_refused_with_the_file() {
         ("kind: yolox", "kind: yolox\n      classes: [unicorn]"),
         ("nms_iou: 0.45", "nms: 0.45"),
         ("classes: [car,", "classes: [unicorn,"),
+        ("label_nms_iou: 0.7", "label_nms_iou: 70"),
         ("label_attribute: category", "label_attribute: Category"),
         ("label_attribute:", "attribute:"),
         ("crop_models: [vehicle_attributes_0039]", "crop_models: [yolox_nano]"),
@@ -115,17 +116,17 @@ fn invalid_documents_are_refused_with_the_file() {
     }
 }
 
-/// The labels that a detector of these classes reports with a model.
-fn reported(registry: &Registry, model: &str, classes: &[String]) -> Vec<Option<String>> {
+/// The labels that a detector reports with a model.
+fn reported(registry: &Registry, model: &str, detector: Option<&DetectorEntry>) -> Vec<Option<String>> {
     let model = registry.model(model).unwrap();
     let Engine::Boxes { settings, .. } = &model.engine else { panic!("{} finds no boxes", model.name) };
-    settings.tuning(&model.task, classes).labels
+    settings.tuning(&model.task, detector).labels
 }
 
 #[test]
 fn the_task_is_the_label_of_a_model_without_labels() {
-    assert_eq!(reported(&registry(b"model", "", ""), "tiny", &[]), [Some("face".to_owned())]);
-    assert_eq!(reported(&registry(b"model", "", ", labels: [head]"), "tiny", &[]), [Some("head".to_owned())]);
+    assert_eq!(reported(&registry(b"model", "", ""), "tiny", None), [Some("face".to_owned())]);
+    assert_eq!(reported(&registry(b"model", "", ", labels: [head]"), "tiny", None), [Some("head".to_owned())]);
 }
 
 #[test]
@@ -139,10 +140,10 @@ fn classes_restrict_the_reported_labels_and_keep_their_indices() {
     };
     let text = BUILT_IN.replace("kind: yolox", "kind: yolox\n      classes: [bus, person, car]");
     let of_model = Registry::parse("mine.yaml", &text).unwrap();
-    let labels = by_index(reported(&of_model, "yolox_nano", &[]));
+    let labels = by_index(reported(&of_model, "yolox_nano", None));
     assert_eq!(labels, expected(&[(0, "person"), (2, "car"), (5, "bus")]));
 
-    let vehicle = &of_model.detectors[&"vehicle".parse::<DetectorName>().unwrap()].classes;
+    let vehicle = Some(&of_model.detectors[&"vehicle".parse::<DetectorName>().unwrap()]);
     let labels = by_index(reported(&of_model, "yolox_nano", vehicle));
     assert_eq!(labels, expected(&[(2, "car"), (5, "bus")]));
     let labels = by_index(reported(&of_model, "picodet_s", vehicle));

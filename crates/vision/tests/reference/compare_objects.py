@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from faces import iou
-from objects import COLOUR_THRESHOLD, COLOURS_FILE, FILES, LIMITS, VEHICLES, Colours, Objects, ap50
+from objects import COLOUR_THRESHOLD, COLOURS_FILE, FILES, LIMITS, VEHICLES, Colours, Objects, ap50, vehicles
 
 MIN_IOU, MAX_SCORE, MAX_AP50 = 0.99, 0.001, 0.005
 
@@ -82,17 +82,16 @@ def compare_boxes(name, objects, dump, classes, files):
     return agrees, compared
 
 
-def compare_colours(name, colours, dump, files):
-    """The detector `vehicle`: its classes are those of `objects`, and the colours those of the reference."""
+def compare_colours(name, colours, dump, classes, files):
+    """The detector `vehicle`: its boxes are those of `objects` with one label for each vehicle, and the colours those of the reference."""
     print(f"\nvehicle with {name}: colours, same pixels")
-    objects, vehicles, agrees, compared = dump.entries(f"objects:{name}"), dump.entries(f"vehicle:{name}"), True, 0
+    objects, of_detector, agrees, compared = dump.entries(f"objects:{name}"), dump.entries(f"vehicle:{name}"), True, 0
     for file in files:
         base = pathlib.Path(file).name
-        entry = vehicles[base]
+        entry = of_detector[base]
         pixels = dump.pixels(file, entry)
-        expected = [found for found in objects[base]["detections"] if found["label"] in VEHICLES.values()]
-        boxes = [(found["label"], found["box"], found["confidence"]) for found in entry["detections"]]
-        if boxes != [(found["label"], found["box"], found["confidence"]) for found in expected]:
+        expected = vehicles(worker_rows(objects[base]["detections"], classes))
+        if worker_rows(entry["detections"], classes) != expected:
             print(f"{base}: the boxes differ from those of the detector objects DIFFERS")
             agrees = False
         for found in entry["detections"]:
@@ -140,7 +139,7 @@ def main():
         else:
             print(f"skipped: AP50 of {name}: there is no folder coco_val2017_subset in SIGHTLINE_SAMPLES_DIR")
     if names and pathlib.Path(models_dir, COLOURS_FILE).exists():
-        good, colours = compare_colours(names[0], Colours(models_dir), dump, files)
+        good, colours = compare_colours(names[0], Colours(models_dir), dump, classes, files)
         agrees &= good
         if colours == 0:
             print("skipped: colours: no image has a vehicle")

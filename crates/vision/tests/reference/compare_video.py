@@ -33,7 +33,7 @@ from PIL import Image
 
 from compare_objects import MAX_SCORE, MIN_IOU, corners, differences
 from faces import FACE_LIMITS, Faces
-from objects import LIMITS, VEHICLES, Objects, shrink
+from objects import LIMITS, VEHICLES, Objects, shrink, vehicles
 
 # Mean difference of a pixel, in levels of 255, between an image of the camera program and what ffmpeg decodes: the compression makes up to
 # 1.0. The next frame of the clips is 2.9 and 4.6 away in the median.
@@ -100,7 +100,7 @@ class Reference:
         if self.is_face:
             self.network.threshold = threshold
             return [[*row[:5], "face"] for row in self.network.detect(rgb, shrink).tolist()]
-        return [[*row[:5], VEHICLES[row[5]]] for row in self.network.detect(rgb, threshold).tolist() if row[5] in VEHICLES]
+        return [[*row[:5], VEHICLES[row[5]]] for row in vehicles(self.network.detect(rgb, threshold).tolist())]
 
 
 class Differences:

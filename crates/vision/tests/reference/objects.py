@@ -11,6 +11,9 @@ FILES = {"yolox_nano": "yolox_nano_416_batch.onnx", "picodet_s": "picodet_s_416_
 # threshold, IoU of non-maximum suppression
 LIMITS = {"yolox_nano": (0.35, 0.45), "picodet_s": (0.4, 0.6)}
 
+# IoU from which two boxes of different labels are one vehicle.
+LABEL_IOU = 0.7
+
 VEHICLES = {2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
 
 SIDE = 416
@@ -99,6 +102,15 @@ class Objects:
         found[:, [1, 3]] = (found[:, [1, 3]] * scale[0]).clip(0, size[0])
         found[:, [2, 4]] = (found[:, [2, 4]] * scale[1]).clip(0, size[1])
         return found[(found[:, 3] > found[:, 1]) & (found[:, 4] > found[:, 2])]
+
+
+def vehicles(rows):
+    """The vehicles among what Objects found, the best first: of boxes of different labels that overlap too much, the better one."""
+    kept = []
+    for row in rows:
+        if int(row[5]) in VEHICLES and all(iou(row[1:5], better[1:5]) <= LABEL_IOU for better in kept):
+            kept.append(row)
+    return kept
 
 
 class Colours:
