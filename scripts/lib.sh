@@ -69,6 +69,15 @@ leave_out_camera() {
   without_camera=(--exclude camera)
 }
 
+# build_programs RUN: compiles the command and, where it can be built, the camera program. RUN is what runs Cargo, such as `command`. Call
+# leave_out_camera first. Both are built at once also where one is needed: the features of shared crates follow from what is built, and
+# with others they are compiled again.
+build_programs() {
+  local packages=(-p sightline)
+  [ ${#without_camera[@]} -gt 0 ] || packages+=(-p camera)
+  "$@" cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins "${packages[@]}"
+}
+
 # Runs at most once per script.
 refresh_package_index() {
   [ -z "${index_is_fresh:-}" ] || return 0

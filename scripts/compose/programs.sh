@@ -5,7 +5,8 @@
 # stage_programs FOLDER: the program of the image, without the lines of debugging, with what it needs.
 stage_programs() {
   choose_rust || die "no suitable Rust found: run scripts/setup"
-  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline
+  leave_out_camera
+  build_programs during
   mkdir -p "$1/out/bin" "$1/out/lib" "$1/out/models" "$1/out/share"
   install -s -m 755 "$CARGO_TARGET_DIR/release/sightline" "$1/out/bin/"
   cp "$ort_dylib" "$1/out/lib/libonnxruntime.so"
@@ -18,8 +19,8 @@ stage_programs() {
 # stage_camera FOLDER: the camera program, for the image beside the one of stage_programs. FOLDER ends with -camera (docker/Dockerfile).
 stage_camera() {
   choose_rust || die "no suitable Rust found: run scripts/setup"
-  # With the others, so that the crates that they share keep their features and stay compiled.
-  during cargo build --release --locked --manifest-path "$root/Cargo.toml" --bins -p sightline -p camera
+  leave_out_camera
+  build_programs during
   mkdir -p "$1/out/camera/bin" "$1/out/camera/share"
   install -s -m 755 "$CARGO_TARGET_DIR/release/camera" "$1/out/camera/bin/"
   "$root/scripts/crate-licences" camera >"$1/out/camera/share/crates.NOTICE"
