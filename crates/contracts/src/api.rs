@@ -247,8 +247,11 @@ pub struct Count {
 /// Counts by group: the largest first; hours in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
-    /// Groups with their counts.
+    /// Groups with their counts. At most 1,000: the largest, or the latest hours.
     pub items: Vec<Count>,
+    /// Whether there are further groups.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A new rule.

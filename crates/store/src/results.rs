@@ -185,9 +185,23 @@ pub enum GroupBy {
 /// Maximum number of groups in an answer.
 pub(crate) const MAX_GROUPS: u32 = 1_000;
 
-/// Groups with their counts: the largest first, ties by key; hours in ascending order. At most 1,000: the largest groups, or the
-/// latest hours.
-pub type GroupCounts = Vec<Count>;
+/// Groups with their counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// The largest first, ties by key; hours in ascending order. At most 1,000: the largest groups, or the latest hours.
+    pub items: Vec<Count>,
+    /// Whether there are further groups.
+    pub more: bool,
+}
+
+impl GroupCounts {
+    /// The counts of a query for one group more than an answer has, in the order of the query.
+    pub(crate) fn first(mut items: Vec<Count>) -> Self {
+        let more = items.len() > MAX_GROUPS as usize;
+        items.truncate(MAX_GROUPS as usize);
+        Self { items, more }
+    }
+}
 
 /// Results with their detections and alerts, and what concerns the store as a whole.
 #[async_trait]

@@ -297,8 +297,9 @@ impl ResultStore for SqliteDocuments {
                 let count: i64 = row.get(1)?;
                 counted.push(Count { key, count: count.unsigned_abs() });
             }
+            let mut counted = GroupCounts::first(counted);
             if group_by == GroupBy::Hour {
-                counted.reverse();
+                counted.items.reverse();
             }
             Ok(counted)
         })

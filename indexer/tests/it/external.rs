@@ -31,7 +31,8 @@ pub async fn vehicles(test: &TestIndexer) {
     typed.headers.push("ce_type", "com.example.vehicle");
     test.publish(typed).await;
     let shared = TenantScope::Tenant(TenantId::shared());
-    let by_make = async || test.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap();
+    let by_make =
+        async || test.documents.count(&shared, &DetectionFilter::default(), GroupBy::Make).await.unwrap().items;
     eventually("four vehicles are stored", async || by_make().await.iter().map(|group| group.count).sum::<u64>() == 4)
         .await;
     test.all_finished().await;

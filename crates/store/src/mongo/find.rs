@@ -18,7 +18,7 @@ use crate::frame_pages::{FramePageBuilder, detection_range, result_range, sorted
 use crate::query::{Collection, Field, GroupKey, Query};
 use crate::results::MAX_GROUPS;
 use crate::stored_docs::{DetectionDoc, ResultDoc, detections_of, hour_key};
-use crate::{GroupBy, PageRequest, StoreError, StoredDetection, StoredResult};
+use crate::{GroupBy, GroupCounts, PageRequest, StoreError, StoredDetection, StoredResult};
 
 /// Maximum number of documents in one server response.
 const CURSOR_BATCH: u32 = 2_000;
@@ -134,7 +134,7 @@ impl MongoDocuments {
         Ok(results.into_iter().map(add_detections).collect::<Result<_, StoreError>>()?)
     }
 
-    pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<Vec<Count>, CallError> {
+    pub(super) async fn count_groups(&self, query: &Query, group_by: &GroupBy) -> Result<GroupCounts, CallError> {
         let found = self
             .collection::<Document>(query.collection.name())
             .aggregate(groups(query, group_by, Timestamp::now()))
@@ -142,10 +142,10 @@ impl MongoDocuments {
             .with_type::<Group>()
             .await?;
         let groups: Vec<Group> = found.try_collect().await?;
-        let mut counted = groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?;
+        let mut counted = GroupCounts::first(groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?);
         match group_by {
-            GroupBy::Hour => counted.reverse(),
-            GroupBy::Attribute(_) => counted = merged(counted),
+            GroupBy::Hour => counted.items.reverse(),
+            GroupBy::Attribute(_) => counted.items = merged(counted.items),
             _ => {}
         }
         Ok(counted)
@@ -274,7 +274,7 @@ fn groups(query: &Query, group_by: &GroupBy, now: Timestamp) -> [Document; 5] {
         doc! { "$match": { field: { "$exists": true } } },
         doc! { "$group": { "_id": key, "n": { "$sum": 1 } } },
         doc! { "$sort": order },
-        doc! { "$limit": MAX_GROUPS },
+        doc! { "$limit": MAX_GROUPS + 1 },
     ]
 }
 

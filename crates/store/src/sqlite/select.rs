@@ -35,7 +35,7 @@ impl Select {
         select
     }
 
-    /// Selects keys and counts of groups.
+    /// Selects keys and counts of groups, and one group more than an answer has.
     pub(super) fn count(query: &Query, group_by: &GroupBy, now: Timestamp) -> Self {
         let whole_list = PageRequest::Oldest { skip: 0, limit: u32::MAX };
         let (key, order) = match GroupKey::of(group_by) {
@@ -45,7 +45,8 @@ impl Select {
         let mut select = Self::default();
         select.sql.push_str("SELECT key, count(*) AS n FROM (");
         select.scans(&format!("{key} AS key"), query, &whole_list, now);
-        select.sql.push_str(&format!(") WHERE key IS NOT NULL GROUP BY key ORDER BY {order} LIMIT {MAX_GROUPS}"));
+        let limit = MAX_GROUPS + 1;
+        select.sql.push_str(&format!(") WHERE key IS NOT NULL GROUP BY key ORDER BY {order} LIMIT {limit}"));
         select
     }
 

@@ -104,5 +104,5 @@ pub async fn stats(
     _: NoQuery,
 ) -> Result<Json<BTreeMap<String, u64>>, ApiError> {
     let counts = app.documents.count(&caller.tenant_scope(), &DetectionFilter::default(), GroupBy::Make).await?;
-    Ok(Json(counts.into_iter().map(|group| (group.key, group.count)).collect()))
+    Ok(Json(counts.items.into_iter().map(|group| (group.key, group.count)).collect()))
 }

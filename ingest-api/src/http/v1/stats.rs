@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use contracts::StreamName;
 use contracts::api::Stats;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
@@ -14,7 +15,7 @@ use crate::http::auth::Authorized;
 use crate::http::describe::{Routes, routes, string};
 use crate::http::error::ApiError;
 use crate::http::extract::attributes::{PATTERN, attribute};
-use crate::http::extract::{StrictQuery, span};
+use crate::http::extract::{StrictQuery, span, text};
 use crate::http::scope::DetectionsRead;
 
 /// Default time span of a count.
@@ -38,13 +39,19 @@ pub struct StatsQuery {
     /// Latest capture time, exclusive, in RFC 3339; no end, if missing.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
+    /// Name of the stream.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    stream: Option<StreamName>,
+    /// With this label.
+    #[param(min_length = 1, max_length = 128)]
+    label: Option<String>,
 }
 
 impl Parameters for StatsQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let group_by = Group::read(query.text("group_by")?.as_deref().unwrap_or(DEFAULT_FIELD))?;
         let (from, to) = span(query)?;
-        Ok(Self { group_by, from, to })
+        Ok(Self { group_by, from, to, stream: query.parsed("stream")?, label: text(query, "label")? })
     }
 }
 
@@ -105,10 +112,10 @@ pub async fn stats(
     caller: Authorized<DetectionsRead>,
     StrictQuery(query): StrictQuery<StatsQuery>,
 ) -> Result<Json<Stats>, ApiError> {
-    let StatsQuery { group_by, from, to } = query;
+    let StatsQuery { group_by, from, to, stream, label } = query;
     let before = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
-    let filter = DetectionFilter { from, to, ..DetectionFilter::default() };
-    let items = app.documents.count(&caller.tenant_scope(), &filter, group_by.0).await?;
-    Ok(Json(Stats { items }))
+    let filter = DetectionFilter { from, to, stream, label, ..DetectionFilter::default() };
+    let store::GroupCounts { items, more } = app.documents.count(&caller.tenant_scope(), &filter, group_by.0).await?;
+    Ok(Json(Stats { items, more }))
 }

@@ -15,10 +15,15 @@ async fn stats_count_detections_by_group() {
     server.index(faces_result(50)).await;
     assert_eq!(
         server.get("/v1/stats").await,
-        json!({"items": [{"key": "Audi", "count": 2}, {"key": "BMW", "count": 1}]})
+        json!({"items": [{"key": "Audi", "count": 2}, {"key": "BMW", "count": 1}], "more": false})
     );
     let labels = server.get("/v1/stats?group_by=label&from=2020-01-01T00:00:00Z").await;
-    assert_eq!(labels, json!({"items": [{"key": "car", "count": 3}, {"key": "face", "count": 2}]}));
+    assert_eq!(labels, json!({"items": [{"key": "car", "count": 3}, {"key": "face", "count": 2}], "more": false}));
+    let of_cars = server.get("/v1/stats?group_by=label&label=car&from=2020-01-01T00:00:00Z").await;
+    assert_eq!(of_cars["items"], json!([{"key": "car", "count": 3}]));
+    let even = server.get("/v1/stats?stream=even").await;
+    assert_eq!(even["items"], json!([{"key": "Audi", "count": 1}, {"key": "BMW", "count": 1}]));
+    assert_eq!(server.get("/v1/stats?stream=elsewhere").await["items"], json!([]));
     assert_eq!(server.all_items("/v1/detections?category=suv&make=Audi", 10).await.len(), 2);
 }
 

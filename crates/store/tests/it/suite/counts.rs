@@ -11,7 +11,7 @@ pub async fn counted(
     by: GroupBy,
 ) -> Vec<(String, u64)> {
     let counted = store.count(scope, filter, by).await.unwrap();
-    counted.into_iter().map(|group| (group.key, group.count)).collect()
+    counted.items.into_iter().map(|group| (group.key, group.count)).collect()
 }
 
 fn groups(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -125,6 +125,8 @@ pub async fn hours_are_listed_in_order(store: &dyn Documents) {
     );
 
     // Beyond the limit, the latest hours are returned.
+    let more = async |filter| store.count(&TenantScope::All, filter, GroupBy::Hour).await.unwrap().more;
+    assert!(!more(&DetectionFilter::default()).await);
     let start = time("2020-01-01T00:00:00Z");
     let hours = (0..1_005).map(|n| (start + std::time::Duration::from_secs(n * 3_600)).to_string());
     let many: Vec<_> = hours.map(|at| result(&at, vec![face(0.5)])).collect();
@@ -134,6 +136,9 @@ pub async fn hours_are_listed_in_order(store: &dyn Documents) {
     assert_eq!(read.len(), 1_000);
     assert_eq!(read[0].0, "2020-01-01T05:00:00Z");
     assert!(read.is_sorted());
+    assert!(more(&of_2020).await);
+    let exactly = DetectionFilter { from: Some(time("2020-01-01T05:00:00Z")), ..of_2020 };
+    assert!(!more(&exactly).await);
 }
 
 pub async fn counts_respect_scope_and_filter(store: &dyn Documents) {

@@ -145,7 +145,7 @@ pub async fn ten_thousand_detections_fit_in_one_batch(store: &dyn Documents) {
     store.put(&batch).await.unwrap();
 
     let counted = store.count(&TenantScope::All, &DetectionFilter::default(), store::GroupBy::Label).await.unwrap();
-    assert_eq!(counted[0].count, 10_000);
+    assert_eq!(counted.items[0].count, 10_000);
     let [read] = store.frame(&TenantScope::All, large.frame_id()).await.unwrap().try_into().unwrap();
     assert_eq!(read.result, large.result, "the order of detections is kept");
 }
@@ -194,7 +194,7 @@ pub async fn any_text_reads_back_unchanged(store: &dyn Documents) {
         let [read] = store.detections(&TenantScope::All, &only, &NEWEST).await.unwrap().try_into().unwrap();
         assert_eq!(read.detection, put.detections()[0]);
         let counted = store.count(&TenantScope::All, &only, store::GroupBy::Model).await.unwrap();
-        assert_eq!((counted[0].key.as_str(), counted[0].count), (text.as_str(), 1));
+        assert_eq!((counted.items[0].key.as_str(), counted.items[0].count), (text.as_str(), 1));
     }
 }
 
