@@ -17,9 +17,15 @@ use crate::data_dir::{DataDir, token_file};
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
     /// The server, with the path under which a reverse proxy has it, if any
-    #[arg(long, env = "SIGHTLINE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL",
-        value_parser = server_url)]
-    server: Url,
+    // A secret, because an address that is refused may contain a password, and Clap repeats a value that it refuses.
+    #[arg(
+        long,
+        env = "SIGHTLINE_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    server: Secret,
 
     /// API token [default: the admin token of the data folder, for servers on this machine only]
     #[arg(long, env = "SIGHTLINE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -41,6 +47,9 @@ pub struct ClientArgs {
     data_dir: DataDir,
 }
 
+/// Why an address with a user or a password is refused.
+const CREDENTIALS: &str = "it must not contain a user or a password; give the token with --token";
+
 /// Time limit for a request that finds out which scheme a server speaks.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +62,10 @@ pub struct Client {
 }
 
 impl ClientArgs {
+    fn server(&self) -> anyhow::Result<Url> {
+        server_url(self.server.expose()).map_err(|fault| anyhow::anyhow!("--server (SIGHTLINE_SERVER): {fault}"))
+    }
+
     /// The client that these arguments describe.
     pub fn client(&self) -> anyhow::Result<Client> {
         let mut builder = reqwest::Client::builder()
@@ -65,7 +78,8 @@ impl ClientArgs {
             builder = builder.identity(identity(cert, key)?);
         }
         let http = builder.build().context("the certificates and keys of --cacert, --cert and --key cannot be used")?;
-        Ok(Client { http, server: self.server.clone(), token: self.token()? })
+        let server = self.server()?;
+        Ok(Client { http, token: self.token(&server)?, server })
     }
 
     /// The server for the camera program, as its task has it.
@@ -73,22 +87,23 @@ impl ClientArgs {
     /// # Errors
     /// When there is no token.
     pub fn for_camera(&self) -> anyhow::Result<serde_json::Value> {
-        let Self { server, cacert, cert, key, .. } = self;
-        let token = self.token()?;
+        let Self { cacert, cert, key, .. } = self;
+        let server = self.server()?;
+        let token = self.token(&server)?;
         Ok(
             serde_json::json!({"url": server.as_str(), "token": token.expose(), "cacert": cacert, "cert": cert, "key": key}),
         )
     }
 
-    fn token(&self) -> anyhow::Result<Secret> {
+    fn token(&self, server: &Url) -> anyhow::Result<Secret> {
         if let Some(token) = &self.token {
             let usable = settings::check_token(token.expose());
             usable.map_err(|error| anyhow::anyhow!("--token or SIGHTLINE_TOKEN: {error}"))?;
             return Ok(token.clone());
         }
         // The admin token of the local server must not be sent to another server.
-        if !is_loopback(&self.server) {
-            bail!("no token for {}; give one with --token or SIGHTLINE_TOKEN", self.server);
+        if !is_loopback(server) {
+            bail!("no token for {server}; give one with --token or SIGHTLINE_TOKEN");
         }
         let path = token_file(&self.data_dir.path()?);
         let token = std::fs::read_to_string(&path).with_context(|| {
@@ -120,7 +135,7 @@ fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{flag}: {} cannot be read", path.display()))
 }
 
-/// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`.
+/// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`. The texts do not repeat what may be a password.
 fn server_url(text: &str) -> Result<Url, String> {
     let parse =
         |text: &str| text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host());
@@ -128,13 +143,16 @@ fn server_url(text: &str) -> Result<Url, String> {
         if url.query().is_some() || url.fragment().is_some() {
             return Err("it must end with a host, a port or a path, without ? and #".to_owned());
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(CREDENTIALS.to_owned());
+        }
         if let Some(server) = url.as_str().trim_end_matches('/').strip_suffix("/v1") {
             return Err(format!("write {server}: /v1 is added"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("it must not contain a user or a password; give the token with --token".to_owned());
-        }
         return Ok(url);
+    }
+    if text.contains('@') {
+        return Err(CREDENTIALS.to_owned());
     }
     let with_scheme = format!("http://{text}");
     if !text.contains("://") && parse(&with_scheme).is_some() {
@@ -287,6 +305,9 @@ mod tests {
         {
             let error = server_url(text).unwrap_err();
             assert!(error.contains("without ? and #") || error.contains("--token"), "{text}: {error}");
+        }
+        for text in ["ann:hidden@localhost:8080", "http://ann:hidden@localhost/v1", "ftp://ann:hidden@localhost"] {
+            assert_eq!(server_url(text).unwrap_err(), CREDENTIALS, "{text}");
         }
     }
 
