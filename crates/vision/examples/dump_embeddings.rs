@@ -5,15 +5,14 @@
 //! image and its faces, each with its box, landmarks, embedding, and the file name of its aligned crop: three colour planes of 32-bit
 //! numbers in the byte order of this machine, levels from 0 to 255. `tests/reference/` and the script for pairs of faces read them.
 
-use std::path::{Path, PathBuf};
+mod dumped;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Map, json};
-use vision::media::{self, DecodeLimits};
-use vision::model::Image;
 use vision::registry::{Engine, Registry};
-use vision::runtime::RuntimeOptions;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -23,17 +22,10 @@ fn main() -> anyhow::Result<()> {
     let registry = Registry::built_in()?;
     let model = registry.model(&name).with_context(|| format!("there is no model {name}"))?;
     let Engine::Embeddings { network, .. } = &model.engine else { anyhow::bail!("{name} makes no embeddings") };
-    let dylib = std::env::var_os("SIGHTLINE_ORT_DYLIB_PATH").map(PathBuf::from);
-    let options = RuntimeOptions { dylib, ..RuntimeOptions::cpu(models_dir) };
-    let mut detector = registry.open_with_embeddings(&"face".parse()?, model, &options)?;
+    let mut detector = registry.open_with_embeddings(&"face".parse()?, model, &dumped::options(models_dir))?;
     let mut report = Map::new();
     for path in arguments {
-        let encoded = std::fs::read(&path).with_context(|| path.clone())?;
-        let media_type = media::probe(&encoded)?.format.media_type();
-        let pixels = media::decode(&encoded, &DecodeLimits::default()).with_context(|| path.clone())?;
-        let file = Path::new(&path).file_name().context("not a file")?.to_string_lossy().into_owned();
-        std::fs::write(Path::new(&out).join(format!("{file}.rgb")), pixels.rgb())?;
-        let image = Arc::new(Image { pixels, encoded: encoded.into(), media_type });
+        let (file, image) = dumped::image(&path, &out)?;
         let found = detector.detect(&[Arc::clone(&image)]).remove(0)?;
         let mut faces = Vec::new();
         for (index, face) in found.detections.iter().enumerate() {
