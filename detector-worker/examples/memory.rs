@@ -14,9 +14,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Parser;
-use detector_worker::pipeline::Pipeline;
 use detector_worker::{Config, SharedArgs};
 use futures::future::try_join_all;
+use vision::pipeline::Pipeline;
 
 /// Time in which a detector without work has returned its memory.
 const IDLE: Duration = Duration::from_secs(12);
@@ -40,7 +40,9 @@ async fn main() -> anyhow::Result<()> {
         .iter()
         .map(|file| Ok(fs::read(file).with_context(|| file.clone())?.into()))
         .collect::<anyhow::Result<_>>()?;
-    let pipeline = Arc::new(Pipeline::start(detector_worker::detectors(&config, &shared)?, &config, &shared).await?);
+    let pipeline = Arc::new(
+        Pipeline::start(detector_worker::detectors(&config, &shared)?, config.pipeline(&shared.frames)).await?,
+    );
     let opened = status("VmRSS")?;
     pass(&pipeline, &images).await?;
     let started = cpu_time()?;
@@ -61,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn pass(pipeline: &Arc<Pipeline>, images: &[Bytes]) -> anyhow::Result<()> {
     let process = async |encoded: &Bytes| -> anyhow::Result<()> {
-        let failed = |failure: detector_worker::pipeline::Failure| anyhow::anyhow!(failure.message);
+        let failed = |failure: vision::pipeline::Failure| anyhow::anyhow!(failure.message);
         let pixels = pipeline.reserve(encoded).await?.map_err(failed)?;
         let decoded = pipeline.decode(pixels, encoded.clone()).await?.map_err(failed)?;
         for outcome in pipeline.detect(&decoded.image, &[0]).await? {

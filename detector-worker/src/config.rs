@@ -7,6 +7,7 @@ use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
 use settings::{Check, SettingErrors, bytes, count, duration, on_off};
+use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
 
 const LONGEST_RETENTION: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
@@ -87,6 +88,16 @@ impl Config {
     pub fn check_with(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
         if let Some(registry) = errors.collect(self.models.registry()) {
             registry.check(detectors, errors);
+        }
+    }
+
+    /// How images are decoded and go through the detectors.
+    pub fn pipeline(&self, frames: &FrameArgs) -> PipelineSettings {
+        PipelineSettings {
+            inference: self.inference.settings(self.models.execution_provider),
+            decode_threads: self.inference.decode_threads(),
+            max_pixels: frames.max_frame_pixels,
+            pixel_budget: self.capacity.worker_pixels,
         }
     }
 

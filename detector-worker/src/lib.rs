@@ -26,7 +26,6 @@ pub mod config;
 pub mod consumer;
 pub mod crash_log;
 mod metrics;
-pub mod pipeline;
 pub mod program;
 pub mod publisher;
 mod retention;
@@ -45,11 +44,11 @@ use settings::{Check, SettingErrors};
 use store::Blobs;
 use tokio_util::sync::CancellationToken;
 use vision::inference::DetectorSpec;
+use vision::pipeline::Pipeline;
 
 pub use config::{Config, SharedArgs};
 use consumer::FrameParser;
 use crash_log::CrashLog;
-use pipeline::Pipeline;
 use retention::Sweeper;
 use worker::{FrameProcessor, Worker};
 
@@ -126,7 +125,7 @@ pub async fn run_with(
     let names: Vec<DetectorName> = detectors.iter().map(|detector| detector.name.clone()).collect();
     let group = groups::detector_worker(&names);
     let crash_log = open_crash_log(&config, &deps, &group).await?;
-    let pipeline = Pipeline::start(detectors, &config, &shared).await?;
+    let pipeline = Pipeline::start(detectors, config.pipeline(&shared.frames)).await?;
     deps.models_loaded.store(true, Ordering::Relaxed);
     tracing::info!(group, "consuming frames from {}, images in {}", deps.bus.describe(), deps.blobs.describe());
     let processor = FrameProcessor::new(pipeline, crash_log, &deps, config.keep_images);

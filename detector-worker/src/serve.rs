@@ -26,9 +26,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use vision::inference::DetectorSpec;
 use vision::media::Format;
+use vision::pipeline::Pipeline;
 
 use crate::config::{Config, SharedArgs};
-use crate::pipeline::Pipeline;
 use error::ServeError;
 
 /// Time limit for the arrival of a body.
@@ -61,7 +61,7 @@ pub async fn serve(
     SettingErrors::result_of(|errors| config.check(errors))?;
     let listener = listener.into();
     let engine = Engine {
-        pipeline: Pipeline::start(detectors, &config, &shared).await?,
+        pipeline: Pipeline::start(detectors, config.pipeline(&shared.frames)).await?,
         request_permits: Semaphore::new(config.capacity.worker_frames),
         body_kibibytes: Semaphore::new(
             kibibytes(config.capacity.worker_bytes.max(shared.frames.max_frame_bytes)) as usize

@@ -15,8 +15,8 @@
 //! thread; its queue is bounded, and a job whose caller no longer waits is not run. An execution provider that is not available is an
 //! error, never a silent fallback. Nothing is downloaded except by [`registry::Registry::pull`].
 //!
-//! The caller bounds how many decoded images are in memory, and survives native code that crashes: decoders and ONNX Runtime are C and
-//! C++. This crate knows no bus, no store and no HTTP server, so any service can use it, each with its own flow.
+//! A [pipeline](pipeline::Pipeline) bounds the decoded images in memory. The caller survives native code that crashes: decoders and ONNX
+//! Runtime are C and C++. This crate knows no bus, no store and no HTTP server, so any service can use it, each with its own flow.
 
 mod args;
 mod batcher;
@@ -27,6 +27,7 @@ pub mod inference;
 pub mod media;
 pub mod metrics;
 pub mod model;
+pub mod pipeline;
 pub mod pixels;
 pub mod registry;
 pub mod runtime;

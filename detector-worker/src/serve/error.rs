@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use contracts::{DetectorName, FailureCode};
 use platform::problem;
 use vision::model::DetectError;
+use vision::pipeline::Failure;
 
 use super::UPLOAD_TIMEOUT;
-use crate::pipeline::Failure;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

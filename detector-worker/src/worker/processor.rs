@@ -23,12 +23,12 @@ use platform::traces::{Span, Traces};
 use store::Blobs;
 use tokio::sync::Semaphore;
 use vision::model::Findings;
+use vision::pipeline::{Failure, Pipeline};
 
 use crate::Deps;
 use crate::consumer::{Content, FrameTask};
 use crate::crash_log::{CrashLog, MAX_CRASHES};
 use crate::metrics;
-use crate::pipeline::{Failure, Pipeline};
 use crate::publisher::{FrameSpans, ProcessedFrame};
 use native::NativeGate;
 

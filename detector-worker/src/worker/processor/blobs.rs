@@ -7,9 +7,9 @@ use consumer_kit::backoff;
 use contracts::{BlobKey, BlobKind, FailureCode, FrameEvent};
 use jiff::Timestamp;
 use store::{Blobs, StoreError};
+use vision::pipeline::Failure;
 
 use crate::metrics;
-use crate::pipeline::Failure;
 
 /// Fetches the bytes of a frame that was too large for its message.
 ///

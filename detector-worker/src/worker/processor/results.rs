@@ -7,10 +7,10 @@ use platform::traces::Span;
 use uuid::Uuid;
 use vision::inference::Inference;
 use vision::model::Findings;
+use vision::pipeline::Failure;
 
 use super::{Analysis, FrameProcessor, ProcessedDelivery};
 use crate::metrics;
-use crate::pipeline::Failure;
 use crate::publisher::{FrameSpans, ProcessedFrame};
 
 impl FrameProcessor {

@@ -8,10 +8,10 @@ use consumer_kit::backoff;
 use contracts::FailureCode;
 use vision::inference::Inference;
 use vision::model::{self, DetectError, Findings, Image};
+use vision::pipeline::Failure;
 
 use super::FrameProcessor;
 use crate::metrics;
-use crate::pipeline::Failure;
 
 /// Number of failed inferences of an image after which a blank image is tried, to distinguish a bad image from a bad device.
 const MAX_TRIES: u32 = 3;

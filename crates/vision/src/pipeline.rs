@@ -1,5 +1,5 @@
 //! Image bytes in, the outcome of every detector out. Images are decoded on a pool of CPU threads and then passed to the
-//! detectors concurrently. The worker and `serve` use the same pipeline.
+//! detectors concurrently.
 //!
 //! Memory is bounded for any image size. An image is decoded only after its pixels are reserved, and the reservation
 //! lasts until the last detector has finished. Reservations are granted in the order of the requests, so small images
@@ -13,17 +13,29 @@ use bytes::Bytes;
 use contracts::FailureCode;
 use futures::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vision::inference::{DetectorSpec, Inference};
-use vision::media::{self, DecodeLimits, Header};
-use vision::metrics;
-use vision::model::{self, Image};
 
-use crate::config::{Config, SharedArgs};
+use crate::inference::{DetectorSpec, Inference, InferenceSettings};
+use crate::media::{self, DecodeLimits, Header};
+use crate::metrics;
+use crate::model::{self, Image};
 
 /// Pixels per permit, so that a large budget fits a semaphore's number of permits.
 const PIXELS_PER_PERMIT: u64 = 1024;
 
-/// Why a frame can never have detections.
+/// How a pipeline works.
+#[derive(Debug, Clone, Copy)]
+pub struct PipelineSettings {
+    /// Threads of each detector.
+    pub inference: InferenceSettings,
+    /// Images decoded concurrently.
+    pub decode_threads: usize,
+    /// Pixels of the largest image that is decoded.
+    pub max_pixels: u64,
+    /// Pixels of all decoded images that are not finished; one larger image takes all of them.
+    pub pixel_budget: u64,
+}
+
+/// Why an image can never have detections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Stable code.
@@ -59,17 +71,16 @@ impl Pipeline {
     ///
     /// # Errors
     /// A detector cannot be opened; the message names the setting and the remedy.
-    pub async fn start(detectors: Vec<DetectorSpec>, config: &Config, shared: &SharedArgs) -> anyhow::Result<Self> {
-        let settings = config.inference.settings(config.models.execution_provider);
+    pub async fn start(detectors: Vec<DetectorSpec>, settings: PipelineSettings) -> anyhow::Result<Self> {
         let mut inferences = Vec::new();
         for spec in detectors {
-            inferences.push(Inference::start(spec, settings).await?);
+            inferences.push(Inference::start(spec, settings.inference).await?);
         }
-        let pixel_budget = permits(config.capacity.worker_pixels);
+        let pixel_budget = permits(settings.pixel_budget);
         Ok(Self {
             inferences,
-            limits: DecodeLimits { max_pixels: shared.frames.max_frame_pixels },
-            decode_permits: Semaphore::new(config.inference.decode_threads()),
+            limits: DecodeLimits { max_pixels: settings.max_pixels },
+            decode_permits: Semaphore::new(settings.decode_threads),
             pixel_permits: Arc::new(Semaphore::new(pixel_budget as usize)),
             pixel_budget,
         })
