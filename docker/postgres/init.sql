@@ -194,7 +194,7 @@ CREATE TABLE face_subjects (
     -- A JSON object.
     metadata TEXT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
-    -- Of the subject or of its vectors.
+    -- When it was changed, or vectors were added to it.
     updated_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (tenant, id),
     UNIQUE (tenant, external_id)
@@ -254,6 +254,6 @@ CREATE INDEX face_vector_removals_by_version ON face_vector_removals (tenant, mo
 CREATE INDEX face_vector_removals_by_time ON face_vector_removals (removed_at);
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (5, 'faces', '5b8ca0ba232ecbf03d3b1b5b24a774b031bbbf70546effca51f72b25e066e10a', now(), 2);
+VALUES (5, 'faces', 'f0fb90048fe74f42e50d9a0d3e9a485b2dc9098a4e6cdb18a19c7239e602fbcd', now(), 2);
 
 COMMIT;
