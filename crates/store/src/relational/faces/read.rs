@@ -194,10 +194,15 @@ fn stored(version: u64) -> i64 {
 
 /// The error for a statement that failed.
 pub(super) fn unavailable(error: StoreError) -> GalleryError {
-    GalleryError::Unavailable(error.to_string())
+    GalleryError::Unavailable(message(error))
 }
 
 /// The error for a value that cannot be read.
 fn damaged(error: StoreError) -> GalleryError {
-    GalleryError::Damaged(error.to_string())
+    GalleryError::Damaged(message(error))
+}
+
+fn message(error: StoreError) -> String {
+    let (StoreError::Unavailable(message) | StoreError::DiskFull(message) | StoreError::Fatal(message)) = error;
+    message
 }
