@@ -251,15 +251,37 @@ mod tests {
         store.begin().await.unwrap().explain(sql, values).await.unwrap().join("\n")
     }
 
+    /// A part of each statement that reads many vectors, and the index that it must follow.
+    const READS: [(&str, &str); 3] = [
+        ("(version, id) > ($3, $4) ORDER BY version, id LIMIT $5", "face_vectors_by_version"),
+        ("(subject, id) >= ($3, $4)", "face_vectors_by_subject"),
+        ("AND version > $5 ORDER BY version, id", "face_vector_removals_by_version"),
+    ];
+
     /// Changes and pages of a search are read in the order of an index: nothing is sorted, and no vector is read that is not returned.
     async fn reads_follow_an_index(store: &Relational, is_sorted: &str) {
-        for (part, index) in [
-            ("(version, id) > ($3, $4) ORDER BY version, id LIMIT $5", "face_vectors_by_version"),
-            ("(subject, id) >= ($3, $4)", "face_vectors_by_subject"),
-            ("AND version > $5 ORDER BY version, id", "face_vector_removals_by_version"),
-        ] {
+        for (part, index) in READS {
             let plan = plan_of(store, part).await;
             assert!(plan.contains(index) && !plan.contains(is_sorted), "{plan}");
+        }
+    }
+
+    /// After some executions PostgreSQL plans a prepared statement once for all arguments.
+    async fn generic_plans_follow_an_index(store: &Relational, url: &str) {
+        let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+        for ((part, index), arguments) in READS.into_iter().zip([
+            "'t3', 'mobilefacenet_128d', 5, '00000000-0000-0000-0000-000000000000', 1001",
+            "'t3', 'mobilefacenet_128d', gen_random_uuid(), gen_random_uuid(), 1000",
+            "'t3', 'mobilefacenet_128d', 5, '00000000-0000-0000-0000-000000000000', 5, 1001",
+        ]) {
+            let (sql, _) = store.statements.all().into_iter().find(|(sql, _)| sql.contains(part)).unwrap();
+            let prepare = format!("SET plan_cache_mode = force_generic_plan; DEALLOCATE ALL; PREPARE page AS {sql}");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN EXECUTE page ({arguments})"));
+            let plan = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|step| sqlx::Row::get(step, "QUERY PLAN")).collect();
+            let plan = plan.join("\n");
+            assert!(plan.contains("$1") && plan.contains(index) && !plan.contains("Sort"), "{plan}");
         }
     }
 
@@ -289,6 +311,7 @@ mod tests {
             transaction.script(many).await.unwrap();
             transaction.commit().await.unwrap();
             reads_follow_an_index(&store, "Sort").await;
+            generic_plans_follow_an_index(&store, &url).await;
             store.close().await;
         })
         .await;
