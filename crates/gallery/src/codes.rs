@@ -17,7 +17,7 @@ use crate::stored_vector::{StoredVector, VectorKind};
 use negatives::Negatives;
 use quantised::Quantised;
 
-pub use search::{Found, Match};
+pub use search::Found;
 
 /// Vectors of a gallery with their int8 codes. A search is exact: its result is that of comparing the query with every
 /// vector in full precision.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use contracts::SubjectId;
 
-use crate::codes::Match;
+use crate::best::Match;
 use crate::galleries::Answer;
 use crate::seam::GalleryError;
 

@@ -20,7 +20,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::codes::{Codes, Match};
+use crate::best::Match;
+use crate::codes::Codes;
 use crate::embedding::Embedding;
 use crate::seam::{GalleryError, GalleryKey, GalleryState, VectorStore};
 use budget::Budget;

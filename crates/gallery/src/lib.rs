@@ -20,6 +20,7 @@
 //! Why exact: `docs/decisions/face-search.md`.
 #![deny(unsafe_code)]
 
+mod best;
 mod calibration;
 mod codes;
 mod decision;
@@ -27,16 +28,19 @@ mod embedding;
 mod galleries;
 #[cfg(any(test, feature = "suite"))]
 pub mod memory;
+mod ordered_search;
 mod scan;
 mod seam;
 mod stored_vector;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
+pub use best::Match;
 pub use calibration::{Calibration, CalibrationError, MatchRate, Point, expected_false_matches};
-pub use codes::{Codes, Found, Match};
+pub use codes::{Codes, Found};
 pub use decision::{Identity, Look, decide};
 pub use embedding::{Embedding, EmbeddingError, MAX_DIMENSIONS};
 pub use galleries::{Answer, Galleries};
+pub use ordered_search::OrderedSearch;
 pub use seam::{Change, Changes, GalleryError, GalleryKey, GalleryState, Position, VectorStore};
 pub use stored_vector::{StoredVector, VectorKind};

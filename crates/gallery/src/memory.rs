@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
 
-use crate::codes::{Codes, Match};
+use crate::best::Match;
+use crate::codes::Codes;
 use crate::embedding::Embedding;
 use crate::seam::{Change, Changes, GalleryError, GalleryKey, GalleryState, Position, VectorStore};
 use crate::stored_vector::{StoredVector, VectorKind};

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use contracts::{TenantId, VectorId};
 
-use crate::codes::Match;
+use crate::best::Match;
 use crate::embedding::Embedding;
 use crate::stored_vector::StoredVector;
 

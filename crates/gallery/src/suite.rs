@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
 use uuid::Uuid;
 
-use crate::codes::{Codes, Match};
+use crate::best::Match;
+use crate::codes::Codes;
 use crate::embedding::Embedding;
-use crate::seam::{Change, Changes, GalleryKey, GalleryState, Position, VectorStore};
+use crate::seam::{Change, Changes, GalleryError, GalleryKey, GalleryState, Position, VectorStore};
 use crate::stored_vector::{StoredVector, VectorKind};
 
 /// How the suite writes to the store that it checks. Each call is one transaction and one change of the gallery's version.
@@ -42,6 +43,8 @@ macro_rules! for_each_vector_store_test {
             galleries_of_tenants_and_models_are_separate,
             the_state_counts_vectors_and_subjects,
             the_store_finds_the_same_subjects,
+            rejected_subjects_take_no_place_in_the_store_either,
+            a_query_of_another_length_is_refused,
         }
     };
 }
@@ -304,4 +307,42 @@ pub async fn the_store_finds_the_same_subjects(store: &dyn VectorStore, writer: 
             assert!(negatives.is_none_or(|(found, wanted)| (found - wanted).abs() < 1e-5));
         }
     }
+}
+
+/// The two nearest subjects were rejected as this face: the third is found, even if only one is asked for.
+pub async fn rejected_subjects_take_no_place_in_the_store_either(store: &dyn VectorStore, writer: &dyn Writer) {
+    let key = key("a");
+    let query = face(1, 1).embedding;
+    let same = |vector: StoredVector| StoredVector { embedding: query.clone(), ..vector };
+    // The negatives have lower and higher ids than the vectors, so they are read before and after them.
+    let vectors = vec![
+        same(face(11, 1)),
+        same(negative(10, 1)),
+        same(face(21, 2)),
+        same(negative(22, 2)),
+        same(face(31, 3)),
+        negative(30, 3),
+        face(41, 4),
+    ];
+    writer.put(&key, vectors).await;
+    for (k, wanted) in [(1, vec![3]), (2, vec![3, 4]), (5, vec![3, 4])] {
+        let found = store.search(&key, &query, k, -1.0).await.unwrap();
+        assert_eq!(
+            found.iter().map(|found| found.subject).collect::<Vec<_>>(),
+            wanted.into_iter().map(subject).collect::<Vec<_>>()
+        );
+        assert!(found[0].negative.is_some_and(|negative| negative < 0.9));
+    }
+    assert!(store.search(&key, &query, 0, -1.0).await.unwrap().is_empty());
+    writer.remove(&key, &[negative(22, 2).id]).await;
+    assert_eq!(store.search(&key, &query, 1, -1.0).await.unwrap()[0].subject, subject(2));
+}
+
+/// It is of another model.
+pub async fn a_query_of_another_length_is_refused(store: &dyn VectorStore, writer: &dyn Writer) {
+    let key = key("a");
+    writer.put(&key, vec![face(1, 1)]).await;
+    let short = Embedding::new(&[1.0; DIMENSIONS / 2], DIMENSIONS / 2).unwrap();
+    let refused = store.search(&key, &short, 1, -1.0).await;
+    assert!(matches!(refused, Err(GalleryError::WrongQuery(_))), "{refused:?}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contracts::{BlobKind, TenantId};
 
-use crate::{Blobs, Documents, StoreError};
+use crate::{Blobs, Documents, Relational, StoreError};
 
 /// Receipt of one eraser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub fn tenant_erasers(documents: &Arc<dyn Documents>, blobs: &Arc<dyn Blobs>) ->
     std::iter::once(documents).chain(blobs).collect()
 }
 
+/// The eraser of enrolled faces: subjects and vectors.
+pub fn face_eraser(accounts: &Relational) -> Arc<dyn TenantEraser> {
+    Arc::new(FacesEraser(accounts.clone()))
+}
+
 /// Erases results, detections, alerts, rules and streams.
 struct DocumentsEraser(Arc<dyn Documents>);
 
@@ -39,6 +44,17 @@ struct DocumentsEraser(Arc<dyn Documents>);
 impl TenantEraser for DocumentsEraser {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
         Ok(Erased { what: "documents", count: self.0.delete_tenant(tenant).await? })
+    }
+}
+
+/// Erases subjects with their names, and the vectors of their faces.
+struct FacesEraser(Relational);
+
+#[async_trait]
+impl TenantEraser for FacesEraser {
+    async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
+        let erased = self.0.erase_faces(tenant).await?;
+        Ok(Erased { what: "subjects and face vectors", count: erased.subjects + erased.vectors })
     }
 }
 

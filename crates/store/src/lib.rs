@@ -1,5 +1,5 @@
 //! Storage: documents in MongoDB or SQLite ([`Documents`]), images in S3 or a folder ([`Blobs`]), accounts in PostgreSQL or
-//! SQLite ([`relational`]).
+//! SQLite, with enrolled faces ([`relational`]).
 //!
 //! In: results and alerts from the indexer, rules and streams from the API, images from the API and the workers. Out: pages, counts
 //! and images.
@@ -32,7 +32,7 @@ mod streams;
 
 pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
 pub use blobs::Blobs;
-pub use eraser::{Erased, TenantEraser, tenant_erasers};
+pub use eraser::{Erased, TenantEraser, face_eraser, tenant_erasers};
 pub use files_in_use::{FileLost, FilesInUse};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;

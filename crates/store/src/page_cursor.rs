@@ -29,11 +29,14 @@ pub enum List {
     Users,
     /// The audit log.
     Audit,
+    /// Subjects of enrolled faces.
+    Subjects,
 }
 
 impl List {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Frames, Self::Detections, Self::Alerts, Self::Streams, Self::Users, Self::Audit];
+    pub const ALL: [Self; 7] =
+        [Self::Frames, Self::Detections, Self::Alerts, Self::Streams, Self::Users, Self::Audit, Self::Subjects];
 
     const fn name(self) -> &'static str {
         match self {
@@ -43,6 +46,7 @@ impl List {
             Self::Streams => "streams",
             Self::Users => "users",
             Self::Audit => "audit",
+            Self::Subjects => "subjects",
         }
     }
 }

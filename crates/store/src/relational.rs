@@ -1,4 +1,4 @@
-//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log.
+//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, and enrolled faces (`faces`).
 //!
 //! Stores and returns records; `accounts` makes the decisions. Passwords and tokens arrive as hashes only.
 //! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token or claim a name
@@ -12,6 +12,7 @@
 mod api_tokens;
 mod audit;
 mod database;
+mod faces;
 mod failure;
 mod identities;
 mod login_keys;
@@ -34,6 +35,11 @@ mod test_database;
 pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::Relational;
+pub use faces::{
+    DeletedSubject, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
+    MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, SubjectChange,
+    SubjectRecord, SubjectWriteOutcome, VectorWriteOutcome,
+};
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
 pub(crate) use migrations::COMPATIBLE_VERSIONS;

@@ -13,10 +13,9 @@
 //! the data. Of 100,000 vectors, some 140 are compared in full precision (measured by `examples/gallery_search.rs`); at worst,
 //! if each is better than those before it or all are nearly the same, it is every vector.
 
-use contracts::{SubjectId, VectorId};
-
 use super::quantised::Query;
 use super::{Codes, check};
+use crate::best::{Best, Match};
 use crate::embedding::{Embedding, EmbeddingError, similarity};
 use crate::scan::{Kernel, LANES};
 
@@ -27,20 +26,6 @@ const ROUNDING: f32 = 1e-5;
 
 /// Blocks scanned at a time: their sums (16 KiB) stay in the nearest cache.
 const BLOCKS: usize = 256;
-
-/// A subject that was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Match {
-    /// The subject.
-    pub subject: SubjectId,
-    /// Cosine of the query and the subject's nearest vector, −1 to 1.
-    pub similarity: f32,
-    /// The nearest vector; of equal ones that with the lowest id.
-    pub vector: VectorId,
-    /// Cosine of the query and the subject's nearest negative (a face that was rejected as this subject), if it has one. Below
-    /// `similarity`.
-    pub negative: Option<f32>,
-}
 
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,14 +55,14 @@ impl Codes {
         floor: f32,
     ) -> Result<Found, EmbeddingError> {
         check(self.dimensions, query)?;
-        let mut best = Best { k, floor, matches: Vec::with_capacity(k.min(self.subjects()) + 1), compared: 0 };
+        let mut scan = Scan { best: Best::new(k, floor, self.subjects()), compared: 0 };
         if k > 0 {
-            self.scan(kernel, query, &mut best);
+            self.scan(kernel, query, &mut scan);
         }
-        Ok(Found { matches: best.matches, compared: best.compared })
+        Ok(Found { matches: scan.best.into_matches(), compared: scan.compared })
     }
 
-    fn scan(&self, kernel: Kernel, query: &Embedding, best: &mut Best) {
+    fn scan(&self, kernel: Kernel, query: &Embedding, scan: &mut Scan) {
         let quantised = Query::of(query.numbers());
         let mut sums = [[0; LANES]; BLOCKS];
         let per_block = self.lines_per_block();
@@ -86,22 +71,22 @@ impl Codes {
             kernel.scan(lines, &quantised.lines, sums);
             for (block, sums) in sums.iter().enumerate() {
                 let first = (chunk * BLOCKS + block) * LANES;
-                self.compare_block(first, sums, &quantised, query, best);
+                self.compare_block(first, sums, &quantised, query, scan);
             }
         }
     }
 
-    fn compare_block(&self, first: usize, sums: &[i32; LANES], quantised: &Query, query: &Embedding, best: &mut Best) {
+    fn compare_block(&self, first: usize, sums: &[i32; LANES], quantised: &Query, query: &Embedding, scan: &mut Scan) {
         let end = (first + LANES).min(self.len());
         let (scales, radii) = (&self.scales[first..end], &self.radii[first..end]);
         let bound = |lane: usize, scale: f32, radius: f32| {
             let product = (sums[lane] - quantised.offset) as f32 * (scale * quantised.scale);
             product + radius * quantised.norm
         };
-        let reach = |best: &Best| best.floor - quantised.radius - ROUNDING;
+        let reach = |scan: &Scan| scan.best.floor() - quantised.radius - ROUNDING;
         // Nearly always no vector of the block is good enough. This form is compiled to a few vector instructions.
         if let (Ok(scales), Ok(radii)) = (<&[f32; LANES]>::try_from(scales), <&[f32; LANES]>::try_from(radii)) {
-            let reach = reach(best);
+            let reach = reach(scan);
             let mut any = false;
             for lane in 0..LANES {
                 any |= bound(lane, scales[lane], radii[lane]) >= reach;
@@ -111,54 +96,28 @@ impl Codes {
             }
         }
         for (lane, (scale, radius)) in scales.iter().zip(radii).enumerate() {
-            if bound(lane, *scale, *radius) >= reach(best) {
-                self.compare(first + lane, query, best);
+            if bound(lane, *scale, *radius) >= reach(scan) {
+                self.compare(first + lane, query, scan);
             }
         }
     }
 
-    fn compare(&self, at: usize, query: &Embedding, best: &mut Best) {
+    fn compare(&self, at: usize, query: &Embedding, scan: &mut Scan) {
         let numbers = &self.numbers[at * self.dimensions..(at + 1) * self.dimensions];
         let similarity = similarity(numbers, query.numbers());
-        best.compared += 1;
-        if similarity < best.floor {
+        scan.compared += 1;
+        if similarity < scan.best.floor() {
             return;
         }
         // A subject is rejected if all its vectors are, so each is left out by itself.
         let subject = self.subjects[at];
         let negative = self.nearest_negative(&subject, query);
-        if negative.is_none_or(|negative| similarity > negative) {
-            best.offer(Match { subject, similarity, vector: self.ids[at], negative });
-        }
+        scan.best.offer(Match { subject, similarity, vector: self.ids[at], negative });
     }
 }
 
-/// The best subjects so far.
-struct Best {
-    k: usize,
-    /// The similarity that a vector must reach to change the result.
-    floor: f32,
-    matches: Vec<Match>,
+/// What a scan has found so far.
+struct Scan {
+    best: Best,
     compared: usize,
-}
-
-impl Best {
-    fn offer(&mut self, new: Match) {
-        let Match { subject, similarity, vector, .. } = new;
-        if let Some(place) = self.matches.iter().position(|known| known.subject == subject) {
-            let known = self.matches[place];
-            if (known.similarity, vector) >= (similarity, known.vector) {
-                return;
-            }
-            self.matches.remove(place);
-        }
-        let place = self.matches.partition_point(|known| {
-            known.similarity > similarity || (known.similarity == similarity && known.subject < subject)
-        });
-        self.matches.insert(place, new);
-        self.matches.truncate(self.k);
-        if let Some(last) = self.matches.get(self.k - 1) {
-            self.floor = self.floor.max(last.similarity);
-        }
-    }
 }

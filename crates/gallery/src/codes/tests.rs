@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use super::quantised::{Quantised, Query};
 use super::*;
+use crate::best::Match;
+use crate::ordered_search::OrderedSearch;
 use crate::scan::Kernel;
 use crate::suite::subject;
 
@@ -260,6 +262,31 @@ fn rejected_subjects_are_left_out_before_the_best_are_taken() {
     }
     assert!(gallery.negatives.is_empty());
     assert_eq!(gallery.subjects(), 97);
+}
+
+/// Stores that read vectors one by one give the same result, bit for bit.
+#[test]
+fn a_search_subject_by_subject_equals_that_of_the_codes() {
+    let mut random = Rng::with_seed(17);
+    let mut stored = looks(&mut random, 600, 3, 24);
+    for (number, negative) in (1_000..).zip(looks(&mut random, 300, 3, 24)) {
+        let id = VectorId::from_uuid(Uuid::from_u128(number));
+        stored.push(StoredVector { id, kind: VectorKind::Negative, ..negative });
+    }
+    random.shuffle(&mut stored);
+    let gallery = codes(&stored, 24);
+    stored.sort_by_key(|vector| vector.subject);
+    for round in 0..30 {
+        let query = Embedding::new(&noise(&mut random, 24), 24).unwrap();
+        for (k, floor) in [(0, -1.0), (1, -1.0), (7, 0.1), (1_000, -1.0)] {
+            let mut search = OrderedSearch::new(&query, k, floor);
+            stored.iter().for_each(|vector| search.compare(vector).unwrap());
+            let (found, wanted) = (search.finish(), gallery.search(&query, k, floor).unwrap().matches);
+            assert_eq!(found, wanted, "round {round}, the best {k}");
+        }
+    }
+    let all = gallery.search(&stored[0].embedding, 1_000, -1.0).unwrap().matches.len();
+    assert!((1..200).contains(&all), "{all} of 200: no subject is rejected");
 }
 
 /// Norms at the edge of what is accepted: the bound of a search must still hold.

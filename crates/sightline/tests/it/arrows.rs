@@ -12,7 +12,8 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
     ("bus", &["contracts", "settings"]),
-    ("store", &["contracts", "settings"]),
+    // It implements the seam of the gallery, which itself knows no database.
+    ("store", &["contracts", "gallery", "settings"]),
     ("accounts", &["contracts", "settings", "store"]),
     ("platform", &["contracts", "settings"]),
     ("settings", &[]),

@@ -126,12 +126,30 @@ impl Relational {
                 DriverTransaction::Sqlite(with_time_limit(&self.label, writer.begin_with("BEGIN IMMEDIATE")).await?)
             }
         };
-        Ok(Transaction {
+        Ok(self.transaction(inner))
+    }
+
+    /// Begins a transaction whose statements all read one snapshot. It must not write.
+    pub(super) async fn begin_snapshot(&self) -> Result<Transaction, StoreError> {
+        let inner = match &self.pools {
+            Pools::Postgres(pool) => {
+                let begin = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+                DriverTransaction::Postgres(with_time_limit(&self.label, begin).await?)
+            }
+            Pools::Sqlite { readers, .. } => {
+                DriverTransaction::Sqlite(with_time_limit(&self.label, readers.begin()).await?)
+            }
+        };
+        Ok(self.transaction(inner))
+    }
+
+    fn transaction(&self, inner: DriverTransaction) -> Transaction {
+        Transaction {
             inner,
             label: self.label.clone(),
             #[cfg(test)]
             statements: self.statements.clone(),
-        })
+        }
     }
 
     /// Runs one writing statement in its own transaction. Returns the number of affected rows.

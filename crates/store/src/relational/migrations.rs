@@ -53,6 +53,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0004_compatible_versions.sql"),
         sqlite: include_str!("../../migrations/sqlite/0004_compatible_versions.sql"),
     },
+    Migration {
+        version: 5,
+        name: "faces",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0005_faces.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0005_faces.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

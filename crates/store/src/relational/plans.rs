@@ -21,6 +21,8 @@ impl StatementLog {
 
 mod tests {
     use contracts::{ApiTokenId, FrameId, SessionId, UserId};
+    use gallery::suite::{face, key, subject};
+    use gallery::{Position, VectorStore};
     use jiff::{SignedDuration, Timestamp};
     use tempfile::TempDir;
     use uuid::Uuid;
@@ -149,6 +151,37 @@ mod tests {
         store.delete_user(id, later).await.unwrap();
     }
 
+    /// Runs every statement of enrolled faces once.
+    async fn run_faces(store: &Relational) {
+        let now = Timestamp::now();
+        let key = key("a");
+        for number in 1..=3 {
+            let new = NewSubject {
+                id: subject(number),
+                external_id: Some(number.to_string()),
+                name: None,
+                metadata: Metadata::new(),
+            };
+            assert_eq!(store.add_subject(&key.tenant, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
+            assert_eq!(store.add_subject(&key.tenant, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
+        }
+        store.subject_by_external_id(&key.tenant, "1").await.unwrap().unwrap();
+        assert_eq!(store.subjects(&key.tenant, None, 9).await.unwrap().len(), 3);
+        store.change_subject(&key.tenant, subject(1), &SubjectChange::default(), now).await.unwrap();
+        for number in 1..=4 {
+            store.put_vectors(&key, &[face(number, number % 3 + 1)], now).await.unwrap();
+        }
+        assert_eq!(store.state(&key).await.unwrap().vectors, 4);
+        store.changes(&key, &Position::START, 2).await.unwrap();
+        assert_eq!(store.search(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
+        assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
+        assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
+        store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
+        store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
+        assert!(store.sweep(now + REMOVALS_KEPT + REMOVALS_KEPT).await.unwrap() >= 3);
+        assert_eq!(store.erase_faces(&key.tenant).await.unwrap(), ErasedFaces { subjects: 1, vectors: 1 });
+    }
+
     /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.
     const MAY_SCAN: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
 
@@ -156,6 +189,7 @@ mod tests {
         store.migrate().await.unwrap();
         store.check_schema().await.unwrap();
         run_everything(store).await;
+        run_faces(store).await;
         let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
@@ -206,6 +240,78 @@ mod tests {
             let (sql, values) = store.statements.all().into_iter().find(|(sql, _)| sql.contains("LIKE")).unwrap();
             let plan = store.begin().await.unwrap().explain(sql, values).await.unwrap().join("\n");
             assert!(plan.contains("users_by_search"), "{plan}");
+            store.close().await;
+        })
+        .await;
+    }
+
+    /// The plan of the statement with this text.
+    async fn plan_of(store: &Relational, part: &str) -> String {
+        let (sql, values) = store.statements.all().into_iter().find(|(sql, _)| sql.contains(part)).unwrap();
+        store.begin().await.unwrap().explain(sql, values).await.unwrap().join("\n")
+    }
+
+    /// A part of each statement that reads many vectors, and the index that it must follow.
+    const READS: [(&str, &str); 3] = [
+        ("(version, id) > ($3, $4) ORDER BY version, id LIMIT $5", "face_vectors_by_version"),
+        ("(subject, id) >= ($3, $4)", "face_vectors_by_subject"),
+        ("AND version > $5 ORDER BY version, id", "face_vector_removals_by_version"),
+    ];
+
+    /// Changes and pages of a search are read in the order of an index: nothing is sorted, and no vector is read that is not returned.
+    async fn reads_follow_an_index(store: &Relational, is_sorted: &str) {
+        for (part, index) in READS {
+            let plan = plan_of(store, part).await;
+            assert!(plan.contains(index) && !plan.contains(is_sorted), "{plan}");
+        }
+    }
+
+    /// After some executions PostgreSQL plans a prepared statement once for all arguments.
+    async fn generic_plans_follow_an_index(store: &Relational, url: &str) {
+        let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+        for ((part, index), arguments) in READS.into_iter().zip([
+            "'t3', 'mobilefacenet_128d', 5, '00000000-0000-0000-0000-000000000000', 1001",
+            "'t3', 'mobilefacenet_128d', gen_random_uuid(), gen_random_uuid(), 1000",
+            "'t3', 'mobilefacenet_128d', 5, '00000000-0000-0000-0000-000000000000', 5, 1001",
+        ]) {
+            let (sql, _) = store.statements.all().into_iter().find(|(sql, _)| sql.contains(part)).unwrap();
+            let prepare = format!("SET plan_cache_mode = force_generic_plan; DEALLOCATE ALL; PREPARE page AS {sql}");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN EXECUTE page ({arguments})"));
+            let plan = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|step| sqlx::Row::get(step, "QUERY PLAN")).collect();
+            let plan = plan.join("\n");
+            assert!(plan.contains("$1") && plan.contains(index) && !plan.contains("Sort"), "{plan}");
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_and_searches_follow_an_index_on_sqlite() {
+        let folder = TempDir::new().unwrap();
+        let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+        store.migrate().await.unwrap();
+        run_faces(&store).await;
+        reads_follow_an_index(&store, "TEMP B-TREE").await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn changes_and_searches_follow_an_index_on_postgresql() {
+        on_fresh(async |url| {
+            let store = Relational::postgres(&url, 2).await.unwrap();
+            store.migrate().await.unwrap();
+            run_faces(&store).await;
+            let mut transaction = store.begin().await.unwrap();
+            let many = "INSERT INTO face_vectors (tenant, model, id, subject, kind, version, vector)
+                        SELECT 't' || n % 5, 'mobilefacenet_128d', gen_random_uuid(), gen_random_uuid(), 'enrolled', n,
+                        decode(repeat('00', 512), 'hex') FROM generate_series(1, 20000) n;
+                        INSERT INTO face_vector_removals (tenant, model, id, version, removed_at)
+                        SELECT 't' || n % 5, 'mobilefacenet_128d', gen_random_uuid(), n, now()
+                        FROM generate_series(1, 20000) n; ANALYZE face_vectors; ANALYZE face_vector_removals;";
+            transaction.script(many).await.unwrap();
+            transaction.commit().await.unwrap();
+            reads_follow_an_index(&store, "Sort").await;
+            generic_plans_follow_an_index(&store, &url).await;
             store.close().await;
         })
         .await;

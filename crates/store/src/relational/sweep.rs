@@ -73,6 +73,6 @@ impl Relational {
                 }
             }
         }
-        Ok(deleted)
+        Ok(deleted + self.sweep_removals(now).await?)
     }
 }

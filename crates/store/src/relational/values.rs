@@ -1,6 +1,6 @@
 //! Arguments of statements and columns of rows, in the types of both databases.
 
-use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UserId};
+use contracts::{ApiTokenId, FrameId, SessionId, SubjectId, TenantId, UserId, VectorId};
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -55,6 +55,9 @@ from! {
     Option<SessionId> => |id| Self::Id(id.map(|id| id.uuid())),
     ApiTokenId => |id| Self::Id(Some(id.uuid())),
     FrameId => |id| Self::Id(Some(id.uuid())),
+    SubjectId => |id| Self::Id(Some(id.uuid())),
+    VectorId => |id| Self::Id(Some(id.uuid())),
+    &TenantId => |tenant| Self::Text(Some(tenant.as_str().to_owned())),
     Timestamp => |at| Self::Time(Some(at)),
     Option<Timestamp> => |at| Self::Time(at),
 }

@@ -6,6 +6,7 @@ mod sqlite;
 mod suite;
 #[path = "../../src/relational/test_database.rs"]
 mod test_database;
+mod vectors;
 
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};

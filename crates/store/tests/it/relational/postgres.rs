@@ -15,7 +15,7 @@ async fn connect(url: &str) -> Relational {
     Relational::postgres(url, 8).await.unwrap()
 }
 
-async fn on_two(test: impl AsyncFnOnce(&TwoStores)) {
+pub async fn on_two(test: impl AsyncFnOnce(&TwoStores)) {
     on_fresh(async |url| {
         let two = TwoStores { one: connect(&url).await, other: connect(&url).await };
         two.one.migrate().await.unwrap();

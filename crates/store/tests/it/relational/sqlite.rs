@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::suite::for_each_guarantee;
 use super::{TwoStores, add};
 
-async fn two_on(folder: &TempDir) -> TwoStores {
+pub async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
     let (one, other) = (Relational::sqlite(&path).await.unwrap(), Relational::sqlite(&path).await.unwrap());
     one.migrate().await.unwrap();

@@ -1,6 +1,7 @@
 //! The suite: each function checks one guarantee of [`store::Relational`], with two instances on an empty database.
 
 pub mod credentials;
+pub mod faces;
 pub mod quota;
 pub mod users;
 
@@ -38,6 +39,17 @@ macro_rules! for_each_guarantee {
             quota::a_frame_of_the_last_period_does_not_count_again,
             quota::a_deleted_user_is_not_charged,
             quota::a_user_is_deleted_during_its_requests,
+            faces::a_subject_reads_back_as_it_was,
+            faces::an_external_id_belongs_to_one_subject_of_a_tenant,
+            faces::subjects_are_listed_without_gap_or_repeat,
+            faces::what_is_too_large_is_refused,
+            faces::versions_become_visible_in_order,
+            faces::a_deleted_subject_is_found_by_nobody_from_then_on,
+            faces::no_vector_outlives_its_subject,
+            faces::a_merge_moves_the_vectors_of_all_models,
+            faces::another_tenants_faces_are_out_of_reach,
+            faces::a_tenants_faces_are_erased_as_a_whole,
+            faces::removals_are_swept_after_their_time,
         }
     };
 }

@@ -1,0 +1,69 @@
+-- Enrolled faces: the subjects of each tenant, and the vectors of their faces for each model. A name is here alone.
+
+CREATE TABLE face_subjects (
+    tenant TEXT NOT NULL,
+    id UUID NOT NULL,
+    -- The id that the owner's own system has for the person.
+    external_id TEXT,
+    name TEXT,
+    -- A JSON object.
+    metadata TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    -- When it was changed, or vectors were added to it.
+    updated_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (tenant, id),
+    UNIQUE (tenant, external_id)
+);
+CREATE INDEX face_subjects_by_creation ON face_subjects (tenant, created_at, id);
+
+-- The vectors of a tenant for a model, together. Whoever changes them locks this row until its transaction ends, so versions appear in
+-- their order, and who has read up to one has missed none before it.
+CREATE TABLE face_galleries (
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- Numbers of each vector.
+    dimensions BIGINT NOT NULL CHECK (dimensions > 0),
+    version BIGINT NOT NULL,
+    vectors BIGINT NOT NULL CHECK (vectors >= 0),
+    -- Subjects with an enrolled vector.
+    subjects BIGINT NOT NULL CHECK (subjects >= 0),
+    -- Removals up to this version are no longer known.
+    removals_known_after BIGINT NOT NULL,
+    PRIMARY KEY (tenant, model)
+);
+
+-- The highest version of all galleries that were deleted. New ones begin after it, so no version returns.
+CREATE TABLE face_deleted_galleries (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    version BIGINT NOT NULL
+);
+INSERT INTO face_deleted_galleries (id, version) VALUES (1, 0);
+
+-- One table for all models, because a model is a name in the operator's configuration. Without a reference to the subject: the check of a
+-- deleted subject would need one more index. Whoever adds a vector locks its subject, and so does whoever deletes the subject.
+CREATE TABLE face_vectors (
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    id UUID NOT NULL,
+    subject UUID NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('enrolled', 'negative')),
+    -- Of the gallery, by the last change of this vector.
+    version BIGINT NOT NULL,
+    -- Each number as a 32-bit float, little-endian.
+    vector BYTEA NOT NULL,
+    PRIMARY KEY (tenant, model, id)
+);
+CREATE INDEX face_vectors_by_version ON face_vectors (tenant, model, version, id);
+CREATE INDEX face_vectors_by_subject ON face_vectors (tenant, model, subject, id);
+
+-- Which vectors were removed, for readers that have them in memory.
+CREATE TABLE face_vector_removals (
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    id UUID NOT NULL,
+    version BIGINT NOT NULL,
+    removed_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (tenant, model, id)
+);
+CREATE INDEX face_vector_removals_by_version ON face_vector_removals (tenant, model, version, id);
+CREATE INDEX face_vector_removals_by_time ON face_vector_removals (removed_at);

@@ -1,0 +1,72 @@
+//! Merging two subjects that are the same person.
+
+use contracts::{SubjectId, TenantId};
+use gallery::GalleryKey;
+use jiff::Timestamp;
+
+use super::gallery_change::GalleryChange;
+use super::vectors::MAX_VECTORS_OF_SUBJECT;
+use crate::StoreError;
+use crate::relational::database::Relational;
+use crate::relational::values::values;
+
+/// The outcome of merging subjects. Nothing was changed, if it is not `Merged`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeOutcome {
+    /// The other subject is gone, and so many vectors and negatives moved.
+    Merged(u64),
+    /// The tenant has no subject with this id.
+    Unknown(SubjectId),
+    /// Both are the same.
+    Itself,
+    /// The subject would have more than [`MAX_VECTORS_OF_SUBJECT`] for a model.
+    TooMany,
+}
+
+impl Relational {
+    /// Gives the vectors of `from`, of all models, to `into`, and deletes `from` with its name, external id and metadata.
+    pub async fn merge_subjects(
+        &self,
+        tenant: &TenantId,
+        from: SubjectId,
+        into: SubjectId,
+        now: Timestamp,
+    ) -> Result<MergeOutcome, StoreError> {
+        if from == into {
+            return Ok(MergeOutcome::Itself);
+        }
+        let mut transaction = self.begin().await?;
+        for subject in [from.min(into), from.max(into)] {
+            if !transaction.touch_subject(tenant, subject, now).await? {
+                return Ok(MergeOutcome::Unknown(subject));
+            }
+        }
+        let mut vectors = 0;
+        for key in transaction.galleries_of(tenant).await? {
+            // Nobody adds vectors to a locked subject.
+            if transaction.count_vectors(&key, from).await?.all() == 0 {
+                continue;
+            }
+            let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
+            let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
+            vectors += change.move_subject(from, into).await?.all().unsigned_abs();
+            if change.above(i64::from(MAX_VECTORS_OF_SUBJECT)).is_some() {
+                return Ok(MergeOutcome::TooMany);
+            }
+            change.finish().await?;
+        }
+        let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
+        transaction.execute(sql, values![tenant, from]).await?;
+        transaction.commit().await?;
+        Ok(MergeOutcome::Merged(vectors))
+    }
+}
+
+impl crate::relational::database::Transaction {
+    /// The galleries of a tenant, in the order in which they are locked.
+    pub(super) async fn galleries_of(&mut self, tenant: &TenantId) -> Result<Vec<GalleryKey>, StoreError> {
+        let sql = "SELECT model FROM face_galleries WHERE tenant = $1 ORDER BY model";
+        let rows = self.rows(sql, values![tenant]).await?;
+        rows.iter().map(|row| Ok(GalleryKey { tenant: tenant.clone(), model: row.get("model")? })).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! Subjects: adding, finding, listing, changing.
+
+use contracts::{SubjectId, TenantId};
+use jiff::Timestamp;
+
+use super::subject_records::{
+    MAX_SUBJECTS_PAGE, NewSubject, SubjectChange, SubjectRecord, SubjectWriteOutcome, metadata_text, subject_columns,
+    too_long,
+};
+use crate::relational::database::{Relational, Transaction};
+use crate::relational::values::{cursor_position, values};
+use crate::{PageCursor, StoreError};
+
+impl Relational {
+    /// Adds a subject.
+    pub async fn add_subject(
+        &self,
+        tenant: &TenantId,
+        new: &NewSubject,
+        now: Timestamp,
+    ) -> Result<SubjectWriteOutcome, StoreError> {
+        let NewSubject { id, external_id, name, metadata } = new;
+        let metadata = metadata_text(metadata);
+        if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
+            return Ok(refused);
+        }
+        let sql = "INSERT INTO face_subjects (tenant, id, external_id, name, metadata, created_at, updated_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING";
+        if self.execute(sql, values![tenant, *id, external_id, name, metadata, now]).await? == 1 {
+            return Ok(SubjectWriteOutcome::Stored);
+        }
+        let has_id = self.subject(tenant, *id).await?.is_some();
+        Ok(if has_id { SubjectWriteOutcome::IdTaken } else { SubjectWriteOutcome::ExternalIdTaken })
+    }
+
+    /// A subject of the tenant.
+    pub async fn subject(&self, tenant: &TenantId, id: SubjectId) -> Result<Option<SubjectRecord>, StoreError> {
+        let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
+        self.row(sql, values![tenant, id]).await?.as_ref().map(SubjectRecord::read).transpose()
+    }
+
+    /// The subject of the tenant with this external id.
+    pub async fn subject_by_external_id(
+        &self,
+        tenant: &TenantId,
+        external_id: &str,
+    ) -> Result<Option<SubjectRecord>, StoreError> {
+        let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND external_id = $2");
+        self.row(sql, values![tenant, external_id]).await?.as_ref().map(SubjectRecord::read).transpose()
+    }
+
+    /// Subjects of the tenant, newest first, after a cursor; at most [`MAX_SUBJECTS_PAGE`].
+    pub async fn subjects(
+        &self,
+        tenant: &TenantId,
+        after: Option<&PageCursor>,
+        limit: u32,
+    ) -> Result<Vec<SubjectRecord>, StoreError> {
+        let ((at, id), limit) = (cursor_position(after), i64::from(limit.min(MAX_SUBJECTS_PAGE)));
+        let sql = concat!(
+            "SELECT ",
+            subject_columns!(),
+            " FROM face_subjects WHERE tenant = $1 AND (created_at, id) < ($2, $3)",
+            " ORDER BY created_at DESC, id DESC LIMIT $4"
+        );
+        self.rows(sql, values![tenant, at, id, limit]).await?.iter().map(SubjectRecord::read).collect()
+    }
+
+    /// Changes external id, name and metadata of a subject.
+    pub async fn change_subject(
+        &self,
+        tenant: &TenantId,
+        id: SubjectId,
+        change: &SubjectChange,
+        now: Timestamp,
+    ) -> Result<SubjectWriteOutcome, StoreError> {
+        let mut transaction = self.begin().await?;
+        if !transaction.touch_subject(tenant, id, now).await? {
+            return Ok(SubjectWriteOutcome::Unknown);
+        }
+        let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
+        let Some(row) = transaction.row(sql, values![tenant, id]).await? else {
+            return Ok(SubjectWriteOutcome::Unknown);
+        };
+        let known = SubjectRecord::read(&row)?;
+        let external_id = change.external_id.clone().unwrap_or(known.external_id);
+        let name = change.name.clone().unwrap_or(known.name);
+        let metadata = metadata_text(change.metadata.as_ref().unwrap_or(&known.metadata));
+        if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
+            return Ok(refused);
+        }
+        let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5 WHERE tenant = $1 AND id = $2";
+        let written = transaction.execute(sql, values![tenant, id, &external_id, &name, metadata]).await;
+        if let Err(error) = written {
+            drop(transaction);
+            // Only a unique constraint can refuse it: the external id of another subject.
+            let external_id = external_id.unwrap_or_default();
+            let other = self.subject_by_external_id(tenant, &external_id).await?.filter(|other| other.id != id);
+            return other.map(|_| SubjectWriteOutcome::ExternalIdTaken).ok_or(error);
+        }
+        transaction.commit().await?;
+        Ok(SubjectWriteOutcome::Stored)
+    }
+}
+
+impl Transaction {
+    /// Locks a subject until this transaction ends, and records its change. `false` if the tenant has none with the id.
+    pub(super) async fn touch_subject(
+        &mut self,
+        tenant: &TenantId,
+        id: SubjectId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE face_subjects SET updated_at = $3 WHERE tenant = $1 AND id = $2";
+        Ok(self.execute(sql, values![tenant, id, now]).await? == 1)
+    }
+}

@@ -1,0 +1,111 @@
+//! Vectors of subjects: adding, removing, reading those of one subject.
+
+use std::collections::BTreeSet;
+
+use contracts::{SubjectId, VectorId};
+use gallery::{GalleryError, GalleryKey, StoredVector};
+use jiff::Timestamp;
+
+use super::gallery_change::GalleryChange;
+use crate::StoreError;
+use crate::relational::database::Relational;
+use crate::relational::values::values;
+
+/// Maximum number of vectors of a subject for one model, and of its negatives.
+pub const MAX_VECTORS_OF_SUBJECT: u32 = 100;
+/// Maximum number of vectors that one call writes.
+pub const MAX_VECTORS_AT_ONCE: usize = 1_000;
+
+/// The outcome of writing vectors. Nothing was written, if it is not `Stored`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorWriteOutcome {
+    /// All are stored.
+    Stored,
+    /// The tenant has no subject with this id.
+    UnknownSubject(SubjectId),
+    /// This subject would have more than [`MAX_VECTORS_OF_SUBJECT`].
+    TooMany(SubjectId),
+    /// There are more than [`MAX_VECTORS_AT_ONCE`].
+    TooManyAtOnce,
+    /// A vector has another length than the model's vectors, which have this many numbers.
+    WrongLength(usize),
+}
+
+impl Relational {
+    /// Adds vectors of any subjects of the tenant, all or none. Those with the ids of stored ones replace them, so a repeat is harmless.
+    pub async fn put_vectors(
+        &self,
+        gallery: &GalleryKey,
+        vectors: &[StoredVector],
+        now: Timestamp,
+    ) -> Result<VectorWriteOutcome, StoreError> {
+        let Some(first) = vectors.first() else { return Ok(VectorWriteOutcome::Stored) };
+        if vectors.len() > MAX_VECTORS_AT_ONCE {
+            return Ok(VectorWriteOutcome::TooManyAtOnce);
+        }
+        let mut transaction = self.begin().await?;
+        let subjects: BTreeSet<SubjectId> = vectors.iter().map(|vector| vector.subject).collect();
+        for subject in subjects {
+            if !transaction.touch_subject(&gallery.tenant, subject, now).await? {
+                return Ok(VectorWriteOutcome::UnknownSubject(subject));
+            }
+        }
+        let locked = match transaction.lock_gallery(gallery).await? {
+            Some(locked) => locked,
+            None => transaction.create_gallery(gallery, first.embedding.dimensions()).await?,
+        };
+        if vectors.iter().any(|vector| vector.embedding.dimensions() != locked.dimensions) {
+            return Ok(VectorWriteOutcome::WrongLength(locked.dimensions));
+        }
+        let mut change = GalleryChange::new(&mut transaction, gallery, locked, now);
+        for vector in vectors {
+            change.put(vector).await?;
+        }
+        if let Some(subject) = change.above(i64::from(MAX_VECTORS_OF_SUBJECT)) {
+            return Ok(VectorWriteOutcome::TooMany(subject));
+        }
+        change.finish().await?;
+        transaction.commit().await?;
+        Ok(VectorWriteOutcome::Stored)
+    }
+
+    /// Removes vectors and negatives. Returns how many there were.
+    pub async fn remove_vectors(
+        &self,
+        gallery: &GalleryKey,
+        ids: &[VectorId],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let Some(locked) = transaction.lock_gallery(gallery).await? else { return Ok(0) };
+        let mut change = GalleryChange::new(&mut transaction, gallery, locked, now);
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(change.remove(*id).await?);
+        }
+        // Otherwise nothing changed, and the version must not either.
+        if removed > 0 {
+            change.finish().await?;
+            transaction.commit().await?;
+        }
+        Ok(removed)
+    }
+
+    /// The vectors and negatives of one subject, by id; without the whole gallery.
+    ///
+    /// # Errors
+    /// As those of [`gallery::VectorStore`].
+    pub async fn vectors_of_subject(
+        &self,
+        gallery: &GalleryKey,
+        subject: SubjectId,
+    ) -> Result<Vec<StoredVector>, GalleryError> {
+        let mut snapshot = self.begin_snapshot().await.map_err(super::read::unavailable)?;
+        let Some(known) = snapshot.gallery(gallery).await? else { return Ok(Vec::new()) };
+        let sql = "SELECT id, subject, kind, vector FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3 \
+                   ORDER BY id";
+        let rows = snapshot.rows(sql, values![&gallery.tenant, &gallery.model, subject]).await;
+        let rows = rows.map_err(super::read::unavailable)?;
+        rows.iter().map(|row| super::read::stored_vector(row, known.dimensions)).collect()
+    }
+}
