@@ -126,6 +126,16 @@ impl Address {
         matches!(self, Self::Live(_))
     }
 
+    /// Whether it speaks RTSP.
+    pub fn is_rtsp(&self) -> bool {
+        matches!(self, Self::Live(live) if live.is_rtsp())
+    }
+
+    /// Whether there are a user name and a password for it, or one of them.
+    pub fn has_credentials(&self) -> bool {
+        matches!(self, Self::Live(live) if !live.url.username().is_empty() || live.url.password().is_some())
+    }
+
     /// As FFmpeg opens it, with the credentials.
     pub fn for_ffmpeg(&self) -> String {
         match self {
@@ -134,6 +144,11 @@ impl Address {
             Self::Live(live) => live.url.to_string(),
         }
     }
+}
+
+/// Whether an address has a user name or a password before its host.
+pub fn has_user_info(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
 /// Whether an address has a password or a token.

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::failure::{explained, failure, not_reached};
 use super::guard::Guard;
+use super::timeline::Timeline;
 use super::{Cause, Failure, Frame, Orientation, Watch, last_error, open};
 use crate::source::Address;
 use crate::tunnel::Tunnel;
@@ -29,6 +30,9 @@ const MICROSECONDS: i64 = 1_000_000;
 /// Containers of live sources whose images have no times. FFmpeg makes some up, 25 images a second.
 const FORMATS_WITHOUT_CLOCK: [&str; 4] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"];
 
+/// The container whose images come in bursts: its server keeps segments of some seconds, and gives them as fast as it can.
+const BUFFERED: &str = "hls";
+
 /// An opened source with its decoder.
 pub struct Input {
     context: format::context::Input,
@@ -36,16 +40,20 @@ pub struct Input {
     watch: Arc<Watch>,
     guard: Arc<Guard>,
     limit: Duration,
+    is_live: bool,
     stream: usize,
     /// Of the stream's clock, in seconds.
     time_base: (i64, i64),
     /// Time of the first frame on that clock.
     begins: i64,
     last: i64,
+    timeline: Timeline,
     /// Length of a frame, for frames without a time.
     period: i64,
     rotation: Orientation,
     skipped_before_key: Option<u32>,
+    /// Number of frames so far, also of those that nobody wants.
+    decoded: u64,
     damaged: u64,
     damaged_in_row: u32,
     drained: bool,
@@ -91,13 +99,16 @@ impl Input {
             watch: Arc::clone(watch),
             guard,
             limit,
+            is_live: address.is_live(),
             stream: index,
             time_base,
             begins,
             last: begins - period,
+            timeline: Timeline::default(),
             period,
             rotation,
             skipped_before_key: Some(0),
+            decoded: 0,
             damaged: 0,
             damaged_in_row: 0,
             drained: false,
@@ -107,6 +118,16 @@ impl Input {
             _tunnel: tunnel,
             context,
         })
+    }
+
+    /// Whether the source's server buffers it, so that it can be read at any pace.
+    pub fn is_buffered(&self) -> bool {
+        self.context.format().name() == BUFFERED
+    }
+
+    /// Whether nothing more is read: what still comes was in the decoder.
+    pub const fn is_over(&self) -> bool {
+        self.drained
     }
 
     /// How the frames have to be turned.
@@ -155,6 +176,7 @@ impl Input {
         self.decoder.flush();
         // What was read before is read again.
         (self.skipped_before_key, self.damaged, self.damaged_in_row) = (Some(0), 0, 0);
+        (self.decoded, self.timeline) = (0, Timeline::default());
         (self.drained, self.ended_by) = (false, None);
         Ok(())
     }
@@ -162,6 +184,29 @@ impl Input {
     /// Number of damaged packets and frames so far.
     pub const fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// Time of the last frame since the first one.
+    pub fn last_time(&self) -> SignedDuration {
+        self.since_begin(self.last)
+    }
+
+    /// What was found instead, if a source that was read to its end gave no frame at all.
+    pub fn has_no_frame(&self) -> Option<String> {
+        if self.decoded > 0 {
+            return None;
+        }
+        let codec = self.decoder.codec().map_or_else(|| "an unknown form".to_owned(), |codec| codec.name().to_owned());
+        Some(match (self.skipped_before_key, self.damaged) {
+            (Some(0), 0) => format!("it announces video in {codec}, and has none"),
+            (Some(packets), 0) => format!(
+                "it has no frame: none of its {packets} packets of video in {codec} is a key frame, which the others need"
+            ),
+            _ => {
+                let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
+                format!("none of its frames can be decoded{told}")
+            }
+        })
     }
 
     /// Whether a recording that was read to its end has clearly fewer frames than it announces, and ends before its length.
@@ -185,6 +230,7 @@ impl Input {
             match self.decoder.receive_frame(frame) {
                 Ok(()) => {
                     self.guard.frame();
+                    self.decoded += 1;
                     self.damaged_in_row = 0;
                     // The decoder has filled what is missing from the frames before.
                     self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
@@ -227,7 +273,7 @@ impl Input {
             (error, cause) => self.guard.failure().or(match (error, cause) {
                 (_, Some(_)) => Some(Failure::Stalled(self.limit)),
                 (Error::Eof, None) => None,
-                (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error)))),
+                (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error, self.is_live)))),
             }),
         };
         self.drained = true;
@@ -268,7 +314,8 @@ impl Input {
         }
         let ticks = frame.timestamp().unwrap_or(self.last + self.period);
         self.last = ticks;
-        self.since_begin(ticks)
+        let time = self.since_begin(ticks);
+        if self.is_live { time } else { self.timeline.continuous(time) }
     }
 
     fn since_begin(&self, ticks: i64) -> SignedDuration {

@@ -145,3 +145,36 @@ fn a_file_that_grows_while_it_is_sent_says_so() {
     assert!(!pushed.succeeded && lines.len() == 1, "{lines:?}");
     assert!(lines[0].contains("it changed while it was read: something still writes it"), "{lines:?}");
 }
+
+#[test]
+fn a_matroska_file_without_its_end_says_so_and_a_whole_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec, is_never_sought) in [
+        ("a.mkv", Id::MPEG4, false),
+        ("a.webm", Id::VP8, false),
+        ("live.mkv", Id::MPEG4, true),
+        ("live.webm", Id::VP8, true),
+    ] {
+        let path = Clip { codec, frames: 100, is_never_sought, ..Clip::default() }.write(folder.path(), name);
+        let (pushed, frames) = push(&path);
+        assert!(pushed.succeeded && frames == 100, "{name}: {frames} {}", pushed.errors);
+        let whole = std::fs::read(&path).unwrap();
+        let (pushed, frames) = push(&file(folder.path(), name, &whole[..whole.len() * 2 / 3]));
+        let lines: Vec<&str> = pushed.errors.lines().collect();
+        assert!(!pushed.succeeded && lines.len() == 1 && (20..100).contains(&frames), "{name}: {frames} {lines:?}");
+        assert!(lines[0].contains("it is incomplete: it has "), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_file_without_any_frame_says_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    // The key frame is the first of all.
+    let clip = std::fs::read(Clip { frames: 100, group: 600, ..Clip::default() }.write(folder.path(), "a.ts")).unwrap();
+    let middle = clip.len() / 188 / 2 * 188;
+    let (pushed, frames) = push(&file(folder.path(), "middle.ts", &clip[middle..]));
+    assert!(!pushed.succeeded && frames == 0, "{}", pushed.counts);
+    let is_named =
+        pushed.errors.contains("it has no frame: none of its ") && pushed.errors.contains(" in mpeg4 is a key frame");
+    assert!(is_named, "{}", pushed.errors);
+}

@@ -6,6 +6,7 @@ mod bad_input;
 mod clips;
 mod frames;
 mod healthcheck;
+mod hls;
 mod hostile;
 mod live;
 mod server;
