@@ -8,7 +8,7 @@ use reqwest::Url;
 use settings::Secret;
 
 use crate::api::Server;
-use crate::source::{Cameras, SecretText, SourceConfig};
+use crate::source::{Cameras, SecretText, SourceConfig, read_file};
 
 /// The sources, and the server that gets their frames.
 #[derive(Debug, Clone, Args)]
@@ -66,8 +66,8 @@ impl Config {
     pub fn cameras(&self) -> Result<Cameras, Vec<String>> {
         let found = settings::required(self.cameras.as_deref(), "SIGHTLINE_CAMERAS", "cameras.yaml");
         let path: &Path = found.map_err(|error| vec![error.to_string()])?;
-        let (shown, text) = (path.display(), std::fs::read_to_string(path));
-        let text = text.map_err(|error| vec![format!("{shown} cannot be read: {error}")])?;
+        let (shown, text) = (path.display(), read_file(path).and_then(|text| Ok(String::from_utf8(text)?)));
+        let text = text.map_err(|error| vec![format!("{shown} cannot be read: {error:#}")])?;
         let named = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("{shown}: {mistake}")).collect();
         Cameras::read(&text).map_err(named)
     }

@@ -5,7 +5,7 @@ mod list;
 mod values;
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -189,8 +189,7 @@ impl SourceConfig {
             self.tls_verify != Some(false),
             "tls_ca_file: it is of no use with tls_verify: false; remove one of them"
         );
-        let text = std::fs::read(path);
-        let text = text.with_context(|| format!("tls_ca_file: {} cannot be read", path.display()))?;
+        let text = read_file(path).with_context(|| format!("tls_ca_file: {} cannot be read", path.display()))?;
         let has_certificate = String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----");
         ensure!(has_certificate, "tls_ca_file: {} contains no certificate in PEM form", path.display());
         Ok(())
@@ -217,7 +216,7 @@ impl SourceConfig {
 
     fn password_text(&self) -> anyhow::Result<Option<String>> {
         if let Some(path) = &self.password_file {
-            let text = std::fs::read_to_string(path);
+            let text = read_file(path).and_then(|text| Ok(String::from_utf8(text)?));
             let text = text.with_context(|| format!("password_file: {} cannot be read", path.display()))?;
             let password = text.trim_end_matches(['\r', '\n']);
             ensure!(!password.is_empty(), "password_file: {} is empty", path.display());
@@ -231,6 +230,15 @@ impl SourceConfig {
     pub fn stall(&self) -> Duration {
         self.stall_seconds.map_or(STALL_DEFAULT, Duration::from_secs)
     }
+}
+
+/// Reads a regular file: a pipe would be waited for, and can be read only once.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    ensure!(std::fs::metadata(path)?.is_file(), "it is not a regular file");
+    Ok(std::fs::read(path)?)
 }
 
 #[cfg(test)]
@@ -276,13 +284,19 @@ mod tests {
             ("url: 'rtsp://b/', password: hidden", "password: there is no user"),
             ("url: 'rtsp://b/', user: '', password: hidden", "user: it is empty"),
             ("url: 'rtsp://b/', user: ann, password: ''", "password: it is empty"),
-            ("url: 'rtsp://b/', user: ann, password_file: /dev/null", "password_file: /dev/null is empty"),
+            (
+                "url: 'rtsp://b/', user: ann, password_file: /dev/null",
+                "password_file: /dev/null cannot be read: it is not a regular file",
+            ),
             ("url: 'rtsp://eve:hidden@b/', user: ann, password: hidden", "the address has a user name or a password"),
             ("url: a.mp4, user: ann, password: hidden", "a video file has no user name"),
             ("url: 'rtsp://a:hidden@b/', speed: 3", "unknown field `speed`"),
             ("url: 'rtsp://b/', user: ann, password_file: /nowhere/word", "/nowhere/word cannot be read"),
             ("url: 'https://b/', tls_ca_file: /nowhere/ca.pem", "tls_ca_file: /nowhere/ca.pem cannot be read"),
-            ("url: 'https://b/', tls_ca_file: /dev/null", "no certificate in PEM form"),
+            (
+                "url: 'https://b/', tls_ca_file: /dev/null",
+                "tls_ca_file: /dev/null cannot be read: it is not a regular file",
+            ),
             ("url: 'https://b/', tls_verify: false, tls_ca_file: /dev/null", "tls_ca_file: it is of no use"),
         ] {
             let error = format!("{:#}", camera(text).unwrap_err());
@@ -321,6 +335,8 @@ mod tests {
                 "captured_at: it must be a time such as 2026-01-02T03:04:05Z",
             ),
             ("cameras: [{stream: a, url: x, resize: 12}]", "resize: \"12\" is not a size such as 1280x720"),
+            ("cameras: [{stream: a, url: x, password:hidden}]", "unknown field `password`, with a blank missing"),
+            ("cameras: ['rtsp://h/user=admin&password=hidden&channel=1']", "password=***&channel=1"),
             ("cameras: [{stream: a, url: x, password: [hidden]}]", "invalid type: list, expected a string"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{bail, ensure};
 use url::{Host, Url};
 
-use crate::redact::{add_secret, redact};
+use crate::redact::{add_secret, named_secrets, redact};
 
 /// Ports of RTSP, without and with TLS.
 const RTSP_PORT: u16 = 554;
@@ -159,12 +159,7 @@ pub fn has_secret(text: &str) -> bool {
 /// The password, and passwords and tokens in the path or the query, as in `rtsp://host/user=admin&password=word`.
 fn secrets(url: &Url) -> impl Iterator<Item = &str> {
     let after_host = &url[url::Position::BeforePath..];
-    let parts = after_host.split(['/', '?', '&', ';', '#']);
-    let values = parts.filter_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        let name = name.to_ascii_lowercase();
-        ["pass", "pwd", "token", "key", "secret", "auth", "sig"].iter().any(|word| name.contains(word)).then_some(value)
-    });
+    let values = named_secrets(after_host).into_iter().map(|range| &after_host[range]);
     url.password().into_iter().chain(values)
 }
 
