@@ -30,6 +30,9 @@ use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted
 /// How often a thread that pauses shows that it lives.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Bytes of a large recording.
+const LARGE: u64 = 1 << 30;
+
 /// Reads one source.
 pub struct Reader {
     source: SourceConfig,
@@ -89,7 +92,13 @@ impl Reader {
     ) -> anyhow::Result<Self> {
         let address = source.address()?;
         let recording = match &address {
-            Address::File(path) => Some(Recording::open(path, &source, &watch)?),
+            Address::File(path) => {
+                // Reading the whole of it takes minutes, so that it is a video is seen before.
+                if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > LARGE) {
+                    Input::open(&address, &watch, Duration::MAX, 1)?;
+                }
+                Some(Recording::open(path, &source, &watch)?)
+            }
             Address::Live(_) => None,
         };
         let frames = Frames {
@@ -156,7 +165,7 @@ impl Reader {
             bail!(cut);
         }
         if let (0, Some(start)) = (decoded, self.source.start) {
-            bail!("start: {start} s is after its last frame, at {:.1} s", input.last_time().as_secs_f64());
+            bail!("start: {start} s is after its last frame, at {:.2} s", input.last_time().as_secs_f64());
         }
         Ok(())
     }

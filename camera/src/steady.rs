@@ -37,17 +37,24 @@ impl Steady {
             let (wait, late) = (due.saturating_duration_since(now), now.saturating_duration_since(*due));
             wait <= LONGEST_WAIT && late <= LONGEST_LATE && step.is_none_or(|step| !step.is_negative())
         });
-        let due = due.unwrap_or_else(|| {
-            self.anchor = Some((now, time));
-            now
-        });
-        let earliest = self.last.zip(step).and_then(|((at, _), step)| {
-            let step = Duration::try_from(step).ok()?.min(LONGEST_WAIT);
-            at.checked_add(step.div_f64(CATCH_UP))
-        });
-        let at = due.max(now).max(earliest.unwrap_or(now));
+        let (at, late) = match due {
+            Some(due) => {
+                let at = due.max(now).max(self.earliest(step).unwrap_or(now));
+                (at, at.saturating_duration_since(due))
+            }
+            None => {
+                self.anchor = Some((now, time));
+                (now, Duration::ZERO)
+            }
+        };
         self.last = Some((at, time));
-        Turn { at, late: at.saturating_duration_since(due) }
+        Turn { at, late }
+    }
+
+    /// When a frame that is so much later than the last one by the source's clock may be taken, however late it is.
+    fn earliest(&self, step: Option<SignedDuration>) -> Option<Instant> {
+        let step = Duration::try_from(step?).ok()?;
+        self.last?.0.checked_add(step.div_f64(CATCH_UP))
     }
 
     fn due(&self, time: SignedDuration) -> Option<Instant> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ffmpeg_next::Error;
 use ffmpeg_next::error::{
-    ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EIO, ENETDOWN, ENETUNREACH, ENOTCONN, EPIPE, ETIMEDOUT,
+    ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINVAL, EIO, ENETDOWN, ENETUNREACH, ENOTCONN, EPIPE,
+    ETIMEDOUT,
 };
 
 use super::{Cause, Watch, certificate_error, is_about_certificate, last_error};
@@ -69,6 +70,12 @@ pub(super) fn failure(error: Error, watch: &Watch, limit: Duration, address: &Ad
         Error::HttpBadRequest => Failure::Other("it answers 400: it does not understand the request".to_owned()),
         Error::HttpOther4xx => Failure::Other("it refuses the request (4xx)".to_owned()),
         Error::HttpServerError => Failure::Other("it answers with an error of its own (5xx)".to_owned()),
+        // What a container refuses, and where a redirect may not lead.
+        Error::Other { errno: EINVAL } => {
+            let live = "it is in a form that is not supported, or redirects to where it must not";
+            let file = "it is not a video, or in a container that is not supported";
+            Failure::Other(if address.is_live() { live } else { file }.to_owned())
+        }
         Error::InvalidData if !address.is_live() => {
             let told = last_error().map(|text| format!(" ({text})")).unwrap_or_default();
             Failure::Other(format!("it is not a video, or is damaged or incomplete{told}"))

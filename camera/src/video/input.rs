@@ -215,7 +215,7 @@ impl Input {
         let (length, last) = (self.length()?, self.since_begin(self.last));
         let is_short = decoded + MISSING_FRAMES < announced && last.saturating_add(MISSING_TIME) < length;
         is_short.then(|| {
-            let (last, length) = (last.as_secs_f64(), length.as_secs_f64());
+            let (last, length) = (last.as_secs_f64().max(0.0), length.as_secs_f64());
             format!("it is incomplete: it ends after {decoded} of {announced} frames, at {last:.1} of {length:.1} s")
         })
     }

@@ -8,6 +8,7 @@ mod frames;
 mod healthcheck;
 mod hls;
 mod hostile;
+mod lists;
 mod live;
 mod server;
 mod still_scenes;
