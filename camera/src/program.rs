@@ -136,10 +136,10 @@ async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationTok
         tokio::try_join!(cameras, ports.serve(serving.clone()))
     };
     let mut given_up = Vec::new();
-    let running = async {
+    let running = Box::pin(async {
         given_up = running.await?.0;
         Ok(())
-    };
+    });
     shutdown::within(operator.stop_grace, stop.clone(), running).await?;
     Ok(given_up)
 }
