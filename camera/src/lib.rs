@@ -115,8 +115,9 @@ pub async fn run_source(
         move || Reader::new(source, queue, status, watch, after).and_then(|reader| reader.run(patience.is_some()))
     };
     let reading = read_on_thread(&queue, read)?;
+    let give_up = |error: &anyhow::Error| status.give_up(&format!("{error:#}"));
     tokio::select! {
-        sent = sender::send_all(api, source, &queue, status, patience, watch.stop()) => sent.inspect_err(|error| status.give_up(&format!("{error:#}")))?,
+        sent = sender::send_all(api, source, &queue, status, patience, watch.stop()) => sent.inspect_err(give_up)?,
         () = overdue(watch, OVERDUE) => {
             queue.close();
             let error = anyhow::anyhow!("no frame for {} s, and FFmpeg does not give it up", (source.stall() + OVERDUE).as_secs());

@@ -10,11 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use platform::{error_line, one_line};
 use tokio_util::sync::CancellationToken;
 
-use crate::reader::measure;
 use crate::redact::redact;
 use crate::source::{Address, SourceConfig};
 use crate::status::{Snapshot, Status};
-use crate::video::Watch;
+use crate::video::{Input, Watch};
 
 /// Pause between two states of the line on a terminal.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -171,11 +170,11 @@ fn frames(source: &SourceConfig, stop: CancellationToken) -> Option<u64> {
     if !path.is_file() {
         return None;
     }
-    let (frames, length) = measure(&path, &Arc::new(Watch::new(stop))).ok()?;
-    let length = length?.as_secs_f64();
+    let input = Input::open(&Address::File(path), &Arc::new(Watch::new(stop)), Duration::MAX, 1).ok()?;
+    let (frames, length) = (input.frames()?, input.length()?.as_secs_f64());
     let start = source.start.unwrap_or(0.0).min(length);
     let rest = source.duration.unwrap_or(length).min(length - start);
-    Some((frames? as f64 * rest / length.max(0.001)).round() as u64)
+    Some((frames as f64 * rest / length.max(0.001)).round() as u64)
 }
 
 #[cfg(test)]

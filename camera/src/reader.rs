@@ -7,11 +7,10 @@
 //! A live source that ends, breaks off or stalls is opened again, with growing pauses. After a refused password the pause is a
 //! minute or more, because cameras lock accounts.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use contracts::api::ReportedState;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -350,14 +349,4 @@ impl Reader {
             Pushed::Closed => false,
         })
     }
-}
-
-/// Number of frames of a file, and its length, for a progress bar.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn measure(path: &Path, watch: &Arc<Watch>) -> anyhow::Result<(Option<u64>, Option<SignedDuration>)> {
-    let input = Input::open(&Address::File(path.to_owned()), watch, Duration::MAX, 1);
-    let input = input.with_context(|| path.display().to_string())?;
-    Ok((input.frames(), input.length()))
 }
