@@ -64,12 +64,24 @@ impl Config {
     /// # Errors
     /// When it is not set, cannot be read, or is not valid; all that is wrong with it.
     pub fn cameras(&self) -> Result<Cameras, Vec<String>> {
+        self.read(Cameras::read)
+    }
+
+    /// The list of cameras, whose recordings exist.
+    ///
+    /// # Errors
+    /// As [`Self::cameras`], and when a recording is not there.
+    pub fn cameras_with_files(&self) -> Result<Cameras, Vec<String>> {
+        self.read(Cameras::read_with_files)
+    }
+
+    fn read(&self, read: fn(&str) -> Result<Cameras, Vec<String>>) -> Result<Cameras, Vec<String>> {
         let found = settings::required(self.cameras.as_deref(), "SIGHTLINE_CAMERAS", "cameras.yaml");
         let path: &Path = found.map_err(|error| vec![error.to_string()])?;
         let (shown, text) = (path.display(), read_file(path).and_then(|text| Ok(String::from_utf8(text)?)));
         let text = text.map_err(|error| vec![format!("{shown} cannot be read: {error:#}")])?;
         let named = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("{shown}: {mistake}")).collect();
-        Cameras::read(&text).map_err(named)
+        read(&text).map_err(named)
     }
 }
 

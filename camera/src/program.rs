@@ -54,9 +54,12 @@ impl Check for Program {
         if self.part.is_none() {
             errors.collect(self.config.server());
         }
-        if matches!(self.part, None | Some(Part::Check)) {
-            self.config.cameras().err().into_iter().flatten().for_each(|mistake| errors.add(mistake));
-        }
+        let list = match self.part {
+            None => self.config.cameras(),
+            Some(Part::Check) => self.config.cameras_with_files(),
+            Some(_) => return,
+        };
+        list.err().into_iter().flatten().for_each(|mistake| errors.add(mistake));
     }
 }
 

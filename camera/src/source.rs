@@ -85,8 +85,16 @@ impl Cameras {
     ///
     /// # Errors
     /// All that is wrong with it. The messages name the sources and show no credential.
-    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+    pub fn read_with_files(text: &str) -> Result<Self, Vec<String>> {
         Self::checked(text, |source| source.mistakes().into_iter().chain(source.file_mistake()).collect())
+    }
+
+    /// Reads and checks a list of sources, but not the recordings that it names: one that was removed stops no camera.
+    ///
+    /// # Errors
+    /// As [`Self::read_with_files`].
+    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+        Self::checked(text, SourceConfig::mistakes)
     }
 
     fn checked(text: &str, check: impl Fn(&SourceConfig) -> Vec<String>) -> Result<Self, Vec<String>> {
@@ -161,7 +169,7 @@ mod tests {
 
     /// The list without a look at the files of recordings.
     fn parse(text: &str) -> anyhow::Result<Cameras> {
-        Cameras::checked(text, SourceConfig::mistakes).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))
+        Cameras::read(text).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))
     }
 
     fn camera(text: &str) -> anyhow::Result<SourceConfig> {
@@ -265,7 +273,7 @@ mod tests {
             "cameras:\n- {{stream: a, url: 'rtsp://b/', fps: 0, start: 3}}\n- {{stream: b, url: 'rtsp://b/', fps: fast}}\n\
              - {{stream: c, url: 10.0.0.5/live}}\n- {{stream: d}}\n- {{stream: e, url: {path}}}\n- {{stream: e, url: /dev/null}}"
         );
-        let mistakes = Cameras::read(&text).unwrap_err();
+        let mistakes = Cameras::read_with_files(&text).unwrap_err();
         let expected = [
             "cameras[1].fps: invalid type",
             "cameras[3]: missing field `url`",

@@ -48,6 +48,8 @@ pub struct Input {
     begins: i64,
     last: i64,
     timeline: Timeline,
+    /// A frame that was decoded before its turn, with its time in the file.
+    ahead: Option<(Frame, SignedDuration)>,
     /// Length of a frame, for frames without a time.
     period: i64,
     rotation: Orientation,
@@ -105,6 +107,7 @@ impl Input {
             begins,
             last: begins - period,
             timeline: Timeline::default(),
+            ahead: None,
             period,
             rotation,
             skipped_before_key: Some(0),
@@ -176,7 +179,7 @@ impl Input {
         self.decoder.flush();
         // What was read before is read again.
         (self.skipped_before_key, self.damaged, self.damaged_in_row) = (Some(0), 0, 0);
-        (self.decoded, self.timeline) = (0, Timeline::default());
+        (self.decoded, self.timeline, self.ahead) = (0, Timeline::default(), None);
         (self.drained, self.ended_by) = (false, None);
         Ok(())
     }
@@ -225,6 +228,29 @@ impl Input {
     /// # Errors
     /// When the source broke off. All frames before were returned.
     pub fn next(&mut self, frame: &mut Frame) -> Result<Option<SignedDuration>, Failure> {
+        let time = match self.ahead.take() {
+            Some((kept, time)) => {
+                *frame = kept;
+                Some(time)
+            }
+            None => self.decode(frame)?,
+        };
+        let Some(time) = time.filter(|_| !self.is_live) else { return Ok(time) };
+        let next = if self.timeline.is_jump(time) { self.look_ahead() } else { None };
+        Ok(Some(self.timeline.continuous(time, next)))
+    }
+
+    /// Decodes the frame after the last one, and returns its time. A failure comes when it is the turn of that frame.
+    fn look_ahead(&mut self) -> Option<SignedDuration> {
+        let mut frame = Frame::empty();
+        match self.decode(&mut frame) {
+            Ok(time) => self.ahead = time.map(|time| (frame, time)),
+            Err(failure) => (self.ended_by, self.drained) = (Some(failure), true),
+        }
+        self.ahead.as_ref().map(|(_, time)| *time)
+    }
+
+    fn decode(&mut self, frame: &mut Frame) -> Result<Option<SignedDuration>, Failure> {
         loop {
             self.watch.tick();
             match self.decoder.receive_frame(frame) {
@@ -314,8 +340,7 @@ impl Input {
         }
         let ticks = frame.timestamp().unwrap_or(self.last + self.period);
         self.last = ticks;
-        let time = self.since_begin(ticks);
-        if self.is_live { time } else { self.timeline.continuous(time) }
+        self.since_begin(ticks)
     }
 
     fn since_begin(&self, ticks: i64) -> SignedDuration {
