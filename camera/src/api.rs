@@ -153,14 +153,23 @@ impl Api {
         )))
     }
 
-    /// Reports the state of a stream. An older server does not know the route, and answers 404.
+    /// Reports the state of a stream; returns the status, and the pause after which a busy server wants it again. An older server does
+    /// not know the route, and answers 404.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn report(&self, stream: &StreamName, report: &StreamReport) -> Result<StatusCode, String> {
+    pub async fn report(
+        &self,
+        stream: &StreamName,
+        report: &StreamReport,
+    ) -> Result<(StatusCode, Option<Duration>), String> {
         let url = self.url(&format!("/v1/streams/{stream}/state"));
         let response = self.authorised(self.http.put(url)).json(report).send().await;
-        response.map(|response| response.status()).map_err(|error| root_cause(&error))
+        let response = response.map_err(|error| root_cause(&error))?;
+        let status = response.status();
+        let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        let pause = is_busy.then(|| retry::after(response.headers()).unwrap_or(DEFAULT_PAUSE));
+        Ok((status, pause))
     }
 
     /// Whether the server answers.

@@ -3,20 +3,19 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use reqwest::Url;
 use settings::Secret;
 
 use crate::api::Server;
-use crate::source::{Cameras, SecretText, SourceConfig};
+use crate::source::{Cameras, SecretText, SourceConfig, read_file};
 
 /// The sources, and the server that gets their frames.
 #[derive(Debug, Clone, Args)]
 #[group(id = "camera")]
 pub struct Config {
     /// List of the cameras, YAML
-    #[arg(long = "config", visible_alias = "cameras", env = "SIGHTLINE_CAMERAS", value_name = "FILE")]
+    #[arg(long = "config", visible_alias = "cameras", env = "SIGHTLINE_CAMERAS", value_name = "FILE", global = true)]
     pub cameras: Option<PathBuf>,
 
     /// The server that gets the frames
@@ -52,27 +51,47 @@ impl Config {
         Ok(Server { url: server.to_string(), token: SecretText::from(token.clone()), cacert, cert, key })
     }
 
-    /// What is unsafe about the file of the list, if anything is.
-    pub fn warning(&self, cameras: &Cameras) -> Option<String> {
-        let path = self.cameras.as_ref()?;
+    /// What is unsafe about the file of the list and about those of passwords.
+    pub fn warnings(&self, cameras: &Cameras) -> Vec<String> {
         let has_secret = cameras.cameras.iter().any(SourceConfig::has_secret);
-        let (file, own) = (std::fs::metadata(path).ok()?, std::fs::metadata("/proc/self").ok()?);
-        // In a container the file belongs to somebody else, who gives this user the right to read it.
-        let is_open = file.permissions().mode() & 0o077 != 0 && file.uid() == own.uid();
-        let path = path.display();
-        (has_secret && is_open)
-            .then(|| format!("{path} has a password, and others than its owner can read it: run chmod 600 {path}"))
+        let list = self.cameras.iter().filter(|_| has_secret);
+        let files = list.chain(cameras.cameras.iter().filter_map(|source| source.password_file.as_ref()));
+        files.filter_map(|path| warning(path)).collect()
     }
 
     /// The list of cameras.
     ///
     /// # Errors
-    /// When it is not set, cannot be read, or is not valid.
-    pub fn cameras(&self) -> anyhow::Result<Cameras> {
-        let path: &Path = settings::required(self.cameras.as_deref(), "SIGHTLINE_CAMERAS", "cameras.yaml")?;
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        Cameras::parse(&text).with_context(|| path.display().to_string())
+    /// When it is not set, cannot be read, or is not valid; all that is wrong with it.
+    pub fn cameras(&self) -> Result<Cameras, Vec<String>> {
+        self.read(Cameras::read)
     }
+
+    /// The list of cameras, whose recordings exist.
+    ///
+    /// # Errors
+    /// As [`Self::cameras`], and when a recording is not there.
+    pub fn cameras_with_files(&self) -> Result<Cameras, Vec<String>> {
+        self.read(Cameras::read_with_files)
+    }
+
+    fn read(&self, read: fn(&str) -> Result<Cameras, Vec<String>>) -> Result<Cameras, Vec<String>> {
+        let found = settings::required(self.cameras.as_deref(), "SIGHTLINE_CAMERAS", "cameras.yaml");
+        let path: &Path = found.map_err(|error| vec![error.to_string()])?;
+        let (shown, text) = (path.display(), read_file(path).and_then(|text| Ok(String::from_utf8(text)?)));
+        let text = text.map_err(|error| vec![format!("{shown} cannot be read: {error:#}")])?;
+        let named = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("{shown}: {mistake}")).collect();
+        read(&text).map_err(named)
+    }
+}
+
+/// What is unsafe about a file with a password, if anything is.
+fn warning(path: &Path) -> Option<String> {
+    let (file, own) = (std::fs::metadata(path).ok()?, std::fs::metadata("/proc/self").ok()?);
+    // In a container the file belongs to somebody else, who gives this user the right to read it.
+    let is_open = file.is_file() && file.permissions().mode() & 0o077 != 0 && file.uid() == own.uid();
+    let path = path.display();
+    is_open.then(|| format!("{path} has a password, and others than its owner can read it: run chmod 600 {path}"))
 }
 
 #[cfg(test)]
@@ -88,15 +107,24 @@ mod tests {
         let warning = |source: &str, mode: u32| {
             std::fs::write(&path, format!("cameras: [{{stream: gate, {source}}}]")).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            config.warning(&config.cameras().unwrap())
+            config.warnings(&config.cameras().unwrap()).pop()
         };
-        for secret in
-            ["url: 'rtsp://b/', password: hidden", "url: 'rtsp://a:hidden@b/'", "url: 'http://b/live?token=hidden'"]
-        {
+        for secret in [
+            "url: 'rtsp://b/', user: ann, password: hidden",
+            "url: 'rtsp://a:hidden@b/'",
+            "url: 'http://b/live?token=hidden'",
+        ] {
             let text = warning(secret, 0o640).unwrap();
             assert!(text.contains("chmod 600") && !text.contains("hidden"), "{text}");
             assert_eq!(warning(secret, 0o600), None);
         }
         assert_eq!(warning("url: 'rtsp://b/'", 0o644), None);
+        let word = folder.path().join("word");
+        std::fs::write(&word, "hidden").unwrap();
+        let source = format!("url: 'rtsp://b/', user: ann, password_file: {}", word.display());
+        std::fs::set_permissions(&word, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(warning(&source, 0o644).unwrap().starts_with(&word.display().to_string()));
+        std::fs::set_permissions(&word, PermissionsExt::from_mode(0o600)).unwrap();
+        assert_eq!(warning(&source, 0o644), None, "the list itself has no password");
     }
 }

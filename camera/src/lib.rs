@@ -35,10 +35,12 @@ mod sender;
 mod source;
 mod source_process;
 mod status;
+mod steady;
 mod supervisor;
 mod task;
 mod tunnel;
 mod video;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,19 +72,28 @@ pub fn health(api: &Arc<Api>) -> Health {
 }
 
 /// Runs every source in a process of its own, until `stop`, or until all are recordings at their end.
+/// Returns the recordings that were not sent to their end.
 ///
 /// # Errors
 /// When a process panics that watches another.
-pub async fn run(cameras: Cameras, server: Server, api: Arc<Api>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut sources = JoinSet::new();
+pub async fn run(
+    cameras: Cameras,
+    server: Server,
+    api: Arc<Api>,
+    stop: CancellationToken,
+) -> anyhow::Result<Vec<String>> {
+    let (mut sources, mut given_up) = (JoinSet::new(), Vec::new());
     for source in cameras.cameras {
         let (server, api, stop) = (server.clone(), Arc::clone(&api), stop.clone());
-        sources.spawn(async move { supervisor::supervise(&server, &api, &source, &stop).await });
+        sources.spawn(async move {
+            let is_given_up = supervisor::supervise(&server, &api, &source, &stop).await;
+            is_given_up.then(|| redact::redact(source.url.expose()))
+        });
     }
     while let Some(ended) = sources.join_next().await {
-        ended.context("the supervisor of a camera panicked")?;
+        given_up.extend(ended.context("the supervisor of a camera panicked")?);
     }
-    Ok(())
+    Ok(given_up)
 }
 
 /// Runs one source in this process, of which an earlier process had frames until `after`.
@@ -104,12 +115,13 @@ pub async fn run_source(
         move || Reader::new(source, queue, status, watch, after).and_then(|reader| reader.run(patience.is_some()))
     };
     let reading = read_on_thread(&queue, read)?;
+    let give_up = |error: &anyhow::Error| status.give_up(&format!("{error:#}"));
     tokio::select! {
-        sent = sender::send_all(api, source, &queue, status, patience, watch.stop()) => sent?,
+        sent = sender::send_all(api, source, &queue, status, patience, watch.stop()) => sent.inspect_err(give_up)?,
         () = overdue(watch, OVERDUE) => {
             queue.close();
             let error = anyhow::anyhow!("no frame for {} s, and FFmpeg does not give it up", (source.stall() + OVERDUE).as_secs());
-            status.fail(&error.to_string(), false);
+            status.give_up(&error.to_string());
             return Err(error);
         }
     }

@@ -34,7 +34,7 @@ impl Pauses {
     /// The next pause.
     pub fn after(&mut self, failure: &Failure) -> Duration {
         match failure {
-            Failure::Refused => {
+            Failure::Refused | Failure::Demanded => {
                 let pause = self.refused;
                 self.refused = (pause * 2).min(LONGEST_REFUSED);
                 pause
@@ -59,6 +59,7 @@ mod tests {
         let mut pauses = Pauses::new();
         let mut tenth = |failure: Failure| (0..10).map(|_| pauses.after(&failure)).last().unwrap();
         assert_eq!(tenth(Failure::Refused), LONGEST_REFUSED);
+        assert_eq!(tenth(Failure::Demanded), LONGEST_REFUSED);
         assert!(tenth(Failure::PartsRefused("404")) >= LONGEST_OF_PARTS / 2);
         assert!(tenth(Failure::Stalled(Duration::from_secs(10))) <= LONGEST);
         pauses.reset();

@@ -1,18 +1,19 @@
 //! The program `camera`: many sources of a list, the two parts that other programs start, and the health check of its image.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use platform::config::OperatorArgs;
 use platform::http::OperatorPorts;
-use platform::{Healthcheck, shutdown, telemetry};
+use platform::{Healthcheck, error_line, one_line, shutdown, telemetry};
 use settings::{Check, SettingErrors};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::{Config, push, source_process, task, video};
+use crate::{Cameras, Config, push, source_process, task, video};
 
 /// Videos and live cameras in; frames out
 #[derive(Debug, Parser)]
@@ -53,9 +54,12 @@ impl Check for Program {
         if self.part.is_none() {
             errors.collect(self.config.server());
         }
-        if matches!(self.part, None | Some(Part::Check)) {
-            errors.collect(self.config.cameras());
-        }
+        let list = match self.part {
+            None => self.config.cameras(),
+            Some(Part::Check) => self.config.cameras_with_files(),
+            Some(_) => return,
+        };
+        list.err().into_iter().flatten().for_each(|mistake| errors.add(mistake));
     }
 }
 
@@ -84,14 +88,39 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
             // Nobody may read it.
             drop(writeln!(std::io::stdout(), "{line}"));
         }
-        // The settings were checked.
-        Some(Part::Check) => {}
-        None => run_all(&config, &operator, stop).await?,
+        Some(Part::Check) => say_what_is_right(&config)?,
+        None => {
+            let given_up = run_all(&config, &operator, stop.clone()).await?;
+            // A stop is no failure, and `up` would start everything again.
+            let is_failure = !given_up.is_empty() && !stop.is_cancelled() && !until_stdin_ends;
+            anyhow::ensure!(!is_failure, "not sent to its end: {}; the lines above say why", given_up.join(", "));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationToken) -> anyhow::Result<()> {
+/// The settings were checked.
+fn say_what_is_right(config: &Config) -> anyhow::Result<()> {
+    let list = read_list(config)?;
+    for warning in config.warnings(&list) {
+        error_line(one_line(&format_args!("warning: {warning}")));
+    }
+    let name = config.cameras.as_deref().unwrap_or_else(|| Path::new("the list")).display();
+    let what = match list.cameras.len() {
+        1 => "1 camera is".to_owned(),
+        count => format!("{count} cameras are"),
+    };
+    // Nobody may read it.
+    drop(writeln!(std::io::stdout(), "{}", one_line(&format_args!("{name}: {what} right"))));
+    Ok(())
+}
+
+fn read_list(config: &Config) -> anyhow::Result<Cameras> {
+    config.cameras().map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))
+}
+
+/// Returns the recordings that were not sent to their end.
+async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationToken) -> anyhow::Result<Vec<String>> {
     telemetry::start_metrics();
     let server = config.server()?;
     let api = Arc::new(Api::new(server.clone())?);
@@ -99,15 +128,21 @@ async fn run_all(config: &Config, operator: &OperatorArgs, stop: CancellationTok
     let serving = stop.child_token();
     let running = async {
         let cameras = async {
-            let list = config.cameras()?;
-            if let Some(warning) = config.warning(&list) {
+            let list = read_list(config)?;
+            for warning in config.warnings(&list) {
                 tracing::warn!("{warning}");
             }
             let result = crate::run(list, server, api, stop.clone()).await;
             serving.cancel();
             result
         };
-        tokio::try_join!(cameras, ports.serve(serving.clone())).map(drop)
+        tokio::try_join!(cameras, ports.serve(serving.clone()))
     };
-    shutdown::within(operator.stop_grace, stop.clone(), running).await
+    let mut given_up = Vec::new();
+    let running = Box::pin(async {
+        given_up = running.await?.0;
+        Ok(())
+    });
+    shutdown::within(operator.stop_grace, stop.clone(), running).await?;
+    Ok(given_up)
 }

@@ -10,11 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use platform::{error_line, one_line};
 use tokio_util::sync::CancellationToken;
 
-use crate::reader::measure;
 use crate::redact::redact;
 use crate::source::{Address, SourceConfig};
 use crate::status::{Snapshot, Status};
-use crate::video::Watch;
+use crate::video::{Input, Watch};
 
 /// Pause between two states of the line on a terminal.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -64,16 +63,11 @@ struct Progress {
 
 impl Progress {
     async fn show_on_terminal(&mut self, status: &Status, ended: &CancellationToken) {
-        // Cut at the width of the terminal: a line that wraps could not be erased.
-        let (bar, template) = match self.total {
-            Some(total) => (ProgressBar::new(total), "{bar:20} {wide_msg}"),
-            None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
-        };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let shown = OnTerminal::new(bar.with_style(style));
+        // Cut at the width of the terminal: a line that wraps could not be erased. A bar would leave no space for the counts.
+        let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let shown = OnTerminal::new(ProgressBar::new_spinner().with_style(style));
         loop {
             let counts = status.snapshot();
-            shown.bar.set_position(counts.frames_decoded.min(self.total.unwrap_or(u64::MAX)));
             shown.bar.set_message(self.line(&counts, Instant::now()));
             if ended.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_none() {
                 return;
@@ -81,24 +75,21 @@ impl Progress {
         }
     }
 
-    /// `1200/4800 frames, 118/s, 1180 acknowledged, 0 refused, 0 dropped, 31 s left`; of a camera, its state and no time left.
+    /// `1200/4800 frames, 31 s left, 1180 acknowledged, 0 refused, 0 dropped, 118/s`; of a camera, its state and no time left. What matters
+    /// least is last, where a narrow terminal cuts.
     fn line(&mut self, counts: &Snapshot, now: Instant) -> String {
         let Snapshot { frames_decoded, frames_sent, frames_refused, frames_dropped, .. } = counts;
-        let rate = self.rate(*frames_decoded, now);
-        let frames = match self.total {
+        let rate = rate_text(self.rate(*frames_decoded, now));
+        let mut line = match self.total {
             Some(total) => format!("{}/{total} frames", frames_decoded.min(&total)),
             None => format!("{frames_decoded} frames"),
         };
-        let mut line = format!(
-            "{frames}, {}, {frames_sent} acknowledged, {frames_refused} refused, {frames_dropped} dropped",
-            rate_text(rate)
-        );
         if self.is_live {
             line = format!("{}, {line}", state(counts.state));
         } else if let Some(left) = self.left(*frames_decoded, now) {
             line += &format!(", {} left", time(left));
         }
-        line
+        format!("{line}, {frames_sent} acknowledged, {frames_refused} refused, {frames_dropped} dropped, {rate}")
     }
 
     /// Frames per second over the last seconds.
@@ -179,11 +170,11 @@ fn frames(source: &SourceConfig, stop: CancellationToken) -> Option<u64> {
     if !path.is_file() {
         return None;
     }
-    let (frames, length) = measure(&path, &Arc::new(Watch::new(stop))).ok()?;
-    let length = length?.as_secs_f64();
+    let input = Input::open(&Address::File(path), &Arc::new(Watch::new(stop)), Duration::MAX, 1).ok()?;
+    let (frames, length) = (input.frames()?, input.length()?.as_secs_f64());
     let start = source.start.unwrap_or(0.0).min(length);
     let rest = source.duration.unwrap_or(length).min(length - start);
-    Some((frames? as f64 * rest / length.max(0.001)).round() as u64)
+    Some((frames as f64 * rest / length.max(0.001)).round() as u64)
 }
 
 #[cfg(test)]
@@ -207,13 +198,20 @@ mod tests {
     #[test]
     fn the_line_of_a_file_has_the_time_left() {
         let lines = lines(Some(4_800), false, 118);
-        assert_eq!(lines[0], "0/4800 frames, 0.0/s, 0 acknowledged, 2 refused, 3 dropped");
-        assert_eq!(lines[20], "2360/4800 frames, 118/s, 2360 acknowledged, 2 refused, 3 dropped, 21 s left");
+        assert_eq!(lines[0], "0/4800 frames, 0 acknowledged, 2 refused, 3 dropped, 0.0/s");
+        assert_eq!(lines[20], "2360/4800 frames, 21 s left, 2360 acknowledged, 2 refused, 3 dropped, 118/s");
+    }
+
+    #[test]
+    fn eighty_columns_are_enough_for_an_hour() {
+        let lines = lines(Some(90_000), false, 118);
+        let (shown, _) = lines[20].split_at(80.min(lines[20].len()));
+        assert!(shown.contains(" left") && shown.contains(" dropped"), "{shown}");
     }
 
     #[test]
     fn the_line_of_a_camera_has_its_state_and_no_time_left() {
-        let expected = "connected, 100 frames, 5.0/s, 100 acknowledged, 2 refused, 3 dropped";
+        let expected = "connected, 100 frames, 100 acknowledged, 2 refused, 3 dropped, 5.0/s";
         assert_eq!(lines(None, true, 5)[20], expected);
     }
 

@@ -1,17 +1,16 @@
 //! Reads one source on a thread of its own: decodes, chooses frames, skips still ones, encodes.
 //!
 //! ```text
-//! Input ─▶ clock: capture time ─▶ pace: fps ─▶ planes, upright ─▶ gate ─▶ JPEG ─▶ queue
+//! Input ─▶ steady: bursts of HLS ─▶ clock: capture time ─▶ pace: fps ─▶ planes, upright ─▶ gate ─▶ JPEG ─▶ queue
 //! ```
 //!
 //! A live source that ends, breaks off or stalls is opened again, with growing pauses. After a refused password the pause is a
 //! minute or more, because cameras lock accounts.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use contracts::api::ReportedState;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -24,10 +23,14 @@ use crate::queue::{Image, Pushed, Queue};
 use crate::recording::Recording;
 use crate::source::{Address, SourceConfig, WhenSlow};
 use crate::status::Status;
-use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted, last_error};
+use crate::steady::{Steady, Turn};
+use crate::video::{Encoder, Failure, Frame, Input, Planar, Planes, Watch, fitted};
 
 /// How often a thread that pauses shows that it lives.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Bytes of a large recording.
+const LARGE: u64 = 1 << 30;
 
 /// Reads one source.
 pub struct Reader {
@@ -51,6 +54,8 @@ struct Seen {
     time: SignedDuration,
     /// Time of the last frame of this connection.
     last: Option<SignedDuration>,
+    /// The pace of this connection, if its server buffers it.
+    steady: Steady,
 }
 
 /// Why reading has ended without a failure.
@@ -86,7 +91,13 @@ impl Reader {
     ) -> anyhow::Result<Self> {
         let address = source.address()?;
         let recording = match &address {
-            Address::File(path) => Some(Recording::open(path, &source, &watch)?),
+            Address::File(path) => {
+                // Reading the whole of it takes minutes, so that it is a video is seen before.
+                if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > LARGE) {
+                    Input::open(&address, &watch, Duration::MAX, 1)?;
+                }
+                Some(Recording::open(path, &source, &watch)?)
+            }
             Address::Live(_) => None,
         };
         let frames = Frames {
@@ -135,22 +146,27 @@ impl Reader {
             recording.look_now()?;
         }
         let decoded = self.status.snapshot().frames_decoded;
-        if read.is_ok() && decoded == 0 && input.damaged() > 0 {
-            let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
-            bail!("none of its frames can be decoded{told}");
-        }
-        if let (Ok(_), 0, Some(start), Some(length)) = (&read, decoded, self.source.start, input.length()) {
-            bail!("start: {start} s is after its end, at {:.1} s", length.as_secs_f64());
-        }
-        let is_part = self.source.start.is_some() || self.source.duration.is_some();
         match read {
-            Ok(_) => match input.ends_early(decoded).filter(|_| !is_part) {
-                Some(short) => bail!(short),
-                None => Ok(()),
-            },
-            Err(Failure::Stopped) => Ok(()),
+            Ok(End::OfSource) => self.check_end(&input, decoded),
+            Ok(End::OfDuration) | Err(Failure::Stopped) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// What is wrong with a recording that was read to its end.
+    fn check_end(&self, input: &Input, decoded: u64) -> anyhow::Result<()> {
+        if let Some(none) = input.has_no_frame() {
+            bail!(none);
+        }
+        let is_part = self.source.start.is_some() || self.source.duration.is_some();
+        let short = input.ends_early(decoded).filter(|_| !is_part);
+        if let Some(cut) = short.or_else(|| self.frames.recording.as_ref()?.is_cut(decoded)) {
+            bail!(cut);
+        }
+        if let (0, Some(start)) = (decoded, self.source.start) {
+            bail!("start: {start} s is after its last frame, at {:.2} s", input.last_time().as_secs_f64());
+        }
+        Ok(())
     }
 
     /// Opens a recording at the last key frame before the start. Where the container leads behind it, at the beginning: not every
@@ -171,7 +187,7 @@ impl Reader {
         loop {
             self.status.set(ReportedState::Connecting);
             self.frames.clock.reconnected();
-            self.seen.last = None;
+            (self.seen.last, self.seen.steady) = (None, Steady::default());
             let decoded = self.status.snapshot().frames_decoded;
             let read = self.open(1).and_then(|mut input| self.read(&mut input));
             if self.status.snapshot().frames_decoded > decoded {
@@ -202,7 +218,7 @@ impl Reader {
     /// A camera that is away for a day is one line in the log, and another one when something else is wrong with it.
     fn report(&self, failure: &Failure, pause: Duration) {
         let stream = &self.source.stream;
-        if self.status.fail(&failure.to_string(), *failure == Failure::Refused) {
+        if self.status.fail(&failure.to_string(), failure.is_about_access()) {
             tracing::warn!(%stream, "no frames: {failure}; trying again in {} s", pause.as_secs_f32().ceil());
         } else {
             tracing::debug!(%stream, "no frames: {failure}");
@@ -216,7 +232,7 @@ impl Reader {
         let is_over = || self.watch.is_stopped() || self.rest().is_some_and(|rest| rest.is_zero());
         while begun.elapsed() < pause && !is_over() {
             self.watch.tick();
-            std::thread::sleep(TICK.min(pause));
+            std::thread::sleep(TICK.min(pause.saturating_sub(begun.elapsed())));
         }
         is_over()
     }
@@ -234,19 +250,20 @@ impl Reader {
         let mut frame = Frame::empty();
         let start = self.start().unwrap_or(SignedDuration::ZERO);
         while let Some(time) = input.next(&mut frame)? {
-            let arrival = Timestamp::now();
             if let Some(recording) = &mut self.frames.recording {
                 recording.look()?;
             }
-            if self.status.set(ReportedState::Connected) {
+            // The decoder keeps some frames back until a source has stalled.
+            if !input.is_over() && self.status.set(ReportedState::Connected) {
                 tracing::info!(stream = %self.source.stream, "frames arrive");
             }
+            let late = self.hold_back(input, time);
             if self.is_after_duration(time) {
                 return Ok(End::OfDuration);
             }
             if time >= start {
                 self.status.decoded();
-                if !self.take(&frame, input, time, arrival)? {
+                if !self.take(&frame, input, time, late)? {
                     return Err(Failure::Stopped);
                 }
             }
@@ -255,6 +272,17 @@ impl Reader {
             }
         }
         Ok(End::OfSource)
+    }
+
+    /// Waits for the turn of a frame of a source that its server buffers; returns how late it is by the source's clock. What has arrived
+    /// meanwhile waits in the connection.
+    fn hold_back(&mut self, input: &Input, time: SignedDuration) -> Duration {
+        if !input.is_buffered() {
+            return Duration::ZERO;
+        }
+        let Turn { at, late } = self.seen.steady.turn(time, Instant::now());
+        self.pause(at.saturating_duration_since(Instant::now()));
+        late
     }
 
     /// Whether the duration is over: on the source's clock, which goes on when a live source is opened again, or for a live source on our
@@ -276,17 +304,14 @@ impl Reader {
         is_over || self.rest().is_some_and(|rest| rest.is_zero())
     }
 
-    /// Encodes a frame and adds it to the queue, unless it is left out. Returns `false` when the sender has ended.
-    fn take(
-        &mut self,
-        frame: &Frame,
-        input: &Input,
-        time: SignedDuration,
-        arrival: Timestamp,
-    ) -> Result<bool, Failure> {
+    /// Encodes a frame and adds it to the queue, unless it is left out. A frame that is late counts as if it had arrived in time. Returns
+    /// `false` when the sender has ended.
+    fn take(&mut self, frame: &Frame, input: &Input, time: SignedDuration, late: Duration) -> Result<bool, Failure> {
         let frames = &mut self.frames;
+        let arrival = Timestamp::now().saturating_sub(late).unwrap_or_else(|_| Timestamp::now());
         let captured_at = frames.clock.capture_time(time, arrival);
-        let since_begin = SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX);
+        let since_begin = self.begun.elapsed().saturating_sub(late);
+        let since_begin = SignedDuration::try_from(since_begin).unwrap_or(SignedDuration::MAX);
         if !frames.pace.is_due(time, since_begin) {
             return Ok(true);
         }
@@ -324,14 +349,4 @@ impl Reader {
             Pushed::Closed => false,
         })
     }
-}
-
-/// Number of frames of a file, and its length, for a progress bar.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn measure(path: &Path, watch: &Arc<Watch>) -> anyhow::Result<(Option<u64>, Option<SignedDuration>)> {
-    let input = Input::open(&Address::File(path.to_owned()), watch, Duration::MAX, 1);
-    let input = input.with_context(|| path.display().to_string())?;
-    Ok((input.frames(), input.length()))
 }

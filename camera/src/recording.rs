@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::source::SourceConfig;
 use crate::video::{Failure, Input, Watch};
+use crate::whole::expected_length;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -100,6 +101,12 @@ impl Recording {
     /// When it has.
     pub fn look_now(&self) -> Result<(), Failure> {
         if self.is_changed() { Err(Failure::Other(CHANGED.to_owned())) } else { Ok(()) }
+    }
+
+    /// What is wrong with it, of which so many frames were found, if its end is missing and it says how long it should be.
+    pub fn is_cut(&self, decoded: u64) -> Option<String> {
+        let (length, expected) = (self.version.length, expected_length(&self.path)?);
+        Some(format!("it is incomplete: it has {length} of at least {expected} bytes, and ends after {decoded} frames"))
     }
 
     /// When the recording began: as the user says, as the file says, or when the file was written less its length.

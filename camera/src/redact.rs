@@ -1,9 +1,13 @@
 //! Removes credentials from texts that may contain the address of a source.
 
+use std::ops::Range;
 use std::sync::RwLock;
 
 /// Passwords that this process knows, in every spelling in which they may appear. The longest come first: one may contain another.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// What the names of secrets contain.
+const NAMES: [&str; 7] = ["pass", "pwd", "token", "key", "secret", "auth", "sig"];
 
 /// Shortest text that is removed wherever it appears, in bytes. Where it stands in an address, a shorter one is removed as well.
 const SHORTEST: usize = 4;
@@ -24,13 +28,51 @@ pub fn add_secret(text: &str) {
 
 /// The text with `***` for known passwords, and for what stands before `@` in an address.
 pub fn redact(text: &str) -> String {
-    let mut text = without_user_info(text);
+    let mut text = without_named(&without_user_info(text));
     if let Ok(secrets) = SECRETS.read() {
         for secret in secrets.iter() {
             text = text.replace(secret, "***");
         }
     }
     text
+}
+
+/// The text with `***` for what has the name of a secret, as in `user=ann&password=word`.
+fn without_named(text: &str) -> String {
+    let (mut clean, mut from) = (String::with_capacity(text.len()), 0);
+    for secret in named_secrets(text) {
+        clean.push_str(&text[from..secret.start]);
+        clean.push_str("***");
+        from = secret.end;
+    }
+    clean + &text[from..]
+}
+
+/// Where passwords and tokens with their names before them are: `password=word`, also within a path that some cameras have, such as
+/// `/user=ann_password=word_channel=1.sdp`.
+pub fn named_secrets(text: &str) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (equals, _) in text.match_indices('=') {
+        if found.last().is_some_and(|last| equals < last.end) {
+            continue;
+        }
+        let name = text[..equals].rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        if !NAMES.iter().any(|secret| name.contains(secret)) {
+            continue;
+        }
+        let rest = &text[equals + 1..];
+        let ends = |letter: char| letter.is_whitespace() || "&;,?#/'\"`<>".contains(letter);
+        let value = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        let is_name =
+            |text: &str| text.split_once('=').is_some_and(|(name, _)| name.chars().all(|l| l.is_ascii_alphanumeric()));
+        let next = value.match_indices('_').find(|(at, _)| is_name(&value[at + 1..]));
+        let length = next.map_or(value.len(), |(at, _)| at);
+        if length > 0 {
+            found.push(equals + 1..equals + 1 + length);
+        }
+    }
+    found
 }
 
 /// `rtsp://user:word@host/path?key=word` becomes `rtsp://***@host/path?***`, because queries have tokens. A password may have an `@`
@@ -87,6 +129,12 @@ mod tests {
             ("'rtsp://ann:p@ss/w#rd@10.0.0.5/1'", "'rtsp://***@10.0.0.5/1'"),
             ("rtsp://ann:12/w@10.0.0.5", "rtsp://***@10.0.0.5"),
             ("mail a@b.c and http://host/@x", "mail a@b.c and http://host/@x"),
+            ("/user=ann_password=tl_Jw6_channel=1_stream=0.sdp", "/user=ann_password=***_channel=1_stream=0.sdp"),
+            (
+                "string \"user=ann&PassWord=a_b&channel=1\", expected",
+                "string \"user=ann&PassWord=***&channel=1\", expected",
+            ),
+            ("pwd=lamp/1 api_key=x; user=ann", "pwd=***/1 api_key=***; user=ann"),
             ("", ""),
         ] {
             assert_eq!(redact(text), expected);

@@ -14,9 +14,11 @@ use crate::status::Snapshot;
 const PERIOD: Duration = Duration::from_secs(5);
 /// Time limit of a report. The next one says all that it said, and a server that does not answer must not hold up the end.
 const LIMIT: Duration = Duration::from_secs(3);
+/// Time limit of the last report, with which a busy server is asked again: no later one says what it said.
+const LAST_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reports what `snapshot` returns until the source has ended, and once more after it, with what it did in all: after `stop`, that the
-/// source was stopped.
+/// source was stopped, and after a failure, that it was given up.
 pub async fn report(
     api: &Api,
     stream: &StreamName,
@@ -24,7 +26,11 @@ pub async fn report(
     ended: &CancellationToken,
     stop: &CancellationToken,
 ) {
-    let snapshot = || if stop.is_cancelled() { snapshot().stopped() } else { snapshot() };
+    let snapshot = || match (stop.is_cancelled(), ended.is_cancelled()) {
+        (true, _) => snapshot().stopped(),
+        (false, true) => snapshot().given_up(),
+        (false, false) => snapshot(),
+    };
     report_each(PERIOD, api, stream, snapshot, ended).await;
 }
 
@@ -43,7 +49,14 @@ async fn report_each(
             break;
         }
     }
-    drop(tokio::time::timeout(LIMIT, reporter.report(snapshot())).await);
+    let last = async {
+        while let Ok(Some(pause)) = tokio::time::timeout(LIMIT, reporter.report(snapshot())).await {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    if tokio::time::timeout(LAST_LIMIT, last).await.is_err() {
+        tracing::warn!(%stream, "the server is too busy for the last state of the stream");
+    }
 }
 
 struct Reporter<'a> {
@@ -58,9 +71,10 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    async fn report(&mut self, snapshot: Snapshot) {
+    /// Reports once; returns the pause after which a busy server wants it again.
+    async fn report(&mut self, snapshot: Snapshot) -> Option<Duration> {
         if !self.is_known {
-            return;
+            return None;
         }
         let (at, sent) = self.last;
         let frames_per_second =
@@ -76,18 +90,24 @@ impl Reporter<'_> {
             last_error: snapshot.last_error,
         };
         match self.api.report(self.stream, &report).await {
-            Ok(StatusCode::NOT_FOUND) => {
+            Ok((StatusCode::NOT_FOUND, _)) => {
                 self.is_known = false;
                 tracing::info!(stream = %self.stream, "the server is of an older version and has no states of streams");
             }
-            Ok(status) if status.is_success() => (self.is_refused, self.last) = (false, now),
-            Ok(status) => {
+            Ok((status, _)) if status.is_success() => (self.is_refused, self.last) = (false, now),
+            // The next report says all that this one says.
+            Ok((status, Some(pause))) => {
+                tracing::debug!(stream = %self.stream, "the server is too busy for the state of the stream: {status}");
+                return Some(pause);
+            }
+            Ok((status, None)) => {
                 if !std::mem::replace(&mut self.is_refused, true) {
                     tracing::warn!(stream = %self.stream, "the server refuses the state of the stream: {status}");
                 }
             }
             Err(error) => tracing::debug!(stream = %self.stream, "the state was not reported: {error}"),
         }
+        None
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a source is: its address, and how its frames are chosen and sent.
 
 mod address;
+mod checks;
+mod list;
 mod values;
 
 use std::path::PathBuf;
@@ -9,16 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use contracts::{DetectorName, StreamName};
 use jiff::Timestamp;
-use platform::sending::{FPS, SECONDS};
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, LiveUrl, Tls};
+pub use checks::read_file;
 pub use values::{SecretText, Size, WhenSlow};
 
-use crate::redact::redact;
-
-/// Values of `stall_seconds`.
-const STALL: std::ops::RangeInclusive<u64> = 2..=3600;
+/// Value of `stall_seconds` when it is not set.
 const STALL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A list of sources: the content of `cameras.yaml`.
@@ -82,22 +81,38 @@ pub struct SourceConfig {
 }
 
 impl Cameras {
-    /// Reads and checks a list of sources.
+    /// Reads and checks a list of sources, also the files that it names.
     ///
     /// # Errors
-    /// When it is not valid. The message names the source and shows no credential.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        ensure!(!text.trim().is_empty(), "the file is empty; write a list `cameras`, each with `stream` and `url`");
-        let cameras: Self =
-            serde_yaml_ng::from_str(text).map_err(|error| anyhow::anyhow!(redact(&values::in_words(&error))))?;
-        ensure!(!cameras.cameras.is_empty(), "cameras: the list is empty; write at least one, with `stream` and `url`");
-        for (index, source) in cameras.cameras.iter().enumerate() {
-            let name = &source.stream;
-            source.check().with_context(|| format!("camera {name}"))?;
-            let is_double = cameras.cameras[..index].iter().any(|other| other.stream == *name);
-            ensure!(!is_double, "camera {name}: two cameras have this stream; give each its own");
+    /// All that is wrong with it. The messages name the sources and show no credential.
+    pub fn read_with_files(text: &str) -> Result<Self, Vec<String>> {
+        Self::checked(text, |source| source.mistakes().into_iter().chain(source.file_mistake()).collect())
+    }
+
+    /// Reads and checks a list of sources, but not the recordings that it names: one that was removed stops no camera.
+    ///
+    /// # Errors
+    /// As [`Self::read_with_files`].
+    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+        Self::checked(text, SourceConfig::mistakes)
+    }
+
+    fn checked(text: &str, check: impl Fn(&SourceConfig) -> Vec<String>) -> Result<Self, Vec<String>> {
+        if text.trim().is_empty() {
+            return Err(vec!["the file is empty; write a list `cameras`, each with `stream` and `url`".to_owned()]);
         }
-        Ok(cameras)
+        let (cameras, mut mistakes) = list::read(text);
+        if cameras.is_empty() && mistakes.is_empty() {
+            mistakes.push("cameras: the list is empty; write at least one, with `stream` and `url`".to_owned());
+        }
+        for (index, source) in cameras.iter().enumerate() {
+            let name = &source.stream;
+            mistakes.extend(check(source).into_iter().map(|mistake| format!("camera {name}: {mistake}")));
+            if cameras[..index].iter().any(|other| other.stream == *name) {
+                mistakes.push(format!("camera {name}: two cameras have this stream; give each its own"));
+            }
+        }
+        if mistakes.is_empty() { Ok(Self { cameras }) } else { Err(mistakes) }
     }
 }
 
@@ -105,43 +120,8 @@ impl SourceConfig {
     /// # Errors
     /// When a value is impossible.
     pub fn check(&self) -> anyhow::Result<()> {
-        let fps = self.fps.is_none_or(|fps| FPS.contains(&fps));
-        ensure!(fps, "fps: it must be a number from {} to {}", FPS.start(), FPS.end());
-        let (least, most) = (STALL.start(), STALL.end());
-        ensure!(
-            self.stall_seconds.is_none_or(|stall| STALL.contains(&stall)),
-            "stall_seconds: it must be from {least} to {most}"
-        );
-        for (name, value) in [("start", self.start), ("duration", self.duration)] {
-            let is_time = value.is_none_or(|seconds| seconds.is_finite() && SECONDS.contains(&seconds));
-            ensure!(is_time, "{name}: it must be a number of seconds, below a billion");
-        }
-        ensure!(self.duration != Some(0.0), "duration: it must be more than 0 seconds");
-        ensure!(
-            self.password.is_none() || self.password_file.is_none(),
-            "password and password_file: set only one of them"
-        );
-        let name = self.stream.as_str();
-        ensure!(name != "." && name != "..", "stream: {name} cannot be part of an address; give it another name");
-        let address = self.address()?;
-        if address.is_live() {
-            ensure!(self.start.is_none(), "start: a live source has no beginning; remove it");
-            ensure!(self.captured_at.is_none(), "captured_at: a live source has the time of now; remove it");
-        }
-        self.check_authorities()
-    }
-
-    /// FFmpeg would trust nobody, and not say why.
-    fn check_authorities(&self) -> anyhow::Result<()> {
-        let Some(path) = &self.tls_ca_file else { return Ok(()) };
-        ensure!(
-            self.tls_verify != Some(false),
-            "tls_ca_file: it is of no use with tls_verify: false; remove one of them"
-        );
-        let text = std::fs::read(path);
-        let text = text.with_context(|| format!("tls_ca_file: {} cannot be read", path.display()))?;
-        let has_certificate = String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----");
-        ensure!(has_certificate, "tls_ca_file: {} contains no certificate in PEM form", path.display());
+        let mistakes = self.mistakes();
+        ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
         Ok(())
     }
 
@@ -166,10 +146,13 @@ impl SourceConfig {
 
     fn password_text(&self) -> anyhow::Result<Option<String>> {
         if let Some(path) = &self.password_file {
-            let text = std::fs::read_to_string(path);
+            let text = read_file(path).and_then(|text| Ok(String::from_utf8(text)?));
             let text = text.with_context(|| format!("password_file: {} cannot be read", path.display()))?;
-            return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
+            let password = text.trim_end_matches(['\r', '\n']);
+            ensure!(!password.is_empty(), "password_file: {} is empty", path.display());
+            return Ok(Some(password.to_owned()));
         }
+        ensure!(self.password.as_ref().is_none_or(|password| !password.expose().is_empty()), "password: it is empty");
         Ok(self.password.as_ref().map(|password| password.expose().to_owned()))
     }
 
@@ -182,10 +165,16 @@ impl SourceConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::redact;
+
+    /// The list without a look at the files of recordings.
+    fn parse(text: &str) -> anyhow::Result<Cameras> {
+        Cameras::read(text).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))
+    }
 
     fn camera(text: &str) -> anyhow::Result<SourceConfig> {
         let text = format!("cameras: [{{stream: gate, {text}}}]");
-        Ok(Cameras::parse(&text)?.cameras.remove(0))
+        Ok(parse(&text)?.cameras.remove(0))
     }
 
     #[test]
@@ -211,22 +200,35 @@ mod tests {
             ("url: 'rtsp://b/', resize: 12x99999", "not a size such as 1280x720"),
             ("url: 'rtsp://b/', start: 3", "start: a live source"),
             ("url: 'rtsp://b/', start: .nan", "start: it must"),
-            ("url: 'rtsp://b/', password: a, password_file: b", "set only one"),
+            ("url: 'rtsp://b/', user: ann, password: a, password_file: b", "set only one"),
+            ("url: 'rtsp://b/', user: ann", "user: there is no password"),
+            ("url: 'rtsp://b/', password: hidden", "password: there is no user"),
+            ("url: 'rtsp://b/', user: '', password: hidden", "user: it is empty"),
+            ("url: 'rtsp://b/', user: ann, password: ''", "password: it is empty"),
+            (
+                "url: 'rtsp://b/', user: ann, password_file: /dev/null",
+                "password_file: /dev/null cannot be read: it is not a regular file",
+            ),
+            ("url: 'rtsp://eve:hidden@b/', user: ann, password: hidden", "the address has a user name or a password"),
+            ("url: a.mp4, user: ann, password: hidden", "a video file has no user name"),
             ("url: 'rtsp://a:hidden@b/', speed: 3", "unknown field `speed`"),
-            ("url: 'rtsp://b/', password_file: /nowhere/word", "/nowhere/word cannot be read"),
+            ("url: 'rtsp://b/', user: ann, password_file: /nowhere/word", "/nowhere/word cannot be read"),
             ("url: 'https://b/', tls_ca_file: /nowhere/ca.pem", "tls_ca_file: /nowhere/ca.pem cannot be read"),
-            ("url: 'https://b/', tls_ca_file: /dev/null", "no certificate in PEM form"),
+            (
+                "url: 'https://b/', tls_ca_file: /dev/null",
+                "tls_ca_file: /dev/null cannot be read: it is not a regular file",
+            ),
             ("url: 'https://b/', tls_verify: false, tls_ca_file: /dev/null", "tls_ca_file: it is of no use"),
         ] {
             let error = format!("{:#}", camera(text).unwrap_err());
             assert!(error.contains(expected) && !error.contains("hidden"), "{text}: {error}");
         }
         for name in [".", ".."] {
-            let error = Cameras::parse(&format!("cameras: [{{stream: {name}, url: x.mp4}}]")).unwrap_err();
+            let error = parse(&format!("cameras: [{{stream: {name}, url: x.mp4}}]")).unwrap_err();
             assert!(format!("{error:#}").contains("cannot be part of an address"), "{error:#}");
         }
         let double = "cameras: [{stream: a, url: x.mp4}, {stream: a, url: y.mp4}]";
-        assert!(Cameras::parse(double).unwrap_err().to_string().contains("camera a: two cameras"));
+        assert!(parse(double).unwrap_err().to_string().contains("camera a: two cameras"));
     }
 
     #[test]
@@ -254,17 +256,45 @@ mod tests {
                 "captured_at: it must be a time such as 2026-01-02T03:04:05Z",
             ),
             ("cameras: [{stream: a, url: x, resize: 12}]", "resize: \"12\" is not a size such as 1280x720"),
+            ("cameras: [{stream: a, url: x, password:hidden}]", "unknown field `password`, with a blank missing"),
+            ("cameras: ['rtsp://h/user=admin&password=hidden&channel=1']", "password=***&channel=1"),
             ("cameras: [{stream: a, url: x, password: [hidden]}]", "invalid type: list, expected a string"),
         ] {
-            let error = format!("{:#}", Cameras::parse(text).unwrap_err());
+            let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(expected) && !error.contains("hidden"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_list_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let text = format!(
+            "cameras:\n- {{stream: a, url: 'rtsp://b/', fps: 0, start: 3}}\n- {{stream: b, url: 'rtsp://b/', fps: fast}}\n\
+             - {{stream: c, url: 10.0.0.5/live}}\n- {{stream: d}}\n- {{stream: e, url: {path}}}\n- {{stream: e, url: /dev/null}}"
+        );
+        let mistakes = Cameras::read_with_files(&text).unwrap_err();
+        let expected = [
+            "cameras[1].fps: invalid type",
+            "cameras[3]: missing field `url`",
+            "camera a: fps: it must be",
+            "camera a: start: a live source",
+            "camera c: url: 10.0.0.5/live: there is no such file; the address of a camera begins with rtsp://",
+            "is a folder",
+            "camera e: url: /dev/null is not a regular file",
+            "camera e: two cameras have this stream",
+        ];
+        assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+        for (mistake, expected) in mistakes.iter().zip(expected) {
+            assert!(mistake.contains(expected), "{expected}: {mistakes:#?}");
         }
     }
 
     #[test]
     fn the_document_for_a_process_says_the_same() {
         let gate =
-            camera(r#"url: "http://10.0.0.5/1", password: lamp, fps: 5, resize: 640x360, when_slow: wait"#).unwrap();
+            camera(r#"url: "http://10.0.0.5/1", user: ann, password: lamp, fps: 5, resize: 640x360, when_slow: wait"#)
+                .unwrap();
         let again: SourceConfig = serde_json::from_str(&serde_json::to_string(&gate).unwrap()).unwrap();
         assert_eq!(again.address().unwrap().for_ffmpeg(), gate.address().unwrap().for_ffmpeg());
         assert_eq!((again.fps, again.resize, again.when_slow), (Some(5.0), Some(Size(640, 360)), Some(WhenSlow::Wait)));

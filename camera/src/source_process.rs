@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::redact::redact;
 use crate::run_source;
 use crate::status::Status;
 use crate::task::Task;
@@ -45,7 +46,7 @@ pub async fn run(stop: CancellationToken) -> anyhow::Result<()> {
         () = tell(&status, &watch) => Ok(()),
     };
     write(&status);
-    result
+    result.with_context(|| format!("{}: {}", source.stream, redact(source.url.expose())))
 }
 
 /// Writes the state each second. A thread that hangs makes it silent, and the supervisor ends the process.

@@ -58,6 +58,8 @@ struct Current {
     last_captured_at: Option<Timestamp>,
     last_error: Option<String>,
     password_refused: bool,
+    /// Whether the state is the last one, whatever a thread still says that has not heard of it.
+    is_final: bool,
 }
 
 impl Default for Status {
@@ -68,6 +70,7 @@ impl Default for Status {
             last_captured_at: None,
             last_error: None,
             password_refused: false,
+            is_final: false,
         };
         let zero = || AtomicU64::new(0);
         let current = Mutex::new(current);
@@ -102,22 +105,24 @@ impl Status {
     /// Changes the state; returns whether it is another one.
     pub fn set(&self, state: ReportedState) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = current.state != state;
-        if is_new {
-            (current.state, current.since) = (state, Timestamp::now());
-        }
-        if state == ReportedState::Connected {
-            current.password_refused = false;
-        }
-        is_new
+        !current.is_final && current.set_state(state)
     }
 
     /// The source cannot be read; returns whether the error is another one than before.
     pub fn fail(&self, error: &str, password_refused: bool) -> bool {
-        self.set(ReportedState::Failed);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_final {
+            return false;
+        }
+        current.set_state(ReportedState::Failed);
         current.password_refused = password_refused;
         current.set_error(error)
+    }
+
+    /// The source is given up: its state and its error stay as they are now.
+    pub fn give_up(&self, error: &str) {
+        self.fail(error, false);
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).is_final = true;
     }
 
     /// An error that does not change the state; returns whether it is another one than before.
@@ -187,6 +192,17 @@ impl Snapshot {
         self
     }
 
+    /// After its program has given it up. A state `failed` that nobody renews would be taken for that of a program which is gone.
+    #[must_use]
+    pub fn given_up(mut self) -> Self {
+        if self.state == ReportedState::Failed {
+            self.state = ReportedState::Ended;
+            let why = self.last_error.map(|error| format!(": {error}")).unwrap_or_default();
+            self.last_error = Some(format!("failed{why}").chars().take(ERROR).collect());
+        }
+        self
+    }
+
     /// With the counts of an earlier process of the same source.
     #[must_use]
     pub fn after(mut self, earlier: &Self) -> Self {
@@ -203,6 +219,17 @@ impl Snapshot {
 }
 
 impl Current {
+    fn set_state(&mut self, state: ReportedState) -> bool {
+        let is_new = self.state != state;
+        if is_new {
+            (self.state, self.since) = (state, Timestamp::now());
+        }
+        if state == ReportedState::Connected {
+            self.password_refused = false;
+        }
+        is_new
+    }
+
     fn set_error(&mut self, error: &str) -> bool {
         let error: String = redact(error).chars().take(ERROR).collect();
         let is_new = self.last_error.as_ref() != Some(&error);
@@ -239,6 +266,25 @@ mod tests {
         status.set(ReportedState::Ended);
         let ended = status.snapshot();
         assert_eq!(ended.clone().stopped().since, ended.since);
+    }
+
+    #[test]
+    fn a_source_that_was_given_up_has_ended_with_its_failure() {
+        let status = Status::default();
+        status.note("an older error");
+        status.give_up("the quota is used up");
+        status.set(ReportedState::Connected);
+        assert!(!status.set(ReportedState::Ended) && !status.fail("stopped", false), "its thread comes later");
+        let snapshot = status.snapshot();
+        assert_eq!(
+            (snapshot.state, snapshot.last_error.as_deref()),
+            (ReportedState::Failed, Some("the quota is used up"))
+        );
+        let last = snapshot.given_up();
+        assert_eq!(
+            (last.state, last.last_error.as_deref()),
+            (ReportedState::Ended, Some("failed: the quota is used up"))
+        );
     }
 
     #[test]

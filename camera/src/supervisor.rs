@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Server};
 use crate::lines::Lines;
+use crate::redact::redact;
 use crate::reports;
 use crate::source::SourceConfig;
 use crate::status::{Snapshot, Status};
@@ -36,20 +37,27 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// Exit status of a process whose source cannot be read.
 const FAILED: i32 = 1;
 
-/// Runs one source in a process of its own until `stop`, or until a recording is at its end.
-pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: &CancellationToken) {
+/// Runs one source in a process of its own until `stop`, or until a recording is at its end; returns whether a recording was given up.
+pub async fn supervise(server: &Server, api: &Api, source: &SourceConfig, stop: &CancellationToken) -> bool {
     let last = Arc::new(Mutex::new(Status::default().snapshot()));
     // Not that of the stop: the last report is made after the process has told its last counts.
     let (shared, ended) = (Arc::clone(&last), CancellationToken::new());
     let snapshot = move || shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let running = async {
-        keep_running(server, source, &last, stop).await;
+        let is_given_up = keep_running(server, source, &last, stop).await;
         ended.cancel();
+        is_given_up
     };
-    tokio::join!(running, reports::report(api, &source.stream, snapshot, &ended, stop));
+    tokio::join!(running, reports::report(api, &source.stream, snapshot, &ended, stop)).0
 }
 
-async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snapshot>, stop: &CancellationToken) {
+/// Returns whether a recording was given up.
+async fn keep_running(
+    server: &Server,
+    source: &SourceConfig,
+    last: &Mutex<Snapshot>,
+    stop: &CancellationToken,
+) -> bool {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let is_recording = is_recording(source);
     loop {
@@ -57,16 +65,17 @@ async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snaps
         let before = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let ended = run_once(server, source, &before, last, stop).await;
         if stop.is_cancelled() {
-            return;
+            return false;
         }
         let state = last.lock().unwrap_or_else(PoisonError::into_inner).state;
         let reason = match ended {
             // Also a signal ends it with success, but not its source.
-            Ok(status) if status.success() && state == ReportedState::Ended => return,
+            Ok(status) if status.success() && state == ReportedState::Ended => return false,
             // A recording is no better the next time.
             Ok(status) if status.code() == Some(FAILED) && is_recording => {
-                tracing::error!(stream = %source.stream, "the recording was not sent to its end; it is not tried again");
-                return;
+                let path = redact(source.url.expose());
+                tracing::error!(stream = %source.stream, "{path} was not sent to its end; it is not tried again");
+                return true;
             }
             Ok(status) => format!("its process ended: {status}"),
             Err(error) => format!("{error:#}"),
@@ -89,7 +98,7 @@ async fn keep_running(server: &Server, source: &SourceConfig, last: &Mutex<Snaps
         let seconds = pause.as_secs_f32().ceil();
         tracing::warn!(stream = %source.stream, "{reason}; starting it again in {seconds} s");
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
+            return false;
         }
     }
 }

@@ -10,6 +10,7 @@ mod log;
 mod open;
 mod orientation;
 mod planes;
+mod timeline;
 mod watch;
 
 pub use failure::Failure;

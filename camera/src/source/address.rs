@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{bail, ensure};
 use url::{Host, Url};
 
-use crate::redact::{add_secret, redact};
+use crate::redact::{add_secret, named_secrets, redact};
 
 /// Ports of RTSP, without and with TLS.
 const RTSP_PORT: u16 = 554;
@@ -126,6 +126,16 @@ impl Address {
         matches!(self, Self::Live(_))
     }
 
+    /// Whether it speaks RTSP.
+    pub fn is_rtsp(&self) -> bool {
+        matches!(self, Self::Live(live) if live.is_rtsp())
+    }
+
+    /// Whether there are a user name and a password for it, or one of them.
+    pub fn has_credentials(&self) -> bool {
+        matches!(self, Self::Live(live) if !live.url.username().is_empty() || live.url.password().is_some())
+    }
+
     /// As FFmpeg opens it, with the credentials.
     pub fn for_ffmpeg(&self) -> String {
         match self {
@@ -136,6 +146,11 @@ impl Address {
     }
 }
 
+/// Whether an address has a user name or a password before its host.
+pub fn has_user_info(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+}
+
 /// Whether an address has a password or a token.
 pub fn has_secret(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| secrets(&url).next().is_some())
@@ -144,12 +159,7 @@ pub fn has_secret(text: &str) -> bool {
 /// The password, and passwords and tokens in the path or the query, as in `rtsp://host/user=admin&password=word`.
 fn secrets(url: &Url) -> impl Iterator<Item = &str> {
     let after_host = &url[url::Position::BeforePath..];
-    let parts = after_host.split(['/', '?', '&', ';', '#']);
-    let values = parts.filter_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        let name = name.to_ascii_lowercase();
-        ["pass", "pwd", "token", "key", "secret", "auth", "sig"].iter().any(|word| name.contains(word)).then_some(value)
-    });
+    let values = named_secrets(after_host).into_iter().map(|range| &after_host[range]);
     url.password().into_iter().chain(values)
 }
 

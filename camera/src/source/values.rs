@@ -22,7 +22,22 @@ pub fn in_words(error: &serde_yaml_ng::Error) -> String {
         ("invalid type: sequence", "invalid type: list"),
         ("invalid type: unit value", "no value"),
     ];
-    words.iter().fold(error.to_string(), |text, (name, word)| text.replace(name, word))
+    let text = words.iter().fold(error.to_string(), |text, (name, word)| text.replace(name, word));
+    without_value(&text)
+}
+
+/// Without what stands behind the name of an unknown key: where the blank after a colon is missing, the value is taken for a part of it.
+fn without_value(text: &str) -> String {
+    const BEFORE: &str = "unknown field `";
+    let Some((before, (key, after))) =
+        text.split_once(BEFORE).and_then(|(before, rest)| Some((before, rest.split_once("`, ")?)))
+    else {
+        return text.to_owned();
+    };
+    match key.split_once([':', ' ', '=']) {
+        Some((name, _)) => format!("{before}{BEFORE}{name}`, with a blank missing after its colon, {after}"),
+        None => text.to_owned(),
+    }
 }
 
 /// What happens to frames when the server is too slow.

@@ -28,6 +28,7 @@ const SHOWN: usize = 200;
 /// The guard of one connection.
 pub struct Guard {
     watch: Arc<Watch>,
+    has_credentials: bool,
     /// Of RTSP, what each address begins with.
     origins: Vec<String>,
     has_begun: AtomicBool,
@@ -46,7 +47,8 @@ impl Guard {
             Address::File(_) => Vec::new(),
         };
         let (has_begun, opened) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { watch, origins, has_begun, opened, refused: Mutex::default(), failure: OnceLock::new() }
+        let has_credentials = address.has_credentials();
+        Self { watch, has_credentials, origins, has_begun, opened, refused: Mutex::default(), failure: OnceLock::new() }
     }
 
     /// Whether [`Self::interrupts`] needs the address that FFmpeg has been sent to.
@@ -78,10 +80,12 @@ impl Guard {
     /// What became of an address that FFmpeg opened. The first one is that of the source, whose refusal ends the connection anyway.
     pub fn answered(&self, result: c_int) {
         let is_first = !self.has_begun.swap(true, Ordering::Relaxed);
-        let Some(failure) = Some(Error::from(result)).filter(|_| result < 0 && !is_first).and_then(refusal) else {
+        let Some(failure) =
+            Some(Error::from(result)).filter(|_| result < 0 && !is_first).and_then(|error| self.refusal(error))
+        else {
             return;
         };
-        let most = if failure == Failure::Refused { MOST_UNAUTHORIZED } else { MOST_REFUSED };
+        let most = if failure.is_about_access() { MOST_UNAUTHORIZED } else { MOST_REFUSED };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused = (refused.0 + 1, Some(failure.clone()));
         if refused.0 >= most {
@@ -106,6 +110,19 @@ impl Guard {
         let _ = self.failure.set(failure);
     }
 
+    /// A refusal of a part, if the error is one.
+    fn refusal(&self, error: Error) -> Option<Failure> {
+        match error {
+            Error::HttpUnauthorized => Some(Failure::without_access(self.has_credentials)),
+            Error::HttpBadRequest => Some(Failure::PartsRefused("400")),
+            Error::HttpForbidden => Some(Failure::PartsRefused("403")),
+            Error::HttpNotFound => Some(Failure::PartsRefused("404")),
+            Error::HttpOther4xx => Some(Failure::PartsRefused("4xx")),
+            Error::HttpServerError => Some(Failure::PartsRefused("5xx")),
+            _ => None,
+        }
+    }
+
     /// Whether an address is on the server that the operator named. Compared as text, because FFmpeg and a parser could disagree about
     /// what the host of an address is: behind the origin, nothing can make it another one.
     fn may_go_to(&self, url: &str) -> bool {
@@ -113,19 +130,6 @@ impl Guard {
             let beginning = url.get(..origin.len()).filter(|text| text.eq_ignore_ascii_case(origin));
             beginning.is_some() && (url.len() == origin.len() || url[origin.len()..].starts_with(['/', '?', '#']))
         })
-    }
-}
-
-/// A refusal of a part, if the error is one.
-fn refusal(error: Error) -> Option<Failure> {
-    match error {
-        Error::HttpUnauthorized => Some(Failure::Refused),
-        Error::HttpBadRequest => Some(Failure::PartsRefused("400")),
-        Error::HttpForbidden => Some(Failure::PartsRefused("403")),
-        Error::HttpNotFound => Some(Failure::PartsRefused("404")),
-        Error::HttpOther4xx => Some(Failure::PartsRefused("4xx")),
-        Error::HttpServerError => Some(Failure::PartsRefused("5xx")),
-        _ => None,
     }
 }
 

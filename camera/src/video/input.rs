@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::failure::{explained, failure, not_reached};
 use super::guard::Guard;
+use super::timeline::Timeline;
 use super::{Cause, Failure, Frame, Orientation, Watch, last_error, open};
 use crate::source::Address;
 use crate::tunnel::Tunnel;
@@ -29,6 +30,9 @@ const MICROSECONDS: i64 = 1_000_000;
 /// Containers of live sources whose images have no times. FFmpeg makes some up, 25 images a second.
 const FORMATS_WITHOUT_CLOCK: [&str; 4] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"];
 
+/// The container whose images come in bursts: its server keeps segments of some seconds, and gives them as fast as it can.
+const BUFFERED: &str = "hls";
+
 /// An opened source with its decoder.
 pub struct Input {
     context: format::context::Input,
@@ -36,16 +40,22 @@ pub struct Input {
     watch: Arc<Watch>,
     guard: Arc<Guard>,
     limit: Duration,
+    is_live: bool,
     stream: usize,
     /// Of the stream's clock, in seconds.
     time_base: (i64, i64),
     /// Time of the first frame on that clock.
     begins: i64,
     last: i64,
+    timeline: Timeline,
+    /// A frame that was decoded before its turn, with its time in the file.
+    ahead: Option<(Frame, SignedDuration)>,
     /// Length of a frame, for frames without a time.
     period: i64,
     rotation: Orientation,
     skipped_before_key: Option<u32>,
+    /// Number of frames so far, also of those that nobody wants.
+    decoded: u64,
     damaged: u64,
     damaged_in_row: u32,
     drained: bool,
@@ -91,13 +101,17 @@ impl Input {
             watch: Arc::clone(watch),
             guard,
             limit,
+            is_live: address.is_live(),
             stream: index,
             time_base,
             begins,
             last: begins - period,
+            timeline: Timeline::default(),
+            ahead: None,
             period,
             rotation,
             skipped_before_key: Some(0),
+            decoded: 0,
             damaged: 0,
             damaged_in_row: 0,
             drained: false,
@@ -107,6 +121,16 @@ impl Input {
             _tunnel: tunnel,
             context,
         })
+    }
+
+    /// Whether the source's server buffers it, so that it can be read at any pace.
+    pub fn is_buffered(&self) -> bool {
+        self.context.format().name() == BUFFERED
+    }
+
+    /// Whether nothing more is read: what still comes was in the decoder.
+    pub const fn is_over(&self) -> bool {
+        self.drained
     }
 
     /// How the frames have to be turned.
@@ -155,6 +179,7 @@ impl Input {
         self.decoder.flush();
         // What was read before is read again.
         (self.skipped_before_key, self.damaged, self.damaged_in_row) = (Some(0), 0, 0);
+        (self.decoded, self.timeline, self.ahead) = (0, Timeline::default(), None);
         (self.drained, self.ended_by) = (false, None);
         Ok(())
     }
@@ -164,13 +189,36 @@ impl Input {
         self.damaged
     }
 
+    /// Time of the last frame since the first one.
+    pub fn last_time(&self) -> SignedDuration {
+        self.since_begin(self.last)
+    }
+
+    /// What was found instead, if a source that was read to its end gave no frame at all.
+    pub fn has_no_frame(&self) -> Option<String> {
+        if self.decoded > 0 {
+            return None;
+        }
+        let codec = self.decoder.codec().map_or_else(|| "an unknown form".to_owned(), |codec| codec.name().to_owned());
+        Some(match (self.skipped_before_key, self.damaged) {
+            (Some(0), 0) => format!("it announces video in {codec}, and has none"),
+            (Some(packets), 0) => format!(
+                "it has no frame: none of its {packets} packets of video in {codec} is a key frame, which the others need"
+            ),
+            _ => {
+                let told = last_error().map(|told| format!(" ({told})")).unwrap_or_default();
+                format!("none of its frames can be decoded{told}")
+            }
+        })
+    }
+
     /// Whether a recording that was read to its end has clearly fewer frames than it announces, and ends before its length.
     pub fn ends_early(&self, decoded: u64) -> Option<String> {
         let announced = u64::try_from(self.context.stream(self.stream)?.frames()).ok().filter(|count| *count > 0)?;
         let (length, last) = (self.length()?, self.since_begin(self.last));
         let is_short = decoded + MISSING_FRAMES < announced && last.saturating_add(MISSING_TIME) < length;
         is_short.then(|| {
-            let (last, length) = (last.as_secs_f64(), length.as_secs_f64());
+            let (last, length) = (last.as_secs_f64().max(0.0), length.as_secs_f64());
             format!("it is incomplete: it ends after {decoded} of {announced} frames, at {last:.1} of {length:.1} s")
         })
     }
@@ -180,11 +228,35 @@ impl Input {
     /// # Errors
     /// When the source broke off. All frames before were returned.
     pub fn next(&mut self, frame: &mut Frame) -> Result<Option<SignedDuration>, Failure> {
+        let time = match self.ahead.take() {
+            Some((kept, time)) => {
+                *frame = kept;
+                Some(time)
+            }
+            None => self.decode(frame)?,
+        };
+        let Some(time) = time.filter(|_| !self.is_live) else { return Ok(time) };
+        let next = if self.timeline.is_jump(time) { self.look_ahead() } else { None };
+        Ok(Some(self.timeline.continuous(time, next)))
+    }
+
+    /// Decodes the frame after the last one, and returns its time. A failure comes when it is the turn of that frame.
+    fn look_ahead(&mut self) -> Option<SignedDuration> {
+        let mut frame = Frame::empty();
+        match self.decode(&mut frame) {
+            Ok(time) => self.ahead = time.map(|time| (frame, time)),
+            Err(failure) => (self.ended_by, self.drained) = (Some(failure), true),
+        }
+        self.ahead.as_ref().map(|(_, time)| *time)
+    }
+
+    fn decode(&mut self, frame: &mut Frame) -> Result<Option<SignedDuration>, Failure> {
         loop {
             self.watch.tick();
             match self.decoder.receive_frame(frame) {
                 Ok(()) => {
                     self.guard.frame();
+                    self.decoded += 1;
                     self.damaged_in_row = 0;
                     // The decoder has filled what is missing from the frames before.
                     self.damaged += u64::from(frame.has_decode_errors() || frame.is_corrupt());
@@ -227,7 +299,7 @@ impl Input {
             (error, cause) => self.guard.failure().or(match (error, cause) {
                 (_, Some(_)) => Some(Failure::Stalled(self.limit)),
                 (Error::Eof, None) => None,
-                (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error)))),
+                (error, None) => Some(Failure::Other(format!("it breaks off: {}", explained(error, self.is_live)))),
             }),
         };
         self.drained = true;

@@ -1,6 +1,7 @@
 //! Files that are not what they seem: one clear line for each, and nothing lost of what can be decoded.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -29,11 +30,22 @@ fn push(path: &Path) -> (Pushed, usize) {
 fn a_file_that_is_no_video_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let clip = std::fs::read(Clip::default().write(folder.path(), "a.mp4")).unwrap();
+    let sound = [
+        &b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x08\0\0\0"[..],
+        &[0; 8],
+    ]
+    .concat();
+    // Hashing it would take hours.
+    let large = file(folder.path(), "large.mp4", b"nothing");
+    File::options().write(true).open(&large).unwrap().set_len(8 << 40).unwrap();
+    let large = rested(large);
     // A playlist must not make it read other files.
     let playlist = "#EXTM3U\n#EXTINF:1,\n/etc/passwd\n";
     for (path, expected) in [
         (file(folder.path(), "text.mp4", b"only text"), "it is not a video, or is damaged or incomplete"),
         (file(folder.path(), "empty.mp4", b""), "it is empty"),
+        (file(folder.path(), "sound.mp4", &sound), "it is not a video, or in a container that is not supported"),
+        (large, "it is not a video, or is damaged or incomplete"),
         (file(folder.path(), "cut.mp4", &clip[..clip.len() / 2]), "it is not a video, or is damaged or incomplete"),
         (file(folder.path(), "list.mp4", playlist.as_bytes()), "it is not a video, or is damaged or incomplete"),
         (folder.path().join("none.mp4"), "the file cannot be read"),
@@ -137,11 +149,57 @@ fn a_file_that_grows_while_it_is_sent_says_so() {
             while server.frames().is_empty() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
-            std::fs::File::options().append(true).open(&path).unwrap().write_all(&[0xff; 188]).unwrap();
+            File::options().append(true).open(&path).unwrap().write_all(&[0xff; 188]).unwrap();
         });
         server.push(&path, &json!({}))
     });
     let lines: Vec<&str> = pushed.errors.lines().collect();
     assert!(!pushed.succeeded && lines.len() == 1, "{lines:?}");
     assert!(lines[0].contains("it changed while it was read: something still writes it"), "{lines:?}");
+}
+
+#[test]
+fn a_matroska_file_without_its_end_says_so_and_a_whole_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec, is_never_sought) in [
+        ("a.mkv", Id::MPEG4, false),
+        ("a.webm", Id::VP8, false),
+        ("live.mkv", Id::MPEG4, true),
+        ("live.webm", Id::VP8, true),
+    ] {
+        let path = Clip { codec, frames: 100, is_never_sought, ..Clip::default() }.write(folder.path(), name);
+        let (pushed, frames) = push(&path);
+        assert!(pushed.succeeded && frames == 100, "{name}: {frames} {}", pushed.errors);
+        let whole = std::fs::read(&path).unwrap();
+        let (pushed, frames) = push(&file(folder.path(), name, &whole[..whole.len() * 2 / 3]));
+        let lines: Vec<&str> = pushed.errors.lines().collect();
+        assert!(!pushed.succeeded && lines.len() == 1 && (20..100).contains(&frames), "{name}: {frames} {lines:?}");
+        assert!(lines[0].contains("it is incomplete: it has "), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_file_without_any_frame_says_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    // The key frame is the first of all.
+    let clip = std::fs::read(Clip { frames: 100, group: 600, ..Clip::default() }.write(folder.path(), "a.ts")).unwrap();
+    let middle = clip.len() / 188 / 2 * 188;
+    let (pushed, frames) = push(&file(folder.path(), "middle.ts", &clip[middle..]));
+    assert!(!pushed.succeeded && frames == 0, "{}", pushed.counts);
+    let is_named =
+        pushed.errors.contains("it has no frame: none of its ") && pushed.errors.contains(" in mpeg4 is a key frame");
+    assert!(is_named, "{}", pushed.errors);
+}
+
+#[test]
+fn a_jump_in_the_times_of_a_file_moves_no_other_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = |name: &str| std::fs::read(Clip { frames: 20, ..Clip::default() }.write(folder.path(), name)).unwrap();
+    let three = [clip("a.ts"), clip("b.ts"), clip("c.ts")].concat();
+    let path = file(folder.path(), "three.ts", &three);
+    let server = Server::start();
+    let pushed = server.push(&path, &json!({"captured_at": "2026-01-01T00:00:00Z"}));
+    let times: Vec<Timestamp> = server.frames().iter().map(|frame| frame.captured_at.parse().unwrap()).collect();
+    let steps: Vec<i128> = times.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_millis()).collect();
+    assert!(times.len() == 60 && steps.iter().all(|step| *step == 40), "{} {steps:?}", pushed.errors);
 }

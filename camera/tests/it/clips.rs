@@ -16,11 +16,17 @@ pub struct Clip {
     pub frames: i64,
     /// Time of a frame, in thousandths of a second.
     pub time: fn(i64) -> i64,
+    /// Time of the first frame, in thousandths of a second.
+    pub begins: i64,
     pub b_frames: usize,
+    /// Frames from one key frame to the next.
+    pub group: u32,
     /// Whether the square stands still.
     pub is_still: bool,
     /// Whether the index of an MP4 file is at its beginning.
     pub has_index_first: bool,
+    /// Whether a Matroska file is written as by a recorder that cannot go back: without its length and its duration.
+    pub is_never_sought: bool,
 }
 
 impl Default for Clip {
@@ -29,9 +35,12 @@ impl Default for Clip {
             codec: codec::Id::MPEG4,
             frames: 30,
             time: |number| number * PERIOD,
+            begins: 0,
             b_frames: 0,
+            group: 10,
             is_still: false,
             has_index_first: false,
+            is_never_sought: false,
         }
     }
 }
@@ -50,10 +59,13 @@ impl Clip {
         if self.has_index_first {
             options.set("movflags", "faststart");
         }
+        if self.is_never_sought {
+            options.set("live", "1");
+        }
         output.write_header_with(options).unwrap();
         for number in 0..self.frames {
             let mut image = self.image(number);
-            image.set_pts(Some((self.time)(number)));
+            image.set_pts(Some(self.begins + (self.time)(number)));
             encoder.send_frame(&image).unwrap();
             drain(&mut encoder, &mut output, index);
         }
@@ -71,7 +83,7 @@ impl Clip {
         video.set_height(HEIGHT);
         video.set_time_base(Rational(1, 1000));
         video.set_frame_rate(Some(Rational(25, 1)));
-        video.set_gop(10);
+        video.set_gop(self.group);
         video.set_max_b_frames(self.b_frames);
         video.set_bit_rate(2_000_000);
         let is_mjpeg = self.codec == codec::Id::MJPEG;

@@ -13,7 +13,7 @@ use crate::server::Server;
 type Requests = Arc<Mutex<Vec<String>>>;
 
 /// Reads a request to its empty line; `None` at the end.
-fn request(stream: &mut TcpStream) -> Option<String> {
+pub fn request(stream: &mut TcpStream) -> Option<String> {
     let (mut text, mut byte) = (Vec::new(), [0]);
     while !text.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).ok()?;
@@ -120,7 +120,7 @@ fn parts_that_are_refused_are_named_and_not_asked_for_without_end() {
         (404, "the server refuses the parts of its playlist (404)", 8),
         (403, "the server refuses the parts of its playlist (403)", 8),
         (503, "the server refuses the parts of its playlist (5xx)", 8),
-        (401, "the camera refuses the user name and password", 2),
+        (401, "the camera demands a user name and a password, and none were given", 2),
     ] {
         let parts = (0..20).map(|number| format!("#EXTINF:1,\npart{number}.ts\n")).collect::<String>();
         let (port, paths) = http(move |path| match path {

@@ -73,11 +73,32 @@ fn a_refused_password_is_named_and_not_shown() {
             }
         }
     });
-    let pushed = push(&Server::start(), &format!("rtsp://ann:lamp-ostrich@127.0.0.1:{port}/live"));
-    assert_eq!(
-        pushed.errors,
-        format!("rtsp://***@127.0.0.1:{port}/live: the camera refuses the user name and password\n")
-    );
+    for (user_info, shown, expected) in [
+        ("ann:lamp-ostrich@", "***@", "the camera refuses the user name and password"),
+        ("", "", "the camera demands a user name and a password, and none were given"),
+    ] {
+        let pushed = push(&Server::start(), &format!("rtsp://{user_info}127.0.0.1:{port}/live"));
+        assert_eq!(pushed.errors, format!("rtsp://{shown}127.0.0.1:{port}/live: {expected}\n"));
+    }
+}
+
+#[test]
+fn a_server_that_closes_the_connection_is_named_in_plain_words() {
+    let closed = "the server closed the connection";
+    for (scheme, answer, expected) in [
+        ("http", "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\nonly 18 bytes here", closed),
+        ("http", "", closed),
+        ("rtsp", "", "it does not answer, or not as a server of RTSP does"),
+    ] {
+        let port = listen(move |mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let pushed = push(&Server::start(), &format!("{scheme}://127.0.0.1:{port}/live"));
+        let (said, lines) = (&pushed.errors, pushed.errors.lines().count());
+        assert!(!pushed.succeeded && lines == 1 && said.contains(&format!("/live: {expected}")), "{said}");
+        assert!(!said.contains("prematurely") && !said.contains("Input/output"), "{said}");
+    }
 }
 
 #[test]

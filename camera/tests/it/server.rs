@@ -32,6 +32,8 @@ struct Shared {
     refusals: Arc<Mutex<Vec<Refusal>>>,
     /// Reported states with their streams.
     states: Arc<Mutex<Vec<(String, Value)>>>,
+    /// How many reports of a state are refused with 429 before one is accepted.
+    refused_states: Arc<Mutex<u32>>,
 }
 
 /// A running server.
@@ -74,6 +76,11 @@ impl Server {
     /// The reported states so far, with their streams.
     pub fn states(&self) -> Vec<(String, Value)> {
         self.shared.states.lock().unwrap().clone()
+    }
+
+    /// The next reports of a state are refused, because the server is busy.
+    pub fn refuse_states(&self, count: u32) {
+        *self.shared.refused_states.lock().unwrap() = count;
     }
 
     /// Pushes one source, with these settings beside its address.
@@ -128,9 +135,14 @@ async fn keep_state(
     State(shared): State<Shared>,
     axum::extract::Path(stream): axum::extract::Path<String>,
     axum::Json(state): axum::Json<Value>,
-) -> StatusCode {
+) -> Response {
+    let refused = std::mem::take(&mut *shared.refused_states.lock().unwrap());
+    if refused > 0 {
+        *shared.refused_states.lock().unwrap() = refused - 1;
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response();
+    }
     shared.states.lock().unwrap().push((stream, state));
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn receive(

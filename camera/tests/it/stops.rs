@@ -50,3 +50,18 @@ fn a_stop_reports_the_last_state_of_each_camera() {
     assert!(yard["last_error"].as_str().unwrap().starts_with("stopped; the last error was: "), "{yard}");
     assert_eq!((&clip["state"], &clip["last_error"]), (&json!("ended"), &json!(null)), "it was at its end before");
 }
+
+#[test]
+fn a_push_that_is_given_up_reports_why_also_to_a_busy_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = Clip { frames: 400, ..Clip::default() }.write(folder.path(), "a.mp4");
+    // One frame waits, and the next one is refused for good with all that follow.
+    let server = Server::refusing(&[(503, Some(1)), (403, None)]);
+    server.refuse_states(3);
+    let pushed = server.push(&clip, &json!({}));
+    assert!(!pushed.succeeded && !pushed.errors.contains("the state of the stream"), "{}", pushed.errors);
+    let (_, last) = server.states().pop().unwrap();
+    let why = last["last_error"].as_str().unwrap();
+    assert!(why.starts_with("failed: the server refuses all frames: 403"), "{why}");
+    assert_eq!(last["state"], "ended", "it stays so, and does not become `unknown`");
+}

@@ -57,7 +57,7 @@ fn a_camera_on_a_terminal_shows_its_state_and_counts() {
     let server = Server::refusing(&[(503, Some(1))]);
     let source = json!({"stream": "gate", "url": url, "duration": 3.0, "motion_gate": false, "when_slow": "drop"});
     let shown = shown(&server, &source, 100);
-    for part in ["connected, ", " frames, ", "/s, ", " acknowledged, 0 refused, "] {
+    for part in ["connected, ", " frames, ", " acknowledged, 0 refused, ", " dropped, ", "/s"] {
         assert!(shown.contains(part), "{part}: {shown:?}");
     }
     assert!(!shown.contains(" left"), "a camera has no end: {shown:?}");

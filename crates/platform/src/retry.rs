@@ -5,15 +5,19 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
+/// Longest pause that a server can ask for.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The pause that a server asks for: seconds, or a date. A date that has passed is no pause. `None` without the header, and if it is
-/// neither.
+/// neither. At most a day.
 pub fn after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // It may be more than a number can hold.
+        return Some(text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST))
 }
 
 /// Pauses that double from `first` to `longest`. Jitter shortens each by up to half, so that replicas do not retry together.
@@ -63,6 +67,9 @@ mod tests {
         // The three forms of RFC 9110.
         for passed in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(pause(passed), Some(Duration::ZERO), "{passed}");
+        }
+        for long in ["99999999999999999999", "1000000000", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(pause(long), Some(LONGEST), "{long}");
         }
         for text in ["soon", "-1", "1.5", ""] {
             assert_eq!(pause(text), None, "{text}");

@@ -105,6 +105,8 @@ impl Push {
         let (live, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| videos::is_url(path));
         let found = tokio::task::spawn_blocking(move || Images::find(&paths)).await??;
         let Images { files, videos, skipped, .. } = found;
+        // Before anything is sent.
+        self.video.check(!videos.is_empty(), !live.is_empty())?;
         let failures = if files.is_empty() { 0 } else { self.send_all(&self.client.client()?, &files).await? };
         if !skipped.is_empty() {
             error_line(one_line(&skipped));

@@ -1,8 +1,13 @@
 //! Sends videos and live cameras through the camera program. It gets its task on standard input, so that the list of processes shows
 //! neither the token nor the password of a camera, and prints the progress and a line for each source itself.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -16,12 +21,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::{Push, values};
-use crate::camera_program;
+use crate::{camera_program, out};
 
 /// Longest name of a stream.
 const LONGEST_NAME: usize = 64;
 /// Exit status after a signal.
 const INTERRUPTED: i32 = 130;
+/// Time limit for a password that comes through a pipe, and the pause between two looks.
+const PASSWORD_LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+/// Most bytes of a password.
+const LONGEST_PASSWORD: usize = 4096;
 
 /// Options for videos and live cameras.
 #[derive(Debug, Args)]
@@ -76,8 +86,14 @@ impl Push {
     /// When the camera program is missing, or a source failed; it has said why.
     pub(super) async fn send_videos(&self, sources: &[PathBuf]) -> anyhow::Result<()> {
         let program = camera_program::find()?;
-        let password = self.video.password_of_stdin(sources)?;
-        let sources = sources.iter().map(|path| self.source(path, password.as_ref()));
+        let password = self.video.password()?;
+        let (named, unnamed): (Vec<_>, Vec<_>) = sources.iter().partition(|path| path.to_str().is_some());
+        for path in &unnamed {
+            error_line(one_line(&format_args!("{}: the name is not valid UTF-8", path.display())));
+        }
+        let unnamed = unnamed.len();
+        ensure!(!named.is_empty(), "nothing was sent; the lines above say why");
+        let sources = named.into_iter().map(|path| self.source(path, password.as_ref()));
         let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
         if self.stream.is_none() {
             warn_of_shared_streams(&sources);
@@ -104,7 +120,9 @@ impl Push {
         };
         camera_program::check_libraries(status)?;
         match status.code() {
-            Some(0) => Ok(()),
+            Some(0) if unnamed > 0 => bail!("not everything was sent; the lines above say why"),
+            Some(0) if self.json => Ok(()),
+            Some(0) => where_to_look(server["url"].as_str().unwrap_or_default(), &sources),
             Some(INTERRUPTED) => Err(Interrupted("the lines above say what was sent".to_owned()).into()),
             Some(_) => bail!("not everything was sent; the lines above say why"),
             None => bail!("the camera program ended: {status}"),
@@ -125,34 +143,106 @@ impl Push {
         });
         if is_url(path) {
             source["user"] = json!(self.video.user);
-            match password {
-                Some(password) => source["password"] = json!(password.expose()),
-                None => source["password_file"] = json!(self.video.password_file),
-            }
+            source["password"] = json!(password.map(Secret::expose));
         }
         Ok(source)
     }
 }
 
 impl VideoArgs {
-    /// The password, if it is on standard input.
+    /// Refuses options that nothing of what is sent can use, and half of the credentials.
     ///
     /// # Errors
-    /// When it cannot be read, or no source needs it.
-    fn password_of_stdin(&self, sources: &[PathBuf]) -> anyhow::Result<Option<Secret>> {
-        let is_for_nobody = !sources.iter().any(|path| is_url(path));
-        if is_for_nobody && (self.user.is_some() || self.password_file.is_some()) {
-            bail!("--user and --password-file are for live cameras, and there is none");
-        }
-        if self.password_file.as_deref() != Some(Path::new("-")) {
-            return Ok(None);
-        }
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).context("--password-file: standard input cannot be read")?;
-        let password = line.trim_end_matches(['\r', '\n']);
-        ensure!(!password.is_empty(), "--password-file: there is no password on standard input");
-        Ok(Some(password.parse()?))
+    /// When there is such an option.
+    pub(super) fn check(&self, has_video: bool, has_live: bool) -> anyhow::Result<()> {
+        let of_videos = [("--start", self.start.is_some()), ("--captured-at", self.captured_at.is_some())];
+        let of_live = [
+            ("--user", self.user.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--tls-verify", self.tls_verify.is_some()),
+            ("--tls-ca-file", self.tls_ca_file.is_some()),
+        ];
+        let of_both = [
+            ("--duration", self.duration.is_some()),
+            ("--resize", self.resize.is_some()),
+            ("--motion-gate", self.motion_gate.is_some()),
+        ];
+        refuse(&of_videos, has_video, "videos")?;
+        refuse(&of_live, has_live, "live cameras")?;
+        refuse(&of_both, has_video || has_live, "videos and live cameras")?;
+        ensure!(
+            self.user.is_none() || self.password_file.is_some(),
+            "--user: there is no password for it; add --password-file FILE, or - for standard input"
+        );
+        ensure!(
+            self.user.is_some() || self.password_file.is_none(),
+            "--password-file: there is no user name for it; add --user NAME"
+        );
+        Ok(())
     }
+
+    /// The password, read once: a pipe has it only once.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is empty.
+    fn password(&self) -> anyhow::Result<Option<Secret>> {
+        let Some(path) = &self.password_file else { return Ok(None) };
+        if path == Path::new("-") {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).context("--password-file: standard input cannot be read")?;
+            return Ok(Some(first_line(&line, "on standard input")?));
+        }
+        let name = path.display();
+        let read = || format!("--password-file: {name} cannot be read");
+        let file = File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path);
+        let file = file.with_context(read)?;
+        let kind = file.metadata().with_context(read)?.file_type();
+        ensure!(kind.is_file() || kind.is_fifo(), "--password-file: {name} is neither a file nor a pipe");
+        let text = read_within(file, PASSWORD_LIMIT).with_context(read)?;
+        Ok(Some(first_line(&text, &format!("in {name}"))?))
+    }
+}
+
+/// Reads a file or a pipe to its end, within this time: a pipe may have a writer that writes nothing, or none.
+fn read_within(mut file: File, limit: Duration) -> anyhow::Result<String> {
+    let (mut text, mut part, begun) = (Vec::new(), [0; 4096], Instant::now());
+    loop {
+        match file.read(&mut part) {
+            // A pipe without a writer has an end, too, before the first has come.
+            Ok(0) if !text.is_empty() || file.metadata()?.is_file() => break,
+            Ok(length @ 1..) => text.extend_from_slice(&part[..length]),
+            Ok(_) => std::thread::sleep(PAUSE),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+        ensure!(text.len() <= LONGEST_PASSWORD, "it is too long for a password");
+        ensure!(begun.elapsed() < limit, "nothing was written to it for {} s", limit.as_secs());
+    }
+    Ok(String::from_utf8(text)?)
+}
+
+fn first_line(text: &str, place: &str) -> anyhow::Result<Secret> {
+    let password = text.trim_end_matches(['\r', '\n']);
+    ensure!(!password.is_empty(), "--password-file: there is no password {place}");
+    Ok(password.parse()?)
+}
+
+/// Refuses the first of these options that is set, if nothing of what is sent is of their kind.
+fn refuse(options: &[(&str, bool)], has_kind: bool, kind: &str) -> anyhow::Result<()> {
+    match options.iter().find(|(_, is_set)| *is_set && !has_kind) {
+        Some((name, _)) => bail!("{name} is for {kind}, and there is none"),
+        None => Ok(()),
+    }
+}
+
+/// The frames were acknowledged, and their results come a little later.
+fn where_to_look(server: &str, sources: &[Value]) -> anyhow::Result<()> {
+    let streams: BTreeSet<&str> = sources.iter().filter_map(|source| source["stream"].as_str()).collect();
+    let server = server.trim_end_matches('/');
+    for stream in streams {
+        out::line(one_line(&format_args!("detections of stream {stream}: {server}/v1/detections?stream={stream}")))?;
+    }
+    Ok(())
 }
 
 /// Two videos of one name are probably not one recording.

@@ -61,8 +61,8 @@ impl Up {
         let output = output.with_context(|| format!("{} cannot be started", program.display()))?;
         camera_program::check_libraries(output.status)?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim().strip_prefix("error: ").unwrap_or_else(|| said.trim());
-        ensure!(output.status.success(), "SIGHTLINE_CAMERAS: {}", one_line(&said));
+        let mistakes = said.trim().lines().map(|line| one_line(&line.strip_prefix("error: ").unwrap_or(line)));
+        ensure!(output.status.success(), "SIGHTLINE_CAMERAS: {}", mistakes.collect::<Vec<_>>().join("; "));
         Ok(())
     }
 

@@ -59,9 +59,10 @@ fn a_video_without_the_camera_program_says_what_is_missing() {
 
 #[test]
 fn a_list_of_cameras_is_refused_before_the_start() {
-    let check =
-        r#"[ "$*" = "--config list.yaml check" ] && echo "error: list.yaml: cameras: the list is empty" >&2; exit 2"#;
-    let installation = Installation::with(Some(check));
+    let is_check = r#"[ "$*" = "--config list.yaml check" ]"#;
+    let mistakes = r"printf 'error: list.yaml: camera a: wrong\nerror: list.yaml: camera b: wrong\n' >&2";
+    let check = format!("{is_check} && {mistakes}; exit 2");
+    let installation = Installation::with(Some(&check));
     let mut up = Command::new(installation.folder.path().join("sightline"));
     up.args([
         "up",
@@ -76,7 +77,7 @@ fn a_list_of_cameras_is_refused_before_the_start() {
     ]);
     let output = up.env_clear().current_dir(&installation.folder).output().unwrap();
     let said = text(&output.stderr).lines().last().unwrap();
-    assert_eq!(said, "error: SIGHTLINE_CAMERAS: list.yaml: cameras: the list is empty");
+    assert_eq!(said, "error: SIGHTLINE_CAMERAS: list.yaml: camera a: wrong; list.yaml: camera b: wrong");
     assert!(!output.status.success() && !text(&output.stdout).contains("ready"));
     assert!(!installation.folder.path().join("data/documents.sqlite").exists(), "nothing was opened");
 }
@@ -93,8 +94,11 @@ fn credentials_are_not_in_the_list_of_processes() {
     let installation = Installation::with(Some(r#"read -r task; echo "$*"; echo "$task""#));
     let output = installation.push(&["rtsp://ann:lamp-ostrich@10.0.0.5/live", "gate 1.mp4", "--fps", "5"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let (arguments, task) = text(&output.stdout).split_once('\n').unwrap();
+    let mut lines = text(&output.stdout).lines();
+    let (arguments, task) = (lines.next().unwrap(), lines.next().unwrap());
     assert_eq!(arguments, "push");
+    let look = "detections of stream 10.0.0.5: http://127.0.0.1:8080/v1/detections?stream=10.0.0.5";
+    assert_eq!(lines.next(), Some(look));
     let task: serde_json::Value = serde_json::from_str(task).unwrap();
     assert_eq!(task["server"]["token"], "token-of-the-test");
     let (video, live) = (&task["sources"][0], &task["sources"][1]);
@@ -113,21 +117,67 @@ fn a_password_comes_from_a_file_or_from_standard_input() {
         let _ = push.stdin.take().unwrap().write_all(input.as_bytes());
         let output = push.wait_with_output().unwrap();
         let error = text(&output.stderr).to_owned();
-        let (_, task) = text(&output.stdout).split_once('\n').ok_or_else(|| error.clone())?;
+        let task = text(&output.stdout).lines().nth(1).ok_or_else(|| error.clone())?;
         Ok::<_, String>((serde_json::from_str::<serde_json::Value>(task).unwrap()["sources"].clone(), error))
     };
     let live = "rtsp://10.0.0.5/live";
+    let folder = installation.folder.path();
+    std::fs::write(folder.join("word"), "lamp-ostrich\n").unwrap();
+    std::fs::write(folder.join("empty"), "\n").unwrap();
+    for name in ["pipe", "silent"] {
+        assert!(Command::new("mkfifo").arg(folder.join(name)).status().unwrap().success());
+    }
     let (found, _) = sources(&[live, "gate 1.mp4", "--user", "ann", "--password-file", "word"], "").unwrap();
     let (video, camera) = (&found[0], &found[1]);
-    assert_eq!((&camera["user"], &camera["password_file"]), (&"ann".into(), &"word".into()));
-    assert!(camera["password"].is_null() && video["user"].is_null() && video["password_file"].is_null(), "{found}");
+    assert_eq!((&camera["user"], &camera["password"]), (&"ann".into(), &"lamp-ostrich".into()));
+    assert!(video["user"].is_null() && video["password"].is_null(), "{found}");
 
+    // As from a process substitution of a shell, which only one process can read.
+    let pipe = folder.join("pipe");
+    let writer = std::thread::spawn(move || std::fs::write(pipe, "through a pipe\n").unwrap());
+    let (found, _) = sources(&[live, "--user", "ann", "--password-file", "pipe"], "").unwrap();
+    writer.join().unwrap();
+    assert_eq!(found[0]["password"], "through a pipe");
     let (found, _) = sources(&[live, "--user", "ann", "--password-file", "-"], "lamp ostrich\nmore").unwrap();
-    assert_eq!((&found[0]["password"], &found[0]["password_file"]), (&"lamp ostrich".into(), &serde_json::Value::Null));
-    let none = sources(&[live, "--password-file", "-"], "").unwrap_err();
-    assert!(none.contains("there is no password on standard input"), "{none}");
-    let file = sources(&["gate 1.mp4", "--user", "ann"], "").unwrap_err();
-    assert!(file.contains("--user and --password-file are for live cameras"), "{file}");
+    assert_eq!(found[0]["password"], "lamp ostrich");
+    for (arguments, expected) in [
+        (&[live, "--user", "ann", "--password-file", "-"][..], "there is no password on standard input"),
+        (&[live, "--user", "ann", "--password-file", "empty"], "there is no password in empty"),
+        (&[live, "--user", "ann", "--password-file", "silent"], "nothing was written to it for 5 s"),
+        (&[live, "--user", "ann", "--password-file", "/dev/zero"], "neither a file nor a pipe"),
+        (&[live, "--user", "ann"], "--user: there is no password for it"),
+        (&[live, "--password-file", "word"], "--password-file: there is no user name for it"),
+        (&["gate 1.mp4", "--user", "ann"], "--user is for live cameras, and there is none"),
+        (&[live, "--start", "3"], "--start is for videos, and there is none"),
+    ] {
+        let error = sources(arguments, "").unwrap_err();
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn options_of_videos_are_refused_where_there_are_only_images() {
+    let installation = Installation::with(None);
+    std::fs::write(installation.folder.path().join("a.jpg"), b"\xff\xd8\xff no real image").unwrap();
+    for (option, value) in
+        [("--start", "3"), ("--captured-at", "2026-01-02T03:04:05Z"), ("--duration", "3"), ("--resize", "64x64")]
+    {
+        let said = text(&installation.push(&["a.jpg", option, value]).stderr).to_owned();
+        assert!(said.starts_with(&format!("error: {option} is for videos")), "{said}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_does_not_hold_up_the_others() {
+    use std::os::unix::ffi::OsStrExt;
+    let installation = Installation::with(Some(r#"read -r task; echo "$task""#));
+    let bad = std::ffi::OsStr::from_bytes(b"bad\xff.mp4");
+    std::fs::write(installation.folder.path().join(bad), MP4).unwrap();
+    let output = installation.push(&["."]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("gate 1.mp4"), "{}", text(&output.stdout));
+    let said = text(&output.stderr);
+    assert!(said.contains("bad\u{fffd}.mp4: the name is not valid UTF-8"), "{said}");
 }
 
 #[test]
