@@ -61,7 +61,7 @@ pub struct Decoded {
 pub struct Pipeline {
     inferences: Vec<Inference>,
     limits: DecodeLimits,
-    decode_permits: Semaphore,
+    decode_permits: Arc<Semaphore>,
     pixel_permits: Arc<Semaphore>,
     pixel_budget: u32,
 }
@@ -80,7 +80,7 @@ impl Pipeline {
         Ok(Self {
             inferences,
             limits: DecodeLimits { max_pixels: settings.max_pixels },
-            decode_permits: Semaphore::new(settings.decode_threads),
+            decode_permits: Arc::new(Semaphore::new(settings.decode_threads)),
             pixel_permits: Arc::new(Semaphore::new(pixel_budget as usize)),
             pixel_budget,
         })
@@ -122,10 +122,14 @@ impl Pipeline {
         encoded: Bytes,
     ) -> anyhow::Result<Result<Decoded, Failure>> {
         let PixelReservation { header, permit } = reservation;
-        let _decode_permit = self.decode_permits.acquire().await.context("the decode permits")?;
+        let decode_permit = Arc::clone(&self.decode_permits).acquire_owned().await.context("the decode permits")?;
         let (limits, bytes, started) = (self.limits, encoded.clone(), Instant::now());
-        let decoded =
-            tokio::task::spawn_blocking(move || media::decode(&bytes, &limits)).await.context("the decode pool")?;
+        // The thread has both permits: it decodes to the end, also when the caller is gone.
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _decode_permit = decode_permit;
+            (media::decode(&bytes, &limits), permit)
+        });
+        let (decoded, permit) = decoded.await.context("the decode pool")?;
         metrics::stage("decode", started.elapsed());
         Ok(decoded.map_err(Failure::from).map(|pixels| Decoded {
             image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type() }),
