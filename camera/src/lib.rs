@@ -87,7 +87,7 @@ pub async fn run(
         let (server, api, stop) = (server.clone(), Arc::clone(&api), stop.clone());
         sources.spawn(async move {
             let is_given_up = supervisor::supervise(&server, &api, &source, &stop).await;
-            is_given_up.then(|| redact::redact(source.url.expose()))
+            is_given_up.then(|| source.shown())
         });
     }
     while let Some(ended) = sources.join_next().await {

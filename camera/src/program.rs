@@ -43,7 +43,11 @@ enum Part {
     #[command(hide = true)]
     Push,
     /// Read the list of cameras, say what is wrong with it, and end
-    Check,
+    Check {
+        /// Do not look whether the recordings are there
+        #[arg(long)]
+        list_only: bool,
+    },
     /// Ask the program in this container whether it is ready
     Healthcheck(Healthcheck),
 }
@@ -55,8 +59,8 @@ impl Check for Program {
             errors.collect(self.config.server());
         }
         let list = match self.part {
-            None => self.config.cameras(),
-            Some(Part::Check) => self.config.cameras_with_files(),
+            None | Some(Part::Check { list_only: true }) => self.config.cameras(),
+            Some(Part::Check { list_only: false }) => self.config.cameras_with_files(),
             Some(_) => return,
         };
         list.err().into_iter().flatten().for_each(|mistake| errors.add(mistake));
@@ -88,7 +92,7 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
             // Nobody may read it.
             drop(writeln!(std::io::stdout(), "{line}"));
         }
-        Some(Part::Check) => say_what_is_right(&config)?,
+        Some(Part::Check { .. }) => say_what_is_right(&config)?,
         None => {
             let given_up = run_all(&config, &operator, stop.clone()).await?;
             // A stop is no failure, and `up` would start everything again.

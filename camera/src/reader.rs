@@ -160,7 +160,7 @@ impl Reader {
         }
         let is_part = self.source.start.is_some() || self.source.duration.is_some();
         let short = input.ends_early(decoded).filter(|_| !is_part);
-        if let Some(cut) = short.or_else(|| self.frames.recording.as_ref()?.is_cut(decoded)) {
+        if let Some(cut) = short.or_else(|| self.frames.recording.as_ref()?.is_cut(decoded, &self.watch)) {
             bail!(cut);
         }
         if let (0, Some(start)) = (decoded, self.source.start) {

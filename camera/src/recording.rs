@@ -104,8 +104,8 @@ impl Recording {
     }
 
     /// What is wrong with it, of which so many frames were found, if its end is missing and it says how long it should be.
-    pub fn is_cut(&self, decoded: u64) -> Option<String> {
-        let (length, expected) = (self.version.length, expected_length(&self.path)?);
+    pub fn is_cut(&self, decoded: u64, watch: &Watch) -> Option<String> {
+        let (length, expected) = (self.version.length, expected_length(&self.path, watch)?);
         Some(format!("it is incomplete: it has {length} of at least {expected} bytes, and ends after {decoded} frames"))
     }
 

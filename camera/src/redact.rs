@@ -56,13 +56,16 @@ pub fn named_secrets(text: &str) -> Vec<Range<usize>> {
         if found.last().is_some_and(|last| equals < last.end) {
             continue;
         }
-        let name = text[..equals].rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let name = text[..equals]
+            .rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .next()
+            .unwrap_or_default();
         let name = name.to_ascii_lowercase();
         if !NAMES.iter().any(|secret| name.contains(secret)) {
             continue;
         }
         let rest = &text[equals + 1..];
-        let ends = |letter: char| letter.is_whitespace() || "&;,?#/'\"`<>".contains(letter);
+        let ends = |letter: char| letter.is_whitespace() || "&;?#/'\"`<>".contains(letter);
         let value = &rest[..rest.find(ends).unwrap_or(rest.len())];
         let is_name =
             |text: &str| text.split_once('=').is_some_and(|(name, _)| name.chars().all(|l| l.is_ascii_alphanumeric()));
@@ -135,6 +138,7 @@ mod tests {
                 "string \"user=ann&PassWord=***&channel=1\", expected",
             ),
             ("pwd=lamp/1 api_key=x; user=ann", "pwd=***/1 api_key=***; user=ann"),
+            ("/live/auth_code=a,b/1", "/live/auth_code=***/1"),
             ("", ""),
         ] {
             assert_eq!(redact(text), expected);

@@ -13,6 +13,8 @@ use contracts::{DetectorName, StreamName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::redact::redact;
+
 pub use address::{Address, LiveUrl, Tls};
 pub use checks::read_file;
 pub use values::{SecretText, Size, WhenSlow};
@@ -117,6 +119,15 @@ impl Cameras {
 }
 
 impl SourceConfig {
+    /// The address for a message, without credentials. Without a scheme it is a file, or an address whose scheme was forgotten.
+    pub fn shown(&self) -> String {
+        let text = self.url.expose();
+        match text.rsplit_once('@') {
+            Some((before, host)) if !text.contains("://") && before.contains(':') => redact(&format!("***@{host}")),
+            _ => redact(text),
+        }
+    }
+
     /// # Errors
     /// When a value is impossible.
     pub fn check(&self) -> anyhow::Result<()> {
@@ -165,7 +176,6 @@ impl SourceConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::redact;
 
     /// The list without a look at the files of recordings.
     fn parse(text: &str) -> anyhow::Result<Cameras> {

@@ -9,7 +9,6 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::redact::redact;
 use crate::run_source;
 use crate::status::Status;
 use crate::task::Task;
@@ -46,7 +45,7 @@ pub async fn run(stop: CancellationToken) -> anyhow::Result<()> {
         () = tell(&status, &watch) => Ok(()),
     };
     write(&status);
-    result.with_context(|| format!("{}: {}", source.stream, redact(source.url.expose())))
+    result.with_context(|| format!("{}: {}", source.stream, source.shown()))
 }
 
 /// Writes the state each second. A thread that hangs makes it silent, and the supervisor ends the process.

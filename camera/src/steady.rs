@@ -10,6 +10,9 @@ const CATCH_UP: f64 = 1.5;
 /// Longest time that a frame is held back, and that it may be late. Beyond them, the source's clock was set.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const LONGEST_LATE: Duration = Duration::from_secs(60);
+/// Longest time from one frame to the next. A longer one is a segment that was missed: a reader that waits it out stays as far behind as
+/// before, and misses the next one too.
+const LONGEST_STEP: SignedDuration = SignedDuration::from_millis(1500);
 
 /// Gives each frame of one connection its turn.
 #[derive(Debug, Default)]
@@ -35,7 +38,9 @@ impl Steady {
         let step = self.last.map(|(_, last)| time.saturating_sub(last));
         let due = self.due(time).filter(|due| {
             let (wait, late) = (due.saturating_duration_since(now), now.saturating_duration_since(*due));
-            wait <= LONGEST_WAIT && late <= LONGEST_LATE && step.is_none_or(|step| !step.is_negative())
+            wait <= LONGEST_WAIT
+                && late <= LONGEST_LATE
+                && step.is_none_or(|step| (SignedDuration::ZERO..=LONGEST_STEP).contains(&step))
         });
         let (at, late) = match due {
             Some(due) => {
@@ -108,6 +113,14 @@ mod tests {
         assert_eq!(turns.last(), Some(&(999 * 40, 0)), "it is caught up");
         // By the source's clock, whatever became of their arrival.
         assert!(turns.iter().zip(0..).all(|((at, late), n)| (at - late).abs_diff(n * 40) <= 1), "{turns:?}");
+    }
+
+    #[test]
+    fn a_missed_segment_is_not_waited_out() {
+        // Six seconds are missing after two, and the frames behind them are there already.
+        let times = (0..100).map(|n| n * PERIOD + if n < 50 { 0 } else { 6000 });
+        let turns = turns(times, |_| 0);
+        assert_eq!((turns[49], turns[50], turns[99]), ((1960, 0), (1960, 0), (1960 + 49 * 40, 0)));
     }
 
     #[test]

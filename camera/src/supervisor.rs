@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Server};
 use crate::lines::Lines;
-use crate::redact::redact;
 use crate::reports;
 use crate::source::SourceConfig;
 use crate::status::{Snapshot, Status};
@@ -73,7 +72,7 @@ async fn keep_running(
             Ok(status) if status.success() && state == ReportedState::Ended => return false,
             // A recording is no better the next time.
             Ok(status) if status.code() == Some(FAILED) && is_recording => {
-                let path = redact(source.url.expose());
+                let path = source.shown();
                 tracing::error!(stream = %source.stream, "{path} was not sent to its end; it is not tried again");
                 return true;
             }

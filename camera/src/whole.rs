@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::video::Watch;
+
 /// What an element of Matroska and WebM begins with.
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -15,10 +17,10 @@ const FIRST_BOXES: [&[u8]; 6] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"
 const MOST_PARTS: usize = 10_000_000;
 
 /// Bytes that the file should have at least, if it is shorter. `None` for a whole file, and for one that does not say it.
-pub fn expected_length(path: &Path) -> Option<u64> {
+pub fn expected_length(path: &Path, watch: &Watch) -> Option<u64> {
     let file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    let mut file = Parts { file: BufReader::new(file), at: 0, length };
+    let mut file = Parts { file: BufReader::new(file), at: 0, length, watch };
     let beginning: [u8; 8] = file.bytes()?;
     file.go_to(0)?;
     if beginning.starts_with(&EBML.to_be_bytes()) {
@@ -37,13 +39,14 @@ pub fn expected_length(path: &Path) -> Option<u64> {
 }
 
 /// The parts of a file, one after the other.
-struct Parts {
+struct Parts<'a> {
     file: BufReader<File>,
     at: u64,
     length: u64,
+    watch: &'a Watch,
 }
 
-impl Parts {
+impl Parts<'_> {
     fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes).ok()?;
@@ -51,7 +54,12 @@ impl Parts {
         Some(bytes)
     }
 
+    /// `None` also when the program stops: a slow disk takes minutes for millions of parts.
     fn go_to(&mut self, at: u64) -> Option<()> {
+        self.watch.tick();
+        if self.watch.is_stopped() {
+            return None;
+        }
         // What is near stays in the buffer.
         match i64::try_from(at).ok()?.checked_sub(i64::try_from(self.at).ok()?) {
             Some(by) => self.file.seek_relative(by).ok()?,
@@ -184,7 +192,7 @@ mod tests {
     fn expected(content: &[u8]) -> Option<u64> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        expected_length(file.path())
+        expected_length(file.path(), &Watch::new(tokio_util::sync::CancellationToken::new()))
     }
 
     #[test]

@@ -20,6 +20,7 @@ stage_programs() {
 stage_camera() {
   choose_rust || die "no suitable Rust found: run scripts/setup"
   leave_out_camera
+  [ ${#without_camera[@]} = 0 ] || die "the image of the camera program needs them: run scripts/setup"
   build_programs during
   mkdir -p "$1/out/camera/bin" "$1/out/camera/share"
   install -s -m 755 "$CARGO_TARGET_DIR/release/camera" "$1/out/camera/bin/"

@@ -44,7 +44,7 @@ impl SourceConfig {
     /// What is wrong with the file of a recording, if it is one.
     pub(super) fn file_mistake(&self) -> Option<String> {
         let Ok(Address::File(path)) = self.address() else { return None };
-        let shown = path.display();
+        let shown = self.shown();
         match std::fs::metadata(&path) {
             Ok(file) if file.is_file() => None,
             Ok(file) if file.is_dir() => Some(format!("url: {shown} is a folder; name a video file")),

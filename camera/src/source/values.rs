@@ -34,10 +34,9 @@ fn without_value(text: &str) -> String {
     else {
         return text.to_owned();
     };
-    match key.split_once([':', ' ', '=']) {
-        Some((name, _)) => format!("{before}{BEFORE}{name}`, with a blank missing after its colon, {after}"),
-        None => text.to_owned(),
-    }
+    let Some((name, value)) = key.find([':', ' ', '=']).map(|at| key.split_at(at)) else { return text.to_owned() };
+    let advice = if value.starts_with(':') { ", with a blank missing after its colon" } else { "" };
+    format!("{before}{BEFORE}{name}`{advice}, {after}")
 }
 
 /// What happens to frames when the server is too slow.

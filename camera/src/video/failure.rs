@@ -62,7 +62,11 @@ pub(super) fn failure(error: Error, watch: &Watch, limit: Duration, address: &Ad
         return Failure::Stalled(limit);
     }
     match error {
-        Error::HttpUnauthorized | Error::HttpForbidden => Failure::without_access(address.has_credentials()),
+        Error::HttpUnauthorized => Failure::without_access(address.has_credentials()),
+        Error::HttpForbidden if address.has_credentials() => Failure::Refused,
+        Error::HttpForbidden => {
+            Failure::Other("it answers 403: this address is not for us, or not any more".to_owned())
+        }
         Error::Other { errno: ETIMEDOUT } => Failure::Other("it does not answer".to_owned()),
         Error::Other { errno: ECONNREFUSED } => Failure::Other("nothing listens there".to_owned()),
         Error::Other { errno: EHOSTUNREACH | ENETUNREACH } => Failure::Other("it cannot be reached".to_owned()),

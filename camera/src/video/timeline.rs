@@ -24,8 +24,7 @@ impl Timeline {
     pub fn is_jump(&self, time: SignedDuration) -> bool {
         let Some(last) = self.last else { return false };
         let step = time.saturating_sub(last);
-        step < -self.usual_times(OUT_OF_ORDER)
-            || self.usual.is_some() && step > self.usual_times(USUAL_TIMES).max(LONGEST)
+        step < -self.usual_times(OUT_OF_ORDER) || step > self.usual_times(USUAL_TIMES).max(LONGEST)
     }
 
     /// The time of a frame with this time in the file. `next` is the time of the frame after it, if this one is a jump.
@@ -72,8 +71,13 @@ mod tests {
     fn a_wrong_time_or_another_recording_moves_no_frame_that_follows() {
         let steady: Vec<i64> = (0..60).map(|n| n * 40).collect();
         for wrong in [7_200_000, -7_200_000] {
-            assert_eq!(times((0..60).map(|n| if n == 5 { wrong } else { n * 40 })), steady, "{wrong}");
+            for place in [2, 5, 58] {
+                let given = (0..60).map(|n| if n == place { wrong } else { n * 40 });
+                assert_eq!(times(given), steady, "{wrong} at {place}");
+            }
         }
+        let second: Vec<i64> = times((0..60).map(|n| if n == 1 { 7_200_000 } else { n * 40 }));
+        assert_eq!((second[0], second[1], &second[2..]), (0, 0, &steady[2..]), "the usual distance is not known yet");
         assert_eq!(times((0..60).map(|n| if n < 5 { n * 40 } else { n * 40 - 900_000 })), steady, "back");
         assert_eq!(times((0..60).map(|n| n % 20 * 40)), steady, "three recordings in one file");
     }

@@ -27,16 +27,24 @@ fn a_check_names_all_mistakes_and_says_that_a_list_is_right() {
     }
     let bad =
         "cameras: [{stream: a, url: 10.0.0.5/live}, {stream: b, url: 'rtsp://b/', user: ann}, {stream: c, url: .}]";
-    for arguments in [&["check", "--config", "cameras.yaml"][..], &["--config", "cameras.yaml"]] {
+    let all = &["10.0.0.5/live: there is no such file", "there is no password", "is a folder"][..];
+    for (arguments, mistakes) in [
+        (&["check", "--config", "cameras.yaml"][..], all),
+        // A recording that was removed stops no camera.
+        (&["check", "--list-only", "--config", "cameras.yaml"], &all[1..2]),
+        (&["--config", "cameras.yaml"], &all[1..2]),
+    ] {
         let output = camera(arguments, bad, folder.path());
         let lines: Vec<&str> = text(&output.stderr).lines().collect();
-        assert!(!output.status.success() && lines.len() == 3, "{lines:?}");
-        for (line, expected) in
-            lines.iter().zip(["10.0.0.5/live: there is no such file", "there is no password", "is a folder"])
-        {
-            assert!(line.starts_with("error: cameras.yaml: camera ") && line.contains(expected), "{line}");
+        assert!(!output.status.success() && lines.len() == mistakes.len(), "{lines:?}");
+        for (line, expected) in lines.iter().zip(mistakes) {
+            assert!(line.starts_with("error: cameras.yaml: camera ") && line.contains(*expected), "{line}");
         }
     }
+    let forgotten =
+        "cameras: [{stream: a, url: 'ann:hidden@10.0.0.5/live'}, {stream: b, url: '10.0.0.5/password=hidden'}]";
+    let said = camera(&["check", "--config", "cameras.yaml"], forgotten, folder.path()).stderr;
+    assert!(text(&said).contains("there is no such file") && !text(&said).contains("hidden"), "{}", text(&said));
     let open = "cameras: [{stream: a, url: 'rtsp://ann:hidden@10.0.0.5/'}]";
     let output = camera(&["check", "--config", "cameras.yaml"], open, folder.path());
     let warning = text(&output.stderr);

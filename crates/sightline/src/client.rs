@@ -135,7 +135,8 @@ fn read(path: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{flag}: {} cannot be read", path.display()))
 }
 
-/// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`. The texts do not repeat what may be a password.
+/// The URL of a server. A missing scheme is named, because `localhost:8080` is a URL with the scheme `localhost`. The texts do
+/// not repeat what may be a password.
 fn server_url(text: &str) -> Result<Url, String> {
     let parse =
         |text: &str| text.parse().ok().filter(|url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host());

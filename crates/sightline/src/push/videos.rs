@@ -222,7 +222,8 @@ fn read_within(mut file: File, limit: Duration) -> anyhow::Result<String> {
 }
 
 fn first_line(text: &str, place: &str) -> anyhow::Result<Secret> {
-    let password = text.trim_end_matches(['\r', '\n']);
+    // Further lines are the notes of a password manager.
+    let password = text.lines().next().unwrap_or_default();
     ensure!(!password.is_empty(), "--password-file: there is no password {place}");
     Ok(password.parse()?)
 }

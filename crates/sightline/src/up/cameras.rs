@@ -56,7 +56,8 @@ impl Up {
         let Some(cameras) = &self.cameras else { return Ok(()) };
         let program = camera_program::find().context("SIGHTLINE_CAMERAS")?;
         let mut command = Command::new(&program);
-        command.env_clear().envs(platform::child_environment()).arg("--config").arg(cameras).arg("check");
+        command.env_clear().envs(platform::child_environment()).arg("--config").arg(cameras);
+        command.args(["check", "--list-only"]);
         let output = command.stdin(Stdio::null()).output().await;
         let output = output.with_context(|| format!("{} cannot be started", program.display()))?;
         camera_program::check_libraries(output.status)?;

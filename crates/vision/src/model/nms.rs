@@ -47,19 +47,26 @@ impl Candidate {
     }
 }
 
-/// Removes every box whose IoU with a better kept box is above `max_iou`, if that one is of the same class, or else above
-/// `max_iou_across`. Returns the best first.
-pub fn suppress(mut candidates: Vec<Candidate>, max_iou: f32, max_iou_across: Option<f32>) -> Vec<Candidate> {
+/// Removes every box whose IoU with a better kept box of the same class is above `max_iou`. Returns the best first.
+pub fn suppress(mut candidates: Vec<Candidate>, max_iou: f32) -> Vec<Candidate> {
     candidates.retain(Candidate::is_finite);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
-        let overlaps = |better: &Candidate| {
-            let limit = if better.class == candidate.class { Some(max_iou) } else { max_iou_across };
-            limit.is_some_and(|limit| better.iou(&candidate) > limit)
-        };
+        let overlaps = |better: &Candidate| better.class == candidate.class && better.iou(&candidate) > max_iou;
         if !kept.iter().any(overlaps) {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// Removes every box whose IoU with a better kept box of any class is above `max_iou`. In and out: the best first.
+pub fn suppress_across(candidates: Vec<Candidate>, max_iou: f32) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        if !kept.iter().any(|better| better.iou(&candidate) > max_iou) {
             kept.push(candidate);
         }
     }
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_best_of_overlapping_boxes_and_neighbours_are_kept() {
-        let kept = suppress(vec![square(0.7, 1.0, 10.0), square(0.9, 0.0, 10.0), square(0.8, 8.0, 10.0)], 0.45, None);
+        let kept = suppress(vec![square(0.7, 1.0, 10.0), square(0.9, 0.0, 10.0), square(0.8, 8.0, 10.0)], 0.45);
         assert_eq!(kept.iter().map(|face| face.score).collect::<Vec<_>>(), [0.9, 0.8]);
     }
 
@@ -84,13 +91,13 @@ mod tests {
     fn boxes_of_different_classes_do_not_suppress_each_other() {
         let (car, person) = (square(0.9, 0.0, 10.0), Candidate { class: 1, ..square(0.8, 0.0, 10.0) });
         let second_person = Candidate { score: 0.7, ..person.clone() };
-        assert_eq!(suppress(vec![car.clone(), person.clone(), second_person], 0.45, None), [car, person]);
+        assert_eq!(suppress(vec![car.clone(), person.clone(), second_person], 0.45), [car, person]);
     }
 
     #[test]
     fn a_suppressed_box_suppresses_nothing() {
         let chain = vec![square(0.9, 0.0, 10.0), square(0.8, 3.0, 10.0), square(0.7, 6.0, 10.0)];
-        assert_eq!(suppress(chain, 0.45, None).len(), 2);
+        assert_eq!(suppress(chain, 0.45).len(), 2);
     }
 
     #[test]
@@ -99,8 +106,9 @@ mod tests {
         let same_thing = Candidate { class: 1, ..square(0.8, 1.0, 10.0) };
         let behind_it = Candidate { class: 1, ..square(0.7, 4.0, 10.0) };
         let all = vec![behind_it.clone(), same_thing.clone(), car.clone()];
-        assert_eq!(suppress(all.clone(), 0.9, Some(0.7)), [car.clone(), behind_it.clone()]);
-        assert_eq!(suppress(all, 0.9, None), [car, same_thing, behind_it]);
+        let of_each_class = suppress(all, 0.9);
+        assert_eq!(of_each_class, [car.clone(), same_thing, behind_it.clone()]);
+        assert_eq!(suppress_across(of_each_class, 0.7), [car, behind_it]);
     }
 
     #[test]
@@ -109,6 +117,6 @@ mod tests {
         let mut candidates = vec![square(f32::NAN, 0.0, 10.0), square(0.5, 0.0, 10.0)];
         candidates.extend(broken);
         candidates.push(Candidate { landmarks: vec![(f32::NAN, 0.0)], ..square(0.6, 50.0, 1.0) });
-        assert_eq!(suppress(candidates, 0.45, None), [square(0.5, 0.0, 10.0)]);
+        assert_eq!(suppress(candidates, 0.45), [square(0.5, 0.0, 10.0)]);
     }
 }

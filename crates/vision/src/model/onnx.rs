@@ -12,7 +12,7 @@ use contracts::DetectorName;
 
 use super::head::Head;
 use super::network::Network;
-use super::nms::{Candidate, suppress};
+use super::nms::{Candidate, suppress, suppress_across};
 use super::prepare::{Fit, Preparer, Size};
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::metrics;
@@ -178,7 +178,10 @@ fn findings(mut candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findi
         };
         to_detection(&original, label, fit.original.width, fit.original.height)
     };
-    let kept = suppress(candidates, tuning.nms_iou, tuning.label_nms_iou);
+    let mut kept = suppress(candidates, tuning.nms_iou);
+    if let Some(max_iou) = tuning.label_nms_iou {
+        kept = suppress_across(kept, max_iou);
+    }
     kept.into_iter().filter_map(detection).collect::<Vec<_>>().into()
 }
 
