@@ -125,8 +125,9 @@ pub async fn hours_are_listed_in_order(store: &dyn Documents) {
     );
 
     // Beyond the limit, the latest hours are returned.
-    let more = async |filter| store.count(&TenantScope::All, filter, GroupBy::Hour).await.unwrap().more;
-    assert!(!more(&DetectionFilter::default()).await);
+    let more =
+        async |filter: DetectionFilter| store.count(&TenantScope::All, &filter, GroupBy::Hour).await.unwrap().more;
+    assert!(!more(DetectionFilter::default()).await);
     let start = time("2020-01-01T00:00:00Z");
     let hours = (0..1_005).map(|n| (start + std::time::Duration::from_secs(n * 3_600)).to_string());
     let many: Vec<_> = hours.map(|at| result(&at, vec![face(0.5)])).collect();
@@ -136,9 +137,9 @@ pub async fn hours_are_listed_in_order(store: &dyn Documents) {
     assert_eq!(read.len(), 1_000);
     assert_eq!(read[0].0, "2020-01-01T05:00:00Z");
     assert!(read.is_sorted());
-    assert!(more(&of_2020).await);
+    assert!(more(of_2020.clone()).await);
     let exactly = DetectionFilter { from: Some(time("2020-01-01T05:00:00Z")), ..of_2020 };
-    assert!(!more(&exactly).await);
+    assert!(!more(exactly).await);
 }
 
 pub async fn counts_respect_scope_and_filter(store: &dyn Documents) {
