@@ -6,10 +6,10 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 /// Longest pause that a server can ask for.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The pause that a server asks for: seconds, or a date. A date that has passed is no pause. `None` without the header, and if it is
-/// neither. At most a day.
+/// neither. At most a year, which can be added to any time.
 pub fn after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -53,7 +53,12 @@ async fn attributes_reach_lists_counts_and_alerts() {
     let sent = client.send_until_alerted(&car).await;
 
     client.wait_for_response("/stats", &json!({"Audi": sent})).await;
-    client.wait_for_response("/v1/stats?group_by=make", &json!({"items": [{"key": "Audi", "count": sent}]})).await;
+    client
+        .wait_for_response(
+            "/v1/stats?group_by=make",
+            &json!({"items": [{"key": "Audi", "count": sent}], "more": false}),
+        )
+        .await;
     for path in ["/v1/alerts/history", "/v1/detections?make=Audi"] {
         let list = client.json(path).await;
         for field in ["make", "model", "category", "year", "attributes"] {

@@ -59,7 +59,7 @@ fn a_video_without_the_camera_program_says_what_is_missing() {
 
 #[test]
 fn a_list_of_cameras_is_refused_before_the_start() {
-    let is_check = r#"[ "$*" = "--config list.yaml check" ]"#;
+    let is_check = r#"[ "$*" = "--config list.yaml check --list-only" ]"#;
     let mistakes = r"printf 'error: list.yaml: camera a: wrong\nerror: list.yaml: camera b: wrong\n' >&2";
     let check = format!("{is_check} && {mistakes}; exit 2");
     let installation = Installation::with(Some(&check));
