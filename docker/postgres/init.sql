@@ -201,8 +201,8 @@ CREATE TABLE face_subjects (
 );
 CREATE INDEX face_subjects_by_creation ON face_subjects (tenant, created_at, id);
 
--- The vectors of a tenant for a model, together. Whoever changes them locks this row until its transaction ends, so versions appear in
--- their order, and who has read up to one has missed none before it.
+-- The vectors of a tenant for a model, together. A writer locks this row until its transaction ends, so versions appear in
+-- their order, and a reader that has read up to one has missed none before it.
 CREATE TABLE face_galleries (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -225,7 +225,7 @@ CREATE TABLE face_deleted_galleries (
 INSERT INTO face_deleted_galleries (id, version) VALUES (1, 0);
 
 -- One table for all models, because a model is a name in the operator's configuration. Without a reference to the subject: the check of a
--- deleted subject would need one more index. Whoever adds a vector locks its subject, and so does whoever deletes the subject.
+-- deleted subject would need one more index. A transaction that adds a vector locks its subject, and so does one that deletes the subject.
 CREATE TABLE face_vectors (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -254,6 +254,6 @@ CREATE INDEX face_vector_removals_by_version ON face_vector_removals (tenant, mo
 CREATE INDEX face_vector_removals_by_time ON face_vector_removals (removed_at);
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (5, 'faces', 'f0fb90048fe74f42e50d9a0d3e9a485b2dc9098a4e6cdb18a19c7239e602fbcd', now(), 2);
+VALUES (5, 'faces', 'ed194d098cab59ed8a8f4fb2169bf4844de410e21cd99206ac6146cbb4e91508', now(), 2);
 
 COMMIT;

@@ -16,8 +16,8 @@ CREATE TABLE face_subjects (
 ) STRICT;
 CREATE INDEX face_subjects_by_creation ON face_subjects (tenant, created_at, id);
 
--- The vectors of a tenant for a model, together. Whoever changes them locks this row until its transaction ends, so versions appear in
--- their order, and who has read up to one has missed none before it.
+-- The vectors of a tenant for a model, together. A writer locks this row until its transaction ends, so versions appear in
+-- their order, and a reader that has read up to one has missed none before it.
 CREATE TABLE face_galleries (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE face_deleted_galleries (
 INSERT INTO face_deleted_galleries (id, version) VALUES (1, 0);
 
 -- One table for all models, because a model is a name in the operator's configuration. Without a reference to the subject: the check of a
--- deleted subject would need one more index. Whoever adds a vector locks its subject, and so does whoever deletes the subject.
+-- deleted subject would need one more index. A transaction that adds a vector locks its subject, and so does one that deletes the subject.
 CREATE TABLE face_vectors (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,

@@ -281,7 +281,7 @@ pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
     assert!(store.subject(&a, subject(2)).await.unwrap().is_none());
 }
 
-/// Whatever a tenant calls with the ids of another's.
+/// Every call of a tenant with the ids of another.
 pub async fn another_tenants_faces_are_out_of_reach(two: &TwoStores) {
     let (store, a, b) = (&two.one, tenant("a"), tenant("b"));
     store.add_subject(&a, &named(1, "Ann"), now()).await.unwrap();
