@@ -1,7 +1,7 @@
 //! Results with their detections and alerts: the trait, and the types of its arguments and results.
 
 use async_trait::async_trait;
-use contracts::api::Count;
+use contracts::api::{Count, Stats};
 use contracts::{AlertEvent, AttributeName, Detection, DetectionId, FrameId, ResultEvent, StreamName, TenantId};
 use jiff::Timestamp;
 
@@ -185,22 +185,15 @@ pub enum GroupBy {
 /// Maximum number of groups in an answer.
 pub(crate) const MAX_GROUPS: u32 = 1_000;
 
-/// Groups with their counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupCounts {
-    /// The largest first, ties by key; hours in ascending order. At most 1,000: the largest groups, or the latest hours.
-    pub items: Vec<Count>,
-    /// Whether there are further groups.
-    pub more: bool,
-}
+/// Groups with their counts, as the API shows them: the largest first, ties by key; hours in ascending order. At most 1,000: the largest
+/// groups, or the latest hours.
+pub type GroupCounts = Stats;
 
-impl GroupCounts {
-    /// The counts of a query for one group more than an answer has, in the order of the query.
-    pub(crate) fn first(mut items: Vec<Count>) -> Self {
-        let more = items.len() > MAX_GROUPS as usize;
-        items.truncate(MAX_GROUPS as usize);
-        Self { items, more }
-    }
+/// The counts of a query for one group more than an answer has, in the order of the query.
+pub(crate) fn first_groups(mut items: Vec<Count>) -> GroupCounts {
+    let more = items.len() > MAX_GROUPS as usize;
+    items.truncate(MAX_GROUPS as usize);
+    GroupCounts { items, more }
 }
 
 /// Results with their detections and alerts, and what concerns the store as a whole.

@@ -22,6 +22,7 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use crate::query::{Collection, Query};
+use crate::results::first_groups;
 use crate::stored_docs::{AlertDoc, DetectionDoc, ResultDoc, hour_key};
 use crate::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, Migrated, PageRequest, PutOutcome,
@@ -297,7 +298,7 @@ impl ResultStore for SqliteDocuments {
                 let count: i64 = row.get(1)?;
                 counted.push(Count { key, count: count.unsigned_abs() });
             }
-            let mut counted = GroupCounts::first(counted);
+            let mut counted = first_groups(counted);
             if group_by == GroupBy::Hour {
                 counted.items.reverse();
             }

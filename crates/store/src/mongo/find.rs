@@ -16,7 +16,7 @@ use super::errors::CallError;
 use super::{MongoDocuments, date};
 use crate::frame_pages::{FramePageBuilder, detection_range, result_range, sorted_by_index};
 use crate::query::{Collection, Field, GroupKey, Query};
-use crate::results::MAX_GROUPS;
+use crate::results::{MAX_GROUPS, first_groups};
 use crate::stored_docs::{DetectionDoc, ResultDoc, detections_of, hour_key};
 use crate::{GroupBy, GroupCounts, PageRequest, StoreError, StoredDetection, StoredResult};
 
@@ -142,7 +142,7 @@ impl MongoDocuments {
             .with_type::<Group>()
             .await?;
         let groups: Vec<Group> = found.try_collect().await?;
-        let mut counted = GroupCounts::first(groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?);
+        let mut counted = first_groups(groups.into_iter().map(counted).collect::<Result<Vec<_>, _>>()?);
         match group_by {
             GroupBy::Hour => counted.items.reverse(),
             GroupBy::Attribute(_) => counted.items = merged(counted.items),

@@ -52,21 +52,19 @@ pub fn suppress(mut candidates: Vec<Candidate>, max_iou: f32) -> Vec<Candidate> 
     candidates.retain(Candidate::is_finite);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);
-    let mut kept: Vec<Candidate> = Vec::new();
-    for candidate in candidates {
-        let overlaps = |better: &Candidate| better.class == candidate.class && better.iou(&candidate) > max_iou;
-        if !kept.iter().any(overlaps) {
-            kept.push(candidate);
-        }
-    }
-    kept
+    keep_unless(candidates, |better, candidate| better.class == candidate.class && better.iou(candidate) > max_iou)
 }
 
 /// Removes every box whose IoU with a better kept box of any class is above `max_iou`. In and out: the best first.
 pub fn suppress_across(candidates: Vec<Candidate>, max_iou: f32) -> Vec<Candidate> {
+    keep_unless(candidates, |better, candidate| better.iou(candidate) > max_iou)
+}
+
+/// Keeps each candidate, unless one that was kept before suppresses it.
+fn keep_unless(candidates: Vec<Candidate>, suppresses: impl Fn(&Candidate, &Candidate) -> bool) -> Vec<Candidate> {
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
-        if !kept.iter().any(|better| better.iou(&candidate) > max_iou) {
+        if !kept.iter().any(|better| suppresses(better, &candidate)) {
             kept.push(candidate);
         }
     }

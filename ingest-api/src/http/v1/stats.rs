@@ -116,6 +116,5 @@ pub async fn stats(
     let before = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| before.checked_sub(DEFAULT_SPAN).ok());
     let filter = DetectionFilter { from, to, stream, label, ..DetectionFilter::default() };
-    let store::GroupCounts { items, more } = app.documents.count(&caller.tenant_scope(), &filter, group_by.0).await?;
-    Ok(Json(Stats { items, more }))
+    Ok(Json(app.documents.count(&caller.tenant_scope(), &filter, group_by.0).await?))
 }
