@@ -17,7 +17,7 @@
 //!
 //! Guarantees: a frame is finished only when all its results are acknowledged, so a crash repeats work and loses none.
 //! Frames in flight are bounded in number, in bytes and in decoded pixels. Transient errors are retried without end. A frame
-//! that crashes the process is found ([`crash_log`]) and fails after three crashes.
+//! that crashes the process is found ([`crash_log`]) and fails after five crashes.
 //!
 //! Each frame is one future that waits for permits; it is not passed from stage to stage. So the results of a partition are
 //! in order if the futures are awaited in order.
