@@ -6,14 +6,13 @@ pub mod users;
 
 mod admin_users;
 mod api_tokens;
-mod error;
 mod identities;
 mod oidc;
 mod oidc_error;
 mod passwords;
 mod sessions;
 
-use crate::http::describe::Routes;
+use crate::http::Routes;
 
 /// The routes of this folder.
 pub fn routes() -> Routes {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use accounts::{Accounts, AccountsService};
 use anyhow::Context;
+use api_kit::ApiState;
+use api_kit::upload::{BodyLimits, BytesInFlight};
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
@@ -17,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Backlog;
 use crate::config::{Config, MULTIPART_OVERHEAD, SharedArgs};
 use crate::deps::Deps;
-use crate::http::upload::{BodyLimits, BytesInFlight};
 use crate::openid::Provider;
 use crate::rated_rules::RuleCosts;
 use crate::recent_keys::RecentKeys;
@@ -124,7 +125,10 @@ impl App {
             users: deps.accounts_service.clone(),
             replies: Replies::new(config.ingest_waiting),
             backlog: Arc::default(),
-            bytes_in_flight: BytesInFlight::new(config.ingest_bytes_in_flight),
+            bytes_in_flight: BytesInFlight::new(
+                config.ingest_bytes_in_flight,
+                metrics::gauge!("sightline_ingest_bytes_in_flight"),
+            ),
             recent_keys: RecentKeys::new(),
             stream_settings: SettingsByStream::new(deps.documents.clone(), shared.frames.detectors.clone()),
             sent_frames: SentFramesLog::new(deps.documents.clone()),
@@ -155,11 +159,6 @@ impl App {
         self.limits(self.max_bytes + MULTIPART_OVERHEAD)
     }
 
-    /// Limits of a JSON body.
-    pub fn json_limits(&self) -> BodyLimits {
-        self.limits(JSON_BYTES)
-    }
-
     /// Limits of a URL-encoded form.
     pub fn form_limits(&self) -> BodyLimits {
         self.limits(FORM_BYTES)
@@ -167,5 +166,19 @@ impl App {
 
     fn limits(&self, bytes: usize) -> BodyLimits {
         BodyLimits { bytes, idle: self.config.ingest_idle, total: self.config.ingest_upload }
+    }
+}
+
+impl ApiState for App {
+    fn accounts(&self) -> &dyn Accounts {
+        &*self.accounts
+    }
+
+    fn bytes_in_flight(&self) -> &Arc<BytesInFlight> {
+        &self.bytes_in_flight
+    }
+
+    fn json_limits(&self) -> BodyLimits {
+        self.limits(JSON_BYTES)
     }
 }

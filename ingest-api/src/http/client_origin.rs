@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use accounts::Origin;
+use api_kit::describe::Argument;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::http::app::App;
-use crate::http::describe::Argument;
 use crate::proxy_network::ProxyNetwork;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";

@@ -5,7 +5,7 @@ mod hello;
 mod sessions;
 mod vehicles;
 
-use crate::http::describe::Routes;
+use crate::http::Routes;
 use crate::http::v1::alerts::stream;
 
 /// Routes with the usual time limit.

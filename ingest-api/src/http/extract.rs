@@ -1,64 +1,17 @@
-//! Handler arguments for the query, the path and the body. Each refuses an invalid value with a problem that says
-//! what is allowed.
+//! Parameters of the query that several routes have, and forms. Each refuses an invalid value with a problem that says what is allowed.
 
 pub mod attributes;
 pub mod form;
-pub mod json;
 
-use std::fmt::Display;
-use std::str::FromStr;
-
-use axum::extract::{FromRequestParts, Path};
+use api_kit::extract::{DEFAULT_LIMIT, cursor_of, limit, page};
 use contracts::api::Page;
 use contracts::{StreamName, whole_microseconds};
-use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
 use store::{List, PageCursor, PageRequest};
 
-use crate::http::app::App;
-use crate::http::describe::Argument;
-use crate::http::error::{ApiError, RequestError};
-
-/// Default number of items of a page.
-pub const DEFAULT_LIMIT: u32 = 50;
-/// Maximum number of items of a page.
-const MAX_LIMIT: u32 = 1000;
 /// Maximum time by which a camera's clock may be ahead of the server's.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(1);
-
-/// The query as `P`. Unknown and repeated parameters and invalid values are refused.
-pub struct StrictQuery<P>(pub P);
-
-/// The query of a path without parameters.
-pub type NoQuery = StrictQuery<()>;
-
-impl<P> Argument for StrictQuery<P> {}
-
-impl<P: Parameters> FromRequestParts<App> for StrictQuery<P> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        Ok(Self(Query::read(&parts.uri)?))
-    }
-}
-
-/// The one parameter of the path as a `T`.
-pub struct PathId<T>(pub T);
-
-impl<T> Argument for PathId<T> {}
-
-impl<T: FromStr<Err: Display>> FromRequestParts<App> for PathId<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| RequestError::Malformed("the path is not UTF-8 after percent-decoding".to_owned()))?;
-        let id = text.parse().map_err(|error: T::Err| RequestError::Invalid(error.to_string()))?;
-        Ok(Self(id))
-    }
-}
 
 /// The parameters of every list: a time span, a stream, and the page.
 #[derive(Debug, utoipa::IntoParams)]
@@ -103,32 +56,6 @@ impl ListQuery {
     pub fn page<T>(&self, list: List, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
         page(list, self.limit, items, cursor_of)
     }
-}
-
-/// The cursor of a list.
-///
-/// # Errors
-/// When it is not one of this list.
-pub fn cursor_of(list: List, text: &str) -> Result<PageCursor, Invalid> {
-    PageCursor::decode(text, list).map_err(|error| Invalid(error.to_string()))
-}
-
-/// A page of `limit` items. `items` may have one more, which means that there is a next page.
-pub fn page<T>(list: List, limit: u32, mut items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next_cursor = items.last().filter(|_| more).map(|last| cursor_of(last).encode(list));
-    Page { items, next_cursor }
-}
-
-/// The parameter `limit`.
-///
-/// # Errors
-/// When it is not a number or out of range.
-pub fn limit(query: &mut Query, default: u32) -> Result<u32, Invalid> {
-    let Some(text) = query.text("limit")? else { return Ok(default) };
-    let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
-    number.ok_or_else(|| Invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}")))
 }
 
 /// A parameter that is a time.

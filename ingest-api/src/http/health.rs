@@ -1,5 +1,6 @@
 //! `/healthz` and `/readyz`: the handlers of `platform`, with their entries in the OpenAPI document.
 
+use api_kit::describe::METHOD_NOT_ALLOWED;
 use platform::Health;
 use utoipa::openapi::path::{OperationBuilder, PathItem, Paths};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
@@ -7,7 +8,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, HttpMethod, Object, ObjectBuilder, OpenApiBuilder, ResponseBuilder, Type};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::http::describe::{METHOD_NOT_ALLOWED, Routes};
+use crate::http::Routes;
 
 /// The two routes.
 pub fn routes(health: &Health) -> Routes {

@@ -12,7 +12,7 @@ mod streams;
 mod submission;
 mod view;
 
-use crate::http::describe::Routes;
+use crate::http::Routes;
 
 /// Routes with the usual time limit.
 pub fn routes() -> Routes {

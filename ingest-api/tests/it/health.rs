@@ -44,7 +44,7 @@ async fn requests_and_frames_are_counted() {
         "sightline_ingest_waiting",
         "sightline_ingest_backlog_seconds",
         "sightline_ingest_backlog_wait_seconds",
-        "sightline_ingest_refusals_total{code=\"unsupported_media_type\"}",
+        "sightline_http_refusals_total{code=\"unsupported_media_type\"}",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

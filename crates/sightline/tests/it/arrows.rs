@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("contracts", &["settings"]),
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
@@ -21,7 +21,11 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     // No bus, no store, and no service: each service decodes images and runs models by itself.
     ("vision", &["contracts", "platform", "settings"]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
-    ("ingest-api", &["accounts", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
+    ("api-kit", &["accounts", "contracts", "platform", "store"]),
+    (
+        "ingest-api",
+        &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"],
+    ),
     ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store", "vision"]),
     ("camera", &["contracts", "platform", "settings"]),
     ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),

@@ -1,6 +1,10 @@
 //! Managing users, and the audit log. For admins.
 
 use accounts::SecretText;
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use contracts::UserId;
@@ -15,14 +19,12 @@ use store::{CursorError, List, PageCursor};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::Routes;
 use crate::http::accounts::users::{RoleName, UserView};
 use crate::http::app::App;
 use crate::http::auth::Admin;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page, text};
+use crate::http::extract::text;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

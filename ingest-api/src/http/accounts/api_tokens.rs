@@ -1,6 +1,10 @@
 //! API tokens: credentials for programs.
 
 use accounts::Scope;
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::{NoQuery, PathId};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,14 +17,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use store::relational::ApiTokenRecord;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::accounts::oauth_error::NO_STORE;
 use crate::http::app::App;
 use crate::http::auth::FullSession;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{NoQuery, PathId};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -1,6 +1,11 @@
 //! Linked identities: users of an OpenID provider with which the current user can sign in.
 
 use accounts::{AccountError, SecretText};
+use api_kit::account_error::AccountsError;
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::NoQuery;
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{Page, Problem};
@@ -10,15 +15,11 @@ use serde::{Deserialize, Serialize};
 use store::relational::{Identity, LinkedIdentity};
 use utoipa::ToSchema;
 
-use crate::http::accounts::error::AccountsError;
+use crate::http::Routes;
 use crate::http::accounts::oidc::provider;
 use crate::http::app::App;
 use crate::http::auth::FullSession;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::NoQuery;
-use crate::http::extract::json::JsonBody;
 use crate::openid::OpenIdError;
 
 /// The routes of this file.

@@ -1,6 +1,8 @@
 //! Errors of the token endpoints in the form of RFC 6749 (5.2), which their clients expect instead of problems.
 
 use accounts::AccountError;
+use api_kit::describe::{ErrorResponse, HandlerError, METHOD_NOT_ALLOWED};
+use api_kit::error::{ApiError, RequestError};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,9 +10,6 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Response as Described};
-
-use crate::http::describe::{ErrorResponse, HandlerOutput, METHOD_NOT_ALLOWED};
-use crate::http::error::{ApiError, RequestError};
 
 /// Keeps tokens out of caches.
 pub const NO_STORE: [(HeaderName, HeaderValue); 2] =
@@ -72,8 +71,8 @@ const TOKEN_ERRORS: [ErrorResponse; 6] = [
 /// The media types of an error response with their schemas.
 const BODIES: [(&str, &str); 2] = [("application/json", "OAuthError"), ("application/problem+json", "Problem")];
 
-impl<T> HandlerOutput for Result<T, OAuthError> {
-    fn errors(_: Vec<ErrorResponse>) -> Vec<(String, RefOr<Described>)> {
+impl HandlerError for OAuthError {
+    fn responses(_: Vec<ErrorResponse>) -> Vec<(String, RefOr<Described>)> {
         let own = TOKEN_ERRORS.into_iter().map(|error| error.response(&BODIES));
         own.chain([METHOD_NOT_ALLOWED.problem()]).collect()
     }
@@ -117,7 +116,7 @@ impl From<AccountError> for OAuthError {
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let Self { status, code, description, retry_after, challenge } = self;
-        metrics::counter!("sightline_ingest_refusals_total", "code" => code).increment(1);
+        metrics::counter!("sightline_http_refusals_total", "code" => code).increment(1);
         let body = Json(ErrorBody { error: code, error_description: description });
         let mut response = (status, NO_STORE, body).into_response();
         let headers = response.headers_mut();

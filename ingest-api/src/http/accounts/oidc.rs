@@ -2,6 +2,10 @@
 //! provider. Both get the same tokens as from `/v1/token`.
 
 use accounts::{FederatedIdentity, IssuedTokens, Origin};
+use api_kit::error::{ApiError, RequestError, ServiceError};
+use api_kit::extract::{NoQuery, StrictQuery};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -14,15 +18,12 @@ use serde::Deserialize;
 use store::relational::Identity;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::accounts::oauth_error::NO_STORE;
 use crate::http::accounts::oidc_error::OidcError;
 use crate::http::accounts::tokens::TokenAnswer;
 use crate::http::app::App;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError, ServiceError};
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{NoQuery, StrictQuery};
 use crate::openid::{Flow, Provider, ProviderUser};
 
 /// Longest `state` of a page, in characters.

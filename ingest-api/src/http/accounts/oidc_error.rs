@@ -1,8 +1,8 @@
 //! Errors about signing in with an OpenID provider.
 
+use api_kit::error::{ApiError, HttpError, ServiceError};
 use http::StatusCode;
 
-use crate::http::error::{ApiError, HttpError, ServiceError};
 use crate::openid::{IdTokenError, OpenIdError};
 
 /// Why a sign-in fails.

@@ -1,17 +1,18 @@
 //! Resets a lost password with a mailed token.
 
 use accounts::SecretText;
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::NoQuery;
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::app::App;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::NoQuery;
-use crate::http::extract::json::JsonBody;
 
 /// Longest e-mail address, in bytes (RFC 5321).
 const MAX_EMAIL: usize = 254;

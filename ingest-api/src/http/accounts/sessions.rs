@@ -1,5 +1,8 @@
 //! The sessions of the current user: listing and ending them.
 
+use api_kit::error::ApiError;
+use api_kit::extract::{NoQuery, PathId};
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use contracts::SessionId;
@@ -10,12 +13,10 @@ use serde::Serialize;
 use store::relational::SessionRecord;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::app::App;
 use crate::http::auth::FullSession;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::{NoQuery, PathId};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

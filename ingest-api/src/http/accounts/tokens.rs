@@ -2,6 +2,9 @@
 //! verify access tokens (RFC 7517).
 
 use accounts::{IssuedTokens, Scope, SecretText, TokenState};
+use api_kit::error::ApiError;
+use api_kit::extract::NoQuery;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,13 +16,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::Routes;
 use crate::http::accounts::oauth_error::{ErrorBody, NO_STORE, OAuthError};
 use crate::http::app::App;
 use crate::http::auth::CurrentUser;
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::NoQuery;
 use crate::http::extract::form::Form;
 
 /// Time for which caches may store the keys: much shorter than the time between the publication of a key and its first use.

@@ -1,6 +1,11 @@
 //! Registration, and the current user's profile, password and quota.
 
 use accounts::{AccountError, Profile, QuotaPeriod, Registration, SecretText, UserAccess};
+use api_kit::account_error::AccountsError;
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::NoQuery;
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,14 +17,10 @@ use serde::{Deserialize, Serialize};
 use store::relational::{Role, UserRecord};
 use utoipa::ToSchema;
 
-use crate::http::accounts::error::AccountsError;
+use crate::http::Routes;
 use crate::http::app::App;
 use crate::http::auth::{CurrentUser, FullSession, OptionalAdmin};
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::NoQuery;
-use crate::http::extract::json::JsonBody;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

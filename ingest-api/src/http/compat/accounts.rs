@@ -1,6 +1,10 @@
 //! Accounts of older clients: `/users`, `/token`, `/users/me/`.
 
 use accounts::{Registration, Scope, SecretText};
+use api_kit::error::{ApiError, RequestError};
+use api_kit::extract::NoQuery;
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -11,17 +15,14 @@ use serde::{Deserialize, Serialize};
 use store::relational::UserRecord;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::accounts::oauth_error::NO_STORE;
 use crate::http::accounts::tokens::TokenAnswer;
 use crate::http::accounts::users::{UserView, add};
 use crate::http::app::App;
 use crate::http::auth::{CurrentUser, OptionalAdmin};
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::extract::NoQuery;
 use crate::http::extract::form::Form;
-use crate::http::extract::json::JsonBody;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -3,12 +3,14 @@
 //! Each version has its own path, handler and body. Common code is in a function that both call.
 //! The first version does not change as long as clients use it.
 
+use api_kit::extract::{NoQuery, StrictQuery};
+use api_kit::routes;
 use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::describe::{Routes, routes};
-use crate::http::extract::{NoQuery, StrictQuery, text};
+use crate::http::Routes;
+use crate::http::extract::text;
 use platform::query::{Invalid, Parameters, Query};
 
 /// The name to greet if the client sends none.

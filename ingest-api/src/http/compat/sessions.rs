@@ -1,6 +1,12 @@
 //! Opaque sessions of one older system: `/login` returns a UUID, which `/setName` and `/getName` accept, with or without `Bearer`.
 
 use accounts::{AccountError, Caller, Profile, SecretText};
+use api_kit::auth::{AuthError, CALLER_ERRORS, count_request};
+use api_kit::describe::{Argument, Requirements};
+use api_kit::error::{ApiError, RequestError, ServiceError};
+use api_kit::extract::NoQuery;
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -13,15 +19,11 @@ use store::relational::UserRecord;
 use utoipa::ToSchema;
 use utoipa::openapi::security::SecurityRequirement;
 
+use crate::http::Routes;
 use crate::http::accounts::oauth_error::NO_STORE;
 use crate::http::app::App;
-use crate::http::auth::{AuthError, CALLER_ERRORS, count_request};
 use crate::http::client_origin::ClientOrigin;
-use crate::http::describe::{Argument, Requirements, Routes, routes};
-use crate::http::error::{ApiError, RequestError, ServiceError};
-use crate::http::extract::NoQuery;
 use crate::http::extract::form::{self, FORM, Form};
-use crate::http::extract::json::JsonBody;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use api_kit::auth::Authorized;
+use api_kit::error::ApiError;
+use api_kit::extract::{NoQuery, StrictQuery, limit};
+use api_kit::routes;
+use api_kit::scope::DetectionsRead;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
@@ -10,12 +15,8 @@ use serde::Serialize;
 use store::{DetectionFilter, GroupBy, PageRequest, StoredDetection};
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::{NoQuery, StrictQuery, limit};
-use crate::http::scope::DetectionsRead;
 
 /// Default number of items of a list.
 const DEFAULT_LIMIT: u32 = 100;

@@ -1,12 +1,12 @@
 //! URL-encoded forms (`application/x-www-form-urlencoded`), as OAuth 2.0 and older clients send them.
 
+use api_kit::describe::{Argument, Requirements};
+use api_kit::error::{ApiError, RequestError};
+use api_kit::upload::{BODY_ERRORS, IncomingBody};
 use axum::extract::{FromRequest, Request};
 use http::header::CONTENT_TYPE;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Requirements};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::upload::{BODY_ERRORS, IncomingBody};
 
 /// The media type of a form.
 pub const FORM: &str = "application/x-www-form-urlencoded";

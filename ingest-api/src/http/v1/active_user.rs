@@ -1,10 +1,10 @@
 //! Whether the user of a request still exists, for documents that have no retention.
 
 use accounts::{AccountError, Caller};
+use api_kit::auth::AuthError;
+use api_kit::error::ApiError;
 
 use crate::http::app::App;
-use crate::http::auth::AuthError;
-use crate::http::error::ApiError;
 
 /// Refuses a caller whose user is deleted or disabled, as during its deletion. The operator's own token is always active.
 ///

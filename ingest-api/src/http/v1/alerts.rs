@@ -2,18 +2,20 @@
 
 pub mod stream;
 
+use api_kit::auth::Authorized;
+use api_kit::error::ApiError;
+use api_kit::extract::StrictQuery;
+use api_kit::routes;
+use api_kit::scope::AlertsRead;
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{AlertView, Page};
 use platform::query::{Invalid, Parameters, Query};
 use store::{AlertFilter, List, PageCursor};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::{ListQuery, StrictQuery, text};
-use crate::http::scope::AlertsRead;
+use crate::http::extract::{ListQuery, text};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

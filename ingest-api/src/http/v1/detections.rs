@@ -3,6 +3,12 @@
 use std::time::Duration;
 
 use accounts::Caller;
+use api_kit::auth::Authorized;
+use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
+use api_kit::extract::{NoQuery, PathId, StrictQuery};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
+use api_kit::scope::{DetectionsRead, FramesWrite};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -14,14 +20,10 @@ use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use store::{DetectionFilter, List, PageCursor};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
 use crate::http::extract::attributes::AttributeFilters;
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery, captured_at, text};
-use crate::http::scope::{DetectionsRead, FramesWrite};
+use crate::http::extract::{ListQuery, captured_at, text};
 use crate::http::v1::submission::{
     IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
 };

@@ -1,11 +1,11 @@
 //! Names of detectors in a request.
 
+use api_kit::error::HttpError;
 use contracts::DetectorName;
 
 use http::StatusCode;
 
 use crate::http::app::App;
-use crate::http::error::HttpError;
 
 /// The service has no such detector.
 #[derive(Debug, thiserror::Error)]

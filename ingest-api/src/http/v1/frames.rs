@@ -7,6 +7,11 @@ mod error;
 mod image_body;
 mod prefer;
 
+use api_kit::auth::Authorized;
+use api_kit::error::ApiError;
+use api_kit::extract::{NoQuery, PathId, StrictQuery};
+use api_kit::routes;
+use api_kit::scope::DetectionsRead;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -15,12 +20,9 @@ use contracts::api::{FrameView, Page, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use store::{FrameFilter, List, PageCursor, StoredResult};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::{ListQuery, NoQuery, PathId, StrictQuery};
-use crate::http::scope::DetectionsRead;
+use crate::http::extract::ListQuery;
 use crate::http::v1::view;
 use crate::probe::ImageType;
 use error::FrameError;

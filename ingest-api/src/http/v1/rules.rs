@@ -3,6 +3,12 @@
 use std::collections::HashSet;
 
 use accounts::Caller;
+use api_kit::auth::Authorized;
+use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
+use api_kit::extract::{NoQuery, PathId};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
+use api_kit::scope::{DetectionsRead, RulesWrite};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,13 +18,8 @@ use http::StatusCode;
 use http::header::LOCATION;
 use store::PutRuleOutcome;
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, HttpError, RequestError, ServiceError};
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{NoQuery, PathId};
-use crate::http::scope::{DetectionsRead, RulesWrite};
 use crate::http::v1::active_user::check_active;
 use crate::http::v1::view;
 use crate::rated_rules::{RatedRule, over_budget};

@@ -1,5 +1,11 @@
 //! Counts of detections by group.
 
+use api_kit::auth::Authorized;
+use api_kit::describe::string;
+use api_kit::error::ApiError;
+use api_kit::extract::StrictQuery;
+use api_kit::routes;
+use api_kit::scope::DetectionsRead;
 use axum::Json;
 use axum::extract::State;
 use contracts::StreamName;
@@ -10,13 +16,10 @@ use store::{DetectionFilter, GroupBy};
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes, string};
-use crate::http::error::ApiError;
 use crate::http::extract::attributes::{PATTERN, attribute};
-use crate::http::extract::{StrictQuery, span, text};
-use crate::http::scope::DetectionsRead;
+use crate::http::extract::{span, text};
 
 /// Default time span of a count.
 const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(30 * 24);

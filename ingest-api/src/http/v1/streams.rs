@@ -4,6 +4,12 @@
 //! disappears a week after its last frame or report. A tenant has a bounded list of them. Whoever may only send frames can fill it with
 //! names, but the report of a new stream displaces only a stream that was silent for a day, and its frames none.
 
+use api_kit::auth::{AuthError, Authorized};
+use api_kit::error::{ApiError, HttpError, RequestError};
+use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
+use api_kit::scope::{DetectionsRead, FramesWrite, RulesWrite};
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{
@@ -15,13 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
 use store::{CursorError, LagSearch, List, PageCursor, PutStreamOutcome, StoredReport, StoredStream, StreamSettings};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::{AuthError, Authorized};
-use crate::http::describe::{Routes, routes};
-use crate::http::error::{ApiError, HttpError, RequestError};
-use crate::http::extract::json::JsonBody;
-use crate::http::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page, reported_time};
-use crate::http::scope::{DetectionsRead, FramesWrite, RulesWrite};
+use crate::http::extract::reported_time;
 use crate::http::v1::active_user::{check_active, is_active};
 use crate::http::v1::detectors;
 use crate::sent_frames::MAX_STREAMS;

@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use accounts::Caller;
+use api_kit::describe::ErrorResponse;
+use api_kit::error::{ApiError, HttpError, ServiceError};
 use bus::BusError;
 use contracts::{Event, FrameId, Message, TopicRole};
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -13,8 +15,6 @@ use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
 use crate::http::app::App;
-use crate::http::describe::ErrorResponse;
-use crate::http::error::{ApiError, HttpError, ServiceError};
 use crate::recent_keys::KeyClaim;
 
 /// Identifies a frame, so that a repeated request is the same frame.
@@ -165,13 +165,13 @@ async fn acknowledged(
     ack_timeout: Duration,
     key: &mut KeyClaim<'_>,
 ) -> Result<(), ApiError> {
-    let acknowledged = app.producer.send(role, message)?;
+    let acknowledged = app.producer.send(role, message).map_err(bus_failure)?;
     key.set_may_be_stored(true);
     match tokio::time::timeout(ack_timeout, acknowledged).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
             key.set_may_be_stored(may_be_stored(&error));
-            Err(error.into())
+            Err(bus_failure(error).into())
         }
         Err(_) => {
             let cause = format!("the broker did not acknowledge within {ack_timeout:?}");
@@ -188,15 +188,14 @@ const fn may_be_stored(error: &BusError) -> bool {
     }
 }
 
-impl From<BusError> for ApiError {
-    fn from(error: BusError) -> Self {
-        match error {
-            BusError::QueueFull => ServiceError::Busy.into(),
-            BusError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
-            BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()).into(),
-            // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
-            BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()).into(),
-        }
+/// Why an event was not published.
+fn bus_failure(error: BusError) -> ServiceError {
+    match error {
+        BusError::QueueFull => ServiceError::Busy,
+        BusError::DiskFull(cause) => ServiceError::DiskFull(cause),
+        BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()),
+        // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
+        BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()),
     }
 }
 
@@ -215,11 +214,11 @@ mod tests {
             BusError::Unavailable("broker down".to_owned()),
             BusError::Closed,
         ] {
-            let response = ApiError::from(error.clone()).into_response();
+            let response = ApiError::from(bus_failure(error.clone())).into_response();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
             assert!(response.headers().contains_key(RETRY_AFTER), "{error}");
         }
-        let response = ApiError::from(BusError::Fatal("no such topic".to_owned())).into_response();
+        let response = ApiError::from(bus_failure(BusError::Fatal("no such topic".to_owned()))).into_response();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

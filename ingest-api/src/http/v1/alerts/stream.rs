@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api_kit::auth::CALLER_ERRORS;
+use api_kit::describe::{ErrorResponse, string};
+use api_kit::error::{ApiError, ServiceError};
+use api_kit::routes;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -13,10 +17,8 @@ use utoipa::IntoResponses;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Object, ObjectBuilder, RefOr, Required, Response as Described, Type};
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::CALLER_ERRORS;
-use crate::http::describe::{ErrorResponse, Routes, routes, string};
-use crate::http::error::{ApiError, ServiceError};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

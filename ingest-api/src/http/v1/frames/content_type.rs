@@ -1,6 +1,7 @@
 //! The Content-Type of an upload: the declared image type, or the boundary of a form.
 
-use crate::http::error::RequestError;
+use api_kit::error::RequestError;
+
 use crate::probe::ImageType;
 
 /// The accepted media types, as messages list them.

@@ -1,8 +1,7 @@
 //! Errors about frames and their images.
 
+use api_kit::error::HttpError;
 use http::StatusCode;
-
-use crate::http::error::HttpError;
 
 /// Why a frame or its image is refused or not found.
 #[derive(Debug, thiserror::Error)]

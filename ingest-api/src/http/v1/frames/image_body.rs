@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use api_kit::describe::{Argument, Requirements};
+use api_kit::error::{ApiError, RequestError, ServiceError};
+use api_kit::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
@@ -12,9 +15,6 @@ use multer::{Field, Multipart};
 use tokio::sync::Mutex;
 
 use crate::http::app::App;
-use crate::http::describe::{Argument, Requirements};
-use crate::http::error::{ApiError, RequestError, ServiceError};
-use crate::http::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
 use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multipart};
 use crate::http::v1::frames::error::FrameError;
 use crate::probe::{Finding, ImageType, Probe, other_image_type};

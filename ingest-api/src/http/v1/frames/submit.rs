@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use accounts::Caller;
+use api_kit::auth::Authorized;
+use api_kit::error::ApiError;
+use api_kit::extract::StrictQuery;
+use api_kit::routes;
+use api_kit::scope::FramesWrite;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -19,12 +24,9 @@ use store::TenantScope;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use crate::http::Routes;
 use crate::http::app::App;
-use crate::http::auth::Authorized;
-use crate::http::describe::{Routes, routes};
-use crate::http::error::ApiError;
-use crate::http::extract::{StrictQuery, captured_at, moment};
-use crate::http::scope::FramesWrite;
+use crate::http::extract::{captured_at, moment};
 use crate::http::v1::detectors;
 use crate::http::v1::frames::image_body::{self, Image, ImageRequest};
 use crate::http::v1::frames::prefer;

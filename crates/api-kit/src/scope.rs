@@ -1,5 +1,5 @@
 //! Marker types for the scopes that handlers require, used as `Authorized<FramesWrite>`
-//! (see [`Authorized`](crate::http::auth::Authorized)).
+//! (see [`Authorized`](crate::auth::Authorized)).
 //!
 //! Each maps to a variant of `accounts::Scope`. A type that only one resource uses may be in the resource's file.
 

@@ -12,7 +12,7 @@ use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
-use crate::http::error::whole_seconds;
+use crate::error::whole_seconds;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

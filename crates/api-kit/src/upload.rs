@@ -17,8 +17,8 @@ use metrics::Gauge;
 use platform::http::TooSlow;
 use tokio::time::Instant;
 
-use crate::http::describe::ErrorResponse;
-use crate::http::error::HttpError;
+use crate::describe::ErrorResponse;
+use crate::error::HttpError;
 
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,8 @@ pub struct Reservation {
 }
 
 impl BytesInFlight {
-    /// No bytes, of at most `limit`.
-    pub fn new(limit: usize) -> Arc<Self> {
-        let gauge = metrics::gauge!("sightline_ingest_bytes_in_flight");
+    /// No bytes, of at most `limit`. The gauge shows them.
+    pub fn new(limit: usize, gauge: Gauge) -> Arc<Self> {
         Arc::new(Self { limit, used: AtomicUsize::new(0), gauge })
     }
 

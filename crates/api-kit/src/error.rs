@@ -14,7 +14,7 @@ use platform::problem;
 use platform::query::Invalid;
 use store::{FileLost, StoreError};
 
-use super::full_disk::FullDisk;
+use crate::full_disk::FullDisk;
 
 /// An error that a client receives. Its `Display` is the problem's `detail` and says what is allowed.
 pub trait HttpError: std::error::Error + Send + Sync + 'static {
@@ -90,7 +90,7 @@ impl IntoResponse for ApiError {
             self.log();
         }
         let (status, code) = self.0.status_and_code();
-        metrics::counter!("sightline_ingest_refusals_total", "code" => code).increment(1);
+        metrics::counter!("sightline_http_refusals_total", "code" => code).increment(1);
         let mut response = problem::response(status, code, self.to_string());
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use accounts::{AccountError, Scope};
 use http::StatusCode;
 
-use crate::http::auth::AuthError;
-use crate::http::error::{ApiError, HttpError, RequestError, ServiceError, whole_seconds};
+use crate::auth::AuthError;
+use crate::error::{ApiError, HttpError, RequestError, ServiceError, whole_seconds};
 
 /// Why a request about an account is refused.
 #[derive(Debug, thiserror::Error)]

@@ -77,7 +77,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::http::error::{ApiError, ServiceError};
+    use crate::error::{ApiError, ServiceError};
 
     #[test]
     fn a_full_disk_is_logged_when_it_begins_and_when_it_ends() {

@@ -16,20 +16,19 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, Object, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::http::app::App;
-use crate::http::error::ApiError;
+use crate::error::ApiError;
 
-/// Routes and their part of the OpenAPI document.
-pub type Routes = OpenApiRouter<App>;
+/// Routes with the state `S`, and their part of the OpenAPI document.
+pub type Routes<S> = OpenApiRouter<S>;
 
 /// Builds [`Routes`] from handlers that have a `#[utoipa::path]`.
+#[macro_export]
 macro_rules! routes {
     ($($handler:path),+ $(,)?) => {
         utoipa_axum::router::OpenApiRouter::new()
-            $(.routes($crate::http::describe::describe(utoipa_axum::routes!($handler), &$handler)))+
+            $(.routes($crate::describe::describe(utoipa_axum::routes!($handler), &$handler)))+
     };
 }
-pub(crate) use routes;
 
 /// An error response in the document.
 #[derive(Clone, Copy)]
@@ -136,7 +135,7 @@ pub trait Argument {
     fn describe(_: &mut Requirements) {}
 }
 
-impl Argument for State<App> {}
+impl<S> Argument for State<S> {}
 impl Argument for HeaderMap {}
 impl Argument for Uri {}
 impl Argument for Request {}
@@ -152,11 +151,25 @@ impl<T: Argument> Argument for Result<T, ApiError> {
 pub trait HandlerOutput {
     /// The error responses, given those of the arguments.
     fn errors(of_arguments: Vec<ErrorResponse>) -> Vec<(String, RefOr<Response>)> {
+        ApiError::responses(of_arguments)
+    }
+}
+
+/// The error type of handlers.
+pub trait HandlerError {
+    /// The error responses, given those of the arguments.
+    fn responses(of_arguments: Vec<ErrorResponse>) -> Vec<(String, RefOr<Response>)> {
         COMMON.into_iter().chain(of_arguments).map(ErrorResponse::problem).collect()
     }
 }
 
-impl<T> HandlerOutput for Result<T, ApiError> {}
+impl HandlerError for ApiError {}
+
+impl<T, E: HandlerError> HandlerOutput for Result<T, E> {
+    fn errors(of_arguments: Vec<ErrorResponse>) -> Vec<(String, RefOr<Response>)> {
+        E::responses(of_arguments)
+    }
+}
 impl<T> HandlerOutput for Json<T> {}
 impl<H, T> HandlerOutput for (H, Json<T>) {}
 
@@ -214,10 +227,10 @@ fn complete(
 }
 
 /// Completes the operation of a route by the type of its handler.
-pub fn describe<H: Handler<A>, A>(
-    (schemas, mut paths, methods): UtoipaMethodRouter<App>,
+pub fn describe<H: Handler<A>, A, S: Clone + Send + Sync + 'static>(
+    (schemas, mut paths, methods): UtoipaMethodRouter<S>,
     _: &H,
-) -> UtoipaMethodRouter<App> {
+) -> UtoipaMethodRouter<S> {
     paths.paths.values_mut().flat_map(operations).for_each(H::describe);
     (schemas, paths, methods)
 }
@@ -230,8 +243,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::auth::{Authorized, CurrentUser, FullSession};
-    use crate::http::scope::RulesWrite;
+    use crate::auth::{Authorized, CurrentUser, FullSession};
+    use crate::scope::RulesWrite;
 
     #[utoipa::path(get, path = "/open")]
     async fn open(_: HeaderMap) -> Result<(), ApiError> {

@@ -6,7 +6,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use store::FilesInUse;
 
-use crate::http::error::{ApiError, ServiceError};
+use crate::error::{ApiError, ServiceError};
 
 /// The routes, with a check of each response to a change. Without files, which is the case on servers, the check costs nothing.
 pub fn checked<S: Clone + Send + Sync + 'static>(routes: Router<S>, files: &FilesInUse) -> Router<S> {

@@ -1,19 +1,12 @@
-//! The OpenAPI document at `/openapi.json` and Swagger UI at `/docs`.
-//!
-//! The operations come from the handlers ([`describe`](crate::http::describe)). This file has the common parts.
+//! The common parts of an OpenAPI document. The operations come from the handlers ([`describe`](crate::describe)).
 
 use accounts::Scope;
-use axum::response::Redirect;
-use axum::routing::get;
-use axum::{Json, Router};
 use contracts::api::Problem;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
 };
 use utoipa::{Modify, OpenApi};
-
-use crate::http::app::App;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,14 +22,6 @@ struct Base;
 /// The document without operations.
 pub fn base() -> Document {
     Base::openapi()
-}
-
-/// `/openapi.json` and `/docs`, to which `/` redirects.
-pub fn pages(document: Document) -> Router<App> {
-    let document = Json(document);
-    crate::http::swagger_ui::router()
-        .route("/openapi.json", get(|| async { document }))
-        .route("/", get(|| async { Redirect::temporary("/docs/") }))
 }
 
 /// Declares the kinds of credentials, and the scopes.

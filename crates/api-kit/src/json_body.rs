@@ -5,10 +5,10 @@ use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::http::app::App;
-use crate::http::describe::{Argument, Requirements};
-use crate::http::error::{ApiError, RequestError};
-use crate::http::upload::{BODY_ERRORS, IncomingBody};
+use crate::ApiState;
+use crate::describe::{Argument, Requirements};
+use crate::error::{ApiError, RequestError};
+use crate::upload::{BODY_ERRORS, IncomingBody};
 
 /// The body as a `T`.
 pub struct JsonBody<T>(pub T);
@@ -19,10 +19,10 @@ impl<T> Argument for JsonBody<T> {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+impl<T: DeserializeOwned, S: ApiState> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
@@ -30,7 +30,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
             return Err(RequestError::UnsupportedMediaType(reason).into());
         }
         let bytes =
-            IncomingBody::begin(request.into_body(), app.json_limits(), &app.bytes_in_flight)?.collect().await?;
+            IncomingBody::begin(request.into_body(), state.json_limits(), state.bytes_in_flight())?.collect().await?;
         Ok(Self(parse(&bytes)?))
     }
 }
