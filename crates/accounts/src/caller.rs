@@ -17,9 +17,9 @@ pub enum Scope {
     AlertsRead,
     /// Change rules and the settings of streams.
     RulesWrite,
-    /// Enrol and erase faces. Reserved: no route requires it yet.
+    /// Enrol and erase faces.
     FacesWrite,
-    /// Verify and search faces. Reserved: no route requires it yet.
+    /// Verify and search faces.
     FacesRead,
     /// Read every tenant's data and manage users.
     Admin,
@@ -57,8 +57,8 @@ impl Scope {
             Self::DetectionsRead => "Read frames, detections, statistics, streams and rules",
             Self::AlertsRead => "Read alerts, as a stream and as a list",
             Self::RulesWrite => "Change rules and the settings of streams",
-            Self::FacesWrite => "Enrol and erase faces (reserved: no route requires it yet)",
-            Self::FacesRead => "Verify and search faces (reserved: no route requires it yet)",
+            Self::FacesWrite => "Enrol and erase faces",
+            Self::FacesRead => "Verify and search faces",
             Self::Admin => "Read every tenant's data and manage users",
         }
     }

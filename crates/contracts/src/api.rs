@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API, for the services and for the command that calls them.
 
+mod faces;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ use crate::detection::{BoundingBox, Detection, Point};
 use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
+pub use faces::{
+    DeletedSubject, EnrolledFace, FaceMatch, FaceSearch, NewSubject, SubjectChange, SubjectMerge, SubjectView,
+    Verification,
+};
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 
 /// An error (RFC 9457, problem details).

@@ -20,6 +20,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::best::Match;
 use crate::codes::Codes;
 use crate::embedding::Embedding;
@@ -44,6 +46,9 @@ pub struct Answer {
     pub in_memory: bool,
 }
 
+/// Maximum number of searches that run in the store at the same time, for galleries that are too large for memory.
+const MAX_IN_STORE: usize = 2;
+
 /// The galleries of all tenants. Clones share them.
 #[derive(Clone)]
 pub struct Galleries {
@@ -54,6 +59,8 @@ struct Shared {
     store: Arc<dyn VectorStore>,
     budget: Arc<Budget>,
     slots: Mutex<Slots>,
+    /// One permit for each search in the store. Such a search takes long, and the store serves others.
+    in_store: Semaphore,
 }
 
 #[derive(Default)]
@@ -71,7 +78,14 @@ impl Galleries {
     /// Galleries of this store, which take at most `bound` bytes of memory. The least recently used give way to others; one that does
     /// not fit alone is searched by the store.
     pub fn new(store: Arc<dyn VectorStore>, bound: usize) -> Self {
-        Self { shared: Arc::new(Shared { store, budget: Arc::new(Budget::new(bound)), slots: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                budget: Arc::new(Budget::new(bound)),
+                slots: Mutex::default(),
+                in_store: Semaphore::new(MAX_IN_STORE),
+            }),
+        }
     }
 
     /// Memory that is reserved for galleries, in bytes. Never above the bound.
@@ -89,7 +103,7 @@ impl Galleries {
     /// unless the store searched. Cancel-safe: a gallery that is being read is read on.
     ///
     /// # Errors
-    /// If the store is out of reach, a stored vector is damaged, or a query is of another model.
+    /// If the store is out of reach or busy, a stored vector is damaged, or a query is of another model.
     pub async fn search(
         &self,
         key: &GalleryKey,
@@ -113,6 +127,7 @@ impl Galleries {
         } else if let Some(loaded) = self.shared.loaded(key, state.version, first.dimensions()).await? {
             return loaded.search(queries, k, floor).await;
         }
+        let _permit = self.shared.in_store.try_acquire().map_err(|_| GalleryError::Busy)?;
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             let matches = self.shared.store.search(key, query, k, floor).await?;

@@ -81,6 +81,9 @@ pub enum GalleryError {
     /// The store is out of reach. A caller that asks who a face is says `unchecked`, never `unknown`.
     #[error("the store of face vectors is unavailable: {0}")]
     Unavailable(String),
+    /// The gallery is too large for memory, and too many searches of such galleries are running in the store.
+    #[error("too many large galleries are searched at the same time")]
+    Busy,
     /// A stored vector is damaged, or not of the model that its table says.
     #[error("a stored face vector is damaged: {0}")]
     Damaged(String),

@@ -133,3 +133,31 @@ impl CurrentUser {
         Ok(Self { id, caller: Caller { user: Some(id), ..caller } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api_kit::routes;
+
+    use super::*;
+    use crate::http::Routes;
+
+    #[utoipa::path(get, path = "/any")]
+    async fn any(_: CurrentUser) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    #[utoipa::path(get, path = "/full")]
+    async fn full(_: FullSession) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    #[test]
+    fn an_operation_says_whether_it_needs_a_full_session() {
+        let routes: Routes = routes![any, full];
+        let document = serde_json::to_value(routes.into_openapi()).unwrap();
+        let operation = |path: &str| document["paths"][path]["get"].clone();
+        assert_eq!(operation("/any").get("security"), None, "any credential, as for all operations");
+        assert_eq!(["/any", "/full"].map(|path| operation(path)["x-full-session"] == true), [false, true]);
+        assert!(operation("/any")["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
+    }
+}

@@ -48,6 +48,7 @@ impl VectorStore for Watched {
         floor: f32,
     ) -> Result<Vec<Match>, GalleryError> {
         self.searches.fetch_add(1, Ordering::SeqCst);
+        let _open = self.gate.read().await;
         self.inner.search(gallery, query, k, floor).await
     }
 }
@@ -257,6 +258,26 @@ async fn a_gallery_beyond_the_bound_is_searched_by_the_store() {
     let answer = galleries.search(&key("a"), &[face(599, 0).embedding], 2, -1.0).await.unwrap().remove(0);
     assert_eq!((answer.matches[0].subject, answer.in_memory), (subject(599), false));
     assert_eq!(galleries.bytes(), 0, "what it was before it grew is not kept");
+}
+
+#[tokio::test]
+async fn few_searches_run_in_the_store_at_the_same_time() {
+    let (store, galleries) = filled(faces(0..300), 1).await;
+    let closed = store.gate.write().await;
+    let search = || {
+        let galleries = galleries.clone();
+        tokio::spawn(async move { galleries.search(&key("a"), &[face(7, 0).embedding], 1, -1.0).await })
+    };
+    let running = [search(), search()];
+    while store.searches.load(Ordering::SeqCst) < running.len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(search().await.unwrap(), Err(GalleryError::Busy));
+    drop(closed);
+    for search in running {
+        assert_eq!(search.await.unwrap().unwrap()[0].matches[0].subject, subject(7));
+    }
+    assert!(search().await.unwrap().is_ok(), "the permits are returned");
 }
 
 #[tokio::test]

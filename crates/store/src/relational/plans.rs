@@ -162,8 +162,8 @@ mod tests {
                 name: None,
                 metadata: Metadata::new(),
             };
-            assert_eq!(store.add_subject(&key.tenant, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
-            assert_eq!(store.add_subject(&key.tenant, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
+            assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
+            assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
         }
         store.subject_by_external_id(&key.tenant, "1").await.unwrap().unwrap();
         assert_eq!(store.subjects(&key.tenant, None, 9).await.unwrap().len(), 3);

@@ -73,6 +73,8 @@ pub enum SubjectWriteOutcome {
     IdTaken,
     /// The tenant has no subject with the id.
     Unknown,
+    /// The user is disabled or deleted.
+    NoUser,
 }
 
 /// The columns of a subject in every statement that reads one.

@@ -1,6 +1,6 @@
 //! Subjects: adding, finding, listing, changing.
 
-use contracts::{SubjectId, TenantId};
+use contracts::{SubjectId, TenantId, UserId};
 use jiff::Timestamp;
 
 use super::subject_records::{
@@ -12,10 +12,12 @@ use crate::relational::values::{cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 impl Relational {
-    /// Adds a subject.
+    /// Adds a subject for a user, if there is one, unless that user is disabled or deleted: a name must not be stored after the user's
+    /// data were erased.
     pub async fn add_subject(
         &self,
         tenant: &TenantId,
+        user: Option<UserId>,
         new: &NewSubject,
         now: Timestamp,
     ) -> Result<SubjectWriteOutcome, StoreError> {
@@ -24,11 +26,19 @@ impl Relational {
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
         }
+        let mut transaction = self.begin().await?;
+        if let Some(user) = user
+            && !transaction.lock_active_user(user).await?
+        {
+            return Ok(SubjectWriteOutcome::NoUser);
+        }
         let sql = "INSERT INTO face_subjects (tenant, id, external_id, name, metadata, created_at, updated_at) \
                    VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING";
-        if self.execute(sql, values![tenant, *id, external_id, name, metadata, now]).await? == 1 {
+        if transaction.execute(sql, values![tenant, *id, external_id, name, metadata, now]).await? == 1 {
+            transaction.commit().await?;
             return Ok(SubjectWriteOutcome::Stored);
         }
+        drop(transaction);
         let has_id = self.subject(tenant, *id).await?.is_some();
         Ok(if has_id { SubjectWriteOutcome::IdTaken } else { SubjectWriteOutcome::ExternalIdTaken })
     }
@@ -104,6 +114,12 @@ impl Relational {
 }
 
 impl Transaction {
+    /// Locks a user until this transaction ends, so that it is not disabled meanwhile. `false` if it is disabled or deleted.
+    async fn lock_active_user(&mut self, user: UserId) -> Result<bool, StoreError> {
+        let sql = "UPDATE users SET disabled = disabled WHERE id = $1 AND disabled = $2";
+        Ok(self.execute(sql, values![user, false]).await? == 1)
+    }
+
     /// Locks a subject until this transaction ends, and records its change. `false` if the tenant has none with the id.
     pub(super) async fn touch_subject(
         &mut self,

@@ -40,6 +40,7 @@ macro_rules! for_each_guarantee {
             quota::a_deleted_user_is_not_charged,
             quota::a_user_is_deleted_during_its_requests,
             faces::a_subject_reads_back_as_it_was,
+            faces::no_subject_is_added_for_a_disabled_or_deleted_user,
             faces::an_external_id_belongs_to_one_subject_of_a_tenant,
             faces::subjects_are_listed_without_gap_or_repeat,
             faces::what_is_too_large_is_refused,

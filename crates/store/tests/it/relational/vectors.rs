@@ -20,7 +20,7 @@ impl Writer for Faces<'_> {
     async fn put(&self, gallery: &GalleryKey, vectors: Vec<StoredVector>) {
         for vector in &vectors {
             // It may exist already.
-            self.0.add_subject(&gallery.tenant, &subject_with_id(vector.subject), now()).await.unwrap();
+            self.0.add_subject(&gallery.tenant, None, &subject_with_id(vector.subject), now()).await.unwrap();
         }
         let written = self.0.put_vectors(gallery, &vectors, now()).await.unwrap();
         assert_eq!(written, VectorWriteOutcome::Stored);

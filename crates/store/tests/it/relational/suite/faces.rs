@@ -8,14 +8,14 @@ use gallery::suite::{face, key, subject};
 use gallery::{Change, Changes, Galleries, GalleryKey, Position, StoredVector, VectorKind, VectorStore};
 use jiff::SignedDuration;
 use store::relational::{
-    DeletedSubject, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
-    MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, Relational,
-    SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
+    AccessChange, DeletedSubject, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,
+    MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT,
+    Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
 };
 use store::{PageCursor, face_eraser};
 use uuid::Uuid;
 
-use crate::relational::{TwoStores, now};
+use crate::relational::{TwoStores, later, now};
 
 pub fn subject_with_id(id: SubjectId) -> NewSubject {
     NewSubject { id, external_id: None, name: None, metadata: Metadata::new() }
@@ -41,7 +41,7 @@ fn negative(number: u128, owner: u128) -> StoredVector {
 
 async fn add(store: &Relational, owner: &str, numbers: impl IntoIterator<Item = u128>) {
     for number in numbers {
-        let added = store.add_subject(&tenant(owner), &subject_with_id(subject(number)), now()).await.unwrap();
+        let added = store.add_subject(&tenant(owner), None, &subject_with_id(subject(number)), now()).await.unwrap();
         assert_eq!(added, SubjectWriteOutcome::Stored);
     }
 }
@@ -59,7 +59,7 @@ async fn size(store: &Relational, gallery: &GalleryKey) -> (u64, u64, u64) {
 pub async fn a_subject_reads_back_as_it_was(two: &TwoStores) {
     let (store, a, new) = (&two.one, tenant("a"), named(1, "Ann \"A\" Öz"));
     let at = now();
-    assert_eq!(store.add_subject(&a, &new, at).await.unwrap(), SubjectWriteOutcome::Stored);
+    assert_eq!(store.add_subject(&a, None, &new, at).await.unwrap(), SubjectWriteOutcome::Stored);
     let found = two.other.subject(&a, new.id).await.unwrap().unwrap();
     assert_eq!((found.id, &found.external_id, &found.name), (new.id, &new.external_id, &new.name));
     assert_eq!((&found.metadata, found.created_at, found.updated_at), (&new.metadata, at, at));
@@ -76,14 +76,30 @@ pub async fn a_subject_reads_back_as_it_was(two: &TwoStores) {
     assert_eq!(unknown, SubjectWriteOutcome::Unknown);
 }
 
+pub async fn no_subject_is_added_for_a_disabled_or_deleted_user(two: &TwoStores) {
+    let (a, ann) = (tenant("a"), crate::relational::add(&two.one, "ann").await);
+    let added =
+        async |number| two.other.add_subject(&a, Some(ann), &subject_with_id(subject(number)), now()).await.unwrap();
+    assert_eq!(added(1).await, SubjectWriteOutcome::Stored);
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    assert!(two.one.change_access(ann, &disable, now(), later()).await.unwrap());
+    assert_eq!(added(2).await, SubjectWriteOutcome::NoUser);
+    assert!(two.one.delete_user(ann, later()).await.unwrap());
+    assert_eq!(added(3).await, SubjectWriteOutcome::NoUser);
+    assert_eq!(two.one.subjects(&a, None, 9).await.unwrap().len(), 1);
+}
+
 pub async fn an_external_id_belongs_to_one_subject_of_a_tenant(two: &TwoStores) {
     let (store, a, b) = (&two.one, tenant("a"), tenant("b"));
     let new = |number| NewSubject { external_id: Some("hr-1".to_owned()), ..subject_with_id(subject(number)) };
-    assert_eq!(store.add_subject(&a, &new(1), now()).await.unwrap(), SubjectWriteOutcome::Stored);
-    assert_eq!(store.add_subject(&a, &new(2), now()).await.unwrap(), SubjectWriteOutcome::ExternalIdTaken);
-    assert_eq!(store.add_subject(&a, &subject_with_id(subject(1)), now()).await.unwrap(), SubjectWriteOutcome::IdTaken);
+    assert_eq!(store.add_subject(&a, None, &new(1), now()).await.unwrap(), SubjectWriteOutcome::Stored);
+    assert_eq!(store.add_subject(&a, None, &new(2), now()).await.unwrap(), SubjectWriteOutcome::ExternalIdTaken);
+    assert_eq!(
+        store.add_subject(&a, None, &subject_with_id(subject(1)), now()).await.unwrap(),
+        SubjectWriteOutcome::IdTaken
+    );
     // Another tenant's ids are its own matter; many subjects have none.
-    assert_eq!(store.add_subject(&b, &new(1), now()).await.unwrap(), SubjectWriteOutcome::Stored);
+    assert_eq!(store.add_subject(&b, None, &new(1), now()).await.unwrap(), SubjectWriteOutcome::Stored);
     add(store, "a", [3, 4]).await;
     let take = SubjectChange { external_id: Some(Some("hr-1".to_owned())), ..SubjectChange::default() };
     let taken = store.change_subject(&a, subject(3), &take, now()).await.unwrap();
@@ -93,7 +109,7 @@ pub async fn an_external_id_belongs_to_one_subject_of_a_tenant(two: &TwoStores) 
     let claims = (10..30).map(|number| {
         let (store, a) = ([&two.one, &two.other][number as usize % 2].clone(), a.clone());
         let new = NewSubject { external_id: Some("hr-2".to_owned()), ..subject_with_id(subject(number)) };
-        tokio::spawn(async move { store.add_subject(&a, &new, now()).await.unwrap() })
+        tokio::spawn(async move { store.add_subject(&a, None, &new, now()).await.unwrap() })
     });
     let outcomes = futures::future::join_all(claims).await;
     let stored = outcomes.iter().filter(|outcome| *outcome.as_ref().unwrap() == SubjectWriteOutcome::Stored);
@@ -105,7 +121,7 @@ pub async fn subjects_are_listed_without_gap_or_repeat(two: &TwoStores) {
     for number in 0..25 {
         // Some have the same time.
         let created = at + SignedDuration::from_secs(number as i64 / 4);
-        store.add_subject(&a, &subject_with_id(subject(number)), created).await.unwrap();
+        store.add_subject(&a, None, &subject_with_id(subject(number)), created).await.unwrap();
     }
     add(store, "b", [1]).await;
     let (mut cursor, mut listed) = (None, Vec::new());
@@ -128,7 +144,7 @@ pub async fn what_is_too_large_is_refused(two: &TwoStores) {
         (NewSubject { name: long(MAX_SUBJECT_NAME_BYTES), ..subject_with_id(id) }, "name"),
         (NewSubject { metadata, ..subject_with_id(id) }, "metadata"),
     ] {
-        let added = store.add_subject(&a, &new, now()).await.unwrap();
+        let added = store.add_subject(&a, None, &new, now()).await.unwrap();
         assert!(matches!(added, SubjectWriteOutcome::TooLong(field, _) if field == refused), "{added:?}");
         assert!(store.subject(&a, id).await.unwrap().is_none());
     }
@@ -253,7 +269,7 @@ pub async fn no_vector_outlives_its_subject(two: &TwoStores) {
 pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
     let (store, a, key, other) = (&two.one, tenant("a"), key("a"), other_model("a"));
     for (number, name) in [(1, "Ann"), (2, "Ann again")] {
-        store.add_subject(&a, &named(number, name), now()).await.unwrap();
+        store.add_subject(&a, None, &named(number, name), now()).await.unwrap();
     }
     put(store, &key, &[face(1, 1), face(2, 2), negative(3, 2)]).await;
     put(store, &other, &[face(4, 2)]).await;
@@ -284,7 +300,7 @@ pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
 /// Every call of a tenant with the ids of another.
 pub async fn another_tenants_faces_are_out_of_reach(two: &TwoStores) {
     let (store, a, b) = (&two.one, tenant("a"), tenant("b"));
-    store.add_subject(&a, &named(1, "Ann"), now()).await.unwrap();
+    store.add_subject(&a, None, &named(1, "Ann"), now()).await.unwrap();
     add(store, "b", [7]).await;
     put(store, &key("a"), &[face(1, 1)]).await;
     put(store, &key("b"), &[face(9, 7)]).await;

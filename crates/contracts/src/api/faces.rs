@@ -1,0 +1,152 @@
+//! Bodies of the routes under `/v1/faces`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::detection::BoundingBox;
+use crate::ids::{SubjectId, VectorId};
+
+/// A subject to create. All fields are optional.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSubject {
+    /// The id that your own system has for the person, of no other subject. At most 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// The name. At most 512 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Further data: a JSON object of at most 4 KiB.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+}
+
+/// A change of a subject. A missing field stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectChange {
+    /// The new external id; `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub external_id: Option<Option<String>>,
+    /// The new name; `null` removes it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Option<String>>,
+    /// The new metadata, which replace the old; `null` removes them.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// A field that is given, also as `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A person whose face is enrolled or will be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectView {
+    /// Id of the subject.
+    pub id: SubjectId,
+    /// The id that your own system has for the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Further data.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// Time of creation.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Time of the last change, or when a face was last enrolled.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// A subject whose enrolled faces move to another one. It is deleted then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectMerge {
+    /// The subject that is merged and deleted.
+    pub from: SubjectId,
+}
+
+/// What was deleted with a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletedSubject {
+    /// Embeddings of its enrolled faces.
+    pub enrolled: u64,
+    /// Embeddings of faces that were rejected as this subject.
+    pub negatives: u64,
+    /// The models of these embeddings.
+    pub models: Vec<String>,
+}
+
+/// A face that is enrolled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EnrolledFace {
+    /// Id of the enrolled face. The same image of the same subject has the same id.
+    pub id: VectorId,
+    /// The model that made the embedding.
+    pub model: String,
+    /// The face in the upright image, in pixels.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<BoundingBox>,
+    /// The detector's confidence, 0 to 1.
+    pub confidence: f64,
+}
+
+/// Whether a face is that of a subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Verification {
+    /// Whether it is the same person, at this rate of false matches.
+    pub same: bool,
+    /// Cosine to the nearest enrolled face, -1 to 1; missing if none is enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f32>,
+    /// The similarity that is needed.
+    pub threshold: f32,
+    /// The share of comparisons in which strangers are taken for the same person.
+    pub false_match_rate: f64,
+    /// The model that compares.
+    pub model: String,
+}
+
+/// The subjects that a face may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FaceSearch {
+    /// Subjects with a similarity of at least `threshold`, the most similar first.
+    pub matches: Vec<FaceMatch>,
+    /// The similarity that is needed.
+    pub threshold: f32,
+    /// The share of comparisons in which strangers are taken for the same person.
+    pub false_match_rate: f64,
+    /// Upper bound of the matches that the face of a stranger has on average: the rate times the faces that were compared.
+    pub expected_false_matches: f64,
+    /// Subjects that were compared.
+    pub subjects: u64,
+    /// The model that compares.
+    pub model: String,
+}
+
+/// A subject that a face may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FaceMatch {
+    /// Id of the subject.
+    pub subject: SubjectId,
+    /// Its external id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Cosine to its nearest enrolled face, -1 to 1.
+    pub similarity: f32,
+}

@@ -1,0 +1,48 @@
+//! Settings of the service.
+
+use clap::Args;
+use contracts::FrameArgs;
+use settings::{bytes, count};
+use vision::pipeline::PipelineSettings;
+use vision::{InferenceArgs, ModelArgs};
+
+/// The service's settings.
+#[derive(Debug, Clone, Args)]
+#[group(id = "faces")]
+pub struct Config {
+    /// Memory of the galleries that are searched, in bytes, for all tenants; a larger gallery is searched in the database
+    #[arg(long, env = "SIGHTLINE_FACES_GALLERY_BYTES", default_value = "256MiB", value_name = "BYTES",
+        value_parser = bytes::<usize>(1 << 20..=1 << 40))]
+    pub faces_gallery_bytes: usize,
+
+    /// Maximum number of requests with an image at the same time; further ones are refused
+    #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
+        value_parser = count::<usize>(1..=10_000))]
+    pub faces_requests: usize,
+}
+
+/// Settings that a process has once, whichever services it runs.
+#[derive(Debug, Clone)]
+pub struct SharedArgs {
+    /// Accepted images.
+    pub frames: FrameArgs,
+    /// Models and execution provider.
+    pub models: ModelArgs,
+    /// Threads that decode images and run models.
+    pub inference: InferenceArgs,
+}
+
+impl SharedArgs {
+    /// One session, because most of the time nobody waits for a second one.
+    pub(crate) fn pipeline(&self) -> PipelineSettings {
+        let mut inference = self.inference.settings(self.models.execution_provider);
+        inference.threads = 1;
+        PipelineSettings {
+            inference,
+            decode_threads: self.inference.decode_threads(),
+            max_pixels: self.frames.max_frame_pixels,
+            // One image of the largest size at a time.
+            pixel_budget: self.frames.max_frame_pixels,
+        }
+    }
+}

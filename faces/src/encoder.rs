@@ -1,0 +1,124 @@
+//! Images in, their faces with embeddings out.
+//!
+//! The models are opened by the first image: a process whose callers do not compare faces has no session for them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contracts::{Detection, DetectorName};
+use gallery::{Calibration, Embedding};
+use tokio::sync::OnceCell;
+use vision::inference::DetectorSpec;
+use vision::pipeline::{Failure, Pipeline};
+use vision::registry::OpenError;
+
+use crate::config::SharedArgs;
+
+/// The detector whose faces are compared.
+const DETECTOR: &str = "face";
+
+/// A face that was found in an image.
+pub struct Face {
+    /// Box, confidence and landmarks, in pixels of the upright image.
+    pub detection: Detection,
+    /// `None` if it is too small for one.
+    pub embedding: Option<Embedding>,
+}
+
+/// Why an image has no faces that can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// There is no model for embeddings.
+    #[error("faces cannot be compared: {0}")]
+    NoModel(#[from] OpenError),
+    /// The bytes are no image that can be decoded.
+    #[error("{}", .0.message)]
+    Image(Failure),
+    /// The models have no result now.
+    #[error("the models returned no result; try again")]
+    NoResult(String),
+    /// The models cannot be opened, or their threads have ended.
+    #[error("the models cannot be used")]
+    Internal(anyhow::Error),
+}
+
+/// Opens the models once, and runs them.
+pub struct Encoder {
+    shared: SharedArgs,
+    opened: OnceCell<Opened>,
+}
+
+struct Opened {
+    pipeline: Pipeline,
+    model: FaceModel,
+}
+
+/// The model that makes the embeddings.
+#[derive(Debug, Clone)]
+pub struct FaceModel {
+    /// Its name in `models.yaml`.
+    pub name: String,
+    /// What was measured of it.
+    pub calibration: &'static Calibration,
+}
+
+impl Encoder {
+    /// Opens nothing yet.
+    pub fn new(shared: &SharedArgs) -> Self {
+        Self { shared: shared.clone(), opened: OnceCell::new() }
+    }
+
+    /// The model, without opening it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn model(&self) -> Result<FaceModel, EncodeError> {
+        Ok(self.opened().await?.model.clone())
+    }
+
+    /// All faces of an image, the most confident first.
+    ///
+    /// # Errors
+    /// If there is no model, or the image cannot be decoded.
+    pub async fn faces(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
+        let Opened { pipeline, model } = self.opened().await?;
+        let pixels = pipeline.reserve(&encoded).await.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
+        let decoded = pipeline.decode(pixels, encoded).await;
+        let decoded = decoded.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
+        let outcome = pipeline.detect(&decoded.image, &[0]).await.map_err(EncodeError::Internal)?.pop();
+        let none = || Err(vision::model::DetectError::Inference("no detector is running".to_owned()));
+        let mut found = outcome.unwrap_or_else(none).map_err(|error| EncodeError::NoResult(error.to_string()))?;
+        let embedding = |numbers: Vec<f32>| {
+            let embedding = Embedding::new(&numbers, model.calibration.dimensions);
+            embedding.map_err(|error| EncodeError::NoResult(error.to_string()))
+        };
+        let detections = found.detections.into_iter().enumerate();
+        let faces = detections.map(|(index, detection)| {
+            let embedding = found.embeddings.remove(&index).map(embedding).transpose()?;
+            Ok(Face { detection, embedding })
+        });
+        faces.collect()
+    }
+
+    async fn opened(&self) -> Result<&Opened, EncodeError> {
+        self.opened.get_or_try_init(|| open(&self.shared)).await
+    }
+}
+
+async fn open(shared: &SharedArgs) -> Result<Opened, EncodeError> {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    let detector: DetectorName = DETECTOR.parse().expect("a name");
+    let registry = Arc::new(shared.models.registry()?);
+    let options = shared.models.runtime(&shared.inference);
+    registry.chosen(&detector, &options.models_dir)?;
+    let model = registry.embedding_model(&detector, &options.models_dir)?.clone();
+    let calibration = Calibration::of(&model.name).ok_or_else(|| {
+        EncodeError::Internal(anyhow::anyhow!("the false matches of the model {} were not measured", model.name))
+    })?;
+    let (name, description) = (model.name.clone(), format!("{} for faces that are compared", model.name));
+    let own = detector.clone();
+    let open = Arc::new(move || Ok(registry.open_with_embeddings(&own, &model, &options)?));
+    let spec = DetectorSpec { name: detector, description, open };
+    let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(EncodeError::Internal)?;
+    Ok(Opened { pipeline, model: FaceModel { name, calibration } })
+}

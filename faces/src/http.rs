@@ -1,0 +1,129 @@
+//! The routes under `/v1/faces`.
+
+mod compare;
+mod enrol;
+mod error;
+mod image_body;
+mod subjects;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts::Accounts;
+use api_kit::ApiState;
+use api_kit::error::ApiError;
+use api_kit::middleware::with_timeout;
+use api_kit::upload::{BodyLimits, BytesInFlight};
+use bytes::Bytes;
+use contracts::TenantId;
+use gallery::{Embedding, Galleries, GalleryKey};
+use store::Relational;
+use tokio::sync::Semaphore;
+
+use crate::encoder::{Encoder, Face, FaceModel};
+use crate::{Config, Deps, SharedArgs};
+use error::FaceError;
+
+/// Largest JSON body, in bytes: metadata with the escapes of JSON.
+const JSON_BYTES: usize = 64 << 10;
+/// Maximum pause between two chunks of a body.
+const BODY_IDLE: Duration = Duration::from_secs(10);
+/// Maximum time for a body.
+const BODY_TOTAL: Duration = Duration::from_secs(30);
+/// Time limit for the response of a route without an image.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same of a route with an image, which may open the models.
+const IMAGE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Routes of this service with their part of the OpenAPI document.
+pub type Routes = api_kit::describe::Routes<App>;
+
+/// State of the handlers. Clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// The fields of [`App`].
+pub struct Inner {
+    /// Authenticates callers.
+    accounts: Arc<dyn Accounts>,
+    /// Subjects and vectors.
+    database: Relational,
+    /// Finds faces and makes their embeddings.
+    encoder: Encoder,
+    /// The galleries that are searched.
+    galleries: Galleries,
+    /// One permit for each image that is decoded or compared.
+    images: Semaphore,
+    /// The bytes of request bodies in memory.
+    bytes_in_flight: Arc<BytesInFlight>,
+    /// Bytes of the largest image.
+    max_bytes: usize,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl ApiState for App {
+    fn accounts(&self) -> &dyn Accounts {
+        &*self.accounts
+    }
+
+    fn bytes_in_flight(&self) -> &Arc<BytesInFlight> {
+        &self.bytes_in_flight
+    }
+
+    fn json_limits(&self) -> BodyLimits {
+        BodyLimits { bytes: JSON_BYTES, idle: BODY_IDLE, total: BODY_TOTAL }
+    }
+}
+
+impl App {
+    /// The state at the start.
+    pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps, galleries: Galleries) -> Self {
+        let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
+        Self(Arc::new(Inner {
+            accounts: deps.accounts.clone(),
+            database: deps.database.clone(),
+            encoder: Encoder::new(shared),
+            galleries,
+            images: Semaphore::new(config.faces_requests),
+            bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
+            max_bytes: shared.frames.max_frame_bytes,
+        }))
+    }
+
+    /// Limits of a body that is an image.
+    fn image_limits(&self) -> BodyLimits {
+        BodyLimits { bytes: self.max_bytes, ..self.json_limits() }
+    }
+
+    /// The gallery of a tenant for a model.
+    fn key(tenant: &TenantId, model: &FaceModel) -> GalleryKey {
+        GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
+    }
+
+    /// The one face of an image, with its embedding.
+    ///
+    /// # Errors
+    /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
+    async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
+        let _permit = self.images.try_acquire().map_err(|_| FaceError::Busy)?;
+        let mut faces = self.encoder.faces(encoded).await?;
+        let count = faces.len();
+        let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
+        let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
+        Ok((face, embedding))
+    }
+}
+
+/// All routes.
+pub fn routes() -> Routes {
+    let with_image = enrol::routes().merge(compare::routes());
+    with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
+}

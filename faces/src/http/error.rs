@@ -1,0 +1,108 @@
+//! Why a request about faces is refused: status, code and text of each refusal.
+
+use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
+use contracts::{FailureCode, SubjectId};
+use gallery::{CalibrationError, GalleryError};
+use http::StatusCode;
+use store::relational::MAX_VECTORS_OF_SUBJECT;
+
+use crate::encoder::EncodeError;
+
+/// Why a request about faces is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum FaceError {
+    /// No subject of the caller has the id.
+    #[error("there is no subject {0}")]
+    NoSubject(SubjectId),
+    /// Another subject has the external id.
+    #[error("another subject has this external_id; choose another one, or change that subject")]
+    ExternalIdTaken,
+    /// A subject cannot be merged with itself.
+    #[error("from: a subject cannot be merged with itself")]
+    MergedWithItself,
+    /// The subject would have too many faces.
+    #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
+    TooManyFaces,
+    /// The image has no face, or several.
+    #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
+    FaceCount(usize),
+    /// The face has no embedding.
+    #[error("the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front")]
+    NotComparable,
+    /// The bytes are no image that can be decoded.
+    #[error("{message}")]
+    Image {
+        /// The cause.
+        code: FailureCode,
+        /// The cause in words.
+        message: String,
+    },
+    /// There is no model for embeddings.
+    #[error("this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d")]
+    NoModel,
+    /// Too many images at the same time.
+    #[error("too many images are compared at the same time; try again soon")]
+    Busy,
+    /// The models have no result now.
+    #[error("the models returned no result; try again soon")]
+    NoResult,
+}
+
+fn faces(count: usize) -> String {
+    if count == 0 { "no face".to_owned() } else { format!("{count} faces") }
+}
+
+impl HttpError for FaceError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoSubject(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
+            Self::MergedWithItself => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Self::TooManyFaces => (StatusCode::CONFLICT, "conflict"),
+            Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
+            Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
+            Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),
+            Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
+            Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::NoResult => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::Busy | Self::NoResult).then_some(1)
+    }
+}
+
+impl From<EncodeError> for ApiError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::NoModel(cause) => {
+                // The text names folders of the server, so the client does not get it.
+                tracing::warn!(error = cause.to_string(), "faces cannot be compared");
+                FaceError::NoModel.into()
+            }
+            EncodeError::Image(failure) => FaceError::Image { code: failure.code, message: failure.message }.into(),
+            EncodeError::NoResult(cause) => {
+                tracing::warn!(error = cause, "faces cannot be compared");
+                FaceError::NoResult.into()
+            }
+            EncodeError::Internal(cause) => ServiceError::Internal(cause).into(),
+        }
+    }
+}
+
+/// The error of a search or a comparison.
+pub fn gallery_failure(error: GalleryError) -> ApiError {
+    match error {
+        GalleryError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
+        GalleryError::Busy => FaceError::Busy.into(),
+        GalleryError::Damaged(_) | GalleryError::WrongQuery(_) => ServiceError::Internal(error.into()).into(),
+    }
+}
+
+/// The error of a rate that a model cannot promise.
+pub fn rate_failure(error: &CalibrationError) -> ApiError {
+    RequestError::Invalid(format!("false_match_rate: {error}")).into()
+}

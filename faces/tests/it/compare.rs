@@ -1,0 +1,62 @@
+//! Photographs of known people. Need `SIGHTLINE_SAMPLES_DIR` and models in `SIGHTLINE_MODELS_DIR`.
+
+use reqwest::{Method, StatusCode};
+
+use crate::test_service::TestService;
+
+#[tokio::test]
+async fn a_person_is_verified_and_found_on_another_photograph() {
+    let Some((service, faces)) = TestService::with_models("a_person_is_verified").await else { return };
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let (obama, biden) = (service.subject("a", "Obama").await, service.subject("a", "Biden").await);
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    service.enrol("a", &biden, &faces.join("biden_a.jpg")).await;
+    for (photograph, subject, same) in
+        [("obama_b.jpg", &obama, true), ("obama_b.jpg", &biden, false), ("biden_b.jpg", &biden, true)]
+    {
+        let path = format!("/v1/faces/verify?subject={subject}&false_match_rate=0.0001");
+        let (status, verdict) = service.send("a", Method::POST, &path, image(photograph)).await;
+        assert_eq!(status, StatusCode::OK, "{verdict}");
+        assert_eq!(verdict["same"], same, "{photograph}: {verdict}");
+    }
+    let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image("obama_c.jpg")).await;
+    let matches = found["matches"].as_array().unwrap();
+    assert_eq!((matches.len(), &found["subjects"]), (1, &2.into()), "{found}");
+    assert_eq!((&matches[0]["subject"], &matches[0]["name"]), (&obama.as_str().into(), &"Obama".into()));
+
+    let (_, others) = service.send("b", Method::POST, "/v1/faces/search", image("obama_c.jpg")).await;
+    assert_eq!((&others["matches"], &others["subjects"]), (&serde_json::json!([]), &0.into()));
+}
+
+#[tokio::test]
+async fn a_deleted_person_is_not_found_any_more() {
+    let Some((service, faces)) = TestService::with_models("a_deleted_person").await else { return };
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let obama = service.subject("a", "Obama").await;
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    let found = async || service.send("a", Method::POST, "/v1/faces/search", image("obama_b.jpg")).await.1;
+    assert_eq!(found().await["matches"].as_array().unwrap().len(), 1);
+    let (_, receipt) = service.send("a", Method::DELETE, &format!("/v1/faces/subjects/{obama}"), Vec::new()).await;
+    assert_eq!(receipt["enrolled"], 1);
+    assert_eq!(found().await["matches"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn images_without_exactly_one_face_are_refused_by_name() {
+    let Some((service, faces)) = TestService::with_models("images_without_one_face").await else { return };
+    let subject = service.subject("a", "Ann").await;
+    let path = format!("/v1/faces/subjects/{subject}/images");
+    let photograph = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let cases = [
+        (photograph("solvay_1927_29faces.jpg"), (422, "several_faces")),
+        (photograph("../vehicles/highway_1.jpg"), (422, "no_face")),
+        (photograph("obama_a.jpg")[..2_000].to_vec(), (422, "undecodable")),
+        (Vec::new(), (415, "unsupported_media_type")),
+    ];
+    for (body, (status, code)) in cases {
+        assert_eq!(service.refused("a", Method::POST, &path, body).await, (status, code.to_owned()));
+    }
+    let path = format!("/v1/faces/verify?subject={subject}&false_match_rate=1e-9");
+    let refused = service.refused("a", Method::POST, &path, photograph("obama_a.jpg")).await;
+    assert_eq!(refused, (422, "invalid".to_owned()), "no model promises that");
+}

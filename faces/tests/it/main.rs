@@ -1,0 +1,7 @@
+//! The service on SQLite, over HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
+
+mod compare;
+mod subjects;
+mod test_service;

@@ -1,0 +1,137 @@
+//! The service with its dependencies, on a free port.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use accounts::{AccessError, Accounts, Caller, Scope};
+use async_trait::async_trait;
+use clap::Parser;
+use contracts::FrameId;
+use faces::{Config, Deps, Faces, SharedArgs};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use store::Relational;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    frames: contracts::FrameArgs,
+    #[command(flatten)]
+    models: vision::ModelArgs,
+    #[command(flatten)]
+    inference: vision::InferenceArgs,
+}
+
+/// Tokens of the form `tenant` or `tenant:scope`; without a scope, both for faces.
+struct Tenants;
+
+#[async_trait]
+impl Accounts for Tenants {
+    async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
+        let (tenant, scope) = token.split_once(':').map_or((token, None), |(tenant, scope)| (tenant, Some(scope)));
+        let tenant = tenant.parse().map_err(|_| AccessError::InvalidCredential)?;
+        let both = vec![Scope::FacesRead, Scope::FacesWrite];
+        let scopes = scope.map_or(both, |scope| Scope::parse_list(scope).unwrap());
+        Ok(Caller::new(tenant, scopes))
+    }
+
+    async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), AccessError> {
+        Ok(())
+    }
+}
+
+/// The running service. It stops when this is dropped.
+pub struct TestService {
+    url: String,
+    client: reqwest::Client,
+    running: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Drop for TestService {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl TestService {
+    pub async fn start(models: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+        database.migrate().await.unwrap();
+        let empty = folder.path().join("models");
+        let models = models.unwrap_or(&empty).to_str().unwrap();
+        let settings = Settings::parse_from(["test", "--models-dir", models]);
+        let shared = SharedArgs { frames: settings.frames, models: settings.models, inference: settings.inference };
+        let deps = Deps { accounts: Arc::new(Tenants), database };
+        let router = Faces::new(&settings.config, &shared, &deps).router();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let running = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, client: reqwest::Client::new(), running, _folder: folder }
+    }
+
+    /// The service with the models of `SIGHTLINE_MODELS_DIR`, and the folder of photographs of known people; prints what is missing.
+    pub async fn with_models(test: &str) -> Option<(Self, PathBuf)> {
+        let folder = |variable: &str| {
+            let value = std::env::var_os(variable);
+            if value.is_none() {
+                println!("skipped: {test}: {variable} is not set");
+            }
+            value.map(PathBuf::from)
+        };
+        let (samples, models) = (folder("SIGHTLINE_SAMPLES_DIR")?, folder("SIGHTLINE_MODELS_DIR")?);
+        let has = |file: &str| models.join(file).exists();
+        let embeds = has("mobilefacenet_128d_batch.onnx") || has("face_reid_0095.onnx");
+        if !embeds || !(has("yunet_n_dynamic.onnx") || has("centerface.onnx")) {
+            println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no model for faces and their embeddings");
+            return None;
+        }
+        Some((Self::start(Some(&models)).await, samples.join("faces")))
+    }
+
+    /// The status and the body of a request with a body.
+    pub async fn send(&self, token: &str, method: Method, path: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(token).body(body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub async fn json(&self, token: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        self.send(token, method, path, body.to_string().into_bytes()).await
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> (StatusCode, Value) {
+        self.send(token, Method::GET, path, Vec::new()).await
+    }
+
+    /// The status of a request, and the code of its problem.
+    pub async fn refused(&self, token: &str, method: Method, path: &str, body: Vec<u8>) -> (u16, String) {
+        let (status, problem) = self.send(token, method, path, body).await;
+        (status.as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The id of a new subject.
+    pub async fn subject(&self, token: &str, name: &str) -> String {
+        let (status, subject) =
+            self.json(token, Method::POST, "/v1/faces/subjects", serde_json::json!({"name": name})).await;
+        assert_eq!(status, StatusCode::CREATED, "{subject}");
+        subject["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Enrols an image.
+    pub async fn enrol(&self, token: &str, subject: &str, image: &Path) {
+        let path = format!("/v1/faces/subjects/{subject}/images");
+        let (status, enrolled) = self.send(token, Method::POST, &path, std::fs::read(image).unwrap()).await;
+        assert_eq!(status, StatusCode::CREATED, "{}: {enrolled}", image.display());
+    }
+}
