@@ -15,7 +15,12 @@ pub struct Config {
         value_parser = bytes::<usize>(1 << 20..=1 << 40))]
     pub faces_gallery_bytes: usize,
 
-    /// Maximum number of requests with an image at the same time; further ones are refused
+    /// Memory of request bodies, in bytes; further ones are refused
+    #[arg(long, env = "SIGHTLINE_FACES_BYTES_IN_FLIGHT", default_value = "64MiB", value_name = "BYTES",
+        value_parser = bytes::<usize>(1 << 20..=1 << 40))]
+    pub faces_bytes_in_flight: usize,
+
+    /// Maximum number of images that are compared at the same time; further ones are refused
     #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
         value_parser = count::<usize>(1..=10_000))]
     pub faces_requests: usize,

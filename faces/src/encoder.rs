@@ -87,10 +87,13 @@ impl Encoder {
         let decoded = decoded.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
         let outcome = pipeline.detect(&decoded.image, &[0]).await.map_err(EncodeError::Internal)?.pop();
         let none = || Err(vision::model::DetectError::Inference("no detector is running".to_owned()));
-        let mut found = outcome.unwrap_or_else(none).map_err(|error| EncodeError::NoResult(error.to_string()))?;
+        let mut found = outcome.unwrap_or_else(none).map_err(|error| match error.failure_code() {
+            Some(code) => EncodeError::Image(Failure { code, message: error.to_string() }),
+            None => EncodeError::NoResult(error.to_string()),
+        })?;
         let embedding = |numbers: Vec<f32>| {
             let embedding = Embedding::new(&numbers, model.calibration.dimensions);
-            embedding.map_err(|error| EncodeError::NoResult(error.to_string()))
+            embedding.map_err(|error| EncodeError::Internal(anyhow::anyhow!("{}: {error}", model.name)))
         };
         let detections = found.detections.into_iter().enumerate();
         let faces = detections.map(|(index, detection)| {

@@ -13,16 +13,21 @@ use std::time::Duration;
 use accounts::Accounts;
 use api_kit::ApiState;
 use api_kit::error::ApiError;
-use api_kit::middleware::with_timeout;
+use api_kit::middleware::{with_middleware, with_timeout};
+use api_kit::openapi;
 use api_kit::upload::{BodyLimits, BytesInFlight};
+use axum::routing::get;
+use axum::{Json, Router};
 use bytes::Bytes;
 use contracts::TenantId;
 use gallery::{Embedding, Galleries, GalleryKey};
+use platform::Health;
 use store::Relational;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::{Encoder, Face, FaceModel};
-use crate::{Config, Deps, SharedArgs};
+use crate::{Config, Deps, Faces, SharedArgs};
 use error::FaceError;
 
 /// Largest JSON body, in bytes: metadata with the escapes of JSON.
@@ -126,4 +131,13 @@ impl App {
 pub fn routes() -> Routes {
     let with_image = enrol::routes().merge(compare::routes());
     with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
+}
+
+/// The router of a process that has only this service.
+pub fn router(faces: &Faces, health: &Health) -> Router {
+    let document = OpenApiRouter::with_openapi(openapi::base());
+    let (routes, document) = document.merge(faces.routes()).split_for_parts();
+    let document = Json(document);
+    let routes = routes.merge(health.router()).route("/openapi.json", get(|| async { document }));
+    with_middleware(routes)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use accounts::{Accounts, AccountsService};
+use api_kit::describe::Routes;
 use bus::Bus;
 use platform::Health;
 use platform::traces::Traces;
@@ -25,6 +26,8 @@ pub struct Deps {
     pub files_in_use: FilesInUse,
     /// Health checks of the other services in this process; `/readyz` includes them.
     pub other_services: Health,
+    /// Routes of other services in this process, which the public port serves too.
+    pub other_routes: Routes<()>,
     /// Starts the spans of the service.
     pub traces: Traces,
 }

@@ -27,10 +27,11 @@ pub type Routes = api_kit::describe::Routes<App>;
 /// Time limit for the response of a short route.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The router of all routes for clients.
-pub fn router(app: App, health: &Health) -> Router {
+/// The router of all routes for clients, those of other services in this process included.
+pub fn router(app: App, health: &Health, other_services: api_kit::describe::Routes<()>) -> Router {
     let older_clients = app.config.compat;
-    let (routes, document) = routes(older_clients).merge(health::routes(health)).split_for_parts();
+    let (routes, document) =
+        routes(older_clients).merge(health::routes(health)).merge(other_services.with_state(())).split_for_parts();
     let routes = api_kit::checked(routes, &app.files_in_use);
     with_middleware(routes.merge(pages::router(document))).with_state(app)
 }

@@ -77,7 +77,8 @@ pub async fn run(
     let backlog = Box::pin(app.backlog.clone().watch(deps.bus.clone(), groups, limits, stop.clone()));
     let replies = replies::follow(deps.bus.clone(), app.replies.clone(), stop.clone());
     app.stream_settings.start(&stop).await;
-    let serving = serve(listener, http::router(app.clone(), &health), Limits::default(), stop.clone());
+    let serving =
+        serve(listener, http::router(app.clone(), &health, deps.other_routes), Limits::default(), stop.clone());
     let streams = async {
         tokio::join!(app.stream_settings.keep_fresh(&stop), app.sent_frames.write_until(&stop));
         Ok(())

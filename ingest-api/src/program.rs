@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ::settings::{Check, SettingErrors};
 use accounts::{AccountsService, AdminTokenArgs, Clock, RedisArgs, SharedState, TokenArgs};
+use api_kit::describe::Routes;
 use bus::{KafkaArgs, KafkaBus};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -150,7 +151,7 @@ async fn connect(
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let (documents, blobs): (Arc<dyn Documents>, Arc<dyn Blobs>) =
         (Arc::new(documents), Arc::new(ObjectBlobs::open(blob_url)?));
-    let erasers = tenant_erasers(&documents, &blobs);
+    let erasers = tenant_erasers(&documents, &blobs, &database);
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
     let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
@@ -162,6 +163,7 @@ async fn connect(
         accounts_service,
         files_in_use: FilesInUse::default(),
         other_services: Health::default(),
+        other_routes: Routes::default(),
         traces: Traces::off(),
     })
 }

@@ -16,6 +16,7 @@
 
 pub mod account_error;
 pub mod auth;
+pub mod callers;
 pub mod describe;
 mod drain;
 pub mod error;

@@ -39,6 +39,20 @@ impl RequiredScope for RulesWrite {
     const SCOPE: Scope = Scope::RulesWrite;
 }
 
+/// `faces:write`
+pub struct FacesWrite;
+
+impl RequiredScope for FacesWrite {
+    const SCOPE: Scope = Scope::FacesWrite;
+}
+
+/// `faces:read`
+pub struct FacesRead;
+
+impl RequiredScope for FacesRead {
+    const SCOPE: Scope = Scope::FacesRead;
+}
+
 /// `admin`
 pub struct Admin;
 

@@ -10,6 +10,7 @@ pub fn run_as_called() -> Option<ExitCode> {
     match Path::new(&called).file_name()?.to_str()? {
         "alert-stream" => Some(alert_stream::program::main()),
         "detector-worker" => Some(detector_worker::program::main()),
+        "faces" => Some(faces::program::main()),
         "indexer" => Some(indexer::program::main()),
         "ingest-api" => Some(ingest_api::program::main()),
         _ => None,

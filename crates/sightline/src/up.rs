@@ -1,4 +1,4 @@
-//! `sightline up`: the four services in one process, on embedded parts or on the servers that are set. Cameras run beside it, in
+//! `sightline up`: the services in one process, on embedded parts or on the servers that are set. Cameras run beside it, in
 //! processes of their own.
 //!
 //! It calls the same `run` functions as the programs of the services. The embedded parts are in one locked folder. The address
@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
 use anyhow::Context;
+use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use contracts::FrameArgs;
+use faces::Faces;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
@@ -92,6 +94,9 @@ pub struct Up {
 
     #[command(flatten, next_help_heading = "alert-stream")]
     alerts: alert_stream::Config,
+
+    #[command(flatten, next_help_heading = "faces")]
+    faces: faces::Config,
 }
 
 impl Check for Up {
@@ -162,12 +167,24 @@ impl Up {
         let worker_shared =
             detector_worker::SharedArgs { topics: shared.topics.clone(), frames: shared.frames.clone() };
         let built_ins = shared.rules.clone();
-        // `/readyz` of the public port answers for all services.
-        let ingest = ingest_api::Deps { other_services: health.clone(), ..dependencies.ingest() };
+        let faces = faces::SharedArgs {
+            frames: shared.frames.clone(),
+            models: self.worker.models.clone(),
+            inference: self.worker.inference.clone(),
+        };
+        let faces = Faces::new(&self.faces, &faces, &dependencies.faces());
+        // `/readyz` of the public port answers for all services, and the port has their routes.
+        let ingest =
+            ingest_api::Deps { other_services: health.clone(), other_routes: faces.routes(), ..dependencies.ingest() };
         parts.spawn(ingest_api::run(self.ingest, shared, ingest, public, services.clone()));
         parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), services.clone()));
         parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), services.clone()));
         parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, services.clone()));
+        let faces_stop = services.clone();
+        parts.spawn(async move {
+            faces.sweep(faces_stop).await;
+            Ok(())
+        });
         let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), services.clone());
         parts.spawn(async move {
             accounts_service.run(accounts_stop).await;
@@ -211,6 +228,7 @@ impl Dependencies {
             accounts_service: self.accounts_service.clone(),
             files_in_use: self.files_in_use.clone(),
             other_services: Health::default(),
+            other_routes: Routes::default(),
             traces: self.traces.ingest.clone(),
         }
     }
@@ -223,6 +241,11 @@ impl Dependencies {
         let documents = &self.documents;
         let (bus, traces) = (Arc::clone(&self.bus), self.traces.indexer.clone());
         indexer::Deps { bus, documents: documents.clone(), rules: documents.clone(), traces }
+    }
+
+    fn faces(&self) -> faces::Deps {
+        let (accounts, database) = (Arc::clone(&self.accounts), self.database.clone());
+        faces::Deps { accounts, database, traces: self.traces.faces.clone() }
     }
 
     fn alerts(&self) -> alert_stream::Deps {

@@ -23,13 +23,17 @@ pub trait TenantEraser: Send + Sync {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError>;
 }
 
-/// The erasers of documents and blobs.
-pub fn tenant_erasers(documents: &Arc<dyn Documents>, blobs: &Arc<dyn Blobs>) -> Vec<Arc<dyn TenantEraser>> {
+/// The erasers of all stores. The accounts' own rows of a user are deleted after them.
+pub fn tenant_erasers(
+    documents: &Arc<dyn Documents>,
+    blobs: &Arc<dyn Blobs>,
+    accounts: &Relational,
+) -> Vec<Arc<dyn TenantEraser>> {
     let documents: Arc<dyn TenantEraser> = Arc::new(DocumentsEraser(Arc::clone(documents)));
     let blobs = BlobKind::ALL
         .into_iter()
         .map(|kind| -> Arc<dyn TenantEraser> { Arc::new(BlobsEraser { kind, blobs: Arc::clone(blobs) }) });
-    std::iter::once(documents).chain(blobs).collect()
+    [documents, face_eraser(accounts)].into_iter().chain(blobs).collect()
 }
 
 /// The eraser of enrolled faces: subjects and vectors.

@@ -102,7 +102,8 @@ pub async fn verify(
     let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
     let mut comparison = OrderedSearch::new(&embedding, 1, -1.0);
     for vector in &vectors {
-        let damaged = |error: gallery::EmbeddingError| gallery_failure(gallery::GalleryError::Damaged(error.to_string()));
+        let damaged =
+            |error: gallery::EmbeddingError| gallery_failure(gallery::GalleryError::Damaged(error.to_string()));
         comparison.compare(vector).map_err(damaged)?;
     }
     let matches = comparison.finish();

@@ -27,7 +27,9 @@ pub enum FaceError {
     #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
     FaceCount(usize),
     /// The face has no embedding.
-    #[error("the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front")]
+    #[error(
+        "the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front"
+    )]
     NotComparable,
     /// The bytes are no image that can be decoded.
     #[error("{message}")]
@@ -38,7 +40,9 @@ pub enum FaceError {
         message: String,
     },
     /// There is no model for embeddings.
-    #[error("this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d")]
+    #[error(
+        "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
+    )]
     NoModel,
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]

@@ -29,6 +29,25 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
 }
 
 #[tokio::test]
+async fn the_same_image_is_enrolled_once_and_a_merge_moves_it() {
+    let Some((service, faces)) = TestService::with_models("the_same_image_is_enrolled_once").await else { return };
+    let image = std::fs::read(faces.join("obama_a.jpg")).unwrap();
+    let (first, second) = (service.subject("a", "Obama").await, service.subject("a", "Barack").await);
+    let enrol = async |subject: &str| {
+        service.send("a", Method::POST, &format!("/v1/faces/subjects/{subject}/images"), image.clone()).await
+    };
+    let (status, enrolled) = enrol(&first).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(enrol(&first).await, (StatusCode::OK, enrolled));
+    assert_eq!(enrol(&second).await.0, StatusCode::CREATED);
+    let merge = format!("/v1/faces/subjects/{first}/merge");
+    let (status, kept) = service.json("a", Method::POST, &merge, serde_json::json!({"from": second})).await;
+    assert_eq!((status, &kept["name"]), (StatusCode::OK, &"Obama".into()));
+    let (_, receipt) = service.send("a", Method::DELETE, &format!("/v1/faces/subjects/{first}"), Vec::new()).await;
+    assert_eq!(receipt["enrolled"], 2);
+}
+
+#[tokio::test]
 async fn a_deleted_person_is_not_found_any_more() {
     let Some((service, faces)) = TestService::with_models("a_deleted_person").await else { return };
     let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
@@ -38,7 +57,8 @@ async fn a_deleted_person_is_not_found_any_more() {
     assert_eq!(found().await["matches"].as_array().unwrap().len(), 1);
     let (_, receipt) = service.send("a", Method::DELETE, &format!("/v1/faces/subjects/{obama}"), Vec::new()).await;
     assert_eq!(receipt["enrolled"], 1);
-    assert_eq!(found().await["matches"], serde_json::json!([]));
+    let after = found().await;
+    assert_eq!((&after["matches"], &after["subjects"]), (&serde_json::json!([]), &0.into()));
 }
 
 #[tokio::test]
@@ -50,7 +70,7 @@ async fn images_without_exactly_one_face_are_refused_by_name() {
     let cases = [
         (photograph("solvay_1927_29faces.jpg"), (422, "several_faces")),
         (photograph("../vehicles/highway_1.jpg"), (422, "no_face")),
-        (photograph("obama_a.jpg")[..2_000].to_vec(), (422, "undecodable")),
+        (photograph("obama_a.jpg")[..2_000].to_vec(), (422, "invalid_image")),
         (Vec::new(), (415, "unsupported_media_type")),
     ];
     for (body, (status, code)) in cases {

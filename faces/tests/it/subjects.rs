@@ -5,6 +5,9 @@ use serde_json::json;
 
 use crate::test_service::TestService;
 
+/// The first bytes of a PNG image.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
 #[tokio::test]
 async fn subjects_are_created_read_changed_and_deleted() {
     let service = TestService::start(None).await;
@@ -17,6 +20,8 @@ async fn subjects_are_created_read_changed_and_deleted() {
     let (_, changed) = service.json("a", Method::PATCH, &path, json!({"name": "Anna", "external_id": null})).await;
     assert_eq!((&changed["name"], changed.get("external_id")), (&json!("Anna"), None));
     assert_eq!(changed["metadata"], json!({"team": "red"}), "it was not named");
+    let (_, changed) = service.json("a", Method::PATCH, &path, json!({"metadata": null})).await;
+    assert_eq!(changed.get("metadata"), None);
 
     let (status, receipt) = service.send("a", Method::DELETE, &path, Vec::new()).await;
     assert_eq!((status, receipt), (StatusCode::OK, json!({"enrolled": 0, "negatives": 0, "models": []})));
@@ -43,20 +48,32 @@ async fn the_list_has_every_subject_once() {
 #[tokio::test]
 async fn another_tenant_finds_and_changes_nothing() {
     let service = TestService::start(None).await;
-    let id = service.subject("a", "Ann").await;
+    let (_, ann) =
+        service.json("a", Method::POST, "/v1/faces/subjects", json!({"name": "Ann", "external_id": "7"})).await;
+    let id = ann["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/faces/subjects/{id}");
     let not_found = (404, "not_found".to_owned());
+    let other = service.subject("b", "Bea").await;
+    let into = format!("/v1/faces/subjects/{other}/merge");
     for (method, path, body) in [
-        (Method::GET, path.clone(), ""),
-        (Method::PATCH, path.clone(), r#"{"name": "Eve"}"#),
-        (Method::DELETE, path.clone(), ""),
-        (Method::POST, format!("{path}/images"), "not read"),
-        (Method::POST, format!("/v1/faces/verify?subject={id}"), "not read"),
+        (Method::PATCH, &path, r#"{"name": "Eve"}"#.to_owned()),
+        (Method::POST, &into, json!({"from": id}).to_string()),
+        (Method::POST, &format!("{path}/merge"), json!({"from": other}).to_string()),
     ] {
-        let refused = service.refused("b", method.clone(), &path, body.as_bytes().to_vec()).await;
+        assert_eq!(service.json_refused("b", method.clone(), path, &body).await, not_found, "{method} {path}");
+    }
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::DELETE, path.clone()),
+        (Method::POST, format!("{path}/images")),
+        (Method::POST, format!("/v1/faces/verify?subject={id}")),
+    ] {
+        let refused = service.refused("b", method.clone(), &path, PNG.to_vec()).await;
         assert_eq!(refused, not_found, "{method} {path}");
     }
-    assert_eq!(service.get("b", "/v1/faces/subjects").await.1["items"], json!([]));
+    let by_external_id = service.get("b", "/v1/faces/subjects?external_id=7").await.1;
+    assert_eq!(by_external_id["items"], json!([]), "it is that of another tenant's subject");
+    assert_eq!(service.get("b", "/v1/faces/subjects").await.1["items"].as_array().unwrap().len(), 1, "its own");
     assert_eq!(service.get("a", &path).await.1["name"], "Ann");
 }
 
@@ -67,27 +84,44 @@ async fn bad_requests_are_refused_by_name() {
     let id = service.subject("a", "Ann").await;
     let images = format!("{subjects}/{id}/images");
     let long = json!({"name": "n".repeat(513)}).to_string();
-    let cases: [(&str, Method, &str, &str, (u16, &str)); 12] = [
-        ("a", Method::POST, subjects, r#"{"name": "a\u0000b"}"#, (422, "invalid")),
-        ("a", Method::POST, subjects, r#"{"external_id": " "}"#, (422, "invalid")),
-        ("a", Method::POST, subjects, "{", (422, "invalid")),
-        ("a", Method::POST, subjects, r#"{"nam": "Ann"}"#, (422, "invalid")),
-        ("a", Method::POST, subjects, &long, (422, "invalid")),
+    for (body, refusal) in [
+        (r#"{"name": "a\u0000b"}"#, (422, "invalid")),
+        (r#"{"external_id": " "}"#, (422, "invalid")),
+        ("{", (400, "malformed")),
+        ("[]", (422, "invalid")),
+        (r#"{"nam": "Ann"}"#, (422, "invalid")),
+        (&long, (422, "invalid")),
+    ] {
+        let refused = service.json_refused("a", Method::POST, subjects, body).await;
+        assert_eq!(refused, (refusal.0, refusal.1.to_owned()), "{body}");
+    }
+    assert_eq!(service.json_refused("a:faces:read", Method::POST, subjects, "{}").await, (403, "forbidden".to_owned()));
+    let itself = json!({"from": id}).to_string();
+    let merge = format!("{subjects}/{id}/merge");
+    assert_eq!(service.json_refused("a", Method::POST, &merge, &itself).await, (422, "invalid".to_owned()));
+    for (token, method, path, body, (status, code)) in [
+        ("a", Method::POST, subjects, "{}", (415, "unsupported_media_type")),
         ("a", Method::GET, "/v1/faces/subjects?limit=0", "", (422, "invalid")),
+        ("a", Method::GET, "/v1/faces/subjects?limit=500", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects?cursor=x", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects/1", "", (422, "invalid")),
-        ("a:faces:read", Method::POST, subjects, "{}", (403, "forbidden")),
+        ("a", Method::GET, "/v1/faces/subjects/%ff", "", (400, "malformed")),
+        ("a", Method::GET, "/v1/faces", "", (404, "unknown_path")),
+        ("a", Method::PUT, subjects, "", (405, "method_not_allowed")),
         ("a:faces:write", Method::GET, subjects, "", (403, "forbidden")),
         ("a", Method::POST, &images, "text", (415, "unsupported_media_type")),
-        ("a", Method::POST, "/v1/faces/search", "text", (503, "no_face_model")),
-    ];
-    for (token, method, path, body, (status, code)) in cases {
+        ("a", Method::POST, "/v1/faces/search", "text", (415, "unsupported_media_type")),
+    ] {
         let refused = service.refused(token, method.clone(), path, body.as_bytes().to_vec()).await;
         assert_eq!(refused, (status, code.to_owned()), "{method} {path} {body}");
     }
+    for path in [&images, "/v1/faces/search"] {
+        let refused = service.refused("a", Method::POST, path, PNG.to_vec()).await;
+        assert_eq!(refused, (503, "no_face_model".to_owned()), "{path}");
+    }
     let taken = json!({"external_id": "7"});
     service.json("a", Method::POST, subjects, taken.clone()).await;
-    let refused = service.refused("a", Method::POST, subjects, taken.to_string().into_bytes()).await;
+    let refused = service.json_refused("a", Method::POST, subjects, &taken.to_string()).await;
     assert_eq!(refused, (409, "external_id_taken".to_owned()));
     assert_eq!(service.json("b", Method::POST, subjects, taken).await.0, StatusCode::CREATED, "of another tenant");
 }

@@ -7,13 +7,14 @@ use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
 use clap::Parser;
 use contracts::FrameId;
-use faces::{Config, Deps, Faces, SharedArgs};
+use faces::{Config, Deps, SharedArgs};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use store::Relational;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
 struct Settings {
@@ -72,11 +73,12 @@ impl TestService {
         let models = models.unwrap_or(&empty).to_str().unwrap();
         let settings = Settings::parse_from(["test", "--models-dir", models]);
         let shared = SharedArgs { frames: settings.frames, models: settings.models, inference: settings.inference };
-        let deps = Deps { accounts: Arc::new(Tenants), database };
-        let router = Faces::new(&settings.config, &shared, &deps).router();
+        let deps = Deps { accounts: Arc::new(Tenants), database, traces: platform::traces::Traces::off() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let running = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let stop = CancellationToken::new();
+        let running =
+            tokio::spawn(async move { faces::run(settings.config, shared, deps, listener, stop).await.unwrap() });
         Self { url, client: reqwest::Client::new(), running, _folder: folder }
     }
 
@@ -107,11 +109,22 @@ impl TestService {
     }
 
     pub async fn json(&self, token: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        self.send(token, method, path, body.to_string().into_bytes()).await
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(token).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
     }
 
     pub async fn get(&self, token: &str, path: &str) -> (StatusCode, Value) {
         self.send(token, Method::GET, path, Vec::new()).await
+    }
+
+    /// The status of a request with a JSON body, and the code of its problem.
+    pub async fn json_refused(&self, token: &str, method: Method, path: &str, body: &str) -> (u16, String) {
+        let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(token);
+        let response = request.header("content-type", "application/json").body(body.to_owned()).send().await.unwrap();
+        let status = response.status().as_u16();
+        let problem: Value = response.json().await.unwrap();
+        (status, problem["code"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The status of a request, and the code of its problem.

@@ -102,6 +102,7 @@ impl Edge {
             accounts_service,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
+            other_routes: api_kit::describe::Routes::default(),
             traces: platform::traces::Traces::off(),
         };
         let health = crate::health(&config, &deps);

@@ -40,12 +40,14 @@ pub struct EmbeddedArgs {
     bus_disk_limit: u64,
 }
 
-/// The dependencies of the four services.
+/// The dependencies of the services.
 pub struct Dependencies {
     pub bus: Arc<dyn Bus>,
     pub documents: Arc<dyn Documents>,
     pub blobs: Arc<dyn Blobs>,
     pub accounts: Arc<dyn Accounts>,
+    /// Accounts and enrolled faces.
+    pub database: Relational,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
     /// A token for the camera program, which may only send frames.
@@ -69,6 +71,7 @@ pub struct ServiceTraces {
     pub ingest: Traces,
     pub indexer: Traces,
     pub alerts: Traces,
+    pub faces: Traces,
 }
 
 impl Dependencies {
@@ -90,7 +93,8 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let accounts_service = accounts_service(up, database, tenant_erasers(&documents, &blobs)).await?;
+        let accounts_service =
+            accounts_service(up, database.clone(), tenant_erasers(&documents, &blobs, &database)).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let camera_token = generate_token();
         let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
@@ -102,6 +106,7 @@ impl Dependencies {
             ingest: exporter.service("ingest-api"),
             indexer: exporter.service("indexer"),
             alerts: exporter.service("alert-stream"),
+            faces: exporter.service("faces"),
         };
         let files_in_use = files_in_use(up, &folder, lock_file)?;
         Ok(Self {
@@ -109,6 +114,7 @@ impl Dependencies {
             documents,
             blobs,
             accounts,
+            database,
             accounts_service,
             camera_token: camera_token.parse()?,
             limits,

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("contracts", &["settings"]),
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
@@ -21,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     // No bus, no store, and no service: each service decodes images and runs models by itself.
     ("vision", &["contracts", "platform", "settings"]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
-    ("api-kit", &["accounts", "contracts", "platform", "store"]),
+    ("api-kit", &["accounts", "contracts", "platform", "settings", "store"]),
     (
         "ingest-api",
         &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"],
@@ -29,15 +29,18 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("detector-worker", &["bus", "consumer-kit", "contracts", "platform", "settings", "store", "vision"]),
     ("camera", &["contracts", "platform", "settings"]),
     ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
-    ("alert-stream", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
+    ("alert-stream", &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
+    ("faces", &["accounts", "api-kit", "contracts", "gallery", "platform", "settings", "store", "vision"]),
     (
         "sightline",
         &[
             "accounts",
             "alert-stream",
+            "api-kit",
             "bus",
             "contracts",
             "detector-worker",
+            "faces",
             "indexer",
             "ingest-api",
             "platform",

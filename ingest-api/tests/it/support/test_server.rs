@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use platform::Health;
 use reqwest::Client;
 use store::relational::UserRecord;
-use store::{Blobs, Documents, FilesInUse, ObjectBlobs, SqliteDocuments, TenantEraser, tenant_erasers};
+use store::{Blobs, Documents, FilesInUse, ObjectBlobs, SqliteDocuments, tenant_erasers};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -88,8 +88,8 @@ impl TestServer {
         let folder = storage.folder();
         let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(folder.join("documents.db")).unwrap());
         let blobs: Arc<dyn Blobs> = Arc::new(ObjectBlobs::folder(folder.join("blobs")).unwrap());
-        let erasers = tenant_erasers(&documents, &blobs);
-        let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone(), erasers).await;
+        let stores = (&documents, &blobs);
+        let accounts_service = open_accounts(&settings, &storage, mailer.clone(), clock.clone(), stores).await;
         let maintenance = tokio::spawn(maintain(accounts_service.clone(), stop.clone()));
         let bus = EmbeddedBus::open(&folder.join("bus"), &topics, bus::embedded::Options::default()).unwrap();
         let deps = Deps {
@@ -108,6 +108,7 @@ impl TestServer {
             accounts_service,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
+            other_routes: api_kit::describe::Routes::default(),
             traces: platform::traces::Traces::off(),
         };
         let client = Client::builder().no_proxy().build().unwrap();
@@ -126,9 +127,9 @@ impl TestServer {
     /// A second HTTP server on the same log and stores, with separate accounts, as in another process.
     pub async fn second_instance(&mut self) -> SocketAddr {
         let settings = Settings::parse_from(&self.arguments);
-        let erasers = tenant_erasers(&self.deps.documents, &self.deps.blobs);
+        let stores = (&self.deps.documents, &self.deps.blobs);
         let (mailer, clock) = (self.mailer.clone(), self.clock.clone());
-        let accounts_service = open_accounts(&settings, &self.storage, mailer, clock, erasers).await;
+        let accounts_service = open_accounts(&settings, &self.storage, mailer, clock, stores).await;
         self.tasks.push(tokio::spawn(maintain(accounts_service.clone(), self.stop.clone())));
         let accounts = accounts_service.with_admin_token(ADMIN).unwrap();
         self.serve(Deps { accounts, accounts_service, ..self.deps.clone() }).await
@@ -245,7 +246,7 @@ async fn open_accounts(
     storage: &TestStorage,
     mailer: Arc<TestMailer>,
     clock: Clock,
-    erasers: Vec<Arc<dyn TenantEraser>>,
+    (documents, blobs): (&Arc<dyn Documents>, &Arc<dyn Blobs>),
 ) -> Arc<AccountsService> {
     let (database, shared) = storage.accounts().await;
     database.migrate().await.unwrap();
@@ -253,6 +254,7 @@ async fn open_accounts(
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
     let defaults = ingest_api::settings(&settings.tokens, &settings.config.accounts);
     let settings = accounts::Settings { hashing, revocation_poll: Duration::from_millis(50), ..defaults };
+    let erasers = tenant_erasers(documents, blobs, &database);
     let deps = accounts::Deps { shared, mailer, clock, erasers };
     AccountsService::open(database, settings, deps).await.unwrap()
 }

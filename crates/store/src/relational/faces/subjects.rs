@@ -1,5 +1,7 @@
 //! Subjects: adding, finding, listing, changing.
 
+use std::collections::BTreeMap;
+
 use contracts::{SubjectId, TenantId, UserId};
 use jiff::Timestamp;
 
@@ -10,6 +12,17 @@ use super::subject_records::{
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{cursor_position, values};
 use crate::{PageCursor, StoreError};
+
+/// Subjects that one statement reads by their ids.
+const IDS_AT_ONCE: usize = 16;
+
+/// Reads [`IDS_AT_ONCE`] subjects.
+const SUBJECTS_BY_ID: &str = concat!(
+    "SELECT ",
+    subject_columns!(),
+    " FROM face_subjects WHERE tenant = $1",
+    " AND id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+);
 
 impl Relational {
     /// Adds a subject for a user, if there is one, unless that user is disabled or deleted: a name must not be stored after the user's
@@ -47,6 +60,26 @@ impl Relational {
     pub async fn subject(&self, tenant: &TenantId, id: SubjectId) -> Result<Option<SubjectRecord>, StoreError> {
         let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
         self.row(sql, values![tenant, id]).await?.as_ref().map(SubjectRecord::read).transpose()
+    }
+
+    /// The subjects of the tenant with these ids, at most [`MAX_SUBJECTS_PAGE`] of them; unknown ids are left out.
+    pub async fn subjects_by_id(
+        &self,
+        tenant: &TenantId,
+        ids: &[SubjectId],
+    ) -> Result<BTreeMap<SubjectId, SubjectRecord>, StoreError> {
+        // One statement with a placeholder for each id: the two databases have no common form of a list.
+        let mut found = BTreeMap::new();
+        for ids in ids[..ids.len().min(MAX_SUBJECTS_PAGE as usize)].chunks(IDS_AT_ONCE) {
+            let mut values = values![tenant];
+            // A repeated id fills the rest, so that there is one statement, and the database knows its plan.
+            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
+            for row in self.rows(SUBJECTS_BY_ID, values).await? {
+                let record = SubjectRecord::read(&row)?;
+                found.insert(record.id, record);
+            }
+        }
+        Ok(found)
     }
 
     /// The subject of the tenant with this external id.

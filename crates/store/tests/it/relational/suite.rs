@@ -43,6 +43,7 @@ macro_rules! for_each_guarantee {
             faces::no_subject_is_added_for_a_disabled_or_deleted_user,
             faces::an_external_id_belongs_to_one_subject_of_a_tenant,
             faces::subjects_are_listed_without_gap_or_repeat,
+            faces::subjects_are_read_by_their_ids,
             faces::what_is_too_large_is_refused,
             faces::versions_become_visible_in_order,
             faces::a_deleted_subject_is_found_by_nobody_from_then_on,

@@ -134,6 +134,19 @@ pub async fn subjects_are_listed_without_gap_or_repeat(two: &TwoStores) {
     assert_eq!(listed, (0..25).rev().map(subject).collect::<Vec<_>>());
 }
 
+pub async fn subjects_are_read_by_their_ids(two: &TwoStores) {
+    let (store, a) = (&two.one, tenant("a"));
+    add(store, "a", 1..=40).await;
+    add(store, "b", [41]).await;
+    let ids: Vec<SubjectId> = (1..=45).rev().map(subject).collect();
+    let found = two.other.subjects_by_id(&a, &ids).await.unwrap();
+    let wanted: BTreeSet<SubjectId> = (1..=40).map(subject).collect();
+    assert_eq!(found.keys().copied().collect::<BTreeSet<_>>(), wanted);
+    assert!(found.iter().all(|(id, record)| *id == record.id));
+    assert!(store.subjects_by_id(&a, &[]).await.unwrap().is_empty());
+    assert_eq!(store.subjects_by_id(&a, &ids[44..]).await.unwrap().len(), 1);
+}
+
 pub async fn what_is_too_large_is_refused(two: &TwoStores) {
     let (store, a) = (&two.one, tenant("a"));
     let id = subject(1);

@@ -1,0 +1,228 @@
+//! Subjects: creating, reading, changing, merging, deleting.
+
+use accounts::Caller;
+use api_kit::auth::{AuthError, Authorized};
+use api_kit::error::{ApiError, RequestError, ServiceError};
+use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::json_body::JsonBody;
+use api_kit::routes;
+use api_kit::scope::{FacesRead, FacesWrite};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::SubjectId;
+use contracts::api::{DeletedSubject, NewSubject, Page, Problem, SubjectChange, SubjectMerge, SubjectView};
+use http::StatusCode;
+use http::header::LOCATION;
+use jiff::Timestamp;
+use platform::query::{Invalid, Parameters, Query};
+use store::relational::{self, MAX_SUBJECTS_PAGE, MergeOutcome, SubjectRecord, SubjectWriteOutcome};
+use store::{List, PageCursor};
+use uuid::Uuid;
+
+use super::error::FaceError;
+use super::{App, Routes};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![list, create, one, change, merge, remove]
+}
+
+/// The query of a list of subjects.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubjectsQuery {
+    /// Only the subject with this external id.
+    #[param(value_type = Option<String>)]
+    external_id: Option<String>,
+    /// Items of a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 499, default = 50)]
+    limit: u32,
+    /// The `next_cursor` of the previous page.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
+    cursor: Option<PageCursor>,
+}
+
+impl Parameters for SubjectsQuery {
+    fn parse(query: &mut Query) -> Result<Self, Invalid> {
+        let cursor = query.text("cursor")?.map(|text| cursor_of(List::Subjects, &text)).transpose()?;
+        let limit = limit(query, DEFAULT_LIMIT)?;
+        // One more than a page is read, to find out whether there is a next one.
+        if limit >= MAX_SUBJECTS_PAGE {
+            return Err(Invalid(format!("limit must be a whole number from 1 to {}", MAX_SUBJECTS_PAGE - 1)));
+        }
+        Ok(Self { external_id: query.text("external_id")?, limit, cursor })
+    }
+}
+
+/// The subjects, newest first.
+#[utoipa::path(
+    get, path = "/v1/faces/subjects", operation_id = "list_subjects", tag = "faces", params(SubjectsQuery),
+    responses((status = 200, body = Page<SubjectView>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesRead>,
+    StrictQuery(query): StrictQuery<SubjectsQuery>,
+) -> Result<Json<Page<SubjectView>>, ApiError> {
+    let SubjectsQuery { external_id, limit, cursor } = query;
+    if let Some(external_id) = external_id {
+        let found = app.database.subject_by_external_id(&caller.tenant, &external_id).await?;
+        return Ok(Json(Page { items: found.into_iter().map(view).collect(), next_cursor: None }));
+    }
+    let records = app.database.subjects(&caller.tenant, cursor.as_ref(), limit + 1).await?;
+    let cursor_of = |last: &SubjectRecord| PageCursor { at: last.created_at, id: last.id.to_string() };
+    let Page { items, next_cursor } = page(List::Subjects, limit, records, cursor_of);
+    Ok(Json(Page { items: items.into_iter().map(view).collect(), next_cursor }))
+}
+
+/// Creates a subject. A face of it is enrolled by `POST /v1/faces/subjects/{id}/images`.
+#[utoipa::path(
+    post, path = "/v1/faces/subjects", operation_id = "create_subject", tag = "faces", request_body = NewSubject,
+    responses(
+        (status = 201, body = SubjectView, description = "The subject is created",
+            headers(("Location" = String, description = "The path of the subject"))),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`external_id_taken`: another subject has this external id"),
+    )
+)]
+pub async fn create(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    _: NoQuery,
+    JsonBody(NewSubject { external_id, name, metadata }): JsonBody<NewSubject>,
+) -> Result<Response, ApiError> {
+    check_text("external_id", external_id.as_deref())?;
+    check_text("name", name.as_deref())?;
+    let id = SubjectId::from_uuid(Uuid::now_v7());
+    let new = relational::NewSubject { id, external_id, name, metadata };
+    let outcome = app.database.add_subject(&caller.tenant, caller.user, &new, Timestamp::now()).await?;
+    written(outcome, id)?;
+    let created = Json(subject(&app, &caller, id).await?);
+    Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/faces/subjects/{id}"))], created).into_response())
+}
+
+/// One subject.
+#[utoipa::path(
+    get, path = "/v1/faces/subjects/{id}", operation_id = "get_subject", tag = "faces",
+    params(("id" = SubjectId, Path, description = "The subject's id")),
+    responses(
+        (status = 200, body = SubjectView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+    )
+)]
+pub async fn one(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesRead>,
+    PathId(id): PathId<SubjectId>,
+    _: NoQuery,
+) -> Result<Json<SubjectView>, ApiError> {
+    Ok(Json(subject(&app, &caller, id).await?))
+}
+
+/// Changes a subject.
+#[utoipa::path(
+    patch, path = "/v1/faces/subjects/{id}", operation_id = "change_subject", tag = "faces", request_body = SubjectChange,
+    params(("id" = SubjectId, Path, description = "The subject's id")),
+    responses(
+        (status = 200, body = SubjectView),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`external_id_taken`: another subject has this external id"),
+    )
+)]
+pub async fn change(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    PathId(id): PathId<SubjectId>,
+    _: NoQuery,
+    JsonBody(SubjectChange { external_id, name, metadata }): JsonBody<SubjectChange>,
+) -> Result<Json<SubjectView>, ApiError> {
+    check_text("external_id", external_id.as_ref().and_then(Option::as_deref))?;
+    check_text("name", name.as_ref().and_then(Option::as_deref))?;
+    let change = relational::SubjectChange { external_id, name, metadata: metadata.map(Option::unwrap_or_default) };
+    written(app.database.change_subject(&caller.tenant, id, &change, Timestamp::now()).await?, id)?;
+    Ok(Json(subject(&app, &caller, id).await?))
+}
+
+/// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
+/// deleted with its name, external id and metadata.
+#[utoipa::path(
+    post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,
+    params(("id" = SubjectId, Path, description = "The subject that stays")),
+    responses(
+        (status = 200, body = SubjectView, description = "The subject that stays"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has one of the ids"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: together they have too many faces"),
+    )
+)]
+pub async fn merge(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    PathId(id): PathId<SubjectId>,
+    _: NoQuery,
+    JsonBody(SubjectMerge { from }): JsonBody<SubjectMerge>,
+) -> Result<Json<SubjectView>, ApiError> {
+    match app.database.merge_subjects(&caller.tenant, from, id, Timestamp::now()).await? {
+        MergeOutcome::Merged(_) => Ok(Json(subject(&app, &caller, id).await?)),
+        MergeOutcome::Unknown(id) => Err(FaceError::NoSubject(id).into()),
+        MergeOutcome::Itself => Err(FaceError::MergedWithItself.into()),
+        MergeOutcome::TooMany => Err(FaceError::TooManyFaces.into()),
+    }
+}
+
+/// Deletes a subject with its name and its enrolled faces. No search that begins after the response finds it, on any instance.
+#[utoipa::path(
+    delete, path = "/v1/faces/subjects/{id}", operation_id = "delete_subject", tag = "faces",
+    params(("id" = SubjectId, Path, description = "The subject's id")),
+    responses(
+        (status = 200, body = DeletedSubject, description = "What was deleted"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+    )
+)]
+pub async fn remove(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    PathId(id): PathId<SubjectId>,
+    _: NoQuery,
+) -> Result<Json<DeletedSubject>, ApiError> {
+    let deleted = app.database.delete_subject(&caller.tenant, id, Timestamp::now()).await?;
+    let relational::DeletedSubject { enrolled, negatives, models } = deleted.ok_or(FaceError::NoSubject(id))?;
+    Ok(Json(DeletedSubject { enrolled, negatives, models }))
+}
+
+/// A subject of the caller.
+async fn subject(app: &App, caller: &Caller, id: SubjectId) -> Result<SubjectView, ApiError> {
+    let record = app.database.subject(&caller.tenant, id).await?.ok_or(FaceError::NoSubject(id))?;
+    Ok(view(record))
+}
+
+fn view(record: SubjectRecord) -> SubjectView {
+    let SubjectRecord { id, external_id, name, metadata, created_at, updated_at } = record;
+    SubjectView { id, external_id, name, metadata, created_at, updated_at }
+}
+
+/// Names are shown, and databases do not store every control character.
+fn check_text(field: &str, text: Option<&str>) -> Result<(), RequestError> {
+    match text {
+        Some(text) if text.trim().is_empty() || text.chars().any(char::is_control) => {
+            Err(RequestError::Invalid(format!("{field} must have a visible character and no control characters")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn written(outcome: SubjectWriteOutcome, id: SubjectId) -> Result<(), ApiError> {
+    match outcome {
+        SubjectWriteOutcome::Stored => Ok(()),
+        SubjectWriteOutcome::ExternalIdTaken => Err(FaceError::ExternalIdTaken.into()),
+        SubjectWriteOutcome::TooLong(field, most) => {
+            Err(RequestError::Invalid(format!("{field} must have at most {most} bytes")).into())
+        }
+        SubjectWriteOutcome::IdTaken => {
+            Err(ServiceError::Internal(anyhow::anyhow!("the new id {id} is that of another subject")).into())
+        }
+        SubjectWriteOutcome::Unknown => Err(FaceError::NoSubject(id).into()),
+        SubjectWriteOutcome::NoUser => Err(AuthError::InvalidCredential.into()),
+    }
+}

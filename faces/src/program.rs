@@ -1,0 +1,80 @@
+//! The faces of an installation with PostgreSQL and Redis.
+//!
+//! Also a part of the command `sightline`, which runs it under the name of this program.
+
+use std::process::ExitCode;
+
+use api_kit::callers::CallerArgs;
+use clap::Parser;
+use contracts::FrameArgs;
+use platform::config::{HttpArgs, OperatorArgs};
+use platform::http::{self, OperatorPorts};
+use platform::traces::TraceExporter;
+use platform::{shutdown, telemetry};
+use settings::{Check, SettingErrors};
+use vision::{InferenceArgs, ModelArgs};
+
+use crate::{Config, Deps, SharedArgs};
+
+/// Faces as identities: enrols, verifies and searches them
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Program {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    frames: FrameArgs,
+    #[command(flatten)]
+    models: ModelArgs,
+    #[command(flatten)]
+    inference: InferenceArgs,
+    #[command(flatten)]
+    callers: CallerArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+impl Check for Program {
+    fn check(&self, errors: &mut SettingErrors) {
+        errors.collect(self.models.registry());
+        self.callers.check(errors);
+        self.http.check(errors);
+        self.operator.check(errors);
+    }
+}
+
+/// Reads the settings, connects and runs until a signal.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    shutdown::exit(Box::pin(run(settings::parse_and_check())).await)
+}
+
+async fn run(program: Program) -> anyhow::Result<()> {
+    let Program { config, frames, models, inference, callers, http: listen, operator } = program;
+    telemetry::init(&operator.log, operator.log_format)?;
+    telemetry::start_metrics();
+    let traces = TraceExporter::start(&operator.traces)?;
+    let callers = callers.connect().await?;
+    let deps = Deps {
+        accounts: callers.accounts.clone(),
+        database: callers.database.clone(),
+        traces: traces.service("faces"),
+    };
+    let shared = SharedArgs { frames, models, inference };
+    let mut listener = http::listen(&listen).await?;
+    let stop = listener.leave(shutdown::on_signal()?);
+    let health = crate::health(&deps).until(listener.leaving());
+    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
+    let running = async {
+        tokio::try_join!(crate::run(config, shared, deps, listener, stop.clone()), ports.serve(stop.clone()), async {
+            callers.watch_revocations(stop.clone()).await;
+            Ok(())
+        })?;
+        Ok(())
+    };
+    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
+    traces.close().await;
+    ended
+}
