@@ -114,14 +114,14 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let stop = listener.leave(shutdown::on_signal()?);
     let health = crate::health(&config, &deps).until(listener.leaving());
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let running = async {
+    let running = Box::pin(async {
         tokio::try_join!(
             crate::run(config, shared, deps, listener, stop.clone()),
             maintain(accounts_service, stop.clone()),
             ports.serve(stop.clone())
         )
-    };
-    let running = Box::pin(async { running.await.map(drop) });
+        .map(drop)
+    });
     let ended = shutdown::within(operator.stop_grace, stop.clone(), running).await;
     traces.close().await;
     ended
