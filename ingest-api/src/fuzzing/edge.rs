@@ -107,7 +107,7 @@ impl Edge {
         };
         let health = crate::health(&config, &deps);
         let app = App::new(config, &common, &deps, CancellationToken::new())?;
-        let router = crate::http::router(app, &health);
+        let router = crate::http::router(app, &health, deps.other_routes);
         Ok(Self { runtime, router, documents, log, one_request: Mutex::default(), _folder: folder })
     }
 
