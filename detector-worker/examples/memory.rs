@@ -65,7 +65,7 @@ async fn pass(pipeline: &Arc<Pipeline>, images: &[Bytes]) -> anyhow::Result<()> 
     let process = async |encoded: &Bytes| -> anyhow::Result<()> {
         let failed = |failure: vision::pipeline::Failure| anyhow::anyhow!(failure.message);
         let pixels = pipeline.reserve(encoded).await?.map_err(failed)?;
-        let decoded = pipeline.decode(pixels, encoded.clone()).await?.map_err(failed)?;
+        let decoded = pipeline.decode(pixels, encoded.clone(), false).await?.map_err(failed)?;
         for outcome in pipeline.detect(&decoded.image, &[0]).await? {
             outcome?;
         }

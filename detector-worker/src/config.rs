@@ -28,6 +28,10 @@ pub struct Config {
     #[command(flatten)]
     pub capacity: CapacityArgs,
 
+    /// Comparing faces with the enrolled ones.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+
     /// Folder of the crash log, which records the frames being inferred when a process dies; keep
     /// it across restarts; default: a folder in the system's temporary folder
     #[arg(long, env = "SIGHTLINE_WORKER_STATE_DIR", value_name = "PATH")]
@@ -42,6 +46,25 @@ pub struct Config {
     #[arg(long, alias = "picture-retention", env = "SIGHTLINE_IMAGE_RETENTION", default_value = "7d",
         value_parser = duration(Duration::ZERO..=LONGEST_RETENTION), value_name = "DURATION")]
     pub image_retention: Duration,
+}
+
+/// Comparing the faces of frames with the enrolled ones.
+#[derive(Debug, Clone, Args)]
+pub struct IdentityArgs {
+    /// Whether the faces of frames are compared with the enrolled faces of the frame's owner; needs a model for embeddings
+    #[arg(long, env = "SIGHTLINE_FACES_LIVE", default_value = "off", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
+    pub faces_live: bool,
+
+    /// Number of enrolled people that the face of a stranger may be taken for, on average
+    #[arg(long, env = "SIGHTLINE_FACES_LIVE_FALSE_MATCHES", default_value_t = 0.01, value_name = "NUMBER",
+        value_parser = false_matches)]
+    pub faces_live_false_matches: f64,
+}
+
+fn false_matches(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && *number <= 100.0);
+    number.ok_or_else(|| "must be a number above 0 and at most 100, such as 0.01".to_owned())
 }
 
 /// Settings that must have the same values as in other services.

@@ -25,6 +25,7 @@
 pub mod config;
 pub mod consumer;
 pub mod crash_log;
+pub mod identity;
 mod metrics;
 pub mod program;
 pub mod publisher;
@@ -49,6 +50,8 @@ use vision::pipeline::Pipeline;
 pub use config::{Config, SharedArgs};
 use consumer::FrameParser;
 use crash_log::CrashLog;
+use gallery::Galleries;
+use identity::FaceIdentifier;
 use retention::Sweeper;
 use worker::{FrameProcessor, Worker};
 
@@ -61,6 +64,8 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     /// Starts the spans of the service.
     pub traces: Traces,
+    /// The enrolled faces, with which faces are compared if the settings say so.
+    pub galleries: Option<Galleries>,
     /// Set by [`run`] when all models are loaded, read by [`health`].
     models_loaded: Arc<AtomicBool>,
     /// What [`run`] misses of the detectors' crop models, read by [`health`].
@@ -70,7 +75,14 @@ pub struct Deps {
 impl Deps {
     /// A bus and a blob store, without traces.
     pub fn new(bus: Arc<dyn Bus>, blobs: Arc<dyn Blobs>) -> Self {
-        Self { bus, blobs, traces: Traces::off(), models_loaded: Arc::default(), missing_crop_models: Arc::default() }
+        Self {
+            bus,
+            blobs,
+            traces: Traces::off(),
+            galleries: None,
+            models_loaded: Arc::default(),
+            missing_crop_models: Arc::default(),
+        }
     }
 }
 
@@ -92,13 +104,24 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// # Errors
 /// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot continue.
 pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
-    let detectors = detectors(&config, &shared)?;
+    let mut detectors = detectors(&config, &shared)?;
+    let identifier = identifier(&config, &deps, &mut detectors)?;
     if let Some(missing) = config.models.missing_crop_models(&shared.frames.detectors)? {
         tracing::warn!("{missing}");
         // Set once: a process has one set of detectors.
         drop(deps.missing_crop_models.set(missing));
     }
-    run_with(detectors, config, shared, deps, stop).await
+    run_with(detectors, identifier, config, shared, deps, stop).await
+}
+
+/// What compares faces, if the settings say so. The detector of faces then also makes their embeddings.
+fn identifier(config: &Config, deps: &Deps, detectors: &mut [DetectorSpec]) -> anyhow::Result<Option<FaceIdentifier>> {
+    let identity = &config.identity;
+    let face = detectors.iter_mut().find(|detector| detector.name.as_str() == identity::DETECTOR);
+    let (Some(face), Some(galleries), true) = (face, &deps.galleries, identity.faces_live) else { return Ok(None) };
+    let (spec, model) = config.models.with_embeddings(&face.name, &config.inference).context("SIGHTLINE_FACES_LIVE")?;
+    *face = spec;
+    FaceIdentifier::new(galleries.clone(), &model, identity.faces_live_false_matches).map(Some)
 }
 
 /// The detectors of the settings, ready to be opened.
@@ -115,6 +138,7 @@ pub fn detectors(config: &Config, shared: &SharedArgs) -> anyhow::Result<Vec<Det
 /// As [`run`].
 pub async fn run_with(
     detectors: Vec<DetectorSpec>,
+    identifier: Option<FaceIdentifier>,
     config: Config,
     shared: SharedArgs,
     deps: Deps,
@@ -128,7 +152,7 @@ pub async fn run_with(
     let pipeline = Pipeline::start(detectors, config.pipeline(&shared.frames)).await?;
     deps.models_loaded.store(true, Ordering::Relaxed);
     tracing::info!(group, "consuming frames from {}, images in {}", deps.bus.describe(), deps.blobs.describe());
-    let processor = FrameProcessor::new(pipeline, crash_log, &deps, config.keep_images);
+    let processor = FrameProcessor::new(pipeline, crash_log, &deps, config.keep_images, identifier);
     let options = ConsumerOptions {
         max_in_flight: config.capacity.worker_frames,
         max_in_flight_bytes: config.capacity.worker_bytes,
@@ -151,6 +175,14 @@ pub async fn run_with(
     tokio::select! {
         ended = worker.run(stop) => ended,
         () = sweeper.run() => Ok(()),
+        () = sweep_galleries(deps.galleries) => Ok(()),
+    }
+}
+
+async fn sweep_galleries(galleries: Option<Galleries>) {
+    match galleries {
+        Some(galleries) => galleries.sweep_regularly().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -18,6 +18,11 @@ pub fn retries(what: &'static str) -> Counter {
     counter!("sightline_worker_retries_total", "what" => what)
 }
 
+/// Counts a face by its identity: `subject`, `unknown` or `unchecked`.
+pub fn identity(identity: &'static str) {
+    counter!("sightline_worker_faces_total", "identity" => identity).increment(1);
+}
+
 /// Counts frames that retention dropped before this worker received them.
 pub fn lost(frames: i64) {
     counter!("sightline_worker_frames_lost_total").increment(frames.unsigned_abs());

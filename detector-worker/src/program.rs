@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use bus::{KafkaArgs, KafkaBus};
 use clap::{Args, Parser, Subcommand};
+use gallery::Galleries;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::traces::TraceExporter;
 use platform::{Health, shutdown, telemetry};
 use settings::{Check, SettingErrors};
-use store::BlobArgs;
+use store::{BlobArgs, DatabaseArgs, GalleryArgs, Relational};
 
 use crate::{Config, Deps, SharedArgs};
 
@@ -28,6 +29,26 @@ struct Program {
     kafka: KafkaArgs,
     #[command(flatten)]
     blobs: BlobArgs,
+    #[command(flatten)]
+    faces: EnrolledFaces,
+}
+
+/// The enrolled faces, which are needed only if faces are compared.
+#[derive(Debug, Args)]
+struct EnrolledFaces {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    galleries: GalleryArgs,
+}
+
+impl EnrolledFaces {
+    async fn connect(&self) -> anyhow::Result<Galleries> {
+        let DatabaseArgs { database_connections, .. } = self.database;
+        let database = Relational::postgres(self.database.url()?.expose(), database_connections).await?;
+        database.check_schema().await?;
+        Ok(self.galleries.galleries(&database))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +82,9 @@ impl Check for Program {
             None => {
                 errors.collect(self.kafka.group_member_config());
                 errors.collect(self.blobs.url());
+                if self.own.config.identity.faces_live {
+                    errors.collect(self.faces.database.url());
+                }
                 self.own.check(errors);
             }
         }
@@ -81,12 +105,12 @@ pub async fn main() -> ExitCode {
     let program: Program = settings::parse_and_check();
     let ended = match program.engine {
         Some(Engine::Serve { own, http }) => Box::pin(serve(own, &http)).await,
-        None => Box::pin(work(program.own, &program.kafka, &program.blobs)).await,
+        None => Box::pin(work(program.own, &program.kafka, &program.blobs, &program.faces)).await,
     };
     shutdown::exit(ended)
 }
 
-async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<()> {
+async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs, faces: &EnrolledFaces) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
@@ -95,7 +119,8 @@ async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs) -> anyhow::Result<(
     let blob_url = blobs.url()?;
     let bus = KafkaBus::connect(kafka, &shared.topics.load()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));
-    let deps = Deps { traces: traces.service("detector-worker"), ..deps };
+    let galleries = if config.identity.faces_live { Some(faces.connect().await?) } else { None };
+    let deps = Deps { traces: traces.service("detector-worker"), galleries, ..deps };
     let health = crate::health(&config, &deps);
     let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
     let stop = shutdown::on_signal()?;

@@ -130,8 +130,12 @@ impl Engine {
     /// detector.
     async fn answer(&self, detector: usize, encoded: Bytes) -> Result<Json<Answer>, ServeError> {
         let pixels = self.pipeline.reserve(&encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
-        let decoded =
-            self.pipeline.decode(pixels, encoded).await.map_err(ServeError::Internal)?.map_err(ServeError::Image)?;
+        let decoded = self
+            .pipeline
+            .decode(pixels, encoded, false)
+            .await
+            .map_err(ServeError::Internal)?
+            .map_err(ServeError::Image)?;
         let image = &decoded.image;
         let outcome = self.pipeline.detect(image, &[detector]).await.map_err(ServeError::Internal)?.pop();
         let findings = match outcome {

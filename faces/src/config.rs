@@ -10,11 +10,6 @@ use vision::{InferenceArgs, ModelArgs};
 #[derive(Debug, Clone, Args)]
 #[group(id = "faces")]
 pub struct Config {
-    /// Memory of the galleries that are searched, in bytes, for all tenants; a larger gallery is searched in the database
-    #[arg(long, env = "SIGHTLINE_FACES_GALLERY_BYTES", default_value = "256MiB", value_name = "BYTES",
-        value_parser = bytes::<usize>(1 << 20..=1 << 40))]
-    pub faces_gallery_bytes: usize,
-
     /// Memory of request bodies, in bytes; further ones are refused
     #[arg(long, env = "SIGHTLINE_FACES_BYTES_IN_FLIGHT", default_value = "64MiB", value_name = "BYTES",
         value_parser = bytes::<usize>(1 << 20..=1 << 40))]

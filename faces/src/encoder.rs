@@ -8,7 +8,6 @@ use bytes::Bytes;
 use contracts::{Detection, DetectorName};
 use gallery::{Calibration, Embedding};
 use tokio::sync::OnceCell;
-use vision::inference::DetectorSpec;
 use vision::pipeline::{Failure, Pipeline};
 use vision::registry::OpenError;
 
@@ -83,7 +82,7 @@ impl Encoder {
     pub async fn faces(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
         let Opened { pipeline, model } = self.opened().await?;
         let pixels = pipeline.reserve(&encoded).await.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
-        let decoded = pipeline.decode(pixels, encoded).await;
+        let decoded = pipeline.decode(pixels, encoded, true).await;
         let decoded = decoded.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
         let outcome = pipeline.detect(&decoded.image, &[0]).await.map_err(EncodeError::Internal)?.pop();
         let none = || Err(vision::model::DetectError::Inference("no detector is running".to_owned()));
@@ -111,17 +110,10 @@ impl Encoder {
 async fn open(shared: &SharedArgs) -> Result<Opened, EncodeError> {
     #[expect(clippy::expect_used, reason = "a constant")]
     let detector: DetectorName = DETECTOR.parse().expect("a name");
-    let registry = Arc::new(shared.models.registry()?);
-    let options = shared.models.runtime(&shared.inference);
-    registry.chosen(&detector, &options.models_dir)?;
-    let model = registry.embedding_model(&detector, &options.models_dir)?.clone();
-    let calibration = Calibration::of(&model.name).ok_or_else(|| {
-        EncodeError::Internal(anyhow::anyhow!("the false matches of the model {} were not measured", model.name))
-    })?;
-    let (name, description) = (model.name.clone(), format!("{} for faces that are compared", model.name));
-    let own = detector.clone();
-    let open = Arc::new(move || Ok(registry.open_with_embeddings(&own, &model, &options)?));
-    let spec = DetectorSpec { name: detector, description, open };
+    let (spec, name) = shared.models.with_embeddings(&detector, &shared.inference)?;
+    let unmeasured =
+        || EncodeError::Internal(anyhow::anyhow!("the false matches of the model {name} were not measured"));
+    let calibration = Calibration::of(&name).ok_or_else(unmeasured)?;
     let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(EncodeError::Internal)?;
     Ok(Opened { pipeline, model: FaceModel { name, calibration } })
 }

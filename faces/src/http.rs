@@ -90,13 +90,13 @@ impl ApiState for App {
 
 impl App {
     /// The state at the start.
-    pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps, galleries: Galleries) -> Self {
+    pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps) -> Self {
         let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
             database: deps.database.clone(),
             encoder: Encoder::new(shared),
-            galleries,
+            galleries: deps.galleries.clone(),
             images: Semaphore::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,

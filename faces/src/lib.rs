@@ -20,7 +20,6 @@ mod http;
 pub mod program;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use accounts::Accounts;
 use api_kit::describe::Routes;
@@ -33,9 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
 
-/// How often galleries are looked for that were not used for a while.
-const SWEEP: Duration = Duration::from_secs(60);
-
 /// Dependencies of the service.
 #[derive(Clone)]
 pub struct Deps {
@@ -43,6 +39,8 @@ pub struct Deps {
     pub accounts: Arc<dyn Accounts>,
     /// Subjects and vectors.
     pub database: Relational,
+    /// The galleries of this database.
+    pub galleries: Galleries,
     /// Starts the spans of the service.
     pub traces: Traces,
 }
@@ -70,35 +68,24 @@ pub async fn run(
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);
     let serving = serve(listener, router, Limits::default(), stop.clone());
-    let (served, ()) = tokio::join!(serving, faces.sweep(stop));
-    served
+    tokio::select! {
+        served = serving => served,
+        () = deps.galleries.sweep_regularly() => Ok(()),
+    }
 }
 
-/// The service: its routes, and the galleries behind them. Clones share them.
+/// The routes of the service. Clones share the state behind them.
 #[derive(Clone)]
-pub struct Faces {
-    app: http::App,
-    galleries: Galleries,
-}
+pub struct Faces(http::App);
 
 impl Faces {
     /// Opens no model: the first request with an image does.
     pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps) -> Self {
-        let store: Arc<dyn gallery::VectorStore> = Arc::new(deps.database.clone());
-        let galleries = Galleries::new(store, config.faces_gallery_bytes);
-        Self { app: http::App::new(config, shared, deps, galleries.clone()), galleries }
+        Self(http::App::new(config, shared, deps))
     }
 
     /// The routes under `/v1/faces`, with their part of the OpenAPI document.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
-        http::routes().with_state(self.app.clone())
-    }
-
-    /// Frees galleries that nobody uses, until `stop`. A deleted face stays in memory no longer than until then.
-    pub async fn sweep(&self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(SWEEP);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.galleries.sweep(Galleries::IDLE);
-        }
+        http::routes().with_state(self.0.clone())
     }
 }

@@ -12,6 +12,7 @@ use platform::http::{self, OperatorPorts};
 use platform::traces::TraceExporter;
 use platform::{shutdown, telemetry};
 use settings::{Check, SettingErrors};
+use store::GalleryArgs;
 use vision::{InferenceArgs, ModelArgs};
 
 use crate::{Config, Deps, SharedArgs};
@@ -30,6 +31,8 @@ struct Program {
     inference: InferenceArgs,
     #[command(flatten)]
     callers: CallerArgs,
+    #[command(flatten)]
+    galleries: GalleryArgs,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -52,13 +55,14 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, frames, models, inference, callers, http: listen, operator } = program;
+    let Program { config, frames, models, inference, callers, galleries, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
     let traces = TraceExporter::start(&operator.traces)?;
     let callers = callers.connect().await?;
     let deps = Deps {
         accounts: callers.accounts.clone(),
+        galleries: galleries.galleries(&callers.database),
         database: callers.database.clone(),
         traces: traces.service("faces"),
     };

@@ -93,6 +93,23 @@ impl Galleries {
         self.shared.budget.used()
     }
 
+    /// Version and size of a gallery, from the store.
+    ///
+    /// # Errors
+    /// If the store is out of reach.
+    pub async fn state(&self, key: &GalleryKey) -> Result<GalleryState, GalleryError> {
+        self.shared.store.state(key).await
+    }
+
+    /// Removes galleries that nobody uses, each minute, as long as the future is polled.
+    pub async fn sweep_regularly(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            ticks.tick().await;
+            self.sweep(Self::IDLE);
+        }
+    }
+
     /// Removes the galleries that were not searched for `idle`, usually [`Self::IDLE`]. The program calls it regularly, for example
     /// each minute.
     pub fn sweep(&self, idle: Duration) {

@@ -26,7 +26,7 @@ use platform::http::{Listener, OperatorPorts};
 use platform::traces::TraceExporter;
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
-use store::{BlobArgs, DatabaseArgs, MongoArgs};
+use store::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +97,9 @@ pub struct Up {
 
     #[command(flatten, next_help_heading = "faces")]
     faces: faces::Config,
+
+    #[command(flatten)]
+    galleries: GalleryArgs,
 }
 
 impl Check for Up {
@@ -180,11 +183,6 @@ impl Up {
         parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), services.clone()));
         parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), services.clone()));
         parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, services.clone()));
-        let faces_stop = services.clone();
-        parts.spawn(async move {
-            faces.sweep(faces_stop).await;
-            Ok(())
-        });
         let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), services.clone());
         parts.spawn(async move {
             accounts_service.run(accounts_stop).await;
@@ -245,7 +243,7 @@ impl Dependencies {
 
     fn faces(&self) -> faces::Deps {
         let (accounts, database) = (Arc::clone(&self.accounts), self.database.clone());
-        faces::Deps { accounts, database, traces: self.traces.faces.clone() }
+        faces::Deps { accounts, database, galleries: self.galleries.clone(), traces: self.traces.faces.clone() }
     }
 
     fn alerts(&self) -> alert_stream::Deps {

@@ -1,7 +1,12 @@
-//! Settings of the stores: MongoDB, PostgreSQL and the image store.
+//! Settings of the stores: MongoDB, PostgreSQL, the galleries of faces, and the image store.
+
+use std::sync::Arc;
 
 use clap::Args;
-use settings::{Secret, required, secret_url};
+use gallery::Galleries;
+use settings::{Secret, bytes, required, secret_url};
+
+use crate::Relational;
 
 const MONGODB_EXAMPLE: &str = "mongodb://host:27017/?replicaSet=rs0";
 const DATABASE_EXAMPLE: &str = "postgres://sightline:password@host:5432/sightline";
@@ -50,6 +55,22 @@ impl DatabaseArgs {
     /// When it is not set.
     pub fn url(&self) -> anyhow::Result<&Secret> {
         required(self.database_url.as_ref(), "SIGHTLINE_DATABASE_URL", DATABASE_EXAMPLE)
+    }
+}
+
+/// Settings of the galleries of faces in memory. A process has them once, whichever services it runs.
+#[derive(Debug, Clone, Args)]
+pub struct GalleryArgs {
+    /// Memory of the galleries that are searched, in bytes, for all tenants; a larger gallery is searched in the database
+    #[arg(long, env = "SIGHTLINE_FACES_GALLERY_BYTES", default_value = "256MiB", value_name = "BYTES",
+        value_parser = bytes::<usize>(1 << 20..=1 << 40))]
+    pub faces_gallery_bytes: usize,
+}
+
+impl GalleryArgs {
+    /// The galleries of this database.
+    pub fn galleries(&self, database: &Relational) -> Galleries {
+        Galleries::new(Arc::new(database.clone()), self.faces_gallery_bytes)
     }
 }
 

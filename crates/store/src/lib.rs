@@ -30,7 +30,7 @@ mod sqlite_copy;
 mod stored_docs;
 mod streams;
 
-pub use args::{BlobArgs, DatabaseArgs, MongoArgs};
+pub use args::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
 pub use blobs::Blobs;
 pub use eraser::{Erased, TenantEraser, face_eraser, tenant_erasers};
 pub use files_in_use::{FileLost, FilesInUse};

@@ -121,6 +121,25 @@ impl ModelArgs {
         names.iter().map(spec).collect()
     }
 
+    /// A detector of faces that also makes their embeddings, ready to be opened, and the name of the model that makes them.
+    ///
+    /// # Errors
+    /// As of [`Self::detectors`], and when no model for embeddings is in the folder.
+    pub fn with_embeddings(
+        &self,
+        detector: &DetectorName,
+        inference: &InferenceArgs,
+    ) -> Result<(DetectorSpec, String), OpenError> {
+        let registry = Arc::new(self.registry()?);
+        let options = self.runtime(inference);
+        let first = registry.chosen(detector, &options.models_dir)?;
+        let embedding = registry.embedding_model(detector, &options.models_dir)?.clone();
+        let description = format!("{} and {} on {}", first.name, embedding.name, options.provider.setting());
+        let (name, model) = (detector.clone(), embedding.name.clone());
+        let open = Arc::new(move || Ok(registry.open_with_embeddings(&name, &embedding, &options)?));
+        Ok((DetectorSpec { name: detector.clone(), description, open }, model))
+    }
+
     /// Which of the named detectors work without which crop models, because the files are not there.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl Inference {
     pub async fn processes_blank_image(&self) -> anyhow::Result<bool> {
         const SIDE: u32 = 64;
         let pixels = Pixels::from_rgb(SIDE, SIDE, vec![128; (SIDE * SIDE * 3) as usize]).context("a blank image")?;
-        let image = Image { pixels, encoded: Bytes::new(), media_type: "image/png" };
+        let image = Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: false };
         Ok(self.detect(Arc::new(image)).await?.is_ok())
     }
 }
@@ -288,7 +288,7 @@ mod tests {
 
     fn image() -> Arc<Image> {
         let pixels = Pixels::from_rgb(1, 1, vec![0; 3]).unwrap();
-        Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png" })
+        Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: false })
     }
 
     #[tokio::test]

@@ -44,6 +44,8 @@ pub struct Image {
     pub encoded: Bytes,
     /// Media type of `encoded`, such as `image/jpeg`.
     pub media_type: &'static str,
+    /// Whether embeddings of its faces are needed. Otherwise no model for them runs.
+    pub embed_faces: bool,
 }
 
 /// Everything that a detector found in one image.

@@ -112,7 +112,7 @@ impl Pipeline {
         Ok(Ok(PixelReservation { header, permit }))
     }
 
-    /// Decodes an image whose pixels are reserved.
+    /// Decodes an image whose pixels are reserved. The detectors then make embeddings of its faces, if these are needed.
     ///
     /// # Errors
     /// The inner one when the bytes can never be decoded; the outer one when the thread pool has ended.
@@ -120,6 +120,7 @@ impl Pipeline {
         &self,
         reservation: PixelReservation,
         encoded: Bytes,
+        embed_faces: bool,
     ) -> anyhow::Result<Result<Decoded, Failure>> {
         let PixelReservation { header, permit } = reservation;
         let decode_permit = Arc::clone(&self.decode_permits).acquire_owned().await.context("the decode permits")?;
@@ -132,7 +133,7 @@ impl Pipeline {
         let (decoded, permit) = decoded.await.context("the decode pool")?;
         metrics::stage("decode", started.elapsed());
         Ok(decoded.map_err(Failure::from).map(|pixels| Decoded {
-            image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type() }),
+            image: Arc::new(Image { pixels, encoded, media_type: header.format.media_type(), embed_faces }),
             _permit: permit,
         }))
     }

@@ -28,6 +28,7 @@ use vision::pipeline::{Failure, Pipeline};
 use crate::Deps;
 use crate::consumer::{Content, FrameTask};
 use crate::crash_log::{CrashLog, MAX_CRASHES};
+use crate::identity::{Comparison, FaceIdentifier};
 use crate::metrics;
 use crate::publisher::{FrameSpans, ProcessedFrame};
 use native::NativeGate;
@@ -45,6 +46,7 @@ pub struct FrameProcessor {
     keep_images: bool,
     fetch_permits: Semaphore,
     native: NativeGate,
+    identifier: Option<FaceIdentifier>,
 }
 
 /// A message that was processed, and the span of that.
@@ -66,10 +68,16 @@ struct Analysis {
 
 impl FrameProcessor {
     /// Its producer sends only replies to waiting clients; the publisher sends results.
-    pub fn new(pipeline: Pipeline, crash_log: CrashLog, deps: &Deps, keep_images: bool) -> Self {
+    pub fn new(
+        pipeline: Pipeline,
+        crash_log: CrashLog,
+        deps: &Deps,
+        keep_images: bool,
+        identifier: Option<FaceIdentifier>,
+    ) -> Self {
         let (fetch_permits, native) = (Semaphore::new(MAX_FETCHED), NativeGate::new(crash_log));
         let (blobs, producer, traces) = (deps.blobs.clone(), deps.bus.producer(), deps.traces.clone());
-        Self { pipeline, blobs, producer, traces, keep_images, fetch_permits, native }
+        Self { pipeline, blobs, producer, traces, keep_images, fetch_permits, native, identifier }
     }
 
     /// Processes one message.
@@ -128,6 +136,7 @@ impl FrameProcessor {
             Ok(encoded) => encoded,
             Err(failure) => return Ok(Err(failure)),
         };
+        let comparison = self.comparison(frame).await;
         // Reserves pixels before entering native code. A frame with reserved pixels enters native
         // code again when it retries a detector, and then waits for a suspect; so a suspect must
         // not wait for pixels inside native code.
@@ -137,7 +146,7 @@ impl FrameProcessor {
         };
         let native = self.native.enter(position).await;
         let decoding = span.child("decode");
-        let decoded = match self.pipeline.decode(pixels, encoded.clone()).await? {
+        let decoded = match self.pipeline.decode(pixels, encoded.clone(), comparison == Comparison::Compare).await? {
             Ok(decoded) => decoded,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -151,6 +160,7 @@ impl FrameProcessor {
             findings.push(self.retry_detect(position, detector, image, outcome).await?);
         }
         drop(detecting);
+        self.identify(frame, detectors, comparison, &mut findings).await;
         let (width, height) = (image.pixels.width(), image.pixels.height());
         drop(decoded);
         let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
@@ -161,6 +171,33 @@ impl FrameProcessor {
             None
         };
         Ok(Ok(Analysis { width, height, findings, image_key }))
+    }
+
+    /// What to do with the faces of a frame.
+    async fn comparison(&self, frame: &FrameEvent) -> Comparison {
+        match &self.identifier {
+            Some(identifier) => identifier.comparison(&frame.tenant).await,
+            None => Comparison::None,
+        }
+    }
+
+    /// Adds the identities of faces to the findings of the detector that finds them.
+    async fn identify(
+        &self,
+        frame: &FrameEvent,
+        detectors: &[usize],
+        comparison: Comparison,
+        findings: &mut [Result<Findings, Failure>],
+    ) {
+        let Some(identifier) = &self.identifier else { return };
+        for (outcome, &detector) in findings.iter_mut().zip(detectors) {
+            let is_face = self.pipeline.inferences().get(detector).is_some_and(|found| identifier.is_of(found.name()));
+            if let Ok(findings) = outcome
+                && is_face
+            {
+                identifier.identify(&frame.tenant, comparison, findings).await;
+            }
+        }
     }
 
     /// Sends the results to the instance of ingest-api whose client waits for them. Best effort: a

@@ -45,7 +45,7 @@ async fn child() {
     let Settings { config, common } = settings(&folder.join("state"), &["--inference-threads", "4"]);
     let stop = CancellationToken::new();
     let deps = Deps::new(bus.clone(), blobs);
-    let work = detector_worker::run_with(vec![crashing_detector(folder)], config, common, deps, stop.clone());
+    let work = detector_worker::run_with(vec![crashing_detector(folder)], None, config, common, deps, stop.clone());
     let running = tokio::spawn(work);
     let group = contracts::groups::detector_worker(&["face".parse().unwrap()]);
     until("every frame is consumed", async || {

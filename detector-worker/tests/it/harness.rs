@@ -11,6 +11,7 @@ use contracts::{
     Attributes, BlobKey, BlobKind, DeadLetter, Detection, DetectorName, Event, FrameContent, FrameEvent, FrameId,
     Message, Outcome, ResultEvent, TenantId, TopicRole, Topics, groups, topics,
 };
+use detector_worker::identity::FaceIdentifier;
 use detector_worker::{Config, Deps, SharedArgs};
 use store::{Blobs, ObjectBlobs};
 use tokio::task::JoinHandle;
@@ -153,6 +154,16 @@ impl TestWorker {
         self.start_on(self.bus.clone(), self.blobs.clone(), detectors, flags)
     }
 
+    /// Starts a worker that compares faces.
+    pub fn start_with(
+        &self,
+        detectors: Vec<DetectorSpec>,
+        identifier: Option<FaceIdentifier>,
+        flags: &[&str],
+    ) -> RunningWorker {
+        self.run(self.bus.clone(), self.blobs.clone(), detectors, identifier, flags)
+    }
+
     /// Starts a worker on other backends, usually wrappers of these.
     pub fn start_on(
         &self,
@@ -161,10 +172,21 @@ impl TestWorker {
         detectors: Vec<DetectorSpec>,
         flags: &[&str],
     ) -> RunningWorker {
+        self.run(bus, blobs, detectors, None, flags)
+    }
+
+    fn run(
+        &self,
+        bus: Arc<dyn Bus>,
+        blobs: Arc<dyn Blobs>,
+        detectors: Vec<DetectorSpec>,
+        identifier: Option<FaceIdentifier>,
+        flags: &[&str],
+    ) -> RunningWorker {
         let names: Vec<DetectorName> = detectors.iter().map(|spec| spec.name.clone()).collect();
         let Settings { config, common } = settings(&self.folder.path().join("state"), flags);
         let (stop, deps) = (CancellationToken::new(), Deps::new(bus.clone(), blobs));
-        let work = detector_worker::run_with(detectors, config, common, deps, stop.clone());
+        let work = detector_worker::run_with(detectors, identifier, config, common, deps, stop.clone());
         RunningWorker { task: tokio::spawn(work), stop, bus, group: groups::detector_worker(&names) }
     }
 

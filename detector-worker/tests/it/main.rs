@@ -5,6 +5,7 @@
 mod crash;
 mod failures;
 mod harness;
+mod identity;
 mod order;
 mod real;
 mod recording;

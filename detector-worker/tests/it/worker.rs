@@ -194,7 +194,7 @@ async fn the_service_is_ready_once_the_models_are_loaded() {
     assert_eq!(not_ready(health.run().await), ["model loaded"]);
     let stop = tokio_util::sync::CancellationToken::new();
     let detectors = vec![finds_one("face")];
-    let work = detector_worker::run_with(detectors, settings.config, settings.common, deps, stop.clone());
+    let work = detector_worker::run_with(detectors, None, settings.config, settings.common, deps, stop.clone());
     let running = tokio::spawn(work);
     until("every check passes", async || not_ready(health.run().await).is_empty()).await;
     stop.cancel();

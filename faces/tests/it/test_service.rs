@@ -26,6 +26,8 @@ struct Settings {
     models: vision::ModelArgs,
     #[command(flatten)]
     inference: vision::InferenceArgs,
+    #[command(flatten)]
+    galleries: store::GalleryArgs,
 }
 
 /// Tokens of the form `tenant` or `tenant:scope`; without a scope, both for faces.
@@ -73,7 +75,12 @@ impl TestService {
         let models = models.unwrap_or(&empty).to_str().unwrap();
         let settings = Settings::parse_from(["test", "--models-dir", models]);
         let shared = SharedArgs { frames: settings.frames, models: settings.models, inference: settings.inference };
-        let deps = Deps { accounts: Arc::new(Tenants), database, traces: platform::traces::Traces::off() };
+        let deps = Deps {
+            accounts: Arc::new(Tenants),
+            galleries: settings.galleries.galleries(&database),
+            database,
+            traces: platform::traces::Traces::off(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();

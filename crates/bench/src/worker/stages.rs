@@ -71,7 +71,7 @@ impl StagesChild {
 
 fn decoded(encoded: Bytes) -> anyhow::Result<Arc<Image>> {
     let pixels = media::decode(&encoded, &DecodeLimits::default())?;
-    Ok(Arc::new(Image { pixels, encoded, media_type: "image/jpeg" }))
+    Ok(Arc::new(Image { pixels, encoded, media_type: "image/jpeg", embed_faces: false }))
 }
 
 /// Processes this many frames on all threads; each thread processes the next free batch.

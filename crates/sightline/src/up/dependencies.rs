@@ -8,6 +8,7 @@ use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
+use gallery::Galleries;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
 use store::{
@@ -48,6 +49,8 @@ pub struct Dependencies {
     pub accounts: Arc<dyn Accounts>,
     /// Accounts and enrolled faces.
     pub database: Relational,
+    /// The galleries of enrolled faces in this process.
+    pub galleries: Galleries,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
     /// A token for the camera program, which may only send frames.
@@ -102,6 +105,8 @@ impl Dependencies {
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
         worker.traces = exporter.service("detector-worker");
+        let galleries = up.galleries.galleries(&database);
+        worker.galleries = Some(galleries.clone());
         let traces = ServiceTraces {
             ingest: exporter.service("ingest-api"),
             indexer: exporter.service("indexer"),
@@ -115,6 +120,7 @@ impl Dependencies {
             blobs,
             accounts,
             database,
+            galleries,
             accounts_service,
             camera_token: camera_token.parse()?,
             limits,

@@ -75,6 +75,8 @@ impl Relational {
         migrations::refuse_foreign_file(&plain, &label).await?;
         // Only after that check: the journal mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        // Deleted names, hashes and face vectors are overwritten in the file, and not only marked as free.
+        let options = options.pragma("secure_delete", "ON");
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
         // SQLite itself rolls back when the disk is full. The driver then fails to roll back and counts the transaction as open, so
         // no other can begin on this connection: replace it.

@@ -21,5 +21,5 @@ pub fn image(path: &str, out: &str) -> anyhow::Result<(String, Arc<Image>)> {
     let pixels = media::decode(&encoded, &DecodeLimits::default()).with_context(|| path.to_owned())?;
     let name = Path::new(path).file_name().context("not a file")?.to_string_lossy().into_owned();
     std::fs::write(Path::new(out).join(format!("{name}.rgb")), pixels.rgb())?;
-    Ok((name, Arc::new(Image { pixels, encoded: encoded.into(), media_type })))
+    Ok((name, Arc::new(Image { pixels, encoded: encoded.into(), media_type, embed_faces: true })))
 }

@@ -145,9 +145,14 @@ impl CropModel {
 /// The eligible boxes of all images, aligned to the template if there is one. A box without landmarks is not eligible then.
 fn crops(eligible: &Eligible, template: Option<&Template>, batch: &[Arc<Image>], outcomes: &[Outcome]) -> Vec<Crop> {
     let mut crops = Vec::new();
-    for (image, (outcome, Image { pixels, .. })) in outcomes.iter().zip(batch.iter().map(|image| &**image)).enumerate()
+    for (image, (outcome, Image { pixels, embed_faces, .. })) in
+        outcomes.iter().zip(batch.iter().map(|image| &**image)).enumerate()
     {
         let Ok(findings) = outcome else { continue };
+        // Only embeddings need aligned faces.
+        if template.is_some() && !embed_faces {
+            continue;
+        }
         let size = Size { width: pixels.width(), height: pixels.height() };
         // An engine over HTTP need not sort them.
         let mut found: Vec<_> = findings.detections.iter().enumerate().collect();
@@ -186,7 +191,7 @@ mod tests {
 
     fn image(width: u32, height: u32) -> Arc<Image> {
         let pixels = Pixels::from_rgb(width, height, vec![0; (width * height * 3) as usize]).unwrap();
-        Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png" })
+        Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: true })
     }
 
     fn detection(label: &str, side: f64) -> Detection {

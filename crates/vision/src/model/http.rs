@@ -237,7 +237,7 @@ mod tests {
 
     fn image(encoded: &'static str) -> Arc<Image> {
         let pixels = Pixels::from_rgb(2, 1, vec![0; 6]).unwrap();
-        Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/png" })
+        Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/png", embed_faces: false })
     }
 
     #[test]

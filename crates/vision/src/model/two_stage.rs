@@ -105,7 +105,9 @@ mod tests {
             crop_models: Vec::new(),
         };
         let pixels = Pixels::from_rgb(1, 1, vec![0; 3]).unwrap();
-        detector.detect(&[Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png" })]).remove(0)
+        detector
+            .detect(&[Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: false })])
+            .remove(0)
     }
 
     #[test]

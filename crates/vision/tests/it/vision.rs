@@ -66,7 +66,7 @@ fn batched(registry: &Registry, test: &str, models: &Path, model: &str) -> Optio
 fn image(path: &Path) -> Arc<Image> {
     let encoded = std::fs::read(path).unwrap();
     let pixels = media::decode(&encoded, &DecodeLimits::default()).unwrap();
-    Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/jpeg" })
+    Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/jpeg", embed_faces: true })
 }
 
 fn detections(detector: &mut dyn Detector, image: &Arc<Image>) -> Vec<Detection> {

@@ -1,0 +1,103 @@
+//! Faces in `sightline up`: the routes on its public port, and the end of a user's faces.
+
+use std::path::Path;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::processes::{TestServer, path_from_env};
+
+const PASSWORD: &str = "lamp ostrich kettle";
+/// A name that occurs nowhere else.
+const NAME: &str = "Zaphod-Quernstone";
+
+/// A user of the server.
+struct TestUser {
+    id: String,
+    token: String,
+    url: String,
+}
+
+impl TestUser {
+    async fn add(up: &TestServer, name: &str) -> Self {
+        let new = json!({"email": format!("{name}@example.org"), "username": name, "password": PASSWORD});
+        let made = reqwest::Client::new().post(format!("{}/v1/users", up.url)).json(&new).send().await.unwrap();
+        let id = made.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+        let form = format!("grant_type=password&username={name}&password={}", PASSWORD.replace(' ', "+"));
+        let request = reqwest::Client::new().post(format!("{}/v1/token", up.url)).body(form);
+        let signed_in = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
+        let token = signed_in.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+        Self { id, token, url: up.url.clone() }
+    }
+
+    async fn json(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        answer(request.json(&body)).await
+    }
+
+    async fn image(&self, path: &str, image: &Path) -> (StatusCode, Value) {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        answer(request.body(std::fs::read(image).unwrap())).await
+    }
+
+    /// A subject with one enrolled face.
+    async fn enrol(&self, image: &Path) -> String {
+        let (status, subject) = self.json(Method::POST, "/v1/faces/subjects", json!({"name": NAME})).await;
+        assert_eq!(status, StatusCode::CREATED, "{subject}");
+        let id = subject["id"].as_str().unwrap().to_owned();
+        let (status, enrolled) = self.image(&format!("/v1/faces/subjects/{id}/images"), image).await;
+        assert_eq!(status, StatusCode::CREATED, "{enrolled}");
+        id
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+/// The files below a folder that contain one of these texts.
+fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, texts));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let has = |text: &&str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        if texts.iter().any(has) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_users_faces_are_in_no_file() {
+    let test = "a_deleted_users_faces_are_in_no_file";
+    let Some(samples) = path_from_env(test, "SIGHTLINE_SAMPLES_DIR") else { return };
+    let Some(models) = path_from_env(test, "SIGHTLINE_MODELS_DIR") else { return };
+    if !models.join("mobilefacenet_128d_batch.onnx").exists() && !models.join("face_reid_0095.onnx").exists() {
+        println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no model that compares faces");
+        return;
+    }
+    let image = |name: &str| samples.join("faces").join(name);
+    let mut up = TestServer::start(&[]).await;
+    let (ann, bob) = (TestUser::add(&up, "ann").await, TestUser::add(&up, "bob").await);
+    let subject = ann.enrol(&image("obama_a.jpg")).await;
+    let (status, found) = ann.image("/v1/faces/search", &image("obama_b.jpg")).await;
+    assert_eq!((status, &found["matches"][0]["name"]), (StatusCode::OK, &json!(NAME)), "{found}");
+    let (_, others) = bob.image("/v1/faces/search", &image("obama_b.jpg")).await;
+    assert_eq!((&others["matches"], &others["subjects"]), (&json!([]), &json!(0)), "{others}");
+
+    let data = up.data.path().join("data");
+    assert!(!files_with(&data, &[NAME, &subject]).is_empty(), "the search for files finds what is there");
+    let deleted = reqwest::Client::new().delete(format!("{}/v1/users/{}", up.url, ann.id)).bearer_auth(&up.token);
+    assert!(deleted.send().await.unwrap().status().is_success());
+    // The database writes its journal into the file at the end.
+    assert!(up.process.stop(), "{}", up.process.output());
+    assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new());
+    assert!(!up.process.output().contains(NAME), "a name is in the log output");
+}
