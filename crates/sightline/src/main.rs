@@ -15,6 +15,7 @@ mod models;
 mod out;
 mod push;
 mod reported;
+mod sending;
 mod services;
 mod topics;
 mod up;
