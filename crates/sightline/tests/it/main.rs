@@ -12,6 +12,7 @@ mod combinations;
 mod data_folder;
 mod delivery;
 mod demo;
+mod faces_enrol;
 mod healthcheck;
 mod migrate;
 mod modules;
