@@ -1,16 +1,17 @@
 //! A client of a running Sightline: server, credential, certificates.
 
+mod error_response;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use contracts::api::Problem;
-use platform::sending::{UNKNOWN_DETECTOR, UNKNOWN_DETECTOR_HINT};
-use platform::{one_line, root_cause};
-use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Response, StatusCode, Url};
+use platform::root_cause;
+use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Url};
 use settings::Secret;
 
+pub use self::error_response::{ErrorResponse, Refusal, read_error};
 use crate::data_dir::{DataDir, token_file};
 
 /// Arguments that name the server and the credential.
@@ -259,30 +260,6 @@ const CERTIFICATE_REQUIRED: &str = "received fatal alert: CertificateRequired";
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WrongServer(String);
-
-/// An error response.
-pub enum ErrorResponse {
-    /// A retry may succeed after this time.
-    RetryAfter(Duration, String),
-    /// A retry cannot succeed.
-    Permanent(String),
-}
-
-/// Reads an error response and decides whether a retry may succeed.
-pub async fn read_error(response: Response) -> ErrorResponse {
-    let status = response.status();
-    let pause = platform::retry::after(response.headers()).unwrap_or(Duration::from_secs(1));
-    let text = response.text().await.unwrap_or_default();
-    let detail = match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) if problem.code == UNKNOWN_DETECTOR => format!("{}; {UNKNOWN_DETECTOR_HINT}", problem.detail),
-        Ok(problem) => format!("{} ({})", problem.detail, problem.code),
-        Err(_) => text.chars().take(200).collect(),
-    };
-    let message = one_line(&format_args!("{status}: {detail}"));
-    let passing =
-        status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
-    if passing { ErrorResponse::RetryAfter(pause, message) } else { ErrorResponse::Permanent(message) }
-}
 
 #[cfg(test)]
 mod tests {

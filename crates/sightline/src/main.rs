@@ -10,11 +10,13 @@ mod config_command;
 mod data_dir;
 mod demo;
 mod dlq;
+mod faces_command;
 mod migrate;
 mod models;
 mod out;
 mod push;
 mod reported;
+mod sending;
 mod services;
 mod topics;
 mod up;
@@ -37,6 +39,8 @@ enum Command {
     Up(Box<up::Up>),
     /// Send images, videos, or folders of them, and print the detections; or send the frames of a live camera
     Push(push::Push),
+    /// Enrol the faces of people from a folder
+    Faces(faces_command::FacesCommand),
     /// Print alerts as they are raised, one JSON object a line
     Watch(watch::Watch),
     /// Create and change topics of a Kafka cluster to match the topics file, or list the differences
@@ -70,6 +74,7 @@ impl settings::Check for Cli {
             Command::Up(up) => up.check(errors),
             Command::Config(config) => config.check(errors),
             Command::Demo(demo) => demo.check(errors),
+            Command::Faces(faces) => faces.check(errors),
             _ => {}
         }
     }
@@ -88,6 +93,7 @@ fn main() -> std::process::ExitCode {
         match cli.command {
             Command::Up(up) => up.run().await,
             Command::Push(push) => push.run().await,
+            Command::Faces(faces) => faces.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,

@@ -3,7 +3,6 @@
 //!
 //! Every file has its own idempotency key, so that a retry after a lost response creates no second frame.
 
-mod deadline;
 mod images;
 #[cfg(test)]
 mod tests;
@@ -12,7 +11,6 @@ mod videos;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,20 +22,21 @@ use contracts::api::{FrameAccepted, FrameView, ResultStatus};
 use contracts::{DetectorName, StreamName};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use platform::retry::Backoff;
 use platform::shutdown::Interrupted;
-use platform::{error_line, one_line, root_cause};
+use platform::{error_line, one_line};
 use reqwest::StatusCode;
-use serde::de::DeserializeOwned;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
 
-use self::deadline::{Deadline, Failure, PauseTooLong, ServerAbsent};
-use self::images::{Images, media_type};
-use crate::client::{Client, ClientArgs, ErrorResponse, WrongServer, read_error};
+use self::images::Images;
+use crate::client::{Client, ClientArgs, WrongServer};
 use crate::out;
+use crate::sending::deadline::{Deadline, Failure, PauseTooLong, ServerAbsent, parse_wait};
+use crate::sending::image_file::{self, media_type};
+use crate::sending::progress::progress;
+use crate::sending::responses::{Tried, body, failure};
 
 /// Sends images, videos, or folders of them, or the frames of a live camera
 // Without it, the usage of an error names options that are set in the environment as if they were required.
@@ -77,7 +76,7 @@ pub struct Push {
     video: videos::VideoArgs,
 
     /// Give up after this many seconds [default: 15 if the server does not answer; 300 if it is busy or has no results yet]
-    #[arg(long, alias = "patience", value_name = "SECONDS", value_parser = values::wait, allow_negative_numbers = true)]
+    #[arg(long, alias = "patience", value_name = "SECONDS", value_parser = parse_wait, allow_negative_numbers = true)]
     wait: Option<u64>,
 }
 
@@ -94,9 +93,6 @@ enum Sent {
     Accepted(FrameAccepted),
     Seen(Box<FrameView>),
 }
-
-/// The result of a request. A retry may overcome the inner error; the outer one is final.
-type Tried<T> = anyhow::Result<Result<T, Failure>>;
 
 impl Push {
     /// Sends everything; the error contains the number of failed files.
@@ -128,7 +124,7 @@ impl Push {
     /// what became of the files.
     async fn send_all(&self, client: &Client, files: &[PathBuf]) -> anyhow::Result<usize> {
         let stop = platform::shutdown::on_signal()?;
-        let bar = progress(files.len());
+        let bar = progress(files.len(), "frames");
         let concurrency = if self.stream.is_some() { 1 } else { CONCURRENCY };
         let (started, is_refused) = (AtomicUsize::new(0), AtomicBool::new(false));
         let unsent = paced(files, self.fps).take_while(|_| std::future::ready(!is_refused.load(Ordering::Relaxed)));
@@ -181,7 +177,7 @@ impl Push {
 
     /// Sends one file, and retries while a retry may succeed.
     async fn send(&self, client: &Client, file: &Path) -> anyhow::Result<Sent> {
-        let content = images::read(file).await?;
+        let content = image_file::read(file).await?;
         let key = Uuid::now_v7().to_string();
         let mut deadline = Deadline::new(self.wait);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
@@ -280,31 +276,6 @@ impl Push {
     }
 }
 
-/// Reads the body of a successful response. An incomplete one counts as no response.
-async fn body<T: DeserializeOwned>(response: reqwest::Response) -> Tried<T> {
-    let broken = |reason: String| Ok(Err(Failure::Unanswered(format!("the response broke off: {reason}"))));
-    let bytes = match response.bytes().await {
-        Ok(bytes) => bytes,
-        Err(error) => return broken(root_cause(&error)),
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) if error.is_eof() => broken(error.to_string()),
-        Err(error) => Err(error).context("the response cannot be read"),
-    }
-}
-
-/// Reads an error response after which a retry may succeed.
-///
-/// # Errors
-/// When a retry cannot succeed.
-async fn failure(response: reqwest::Response) -> anyhow::Result<Failure> {
-    match read_error(response).await {
-        ErrorResponse::RetryAfter(pause, message) => Ok(Failure::Refused(pause, message)),
-        ErrorResponse::Permanent(message) => bail!(message),
-    }
-}
-
 /// What became of the files of a push that ends early.
 #[derive(Debug, Default)]
 struct Count {
@@ -385,18 +356,4 @@ fn paced(files: &[PathBuf], fps: Option<f64>) -> BoxStream<'_, &PathBuf> {
             files.zip(IntervalStream::new(ticks)).map(|(file, _)| file).boxed()
         }
     }
-}
-
-fn progress(files: usize) -> ProgressBar {
-    if files < 2 || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} frames, {rate}, {eta} left");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    // The library's own rate has four decimals.
-    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // A text has room for it.
-        let _ = write!(text, "{:.1}/s", state.per_sec());
-    };
-    ProgressBar::new(files as u64).with_style(style.with_key("rate", rate))
 }

@@ -21,11 +21,6 @@ pub fn duration(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "it must be a number of seconds above 0, without a unit, such as 300 or 1.5".to_owned())
 }
 
-/// A time limit.
-pub fn wait(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "it must be a whole number of seconds from 0, without a unit, such as 30".to_owned())
-}
-
 /// A size.
 pub fn size(text: &str) -> Result<String, String> {
     let is_side = |side: &str| side.parse::<u32>().is_ok_and(|side| SIDE.contains(&side));
@@ -56,9 +51,6 @@ mod tests {
             assert!(duration(wrong).unwrap_err().contains("without a unit, such as 300"), "{wrong}");
         }
         assert!(duration("0").unwrap_err().contains("above 0"));
-        for wrong in ["5s", "-1", "1.5", ""] {
-            assert!(wait(wrong).unwrap_err().contains("whole number of seconds"), "{wrong}");
-        }
         for wrong in ["12", "1280", "1280x", "15x720", "1280x720p", "1280*720", "1280x16385"] {
             assert!(size(wrong).unwrap_err().contains("from 16 to 16384, such as 1280x720"), "{wrong}");
         }
@@ -73,7 +65,6 @@ mod tests {
             (fps("0.00001"), fps("29.97"), start("0"), duration("0.5")),
             (Ok(0.000_01), Ok(29.97), Ok(0.0), Ok(0.5))
         );
-        assert_eq!((wait("0"), wait("18446744073709551615")), (Ok(0), Ok(u64::MAX)));
         assert_eq!(size("1280x720").as_deref(), Ok("1280x720"));
         assert_eq!(moment("2026-01-02T03:04:05+01:00"), moment("2026-01-02T02:04:05Z"));
     }

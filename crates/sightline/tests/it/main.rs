@@ -13,6 +13,7 @@ mod data_folder;
 mod delivery;
 mod demo;
 mod faces;
+mod faces_enrol;
 mod healthcheck;
 mod migrate;
 mod modules;

@@ -95,6 +95,11 @@ impl Deadline {
     }
 }
 
+/// The value of `--wait`.
+pub fn parse_wait(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it must be a whole number of seconds from 0, without a unit, such as 30".to_owned())
+}
+
 /// A pause in the unit that suits it: `90 s`, `45 min`, `45 h`, `12 days`.
 fn rounded_up(pause: Duration) -> String {
     const MINUTE: u64 = 60;
@@ -167,6 +172,14 @@ mod tests {
         for (seconds, expected) in [(20, "20 s"), (150, "3 min"), (7201, "3 h"), (12 * 86_400, "12 days")] {
             assert_eq!(rounded_up(Duration::from_secs(seconds)), expected);
         }
+    }
+
+    #[test]
+    fn a_wrong_limit_is_answered_with_what_is_allowed() {
+        for wrong in ["5s", "-1", "1.5", ""] {
+            assert!(parse_wait(wrong).unwrap_err().contains("whole number of seconds"), "{wrong}");
+        }
+        assert_eq!((parse_wait("0"), parse_wait("18446744073709551615")), (Ok(0), Ok(u64::MAX)));
     }
 
     #[tokio::test]
