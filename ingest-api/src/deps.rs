@@ -7,7 +7,7 @@ use api_kit::describe::Routes;
 use bus::Bus;
 use platform::Health;
 use platform::traces::Traces;
-use store::{Blobs, Documents, FilesInUse};
+use store::{Blobs, Documents, FilesInUse, Relational};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Deps {
     pub accounts: Arc<dyn Accounts>,
     /// The users, for the routes about accounts. Whoever opens it also runs its background tasks.
     pub accounts_service: Arc<AccountsService>,
+    /// The names of subjects, in the accounts' database.
+    pub subjects: Relational,
     /// Files of embedded parts in this process; while one is not at its path, changes are refused.
     pub files_in_use: FilesInUse,
     /// Health checks of the other services in this process; `/readyz` includes them.

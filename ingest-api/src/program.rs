@@ -151,6 +151,7 @@ async fn connect(
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let (documents, blobs): (Arc<dyn Documents>, Arc<dyn Blobs>) =
         (Arc::new(documents), Arc::new(ObjectBlobs::open(blob_url)?));
+    let subjects = database.clone();
     let erasers = tenant_erasers(&documents, &blobs, &database);
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
@@ -161,6 +162,7 @@ async fn connect(
         blobs,
         accounts,
         accounts_service,
+        subjects,
         files_in_use: FilesInUse::default(),
         other_services: Health::default(),
         other_routes: Routes::default(),

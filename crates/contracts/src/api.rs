@@ -146,6 +146,9 @@ pub struct DetectionView {
     /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
+    /// Name of the person whose face it is, for a credential with the scope `faces:read`. `attributes.subject` is the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_name: Option<String>,
     /// Label, confidence, box, landmarks and attributes.
     #[serde(flatten)]
     pub detection: Detection,

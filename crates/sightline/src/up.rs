@@ -224,6 +224,7 @@ impl Dependencies {
             blobs: Arc::clone(&self.blobs),
             accounts: Arc::clone(&self.accounts),
             accounts_service: self.accounts_service.clone(),
+            subjects: self.database.clone(),
             files_in_use: self.files_in_use.clone(),
             other_services: Health::default(),
             other_routes: Routes::default(),

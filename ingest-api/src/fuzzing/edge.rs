@@ -92,7 +92,7 @@ impl Edge {
         let (folder, log) = (tempfile::tempdir()?, Arc::new(WriteOnlyLog::default()));
         let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(folder.path().join("documents.db"))?);
         runtime.block_on(documents.put(&indexed_frames()?))?;
-        let accounts_service = runtime.block_on(open_accounts(&folder))?;
+        let (database, accounts_service) = runtime.block_on(open_accounts(&folder))?;
         runtime.spawn(accounts_service.clone().run(CancellationToken::new()));
         let deps = Deps {
             bus: log.clone(),
@@ -100,6 +100,7 @@ impl Edge {
             blobs: Arc::new(ObjectBlobs::folder(folder.path().join("blobs"))?),
             accounts: Arc::new(AcceptAll),
             accounts_service,
+            subjects: database,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
             other_routes: api_kit::describe::Routes::default(),
@@ -141,7 +142,7 @@ impl Edge {
 }
 
 /// Accounts with a cheap password hash, and without limits on sign-ins.
-async fn open_accounts(folder: &TempDir) -> anyhow::Result<Arc<AccountsService>> {
+async fn open_accounts(folder: &TempDir) -> anyhow::Result<(Relational, Arc<AccountsService>)> {
     let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await?;
     database.migrate().await?;
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 64 };
@@ -149,5 +150,6 @@ async fn open_accounts(folder: &TempDir) -> anyhow::Result<Arc<AccountsService>>
     let settings = AccountSettings { hashing, throttle, ..AccountSettings::default() };
     let (shared, mailer) = (SharedState::in_process(), Arc::new(LogMailer));
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers: Vec::new() };
-    AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)
+    let accounts = AccountsService::open(database.clone(), settings, deps).await.map_err(anyhow::Error::msg)?;
+    Ok((database, accounts))
 }

@@ -13,7 +13,7 @@ use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
 use platform::traces::Traces;
 use rules::built_in_rules;
-use store::{Blobs, Documents, FilesInUse};
+use store::{Blobs, Documents, FilesInUse, Relational};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
@@ -51,6 +51,8 @@ pub struct Inner {
     pub accounts: Arc<dyn Accounts>,
     /// Users and their credentials.
     pub users: Arc<AccountsService>,
+    /// The names of subjects.
+    pub subjects: Relational,
     /// Requests that wait for results.
     pub replies: Arc<Replies>,
     /// Whether workers keep up.
@@ -123,6 +125,7 @@ impl App {
             blobs: deps.blobs.clone(),
             accounts: deps.accounts.clone(),
             users: deps.accounts_service.clone(),
+            subjects: deps.subjects.clone(),
             replies: Replies::new(config.ingest_waiting),
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(

@@ -27,7 +27,7 @@ use crate::http::extract::{ListQuery, captured_at, text};
 use crate::http::v1::submission::{
     IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
 };
-use crate::http::v1::view;
+use crate::http::v1::{subject_names, view};
 
 /// Model of every submitted detection, and the default of its detector.
 const EXTERNAL: &str = "external";
@@ -117,7 +117,8 @@ pub async fn list(
     };
     let stored =
         app.documents.detections(&caller.tenant_scope(), &filter, &listed.page_query(List::Detections)?).await?;
-    let items = stored.into_iter().map(view::detection).collect();
+    let mut items: Vec<_> = stored.into_iter().map(view::detection).collect();
+    subject_names::add(&app, &caller.caller, items.iter_mut()).await;
     Ok(Json(listed.page(List::Detections, items, |last: &DetectionView| PageCursor {
         at: last.captured_at,
         id: last.id.clone(),
@@ -141,7 +142,9 @@ pub async fn one(
 ) -> Result<Json<DetectionView>, ApiError> {
     let found = app.documents.detection(&caller.tenant_scope(), &id).await?;
     let found = found.ok_or(DetectionError::NotFound(id))?;
-    Ok(Json(view::detection(found)))
+    let mut found = view::detection(found);
+    subject_names::add(&app, &caller.caller, std::iter::once(&mut found)).await;
+    Ok(Json(found))
 }
 
 /// Sends a detection of an external program. It is stored and counted like others, and may raise alerts.

@@ -23,7 +23,7 @@ use store::{FrameFilter, List, PageCursor, StoredResult};
 use crate::http::Routes;
 use crate::http::app::App;
 use crate::http::extract::ListQuery;
-use crate::http::v1::view;
+use crate::http::v1::{subject_names, view};
 use crate::probe::ImageType;
 use error::FrameError;
 use submit::ImageBytes;
@@ -45,7 +45,8 @@ pub async fn list(
 ) -> Result<Json<Page<FrameView>>, ApiError> {
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
     let frames = app.documents.frames(&caller.tenant_scope(), &filter, &listed.page_query(List::Frames)?).await?;
-    let items = frames.iter().filter_map(|results| view::frame(events(results))).collect();
+    let mut items: Vec<_> = frames.iter().filter_map(|results| view::frame(events(results))).collect();
+    subject_names::add(&app, &caller.caller, items.iter_mut().flat_map(|frame| &mut frame.detections)).await;
     Ok(Json(
         listed.page(List::Frames, items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() }),
     ))
@@ -68,7 +69,9 @@ pub async fn one(
     _: NoQuery,
 ) -> Result<Json<FrameView>, ApiError> {
     let results = app.documents.frame(&caller.tenant_scope(), id).await?;
-    Ok(view::frame(events(&results)).map(Json).ok_or(FrameError::NotIndexed)?)
+    let mut frame = view::frame(events(&results)).ok_or(FrameError::NotIndexed)?;
+    subject_names::add(&app, &caller.caller, frame.detections.iter_mut()).await;
+    Ok(Json(frame))
 }
 
 /// The image of a frame, while it is kept.

@@ -1,4 +1,4 @@
-//! Converts stored results, detections and rules to the bodies of the API.
+//! Converts stored results, detections and rules to the bodies of the API. [`subject_names`](super::subject_names) adds names.
 
 use contracts::api::{DetectionView, FrameView, ResultError, ResultStatus, ResultView, RuleView};
 use contracts::{BlobKey, DetectionId, Outcome, ResultEvent};
@@ -51,6 +51,7 @@ fn add(view: &mut FrameView, event: &ResultEvent) {
                     stream: data.stream.clone(),
                     detector: data.detector.clone(),
                     captured_at: data.captured_at,
+                    subject_name: None,
                     detection: detection.clone(),
                 });
             }
@@ -80,6 +81,7 @@ pub fn detection(stored: StoredDetection) -> DetectionView {
         stream: stored.stream,
         detector: stored.id.detector,
         captured_at: stored.captured_at,
+        subject_name: None,
         detection: stored.detection,
     }
 }

@@ -106,6 +106,7 @@ impl TestServer {
                 },
             )),
             accounts_service,
+            subjects: storage.accounts().await.0,
             files_in_use: FilesInUse::default(),
             other_services: Health::default(),
             other_routes: api_kit::describe::Routes::default(),

@@ -33,7 +33,7 @@ use crate::http::v1::frames::prefer;
 use crate::http::v1::submission::{
     IDEMPOTENCY_KEY, SubmissionError, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
 };
-use crate::http::v1::view;
+use crate::http::v1::{subject_names, view};
 use crate::probe::ImageType;
 use crate::recent_keys::KeyClaim;
 use crate::replies::ReplyWaiter;
@@ -147,7 +147,10 @@ pub async fn submit(
     let Some(waiter) = waiter else { return Ok(frame.accepted(&app)) };
     let results = waiter.all(frame.expected(&app), deadline, &app.stop).await;
     let response = match results.as_ref().and_then(view::frame) {
-        Some(view) => Json(view).into_response(),
+        Some(mut view) => {
+            subject_names::add(&app, caller, view.detections.iter_mut()).await;
+            Json(view).into_response()
+        }
         None => frame.accepted(&app),
     };
     Ok(with_preference(response, wait))
@@ -259,7 +262,9 @@ impl Frame {
         let stored = app.documents.frame(&TenantScope::Tenant(caller.tenant.clone()), self.id).await?;
         let is_stored = |name: &DetectorName| stored.iter().any(|stored| stored.result.data.detector == *name);
         let all = self.expected(app).iter().all(is_stored);
-        Ok(if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None })
+        let mut view = if all { view::frame(stored.iter().map(|stored| &stored.result)) } else { None };
+        subject_names::add(app, caller, view.iter_mut().flat_map(|frame| &mut frame.detections)).await;
+        Ok(view)
     }
 
     fn accepted(&self, app: &App) -> Response {

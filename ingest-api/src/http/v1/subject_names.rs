@@ -1,0 +1,37 @@
+//! Names of the people whose faces were recognised. Events and documents have only the ids of subjects, so names are added when a
+//! detection is read, and a name that was changed or deleted is so everywhere at once.
+
+use std::collections::BTreeSet;
+
+use accounts::{Caller, Scope};
+use contracts::SubjectId;
+use contracts::api::DetectionView;
+
+use crate::http::app::App;
+
+/// The attribute with the id of a subject.
+const SUBJECT: &str = "subject";
+
+/// Adds the names of the caller's subjects, if its credential allows to read faces. Without the database there are no names, but still
+/// the detections.
+pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a mut DetectionView>) {
+    if !caller.may(Scope::FacesRead) {
+        return;
+    }
+    let named: Vec<(SubjectId, &mut DetectionView)> =
+        views.filter_map(|view| Some((view.detection.attributes.text(SUBJECT)?.parse().ok()?, view))).collect();
+    let ids: Vec<SubjectId> = named.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
+    if ids.is_empty() {
+        return;
+    }
+    let records = match app.subjects.subjects_by_id(&caller.tenant, &ids).await {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::warn!(%error, "detections are returned without the names of subjects");
+            return;
+        }
+    };
+    for (id, view) in named {
+        view.subject_name = records.get(&id).and_then(|record| record.name.clone());
+    }
+}
