@@ -32,6 +32,8 @@ use error::FaceError;
 
 /// Largest JSON body, in bytes: metadata with the escapes of JSON.
 const JSON_BYTES: usize = 64 << 10;
+/// Bytes of a form besides its images: boundaries and headers of its fields.
+const FORM_OVERHEAD: usize = 16 << 10;
 /// Maximum pause between two chunks of a body.
 const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Maximum time for a body.
@@ -106,6 +108,11 @@ impl App {
     /// Limits of a body that is an image.
     fn image_limits(&self) -> BodyLimits {
         BodyLimits { bytes: self.max_bytes, ..self.json_limits() }
+    }
+
+    /// Limits of a form with two images.
+    fn pair_limits(&self) -> BodyLimits {
+        BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
     }
 
     /// The gallery of a tenant for a model.

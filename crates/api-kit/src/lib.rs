@@ -22,6 +22,7 @@ mod drain;
 pub mod error;
 pub mod extract;
 mod files_in_use;
+pub mod form_data;
 mod full_disk;
 pub mod json_body;
 pub mod middleware;

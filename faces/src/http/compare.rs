@@ -2,19 +2,23 @@
 
 use accounts::Caller;
 use api_kit::auth::Authorized;
-use api_kit::error::{ApiError, ServiceError};
+use api_kit::error::{ApiError, RequestError, ServiceError};
 use api_kit::extract::StrictQuery;
 use api_kit::routes;
 use api_kit::scope::FacesRead;
 use axum::Json;
 use axum::extract::State;
-use contracts::SubjectId;
 use contracts::api::{FaceMatch, FaceSearch, Problem, Verification};
-use gallery::{Identity, Look, Match, OrderedSearch, decide, expected_false_matches};
+use contracts::{SubjectId, VectorId};
+use gallery::{
+    Embedding, GalleryError, Identity, Look, Match, OrderedSearch, StoredVector, VectorKind, decide,
+    expected_false_matches,
+};
 use platform::query::{Invalid, Parameters, Query};
+use uuid::Uuid;
 
 use super::error::{FaceError, gallery_failure, rate_failure};
-use super::image_body::ImageBody;
+use super::image_body::{ImageBody, ImagePair};
 use super::{App, Routes};
 
 /// How often two strangers may be taken for one person, if the caller does not say.
@@ -33,8 +37,9 @@ pub fn routes() -> Routes {
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct VerifyQuery {
-    /// Id of the subject.
-    subject: SubjectId,
+    /// Id of the subject to compare with. Without it, the body is a form with two images.
+    #[param(value_type = Option<SubjectId>)]
+    subject: Option<SubjectId>,
     /// The share of comparisons in which strangers may be taken for the same person.
     #[param(value_type = Option<f64>, default = 0.0001)]
     false_match_rate: f64,
@@ -42,9 +47,7 @@ pub struct VerifyQuery {
 
 impl Parameters for VerifyQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
-        let missing = || Invalid("subject is missing; name the id of the subject to compare with".to_owned());
-        let subject = query.parsed("subject")?.ok_or_else(missing)?;
-        Ok(Self { subject, false_match_rate: rate(query)? })
+        Ok(Self { subject: query.parsed("subject")?, false_match_rate: rate(query)? })
     }
 }
 
@@ -79,10 +82,11 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
     text.parse().map_err(|_| Invalid("false_match_rate must be a number such as 0.0001".to_owned()))
 }
 
-/// Whether the one face of an image is that of a subject.
+/// Whether the one face of an image is that of a subject, or of another image. The body is an image, or, without `subject`, a form with
+/// the two images `image` and `other`. Nothing is stored.
 #[utoipa::path(
     post, path = "/v1/faces/verify", operation_id = "verify_face", tag = "faces", params(VerifyQuery),
-    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
+    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
     responses(
         (status = 200, body = Verification),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
@@ -92,24 +96,44 @@ pub async fn verify(
     State(app): State<App>,
     Authorized { caller, .. }: Authorized<FacesRead>,
     StrictQuery(VerifyQuery { subject, false_match_rate }): StrictQuery<VerifyQuery>,
-    image: ImageBody,
+    images: ImagePair,
 ) -> Result<Json<Verification>, ApiError> {
-    app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
+    if let Some(subject) = subject {
+        app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
+    }
     let model = app.encoder.model().await?;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = app.face(image.encoded).await?;
-    let key = App::key(&caller.tenant, &model);
-    let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
-    let mut comparison = OrderedSearch::new(&embedding, 1, -1.0);
-    for vector in &vectors {
-        let damaged =
-            |error: gallery::EmbeddingError| gallery_failure(gallery::GalleryError::Damaged(error.to_string()));
-        comparison.compare(vector).map_err(damaged)?;
-    }
-    let matches = comparison.finish();
+    let matches = match (subject, images.other) {
+        (Some(subject), None) => {
+            let (_, embedding) = app.face(images.image).await?;
+            let key = App::key(&caller.tenant, &model);
+            let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
+            nearest(&embedding, &vectors)?
+        }
+        (None, Some(other)) => {
+            let (_, embedding) = app.face(images.image).await?;
+            let (_, other) = app.face(other).await?;
+            // As if the other face were that of a subject.
+            let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
+            nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
+        }
+        _ => {
+            let reason = "name a subject and send an image, or send a form with the two images image and other";
+            return Err(RequestError::Invalid(reason.to_owned()).into());
+        }
+    };
     let similarity = matches.first().map(|nearest| nearest.similarity);
     let same = matches!(decide(&[Look::Compared(matches)], threshold), Identity::Subject { .. });
     Ok(Json(Verification { same, similarity, threshold, false_match_rate, model: model.name.clone() }))
+}
+
+/// The nearest of the vectors of one subject.
+fn nearest(embedding: &Embedding, vectors: &[StoredVector]) -> Result<Vec<Match>, ApiError> {
+    let mut comparison = OrderedSearch::new(embedding, 1, -1.0);
+    for vector in vectors {
+        comparison.compare(vector).map_err(|error| gallery_failure(GalleryError::Damaged(error.to_string())))?;
+    }
+    Ok(comparison.finish())
 }
 
 /// The subjects that the one face of an image may be: those whose faces are at least as similar as the rate demands.

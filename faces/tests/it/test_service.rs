@@ -121,6 +121,12 @@ impl TestService {
         (response.status(), response.json().await.unwrap())
     }
 
+    pub async fn form(&self, token: &str, path: &str, form: reqwest::multipart::Form) -> (StatusCode, Value) {
+        let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(token).multipart(form);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
     pub async fn get(&self, token: &str, path: &str) -> (StatusCode, Value) {
         self.send(token, Method::GET, path, Vec::new()).await
     }

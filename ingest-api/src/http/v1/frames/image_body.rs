@@ -1,21 +1,17 @@
 //! The image of a request: the body itself, or a field of a form. Type and size are checked as the first bytes arrive.
 
-use std::sync::Arc;
-
 use api_kit::describe::{Argument, Requirements};
-use api_kit::error::{ApiError, RequestError, ServiceError};
+use api_kit::error::{ApiError, RequestError};
+use api_kit::form_data::{FormData, FormField, is_multipart};
 use api_kit::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use futures::{Stream, stream};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use multer::{Field, Multipart};
-use tokio::sync::Mutex;
 
 use crate::http::app::App;
-use crate::http::v1::frames::content_type::{Declared, TYPES, boundary, is_multipart};
+use crate::http::v1::frames::content_type::{Declared, TYPES};
 use crate::http::v1::frames::error::FrameError;
 use crate::probe::{Finding, ImageType, Probe, other_image_type};
 
@@ -181,14 +177,11 @@ fn not_accepted(bytes: &[u8]) -> String {
 
 /// Extracts the image from a form. Other fields before and after it are ignored.
 async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
-    let boundary = boundary(content_type)?;
-    let upload = IncomingBody::begin(body, app.multipart_limits(), &app.bytes_in_flight)?;
-    let upload = Arc::new(Mutex::new(upload));
-    let mut form = Multipart::new(chunks(upload.clone()), boundary);
+    let mut form = FormData::begin(content_type, body, app.multipart_limits(), &app.bytes_in_flight)?;
     let mut found = None;
-    while let Some(field) = form.next_field().await.map_err(form_error)? {
+    while let Some(field) = form.next_field().await? {
         if !field.name().is_some_and(|name| FIELDS.contains(&name)) {
-            skip(field).await?;
+            field.skip().await?;
             continue;
         }
         if found.is_some() {
@@ -197,24 +190,14 @@ async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, A
         }
         found = Some(image_field(app, field).await?);
     }
-    drop(form);
+    let reservation = form.finish()?;
     let (kind, bytes) = found.ok_or_else(|| {
         RequestError::Invalid(format!("the form has no image; send it in a field named {}", FIELDS.join(" or ")))
     })?;
-    let upload =
-        Arc::into_inner(upload).ok_or_else(|| ServiceError::Internal(anyhow::anyhow!("a form is still being read")))?;
-    Ok(Image { kind, bytes, reservation: upload.into_inner().into_reservation() })
+    Ok(Image { kind, bytes, reservation })
 }
 
-/// The body as a stream for `multer`. [`form_error`] extracts its errors again.
-fn chunks(upload: Arc<Mutex<IncomingBody>>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-    stream::unfold(upload, |upload| async {
-        let chunk = upload.lock().await.chunk().await.transpose();
-        chunk.map(|chunk| (chunk, upload))
-    })
-}
-
-async fn image_field(app: &App, mut field: Field<'_>) -> Result<(ImageType, Bytes), ApiError> {
+async fn image_field(app: &App, mut field: FormField) -> Result<(ImageType, Bytes), ApiError> {
     let content_type = content_type(field.headers());
     let declared = Declared::of(content_type);
     if declared == Declared::Other {
@@ -222,32 +205,8 @@ async fn image_field(app: &App, mut field: Field<'_>) -> Result<(ImageType, Byte
         return Err(RequestError::UnsupportedMediaType(reason).into());
     }
     let mut incoming = IncomingImage::new(app, declared, None);
-    while let Some(chunk) = field.chunk().await.map_err(form_error)? {
+    while let Some(chunk) = field.chunk().await? {
         incoming.push(chunk)?;
     }
     incoming.finish()
-}
-
-async fn skip(mut field: Field<'_>) -> Result<(), ApiError> {
-    while field.chunk().await.map_err(form_error)?.is_some() {}
-    Ok(())
-}
-
-/// The error of a form: that of its body, or a description of its syntax error.
-fn form_error(error: multer::Error) -> ApiError {
-    let reason = match error {
-        multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
-            Ok(refused) => return (*refused).into(),
-            Err(_) => "it ended early",
-        },
-        multer::Error::IncompleteFieldData { .. } | multer::Error::IncompleteStream => {
-            "it ends before its last boundary"
-        }
-        multer::Error::IncompleteHeaders
-        | multer::Error::ReadHeaderFailed(_)
-        | multer::Error::DecodeHeaderName { .. }
-        | multer::Error::DecodeHeaderValue { .. } => "the header of one of its fields is invalid",
-        _ => "it is not valid multipart/form-data",
-    };
-    RequestError::Malformed(format!("the form cannot be read: {reason}")).into()
 }
