@@ -2,8 +2,6 @@
 //!
 //! The models are opened by the first image: a process whose callers do not compare faces has no session for them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use contracts::{Detection, DetectorName};
 use gallery::{Calibration, Embedding};
