@@ -18,8 +18,8 @@ use contracts::Point;
 
 use crate::model::align::LANDMARKS;
 
-/// Height of the eyes above the mouth, in distances between the eyes. Like the other numbers of the model it is the one with which the
-/// landmarks of `yunet_n` fit a rigid model best (docs/FACES.md).
+/// Height of the eyes above the mouth, in distances between the eyes. Like the depth of the nose it is close to the best fit of one rigid
+/// face to landmarks of `yunet_n` (docs/FACES.md).
 const HEIGHT: f64 = 1.05;
 /// Depth of the tip of the nose in front of the other points, in distances between the eyes.
 const NOSE_DEPTH: f64 = 0.45;
@@ -29,7 +29,7 @@ const NOSE_HEIGHT: f64 = 0.58;
 const MOUTH_WIDTH: f64 = 0.84;
 
 /// Least quotient of the two scales of a face, along and across the image, which are equal in the model. Among 530 faces of samples,
-/// half of them in profile, it is at least 0.44; landmarks on one line have 0.
+/// many of them in profile, it is at least 0.44; landmarks on one line have 0.
 const LEAST_QUOTIENT: f64 = 0.25;
 
 /// Direction of a face in degrees.
