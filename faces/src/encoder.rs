@@ -6,6 +6,7 @@ use bytes::Bytes;
 use contracts::{Detection, DetectorName};
 use gallery::{Calibration, Embedding};
 use tokio::sync::OnceCell;
+use vision::face_quality::{FaceFault, FaceQuality};
 use vision::pipeline::{Failure, Pipeline};
 use vision::registry::OpenError;
 
@@ -20,6 +21,8 @@ pub struct Face {
     pub detection: Detection,
     /// `None` if it is too small for one.
     pub embedding: Option<Embedding>,
+    /// Its figures, or why there are none.
+    pub quality: Result<FaceQuality, FaceFault>,
 }
 
 /// Why an image has no faces that can be compared.
@@ -95,7 +98,8 @@ impl Encoder {
         let detections = found.detections.into_iter().enumerate();
         let faces = detections.map(|(index, detection)| {
             let embedding = found.embeddings.remove(&index).map(embedding).transpose()?;
-            Ok(Face { detection, embedding })
+            let quality = FaceQuality::measure(&decoded.image.pixels, &detection);
+            Ok(Face { detection, embedding, quality })
         });
         faces.collect()
     }

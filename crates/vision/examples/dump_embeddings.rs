@@ -2,8 +2,9 @@
 //! `cargo run --release -p vision --example dump_embeddings -- MODELS_DIR OUT EMBEDDING_MODEL FILE...`
 //!
 //! `OUT/<name>.rgb` contains the decoded pixels of each file as packed RGB. `OUT/<MODEL>.json` contains, by file name, the size of the
-//! image and its faces, each with its box, landmarks, embedding, and the file name of its aligned crop: three colour planes of 32-bit
-//! numbers in the byte order of this machine, levels from 0 to 255. `tests/reference/` and the script for pairs of faces read them.
+//! image and its faces, each with its box, landmarks, embedding, quality, and the file name of its aligned crop: three colour planes of
+//! 32-bit numbers in the byte order of this machine, levels from 0 to 255. `tests/reference/` and the script for pairs of faces read them.
+//! The quality is null for a face that cannot be measured.
 
 mod dumped;
 
@@ -11,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
+use vision::face_quality::FaceQuality;
 use vision::registry::{Engine, Registry};
 
 fn main() -> anyhow::Result<()> {
@@ -35,13 +37,31 @@ fn main() -> anyhow::Result<()> {
             let crop = format!("{file}.{name}.{index}.f32");
             let bytes: Vec<u8> = planes.iter().flat_map(|level| level.to_ne_bytes()).collect();
             std::fs::write(Path::new(&out).join(&crop), bytes)?;
-            let fields =
-                json!({ "box": face.bounds, "landmarks": face.landmarks, "embedding": embedding, "crop": crop });
-            faces.push(fields);
+            let quality = FaceQuality::measure(&image.pixels, face).map_or(Value::Null, |found| figures(&found));
+            faces.push(json!({
+                "box": face.bounds,
+                "landmarks": face.landmarks,
+                "embedding": embedding,
+                "quality": quality,
+                "crop": crop,
+            }));
         }
         let (width, height) = (image.pixels.width(), image.pixels.height());
         report.insert(file, json!({ "width": width, "height": height, "faces": faces }));
     }
     std::fs::write(Path::new(&out).join(format!("{name}.json")), serde_json::to_vec(&report)?)?;
     Ok(())
+}
+
+fn figures(quality: &FaceQuality) -> Value {
+    let FaceQuality { size, sharpness, yaw, pitch, roll, brightness, contrast } = quality;
+    json!({
+        "size": size,
+        "sharpness": sharpness,
+        "yaw": yaw,
+        "pitch": pitch,
+        "roll": roll,
+        "brightness": brightness,
+        "contrast": contrast,
+    })
 }

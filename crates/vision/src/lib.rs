@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In: the bytes of an image as a client sent them, and the settings of models and threads ([`ModelArgs`], [`InferenceArgs`]). Out: the
-//! upright [`pixels`], and what each [detector](model::Detector) found in them.
+//! upright [`pixels`], what each [detector](model::Detector) found in them, and the [quality](face_quality) of a face.
 //!
 //! Guarantees: no bytes make [`media::decode`] panic or allocate more than its limits allow. A model file is opened only if it has the
 //! hash of its entry. Every image of a batch has an outcome of its own, and errors say whether a retry can help. A session stays on its
@@ -20,6 +20,7 @@
 
 mod args;
 mod batcher;
+pub mod face_quality;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod idle_memory;

@@ -7,7 +7,7 @@
 //! A detector with an ONNX file consists of a head and an entry of `models.yaml`. The common parts of such detectors, from scaling to
 //! non-maximum suppression, are in `onnx`. Further networks may run on the crops of the boxes found (`two_stage`).
 
-mod align;
+pub(crate) mod align;
 mod centerface;
 pub(crate) mod crop_head;
 pub(crate) mod crops;
@@ -18,7 +18,7 @@ mod network;
 mod nms;
 pub(crate) mod onnx;
 mod picodet;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod two_stage;
 mod vehicle_attributes;
 mod yolox;

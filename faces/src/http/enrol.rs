@@ -7,7 +7,7 @@ use api_kit::routes;
 use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
-use contracts::api::{EnrolledFace, Problem};
+use contracts::api::{self, EnrolledFace, Problem};
 use contracts::{SubjectId, VectorId};
 use gallery::{StoredVector, VectorKind};
 use http::StatusCode;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use store::relational::VectorWriteOutcome;
 use uuid::Uuid;
+use vision::face_quality::{FaceQuality, QualityLimits};
 
 use super::error::{FaceError, gallery_failure};
 use super::image_body::ImageBody;
@@ -37,8 +38,8 @@ pub fn routes() -> Routes {
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "`no_face`, `several_faces`: not exactly one face; `face_not_comparable`: the face is too small, or parts of it are \
-                           not seen; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
+            description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_too_dark`, \
+                           `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
     )
 )]
 pub async fn enrol(
@@ -53,6 +54,10 @@ pub async fn enrol(
     let model = app.encoder.model().await?;
     let id = vector_id(subject, &model.name, &image.encoded);
     let (face, embedding) = app.face(image.encoded).await?;
+    let quality = face.quality.map_err(FaceError::Fault)?;
+    if let Some(fault) = quality.fault(&QualityLimits::default()) {
+        return Err(FaceError::Fault(fault).into());
+    }
     let key = App::key(&caller.tenant, &model);
     let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
     let view = EnrolledFace {
@@ -60,6 +65,7 @@ pub async fn enrol(
         model: model.name.clone(),
         bounds: face.detection.bounds,
         confidence: face.detection.confidence,
+        quality: figures(&quality),
     };
     if known.iter().any(|vector| vector.id == id) {
         return Ok((StatusCode::OK, Json(view)));
@@ -73,6 +79,11 @@ pub async fn enrol(
             Err(ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", model.name)).into())
         }
     }
+}
+
+fn figures(quality: &FaceQuality) -> api::FaceQuality {
+    let FaceQuality { size, sharpness, yaw, pitch, roll, brightness, contrast } = *quality;
+    api::FaceQuality { size, sharpness, yaw, pitch, roll, brightness, contrast }
 }
 
 /// The id of an enrolled image: the same image of the same subject has the same id for the same model.

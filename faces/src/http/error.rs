@@ -5,6 +5,7 @@ use contracts::{FailureCode, SubjectId};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
+use vision::face_quality::FaceFault;
 
 use crate::encoder::EncodeError;
 
@@ -31,6 +32,9 @@ pub enum FaceError {
         "the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front"
     )]
     NotComparable,
+    /// The face is not good enough to be enrolled.
+    #[error(transparent)]
+    Fault(FaceFault),
     /// The bytes are no image that can be decoded.
     #[error("{message}")]
     Image {
@@ -66,6 +70,7 @@ impl HttpError for FaceError {
             Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
             Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
             Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),
+            Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
             Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),

@@ -101,6 +101,27 @@ pub struct EnrolledFace {
     pub bounds: Option<BoundingBox>,
     /// The detector's confidence, 0 to 1.
     pub confidence: f64,
+    /// The figures by which the face was accepted.
+    pub quality: FaceQuality,
+}
+
+/// The quality of a face. docs/FACES.md has the formulas.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FaceQuality {
+    /// Shorter side of the box, in pixels.
+    pub size: f32,
+    /// Root mean square of the Laplacian divided by that of the gradient.
+    pub sharpness: f32,
+    /// Degrees by which the face is turned to the right edge of the image.
+    pub yaw: f32,
+    /// Degrees by which the face is turned upwards.
+    pub pitch: f32,
+    /// Degrees by which the face is inclined, clockwise.
+    pub roll: f32,
+    /// Mean luma, 0 to 1.
+    pub brightness: f32,
+    /// Standard deviation of the luma, 0 to 0.5.
+    pub contrast: f32,
 }
 
 /// Whether a face is that of a subject.

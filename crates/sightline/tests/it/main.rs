@@ -23,6 +23,7 @@ mod processes;
 mod push;
 mod real_input;
 mod reference_flow;
+mod routes_page;
 mod scheme;
 mod services;
 mod settings;

@@ -13,7 +13,7 @@ use super::{DetectError, Findings};
 use crate::pixels::Pixels;
 
 /// The template of ArcFace (Deng et al., 2019) for 112 × 112 pixels.
-const ARCFACE: Template =
+pub const ARCFACE: Template =
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)];
 
 /// The template of the Open Model Zoo for 128 × 128 pixels.

@@ -15,7 +15,7 @@ use vision::registry::{Model, Registry};
 use vision::runtime::{ExecutionProvider, RuntimeOptions};
 
 /// The samples and models folders; prints what is missing.
-fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
+pub fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
     let folder = |variable: &str| {
         let value = std::env::var_os(variable);
         if value.is_none() {
@@ -35,7 +35,7 @@ fn options(models: &Path) -> RuntimeOptions {
 }
 
 /// The detector with a built-in model; prints if the model's file is missing.
-fn detector(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
+pub fn detector(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detector>> {
     detector_of(&Registry::built_in().unwrap(), test, models, model)
 }
 
@@ -63,13 +63,13 @@ fn batched(registry: &Registry, test: &str, models: &Path, model: &str) -> Optio
     Some(registry.open_model(&model.task.parse().unwrap(), model, &options).unwrap())
 }
 
-fn image(path: &Path) -> Arc<Image> {
+pub fn image(path: &Path) -> Arc<Image> {
     let encoded = std::fs::read(path).unwrap();
     let pixels = media::decode(&encoded, &DecodeLimits::default()).unwrap();
     Arc::new(Image { pixels, encoded: encoded.into(), media_type: "image/jpeg", embed_faces: true })
 }
 
-fn detections(detector: &mut dyn Detector, image: &Arc<Image>) -> Vec<Detection> {
+pub fn detections(detector: &mut dyn Detector, image: &Arc<Image>) -> Vec<Detection> {
     detector.detect(std::slice::from_ref(image)).remove(0).unwrap().detections
 }
 

@@ -4,13 +4,13 @@
 //! rewrites the files after an intended change.
 
 mod exchange;
-mod routes_page;
 mod scenario;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use testing::operations;
 
 use exchange::Exchange;
 
@@ -56,15 +56,6 @@ async fn every_operation_has_a_golden_file() {
     let expected: BTreeSet<PathBuf> = exchanges.keys().map(|name| golden_file(name)).collect();
     let files = golden_folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(expected, files, "a file without an exchange is out of date");
-}
-
-/// Path, method and description of every operation.
-fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, methods)| {
-        let methods = methods.as_object().unwrap().iter();
-        methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
-    })
 }
 
 /// Whether an operation takes JSON or a form, or responds with JSON to success.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use accounts::Scope;
 use serde_json::Value;
 use store::relational::Role;
+use testing::operations;
 
-use super::operations;
-use crate::support::TestServer;
+use crate::processes::TestServer;
 
 const HEAD: &str = "\
 # Routes
@@ -18,16 +18,22 @@ Every operation of the HTTP API with the scope that its credential needs. `/open
 errors. A full session is an access token with every scope that its user may have, or the operator's token
 ([SECURITY.md](SECURITY.md)).
 
-This page is generated: `UPDATE_GOLDEN=1 scripts/with-env cargo test --release -p ingest-api golden` writes it.
+This page is generated: `UPDATE_GOLDEN=1 scripts/with-env cargo test --release -p sightline routes_page` writes it.
 ";
 
 fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The document of all services.
+async fn document() -> Value {
+    let up = TestServer::start(&[]).await;
+    reqwest::get(format!("{}/openapi.json", up.url)).await.unwrap().json().await.unwrap()
 }
 
 #[tokio::test]
 async fn the_page_of_routes_equals_the_openapi_document() {
-    let document = TestServer::start().await.get("/openapi.json").await;
+    let document = document().await;
     let path = in_repository("docs/ROUTES.md");
     let page = page(&document);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -77,7 +83,7 @@ fn credentials(operation: &Value) -> String {
 
 #[tokio::test]
 async fn readme_names_only_routes_that_exist() {
-    let document = TestServer::start().await.get("/openapi.json").await;
+    let document = document().await;
     let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
     let section = readme.split("\n## ").find(|section| section.starts_with("The API\n")).unwrap();
     let mut found = 0;

@@ -1,0 +1,87 @@
+//! Quality of the faces of real photographs: good ones have no fault by the default limits, and bad copies have the fault that was made.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
+
+use vision::face_quality::{FaceQuality, QualityLimits};
+use vision::pixels::Pixels;
+
+use crate::vision::{detections, detector, folders, image};
+
+/// Photographs that a person would enrol.
+const PORTRAITS: [&str; 7] = [
+    "faces/astronaut_1face.png",
+    "faces/biden_a.jpg",
+    "faces/biden_b.jpg",
+    "faces/obama_a.jpg",
+    "faces/obama_b.jpg",
+    "faces/obama_c.jpg",
+    "faces/obama_biden_2faces.jpg",
+];
+
+/// The pixels with other levels.
+fn relit(pixels: &Pixels, level: impl Fn(u8) -> u8) -> Pixels {
+    let rgb = pixels.rgb().iter().map(|value| level(*value)).collect();
+    Pixels::from_rgb(pixels.width(), pixels.height(), rgb).unwrap()
+}
+
+/// Each pixel is the mean of a square around it, which reaches so far to each side.
+fn blurred(pixels: &Pixels, reach: usize) -> Pixels {
+    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+    // The sums of everything above and to the left of a point.
+    let mut sums = vec![[0_u32; 3]; (width + 1) * (height + 1)];
+    for (row, levels) in pixels.rows().enumerate() {
+        for column in 0..width {
+            for colour in 0..3 {
+                let above = row * (width + 1) + column;
+                let here = above + width + 2;
+                sums[here][colour] =
+                    u32::from(levels[3 * column + colour]) + sums[here - 1][colour] + sums[above + 1][colour]
+                        - sums[above][colour];
+            }
+        }
+    }
+    let mut rgb = Vec::with_capacity(width * height * 3);
+    for row in 0..height {
+        let (top, bottom) = (row.saturating_sub(reach), (row + reach + 1).min(height));
+        for column in 0..width {
+            let (left, right) = (column.saturating_sub(reach), (column + reach + 1).min(width));
+            let sum = |row: usize, column: usize| sums[row * (width + 1) + column];
+            let count = ((bottom - top) * (right - left)) as u32;
+            for colour in 0..3 {
+                let total = sum(bottom, right)[colour] + sum(top, left)[colour]
+                    - sum(top, right)[colour]
+                    - sum(bottom, left)[colour];
+                rgb.push((total / count) as u8);
+            }
+        }
+    }
+    Pixels::from_rgb(pixels.width(), pixels.height(), rgb).unwrap()
+}
+
+#[test]
+fn good_portraits_pass_and_bad_copies_have_their_fault() {
+    let test = "good_portraits_pass_and_bad_copies_have_their_fault";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
+    let limits = QualityLimits::default();
+    for file in PORTRAITS {
+        let image = image(&samples.join(file));
+        for face in detections(&mut *yunet, &image) {
+            let quality = FaceQuality::measure(&image.pixels, &face).unwrap();
+            assert_eq!(quality.fault(&limits), None, "{file}: {quality:?}");
+            assert!(
+                quality.sharpness > 1.2 && quality.yaw.abs() < 30.0 && quality.pitch.abs() < 20.0,
+                "{file}: {quality:?}"
+            );
+            let copies = [
+                (relit(&image.pixels, |level| level / 8), "face_too_dark"),
+                (relit(&image.pixels, |level| level.saturating_mul(4)), "face_too_bright"),
+                (blurred(&image.pixels, quality.size as usize / 14), "face_blurred"),
+            ];
+            for (copy, code) in copies {
+                let quality = FaceQuality::measure(&copy, &face).unwrap();
+                assert_eq!(quality.fault(&limits).map(|fault| fault.code()), Some(code), "{file}: {quality:?}");
+            }
+        }
+    }
+}
