@@ -1,10 +1,12 @@
 //! Faces in `sightline up`: the routes on its public port, and the end of a user's faces.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::delivery::TestClient;
 use crate::processes::{TestServer, path_from_env};
 
 const PASSWORD: &str = "lamp ostrich kettle";
@@ -74,16 +76,46 @@ fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_users_faces_are_in_no_file() {
-    let test = "a_deleted_users_faces_are_in_no_file";
-    let Some(samples) = path_from_env(test, "SIGHTLINE_SAMPLES_DIR") else { return };
-    let Some(models) = path_from_env(test, "SIGHTLINE_MODELS_DIR") else { return };
+/// The folder of photographs of known people; `None`, and a line that says so, without it or without a model that compares faces.
+fn photographs(test: &str) -> Option<PathBuf> {
+    let samples = path_from_env(test, "SIGHTLINE_SAMPLES_DIR")?;
+    let models = path_from_env(test, "SIGHTLINE_MODELS_DIR")?;
     if !models.join("mobilefacenet_128d_batch.onnx").exists() && !models.join("face_reid_0095.onnx").exists() {
         println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no model that compares faces");
-        return;
+        return None;
     }
-    let image = |name: &str| samples.join("faces").join(name);
+    Some(samples.join("faces"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faces_in_frames_are_those_of_enrolled_people() {
+    let Some(photographs) = photographs("faces_in_frames_are_those_of_enrolled_people") else { return };
+    let up = TestServer::start(&[("SIGHTLINE_FACES_LIVE", "on".to_owned())]).await;
+    let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
+    let subject = operator.enrol(&photographs.join("obama_a.jpg")).await;
+    let stranger = json!({"name": "stranger", "condition": "attributes.identity == \"unknown\""});
+    assert_eq!(operator.json(Method::POST, "/v1/rules", stranger).await.0, StatusCode::CREATED);
+    // The rule and the gallery count after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    up.command(&["push", photographs.join("obama_biden_2faces.jpg").to_str().unwrap()]);
+    let client = TestClient::new(&up.url, &up.token);
+    let found = client.json(&format!("/v1/detections?attributes.subject={subject}")).await;
+    let items = found["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["subject_name"]), (1, &json!(NAME)), "{found}");
+    assert_eq!(items[0]["attributes"]["identity"], "subject");
+    assert!(items[0]["attributes"]["similarity"].as_f64().unwrap() > 0.4, "{found}");
+    let unknown = client.json("/v1/detections?attributes.identity=unknown").await;
+    assert_eq!(unknown["items"].as_array().unwrap().len(), 1, "{unknown}");
+    let alerts = client.json("/v1/alerts/history?rule=stranger").await;
+    assert_eq!(alerts["items"].as_array().unwrap().len(), 1, "{alerts}");
+    let frames = client.json("/v1/frames").await.to_string();
+    assert!(frames.contains(NAME), "a list of frames has names: {frames}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_users_faces_are_in_no_file() {
+    let Some(photographs) = photographs("a_deleted_users_faces_are_in_no_file") else { return };
+    let image = |name: &str| photographs.join(name);
     let mut up = TestServer::start(&[]).await;
     let (ann, bob) = (TestUser::add(&up, "ann").await, TestUser::add(&up, "bob").await);
     let subject = ann.enrol(&image("obama_a.jpg")).await;
