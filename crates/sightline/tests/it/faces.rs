@@ -106,8 +106,10 @@ async fn faces_in_frames_are_those_of_enrolled_people() {
     assert!(items[0]["attributes"]["similarity"].as_f64().unwrap() > 0.4, "{found}");
     let unknown = client.json("/v1/detections?attributes.identity=unknown").await;
     assert_eq!(unknown["items"].as_array().unwrap().len(), 1, "{unknown}");
-    let alerts = client.json("/v1/alerts/history?rule=stranger").await;
-    assert_eq!(alerts["items"].as_array().unwrap().len(), 1, "{alerts}");
+    testing::eventually("the stranger's alert", async || {
+        client.json("/v1/alerts/history?rule=stranger").await["items"].as_array().unwrap().len() == 1
+    })
+    .await;
     let frames = client.json("/v1/frames").await.to_string();
     assert!(frames.contains(NAME), "a list of frames has names: {frames}");
 }
