@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
-use contracts::{DetectorName, FrameArgs};
+use contracts::{DetectorName, FaceArgs, FrameArgs};
 use settings::{Check, SettingErrors, bytes, count, duration, on_off};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
@@ -78,6 +78,10 @@ pub struct SharedArgs {
     /// Accepted frames and their detectors.
     #[command(flatten)]
     pub frames: FrameArgs,
+
+    /// What enrolled faces are used for.
+    #[command(flatten)]
+    pub faces: FaceArgs,
 }
 
 /// Limits on concurrent work.
@@ -107,8 +111,11 @@ impl Check for Config {
 }
 
 impl Config {
-    /// Checks that the file of models is valid and has these detectors. Reads no model.
-    pub fn check_with(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
+    /// Checks that the file of models is valid and has these detectors, and that faces may be compared if they are. Reads no model.
+    pub fn check_with(&self, detectors: &[DetectorName], faces: &FaceArgs, errors: &mut SettingErrors) {
+        errors.ensure(!self.identity.faces_live || faces.faces_search, || {
+            "SIGHTLINE_FACES_LIVE: SIGHTLINE_FACES_SEARCH=off forbids to compare the faces of frames; set one of both".to_owned()
+        });
         if let Some(registry) = errors.collect(self.models.registry()) {
             registry.check(detectors, errors);
         }

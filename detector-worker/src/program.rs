@@ -93,7 +93,7 @@ impl Check for Program {
 
 impl Check for Own {
     fn check(&self, errors: &mut SettingErrors) {
-        self.config.check_with(&self.shared.frames.detectors, errors);
+        self.config.check_with(&self.shared.frames.detectors, &self.shared.faces, errors);
         self.shared.topics.check(errors);
         self.operator.check(errors);
     }

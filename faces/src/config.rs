@@ -1,7 +1,7 @@
 //! Settings of the service.
 
 use clap::Args;
-use contracts::FrameArgs;
+use contracts::{FaceArgs, FrameArgs};
 use settings::{bytes, count};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
@@ -30,6 +30,8 @@ pub struct SharedArgs {
     pub models: ModelArgs,
     /// Threads that decode images and run models.
     pub inference: InferenceArgs,
+    /// What enrolled faces are used for.
+    pub uses: FaceArgs,
 }
 
 impl SharedArgs {

@@ -66,6 +66,8 @@ pub struct Inner {
     bytes_in_flight: Arc<BytesInFlight>,
     /// Bytes of the largest image.
     max_bytes: usize,
+    /// Whether faces may be searched.
+    may_search: bool,
 }
 
 impl Deref for App {
@@ -102,6 +104,7 @@ impl App {
             images: Semaphore::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
+            may_search: shared.uses.faces_search,
         }))
     }
 

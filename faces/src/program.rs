@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use api_kit::callers::CallerArgs;
 use clap::Parser;
-use contracts::FrameArgs;
+use contracts::{FaceArgs, FrameArgs};
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{self, OperatorPorts};
 use platform::traces::TraceExporter;
@@ -29,6 +29,8 @@ struct Program {
     models: ModelArgs,
     #[command(flatten)]
     inference: InferenceArgs,
+    #[command(flatten)]
+    uses: FaceArgs,
     #[command(flatten)]
     callers: CallerArgs,
     #[command(flatten)]
@@ -55,7 +57,7 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, frames, models, inference, callers, galleries, http: listen, operator } = program;
+    let Program { config, frames, models, inference, uses, callers, galleries, http: listen, operator } = program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
     let traces = TraceExporter::start(&operator.traces)?;
@@ -66,7 +68,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         database: callers.database.clone(),
         traces: traces.service("faces"),
     };
-    let shared = SharedArgs { frames, models, inference };
+    let shared = SharedArgs { frames, models, inference, uses };
     let mut listener = http::listen(&listen).await?;
     let stop = listener.leave(shutdown::on_signal()?);
     let health = crate::health(&deps).until(listener.leaving());

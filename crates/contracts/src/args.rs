@@ -1,6 +1,6 @@
-//! Settings of frames that ingest-api and detector-worker share.
+//! Settings that several services share: of frames, and of enrolled faces.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::DetectorName;
 
@@ -20,4 +20,14 @@ pub struct FrameArgs {
     #[arg(long, env = "SIGHTLINE_MAX_FRAME_PIXELS", default_value_t = 25_000_000, value_name = "PIXELS",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub max_frame_pixels: u64,
+}
+
+/// What enrolled faces are used for.
+#[derive(Debug, Clone, Args)]
+pub struct FaceArgs {
+    /// Whether faces are searched among all enrolled ones, in images and in frames; with `off`, they are only verified against a person
+    /// that the caller names
+    #[arg(long, env = "SIGHTLINE_FACES_SEARCH", default_value = "on", action = ArgAction::Set,
+        value_parser = settings::on_off(), value_name = "ON_OFF")]
+    pub faces_search: bool,
 }

@@ -77,6 +77,8 @@ pub(crate) static VARIABLES: &[Variable] = &[
     variable("make", ValueType::Text, |subject| text(subject.attributes().make().unwrap_or_default())),
     variable("model", ValueType::Text, |subject| text(subject.attributes().model().unwrap_or_default())),
     variable("year", ValueType::Whole, |subject| whole(subject.attributes().year().unwrap_or_default())),
+    variable("subject", ValueType::Text, |subject| text(subject.attributes().text("subject").unwrap_or_default())),
+    variable("unknown", ValueType::Bool, |subject| boolean(subject.attributes().text("identity") == Some("unknown"))),
     variable("stream", ValueType::Text, |subject| text(subject.stream.map(StreamName::as_str).unwrap_or_default())),
     variable("detector", ValueType::Text, |subject| text(subject.detector.as_str())),
     variable("box.x", ValueType::Fraction, |subject| fraction(subject.bounds().x)),
@@ -129,9 +131,13 @@ impl VariableResolver for VariableValues<'_> {
         Some(match self.attributes.get(name)? {
             ValueType::Text => text(known.text(name).unwrap_or_default()),
             ValueType::Whole | ValueType::Fraction => fraction(known.number(name).unwrap_or_default()),
-            ValueType::Bool => CowVal::owned(CelBool::from(known.boolean(name).unwrap_or_default())),
+            ValueType::Bool => boolean(known.boolean(name).unwrap_or_default()),
         })
     }
+}
+
+fn boolean<'b>(value: bool) -> CowVal<'b, 'b> {
+    CowVal::owned(CelBool::from(value))
 }
 
 fn text(value: &str) -> CowVal<'_, '_> {

@@ -18,7 +18,7 @@ use anyhow::Context;
 use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
-use contracts::FrameArgs;
+use contracts::{FaceArgs, FrameArgs};
 use faces::Faces;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -99,6 +99,9 @@ pub struct Up {
     faces: faces::Config,
 
     #[command(flatten)]
+    face_uses: FaceArgs,
+
+    #[command(flatten)]
     galleries: GalleryArgs,
 }
 
@@ -108,7 +111,7 @@ impl Check for Up {
         self.operator.check(errors);
         self.kafka.check(errors);
         self.admin_token.check(errors);
-        self.worker.check_with(&self.frames.detectors, errors);
+        self.worker.check_with(&self.frames.detectors, &self.face_uses, errors);
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
         self.ingest.openid.check(&self.tokens.token_issuer, errors);
         self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, errors);
@@ -167,13 +170,17 @@ impl Up {
         let services = cameras::start(cameras, &mut parts, &health, &stop, self.operator.stop_grace);
         let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
         let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
-        let worker_shared =
-            detector_worker::SharedArgs { topics: shared.topics.clone(), frames: shared.frames.clone() };
+        let worker_shared = detector_worker::SharedArgs {
+            topics: shared.topics.clone(),
+            frames: shared.frames.clone(),
+            faces: self.face_uses.clone(),
+        };
         let built_ins = shared.rules.clone();
         let faces = faces::SharedArgs {
             frames: shared.frames.clone(),
             models: self.worker.models.clone(),
             inference: self.worker.inference.clone(),
+            uses: self.face_uses,
         };
         let faces = Faces::new(&self.faces, &faces, &dependencies.faces());
         // `/readyz` of the public port answers for all services, and the port has their routes.

@@ -140,7 +140,11 @@ fn nearest(embedding: &Embedding, vectors: &[StoredVector]) -> Result<Vec<Match>
 #[utoipa::path(
     post, path = "/v1/faces/search", operation_id = "search_faces", tag = "faces", params(SearchQuery),
     request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
-    responses((status = 200, body = FaceSearch))
+    responses(
+        (status = 200, body = FaceSearch),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `search_off`: faces are only verified on this server"),
+    )
 )]
 pub async fn search(
     State(app): State<App>,
@@ -148,6 +152,9 @@ pub async fn search(
     StrictQuery(SearchQuery { limit, false_match_rate }): StrictQuery<SearchQuery>,
     image: ImageBody,
 ) -> Result<Json<FaceSearch>, ApiError> {
+    if !app.may_search {
+        return Err(FaceError::SearchOff.into());
+    }
     let model = app.encoder.model().await?;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
     let (_, embedding) = app.face(image.encoded).await?;

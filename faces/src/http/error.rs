@@ -43,6 +43,9 @@ pub enum FaceError {
         /// The cause in words.
         message: String,
     },
+    /// Faces are only verified.
+    #[error("on this server faces are only verified, not searched; name the person: POST /v1/faces/verify?subject=ID")]
+    SearchOff,
     /// There is no model for embeddings.
     #[error(
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
@@ -73,6 +76,7 @@ impl HttpError for FaceError {
             Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
             Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::NoResult => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

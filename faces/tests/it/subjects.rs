@@ -82,6 +82,17 @@ async fn another_tenant_finds_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_only_verifies_refuses_searches() {
+    let service = TestService::start_with(None, &["--faces-search", "off"]).await;
+    let refused = service.refused("a", Method::POST, "/v1/faces/search", PNG.to_vec()).await;
+    assert_eq!(refused, (403, "search_off".to_owned()));
+    let id = service.subject("a", "Ann").await;
+    let verify = format!("/v1/faces/verify?subject={id}");
+    // There is no model here: it is looked for only after the right to compare.
+    assert_eq!(service.refused("a", Method::POST, &verify, PNG.to_vec()).await, (503, "no_face_model".to_owned()));
+}
+
+#[tokio::test]
 async fn bad_requests_are_refused_by_name() {
     let service = TestService::start(None).await;
     let subjects = "/v1/faces/subjects";

@@ -27,6 +27,8 @@ struct Settings {
     #[command(flatten)]
     inference: vision::InferenceArgs,
     #[command(flatten)]
+    uses: contracts::FaceArgs,
+    #[command(flatten)]
     galleries: store::GalleryArgs,
 }
 
@@ -68,13 +70,23 @@ impl Drop for TestService {
 
 impl TestService {
     pub async fn start(models: Option<&Path>) -> Self {
+        Self::start_with(models, &[]).await
+    }
+
+    /// With further flags.
+    pub async fn start_with(models: Option<&Path>, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
         database.migrate().await.unwrap();
         let empty = folder.path().join("models");
         let models = models.unwrap_or(&empty).to_str().unwrap();
-        let settings = Settings::parse_from(["test", "--models-dir", models]);
-        let shared = SharedArgs { frames: settings.frames, models: settings.models, inference: settings.inference };
+        let settings = Settings::parse_from(["test", "--models-dir", models].iter().chain(flags));
+        let shared = SharedArgs {
+            frames: settings.frames,
+            models: settings.models,
+            inference: settings.inference,
+            uses: settings.uses,
+        };
         let deps = Deps {
             accounts: Arc::new(Tenants),
             galleries: settings.galleries.galleries(&database),

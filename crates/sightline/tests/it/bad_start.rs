@@ -54,6 +54,12 @@ fn an_incomplete_pair_and_an_invalid_origin_are_named() {
 }
 
 #[test]
+fn comparing_the_faces_of_frames_where_search_is_off_is_refused() {
+    let stderr = refused(&[("SIGHTLINE_FACES_LIVE", "on"), ("SIGHTLINE_FACES_SEARCH", "off")]);
+    assert!(error_line(&stderr).contains("SIGHTLINE_FACES_LIVE: SIGHTLINE_FACES_SEARCH=off"), "{stderr}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");
