@@ -80,6 +80,33 @@ async fn a_deleted_person_is_not_found_any_more() {
 }
 
 #[tokio::test]
+async fn a_face_that_is_not_good_enough_is_not_enrolled() {
+    let Some((service, faces)) = TestService::with_models("a_face_that_is_not_good_enough").await else { return };
+    let subject = service.subject("a", "Ann").await;
+    let path = format!("/v1/faces/subjects/{subject}/images");
+    let image = std::fs::read(faces.join("obama_a.jpg")).unwrap();
+    let (status, enrolled) = service.send("a", Method::POST, &path, image.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let quality = |figure: &str| enrolled["quality"][figure].as_f64().unwrap();
+    assert!(quality("size") >= 48.0 && quality("sharpness") >= 0.75 && quality("yaw").abs() < 30.0, "{enrolled}");
+    let refused = service.refused("a", Method::POST, &path, darkened(&image)).await;
+    assert_eq!(refused, (422, "face_too_dark".to_owned()));
+    let search = service.send("a", Method::POST, "/v1/faces/search", darkened(&image)).await;
+    assert_eq!(search.0, StatusCode::OK, "it can be compared: {}", search.1);
+}
+
+/// The image as a PNG with an eighth of its light.
+fn darkened(image: &[u8]) -> Vec<u8> {
+    let pixels = vision::media::decode(image, &vision::media::DecodeLimits::default()).unwrap();
+    let dark: Vec<u8> = pixels.rgb().iter().map(|level| level / 8).collect();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, pixels.width(), pixels.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&dark).unwrap();
+    bytes
+}
+
+#[tokio::test]
 async fn images_without_exactly_one_face_are_refused_by_name() {
     let Some((service, faces)) = TestService::with_models("images_without_one_face").await else { return };
     let subject = service.subject("a", "Ann").await;
