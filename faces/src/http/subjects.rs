@@ -193,6 +193,10 @@ pub async fn remove(
 ) -> Result<Json<DeletedSubject>, ApiError> {
     let now = Timestamp::now();
     let deleted = app.database.delete_subject(&caller.tenant, id, now).await?;
+    if deleted.is_none() && app.database.is_merged(&caller.tenant, id).await? {
+        // The person is enrolled under another id, so it is not forgotten under this one alone.
+        return Err(FaceError::NoSubject(id).into());
+    }
     // Also without the subject: an earlier request may have failed here.
     let forgotten = forget(&app.database, &*app.documents, &*app.blobs, &caller.tenant, id).await?;
     if deleted.is_none() && forgotten == Forgotten::default() {

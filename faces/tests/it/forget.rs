@@ -92,6 +92,9 @@ async fn a_person_is_forgotten_under_each_merged_id() {
     let merge = format!("/v1/faces/subjects/{first}/merge");
     assert_eq!(service.json("a", Method::POST, &merge, json!({"from": second})).await.0, StatusCode::OK);
 
+    assert_eq!(delete(&service, "a", &second).await.0, StatusCode::NOT_FOUND, "it is another subject now");
+    assert_eq!(service.identity(&frames[1]).await, recognised(&second));
+
     let (_, receipt) = delete(&service, "a", &first).await;
 
     assert_eq!([&receipt["detections"], &receipt["images"]], [&json!(2); 2]);

@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), [key.clone()]);
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
+        assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
         assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
         let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();

@@ -59,6 +59,13 @@ impl Relational {
         self.execute(sql, values![tenant, *id]).await.map(drop)
     }
 
+    /// Whether the id is that of a subject that was merged into one that is not deleted.
+    pub async fn is_merged(&self, tenant: &TenantId, id: SubjectId) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM face_former_subjects \
+                   WHERE tenant = $1 AND id = $2 AND merged_into IS NOT NULL AND deleted_at IS NULL";
+        Ok(self.row(sql, values![tenant, id]).await?.is_some())
+    }
+
     /// The ids that were merged into a subject, also after its deletion.
     pub async fn merged_subjects(&self, tenant: &TenantId, into: SubjectId) -> Result<Vec<SubjectId>, StoreError> {
         let sql = "SELECT id FROM face_former_subjects WHERE tenant = $1 AND merged_into = $2 ORDER BY id";

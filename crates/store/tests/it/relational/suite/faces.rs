@@ -388,7 +388,10 @@ pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten
     }
     let far = at + SignedDuration::from_hours(1);
     assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [], "the person is still enrolled");
+    let merged = async |owner: &str, number| two.other.is_merged(&tenant(owner), subject(number)).await.unwrap();
+    assert!(merged("a", 3).await && !merged("a", 1).await && !merged("a", 9).await && !merged("b", 3).await);
     store.delete_subject(&a, subject(1), at).await.unwrap().unwrap();
+    assert!(!merged("a", 3).await, "the person is deleted");
     assert_eq!(two.other.merged_subjects(&a, subject(1)).await.unwrap(), [2, 3, 4].map(subject));
     assert_eq!(two.other.merged_subjects(&tenant("b"), subject(1)).await.unwrap(), []);
     assert_eq!(store.former_subjects_due(at, 9).await.unwrap(), [], "its deletion forgets it first");
