@@ -256,4 +256,25 @@ CREATE INDEX face_vector_removals_by_time ON face_vector_removals (removed_at);
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (5, 'faces', 'ed194d098cab59ed8a8f4fb2169bf4844de410e21cd99206ac6146cbb4e91508', now(), 2);
 
+-- The ids of subjects that were deleted or merged into others. Results that were on their way at a deletion are stored after it, so a
+-- task forgets the ids of deleted ones again and again until none can come any more. A merged id is forgotten with the subject that
+-- stays.
+
+CREATE TABLE face_former_subjects (
+    tenant TEXT NOT NULL,
+    id UUID NOT NULL,
+    -- The subject that stays; NULL if it was not merged.
+    merged_into UUID,
+    -- NULL as long as the subject that stays is not deleted.
+    deleted_at TIMESTAMPTZ,
+    -- When the task forgets it next.
+    next_at TIMESTAMPTZ,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX face_former_subjects_by_merge ON face_former_subjects (tenant, merged_into, id);
+CREATE INDEX face_former_subjects_by_time ON face_former_subjects (next_at);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (6, 'former_subjects', '91b1d437b186d4efddc222467fc32d92133e465510c7df627a6d3a090e4c4118', now(), 2);
+
 COMMIT;

@@ -1,9 +1,10 @@
-//! The routes under `/v1/faces`.
+//! The routes under `/v1/faces`, and those that reject a detection.
 
 mod compare;
 mod enrol;
 mod error;
 mod image_body;
+mod reject;
 mod subjects;
 
 use std::ops::Deref;
@@ -19,11 +20,11 @@ use api_kit::upload::{BodyLimits, BytesInFlight};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
-use contracts::TenantId;
+use contracts::{TenantId, Topics};
 use gallery::{Embedding, Galleries, GalleryKey};
 use platform::Health;
-use store::Relational;
-use tokio::sync::Semaphore;
+use store::{Blobs, Documents, Relational};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::{Encoder, Face, FaceModel};
@@ -60,6 +61,12 @@ pub struct Inner {
     encoder: Encoder,
     /// The galleries that are searched.
     galleries: Galleries,
+    /// Detections and alerts.
+    documents: Arc<dyn Documents>,
+    /// Kept images.
+    blobs: Arc<dyn Blobs>,
+    /// The retention of what a deletion does not reach.
+    topics: Topics,
     /// One permit for each image that is decoded or compared.
     images: Semaphore,
     /// The bytes of request bodies in memory.
@@ -101,6 +108,9 @@ impl App {
             database: deps.database.clone(),
             encoder: Encoder::new(shared),
             galleries: deps.galleries.clone(),
+            documents: Arc::clone(&deps.documents),
+            blobs: Arc::clone(&deps.blobs),
+            topics: deps.topics.clone(),
             images: Semaphore::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
@@ -123,12 +133,20 @@ impl App {
         GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
     }
 
+    /// A place among the images that are decoded and compared at the same time.
+    ///
+    /// # Errors
+    /// When all are taken.
+    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.images.try_acquire().map_err(|_| FaceError::Busy.into())
+    }
+
     /// The one face of an image, with its embedding.
     ///
     /// # Errors
     /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
     async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        let _permit = self.images.try_acquire().map_err(|_| FaceError::Busy)?;
+        let _place = self.place()?;
         let mut faces = self.encoder.faces(encoded).await?;
         let count = faces.len();
         let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
@@ -139,7 +157,7 @@ impl App {
 
 /// All routes.
 pub fn routes() -> Routes {
-    let with_image = enrol::routes().merge(compare::routes());
+    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
     with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
 }
 

@@ -5,6 +5,8 @@
 //! image ──▶ Encoder: decode ▶ find the face ▶ embedding ──┬─ enrol ──▶ Relational: subjects, vectors
 //!           (opened by the first request)                 ├─ verify ──▶ vectors of one subject ──▶ decide
 //!                                                         └─ search ──▶ Galleries: all of the tenant ──▶ matches
+//! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
+//! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
 //! ```
 //!
 //! In: images over HTTP, with the caller's tenant. Out: subjects, verdicts, matches.
@@ -16,6 +18,7 @@
 
 mod config;
 mod encoder;
+mod forget;
 mod http;
 pub mod program;
 
@@ -23,14 +26,16 @@ use std::sync::Arc;
 
 use accounts::Accounts;
 use api_kit::describe::Routes;
+use contracts::Topics;
 use gallery::Galleries;
 use platform::Health;
 use platform::http::{Limits, Listener, serve};
 use platform::traces::Traces;
-use store::Relational;
+use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
+pub use forget::forget_regularly;
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -41,11 +46,18 @@ pub struct Deps {
     pub database: Relational,
     /// The galleries of this database.
     pub galleries: Galleries,
+    /// Detections and alerts, on which deleted subjects are forgotten.
+    pub documents: Arc<dyn Documents>,
+    /// Kept images.
+    pub blobs: Arc<dyn Blobs>,
+    /// For how long the log has what a deletion does not reach.
+    pub topics: Topics,
     /// Starts the spans of the service.
     pub traces: Traces,
 }
 
-/// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself.
+/// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
+/// images it compares faces, and refuses to delete and to reject.
 pub fn health(deps: &Deps) -> Health {
     Health::default()
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
@@ -71,10 +83,11 @@ pub async fn run(
     tokio::select! {
         served = serving => served,
         () = deps.galleries.sweep_regularly() => Ok(()),
+        () = forget_regularly(&deps) => Ok(()),
     }
 }
 
-/// The routes of the service. Clones share the state behind them.
+/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] too. Clones share the state behind them.
 #[derive(Clone)]
 pub struct Faces(http::App);
 
@@ -84,7 +97,7 @@ impl Faces {
         Self(http::App::new(config, shared, deps))
     }
 
-    /// The routes under `/v1/faces`, with their part of the OpenAPI document.
+    /// The routes under `/v1/faces`, and those that reject a detection, with their part of the OpenAPI document.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
         http::routes().with_state(self.0.clone())
     }

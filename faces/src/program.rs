@@ -3,8 +3,10 @@
 //! Also a part of the command `sightline`, which runs it under the name of this program.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use api_kit::callers::CallerArgs;
+use bus::TopicArgs;
 use clap::Parser;
 use contracts::{FaceArgs, FrameArgs};
 use platform::config::{HttpArgs, OperatorArgs};
@@ -12,7 +14,7 @@ use platform::http::{self, OperatorPorts};
 use platform::traces::TraceExporter;
 use platform::{shutdown, telemetry};
 use settings::{Check, SettingErrors};
-use store::GalleryArgs;
+use store::{BlobArgs, GalleryArgs, MongoArgs, MongoDocuments, ObjectBlobs};
 use vision::{InferenceArgs, ModelArgs};
 
 use crate::{Config, Deps, SharedArgs};
@@ -36,14 +38,30 @@ struct Program {
     #[command(flatten)]
     galleries: GalleryArgs,
     #[command(flatten)]
+    stores: StoreArgs,
+    #[command(flatten)]
+    topics: TopicArgs,
+    #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
     operator: OperatorArgs,
 }
 
+/// Where a deleted subject is forgotten.
+#[derive(Debug, clap::Args)]
+struct StoreArgs {
+    #[command(flatten)]
+    mongo: MongoArgs,
+    #[command(flatten)]
+    blobs: BlobArgs,
+}
+
 impl Check for Program {
     fn check(&self, errors: &mut SettingErrors) {
         errors.collect(self.models.registry());
+        errors.collect(self.stores.mongo.uri());
+        errors.collect(self.stores.blobs.url());
+        self.topics.check(errors);
         self.callers.check(errors);
         self.http.check(errors);
         self.operator.check(errors);
@@ -57,15 +75,22 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, frames, models, inference, uses, callers, galleries, http: listen, operator } = program;
+    let Program { config, frames, models, inference, uses, callers, galleries, stores, topics, http: listen, operator } =
+        program;
     telemetry::init(&operator.log, operator.log_format)?;
     telemetry::start_metrics();
     let traces = TraceExporter::start(&operator.traces)?;
+    let StoreArgs { mongo, blobs } = stores;
+    let (uri, blob_url) = (mongo.uri()?, blobs.url()?);
     let callers = callers.connect().await?;
+    let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let deps = Deps {
         accounts: callers.accounts.clone(),
         galleries: galleries.galleries(&callers.database),
         database: callers.database.clone(),
+        documents: Arc::new(documents),
+        blobs: Arc::new(ObjectBlobs::open(blob_url)?),
+        topics: topics.load()?,
         traces: traces.service("faces"),
     };
     let shared = SharedArgs { frames, models, inference, uses };

@@ -72,6 +72,11 @@ impl BlobKey {
         self.kind
     }
 
+    /// The frame of the image.
+    pub const fn frame(&self) -> FrameId {
+        self.frame
+    }
+
     /// Whether it is a key of this kind for this frame of this tenant.
     pub fn is_of(&self, kind: BlobKind, tenant: &TenantId, frame: FrameId) -> bool {
         self.kind == kind && self.tenant == *tenant && self.frame == frame

@@ -18,7 +18,7 @@ use anyhow::Context;
 use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
-use contracts::{FaceArgs, FrameArgs};
+use contracts::{FaceArgs, FrameArgs, Topics};
 use faces::Faces;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -182,7 +182,8 @@ impl Up {
             inference: self.worker.inference.clone(),
             uses: self.face_uses,
         };
-        let faces = Faces::new(&self.faces, &faces, &dependencies.faces());
+        let faces_deps = dependencies.faces(shared.topics.load()?);
+        let faces = Faces::new(&self.faces, &faces, &faces_deps);
         // `/readyz` of the public port answers for all services, and the port has their routes.
         let ingest =
             ingest_api::Deps { other_services: health.clone(), other_routes: faces.routes(), ..dependencies.ingest() };
@@ -193,6 +194,15 @@ impl Up {
         let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), services.clone());
         parts.spawn(async move {
             accounts_service.run(accounts_stop).await;
+            Ok(())
+        });
+        let forgetting = services.clone();
+        parts.spawn(async move {
+            // Dropped at any time: what is left is forgotten after the next start.
+            tokio::select! {
+                () = forgetting.cancelled() => {}
+                () = faces::forget_regularly(&faces_deps) => {}
+            }
             Ok(())
         });
         parts.spawn(data_folder::watch(files.clone(), services.clone()));
@@ -249,9 +259,16 @@ impl Dependencies {
         indexer::Deps { bus, documents: documents.clone(), rules: documents.clone(), traces }
     }
 
-    fn faces(&self) -> faces::Deps {
-        let (accounts, database) = (Arc::clone(&self.accounts), self.database.clone());
-        faces::Deps { accounts, database, galleries: self.galleries.clone(), traces: self.traces.faces.clone() }
+    fn faces(&self, topics: Topics) -> faces::Deps {
+        faces::Deps {
+            accounts: Arc::clone(&self.accounts),
+            database: self.database.clone(),
+            galleries: self.galleries.clone(),
+            documents: Arc::clone(&self.documents),
+            blobs: Arc::clone(&self.blobs),
+            topics,
+            traces: self.traces.faces.clone(),
+        }
     }
 
     fn alerts(&self) -> alert_stream::Deps {

@@ -7,6 +7,7 @@
 //! Guarantees:
 //! - [`ResultStore::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
 //! - The first result of a frame and detector wins.
+//! - A subject that was forgotten is in no document of its tenant and on no kept image ([`forget_subject`]).
 //! - A document past its `expires_at` is never returned, even if the database has not deleted it yet.
 //!
 //! One contract suite runs against every implementation.
@@ -21,6 +22,7 @@ mod mongo;
 mod object_blobs;
 mod page_cursor;
 mod query;
+mod recognitions;
 pub mod relational;
 mod results;
 mod rules;
@@ -38,6 +40,7 @@ pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
 pub use page_cursor::{CursorError, List, PageCursor};
+pub use recognitions::{Forgotten, Recognised, RecognitionStore, RejectedIdentity, forget_subject};
 pub use relational::Relational;
 pub use results::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,
@@ -52,6 +55,6 @@ pub use streams::{
 };
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
-pub trait Documents: ResultStore + RuleStore + StreamStore {}
+pub trait Documents: ResultStore + RuleStore + StreamStore + RecognitionStore {}
 
-impl<T: ResultStore + RuleStore + StreamStore> Documents for T {}
+impl<T: ResultStore + RuleStore + StreamStore + RecognitionStore> Documents for T {}

@@ -1,7 +1,7 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{FailureCode, SubjectId};
+use contracts::{DetectionId, FailureCode, SubjectId};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
@@ -15,6 +15,15 @@ pub enum FaceError {
     /// No subject of the caller has the id.
     #[error("there is no subject {0}")]
     NoSubject(SubjectId),
+    /// No detection of the caller has the id.
+    #[error("there is no detection {0}")]
+    NoDetection(DetectionId),
+    /// The detection has no subject.
+    #[error("the detection {0} has no subject that could be rejected")]
+    NotRecognised(DetectionId),
+    /// The detection is not rejected.
+    #[error("the detection {0} is not rejected, or its subject was deleted")]
+    NotRejected(DetectionId),
     /// Another subject has the external id.
     #[error("another subject has this external_id; choose another one, or change that subject")]
     ExternalIdTaken,
@@ -66,7 +75,8 @@ fn faces(count: usize) -> String {
 impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NoSubject(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSubject(_) | Self::NoDetection(_) | Self::NotRejected(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotRecognised(_) => (StatusCode::CONFLICT, "not_recognised"),
             Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
             Self::MergedWithItself => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::TooManyFaces => (StatusCode::CONFLICT, "conflict"),

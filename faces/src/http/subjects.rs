@@ -17,11 +17,12 @@ use http::header::LOCATION;
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use store::relational::{self, MAX_SUBJECTS_PAGE, MergeOutcome, SubjectRecord, SubjectWriteOutcome};
-use store::{List, PageCursor};
+use store::{Forgotten, List, PageCursor};
 use uuid::Uuid;
 
 use super::error::FaceError;
 use super::{App, Routes};
+use crate::forget::{forget, remaining};
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -171,13 +172,17 @@ pub async fn merge(
     }
 }
 
-/// Deletes a subject with its name and its enrolled faces. No search that begins after the response finds it, on any instance.
+/// Deletes a subject with its name and its enrolled faces, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
+/// id is removed, kept images of frames in which it was recognised are deleted. Subjects that were merged into it are forgotten too. No search
+/// that begins after the response finds it, on any instance. The response says what still has the id, and until when. After an error or
+/// a timeout, send the request again: it does the rest.
 #[utoipa::path(
     delete, path = "/v1/faces/subjects/{id}", operation_id = "delete_subject", tag = "faces",
     params(("id" = SubjectId, Path, description = "The subject's id")),
     responses(
-        (status = 200, body = DeletedSubject, description = "What was deleted"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+        (status = 200, body = DeletedSubject, description = "What was deleted, and what still has the id"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+            description = "`not_found`: no subject has the id, and no detection or alert"),
     )
 )]
 pub async fn remove(
@@ -186,9 +191,21 @@ pub async fn remove(
     PathId(id): PathId<SubjectId>,
     _: NoQuery,
 ) -> Result<Json<DeletedSubject>, ApiError> {
-    let deleted = app.database.delete_subject(&caller.tenant, id, Timestamp::now()).await?;
-    let relational::DeletedSubject { enrolled, negatives, models } = deleted.ok_or(FaceError::NoSubject(id))?;
-    Ok(Json(DeletedSubject { enrolled, negatives, models }))
+    let now = Timestamp::now();
+    let deleted = app.database.delete_subject(&caller.tenant, id, now).await?;
+    if deleted.is_none() && app.database.is_merged(&caller.tenant, id).await? {
+        // The person is enrolled under another id, so it is not forgotten under this one alone.
+        return Err(FaceError::NoSubject(id).into());
+    }
+    // Also without the subject: an earlier request may have failed here.
+    let forgotten = forget(&app.database, &*app.documents, &*app.blobs, &caller.tenant, id).await?;
+    if deleted.is_none() && forgotten == Forgotten::default() {
+        return Err(FaceError::NoSubject(id).into());
+    }
+    let relational::DeletedSubject { enrolled, negatives, models } = deleted.unwrap_or_default();
+    let Forgotten { detections, alerts, images } = forgotten;
+    let remaining = remaining(&app.topics, now);
+    Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, remaining }))
 }
 
 /// A subject of the caller.

@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
 mod compare;
+mod forget;
+mod reject;
+mod stored;
 mod subjects;
 mod test_service;

@@ -24,7 +24,7 @@ async fn subjects_are_created_read_changed_and_deleted() {
     assert_eq!(changed.get("metadata"), None);
 
     let (status, receipt) = service.send("a", Method::DELETE, &path, Vec::new()).await;
-    assert_eq!((status, receipt), (StatusCode::OK, json!({"enrolled": 0, "negatives": 0, "models": []})));
+    assert_eq!((status, &receipt["enrolled"], &receipt["models"]), (StatusCode::OK, &json!(0), &json!([])));
     assert_eq!(service.refused("a", Method::GET, &path, Vec::new()).await, (404, "not_found".to_owned()));
     assert_eq!(service.refused("a", Method::DELETE, &path, Vec::new()).await, (404, "not_found".to_owned()));
 }

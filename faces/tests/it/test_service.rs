@@ -6,11 +6,11 @@ use std::sync::Arc;
 use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
 use clap::Parser;
-use contracts::FrameId;
+use contracts::{FrameId, Topics};
 use faces::{Config, Deps, SharedArgs};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use store::Relational;
+use store::{ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ struct Settings {
 }
 
 /// Tokens of the form `tenant` or `tenant:scope`; without a scope, both for faces.
-struct Tenants;
+pub struct Tenants;
 
 #[async_trait]
 impl Accounts for Tenants {
@@ -59,6 +59,12 @@ pub struct TestService {
     url: String,
     client: reqwest::Client,
     running: JoinHandle<()>,
+    /// Subjects and vectors.
+    pub database: Relational,
+    /// Detections and alerts.
+    pub documents: Arc<SqliteDocuments>,
+    /// Kept images.
+    pub blobs: Arc<ObjectBlobs>,
     _folder: TempDir,
 }
 
@@ -78,6 +84,8 @@ impl TestService {
         let folder = tempfile::tempdir().unwrap();
         let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
         database.migrate().await.unwrap();
+        let documents = Arc::new(SqliteDocuments::open(folder.path().join("documents.sqlite")).unwrap());
+        let blobs = Arc::new(ObjectBlobs::folder(folder.path().join("blobs")).unwrap());
         let empty = folder.path().join("models");
         let models = models.unwrap_or(&empty).to_str().unwrap();
         let settings = Settings::parse_from(["test", "--models-dir", models].iter().chain(flags));
@@ -90,7 +98,10 @@ impl TestService {
         let deps = Deps {
             accounts: Arc::new(Tenants),
             galleries: settings.galleries.galleries(&database),
-            database,
+            database: database.clone(),
+            documents: documents.clone(),
+            blobs: blobs.clone(),
+            topics: Topics::parse(contracts::topics::DEFAULT).unwrap(),
             traces: platform::traces::Traces::off(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,7 +109,7 @@ impl TestService {
         let stop = CancellationToken::new();
         let running =
             tokio::spawn(async move { faces::run(settings.config, shared, deps, listener, stop).await.unwrap() });
-        Self { url, client: reqwest::Client::new(), running, _folder: folder }
+        Self { url, client: reqwest::Client::new(), running, database, documents, blobs, _folder: folder }
     }
 
     /// The service with the models of `SIGHTLINE_MODELS_DIR`, and the folder of photographs of known people; prints what is missing.

@@ -78,7 +78,7 @@ pub struct SubjectMerge {
     pub from: SubjectId,
 }
 
-/// What was deleted with a subject.
+/// What was deleted with a subject, and what still has its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeletedSubject {
     /// Embeddings of its enrolled faces.
@@ -87,6 +87,76 @@ pub struct DeletedSubject {
     pub negatives: u64,
     /// The models of these embeddings.
     pub models: Vec<String>,
+    /// Detections on which it was forgotten.
+    #[serde(default)]
+    pub detections: u64,
+    /// Alerts on which it was forgotten.
+    #[serde(default)]
+    pub alerts: u64,
+    /// Kept images that were deleted: those of frames in which it was recognised.
+    #[serde(default)]
+    pub images: u64,
+    /// What still has the id, without a name, or images of whoever stood there.
+    #[serde(default)]
+    pub remaining: Vec<RemainingData>,
+}
+
+/// Data that a deletion does not reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemainingData {
+    /// Where it is: `topic` with its name, `images in the inbox`, `deleted subjects` of the accounts' database, or `backups`.
+    pub place: String,
+    /// What is there.
+    pub holds: HeldData,
+    /// End of its retention. Topics delete whole segments, some time after it. Missing for backups, which the operator keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// A kind of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldData {
+    /// The id of the subject, without a name.
+    SubjectId,
+    /// Images of whoever stood before the camera, without the id.
+    Images,
+    /// All data, as it was before the deletion.
+    Everything,
+}
+
+/// The outcome of rejecting the subject of a detection, or of taking that back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rejection {
+    /// Id of the detection: `<frame id>-<detector>-<n>`.
+    pub detection: String,
+    /// The subject that it was taken for.
+    pub subject: SubjectId,
+    /// Id of the negative: with it, the face is not this subject from now on. `null` without one; after taking back, the id of the
+    /// negative that was removed.
+    pub negative: Option<VectorId>,
+    /// Why there is no negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NoNegative>,
+}
+
+/// Why a rejected face has no negative, so that it may be taken for the subject again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoNegative {
+    /// The image of the frame was not kept, or was deleted.
+    ImageNotKept,
+    /// No face is found at the place of the detection.
+    FaceNotFound,
+    /// The face has no embedding.
+    FaceNotComparable,
+    /// The server has no model that compares faces.
+    NoFaceModel,
+    /// The subject was deleted.
+    SubjectDeleted,
+    /// The subject has the most negatives that it can have.
+    TooManyNegatives,
 }
 
 /// A face that is enrolled.

@@ -30,7 +30,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("camera", &["contracts", "platform", "settings"]),
     ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
     ("alert-stream", &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
-    ("faces", &["accounts", "api-kit", "contracts", "gallery", "platform", "settings", "store", "vision"]),
+    ("faces", &["accounts", "api-kit", "bus", "contracts", "gallery", "platform", "settings", "store", "vision"]),
     (
         "sightline",
         &[

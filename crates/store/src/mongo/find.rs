@@ -355,7 +355,11 @@ mod tests {
         }
         for collection in Collection::ALL {
             let indexes = database.collection::<Document>(collection.name()).list_index_names().await.unwrap();
-            let expected = if collection == Collection::Detections { 6 } else { 5 };
+            let expected = match collection {
+                Collection::Results => 5,
+                Collection::Detections => 8,
+                Collection::Alerts => 6,
+            };
             assert_eq!(indexes.len(), expected, "{indexes:?}");
         }
         database.drop().await.unwrap();

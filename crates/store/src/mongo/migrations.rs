@@ -21,10 +21,14 @@ use crate::{Migrated, StoreError};
 
 /// What each step does. 1: collections and indexes. 2: attributes of detections; older documents have none and need no change. 3: the
 /// marker says which programs can use the database. 4: indexes of streams. 5: the index
-/// of streams with a retention.
+/// of streams with a retention. 6: indexes of subjects on detections and alerts.
 const EFFECTS: [Effect; VERSION as usize] = [Adds; VERSION as usize];
 /// The version that this program reads and writes.
-const VERSION: i32 = 5;
+const VERSION: i32 = 6;
+/// Index of detections and alerts by the subject in their attributes.
+pub(crate) const BY_SUBJECT: &str = "by_subject";
+/// Index of detections by the subject that was rejected.
+pub(crate) const BY_REJECTED: &str = "by_rejected";
 const META: &str = "meta";
 const MARKER: &str = "sightline";
 
@@ -113,6 +117,7 @@ async fn step(database: &Database, version: i32) -> Result<(), CallError> {
         2 => attribute_index(database).await,
         4 => stream_indexes(database).await,
         5 => stream_retention_index(database).await,
+        6 => subject_indexes(database).await,
         _ => Ok(()),
     }
 }
@@ -188,6 +193,22 @@ async fn stream_retention_index(database: &Database) -> Result<(), CallError> {
     with_retention.partial_filter_expression = Some(doc! { "retention_days": { "$exists": true } });
     let streams = database.collection::<Document>("streams");
     streams.create_index(index(doc! { "retention_days": 1 }, with_retention)).await.map(drop).map_err(index_conflict)
+}
+
+/// Partial indexes: only detections and alerts with the id of a subject, and detections whose subject was rejected.
+async fn subject_indexes(database: &Database) -> Result<(), CallError> {
+    for (collection, name, field) in [
+        (Collection::Detections, BY_SUBJECT, "attributes.subject"),
+        (Collection::Detections, BY_REJECTED, "rejected.subject"),
+        (Collection::Alerts, BY_SUBJECT, "attributes.subject"),
+    ] {
+        let mut with_subject = named(name);
+        with_subject.partial_filter_expression = Some(doc! { field: { "$exists": true } });
+        let by_subject = index(doc! { "tenant": 1, field: 1 }, with_subject);
+        let documents = database.collection::<Document>(collection.name());
+        documents.create_index(by_subject).await.map_err(index_conflict)?;
+    }
+    Ok(())
 }
 
 fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {

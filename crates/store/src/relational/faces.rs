@@ -9,6 +9,7 @@
 //! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model.
 
 mod delete;
+mod former_subjects;
 mod gallery_change;
 mod merge;
 mod read;
@@ -18,6 +19,7 @@ mod subjects;
 mod vectors;
 
 pub use delete::{DeletedSubject, ErasedFaces};
+pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{

@@ -60,6 +60,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0005_faces.sql"),
         sqlite: include_str!("../../migrations/sqlite/0005_faces.sql"),
     },
+    Migration {
+        version: 6,
+        name: "former_subjects",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0006_former_subjects.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0006_former_subjects.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

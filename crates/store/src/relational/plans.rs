@@ -175,9 +175,16 @@ mod tests {
         store.changes(&key, &Position::START, 2).await.unwrap();
         assert_eq!(store.search(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
+        assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), [key.clone()]);
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
+        assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
+        assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
+        let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();
+        assert_eq!(due.len(), 2);
+        store.set_next(&due[0], Some(now + REMOVALS_KEPT)).await.unwrap();
+        store.set_next(&due[1], None).await.unwrap();
         assert!(store.sweep(now + REMOVALS_KEPT + REMOVALS_KEPT).await.unwrap() >= 3);
         assert_eq!(store.erase_faces(&key.tenant).await.unwrap(), ErasedFaces { subjects: 1, vectors: 1 });
     }

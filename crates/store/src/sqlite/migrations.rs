@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 4, effect: Adds, sql: include_str!("../../migrations/documents/0004_streams.sql") },
     Migration { version: 5, effect: Adds, sql: include_str!("../../migrations/documents/0005_stream_retention.sql") },
+    Migration { version: 6, effect: Adds, sql: include_str!("../../migrations/documents/0006_subjects.sql") },
 ];
 /// The version from which on a file records which programs can use it.
 pub(crate) const COMPATIBLE_VERSIONS: i32 = 3;
@@ -183,7 +184,10 @@ mod tests {
             .iter()
             .map(|migration| Sha256::digest(migration.sql).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
             .collect();
-        assert_eq!(sums, ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a", "b50a8c7e4808", "59be9699c005"]);
+        assert_eq!(
+            sums,
+            ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a", "b50a8c7e4808", "59be9699c005", "1b4f89b471aa"]
+        );
         assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
     }
 }

@@ -205,7 +205,11 @@ mod tests {
             let table = collection.name();
             let count = "SELECT count(*) FROM pragma_index_list(?)";
             let indexes: i64 = connection.query_row(count, [table], |row| row.get(0)).unwrap();
-            let expected = if collection == crate::query::Collection::Detections { 6 } else { 5 };
+            let expected = match collection {
+                crate::query::Collection::Results => 5,
+                crate::query::Collection::Detections => 8,
+                crate::query::Collection::Alerts => 6,
+            };
             assert_eq!(indexes, expected, "{table}");
             let sql = format!("SELECT rowid FROM {table} WHERE expires_at <= ? LIMIT 1");
             let plan = plan(&connection, Select { sql, params: vec![0.into()] });

@@ -4,6 +4,7 @@ pub mod counts;
 pub mod expiry;
 pub mod operations;
 pub mod queries;
+pub mod recognitions;
 pub mod rules;
 pub mod streams;
 pub mod writes;
@@ -40,6 +41,12 @@ macro_rules! for_each_contract_test {
             counts::counts_respect_scope_and_filter,
             expiry::expired_documents_are_hidden_before_the_sweep,
             expiry::a_sweep_deletes_only_expired_documents,
+            recognitions::a_forgotten_subject_is_on_no_detection_alert_or_image,
+            recognitions::a_subject_on_many_detections_is_forgotten_in_batches,
+            recognitions::forgetting_goes_on_where_it_was_interrupted,
+            recognitions::only_the_image_of_its_own_frame_is_found_with_a_subject,
+            recognitions::a_rejected_detection_has_no_subject_until_that_is_taken_back,
+            recognitions::a_forgotten_subject_is_not_remembered_by_rejections,
             rules::a_tenant_creates_replaces_and_deletes_its_rules,
             rules::rule_names_are_unique_within_a_tenant,
             rules::a_changed_rule_does_not_return_after_its_deletion,

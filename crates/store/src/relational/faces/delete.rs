@@ -35,7 +35,8 @@ pub struct ErasedFaces {
 impl Relational {
     /// Deletes a subject with its vectors of all models. `None` if the tenant has no such subject.
     ///
-    /// The ids of its vectors stay for [`super::REMOVALS_KEPT`], without the subject's, so that no instance keeps them in memory.
+    /// The ids of its vectors stay for [`super::REMOVALS_KEPT`], without the subject's, so that no instance keeps them in memory. Its own
+    /// id stays as that of a former subject, so that documents which get it later are changed ([`Relational::former_subjects_due`]).
     pub async fn delete_subject(
         &self,
         tenant: &TenantId,
@@ -62,6 +63,7 @@ impl Relational {
         }
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
+        transaction.record_deleted(tenant, id, now).await?;
         transaction.commit().await?;
         Ok(Some(deleted))
     }
@@ -82,6 +84,9 @@ impl Relational {
         let vectors = self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
         let sql = "DELETE FROM face_vector_removals WHERE tenant = $1 AND (model, id) IN \
                    (SELECT model, id FROM face_vector_removals WHERE tenant = $1 ORDER BY model, id LIMIT $2)";
+        self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
+        let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id IN \
+                   (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
         Ok(ErasedFaces { subjects, vectors })
     }

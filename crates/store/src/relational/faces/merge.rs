@@ -24,7 +24,8 @@ pub enum MergeOutcome {
 }
 
 impl Relational {
-    /// Gives the vectors of `from`, of all models, to `into`, and deletes `from` with its name, external id and metadata.
+    /// Gives the vectors of `from`, of all models, to `into`, and deletes `from` with its name, external id and metadata. Its id stays as that
+    /// of a former subject: documents have it, and it is the same person ([`Relational::merged_subjects`]).
     pub async fn merge_subjects(
         &self,
         tenant: &TenantId,
@@ -57,6 +58,7 @@ impl Relational {
         }
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, from]).await?;
+        transaction.record_merged(tenant, from, into).await?;
         transaction.commit().await?;
         Ok(MergeOutcome::Merged(vectors))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contracts::{SubjectId, VectorId};
+use contracts::{SubjectId, TenantId, VectorId};
 use gallery::{GalleryError, GalleryKey, StoredVector};
 use jiff::Timestamp;
 
@@ -89,6 +89,11 @@ impl Relational {
             transaction.commit().await?;
         }
         Ok(removed)
+    }
+
+    /// The galleries of a tenant, one for each model.
+    pub async fn galleries_of_tenant(&self, tenant: &TenantId) -> Result<Vec<GalleryKey>, StoreError> {
+        self.begin_snapshot().await?.galleries_of(tenant).await
     }
 
     /// The vectors and negatives of one subject, by id; without the whole gallery.

@@ -51,6 +51,7 @@ macro_rules! for_each_guarantee {
             faces::a_merge_moves_the_vectors_of_all_models,
             faces::another_tenants_faces_are_out_of_reach,
             faces::a_tenants_faces_are_erased_as_a_whole,
+            faces::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
             faces::removals_are_swept_after_their_time,
         }
     };

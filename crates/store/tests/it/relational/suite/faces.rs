@@ -379,6 +379,39 @@ pub async fn a_tenants_faces_are_erased_as_a_whole(two: &TwoStores) {
     assert!(again > version, "{again} after {version}");
 }
 
+pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten(two: &TwoStores) {
+    let (store, a, at) = (&two.one, tenant("a"), now());
+    add(store, "a", 1..=5).await;
+    add(store, "b", [1]).await;
+    for (from, into) in [(2, 1), (3, 4), (4, 1)] {
+        store.merge_subjects(&a, subject(from), subject(into), at).await.unwrap();
+    }
+    let far = at + SignedDuration::from_hours(1);
+    assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [], "the person is still enrolled");
+    let merged = async |owner: &str, number| two.other.is_merged(&tenant(owner), subject(number)).await.unwrap();
+    assert!(merged("a", 3).await && !merged("a", 1).await && !merged("a", 9).await && !merged("b", 3).await);
+    store.delete_subject(&a, subject(1), at).await.unwrap().unwrap();
+    assert!(!merged("a", 3).await, "the person is deleted");
+    assert_eq!(two.other.merged_subjects(&a, subject(1)).await.unwrap(), [2, 3, 4].map(subject));
+    assert_eq!(two.other.merged_subjects(&tenant("b"), subject(1)).await.unwrap(), []);
+    assert_eq!(store.former_subjects_due(at, 9).await.unwrap(), [], "its deletion forgets it first");
+
+    let mut due = two.other.former_subjects_due(far, 9).await.unwrap();
+    due.sort_by_key(|former| former.id);
+    assert_eq!(due.iter().map(|former| former.id).collect::<Vec<_>>(), [1, 2, 3, 4].map(subject));
+    assert!(due.iter().all(|former| former.tenant == a && former.deleted_at == at));
+    assert_eq!(store.former_subjects_due(far, 3).await.unwrap().len(), 3);
+    for former in &due[1..] {
+        store.set_next(former, None).await.unwrap();
+    }
+    store.set_next(&due[0], Some(far)).await.unwrap();
+    let second = SignedDuration::from_secs(1);
+    assert_eq!(store.former_subjects_due(far - second, 9).await.unwrap(), []);
+    assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [due[0].clone()]);
+    face_eraser(store).erase(&a).await.unwrap();
+    assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), []);
+}
+
 /// A reader from before begins again; the ids of removed vectors are gone.
 pub async fn removals_are_swept_after_their_time(two: &TwoStores) {
     let (store, key, start) = (&two.one, key("a"), now());

@@ -1,0 +1,17 @@
+-- The ids of subjects that were deleted or merged into others. Results that were on their way at a deletion are stored after it, so a
+-- task forgets the ids of deleted ones again and again until none can come any more. A merged id is forgotten with the subject that
+-- stays.
+
+CREATE TABLE face_former_subjects (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    -- The subject that stays; NULL if it was not merged.
+    merged_into TEXT,
+    -- NULL as long as the subject that stays is not deleted.
+    deleted_at INTEGER,
+    -- When the task forgets it next.
+    next_at INTEGER,
+    PRIMARY KEY (tenant, id)
+) STRICT;
+CREATE INDEX face_former_subjects_by_merge ON face_former_subjects (tenant, merged_into, id);
+CREATE INDEX face_former_subjects_by_time ON face_former_subjects (next_at);

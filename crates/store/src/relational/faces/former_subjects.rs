@@ -1,0 +1,126 @@
+//! The ids of subjects that were deleted or merged. Documents and the log may still have them.
+
+use contracts::{SubjectId, TenantId};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::StoreError;
+use crate::relational::database::{Relational, Transaction};
+use crate::relational::values::{Row, unreadable, values};
+
+/// When a deleted subject is forgotten again for the first time. Its deletion forgets it at once; this is for results that were on their
+/// way, and for a process that ended meanwhile.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A deleted subject whose id may still come from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerSubject {
+    /// Whose it was.
+    pub tenant: TenantId,
+    /// Its id.
+    pub id: SubjectId,
+    /// When it, or the subject into which it was merged, was deleted.
+    pub deleted_at: Timestamp,
+}
+
+impl FormerSubject {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let tenant: String = row.get("tenant")?;
+        let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
+        Ok(Self { tenant, id: SubjectId::from_uuid(row.get("id")?), deleted_at: row.get("deleted_at")? })
+    }
+
+    /// When it is forgotten after `now`: after twice the time since its deletion, and last at the end of `kept`. `None` after that.
+    pub fn next(&self, now: Timestamp, kept: SignedDuration) -> Option<Timestamp> {
+        let last = self.deleted_at.checked_add(kept).unwrap_or(Timestamp::MAX);
+        if now >= last {
+            return None;
+        }
+        let pause = now.duration_since(self.deleted_at).max(FIRST_PAUSE);
+        Some(now.checked_add(pause).unwrap_or(Timestamp::MAX).min(last))
+    }
+}
+
+impl Relational {
+    /// Deleted subjects that are to be forgotten again by `now`, at most `limit`, those that have waited longest first.
+    pub async fn former_subjects_due(&self, now: Timestamp, limit: u32) -> Result<Vec<FormerSubject>, StoreError> {
+        let sql =
+            "SELECT tenant, id, deleted_at FROM face_former_subjects WHERE next_at <= $1 ORDER BY next_at LIMIT $2";
+        self.rows(sql, values![now, i64::from(limit)]).await?.iter().map(FormerSubject::read).collect()
+    }
+
+    /// Says when a deleted subject is to be forgotten next. With `None` its id is deleted: nothing can have it any more.
+    pub async fn set_next(&self, former: &FormerSubject, next: Option<Timestamp>) -> Result<(), StoreError> {
+        let FormerSubject { tenant, id, .. } = former;
+        if let Some(next) = next {
+            let sql = "UPDATE face_former_subjects SET next_at = $3 WHERE tenant = $1 AND id = $2";
+            return self.execute(sql, values![tenant, *id, next]).await.map(drop);
+        }
+        let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id = $2";
+        self.execute(sql, values![tenant, *id]).await.map(drop)
+    }
+
+    /// Whether the id is that of a subject that was merged into one that is not deleted.
+    pub async fn is_merged(&self, tenant: &TenantId, id: SubjectId) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM face_former_subjects \
+                   WHERE tenant = $1 AND id = $2 AND merged_into IS NOT NULL AND deleted_at IS NULL";
+        Ok(self.row(sql, values![tenant, id]).await?.is_some())
+    }
+
+    /// The ids that were merged into a subject, also after its deletion.
+    pub async fn merged_subjects(&self, tenant: &TenantId, into: SubjectId) -> Result<Vec<SubjectId>, StoreError> {
+        let sql = "SELECT id FROM face_former_subjects WHERE tenant = $1 AND merged_into = $2 ORDER BY id";
+        let rows = self.rows(sql, values![tenant, into]).await?;
+        rows.iter().map(|row| Ok(SubjectId::from_uuid(row.get("id")?))).collect()
+    }
+}
+
+impl Transaction {
+    /// Records that a subject is deleted, and with it all that were merged into it.
+    pub(super) async fn record_deleted(
+        &mut self,
+        tenant: &TenantId,
+        id: SubjectId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let next = now.checked_add(FIRST_PAUSE).unwrap_or(now);
+        let sql = "INSERT INTO face_former_subjects (tenant, id, deleted_at, next_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (tenant, id) DO UPDATE SET deleted_at = excluded.deleted_at, next_at = excluded.next_at";
+        self.execute(sql, values![tenant, id, now, next]).await?;
+        let sql =
+            "UPDATE face_former_subjects SET deleted_at = $3, next_at = $4 WHERE tenant = $1 AND merged_into = $2";
+        self.execute(sql, values![tenant, id, now, next]).await.map(drop)
+    }
+
+    /// Records that a subject is merged, and with it all that were merged into it before.
+    pub(super) async fn record_merged(
+        &mut self,
+        tenant: &TenantId,
+        from: SubjectId,
+        into: SubjectId,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE face_former_subjects SET merged_into = $3 WHERE tenant = $1 AND merged_into = $2";
+        self.execute(sql, values![tenant, from, into]).await?;
+        let sql = "INSERT INTO face_former_subjects (tenant, id, merged_into) VALUES ($1, $2, $3) \
+                   ON CONFLICT (tenant, id) DO UPDATE SET merged_into = excluded.merged_into";
+        self.execute(sql, values![tenant, from, into]).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_subject_is_forgotten_again_until_nothing_can_come() {
+        let deleted_at: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let former = FormerSubject { tenant: TenantId::shared(), id: SubjectId::now(), deleted_at };
+        let kept = SignedDuration::from_hours(24);
+        let (mut passes, mut now) = (0, deleted_at);
+        while let Some(next) = former.next(now, kept) {
+            assert!(next > now && next <= deleted_at + kept, "{next}");
+            (passes, now) = (passes + 1, next);
+        }
+        // 1, 2, 4 minutes and so on, and at the end.
+        assert_eq!((passes, now), (12, deleted_at + kept));
+    }
+}

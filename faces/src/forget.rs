@@ -1,0 +1,131 @@
+//! Forgetting deleted subjects: in documents, on kept images, and again for what comes later.
+//!
+//! A result that was on its way during a deletion is stored after it, with the id. So the ids of deleted subjects are forgotten again
+//! after a minute, two, four and so on, and at last when no result with them can come any more. This also finishes a deletion whose
+//! process ended.
+
+use std::time::Duration;
+
+use contracts::api::{HeldData, RemainingData};
+use contracts::{SubjectId, TenantId, TopicRole, Topics};
+use jiff::{SignedDuration, Timestamp};
+use store::relational::FormerSubject;
+use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject};
+use tokio::time::MissedTickBehavior;
+
+use crate::Deps;
+
+/// Time between two looks at what is due.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Time until a deletion is tried again after a failure.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
+/// Number of deleted subjects that are read at once.
+const BATCH: u32 = 100;
+/// How much longer than its retention a result is waited for: an indexer may have read it just before its end.
+const RESERVE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Forgets a subject, with the ids of those that were merged into it.
+pub async fn forget(
+    database: &Relational,
+    documents: &dyn Documents,
+    blobs: &dyn Blobs,
+    tenant: &TenantId,
+    subject: SubjectId,
+) -> Result<Forgotten, StoreError> {
+    let mut forgotten = forget_subject(documents, blobs, tenant, subject).await?;
+    for merged in database.merged_subjects(tenant, subject).await? {
+        forgotten += forget_subject(documents, blobs, tenant, merged).await?;
+    }
+    Ok(forgotten)
+}
+
+/// Forgets deleted subjects again, without end. Several processes may do so at once.
+pub async fn forget_regularly(deps: &Deps) {
+    let kept = ids_kept(&deps.topics);
+    let mut ticks = tokio::time::interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = forget_due(deps, kept).await {
+            tracing::warn!(%error, "deleted subjects cannot be looked up; what still has their ids is forgotten later");
+        }
+    }
+}
+
+async fn forget_due(deps: &Deps, kept: SignedDuration) -> Result<(), StoreError> {
+    for former in deps.database.former_subjects_due(Timestamp::now(), BATCH).await? {
+        // Before the search, so that a result that is stored during the last one is searched for again.
+        let now = Timestamp::now();
+        let next = match forget_again(deps, &former).await {
+            Ok(()) => former.next(now, kept),
+            Err(error) => {
+                tracing::warn!(%error, "a deleted subject could not be forgotten again; retrying in a minute");
+                Some(now.checked_add(RETRY).unwrap_or(now))
+            }
+        };
+        deps.database.set_next(&former, next).await?;
+    }
+    Ok(())
+}
+
+async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreError> {
+    let FormerSubject { tenant, id, .. } = former;
+    let Forgotten { detections, alerts, images } = forget_subject(&*deps.documents, &*deps.blobs, tenant, *id).await?;
+    if detections + alerts + images > 0 {
+        tracing::info!(detections, alerts, images, "a deleted subject was forgotten on what came after its deletion");
+    }
+    Ok(())
+}
+
+/// For how long results with the id of a deleted subject can come: those of the log, and dead letters, which become results again.
+fn ids_kept(topics: &Topics) -> SignedDuration {
+    let results = retention(topics, TopicRole::Results).saturating_add(retention(topics, TopicRole::ResultsDlq));
+    results.saturating_add(RESERVE)
+}
+
+fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
+    SignedDuration::try_from(topics.get(role).retention).unwrap_or(SignedDuration::MAX)
+}
+
+/// What still has the id of a subject that is deleted `now`, or images of whoever stood there.
+pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
+    let after = |time: SignedDuration| now.checked_add(time).unwrap_or(Timestamp::MAX);
+    let until =
+        |place: String, holds: HeldData, time: SignedDuration| RemainingData { place, holds, until: Some(after(time)) };
+    let topic = |holds: HeldData, role: TopicRole| {
+        until(format!("topic {}", topics.get(role).name), holds, retention(topics, role))
+    };
+    let with_id = [TopicRole::Results, TopicRole::ResultsDlq, TopicRole::Replies, TopicRole::Alerts];
+    let with_images = [TopicRole::Frames, TopicRole::FramesDlq];
+    let mut all: Vec<RemainingData> = with_id.into_iter().map(|role| topic(HeldData::SubjectId, role)).collect();
+    all.push(until("deleted subjects".to_owned(), HeldData::SubjectId, ids_kept(topics)));
+    all.extend(with_images.into_iter().map(|role| topic(HeldData::Images, role)));
+    let inbox = retention(topics, TopicRole::Frames).saturating_add(RESERVE);
+    all.push(until("images in the inbox".to_owned(), HeldData::Images, inbox));
+    all.push(RemainingData { place: "backups".to_owned(), holds: HeldData::Everything, until: None });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dates_of_a_receipt_are_those_of_the_topics_file() {
+        let topics = Topics::parse(&contracts::topics::DEFAULT.replace("retention: 7d", "retention: 3d")).unwrap();
+        let all = remaining(&topics, "2026-01-02T00:00:00Z".parse().unwrap());
+        let until = |place: &str| {
+            let found = all.iter().find(|data| data.place == place).unwrap();
+            (found.holds, found.until.map(|until| until.to_string()))
+        };
+        let at = |day: &str| Some(format!("2026-01-{day}T00:00:00Z"));
+        assert_eq!(until("topic sightline.alerts"), (HeldData::SubjectId, at("05")));
+        assert_eq!(until("topic sightline.results"), (HeldData::SubjectId, at("03")));
+        assert_eq!(until("topic sightline.results.dlq"), (HeldData::SubjectId, at("16")));
+        assert_eq!(until("topic sightline.frames"), (HeldData::Images, at("03")));
+        assert_eq!(until("topic sightline.frames.dlq"), (HeldData::Images, at("16")));
+        // A dead letter of the last day becomes a result, which is kept for a day.
+        assert_eq!(until("deleted subjects"), (HeldData::SubjectId, at("18")));
+        assert_eq!(until("backups"), (HeldData::Everything, None));
+    }
+}

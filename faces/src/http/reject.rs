@@ -1,0 +1,191 @@
+//! "Not this person": rejecting the subject of a detection, and taking that back.
+
+use accounts::Caller;
+use api_kit::auth::Authorized;
+use api_kit::error::{ApiError, ServiceError};
+use api_kit::extract::{NoQuery, PathId};
+use api_kit::routes;
+use api_kit::scope::FacesWrite;
+use axum::Json;
+use axum::extract::State;
+use bytes::Bytes;
+use contracts::api::{NoNegative, Problem, Rejection};
+use contracts::{BoundingBox, DetectionId, FrameId, Outcome, SubjectId, VectorId};
+use gallery::{StoredVector, VectorKind};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use store::relational::VectorWriteOutcome;
+use store::{StoredDetection, TenantScope};
+use uuid::Uuid;
+
+use super::error::{FaceError, gallery_failure};
+use super::{App, Routes};
+use crate::encoder::{EncodeError, Face};
+
+/// Overlap of the boxes of a face that is found again, at least. The same model finds the same box; another model one that is a
+/// little larger or smaller.
+const LEAST_OVERLAP: f64 = 0.5;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    routes![reject, restore]
+}
+
+/// Rejects the subject of a detection: "not this person". The detection has no subject from now on, and `identity` is `rejected`. While
+/// the image of the frame is kept, the face also becomes a negative: it is not taken for this subject any more. A repeat gets the same response;
+/// after an error it does what is missing.
+#[utoipa::path(
+    post, path = "/v1/detections/{id}/reject", operation_id = "reject_detection", tag = "faces",
+    params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
+    responses(
+        (status = 200, body = Rejection, description = "The subject is removed; `negative` says whether the face is remembered"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no detection has the id"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`not_recognised`: the detection has no subject, or it was forgotten"),
+    )
+)]
+pub async fn reject(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    PathId(id): PathId<DetectionId>,
+    _: NoQuery,
+) -> Result<Json<Rejection>, ApiError> {
+    let detection = own_detection(&app, &caller, &id).await?;
+    let rejected = app.documents.reject(&caller.tenant, &id).await?;
+    let subject = rejected.ok_or_else(|| FaceError::NotRecognised(id.clone()))?.subject;
+    let (negative, reason) = match add_negative(&app, &caller, &detection, subject).await? {
+        Ok(negative) => (Some(negative), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason }))
+}
+
+/// Takes back that the subject of a detection was rejected: its negative is removed, and the detection has subject and similarity
+/// again.
+#[utoipa::path(
+    delete, path = "/v1/detections/{id}/reject", operation_id = "restore_detection", tag = "faces",
+    params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
+    responses(
+        (status = 200, body = Rejection, description = "The detection has its subject again; `negative` is the id of the negative that was removed"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+            description = "`not_found`: no detection has the id, it is not rejected, or its subject was deleted"),
+    )
+)]
+pub async fn restore(
+    State(app): State<App>,
+    Authorized { caller, .. }: Authorized<FacesWrite>,
+    PathId(id): PathId<DetectionId>,
+    _: NoQuery,
+) -> Result<Json<Rejection>, ApiError> {
+    own_detection(&app, &caller, &id).await?;
+    let not_rejected = || FaceError::NotRejected(id.clone());
+    let subject = app.documents.rejected(&caller.tenant, &id).await?.ok_or_else(not_rejected)?.subject;
+    // First the negative: a repeat after a failure still finds the rejection.
+    let negative = remove_negative(&app, &caller, &id, subject).await?;
+    if !app.documents.restore_rejected(&caller.tenant, &id).await? {
+        return Err(not_rejected().into());
+    }
+    Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason: None }))
+}
+
+/// A detection of the caller itself: what is shared has the subjects of another tenant.
+async fn own_detection(app: &App, caller: &Caller, id: &DetectionId) -> Result<StoredDetection, ApiError> {
+    let scope = TenantScope::Tenant(caller.tenant.clone());
+    let found = app.documents.detection(&scope, id).await?.filter(|found| found.tenant == caller.tenant);
+    Ok(found.ok_or_else(|| FaceError::NoDetection(id.clone()))?)
+}
+
+/// Makes the face of a detection a negative of the subject. The same detection has the same negative.
+async fn add_negative(
+    app: &App,
+    caller: &Caller,
+    detection: &StoredDetection,
+    subject: SubjectId,
+) -> Result<Result<VectorId, NoNegative>, ApiError> {
+    let model = match app.encoder.model().await {
+        Ok(model) => model,
+        Err(EncodeError::NoModel(_)) => return Ok(Err(NoNegative::NoFaceModel)),
+        Err(error) => return Err(error.into()),
+    };
+    let (key, id) = (App::key(&caller.tenant, &model), negative_id(&detection.id, subject, &model.name));
+    let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
+    if known.iter().any(|vector| vector.id == id) {
+        return Ok(Ok(id));
+    }
+    // Before the image is read: it bounds the images in memory.
+    let _place = app.place()?;
+    let Some(image) = kept_image(app, caller, detection.id.frame).await? else {
+        return Ok(Err(NoNegative::ImageNotKept));
+    };
+    let faces = match app.encoder.faces(image).await {
+        Ok(faces) => faces,
+        Err(EncodeError::Image(_)) => return Ok(Err(NoNegative::FaceNotFound)),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(face) = face_at(faces, detection.detection.bounds) else { return Ok(Err(NoNegative::FaceNotFound)) };
+    let Some(embedding) = face.embedding else { return Ok(Err(NoNegative::FaceNotComparable)) };
+    let vector = StoredVector { id, subject, kind: VectorKind::Negative, embedding };
+    match app.database.put_vectors(&key, &[vector], Timestamp::now()).await? {
+        VectorWriteOutcome::Stored => Ok(Ok(id)),
+        VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),
+        VectorWriteOutcome::TooMany(_) => Ok(Err(NoNegative::TooManyNegatives)),
+        outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
+            Err(ServiceError::Internal(anyhow::anyhow!("{}: a negative was not stored: {outcome:?}", model.name))
+                .into())
+        }
+    }
+}
+
+/// Removes the negatives of a detection, of all models. Returns the id of one.
+async fn remove_negative(
+    app: &App,
+    caller: &Caller,
+    detection: &DetectionId,
+    subject: SubjectId,
+) -> Result<Option<VectorId>, ApiError> {
+    let mut removed = None;
+    for key in app.database.galleries_of_tenant(&caller.tenant).await? {
+        let id = negative_id(detection, subject, &key.model);
+        if app.database.remove_vectors(&key, &[id], Timestamp::now()).await? > 0 {
+            removed = Some(id);
+        }
+    }
+    Ok(removed)
+}
+
+/// The image of a frame of the caller, if it is kept.
+async fn kept_image(app: &App, caller: &Caller, frame: FrameId) -> Result<Option<Bytes>, ApiError> {
+    let results = app.documents.frame(&TenantScope::Tenant(caller.tenant.clone()), frame).await?;
+    let key = results.iter().find_map(|stored| {
+        let Outcome::Ok { image: Some(key), .. } = &stored.result.data.outcome else { return None };
+        // An external result may contain any key.
+        key.is_kept_image_of(&caller.tenant, frame).then_some(key)
+    });
+    match key {
+        Some(key) => Ok(app.blobs.get(key).await?),
+        None => Ok(None),
+    }
+}
+
+/// The face that is at the place of a detection.
+fn face_at(faces: Vec<Face>, bounds: Option<BoundingBox>) -> Option<Face> {
+    let bounds = bounds?;
+    let overlap = |face: &Face| face.detection.bounds.map_or(0.0, |found| found.iou(&bounds));
+    let best = faces.into_iter().max_by(|one, other| overlap(one).total_cmp(&overlap(other)))?;
+    (overlap(&best) >= LEAST_OVERLAP).then_some(best)
+}
+
+/// The id of the negative of a detection, for a model.
+fn negative_id(detection: &DetectionId, subject: SubjectId, model: &str) -> VectorId {
+    let mut hash = Sha256::new();
+    // The id of a subject has a fixed length, and neither of the others has a zero byte, so no two inputs run together.
+    hash.update("negative");
+    hash.update(subject.to_string());
+    hash.update(model);
+    hash.update([0]);
+    hash.update(detection.to_string());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    VectorId::from_uuid(Uuid::new_v8(bytes))
+}
