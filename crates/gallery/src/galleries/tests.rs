@@ -272,7 +272,8 @@ async fn few_searches_run_in_the_store_at_the_same_time() {
     while store.searches.load(Ordering::SeqCst) < running.len() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(search().await.unwrap(), Err(GalleryError::Busy));
+    let third = tokio::time::timeout(Duration::from_secs(10), search()).await.expect("the third search does not wait");
+    assert_eq!(third.unwrap(), Err(GalleryError::Busy));
     drop(closed);
     for search in running {
         assert_eq!(search.await.unwrap().unwrap()[0].matches[0].subject, subject(7));
