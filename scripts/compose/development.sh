@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034 # `call` reads address and token.
 
 # Kafdrop's image cannot be had where this check runs, so the list of topics stands for it.
-services=(demo ingest-api detector-worker indexer alert-stream)
+services=(demo ingest-api detector-worker indexer alert-stream faces)
 unset SECRETS_DIR
 export DETECTIONS_PER_SECOND=20
 use "$root/compose.yaml"
@@ -16,6 +16,9 @@ vehicles() { call '/v1/stats?group_by=make' | jq '[.items[].count] | add // 0'; 
 has_vehicles() { [ "$(vehicles)" -ge 20 ]; }
 within 30 has_vehicles
 ok "without a step before it, the API listens on 8000 and counts the demo's vehicles"
+[ "$(curl --silent --header "Authorization: Bearer $token" http://127.0.0.1:8002/v1/faces/subjects | jq --compact-output .items)" = '[]' ] \
+  || fail "the routes of faces are not on port 8002"
+ok "the routes of faces are on port 8002"
 
 docker exec broker kafka-console-consumer --bootstrap-server broker:9092 --topic sightline.results --from-beginning --max-messages 3 \
   --timeout-ms 20000 >"$work/consumed" 2>"$work/consumed.log" || fail "the console consumer: $(cat "$work/consumed.log")"
@@ -41,6 +44,7 @@ services:
   detector-worker: *topics
   indexer: *topics
   alert-stream: *topics
+  faces: *topics
   demo: *topics
 configs:
   topics: { file: $work/topics.yaml }

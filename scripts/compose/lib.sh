@@ -10,7 +10,7 @@ work=$(mktemp -d)
 # No setting of the caller reaches compose or our programs, and no .env of the checkout. files.sh checks that .env.example has every
 # name of the compose files.
 for name in COMPOSE_PROJECT_NAME $(settings_of_compose) "${!SIGHTLINE_@}"; do
-  case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH) ;; *) unset "$name" ;; esac
+  case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH | SIGHTLINE_SAMPLES_DIR) ;; *) unset "$name" ;; esac
 done
 export SIGHTLINE_IMAGE=sightline:check SIGHTLINE_CAMERA_IMAGE=sightline-camera:check
 export COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs

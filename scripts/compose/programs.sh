@@ -12,6 +12,10 @@ stage_programs() {
   cp "$ort_dylib" "$1/out/lib/libonnxruntime.so"
   "$1/out/bin/sightline" models pull centerface
   cp "$SIGHTLINE_MODELS_DIR/centerface.onnx" "$1/out/models/"
+  # As in docker/Dockerfile: where no source can be reached, the image is made without it.
+  if "$1/out/bin/sightline" models pull mobilefacenet_128d; then
+    cp "$SIGHTLINE_MODELS_DIR/mobilefacenet_128d_batch.onnx" "$1/out/models/"
+  fi
   "$root/scripts/crate-licences" >"$1/out/share/crates.NOTICE"
   printf 'FROM scratch\nCOPY out /out\n' >"$1/Dockerfile"
 }

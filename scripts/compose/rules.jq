@@ -1,5 +1,5 @@
 # The rules of docs/DEPLOY.md for `docker compose config --format json`. Prints a line for each service that breaks one.
-def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics");
+def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics", "worker-role");
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
 def is_password: (.value | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|TOKEN$")) and (.value | startswith("/run/") | not));
 
@@ -20,6 +20,12 @@ def broken:
   if .key == "camera" and ((.value.networks | keys) != ["cameras"] or .value.read_only != true or .value.cap_drop != ["ALL"]
     or (.value.ports // []) != [] or [.value.secrets[].source] != ["camera_token"])
   then "what reads foreign videos has more than it needs" else empty end,
+  if .key == "faces" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
+    or any(.value.environment | keys[]; test("KAFKA")))
+  then "what decodes foreign images has more than it needs" else empty end,
+  # Development has all secrets in one volume.
+  if .key == "detector-worker" and ((.value.secrets // []) | map(.source) - ["worker_database_url"]) != []
+  then "what decodes foreign images has more than it needs" else empty end,
   if .key == "kafdrop" and (.value.environment.CMD_ARGS | test("deleteEnabled=false.*createEnabled=false") | not)
   then "it may delete topics" else empty end,
   if any((.value.ports // [])[]; .host_ip != "127.0.0.1") and .key != "nginx" then "published beyond this machine" else empty end;

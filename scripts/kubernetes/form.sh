@@ -112,6 +112,9 @@ check_broken_values() {
   refuses /networkPolicies/servers/kafka/ports/0 --set-json 'networkPolicies.servers.kafka.ports=[99999]'
   refuses networkPolicies.servers.kafka.ports --set kafka.brokers=kafka:9093
   refuses networkPolicies.servers.s3.ports --set blobs.endpoint=http://minio.storage:9000
+  refuses secret.keys.workerDatabaseUrl --set-string settings.SIGHTLINE_FACES_LIVE=on
+  refuses /faces/autoscaling/kind --set faces.autoscaling.kind=keda
+  refuses /ingress/rejectPath --set ingress.rejectPath=reject
   refuses "'replicas'" --set camera.replicas=2
   refuses /camera/image/tag --set camera.image.tag=latest
   refuses /camera/secret/name --set camera.secret.name=

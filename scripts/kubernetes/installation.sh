@@ -70,7 +70,8 @@ check_install() {
   is "disruption budgets" "$(grep -c '^kind: PodDisruptionBudget' "$work/base.yaml")" count poddisruptionbudget
   is "ready workers" 2 field statefulset/sightline-detector-worker .status.readyReplicas
   is "ready pods of the API" 2 field deployment/sightline-ingest-api .status.readyReplicas
-  echo "install: jobs completed, four services ready"
+  is "ready pods of faces" 2 field deployment/sightline-faces .status.readyReplicas
+  echo "install: jobs completed, five services ready"
 }
 
 count() { kube get "$1" --output name | wc -l; }

@@ -2,6 +2,7 @@
 //! `SIGHTLINE_TEST_DATABASE_URL` names a server.
 
 mod postgres;
+mod roles;
 mod sqlite;
 mod suite;
 #[path = "../../src/relational/test_database.rs"]

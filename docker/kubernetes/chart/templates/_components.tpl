@@ -1,6 +1,6 @@
 {{/*
 The programs: where their values are, what they connect to, and what they are. Environment, mounted secrets and network policies
-follow from it.
+follow from it. `topics` is the file of topics without a connection to Kafka. `port` is that of the API; 8000 if it has none.
 */}}
 {{- define "sightline.components" -}}
 ingest-api:
@@ -10,7 +10,7 @@ ingest-api:
 detector-worker:
   values: detectorWorker
   kind: StatefulSet
-  needs: [kafka, s3, engines, otlp]
+  needs: [kafka, s3, engines, otlp{{ if include "sightline.facesLive" . }}, workerDatabase{{ end }}]
 indexer:
   values: indexer
   kind: StatefulSet
@@ -19,6 +19,11 @@ alert-stream:
   values: alertStream
   kind: Deployment
   needs: [kafka, database, redis, adminToken, otlp]
+faces:
+  values: faces
+  kind: Deployment
+  port: 8080
+  needs: [mongodb, s3, database, redis, adminToken, topics, otlp]
 {{- if .Values.camera.enabled }}
 # One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
 # it calls no cluster.
@@ -41,11 +46,21 @@ topics:
 kafka: {variable: SIGHTLINE_KAFKA_PROPERTIES_FILE, key: kafkaProperties}
 mongodb: {variable: SIGHTLINE_MONGODB_URI_FILE, key: mongodbUri}
 database: {variable: SIGHTLINE_DATABASE_URL_FILE, key: databaseUrl}
+workerDatabase: {variable: SIGHTLINE_DATABASE_URL_FILE, key: workerDatabaseUrl}
 redis: {variable: SIGHTLINE_REDIS_URL_FILE, key: redisUrl}
 adminToken: {variable: SIGHTLINE_ADMIN_TOKEN_FILE, key: adminToken}
 smtp: {variable: SIGHTLINE_SMTP_URL_FILE, key: smtpUrl}
 oidc: {variable: SIGHTLINE_OIDC_CLIENT_SECRET_FILE, key: oidcClientSecret}
 otlp: {variable: SIGHTLINE_OTLP_HEADERS_FILE, key: otlpHeaders}
+{{- end }}
+
+{{/* Whether the workers compare faces; empty for no. */}}
+{{- define "sightline.facesLive" -}}
+{{- $live := get (merge (dict) .Values.detectorWorker.settings .Values.settings) "SIGHTLINE_FACES_LIVE" }}
+{{- if has $live (list "on" "true") }}
+{{- if not .Values.secret.keys.workerDatabaseUrl }}
+{{- fail "SIGHTLINE_FACES_LIVE is on, but secret.keys.workerDatabaseUrl is empty: the workers read the enrolled faces with a role of their own" }}
+{{- end }}yes{{ end }}
 {{- end }}
 
 {{/* The services that run here, with the jobs that are on: the keys of a map, as YAML. */}}

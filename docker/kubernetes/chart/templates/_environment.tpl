@@ -16,16 +16,16 @@ service win over those of all services.
 {{- end }}
 {{- if has "kafka" $component.needs }}
 - {name: SIGHTLINE_KAFKA_BROKERS, value: {{ $values.kafka.brokers | quote }}}
-{{- if $values.kafka.topicsConfigMap }}
-- {name: SIGHTLINE_TOPICS_FILE, value: /etc/sightline/topics.yaml}
 {{- end }}
+{{- if include "sightline.topicsFile" . }}
+- {name: SIGHTLINE_TOPICS_FILE, value: /etc/sightline/topics.yaml}
 {{- end }}
 {{- if has "s3" $component.needs }}
 {{- include "sightline.blobEnvironment" .root }}
 {{- end }}
 {{- if has "adminToken" $component.needs }}
 - {name: SIGHTLINE_TOKEN_ISSUER, value: {{ $values.publicUrl | quote }}}
-- {name: SIGHTLINE_HTTP_ADDR, value: "0.0.0.0:8000"}
+- {name: SIGHTLINE_HTTP_ADDR, value: "0.0.0.0:{{ $component.port | default 8000 }}"}
 - {name: SIGHTLINE_STOP_DELAY_SECONDS, value: {{ $values.stopDelaySeconds | quote }}}
 {{- end }}
 {{- if $component.values }}
@@ -36,6 +36,12 @@ service win over those of all services.
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Whether a component reads the topics.yaml of the values; empty for no. */}}
+{{- define "sightline.topicsFile" -}}
+{{- $needs := (get (include "sightline.components" .root | fromYaml) .component).needs }}
+{{- if and .root.Values.kafka.topicsConfigMap (or (has "kafka" $needs) (has "topics" $needs)) }}yes{{ end }}
 {{- end }}
 
 {{- define "sightline.blobEnvironment" -}}

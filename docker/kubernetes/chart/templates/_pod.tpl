@@ -67,7 +67,7 @@ containers:
     {{- if $isService }}
     ports:
       {{- if has "adminToken" $component.needs }}
-      - {name: http, containerPort: 8000}
+      - {name: http, containerPort: {{ $component.port | default 8000 }}}
       {{- end }}
       - {name: probe, containerPort: 9601}
     {{- include "sightline.probes" . | nindent 4 }}
@@ -119,7 +119,7 @@ readinessProbe:
 {{- if or .secret (include "sightline.secretKeys" . | fromJsonArray) }}
 - {name: secrets, mountPath: /run/secrets/sightline, readOnly: true}
 {{- end }}
-{{- if and .root.Values.kafka.topicsConfigMap (has "kafka" $needs) }}
+{{- if include "sightline.topicsFile" . }}
 - {name: topics, mountPath: /etc/sightline, readOnly: true}
 {{- end }}
 {{- if and .root.Values.blobs.existingClaim (has "s3" $needs) }}
@@ -149,7 +149,7 @@ readinessProbe:
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
 {{- end }}
-{{- if and .root.Values.kafka.topicsConfigMap (has "kafka" $needs) }}
+{{- if include "sightline.topicsFile" . }}
 - name: topics
   configMap: {name: {{ .root.Values.kafka.topicsConfigMap }}}
 {{- end }}

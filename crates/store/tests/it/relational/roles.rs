@@ -1,0 +1,91 @@
+//! The database roles of `docker/postgres` for processes that need less than the owner of the tables.
+
+use contracts::{SubjectId, UserId};
+use gallery::suite::{face, key, subject};
+use gallery::{Changes, Position, VectorStore};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use store::Relational;
+use store::relational::{SubjectWriteOutcome, VectorWriteOutcome};
+use uuid::Uuid;
+
+use super::suite::faces::subject_with_id;
+use super::test_database::on_fresh;
+use super::{add, now};
+
+const FACES: &str = include_str!("../../../../../docker/postgres/faces.sql");
+const WORKER: &str = include_str!("../../../../../docker/postgres/worker.sql");
+
+async fn run(url: &str, sql: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+}
+
+/// Runs a test with the role that a script makes, under another name, because all databases of a server share roles. The test gets the
+/// tables' owner, a connection of the role, and a user.
+async fn with_role(script: &str, name: &str, test: impl AsyncFnOnce(&Relational, &Relational, UserId)) {
+    on_fresh(async |url| {
+        let owner = Relational::postgres(&url, 2).await.unwrap();
+        owner.migrate().await.unwrap();
+        let user = add(&owner, "ann").await;
+        let role = format!("{name}_{}", Uuid::now_v7().simple());
+        let script = script.replace(name, &role);
+        // Twice, as after a migration.
+        run(&url, &script).await;
+        run(&url, &format!("{script} ALTER ROLE {role} PASSWORD 'secret'")).await;
+        let (_, host) = url.rsplit_once('@').unwrap();
+        let limited = Relational::postgres(&format!("postgres://{role}:secret@{host}"), 2).await.unwrap();
+        limited.check_schema().await.unwrap();
+
+        test(&owner, &limited, user).await;
+
+        limited.close().await;
+        owner.close().await;
+        run(&url, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    })
+    .await;
+}
+
+async fn enrol(store: &Relational, user: UserId, id: SubjectId) {
+    let gallery = key("a");
+    let added = store.add_subject(&gallery.tenant, Some(user), &subject_with_id(id), now()).await.unwrap();
+    assert_eq!(added, SubjectWriteOutcome::Stored);
+    assert_eq!(store.put_vectors(&gallery, &[face(1, 1)], now()).await.unwrap(), VectorWriteOutcome::Stored);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
+    with_role(FACES, "sightline_faces", async |_, faces, user| {
+        let gallery = key("a");
+        enrol(faces, user, subject(1)).await;
+        assert_eq!(faces.state(&gallery).await.unwrap().vectors, 1);
+        let deleted = faces.delete_subject(&gallery.tenant, subject(1), now()).await.unwrap();
+        assert_eq!(deleted.unwrap().enrolled, 1);
+        faces.revocations_after(0).await.expect("it verifies credentials");
+
+        faces.signing_keys().await.expect_err("they contain private keys");
+        faces.user_by_login("ann").await.expect_err("it contains the hash of the password");
+        faces.delete_user(user, now()).await.expect_err("it deletes no user");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn the_role_of_a_worker_reads_vectors_and_no_name_or_account() {
+    with_role(WORKER, "sightline_worker", async |owner, worker, user| {
+        let gallery = key("a");
+        enrol(owner, user, subject(1)).await;
+        assert_eq!(worker.state(&gallery).await.unwrap().vectors, 1);
+        let Changes::Page { changes, .. } = worker.changes(&gallery, &Position::START, 10).await.unwrap() else {
+            panic!("the gallery cannot be read from its start");
+        };
+        assert_eq!(changes.len(), 1);
+
+        worker.subject(&gallery.tenant, subject(1)).await.expect_err("it contains the name");
+        worker.user(user).await.expect_err("it is an account");
+        worker.revocations_after(0).await.expect_err("it concerns accounts");
+        worker.put_vectors(&gallery, &[face(2, 1)], now()).await.expect_err("it writes nothing");
+    })
+    .await;
+}

@@ -1,0 +1,11 @@
+-- A role for a detector-worker that compares faces (SIGHTLINE_FACES_LIVE). It reads vectors and the ids of their subjects: no name, no
+-- account, no credential. A worker decodes foreign images, so it should have no other role. Run this as the owner of the tables, again
+-- after each migration, and give the role a password.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sightline_worker') THEN
+        CREATE ROLE sightline_worker LOGIN;
+    END IF;
+END
+$$;
+GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals TO sightline_worker;

@@ -1,0 +1,79 @@
+# Part of scripts/compose/run.sh, after production: faces are enrolled and searched through nginx, for their owner alone; with
+# compose.faces-live.yaml, the workers find them in frames.
+# shellcheck shell=bash disable=SC2034 # `call` reads token.
+
+[ "${address:-}" = https://localhost ] || fail "the part faces needs the part production before it"
+[ "$(networks faces)" = 'sightline_data sightline_edge ' ] || fail "the service of faces is in the networks: $(networks faces)"
+
+# as TOKEN PATH ARGUMENT…: `call` as a user.
+as() {
+  local token=$1
+  shift
+  call "$@"
+}
+sign_in() {
+  call /v1/token --data grant_type=password --data "username=$1" --data-urlencode 'password=lamp ostrich kettle' \
+    | jq --exit-status --raw-output .access_token
+}
+# image TOKEN PATH FILE: sends an image of the type $format; the response is $work/face.json, its status is printed.
+image() { as "$1" "$2" --header "Content-Type: $format" --data-binary "@$3" --output "$work/face.json" --write-out '%{http_code}'; }
+# responds STATUS FILTER [ARGUMENT OF JQ…]: the last response to an image. $status has its status.
+responds() {
+  local wanted=$1 filter=$2
+  shift 2
+  if [ "$status" != "$wanted" ] || ! jq --exit-status "$@" "$filter" "$work/face.json" >/dev/null; then
+    fail "not $wanted with $filter: $status $(cat "$work/face.json")"
+  fi
+}
+
+call /v1/users --json '{"username": "ben", "email": "ben@example.org", "password": "lamp ostrich kettle"}' >"$work/user.json"
+ann=$(sign_in ann) || fail "ann cannot sign in"
+ben=$(sign_in ben) || fail "ben cannot sign in: $(cat "$work/user.json")"
+subject=$(as "$ann" /v1/faces/subjects --json '{"name": "A person"}' | jq --exit-status --raw-output .id) || fail "no subject was created"
+for user in "$ann" "$ben"; do as "$user" "/v1/faces/subjects/$subject" --output /dev/null --write-out '%{http_code} '; done >"$work/statuses"
+[ "$(cat "$work/statuses")" = '200 404 ' ] || fail "the owner of a subject and another user get $(cat "$work/statuses")"
+[ "$(as "$ann" /v1/faces/nothing --output /dev/null --write-out '%{http_code}')" = 404 ] || fail "a path that does not exist is not 404"
+
+docker compose exec -T faces sightline models list >"$work/models"
+# Two photographs of one person, where there are samples; else one photograph twice.
+photographs=("$photo" "$photo" "$photo")
+format=image/png
+if [ -n "${SIGHTLINE_SAMPLES_DIR:-}" ]; then
+  photographs=("$SIGHTLINE_SAMPLES_DIR"/faces/obama_{a,b,c}.jpg)
+  format=image/jpeg
+fi
+status=$(image "$ann" "/v1/faces/subjects/$subject/images" "${photographs[0]}")
+if ! grep --quiet '^mobilefacenet_128d .* installed' "$work/models"; then
+  responds 503 '.code == "no_face_model"'
+  say "note: no source of mobilefacenet_128d can be reached here, so no face was compared"
+else
+  responds 201 '.id != null'
+  status=$(image "$ann" /v1/faces/search "${photographs[1]}")
+  responds 200 '[.matches[] | [.subject, .name]] == [[$id, "A person"]]' --arg id "$subject"
+  status=$(image "$ben" /v1/faces/search "${photographs[1]}")
+  responds 200 '.matches == [] and .subjects == 0'
+  ok "a face is enrolled and found through nginx by its owner, and by nobody else"
+
+  # Frames: with a role that reads no name and no account.
+  before=$COMPOSE_FILE
+  use "$docker/compose.yaml" "$docker/compose.tls.yaml" "$docker/compose.faces-live.yaml"
+  compose up --detach --wait detector-worker
+  status=$(as "$ann" /v1/frames --header "Content-Type: $format" --header 'Prefer: wait=30' --data-binary "@${photographs[2]}" \
+    --output "$work/face.json" --write-out '%{http_code}')
+  responds 200 '[.detections[] | [.attributes.subject, .subject_name]] == [[$id, "A person"]]' --arg id "$subject"
+  reply=$(docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT name FROM face_subjects' 2>&1 || true)
+  [[ $reply = *permission\ denied* ]] || fail "the worker's role reads names: $reply"
+  # Again, as each start does it: the role exists, and a changed password takes effect.
+  rm "$SECRETS_DIR"/worker_{password,database_url}
+  "$root/scripts/compose-secrets" "$SECRETS_DIR"
+  compose up --force-recreate --no-deps worker-role
+  docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT 1 FROM face_vectors' >/dev/null \
+    || fail "the changed password of the worker's role does not work"
+  ok "a worker that compares faces says who it is, and its role reads vectors but no name"
+  compose rm --stop --force worker-role
+  COMPOSE_FILE=$before
+  compose up --detach --wait detector-worker
+fi
+
+status=$(as "$ann" "/v1/faces/subjects/$subject" --request DELETE --output "$work/face.json" --write-out '%{http_code}')
+responds 200 '.enrolled != null'
