@@ -175,7 +175,7 @@ mod tests {
         store.changes(&key, &Position::START, 2).await.unwrap();
         assert_eq!(store.search(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
-        assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), [key.clone()]);
+        assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
