@@ -6,6 +6,7 @@ mod error;
 mod image_body;
 mod reject;
 mod subjects;
+mod vector_ids;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -7,19 +7,17 @@ use api_kit::routes;
 use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
+use contracts::SubjectId;
 use contracts::api::{self, EnrolledFace, Problem};
-use contracts::{SubjectId, VectorId};
 use gallery::{StoredVector, VectorKind};
 use http::StatusCode;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use store::relational::VectorWriteOutcome;
-use uuid::Uuid;
 use vision::face_quality::{FaceQuality, QualityLimits};
 
 use super::error::{FaceError, gallery_failure};
 use super::image_body::ImageBody;
-use super::{App, Routes};
+use super::{App, Routes, vector_ids};
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -52,7 +50,7 @@ pub async fn enrol(
     // Before the models run: a subject of another tenant takes as long as none.
     app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
     let model = app.encoder.model().await?;
-    let id = vector_id(subject, &model.name, &image.encoded);
+    let id = vector_ids::of_image(subject, &model.name, &image.encoded);
     let (face, embedding) = app.face(image.encoded).await?;
     let quality = face.quality.map_err(FaceError::Fault)?;
     if let Some(fault) = quality.fault(&QualityLimits::default()) {
@@ -84,18 +82,4 @@ pub async fn enrol(
 fn figures(quality: &FaceQuality) -> api::FaceQuality {
     let FaceQuality { size, sharpness, yaw, pitch, roll, brightness, contrast } = *quality;
     api::FaceQuality { size, sharpness, yaw, pitch, roll, brightness, contrast }
-}
-
-/// The id of an enrolled image: the same image of the same subject has the same id for the same model.
-fn vector_id(subject: SubjectId, model: &str, encoded: &[u8]) -> VectorId {
-    let mut hash = Sha256::new();
-    // The id has a fixed length, and a model's name has no zero byte, so no two inputs run together.
-    hash.update(subject.to_string());
-    hash.update(model);
-    hash.update([0]);
-    hash.update(encoded);
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    VectorId::from_uuid(Uuid::new_v8(bytes))
 }

@@ -13,13 +13,11 @@ use contracts::api::{NoNegative, Problem, Rejection};
 use contracts::{BoundingBox, DetectionId, FrameId, Outcome, SubjectId, VectorId};
 use gallery::{StoredVector, VectorKind};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use store::relational::VectorWriteOutcome;
 use store::{StoredDetection, TenantScope};
-use uuid::Uuid;
 
 use super::error::{FaceError, gallery_failure};
-use super::{App, Routes};
+use super::{App, Routes, vector_ids};
 use crate::encoder::{EncodeError, Face};
 
 /// Overlap of the boxes of a face that is found again, at least. The same model finds the same box; another model one that is a
@@ -107,7 +105,7 @@ async fn add_negative(
         Err(EncodeError::NoModel(_)) => return Ok(Err(NoNegative::NoFaceModel)),
         Err(error) => return Err(error.into()),
     };
-    let (key, id) = (App::key(&caller.tenant, &model), negative_id(&detection.id, subject, &model.name));
+    let (key, id) = (App::key(&caller.tenant, &model), vector_ids::of_negative(subject, &model.name, &detection.id));
     let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
     if known.iter().any(|vector| vector.id == id) {
         return Ok(Ok(id));
@@ -145,7 +143,7 @@ async fn remove_negative(
 ) -> Result<Option<VectorId>, ApiError> {
     let mut removed = None;
     for key in app.database.galleries_of_tenant(&caller.tenant).await? {
-        let id = negative_id(detection, subject, &key.model);
+        let id = vector_ids::of_negative(subject, &key.model, detection);
         if app.database.remove_vectors(&key, &[id], Timestamp::now()).await? > 0 {
             removed = Some(id);
         }
@@ -173,19 +171,4 @@ fn face_at(faces: Vec<Face>, bounds: Option<BoundingBox>) -> Option<Face> {
     let overlap = |face: &Face| face.detection.bounds.map_or(0.0, |found| found.iou(&bounds));
     let best = faces.into_iter().max_by(|one, other| overlap(one).total_cmp(&overlap(other)))?;
     (overlap(&best) >= LEAST_OVERLAP).then_some(best)
-}
-
-/// The id of the negative of a detection, for a model.
-fn negative_id(detection: &DetectionId, subject: SubjectId, model: &str) -> VectorId {
-    let mut hash = Sha256::new();
-    // The id of a subject has a fixed length, and neither of the others has a zero byte, so no two inputs run together.
-    hash.update("negative");
-    hash.update(subject.to_string());
-    hash.update(model);
-    hash.update([0]);
-    hash.update(detection.to_string());
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    VectorId::from_uuid(Uuid::new_v8(bytes))
 }
