@@ -1,0 +1,29 @@
+//! Ids of vectors. They follow from what a vector was made of, so the same image or detection has one vector, however often it is sent.
+
+use contracts::{DetectionId, SubjectId, VectorId};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The id of an enrolled face.
+pub fn of_image(subject: SubjectId, model: &str, encoded: &[u8]) -> VectorId {
+    hashed(b"image", subject, model, encoded)
+}
+
+/// The id of the negative of a rejected detection.
+pub fn of_negative(subject: SubjectId, model: &str, detection: &DetectionId) -> VectorId {
+    hashed(b"negative", subject, model, detection.to_string().as_bytes())
+}
+
+fn hashed(kind: &[u8], subject: SubjectId, model: &str, content: &[u8]) -> VectorId {
+    let mut hash = Sha256::new();
+    let subject = subject.to_string();
+    for part in [kind, subject.as_bytes(), model.as_bytes(), content] {
+        // With its length, so that no two lists of parts run together.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    VectorId::from_uuid(Uuid::new_v8(bytes))
+}
