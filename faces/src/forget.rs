@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use contracts::api::{HeldData, RemainingData};
 use contracts::{SubjectId, TenantId, TopicRole, Topics};
+use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use store::relational::FormerSubject;
 use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject};
@@ -21,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 /// Number of deleted subjects that are read at once.
 const BATCH: u32 = 100;
+/// Number of deleted subjects that are forgotten at the same time, so that one with many detections does not hold up the others.
+const AT_ONCE: usize = 4;
 /// How much longer than its retention a result is waited for: an indexer may have read it just before its end.
 const RESERVE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -53,19 +56,31 @@ pub async fn forget_regularly(deps: &Deps) {
 }
 
 async fn forget_due(deps: &Deps, kept: SignedDuration) -> Result<(), StoreError> {
-    for former in deps.database.former_subjects_due(Timestamp::now(), BATCH).await? {
-        // Before the search, so that a result that is stored during the last one is searched for again.
-        let now = Timestamp::now();
-        let next = match forget_again(deps, &former).await {
-            Ok(()) => former.next(now, kept),
-            Err(error) => {
-                tracing::warn!(%error, "a deleted subject could not be forgotten again; retrying in a minute");
-                Some(now.checked_add(RETRY).unwrap_or(now))
-            }
-        };
-        deps.database.set_next(&former, next).await?;
+    // Those that are due at the start: each gets a later time, so the loop ends.
+    let start = Timestamp::now();
+    loop {
+        let due = deps.database.former_subjects_due(start, BATCH).await?;
+        let is_last = due.len() < BATCH as usize;
+        futures::stream::iter(due.into_iter().map(Ok))
+            .try_for_each_concurrent(AT_ONCE, |former| forget_one(deps, former, kept))
+            .await?;
+        if is_last {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+async fn forget_one(deps: &Deps, former: FormerSubject, kept: SignedDuration) -> Result<(), StoreError> {
+    // Before the search, so that a result that is stored during the last one is searched for again.
+    let now = Timestamp::now();
+    let next = match forget_again(deps, &former).await {
+        Ok(()) => former.next(now, kept),
+        Err(error) => {
+            tracing::warn!(%error, "a deleted subject could not be forgotten again; retrying in a minute");
+            Some(now.checked_add(RETRY).unwrap_or(now))
+        }
+    };
+    deps.database.set_next(&former, next).await
 }
 
 async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreError> {

@@ -61,6 +61,12 @@ else
   status=$(as "$ann" /v1/frames --header "Content-Type: $format" --header 'Prefer: wait=30' --data-binary "@${photographs[2]}" \
     --output "$work/face.json" --write-out '%{http_code}')
   responds 200 '[.detections[] | [.attributes.subject, .subject_name]] == [[$id, "A person"]]' --arg id "$subject"
+  detection=$(jq --raw-output '.detections[0].id' "$work/face.json")
+  for method in POST DELETE; do
+    status=$(as "$ann" "/v1/detections/$detection/reject" --request "$method" --output "$work/face.json" --write-out '%{http_code}')
+    responds 200 '.subject == $id and .negative != null' --arg id "$subject"
+  done
+  ok "a recognised face is rejected through nginx, and that is taken back"
   reply=$(docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT name FROM face_subjects' 2>&1 || true)
   [[ $reply = *permission\ denied* ]] || fail "the worker's role reads names: $reply"
   # Again, as each start does it: the role exists, and a changed password takes effect.
@@ -76,4 +82,10 @@ else
 fi
 
 status=$(as "$ann" "/v1/faces/subjects/$subject" --request DELETE --output "$work/face.json" --write-out '%{http_code}')
-responds 200 '.enrolled != null'
+if [ -z "${detection:-}" ]; then
+  responds 200 '.enrolled == 0'
+else
+  responds 200 '.enrolled == 1 and .detections == 1 and .images == 1'
+  [ "$(as "$ann" "/v1/detections/$detection" | jq --raw-output '.attributes.identity, .attributes.subject')" = $'forgotten\nnull' ] \
+    || fail "a deleted person is still on a detection"
+fi

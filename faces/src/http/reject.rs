@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
 use contracts::api::{NoNegative, Problem, Rejection};
-use contracts::{BoundingBox, DetectionId, FrameId, Outcome, SubjectId, VectorId};
+use contracts::{Attributes, BoundingBox, DetectionId, FrameId, Outcome, SubjectId, VectorId};
 use gallery::{StoredVector, VectorKind};
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
@@ -49,6 +49,9 @@ pub async fn reject(
     _: NoQuery,
 ) -> Result<Json<Rejection>, ApiError> {
     let detection = own_detection(&app, &caller, &id).await?;
+    if !may_be_rejected(&detection.detection.attributes) {
+        return Err(FaceError::NotRecognised(id).into());
+    }
     let rejected = app.documents.reject(&caller.tenant, &id).await?;
     let subject = rejected.ok_or_else(|| FaceError::NotRecognised(id.clone()))?.subject;
     let (negative, reason) = match add_negative(&app, &caller, &detection, subject).await? {
@@ -84,6 +87,19 @@ pub async fn restore(
         return Err(not_rejected().into());
     }
     Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason: None }))
+}
+
+/// Whether a detection has the attributes of a recognised face, or was rejected before. Programs that send detections of their own may set
+/// any attributes.
+fn may_be_rejected(attributes: &Attributes) -> bool {
+    let is_id = |text: &str| text.parse::<SubjectId>().is_ok_and(|id| id.to_string() == text);
+    match attributes.text("identity") {
+        Some("subject") => {
+            let number = attributes.get("similarity").is_none() || attributes.number("similarity").is_some();
+            number && attributes.text("subject").is_some_and(is_id)
+        }
+        other => other == Some("rejected"),
+    }
 }
 
 /// A detection of the caller itself: what is shared has the subjects of another tenant.
@@ -124,7 +140,14 @@ async fn add_negative(
     let Some(embedding) = face.embedding else { return Ok(Err(NoNegative::FaceNotComparable)) };
     let vector = StoredVector { id, subject, kind: VectorKind::Negative, embedding };
     match app.database.put_vectors(&key, &[vector], Timestamp::now()).await? {
-        VectorWriteOutcome::Stored => Ok(Ok(id)),
+        VectorWriteOutcome::Stored => {
+            // It may have been taken back meanwhile, before there was a negative to remove.
+            if app.documents.rejected(&caller.tenant, &detection.id).await?.is_none() {
+                app.database.remove_vectors(&key, &[id], Timestamp::now()).await?;
+                return Err(FaceError::NotRecognised(detection.id.clone()).into());
+            }
+            Ok(Ok(id))
+        }
         VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),
         VectorWriteOutcome::TooMany(_) => Ok(Err(NoNegative::TooManyNegatives)),
         outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {

@@ -89,20 +89,20 @@ async fn a_face_that_is_not_good_enough_is_not_enrolled() {
     assert_eq!(status, StatusCode::CREATED);
     let quality = |figure: &str| enrolled["quality"][figure].as_f64().unwrap();
     assert!(quality("size") >= 48.0 && quality("sharpness") >= 0.75 && quality("yaw").abs() < 30.0, "{enrolled}");
-    let refused = service.refused("a", Method::POST, &path, darkened(&image)).await;
-    assert_eq!(refused, (422, "face_too_dark".to_owned()));
-    let search = service.send("a", Method::POST, "/v1/faces/search", darkened(&image)).await;
+    let refused = service.refused("a", Method::POST, &path, brightened(&image)).await;
+    assert_eq!(refused, (422, "face_too_bright".to_owned()));
+    let search = service.send("a", Method::POST, "/v1/faces/search", brightened(&image)).await;
     assert_eq!(search.0, StatusCode::OK, "it can be compared: {}", search.1);
 }
 
-/// The image as a PNG with an eighth of its light.
-fn darkened(image: &[u8]) -> Vec<u8> {
+/// The image as a PNG with four times its light.
+fn brightened(image: &[u8]) -> Vec<u8> {
     let pixels = vision::media::decode(image, &vision::media::DecodeLimits::default()).unwrap();
-    let dark: Vec<u8> = pixels.rgb().iter().map(|level| level / 8).collect();
+    let bright: Vec<u8> = pixels.rgb().iter().map(|level| level.saturating_mul(4)).collect();
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, pixels.width(), pixels.height());
     encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().unwrap().write_image_data(&dark).unwrap();
+    encoder.write_header().unwrap().write_image_data(&bright).unwrap();
     bytes
 }
 

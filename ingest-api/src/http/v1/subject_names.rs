@@ -19,7 +19,7 @@ pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a
         return;
     }
     let named: Vec<(SubjectId, &mut DetectionView)> =
-        views.filter_map(|view| Some((view.detection.attributes.text(SUBJECT)?.parse().ok()?, view))).collect();
+        views.filter_map(|view| Some((subject_of(view)?, view))).collect();
     let ids: Vec<SubjectId> = named.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
     if ids.is_empty() {
         return;
@@ -34,4 +34,11 @@ pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a
     for (id, view) in named {
         view.subject_name = records.get(&id).and_then(|record| record.name.clone());
     }
+}
+
+/// The subject of a detection. Only an id as Sightline writes it: another spelling, which a program that sends detections may use, is not found
+/// when the subject is deleted.
+fn subject_of(view: &DetectionView) -> Option<SubjectId> {
+    let text = view.detection.attributes.text(SUBJECT)?;
+    text.parse().ok().filter(|id: &SubjectId| id.to_string() == text)
 }
