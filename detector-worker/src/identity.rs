@@ -3,7 +3,7 @@
 //! In: the detections of a frame with their embeddings. Out: the attributes `identity`, `subject` and `similarity` of each face.
 //!
 //! Guarantees: an embedding ends here; results have ids and never names. A face that could not be compared is `unchecked`, never
-//! `unknown`. A frame waits for an unreachable database at most once a second, over all tenants. A frame of a tenant without enrolled
+//! `unknown`. While the database is unreachable, one frame at a time waits for it, at most a second. A frame of a tenant without enrolled
 //! faces costs no embedding and has none of the attributes.
 
 use std::collections::HashMap;
@@ -19,8 +19,12 @@ use crate::metrics;
 
 /// The detector whose faces are compared.
 pub const DETECTOR: &str = "face";
-/// How long it is remembered whether a tenant has enrolled faces, and that the database is unreachable.
+/// How long it is remembered what to do with a tenant's faces, and that the database is unreachable.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// Time limit for the size of a gallery.
+const STATE_LIMIT: Duration = Duration::from_secs(1);
+/// Time limit for a search: the frame keeps its pixels meanwhile.
+const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// Number of tenants that are remembered. Beyond it, those of the past are forgotten.
 const MAX_TENANTS: usize = 10_000;
 /// Pause between two warnings that a gallery is too large.
@@ -47,9 +51,12 @@ pub struct FaceIdentifier {
 
 #[derive(Default)]
 struct Memory {
-    /// Whether a tenant has enrolled faces, and when that was read.
-    tenants: HashMap<TenantId, (Instant, bool)>,
-    unreachable_since: Option<Instant>,
+    /// What to do with the faces of a tenant, and when that was found out.
+    tenants: HashMap<TenantId, (Instant, Comparison)>,
+    /// When the galleries could not be read; `None` since they can.
+    last_failure: Option<Instant>,
+    /// When a frame last asked whether the outage is over.
+    asked_at: Option<Instant>,
     warned_at: Option<Instant>,
 }
 
@@ -92,30 +99,29 @@ impl FaceIdentifier {
 
     /// What to do with the faces of a tenant's next frame.
     pub async fn comparison(&self, tenant: &TenantId) -> Comparison {
-        let now = Instant::now();
-        {
-            let memory = self.memory();
-            let is_recent = |at: Instant| now.duration_since(at) < REMEMBERED;
-            if memory.unreachable_since.is_some_and(is_recent) {
+        if let Some(known) = self.memory().known(tenant) {
+            return known;
+        }
+        let state = tokio::time::timeout(STATE_LIMIT, self.galleries.state(&self.key(tenant))).await;
+        let state =
+            state.unwrap_or_else(|_| Err(GalleryError::Unavailable("the database does not respond".to_owned())));
+        let comparison = match state {
+            Ok(GalleryState { vectors: 0, .. }) => Comparison::None,
+            Ok(state) => match self.threshold(state.vectors) {
+                Ok(_) => Comparison::Compare,
+                Err(error) => {
+                    self.memory().warn(tenant, &error);
+                    Comparison::Unchecked
+                }
+            },
+            Err(error) => {
+                let mut memory = self.memory();
+                memory.failed(&error);
                 return memory.during_outage(tenant);
             }
-            if let Some((_, enrolled)) = memory.tenants.get(tenant).filter(|(read, _)| is_recent(*read)) {
-                return if *enrolled { Comparison::Compare } else { Comparison::None };
-            }
-        }
-        let state = self.galleries.state(&self.key(tenant)).await;
-        let mut memory = self.memory();
-        match state {
-            Ok(state) => {
-                let enrolled = state.vectors > 0;
-                memory.remember(tenant, enrolled);
-                if enrolled { Comparison::Compare } else { Comparison::None }
-            }
-            Err(error) => {
-                memory.failed(&error);
-                memory.during_outage(tenant)
-            }
-        }
+        };
+        self.memory().remember(tenant, comparison);
+        comparison
     }
 
     /// Sets the attributes of all faces.
@@ -149,19 +155,25 @@ impl FaceIdentifier {
         let unchecked = vec![Identity::Unchecked; queries.len()];
         // The lowest threshold of all: which one holds follows from the size of the gallery that is searched.
         let Some(floor) = self.calibration.points().first().map(|point| point.threshold) else { return unchecked };
-        match self.galleries.search(&self.key(tenant), queries, 1, floor).await {
+        let search = self.galleries.search(&self.key(tenant), queries, 1, floor);
+        // A gallery that is being read is read on, for the frames after this one.
+        let Ok(found) = tokio::time::timeout(SEARCH_LIMIT, search).await else { return unchecked };
+        match found {
             Ok(answers) => {
                 let decided = answers.into_iter().map(|answer| match self.threshold(answer.vectors) {
                     Ok(threshold) => decide(&[Look::Compared(answer.matches)], threshold),
-                    Err(error) => {
-                        self.warn(tenant, &error);
-                        Identity::Unchecked
-                    }
+                    // It has grown since the frame began.
+                    Err(_) => Identity::Unchecked,
                 });
                 decided.collect()
             }
             Err(error) => {
-                self.memory().failed(&error);
+                let mut memory = self.memory();
+                if matches!(error, GalleryError::Unavailable(_)) {
+                    memory.failed(&error);
+                } else {
+                    memory.warn(tenant, &error);
+                }
                 unchecked
             }
         }
@@ -169,17 +181,6 @@ impl FaceIdentifier {
 
     fn threshold(&self, vectors: u64) -> Result<f32, CalibrationError> {
         self.calibration.threshold_for(self.calibration.rate_for_search(self.false_matches, vectors)?)
-    }
-
-    fn warn(&self, tenant: &TenantId, error: &CalibrationError) {
-        let mut memory = self.memory();
-        if memory.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            memory.warned_at = Some(Instant::now());
-            tracing::warn!(
-                %tenant, %error,
-                "SIGHTLINE_FACES_LIVE_FALSE_MATCHES: faces stay unchecked; set a higher number, or enrol fewer faces"
-            );
-        }
     }
 
     fn key(&self, tenant: &TenantId) -> GalleryKey {
@@ -192,31 +193,52 @@ impl FaceIdentifier {
 }
 
 impl Memory {
-    fn remember(&mut self, tenant: &TenantId, enrolled: bool) {
-        self.unreachable_since = None;
+    /// What was found out within the last second; during an outage, unless it is time to ask again. One frame asks, and the others do not
+    /// wait for it.
+    fn known(&mut self, tenant: &TenantId) -> Option<Comparison> {
+        let is_recent = |at: Instant| at.elapsed() < REMEMBERED;
+        if let Some(failed) = self.last_failure {
+            if is_recent(failed) || self.asked_at.is_some_and(is_recent) {
+                return Some(self.during_outage(tenant));
+            }
+            self.asked_at = Some(Instant::now());
+            return None;
+        }
+        self.tenants.get(tenant).filter(|(read, _)| is_recent(*read)).map(|(_, comparison)| *comparison)
+    }
+
+    fn remember(&mut self, tenant: &TenantId, comparison: Comparison) {
+        self.last_failure = None;
         if self.tenants.len() >= MAX_TENANTS {
             self.tenants.retain(|_, (read, _)| read.elapsed() < REMEMBERED);
         }
-        self.tenants.insert(tenant.clone(), (Instant::now(), enrolled));
+        self.tenants.insert(tenant.clone(), (Instant::now(), comparison));
     }
 
     /// A tenant without enrolled faces still has none; of others, nothing is known.
     fn during_outage(&self, tenant: &TenantId) -> Comparison {
         match self.tenants.get(tenant) {
-            Some((_, false)) => Comparison::None,
+            Some((_, Comparison::None)) => Comparison::None,
             _ => Comparison::Unchecked,
         }
     }
 
     fn failed(&mut self, error: &GalleryError) {
-        if !matches!(error, GalleryError::Unavailable(_)) {
-            tracing::warn!(%error, "faces of a frame are unchecked");
-            return;
-        }
-        if self.unreachable_since.is_none() {
+        if self.last_failure.is_none() {
             tracing::warn!(%error, "faces are unchecked until the galleries can be read again");
         }
-        self.unreachable_since = Some(Instant::now());
+        self.last_failure = Some(Instant::now());
+    }
+
+    /// Warns that faces stay unchecked although the galleries can be read, once a minute.
+    fn warn(&mut self, tenant: &TenantId, error: &dyn std::error::Error) {
+        if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.warned_at = Some(Instant::now());
+            tracing::warn!(
+                %tenant, error = error.to_string(),
+                "faces stay unchecked; if there are too many, set SIGHTLINE_FACES_LIVE_FALSE_MATCHES higher, or enrol fewer"
+            );
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Encoder {
         Self { shared: shared.clone(), opened: OnceCell::new() }
     }
 
-    /// The model, without opening it.
+    /// The model that makes embeddings. The first call opens it.
     ///
     /// # Errors
     /// If there is none.

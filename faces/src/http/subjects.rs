@@ -52,7 +52,9 @@ impl Parameters for SubjectsQuery {
         if limit >= MAX_SUBJECTS_PAGE {
             return Err(Invalid(format!("limit must be a whole number from 1 to {}", MAX_SUBJECTS_PAGE - 1)));
         }
-        Ok(Self { external_id: query.text("external_id")?, limit, cursor })
+        let external_id = query.text("external_id")?;
+        check_text("external_id", external_id.as_deref())?;
+        Ok(Self { external_id, limit, cursor })
     }
 }
 
@@ -220,10 +222,10 @@ fn view(record: SubjectRecord) -> SubjectView {
 }
 
 /// Names are shown, and databases do not store every control character.
-fn check_text(field: &str, text: Option<&str>) -> Result<(), RequestError> {
+fn check_text(field: &str, text: Option<&str>) -> Result<(), Invalid> {
     match text {
         Some(text) if text.trim().is_empty() || text.chars().any(char::is_control) => {
-            Err(RequestError::Invalid(format!("{field} must have a visible character and no control characters")))
+            Err(Invalid(format!("{field} must have a visible character and no control characters")))
         }
         _ => Ok(()),
     }

@@ -121,6 +121,7 @@ async fn bad_requests_are_refused_by_name() {
         ("a", Method::GET, "/v1/faces/subjects?limit=0", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects?limit=500", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects?cursor=x", "", (422, "invalid")),
+        ("a", Method::GET, "/v1/faces/subjects?external_id=a%00", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects/1", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects/%ff", "", (400, "malformed")),
         ("a", Method::GET, "/v1/faces", "", (404, "unknown_path")),

@@ -1,11 +1,12 @@
 //! Names of the people whose faces were recognised. Events and documents have only the ids of subjects, so names are added when a
 //! detection is read, and a name that was changed or deleted is so everywhere at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use accounts::{Caller, Scope};
 use contracts::SubjectId;
 use contracts::api::DetectionView;
+use store::relational::MAX_SUBJECTS_PAGE;
 
 use crate::http::app::App;
 
@@ -21,16 +22,16 @@ pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a
     let named: Vec<(SubjectId, &mut DetectionView)> =
         views.filter_map(|view| Some((subject_of(view)?, view))).collect();
     let ids: Vec<SubjectId> = named.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
-    if ids.is_empty() {
-        return;
-    }
-    let records = match app.subjects.subjects_by_id(&caller.tenant, &ids).await {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::warn!(%error, "detections are returned without the names of subjects");
-            return;
+    let mut records = BTreeMap::new();
+    for ids in ids.chunks(MAX_SUBJECTS_PAGE as usize) {
+        match app.subjects.subjects_by_id(&caller.tenant, ids).await {
+            Ok(found) => records.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, "detections are returned without the names of subjects");
+                return;
+            }
         }
-    };
+    }
     for (id, view) in named {
         view.subject_name = records.get(&id).and_then(|record| record.name.clone());
     }
