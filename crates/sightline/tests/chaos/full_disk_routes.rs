@@ -27,6 +27,12 @@ const STORE_NOTHING: [&str; 7] = [
     "POST /v1/users/me/identities",
     // The user has none.
     "DELETE /v1/users/me/identities",
+    "POST /v1/faces/verify",
+    "POST /v1/faces/search",
+    // They need a model that compares faces, and write to the same databases as the other routes about subjects.
+    "POST /v1/faces/subjects/{id}/images",
+    "POST /v1/detections/{id}/reject",
+    "DELETE /v1/detections/{id}/reject",
 ];
 
 /// A request that changes something.
@@ -127,7 +133,16 @@ async fn prepare(up: &TestServer, client: &TestClient) -> Prepared {
     let current = sessions["items"].as_array().unwrap().iter().find(|session| session["current"] == true).unwrap();
     let forgot = Body::Json(json!({"email": "eve@example.org"}));
     Change::new("POST /v1/password/forgot", "", forgot, 202).send(client).await;
-    let ids = [("rules", &rule), ("api-tokens", &api_token), ("users", &other), ("sessions", current)];
+    let subject = add("POST /v1/faces/subjects", &access_token, json!({"name": "A person"})).await;
+    let merged = add("POST /v1/faces/subjects", &access_token, json!({"name": "The same person"})).await;
+    let ids = [
+        ("rules", &rule),
+        ("api-tokens", &api_token),
+        ("users", &other),
+        ("sessions", current),
+        ("subjects", &subject),
+        ("merged subjects", &merged),
+    ];
     Prepared {
         access_token,
         refresh_token: text(&session["refresh_token"]),
@@ -180,6 +195,16 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         Change::new("PUT /v1/streams/{name}", ann, Body::Json(json!({"detectors": ["face"]})), 200),
         Change::new("PUT /v1/streams/{name}/state", ann, Body::Json(report), 204),
         Change::new("DELETE /v1/streams/{name}", ann, Body::None, 204),
+        Change::new("POST /v1/faces/subjects", ann, Body::Json(json!({"name": "Another person"})), 201),
+        Change::new("PATCH /v1/faces/subjects/{id}", ann, Body::Json(json!({"name": "B."})), 200).of(&ids["subjects"]),
+        Change::new(
+            "POST /v1/faces/subjects/{id}/merge",
+            ann,
+            Body::Json(json!({"from": ids["merged subjects"]})),
+            200,
+        )
+        .of(&ids["subjects"]),
+        Change::new("DELETE /v1/faces/subjects/{id}", ann, Body::None, 200).of(&ids["subjects"]),
         Change::new("POST /setName", opaque_session, name(), 200),
         Change::new("PUT /setName", opaque_session, name(), 200),
         Change::new("PATCH /setName", opaque_session, name(), 200),
