@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use contracts::{AttributeName, Detection, DetectorName, TenantId};
-use gallery::{Calibration, CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, Identity, Look, decide};
+use gallery::{
+    Calibration, CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, GalleryState, Identity, Look, decide,
+};
 use vision::model::Findings;
 
 use crate::metrics;
@@ -155,7 +157,8 @@ impl FaceIdentifier {
         let unchecked = vec![Identity::Unchecked; queries.len()];
         // The lowest threshold of all: which one holds follows from the size of the gallery that is searched.
         let Some(floor) = self.calibration.points().first().map(|point| point.threshold) else { return unchecked };
-        let search = self.galleries.search(&self.key(tenant), queries, 1, floor);
+        let key = self.key(tenant);
+        let search = self.galleries.search(&key, queries, 1, floor);
         // A gallery that is being read is read on, for the frames after this one.
         let Ok(found) = tokio::time::timeout(SEARCH_LIMIT, search).await else { return unchecked };
         match found {
