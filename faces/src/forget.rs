@@ -102,7 +102,7 @@ fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
     SignedDuration::try_from(topics.get(role).retention).unwrap_or(SignedDuration::MAX)
 }
 
-/// What still has the id of a subject that is deleted `now`, or images of whoever stood there.
+/// What still has the id of a subject that is deleted `now`, or images of people before the camera.
 pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
     let after = |time: SignedDuration| now.checked_add(time).unwrap_or(Timestamp::MAX);
     let until =

@@ -66,7 +66,7 @@ else
     status=$(as "$ann" "/v1/detections/$detection/reject" --request "$method" --output "$work/face.json" --write-out '%{http_code}')
     responds 200 '.subject == $id and .negative != null' --arg id "$subject"
   done
-  ok "a recognised face is rejected through nginx, and that is taken back"
+  ok "a recognised face is rejected through nginx, and that is undone"
   reply=$(docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT name FROM face_subjects' 2>&1 || true)
   [[ $reply = *permission\ denied* ]] || fail "the worker's role reads names: $reply"
   # Again, as each start does it: the role exists, and a changed password takes effect.

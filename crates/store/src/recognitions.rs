@@ -95,7 +95,7 @@ pub trait RecognitionStore: Send + Sync {
     /// detection.
     async fn rejected(&self, tenant: &TenantId, id: &DetectionId) -> Result<Option<RejectedIdentity>, StoreError>;
 
-    /// Takes a rejection back: the detection has its subject and similarity again. `false` if there is nothing to take back.
+    /// Undoes a rejection: the detection has its subject and similarity again. `false` if there is nothing to undo.
     async fn restore_rejected(&self, tenant: &TenantId, id: &DetectionId) -> Result<bool, StoreError>;
 }
 

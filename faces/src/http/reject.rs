@@ -141,7 +141,7 @@ async fn add_negative(
     let vector = StoredVector { id, subject, kind: VectorKind::Negative, embedding };
     match app.database.put_vectors(&key, &[vector], Timestamp::now()).await? {
         VectorWriteOutcome::Stored => {
-            // It may have been taken back meanwhile, before there was a negative to remove.
+            // The rejection may have been undone meanwhile, before there was a negative to remove.
             if app.documents.rejected(&caller.tenant, &detection.id).await?.is_none() {
                 app.database.remove_vectors(&key, &[id], Timestamp::now()).await?;
                 return Err(FaceError::NotRecognised(detection.id.clone()).into());

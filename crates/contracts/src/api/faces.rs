@@ -96,7 +96,7 @@ pub struct DeletedSubject {
     /// Kept images that were deleted: those of frames in which it was recognised.
     #[serde(default)]
     pub images: u64,
-    /// What still has the id, without a name, or images of whoever stood there.
+    /// What still has the id, without a name, or images of people before the camera.
     #[serde(default)]
     pub remaining: Vec<RemainingData>,
 }
@@ -120,7 +120,7 @@ pub struct RemainingData {
 pub enum HeldData {
     /// The id of the subject, without a name.
     SubjectId,
-    /// Images of whoever stood before the camera, without the id.
+    /// Images of people before the camera, without the id.
     Images,
     /// All data, as it was before the deletion.
     Everything,
