@@ -185,12 +185,20 @@ impl IncomingBody {
     ///
     /// # Errors
     /// As [`Self::chunk`].
-    pub async fn collect(mut self) -> Result<Bytes, BodyError> {
+    pub async fn collect(self) -> Result<Bytes, BodyError> {
+        self.collect_reserved().await.map(|(bytes, _)| bytes)
+    }
+
+    /// The whole body, with its reservation, which the caller keeps as long as the bytes.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn collect_reserved(mut self) -> Result<(Bytes, Reservation), BodyError> {
         let mut buffer = BodyBuffer::new(self.declared);
         while let Some(chunk) = self.chunk().await? {
             buffer.push(chunk);
         }
-        Ok(buffer.into_bytes())
+        Ok((buffer.into_bytes(), self.reservation))
     }
 
     /// The declared length in bytes.

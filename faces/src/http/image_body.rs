@@ -28,13 +28,9 @@ impl FromRequest<App> for ImageBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let mut body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
-        let mut buffer = BodyBuffer::new(body.declared());
-        while let Some(chunk) = body.chunk().await? {
-            buffer.push(chunk);
-        }
-        let encoded = image("the body", buffer)?;
-        Ok(Self { encoded, _reservation: body.into_reservation() })
+        let body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
+        let (encoded, _reservation) = body.collect_reserved().await?;
+        Ok(Self { encoded: image("the body", encoded)?, _reservation })
     }
 }
 
@@ -98,12 +94,11 @@ async fn image_field(app: &App, name: &str, mut field: FormField) -> Result<Byte
             return Err(BodyError::TooLarge { limit: app.max_bytes }.into());
         }
     }
-    image(name, buffer)
+    image(name, buffer.into_bytes())
 }
 
 /// The bytes, if they begin as those of an image.
-fn image(what: &str, buffer: BodyBuffer) -> Result<Bytes, ApiError> {
-    let encoded = buffer.into_bytes();
+fn image(what: &str, encoded: Bytes) -> Result<Bytes, ApiError> {
     if Format::of(&encoded).is_none() {
         return Err(RequestError::UnsupportedMediaType(format!("{what} must be a JPEG, PNG or WebP image")).into());
     }
