@@ -47,7 +47,9 @@ struct DocumentsEraser(Arc<dyn Documents>);
 #[async_trait]
 impl TenantEraser for DocumentsEraser {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
-        Ok(Erased { what: "documents", count: self.0.delete_tenant(tenant).await? })
+        let count = self.0.delete_tenant(tenant).await?;
+        self.0.empty_journal().await;
+        Ok(Erased { what: "documents", count })
     }
 }
 

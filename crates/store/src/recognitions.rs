@@ -126,6 +126,9 @@ pub async fn forget_subject(
     }
     forgotten.detections += documents.forget_rejected(tenant, subject).await?;
     forgotten.alerts += documents.forget_in_alerts(tenant, subject).await?;
+    if forgotten != Forgotten::default() {
+        documents.empty_journal().await;
+    }
     Ok(forgotten)
 }
 

@@ -262,6 +262,9 @@ pub trait ResultStore: Send + Sync {
     /// because a tenant id is never reused.
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError>;
 
+    /// Empties the journal of a database that keeps deleted and overwritten values there. A reader may hold it up; the log then says so.
+    async fn empty_journal(&self) {}
+
     /// Deletes documents past their `expires_at`. Returns their number; 0 if the database deletes them itself.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
 

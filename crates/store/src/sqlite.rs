@@ -39,6 +39,8 @@ use writer::Writer;
 
 /// Time limit for waiting for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Moves the journal into the file and empties it. The first number of the row is 1 if a reader or writer held it up.
+pub(crate) const EMPTY_JOURNAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// Maximum number of documents that one transaction deletes.
 const DELETE_BATCH: usize = 2_000;
 
@@ -69,6 +71,8 @@ impl SqliteDocuments {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST adds no writing of its own.
         connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
+        // A process that was killed may have left what it deleted in the journal.
+        empty_journal(&connection).map_err(failed)?;
         let readers = Readers::open(path)?;
         let file = Arc::new(OpenFile::new(path.to_owned()));
         let writer = Writer::start(connection, Arc::clone(&file))?;
@@ -327,6 +331,14 @@ impl ResultStore for SqliteDocuments {
         Ok(deleted)
     }
 
+    async fn empty_journal(&self) {
+        match self.writer.empty_journal().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the journal of the documents is being read and still has what was deleted"),
+            Err(error) => tracing::warn!(%error, "the journal of the documents could not be emptied"),
+        }
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for table in Collection::ALL.map(Collection::name).into_iter().chain(["streams"]) {
@@ -340,6 +352,11 @@ impl ResultStore for SqliteDocuments {
         self.write(|_| Ok(())).await?;
         self.file.check()
     }
+}
+
+/// Empties the journal; `false` if another connection held it up.
+fn empty_journal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(EMPTY_JOURNAL, [], |row| row.get::<_, i64>(0)).map(|held_up| held_up == 0)
 }
 
 fn now() -> i64 {

@@ -130,8 +130,8 @@ async fn a_deleted_users_faces_are_in_no_file() {
     assert!(!files_with(&data, &[NAME, &subject]).is_empty(), "the search for files finds what is there");
     let deleted = reqwest::Client::new().delete(format!("{}/v1/users/{}", up.url, ann.id)).bearer_auth(&up.token);
     assert!(deleted.send().await.unwrap().status().is_success());
-    // The database writes its journal into the file at the end.
-    assert!(up.process.stop(), "{}", up.process.output());
     assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new());
+    assert!(up.process.stop(), "{}", up.process.output());
+    assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new(), "after the end");
     assert!(!up.process.output().contains(NAME), "a name is in the log output");
 }

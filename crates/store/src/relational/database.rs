@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool};
 
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
+use crate::sqlite::EMPTY_JOURNAL;
 
 /// Time limit of waiting for a free connection, or for another process's lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -116,6 +117,19 @@ impl Relational {
                 readers.close().await;
                 writer.close().await;
             }
+        }
+    }
+
+    /// Moves SQLite's journal into the file and empties it, so that what was deleted or overwritten is in neither. A reader may hold it
+    /// up; the log then says so, and the next call does it. PostgreSQL has its own rules for its journal.
+    pub(super) async fn empty_journal(&self) {
+        let Pools::Sqlite { writer, .. } = &self.pools else { return };
+        let checkpoint = sqlx::query(EMPTY_JOURNAL).fetch_one(writer);
+        let emptied = with_time_limit(&self.label, async { checkpoint.await?.try_get::<i64, _>(0) }).await;
+        match emptied {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!(database = %self.label, "the journal is being read and still has what was deleted"),
+            Err(error) => tracing::warn!(%error, "the journal could not be emptied and still has what was deleted"),
         }
     }
 

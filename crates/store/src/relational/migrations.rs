@@ -186,6 +186,8 @@ impl Relational {
             transaction.apply(migration).await?;
         }
         transaction.commit().await?;
+        // A process that was killed may have left what it deleted in the journal.
+        self.empty_journal().await;
         // Versions have no gap, so the number of steps is the version.
         Ok(Migrated { from: applied as i64, to: version.max(applied) as i64 })
     }

@@ -65,6 +65,7 @@ impl Relational {
         transaction.execute(sql, values![tenant, id]).await?;
         transaction.record_deleted(tenant, id, now).await?;
         transaction.commit().await?;
+        self.empty_journal().await;
         Ok(Some(deleted))
     }
 
@@ -88,6 +89,7 @@ impl Relational {
         let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id IN \
                    (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
+        self.empty_journal().await;
         Ok(ErasedFaces { subjects, vectors })
     }
 
