@@ -45,6 +45,10 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same of a route with an image, which may open the models.
 const IMAGE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Path of the document of this service alone. A server with several services has one of all of them at `/openapi.json`; behind a proxy
+/// that path is another service's.
+const DOCUMENT: &str = "/v1/faces/openapi.json";
+
 /// Routes of this service with their part of the OpenAPI document.
 pub type Routes = api_kit::describe::Routes<App>;
 
@@ -156,10 +160,13 @@ impl App {
     }
 }
 
-/// All routes.
+/// All routes, and their document.
 pub fn routes() -> Routes {
     let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
-    with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
+    let routes =
+        with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
+    let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));
+    routes.route(DOCUMENT, get(|| async { document }))
 }
 
 /// The router of a process that has only this service.

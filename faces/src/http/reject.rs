@@ -1,4 +1,4 @@
-//! "Not this person": rejecting the subject of a detection, and taking that back.
+//! "Not this person": rejecting the subject of a detection, and undoing that.
 
 use accounts::Caller;
 use api_kit::auth::Authorized;
@@ -61,8 +61,7 @@ pub async fn reject(
     Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason }))
 }
 
-/// Takes back that the subject of a detection was rejected: its negative is removed, and the detection has subject and similarity
-/// again.
+/// Undoes the rejection of the subject of a detection: its negative is removed, and the detection has subject and similarity again.
 #[utoipa::path(
     delete, path = "/v1/detections/{id}/reject", operation_id = "restore_detection", tag = "faces",
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),

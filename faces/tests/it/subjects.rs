@@ -84,6 +84,17 @@ async fn another_tenant_finds_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_document_is_also_below_the_path_of_faces() {
+    let service = TestService::start(None).await;
+    let (status, below) = service.get("a", "/v1/faces/openapi.json").await;
+    let (_, document) = service.get("a", "/openapi.json").await;
+    assert_eq!(status, 200);
+    assert_eq!(below["paths"], document["paths"]);
+    assert!(below["paths"]["/v1/faces/search"]["post"].is_object(), "{below}");
+    assert_eq!(below["components"], document["components"], "a client can be generated from it");
+}
+
+#[tokio::test]
 async fn a_server_that_only_verifies_refuses_searches() {
     let service = TestService::start_with(None, &["--faces-search", "off"]).await;
     let refused = service.refused("a", Method::POST, "/v1/faces/search", PNG.to_vec()).await;

@@ -51,7 +51,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "vision",
         ],
     ),
-    ("service-template", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings"]),
+    ("service-template", &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "settings"]),
     (
         "bench",
         &[
