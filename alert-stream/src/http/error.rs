@@ -70,3 +70,21 @@ pub fn caller_refused(error: AccessError) -> ApiError {
         error => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_cannot_be_verified_are_told_about_the_stream() {
+        for outage in [AccessError::Unavailable("no route".to_owned()), AccessError::DiskFull("full".to_owned())] {
+            let refused = caller_refused(outage);
+            assert_eq!(
+                (refused.status().as_u16(), refused.code(), refused.retry_after()),
+                (503, "unavailable", Some(5))
+            );
+            assert_eq!(refused.to_string(), "alerts cannot be streamed at this moment; try again soon");
+        }
+        assert_eq!(caller_refused(AccessError::InvalidCredential).code(), "invalid_token");
+    }
+}

@@ -182,3 +182,23 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_the_rest_of_its_header() {
+        let token = |header: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, http::HeaderValue::from_static(header))]);
+            bearer_token(&headers).map(str::to_owned)
+        };
+        for header in ["Bearer abc", "bearer abc", "BEARER  abc ", " Bearer abc"] {
+            assert_eq!(token(header).as_deref(), Some("abc"), "{header:?}");
+        }
+        for header in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
+            assert_eq!(token(header), None, "{header:?}");
+        }
+        assert_eq!(bearer_token(&HeaderMap::new()), None);
+    }
+}
