@@ -1,4 +1,4 @@
-//! The contract suite of [`gallery::VectorStore`] on both databases: one instance writes, the other reads. And rows that are damaged.
+//! The contract suite of [`gallery::VectorStore`] on both databases, on PostgreSQL with and without pgvector: one instance writes, the other reads. And rows that are damaged.
 
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
@@ -6,14 +6,14 @@ use gallery::suite::{Writer, face, key};
 use gallery::{GalleryError, GalleryKey, Position, StoredVector, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
-use store::relational::{REMOVALS_KEPT, VectorWriteOutcome};
+use store::relational::{FaceSearch, REMOVALS_KEPT, VectorWriteOutcome};
 use tempfile::TempDir;
 
 use super::suite::faces::subject_with_id;
 use super::{TwoStores, now};
 
 /// Writes as the service of faces does.
-struct Faces<'a>(&'a Relational);
+pub struct Faces<'a>(pub &'a Relational);
 
 #[async_trait]
 impl Writer for Faces<'_> {
@@ -68,6 +68,7 @@ macro_rules! on_postgresql {
                 #[ignore = "needs postgres"]
                 async fn $guarantee() {
                     crate::relational::postgres::on_two(async |two| {
+                        assert!(matches!(two.other.face_search().await, Ok(super::FaceSearch::Pgvector(_))));
                         gallery::suite::$guarantee(&two.other, &super::Faces(&two.one)).await;
                     })
                     .await;
@@ -77,6 +78,25 @@ macro_rules! on_postgresql {
     };
 }
 gallery::for_each_vector_store_test!(on_postgresql);
+
+macro_rules! on_postgresql_without_pgvector {
+    ($($guarantee:ident,)*) => {
+        mod postgres_without_pgvector {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "needs postgres"]
+                async fn $guarantee() {
+                    crate::relational::postgres::on_two_without_pgvector(async |two| {
+                        assert!(matches!(two.other.face_search().await, Ok(super::FaceSearch::Program(_))));
+                        gallery::suite::$guarantee(&two.other, &super::Faces(&two.one)).await;
+                    })
+                    .await;
+                }
+            )*
+        }
+    };
+}
+gallery::for_each_vector_store_test!(on_postgresql_without_pgvector);
 
 /// Bytes that are no vector of the model.
 fn damages() -> Vec<Vec<u8>> {
