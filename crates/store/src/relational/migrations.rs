@@ -157,7 +157,8 @@ impl Relational {
     /// The schema version that this program reads and writes.
     pub const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-    /// Migrates the tables to this program's version, and prepares the search for faces where PostgreSQL has pgvector. Several processes may do so at once.
+    /// Migrates the tables to this program's version, and prepares the search for faces where PostgreSQL has pgvector. Several processes may do
+    /// so at once.
     ///
     /// # Errors
     /// `Fatal` when the database is another program's, or a later version changed what this one uses; nothing is changed then.

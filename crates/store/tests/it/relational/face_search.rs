@@ -76,7 +76,7 @@ async fn a_migration_prepares_the_search_for_faces_that_were_enrolled_without_pg
     .await;
 }
 
-/// No vector is missing in PostgreSQL's search, so it agrees with the bytes also where numbers are tiny.
+/// Also the smallest ones, which have another form.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn postgresql_reads_every_number_from_the_bytes_as_it_is() {

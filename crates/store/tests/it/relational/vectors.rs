@@ -1,4 +1,5 @@
-//! The contract suite of [`gallery::VectorStore`] on both databases, on PostgreSQL with and without pgvector: one instance writes, the other reads. And rows that are damaged.
+//! The contract suite of [`gallery::VectorStore`] on both databases, and on PostgreSQL without pgvector: one instance writes, the other reads.
+//! And rows that are damaged.
 
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
