@@ -81,10 +81,7 @@ async fn measure(
         let found = database.search(gallery, query, K, FLOOR).await?;
         let middle = Instant::now();
         let read = database.search_in_program(gallery, query, K, FLOOR).await?;
-        anyhow::ensure!(
-            !found.is_empty() && subjects(&found) == subjects(&read),
-            "the two ways find different subjects"
-        );
+        anyhow::ensure!(agree(&found, &read), "the two ways find different subjects");
         if number > 0 {
             in_postgres.push(middle - began);
             in_program.push(middle.elapsed());
