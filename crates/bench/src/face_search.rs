@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use contracts::{SubjectId, TenantId, VectorId};
-use gallery::{Embedding, GalleryKey, Match, StoredVector, VectorKind, VectorStore};
+use gallery::{Embedding, GalleryKey, Match, StoredVector, VectorKind};
 use jiff::Timestamp;
 use store::Relational;
 use store::relational::{
@@ -78,7 +78,8 @@ async fn measure(
     // The first query of each way also prepares its statements.
     for (number, query) in queries.iter().enumerate() {
         let began = Instant::now();
-        let found = database.search(gallery, query, K, FLOOR).await?;
+        let found = database.search_in_postgres(gallery, query, K, FLOOR).await?;
+        let found = found.ok_or_else(|| anyhow::anyhow!("PostgreSQL cannot search"))?;
         let middle = Instant::now();
         let read = database.search_in_program(gallery, query, K, FLOOR).await?;
         anyhow::ensure!(agree(&found, &read), "the two ways find different subjects");

@@ -1,6 +1,7 @@
 -- The vectors of faces as values of pgvector, beside their bytes, so that PostgreSQL can search a gallery that is too large for memory.
 -- Not one of the numbered steps, because a server may lack pgvector: `sightline migrate` runs this where the extension is installed
--- and the table is not complete. The bytes in face_vectors stay what counts; everything here can be dropped and made again.
+-- and the table is not complete, in one transaction, while writers of vectors wait. The bytes in face_vectors stay what counts; everything
+-- here can be dropped and made again.
 
 -- Without the column of numbers, it is what the extension left when it was dropped.
 DROP TABLE IF EXISTS face_vector_values;
@@ -77,7 +78,6 @@ BEGIN
 END
 $$;
 
--- From here to the end of this transaction, writers of vectors wait.
 CREATE OR REPLACE TRIGGER face_vector_changed AFTER INSERT OR UPDATE OF subject, kind, vector ON face_vectors
     FOR EACH ROW EXECUTE FUNCTION face_vector_changed();
 

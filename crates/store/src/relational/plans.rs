@@ -350,7 +350,8 @@ mod tests {
             for owner in ["most", "few"] {
                 for number in 0..10 {
                     let query = face(number, 1).embedding;
-                    assert_eq!(store.search(&key(owner), &query, 3, -1.0).await.unwrap().len(), 3, "{owner}");
+                    let found = store.search_in_postgres(&key(owner), &query, 3, -1.0).await.unwrap();
+                    assert_eq!(found.unwrap().len(), 3, "{owner}");
                 }
             }
             let mut snapshot = store.begin_snapshot().await.unwrap();

@@ -116,8 +116,11 @@ impl Relational {
         transaction.commit().await
     }
 
-    /// The best subjects. `None` if PostgreSQL cannot search, or a vector is damaged.
-    pub(super) async fn search_in_postgres(
+    /// The search of [`gallery::VectorStore`] in PostgreSQL. `None` if it cannot search, or a vector is damaged.
+    ///
+    /// # Errors
+    /// As those of [`gallery::VectorStore::search`].
+    pub async fn search_in_postgres(
         &self,
         key: &GalleryKey,
         query: &Embedding,

@@ -8,12 +8,11 @@ use store::relational::{FaceSearch, MergeOutcome, VectorWriteOutcome};
 
 use super::now;
 use super::test_database::on_fresh;
-use super::vectors::Faces;
+use super::vectors::{Faces, InPostgres};
 
 /// What PostgreSQL finds is what the program finds, by subject and vector.
 async fn both_find(store: &Relational, key: &GalleryKey, query: &StoredVector) -> Vec<Match> {
-    assert!(matches!(store.face_search().await, Ok(FaceSearch::Pgvector(_))));
-    let found = store.search(key, &query.embedding, 9, -1.0).await.unwrap();
+    let found = InPostgres(store).search(key, &query.embedding, 9, -1.0).await.unwrap();
     let read = store.search_in_program(key, &query.embedding, 9, -1.0).await.unwrap();
     let ids = |matches: &[Match]| matches.iter().map(|found| (found.subject, found.vector)).collect::<Vec<_>>();
     assert_eq!(ids(&found), ids(&read));
@@ -66,6 +65,7 @@ async fn a_migration_prepares_the_search_for_faces_that_were_enrolled_without_pg
 
         let store = Relational::postgres(&url, 2).await.unwrap();
         assert!(!store.migrate().await.unwrap().is_changed());
+        assert!(matches!(store.face_search().await, Ok(FaceSearch::Pgvector(_))));
 
         for number in [9, 40] {
             let found = both_find(&store, &key, &face(number, 1)).await;

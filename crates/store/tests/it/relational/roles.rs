@@ -60,7 +60,8 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let gallery = key("a");
         enrol(faces, user, subject(1)).await;
         assert_eq!(faces.state(&gallery).await.unwrap().vectors, 1);
-        assert_eq!(faces.search(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap().len(), 1);
+        let found = faces.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
+        assert_eq!(found.unwrap().len(), 1);
         let deleted = faces.delete_subject(&gallery.tenant, subject(1), now()).await.unwrap();
         assert_eq!(deleted.unwrap().enrolled, 1);
         faces.revocations_after(0).await.expect("it verifies credentials");
@@ -83,7 +84,8 @@ async fn the_role_of_a_worker_reads_vectors_and_no_name_or_account() {
             panic!("the gallery cannot be read from its start");
         };
         assert_eq!(changes.len(), 1);
-        assert_eq!(worker.search(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap().len(), 1);
+        let found = worker.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
+        assert_eq!(found.unwrap().len(), 1);
 
         worker.subject(&gallery.tenant, subject(1)).await.expect_err("it contains the name");
         worker.user(user).await.expect_err("it is an account");

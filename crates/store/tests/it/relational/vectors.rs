@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
 use gallery::suite::{Writer, face, key};
-use gallery::{GalleryError, GalleryKey, Position, StoredVector, VectorStore};
+use gallery::{Changes, Embedding, GalleryError, GalleryKey, GalleryState, Match, Position, StoredVector, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
 use store::relational::{FaceSearch, REMOVALS_KEPT, VectorWriteOutcome};
@@ -45,6 +45,30 @@ impl Writer for Faces<'_> {
     }
 }
 
+/// A store that searches in PostgreSQL alone. [`Relational`] would search in the program if PostgreSQL failed.
+pub struct InPostgres<'a>(pub &'a Relational);
+
+#[async_trait]
+impl VectorStore for InPostgres<'_> {
+    async fn state(&self, gallery: &GalleryKey) -> Result<GalleryState, GalleryError> {
+        self.0.state(gallery).await
+    }
+
+    async fn changes(&self, gallery: &GalleryKey, after: &Position, limit: usize) -> Result<Changes, GalleryError> {
+        self.0.changes(gallery, after, limit).await
+    }
+
+    async fn search(
+        &self,
+        gallery: &GalleryKey,
+        query: &Embedding,
+        k: usize,
+        floor: f32,
+    ) -> Result<Vec<Match>, GalleryError> {
+        Ok(self.0.search_in_postgres(gallery, query, k, floor).await?.expect("PostgreSQL can search"))
+    }
+}
+
 macro_rules! on_sqlite {
     ($($guarantee:ident,)*) => {
         mod sqlite {
@@ -69,8 +93,8 @@ macro_rules! on_postgresql {
                 #[ignore = "needs postgres"]
                 async fn $guarantee() {
                     crate::relational::postgres::on_two(async |two| {
-                        assert!(matches!(two.other.face_search().await, Ok(super::FaceSearch::Pgvector(_))));
-                        gallery::suite::$guarantee(&two.other, &super::Faces(&two.one)).await;
+                        let store = super::InPostgres(&two.other);
+                        gallery::suite::$guarantee(&store, &super::Faces(&two.one)).await;
                     })
                     .await;
                 }
