@@ -45,6 +45,7 @@ impl EnrolledFaces {
         let DatabaseArgs { database_connections, .. } = self.database;
         let database = Relational::postgres(self.database.url()?.expose(), database_connections).await?;
         database.check_schema().await?;
+        database.log_face_search().await;
         Ok(self.galleries.galleries(&database))
     }
 }

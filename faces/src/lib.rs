@@ -57,11 +57,17 @@ pub struct Deps {
 }
 
 /// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
-/// images it compares faces, and refuses to delete and to reject.
+/// images it compares faces, and refuses to delete and to reject. A note says who searches large galleries.
 pub fn health(deps: &Deps) -> Health {
+    let database = deps.database.clone();
+    let search = move || {
+        let database = database.clone();
+        async move { database.face_search().await.map_or_else(|error| error.to_string(), |search| search.to_string()) }
+    };
     Health::default()
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
         .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
+        .with_note("large galleries", search)
 }
 
 /// Serves `listener` until `stop`. A process with several services has [`Faces::routes`] on the port of another one instead.

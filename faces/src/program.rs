@@ -79,6 +79,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let StoreArgs { mongo, blobs } = stores;
     let (uri, blob_url) = (mongo.uri()?, blobs.url()?);
     let callers = callers.connect().await?;
+    callers.database.log_face_search().await;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let deps = Deps {
         accounts: callers.accounts.clone(),

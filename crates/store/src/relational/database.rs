@@ -120,6 +120,11 @@ impl Relational {
         }
     }
 
+    /// Whether this is PostgreSQL, for features that SQLite lacks.
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.pools, Pools::Postgres(_))
+    }
+
     /// Moves SQLite's journal into the file and empties it, so that what was deleted or overwritten is in neither. A reader may hold it
     /// up; the log then says so, and the next call does it. PostgreSQL has its own rules for its journal.
     pub(super) async fn empty_journal(&self) {
@@ -309,6 +314,34 @@ impl Transaction {
         };
         let column = if self.is_postgres() { "QUERY PLAN" } else { "detail" };
         rows.iter().map(|row| row.get(column)).collect()
+    }
+}
+
+/// A statement that a connection has prepared.
+#[cfg(test)]
+pub(super) struct Prepared {
+    /// How it would run now.
+    pub(super) plan: String,
+    /// Executions with a plan for any arguments.
+    pub(super) generic_plans: i64,
+    /// Executions with a plan for its arguments.
+    pub(super) custom_plans: i64,
+}
+
+#[cfg(test)]
+impl Transaction {
+    /// The prepared statement of PostgreSQL with this part, and its plan for these arguments.
+    pub(super) async fn prepared(&mut self, part: &str, arguments: &str) -> Prepared {
+        let DriverTransaction::Postgres(inner) = &mut self.inner else { panic!("it is SQLite") };
+        let sql = "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements WHERE strpos(statement, $1) > 0 \
+                   AND strpos(statement, 'pg_prepared_statements') = 0";
+        let row = Row::Postgres(sqlx::query(sql).bind(part).fetch_one(&mut **inner).await.unwrap());
+        let name: String = row.get("name").unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN EXECUTE {name} ({arguments})"));
+        let plan = sqlx::raw_sql(explain).fetch_all(&mut **inner).await.unwrap();
+        let plan: Vec<String> = plan.into_iter().map(|step| Row::Postgres(step).get("QUERY PLAN").unwrap()).collect();
+        let (generic_plans, custom_plans) = (row.get("generic_plans").unwrap(), row.get("custom_plans").unwrap());
+        Prepared { plan: plan.join("\n"), generic_plans, custom_plans }
     }
 }
 

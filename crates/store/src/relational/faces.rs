@@ -12,6 +12,7 @@ mod delete;
 mod former_subjects;
 mod gallery_change;
 mod merge;
+mod postgres_search;
 mod read;
 mod removals;
 mod subject_records;
@@ -21,6 +22,7 @@ mod vectors;
 pub use delete::{DeletedSubject, ErasedFaces};
 pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
+pub use postgres_search::FaceSearch;
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{
     MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,

@@ -157,19 +157,20 @@ impl Relational {
     /// The schema version that this program reads and writes.
     pub const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-    /// Migrates the tables to this program's version. Several processes may do so at once.
+    /// Migrates the tables to this program's version, and prepares the search for faces where PostgreSQL has pgvector. Several processes may do
+    /// so at once.
     ///
     /// # Errors
     /// `Fatal` when the database is another program's, or a later version changed what this one uses; nothing is changed then.
     pub async fn migrate(&self) -> Result<Migrated, StoreError> {
-        self.migrate_to(MIGRATIONS.len()).await
+        let migrated = self.migrate_to(MIGRATIONS.len()).await?;
+        self.prepare_face_search().await?;
+        Ok(migrated)
     }
 
     async fn migrate_to(&self, version: usize) -> Result<Migrated, StoreError> {
         let mut transaction = self.begin().await?;
-        if transaction.is_postgres() {
-            transaction.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
-        }
+        transaction.lock_migrations().await?;
         let applied = match transaction.applied().await? {
             Some(applied) => {
                 self.same_versions(&applied, transaction.is_postgres())?;
@@ -251,6 +252,14 @@ impl Relational {
 }
 
 impl Transaction {
+    /// Waits until no other process migrates, until this transaction ends. A writer of SQLite is alone anyway.
+    pub(super) async fn lock_migrations(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            self.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
+        }
+        Ok(())
+    }
+
     /// The applied versions; `None` without a table of them.
     async fn applied(&mut self) -> Result<Option<Applied>, StoreError> {
         let known = if self.is_postgres() {

@@ -174,6 +174,7 @@ mod tests {
         assert_eq!(store.state(&key).await.unwrap().vectors, 4);
         store.changes(&key, &Position::START, 2).await.unwrap();
         assert_eq!(store.search(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
+        assert_eq!(store.search_in_program(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
@@ -319,6 +320,53 @@ mod tests {
             transaction.commit().await.unwrap();
             reads_follow_an_index(&store, "Sort").await;
             generic_plans_follow_an_index(&store, &url).await;
+            store.close().await;
+        })
+        .await;
+    }
+
+    /// 10,000 vectors: 1 % of one owner, the others of another. Every seventh is a negative.
+    const TWO_OWNERS: &str = "
+        INSERT INTO face_galleries (tenant, model, dimensions, version, vectors, subjects, removals_known_after)
+        SELECT tenant, 'mobilefacenet_128d', 128, 1, 1, 1, 1 FROM unnest(ARRAY['few', 'most']) tenant;
+        INSERT INTO face_vectors (tenant, model, id, subject, kind, version, vector)
+        SELECT CASE WHEN n % 100 = 0 THEN 'few' ELSE 'most' END, 'mobilefacenet_128d', gen_random_uuid(),
+        gen_random_uuid(), CASE WHEN n % 7 = 0 THEN 'negative' ELSE 'enrolled' END, 1,
+        (SELECT string_agg(CASE WHEN hashint4(n * 128 + i) % 2 = 0 THEN '\\xf304b53d'::BYTEA ELSE '\\xf304b5bd' END, '')
+        FROM generate_series(1, 128) i) FROM generate_series(1, 10000) n;
+        ANALYZE face_vectors; ANALYZE face_vector_values;";
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn a_search_reads_one_owner_however_often_it_has_run_on_postgresql() {
+        on_fresh(async |url| {
+            // One connection, so that all searches run one prepared statement.
+            let store = Relational::postgres(&url, 1).await.unwrap();
+            store.migrate().await.unwrap();
+            let mut transaction = store.begin().await.unwrap();
+            transaction.script(TWO_OWNERS).await.unwrap();
+            transaction.commit().await.unwrap();
+            // PostgreSQL considers a plan for any arguments after five executions.
+            for owner in ["most", "few"] {
+                for number in 0..10 {
+                    let query = face(number, 1).embedding;
+                    let found = store.search_in_postgres(&key(owner), &query, 3, -1.0).await.unwrap();
+                    assert_eq!(found.unwrap().len(), 3, "{owner}");
+                }
+            }
+            let mut snapshot = store.begin_snapshot().await.unwrap();
+            snapshot.plan_by_owner().await.unwrap();
+            for owner in ["most", "few"] {
+                let arguments = format!(
+                    "'{owner}', 'mobilefacenet_128d', array_fill(0.0883883::REAL, ARRAY[128])::vector, 1, 3, 300"
+                );
+                let prepared = snapshot.prepared("WITH negatives", &arguments).await;
+                let plan = prepared.plan;
+                assert!(prepared.generic_plans == 0 && prepared.custom_plans >= 20, "{plan}");
+                assert!(plan.contains("face_vector_values_pkey") && !plan.contains("Seq Scan"), "{plan}");
+                assert!(plan.matches(&format!("Index Cond: ((tenant = '{owner}'")).count() >= 2, "{plan}");
+            }
+            drop(snapshot);
             store.close().await;
         })
         .await;
