@@ -60,6 +60,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "bus",
             "contracts",
             "detector-worker",
+            "gallery",
             "indexer",
             "platform",
             "rules",
