@@ -27,8 +27,9 @@ pub fn routes() -> Routes {
 }
 
 /// Enrols the face of an image. The body is a JPEG, PNG or WebP image with exactly one face; the image is not kept. The same image
-/// is enrolled once: a repeat gets 200 with the same id. Or it is a form with up to ten images in fields with the name `image`: the response is 200 with a
-/// verdict on each, and those that are refused do not hinder the others. After an error for the whole form, send it again.
+/// is enrolled once: a repeat gets 200 with the same id. Or the body is a form with up to ten images in fields with the name `image`. The
+/// response is 200 then, with a verdict on each; those that are refused do not hinder the others. After an error for the whole form, send it
+/// again.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/images", operation_id = "enrol_face", tag = "faces",
     params(("id" = SubjectId, Path, description = "The subject's id")),

@@ -67,9 +67,7 @@ pub enum FaceError {
     )]
     TooManySubjects(u64),
     /// The tenant has its share of the images that are compared at the same time.
-    #[error(
-        "{0} requests of this user with images are in progress, its share of this server; send the next one after a response"
-    )]
+    #[error("requests with images in progress: at most {0} for one user; send the next one after a response")]
     ShareInUse(usize),
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]
