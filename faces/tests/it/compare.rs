@@ -34,14 +34,13 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
 #[tokio::test]
 async fn two_images_are_compared_without_a_subject() {
     let Some((service, faces)) = TestService::with_models("two_images_are_compared").await else { return };
-    let part =
-        |name: &str| reqwest::multipart::Part::bytes(std::fs::read(faces.join(name)).unwrap()).file_name("face.jpg");
-    let form = |one, other| reqwest::multipart::Form::new().part("image", part(one)).part("other", part(other));
+    let part = |name: &str| Part::bytes(std::fs::read(faces.join(name)).unwrap()).file_name("face.jpg");
+    let form = |one, other| Form::new().part("image", part(one)).part("other", part(other));
     for (one, other, same) in [("obama_a.jpg", "obama_b.jpg", true), ("obama_a.jpg", "biden_a.jpg", false)] {
         let (status, verdict) = service.form("a", "/v1/faces/verify", form(one, other)).await;
         assert_eq!((status, &verdict["same"]), (StatusCode::OK, &same.into()), "{one} {other}: {verdict}");
     }
-    let one_image = reqwest::multipart::Form::new().part("image", part("obama_a.jpg"));
+    let one_image = Form::new().part("image", part("obama_a.jpg"));
     let (status, refused) = service.form("a", "/v1/faces/verify", one_image).await;
     assert_eq!((status.as_u16(), &refused["code"]), (422, &"invalid".into()));
     let path = "/v1/faces/verify";
