@@ -3,6 +3,7 @@
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs};
 use settings::{bytes, count};
+use store::relational::DEFAULT_SUBJECT_LIMIT;
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
 
@@ -15,10 +16,15 @@ pub struct Config {
         value_parser = bytes::<usize>(1 << 20..=1 << 40))]
     pub faces_bytes_in_flight: usize,
 
-    /// Maximum number of images that are compared at the same time; further ones are refused
+    /// Maximum number of images that are compared at the same time, half of them for one tenant; further ones are refused
     #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
         value_parser = count::<usize>(1..=10_000))]
     pub faces_requests: usize,
+
+    /// Maximum number of subjects of a tenant; further ones are refused
+    #[arg(long, env = "SIGHTLINE_FACES_SUBJECTS", default_value_t = DEFAULT_SUBJECT_LIMIT, value_name = "NUMBER",
+        value_parser = count::<u64>(1..=1_000_000_000))]
+    pub faces_subjects: u64,
 }
 
 /// Settings that a process has once, whichever services it runs.

@@ -4,6 +4,7 @@ mod compare;
 mod enrol;
 mod error;
 mod image_body;
+mod image_places;
 mod reject;
 mod subjects;
 mod vector_ids;
@@ -25,12 +26,12 @@ use contracts::{TenantId, Topics};
 use gallery::{Embedding, Galleries, GalleryKey};
 use platform::Health;
 use store::{Blobs, Documents, Relational};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::{Encoder, Face, FaceModel};
 use crate::{Config, Deps, Faces, SharedArgs};
 use error::FaceError;
+use image_places::{ImagePlaces, Place};
 
 /// Largest JSON body, in bytes: metadata with the escapes of JSON.
 const JSON_BYTES: usize = 64 << 10;
@@ -72,8 +73,8 @@ pub struct Inner {
     blobs: Arc<dyn Blobs>,
     /// The retention of what a deletion does not reach.
     topics: Topics,
-    /// One permit for each image that is decoded or compared.
-    images: Semaphore,
+    /// A place for each request whose images are decoded and compared.
+    images: Arc<ImagePlaces>,
     /// The bytes of request bodies in memory.
     bytes_in_flight: Arc<BytesInFlight>,
     /// Bytes of the largest image.
@@ -110,13 +111,13 @@ impl App {
         let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
-            database: deps.database.clone(),
+            database: deps.database.clone().with_subject_limit(config.faces_subjects),
             encoder: Encoder::new(shared),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
             topics: deps.topics.clone(),
-            images: Semaphore::new(config.faces_requests),
+            images: ImagePlaces::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
             may_search: shared.uses.faces_search,
@@ -128,8 +129,8 @@ impl App {
         BodyLimits { bytes: self.max_bytes, ..self.json_limits() }
     }
 
-    /// Limits of a form with two images.
-    fn pair_limits(&self) -> BodyLimits {
+    /// Limits of a form with several images, together as large as two of the largest.
+    fn form_limits(&self) -> BodyLimits {
         BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
     }
 
@@ -138,20 +139,19 @@ impl App {
         GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
     }
 
-    /// A place among the images that are decoded and compared at the same time.
+    /// A place among the requests whose images are decoded and compared at the same time.
     ///
     /// # Errors
-    /// When all are taken.
-    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.images.try_acquire().map_err(|_| FaceError::Busy.into())
+    /// When all are taken, or the tenant has its share.
+    fn place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
+        Ok(self.images.take(tenant)?)
     }
 
     /// The one face of an image, with its embedding.
     ///
     /// # Errors
-    /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
-    async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        let _place = self.place()?;
+    /// When the image cannot be decoded, or does not have exactly one face.
+    async fn face(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
         let mut faces = self.encoder.faces(encoded).await?;
         let count = faces.len();
         let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;

@@ -9,6 +9,7 @@ mod child;
 mod children;
 mod engine;
 mod face_search;
+mod faces;
 mod indexer;
 mod ingest;
 mod latency;
@@ -73,6 +74,8 @@ enum Command {
     Overload(overload::OverloadBench),
     /// Images of every size and format for an hour: whether memory stays constant
     Soak(soak::SoakBench),
+    /// Faces among many enrolled people: searches over HTTP and enrolments, on SQLite and PostgreSQL
+    Faces(faces::FacesBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -105,6 +108,8 @@ struct All {
     overload: overload::OverloadBench,
     #[command(flatten)]
     soak: soak::SoakBench,
+    #[command(flatten)]
+    faces: faces::FacesBench,
 }
 
 impl Bench {
@@ -125,6 +130,7 @@ impl Bench {
             Command::SignIns(bench) => print(&bench.run(run_length).await?, json),
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Soak(bench) => print(&bench.run(run_length).await?, json),
+            Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -138,7 +144,8 @@ impl Bench {
                 print_or_name("face-search", all.face_search.run(&servers, run_length).await, json)?;
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
-                print_or_name("soak", all.soak.run(run_length).await, json)
+                print_or_name("soak", all.soak.run(run_length).await, json)?;
+                print_or_name("faces", all.faces.run(&servers, run_length).await, json)
             }
         }
     }

@@ -103,16 +103,17 @@ pub async fn verify(
     }
     let model = app.encoder.model().await?;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
+    let place = app.place(&caller.tenant)?;
     let matches = match (subject, images.other) {
         (Some(subject), None) => {
-            let (_, embedding) = app.face(images.image).await?;
+            let (_, embedding) = app.face(&place, images.image).await?;
             let key = App::key(&caller.tenant, &model);
             let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
             nearest(&embedding, &vectors)?
         }
         (None, Some(other)) => {
-            let (_, embedding) = app.face(images.image).await?;
-            let (_, other) = app.face(other).await?;
+            let (_, embedding) = app.face(&place, images.image).await?;
+            let (_, other) = app.face(&place, other).await?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
             nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
@@ -157,7 +158,7 @@ pub async fn search(
     }
     let model = app.encoder.model().await?;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = app.face(image.encoded).await?;
+    let (_, embedding) = app.face(&app.place(&caller.tenant)?, image.encoded).await?;
     let key = App::key(&caller.tenant, &model);
     let answers = app.galleries.search(&key, &[embedding], limit, threshold).await.map_err(gallery_failure)?;
     let no_answer = || ServiceError::Internal(anyhow::anyhow!("a search of one face has no answer"));

@@ -60,6 +60,15 @@ pub enum FaceError {
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
     )]
     NoModel,
+    /// The tenant has as many subjects as it may.
+    #[error(
+        "there are {0} subjects, the most that a user may have; delete or merge some, or ask the operator to raise \
+         SIGHTLINE_FACES_SUBJECTS"
+    )]
+    TooManySubjects(u64),
+    /// The tenant has its share of the images that are compared at the same time.
+    #[error("requests with images in progress: at most {0} for one user; send the next one after a response")]
+    ShareInUse(usize),
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]
     Busy,
@@ -88,13 +97,15 @@ impl HttpError for FaceError {
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
+            Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),
+            Self::ShareInUse(_) => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::NoResult => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::NoResult).then_some(1)
+        matches!(self, Self::ShareInUse(_) | Self::Busy | Self::NoResult).then_some(1)
     }
 }
 

@@ -126,7 +126,7 @@ async fn add_negative(
         return Ok(Ok(id));
     }
     // Before the image is read: it bounds the images in memory.
-    let _place = app.place()?;
+    let _place = app.place(&caller.tenant)?;
     let Some(image) = kept_image(app, caller, detection.id.frame).await? else {
         return Ok(Err(NoNegative::ImageNotKept));
     };

@@ -86,7 +86,8 @@ pub async fn list(
         (status = 201, body = SubjectView, description = "The subject is created",
             headers(("Location" = String, description = "The path of the subject"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`external_id_taken`: another subject has this external id"),
+            description = "`external_id_taken`: another subject has this external id; `too_many_subjects`: the user has as many \
+                           subjects as the operator allows"),
     )
 )]
 pub async fn create(
@@ -242,6 +243,7 @@ fn written(outcome: SubjectWriteOutcome, id: SubjectId) -> Result<(), ApiError> 
             Err(ServiceError::Internal(anyhow::anyhow!("the new id {id} is that of another subject")).into())
         }
         SubjectWriteOutcome::Unknown => Err(FaceError::NoSubject(id).into()),
+        SubjectWriteOutcome::TooManySubjects(limit) => Err(FaceError::TooManySubjects(limit).into()),
         SubjectWriteOutcome::NoUser => Err(AuthError::InvalidCredential.into()),
     }
 }

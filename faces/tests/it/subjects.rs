@@ -1,5 +1,6 @@
 //! Subjects, without a model.
 
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -7,6 +8,11 @@ use crate::test_service::TestService;
 
 /// The first bytes of a PNG image.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A form with so many images in fields with this name.
+fn png_form(field: &'static str, images: usize) -> Form {
+    (0..images).fold(Form::new(), |form, _| form.part(field, Part::bytes(PNG).file_name("a.png")))
+}
 
 #[tokio::test]
 async fn subjects_are_created_read_changed_and_deleted() {
@@ -71,6 +77,8 @@ async fn another_tenant_finds_and_changes_nothing() {
         let refused = service.refused("b", method.clone(), &path, PNG.to_vec()).await;
         assert_eq!(refused, not_found, "{method} {path}");
     }
+    let (status, refused) = service.form("b", &format!("{path}/images"), png_form("image", 2)).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (404, &json!("not_found")), "images in a form");
     let (_, document) = service.get("b", "/openapi.json").await;
     let paths = document["paths"].as_object().unwrap().keys().filter(|path| path.contains('{'));
     let walked = ["", "/images", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
@@ -148,9 +156,35 @@ async fn bad_requests_are_refused_by_name() {
         let refused = service.refused("a", Method::POST, path, PNG.to_vec()).await;
         assert_eq!(refused, (503, "no_face_model".to_owned()), "{path}");
     }
+    for (field, number, refusal) in
+        [("image", 10, (503, "no_face_model")), ("image", 11, (422, "invalid")), ("file", 1, (422, "invalid"))]
+    {
+        let (status, refused) = service.form("a", &images, png_form(field, number)).await;
+        assert_eq!((status.as_u16(), &refused["code"]), (refusal.0, &json!(refusal.1)), "{number} × {field}");
+    }
     let taken = json!({"external_id": "7"});
     service.json("a", Method::POST, subjects, taken.clone()).await;
     let refused = service.json_refused("a", Method::POST, subjects, &taken.to_string()).await;
     assert_eq!(refused, (409, "external_id_taken".to_owned()));
     assert_eq!(service.json("b", Method::POST, subjects, taken).await.0, StatusCode::CREATED, "of another tenant");
+}
+
+#[tokio::test]
+async fn a_tenant_with_the_most_subjects_creates_no_further_one() {
+    let service = TestService::start_with(None, &["--faces-subjects", "2"]).await;
+    let subjects = "/v1/faces/subjects";
+    let known = json!({"external_id": "7"});
+    let (_, first) = service.json("a", Method::POST, subjects, known.clone()).await;
+    service.subject("a", "Ben").await;
+
+    let (status, refused) = service.json("a", Method::POST, subjects, json!({"external_id": "8"})).await;
+
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("too_many_subjects")));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(["2 subjects", "delete", "SIGHTLINE_FACES_SUBJECTS"].iter().all(|part| detail.contains(part)), "{detail}");
+    let repeated = service.json_refused("a", Method::POST, subjects, &known.to_string()).await;
+    assert_eq!(repeated, (409, "external_id_taken".to_owned()), "a repeated enrolment continues with this subject");
+    service.subject("b", "Bea").await;
+    service.send("a", Method::DELETE, &format!("{subjects}/{}", first["id"].as_str().unwrap()), Vec::new()).await;
+    service.subject("a", "Cid").await;
 }

@@ -114,6 +114,11 @@ impl TestService {
 
     /// The service with the models of `SIGHTLINE_MODELS_DIR`, and the folder of photographs of known people; prints what is missing.
     pub async fn with_models(test: &str) -> Option<(Self, PathBuf)> {
+        Self::with_models_and(test, &[]).await
+    }
+
+    /// With further flags.
+    pub async fn with_models_and(test: &str, flags: &[&str]) -> Option<(Self, PathBuf)> {
         let folder = |variable: &str| {
             let value = std::env::var_os(variable);
             if value.is_none() {
@@ -128,7 +133,7 @@ impl TestService {
             println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no model for faces and their embeddings");
             return None;
         }
-        Some((Self::start(Some(&models)).await, samples.join("faces")))
+        Some((Self::start_with(Some(&models), flags).await, samples.join("faces")))
     }
 
     /// The status and the body of a request with a body.

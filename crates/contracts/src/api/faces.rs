@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Problem;
 use crate::detection::BoundingBox;
 use crate::ids::{SubjectId, VectorId};
 
@@ -173,6 +174,36 @@ pub struct EnrolledFace {
     pub confidence: f64,
     /// The figures by which the face was accepted.
     pub quality: FaceQuality,
+}
+
+/// The response to an enrolment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Enrolment {
+    /// To an image.
+    Face(EnrolledFace),
+    /// To a form with images.
+    Images(EnrolledImages),
+}
+
+/// The verdicts on the images of a form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EnrolledImages {
+    /// A verdict on each image, in the order of the form.
+    pub images: Vec<ImageVerdict>,
+}
+
+/// Whether the face of an image is enrolled. It has either `face` or `problem`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ImageVerdict {
+    /// The status that the image would get in a request of its own: 201, 200 if it was enrolled before, or that of `problem`.
+    pub status: u16,
+    /// The enrolled face.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face: Option<EnrolledFace>,
+    /// Why the image is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// The quality of a face. docs/FACES.md has the formulas.

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool};
 
+use super::faces::DEFAULT_SUBJECT_LIMIT;
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
@@ -26,6 +27,7 @@ const SQLITE_READERS: u32 = 4;
 pub struct Relational {
     pools: Pools,
     pub(super) label: DatabaseLabel,
+    pub(super) subject_limit: u64,
     #[cfg(test)]
     pub(super) statements: super::plans::StatementLog,
 }
@@ -94,9 +96,17 @@ impl Relational {
         Self {
             pools,
             label,
+            subject_limit: DEFAULT_SUBJECT_LIMIT,
             #[cfg(test)]
             statements: super::plans::StatementLog::default(),
         }
+    }
+
+    /// The same database, to which this handle adds no subject beyond this number of a tenant.
+    #[must_use]
+    pub const fn with_subject_limit(mut self, subject_limit: u64) -> Self {
+        self.subject_limit = subject_limit;
+        self
     }
 
     /// The database for a start-up line, without secrets.

@@ -4,9 +4,10 @@
 //! - Each call that writes is one transaction, and at most one change of a gallery's version.
 //! - Versions of a gallery become visible in order, and never return.
 //! - When the deletion of a subject or a vector returns, no later search finds it.
+//! - A tenant never gets more subjects than the limit of the handle that adds them.
 //! - A call for one tenant neither reads nor changes what belongs to another.
 //!
-//! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model.
+//! Locks are taken in one order: the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model.
 
 mod delete;
 mod former_subjects;
@@ -15,6 +16,7 @@ mod merge;
 mod postgres_search;
 mod read;
 mod removals;
+mod subject_limit;
 mod subject_records;
 mod subjects;
 mod vectors;
@@ -25,7 +27,7 @@ pub use merge::MergeOutcome;
 pub use postgres_search::FaceSearch;
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{
-    MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
-    SubjectChange, SubjectRecord, SubjectWriteOutcome,
+    DEFAULT_SUBJECT_LIMIT, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
+    Metadata, NewSubject, SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

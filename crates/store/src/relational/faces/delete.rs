@@ -89,6 +89,7 @@ impl Relational {
         let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id IN \
                    (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
+        self.execute("DELETE FROM face_subject_counts WHERE tenant = $1", values![tenant]).await?;
         self.empty_journal().await;
         Ok(ErasedFaces { subjects, vectors })
     }

@@ -16,6 +16,9 @@ pub const MAX_METADATA_BYTES: usize = 4_096;
 /// Maximum number of subjects that one read returns.
 pub const MAX_SUBJECTS_PAGE: u32 = 500;
 
+/// Maximum number of subjects of a tenant, if [`Relational::with_subject_limit`](crate::Relational::with_subject_limit) sets no other.
+pub const DEFAULT_SUBJECT_LIMIT: u64 = 200_000;
+
 /// What the owner stores with a subject: a JSON object.
 pub type Metadata = Map<String, Value>;
 
@@ -75,6 +78,8 @@ pub enum SubjectWriteOutcome {
     Unknown,
     /// The user is disabled or deleted.
     NoUser,
+    /// The tenant has this many subjects, the most that it may have.
+    TooManySubjects(u64),
 }
 
 /// The columns of a subject in every statement that reads one.

@@ -26,7 +26,7 @@ const SUBJECTS_BY_ID: &str = concat!(
 
 impl Relational {
     /// Adds a subject for a user, if there is one, unless that user is disabled or deleted: a name must not be stored after the user's
-    /// data were erased.
+    /// data were erased; and unless the tenant has as many subjects as [`Self::with_subject_limit`] allows.
     pub async fn add_subject(
         &self,
         tenant: &TenantId,
@@ -44,6 +44,16 @@ impl Relational {
             && !transaction.lock_active_user(user).await?
         {
             return Ok(SubjectWriteOutcome::NoUser);
+        }
+        if !transaction.count_new_subject(tenant, self.subject_limit).await? {
+            drop(transaction);
+            // A repeat finds its subject, also at the limit.
+            let known = match external_id {
+                Some(external_id) => self.subject_by_external_id(tenant, external_id).await?,
+                None => None,
+            };
+            let full = SubjectWriteOutcome::TooManySubjects(self.subject_limit);
+            return Ok(known.map_or(full, |_| SubjectWriteOutcome::ExternalIdTaken));
         }
         let sql = "INSERT INTO face_subjects (tenant, id, external_id, name, metadata, created_at, updated_at) \
                    VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING";

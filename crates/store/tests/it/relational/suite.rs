@@ -44,6 +44,8 @@ macro_rules! for_each_guarantee {
             faces::an_external_id_belongs_to_one_subject_of_a_tenant,
             faces::subjects_are_listed_without_gap_or_repeat,
             faces::subjects_are_read_by_their_ids,
+            faces::a_tenant_has_no_more_subjects_than_its_limit,
+            faces::concurrent_additions_do_not_exceed_the_limit,
             faces::what_is_too_large_is_refused,
             faces::versions_become_visible_in_order,
             faces::a_deleted_subject_is_found_by_nobody_from_then_on,

@@ -147,6 +147,63 @@ pub async fn subjects_are_read_by_their_ids(two: &TwoStores) {
     assert_eq!(store.subjects_by_id(&a, &ids[44..]).await.unwrap().len(), 1);
 }
 
+pub async fn a_tenant_has_no_more_subjects_than_its_limit(two: &TwoStores) {
+    let (a, limited) = (tenant("a"), two.one.clone().with_subject_limit(3));
+    let added = async |store: &Relational, owner: &str, number| {
+        store.add_subject(&tenant(owner), None, &subject_with_id(subject(number)), now()).await.unwrap()
+    };
+    let (stored, full) = (SubjectWriteOutcome::Stored, SubjectWriteOutcome::TooManySubjects(3));
+    // Every handle counts, whatever its limit.
+    add(&two.other, "a", [1]).await;
+    add(&limited, "a", [2, 3]).await;
+    assert_eq!(added(&limited, "a", 4).await, full);
+    assert_eq!(two.one.subject(&a, subject(4)).await.unwrap(), None);
+    assert_eq!(added(&limited, "b", 4).await, stored, "another tenant has its own number");
+
+    // Each way to have one less makes room for one.
+    two.other.delete_subject(&a, subject(1), now()).await.unwrap().unwrap();
+    assert_eq!((added(&limited, "a", 5).await, added(&limited, "a", 6).await), (stored, full));
+    let merged = two.other.merge_subjects(&a, subject(2), subject(3), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::Merged(0));
+    assert_eq!((added(&limited, "a", 7).await, added(&limited, "a", 8).await), (stored, full));
+
+    let named = SubjectChange { external_id: Some(Some("hr-1".to_owned())), ..SubjectChange::default() };
+    assert_eq!(limited.change_subject(&a, subject(7), &named, now()).await.unwrap(), stored);
+    let repeat = NewSubject { external_id: Some("hr-1".to_owned()), ..subject_with_id(subject(8)) };
+    let repeated = limited.add_subject(&a, None, &repeat, now()).await.unwrap();
+    assert_eq!(repeated, SubjectWriteOutcome::ExternalIdTaken, "a repeat finds its subject, also at the limit");
+
+    let (lower, higher) = (limited.clone().with_subject_limit(1), limited.clone().with_subject_limit(4));
+    assert_eq!(added(&lower, "a", 9).await, SubjectWriteOutcome::TooManySubjects(1));
+    assert_eq!(added(&higher, "a", 9).await, stored);
+    assert_eq!(added(&higher, "a", 10).await, SubjectWriteOutcome::TooManySubjects(4));
+    two.other.erase_faces(&a).await.unwrap();
+    add(&limited, "a", 11..=13).await;
+    assert_eq!(added(&limited, "a", 14).await, full);
+}
+
+pub async fn concurrent_additions_do_not_exceed_the_limit(two: &TwoStores) {
+    let a = tenant("a");
+    let of_many = async |numbers: std::ops::Range<u128>| {
+        let added = numbers.map(|number| {
+            let store = [&two.one, &two.other][number as usize % 2].clone().with_subject_limit(10);
+            let (a, new) = (a.clone(), subject_with_id(subject(number)));
+            tokio::spawn(async move { store.add_subject(&a, None, &new, now()).await.unwrap() })
+        });
+        let outcomes = futures::future::join_all(added).await;
+        outcomes.iter().filter(|outcome| *outcome.as_ref().unwrap() == SubjectWriteOutcome::Stored).count()
+    };
+    assert_eq!(of_many(0..40).await, 10);
+    let known = two.one.subjects(&a, None, 99).await.unwrap();
+    assert_eq!(known.len(), 10);
+    // The number still counts these, so the next ones count the subjects.
+    for gone in &known[..4] {
+        two.one.delete_subject(&a, gone.id, now()).await.unwrap().unwrap();
+    }
+    assert_eq!(of_many(100..140).await, 4);
+    assert_eq!(two.one.subjects(&a, None, 99).await.unwrap().len(), 10);
+}
+
 pub async fn what_is_too_large_is_refused(two: &TwoStores) {
     let (store, a) = (&two.one, tenant("a"));
     let id = subject(1);
