@@ -67,8 +67,9 @@ impl SqliteDocuments {
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST adds no writing of its own.
-        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
+        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST would leave it in pages that become
+        // free as a whole.
+        connection.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
         let readers = Readers::open(path)?;
         let file = Arc::new(OpenFile::new(path.to_owned()));
         let writer = Writer::start(connection, Arc::clone(&file))?;
