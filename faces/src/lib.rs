@@ -35,7 +35,7 @@ use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
-pub use forget::forget_regularly;
+pub use forget::{forget_regularly, remaining};
 
 /// Dependencies of the service.
 #[derive(Clone)]

@@ -20,6 +20,7 @@ mod migrations;
 mod passwords;
 mod quota;
 mod revocations;
+mod rows_with;
 mod sessions;
 mod signing_keys;
 mod sweep;

@@ -268,6 +268,22 @@ impl Transaction {
         }
     }
 
+    /// Reads rows without a time limit, by a statement with names of the catalogue in it.
+    pub(super) async fn rows_unlimited(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let rows = match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
+                let rows = bind_postgres!(query, values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+            DriverTransaction::Sqlite(inner) => {
+                let rows = bind_sqlite!(query, values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+        };
+        rows.map_err(|error| failure(&self.label, &error))
+    }
+
     /// Reads the first row.
     pub(super) async fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use contracts::TopicRole;
 use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{NAME, TestUser, photographs};
-use crate::delivery::TestClient;
-use crate::processes::{TestServer, wait_until_ready};
+use crate::delivery::{TestClient, small_photo};
+use crate::nothing_lost::TestServices;
+use crate::processes::{TestServer, command, wait_until_ready};
 
 /// An id that occurs nowhere else.
 const EXTERNAL_ID: &str = "hr-quernstone-77";
@@ -170,6 +172,16 @@ async fn delete_under_kills(up: &mut TestServer, client: &TestClient, subject: &
     partly
 }
 
+/// Checks that the command finds the id of a deleted subject, and only where its receipt lists it.
+fn assert_only_listed(up: &TestServer, subject: &str) {
+    let (is_clean, printed, error) = up.outcome(&["erase", "check", subject]);
+    assert!(is_clean, "{printed}{error}");
+    for place in ["accounts face_former_subjects 1 (id 1)", "topic sightline.results ", "topic sightline.alerts "] {
+        let listed = |line: &str| line.starts_with(place) && line.contains(": in the receipt until 20");
+        assert!(printed.lines().any(listed), "{place}: {printed}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     let Some(photographs) = photographs("a_deletion_killed_ten_times_leaves_what_its_receipt_lists") else {
@@ -197,6 +209,13 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     let before: BTreeSet<&str> = found(&data, &traces).into_iter().map(|(_, what)| what).collect();
     assert_eq!(before, ["name", "external id", SUBJECT, "vector", IMAGE].into(), "the search finds what is there");
 
+    let (is_clean, printed, error) = up.outcome(&["erase", "check", &subject]);
+    assert!(!is_clean && error.contains("in no receipt; no deletion of this id is recorded"), "{printed}{error}");
+    for place in ["accounts face_subjects 1 (id 1)", "documents detections 1004", "topic sightline.results"] {
+        assert!(printed.lines().any(|line| line.starts_with(place) && line.ends_with(": in no receipt")), "{printed}");
+    }
+    assert!(!printed.contains(NAME) && !printed.contains(EXTERNAL_ID), "{printed}");
+
     let partly = delete_under_kills(&mut up, &client, &subject).await;
     assert!(partly > 0, "no kill came in the middle of the deletion");
     testing::eventually("nothing is left to delete", async || {
@@ -208,7 +227,9 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     let other = format!("/v1/faces/subjects/{}", other["id"].as_str().unwrap());
     let (_, receipt) = operator.json(Method::DELETE, &other, Value::Null).await;
 
+    assert_only_listed(&up, &subject);
     assert!(up.process.stop(), "{}", up.process.output());
+    assert_only_listed(&up, &subject);
     let listed = places(&receipt);
     let mut left = found(&data, &traces);
     left.retain(|(path, what)| !listed.iter().any(|(place, holds)| path.starts_with(place) && what == holds));
@@ -218,4 +239,38 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     assert_eq!(kept.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "a kept image");
     let output = up.process.output();
     assert!(!output.contains(NAME) && !output.contains(EXTERNAL_ID), "a name is in the log output");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs kafka, mongodb, postgres and redis"]
+async fn an_id_is_found_in_the_stores_of_servers() {
+    // With it there are models, too.
+    let Some(_) = small_photo("an_id_is_found_in_the_stores_of_servers") else { return };
+    let (mut services, namespace) = TestServices::start().await;
+    let client = TestClient::new(&services.url, &namespace.token);
+    let subject = uuid::Uuid::now_v7().to_string();
+    let attributes = json!({"identity": "subject", "subject": subject});
+    let detection = json!({"label": "gate", "confidence": 0.9, "attributes": attributes});
+    let request = client.http.post(format!("{}/v1/detections", client.url)).bearer_auth(&client.token);
+    assert_eq!(request.json(&detection).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    testing::eventually("the detection is stored", async || recognised(&client).await == 1).await;
+
+    let servers = ["KAFKA_BROKERS", "TOPICS_FILE", "MONGODB_URI", "MONGODB_DATABASE", "DATABASE_URL", "BLOB_URL"];
+    let servers = servers.map(|name| format!("SIGHTLINE_{name}"));
+    let settings = namespace.settings(&servers.each_ref().map(String::as_str));
+    let settings: Vec<_> = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let check = |id: String| {
+        let arguments = ["erase".to_owned(), "check".to_owned(), id];
+        let output = command(env!("CARGO_BIN_EXE_sightline"), &arguments, &settings).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (status, printed, error) = check(subject);
+    assert_eq!(status, Some(1), "{printed}{error}");
+    let topic = &namespace.topics.get(TopicRole::Results).name;
+    let expected = format!("documents detections 1: in no receipt\ntopic {topic} 1: in no receipt\n");
+    assert_eq!(printed, expected, "{error}");
+    let (status, printed, error) = check(uuid::Uuid::now_v7().to_string());
+    assert_eq!((status, printed.as_str()), (Some(0), "nothing has the id\n"), "{error}");
+    services.stop();
 }
