@@ -6,6 +6,8 @@ use settings::{bytes, count};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
 
+use crate::consent::ConsentRule;
+
 /// The service's settings.
 #[derive(Debug, Clone, Args)]
 #[group(id = "faces")]
@@ -19,6 +21,10 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
         value_parser = count::<usize>(1..=10_000))]
     pub faces_requests: usize,
+
+    /// Whether a person must have given consent before a face is enrolled and compared
+    #[arg(long, env = "SIGHTLINE_FACES_CONSENT", default_value = "optional", value_enum, value_name = "RULE")]
+    pub faces_consent: ConsentRule,
 }
 
 /// Settings that a process has once, whichever services it runs.

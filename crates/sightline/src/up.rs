@@ -183,6 +183,7 @@ impl Up {
             uses: self.face_uses,
         };
         let faces_deps = dependencies.faces(shared.topics.load()?);
+        faces::check_consents(&self.faces, &faces_deps).await?;
         let faces = Faces::new(&self.faces, &faces, &faces_deps);
         // `/readyz` of the public port answers for all services, and the port has their routes.
         let ingest =

@@ -33,6 +33,8 @@ pub fn routes() -> Routes {
     responses(
         (status = 200, body = EnrolledFace, description = "This image of the subject was enrolled before"),
         (status = 201, body = EnrolledFace, description = "The face is enrolled: every search that begins from now on compares it"),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
@@ -48,7 +50,7 @@ pub async fn enrol(
     image: ImageBody,
 ) -> Result<(StatusCode, Json<EnrolledFace>), ApiError> {
     // Before the models run: a subject of another tenant takes as long as none.
-    app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
+    app.check_comparable(&caller.tenant, subject).await?;
     let model = app.encoder.model().await?;
     let id = vector_ids::of_image(subject, &model.name, &image.encoded);
     let (face, embedding) = app.face(image.encoded).await?;
@@ -72,6 +74,7 @@ pub async fn enrol(
     match app.database.put_vectors(&key, &[vector], Timestamp::now()).await? {
         VectorWriteOutcome::Stored => Ok((StatusCode::CREATED, Json(view))),
         VectorWriteOutcome::UnknownSubject(subject) => Err(FaceError::NoSubject(subject).into()),
+        VectorWriteOutcome::NoConsent(subject) => Err(FaceError::ConsentMissing(subject).into()),
         VectorWriteOutcome::TooMany(_) => Err(FaceError::TooManyFaces.into()),
         outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
             Err(ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", model.name)).into())

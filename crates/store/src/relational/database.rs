@@ -25,6 +25,8 @@ const SQLITE_READERS: u32 = 4;
 pub struct Relational {
     pools: Pools,
     pub(super) label: DatabaseLabel,
+    /// Whether a subject needs a recorded consent before it gets vectors.
+    pub(super) consent_required: bool,
     #[cfg(test)]
     pub(super) statements: super::plans::StatementLog,
 }
@@ -93,6 +95,7 @@ impl Relational {
         Self {
             pools,
             label,
+            consent_required: false,
             #[cfg(test)]
             statements: super::plans::StatementLog::default(),
         }

@@ -4,10 +4,12 @@
 //! - Each call that writes is one transaction, and at most one change of a gallery's version.
 //! - Versions of a gallery become visible in order, and never return.
 //! - When the deletion of a subject or a vector returns, no later search finds it.
+//! - A subject without a valid consent gets no vectors, and loses those it has when its consent ends.
 //! - A call for one tenant neither reads nor changes what belongs to another.
 //!
 //! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model.
 
+mod consent;
 mod delete;
 mod former_subjects;
 mod gallery_change;

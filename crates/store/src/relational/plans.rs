@@ -161,6 +161,7 @@ mod tests {
                 external_id: Some(number.to_string()),
                 name: None,
                 metadata: Metadata::new(),
+                consent: None,
             };
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
@@ -177,6 +178,12 @@ mod tests {
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
+        let consent = contracts::api::Consent { given_at: now, until: Some(now + REMOVALS_KEPT), reference: None };
+        let change = SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() };
+        store.change_subject(&key.tenant, subject(1), &change, now).await.unwrap();
+        let ended = now + REMOVALS_KEPT;
+        assert_eq!(store.ended_consents(ended, 9).await.unwrap(), [(key.tenant.clone(), subject(1))]);
+        assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
