@@ -174,6 +174,7 @@ impl Up {
             topics: shared.topics.clone(),
             frames: shared.frames.clone(),
             faces: self.face_uses.clone(),
+            strangers: self.indexer.strangers.clone(),
         };
         let built_ins = shared.rules.clone();
         let faces = faces::SharedArgs {

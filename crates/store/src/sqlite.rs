@@ -213,9 +213,11 @@ fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Det
     if result.count == 0 {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare_cached("SELECT doc FROM detections WHERE id > ? AND id < ?")?;
+    // `+` keeps the planner from reading all that have not expired. Those of strangers may expire before the result.
+    let sql = "SELECT doc FROM detections WHERE id > ? AND id < ? AND +expires_at > ?";
+    let mut statement = connection.prepare_cached(sql)?;
     let [from, to] = crate::frame_pages::detection_range(&result.id);
-    let docs = statement.query_and_then([from, to], document::<DetectionDoc<'static>>)?;
+    let docs = statement.query_and_then(params![from, to, now()], document::<DetectionDoc<'static>>)?;
     let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, CallError>>()?;
     Ok(crate::frame_pages::sorted_by_index(stored))
 }

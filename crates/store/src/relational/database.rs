@@ -273,14 +273,14 @@ impl Transaction {
 
     /// Reads rows without a time limit, by a statement with names of the catalogue in it.
     pub(super) async fn rows_unlimited(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql));
-        let rows = match &mut self.inner {
+        let sql = sqlx::AssertSqlSafe(sql);
+        let rows: Result<Vec<Row>, sqlx::Error> = match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
-                let rows = bind_postgres!(query, values).fetch_all(&mut **inner).await;
+                let rows = bind_postgres!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
                 rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
             DriverTransaction::Sqlite(inner) => {
-                let rows = bind_sqlite!(query, values).fetch_all(&mut **inner).await;
+                let rows = bind_sqlite!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
                 rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
             }
         };

@@ -339,7 +339,7 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     put(store, &other_model("a"), &[face(5, 1), negative(6, 1)]).await;
     let (.., version) = size(other, &gallery).await;
 
-    assert_eq!(other.ended_consents(now(), 9).await.unwrap(), [], "it still holds");
+    assert!(other.ended_consents(now(), 9).await.unwrap().is_empty(), "it still holds");
     assert_eq!(other.ended_consents(end, 9).await.unwrap(), [(a.clone(), subject(1))]);
     // Renewed before it is enforced.
     change(store, 1, &consent(Some(end))).await;
@@ -348,7 +348,7 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     assert_eq!(other.end_consent(&a, subject(1), end).await.unwrap(), 4);
     assert_eq!(size(store, &gallery).await, (2, 1, version + 1), "a later search sees it");
     assert_eq!(size(store, &other_model("a")).await.0, 0);
-    assert_eq!(other.ended_consents(end, 9).await.unwrap(), [], "it is enforced once");
+    assert!(other.ended_consents(end, 9).await.unwrap().is_empty(), "it is enforced once");
     assert!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent.is_some(), "what was given stays on record");
 
     change(store, 2, &consent(None)).await;
