@@ -29,6 +29,8 @@ mod users;
 mod values;
 
 #[cfg(test)]
+mod foreign_ids;
+#[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod test_database;

@@ -1,21 +1,40 @@
 //! Tests that every SQL statement of the relational store uses an index: each database explains every statement that was run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::values::Value;
 
-/// The statements that were run, each with the arguments of its last run.
+/// The statements that were run.
 #[derive(Clone, Default)]
-pub(super) struct StatementLog(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
+pub(super) struct StatementLog(Arc<Mutex<Runs>>);
+
+#[derive(Default)]
+struct Runs {
+    /// Each with the arguments of its last run.
+    last: BTreeMap<&'static str, Vec<Value>>,
+    /// In their order.
+    all: Vec<&'static str>,
+}
 
 impl StatementLog {
     pub(super) fn record(&self, sql: &'static str, values: &[Value]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
+        let mut runs = self.runs();
+        runs.last.insert(sql, values.to_vec());
+        runs.all.push(sql);
+    }
+
+    /// The statements since the last call, in their order.
+    pub(super) fn take_runs(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.runs().all)
     }
 
     fn all(&self) -> BTreeMap<&'static str, Vec<Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.runs().last.clone()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
