@@ -57,9 +57,10 @@ impl Relational {
 
     /// A subject that has vectors and no recorded consent; `None` if there is none. It may read all subjects.
     pub async fn enrolled_without_consent(&self) -> Result<Option<SubjectId>, StoreError> {
+        // SQLite keeps the order of a cross join, and so finds the vectors of a subject by their index.
         let sql = "SELECT s.id FROM face_subjects s WHERE s.consent_given_at IS NULL AND EXISTS \
-                   (SELECT 1 FROM face_galleries g JOIN face_vectors v \
-                    ON v.tenant = g.tenant AND v.model = g.model AND v.subject = s.id WHERE g.tenant = s.tenant) LIMIT 1";
+                   (SELECT 1 FROM face_galleries g CROSS JOIN face_vectors v WHERE g.tenant = s.tenant \
+                    AND v.tenant = g.tenant AND v.model = g.model AND v.subject = s.id) LIMIT 1";
         self.row(sql, values![]).await?.map(|row| Ok(SubjectId::from_uuid(row.get("id")?))).transpose()
     }
 }
