@@ -7,6 +7,8 @@ use store::relational::DEFAULT_SUBJECT_LIMIT;
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
 
+use crate::consent::ConsentRule;
+
 /// The service's settings.
 #[derive(Debug, Clone, Args)]
 #[group(id = "faces")]
@@ -25,6 +27,10 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_FACES_SUBJECTS", default_value_t = DEFAULT_SUBJECT_LIMIT, value_name = "NUMBER",
         value_parser = count::<u64>(1..=1_000_000_000))]
     pub faces_subjects: u64,
+
+    /// Whether a person must have given consent before a face is enrolled and compared
+    #[arg(long, env = "SIGHTLINE_FACES_CONSENT", default_value = "optional", value_enum, value_name = "RULE")]
+    pub faces_consent: ConsentRule,
 }
 
 /// Settings that a process has once, whichever services it runs.

@@ -22,14 +22,15 @@ use api_kit::upload::{BodyLimits, BytesInFlight};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
-use contracts::{TenantId, Topics};
+use contracts::{SubjectId, TenantId, Topics};
 use gallery::{Embedding, Galleries, GalleryKey};
+use jiff::Timestamp;
 use platform::Health;
 use store::{Blobs, Documents, Relational};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::{Encoder, Face, FaceModel};
-use crate::{Config, Deps, Faces, SharedArgs};
+use crate::{Config, ConsentRule, Deps, Faces, SharedArgs};
 use error::FaceError;
 use image_places::{ImagePlaces, Place};
 
@@ -111,7 +112,11 @@ impl App {
         let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
-            database: deps.database.clone().with_subject_limit(config.faces_subjects),
+            database: deps
+                .database
+                .clone()
+                .with_subject_limit(config.faces_subjects)
+                .requiring_consent(config.faces_consent == ConsentRule::Required),
             encoder: Encoder::new(shared),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
@@ -137,6 +142,18 @@ impl App {
     /// The gallery of a tenant for a model.
     fn key(tenant: &TenantId, model: &FaceModel) -> GalleryKey {
         GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
+    }
+
+    /// Checks that the faces of a subject of the tenant may be enrolled and compared, before a model runs.
+    ///
+    /// # Errors
+    /// When the tenant has no such subject, or it has no valid consent.
+    async fn check_comparable(&self, tenant: &TenantId, id: SubjectId) -> Result<(), ApiError> {
+        let subject = self.database.subject(tenant, id).await?.ok_or(FaceError::NoSubject(id))?;
+        if self.database.may_compare(subject.consent.as_ref(), Timestamp::now()) {
+            return Ok(());
+        }
+        Err(FaceError::ConsentMissing(id).into())
     }
 
     /// A place among the requests whose images are decoded and compared at the same time.

@@ -5,6 +5,7 @@
 //! image ──▶ Encoder: decode ▶ find the face ▶ embedding ──┬─ enrol ──▶ Relational: subjects, vectors
 //!           (opened by the first request)                 ├─ verify ──▶ vectors of one subject ──▶ decide
 //!                                                         └─ search ──▶ Galleries: all of the tenant ──▶ matches
+//! consent that ends ──▶ Relational: its vectors are erased
 //! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
 //! ```
@@ -12,11 +13,13 @@
 //! In: images over HTTP, with the caller's tenant. Out: subjects, verdicts, matches.
 //!
 //! Guarantees: an embedding never leaves the process except into the database. A caller sees and compares only its tenant's subjects.
-//! A search sees every change that was committed before it began, on any instance. A caller states how often strangers may be taken
+//! A search sees every change that was committed before it began, on any instance. The faces of
+//! a person whose consent ended are not compared. A caller states how often strangers may be taken
 //! for one person, not a similarity; what the model cannot promise is refused. Bodies, pixels and galleries in memory are bounded.
 //! Without a model for embeddings everything but comparing works, and says what is missing.
 
 mod config;
+mod consent;
 mod encoder;
 mod forget;
 mod http;
@@ -35,7 +38,8 @@ use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
-pub use forget::forget_regularly;
+pub use consent::{ConsentRule, check_consents};
+pub use forget::{forget_regularly, remaining};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -73,7 +77,7 @@ pub fn health(deps: &Deps) -> Health {
 /// Serves `listener` until `stop`. A process with several services has [`Faces::routes`] on the port of another one instead.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener fails, or somebody is enrolled without consent where it is required.
 pub async fn run(
     config: Config,
     shared: SharedArgs,
@@ -82,6 +86,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listener.into().traced(deps.traces.clone());
+    check_consents(&config, &deps).await?;
     let health = health(&deps).until(listener.leaving());
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);

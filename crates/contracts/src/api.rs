@@ -17,7 +17,7 @@ use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
 pub use faces::{
-    DeletedSubject, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, HeldData,
+    Consent, DeletedSubject, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, HeldData,
     ImageVerdict, NewSubject, NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView,
     Verification,
 };

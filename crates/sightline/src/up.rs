@@ -177,6 +177,8 @@ impl Up {
         let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
         let cameras = self.camera_program(&public, &dependencies)?;
 
+        faces::check_consents(&self.faces, &dependencies.database).await?;
+
         let mut parts = JoinSet::new();
         let services = cameras::start(cameras, &mut parts, &health, &stop, self.operator.stop_grace);
         let listeners = Listeners { public, inner };
@@ -202,8 +204,12 @@ impl Up {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, .. } = self;
-        let worker_shared =
-            detector_worker::SharedArgs { topics: topics.clone(), frames: frames.clone(), faces: face_uses.clone() };
+        let worker_shared = detector_worker::SharedArgs {
+            topics: topics.clone(),
+            frames: frames.clone(),
+            faces: face_uses.clone(),
+            strangers: indexer.strangers.clone(),
+        };
         let faces_shared = faces::SharedArgs {
             frames: frames.clone(),
             models: worker.models.clone(),

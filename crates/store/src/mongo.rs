@@ -9,6 +9,7 @@ mod errors;
 mod find;
 mod migrations;
 mod put;
+mod rows_with;
 
 use std::time::Duration;
 

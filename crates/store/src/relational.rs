@@ -20,6 +20,7 @@ mod migrations;
 mod passwords;
 mod quota;
 mod revocations;
+mod rows_with;
 mod sessions;
 mod signing_keys;
 mod sweep;
@@ -27,6 +28,8 @@ mod user_records;
 mod users;
 mod values;
 
+#[cfg(test)]
+mod foreign_ids;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]

@@ -69,8 +69,9 @@ impl SqliteDocuments {
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST adds no writing of its own.
-        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
+        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST would leave it in pages that become
+        // free as a whole.
+        connection.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
         // A process that was killed may have left what it deleted in the journal.
         empty_journal(&connection).map_err(failed)?;
         let readers = Readers::open(path)?;
@@ -216,9 +217,11 @@ fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Det
     if result.count == 0 {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare_cached("SELECT doc FROM detections WHERE id > ? AND id < ?")?;
+    // `+` keeps the planner from reading all that have not expired. Those of strangers may expire before the result.
+    let sql = "SELECT doc FROM detections WHERE id > ? AND id < ? AND +expires_at > ?";
+    let mut statement = connection.prepare_cached(sql)?;
     let [from, to] = crate::frame_pages::detection_range(&result.id);
-    let docs = statement.query_and_then([from, to], document::<DetectionDoc<'static>>)?;
+    let docs = statement.query_and_then(params![from, to, now()], document::<DetectionDoc<'static>>)?;
     let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, CallError>>()?;
     Ok(crate::frame_pages::sorted_by_index(stored))
 }

@@ -37,6 +37,8 @@ pub fn routes() -> Routes {
     responses(
         (status = 200, body = Enrolment, description = "This image of the subject was enrolled before; or the verdicts on the images of a form"),
         (status = 201, body = EnrolledFace, description = "The face is enrolled: every search that begins from now on compares it"),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
@@ -52,7 +54,7 @@ pub async fn enrol(
     body: EnrolmentBody,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     // Before the models run: a subject of another tenant takes as long as none.
-    app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
+    app.check_comparable(&caller.tenant, subject).await?;
     let model = app.encoder.model().await?;
     let key = App::key(&caller.tenant, &model);
     // One for all images of a form, so that none of them is refused for want of a place.
@@ -125,6 +127,7 @@ impl Target<'_> {
         match app.database.put_vectors(key, &[vector], Timestamp::now()).await? {
             VectorWriteOutcome::Stored => Ok((StatusCode::CREATED, view)),
             VectorWriteOutcome::UnknownSubject(subject) => Err(FaceError::NoSubject(subject).into()),
+            VectorWriteOutcome::NoConsent(subject) => Err(FaceError::ConsentMissing(subject).into()),
             VectorWriteOutcome::TooMany(_) => Err(FaceError::TooManyFaces.into()),
             outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
                 Err(ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", key.model))

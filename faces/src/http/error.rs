@@ -15,6 +15,9 @@ pub enum FaceError {
     /// No subject of the caller has the id.
     #[error("there is no subject {0}")]
     NoSubject(SubjectId),
+    /// The subject has no consent, or it ended.
+    #[error("the subject {0} has no valid consent; record it: PATCH /v1/faces/subjects/{0} with consent")]
+    ConsentMissing(SubjectId),
     /// No detection of the caller has the id.
     #[error("there is no detection {0}")]
     NoDetection(DetectionId),
@@ -95,6 +98,7 @@ impl HttpError for FaceError {
             Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
             Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
             Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),

@@ -148,6 +148,7 @@ async fn add_negative(
             Ok(Ok(id))
         }
         VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),
+        VectorWriteOutcome::NoConsent(_) => Ok(Err(NoNegative::ConsentMissing)),
         VectorWriteOutcome::TooMany(_) => Ok(Err(NoNegative::TooManyNegatives)),
         outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
             Err(ServiceError::Internal(anyhow::anyhow!("{}: a negative was not stored: {outcome:?}", model.name))

@@ -1,6 +1,7 @@
 //! Photographs of known people. Need `SIGHTLINE_SAMPLES_DIR` and models in `SIGHTLINE_MODELS_DIR`.
 
 use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -140,6 +141,44 @@ async fn a_deleted_person_is_not_found_any_more() {
     assert_eq!(receipt["enrolled"], 1);
     let after = found().await;
     assert_eq!((&after["matches"], &after["subjects"]), (&serde_json::json!([]), &0.into()));
+}
+
+/// A consent that ends so many seconds from now, or never.
+fn consent(seconds: Option<i64>) -> serde_json::Value {
+    let until = seconds.map(|seconds| (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string());
+    let given_at = Timestamp::now().to_string();
+    serde_json::json!({"consent": match until {
+        Some(until) => serde_json::json!({"given_at": given_at, "until": until}),
+        None => serde_json::json!({"given_at": given_at}),
+    }})
+}
+
+#[tokio::test]
+async fn a_person_whose_consent_ends_is_not_found_two_seconds_later() {
+    let Some((service, faces)) = TestService::with_models("a_person_whose_consent_ends").await else { return };
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let obama = service.subject("a", "Obama").await;
+    let path = format!("/v1/faces/subjects/{obama}");
+    let change = async |consent| assert_eq!(service.json("a", Method::PATCH, &path, consent).await.0, StatusCode::OK);
+    let found = async || {
+        let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image("obama_b.jpg")).await;
+        (found["matches"].as_array().unwrap().len(), found["subjects"].as_u64().unwrap())
+    };
+    change(consent(None)).await;
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    assert_eq!(found().await, (1, 1));
+    change(serde_json::json!({"consent": null})).await;
+    assert_eq!(found().await, (0, 0), "at once after it is withdrawn");
+
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    change(consent(Some(5))).await;
+    let ends = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    assert_eq!(found().await, (1, 1), "it still holds");
+    tokio::time::sleep_until((ends + std::time::Duration::from_secs(2)).into()).await;
+    assert_eq!(found().await, (0, 0), "two seconds after its end");
+    let enrol = format!("{path}/images");
+    let refused = service.refused("a", Method::POST, &enrol, image("obama_a.jpg")).await;
+    assert_eq!(refused, (403, "consent_missing".to_owned()), "also where consent is optional");
 }
 
 #[tokio::test]

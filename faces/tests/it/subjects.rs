@@ -2,7 +2,7 @@
 
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::test_service::TestService;
 
@@ -111,6 +111,59 @@ async fn a_server_that_only_verifies_refuses_searches() {
     let verify = format!("/v1/faces/verify?subject={id}");
     // There is no model here: it is looked for only after the right to compare.
     assert_eq!(service.refused("a", Method::POST, &verify, PNG.to_vec()).await, (503, "no_face_model".to_owned()));
+}
+
+#[tokio::test]
+async fn without_consent_nobody_is_enrolled_or_verified_where_it_is_required() {
+    let service = TestService::start_with(None, &["--faces-consent", "required"]).await;
+    let given = json!({"given_at": "2020-01-02T00:00:00Z", "reference": "form 7"});
+    let (_, ben) = service.json("a", Method::POST, "/v1/faces/subjects", json!({"consent": given})).await;
+    assert_eq!(ben["consent"], given);
+    let ann = service.subject("a", "Ann").await;
+    let refusal = async |subject: &str| {
+        let enrol = format!("/v1/faces/subjects/{subject}/images");
+        let enrol = service.refused("a", Method::POST, &enrol, PNG.to_vec()).await;
+        let verify = format!("/v1/faces/verify?subject={subject}");
+        assert_eq!(service.refused("a", Method::POST, &verify, PNG.to_vec()).await, enrol);
+        enrol
+    };
+    let missing = (403, "consent_missing".to_owned());
+    // There is no model here: it is looked for only after the consent.
+    let compared = (503, "no_face_model".to_owned());
+    assert_eq!(refusal(&ann).await, missing);
+    assert_eq!(refusal(ben["id"].as_str().unwrap()).await, compared);
+    let path = format!("/v1/faces/subjects/{ann}");
+    let change = async |consent: Value| service.json("a", Method::PATCH, &path, json!({"consent": consent})).await;
+    assert_eq!(change(given.clone()).await.1["consent"], given);
+    assert_eq!(refusal(&ann).await, compared);
+    service.json("a", Method::PATCH, &path, json!({"name": "Anna"})).await;
+    assert_eq!(refusal(&ann).await, compared, "another change leaves it");
+    let (status, withdrawn) = change(json!(null)).await;
+    assert_eq!((status, withdrawn.get("consent")), (StatusCode::OK, None));
+    assert_eq!(refusal(&ann).await, missing);
+}
+
+#[tokio::test]
+async fn a_consent_that_cannot_hold_is_refused() {
+    let service = TestService::start(None).await;
+    let given = "2020-01-02T00:00:00Z";
+    for consent in [
+        json!({}),
+        json!({"given_at": "yesterday"}),
+        json!({"given_at": "2999-01-01T00:00:00Z"}),
+        json!({"given_at": "-000001-01-01T00:00:00Z"}),
+        json!({"given_at": given, "until": given}),
+        json!({"given_at": given, "until": "9999-12-31T00:00:00Z"}),
+        json!({"given_at": given, "reference": "r".repeat(201)}),
+        json!({"given_at": given, "reference": "a\u{0}b"}),
+        json!({"given_at": given, "by": "Ann"}),
+    ] {
+        let body = json!({"consent": consent}).to_string();
+        let refused = service.json_refused("a", Method::POST, "/v1/faces/subjects", &body).await;
+        assert_eq!(refused, (422, "invalid".to_owned()), "{body}");
+    }
+    let longest = json!({"consent": {"given_at": given, "reference": "\u{e9}".repeat(200)}});
+    assert_eq!(service.json("a", Method::POST, "/v1/faces/subjects", longest).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]

@@ -9,6 +9,29 @@ use super::Problem;
 use crate::detection::BoundingBox;
 use crate::ids::{SubjectId, VectorId};
 
+/// The consent of a person to the use of the face.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// When it was given. Not in the future.
+    #[schema(value_type = String, format = DateTime)]
+    pub given_at: Timestamp,
+    /// When it ends. In the future; without it, it holds until it is withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// What names it in your own system. At most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+impl Consent {
+    /// Whether it has not ended.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// A subject to create. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +46,9 @@ pub struct NewSubject {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// The consent to the use of the face.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 /// A change of a subject. A missing field stays as it is.
@@ -41,6 +67,10 @@ pub struct SubjectChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<Map<String, Value>>>,
+    /// The new consent. `null` withdraws it: all enrolled faces of the subject are erased.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Consent>)]
+    pub consent: Option<Option<Consent>>,
 }
 
 /// A field that is given, also as `null`.
@@ -63,6 +93,9 @@ pub struct SubjectView {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// The consent to the use of the face. After its end the subject has no enrolled faces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -156,6 +189,8 @@ pub enum NoNegative {
     NoFaceModel,
     /// The subject was deleted.
     SubjectDeleted,
+    /// The subject has no valid consent.
+    ConsentMissing,
     /// The subject has the most negatives that it can have.
     TooManyNegatives,
 }

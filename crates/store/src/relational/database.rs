@@ -28,6 +28,8 @@ pub struct Relational {
     pools: Pools,
     pub(super) label: DatabaseLabel,
     pub(super) subject_limit: u64,
+    /// Whether a subject needs a recorded consent before it gets vectors.
+    pub(super) consent_required: bool,
     #[cfg(test)]
     pub(super) statements: super::plans::StatementLog,
 }
@@ -97,6 +99,7 @@ impl Relational {
             pools,
             label,
             subject_limit: DEFAULT_SUBJECT_LIMIT,
+            consent_required: false,
             #[cfg(test)]
             statements: super::plans::StatementLog::default(),
         }
@@ -295,6 +298,22 @@ impl Transaction {
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
+    }
+
+    /// Reads rows without a time limit, by a statement with names of the catalogue in it.
+    pub(super) async fn rows_unlimited(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(sql);
+        let rows: Result<Vec<Row>, sqlx::Error> = match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
+                let rows = bind_postgres!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+            DriverTransaction::Sqlite(inner) => {
+                let rows = bind_sqlite!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+        };
+        rows.map_err(|error| failure(&self.label, &error))
     }
 
     /// Reads the first row.

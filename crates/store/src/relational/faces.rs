@@ -5,10 +5,12 @@
 //! - Versions of a gallery become visible in order, and never return.
 //! - When the deletion of a subject or a vector returns, no later search finds it.
 //! - A tenant never gets more subjects than the limit of the handle that adds them.
+//! - A subject without a valid consent gets no vectors, and loses those it has when its consent ends.
 //! - A call for one tenant neither reads nor changes what belongs to another.
 //!
 //! Locks are taken in one order: the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model.
 
+mod consent;
 mod delete;
 mod former_subjects;
 mod gallery_change;

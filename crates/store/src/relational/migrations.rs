@@ -74,6 +74,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0012_subject_counts.sql"),
         sqlite: include_str!("../../migrations/sqlite/0012_subject_counts.sql"),
     },
+    Migration {
+        version: 10,
+        name: "consent",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0010_consent.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0010_consent.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

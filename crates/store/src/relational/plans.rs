@@ -1,21 +1,40 @@
 //! Tests that every SQL statement of the relational store uses an index: each database explains every statement that was run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::values::Value;
 
-/// The statements that were run, each with the arguments of its last run.
+/// The statements that were run.
 #[derive(Clone, Default)]
-pub(super) struct StatementLog(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
+pub(super) struct StatementLog(Arc<Mutex<Runs>>);
+
+#[derive(Default)]
+struct Runs {
+    /// Each with the arguments of its last run.
+    last: BTreeMap<&'static str, Vec<Value>>,
+    /// In their order.
+    all: Vec<&'static str>,
+}
 
 impl StatementLog {
     pub(super) fn record(&self, sql: &'static str, values: &[Value]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
+        let mut runs = self.runs();
+        runs.last.insert(sql, values.to_vec());
+        runs.all.push(sql);
+    }
+
+    /// The statements since the last call, in their order.
+    pub(super) fn take_runs(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.runs().all)
     }
 
     fn all(&self) -> BTreeMap<&'static str, Vec<Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.runs().last.clone()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,6 +180,7 @@ mod tests {
                 external_id: Some(number.to_string()),
                 name: None,
                 metadata: Metadata::new(),
+                consent: None,
             };
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
@@ -178,6 +198,12 @@ mod tests {
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
+        let consent = contracts::api::Consent { given_at: now, until: Some(now + REMOVALS_KEPT), reference: None };
+        let change = SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() };
+        store.change_subject(&key.tenant, subject(1), &change, now).await.unwrap();
+        let ended = now + REMOVALS_KEPT;
+        assert_eq!(store.ended_consents(ended, 9).await.unwrap(), [(key.tenant.clone(), subject(1))]);
+        assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();

@@ -41,6 +41,7 @@ macro_rules! for_each_contract_test {
             counts::counts_respect_scope_and_filter,
             expiry::expired_documents_are_hidden_before_the_sweep,
             expiry::a_sweep_deletes_only_expired_documents,
+            expiry::strangers_expire_before_the_others,
             recognitions::a_forgotten_subject_is_on_no_detection_alert_or_image,
             recognitions::a_subject_on_many_detections_is_forgotten_in_batches,
             recognitions::forgetting_goes_on_where_it_was_interrupted,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::gallery_change::{Counts, GalleryChange};
 use crate::StoreError;
-use crate::relational::database::Relational;
+use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Value, values};
 
 /// Maximum number of rows that one statement deletes, so that it does not hold locks for long.
@@ -47,20 +47,7 @@ impl Relational {
         if !transaction.touch_subject(tenant, id, now).await? {
             return Ok(None);
         }
-        let mut deleted = DeletedSubject::default();
-        for key in transaction.galleries_of(tenant).await? {
-            // Nobody adds vectors to a locked subject.
-            if transaction.count_vectors(&key, id).await?.all() == 0 {
-                continue;
-            }
-            let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
-            let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
-            let Counts { enrolled, negatives } = change.remove_subject(id).await?;
-            change.finish().await?;
-            deleted.enrolled += enrolled.unsigned_abs();
-            deleted.negatives += negatives.unsigned_abs();
-            deleted.models.push(key.model);
-        }
+        let deleted = transaction.erase_vectors(tenant, id, now).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
         transaction.record_deleted(tenant, id, now).await?;
@@ -121,5 +108,31 @@ impl Relational {
                 return Ok(deleted);
             }
         }
+    }
+}
+
+impl Transaction {
+    /// Erases the vectors of a locked subject, of all models.
+    pub(super) async fn erase_vectors(
+        &mut self,
+        tenant: &TenantId,
+        id: SubjectId,
+        now: Timestamp,
+    ) -> Result<DeletedSubject, StoreError> {
+        let mut deleted = DeletedSubject::default();
+        for key in self.galleries_of(tenant).await? {
+            // Nobody adds vectors to a locked subject.
+            if self.count_vectors(&key, id).await?.all() == 0 {
+                continue;
+            }
+            let Some(locked) = self.lock_gallery(&key).await? else { continue };
+            let mut change = GalleryChange::new(self, &key, locked, now);
+            let Counts { enrolled, negatives } = change.remove_subject(id).await?;
+            change.finish().await?;
+            deleted.enrolled += enrolled.unsigned_abs();
+            deleted.negatives += negatives.unsigned_abs();
+            deleted.models.push(key.model);
+        }
+        Ok(deleted)
     }
 }

@@ -51,6 +51,8 @@ macro_rules! for_each_guarantee {
             faces::a_deleted_subject_is_found_by_nobody_from_then_on,
             faces::no_vector_outlives_its_subject,
             faces::a_merge_moves_the_vectors_of_all_models,
+            faces::vectors_end_with_the_consent_of_their_subject,
+            faces::without_a_valid_consent_no_vector_is_added,
             faces::another_tenants_faces_are_out_of_reach,
             faces::a_tenants_faces_are_erased_as_a_whole,
             faces::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
