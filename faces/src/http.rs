@@ -7,6 +7,7 @@ mod image_body;
 mod reject;
 mod subjects;
 mod vector_ids;
+mod watchlists;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -159,7 +160,8 @@ impl App {
 /// All routes.
 pub fn routes() -> Routes {
     let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
-    with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
+    let without_image = subjects::routes().merge(watchlists::routes());
+    with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
 }
 
 /// The router of a process that has only this service.

@@ -8,3 +8,4 @@ mod reject;
 mod stored;
 mod subjects;
 mod test_service;
+mod watchlists;
