@@ -28,6 +28,7 @@ use platform::Health;
 use store::{Blobs, Documents, Relational};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
+use vision::face_quality::QualityLimits;
 
 use crate::encoder::{Encoder, Face, FaceModel};
 use crate::{Config, Deps, Faces, SharedArgs};
@@ -149,12 +150,25 @@ impl App {
     /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
     async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
         let _place = self.place()?;
-        let mut faces = self.encoder.faces(encoded).await?;
-        let count = faces.len();
-        let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
-        let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
-        Ok((face, embedding))
+        one_face(self.encoder.faces(encoded).await?)
     }
+
+    /// As [`App::face`], with its quality for enrolment.
+    ///
+    /// # Errors
+    /// As those of [`App::face`].
+    async fn face_to_enrol(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
+        let _place = self.place()?;
+        one_face(self.encoder.faces_to_enrol(encoded, &QualityLimits::default()).await?)
+    }
+}
+
+/// The only face, with its embedding.
+fn one_face(mut faces: Vec<Face>) -> Result<(Face, Embedding), ApiError> {
+    let count = faces.len();
+    let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
+    let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
+    Ok((face, embedding))
 }
 
 /// All routes.

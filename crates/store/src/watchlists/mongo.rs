@@ -162,8 +162,8 @@ impl MongoDocuments {
     }
 
     async fn count_lists(&self, tenant: &TenantId) -> Result<usize, CallError> {
-        let count = self.watchlist_docs().count_documents(of_tenant(tenant));
-        Ok(usize::try_from(count.await?).unwrap_or(usize::MAX))
+        let count = self.watchlist_docs().count_documents(of_tenant(tenant)).await?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     async fn put_list(

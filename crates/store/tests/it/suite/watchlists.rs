@@ -110,8 +110,9 @@ pub async fn watchlists_and_their_subjects_are_bounded(store: &dyn Documents) {
     let stored = at_once.into_iter().filter(|put| *put.as_ref().unwrap() == Stored).count();
     assert!(stored <= 3, "{stored}");
     assert_eq!(store.watchlists(&c).await.unwrap().len(), stored);
-    let together = join_all((0..8).map(|_| store.add_to_watchlist(&a, &name("second"), SubjectId::now(), 5)));
-    drop(together.await);
+    let second = name("second");
+    let added = join_all((0..8).map(|_| store.add_to_watchlist(&a, &second, SubjectId::now(), 5))).await;
+    assert_eq!(added.into_iter().filter(|added| *added.as_ref().unwrap() == Member::Stored).count(), 5);
     assert_eq!(members(store, "a", "second").await.unwrap().len(), 5);
 }
 
