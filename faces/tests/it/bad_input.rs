@@ -11,12 +11,12 @@ use crate::test_service::TestService;
 const CMYK: &[u8] = include_bytes!("../data/face_cmyk.jpg");
 
 /// RGB pixels.
-struct Picture {
+struct RgbImage {
     width: usize,
     rgb: Vec<u8>,
 }
 
-impl Picture {
+impl RgbImage {
     fn read(path: &Path) -> Self {
         let pixels = decode(&std::fs::read(path).unwrap(), &DecodeLimits::default()).unwrap();
         Self { width: pixels.width() as usize, rgb: pixels.rgb().to_vec() }
@@ -42,7 +42,9 @@ impl Picture {
         let mut sum = [0_usize; 3];
         for (row, column) in (top..top + side).flat_map(|row| (left..left + side).map(move |column| (row, column))) {
             let pixel = self.at(column.min(self.width - 1), row.min(self.height() - 1));
-            sum.iter_mut().zip(pixel).for_each(|(sum, level)| *sum += usize::from(level));
+            for (sum, level) in sum.iter_mut().zip(pixel) {
+                *sum += usize::from(level);
+            }
         }
         sum.map(|sum| (sum / (side * side)) as u8)
     }
@@ -75,7 +77,7 @@ impl Picture {
 
 /// A PNG with a chunk behind its header.
 fn with_chunk(png: &[u8], kind: [u8; 4], content: &[u8]) -> Vec<u8> {
-    let chunk = [&kind, content].concat();
+    let chunk = [kind.as_slice(), content].concat();
     let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
     let crc = !chunk.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)));
     [&png[..33], &(content.len() as u32).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[33..]].concat()
@@ -85,9 +87,9 @@ fn with_chunk(png: &[u8], kind: [u8; 4], content: &[u8]) -> Vec<u8> {
 const TURN_RIGHT: &[u8] = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
 
 /// A child's drawing of a face.
-fn drawing() -> Picture {
+fn drawing() -> RgbImage {
     let apart = |one: usize, other: usize| (one.abs_diff(other) as f64).powi(2);
-    Picture::of(400, 400, |x, y| {
+    RgbImage::of(400, 400, |x, y| {
         let near = |column, row| (apart(x, column) + apart(y, row)).sqrt();
         let line = |distance: f64, radius: f64| distance <= radius && distance > radius - 6.0;
         let eyes = near(150, 160) <= 15.0 || near(250, 160) <= 15.0;
@@ -96,9 +98,9 @@ fn drawing() -> Picture {
     })
 }
 
-fn noise() -> Picture {
+fn noise() -> RgbImage {
     let mut state = 1_u64;
-    Picture::of(300, 300, |_, _| {
+    RgbImage::of(300, 300, |_, _| {
         [(); 3].map(|()| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
@@ -108,7 +110,7 @@ fn noise() -> Picture {
 
 /// A PNG whose header claims more pixels than are accepted.
 fn too_large() -> Vec<u8> {
-    let small = Picture::of(1, 1, |_, _| [0; 3]).png(png::BitDepth::Eight);
+    let small = RgbImage::of(1, 1, |_, _| [0; 3]).png(png::BitDepth::Eight);
     let side = 60_000_u32.to_be_bytes();
     let header = [b"IHDR".as_slice(), &side, &side, &small[24..29]].concat();
     let claimed = with_chunk(&small, *b"IHDR", &header[4..]);
@@ -119,11 +121,11 @@ fn too_large() -> Vec<u8> {
 /// Images, each with the code of the response at enrolment, and at verification and search: `ok` for one that is accepted.
 fn cases(samples: &Path) -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let file = |name: &str| std::fs::read(samples.join(name)).unwrap();
-    let png = |picture: &Picture| picture.png(png::BitDepth::Eight);
-    let photograph = Picture::read(&samples.join("faces/obama_a.jpg"));
+    let png = |image: &RgbImage| image.png(png::BitDepth::Eight);
+    let photograph = RgbImage::read(&samples.join("faces/obama_a.jpg"));
     let (jpeg, half) = (file("faces/obama_a.jpg"), photograph.smaller(2));
     let [left, over] = [photograph.turned_left(), photograph.turned_left().turned_left()];
-    let constant = |level: u8| png(&Picture::of(400, 400, |_, _| [level; 3]));
+    let constant = |level: u8| png(&RgbImage::of(400, 400, |_, _| [level; 3]));
     vec![
         ("no face", file("vehicles/highway_1.jpg"), "no_face", "no_face"),
         ("two faces", file("faces/obama_biden_2faces.jpg"), "several_faces", "several_faces"),
@@ -139,7 +141,7 @@ fn cases(samples: &Path) -> Vec<(&'static str, Vec<u8>, &'static str, &'static s
         ("noise", png(&noise()), "no_face", "no_face"),
         ("black", constant(0), "no_face", "no_face"),
         ("white", constant(255), "no_face", "no_face"),
-        ("one pixel", png(&Picture::of(1, 1, |_, _| [0; 3])), "no_face", "no_face"),
+        ("one pixel", png(&RgbImage::of(1, 1, |_, _| [0; 3])), "no_face", "no_face"),
         ("truncated JPEG", jpeg[..jpeg.len() / 2].to_vec(), "invalid_image", "invalid_image"),
         ("truncated PNG", png(&half)[..20_000].to_vec(), "invalid_image", "invalid_image"),
         ("too large", too_large(), "image_too_large", "image_too_large"),
