@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
-use store::StoreError;
+use store::{Relational, StoreError};
 use tokio::time::MissedTickBehavior;
 
 use crate::{Config, Deps};

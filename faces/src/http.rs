@@ -8,6 +8,7 @@ mod image_places;
 mod reject;
 mod subjects;
 mod vector_ids;
+mod watchlists;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 use platform::Health;
 use store::{Blobs, Documents, Relational};
 use utoipa_axum::router::OpenApiRouter;
+use vision::face_quality::QualityLimits;
 
 use crate::encoder::{Encoder, Face, FaceModel};
 use crate::{Config, ConsentRule, Deps, Faces, SharedArgs};
@@ -169,19 +171,31 @@ impl App {
     /// # Errors
     /// When the image cannot be decoded, or does not have exactly one face.
     async fn face(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        let mut faces = self.encoder.faces(encoded).await?;
-        let count = faces.len();
-        let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
-        let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
-        Ok((face, embedding))
+        one_face(self.encoder.faces(encoded).await?)
     }
+
+    /// As [`App::face`], with its quality for enrolment.
+    ///
+    /// # Errors
+    /// As those of [`App::face`].
+    async fn face_to_enrol(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
+        one_face(self.encoder.faces_to_enrol(encoded, &QualityLimits::default()).await?)
+    }
+}
+
+/// The only face, with its embedding.
+fn one_face(mut faces: Vec<Face>) -> Result<(Face, Embedding), ApiError> {
+    let count = faces.len();
+    let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
+    let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
+    Ok((face, embedding))
 }
 
 /// All routes, and their document.
 pub fn routes() -> Routes {
     let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
-    let routes =
-        with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
+    let without_image = subjects::routes().merge(watchlists::routes());
+    let routes = with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));
     routes.route(DOCUMENT, get(|| async { document }))
 }

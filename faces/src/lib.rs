@@ -86,7 +86,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listener.into().traced(deps.traces.clone());
-    check_consents(&config, &deps).await?;
+    check_consents(&config, &deps.database).await?;
     let health = health(&deps).until(listener.leaving());
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);

@@ -69,5 +69,11 @@ async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> an
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let documents = Arc::new(documents);
-    Ok(Deps { bus: Arc::new(bus), documents: documents.clone(), rules: documents, traces: Traces::off() })
+    Ok(Deps {
+        bus: Arc::new(bus),
+        documents: documents.clone(),
+        rules: documents.clone(),
+        watchlists: documents,
+        traces: Traces::off(),
+    })
 }

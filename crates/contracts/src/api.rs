@@ -18,8 +18,8 @@ use crate::result::FailureCode;
 
 pub use faces::{
     Consent, DeletedSubject, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, HeldData,
-    ImageVerdict, NewSubject, NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView,
-    Verification,
+    ImageVerdict, NewSubject, NewWatchlist, NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge,
+    SubjectView, Verification, WatchlistSummary, WatchlistView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 

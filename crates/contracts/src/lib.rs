@@ -41,7 +41,7 @@ pub use event::{DecodeError, Event, Headers, Message};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{
     AlertId, AlertSubject, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName,
-    SubjectId, TenantId, UserId, VectorId,
+    SubjectId, TenantId, UserId, VectorId, WatchlistName,
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use retention::{RetentionDays, RetentionError};

@@ -287,7 +287,13 @@ impl Dependencies {
     fn indexer(&self) -> indexer::Deps {
         let documents = &self.documents;
         let (bus, traces) = (Arc::clone(&self.bus), self.traces.indexer.clone());
-        indexer::Deps { bus, documents: documents.clone(), rules: documents.clone(), traces }
+        indexer::Deps {
+            bus,
+            documents: documents.clone(),
+            rules: documents.clone(),
+            watchlists: documents.clone(),
+            traces,
+        }
     }
 
     fn faces(&self, topics: Topics) -> faces::Deps {

@@ -41,7 +41,7 @@ pub fn face_eraser(accounts: &Relational) -> Arc<dyn TenantEraser> {
     Arc::new(FacesEraser(accounts.clone()))
 }
 
-/// Erases results, detections, alerts, rules and streams.
+/// Erases results, detections, alerts, rules, streams and watchlists.
 struct DocumentsEraser(Arc<dyn Documents>);
 
 #[async_trait]

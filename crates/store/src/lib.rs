@@ -7,7 +7,7 @@
 //! Guarantees:
 //! - [`ResultStore::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
 //! - The first result of a frame and detector wins.
-//! - A subject that was forgotten is in no document of its tenant and on no kept image ([`forget_subject`]).
+//! - A subject that was forgotten is in no document of its tenant, on no watchlist and on no kept image ([`forget_subject`]).
 //! - A document past its `expires_at` is never returned, even if the database has not deleted it yet.
 //!
 //! One contract suite runs against every implementation.
@@ -32,6 +32,7 @@ mod sqlite;
 mod sqlite_copy;
 mod stored_docs;
 mod streams;
+mod watchlists;
 
 pub use args::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
 pub use blobs::Blobs;
@@ -55,8 +56,9 @@ pub use streams::{
     FrameSpan, LagSearch, PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamActivity,
     StreamSettings, StreamStore,
 };
+pub use watchlists::{PutWatchlistOutcome, Watchlist, WatchlistMemberOutcome, WatchlistRevision, WatchlistStore};
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
-pub trait Documents: ResultStore + RuleStore + StreamStore + RecognitionStore {}
+pub trait Documents: ResultStore + RuleStore + StreamStore + RecognitionStore + WatchlistStore {}
 
-impl<T: ResultStore + RuleStore + StreamStore + RecognitionStore> Documents for T {}
+impl<T: ResultStore + RuleStore + StreamStore + RecognitionStore + WatchlistStore> Documents for T {}

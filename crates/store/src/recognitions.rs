@@ -99,7 +99,7 @@ pub trait RecognitionStore: Send + Sync {
     async fn restore_rejected(&self, tenant: &TenantId, id: &DetectionId) -> Result<bool, StoreError>;
 }
 
-/// Forgets a subject in all documents of its tenant, and deletes the kept images of the frames in which it was recognised. A repeat after
+/// Forgets a subject in all documents of its tenant and on its watchlists, and deletes the kept images of the frames in which it was recognised. A repeat after
 /// a failure or a crash does the rest: an image is deleted before the documents forget who is seen on it.
 ///
 /// A result that is stored during the call may be missed; a later call finds it.
@@ -113,6 +113,7 @@ pub async fn forget_subject(
     subject: SubjectId,
 ) -> Result<Forgotten, StoreError> {
     let mut forgotten = Forgotten::default();
+    documents.leave_watchlists(tenant, subject, None).await?;
     loop {
         let recognised = documents.recognised(tenant, subject).await?;
         if recognised.detections.is_empty() {

@@ -14,7 +14,7 @@ use gallery::{GalleryKey, StoredVector, VectorKind};
 use http::StatusCode;
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
-use vision::face_quality::{FaceQuality, QualityLimits};
+use vision::face_quality::FaceQuality;
 
 use super::error::{FaceError, gallery_failure};
 use super::image_body::{EnrolmentBody, EnrolmentImages, as_image};
@@ -42,7 +42,7 @@ pub fn routes() -> Routes {
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_too_dark`, \
+            description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_not_upright`, `face_too_dark`, \
                            `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
     )
 )]
@@ -107,11 +107,8 @@ impl Target<'_> {
     async fn enrol(&self, encoded: Bytes) -> Result<(StatusCode, EnrolledFace), ApiError> {
         let Self { app, key, subject, place } = *self;
         let id = vector_ids::of_image(subject, &key.model, &encoded);
-        let (face, embedding) = app.face(place, encoded).await?;
+        let (face, embedding) = app.face_to_enrol(place, encoded).await?;
         let quality = face.quality.map_err(FaceError::Fault)?;
-        if let Some(fault) = quality.fault(&QualityLimits::default()) {
-            return Err(FaceError::Fault(fault).into());
-        }
         let known = app.database.vectors_of_subject(key, subject).await.map_err(gallery_failure)?;
         let view = EnrolledFace {
             id,

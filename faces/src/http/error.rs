@@ -1,12 +1,13 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, FailureCode, SubjectId};
+use contracts::{DetectionId, FailureCode, SubjectId, WatchlistName};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::face_quality::FaceFault;
 
+use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
 use crate::encoder::EncodeError;
 
 /// Why a request about faces is refused.
@@ -36,6 +37,18 @@ pub enum FaceError {
     /// The subject would have too many faces.
     #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
     TooManyFaces,
+    /// The caller has no watchlist with the name.
+    #[error("there is no watchlist {0}; create it: PUT /v1/faces/watchlists/{0}")]
+    NoWatchlist(WatchlistName),
+    /// The subject is not on the watchlist.
+    #[error("the subject {1} is not on the watchlist {0}")]
+    NotOnWatchlist(WatchlistName, SubjectId),
+    /// The tenant has as many watchlists as it may have.
+    #[error("there are already {MAX_WATCHLISTS} watchlists; delete one first")]
+    TooManyWatchlists,
+    /// The watchlist would have too many subjects.
+    #[error("a watchlist has at most {MAX_WATCHLIST_SUBJECTS} subjects; use several")]
+    WatchlistFull,
     /// The image has no face, or several.
     #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
     FaceCount(usize),
@@ -87,11 +100,15 @@ fn faces(count: usize) -> String {
 impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NoSubject(_) | Self::NoDetection(_) | Self::NotRejected(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSubject(_)
+            | Self::NoDetection(_)
+            | Self::NotRejected(_)
+            | Self::NoWatchlist(_)
+            | Self::NotOnWatchlist(..) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NotRecognised(_) => (StatusCode::CONFLICT, "not_recognised"),
             Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
             Self::MergedWithItself => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
-            Self::TooManyFaces => (StatusCode::CONFLICT, "conflict"),
+            Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
             Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
             Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
             Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),

@@ -161,7 +161,8 @@ pub async fn change(
 }
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
-/// deleted with its name, external id and metadata.
+/// deleted with its name, external id and metadata. On watchlists this one takes its place. After an error, send the request again: it does
+/// the rest.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,
     params(("id" = SubjectId, Path, description = "The subject that stays")),
@@ -181,16 +182,24 @@ pub async fn merge(
     JsonBody(SubjectMerge { from }): JsonBody<SubjectMerge>,
 ) -> Result<Json<SubjectView>, ApiError> {
     match app.database.merge_subjects(&caller.tenant, from, id, Timestamp::now()).await? {
-        MergeOutcome::Merged(_) => Ok(Json(subject(&app, &caller, id).await?)),
-        MergeOutcome::NoConsent => Err(FaceError::ConsentMissing(id).into()),
-        MergeOutcome::Unknown(id) => Err(FaceError::NoSubject(id).into()),
-        MergeOutcome::Itself => Err(FaceError::MergedWithItself.into()),
-        MergeOutcome::TooMany => Err(FaceError::TooManyFaces.into()),
+        MergeOutcome::Merged(_) => {}
+        // An earlier request may have failed before the watchlists were changed.
+        MergeOutcome::Unknown(unknown) if unknown == from && is_merged_into(&app, &caller, from, id).await? => {}
+        MergeOutcome::Unknown(unknown) => return Err(FaceError::NoSubject(unknown).into()),
+        MergeOutcome::Itself => return Err(FaceError::MergedWithItself.into()),
+        MergeOutcome::NoConsent => return Err(FaceError::ConsentMissing(id).into()),
+        MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
+    app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;
+    Ok(Json(subject(&app, &caller, id).await?))
+}
+
+async fn is_merged_into(app: &App, caller: &Caller, from: SubjectId, into: SubjectId) -> Result<bool, ApiError> {
+    Ok(app.database.merged_subjects(&caller.tenant, into).await?.contains(&from))
 }
 
 /// Deletes a subject with its name and its enrolled faces, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
-/// id is removed, kept images of frames in which it was recognised are deleted. Subjects that were merged into it are forgotten too. No search
+/// id is removed, kept images of frames in which it was recognised are deleted, and it leaves all watchlists. Subjects that were merged into it are forgotten too. No search
 /// that begins after the response finds it, on any instance. The response says what still has the id, and until when. After an error or
 /// a timeout, send the request again: it does the rest.
 #[utoipa::path(

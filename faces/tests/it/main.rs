@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod bad_input;
 mod compare;
 mod forget;
 mod reject;
 mod stored;
 mod subjects;
 mod test_service;
+mod watchlists;

@@ -68,7 +68,16 @@ async fn another_tenant_finds_and_changes_nothing() {
     ] {
         assert_eq!(service.json_refused("b", method.clone(), path, &body).await, not_found, "{method} {path}");
     }
+    let list = "/v1/faces/watchlists/staff".to_owned();
+    let members = json!({"subjects": [id]});
+    assert_eq!(service.json("a", Method::PUT, &list, members.clone()).await.0, StatusCode::OK);
+    let refused = service.json_refused("b", Method::PUT, &list, &members.to_string()).await;
+    assert_eq!(refused, not_found, "a list with another tenant's subject");
     for (method, path) in [
+        (Method::GET, list.clone()),
+        (Method::DELETE, list.clone()),
+        (Method::PUT, format!("{list}/subjects/{other}")),
+        (Method::DELETE, format!("{list}/subjects/{id}")),
         (Method::GET, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::POST, format!("{path}/images")),
@@ -84,10 +93,16 @@ async fn another_tenant_finds_and_changes_nothing() {
     let walked = ["", "/images", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
     // reject.rs has the one with a detection.
     let walked = std::iter::once("/v1/detections/{id}/reject").chain(walked.iter().map(String::as_str));
+    let walked = walked.chain(["/v1/faces/watchlists/{name}", "/v1/faces/watchlists/{name}/subjects/{id}"]);
     assert_eq!(paths.collect::<Vec<_>>(), walked.collect::<Vec<_>>(), "a new path with an id: walk it above");
     let by_external_id = service.get("b", "/v1/faces/subjects?external_id=7").await.1;
     assert_eq!(by_external_id["items"], json!([]), "it is that of another tenant's subject");
     assert_eq!(service.get("b", "/v1/faces/subjects").await.1["items"].as_array().unwrap().len(), 1, "its own");
+    assert_eq!(service.get("b", "/v1/faces/watchlists").await.1["items"], json!([]));
+    // The same name is another list.
+    assert_eq!(service.json("b", Method::PUT, &list, json!({"subjects": [other]})).await.0, StatusCode::OK);
+    assert_eq!(service.refused("b", Method::PUT, &format!("{list}/subjects/{id}"), Vec::new()).await, not_found);
+    assert_eq!(service.get("a", &list).await.1["subjects"], json!([id]));
     assert_eq!(service.get("a", &path).await.1["name"], "Ann");
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use crate::detection::BoundingBox;
-use crate::ids::{SubjectId, VectorId};
+use crate::ids::{SubjectId, VectorId, WatchlistName};
 
 /// The consent of a person to the use of the face.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -306,4 +306,31 @@ pub struct FaceMatch {
     pub name: Option<String>,
     /// Cosine to its nearest enrolled face, -1 to 1.
     pub similarity: f32,
+}
+
+/// The members of a watchlist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWatchlist {
+    /// Ids of the subjects, in any order. A repeated id counts once.
+    #[schema(max_items = 1000)]
+    pub subjects: Vec<SubjectId>,
+}
+
+/// A watchlist: subjects that rules look for by the name of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchlistView {
+    /// Its name.
+    pub name: WatchlistName,
+    /// Ids of its subjects, in order.
+    pub subjects: Vec<SubjectId>,
+}
+
+/// A watchlist in the list of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchlistSummary {
+    /// Its name.
+    pub name: WatchlistName,
+    /// Number of its subjects.
+    pub count: u64,
 }

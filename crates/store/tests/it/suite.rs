@@ -7,6 +7,7 @@ pub mod queries;
 pub mod recognitions;
 pub mod rules;
 pub mod streams;
+pub mod watchlists;
 pub mod writes;
 
 /// Passes the list of all tests to `$run!`, so that an implementation cannot leave one out.
@@ -59,6 +60,10 @@ macro_rules! for_each_contract_test {
             streams::a_tenant_has_at_most_as_many_streams_as_allowed,
             streams::a_new_report_displaces_only_a_stream_that_was_silent_for_a_day,
             streams::frames_with_results_are_told_from_others,
+            watchlists::a_tenant_sets_changes_and_deletes_its_watchlists,
+            watchlists::a_subject_leaves_the_watchlists_of_its_tenant,
+            watchlists::watchlists_and_their_subjects_are_bounded,
+            watchlists::every_change_of_a_watchlist_has_another_revision,
             operations::deleting_a_tenant_deletes_only_its_documents,
             operations::a_working_store_passes_its_check,
         }
