@@ -1,8 +1,8 @@
 //! Settings of the service.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use contracts::{FaceArgs, FrameArgs};
-use settings::{bytes, count};
+use settings::{bytes, count, on_off};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
 
@@ -19,6 +19,11 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
         value_parser = count::<usize>(1..=10_000))]
     pub faces_requests: usize,
+
+    /// Whether images with which faces are enrolled are kept, so that the model can be changed later; with `off`, only embeddings are stored
+    #[arg(long, env = "SIGHTLINE_FACES_KEEP_IMAGES", default_value = "off", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
+    pub faces_keep_images: bool,
 }
 
 /// Settings that a process has once, whichever services it runs.

@@ -1,10 +1,12 @@
 //! The routes under `/v1/faces`, and those that reject a detection.
 
 mod compare;
+mod current_model;
 mod enrol;
 mod error;
 mod image_body;
-mod reject;
+mod model;
+pub mod reject;
 mod subjects;
 mod vector_ids;
 
@@ -20,15 +22,14 @@ use api_kit::openapi;
 use api_kit::upload::{BodyLimits, BytesInFlight};
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
-use contracts::{TenantId, Topics};
-use gallery::{Embedding, Galleries, GalleryKey};
+use contracts::Topics;
+use gallery::Galleries;
 use platform::Health;
 use store::{Blobs, Documents, Relational};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::encoder::{Encoder, Face, FaceModel};
+use crate::encoder::Encoders;
 use crate::{Config, Deps, Faces, SharedArgs};
 use error::FaceError;
 
@@ -57,15 +58,17 @@ pub struct Inner {
     /// Authenticates callers.
     accounts: Arc<dyn Accounts>,
     /// Subjects and vectors.
-    database: Relational,
-    /// Finds faces and makes their embeddings.
-    encoder: Encoder,
+    pub database: Relational,
+    /// Find faces and make their embeddings.
+    pub encoders: Encoders,
+    /// Wakes the task that makes the vectors of another model.
+    pub change_begun: Notify,
     /// The galleries that are searched.
     galleries: Galleries,
     /// Detections and alerts.
-    documents: Arc<dyn Documents>,
+    pub documents: Arc<dyn Documents>,
     /// Kept images.
-    blobs: Arc<dyn Blobs>,
+    pub blobs: Arc<dyn Blobs>,
     /// The retention of what a deletion does not reach.
     topics: Topics,
     /// One permit for each image that is decoded or compared.
@@ -76,6 +79,8 @@ pub struct Inner {
     max_bytes: usize,
     /// Whether faces may be searched.
     may_search: bool,
+    /// Whether images with which faces are enrolled are kept.
+    keep_images: bool,
 }
 
 impl Deref for App {
@@ -107,7 +112,8 @@ impl App {
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
             database: deps.database.clone(),
-            encoder: Encoder::new(shared),
+            encoders: Encoders::new(shared),
+            change_begun: Notify::new(),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
@@ -116,6 +122,7 @@ impl App {
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
             may_search: shared.uses.faces_search,
+            keep_images: config.faces_keep_images,
         }))
     }
 
@@ -129,11 +136,6 @@ impl App {
         BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
     }
 
-    /// The gallery of a tenant for a model.
-    fn key(tenant: &TenantId, model: &FaceModel) -> GalleryKey {
-        GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
-    }
-
     /// A place among the images that are decoded and compared at the same time.
     ///
     /// # Errors
@@ -141,24 +143,11 @@ impl App {
     fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         self.images.try_acquire().map_err(|_| FaceError::Busy.into())
     }
-
-    /// The one face of an image, with its embedding.
-    ///
-    /// # Errors
-    /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
-    async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        let _place = self.place()?;
-        let mut faces = self.encoder.faces(encoded).await?;
-        let count = faces.len();
-        let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
-        let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
-        Ok((face, embedding))
-    }
 }
 
 /// All routes.
 pub fn routes() -> Routes {
-    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
+    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes());
     with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
 }
 

@@ -17,8 +17,9 @@ use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
 pub use faces::{
-    DeletedSubject, EnrolledFace, FaceMatch, FaceQuality, FaceSearch, HeldData, NewSubject, NoNegative, Rejection,
-    RemainingData, SubjectChange, SubjectMerge, SubjectView, Verification,
+    DeletedSubject, EmbeddedFaces, EnrolledFace, FaceMatch, FaceModelChange, FaceModelStatus, FaceQuality, FaceSearch,
+    HeldData, MissingFace, NewSubject, NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView,
+    SubjectWithoutFace, Verification,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 

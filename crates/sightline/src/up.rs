@@ -202,6 +202,7 @@ impl Up {
             tokio::select! {
                 () = forgetting.cancelled() => {}
                 () = faces::forget_regularly(&faces_deps) => {}
+                () = faces.reembed_regularly() => {}
             }
             Ok(())
         });

@@ -101,18 +101,19 @@ pub async fn verify(
     if let Some(subject) = subject {
         app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
     }
-    let model = app.encoder.model().await?;
+    let current = app.current_model().await?;
+    let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
     let matches = match (subject, images.other) {
         (Some(subject), None) => {
-            let (_, embedding) = app.face(images.image).await?;
-            let key = App::key(&caller.tenant, &model);
+            let (_, embedding) = current.face(&app, images.image).await?;
+            let key = current.key(&caller.tenant);
             let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
             nearest(&embedding, &vectors)?
         }
         (None, Some(other)) => {
-            let (_, embedding) = app.face(images.image).await?;
-            let (_, other) = app.face(other).await?;
+            let (_, embedding) = current.face(&app, images.image).await?;
+            let (_, other) = current.face(&app, other).await?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
             nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
@@ -155,10 +156,11 @@ pub async fn search(
     if !app.may_search {
         return Err(FaceError::SearchOff.into());
     }
-    let model = app.encoder.model().await?;
+    let current = app.current_model().await?;
+    let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = app.face(image.encoded).await?;
-    let key = App::key(&caller.tenant, &model);
+    let (_, embedding) = current.face(&app, image.encoded).await?;
+    let key = current.key(&caller.tenant);
     let answers = app.galleries.search(&key, &[embedding], limit, threshold).await.map_err(gallery_failure)?;
     let no_answer = || ServiceError::Internal(anyhow::anyhow!("a search of one face has no answer"));
     let answer = answers.into_iter().next().ok_or_else(no_answer)?;

@@ -174,7 +174,7 @@ pub async fn merge(
     }
 }
 
-/// Deletes a subject with its name and its enrolled faces, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
+/// Deletes a subject with its name, its enrolled faces and their kept images, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
 /// id is removed, kept images of frames in which it was recognised are deleted. Subjects that were merged into it are forgotten too. No search
 /// that begins after the response finds it, on any instance. The response says what still has the id, and until when. After an error or
 /// a timeout, send the request again: it does the rest.
@@ -205,9 +205,9 @@ pub async fn remove(
         return Err(FaceError::NoSubject(id).into());
     }
     let relational::DeletedSubject { enrolled, negatives, models } = deleted.unwrap_or_default();
-    let Forgotten { detections, alerts, images } = forgotten;
+    let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
     let remaining = remaining(&app.topics, now);
-    Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, remaining }))
+    Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, enrolment_images, remaining }))
 }
 
 /// A subject of the caller.

@@ -5,14 +5,18 @@
 //! - Versions of a gallery become visible in order, and never return.
 //! - When the deletion of a subject or a vector returns, no later search finds it.
 //! - A call for one tenant neither reads nor changes what belongs to another.
+//! - The vectors of one face have the same id for all models. A face is stored for the model that compares, or not at all: none is lost when
+//!   the model is switched.
 //!
-//! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model.
+//! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model, then `face_models`.
 
 mod delete;
 mod former_subjects;
 mod gallery_change;
 mod merge;
+mod models;
 mod read;
+mod reembedding;
 mod removals;
 mod subject_records;
 mod subjects;
@@ -21,6 +25,8 @@ mod vectors;
 pub use delete::{DeletedSubject, ErasedFaces};
 pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
+pub use models::{FaceModels, SwitchOutcome};
+pub use reembedding::{FaceCounts, FaceToEmbed, Gap, SourcedVector, SubjectWithout};
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{
     MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
