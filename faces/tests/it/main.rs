@@ -4,6 +4,8 @@
 
 mod compare;
 mod forget;
+mod kept_images;
+mod model;
 mod reject;
 mod stored;
 mod subjects;
