@@ -8,4 +8,4 @@ BEGIN
     END IF;
 END
 $$;
-GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals TO sightline_worker;
+GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals, face_models TO sightline_worker;
