@@ -72,8 +72,14 @@ type MakeSpec = dyn Fn(&str) -> anyhow::Result<DetectorSpec> + Send + Sync;
 #[derive(Default)]
 struct OtherModels {
     make: Option<(Box<MakeSpec>, InferenceSettings)>,
-    /// The last one, or when it could not be opened.
-    last: tokio::sync::Mutex<Option<(Arc<str>, Result<LiveModel, Instant>)>>,
+    last: tokio::sync::Mutex<Option<Tried>>,
+}
+
+/// The last model that was to be opened.
+struct Tried {
+    name: Arc<str>,
+    /// The model, or when it could not be opened.
+    opened: Result<LiveModel, Instant>,
 }
 
 #[derive(Default)]
@@ -267,8 +273,10 @@ impl OtherModels {
     async fn get(&self, name: &Arc<str>) -> Option<LiveModel> {
         let mut last = self.last.lock().await;
         match &*last {
-            Some((known, Ok(model))) if known == name => return Some(model.clone()),
-            Some((known, Err(at))) if known == name && at.elapsed() < REOPEN_AFTER => return None,
+            Some(Tried { name: known, opened: Ok(model) }) if known == name => return Some(model.clone()),
+            Some(Tried { name: known, opened: Err(at) }) if known == name && at.elapsed() < REOPEN_AFTER => {
+                return None;
+            }
             _ => {}
         }
         let opened = self.open(name).await;
@@ -281,7 +289,7 @@ impl OtherModels {
         // The one before it is closed with its last frame.
         let opened = opened.map_err(|_| Instant::now());
         let model = opened.as_ref().ok().cloned();
-        *last = Some((Arc::clone(name), opened));
+        *last = Some(Tried { name: Arc::clone(name), opened });
         model
     }
 
