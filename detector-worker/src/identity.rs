@@ -7,19 +7,20 @@
 //! faces costs no embedding and has none of the attributes. An embedding is compared with vectors of its own model: a frame uses the
 //! model that compared at its beginning, and the model may be changed while frames are processed.
 
+mod models;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use contracts::{AttributeName, Detection, DetectorName, TenantId};
-use gallery::{
-    Calibration, CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, GalleryState, Identity, Look, decide,
-};
+use gallery::{CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, GalleryState, Identity, Look, decide};
 use vision::inference::{DetectorSpec, Inference, InferenceSettings};
 use vision::model::Findings;
 
 use crate::metrics;
+pub use models::LiveModel;
+use models::{OtherModels, calibration};
 
 /// The detector whose faces are compared.
 pub const DETECTOR: &str = "face";
@@ -31,8 +32,6 @@ const STATE_LIMIT: Duration = Duration::from_secs(1);
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// Number of tenants that are remembered. Beyond it, those of the past are forgotten.
 const MAX_TENANTS: usize = 10_000;
-/// Time until it is tried again to open a model that could not be opened.
-const REOPEN_AFTER: Duration = Duration::from_secs(30);
 /// Pause between two warnings that a gallery is too large.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,32 +53,6 @@ pub struct FaceIdentifier {
     false_matches: f64,
     names: Names,
     memory: Mutex<Memory>,
-}
-
-/// A model that makes embeddings.
-#[derive(Clone)]
-pub struct LiveModel {
-    name: Arc<str>,
-    calibration: &'static Calibration,
-    /// Finds the faces and makes the embeddings; `None` for the worker's own detector.
-    inference: Option<Arc<Inference>>,
-}
-
-/// Makes the detector of faces with embeddings of the named model.
-type MakeSpec = dyn Fn(&str) -> anyhow::Result<DetectorSpec> + Send + Sync;
-
-/// The model to which the service was changed since the worker began. Opened by the first frame that needs it, while the others wait.
-#[derive(Default)]
-struct OtherModels {
-    make: Option<(Box<MakeSpec>, InferenceSettings)>,
-    last: tokio::sync::Mutex<Option<Tried>>,
-}
-
-/// The last model that was to be opened.
-struct Tried {
-    name: Arc<str>,
-    /// The model, or when it could not be opened.
-    opened: Result<LiveModel, Instant>,
 }
 
 #[derive(Default)]
@@ -120,7 +93,8 @@ impl Comparison {
 }
 
 impl FaceIdentifier {
-    /// Compares faces of `model`, whose embeddings the worker's own detector makes, so that the face of a stranger has at most `false_matches` matches on average.
+    /// Compares faces of `model`, whose embeddings the worker's own detector makes, so that the face of a stranger has at most
+    /// `false_matches` matches on average.
     ///
     /// # Errors
     /// The model was not measured.
@@ -260,45 +234,8 @@ impl FaceIdentifier {
     }
 }
 
-fn calibration(model: &str) -> anyhow::Result<&'static Calibration> {
-    Calibration::of(model).with_context(|| format!("the false matches of the model {model} were not measured"))
-}
-
 fn key(tenant: &TenantId, model: &str) -> GalleryKey {
     GalleryKey { tenant: tenant.clone(), model: model.to_owned() }
-}
-
-impl OtherModels {
-    /// The model with this name; `None` if it cannot be opened.
-    async fn get(&self, name: &Arc<str>) -> Option<LiveModel> {
-        let mut last = self.last.lock().await;
-        match &*last {
-            Some(Tried { name: known, opened: Ok(model) }) if known == name => return Some(model.clone()),
-            Some(Tried { name: known, opened: Err(at) }) if known == name && at.elapsed() < REOPEN_AFTER => {
-                return None;
-            }
-            _ => {}
-        }
-        let opened = self.open(name).await;
-        if let Err(error) = &opened {
-            tracing::warn!(
-                model = %name, error = format!("{error:#}"),
-                "faces are unchecked, because the model that compares cannot be opened"
-            );
-        }
-        // The one before it is closed with its last frame.
-        let opened = opened.map_err(|_| Instant::now());
-        let model = opened.as_ref().ok().cloned();
-        *last = Some(Tried { name: Arc::clone(name), opened });
-        model
-    }
-
-    async fn open(&self, name: &Arc<str>) -> anyhow::Result<LiveModel> {
-        let (make, settings) = self.make.as_ref().context("this worker has one model for embeddings")?;
-        let calibration = calibration(name)?;
-        let inference = Inference::start(make(name)?, *settings).await?;
-        Ok(LiveModel { name: Arc::clone(name), calibration, inference: Some(Arc::new(inference)) })
-    }
 }
 
 impl Memory {

@@ -91,7 +91,8 @@ pub async fn run(
     }
 }
 
-/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] and [`Faces::reembed_regularly`] too. Clones share the state behind them.
+/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] and [`Faces::reembed_regularly`] too.
+/// Clones share the state behind them.
 #[derive(Clone)]
 pub struct Faces(http::App);
 
